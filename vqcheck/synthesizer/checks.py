@@ -1,0 +1,61 @@
+"""Checks of arguments, so that a wrong batch ends in a sentence and not in a failure ten layers further down."""
+
+from collections.abc import Mapping, Sequence
+
+import torch
+from torch import Tensor, nn
+
+from vqcheck.synthesizer.errors import InputError, StateDictMismatchError
+
+_SHOWN = 3
+
+
+def check_shape(name: str, tensor: Tensor, *expected: int | str) -> None:
+    """Raise InputError unless `tensor` has the expected shape; a string stands for an axis of any size."""
+    given = tuple(tensor.shape)
+    fits = len(given) == len(expected) and all(
+        isinstance(want, str) or want == got for want, got in zip(expected, given, strict=True)
+    )
+    if not fits:
+        raise InputError(f"{name}: expected shape {_brackets(expected)}, given {_brackets(given)}")
+
+
+def check_integers(name: str, tensor: Tensor) -> None:
+    """Raise InputError unless `tensor` holds integers (ids or lengths)."""
+    if tensor.dtype not in (torch.int64, torch.int32):
+        raise InputError(f"{name}: expected int64 or int32, given {tensor.dtype} of shape {_brackets(tensor.shape)}")
+
+
+def check_range(name: str, tensor: Tensor, low: int, high: int, why: str) -> None:
+    """Raise InputError unless every value is in low..high.  Reads the values: on a GPU the host waits for them."""
+    if tensor.numel() == 0:
+        return
+    smallest, largest = (int(bound) for bound in torch.aminmax(tensor))
+    if smallest < low or largest > high:
+        raise InputError(
+            f"{name}: expected values in {low}..{high} ({why}), "
+            f"given {smallest}..{largest} in shape {_brackets(tensor.shape)}"
+        )
+
+
+def check_state_dict(module: nn.Module, state_dict: Mapping[str, Tensor], strict: bool, built_as: str) -> None:
+    """Raise StateDictMismatchError where a tensor's shape differs or, with `strict`, its name is on one side only."""
+    own = {name: tuple(tensor.shape) for name, tensor in module.state_dict().items()}
+    given = {name: tuple(tensor.shape) for name, tensor in state_dict.items()}
+    lines = [
+        f"{name}: expected shape {_brackets(own[name])}, given {_brackets(given[name])}"
+        for name in own
+        if name in given and own[name] != given[name]
+    ]
+    if strict:
+        lines += [f"{name}: expected shape {_brackets(own[name])}, given nothing" for name in own if name not in given]
+        lines += [f"{name}: expected nothing, given {_brackets(given[name])}" for name in given if name not in own]
+    if lines:
+        more = f"; and {len(lines) - _SHOWN} more" if len(lines) > _SHOWN else ""
+        raise StateDictMismatchError(
+            f"state_dict does not fit {type(module).__name__} built as {built_as}: {'; '.join(lines[:_SHOWN])}{more}"
+        )
+
+
+def _brackets(shape: Sequence[int | str]) -> str:
+    return "[" + ", ".join(str(size) for size in shape) + "]"

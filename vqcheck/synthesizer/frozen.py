@@ -1,0 +1,50 @@
+"""The patch: with `freeze_quantizer`, training the synthesizer leaves its VQ encoder exactly as it was.
+
+The VQ encoder is `ssl_proj` and `quantizer`.  The GPT of stage 1 speaks in its tokens, so stage 2 must not move it.
+"""
+
+import contextlib
+
+import torch
+from torch import Tensor, nn
+
+from vqcheck.synthesizer.quantizer import ResidualVectorQuantizer
+
+
+class FrozenVQEncoder(nn.Module):
+    """The part of the synthesizer that turns SSL features into semantic tokens, and the way it is frozen.
+
+    A subclass sets the three attributes.  To freeze in another way (or not at all), override `encode_semantic`.
+    """
+
+    ssl_proj: nn.Conv1d
+    quantizer: ResidualVectorQuantizer
+    freeze_quantizer: bool | None
+
+    def encode_semantic(self, ssl: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        """Return what `project_and_quantize` does; frozen if `freeze_quantizer` is set.
+
+        - `eval()` stops the codebook.  It is a buffer that `forward` writes through `.data` in train mode: neither
+          requires_grad nor no_grad can stop that.  It stands here, at each call, because `train()` on the whole model
+          undoes it at the start of every epoch.
+        - `no_grad()` stops `ssl_proj`, whose weights are trained through the graph.  eval() alone does this only as a
+          side effect (a quantizer in eval mode has no straight-through path); here no graph is built at all.
+
+        Upstream enters the same context but calls only the two eval() inside it and computes after it, so there the
+        context does nothing and eval() is the whole freeze.  Here the computation itself stands inside.
+        """
+        maybe_no_grad = torch.no_grad() if self.freeze_quantizer else contextlib.nullcontext()
+        with maybe_no_grad:
+            if self.freeze_quantizer:
+                self.ssl_proj.eval()
+                self.quantizer.eval()
+            return self.project_and_quantize(ssl)
+
+    def project_and_quantize(self, ssl: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        """Return vectors `[B, dim, T']`, ids `[1, B, T']` and the commitment loss for ssl `[B, dim, T]`; frozen or not.
+
+        Autocast is off here: tokens depend on precision.
+        """
+        with torch.amp.autocast(ssl.device.type, enabled=False):
+            quantized, codes, commit_loss, _ = self.quantizer(self.ssl_proj(ssl), layers=[0])
+        return quantized, codes, commit_loss

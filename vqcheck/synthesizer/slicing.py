@@ -1,0 +1,34 @@
+"""Random segments of a batch: the generator is trained on a short piece of each item."""
+
+import torch
+from torch import Tensor
+
+from vqcheck.synthesizer.errors import InputError
+
+
+def slice_segments(x: Tensor, starts: Tensor, size: int) -> Tensor:
+    """Return `[B, C, size]`: from row b of x `[B, C, T]` the frames from `starts[b]` (int64 `[B]`) on.
+
+    Raises InputError where a segment does not lie inside x (on a GPU torch's own device assertion does, since reading
+    the starts would make the host wait).
+    """
+    if size > x.size(2):
+        raise InputError(f"size: expected at most the {x.size(2)} frames of x, given {size}")
+    if starts.device.type == "cpu" and starts.numel() > 0:
+        first, last = int(starts.min()), int(starts.max())
+        if first < 0 or last + size > x.size(2):
+            raise InputError(
+                f"starts: expected values in 0..{x.size(2) - size} (x has {x.size(2)} frames, a segment {size}), "
+                f"given {first}..{last} in shape [{len(starts)}]"
+            )
+    frames = starts[:, None] + torch.arange(size, device=starts.device)
+    return x.gather(2, frames[:, None, :].expand(-1, x.size(1), -1))
+
+
+def rand_slice_segments(x: Tensor, lengths: Tensor, size: int) -> tuple[Tensor, Tensor]:
+    """Return random segments `[B, C, size]` of the first `lengths[b]` frames of x `[B, C, T]`, and their starts `[B]`.
+
+    The draw is made on the CPU, so a seed gives the same segments on every device.
+    """
+    starts = (torch.rand([x.size(0)]).to(x.device) * (lengths - size + 1)).long()
+    return slice_segments(x, starts, size), starts
