@@ -1,0 +1,1 @@
+"""Bytes to named tensors: opens checkpoints lazily and never executes a pickle."""

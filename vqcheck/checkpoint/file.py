@@ -1,0 +1,89 @@
+"""Positioned, exact reads from one open file that may be truncated or replaced by somebody else meanwhile."""
+
+import os
+import stat
+from pathlib import Path
+from types import TracebackType
+from typing import Final
+
+from vqcheck.errors import CheckpointError
+
+_CHUNK: Final = 8 << 20
+
+
+class PositionedFile:
+    """One regular file, opened once and read by position.
+
+    The file is never mapped: a mapped file that somebody truncates kills the process.
+
+    Raises:
+        CheckpointError: the path is missing, no regular file, or not readable.
+
+    """
+
+    def __init__(self, path: str | os.PathLike[str]) -> None:
+        self.path = Path(path)
+        try:
+            # Asked before opening: opening a named pipe would wait for ever.
+            kind = self.path.stat().st_mode
+            if stat.S_ISDIR(kind):
+                raise CheckpointError(f"{self.path}: is a directory, expected a checkpoint file")
+            if not stat.S_ISREG(kind):
+                raise CheckpointError(f"{self.path}: is not a regular file")
+            self._file = self.path.open("rb", buffering=0)
+        except FileNotFoundError:
+            raise CheckpointError(f"{self.path}: no such file") from None
+        except (OSError, ValueError) as error:
+            reason = error.strerror if isinstance(error, OSError) else str(error)
+            raise CheckpointError(f"{self.path}: cannot be opened: {reason}") from None
+        self._identity = _identity(os.fstat(self._file.fileno()))
+        self.size: int = self._identity[0]
+
+    def read(self, start: int, size: int, what: str) -> bytearray:
+        """Return exactly `size` bytes from position `start`; `what` names them in errors.
+
+        Raises:
+            CheckpointError: the file ends before, or reading fails.
+
+        """
+        if start < 0 or size < 0 or start + size > self.size:
+            raise CheckpointError(f"{self.path}: {what}: lies outside the file (truncated?)")
+        buffer = bytearray(size)
+        view = memoryview(buffer)
+        done = 0
+        try:
+            self._file.seek(start)
+            while done < size:
+                count = self._file.readinto(view[done : done + _CHUNK])
+                if not count:
+                    raise CheckpointError(f"{self.path}: {what}: the file was truncated while it was read")
+                done += count
+        except OSError as error:
+            raise CheckpointError(f"{self.path}: {what}: cannot be read: {error.strerror}") from None
+        return buffer
+
+    def check_unchanged(self) -> None:
+        """Raise CheckpointError when the file was written to or replaced since it was opened."""
+        try:
+            same = self._identity == _identity(os.fstat(self._file.fileno())) == _identity(self.path.stat())
+        except OSError:
+            same = False
+        if not same:
+            raise CheckpointError(
+                f"{self.path}: was written or replaced while it was read; run again when it is at rest"
+            )
+
+    def close(self) -> None:
+        self._file.close()
+
+    def __enter__(self) -> "PositionedFile":
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+
+def _identity(status: os.stat_result) -> tuple[int, int, int, int]:
+    return status.st_size, status.st_mtime_ns, status.st_ino, status.st_dev

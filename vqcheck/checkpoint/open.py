@@ -1,0 +1,142 @@
+"""Opens a checkpoint of any supported format: recognises it by content and builds the index of its tensors."""
+
+import os
+from dataclasses import replace
+
+from vqcheck.checkpoint import container
+from vqcheck.checkpoint.container import StateDict
+from vqcheck.checkpoint.dtypes import ITEM_SIZE
+from vqcheck.checkpoint.file import PositionedFile
+from vqcheck.checkpoint.opened import Checkpoint, ReadExtent
+from vqcheck.checkpoint.tensor import Extent, StoredTensor
+from vqcheck.errors import CheckpointError
+
+
+def open_checkpoint(path: str | os.PathLike[str]) -> Checkpoint:
+    """Open a checkpoint by its content, never by its name.
+
+    Reads torch zip archives (also with GPT-SoVITS's overwritten first two bytes), legacy torch files, safetensors
+    files, and the JSON index of a sharded checkpoint. Nothing in the file is imported or executed.
+
+    Raises:
+        CheckpointError: the file cannot be read, or not safely.
+
+    """
+    file = PositionedFile(path)
+    try:
+        return _open(file)
+    except MemoryError:
+        file.close()
+        raise CheckpointError(f"{file.path}: not enough memory to read its index") from None
+    except BaseException:
+        file.close()
+        raise
+
+
+def _open(file: PositionedFile) -> Checkpoint:
+    if not file.size:
+        raise CheckpointError(f"{file.path}: is empty")
+    head = bytes(file.read(0, min(file.size, 265), "beginning of the file"))
+    if head[2:4] == b"\x03\x04" and (head[:2] == b"PK" or head[:2].isdigit()):
+        return _open_torch_zip(file, "" if head[:2] == b"PK" else head[:2].decode())
+    if head[:1] == b"{" or head[:4] == b"\xef\xbb\xbf{":
+        return _open_sharded(file)
+    from vqcheck.checkpoint import safetensors_header
+
+    if safetensors_header.looks_like(head, file.size):
+        tensors, metadata = safetensors_header.read_header(file)
+        read = _direct_reader(file)
+        return Checkpoint([file], file.path, "safetensors", tensors, read, root=dict(metadata))
+    if head[257:262] == b"ustar":
+        raise CheckpointError(f"{file.path}: is a tar archive of torch before 0.1.10; save it again with a newer torch")
+    if head[:1] == b"\x80" or head[:1].isascii():
+        return _open_torch_legacy(file)
+    raise CheckpointError(f"{file.path}: is no checkpoint (neither torch nor safetensors)")
+
+
+def _open_torch_zip(file: PositionedFile, header_code: str) -> Checkpoint:
+    from vqcheck.checkpoint import torch_zip
+    from vqcheck.checkpoint.zip_archive import ZipArchive
+
+    archive = ZipArchive(file)
+    root, extents = torch_zip.read_index(archive, file.path)
+    return _from_torch(
+        file,
+        "torch zip",
+        root,
+        extents,
+        lambda extent, start, size: archive.read(extent.member, start, size),
+        header_code,
+    )
+
+
+def _open_torch_legacy(file: PositionedFile) -> Checkpoint:
+    from vqcheck.checkpoint import torch_legacy
+
+    root, extents = torch_legacy.read_index(file)
+    return _from_torch(file, "torch legacy", root, extents, _direct_reader(file), "")
+
+
+def _direct_reader(file: PositionedFile) -> ReadExtent:
+    return lambda extent, start, size: file.read(extent.start + start, size, extent.member)
+
+
+def _from_torch(
+    file: PositionedFile, format_name: str, root: object, extents: dict[str, Extent], read: ReadExtent, header_code: str
+) -> Checkpoint:
+    state_dicts = container.find_state_dicts(root)
+    if not state_dicts:
+        raise CheckpointError(f"{file.path}: holds no state dict (no mapping of names to tensors); save state_dict()")
+    used = state_dicts[0]
+    return Checkpoint(
+        [file],
+        file.path,
+        format_name,
+        _stored_tensors(used, extents),
+        read,
+        header_code=header_code,
+        container=".".join(used.path),
+        other_containers=tuple(".".join(other.path) for other in state_dicts[1:]),
+        root=root,
+    )
+
+
+def _stored_tensors(state_dict: StateDict, extents: dict[str, Extent]) -> dict[str, StoredTensor]:
+    tensors: dict[str, StoredTensor] = {}
+    for name, record in state_dict.tensors.items():
+        storage = record.storage
+        extent = extents.get(storage.key) if storage else None
+        problem = record.problem
+        if extent is None:
+            problem = problem or f"its storage {storage.key if storage else ''} is missing from the archive"
+            extent = Extent("", 0, 0)
+        offset = record.offset * ITEM_SIZE.get(record.dtype, 1)
+        tensors[name] = StoredTensor(name, record.dtype, record.shape, record.stride, offset, extent, problem)
+    return tensors
+
+
+def _open_sharded(index: PositionedFile) -> Checkpoint:
+    from vqcheck.checkpoint.sharded import shard_of_each_tensor
+
+    shard_of = shard_of_each_tensor(index)
+    shards: dict[str, Checkpoint] = {}
+    tensors: dict[str, StoredTensor] = {}
+    try:
+        for name, shard in shard_of.items():
+            if shard not in shards:
+                shards[shard] = open_checkpoint(index.path.parent / shard)
+            tensor = shards[shard].tensors.get(name)
+            if tensor is None or shards[shard].format == "sharded":
+                raise CheckpointError(f"{index.path}: {name:.200}: is not in {shard}, where the index says it is")
+            tensors[name] = replace(tensor, extent=replace(tensor.extent, shard=shard))
+    except BaseException:
+        for opened in shards.values():
+            opened.close()
+        raise
+    return Checkpoint(
+        [index, *(file for opened in shards.values() for file in opened.files)],
+        index.path,
+        "sharded",
+        tensors,
+        lambda extent, start, size: shards[extent.shard].read_extent(extent, start, size),
+    )

@@ -1,0 +1,131 @@
+"""An open checkpoint: the index of its tensors, and reading one of them with every claim checked first."""
+
+from collections.abc import Callable, Mapping
+from functools import cached_property
+from math import prod
+from pathlib import Path
+from types import TracebackType
+from typing import Final
+
+from vqcheck.checkpoint import container
+from vqcheck.checkpoint.container import Plain
+from vqcheck.checkpoint.dtypes import ITEM_SIZE
+from vqcheck.checkpoint.file import PositionedFile
+from vqcheck.checkpoint.tensor import Extent, StoredTensor, contiguous_stride
+from vqcheck.errors import CheckpointError
+
+MAX_TENSOR_BYTES: Final = 128 << 20
+"""Largest tensor that is read; no codebook or projection in use comes near it."""
+
+ReadExtent = Callable[[Extent, int, int], bytearray]
+"""(extent, start inside it, size) -> bytes."""
+
+
+class Checkpoint:
+    """An open checkpoint: an index of its tensors, and a way to read one of them.
+
+    Use it as a context manager. Opening reads the index alone.
+
+    Attributes:
+        path: the file as the user named it.
+        format: `torch zip`, `torch legacy`, `safetensors` or `sharded`.
+        header_code: the two characters GPT-SoVITS writes over a zip's first two bytes, or an empty text.
+        container: keys that lead to the state dict that is used, joined with dots.
+        other_containers: further state dicts of the file, which are not used.
+        tensors: name -> StoredTensor.
+        files: every file that is read; one, unless the checkpoint is sharded.
+
+    """
+
+    def __init__(
+        self,
+        files: list[PositionedFile],
+        path: Path,
+        format: str,  # noqa: A002 - the word users know
+        tensors: Mapping[str, StoredTensor],
+        read_extent: ReadExtent,
+        *,
+        header_code: str = "",
+        container: str = "",
+        other_containers: tuple[str, ...] = (),
+        root: object = None,
+    ) -> None:
+        self.path = path
+        self.format = format
+        self.header_code = header_code
+        self.container = container
+        self.other_containers = other_containers
+        self.tensors = tensors
+        self.files = files
+        self.read_extent = read_extent
+        self._root = root
+
+    @cached_property
+    def information(self) -> dict[str, Plain]:
+        """What the file says beside its tensors (`info`, `config`, `iteration`, ...), as plain values."""
+        return container.information(self._root)
+
+    def head(self, size: int) -> bytes:
+        """Return the first `size` bytes of the (first) file, or all of a shorter one."""
+        return bytes(self.files[0].read(0, min(size, self.files[0].size), "beginning of the file"))
+
+    def read(self, tensor: StoredTensor) -> bytes | bytearray:
+        """Return the tensor's elements: C order, little-endian, in its stored element type.
+
+        Raises:
+            CheckpointError: an unsupported element type, claims that do not fit the stored bytes, a file that
+                ends early.
+
+        """
+        where = f"{self.path}: {tensor.name:.200}"
+        width = ITEM_SIZE.get(tensor.dtype)
+        if tensor.problem or width is None:
+            raise CheckpointError(f"{where}: {tensor.problem or f'element type {tensor.dtype} is not supported'}")
+        size = prod(tensor.shape) * width
+        if size > MAX_TENSOR_BYTES:
+            raise CheckpointError(f"{where}: claims {size} bytes, more than the {MAX_TENSOR_BYTES} that are read")
+        if not size:
+            return b""
+        reach = sum((length - 1) * step for length, step in zip(tensor.shape, tensor.stride, strict=True))
+        span = (reach + 1) * width
+        if tensor.offset + span > tensor.extent.size:
+            raise CheckpointError(f"{where}: claims bytes outside its storage ({tensor.extent.member:.200})")
+        if span > MAX_TENSOR_BYTES:
+            raise CheckpointError(
+                f"{where}: is spread over {span} bytes, more than the {MAX_TENSOR_BYTES} that are read"
+            )
+        data = self.read_extent(tensor.extent, tensor.offset, span)
+        dense = contiguous_stride(tensor.shape)
+        if all(length == 1 or a == b for length, a, b in zip(tensor.shape, tensor.stride, dense, strict=True)):
+            return data
+        return _gather(data, tensor, width)
+
+    def check_unchanged(self) -> None:
+        """Raise CheckpointError when the file was written to or replaced since it was opened."""
+        for file in self.files:
+            file.check_unchanged()
+
+    def close(self) -> None:
+        for file in self.files:
+            file.close()
+
+    def __enter__(self) -> "Checkpoint":
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        try:
+            if error is None:
+                self.check_unchanged()
+        finally:
+            self.close()
+
+
+def _gather(data: bytearray, tensor: StoredTensor, width: int) -> bytes:
+    """Return the elements of a non-contiguous tensor in C order; `data` begins at its first element."""
+    import numpy as np
+
+    elements = np.frombuffer(data, dtype=np.dtype(f"V{width}"))
+    strides = tuple(step * width for step in tensor.stride)
+    return np.lib.stride_tricks.as_strided(elements, tensor.shape, strides, writeable=False).tobytes()

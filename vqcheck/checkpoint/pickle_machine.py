@@ -1,0 +1,349 @@
+"""Reads a pickle as data. There is no importer here, so nothing named in a pickle can be imported or run.
+
+Every global becomes a `Global` (two strings), every call and every object an inert `Placeholder`. Only what
+builds data is understood: opcodes of protocols 0 to 5 without the extension registry and out-of-band buffers.
+"""
+
+import struct
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import Any, Final
+
+MAX_BYTES: Final = 64 << 20
+"""Longest pickle that is read; the index of the largest checkpoints in use takes a few MiB."""
+MAX_STEPS: Final = 4_000_000
+"""Most opcodes that are executed, which bounds time and memory; 2,000 tensors take about 60,000."""
+
+
+class PickleError(ValueError):
+    """A pickle that is damaged, oversized, or uses what a checkpoint's index has no use for."""
+
+
+class TruncatedPickleError(PickleError):
+    """The bytes end before the pickle does."""
+
+
+@dataclass(frozen=True, slots=True)
+class Global:
+    """A class or function named by a pickle; only its name."""
+
+    module: str
+    name: str
+
+    def __str__(self) -> str:
+        return f"{self.module}.{self.name}"
+
+
+@dataclass(slots=True, eq=False)
+class Placeholder:
+    """What a call in a pickle would have returned: the callee's name, its arguments and what was put into it."""
+
+    callee: object
+    args: tuple[object, ...]
+    state: object = None
+    items: dict[object, object] = field(default_factory=dict)
+    elements: list[object] = field(default_factory=list)
+
+
+Reduce = Callable[[Global, tuple[object, ...]], object]
+"""Called as (function, arguments) for each call in the pickle; returns the value that stands for the result."""
+PersistentLoad = Callable[[object], object]
+"""Called with each persistent id; returns the value that stands for it."""
+
+_KEY_TYPES: Final = (str, int, float, bool, bytes, type(None))
+
+
+def _no_persistent_id(_: object) -> object:
+    raise PickleError("holds a persistent id outside a checkpoint")
+
+
+def inert(function: Global, args: tuple[object, ...]) -> object:
+    """Return a placeholder for a call: the default meaning of every call in a pickle."""
+    return Placeholder(function, args)
+
+
+def load(
+    data: bytes | bytearray | memoryview,
+    *,
+    reduce: Reduce = inert,
+    persistent_load: PersistentLoad = _no_persistent_id,
+    start: int = 0,
+) -> tuple[Any, int]:
+    """Return (value, position behind it) of the pickle that begins at `start`.
+
+    Raises:
+        TruncatedPickleError: the data ends before the pickle does.
+        PickleError: anything else that is wrong with it.
+
+    """
+    machine = _Machine(bytes(data), start, reduce, persistent_load)
+    try:
+        return machine.run(), machine.at
+    except PickleError:
+        raise
+    except (struct.error, IndexError, KeyError, TypeError, ValueError, OverflowError, AttributeError) as error:
+        if machine.at >= len(machine.data):
+            raise TruncatedPickleError("ends early") from None
+        raise PickleError(f"is damaged near byte {machine.at} ({type(error).__name__})") from None
+
+
+class _Machine:
+    def __init__(self, data: bytes, at: int, reduce: Reduce, persistent_load: PersistentLoad) -> None:
+        self.data = data
+        self.at = at
+        self.stack: list[Any] = []
+        self.marks: list[list[Any]] = []
+        self.memo: dict[int, Any] = {}
+        self.reduce = reduce
+        self.persistent_load = persistent_load
+
+    def run(self) -> object:
+        data = self.data
+        memo = self.memo
+        for _ in range(MAX_STEPS):
+            op = data[self.at]
+            self.at += 1
+            stack = self.stack
+            # The opcodes that make up nearly all of a checkpoint's index, most frequent first.
+            if op == 0x68:  # BINGET
+                stack.append(memo[data[self.at]])
+                self.at += 1
+            elif op == 0x4B:  # BININT1
+                stack.append(data[self.at])
+                self.at += 1
+            elif op == 0x71:  # BINPUT
+                memo[data[self.at]] = stack[-1]
+                self.at += 1
+            elif op == 0x72:  # LONG_BINPUT
+                memo[int.from_bytes(self.take(4), "little")] = stack[-1]
+            elif op == 0x6A:  # LONG_BINGET
+                stack.append(memo[int.from_bytes(self.take(4), "little")])
+            elif op == 0x58:  # BINUNICODE
+                stack.append(self.text(4))
+            elif op == 0x28:  # MARK
+                self.marks.append(stack)
+                self.stack = []
+            elif op == 0x74:  # TUPLE
+                values = self.pop_mark()
+                self.stack.append(tuple(values))
+            elif op == 0x52:  # REDUCE
+                args = stack.pop()
+                stack[-1] = self.call(stack[-1], args)
+            elif op == 0x51:  # BINPERSID
+                stack[-1] = self.persistent_load(stack[-1])
+            elif op == 0x4D:  # BININT2
+                stack.append(int.from_bytes(self.take(2), "little"))
+            elif op == 0x86:  # TUPLE2
+                stack[-2:] = [(stack[-2], stack[-1])]
+            elif op == 0x85:  # TUPLE1
+                stack[-1] = (stack[-1],)
+            elif op == 0x89:  # NEWFALSE
+                stack.append(False)
+            elif op == 0x29:  # EMPTY_TUPLE
+                stack.append(())
+            elif op == 0x2E:  # STOP
+                return stack.pop()
+            else:
+                handler = _RARE.get(op)
+                if handler is None:
+                    raise PickleError(f"uses opcode 0x{op:02x}, which has no place in a checkpoint's index")
+                handler(self)
+        raise PickleError(f"has more than {MAX_STEPS} instructions")
+
+    def take(self, count: int) -> bytes:
+        end = self.at + count
+        if end > len(self.data):
+            self.at = len(self.data)
+            raise TruncatedPickleError("ends early")
+        piece = self.data[self.at : end]
+        self.at = end
+        return piece
+
+    def number(self, width: int) -> int:
+        return int.from_bytes(self.take(width), "little")
+
+    def text(self, width: int) -> str:
+        return self.take(self.number(width)).decode("utf-8", "surrogatepass")
+
+    def line(self) -> bytes:
+        end = self.data.find(b"\n", self.at)
+        if end < 0:
+            self.at = len(self.data)
+            raise TruncatedPickleError("ends early")
+        piece = self.data[self.at : end]
+        self.at = end + 1
+        return piece
+
+    def pop_mark(self) -> list[Any]:
+        values = self.stack
+        self.stack = self.marks.pop()
+        return values
+
+    def call(self, function: object, args: object) -> object:
+        if not isinstance(args, tuple):
+            raise PickleError("calls something with arguments that are no tuple")
+        if isinstance(function, Global):
+            return self.reduce(function, args)
+        return Placeholder(function, args)
+
+    def store(self, target: object, pairs: list[Any]) -> None:
+        if len(pairs) % 2:
+            raise PickleError("sets an odd number of keys and values")
+        items = target.items if isinstance(target, Placeholder) else target
+        if not isinstance(items, dict):
+            raise PickleError("sets an item of something that is no dictionary")
+        for key, value in zip(pairs[::2], pairs[1::2], strict=True):
+            # Scalars only: hashing a deeply nested tuple would exhaust the C stack.
+            items[key if type(key) in _KEY_TYPES else f"<{type(key).__name__} at {id(key)}>"] = value
+
+    def extend(self, target: object, values: list[Any]) -> None:
+        elements = target.elements if isinstance(target, Placeholder) else target
+        if not isinstance(elements, list):
+            raise PickleError("appends to something that is no list")
+        elements.extend(values)
+
+    def build(self) -> None:
+        state = self.stack.pop()
+        target = self.stack[-1]
+        if isinstance(target, Placeholder):
+            target.state = state
+        # State for plain data (an OrderedDict's attributes, a tensor's) says nothing about its values.
+
+    def instance(self) -> None:
+        module, name = self.line().decode(), self.line().decode()
+        args = tuple(self.pop_mark())
+        self.stack.append(Placeholder(Global(module, name), args))
+
+    def build_object(self) -> None:
+        values = self.pop_mark()
+        self.stack.append(Placeholder(values[0], tuple(values[1:])))
+
+    def stack_global(self) -> None:
+        name = self.stack.pop()
+        module = self.stack.pop()
+        if not isinstance(name, str) or not isinstance(module, str):
+            raise PickleError("names a global with something that is no text")
+        self.stack.append(Global(module, name))
+
+    def new_object(self) -> None:
+        args = self.stack.pop()
+        self.stack[-1] = self.call(self.stack[-1], args)
+
+    def new_object_with_keywords(self) -> None:
+        keywords = self.stack.pop()
+        args = self.stack.pop()
+        self.stack[-1] = Placeholder(self.stack[-1], args if isinstance(args, tuple) else (), state=keywords)
+
+    def dictionary(self) -> None:
+        pairs = self.pop_mark()
+        result: dict[object, object] = {}
+        self.store(result, pairs)
+        self.stack.append(result)
+
+    def set_items(self) -> None:
+        pairs = self.pop_mark()
+        self.store(self.stack[-1], pairs)
+
+    def set_item(self) -> None:
+        pair = self.stack[-2:]
+        del self.stack[-2:]
+        self.store(self.stack[-1], pair)
+
+    def append_one(self) -> None:
+        value = self.stack.pop()
+        self.extend(self.stack[-1], [value])
+
+    def append_many(self) -> None:
+        values = self.pop_mark()
+        self.extend(self.stack[-1], values)
+
+    def memoize(self) -> None:
+        self.memo[len(self.memo)] = self.stack[-1]
+
+    def put_text(self) -> None:
+        self.memo[int(self.line())] = self.stack[-1]
+
+    def get_text(self) -> None:
+        self.stack.append(self.memo[int(self.line())])
+
+    def push_int_text(self) -> None:
+        digits = self.line()
+        self.stack.append({b"00": False, b"01": True}[digits] if digits in (b"00", b"01") else int(digits))
+
+    def push_string(self) -> None:
+        quoted = self.line()
+        if len(quoted) < 2 or quoted[:1] != quoted[-1:] or quoted[:1] not in (b"'", b'"'):
+            raise PickleError("holds a string without quotes")
+        self.stack.append(quoted[1:-1].decode("latin-1"))
+
+    def tuple_of_three(self) -> None:
+        self.stack[-3:] = [(self.stack[-3], self.stack[-2], self.stack[-1])]
+
+    def pop(self) -> None:
+        if self.stack:
+            self.stack.pop()
+        else:
+            self.pop_mark()
+
+    def pop_to_mark(self) -> None:
+        self.pop_mark()
+
+    def skip(self, count: int) -> None:
+        self.take(count)
+
+    def push(self, value: object) -> None:
+        self.stack.append(value)
+
+
+def _signed(data: bytes) -> int:
+    return int.from_bytes(data, "little", signed=True)
+
+
+_RARE: Final[dict[int, Callable[[_Machine], None]]] = {
+    0x80: lambda m: m.skip(1),  # PROTO
+    0x95: lambda m: m.skip(8),  # FRAME: only a hint for streams
+    0x63: lambda m: m.push(Global(m.line().decode(), m.line().decode())),  # GLOBAL
+    0x93: _Machine.stack_global,
+    0x69: _Machine.instance,
+    0x6F: _Machine.build_object,
+    0x81: _Machine.new_object,
+    0x92: _Machine.new_object_with_keywords,
+    0x62: _Machine.build,
+    0x7D: lambda m: m.push({}),  # EMPTY_DICT
+    0x64: _Machine.dictionary,
+    0x75: _Machine.set_items,
+    0x73: _Machine.set_item,
+    0x5D: lambda m: m.push([]),  # EMPTY_LIST
+    0x6C: lambda m: m.push(m.pop_mark()),  # LIST
+    0x61: _Machine.append_one,
+    0x65: _Machine.append_many,
+    0x8F: lambda m: m.push([]),  # EMPTY_SET: its order and uniqueness say nothing here
+    0x90: _Machine.append_many,
+    0x91: lambda m: m.push(m.pop_mark()),  # FROZENSET
+    0x87: _Machine.tuple_of_three,
+    0x4E: lambda m: m.push(None),  # NONE
+    0x88: lambda m: m.push(True),  # NEWTRUE
+    0x4A: lambda m: m.push(_signed(m.take(4))),  # BININT
+    0x8A: lambda m: m.push(_signed(m.take(m.number(1)))),  # LONG1
+    0x8B: lambda m: m.push(_signed(m.take(m.number(4)))),  # LONG4
+    0x47: lambda m: m.push(struct.unpack(">d", m.take(8))[0]),  # BINFLOAT
+    0x49: _Machine.push_int_text,
+    0x4C: lambda m: m.push(int(m.line().rstrip(b"L"))),  # LONG
+    0x46: lambda m: m.push(float(m.line())),  # FLOAT
+    0x53: _Machine.push_string,
+    0x54: lambda m: m.push(m.take(m.number(4)).decode("latin-1")),  # BINSTRING
+    0x55: lambda m: m.push(m.take(m.number(1)).decode("latin-1")),  # SHORT_BINSTRING
+    0x56: lambda m: m.push(m.line().decode("raw-unicode-escape")),  # UNICODE
+    0x8C: lambda m: m.push(m.text(1)),  # SHORT_BINUNICODE
+    0x8D: lambda m: m.push(m.text(8)),  # BINUNICODE8
+    0x42: lambda m: m.push(m.take(m.number(4))),  # BINBYTES
+    0x43: lambda m: m.push(m.take(m.number(1))),  # SHORT_BINBYTES
+    0x8E: lambda m: m.push(m.take(m.number(8))),  # BINBYTES8
+    0x96: lambda m: m.push(m.take(m.number(8))),  # BYTEARRAY8
+    0x94: _Machine.memoize,
+    0x70: _Machine.put_text,
+    0x67: _Machine.get_text,
+    0x30: _Machine.pop,
+    0x31: _Machine.pop_to_mark,
+    0x32: lambda m: m.push(m.stack[-1]),  # DUP
+}

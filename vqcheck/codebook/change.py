@@ -1,0 +1,51 @@
+"""Measures how far two tensors of one shape are apart, in rows and in values."""
+
+import numpy as np
+import numpy.typing as npt
+
+from vqcheck.codebook.comparison import Change
+
+
+def measure(a: npt.NDArray[np.floating], b: npt.NDArray[np.floating], row_axes: int) -> Change:
+    """Return the change from `a` to `b`, two arrays of one shape whose first `row_axes` axes count rows.
+
+    Values count as changed when their bits differ, so that -0.0 differs from 0.0 and a NaN from another NaN.
+    """
+    differs = _differs(a, b)
+    inner = tuple(range(row_axes, a.ndim))
+    finite = np.isfinite(a) & np.isfinite(b)
+    with np.errstate(all="ignore"):
+        distance = np.where(finite, np.abs(a.astype(np.float64) - b.astype(np.float64)), 0.0)
+        relative = np.where(finite & (a != 0), distance / np.abs(a.astype(np.float64)), 0.0)
+    max_abs, max_abs_index = _greatest(distance)
+    max_rel, max_rel_index = _greatest(relative)
+    return Change(
+        rows_changed=int(np.count_nonzero(differs.any(axis=inner))),
+        rows=int(np.prod(a.shape[:row_axes])),
+        max_abs=max_abs,
+        max_abs_index=max_abs_index,
+        max_rel=max_rel,
+        max_rel_index=max_rel_index,
+        not_finite=int(np.count_nonzero(differs & ~finite)),
+    )
+
+
+def same_bits(a: npt.NDArray[np.floating], b: npt.NDArray[np.floating]) -> bool:
+    """Say whether two arrays of one shape hold the same values, NaN payloads and signs of zero included."""
+    return not _differs(a, b).any()
+
+
+def _differs(a: npt.NDArray[np.floating], b: npt.NDArray[np.floating]) -> npt.NDArray[np.bool_]:
+    dtype = np.promote_types(a.dtype, b.dtype)
+    bits = np.uint64 if dtype.itemsize == 8 else np.uint32
+    # A scalar view needs at least one axis.
+    bits_a, bits_b = (np.ascontiguousarray(x, dtype).reshape(x.shape or (1,)).view(bits) for x in (a, b))
+    differs: npt.NDArray[np.bool_] = np.not_equal(bits_a, bits_b).reshape(a.shape)
+    return differs
+
+
+def _greatest(values: npt.NDArray[np.float64]) -> tuple[float, tuple[int, ...]]:
+    if not values.size:
+        return 0.0, ()
+    index = np.unravel_index(int(np.argmax(values)), values.shape)
+    return float(values[index]), tuple(int(i) for i in index)

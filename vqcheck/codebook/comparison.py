@@ -1,0 +1,91 @@
+"""What a comparison of two VQ encoders found. Plain data, which reports read."""
+
+from dataclasses import dataclass
+from typing import Final
+
+from vqcheck.codebook.digest import Digest, EncoderDigests
+
+IDENTICAL: Final = "identical"
+ROUNDED: Final = "rounded"
+NOT_STORED: Final = "not stored"
+CHANGED: Final = "changed"
+MISSING: Final = "missing"
+OTHER_SHAPE: Final = "other shape"
+
+FAULTS: Final = frozenset({CHANGED, MISSING, OTHER_SHAPE})
+"""Verdicts on a tensor that make the whole comparison `changed`."""
+
+
+@dataclass(frozen=True, slots=True)
+class Change:
+    """How far two tensors of one shape are apart; a row is a code, or an output channel of a projection."""
+
+    rows_changed: int
+    rows: int
+    max_abs: float
+    """Greatest absolute difference over finite pairs; 0 when there is none."""
+    max_abs_index: tuple[int, ...]
+    max_rel: float
+    """Greatest |a - b| / |a| over finite pairs with a != 0; 0 when there is none."""
+    max_rel_index: tuple[int, ...]
+    not_finite: int
+    """Values that changed and are NaN or infinite on either side."""
+
+
+@dataclass(frozen=True, slots=True)
+class TensorDiff:
+    """One tensor on both sides. A side that lacks it has no dtype and no digest."""
+
+    label: str
+    role: str
+    verdict: str
+    judged: bool
+    """Whether it counts in the verdict: not outside the chosen scope, never for output projections."""
+    note: str
+    a_name: str
+    b_name: str
+    a_dtype: str
+    b_dtype: str
+    a_shape: tuple[int, ...]
+    b_shape: tuple[int, ...]
+    a_digest: Digest | None
+    b_digest: Digest | None
+    change: Change | None
+
+
+@dataclass(frozen=True, slots=True)
+class Side:
+    """One of the two files."""
+
+    path: str
+    family: str
+    prefix: str
+    never_trained: bool
+    digests: EncoderDigests
+
+
+@dataclass(frozen=True, slots=True)
+class Comparison:
+    """Two VQ encoders, tensor by tensor, and the verdict on the whole."""
+
+    a: Side
+    b: Side
+    scope: str
+    """`all`, or `tokens` to leave bookkeeping out."""
+    tensors: tuple[TensorDiff, ...]
+    verdict: str
+    """`identical`, `rounded` or `changed`."""
+
+    @property
+    def exit_code(self) -> int:
+        return int(self.verdict == CHANGED)
+
+    @property
+    def not_stored(self) -> tuple[TensorDiff, ...]:
+        """Tensors that one file leaves out where its family allows that."""
+        return tuple(diff for diff in self.tensors if diff.verdict == NOT_STORED)
+
+    @property
+    def never_trained(self) -> tuple[Side, ...]:
+        """The sides whose codebook still waits for its first batch."""
+        return tuple(side for side in (self.a, self.b) if side.never_trained)

@@ -1,0 +1,126 @@
+r"""The digests of a VQ encoder: the same for the same stored values, whatever the file around them.
+
+Specification of `sha256-f32v1` and `sha256-f16v1`
+--------------------------------------------------
+A *tensor digest* is the SHA-256 of a header line and the data that follows it. The header is ASCII:
+
+    <algorithm> <role> <element type> <shape>\\n
+
+- role: `codes`, `ema_sum`, `ema_count`, `init_flag`, or a projection's role and part such as `input_proj.weight`.
+- shape: the canonical shape, lengths joined with `x` (`1x1024x768`), or `scalar`.
+- data: C order, little-endian. `init_flag` is one byte, 1 when any of its stored bytes is not zero, with the element
+  type `bool`. Every other tensor:
+  - `sha256-f32v1`: float16, bfloat16 and float8 widened to `float32`, which loses nothing; float32, float64 and integer
+    types as they are stored. NaN payloads and the sign of zero count.
+  - `sha256-f16v1`: rounded to `float16`, to nearest, ties to even, overflow to infinity; float64 is rounded to
+    float32 first; every NaN becomes 0x7e00. Integer types as they are stored.
+
+A *combined digest* is the SHA-256 of one ASCII line for each tensor, in order:
+
+    <codebook number> <role> <tensor digest in hexadecimal>\\n
+
+Codebooks are numbered from 0 in the order of the family row: book, then group, then layer as a number; projections
+have `-` for a number. Within a codebook roles come in the order codes, ema_sum, ema_count, init_flag; projections come
+last: input_proj before output_proj, and weight, g, v, bias. `codebook` combines all codebooks, `projection` the input
+projection, and `vq_encoder` codebooks and then the input projection. `output_proj` decides no token and is in none.
+
+Names of tensors, file format and the width in which a value is stored are not part of any digest.
+"""
+
+import hashlib
+from dataclasses import dataclass
+from typing import Final
+
+from vqcheck.codebook.family import CODEBOOK_ROLES, INIT_FLAG, INPUT_PROJ
+from vqcheck.codebook.vq_encoder import RoleTensor, VQEncoder
+from vqcheck.codebook.widen import WIDENED, widen
+
+F32V1: Final = "sha256-f32v1"
+F16V1: Final = "sha256-f16v1"
+
+_NAN16: Final = 0x7E00
+
+
+@dataclass(frozen=True, slots=True)
+class Digest:
+    """A digest and the name of the rules it was made by."""
+
+    algorithm: str
+    hex: str
+
+    def __str__(self) -> str:
+        return f"{self.algorithm}:{self.hex}"
+
+    @property
+    def short(self) -> str:
+        """The first 12 hexadecimal digits, enough to tell a handful of files apart."""
+        return self.hex[:12]
+
+
+@dataclass(frozen=True, slots=True)
+class EncoderDigests:
+    """The digests of one VQ encoder under one algorithm."""
+
+    tensors: tuple[tuple[str, Digest], ...]
+    """(label, digest) of each tensor, in canonical order."""
+    codebook: Digest
+    projection: Digest | None
+    """None when the file stores no input projection."""
+    vq_encoder: Digest | None
+    """None when the file leaves an input projection of its family out: half a VQ encoder has no digest."""
+
+
+def tensor_digest(tensor: RoleTensor, data: bytes | bytearray, algorithm: str) -> Digest:
+    """Return the digest of one tensor, given its stored bytes."""
+    element_type = tensor.tensor.dtype
+    if tensor.role == INIT_FLAG:
+        element_type, data = "bool", bytes([any(data)])
+    elif algorithm == F16V1:
+        element_type, data = _round_to_float16(data, element_type)
+    elif element_type in WIDENED:
+        element_type, data = "float32", widen(data, element_type)
+    role = f"{tensor.role}.{tensor.part}" if tensor.part else tensor.role
+    shape = "x".join(map(str, tensor.shape)) or "scalar"
+    state = hashlib.sha256(f"{algorithm} {role} {element_type} {shape}\n".encode("ascii"))
+    state.update(data)
+    return Digest(algorithm, state.hexdigest())
+
+
+def combine(encoder: VQEncoder, by_tensor: dict[RoleTensor, Digest], algorithm: str) -> EncoderDigests:
+    """Return all digests of a VQ encoder, given those of its tensors."""
+    codebook_lines: list[str] = []
+    for number, codebook in enumerate(encoder.codebooks):
+        codebook_lines += [_line(str(number), tensor, by_tensor[tensor]) for tensor in codebook.tensors]
+    inputs = [tensor for tensor in encoder.projection if tensor.role == INPUT_PROJ]
+    projection_lines = [_line("-", tensor, by_tensor[tensor]) for tensor in inputs]
+    family_projects = any(key.role == INPUT_PROJ for key in encoder.family.keys)
+    return EncoderDigests(
+        tensors=tuple((encoder.label(tensor), by_tensor[tensor]) for tensor in encoder.tensors),
+        codebook=_combined(codebook_lines, algorithm),
+        projection=_combined(projection_lines, algorithm) if inputs else None,
+        vq_encoder=_combined(codebook_lines + projection_lines, algorithm) if inputs or not family_projects else None,
+    )
+
+
+def _line(number: str, tensor: RoleTensor, digest: Digest) -> str:
+    role = tensor.role if tensor.role in CODEBOOK_ROLES else f"{tensor.role}.{tensor.part}"
+    return f"{number} {role} {digest.hex}\n"
+
+
+def _combined(lines: list[str], algorithm: str) -> Digest:
+    return Digest(algorithm, hashlib.sha256("".join(lines).encode("ascii")).hexdigest())
+
+
+def _round_to_float16(data: bytes | bytearray, element_type: str) -> tuple[str, bytes | bytearray]:
+    if element_type not in WIDENED and element_type not in ("float32", "float64"):
+        return element_type, data
+    import numpy as np
+
+    with np.errstate(over="ignore", under="ignore", invalid="ignore"):
+        if element_type == "float16":
+            rounded = np.frombuffer(data, "<u2").copy()
+        else:
+            wide = np.frombuffer(widen(data, element_type), "<f8" if element_type == "float64" else "<f4")
+            rounded = wide.astype("<f4").astype("<f2").view("<u2")
+    rounded[(rounded & 0x7FFF) > 0x7C00] = _NAN16
+    return "float16", rounded.tobytes()

@@ -1,0 +1,182 @@
+"""What kind of model a checkpoint holds, by the shapes of its tensors and never by the size of the file."""
+
+import hashlib
+import re
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Final
+
+from vqcheck.checkpoint.opened import Checkpoint
+
+# MD5 of the first 8 KiB of the published base models, as upstream's own loader knows them.
+_KNOWN_BASES: Final = {
+    "dc3c97e17592963677a4a1681f30c653": ("s2G488k.pth", "v1"),
+    "6642b37f3dbb1f76882b69937c95a5f3": ("s2G2333k.pth", "v2"),
+    "43797be674a37c1c83ee81081941ed0f": ("s2Gv3.pth", "v3"),
+    "4f26b9476d0c5033e04162c486074374": ("s2Gv4.pth", "v4"),
+    "c7e9fce2223f3db685cdfa1e6368728a": ("s2Gv2Pro.pth", "v2Pro"),
+    "66b313e39455b57ab1b0bc0b239c9d0a": ("s2Gv2ProPlus.pth", "v2ProPlus"),
+}
+_HEADER_VERSION: Final = {
+    "00": "v1",
+    "01": "v2",
+    "02": "v3",
+    "03": "v3",
+    "04": "v4",
+    "05": "v2Pro",
+    "06": "v2ProPlus",
+}
+_LATEST_ONLY: Final = 233333333333
+"""The step number upstream puts into a file's name when it keeps only the latest checkpoint."""
+
+
+@dataclass(frozen=True, slots=True)
+class Model:
+    """The model a checkpoint belongs to."""
+
+    kind: str
+    """`s2 synthesizer`, `s2 LoRA export`, `s2 discriminator`, `s1 GPT` or `unknown`."""
+    version: str
+    """`v1`, `v2`, `v3`, `v4`, `v3 or v4`, `v2Pro`, `v2ProPlus`, or empty where it cannot be told."""
+    evidence: str
+    base: str = ""
+    """Name of the published base model, where the file is one."""
+    lacks: str = ""
+    """What the file leaves to its base model."""
+
+
+@dataclass(frozen=True, slots=True)
+class Training:
+    """Where in training a checkpoint was written; None where the file does not say."""
+
+    info: str | None
+    epoch: int | None
+    steps: int | None
+
+
+class _Names:
+    """Tensor shapes by name, without the wrapper prefix that all names share."""
+
+    def __init__(self, checkpoint: Checkpoint) -> None:
+        self._checkpoint = checkpoint
+
+    @cached_property
+    def shapes(self) -> dict[str, tuple[int, ...]]:
+        shapes = {name: tensor.shape for name, tensor in self._checkpoint.tensors.items()}
+        for prefix in ("module.", "_orig_mod.", "model.", "generator.", "net_g."):
+            if shapes and all(name.startswith(prefix) for name in shapes):
+                shapes = {name[len(prefix) :]: shape for name, shape in shapes.items()}
+        return shapes
+
+    def size(self, name: str, axis: int) -> int | None:
+        shape = self.shapes.get(name, ())
+        return shape[axis] if axis < len(shape) else None
+
+    def any(self, beginning: str) -> bool:
+        return any(name.startswith(beginning) for name in self.shapes)
+
+
+def identify(checkpoint: Checkpoint) -> Model:
+    """Return what model a checkpoint holds, with the evidence for it."""
+    names = _Names(checkpoint)
+    if _is_s1(names):
+        phonemes = names.size("ar_text_embedding.word_embeddings.weight", 0)
+        version = {512: "v1", 732: "v2 or later"}.get(phonemes or 0, "")
+        return Model("s1 GPT", version, f"a token embedding and no quantizer; {phonemes} phonemes")
+    if names.any("discriminators."):
+        return Model("s2 discriminator", "", "tensors named discriminators.*")
+    base_name, base_version = _KNOWN_BASES.get(_head_digest(checkpoint), ("", ""))
+    if names.any("cfm."):
+        version, evidence = _flow_matching_version(checkpoint, base_version)
+    else:
+        version, evidence = _version_by_shapes(names)
+    lora = is_lora(checkpoint)
+    if not version and not lora and not names.any("enc_p."):
+        return Model("unknown", "", "no GPT-SoVITS tensors")
+    lacks = ""
+    if lora:
+        absent = [part for part in ("ssl_proj", "enc_p") if not names.any(f"{part}.")]
+        lacks = f"{', '.join(absent)} and the frozen weights stay in the base model" if absent else ""
+    elif not names.any("enc_q."):
+        lacks = "enc_q (an inference export leaves it out)"
+    return Model("s2 LoRA export" if lora else "s2 synthesizer", version, evidence, base_name, lacks)
+
+
+def is_lora(checkpoint: Checkpoint) -> bool:
+    """Say whether a checkpoint is a LoRA export, which leaves out what it did not train."""
+    return any(".lora_A." in name for name in checkpoint.tensors)
+
+
+def training(checkpoint: Checkpoint) -> Training:
+    """Return epoch and step counts from what the file and its name say."""
+    information = checkpoint.information
+    info = information.get("info")
+    epoch = information.get("iteration", information.get("epoch"))
+    steps = information.get("global_step")
+    if isinstance(info, str):
+        if match := re.search(r"(\d{1,9})epoch", info):
+            epoch = int(match[1])
+        if match := re.search(r"(\d{1,12})iteration", info):
+            steps = int(match[1])
+    if steps is None and (match := re.fullmatch(r"[GD]_(\d{1,12})\.pth", checkpoint.path.name)):
+        steps = int(match[1])
+    return Training(
+        info if isinstance(info, str) else None,
+        epoch if type(epoch) is int else None,
+        steps if type(steps) is int and steps != _LATEST_ONLY else None,
+    )
+
+
+def why_no_codebook(checkpoint: Checkpoint) -> str:
+    """Return one line on what a file without a codebook is, and which file holds one."""
+    model = identify(checkpoint)
+    if model.kind == "s1 GPT":
+        return (
+            "is an s1 (GPT) checkpoint: it predicts tokens and holds no codebook; "
+            "the codebook is in the s2 generator (pretrained s2G*.pth, G_*.pth or an exported SoVITS weight)"
+        )
+    if model.kind == "s2 discriminator":
+        return "is an s2 discriminator: it holds no codebook; the generator does (s2G*.pth, G_*.pth)"
+    return f"holds no codebook that vqcheck knows ({len(checkpoint.tensors)} tensors, none under known names)"
+
+
+def _head_digest(checkpoint: Checkpoint) -> str:
+    return hashlib.md5(checkpoint.head(8192), usedforsecurity=False).hexdigest()
+
+
+def _is_s1(names: _Names) -> bool:
+    return names.any("ar_audio_embedding.") and names.any("ar_predict_layer.")
+
+
+def _version_by_shapes(names: _Names) -> tuple[str, str]:
+    symbols = names.size("enc_p.text_embedding.weight", 0)
+    bins = names.size("ref_enc.spectral.0.fc.weight", 1)
+    if names.any("sv_emb."):
+        channels = names.size("dec.conv_pre.weight", 0)
+        version = {512: "v2Pro", 768: "v2ProPlus"}.get(channels or 0, "v2Pro or v2ProPlus")
+        return version, f"speaker embedding present, decoder of {channels} channels"
+    evidence = f"{symbols} text symbols, reference encoder over {bins} bins"
+    if symbols == 322 or bins == 1025:
+        return "v1", evidence
+    if symbols == 732 or bins == 704:
+        return "v2", evidence
+    return "", evidence
+
+
+def _flow_matching_version(checkpoint: Checkpoint, base_version: str) -> tuple[str, str]:
+    """Tell v3 from v4, whose tensors have identical names and shapes."""
+    if base_version:
+        return base_version, "flow matching; a published base model by its first 8 KiB"
+    if checkpoint.header_code in _HEADER_VERSION:
+        return _HEADER_VERSION[checkpoint.header_code], f"flow matching; header code {checkpoint.header_code}"
+    version = _config_version(checkpoint)
+    if version:
+        return version, "flow matching; config.model.version"
+    return "v3 or v4", "flow matching; nothing in the file tells v3 from v4"
+
+
+def _config_version(checkpoint: Checkpoint) -> str:
+    config = checkpoint.information.get("config")
+    section = config.get("model") if isinstance(config, dict) else None
+    version = section.get("version") if isinstance(section, dict) else None
+    return version if version in ("v3", "v4") else ""

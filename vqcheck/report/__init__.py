@@ -1,0 +1,1 @@
+"""Results to text, JSON and further formats. Knows result types only."""

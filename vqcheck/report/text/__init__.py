@@ -1,0 +1,1 @@
+"""Reports for people, one file for each command."""

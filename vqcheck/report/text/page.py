@@ -1,0 +1,80 @@
+"""A page of styled lines, rendered by rich for a terminal of any width, with or without colour."""
+
+from dataclasses import dataclass
+from io import StringIO
+from typing import Final
+
+from rich.console import Console
+from rich.text import Text
+
+Span = str | tuple[str, str]
+"""Plain text, or (text, style)."""
+
+_VERDICT_STYLES: Final = {
+    "identical": "green",
+    "rounded": "green",
+    "healthy": "green",
+    "not stored": "cyan",
+    "changed": "bold red",
+    "missing": "bold red",
+    "other shape": "bold red",
+    "never trained": "bold red",
+    "not finite": "bold red",
+    "no codebook": "yellow",
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Style:
+    """How a text report is to look."""
+
+    color: bool = False
+    width: int = 80
+    verbose: bool = False
+
+
+def verdict(word: str, width: int = 0) -> Span:
+    """Return a verdict in its colour, padded to a width; the word itself carries the meaning."""
+    return word.ljust(width), _VERDICT_STYLES.get(word, "")
+
+
+class Page:
+    """Collects lines and renders them."""
+
+    def __init__(self, style: Style) -> None:
+        self._out = StringIO()
+        self._console = Console(
+            file=self._out,
+            force_terminal=style.color,
+            color_system="standard" if style.color else None,
+            no_color=not style.color,
+            width=max(style.width, 20),
+            highlight=False,
+            markup=False,
+            emoji=False,
+            legacy_windows=False,
+        )
+
+    def line(self, *spans: Span, indent: int = 0) -> None:
+        """Add one line; where it is too long it continues indented by `indent` columns."""
+        text = Text.assemble(*((span, "") if isinstance(span, str) else span for span in spans))
+        room = self._console.width
+        lines = text.wrap(self._console, room, no_wrap=text.cell_len <= room)
+        if len(lines) > 1 and indent:
+            first = lines[0]
+            self._console.print(first, soft_wrap=True)
+            rest = Text(" ").join(Text(piece.plain.strip()) if not piece.spans else piece for piece in lines[1:])
+            for piece in rest.wrap(self._console, max(room - indent, 20)):
+                self._console.print(Text(" " * indent) + piece, soft_wrap=True)
+            return
+        for piece in lines:
+            piece.rstrip()
+            self._console.print(piece, soft_wrap=True)
+
+    def blank(self) -> None:
+        """Add an empty line."""
+        self._console.print()
+
+    def text(self) -> str:
+        """Return the page."""
+        return self._out.getvalue()
