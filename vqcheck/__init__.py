@@ -1,3 +1,28 @@
-"""vqcheck: does the codebook of a two-stage VQ speech model stay the same between the stages?"""
+"""Does the codebook of a two-stage VQ speech model stay the same between the stages.
+
+The names below are imported when they are first used, so that importing vqcheck costs nothing.
+"""
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from vqcheck.checkpoint.open import open_checkpoint as open_checkpoint
+    from vqcheck.codebook.compare import compare as compare
+    from vqcheck.codebook.find import find_vq_encoder as find_vq_encoder
 
 __version__ = "0.1.0"
+
+_HOME = {
+    "open_checkpoint": "vqcheck.checkpoint.open",
+    "find_vq_encoder": "vqcheck.codebook.find",
+    "compare": "vqcheck.codebook.compare",
+}
+
+__all__ = ["__version__", "compare", "find_vq_encoder", "open_checkpoint"]
+
+
+def __getattr__(name: str) -> Any:
+    if name in _HOME:
+        return getattr(import_module(_HOME[name]), name)
+    raise AttributeError(f"module 'vqcheck' has no attribute '{name}'")

@@ -2,7 +2,6 @@
 
 import os
 import stat
-from pathlib import Path
 from types import TracebackType
 from typing import Final
 
@@ -22,15 +21,15 @@ class PositionedFile:
     """
 
     def __init__(self, path: str | os.PathLike[str]) -> None:
-        self.path = Path(path)
+        self.path = os.fspath(path)
         try:
             # Asked before opening: opening a named pipe would wait for ever.
-            kind = self.path.stat().st_mode
+            kind = os.stat(self.path).st_mode
             if stat.S_ISDIR(kind):
                 raise CheckpointError(f"{self.path}: is a directory, expected a checkpoint file")
             if not stat.S_ISREG(kind):
                 raise CheckpointError(f"{self.path}: is not a regular file")
-            self._file = self.path.open("rb", buffering=0)
+            self._file = open(self.path, "rb", buffering=0)  # noqa: SIM115 - closed by close()
         except FileNotFoundError:
             raise CheckpointError(f"{self.path}: no such file") from None
         except (OSError, ValueError) as error:
@@ -65,7 +64,7 @@ class PositionedFile:
     def check_unchanged(self) -> None:
         """Raise CheckpointError when the file was written to or replaced since it was opened."""
         try:
-            same = self._identity == _identity(os.fstat(self._file.fileno())) == _identity(self.path.stat())
+            same = self._identity == _identity(os.fstat(self._file.fileno())) == _identity(os.stat(self.path))
         except OSError:
             same = False
         if not same:

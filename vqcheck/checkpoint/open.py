@@ -124,7 +124,7 @@ def _open_sharded(index: PositionedFile) -> Checkpoint:
     try:
         for name, shard in shard_of.items():
             if shard not in shards:
-                shards[shard] = open_checkpoint(index.path.parent / shard)
+                shards[shard] = open_checkpoint(os.path.join(os.path.dirname(index.path), shard))
             tensor = shards[shard].tensors.get(name)
             if tensor is None or shards[shard].format == "sharded":
                 raise CheckpointError(f"{index.path}: {name:.200}: is not in {shard}, where the index says it is")

@@ -3,7 +3,6 @@
 from collections.abc import Callable, Mapping
 from functools import cached_property
 from math import prod
-from pathlib import Path
 from types import TracebackType
 from typing import Final
 
@@ -40,7 +39,7 @@ class Checkpoint:
     def __init__(
         self,
         files: list[PositionedFile],
-        path: Path,
+        path: str,
         format: str,  # noqa: A002 - the word users know
         tensors: Mapping[str, StoredTensor],
         read_extent: ReadExtent,

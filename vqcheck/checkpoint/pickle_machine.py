@@ -82,9 +82,10 @@ def load(
     except PickleError:
         raise
     except (struct.error, IndexError, KeyError, TypeError, ValueError, OverflowError, AttributeError) as error:
-        if machine.at >= len(machine.data):
+        if isinstance(error, IndexError) and str(error) == "index out of range":
+            # What indexing bytes says; lists word it differently.
             raise TruncatedPickleError("ends early") from None
-        raise PickleError(f"is damaged near byte {machine.at} ({type(error).__name__})") from None
+        raise PickleError(f"is damaged ({type(error).__name__}: {str(error)[:100]})") from None
 
 
 class _Machine:
@@ -100,54 +101,68 @@ class _Machine:
     def run(self) -> object:
         data = self.data
         memo = self.memo
+        number = int.from_bytes
+        at = self.at
         for _ in range(MAX_STEPS):
-            op = data[self.at]
-            self.at += 1
+            op = data[at]
+            at += 1
             stack = self.stack
-            # The opcodes that make up nearly all of a checkpoint's index, most frequent first.
-            if op == 0x68:  # BINGET
-                stack.append(memo[data[self.at]])
-                self.at += 1
+            # The opcodes that make up nearly all of a checkpoint's index, most frequent first. A slice that runs over
+            # the end of the data is short, and the next opcode then fails.
+            if op == 0x72:  # LONG_BINPUT
+                memo[number(data[at : at + 4], "little")] = stack[-1]
+                at += 4
             elif op == 0x4B:  # BININT1
-                stack.append(data[self.at])
-                self.at += 1
-            elif op == 0x71:  # BINPUT
-                memo[data[self.at]] = stack[-1]
-                self.at += 1
-            elif op == 0x72:  # LONG_BINPUT
-                memo[int.from_bytes(self.take(4), "little")] = stack[-1]
-            elif op == 0x6A:  # LONG_BINGET
-                stack.append(memo[int.from_bytes(self.take(4), "little")])
-            elif op == 0x58:  # BINUNICODE
-                stack.append(self.text(4))
+                stack.append(data[at])
+                at += 1
+            elif op == 0x68:  # BINGET
+                stack.append(memo[data[at]])
+                at += 1
             elif op == 0x28:  # MARK
                 self.marks.append(stack)
                 self.stack = []
             elif op == 0x74:  # TUPLE
-                values = self.pop_mark()
-                self.stack.append(tuple(values))
+                self.stack = self.marks.pop()
+                self.stack.append(tuple(stack))
+            elif op == 0x58:  # BINUNICODE
+                end = at + 4 + number(data[at : at + 4], "little")
+                if end > len(data):
+                    self.at = len(data)
+                    raise TruncatedPickleError("ends early")
+                stack.append(data[at + 4 : end].decode("utf-8", "surrogatepass"))
+                at = end
+            elif op == 0x4D:  # BININT2
+                stack.append(number(data[at : at + 2], "little"))
+                at += 2
+            elif op == 0x71:  # BINPUT
+                memo[data[at]] = stack[-1]
+                at += 1
+            elif op == 0x6A:  # LONG_BINGET
+                stack.append(memo[number(data[at : at + 4], "little")])
+                at += 4
             elif op == 0x52:  # REDUCE
                 args = stack.pop()
                 stack[-1] = self.call(stack[-1], args)
             elif op == 0x51:  # BINPERSID
                 stack[-1] = self.persistent_load(stack[-1])
-            elif op == 0x4D:  # BININT2
-                stack.append(int.from_bytes(self.take(2), "little"))
-            elif op == 0x86:  # TUPLE2
-                stack[-2:] = [(stack[-2], stack[-1])]
-            elif op == 0x85:  # TUPLE1
-                stack[-1] = (stack[-1],)
             elif op == 0x89:  # NEWFALSE
                 stack.append(False)
             elif op == 0x29:  # EMPTY_TUPLE
                 stack.append(())
+            elif op == 0x85:  # TUPLE1
+                stack[-1] = (stack[-1],)
+            elif op == 0x86:  # TUPLE2
+                stack[-2:] = [(stack[-2], stack[-1])]
             elif op == 0x2E:  # STOP
+                self.at = at
                 return stack.pop()
             else:
                 handler = _RARE.get(op)
                 if handler is None:
                     raise PickleError(f"uses opcode 0x{op:02x}, which has no place in a checkpoint's index")
+                self.at = at
                 handler(self)
+                at = self.at
         raise PickleError(f"has more than {MAX_STEPS} instructions")
 
     def take(self, count: int) -> bytes:

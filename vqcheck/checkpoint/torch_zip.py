@@ -7,7 +7,7 @@ from vqcheck.checkpoint.zip_archive import ZipArchive
 from vqcheck.errors import CheckpointError
 
 
-def read_index(archive: ZipArchive, path: object) -> tuple[object, dict[str, Extent]]:
+def read_index(archive: ZipArchive, path: str) -> tuple[object, dict[str, Extent]]:
     """Return (unpickled root with records for tensors, storage key -> extent) of a torch zip archive.
 
     Raises:

@@ -17,6 +17,7 @@ def measure(a: npt.NDArray[np.floating], b: npt.NDArray[np.floating], row_axes: 
     with np.errstate(all="ignore"):
         distance = np.where(finite, np.abs(a.astype(np.float64) - b.astype(np.float64)), 0.0)
         relative = np.where(finite & (a != 0), distance / np.abs(a.astype(np.float64)), 0.0)
+        relative = np.where(np.isfinite(relative), relative, np.finfo(np.float64).max)
     max_abs, max_abs_index = _greatest(distance)
     max_rel, max_rel_index = _greatest(relative)
     return Change(

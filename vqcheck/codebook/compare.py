@@ -22,7 +22,6 @@ from vqcheck.codebook.digest import Digest
 from vqcheck.codebook.family import BOOKKEEPING, CODES, EMA_COUNT, EMA_SUM, INIT_FLAG, OUTPUT_PROJ
 from vqcheck.codebook.find import find_vq_encoder
 from vqcheck.codebook.vq_encoder import RoleTensor, VQEncoder
-from vqcheck.codebook.widen import WIDENED
 from vqcheck.errors import NoCodebookError
 
 ALL: Final = "all"
@@ -145,11 +144,11 @@ class _Pair:
         if a is None or b is None:
             present, encoder = (b, self._encoder_a) if a is None else (a, self._encoder_b)
             assert present is not None
-            side = "first" if a is None else "second"
+            side = "A" if a is None else "B"
             if encoder.may_lack(present.role):
                 kind = "a LoRA export leaves it to its base model" if encoder.is_lora else "an export leaves it out"
-                return NOT_STORED, f"not in the {side} file: {kind}", None
-            return MISSING, f"not in the {side} file", None
+                return NOT_STORED, f"not in {side}: {kind}", None
+            return MISSING, f"not in {side}", None
         if a.shape != b.shape:
             return OTHER_SHAPE, "", None
         if self._same_bytes:
@@ -168,20 +167,14 @@ class _Pair:
         if a.role != INIT_FLAG:
             for dtype in _ROUNDINGS:
                 if same_bits(round_to(values_a, dtype), values_b):
-                    return ROUNDED, f"the second is the first rounded to {dtype}", change
+                    return ROUNDED, f"B is A rounded to {dtype}", change
                 if same_bits(values_a, round_to(values_b, dtype)):
-                    return ROUNDED, f"the first is the second rounded to {dtype}", change
+                    return ROUNDED, f"A is B rounded to {dtype}", change
         return CHANGED, "", change
 
 
 def _width_note(a: str, b: str) -> str:
-    if a == b:
-        return ""
-    if a in WIDENED and b == "float32":
-        return f"stored as float32 in the second file, {a} in the first"
-    if b in WIDENED and a == "float32":
-        return f"stored as float32 in the first file, {b} in the second"
-    return f"stored as {a} in the first file, {b} in the second"
+    return "" if a == b else f"A stores {a}, B {b}"
 
 
 def _row_axes(tensor: RoleTensor) -> int:

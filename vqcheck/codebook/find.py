@@ -8,7 +8,6 @@ from typing import Final
 
 from vqcheck.checkpoint.opened import Checkpoint
 from vqcheck.checkpoint.tensor import StoredTensor
-from vqcheck.codebook import model
 from vqcheck.codebook.families import FAMILIES
 from vqcheck.codebook.family import (
     CODEBOOK_ROLES,
@@ -20,7 +19,7 @@ from vqcheck.codebook.family import (
     Family,
     Key,
 )
-from vqcheck.codebook.vq_encoder import Codebook, RoleTensor, VQEncoder
+from vqcheck.codebook.vq_encoder import Codebook, RoleTensor, VQEncoder, is_lora
 from vqcheck.errors import CheckpointError, NoCodebookError
 
 _WRAPPERS: Final = frozenset({"module", "_orig_mod", "ema_model", "model", "generator", "net_g"})
@@ -40,6 +39,8 @@ def find_vq_encoder(checkpoint: Checkpoint) -> VQEncoder:
     for prefix, names in _by_prefix(checkpoint.tensors).items():
         found += _match_families(checkpoint, prefix, names)
     if not found:
+        from vqcheck.codebook import model
+
         raise NoCodebookError(f"{checkpoint.path}: {model.why_no_codebook(checkpoint)}")
     found.sort(key=lambda encoder: (bool(_SHADOWS & set(encoder.prefix.split("."))), len(encoder.prefix)))
     chosen = found[0]
@@ -139,7 +140,7 @@ def _assemble(checkpoint: Checkpoint, family: Family, prefix: str, tensors: list
     for codebook in codebooks:
         _check_shapes(checkpoint, codebook)
     projection = tuple(tensor for tensor in tensors if tensor.role not in CODEBOOK_ROLES)
-    return VQEncoder(family, prefix, codebooks, projection, model.is_lora(checkpoint))
+    return VQEncoder(family, prefix, codebooks, projection, is_lora(checkpoint.tensors))
 
 
 def _part_order(part: str) -> tuple[int, str]:

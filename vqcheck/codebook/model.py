@@ -1,12 +1,14 @@
 """What kind of model a checkpoint holds, by the shapes of its tensors and never by the size of the file."""
 
 import hashlib
+import os
 import re
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Final
 
 from vqcheck.checkpoint.opened import Checkpoint
+from vqcheck.codebook.vq_encoder import is_lora
 
 # MD5 of the first 8 KiB of the published base models, as upstream's own loader knows them.
 _KNOWN_BASES: Final = {
@@ -90,7 +92,7 @@ def identify(checkpoint: Checkpoint) -> Model:
         version, evidence = _flow_matching_version(checkpoint, base_version)
     else:
         version, evidence = _version_by_shapes(names)
-    lora = is_lora(checkpoint)
+    lora = is_lora(checkpoint.tensors)
     if not version and not lora and not names.any("enc_p."):
         return Model("unknown", "", "no GPT-SoVITS tensors")
     lacks = ""
@@ -100,11 +102,6 @@ def identify(checkpoint: Checkpoint) -> Model:
     elif not names.any("enc_q."):
         lacks = "enc_q (an inference export leaves it out)"
     return Model("s2 LoRA export" if lora else "s2 synthesizer", version, evidence, base_name, lacks)
-
-
-def is_lora(checkpoint: Checkpoint) -> bool:
-    """Say whether a checkpoint is a LoRA export, which leaves out what it did not train."""
-    return any(".lora_A." in name for name in checkpoint.tensors)
 
 
 def training(checkpoint: Checkpoint) -> Training:
@@ -118,7 +115,7 @@ def training(checkpoint: Checkpoint) -> Training:
             epoch = int(match[1])
         if match := re.search(r"(\d{1,12})iteration", info):
             steps = int(match[1])
-    if steps is None and (match := re.fullmatch(r"[GD]_(\d{1,12})\.pth", checkpoint.path.name)):
+    if steps is None and (match := re.fullmatch(r"[GD]_(\d{1,12})\.pth", os.path.basename(checkpoint.path))):
         steps = int(match[1])
     return Training(
         info if isinstance(info, str) else None,
@@ -133,7 +130,7 @@ def why_no_codebook(checkpoint: Checkpoint) -> str:
     if model.kind == "s1 GPT":
         return (
             "is an s1 (GPT) checkpoint: it predicts tokens and holds no codebook; "
-            "the codebook is in the s2 generator (pretrained s2G*.pth, G_*.pth or an exported SoVITS weight)"
+            "use the s2 generator its tokens were extracted with (pretrained s2G*.pth, G_*.pth or an exported weight)"
         )
     if model.kind == "s2 discriminator":
         return "is an s2 discriminator: it holds no codebook; the generator does (s2G*.pth, G_*.pth)"

@@ -1,6 +1,6 @@
 """The VQ encoder of one checkpoint: which stored tensors play which role."""
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 
 from vqcheck.checkpoint.tensor import StoredTensor
@@ -73,3 +73,8 @@ class VQEncoder:
     def may_lack(self, role: str) -> bool:
         """Say whether this file may leave the role out and still be whole."""
         return role in self.family.optional or (self.is_lora and role in self.family.optional_in_lora)
+
+
+def is_lora(names: Iterable[str]) -> bool:
+    """Say whether tensors of these names make up a LoRA export, which leaves out what it did not train."""
+    return any(".lora_A." in name for name in names)

@@ -1,6 +1,6 @@
 """`vqcheck diff` for people: one line when nothing changed, otherwise what changed and by how much."""
 
-from pathlib import PurePath
+import os
 
 from vqcheck.codebook.comparison import Comparison
 
@@ -11,7 +11,7 @@ def one_line(comparison: Comparison) -> str:
     """Return the report on two VQ encoders that agree, without colour and without a table."""
     side = comparison.a
     digest = side.digests.vq_encoder or comparison.b.digests.vq_encoder or side.digests.codebook
-    what = "the VQ encoder" if not comparison.not_stored else "what both store of the VQ encoder"
+    what = "same VQ encoder" if not comparison.not_stored else "same as far as both store it"
     notes = []
     if comparison.not_stored:
         labels = sorted({diff.role for diff in comparison.not_stored})
@@ -21,21 +21,22 @@ def one_line(comparison: Comparison) -> str:
         notes.append("bookkeeping not judged")
     note = f" ({'; '.join(notes)})" if notes else ""
     warning = "".join(f"{line}\n" for line in warnings(comparison))
-    return f"{warning}{comparison.verdict}  {digest.algorithm} {digest.short}  {what} is the same{note}\n"
+    return f"{warning}{comparison.verdict}  {digest.algorithm} {digest.short}  {what}{note}\n"
 
 
 def warnings(comparison: Comparison) -> list[str]:
     """Return what must be said first, whatever the verdict."""
     names = short_names(comparison)
-    return [
+    lines = [
         f"WARNING: the codebook of {names[side is comparison.b]} was never trained (all zero, or its init flag is 0): "
         "every frame gets a meaningless token"
         for side in comparison.never_trained
     ]
+    return list(dict.fromkeys(lines))
 
 
 def short_names(comparison: Comparison) -> tuple[str, str]:
     """Return the files' base names, or their paths where the base names are equal."""
     a, b = comparison.a.path, comparison.b.path
-    base = PurePath(a).name, PurePath(b).name
+    base = os.path.basename(a), os.path.basename(b)
     return base if base[0] != base[1] else (a, b)

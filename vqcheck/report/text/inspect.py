@@ -12,18 +12,18 @@ def describe(inspection: Inspection, style: Style) -> str:
     page = Page(style)
     page.line((inspection.path, "bold"), indent=2)
     for name, *spans in _facts(inspection):
-        page.line(f"  {name:<12}", *spans, indent=_INDENT)
+        page.line(f"  {name!s:<12}", *spans, indent=_INDENT)
     if inspection.vq_encoder:
         _encoder(page, inspection.vq_encoder, style)
     return page.text()
 
 
-def _facts(inspection: Inspection) -> list[tuple[str, *tuple[Span, ...]]]:
+def _facts(inspection: Inspection) -> list[tuple[Span, ...]]:
     model, training = inspection.model, inspection.training
     place = f", state dict under '{inspection.container}'" if inspection.container else ""
     header = f", header overwritten with code {inspection.header_code}" if inspection.header_code else ""
     kind = f"GPT-SoVITS {model.version} {model.kind}".replace("  ", " ") if model.kind != "unknown" else "unknown"
-    facts: list[tuple[str, *tuple[Span, ...]]] = [
+    facts: list[tuple[Span, ...]] = [
         ("verdict", verdict(inspection.verdict)),
         ("format", f"{inspection.format}{place}{header}"),
         ("model", kind, (f"  ({model.evidence})", "dim")),

@@ -29,7 +29,8 @@ class Style:
     """How a text report is to look."""
 
     color: bool = False
-    width: int = 80
+    width: int = 0
+    """Columns of the terminal; 0 where lines need not be broken, as in a file or a pipe."""
     verbose: bool = False
 
 
@@ -43,12 +44,13 @@ class Page:
 
     def __init__(self, style: Style) -> None:
         self._out = StringIO()
+        self._width = style.width and max(style.width, 20)
         self._console = Console(
             file=self._out,
             force_terminal=style.color,
             color_system="standard" if style.color else None,
             no_color=not style.color,
-            width=max(style.width, 20),
+            width=max(style.width, 20) if style.width else 10_000,
             highlight=False,
             markup=False,
             emoji=False,
@@ -56,20 +58,20 @@ class Page:
         )
 
     def line(self, *spans: Span, indent: int = 0) -> None:
-        """Add one line; where it is too long it continues indented by `indent` columns."""
-        text = Text.assemble(*((span, "") if isinstance(span, str) else span for span in spans))
-        room = self._console.width
-        lines = text.wrap(self._console, room, no_wrap=text.cell_len <= room)
-        if len(lines) > 1 and indent:
-            first = lines[0]
-            self._console.print(first, soft_wrap=True)
-            rest = Text(" ").join(Text(piece.plain.strip()) if not piece.spans else piece for piece in lines[1:])
-            for piece in rest.wrap(self._console, max(room - indent, 20)):
-                self._console.print(Text(" " * indent) + piece, soft_wrap=True)
-            return
-        for piece in lines:
-            piece.rstrip()
-            self._console.print(piece, soft_wrap=True)
+        """Add one line; where it is too long for the terminal it continues indented by `indent` columns."""
+        rest = Text.assemble(*((span, "") if isinstance(span, str) else span for span in spans))
+        margin = 0
+        while self._width and rest.cell_len + margin > self._width:
+            room = max(self._width - margin, 10)
+            first = rest.wrap(self._console, room)[0]
+            first.rstrip()
+            self._console.print(Text(" " * margin) + first, soft_wrap=True)
+            rest = rest[len(first) :]
+            blanks = len(rest.plain) - len(rest.plain.lstrip())
+            rest = rest[blanks:]
+            margin = indent
+        rest.rstrip()
+        self._console.print(Text(" " * margin) + rest, soft_wrap=True)
 
     def blank(self) -> None:
         """Add an empty line."""

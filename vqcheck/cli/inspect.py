@@ -1,0 +1,74 @@
+"""`vqcheck inspect CKPT...`: what is in these files."""
+
+import sys
+from typing import Final
+
+import click
+
+from vqcheck.checkpoint.open import open_checkpoint
+from vqcheck.cli.output import JSON, Output, output_options
+from vqcheck.cli.progress import Waiting
+from vqcheck.codebook.inspection import HEALTHY, NO_CODEBOOK, Inspection, inspect
+from vqcheck.errors import VqcheckError
+
+_EXAMPLES: Final = """
+\b
+Examples:
+  vqcheck inspect s2G2333k.pth
+  vqcheck inspect SoVITS_weights_v2/*.pth --strict
+  vqcheck inspect G_400.pth --format json
+
+Exit status: 0 every file holds a codebook, 1 with --strict when one was never trained or holds NaN, 2 when a file
+cannot be read or holds no codebook.
+"""
+
+_Result = Inspection | tuple[str, str]
+"""What a file is, or (path, why it could not be read)."""
+
+
+@click.command("inspect", epilog=_EXAMPLES)
+@click.argument("checkpoints", metavar="CKPT...", nargs=-1, required=True, type=click.Path())
+@click.option("--strict", is_flag=True, help="Fail when a codebook was never trained or holds NaN or infinity.")
+@output_options
+def command(checkpoints: tuple[str, ...], strict: bool, output: Output) -> int:
+    """Show format, model version, VQ encoder, digests and health of checkpoints."""
+    results: list[_Result] = []
+    with Waiting("inspecting", quiet=output.quiet) as waiting:
+        for done, path in enumerate(checkpoints, start=1):
+            results.append(_inspect(path))
+            waiting.step(done, len(checkpoints))
+    verdict, exit_code = _whole(results, strict)
+    output.write(_report(results, verdict, exit_code, output))
+    for result in results:
+        if isinstance(result, tuple):
+            print(f"vqcheck: {result[1]}", file=sys.stderr)
+    return exit_code
+
+
+def _inspect(path: str) -> _Result:
+    try:
+        with open_checkpoint(path) as checkpoint:
+            return inspect(checkpoint)
+    except VqcheckError as error:
+        return path, str(error)
+
+
+def _whole(results: list[_Result], strict: bool) -> tuple[str, int]:
+    """Return the verdict on all files and the exit status: 2 beats 1 beats 0."""
+    verdicts = ["could not check" if isinstance(result, tuple) else result.verdict for result in results]
+    for unchecked in ("could not check", NO_CODEBOOK):
+        if unchecked in verdicts:
+            return unchecked, 2
+    unhealthy = next((verdict for verdict in verdicts if verdict != HEALTHY), None)
+    return (unhealthy, int(strict)) if unhealthy else (HEALTHY, 0)
+
+
+def _report(results: list[_Result], verdict: str, exit_code: int, output: Output) -> str:
+    if output.format == JSON:
+        from vqcheck.report.json.inspect import document
+
+        return document(results, verdict, exit_code)
+    from vqcheck.report.text.inspect import describe
+
+    style = output.style()
+    return "\n".join(describe(result, style) for result in results if isinstance(result, Inspection))

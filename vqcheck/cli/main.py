@@ -1,0 +1,108 @@
+"""The `vqcheck` program: finds the command, and turns every outcome into an exit status."""
+
+import os
+import sys
+from collections.abc import Sequence
+from importlib import import_module
+from typing import Final
+
+import click
+
+from vqcheck import __version__
+from vqcheck.errors import VqcheckError
+
+_COMMANDS: Final = {"inspect": "vqcheck.cli.inspect", "diff": "vqcheck.cli.diff"}
+
+EXIT_COULD_NOT_CHECK: Final = 2
+
+
+class _LazyGroup(click.Group):
+    """Imports a command's module when the command is used, so that the others cost nothing."""
+
+    def list_commands(self, ctx: click.Context) -> list[str]:  # noqa: ARG002 - click's signature
+        return list(_COMMANDS)
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:  # noqa: ARG002
+        if cmd_name not in _COMMANDS:
+            return None
+        command = getattr(import_module(_COMMANDS[cmd_name]), "command")  # noqa: B009 - a module has no such type
+        assert isinstance(command, click.Command)
+        return command
+
+
+@click.group(
+    cls=_LazyGroup,
+    context_settings={"help_option_names": ["-h", "--help"]},
+    epilog="Exit status: 0 consistent, 1 changed or inconsistent, 2 could not check.",
+)
+@click.version_option(__version__, prog_name="vqcheck")
+def program() -> None:
+    r"""Check that the codebook of a two-stage VQ speech model stays the same between the stages.
+
+    \b
+    vqcheck inspect s2G2333k.pth          what is in this file
+    vqcheck diff s2G2333k.pth G_400.pth   did the VQ encoder move
+    """
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run the program and return its exit status; never raises."""
+    arguments = sys.argv[1:] if arguments is None else list(arguments)
+    for stream in (sys.stdout, sys.stderr):
+        # File names and the text in checkpoints may hold anything; a console that cannot show it must not end the run.
+        reconfigure = getattr(stream, "reconfigure", None)
+        if reconfigure:
+            reconfigure(errors="backslashreplace")
+    try:
+        status = program.main(args=arguments, prog_name="vqcheck", standalone_mode=False)
+        code = status if isinstance(status, int) else 0
+        sys.stdout.flush()
+    except click.UsageError as error:
+        message = error.format_message()
+        hint = f"; see '{error.ctx.command_path} --help'" if error.ctx else ""
+        code = _failed(arguments, f"{message.rstrip('.')}{hint}")
+    except click.ClickException as error:
+        code = _failed(arguments, error.format_message())
+    except VqcheckError as error:
+        code = _failed(arguments, str(error))
+    except (click.Abort, KeyboardInterrupt):
+        code = _failed(arguments, "interrupted")
+    except BrokenPipeError:
+        # The reader went away (`| head`); what it did not want is no failure of ours, but nothing was shown either.
+        code = EXIT_COULD_NOT_CHECK
+    except Exception as error:
+        if "--debug" in arguments:
+            raise
+        code = _failed(arguments, f"internal error: {type(error).__name__}: {error} (--debug shows where)")
+    _discard_output_nobody_reads()
+    return code
+
+
+def _failed(arguments: Sequence[str], message: str) -> int:
+    """Say on stderr, and in a machine format on stdout, that nothing could be checked."""
+    line = " ".join(message.split())
+    try:
+        print(f"vqcheck: {line}", file=sys.stderr)
+        if _wants_json(arguments):
+            from vqcheck.report.json import document
+
+            command = next((argument for argument in arguments if argument in _COMMANDS), "vqcheck")
+            sys.stdout.write(document.error(command, line))
+            sys.stdout.flush()
+    except OSError:
+        pass
+    return EXIT_COULD_NOT_CHECK
+
+
+def _wants_json(arguments: Sequence[str]) -> bool:
+    """Say whether JSON was asked for, also where the command line could not be parsed."""
+    pairs = zip(arguments, [*arguments[1:], ""], strict=True)
+    return any(first == "--format=json" or (first == "--format" and second == "json") for first, second in pairs)
+
+
+def _discard_output_nobody_reads() -> None:
+    try:
+        sys.stdout.flush()
+    except OSError:
+        # Python flushes again while it shuts down, and would complain again.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())

@@ -1,0 +1,116 @@
+"""Where a report goes: stdout, or a file that is replaced only by a whole one; and the options that say so."""
+
+import os
+import sys
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, TypeVar
+
+import click
+
+from vqcheck.errors import UsageError
+
+if TYPE_CHECKING:
+    from vqcheck.report.text.page import Style
+
+TEXT = "text"
+JSON = "json"
+
+_Command = TypeVar("_Command", bound=Callable[..., Any])
+
+
+@dataclass(frozen=True, slots=True)
+class Output:
+    """How and where the user wants the report."""
+
+    format: str
+    file: str | None
+    verbose: bool
+    quiet: bool
+
+    def style(self) -> "Style":
+        """Return how a text report must look where it goes: colour and width of the terminal, if it is one."""
+        from rich.console import detect_legacy_windows
+
+        from vqcheck.report.text.page import Style
+
+        terminal = self.file is None and sys.stdout.isatty()
+        plain = bool(os.environ.get("NO_COLOR")) or os.environ.get("TERM") == "dumb" or detect_legacy_windows()
+        width = os.get_terminal_size(sys.stdout.fileno()).columns if terminal else 0
+        columns = os.environ.get("COLUMNS", "")
+        return Style(
+            color=terminal and not plain,
+            width=int(columns) if columns.isdecimal() and terminal else width,
+            verbose=self.verbose,
+        )
+
+    def write(self, report: str) -> None:
+        """Write a finished report.
+
+        Raises:
+            UsageError: the file cannot be written; the old one is left as it was.
+
+        """
+        if self.file is not None:
+            _replace(self.file, report)
+        elif not self.quiet:
+            sys.stdout.write(report)
+            sys.stdout.flush()
+
+
+def output_options(command: _Command) -> _Command:
+    """Add `--format`, `-o`, `-v`, `-q` and `--debug`, and pass them on as one `output`."""
+    from functools import wraps
+
+    @click.option(
+        "--format",
+        "format_",
+        type=click.Choice([TEXT, JSON]),
+        default=TEXT,
+        show_default=True,
+        help="Text for people, JSON for machines.",
+    )
+    @click.option(
+        "-o",
+        "--output",
+        "file",
+        type=click.Path(dir_okay=False),
+        help="Write the report to this file instead of stdout.",
+    )
+    @click.option("-v", "--verbose", is_flag=True, help="Show more: full digests, the table of an equal pair.")
+    @click.option("-q", "--quiet", is_flag=True, help="No report on stdout; the exit status says it all.")
+    @click.option("--debug", is_flag=True, help="Show the traceback of an internal error.")
+    @wraps(command)
+    def with_output(
+        *args: Any, format_: str, file: str | None, verbose: bool, quiet: bool, debug: bool, **kw: Any
+    ) -> Any:
+        del debug  # main() looks for it on the command line: it matters when parsing fails, too
+        return command(*args, output=Output(format_, file, verbose, quiet), **kw)
+
+    return with_output  # type: ignore[return-value]
+
+
+def _replace(path: str, report: str) -> None:
+    """Write a text file under a temporary name beside it, then rename it."""
+    import tempfile
+
+    temporary = None
+    try:
+        handle, temporary = tempfile.mkstemp(
+            prefix=f".{os.path.basename(path)}.", suffix=".tmp", dir=os.path.dirname(path) or "."
+        )
+        with os.fdopen(handle, "w", encoding="utf-8", errors="backslashreplace", newline="\n") as stream:
+            stream.write(report)
+        if os.path.exists(path):
+            os.chmod(temporary, os.stat(path).st_mode)
+        else:
+            umask = os.umask(0)
+            os.umask(umask)
+            os.chmod(temporary, 0o666 & ~umask)
+        os.replace(temporary, path)
+        temporary = None
+    except OSError as error:
+        raise UsageError(f"{path}: cannot be written: {error.strerror}") from None
+    finally:
+        if temporary is not None:
+            os.unlink(temporary)
