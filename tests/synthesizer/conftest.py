@@ -36,7 +36,7 @@ def float32(array):
 
 
 def entry(stream, key, shape, made):
-    """The value of one state dict entry, by the last component of its key."""
+    """Return the value of one state dict entry, by the last component of its key."""
     last = key.rsplit(".", 1)[-1]
     if last == "inited":
         return torch.ones(shape)
@@ -61,7 +61,7 @@ def entry(stream, key, shape, made):
 
 
 def filled_state(module):
-    """A state dict for the module made by the recipe."""
+    """Return a state dict for the module, made by the recipe."""
     made = {}
     for stream, (key, tensor) in enumerate(sorted(module.state_dict().items())):
         made[key] = entry(stream, key, tuple(tensor.shape), made)
@@ -69,7 +69,7 @@ def filled_state(module):
 
 
 def recipe_inputs():
-    """The recipe's batch."""
+    """Return the recipe's batch."""
     n = np.arange(SAMPLES, dtype=np.float64)
     wav = np.stack([0.3 * np.sin(0.02 * n * (1 + b)) + 0.1 * np.sin(0.31 * n + b) for b in range(BATCH)])
     wav = float32(wav).unsqueeze(1)
@@ -109,7 +109,7 @@ def inputs():
 
 @pytest.fixture(scope="session")
 def recipe():
-    """The recipe's functions, for the tests that fill something themselves."""
+    """Give the recipe's functions to tests that fill something themselves."""
     return SimpleNamespace(
         uniform=uniform, centred=centred, float32=float32, filled_state=filled_state, assert_figure=assert_figure
     )
@@ -117,7 +117,7 @@ def recipe():
 
 @pytest.fixture(scope="session")
 def state_dict_map():
-    """The recorded names, shapes and dtypes of one class, in registration order."""
+    """Load the recorded names, shapes and dtypes of one class, in registration order."""
 
     def load(name):
         entries = json.loads((HERE / "state_dict_maps" / f"{name}.json").read_text("utf-8"))
@@ -128,7 +128,7 @@ def state_dict_map():
 
 @pytest.fixture
 def tiny_batch():
-    """A random batch for the tiny preset."""
+    """Make a random batch for the tiny preset."""
     return make_tiny_batch()
 
 
@@ -148,7 +148,7 @@ def make_tiny_batch(seed=0):
 
 @pytest.fixture
 def tiny():
-    """A seeded tiny synthesizer with a filled codebook, in train mode."""
+    """Build a seeded tiny synthesizer with a filled codebook, in train mode."""
 
     def build(**changes):
         torch.manual_seed(0)

@@ -171,7 +171,7 @@ def test_decode(name, version, networks, inputs, figures, recipe):
 
 
 def test_infer(version, networks, inputs, figures, recipe):
-    """infer gives the recorded samples for v1 and v2; the Pro versions, which never had it, say so."""
+    """Calling infer gives the recorded samples for v1 and v2; the Pro versions, which never had it, say so."""
     arguments = (inputs.ssl, inputs.spec, inputs.spec_lengths, inputs.text, inputs.text_lengths)
     if "Pro" in version:
         with pytest.raises(ValueError, match="version: expected v1 or v2"):

@@ -122,8 +122,9 @@ class EuclideanCodebook(nn.Module):
         if is_first_rank():
             centres, counts = kmeans(frames.to(self.embed.dtype), len(self.embed), self.kmeans_iters)
         self.embed.data.copy_(from_first_rank(centres))
-        self.embed_avg.data.copy_(self.embed)
         self.cluster_size.data.copy_(from_first_rank(counts))
+        # sum and count must agree, or the first update would shrink every code
+        self.embed_avg.data.copy_(self.embed * self.cluster_size[:, None])
         self.inited.data.fill_(1)
 
     def _refuse(self) -> None:

@@ -9,13 +9,12 @@ from torch.nn import functional
 
 from vqcheck.synthesizer.checks import check_shape, check_state_dict
 from vqcheck.synthesizer.versions import check_version, is_pro
-from vqcheck.synthesizer.weight_norm import WeightNormConv1d, WeightNormConv2d
+from vqcheck.synthesizer.weight_norm import ColumnConv, WeightNormColumnConv, WeightNormConv1d
 
 SLOPE = 0.1
 PERIODS = (2, 3, 5, 7, 11)
 PRO_PERIODS = (*PERIODS, 17, 23)
 
-Layer = WeightNormConv1d | WeightNormConv2d | nn.Conv1d | nn.Conv2d
 Judged = tuple[Tensor, list[Tensor]]
 
 
@@ -26,8 +25,12 @@ class SubDiscriminator(nn.Module):
     conv_post: nn.Module
 
     def arrange(self, samples: Tensor) -> Tensor:
-        """Return the samples in the shape that the first convolution takes."""
+        """Return samples `[B, 1, N]` in the shape that the first convolution takes."""
         return samples
+
+    def restore(self, features: Tensor) -> Tensor:
+        """Return features in the shape that callers see."""
+        return features
 
     def forward(self, *batches: Tensor) -> list[Judged]:
         """Return logits `[B, N']` and all feature maps for each of the batches `[B, 1, N]`.
@@ -41,8 +44,8 @@ class SubDiscriminator(nn.Module):
             features = []
             for layer in layers:
                 x = functional.leaky_relu(layer(x), SLOPE)
-                features.append(x)
-            x = last(x)
+                features.append(self.restore(x))
+            x = self.restore(last(x))
             features.append(x)
             judged.append((x.flatten(1), features))
         return judged
@@ -85,17 +88,21 @@ class PeriodDiscriminator(SubDiscriminator):
         channels = [1, *(_narrowed(size, narrowing) for size in (32, 128, 512, 1024, 1024))]
         strides = (3, 3, 3, 3, 1)
         self.convs = nn.ModuleList(
-            _conv2d(before, after, 5, stride, use_spectral_norm)
+            _column_conv(before, after, 5, stride, use_spectral_norm)
             for before, after, stride in zip(channels, channels[1:], strides, strict=False)
         )
-        self.conv_post = _conv2d(channels[-1], 1, 3, 1, use_spectral_norm)
+        self.conv_post = _column_conv(channels[-1], 1, 3, 1, use_spectral_norm)
 
     def arrange(self, samples: Tensor) -> Tensor:
-        """Return `[B, 1, N / period, period]`, the end reflected up to a whole row."""
+        """Return every p-th sample as a row, `[B, 1, period, N / period]`; the end is reflected up to a whole row."""
         missing = -samples.size(2) % self.period
         if missing:
             samples = functional.pad(samples, (0, missing), mode="reflect")
-        return samples.view(*samples.shape[:2], -1, self.period)
+        return samples.view(*samples.shape[:2], -1, self.period).transpose(2, 3).contiguous()
+
+    def restore(self, features: Tensor) -> Tensor:
+        """Return `[B, C, N / period, period]`, a view."""
+        return features.transpose(2, 3)
 
 
 class MultiPeriodDiscriminator(nn.Module):
@@ -136,7 +143,7 @@ class MultiPeriodDiscriminator(nn.Module):
 
         """
         check_shape("y", y, "B", 1, "N")
-        check_shape("y_hat", y_hat, "B", 1, "N")
+        check_shape("y_hat", y_hat, *y.shape)
         judged = [discriminator(y, y_hat) for discriminator in self.discriminators]
         (real_logits, real_features), (fake_logits, fake_features) = (
             zip(*side, strict=True) for side in zip(*judged, strict=True)
@@ -150,24 +157,22 @@ class MultiPeriodDiscriminator(nn.Module):
 
 
 def _bound(layer: nn.Module) -> Callable[[Tensor], Tensor]:
-    return layer.bound() if isinstance(layer, WeightNormConv1d | WeightNormConv2d) else layer
+    return layer.bound() if isinstance(layer, WeightNormConv1d | WeightNormColumnConv) else layer
 
 
 def _narrowed(size: int, narrowing: int) -> int:
     return max(1, size // narrowing)
 
 
-def _conv1d(before: int, after: int, kernel: int, stride: int, groups: int, use_spectral_norm: bool) -> Layer:
+def _conv1d(before: int, after: int, kernel: int, stride: int, groups: int, use_spectral_norm: bool) -> nn.Module:
     padding = kernel // 2
     if use_spectral_norm:
-        plain = nn.Conv1d(before, after, kernel, stride, padding, groups=groups)
-        return torch.nn.utils.spectral_norm(plain)
+        return torch.nn.utils.spectral_norm(nn.Conv1d(before, after, kernel, stride, padding, groups=groups))
     return WeightNormConv1d(before, after, kernel, stride, padding, groups=groups)
 
 
-def _conv2d(before: int, after: int, kernel: int, stride: int, use_spectral_norm: bool) -> Layer:
+def _column_conv(before: int, after: int, kernel: int, stride: int, use_spectral_norm: bool) -> nn.Module:
     padding = kernel // 2
     if use_spectral_norm:
-        plain = nn.Conv2d(before, after, (kernel, 1), (stride, 1), (padding, 0))
-        return torch.nn.utils.spectral_norm(plain)
-    return WeightNormConv2d(before, after, (kernel, 1), (stride, 1), (padding, 0))
+        return torch.nn.utils.spectral_norm(ColumnConv(before, after, kernel, stride, padding))
+    return WeightNormColumnConv(before, after, kernel, stride, padding)

@@ -9,6 +9,8 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
+from vqcheck.synthesizer.errors import InputError
+
 MEL_WEIGHT = 45.0
 
 
@@ -34,7 +36,12 @@ def feature_loss(real: Sequence[Sequence[Tensor]], fake: Sequence[Sequence[Tenso
 
 
 def mel_loss(real: Tensor, fake: Tensor) -> Tensor:
-    """Return 45 times the mean distance of two log mel spectrograms `[B, mels, T]`."""
+    """Return 45 times the mean distance of two log mel spectrograms `[B, mels, T]`.
+
+    Raises InputError if their shapes differ; torch would stretch one to the other.
+    """
+    if real.shape != fake.shape:
+        raise InputError(f"fake: expected shape {list(real.shape)} as real, given {list(fake.shape)}")
     return MEL_WEIGHT * functional.l1_loss(real.float(), fake.float())
 
 

@@ -3,6 +3,7 @@
 import torch
 from torch import Tensor
 
+from vqcheck.synthesizer.checks import check_range
 from vqcheck.synthesizer.errors import InputError
 
 
@@ -14,13 +15,8 @@ def slice_segments(x: Tensor, starts: Tensor, size: int) -> Tensor:
     """
     if size > x.size(2):
         raise InputError(f"size: expected at most the {x.size(2)} frames of x, given {size}")
-    if starts.device.type == "cpu" and starts.numel() > 0:
-        first, last = int(starts.min()), int(starts.max())
-        if first < 0 or last + size > x.size(2):
-            raise InputError(
-                f"starts: expected values in 0..{x.size(2) - size} (x has {x.size(2)} frames, a segment {size}), "
-                f"given {first}..{last} in shape [{len(starts)}]"
-            )
+    if starts.device.type == "cpu":
+        check_range("starts", starts, 0, x.size(2) - size, f"segments of {size} in x {list(x.shape)}")
     frames = starts[:, None] + torch.arange(size, device=starts.device)
     return x.gather(2, frames[:, None, :].expand(-1, x.size(1), -1))
 
@@ -28,7 +24,12 @@ def slice_segments(x: Tensor, starts: Tensor, size: int) -> Tensor:
 def rand_slice_segments(x: Tensor, lengths: Tensor, size: int) -> tuple[Tensor, Tensor]:
     """Return random segments `[B, C, size]` of the first `lengths[b]` frames of x `[B, C, T]`, and their starts `[B]`.
 
-    The draw is made on the CPU, so a seed gives the same segments on every device.
+    The draw is made on the CPU, so a seed gives the same segments on every device.  Raises InputError where a length is
+    below `size` or beyond x (only where lengths are on the CPU, for the same reason as in slice_segments).
     """
-    starts = (torch.rand([x.size(0)]).to(x.device) * (lengths - size + 1)).long()
+    if lengths.device.type == "cpu":
+        check_range(
+            "lengths", lengths, size, x.size(2), f"at least one segment, at most the frames of x {list(x.shape)}"
+        )
+    starts = (torch.rand([x.size(0)]).to(x.device, non_blocking=True) * (lengths - size + 1)).long()
     return slice_segments(x, starts, size), starts

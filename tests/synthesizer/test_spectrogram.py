@@ -1,0 +1,71 @@
+"""Spectrograms against librosa and against their definition."""
+
+import librosa
+import numpy as np
+import pytest
+import torch
+
+from vqcheck.synthesizer import (
+    InputError,
+    SpectrogramSettings,
+    linear_spectrogram,
+    mel_filter_bank,
+    mel_spectrogram,
+    preset,
+    spec_to_mel,
+)
+
+
+@pytest.mark.parametrize(
+    ("rate", "n_fft", "n_mels", "fmin", "fmax"),
+    [
+        (32000, 2048, 128, 0.0, None),
+        (22050, 1024, 80, 0.0, 8000.0),
+        (48000, 4096, 100, 55.0, 20000.0),
+        (8000, 256, 20, 0.0, None),
+    ],
+)
+def test_mel_filter_bank_is_librosas(rate, n_fft, n_mels, fmin, fmax):
+    """The filter bank equals librosa's default one."""
+    ours = mel_filter_bank(rate, n_fft, n_mels, fmin, fmax)
+    theirs = librosa.filters.mel(sr=rate, n_fft=n_fft, n_mels=n_mels, fmin=fmin, fmax=fmax)
+    assert ours.dtype == torch.float32
+    np.testing.assert_allclose(ours.numpy(), theirs, rtol=1e-5, atol=1e-8)
+
+
+def test_linear_spectrogram_is_the_magnitude_of_librosas():
+    """Frames and bins are those of librosa's STFT of the padded wave."""
+    settings = SpectrogramSettings()
+    wave = torch.randn(1, 6400, generator=torch.Generator().manual_seed(0))
+    padded = np.pad(wave[0].numpy(), 704, mode="reflect")
+    theirs = np.abs(librosa.stft(padded, n_fft=2048, hop_length=640, win_length=2048, window="hann", center=False))
+    np.testing.assert_allclose(linear_spectrogram(wave, settings)[0].numpy(), theirs, rtol=1e-3, atol=1e-3)
+
+
+@pytest.mark.parametrize(("samples", "frames"), [(1279, 1), (1280, 2), (1919, 2), (20480, 32)])
+def test_number_of_frames(samples, frames):
+    """N samples give N // hop frames of filter_length // 2 + 1 bins."""
+    assert linear_spectrogram(torch.zeros(2, samples), SpectrogramSettings()).shape == (2, 1025, frames)
+
+
+def test_silence_is_finite_and_has_a_gradient():
+    """Silence gives the floor of both spectrograms, and a gradient that is not NaN."""
+    settings = preset("tiny").spectrogram
+    wave = torch.zeros(1, 640, requires_grad=True)
+    spec = linear_spectrogram(wave, settings)
+    assert spec.detach().flatten()[0] == pytest.approx(1e-4)
+    mel = spec_to_mel(spec, settings)
+    assert float(mel.detach().min()) == pytest.approx(np.log(1e-5), rel=1e-5)
+    mel.sum().backward()
+    assert torch.isfinite(wave.grad).all()
+
+
+def test_wrong_shapes_are_named():
+    """A wave with a channel axis, a wave that is too short and a spectrogram of another size are named."""
+    settings = SpectrogramSettings()
+    with pytest.raises(InputError, match=r"wave: expected shape \[B, N\], given \[1, 1, 6400\]"):
+        linear_spectrogram(torch.zeros(1, 1, 6400), settings)
+    with pytest.raises(InputError, match=r"wave: expected more than 704 samples, given shape \[1, 704\]"):
+        mel_spectrogram(torch.zeros(1, 704), settings)
+    with pytest.raises(InputError, match=r"spec: expected shape \[B, 1025, T\], given \[1, 513, 4\]"):
+        spec_to_mel(torch.zeros(1, 513, 4), settings)
