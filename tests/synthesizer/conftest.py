@@ -156,4 +156,8 @@ def tiny():
         model.initialise_codebook(torch.randn(4, 32, 80))
         return model.train()
 
-    return build
+    # for networks this small several threads wait for each other more than they work
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield build
+    torch.set_num_threads(threads)

@@ -36,10 +36,8 @@ class OnlyEval(SynthesizerTrn):
 
 
 def build(kind, **changes):
-    chosen = preset("tiny")
     torch.manual_seed(0)
-    sizes = {**chosen.model, **changes}
-    model = kind(chosen.spectrogram.spec_channels, chosen.segment_size, **sizes)
+    model = preset("tiny").synthesizer(kind, **changes)
     model.initialise_codebook(torch.randn(4, 32, 80))
     return model
 

@@ -87,12 +87,14 @@ def test_good_batch_raises_nothing(tiny, tiny_batch):
 
 
 def test_inference_takes_shorter_items_than_training(tiny, tiny_batch):
-    """A length below a segment is an error in training only; one beyond the tensor in both."""
+    """A length below a segment, and a reference of another length, are errors in training only."""
     model = tiny().eval()
     batch = changed(tiny_batch, spec_lengths=torch.tensor([40, 3]))
     samples, mask, _ = model.infer(batch.ssl, batch.spec, batch.spec_lengths, batch.text, batch.text_lengths)
     assert samples.shape == (2, 1, 40 * 64)
     assert mask.sum(dim=(1, 2)).tolist() == [40, 3]
+    longer = torch.cat([batch.spec, batch.spec], dim=2)
+    assert model.infer(batch.ssl, longer, batch.spec_lengths, batch.text, batch.text_lengths)[0].shape == samples.shape
     with pytest.raises(InputError, match=r"y_lengths: expected values in 1..40 .*given 3..41"):
         model.infer(batch.ssl, batch.spec, torch.tensor([41, 3]), batch.text, batch.text_lengths)
 

@@ -154,6 +154,18 @@ def test_extract_latent(version, networks, inputs, figures):
     assert codes[:, 0].tolist() == recorded["codes"]
 
 
+def test_no_token_is_open(version, networks, inputs, figures):
+    """The two nearest codes of every frame are as far apart as recorded: no rounding decides a token."""
+    generator = networks.generator.eval()
+    with torch.no_grad():
+        frames = generator.ssl_proj(inputs.ssl).transpose(1, 2).flatten(0, 1).double()
+    nearest = (
+        torch.cdist(frames, generator.quantizer.codebooks()[0].embed.double()).pow(2).topk(2, largest=False).values
+    )
+    gap = float(((nearest[:, 1] - nearest[:, 0]) / nearest[:, 0]).min())
+    assert gap == pytest.approx(figures[version]["extract_latent"]["smallest_relative_distance_gap"], rel=0.02)
+
+
 @pytest.mark.parametrize("name", DECODES)
 def test_decode(name, version, networks, inputs, figures, recipe):
     """Decoding the recorded tokens gives the recorded samples: plain, without noise, faster, with two references."""

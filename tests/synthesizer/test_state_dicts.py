@@ -94,14 +94,29 @@ def test_missing_and_unknown_tensors_count_only_when_strict(tiny):
     model = tiny()
     state = model.state_dict()
     state["cfm.weight"] = torch.zeros(3)
-    bias = state.pop("ssl_proj.bias")
-    message = (
-        rf"ssl_proj.bias: expected shape \[{len(bias)}\], given nothing; cfm.weight: expected nothing, given \[3\]"
+    del state["ssl_proj.bias"]
+    unknown, missing = (
+        r"cfm.weight: expected nothing, given shape \[3\]",
+        r"ssl_proj.bias: expected shape \[32\], given nothing",
     )
+    message = f"{unknown}; {missing}"
     with pytest.raises(StateDictMismatchError, match=message):
         model.load_state_dict(state)
     result = model.load_state_dict(state, strict=False)
     assert (result.missing_keys, result.unexpected_keys) == (["ssl_proj.bias"], ["cfm.weight"])
+
+
+def test_whole_checkpoint_is_not_a_state_dict(tiny):
+    """A checkpoint that was not unwrapped is refused, and what it holds instead of tensors is named."""
+    model = tiny()
+    with pytest.raises(
+        StateDictMismatchError, match="weight: expected nothing, given a OrderedDict; info: expected nothing"
+    ):
+        model.load_state_dict({"weight": model.state_dict(), "info": "2epoch"})
+    state = model.state_dict()
+    state["info"] = "2epoch"
+    with pytest.raises(StateDictMismatchError, match="info: expected nothing, given a str"):
+        model.load_state_dict(state)
 
 
 def test_spectral_norm_discriminator_is_normed_everywhere():

@@ -1,6 +1,7 @@
 """Checks of arguments, so that a wrong batch ends in a sentence and not in a failure ten layers further down."""
 
 from collections.abc import Mapping, Sequence
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -38,23 +39,29 @@ def check_range(name: str, tensor: Tensor, low: int, high: int, why: str) -> Non
         )
 
 
-def check_state_dict(module: nn.Module, state_dict: Mapping[str, Tensor], strict: bool, built_as: str) -> None:
+def check_state_dict(module: nn.Module, state_dict: Mapping[str, Any], strict: bool, built_as: str) -> None:
     """Raise StateDictMismatchError where a tensor's shape differs or, with `strict`, its name is on one side only."""
     own = {name: tuple(tensor.shape) for name, tensor in module.state_dict().items()}
-    given = {name: tuple(tensor.shape) for name, tensor in state_dict.items()}
+    given = {name: tuple(value.shape) for name, value in state_dict.items() if isinstance(value, Tensor)}
     lines = [
         f"{name}: expected shape {_brackets(own[name])}, given {_brackets(given[name])}"
         for name in own
         if name in given and own[name] != given[name]
     ]
     if strict:
-        lines += [f"{name}: expected shape {_brackets(own[name])}, given nothing" for name in own if name not in given]
-        lines += [f"{name}: expected nothing, given {_brackets(given[name])}" for name in given if name not in own]
+        unknown = [name for name in state_dict if name not in own]
+        missing = [name for name in own if name not in given]
+        lines += [f"{name}: expected nothing, given {_described(state_dict[name])}" for name in unknown]
+        lines += [f"{name}: expected shape {_brackets(own[name])}, given nothing" for name in missing]
     if lines:
         more = f"; and {len(lines) - _SHOWN} more" if len(lines) > _SHOWN else ""
         raise StateDictMismatchError(
             f"state_dict does not fit {type(module).__name__} built as {built_as}: {'; '.join(lines[:_SHOWN])}{more}"
         )
+
+
+def _described(value: Any) -> str:
+    return f"shape {_brackets(value.shape)}" if isinstance(value, Tensor) else f"a {type(value).__name__}"
 
 
 def _brackets(shape: Sequence[int | str]) -> str:

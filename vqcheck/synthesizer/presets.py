@@ -24,10 +24,10 @@ class Preset:
     n_speakers: int = 300
     spectrogram: SpectrogramSettings = field(default_factory=SpectrogramSettings)
 
-    def synthesizer(self, **changes: Any) -> SynthesizerTrn:
-        """Build the generator; `changes` replace keyword arguments (`freeze_quantizer=False`)."""
+    def synthesizer(self, kind: type[SynthesizerTrn] = SynthesizerTrn, **changes: Any) -> SynthesizerTrn:
+        """Build the generator, or a subclass of it; `changes` replace keyword arguments (`freeze_quantizer=False`)."""
         sizes = {**self.model, **changes}
-        return SynthesizerTrn(self.spectrogram.spec_channels, self.segment_size, self.n_speakers, **sizes)
+        return kind(self.spectrogram.spec_channels, self.segment_size, self.n_speakers, **sizes)
 
     def multi_period_discriminator(self, **changes: Any) -> MultiPeriodDiscriminator:
         """Build the discriminator; `changes` replace keyword arguments."""

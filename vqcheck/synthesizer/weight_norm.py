@@ -63,7 +63,7 @@ class WeightNormConv1d(_WeightNormed, nn.Conv1d):
 class ColumnConv(nn.Conv2d):
     """A convolution over columns, kernel `(k, 1)` as stored, that takes them lying: `[B, in, columns, H]`.
 
-    The same sums, but along memory: on a CPU half to three quarters of the time where the columns are few.
+    The same sums, but along memory: on a CPU about a tenth faster for two or three columns, never slower.
     """
 
     def __init__(self, in_channels: int, out_channels: int, kernel: int, stride: int, padding: int) -> None:
