@@ -70,9 +70,11 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except BrokenPipeError:
         # The reader went away (`| head`); what it did not want is no failure of ours, but nothing was shown either.
         code = EXIT_COULD_NOT_CHECK
-    except Exception as error:
+    except Exception as error:  # noqa: BLE001 - an internal error must not end in status 1
         if "--debug" in arguments:
-            raise
+            import traceback
+
+            traceback.print_exc()
         code = _failed(arguments, f"internal error: {type(error).__name__}: {error} (--debug shows where)")
     _discard_output_nobody_reads()
     return code

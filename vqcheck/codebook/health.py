@@ -98,7 +98,8 @@ def _precision(arrays: list) -> str:  # type: ignore[type-arg]
 
     from vqcheck.codebook.values import round_to
 
-    for dtype in ("float16", "bfloat16"):
+    # Coarsest first: nearly every bfloat16 value is a float16 value too.
+    for dtype in ("bfloat16", "float16"):
         if all(np.array_equal(round_to(array, dtype), array) for array in arrays):
             return dtype
     return "float32"

@@ -1,0 +1,95 @@
+"""`vqcheck inspect` as a user runs it."""
+
+import pytest
+
+
+def fact(text, name):
+    return next(line for line in text.splitlines() if line.startswith(f"  {name} ")).split(maxsplit=1)[1]
+
+
+@pytest.mark.parametrize(
+    ("file", "facts"),
+    [
+        ("base_v2.pth", {"model": "GPT-SoVITS v2 s2 synthesizer", "format": "torch zip, state dict under 'weight'"}),
+        ("base_v2.safetensors", {"format": "safetensors", "precision": "11 tensors float16"}),
+        ("G_400.pth", {"precision": "11 tensors float32", "training": "epoch 8, step 400"}),
+        ("frozen_v2_e8_s400.pth", {"training": "info '8epoch_400iteration', epoch 8, step 400", "not": "enc_q"}),
+        ("sovits_v2pro_e2_s100.pth", {"model": "GPT-SoVITS v2Pro", "format": "header overwritten with code 05"}),
+        ("lora_v3_e2_s50_l32.pth", {"model": "GPT-SoVITS v3 s2 LoRA export", "not": "ssl_proj"}),
+    ],
+)
+def test_what_is_in_this_file(vqcheck, checkpoints, file, facts):
+    """Format, container, version, precision, training state and what is missing are told for each kind of file."""
+    run = vqcheck("inspect", checkpoints / file)
+    assert (run.returncode, run.stderr) == (0, "")
+    assert fact(run.stdout, "verdict") == "healthy"
+    assert "128 codes, 128 used, 2 dead (count below 2), bookkeeping fits the codes" in fact(run.stdout, "health")
+    for name, words in facts.items():
+        assert words in fact(run.stdout, name)
+
+
+@pytest.mark.parametrize("file", ["gpt-e15.ckpt", "lightning_s1.ckpt"])
+def test_an_s1_checkpoint_is_described_and_could_not_be_checked(vqcheck, checkpoints, file):
+    """It says what the file is and which file holds the codebook, and ends in 2."""
+    run = vqcheck("inspect", checkpoints / file)
+    assert run.returncode == 2
+    assert "s1 GPT" in fact(run.stdout, "model")
+    assert "s2G" in fact(run.stdout, "VQ")
+
+
+@pytest.mark.parametrize(("strict", "code"), [([], 0), (["--strict"], 1)])
+def test_never_trained_fails_only_when_strict(vqcheck, checkpoints, strict, code):
+    """A codebook that waits for its first batch is said loudly, and is status 1 with `--strict`."""
+    run = vqcheck("inspect", checkpoints / "never_trained_v2.pth", *strict)
+    assert run.returncode == code
+    assert "NEVER TRAINED" in run.stdout
+    assert vqcheck("inspect", checkpoints / "base_v2.pth", *strict).returncode == 0
+
+
+def test_verbose_shows_whole_digests(vqcheck, checkpoints):
+    """Short digests are 12 digits, `-v` shows all 64."""
+    path = checkpoints / "base_v2.pth"
+    short, whole = (vqcheck("inspect", path, *flag).stdout for flag in ([], ["-v"]))
+    digest = "a999277e57d91009e86fa5f7f0d281b5b8692c5cfa20462f75c1793c2c069235"
+    assert fact(whole, "  vq_encoder") == digest
+    assert fact(short, "  vq_encoder") == digest[:12]
+
+
+def test_one_bad_file_among_several(vqcheck, valid, checkpoints, tmp_path):
+    """The good ones are described, the bad one is named on stderr, and 2 beats 0; JSON lists them all."""
+    good, bad = checkpoints / "base_v2.pth", tmp_path / "absent.pth"
+    run = vqcheck("inspect", good, bad)
+    assert run.returncode == 2
+    assert "healthy" in run.stdout
+    assert run.stderr == f"vqcheck: {bad}: no such file\n"
+    document = valid(vqcheck("inspect", good, bad, "--format", "json").stdout)
+    assert [file["verdict"] for file in document["files"]] == ["healthy", "could not check"]
+    assert document["exit_code"] == 2
+
+
+@pytest.mark.parametrize(
+    "file", ["base_v2.pth", "never_trained_v2.pth", "gpt-e15.ckpt", "lora_v3_e2_s50_l32.pth", "base_v2.safetensors"]
+)
+def test_json_fits_its_schema(vqcheck, valid, checkpoints, file):
+    """Every kind of file gives one valid document whose status is the process's."""
+    run = vqcheck("inspect", checkpoints / file, "--format", "json")
+    document = valid(run.stdout)
+    assert document["exit_code"] == run.returncode
+    assert document["files"][0]["path"].endswith(file)
+
+
+def test_help_shows_examples(vqcheck):
+    """Each command's help has examples and the exit statuses."""
+    for command in ("inspect", "diff"):
+        run = vqcheck(command, "--help")
+        assert run.returncode == 0
+        assert f"vqcheck {command} " in run.stdout
+        assert "Exit status" in run.stdout
+
+
+def test_version(vqcheck):
+    """`--version` names the program and its version."""
+    from vqcheck import __version__
+
+    run = vqcheck("--version")
+    assert (run.returncode, run.stdout) == (0, f"vqcheck, version {__version__}\n")

@@ -1,0 +1,124 @@
+"""The digest is that of its specification, and of the stored values alone."""
+
+import hashlib
+import struct
+
+import pytest
+import torch
+from safetensors.torch import save_file
+
+from vqcheck import open_checkpoint
+from vqcheck.codebook.inspection import inspect
+
+CODEBOOK = "quantizer.vq.layers.0._codebook"
+EMBED = f"{CODEBOOK}.embed"
+
+
+def digests(path):
+    with open_checkpoint(path) as checkpoint:
+        return inspect(checkpoint).vq_encoder
+
+
+def test_vectors_by_the_words_of_the_specification(save):
+    """Digests computed from the specification with hashlib and struct alone are the ones vqcheck gives."""
+    state = {
+        f"{CODEBOOK}.inited": torch.tensor([1.0]),
+        f"{CODEBOOK}.cluster_size": torch.tensor([3.0, 4.5]),
+        EMBED: torch.tensor([[1.0, -0.0, 2.5], [1e-7, 70000.0, float("inf")]]),
+        f"{CODEBOOK}.embed_avg": torch.tensor([[3.0, 0.0, 7.5], [0.0, 1.0, 2.0]]),
+        "ssl_proj.weight": torch.tensor([[[0.5, -0.5]]]),
+        "ssl_proj.bias": torch.tensor([0.25]),
+    }
+
+    def of(header, data):
+        return hashlib.sha256(header.encode() + data).hexdigest()
+
+    def floats(*values):
+        return struct.pack(f"<{len(values)}f", *values)
+
+    codes = (1.0, -0.0, 2.5, struct.unpack("<f", struct.pack("<f", 1e-7))[0], 70000.0, float("inf"))
+    expected = [
+        ("0 codes", of("sha256-f32v1 codes float32 1x2x3\n", floats(*codes))),
+        ("0 ema_sum", of("sha256-f32v1 ema_sum float32 1x2x3\n", floats(3, 0, 7.5, 0, 1, 2))),
+        ("0 ema_count", of("sha256-f32v1 ema_count float32 1x2\n", floats(3, 4.5))),
+        ("0 init_flag", of("sha256-f32v1 init_flag bool scalar\n", b"\x01")),
+        ("- input_proj.weight", of("sha256-f32v1 input_proj.weight float32 1x1x2\n", floats(0.5, -0.5))),
+        ("- input_proj.bias", of("sha256-f32v1 input_proj.bias float32 1\n", floats(0.25))),
+    ]
+    lines = [f"{label} {digest}\n" for label, digest in expected]
+    encoder = digests(save(state))
+    assert [digest.hex for _, digest in encoder.f32.tensors] == [digest for _, digest in expected]
+    assert encoder.f32.codebook.hex == of("".join(lines[:4]), b"")
+    assert encoder.f32.projection.hex == of("".join(lines[4:]), b"")
+    assert encoder.f32.vq_encoder.hex == of("".join(lines), b"")
+
+    halves = b"\x00\x3c\x00\x80\x00\x41\x02\x00\x00\x7c\x00\x7c"  # 70000 rounds to infinity, 1e-7 to 2 * 2**-24
+    assert dict(encoder.f16.tensors)["codes"].hex == of("sha256-f16v1 codes float16 1x2x3\n", halves)
+
+
+RELEASED = {
+    "base_v2.pth": "a999277e57d91009e86fa5f7f0d281b5b8692c5cfa20462f75c1793c2c069235",
+    "drifted_v2_e8_s400.pth": "77206fcda7c2d536aa0de176a14b95ed8d64b6298e3e5613df340fc0471b96eb",
+    "never_trained_v2.pth": "51500bb2ac7cadb088260d8d253386dd5992ddaea7429cd2dc6dfd16f5a0ab04",
+}
+
+
+@pytest.mark.parametrize("name", RELEASED)
+def test_a_released_digest_never_changes(checkpoints, name):
+    """The committed files have for ever the digests that this version gave them."""
+    assert digests(checkpoints / name).f32.vq_encoder.hex == RELEASED[name]
+
+
+@pytest.mark.parametrize(
+    "name", ["G_400.pth", "frozen_v2_e8_s400.pth", "base_v2.safetensors", "sovits_v2pro_e2_s100.pth"]
+)
+def test_container_and_width_are_not_part_of_it(checkpoints, name):
+    """A frozen float32 training file, its float16 export, a Pro file and a safetensors file share the base's digest."""
+    base, other = digests(checkpoints / "base_v2.pth"), digests(checkpoints / name)
+    assert (other.f32.vq_encoder, other.f16.vq_encoder) == (base.f32.vq_encoder, base.f16.vq_encoder)
+
+
+@pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16, torch.float8_e4m3fn, torch.float8_e5m2])
+def test_lossless_widening_keeps_it(vq_state, save, tmp_path, dtype):
+    """Values that a narrow type holds have one digest, stored narrow or wide."""
+    narrow = {name: value.to(dtype) for name, value in vq_state().items()}
+    wide = {name: value.float() for name, value in narrow.items()}
+    save_file({name: value.contiguous() for name, value in narrow.items()}, tmp_path / "narrow.safetensors")
+    assert digests(tmp_path / "narrow.safetensors").f32 == digests(save(wide)).f32
+
+
+@pytest.mark.parametrize("name", [EMBED, f"{CODEBOOK}.cluster_size", f"{CODEBOOK}.embed_avg", "ssl_proj.bias"])
+def test_one_bit_changes_it(vq_state, save, name):
+    """Flipping the lowest bit of one value changes the tensor's digest, the whole digest, and no other tensor's."""
+    state = vq_state()
+    before = digests(save(state))
+    state[name].view(torch.int32).flatten()[0] ^= 1
+    after = digests(save(state))
+    assert before.f32.vq_encoder != after.f32.vq_encoder
+    changed = [label for (label, a), (_, b) in zip(before.f32.tensors, after.f32.tensors, strict=True) if a != b]
+    assert len(changed) == 1
+
+
+def test_the_sign_of_zero_counts(vq_state, save):
+    """-0.0 and 0.0 are different stored values."""
+    state = vq_state()
+    state[EMBED][0, 0] = 0.0
+    before = digests(save(state)).f32.codebook
+    state[EMBED][0, 0] = -0.0
+    assert digests(save(state)).f32.codebook != before
+
+
+def test_the_half_digest_judges_an_export_by_its_float32_original(vq_state, save):
+    """sha256-f16v1 of a float32 file is that of its float16 export, while sha256-f32v1 tells them apart."""
+    wide = vq_state()
+    narrow = {name: value.half() for name, value in wide.items()}
+    a, b = digests(save(wide, "a.pth")), digests(save(narrow, "b.pth"))
+    assert a.f16 == b.f16
+    assert a.f32.vq_encoder != b.f32.vq_encoder
+
+
+def test_half_a_vq_encoder_has_no_whole_digest(checkpoints):
+    """A LoRA export without ssl_proj has a codebook digest, the base's, and none for projection and whole."""
+    lora, base = digests(checkpoints / "lora_v3_e2_s50_l32.pth").f32, digests(checkpoints / "base_v2.pth").f32
+    assert (lora.projection, lora.vq_encoder) == (None, None)
+    assert lora.codebook == base.codebook

@@ -1,0 +1,89 @@
+"""What tests of every layer share: the fixture files, made-up checkpoints, and the command as a user runs it."""
+
+import json
+import os
+import subprocess
+import sys
+from importlib import resources
+from pathlib import Path
+
+import jsonschema
+import pytest
+import torch
+
+CODEBOOK = "quantizer.vq.layers.0._codebook"
+ROOT = Path(__file__).parent.parent
+
+
+@pytest.fixture(scope="session")
+def checkpoints():
+    """The folder of small checkpoints that users' files look like."""
+    return ROOT / "fixtures" / "checkpoints"
+
+
+@pytest.fixture
+def vq_state():
+    """Returns a fresh float32 state dict of a small GPT-SoVITS VQ encoder, its bookkeeping fitting its codes."""
+
+    def make(codes=16, dim=8, seed=0):
+        generator = torch.Generator().manual_seed(seed)
+        count = 20 + 10 * torch.rand(codes, generator=generator)
+        total = torch.randn(codes, dim, generator=generator) * count[:, None]
+        smoothed = (count + 1e-5) / (count.sum() + codes * 1e-5) * count.sum()
+        return {
+            f"{CODEBOOK}.inited": torch.ones(1),
+            f"{CODEBOOK}.cluster_size": count,
+            f"{CODEBOOK}.embed": total / smoothed[:, None],
+            f"{CODEBOOK}.embed_avg": total,
+            "ssl_proj.weight": torch.randn(dim, dim, 2, generator=generator),
+            "ssl_proj.bias": torch.randn(dim, generator=generator),
+        }
+
+    return make
+
+
+@pytest.fixture
+def save(tmp_path):
+    """Saves a state dict as a checkpoint and returns its path."""
+
+    def write(state, name="a.pth", **around):
+        path = tmp_path / name
+        torch.save({"weight": state, **around}, path)
+        return path
+
+    return write
+
+
+@pytest.fixture
+def vqcheck():
+    """Runs the command in a process of its own, as a user does; returns the completed process."""
+
+    def run(*arguments, cwd=ROOT, env=None, **options):
+        return subprocess.run(
+            [sys.executable, "-m", "vqcheck", *map(str, arguments)],
+            capture_output=True,
+            text=True,
+            encoding="utf-8",
+            cwd=cwd,
+            env={**os.environ, "PYTHONIOENCODING": "utf-8", **(env or {})},
+            check=False,
+            timeout=120,
+            **options,
+        )
+
+    return run
+
+
+@pytest.fixture(scope="session")
+def valid():
+    """Returns a JSON document parsed and validated against the schema that it names."""
+
+    def validate(text):
+        document = json.loads(text)
+        command = document["schema"].split("/")[1]
+        schema = json.loads(resources.files("vqcheck").joinpath(f"report/schemas/{command}.json").read_text())
+        jsonschema.Draft202012Validator.check_schema(schema)
+        jsonschema.Draft202012Validator(schema).validate(document)
+        return document
+
+    return validate
