@@ -147,11 +147,13 @@ def test_tokens_do_not_depend_on_autocast(tiny, tiny_batch):
     """Under autocast the VQ encoder computes in float32, and what follows does not."""
     model = tiny().eval()
     codes = model.extract_latent(tiny_batch.ssl)
+    projected = []
+    model.quantizer.register_forward_pre_hook(lambda _, inputs: projected.append(inputs[0].dtype))
     with torch.autocast("cpu", dtype=torch.bfloat16):
         assert torch.equal(model.extract_latent(tiny_batch.ssl), codes)
         batch = tiny_batch
         o, *_, quantized = model(batch.ssl, batch.spec, batch.spec_lengths, batch.text, batch.text_lengths)
-    assert quantized.dtype == torch.float32
+    assert set(projected) == {quantized.dtype} == {torch.float32}
     assert o.dtype == torch.bfloat16
 
 
