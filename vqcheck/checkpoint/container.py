@@ -1,6 +1,10 @@
 """Where in a saved object the state dict is: containers are recognised by name, the rest is information."""
 
+from collections import deque
+from collections.abc import Iterator
 from dataclasses import dataclass
+from itertools import islice
+from math import isfinite
 from typing import Final
 
 from vqcheck.checkpoint.pickle_machine import Global, Placeholder
@@ -23,7 +27,11 @@ KNOWN: Final = (
 """Names under which trainers keep the state dict, in the order they are preferred."""
 
 _MAX_DEPTH: Final = 4
+_MAX_MAPPINGS: Final = 10_000
+_LONGEST_KEY: Final = 200
 _MAX_VALUES: Final = 2_000
+_LONGEST_TEXT: Final = 2_000
+_WIDEST_INTEGER: Final = 256
 
 Plain = None | bool | int | float | str | list["Plain"] | dict[str, "Plain"]
 """What a file says beside its tensors, as plain values."""
@@ -45,40 +53,58 @@ def find_state_dicts(root: object) -> list[StateDict]:
     """
     if isinstance(root, TensorRecord):
         return [StateDict((), {"": root})]
-    found: list[StateDict] = []
-    _collect(root, (), found)
-    return sorted(found, key=_preference)
+    return sorted(_mappings_with_tensors(root), key=_preference)
 
 
 def information(root: object) -> dict[str, Plain]:
     """Return what a saved object says beside tensors and optimizer state, as plain values of bounded size."""
+    if isinstance(root, Placeholder):
+        root = root.items
     if not isinstance(root, dict):
         return {}
     budget = [_MAX_VALUES]
     plain: dict[str, Plain] = {}
     for key, value in root.items():
-        if isinstance(key, str) and not _is_optimizer(key) and not isinstance(value, TensorRecord):
-            if isinstance(value, dict) and any(isinstance(item, TensorRecord) for item in value.values()):
-                continue
+        if budget[0] > 0 and isinstance(key, str) and not _is_optimizer(key) and not _is_tensor_data(value):
             plain[key] = _plain(value, _MAX_DEPTH, budget)
     return plain
+
+
+def _is_tensor_data(value: object) -> bool:
+    if isinstance(value, dict):
+        return any(isinstance(item, TensorRecord) for item in islice(value.values(), _MAX_VALUES))
+    return isinstance(value, TensorRecord)
 
 
 def _is_optimizer(key: str) -> bool:
     return key.lower().startswith("optim")
 
 
-def _collect(value: object, path: tuple[str, ...], found: list[StateDict]) -> None:
-    if isinstance(value, Placeholder):
-        value = value.items
-    if not isinstance(value, dict) or len(path) > _MAX_DEPTH:
-        return
-    tensors = {key: item for key, item in value.items() if isinstance(key, str) and isinstance(item, TensorRecord)}
-    if tensors:
-        found.append(StateDict(path, tensors))
-    for key, item in value.items():
-        if isinstance(key, str) and not _is_optimizer(key) and isinstance(item, (dict, Placeholder)):
-            _collect(item, (*path, key), found)
+def _mappings_with_tensors(root: object) -> Iterator[StateDict]:
+    """Yield them level by level, each mapping once: one that refers to itself, or many to one, would never end."""
+    waiting: deque[tuple[tuple[str, ...], object]] = deque([((), root)])
+    seen: set[int] = set()
+    while waiting and len(seen) < _MAX_MAPPINGS:
+        path, value = waiting.popleft()
+        if isinstance(value, Placeholder):
+            value = value.items
+        if not isinstance(value, dict) or id(value) in seen:
+            continue
+        seen.add(id(value))
+        tensors = {key: item for key, item in value.items() if isinstance(key, str) and isinstance(item, TensorRecord)}
+        if tensors:
+            yield StateDict(path, tensors)
+        if len(path) < _MAX_DEPTH:
+            waiting.extend(((*path, key), item) for key, item in value.items() if _leads_on(key, item))
+
+
+def _leads_on(key: object, item: object) -> bool:
+    return (
+        isinstance(item, (dict, Placeholder))
+        and isinstance(key, str)
+        and len(key) <= _LONGEST_KEY
+        and not _is_optimizer(key)
+    )
 
 
 def _preference(state_dict: StateDict) -> tuple[int, int, int]:
@@ -90,31 +116,46 @@ def _plain(value: object, depth: int, budget: list[int]) -> Plain:
     budget[0] -= 1
     if budget[0] < 0:
         return "..."
-    if value is None or isinstance(value, (bool, int, float)):
-        return value
+    if value is None:
+        return None
+    # Numbers that can be printed and written as JSON: not infinite, and not of thousands of digits.
+    if isinstance(value, float):
+        return value if isfinite(value) else str(value)
+    if isinstance(value, int):
+        return value if value.bit_length() <= _WIDEST_INTEGER else f"<integer of {value.bit_length()} bits>"
     if isinstance(value, str):
-        return value[:_MAX_VALUES]
-    if isinstance(value, (Global, bytes)):
-        return f"<{value}>" if isinstance(value, Global) else f"<{len(value)} bytes>"
+        return value[:_LONGEST_TEXT]
+    if isinstance(value, Global):
+        return _class_name(value)
+    if isinstance(value, bytes):
+        return f"<{len(value)} bytes>"
     if isinstance(value, Placeholder) and depth:
         return _plain_object(value, depth, budget)
     if isinstance(value, (list, tuple)) and depth:
         return [_plain(item, depth - 1, budget) for item in value[: budget[0] + 1]]
     if isinstance(value, dict) and depth:
-        return {
-            str(key)[:_MAX_VALUES]: _plain(item, depth - 1, budget)
-            for key, item in value.items()
-            if budget[0] > 0 and not isinstance(item, TensorRecord)
-        }
+        plain: dict[str, Plain] = {}
+        for key, item in islice(value.items(), budget[0] + 1):
+            if not isinstance(item, TensorRecord):
+                plain[str(key)[:_LONGEST_TEXT]] = _plain(item, depth - 1, budget)
+        return plain
     return "..."
+
+
+def _class_name(value: Global) -> str:
+    return f"<{value.module[:_LONGEST_TEXT]}.{value.name[:_LONGEST_TEXT]}>"
 
 
 def _plain_object(value: Placeholder, depth: int, budget: list[int]) -> Plain:
     """Return an object's attributes or its items, for a path the path, else only its class."""
-    if isinstance(value.state, dict):
-        return _plain(value.state, depth, budget)
     if value.items:
         return _plain(value.items, depth, budget)
-    if isinstance(value.callee, Global) and value.callee.module.startswith("pathlib"):
-        return "/".join(str(part) for part in value.args if isinstance(part, str))
-    return f"<{value.callee}>" if isinstance(value.callee, Global) else "<object>"
+    if isinstance(value.state, dict):
+        return _plain(value.state, depth, budget)
+    if not isinstance(value.callee, Global):
+        return "<object>"
+    if value.callee.module.partition(".")[0] == "pathlib":
+        parts = [part[:_LONGEST_KEY] for part in value.args[:_LONGEST_KEY] if isinstance(part, str)]
+        # The first part of an absolute path ends with its own separator.
+        return "/".join(parts).replace("//", "/", 1)[:_LONGEST_TEXT]
+    return _class_name(value.callee)

@@ -5,6 +5,7 @@ import stat
 from types import TracebackType
 from typing import Final
 
+from vqcheck.checkpoint.shown import one_line, shown
 from vqcheck.errors import CheckpointError
 
 _CHUNK: Final = 8 << 20
@@ -15,26 +16,32 @@ class PositionedFile:
 
     The file is never mapped: a mapped file that somebody truncates kills the process.
 
+    Attributes:
+        path: the file as the caller named it.
+        label: the same as it stands in messages, one printable line.
+        size: its bytes when it was opened.
+
     Raises:
         CheckpointError: the path is missing, no regular file, or not readable.
 
     """
 
     def __init__(self, path: str | os.PathLike[str]) -> None:
-        self.path = os.fspath(path)
+        self.path = os.fsdecode(path)
+        self.label = one_line(self.path)
         try:
             # Asked before opening: opening a named pipe would wait for ever.
             kind = os.stat(self.path).st_mode
             if stat.S_ISDIR(kind):
-                raise CheckpointError(f"{self.path}: is a directory, expected a checkpoint file")
+                raise CheckpointError(f"{self.label}: is a directory, expected a checkpoint file")
             if not stat.S_ISREG(kind):
-                raise CheckpointError(f"{self.path}: is not a regular file")
+                raise CheckpointError(f"{self.label}: is not a regular file")
             self._file = open(self.path, "rb", buffering=0)  # noqa: SIM115 - closed by close()
         except FileNotFoundError:
-            raise CheckpointError(f"{self.path}: no such file") from None
+            raise CheckpointError(f"{self.label}: no such file") from None
         except (OSError, ValueError) as error:
             reason = error.strerror if isinstance(error, OSError) else str(error)
-            raise CheckpointError(f"{self.path}: cannot be opened: {reason}") from None
+            raise CheckpointError(f"{self.label}: cannot be opened: {reason}") from None
         self._identity = _identity(os.fstat(self._file.fileno()))
         self.size: int = self._identity[0]
 
@@ -46,7 +53,7 @@ class PositionedFile:
 
         """
         if start < 0 or size < 0 or start + size > self.size:
-            raise CheckpointError(f"{self.path}: {what}: lies outside the file (truncated?)")
+            raise CheckpointError(f"{self.label}: {shown(what)}: lies outside the file (truncated?)")
         buffer = bytearray(size)
         view = memoryview(buffer)
         done = 0
@@ -55,10 +62,10 @@ class PositionedFile:
             while done < size:
                 count = self._file.readinto(view[done : done + _CHUNK])
                 if not count:
-                    raise CheckpointError(f"{self.path}: {what}: the file was truncated while it was read")
+                    raise CheckpointError(f"{self.label}: {shown(what)}: the file was truncated while it was read")
                 done += count
         except OSError as error:
-            raise CheckpointError(f"{self.path}: {what}: cannot be read: {error.strerror}") from None
+            raise CheckpointError(f"{self.label}: {shown(what)}: cannot be read: {error.strerror}") from None
         return buffer
 
     def check_unchanged(self) -> None:
@@ -69,7 +76,7 @@ class PositionedFile:
             same = False
         if not same:
             raise CheckpointError(
-                f"{self.path}: was written or replaced while it was read; run again when it is at rest"
+                f"{self.label}: was written or replaced while it was read; run again when it is at rest"
             )
 
     def close(self) -> None:

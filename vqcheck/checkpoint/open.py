@@ -8,6 +8,7 @@ from vqcheck.checkpoint.container import StateDict
 from vqcheck.checkpoint.dtypes import ITEM_SIZE
 from vqcheck.checkpoint.file import PositionedFile
 from vqcheck.checkpoint.opened import Checkpoint, ReadExtent
+from vqcheck.checkpoint.shown import shown
 from vqcheck.checkpoint.tensor import Extent, StoredTensor
 from vqcheck.errors import CheckpointError
 
@@ -22,36 +23,46 @@ def open_checkpoint(path: str | os.PathLike[str]) -> Checkpoint:
         CheckpointError: the file cannot be read, or not safely.
 
     """
+    return _open_file(path, shard=False)
+
+
+def _open_file(path: str | os.PathLike[str], *, shard: bool) -> Checkpoint:
     file = PositionedFile(path)
     try:
-        return _open(file)
+        return _open(file, shard=shard)
     except MemoryError:
         file.close()
-        raise CheckpointError(f"{file.path}: not enough memory to read its index") from None
+        raise CheckpointError(f"{file.label}: not enough memory to read its index") from None
     except BaseException:
         file.close()
         raise
 
 
-def _open(file: PositionedFile) -> Checkpoint:
+def _open(file: PositionedFile, *, shard: bool) -> Checkpoint:
     if not file.size:
-        raise CheckpointError(f"{file.path}: is empty")
+        raise CheckpointError(f"{file.label}: is empty")
     head = bytes(file.read(0, min(file.size, 265), "beginning of the file"))
     if head[2:4] == b"\x03\x04" and (head[:2] == b"PK" or head[:2].isdigit()):
         return _open_torch_zip(file, "" if head[:2] == b"PK" else head[:2].decode())
-    if head[:1] == b"{" or head[:4] == b"\xef\xbb\xbf{":
-        return _open_sharded(file)
     from vqcheck.checkpoint import safetensors_header
 
-    if safetensors_header.looks_like(head, file.size):
+    # Asked before JSON: the length in front of a header may begin with the byte of a brace.
+    if safetensors_header.looks_like(head):
         tensors, metadata = safetensors_header.read_header(file)
         read = _direct_reader(file)
         return Checkpoint([file], file.path, "safetensors", tensors, read, root=dict(metadata))
+    if head[:1] == b"{" or head[:4] == b"\xef\xbb\xbf{":
+        if shard:
+            # Followed, it could lead back to itself.
+            raise CheckpointError(f"{file.label}: is the index of a sharded checkpoint, where a shard is expected")
+        return _open_sharded(file)
     if head[257:262] == b"ustar":
-        raise CheckpointError(f"{file.path}: is a tar archive of torch before 0.1.10; save it again with a newer torch")
+        raise CheckpointError(
+            f"{file.label}: is a tar archive of torch before 0.1.10; save it again with a newer torch"
+        )
     if head[:1] == b"\x80" or head[:1].isascii():
         return _open_torch_legacy(file)
-    raise CheckpointError(f"{file.path}: is no checkpoint (neither torch nor safetensors)")
+    raise CheckpointError(f"{file.label}: is no checkpoint (neither torch nor safetensors)")
 
 
 def _open_torch_zip(file: PositionedFile, header_code: str) -> Checkpoint:
@@ -59,7 +70,7 @@ def _open_torch_zip(file: PositionedFile, header_code: str) -> Checkpoint:
     from vqcheck.checkpoint.zip_archive import ZipArchive
 
     archive = ZipArchive(file)
-    root, extents = torch_zip.read_index(archive, file.path)
+    root, extents = torch_zip.read_index(archive, file.label)
     return _from_torch(
         file,
         "torch zip",
@@ -86,7 +97,7 @@ def _from_torch(
 ) -> Checkpoint:
     state_dicts = container.find_state_dicts(root)
     if not state_dicts:
-        raise CheckpointError(f"{file.path}: holds no state dict (no mapping of names to tensors); save state_dict()")
+        raise CheckpointError(f"{file.label}: holds no state dict (no mapping of names to tensors); save state_dict()")
     used = state_dicts[0]
     return Checkpoint(
         [file],
@@ -108,8 +119,10 @@ def _stored_tensors(state_dict: StateDict, extents: dict[str, Extent]) -> dict[s
         extent = extents.get(storage.key) if storage else None
         problem = record.problem
         if extent is None:
-            problem = problem or f"its storage {storage.key if storage else ''} is missing from the archive"
+            problem = problem or f"its storage {shown(storage.key) if storage else ''} is missing from the archive"
             extent = Extent("", 0, 0)
+        elif storage and storage.count * ITEM_SIZE.get(storage.dtype, 0) > extent.size:
+            problem = problem or f"its storage claims {storage.count} elements, more than are stored"
         offset = record.offset * ITEM_SIZE.get(record.dtype, 1)
         tensors[name] = StoredTensor(name, record.dtype, record.shape, record.stride, offset, extent, problem)
     return tensors
@@ -118,25 +131,32 @@ def _stored_tensors(state_dict: StateDict, extents: dict[str, Extent]) -> dict[s
 def _open_sharded(index: PositionedFile) -> Checkpoint:
     from vqcheck.checkpoint.sharded import shard_of_each_tensor
 
-    shard_of = shard_of_each_tensor(index)
-    shards: dict[str, Checkpoint] = {}
+    names_in: dict[str, list[str]] = {}
+    for name, shard in shard_of_each_tensor(index).items():
+        names_in.setdefault(shard, []).append(name)
+    files = [index]
+    readers: dict[str, ReadExtent] = {}
     tensors: dict[str, StoredTensor] = {}
     try:
-        for name, shard in shard_of.items():
-            if shard not in shards:
-                shards[shard] = open_checkpoint(os.path.join(os.path.dirname(index.path), shard))
-            tensor = shards[shard].tensors.get(name)
-            if tensor is None or shards[shard].format == "sharded":
-                raise CheckpointError(f"{index.path}: {name:.200}: is not in {shard}, where the index says it is")
-            tensors[name] = replace(tensor, extent=replace(tensor.extent, shard=shard))
+        for shard, names in names_in.items():
+            opened = _open_file(os.path.join(os.path.dirname(index.path), shard), shard=True)
+            files += opened.files
+            readers[shard] = opened.read_extent
+            for name in names:
+                tensor = opened.tensors.get(name)
+                if tensor is None:
+                    raise CheckpointError(
+                        f"{index.label}: {shown(name)}: is not in {shown(shard)}, where the index says it is"
+                    )
+                tensors[name] = replace(tensor, extent=replace(tensor.extent, shard=shard))
     except BaseException:
-        for opened in shards.values():
-            opened.close()
+        for file in files:
+            file.close()
         raise
     return Checkpoint(
-        [index, *(file for opened in shards.values() for file in opened.files)],
+        files,
         index.path,
         "sharded",
         tensors,
-        lambda extent, start, size: shards[extent.shard].read_extent(extent, start, size),
+        lambda extent, start, size: readers[extent.shard](extent, start, size),
     )

@@ -1,6 +1,6 @@
 """An open checkpoint: the index of its tensors, and reading one of them with every claim checked first."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from functools import cached_property
 from math import prod
 from types import TracebackType
@@ -10,11 +10,15 @@ from vqcheck.checkpoint import container
 from vqcheck.checkpoint.container import Plain
 from vqcheck.checkpoint.dtypes import ITEM_SIZE
 from vqcheck.checkpoint.file import PositionedFile
+from vqcheck.checkpoint.shown import shown
 from vqcheck.checkpoint.tensor import Extent, StoredTensor, contiguous_stride
 from vqcheck.errors import CheckpointError
 
 MAX_TENSOR_BYTES: Final = 128 << 20
 """Largest tensor that is read; no codebook or projection in use comes near it."""
+
+PIECE_BYTES: Final = 1 << 18
+"""Bytes that `Checkpoint.pieces` yields at a time; a multiple of every element's width."""
 
 ReadExtent = Callable[[Extent, int, int], bytearray]
 """(extent, start inside it, size) -> bytes."""
@@ -76,28 +80,50 @@ class Checkpoint:
                 ends early.
 
         """
-        where = f"{self.path}: {tensor.name:.200}"
+        span = self._checked_span(tensor)
+        if not span:
+            return b""
+        data = self.read_extent(tensor.extent, tensor.offset, span)
+        return data if _is_dense(tensor) else _gather(data, tensor, ITEM_SIZE[tensor.dtype])
+
+    def pieces(self, tensor: StoredTensor) -> Iterator[bytes | bytearray]:
+        """Yield what `read` returns, a piece at a time, so that two large tensors are compared in little memory.
+
+        A tensor that is packed or not stored in one run comes as one piece.
+
+        Raises:
+            CheckpointError: as `read`.
+
+        """
+        span = self._checked_span(tensor)
+        if tensor.extent.packed or not _is_dense(tensor):
+            yield self.read(tensor)
+            return
+        for start in range(0, span, PIECE_BYTES):
+            yield self.read_extent(tensor.extent, tensor.offset + start, min(PIECE_BYTES, span - start))
+
+    def _checked_span(self, tensor: StoredTensor) -> int:
+        """Return how many bytes the tensor is spread over, once every claim about it has been checked."""
+        where = f"{self.files[0].label}: {shown(tensor.name)}"
         width = ITEM_SIZE.get(tensor.dtype)
         if tensor.problem or width is None:
-            raise CheckpointError(f"{where}: {tensor.problem or f'element type {tensor.dtype} is not supported'}")
+            raise CheckpointError(
+                f"{where}: {tensor.problem or f'element type {shown(tensor.dtype)} is not supported'}"
+            )
         size = prod(tensor.shape) * width
         if size > MAX_TENSOR_BYTES:
             raise CheckpointError(f"{where}: claims {size} bytes, more than the {MAX_TENSOR_BYTES} that are read")
         if not size:
-            return b""
+            return 0
         reach = sum((length - 1) * step for length, step in zip(tensor.shape, tensor.stride, strict=True))
         span = (reach + 1) * width
         if tensor.offset + span > tensor.extent.size:
-            raise CheckpointError(f"{where}: claims bytes outside its storage ({tensor.extent.member:.200})")
+            raise CheckpointError(f"{where}: claims bytes outside its storage ({shown(tensor.extent.member)})")
         if span > MAX_TENSOR_BYTES:
             raise CheckpointError(
                 f"{where}: is spread over {span} bytes, more than the {MAX_TENSOR_BYTES} that are read"
             )
-        data = self.read_extent(tensor.extent, tensor.offset, span)
-        dense = contiguous_stride(tensor.shape)
-        if all(length == 1 or a == b for length, a, b in zip(tensor.shape, tensor.stride, dense, strict=True)):
-            return data
-        return _gather(data, tensor, width)
+        return span
 
     def check_unchanged(self) -> None:
         """Raise CheckpointError when the file was written to or replaced since it was opened."""
@@ -119,6 +145,11 @@ class Checkpoint:
                 self.check_unchanged()
         finally:
             self.close()
+
+
+def _is_dense(tensor: StoredTensor) -> bool:
+    dense = contiguous_stride(tensor.shape)
+    return all(length == 1 or a == b for length, a, b in zip(tensor.shape, tensor.stride, dense, strict=True))
 
 
 def _gather(data: bytearray, tensor: StoredTensor, width: int) -> bytes:

@@ -9,10 +9,14 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any, Final
 
-MAX_BYTES: Final = 64 << 20
+MAX_BYTES: Final = 32 << 20
 """Longest pickle that is read; the index of the largest checkpoints in use takes a few MiB."""
-MAX_STEPS: Final = 4_000_000
+MAX_STEPS: Final = 2_000_000
 """Most opcodes that are executed, which bounds time and memory; 2,000 tensors take about 60,000."""
+_MAX_GLOBALS: Final = 10_000
+"""Most names of classes and functions; a writer names each once and then refers back to it."""
+_MAX_INTEGER_BYTES: Final = 1_000
+"""Longest integer. Hashing and printing a longer one takes noticeable time, and a pickle can do so at every step."""
 
 
 class PickleError(ValueError):
@@ -50,8 +54,6 @@ Reduce = Callable[[Global, tuple[object, ...]], object]
 PersistentLoad = Callable[[object], object]
 """Called with each persistent id; returns the value that stands for it."""
 
-_KEY_TYPES: Final = (str, int, float, bool, bytes, type(None))
-
 
 def _no_persistent_id(_: object) -> object:
     raise PickleError("holds a persistent id outside a checkpoint")
@@ -68,6 +70,7 @@ def load(
     reduce: Reduce = inert,
     persistent_load: PersistentLoad = _no_persistent_id,
     start: int = 0,
+    max_steps: int = MAX_STEPS,
 ) -> tuple[Any, int]:
     """Return (value, position behind it) of the pickle that begins at `start`.
 
@@ -78,10 +81,12 @@ def load(
     """
     machine = _Machine(bytes(data), start, reduce, persistent_load)
     try:
-        return machine.run(), machine.at
+        return machine.run(max_steps), machine.at
     except PickleError:
         raise
-    except (struct.error, IndexError, KeyError, TypeError, ValueError, OverflowError, AttributeError) as error:
+    except KeyError:
+        raise PickleError("refers back to a value that it never stored") from None
+    except (struct.error, IndexError, TypeError, ValueError, OverflowError) as error:
         if isinstance(error, IndexError) and str(error) == "index out of range":
             # What indexing bytes says; lists word it differently.
             raise TruncatedPickleError("ends early") from None
@@ -95,15 +100,16 @@ class _Machine:
         self.stack: list[Any] = []
         self.marks: list[list[Any]] = []
         self.memo: dict[int, Any] = {}
+        self.globals = 0
         self.reduce = reduce
         self.persistent_load = persistent_load
 
-    def run(self) -> object:
+    def run(self, max_steps: int) -> object:
         data = self.data
         memo = self.memo
         number = int.from_bytes
         at = self.at
-        for _ in range(MAX_STEPS):
+        for _ in range(max_steps):
             op = data[at]
             at += 1
             stack = self.stack
@@ -138,7 +144,12 @@ class _Machine:
                 memo[data[at]] = stack[-1]
                 at += 1
             elif op == 0x6A:  # LONG_BINGET
-                stack.append(memo[number(data[at : at + 4], "little")])
+                try:
+                    stack.append(memo[number(data[at : at + 4], "little")])
+                except KeyError:
+                    if at + 4 > len(data):
+                        raise TruncatedPickleError("ends early") from None
+                    raise
                 at += 4
             elif op == 0x52:  # REDUCE
                 args = stack.pop()
@@ -163,7 +174,7 @@ class _Machine:
                 self.at = at
                 handler(self)
                 at = self.at
-        raise PickleError(f"has more than {MAX_STEPS} instructions")
+        raise PickleError(f"has more than {max_steps} instructions")
 
     def take(self, count: int) -> bytes:
         end = self.at + count
@@ -208,8 +219,7 @@ class _Machine:
         if not isinstance(items, dict):
             raise PickleError("sets an item of something that is no dictionary")
         for key, value in zip(pairs[::2], pairs[1::2], strict=True):
-            # Scalars only: hashing a deeply nested tuple would exhaust the C stack.
-            items[key if type(key) in _KEY_TYPES else f"<{type(key).__name__} at {id(key)}>"] = value
+            items[key if type(key) is str else scalar_key(key, len(items))] = value
 
     def extend(self, target: object, values: list[Any]) -> None:
         elements = target.elements if isinstance(target, Placeholder) else target
@@ -225,20 +235,28 @@ class _Machine:
         # State for plain data (an OrderedDict's attributes, a tensor's) says nothing about its values.
 
     def instance(self) -> None:
-        module, name = self.line().decode(), self.line().decode()
-        args = tuple(self.pop_mark())
-        self.stack.append(Placeholder(Global(module, name), args))
+        function = self.name_global(self.line().decode(), self.line().decode())
+        self.stack.append(Placeholder(function, tuple(self.pop_mark())))
 
     def build_object(self) -> None:
         values = self.pop_mark()
         self.stack.append(Placeholder(values[0], tuple(values[1:])))
 
+    def name_global(self, module: object, name: object) -> Global:
+        if not isinstance(name, str) or not isinstance(module, str):
+            raise PickleError("names a global with something that is no text")
+        self.globals += 1
+        if self.globals > _MAX_GLOBALS:
+            raise PickleError(f"names more than {_MAX_GLOBALS} classes and functions")
+        return Global(module, name)
+
+    def push_global(self) -> None:
+        self.stack.append(self.name_global(self.line().decode(), self.line().decode()))
+
     def stack_global(self) -> None:
         name = self.stack.pop()
         module = self.stack.pop()
-        if not isinstance(name, str) or not isinstance(module, str):
-            raise PickleError("names a global with something that is no text")
-        self.stack.append(Global(module, name))
+        self.stack.append(self.name_global(module, name))
 
     def new_object(self) -> None:
         args = self.stack.pop()
@@ -276,14 +294,27 @@ class _Machine:
         self.memo[len(self.memo)] = self.stack[-1]
 
     def put_text(self) -> None:
-        self.memo[int(self.line())] = self.stack[-1]
+        self.memo[self.integer_text()] = self.stack[-1]
 
     def get_text(self) -> None:
-        self.stack.append(self.memo[int(self.line())])
+        self.stack.append(self.memo[self.integer_text()])
+
+    def integer_text(self) -> int:
+        digits = self.line()
+        if len(digits) > _MAX_INTEGER_BYTES:
+            raise PickleError(f"holds an integer of {len(digits)} digits")
+        return int(digits.rstrip(b"L"))
 
     def push_int_text(self) -> None:
-        digits = self.line()
-        self.stack.append({b"00": False, b"01": True}[digits] if digits in (b"00", b"01") else int(digits))
+        boolean = {b"00\n": False, b"01\n": True}.get(self.data[self.at : self.at + 3])
+        value = self.integer_text()
+        self.stack.append(value if boolean is None else boolean)
+
+    def push_long(self, width: int) -> None:
+        size = self.number(width)
+        if size > _MAX_INTEGER_BYTES:
+            raise PickleError(f"holds an integer of {size} bytes")
+        self.stack.append(int.from_bytes(self.take(size), "little", signed=True))
 
     def push_string(self) -> None:
         quoted = self.line()
@@ -310,14 +341,22 @@ class _Machine:
         self.stack.append(value)
 
 
-def _signed(data: bytes) -> int:
-    return int.from_bytes(data, "little", signed=True)
+def scalar_key(key: object, position: int) -> str | int | bool | None:
+    """Return what stands for a dictionary key: itself if it is cheap to hash, else a text.
+
+    Hashing a deeply nested tuple would exhaust the C stack, and numbers can be chosen to collide.
+    """
+    if key is None or isinstance(key, (str, bool)) or (isinstance(key, int) and -(1 << 31) <= key < 1 << 31):
+        return key
+    if isinstance(key, (int, float)):
+        return str(key)
+    return f"<{type(key).__name__} {position}>"
 
 
 _RARE: Final[dict[int, Callable[[_Machine], None]]] = {
     0x80: lambda m: m.skip(1),  # PROTO
     0x95: lambda m: m.skip(8),  # FRAME: only a hint for streams
-    0x63: lambda m: m.push(Global(m.line().decode(), m.line().decode())),  # GLOBAL
+    0x63: _Machine.push_global,
     0x93: _Machine.stack_global,
     0x69: _Machine.instance,
     0x6F: _Machine.build_object,
@@ -338,12 +377,12 @@ _RARE: Final[dict[int, Callable[[_Machine], None]]] = {
     0x87: _Machine.tuple_of_three,
     0x4E: lambda m: m.push(None),  # NONE
     0x88: lambda m: m.push(True),  # NEWTRUE
-    0x4A: lambda m: m.push(_signed(m.take(4))),  # BININT
-    0x8A: lambda m: m.push(_signed(m.take(m.number(1)))),  # LONG1
-    0x8B: lambda m: m.push(_signed(m.take(m.number(4)))),  # LONG4
+    0x4A: lambda m: m.push(int.from_bytes(m.take(4), "little", signed=True)),  # BININT
+    0x8A: lambda m: m.push_long(1),
+    0x8B: lambda m: m.push_long(4),
     0x47: lambda m: m.push(struct.unpack(">d", m.take(8))[0]),  # BINFLOAT
     0x49: _Machine.push_int_text,
-    0x4C: lambda m: m.push(int(m.line().rstrip(b"L"))),  # LONG
+    0x4C: lambda m: m.push(m.integer_text()),  # LONG
     0x46: lambda m: m.push(float(m.line())),  # FLOAT
     0x53: _Machine.push_string,
     0x54: lambda m: m.push(m.take(m.number(4)).decode("latin-1")),  # BINSTRING

@@ -6,6 +6,9 @@ from typing import Any, Final
 from vqcheck.errors import CheckpointError
 
 _MAX_ENTRIES: Final = 200_000
+_MAX_VALUES: Final = 2_000_000
+_MAX_BRACKETS: Final = 1_000_000
+"""Most values, and objects and arrays among them: a text of a few MiB can ask for a hundred times its own size."""
 
 
 def parse_json(data: bytes, what: str) -> dict[str, Any]:
@@ -24,8 +27,11 @@ def parse_json(data: bytes, what: str) -> dict[str, Any]:
             raise ValueError("too many entries")
         return result
 
+    if data.count(b",") > _MAX_VALUES or data.count(b"[") + data.count(b"{") > _MAX_BRACKETS:
+        raise CheckpointError(f"{what}: has more values than the index of any checkpoint")
     try:
-        value = json.loads(data, object_pairs_hook=unique)
+        # Decoded here: given bytes, json would also take UTF-16 and UTF-32, which other readers do not.
+        value = json.loads(data.decode("utf-8-sig"), object_pairs_hook=unique)
     except RecursionError:
         raise CheckpointError(f"{what}: is nested too deeply") from None
     except ValueError as error:

@@ -13,6 +13,8 @@ class Extent:
     """Position of the first (possibly packed) byte; for a zip member, of its local header."""
     size: int
     """Bytes once unpacked."""
+    packed: bool = False
+    """Whether it is stored compressed, so that it can only be read from its beginning."""
     shard: str = ""
     """Base name of the shard that holds it; empty for the opened file itself."""
 

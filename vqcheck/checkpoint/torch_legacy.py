@@ -14,6 +14,7 @@ from typing import Final
 from vqcheck.checkpoint import pickle_machine, torch_records
 from vqcheck.checkpoint.dtypes import ITEM_SIZE, REFUSED_ITEM_SIZE
 from vqcheck.checkpoint.file import PositionedFile
+from vqcheck.checkpoint.shown import shown
 from vqcheck.checkpoint.tensor import Extent
 from vqcheck.checkpoint.torch_records import StorageRecord
 from vqcheck.errors import CheckpointError
@@ -21,6 +22,8 @@ from vqcheck.errors import CheckpointError
 MAGIC: Final = 0x1950A86A20F9469CFC6C
 _PROTOCOL: Final = 1001
 _FIRST_WINDOW: Final = 1 << 20
+_SHORT: Final = 1_000
+"""Most opcodes of the first three pickles, which hold a handful of numbers."""
 
 _Pickles = tuple[object, list[object], int]
 """The saved object, the storage keys, and the position behind the last pickle."""
@@ -35,10 +38,13 @@ def read_index(file: PositionedFile) -> tuple[object, dict[str, Extent]]:
     """
     storages: dict[str, StorageRecord] = {}
 
-    def persistent_load(persistent_id: object) -> StorageRecord:
+    def persistent_load(persistent_id: object) -> object:
+        if isinstance(persistent_id, tuple) and len(persistent_id) > 1 and persistent_id[0] == "module":
+            # The class of a module that was saved whole, with its source; it stays a name.
+            return persistent_id[1]
         record = torch_records.storage_record(persistent_id)
         if storages.setdefault(record.key, record).dtype != record.dtype:
-            raise pickle_machine.PickleError(f"gives storage {record.key} two element types")
+            raise pickle_machine.PickleError(f"gives storage {shown(record.key)} two element types")
         return record
 
     root, keys, position = _with_growing_window(file, lambda window: _read_pickles(window, persistent_load))
@@ -53,18 +59,18 @@ def _with_growing_window(file: PositionedFile, read: Callable[[bytes], _Pickles]
             return read(bytes(file.read(0, size, "pickle")))
         except pickle_machine.TruncatedPickleError as error:
             if size == min(file.size, pickle_machine.MAX_BYTES):
-                raise CheckpointError(f"{file.path}: the pickle {error} (truncated?)") from None
+                raise CheckpointError(f"{file.label}: the pickle {error} (truncated?)") from None
             size = min(size * 8, file.size, pickle_machine.MAX_BYTES)
         except pickle_machine.PickleError as error:
-            raise CheckpointError(f"{file.path}: the pickle {error}") from None
+            raise CheckpointError(f"{file.label}: the pickle {error}") from None
 
 
-def _read_pickles(window: bytes, persistent_load: Callable[[object], StorageRecord]) -> _Pickles:
-    magic, at = pickle_machine.load(window)
+def _read_pickles(window: bytes, persistent_load: pickle_machine.PersistentLoad) -> _Pickles:
+    magic, at = pickle_machine.load(window, max_steps=_SHORT)
     if magic != MAGIC:
         raise pickle_machine.PickleError("is no torch checkpoint: it lacks torch's magic number")
-    protocol, at = pickle_machine.load(window, start=at)
-    system, at = pickle_machine.load(window, start=at)
+    protocol, at = pickle_machine.load(window, start=at, max_steps=_SHORT)
+    system, at = pickle_machine.load(window, start=at, max_steps=_SHORT)
     if protocol != _PROTOCOL or not isinstance(system, dict):
         raise pickle_machine.PickleError("is a torch checkpoint of an unknown protocol")
     if system.get("little_endian") is not True:
@@ -83,15 +89,16 @@ def _locate(
     for key in keys:
         record = storages.get(key) if isinstance(key, str) else None
         if record is None or record.key in extents:
-            raise CheckpointError(f"{file.path}: storage {key!r:.40}: is listed twice or used by no tensor")
-        name = f"storage {record.key}"
+            name = shown(key) if isinstance(key, str) else "without a name"
+            raise CheckpointError(f"{file.label}: storage {name}: is listed twice or used by no tensor")
+        name = f"storage {shown(record.key)}"
         width = ITEM_SIZE.get(record.dtype) or REFUSED_ITEM_SIZE.get(record.dtype)
         if width is None:
-            raise CheckpointError(f"{file.path}: {name}: element type {record.dtype} is not supported")
+            raise CheckpointError(f"{file.label}: {name}: element type {shown(record.dtype)} is not supported")
         count = int.from_bytes(file.read(position, 8, name), "little", signed=True)
         size = count * width
         if count < 0 or position + 8 + size > file.size:
-            raise CheckpointError(f"{file.path}: {name}: {count} elements lie outside the file (truncated?)")
+            raise CheckpointError(f"{file.label}: {name}: {count} elements lie outside the file (truncated?)")
         extents[record.key] = Extent(name, position + 8, size)
         position += 8 + size
     return extents

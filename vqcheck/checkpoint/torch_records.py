@@ -5,7 +5,11 @@ from dataclasses import dataclass, replace
 from typing import Any, Final
 
 from vqcheck.checkpoint.dtypes import TORCH_STORAGE
-from vqcheck.checkpoint.pickle_machine import Global, PickleError, inert
+from vqcheck.checkpoint.pickle_machine import Global, PickleError, inert, scalar_key
+
+_MAX_AXES: Final = 64
+_MAX_ARGUMENTS: Final = 64
+_LONGEST_NAME: Final = 200
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,6 +47,8 @@ def storage_record(persistent_id: object) -> StorageRecord:
     kind, key, _, count = persistent_id[1:5]
     if not isinstance(kind, Global) or not isinstance(key, str) or not _is_size(count):
         raise PickleError("describes a torch storage with values of the wrong type")
+    if len(kind.name) > _LONGEST_NAME or len(key) > _LONGEST_NAME:
+        raise PickleError("describes a torch storage with a name of unreasonable length")
     view = persistent_id[5] if len(persistent_id) > 5 else None
     view_offset = 0
     if isinstance(view, tuple) and len(view) == 3 and _is_size(view[1]):
@@ -55,6 +61,9 @@ def reduce(function: Global, args: tuple[object, ...]) -> object:
     known = _KNOWN.get((function.module, function.name))
     if known is None:
         return inert(function, args)
+    if len(args) > _MAX_ARGUMENTS:
+        # A pickle can pass one long tuple on at every step; what is done with it must not depend on its length.
+        raise PickleError(f"calls {function} with arguments it does not take")
     try:
         return known(*args)
     except (TypeError, ValueError):
@@ -66,19 +75,30 @@ def _is_size(value: object) -> bool:
 
 
 def _sizes(values: object) -> tuple[int, ...]:
-    if not isinstance(values, tuple) or not all(_is_size(value) for value in values) or len(values) > 64:
+    if not isinstance(values, tuple) or len(values) > _MAX_AXES or not all(map(_is_size, values)):
         raise PickleError("describes a tensor with a negative or overflowing size, stride or offset")
     return values
 
 
-def _tensor(storage: object, offset: object, shape: object, stride: object, *_: object) -> TensorRecord:
+def _tensor(
+    storage: object,
+    offset: object,
+    shape: object,
+    stride: object,
+    _grad: object = None,
+    _hooks: object = None,
+    metadata: object = None,
+    *_: object,
+) -> TensorRecord:
     if not isinstance(storage, StorageRecord):
         raise PickleError("describes a tensor without a storage")
     (start,) = _sizes((offset,))
     sizes, steps = _sizes(shape), _sizes(stride)
     if len(sizes) != len(steps):
         raise PickleError("describes a tensor whose shape and strides have different lengths")
-    return TensorRecord(storage.dtype, storage, start + storage.view_offset, sizes, steps)
+    lazily_negated = isinstance(metadata, dict) and metadata.get("neg")
+    problem = "is stored with its signs to be flipped, which vqcheck does not read" if lazily_negated else ""
+    return TensorRecord(storage.dtype, storage, start + storage.view_offset, sizes, steps, problem)
 
 
 def _typed_tensor(
@@ -89,10 +109,11 @@ def _typed_tensor(
     _grad: object,
     _hooks: object,
     dtype: object,
+    metadata: object = None,
     *_: object,
 ) -> TensorRecord:
-    record = _tensor(storage, offset, shape, stride)
-    if not isinstance(dtype, Global) or dtype.module != "torch":
+    record = _tensor(storage, offset, shape, stride, None, None, metadata)
+    if not isinstance(dtype, Global) or dtype.module != "torch" or len(dtype.name) > _LONGEST_NAME:
         raise PickleError("describes a tensor with an unknown element type")
     return replace(record, dtype=dtype.name)
 
@@ -105,27 +126,31 @@ def _from_type(function: object, _kind: object, args: object, *_: object) -> obj
     if not isinstance(function, Global) or not isinstance(args, tuple):
         raise PickleError("rebuilds a tensor subclass in an unknown way")
     # One level only: a subclass wraps one of the plain rebuild functions.
-    if (function.module, function.name) == ("torch._tensor", "_rebuild_from_type_v2"):
+    if _KNOWN.get((function.module, function.name)) is _from_type:
         raise PickleError("wraps a tensor subclass in itself")
     return reduce(function, args)
 
 
 def _unreadable(kind: str) -> Callable[..., TensorRecord]:
     def record(*args: Any) -> TensorRecord:
-        shape = next((arg for arg in args if isinstance(arg, tuple) and all(_is_size(size) for size in arg)), ())
+        shapes = (arg for arg in args if isinstance(arg, tuple) and len(arg) <= _MAX_AXES and all(map(_is_size, arg)))
+        shape = next(shapes, ())
         return TensorRecord(kind, None, 0, shape, (0,) * len(shape), f"is {kind}, which vqcheck does not read")
 
     return record
 
 
 def _dictionary(pairs: object = (), *_: object) -> dict[object, object]:
-    if not isinstance(pairs, (list, tuple)):
-        raise PickleError("builds a dictionary from something else than pairs")
     result: dict[object, object] = {}
-    for pair in pairs:
-        if not isinstance(pair, (list, tuple)) or len(pair) != 2 or not isinstance(pair[0], (str, int)):
-            raise PickleError("builds a dictionary from something else than pairs")
-        result[pair[0]] = pair[1]
+    if pairs == ():
+        return result
+    # Python 2 passes a list of pairs.
+    if not isinstance(pairs, list) or not all(isinstance(pair, (list, tuple)) and len(pair) == 2 for pair in pairs):
+        raise PickleError("builds a dictionary from something else than pairs")
+    for key, value in pairs:
+        result[scalar_key(key, len(result))] = value
+    # Taken over, not copied: a pickle that passed the same list at every step would multiply it.
+    pairs.clear()
     return result
 
 
@@ -135,6 +160,7 @@ _KNOWN: Final[dict[tuple[str, str], Callable[..., object]]] = {
     ("torch._utils", "_rebuild_tensor_v3"): _typed_tensor,
     ("torch._utils", "_rebuild_parameter"): _first,
     ("torch._utils", "_rebuild_parameter_with_state"): _first,
+    ("torch._tensor", "_rebuild_from_type"): _from_type,
     ("torch._tensor", "_rebuild_from_type_v2"): _from_type,
     ("torch._utils", "_rebuild_qtensor"): _unreadable("quantised"),
     ("torch._utils", "_rebuild_sparse_tensor"): _unreadable("sparse"),
@@ -143,7 +169,7 @@ _KNOWN: Final[dict[tuple[str, str], Callable[..., object]]] = {
     ("torch._utils", "_rebuild_device_tensor_from_numpy"): _unreadable("held in a device's own format"),
     ("torch._utils", "_rebuild_device_tensor_from_cpu_tensor"): _unreadable("held in a device's own format"),
     ("torch._utils", "_rebuild_wrapper_subclass"): _unreadable("a wrapper tensor"),
-    ("torch", "Size"): lambda sizes=(): tuple(sizes),
+    ("torch", "Size"): _sizes,
     ("collections", "OrderedDict"): _dictionary,
     ("collections", "defaultdict"): lambda *_: {},
 }

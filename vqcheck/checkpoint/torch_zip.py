@@ -1,14 +1,17 @@
 """The index of a torch zip archive (torch 1.6 and later), whatever its root folder and member order."""
 
 from vqcheck.checkpoint import pickle_machine, torch_records
+from vqcheck.checkpoint.shown import shown
 from vqcheck.checkpoint.tensor import Extent
 from vqcheck.checkpoint.torch_records import StorageRecord
 from vqcheck.checkpoint.zip_archive import ZipArchive
 from vqcheck.errors import CheckpointError
 
 
-def read_index(archive: ZipArchive, path: str) -> tuple[object, dict[str, Extent]]:
+def read_index(archive: ZipArchive, label: str) -> tuple[object, dict[str, Extent]]:
     """Return (unpickled root with records for tensors, storage key -> extent) of a torch zip archive.
+
+    `label` names the file in errors.
 
     Raises:
         CheckpointError: no index, several of them, big-endian storages, or a pickle that is not plain data.
@@ -17,17 +20,20 @@ def read_index(archive: ZipArchive, path: str) -> tuple[object, dict[str, Extent
     indexes = [name for name in archive.members if name == "data.pkl" or name.endswith("/data.pkl")]
     if len(indexes) != 1:
         found = "no data.pkl" if not indexes else f"{len(indexes)} files named data.pkl"
-        raise CheckpointError(f"{path}: a zip archive, but no torch checkpoint ({found} inside)")
+        raise CheckpointError(f"{label}: a zip archive, but no torch checkpoint ({found} inside)")
     index = indexes[0]
     root = index.removesuffix("data.pkl")
     if f"{root}constants.pkl" in archive.members:
-        raise CheckpointError(f"{path}: is a TorchScript archive; save the model's state_dict() instead")
+        raise CheckpointError(f"{label}: is a TorchScript archive; save the model's state_dict() instead")
     byteorder = archive.members.get(f"{root}byteorder")
     if byteorder is not None and archive.read(byteorder.name, 0, min(byteorder.size, 16)) != b"little":
-        raise CheckpointError(f"{path}: {byteorder.name}: only little-endian checkpoints are read")
+        raise CheckpointError(f"{label}: {shown(byteorder.name)}: only little-endian checkpoints are read")
     size = archive.members[index].size
     if size > pickle_machine.MAX_BYTES:
-        raise CheckpointError(f"{path}: {index}: {size} bytes, more than the {pickle_machine.MAX_BYTES} that are read")
+        raise CheckpointError(
+            f"{label}: {shown(index)}: {size} bytes, more than the {pickle_machine.MAX_BYTES} that are read"
+        )
+    data = bytes(archive.read(index, 0, size))
     extents: dict[str, Extent] = {}
 
     def persistent_load(persistent_id: object) -> StorageRecord:
@@ -36,13 +42,11 @@ def read_index(archive: ZipArchive, path: str) -> tuple[object, dict[str, Extent
             name = f"{root}data/{record.key}"
             member = archive.members.get(name)
             if member is not None:
-                extents[record.key] = Extent(name, member.start, member.size)
+                extents[record.key] = Extent(name, member.start, member.size, packed=member.is_packed)
         return record
 
     try:
-        value, _ = pickle_machine.load(
-            archive.read(index, 0, size), reduce=torch_records.reduce, persistent_load=persistent_load
-        )
+        value, _ = pickle_machine.load(data, reduce=torch_records.reduce, persistent_load=persistent_load)
     except pickle_machine.PickleError as error:
-        raise CheckpointError(f"{path}: {index}: the pickle {error}") from None
+        raise CheckpointError(f"{label}: {shown(index)}: the pickle {error}") from None
     return value, extents

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from typing import Final
 
 from vqcheck.checkpoint.file import PositionedFile
+from vqcheck.checkpoint.shown import shown
 from vqcheck.errors import CheckpointError
 
 # End record:     signature, disk, directory disk, entries here, entries, directory size and start, comment length
@@ -28,7 +29,11 @@ _STORED: Final = 0
 _DEFLATED: Final = 8
 _ENCRYPTED: Final = 1
 _SIZES_FOLLOW: Final = 8
-_MAX_DIRECTORY: Final = 64 << 20
+_MAX_DIRECTORY: Final = 16 << 20
+_UNKNOWN: Final = 0xFFFFFFFF
+"""Stands for a number too large for its 32-bit field; the zip64 extra field or end record has it."""
+_UNKNOWN_END: Final = (0xFFFF, _UNKNOWN, _UNKNOWN)
+"""The same for an end record's entries, directory size and directory start."""
 _MAX_INFLATED: Final = 1 << 30
 _PIECE: Final = 1 << 20
 
@@ -44,6 +49,12 @@ class Member:
     size: int
     method: int
     raw_name: bytes
+    limit: int
+    """Position of the next member, or of the directory: where its data must have ended."""
+
+    @property
+    def is_packed(self) -> bool:
+        return self.method != _STORED
 
 
 class ZipArchive:
@@ -79,14 +90,14 @@ class ZipArchive:
         return self._inflate(member, data_start, start, size)
 
     def _error(self, what: str, reason: str) -> CheckpointError:
-        return CheckpointError(f"{self._file.path}: {what}: {reason}")
+        return CheckpointError(f"{self._file.label}: {shown(what)}: {reason}")
 
     def _read_directory(self) -> dict[str, Member]:
         count, size, start = self._find_directory()
-        if size > _MAX_DIRECTORY or start + size > self._file.size:
-            raise self._error("zip directory", "lies outside the file or is unreasonably large")
+        if size > _MAX_DIRECTORY:
+            raise self._error("zip directory", f"{size} bytes, more than the {_MAX_DIRECTORY} that are read")
         directory = self._file.read(start, size, "zip directory")
-        members: dict[str, Member] = {}
+        found: list[tuple[int, int, int, int, str, bytes]] = []
         position = 0
         for _ in range(count):
             if position + _CENTRAL.size > size:
@@ -102,19 +113,18 @@ class ZipArchive:
                 raise self._error("zip directory", "is damaged")
             raw_name = bytes(directory[position + _CENTRAL.size : name_end])
             name = raw_name.decode("utf-8", "backslashreplace")
-            if 0xFFFFFFFF in (packed, full, header):
+            if _UNKNOWN in (packed, full, header):
                 extra = bytes(directory[name_end : name_end + extra_length])
                 full, packed, header = self._zip64(name, extra, full, packed, header)
-            if name in members:
-                raise self._error(name, "is listed twice in the zip directory")
             if flags & _ENCRYPTED or method not in (_STORED, _DEFLATED):
                 raise self._error(name, "is encrypted or packed with an unsupported method")
             if method == _STORED and packed != full:
                 raise self._error(name, f"is stored, yet claims {packed} bytes packed and {full} unpacked")
-            members[name] = Member(name, header, packed, full, method, raw_name)
+            found.append((header, packed, full, method, name, raw_name))
             position = end
-        self._refuse_overlaps(members, start)
-        return members
+        if position != size:
+            raise self._error("zip directory", "holds more entries than it counts")
+        return self._in_order(found, start)
 
     def _find_directory(self) -> tuple[int, int, int]:
         """Return (entries, bytes, position) of the central directory."""
@@ -127,17 +137,32 @@ class ZipArchive:
         _, disk, directory_disk, here, count, size, start, comment = _END.unpack_from(tail, at)
         if at + _END.size + comment != tail_size:
             raise self._error("zip directory", "is followed by other bytes")
-        locator_at = tail_start + at - _LOCATOR64.size
-        if locator_at >= 0:
-            locator = self._file.read(locator_at, _LOCATOR64.size, "zip directory")
-            if locator[:4] == b"PK\x06\x07":
-                end64 = self._file.read(_LOCATOR64.unpack(locator)[2], _END64.size, "zip64 directory")
-                if end64[:4] != b"PK\x06\x06":
-                    raise self._error("zip64 directory", "is damaged")
-                disk, directory_disk, here, count, size, start = _END64.unpack(end64)[4:10]
+        end = tail_start + at
+        numbers = self._end64(end - _LOCATOR64.size)
+        if numbers:
+            short = (count, size, start)
+            disk, directory_disk, here, count, size, start = numbers
+            end -= _LOCATOR64.size + _END64.size
+            if any(a not in (b, c) for a, b, c in zip(short, (count, size, start), _UNKNOWN_END, strict=True)):
+                raise self._error("zip directory", "its two end records disagree")
         if disk or directory_disk or here != count:
             raise self._error("zip directory", "spans several disks")
+        if start + size != end:
+            # Readers that look for it from the other side would find another one.
+            raise self._error("zip directory", "does not lie where the end of the file says")
         return count, size, start
+
+    def _end64(self, locator_at: int) -> tuple[int, ...]:
+        """Return the numbers of the zip64 end record, or nothing when no locator at this position leads to one."""
+        if locator_at < _END64.size:
+            return ()
+        signature, _, position, _ = _LOCATOR64.unpack(self._file.read(locator_at, _LOCATOR64.size, "zip directory"))
+        if signature != b"PK\x06\x07":
+            return ()
+        end64 = self._file.read(locator_at - _END64.size, _END64.size, "zip64 directory")
+        if end64[:4] != b"PK\x06\x06" or position != locator_at - _END64.size:
+            raise self._error("zip64 directory", "is damaged")
+        return _END64.unpack(end64)[4:10]
 
     def _zip64(self, name: str, extra: bytes, full: int, packed: int, header: int) -> tuple[int, int, int]:
         """Return (size, packed size, header position) with the 64-bit values of the extra field filled in."""
@@ -145,23 +170,28 @@ class ZipArchive:
         while at + 4 <= len(extra):
             kind, length = struct.unpack_from("<2H", extra, at)
             at += 4
-            if kind == 1:
-                values = iter(struct.unpack_from(f"<{length // 8}Q", extra.ljust(at + length, b"\0"), at))
-                full = next(values, full) if full == 0xFFFFFFFF else full
-                packed = next(values, packed) if packed == 0xFFFFFFFF else packed
-                header = next(values, header) if header == 0xFFFFFFFF else header
+            if kind == 1 and at + length <= len(extra) and length // 8 >= (full, packed, header).count(_UNKNOWN):
+                values = iter(struct.unpack_from(f"<{length // 8}Q", extra, at))
+                full = next(values) if full == _UNKNOWN else full
+                packed = next(values) if packed == _UNKNOWN else packed
+                header = next(values) if header == _UNKNOWN else header
                 return full, packed, header
             at += length
-        raise self._error(name, "has sizes that do not fit its directory entry")
+        raise self._error(name, "lacks the 64-bit sizes that its zip entry refers to")
 
-    def _refuse_overlaps(self, members: dict[str, Member], directory_start: int) -> None:
-        end = 0
-        for member in sorted(members.values(), key=lambda member: member.start):
-            if member.start < end:
-                raise self._error(member.name, "overlaps another member of the archive")
-            end = member.start + _LOCAL.size + len(member.raw_name) + member.packed_size
-        if end > directory_start:
-            raise self._error("zip directory", "overlaps a member of the archive")
+    def _in_order(self, found: list[tuple[int, int, int, int, str, bytes]], directory_start: int) -> dict[str, Member]:
+        """Return the members by name, each with where it must have ended, from the last in the file to the first."""
+        members: dict[str, Member] = {}
+        limit = directory_start
+        found.sort(reverse=True)
+        for start, packed, full, method, name, raw_name in found:
+            if name in members:
+                raise self._error(name, "is listed twice in the zip directory")
+            if start + _LOCAL.size + len(raw_name) + packed > limit:
+                raise self._error(name, "overlaps another member of the archive or the zip directory")
+            members[name] = Member(name, start, packed, full, method, raw_name, limit)
+            limit = start
+        return members
 
     def _data_start(self, member: Member) -> int:
         known = self._data_starts.get(member.name)
@@ -170,17 +200,20 @@ class ZipArchive:
         header = self._file.read(member.start, _LOCAL.size, member.name)
         signature, _, flags, method, _, _, _, packed, full, name_length, extra_length = _LOCAL.unpack(header)
         patched = member.start == 0 and signature[2:] == b"\x03\x04"
-        if (signature != b"PK\x03\x04" and not patched) or method != member.method:
+        if (signature != b"PK\x03\x04" and not patched) or method != member.method or flags & _ENCRYPTED:
             raise self._error(member.name, "its local header disagrees with the zip directory")
-        sizes_known = not flags & _SIZES_FOLLOW and 0xFFFFFFFF not in (packed, full)
-        if sizes_known and (packed, full) != (member.packed_size, member.size):
-            raise self._error(member.name, "its local header disagrees with the zip directory about its size")
         name_at = member.start + _LOCAL.size
-        if self._file.read(name_at, name_length, member.name) != member.raw_name:
+        names = bytes(self._file.read(name_at, name_length + extra_length, member.name))
+        if names[:name_length] != member.raw_name:
             raise self._error(member.name, "its local header disagrees with the zip directory about its name")
-        start: int = name_at + name_length + extra_length
-        if start + member.packed_size > self._file.size:
-            raise self._error(member.name, "lies outside the file (truncated?)")
+        if not flags & _SIZES_FOLLOW:
+            if _UNKNOWN in (packed, full):
+                full, packed, _ = self._zip64(member.name, names[name_length:], full, packed, 0)
+            if (packed, full) != (member.packed_size, member.size):
+                raise self._error(member.name, "its local header disagrees with the zip directory about its size")
+        start = name_at + len(names)
+        if start + member.packed_size > member.limit:
+            raise self._error(member.name, "overlaps another member of the archive or the zip directory")
         self._data_starts[member.name] = start
         return start
 
