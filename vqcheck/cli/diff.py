@@ -7,8 +7,8 @@ import click
 from vqcheck.checkpoint.open import open_checkpoint
 from vqcheck.cli.output import JSON, Output, output_options
 from vqcheck.cli.progress import Waiting
-from vqcheck.codebook.compare import ALL, SCOPES, compare
-from vqcheck.codebook.comparison import CHANGED, Comparison
+from vqcheck.codebook.compare import compare
+from vqcheck.codebook.comparison import ALL, CHANGED, SCOPES, Comparison
 
 _EXAMPLES: Final = """
 \b

@@ -12,6 +12,11 @@ CHANGED: Final = "changed"
 MISSING: Final = "missing"
 OTHER_SHAPE: Final = "other shape"
 
+ALL: Final = "all"
+TOKENS: Final = "tokens"
+SCOPES: Final = (ALL, TOKENS)
+"""What may be judged: everything, or only what decides tokens."""
+
 FAULTS: Final = frozenset({CHANGED, MISSING, OTHER_SHAPE})
 """Verdicts on a tensor that make the whole comparison `changed`."""
 

@@ -70,20 +70,48 @@ class EncoderDigests:
     """None when the file leaves an input projection of its family out: half a VQ encoder has no digest."""
 
 
+class Hasher:
+    """The digest of one tensor, fed piece by piece with its stored bytes.
+
+    Every piece but the last holds whole elements.
+    """
+
+    def __init__(self, tensor: RoleTensor, algorithm: str) -> None:
+        self._algorithm = algorithm
+        self._flag = False if tensor.role == INIT_FLAG else None
+        self._element_type = tensor.tensor.dtype
+        if self._flag is not None:
+            element_type = "bool"
+        elif algorithm == F16V1 and self._element_type in WIDENED | {"float32", "float64"}:
+            element_type = "float16"
+        else:
+            element_type = "float32" if self._element_type in WIDENED else self._element_type
+        role = f"{tensor.role}.{tensor.part}" if tensor.part else tensor.role
+        shape = "x".join(map(str, tensor.shape)) or "scalar"
+        self._state = hashlib.sha256(f"{algorithm} {role} {element_type} {shape}\n".encode("ascii"))
+        self._rounds = element_type == "float16"
+
+    def update(self, piece: bytes | bytearray) -> None:
+        """Take in the next stored bytes."""
+        if self._flag is not None:
+            self._flag = self._flag or any(piece)
+        elif self._rounds:
+            self._state.update(_round_to_float16(piece, self._element_type))
+        else:
+            self._state.update(widen(piece, self._element_type))
+
+    def digest(self) -> Digest:
+        """Return the digest of everything taken in; call it once."""
+        if self._flag is not None:
+            self._state.update(bytes([self._flag]))
+        return Digest(self._algorithm, self._state.hexdigest())
+
+
 def tensor_digest(tensor: RoleTensor, data: bytes | bytearray, algorithm: str) -> Digest:
     """Return the digest of one tensor, given its stored bytes."""
-    element_type = tensor.tensor.dtype
-    if tensor.role == INIT_FLAG:
-        element_type, data = "bool", bytes([any(data)])
-    elif algorithm == F16V1:
-        element_type, data = _round_to_float16(data, element_type)
-    elif element_type in WIDENED:
-        element_type, data = "float32", widen(data, element_type)
-    role = f"{tensor.role}.{tensor.part}" if tensor.part else tensor.role
-    shape = "x".join(map(str, tensor.shape)) or "scalar"
-    state = hashlib.sha256(f"{algorithm} {role} {element_type} {shape}\n".encode("ascii"))
-    state.update(data)
-    return Digest(algorithm, state.hexdigest())
+    hasher = Hasher(tensor, algorithm)
+    hasher.update(data)
+    return hasher.digest()
 
 
 def combine(encoder: VQEncoder, by_tensor: dict[RoleTensor, Digest], algorithm: str) -> EncoderDigests:
@@ -111,9 +139,7 @@ def _combined(lines: list[str], algorithm: str) -> Digest:
     return Digest(algorithm, hashlib.sha256("".join(lines).encode("ascii")).hexdigest())
 
 
-def _round_to_float16(data: bytes | bytearray, element_type: str) -> tuple[str, bytes | bytearray]:
-    if element_type not in WIDENED and element_type not in ("float32", "float64"):
-        return element_type, data
+def _round_to_float16(data: bytes | bytearray, element_type: str) -> bytes:
     import numpy as np
 
     with np.errstate(over="ignore", under="ignore", invalid="ignore"):
@@ -123,4 +149,4 @@ def _round_to_float16(data: bytes | bytearray, element_type: str) -> tuple[str, 
             wide = np.frombuffer(widen(data, element_type), "<f8" if element_type == "float64" else "<f4")
             rounded = wide.astype("<f4").astype("<f2").view("<u2")
     rounded[(rounded & 0x7FFF) > 0x7C00] = _NAN16
-    return "float16", rounded.tobytes()
+    return rounded.tobytes()

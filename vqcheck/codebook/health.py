@@ -1,14 +1,10 @@
 """Tells whether a codebook is fit for use: trained, finite, in use, and with running sums that fit its codes."""
 
 from dataclasses import dataclass
-from typing import Final
 
+from vqcheck.checkpoint.opened import Checkpoint
 from vqcheck.codebook.family import CODES, EMA_COUNT, EMA_SUM, INIT_FLAG, Family
 from vqcheck.codebook.vq_encoder import Codebook, RoleTensor
-
-# Relative error of ema_sum / smoothed(count) against the codes, by the precision in which all three were rounded.
-_FIT_TOLERANCE: Final = {"float16": 2e-3, "bfloat16": 1.6e-2, "float32": 1e-6}
-_SMALLEST_HALF: Final = 2.0**-24
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,13 +33,15 @@ class Health:
         return not self.never_trained and not self.not_finite
 
 
-def never_trained(codebook: Codebook, data: dict[RoleTensor, bytes | bytearray]) -> bool:
-    """Say whether a codebook still waits for its first batch: its flag is 0 or its codes are all zero."""
+def never_trained(checkpoint: Checkpoint, codebook: Codebook) -> bool:
+    """Say whether a codebook still waits for its first batch: its flag is 0 or its codes are all zero.
+
+    Reads no further than the first code that is not zero.
+    """
     flag = codebook.of_role(INIT_FLAG)
-    if flag is not None and not any(data[flag]):
+    if flag is not None and not any(checkpoint.read(flag.tensor)):
         return True
-    # Stripping stops at the first byte that is not zero.
-    return not data[codebook.codes].lstrip(b"\0")
+    return not any(piece.lstrip(b"\0") for piece in checkpoint.pieces(codebook.codes.tensor))
 
 
 def examine(family: Family, codebook: Codebook, data: dict[RoleTensor, bytes | bytearray]) -> Health:
@@ -75,31 +73,8 @@ def _rows_off(family: Family, codebook: Codebook, data: dict[RoleTensor, bytes |
         return None
     import numpy as np
 
+    from vqcheck.codebook.ema_fit import rows_off
     from vqcheck.codebook.values import as_array
 
-    codes = as_array(codebook.codes, data[codebook.codes]).astype(np.float64)
-    total = as_array(sums, data[sums]).astype(np.float64)
-    count = as_array(counts, data[counts]).astype(np.float64)
-    whole = count.sum(axis=1, keepdims=True)
-    size = count.shape[1]
-    with np.errstate(all="ignore"):
-        smoothed = (count + family.epsilon) / (whole + size * family.epsilon) * whole
-        expected = total / smoothed[..., None]
-        tolerance = _FIT_TOLERANCE[_precision([codes, total, count])]
-        # A half-precision sum is also off by up to half the smallest step there is, which small counts magnify.
-        step = _SMALLEST_HALF * (1 + 1 / np.maximum(smoothed, 1e-30))[..., None] if tolerance > 1e-6 else 0.0
-        off = ~(np.abs(codes - expected) <= tolerance * np.abs(expected) + step + 1e-30)
-    return int(np.count_nonzero(off.any(axis=2)))
-
-
-def _precision(arrays: list) -> str:  # type: ignore[type-arg]
-    """Return the narrowest type that holds every value, which is the precision they were last rounded to."""
-    import numpy as np
-
-    from vqcheck.codebook.values import round_to
-
-    # Coarsest first: nearly every bfloat16 value is a float16 value too.
-    for dtype in ("bfloat16", "float16"):
-        if all(np.array_equal(round_to(array, dtype), array) for array in arrays):
-            return dtype
-    return "float32"
+    codes, total, count = (as_array(tensor, data[tensor]) for tensor in (codebook.codes, sums, counts))
+    return int(np.count_nonzero(rows_off(codes, total, count, family.epsilon)))

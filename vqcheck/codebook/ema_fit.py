@@ -1,0 +1,55 @@
+"""Checks codes against the running sums and counts that an EMA update derives them from.
+
+With sums S `[heads, codes, dim]`, counts c `[heads, codes]`, their total N and K codes in a head, an update writes
+
+    codes = S / smoothed(c),    smoothed(c) = (c + eps) / (N + K eps) N
+
+for every row (van den Oord et al. 2017, appendix A.1, with Laplace smoothing).
+"""
+
+from typing import Final
+
+import numpy as np
+import numpy.typing as npt
+
+from vqcheck.codebook.values import round_to
+
+Array = npt.NDArray[np.floating]
+Mask = npt.NDArray[np.bool_]
+
+ROUNDOFF: Final = {"float16": 2.0**-11, "bfloat16": 2.0**-8, "float32": 2.0**-24}
+"""Greatest relative error of rounding a normal number."""
+SMALLEST_NORMAL: Final = {"float16": 2.0**-14, "bfloat16": 2.0**-126, "float32": 2.0**-126}
+
+# Relative error of S / smoothed(c) against the codes, by the precision in which all three were rounded.
+_TOLERANCE: Final = {"float16": 2e-3, "bfloat16": 1.6e-2, "float32": 1e-6}
+_SMALLEST_HALF: Final = 2.0**-24
+
+
+def rows_off(codes: Array, sums: Array, counts: Array, epsilon: float) -> Mask:
+    """Return which codes `[heads, codes]` are not their running sum over their smoothed count."""
+    codes, sums, counts = (array.astype(np.float64) for array in (codes, sums, counts))
+    total = counts.sum(axis=1, keepdims=True)
+    size = counts.shape[1]
+    tolerance = _TOLERANCE[precision(codes, sums, counts)]
+    with np.errstate(all="ignore"):
+        smoothed = ((counts + epsilon) / (total + size * epsilon) * total)[..., None]
+        expected = sums / smoothed
+        allowed = tolerance * np.abs(expected) + 1e-30
+        if tolerance > _TOLERANCE["float32"]:
+            # Half-precision sums and counts are also off by up to the smallest step there is, which small counts
+            # magnify.
+            allowed += _SMALLEST_HALF * (1 + (1 + np.abs(expected)) / np.maximum(smoothed, 1e-30))
+        off = ~(np.abs(codes - expected) <= allowed)
+    mask: Mask = off.any(axis=2)
+    return mask
+
+
+def precision(*arrays: Array) -> str:
+    """Return the narrowest type that holds every value, which is the precision they were last rounded to."""
+    # Coarsest first: nearly every bfloat16 value is a float16 value too.
+    for dtype in ("bfloat16", "float16"):
+        # A sample settles nearly every case without rounding whole arrays.
+        if all(np.array_equal(round_to(x, dtype), x, equal_nan=True) for a in arrays for x in (a.ravel()[:256], a)):
+            return dtype
+    return "float32"
