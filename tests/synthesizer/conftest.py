@@ -147,7 +147,16 @@ def make_tiny_batch(seed=0):
 
 
 @pytest.fixture
-def tiny():
+def one_thread():
+    """Compute on one thread: in networks this small several wait for each other more than they work."""
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(threads)
+
+
+@pytest.fixture
+def tiny(one_thread):  # noqa: ARG001 - pytest needs the argument to set it up
     """Build a seeded tiny synthesizer with a filled codebook, in train mode."""
 
     def build(**changes):
@@ -156,8 +165,4 @@ def tiny():
         model.initialise_codebook(torch.randn(4, 32, 80))
         return model.train()
 
-    # for networks this small several threads wait for each other more than they work
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield build
-    torch.set_num_threads(threads)
+    return build
