@@ -11,7 +11,7 @@ import click
 from vqcheck import __version__
 from vqcheck.errors import VqcheckError
 
-_COMMANDS: Final = {"inspect": "vqcheck.cli.inspect", "diff": "vqcheck.cli.diff"}
+_COMMANDS: Final = {"inspect": "vqcheck.cli.inspect", "diff": "vqcheck.cli.diff", "replay": "vqcheck.cli.replay"}
 
 EXIT_COULD_NOT_CHECK: Final = 2
 
@@ -42,6 +42,7 @@ def program() -> None:
     \b
     vqcheck inspect s2G2333k.pth          what is in this file
     vqcheck diff s2G2333k.pth G_400.pth   did the VQ encoder move
+    vqcheck replay                        does the training step move it
     """
 
 

@@ -15,6 +15,7 @@ if TYPE_CHECKING:
 
 TEXT = "text"
 JSON = "json"
+CSV = "csv"
 
 _Command = TypeVar("_Command", bound=Callable[..., Any])
 
@@ -60,15 +61,24 @@ class Output:
 
 def output_options(command: _Command) -> _Command:
     """Add `--format`, `-o`, `-v`, `-q` and `--debug`, and pass them on as one `output`."""
+    return output_options_with()(command)
+
+
+def output_options_with(*more_formats: str) -> Callable[[_Command], _Command]:
+    """Return a decorator that adds the same options, with further formats to choose from."""
+    return lambda command: _with_options(command, [TEXT, JSON, *more_formats])
+
+
+def _with_options(command: _Command, formats: list[str]) -> _Command:
     from functools import wraps
 
     @click.option(
         "--format",
         "format_",
-        type=click.Choice([TEXT, JSON]),
+        type=click.Choice(formats),
         default=TEXT,
         show_default=True,
-        help="Text for people, JSON for machines.",
+        help="Text for people, the others for machines.",
     )
     @click.option(
         "-o",

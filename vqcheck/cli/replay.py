@@ -1,0 +1,122 @@
+"""`vqcheck replay [CONFIG]`: the s2 training step under freezing strategies, with every write to the codebook."""
+
+import os
+import sys
+from typing import TYPE_CHECKING, Any, Final
+
+import click
+
+from vqcheck.cli.output import CSV, JSON, Output, output_options_with
+from vqcheck.errors import UsageError, VqcheckError
+
+if TYPE_CHECKING:
+    from vqcheck.experiment.config import Config
+    from vqcheck.replay.trace import Replay
+
+_EXAMPLES: Final = """
+\b
+Examples:
+  vqcheck replay
+  vqcheck replay --all --steps 10
+  vqcheck replay logs/me/tmp_s2.json --steps 20 --save drift
+  vqcheck replay replay.toml --strategy none --strategy maybe-no-grad --format json -o trace.json
+  torchrun --nproc-per-node 2 -m vqcheck replay replay.toml
+
+Exit status: 0 every arm did what was expected, 1 one did not, 2 inconclusive (no control arm drifted), interrupted or
+could not start.
+"""
+
+
+@click.command("replay", epilog=_EXAMPLES)
+@click.argument("config", required=False, type=click.Path())
+@click.option("--strategy", "strategies", multiple=True, metavar="NAME", help="Run this strategy; may be repeated.")
+@click.option("--all", "every", is_flag=True, help="Run every strategy there is.")
+@click.option("--steps", type=click.IntRange(min=1), help="Training steps of each arm.")
+@click.option("--batch-size", type=click.IntRange(min=1), help="Items in a batch of one process.")
+@click.option("--seed", type=click.IntRange(min=0, max=2**63 - 1), help="Of weights, data and random draws.")
+@click.option("--device", help="auto, cpu, cuda or cuda:N.")
+@click.option("--precision", type=click.Choice(["auto", "fp32", "fp16"]), help="auto follows the configuration.")
+@click.option("--root", type=click.Path(), help="Where relative paths in CONFIG begin.")
+@click.option("--save", type=click.Path(file_okay=False), help="Save each arm's final checkpoint in this folder.")
+@output_options_with(CSV)
+def command(
+    config: str | None,
+    strategies: tuple[str, ...],
+    every: bool,
+    root: str | None,
+    save: str | None,
+    output: Output,
+    **numbers: Any,
+) -> int:
+    """Run the s2 training step under freezing strategies; show commit_loss and every write to the codebook.
+
+    CONFIG is a vqcheck TOML file or GPT-SoVITS's own s2 JSON; without it a tiny synthesizer is trained on generated
+    data for a few seconds.
+    """
+    try:
+        whole = _config(config, root, strategies, every, numbers)
+        result = _run(whole, save, output)
+    except VqcheckError:
+        if output.format == CSV:
+            from vqcheck.report.csv.replay import table
+
+            output.write(table(()))
+        raise
+    if _is_first_process():
+        output.write(_report(result, output))
+    return result.exit_code
+
+
+def _config(
+    path: str | None, root: str | None, strategies: tuple[str, ...], every: bool, numbers: dict[str, Any]
+) -> "Config":
+    try:
+        from vqcheck.experiment.config import Config
+        from vqcheck.experiment.read_config import read_config
+        from vqcheck.replay.strategies import STRATEGIES
+    except ImportError as error:
+        raise _not_installed(error) from None
+    if every and strategies:
+        raise UsageError("--all and --strategy exclude each other")
+    config = Config() if path is None else read_config(path, root)
+    config = config.changed("training", batch_size=numbers.pop("batch_size"))
+    chosen = list(STRATEGIES) if every else list(strategies) or None
+    return config.changed("replay", strategies=chosen, **numbers)
+
+
+def _run(config: "Config", save: str | None, output: Output) -> "Replay":
+    try:
+        from vqcheck.replay.run import planned, replay
+    except ImportError as error:
+        raise _not_installed(error) from None
+    if output.quiet or not _is_first_process() or not sys.stderr.isatty():
+        return replay(config, save=save)
+    from vqcheck.report.text.replay_live import LiveView
+
+    color = not os.environ.get("NO_COLOR") and os.environ.get("TERM") != "dumb"
+    with LiveView(sys.stderr, planned(config), config.replay.steps, color=color) as view:
+        return replay(config, view, save)
+
+
+def _report(result: "Replay", output: Output) -> str:
+    if output.format == JSON:
+        from vqcheck.report.json.replay import document
+
+        return document(result)
+    if output.format == CSV:
+        from vqcheck.report.csv.replay import table
+
+        return table(result.arms)
+    from vqcheck.report.text.replay import summary
+    from vqcheck.report.text.sparkline import bars_for
+
+    return summary(result, output.style(), bars_for("utf-8" if output.file else sys.stdout.encoding))
+
+
+def _is_first_process() -> bool:
+    """Say whether this process is the one that reports, under torchrun or alone."""
+    return os.environ.get("RANK", "0") == "0"
+
+
+def _not_installed(error: ImportError) -> UsageError:
+    return UsageError(f"replay needs {error.name}: pip install 'vqcheck[replay]'")

@@ -1,0 +1,1 @@
+"""What stands around a training run: its configuration and its experiment directory. No torch."""

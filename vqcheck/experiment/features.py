@@ -1,0 +1,65 @@
+"""Reads speech features from the folder `4-cnhubert` of an experiment, one recording after the other."""
+
+import os
+from collections.abc import Iterator
+
+from vqcheck.checkpoint.dtypes import ITEM_SIZE
+from vqcheck.checkpoint.open import open_checkpoint
+from vqcheck.checkpoint.tensor import StoredTensor
+from vqcheck.codebook.tokens import Features
+from vqcheck.codebook.values import as_array
+from vqcheck.codebook.vq_encoder import RoleTensor
+from vqcheck.errors import CheckpointError, UsageError
+
+FOLDER = "4-cnhubert"
+_SUFFIX = ".pt"
+
+
+class FeatureFolder:
+    """The `.pt` files of a folder, in the order of their names.
+
+    Raises:
+        UsageError: it cannot be listed, or holds no `.pt` file.
+
+    """
+
+    def __init__(self, path: str) -> None:
+        inside = os.path.join(path, FOLDER)
+        self.path = inside if os.path.isdir(inside) else path
+        try:
+            names = sorted(entry.name for entry in os.scandir(self.path) if entry.name.endswith(_SUFFIX))
+        except OSError as error:
+            raise UsageError(f"{self.path}: cannot be listed: {error.strerror}") from None
+        if not names:
+            raise UsageError(f"{self.path}: holds no features (no *{_SUFFIX} file); expected is a folder {FOLDER}")
+        self._names = names
+
+    def __len__(self) -> int:
+        return len(self._names)
+
+    def __iter__(self) -> Iterator[Features]:
+        for name in self._names:
+            yield read_features(os.path.join(self.path, name))
+
+
+def read_features(path: str) -> Features:
+    """Return the features in one file: a tensor `[1, channels, time]` of any floating-point type and memory layout."""
+    item = os.path.basename(path).removesuffix(_SUFFIX)
+    try:
+        with open_checkpoint(path) as file:
+            if len(file.tensors) != 1:
+                return Features(item, None, f"holds {len(file.tensors)} tensors where one is expected")
+            tensor = next(iter(file.tensors.values()))
+            shape = _shape(tensor)
+            if not shape:
+                return Features(item, None, f"is a {tensor.dtype} tensor {list(tensor.shape)}, not [1, channels, time]")
+            return Features(item, as_array(RoleTensor("", "", 0, 0, 0, tensor, shape), file.read(tensor)))
+    except CheckpointError as error:
+        return Features(item, None, str(error).removeprefix(f"{path}: "))
+
+
+def _shape(tensor: StoredTensor) -> tuple[int, ...]:
+    """Return `[channels, time]`; nothing for a tensor that holds no features."""
+    shape = tensor.shape[1:] if len(tensor.shape) == 3 and tensor.shape[0] == 1 else tensor.shape
+    is_float = tensor.dtype in ITEM_SIZE and tensor.dtype.startswith(("float", "bfloat"))
+    return shape if len(shape) == 2 and is_float else ()

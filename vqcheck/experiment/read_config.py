@@ -1,0 +1,103 @@
+"""Reads a configuration file of either kind, and says in one line what is wrong with it."""
+
+import difflib
+import json
+import os
+import sys
+from typing import Any
+
+from pydantic import BaseModel, ValidationError
+
+from vqcheck.errors import UsageError
+from vqcheck.experiment import s2_json
+from vqcheck.experiment.config import Config
+
+if sys.version_info >= (3, 11):
+    import tomllib
+else:
+    import tomli as tomllib
+
+_PATHS = (("subject", "pretrained_s2G"), ("subject", "pretrained_s2D"), ("data", "exp_dir"), ("data", "symbols"))
+
+
+def read_config(path: str, root: str | None = None) -> Config:
+    """Return the configuration in a vqcheck TOML or a GPT-SoVITS s2 JSON, every path in it resolved and present.
+
+    Relative paths count from `root`; without it from the folder of a TOML file and, as for upstream's training script,
+    from the working directory for an s2 JSON.
+
+    Raises:
+        UsageError: the file is missing or malformed, a key is unknown or its value wrong, a path leads nowhere.
+
+    """
+    text = _read(path)
+    is_json = text.lstrip()[:1] == "{"
+    values = s2_json.translate(_parse_json(path, text), path) if is_json else _parse_toml(path, text)
+    try:
+        config = Config.model_validate(values)
+    except ValidationError as error:
+        raise UsageError(f"{path}: {_first_problem(error)}") from None
+    base = root if root is not None else "." if is_json else os.path.dirname(path)
+    for section, key in _PATHS:
+        config = _resolve(config, section, key, base, path)
+    return config
+
+
+def _read(path: str) -> str:
+    try:
+        with open(path, encoding="utf-8-sig") as file:
+            return file.read()
+    except OSError as error:
+        raise UsageError(f"{path}: cannot be read: {error.strerror}") from None
+    except UnicodeDecodeError:
+        raise UsageError(f"{path}: is no configuration (neither TOML nor JSON text)") from None
+
+
+def _parse_json(path: str, text: str) -> Any:
+    try:
+        return json.loads(text)
+    except (ValueError, RecursionError) as error:
+        raise UsageError(f"{path}: is no valid JSON: {error}") from None
+
+
+def _parse_toml(path: str, text: str) -> dict[str, Any]:
+    try:
+        return tomllib.loads(text)
+    except (tomllib.TOMLDecodeError, RecursionError) as error:
+        raise UsageError(f"{path}: is no valid TOML: {error}") from None
+
+
+def _resolve(config: Config, section: str, key: str, base: str, path: str) -> Config:
+    given: str | None = getattr(getattr(config, section), key)
+    if not given:
+        return config.model_copy(update={section: getattr(config, section).model_copy(update={key: None})})
+    resolved = os.path.join(base, given)
+    if not os.path.exists(resolved):
+        raise UsageError(
+            f"{path}: {section}.{key} = {given!r}: there is no {os.path.abspath(resolved)} "
+            "(--root sets where relative paths begin)"
+        )
+    return config.changed(section, **{key: resolved})
+
+
+def _first_problem(error: ValidationError) -> str:
+    """Return the first problem in words, with the nearest key where one is unknown."""
+    problem = error.errors()[0]
+    where = ".".join(str(part) for part in problem["loc"])
+    if problem["type"] == "extra_forbidden":
+        near = difflib.get_close_matches(str(problem["loc"][-1]), _keys_at(problem["loc"][:-1]), 1, 0.5)
+        hint = f"; did you mean {near[0]}?" if near else f"; known: {', '.join(_keys_at(problem['loc'][:-1]))}"
+        return f"unknown key {where}{hint}"
+    given = problem["input"]
+    shown = "" if isinstance(given, dict) else f", given {given!r}"
+    return f"{where}: {problem['msg'][:1].lower()}{problem['msg'][1:]}{shown}"
+
+
+def _keys_at(location: tuple[int | str, ...]) -> list[str]:
+    section: type[BaseModel] = Config
+    for part in location:
+        kind = section.model_fields[str(part)].annotation
+        assert isinstance(kind, type)
+        assert issubclass(kind, BaseModel)
+        section = kind
+    return list(section.model_fields)

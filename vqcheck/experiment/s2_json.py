@@ -1,0 +1,65 @@
+"""GPT-SoVITS's s2 JSON, as its training script gets it, in terms of our own configuration.
+
+Every key that upstream reads in the step is taken over as it stands; the others are ignored, as upstream does.
+"""
+
+from typing import Any
+
+from pydantic import BaseModel
+
+from vqcheck.errors import UsageError
+from vqcheck.experiment.config import Discriminator, Model, Spectrogram, Training
+
+_UPSTREAM_DEFAULT = "v2"
+_VERSIONS = ("v1", "v2", "v2Pro", "v2ProPlus")
+_FLOW_MATCHING = ("v3", "v4")
+
+
+def translate(values: Any, path: str) -> dict[str, Any]:
+    """Return the sections of a `Config` for a parsed s2 JSON.
+
+    Raises:
+        UsageError: a section or a field that upstream's training script needs is missing, or the version has no such
+            step.
+
+    """
+    train, data, model = (_section(values, name, path) for name in ("train", "data", "model"))
+    for name, section, key in (("train", train, "batch_size"), ("data", data, "exp_dir")):
+        if not section.get(key):
+            raise UsageError(f"{path}: {name}.{key} is missing; the training script needs it")
+    if "pretrained_s2G" not in train:
+        raise UsageError(f"{path}: train.pretrained_s2G is missing; it may be empty, but then weights are fresh")
+    return {
+        "subject": {
+            "version": _version(values, model, path),
+            "pretrained_s2G": train["pretrained_s2G"] or None,
+            "pretrained_s2D": train.get("pretrained_s2D") or None,
+        },
+        "data": {"exp_dir": data["exp_dir"]},
+        "training": _known(train, Training),
+        "model": _known(model, Model),
+        "discriminator": _known(model, Discriminator),
+        "spectrogram": _known(data, Spectrogram),
+        "replay": {"seed": train["seed"]} if "seed" in train else {},
+    }
+
+
+def _section(values: Any, name: str, path: str) -> dict[str, Any]:
+    section = values.get(name) if isinstance(values, dict) else None
+    if not isinstance(section, dict):
+        raise UsageError(f"{path}: is no s2 configuration of GPT-SoVITS: it has no section {name!r}")
+    return section
+
+
+def _known(section: dict[str, Any], kind: type[BaseModel]) -> dict[str, Any]:
+    return {key: section[key] for key in kind.model_fields if section.get(key) is not None}
+
+
+def _version(values: dict[str, Any], model: dict[str, Any], path: str) -> str:
+    """Return the version; the web UI writes model.version, and upstream's class has a default."""
+    version = model.get("version") or values.get("version") or _UPSTREAM_DEFAULT
+    if version in _FLOW_MATCHING:
+        raise UsageError(f"{path}: model.version is {version}: its training has another step, which is not replayed")
+    if version not in _VERSIONS:
+        raise UsageError(f"{path}: model.version: expected one of {', '.join(_VERSIONS)}, given {version!r}")
+    return str(version)

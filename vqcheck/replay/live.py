@@ -1,0 +1,41 @@
+"""A live module in the form that the family table reads: so a model in memory is judged as its checkpoint would be."""
+
+from torch import nn
+
+from vqcheck.checkpoint.opened import Checkpoint
+from vqcheck.checkpoint.tensor import Extent, StoredTensor, contiguous_stride
+from vqcheck.codebook.digest import F32V1, EncoderDigests, combine, tensor_digest
+from vqcheck.codebook.find import find_vq_encoder
+
+
+class LiveModule(Checkpoint):
+    """A module's state dict as an open checkpoint; bytes are copied from the device when they are read."""
+
+    def __init__(self, module: nn.Module) -> None:
+        self._state = {name: tensor.detach() for name, tensor in module.state_dict().items()}
+        tensors = {}
+        for name, tensor in self._state.items():
+            shape = tuple(tensor.shape)
+            extent = Extent(name, 0, tensor.numel() * tensor.element_size())
+            dtype = str(tensor.dtype).removeprefix("torch.")
+            tensors[name] = StoredTensor(name, dtype, shape, contiguous_stride(shape), 0, extent)
+        super().__init__([], type(module).__name__, "live module", tensors, lambda *_: bytearray())
+
+    def read(self, tensor: StoredTensor) -> bytes:
+        """Return the tensor's elements: C order, little-endian."""
+        data: bytes = self._state[tensor.name].cpu().contiguous().numpy().tobytes()
+        return data
+
+
+def digests(module: nn.Module) -> EncoderDigests:
+    """Return the digests of the module's VQ encoder, the same that a checkpoint of it would have."""
+    live = LiveModule(module)
+    encoder = find_vq_encoder(live)
+    by_tensor = {tensor: tensor_digest(tensor, live.read(tensor.tensor), F32V1) for tensor in encoder.tensors}
+    return combine(encoder, by_tensor, F32V1)
+
+
+def tensor_names(module: nn.Module) -> dict[str, str]:
+    """Return label -> name in the module for each tensor of its VQ encoder."""
+    encoder = find_vq_encoder(LiveModule(module))
+    return {encoder.label(tensor): tensor.tensor.name for tensor in encoder.tensors}

@@ -1,0 +1,53 @@
+"""What a replay needs when it runs as one of several processes; with one process each is nothing at all."""
+
+import os
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+
+import torch
+from torch import Tensor, distributed
+
+from vqcheck.replay.watch import bits
+
+
+def world_size() -> int:
+    """Return the number of processes that torchrun started."""
+    return int(os.environ.get("WORLD_SIZE", "1")) if "RANK" in os.environ else 1
+
+
+def rank() -> int:
+    """Return this process's number, 0 for a process alone."""
+    return int(os.environ["RANK"]) if world_size() > 1 else 0
+
+
+def local_rank() -> int:
+    """Return this process's number on its machine, which is that of its GPU."""
+    return int(os.environ.get("LOCAL_RANK", "0")) if world_size() > 1 else 0
+
+
+@contextmanager
+def process_group(device: torch.device) -> Iterator[None]:
+    """Join the processes that torchrun started: nccl on CUDA, gloo on a CPU."""
+    if world_size() == 1:
+        yield
+        return
+    distributed.init_process_group("nccl" if device.type == "cuda" else "gloo")
+    try:
+        yield
+    finally:
+        distributed.destroy_process_group()
+
+
+def differing(tensors: Mapping[str, Tensor]) -> tuple[str, ...]:
+    """Return the labels of tensors whose bits are not rank 0's on some process; the same answer on every process."""
+    if world_size() == 1 or not distributed.is_initialized():
+        return ()
+    differs = []
+    for tensor in tensors.values():
+        own = bits(tensor)
+        first = own.clone()
+        distributed.broadcast(first, src=0)
+        differs.append((own != first).any())
+    flags = torch.stack(differs).int()
+    distributed.all_reduce(flags, op=distributed.ReduceOp.MAX)
+    return tuple(label for label, flag in zip(tensors, flags.tolist(), strict=True) if flag)

@@ -1,0 +1,203 @@
+"""The replay: everything that can be wrong is found out first, then arm after arm is run."""
+
+import platform
+from collections.abc import Sequence
+from itertools import islice
+from typing import Protocol
+
+import torch
+
+from vqcheck.errors import NoCodebookError, UsageError
+from vqcheck.experiment.config import Config
+from vqcheck.replay import ranks
+from vqcheck.replay.arm import ArmRun, Conditions, Dataset
+from vqcheck.replay.batch import collate
+from vqcheck.replay.sampler import endless_batches
+from vqcheck.replay.strategies import Strategy, choose, with_control
+from vqcheck.replay.subject import Subject, make_start
+from vqcheck.replay.torch_settings import upstream_settings
+from vqcheck.replay.trace import Arm, Replay, Setting, StepTrace
+
+_TINY_THREADS = 1
+"""For networks this small several threads wait for each other more than they work."""
+_FEATURE_ITEMS = 64
+"""Items whose features fill a fresh codebook."""
+
+
+class Observer(Protocol):
+    """Told of everything while it happens."""
+
+    def arm(self, strategy: str) -> None:
+        """Note that an arm begins."""
+
+    def step(self, strategy: str, step: StepTrace) -> None:
+        """Note a finished step."""
+
+
+class Silent:
+    """Watches nothing."""
+
+    def arm(self, strategy: str) -> None:
+        pass
+
+    def step(self, strategy: str, step: StepTrace) -> None:
+        pass
+
+
+def replay(config: Config, observer: Observer | None = None, save: str | None = None) -> Replay:
+    """Run every chosen strategy on the same start, and return what was measured.
+
+    An interruption (Ctrl-C) ends it early: what was measured so far is returned, not complete. `save` is a folder for
+    each arm's final checkpoint.
+
+    Raises:
+        UsageError, CheckpointError, NoCodebookError: something in the configuration keeps it from starting.
+
+    """
+    observer = observer or Silent()
+    strategies = _chosen(config)
+    device = choose_device(config.replay.device)
+    fp16 = choose_fp16(config, device)
+    threads = _TINY_THREADS if config.subject.version == "tiny" else None
+    with upstream_settings(device, threads), ranks.process_group(device):
+        conditions = prepare(config, device, fp16)
+        arms, complete = _run(conditions, strategies, observer, save)
+        return Replay(_setting(conditions), arms, complete)
+
+
+def prepare(config: Config, device: torch.device, fp16: bool) -> Conditions:
+    """Load and check everything an arm needs: networks, data, weights, the probe."""
+    subject = Subject(config)
+    dataset = _dataset(config, subject)
+    try:
+        start = make_start(subject, config, _features(dataset))
+    except NoCodebookError as error:
+        raise UsageError(str(error)) from None
+    plan = endless_batches(dataset.lengths, config.training.batch_size)
+    first = next(islice(plan, 1), None)
+    if first is None:
+        raise UsageError(f"{dataset.description}: no item is long enough to train on")
+    probe = collate([dataset.item(position) for position in first[1]]).ssl
+    return Conditions(subject, start, config, dataset, probe, device, fp16)
+
+
+def choose_device(name: str) -> torch.device:
+    """Return the device; auto is CUDA where there is one.
+
+    Raises:
+        UsageError: CUDA was asked for and is not there, or the name is no device.
+
+    """
+    if name == "auto":
+        name = "cuda" if torch.cuda.is_available() else "cpu"
+    try:
+        device = torch.device(name)
+    except RuntimeError:
+        raise UsageError(f"device {name!r}: expected auto, cpu, cuda or cuda:N") from None
+    if device.type not in ("cpu", "cuda"):
+        raise UsageError(f"device {name!r}: expected auto, cpu, cuda or cuda:N")
+    if device.type == "cuda":
+        count = torch.cuda.device_count() if torch.cuda.is_available() else 0
+        index = ranks.local_rank() if device.index is None else device.index
+        if index >= count:
+            raise UsageError(f"device {name!r}: this torch {torch.__version__} sees {count} CUDA devices")
+        return torch.device("cuda", index)
+    return device
+
+
+def choose_fp16(config: Config, device: torch.device) -> bool:
+    """Return whether to train in half precision; on a CPU upstream's autocast does nothing.
+
+    Raises:
+        UsageError: fp16 was asked for on a CPU.
+
+    """
+    if config.replay.precision == "fp16" and device.type != "cuda":
+        raise UsageError("precision fp16: needs CUDA (on a CPU upstream's autocast does nothing)")
+    if config.replay.precision == "auto":
+        return config.training.fp16_run and device.type == "cuda"
+    return config.replay.precision == "fp16"
+
+
+def planned(config: Config) -> list[str]:
+    """Return the names of the arms that a replay will have.
+
+    Raises:
+        UsageError: a strategy is unknown.
+
+    """
+    return [strategy.name for strategy in _chosen(config)]
+
+
+def _chosen(config: Config) -> list[Strategy]:
+    choose(list(config.expected))
+    return with_control(choose(config.replay.strategies), config.expected)
+
+
+def _run(
+    conditions: Conditions, strategies: Sequence[Strategy], observer: Observer, save: str | None
+) -> tuple[tuple[Arm, ...], bool]:
+    arms: list[Arm] = []
+    for strategy in strategies:
+        observer.arm(strategy.name)
+        arm = None
+        try:
+            arm = ArmRun(conditions, strategy)
+            arm.run(lambda step, name=strategy.name: observer.step(name, step))  # type: ignore[misc]
+            checkpoint = _save(arm, save, strategy.name) if save and ranks.rank() == 0 else None
+            arms.append(arm.finish(complete=True, checkpoint=checkpoint))
+        except KeyboardInterrupt:
+            if arm and arm.steps_run:
+                arms.append(arm.finish(complete=False))
+            if not arms:
+                raise
+            return tuple(arms), False
+    return tuple(arms), True
+
+
+def _save(arm: ArmRun, folder: str, strategy: str) -> str:
+    from vqcheck.replay.save import save_checkpoints
+
+    return save_checkpoints(arm, folder, strategy)
+
+
+def _dataset(config: Config, subject: Subject) -> Dataset:
+    from vqcheck.replay.generated import GeneratedData
+
+    model = subject.build_generator()
+    sv_dim = model.sv_emb.in_features if model.is_v2pro else None
+    return GeneratedData(
+        config.data.generated_items,
+        config.replay.seed,
+        subject.spectrogram,
+        model.ssl_proj.in_channels,
+        model.enc_p.text_embedding.num_embeddings,
+        sv_dim,
+    )
+
+
+def _features(dataset: Dataset) -> list[torch.Tensor]:
+    return [dataset.item(position).ssl for position in range(min(len(dataset.lengths), _FEATURE_ITEMS))]
+
+
+def _setting(conditions: Conditions) -> Setting:
+    config = conditions.config
+    return Setting(
+        subject=conditions.subject.version,
+        weights=conditions.start.weights,
+        data=conditions.dataset.description,
+        steps=config.replay.steps,
+        batch_size=config.training.batch_size,
+        seed=config.replay.seed,
+        device=torch.cuda.get_device_name(conditions.device) if conditions.device.type == "cuda" else _processor(),
+        precision="fp16" if conditions.fp16 else "fp32",
+        processes=ranks.world_size(),
+        torch=str(torch.__version__),
+        probe_tokens=conditions.probe.shape[0] * (conditions.probe.shape[2] // 2),
+        notes=(*conditions.start.notes, *conditions.dataset.notes),
+    )
+
+
+def _processor() -> str:
+    threads = torch.get_num_threads()
+    return f"CPU ({platform.machine()}, {threads} thread{'s' * (threads != 1)})"

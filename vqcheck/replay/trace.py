@@ -1,0 +1,174 @@
+"""What a replay found: plain values that any report can show without torch."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Final
+
+from vqcheck.codebook.digest import EncoderDigests
+
+DRIFTED: Final = "drifted"
+FROZEN: Final = "frozen"
+NOT_MEASURED: Final = "not measured"
+
+AS_EXPECTED: Final = "as expected"
+NOT_AS_EXPECTED: Final = "not as expected"
+INCONCLUSIVE: Final = "inconclusive"
+INCOMPLETE: Final = "incomplete"
+
+COMPUTED: Final = "computed"
+OFF: Final = "off (eval mode)"
+
+
+@dataclass(frozen=True, slots=True)
+class TensorStep:
+    """One tensor of the VQ encoder after one training step, bit by bit against its state at the start."""
+
+    label: str
+    changed: bool
+    """Its bits differ from those at the start."""
+    written: bool
+    """Its bits differ from those one step earlier."""
+    rows_changed: int
+    rows: int
+    l2: float
+    """Euclidean distance from the start; not a number when the tensor has become one."""
+    max_abs: float
+    """Greatest distance of one value from the start."""
+
+
+@dataclass(frozen=True, slots=True)
+class StepTrace:
+    """One training step."""
+
+    step: int
+    epoch: int
+    losses: Mapping[str, float]
+    """discriminator, generator, feature, mel and kl, weighted as they are summed."""
+    gradient_norms: Mapping[str, float]
+    """Of both networks; upstream measures them and clips nothing."""
+    commit_loss: float
+    """As upstream reports it."""
+    commit_loss_state: str
+    """`computed`, or `off (eval mode)`: then commit_loss is 0 whatever the distance."""
+    shadow_commit_loss: float
+    """Mean squared distance of the projected frames to their codes, computed on the side whatever the mode."""
+    tensors: tuple[TensorStep, ...]
+    flipped_tokens: int
+    """Tokens of the probe that are other ones than at the start."""
+    learning_rate: float
+    seconds: float | None
+    """Duration without the tracing; None for steps with attribution, which slows them."""
+    differing_across_ranks: tuple[str, ...]
+    """Labels of tensors that are not the same on every process."""
+
+    @property
+    def drift(self) -> float:
+        """How far the codes are from the start."""
+        return next((tensor.l2 for tensor in self.tensors if tensor.label.endswith("codes")), 0.0)
+
+
+@dataclass(frozen=True, slots=True)
+class FirstWrite:
+    """The first write that changed bits of one tensor."""
+
+    label: str
+    first_changed_step: int
+    traced_step: int | None
+    """The step in which the write was caught; None where it was not attributed."""
+    operator: str = ""
+    """The aten operator, such as `aten.copy_.default`."""
+    file: str = ""
+    line: int = 0
+    function: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Extent:
+    """Smallest and greatest value over all steps; not a number where no value was finite."""
+
+    low: float
+    high: float
+
+
+@dataclass(frozen=True, slots=True)
+class Arm:
+    """One strategy, replayed."""
+
+    strategy: str
+    stops: str
+    """What it really stops, in one sentence."""
+    expected: str
+    steps_run: int
+    complete: bool
+    steps: tuple[StepTrace, ...]
+    """Every step, or every `kept_every`-th where there were too many to keep; the last one is always there."""
+    kept_every: int
+    commit_loss: Extent
+    shadow_commit_loss: Extent
+    first_writes: tuple[FirstWrite, ...]
+    """One for each tensor that ever changed, by step and label."""
+    digest_at_start: EncoderDigests
+    digest_at_first_change: EncoderDigests | None
+    digest_at_end: EncoderDigests
+    rank_differences: int
+    """Steps after which the VQ encoder was not the same on every process."""
+    median_seconds: float | None
+    """Of a step, without tracing and without steps with attribution."""
+    tracing_seconds: float | None
+    """Median time of the tracing after a step."""
+    checkpoint: str | None = None
+    """Where the final generator was saved."""
+
+    @property
+    def verdict(self) -> str:
+        if self.first_writes or self.rank_differences:
+            return DRIFTED
+        return FROZEN if self.complete and self.steps_run else NOT_MEASURED
+
+    @property
+    def is_control(self) -> bool:
+        """The arm must drift, or else the replay proves nothing about the others."""
+        return self.expected == DRIFTED
+
+    @property
+    def as_expected(self) -> bool:
+        return self.verdict == self.expected
+
+
+@dataclass(frozen=True, slots=True)
+class Setting:
+    """What was replayed, in what surroundings."""
+
+    subject: str
+    weights: str
+    data: str
+    steps: int
+    batch_size: int
+    seed: int
+    device: str
+    precision: str
+    processes: int
+    torch: str
+    probe_tokens: int
+    notes: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Replay:
+    """All arms of one replay; each started from the same weights, data and random state."""
+
+    setting: Setting
+    arms: tuple[Arm, ...]
+    complete: bool
+
+    @property
+    def verdict(self) -> str:
+        if not self.complete or not self.arms or any(arm.verdict == NOT_MEASURED for arm in self.arms):
+            return INCOMPLETE
+        if not any(arm.is_control and arm.verdict == DRIFTED for arm in self.arms):
+            return INCONCLUSIVE
+        return AS_EXPECTED if all(arm.as_expected for arm in self.arms) else NOT_AS_EXPECTED
+
+    @property
+    def exit_code(self) -> int:
+        return {AS_EXPECTED: 0, NOT_AS_EXPECTED: 1}.get(self.verdict, 2)

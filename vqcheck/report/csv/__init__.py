@@ -1,0 +1,1 @@
+"""Reports for spreadsheets and plots: one table a run."""
