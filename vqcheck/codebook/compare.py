@@ -46,9 +46,24 @@ def compare(a: Checkpoint, b: Checkpoint, scope: str = ALL, on_tensor: OnTensor 
         tensors=diffs,
         verdict=_whole(diffs),
     )
+    if comparison.verdict != IDENTICAL or comparison.never_trained:
+        comparison = _diagnosed(comparison, pairs)
     a.check_unchanged()
     b.check_unchanged()
     return comparison
+
+
+def _diagnosed(comparison: Comparison, pairs: list[Pair]) -> Comparison:
+    from dataclasses import replace
+
+    from vqcheck.codebook.diagnosis.diagnose import Reading, diagnose
+
+    a, b = (
+        Reading(sides[0].file, sides[0].encoder, {side.tensor: side for side in sides if side.tensor})
+        for sides in ([each.a for each in pairs], [each.b for each in pairs])
+    )
+    verdicts = {each.place: diff.verdict for each, diff in zip(pairs, comparison.tensors, strict=True)}
+    return replace(comparison, diagnosis=diagnose(a, b, verdicts))
 
 
 def _whole(diffs: tuple[TensorDiff, ...]) -> str:

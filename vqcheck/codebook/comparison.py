@@ -1,9 +1,12 @@
 """What a comparison of two VQ encoders found. Plain data, which reports read."""
 
 from dataclasses import dataclass
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
 from vqcheck.codebook.digest import Digest, EncoderDigests
+
+if TYPE_CHECKING:
+    from vqcheck.codebook.diagnosis.result import Diagnosis
 
 IDENTICAL: Final = "identical"
 ROUNDED: Final = "rounded"
@@ -80,6 +83,8 @@ class Comparison:
     tensors: tuple[TensorDiff, ...]
     verdict: str
     """`identical`, `rounded` or `changed`."""
+    diagnosis: "Diagnosis | None" = None
+    """Why they differ and what it does; None where nothing differs and both were trained."""
 
     @property
     def exit_code(self) -> int:

@@ -19,7 +19,7 @@ from vqcheck.codebook.comparison import (
 )
 from vqcheck.codebook.digest import Digest
 from vqcheck.codebook.family import BOOKKEEPING, CODES, EMA_COUNT, EMA_SUM, INIT_FLAG, OUTPUT_PROJ
-from vqcheck.codebook.vq_encoder import RoleTensor, VQEncoder
+from vqcheck.codebook.vq_encoder import Place, RoleTensor, VQEncoder
 
 _ROUNDINGS: Final = ("float16", "bfloat16")
 
@@ -48,6 +48,13 @@ class Pair:
         if not self._same_bytes:
             for side in (a, b):
                 side.digest = digest.tensor_digest(side.tensor, side.data, digest.F32V1) if side.tensor else None
+
+    @property
+    def place(self) -> Place:
+        """What identifies the tensor in both files."""
+        some = self.a.tensor or self.b.tensor
+        assert some is not None
+        return some.place
 
     def _compare_bytes(self) -> bool:
         a, b = self.a.tensor, self.b.tensor

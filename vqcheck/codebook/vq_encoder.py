@@ -6,6 +6,9 @@ from dataclasses import dataclass
 from vqcheck.checkpoint.tensor import StoredTensor
 from vqcheck.codebook.family import CODES, Family
 
+Place = tuple[int, int, int, str, str]
+"""Book, group, layer, role and part."""
+
 
 @dataclass(frozen=True, slots=True)
 class RoleTensor:
@@ -21,7 +24,7 @@ class RoleTensor:
     """Canonical shape: codes and sums `[heads, codes, dim]`, counts `[heads, codes]`, the flag `[]`."""
 
     @property
-    def place(self) -> tuple[int, int, int, str, str]:
+    def place(self) -> Place:
         """What identifies the tensor in any file of any spelling."""
         return self.book, self.group, self.layer, self.role, self.part
 

@@ -3,6 +3,7 @@
 from typing import Any
 
 from vqcheck.codebook.comparison import Change, Comparison, Side, TensorDiff
+from vqcheck.report.json.diagnosis import diagnosis_object
 from vqcheck.report.json.digests import digest_object, digests_object
 from vqcheck.report.json.document import dump
 
@@ -17,6 +18,7 @@ def document(comparison: Comparison) -> str:
         a=_side(comparison.a),
         b=_side(comparison.b),
         tensors=[_tensor(diff) for diff in comparison.tensors],
+        diagnosis=diagnosis_object(comparison.diagnosis) if comparison.diagnosis else None,
     )
 
 

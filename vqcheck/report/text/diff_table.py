@@ -1,6 +1,8 @@
 """The table of `vqcheck diff`: every tensor with its verdict, and how far it moved."""
 
 from vqcheck.codebook.comparison import CHANGED, Change, Comparison, Side, TensorDiff
+from vqcheck.report.text.causes import headline
+from vqcheck.report.text.diagnosis import prose, sections, share
 from vqcheck.report.text.diff import warnings
 from vqcheck.report.text.page import Page, Style, verdict
 
@@ -9,13 +11,17 @@ def table(comparison: Comparison, style: Style) -> str:
     """Return the full report on a comparison."""
     page = Page(style)
     for warning in warnings(comparison):
-        page.line((warning, "bold yellow"), indent=9)
-    page.line(verdict(comparison.verdict), "  ", _headline(comparison), indent=2)
+        prose(page, style, warning, indent=0, look="bold red")
+    prose(page, style, _headline(comparison), verdict(comparison.verdict), "  ", indent=len(comparison.verdict) + 2)
     page.blank()
     for letter, side in (("A", comparison.a), ("B", comparison.b)):
         page.line((f"  {letter}  ", "bold"), side.path, indent=5)
         page.line("     ", (_identity(side), "dim"), indent=5)
     page.blank()
+    if comparison.diagnosis:
+        sections(page, style, comparison.diagnosis)
+        page.blank()
+        page.line(("Tensors", "bold"))
     width = max(len(diff.label) for diff in comparison.tensors)
     for diff in comparison.tensors:
         _tensor(page, diff, width)
@@ -23,12 +29,13 @@ def table(comparison: Comparison, style: Style) -> str:
 
 
 def _headline(comparison: Comparison) -> str:
-    if comparison.verdict != CHANGED:
-        return "the VQ encoder is the same"
-    moved = sorted({diff.role for diff in comparison.tensors if diff.judged and diff.verdict == CHANGED})
-    if not moved:
-        return "the two VQ encoders do not have the same tensors"
-    return "the VQ encoder is not the same: a token may mean something else in B than in A"
+    if comparison.diagnosis is None:
+        return "The VQ encoder is the same."
+    if comparison.verdict != CHANGED and comparison.never_trained:
+        return "The two VQ encoders agree, but there is nothing in them to agree on."
+    flips = comparison.diagnosis.flips
+    effect = f"; {share(flips.flipped, flips.frames)} of your frames now mean another token" if flips else ""
+    return f"{headline(comparison.diagnosis, comparison.a.family)}{effect}."
 
 
 def _identity(side: Side) -> str:

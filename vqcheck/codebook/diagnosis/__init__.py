@@ -1,0 +1,1 @@
+"""What happened between two VQ encoders that differ: evidence, cause, consequence, advice."""

@@ -1,0 +1,59 @@
+"""Finds codes that were overwritten with random frames because they were rarely used.
+
+Only update orders that leave a trace can be told: GPT-SoVITS since November 2025 replaces *after* the update, so
+exactly the codes with a count below the threshold are not their sum over their smoothed count. vector-quantize-pytorch
+sets sum and count as well: sum = count x code to the last bit, without smoothing, at one and the same count. Encodec
+and GPT-SoVITS until then replace *before* the update, which overwrites the replacement: nothing is left to find.
+"""
+
+import numpy as np
+
+from vqcheck.codebook.diagnosis.book import Book, numbers
+from vqcheck.codebook.diagnosis.result import CERTAIN, LIKELY, Cause, DeadCodes
+from vqcheck.codebook.ema_fit import Mask
+
+
+def find(book: Book) -> Cause | None:
+    """Return the replaced codes, if a trace of them is left."""
+    if not (book.bookkeeping_stored and book.bookkeeping_changed):
+        return None
+    after = replaced_after_update(book)
+    if after.any():
+        certain = not book.b.narrow and np.array_equal(after, book.dead & book.moved)
+        evidence = DeadCodes(numbers(after), book.family.dead_code_threshold, bookkeeping_reset=False)
+        return Cause(CERTAIN if certain else LIKELY, evidence, book.number)
+    reset = replaced_with_bookkeeping(book)
+    if reset.any():
+        assert book.b.counts is not None
+        threshold = float(book.b.counts[reset][0])
+        evidence = DeadCodes(numbers(reset), threshold, bookkeeping_reset=True)
+        return Cause(LIKELY if book.b.narrow else CERTAIN, evidence, book.number)
+    return None
+
+
+def replaced_after_update(book: Book) -> Mask:
+    """Return which codes `[heads, codes]` are off their bookkeeping and below the family's threshold."""
+    return book.off_b & book.dead & book.moved & ~replaced_with_bookkeeping(book)
+
+
+def replaced_with_bookkeeping(book: Book) -> Mask:
+    """Return which codes `[heads, codes]` were set together with their sum and count."""
+    nothing = np.zeros(book.b.codes.shape[:2], bool)
+    if not (book.bookkeeping_stored and book.bookkeeping_changed):
+        return nothing
+    assert book.b.sums is not None
+    assert book.b.counts is not None
+    assert book.a.sums is not None
+    exact = (book.b.sums == book.b.codes * book.b.counts[..., None]).all(axis=2) & (book.b.counts > 0)
+    rewritten = exact & book.moved & (book.a.sums != book.b.sums).any(axis=2)
+    if not rewritten.any():
+        return nothing
+    counts, times = np.unique(book.b.counts[rewritten], return_counts=True)
+    count = counts[np.argmax(times)]
+    threshold = book.family.dead_code_threshold
+    at_count: Mask = rewritten & (book.b.counts == count)
+    # One code that agrees may agree by luck where smoothing does not show: a rounded one, or one of average count.
+    by_luck = int(times.max()) < 2 and (book.b.narrow or not (at_count & book.off_b).any())
+    if by_luck or (threshold is not None and count != np.float32(threshold)):
+        return nothing
+    return at_count

@@ -1,0 +1,159 @@
+"""Says why two VQ encoders differ, what that does, and what to do: from the two files alone.
+
+Nothing here imports numpy until a codebook has to be calculated with: equal files that were never trained get their
+diagnosis, too.
+"""
+
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING
+
+from vqcheck.checkpoint.opened import Checkpoint
+from vqcheck.codebook import health, model
+from vqcheck.codebook.comparison import CHANGED, OTHER_SHAPE, ROUNDED, Comparison
+from vqcheck.codebook.diagnosis.advice import advise
+from vqcheck.codebook.diagnosis.result import (
+    CERTAIN,
+    CODE,
+    Cause,
+    Diagnosis,
+    Displacement,
+    Initialised,
+    NeverTrained,
+    Rounding,
+    TokenFlips,
+    Unrelated,
+)
+from vqcheck.codebook.family import CODEBOOK_ROLES, CODES, EMA_COUNT, EMA_SUM, INIT_FLAG, INPUT_PROJ
+from vqcheck.codebook.pair import Side
+from vqcheck.codebook.vq_encoder import Codebook, Place, RoleTensor, VQEncoder
+
+if TYPE_CHECKING:
+    from vqcheck.codebook.diagnosis.book import Book, State
+    from vqcheck.codebook.ema_fit import Array
+
+
+@dataclass(frozen=True, slots=True)
+class Reading:
+    """One file's VQ encoder; its tensors are read when they are needed, and only once."""
+
+    checkpoint: Checkpoint
+    encoder: VQEncoder
+    sides: dict[RoleTensor, Side]
+
+    def array(self, tensor: RoleTensor) -> "Array":
+        """Return a tensor's values in its canonical shape."""
+        from vqcheck.codebook.values import as_array
+
+        return as_array(tensor, self.sides[tensor].data)
+
+    def books(self) -> dict[tuple[int, int, int], Codebook]:
+        return {codebook.codes.place[:3]: codebook for codebook in self.encoder.codebooks}
+
+
+def diagnose(a: Reading, b: Reading, verdicts: dict[Place, str]) -> Diagnosis:
+    """Return the diagnosis of two VQ encoders, given the verdict on each tensor that both have or one lacks."""
+    causes: list[Cause] = []
+    displacement: list[Displacement] = []
+    untrained = _never_trained(a, b)
+    if any(untrained.values()):
+        sides = tuple(side for side in "AB" if any(side in found for found in untrained.values()))
+        causes.append(Cause(CERTAIN, NeverTrained(sides)))
+    books_a, books_b = a.books(), b.books()
+    for number, place in enumerate(sorted(books_a.keys() & books_b.keys())):
+        changed = frozenset(
+            role for role in CODEBOOK_ROLES if verdicts.get((*place, role, "")) in (CHANGED, OTHER_SHAPE)
+        )
+        if untrained[place]:
+            if len(untrained[place]) == 1 and changed:
+                how = "filled" if untrained[place] == "A" else "emptied"
+                causes.append(Cause(CERTAIN, Initialised(how, None), number))
+        elif verdicts.get((*place, CODES, "")) == OTHER_SHAPE:
+            shapes = books_a[place].codes.shape, books_b[place].codes.shape
+            causes.append(Cause(CERTAIN, Unrelated(None, *shapes), number))
+        elif changed & {CODES, EMA_SUM, EMA_COUNT} or verdicts.get((*place, CODES, "")) == ROUNDED:
+            book = _book(number, a, b, books_a[place], books_b[place], changed)
+            if book.changed:
+                from vqcheck.codebook.diagnosis.causes import of_codebook
+
+                causes += of_codebook(book)
+            from vqcheck.codebook.diagnosis.displacement import measure
+
+            if CODES in changed or not changed:
+                displacement += filter(None, [measure(book)])
+    causes += _projection(a, b, verdicts)
+    causes += _rounding(a, b, verdicts)
+    order = [*CODE.values()]
+    causes.sort(key=lambda cause: order.index(cause.code))
+    return Diagnosis(
+        causes=tuple(causes),
+        displacement=tuple(displacement),
+        flips=None,
+        training=(model.training(a.checkpoint), model.training(b.checkpoint)),
+        advice=advise(tuple(causes), None),
+    )
+
+
+def with_flips(comparison: Comparison, flips: TokenFlips) -> Comparison:
+    """Return the comparison with what its change does to real tokens."""
+    if comparison.diagnosis is None:
+        return comparison
+    diagnosis = replace(comparison.diagnosis, flips=flips, advice=advise(comparison.diagnosis.causes, flips))
+    return replace(comparison, diagnosis=diagnosis)
+
+
+def _never_trained(a: Reading, b: Reading) -> dict[tuple[int, int, int], str]:
+    """Return for each codebook the sides, as letters, on which it waits for its first batch."""
+    found: dict[tuple[int, int, int], str] = {}
+    for letter, reading in (("A", a), ("B", b)):
+        for place, codebook in reading.books().items():
+            waits = health.never_trained(reading.checkpoint, codebook)
+            found[place] = found.get(place, "") + letter * waits
+    return found
+
+
+def _book(number: int, a: Reading, b: Reading, in_a: Codebook, in_b: Codebook, changed: frozenset[str]) -> "Book":
+    from vqcheck.codebook.diagnosis.book import Book
+
+    return Book(number, a.encoder.family, _state(a, in_a), _state(b, in_b), changed)
+
+
+def _state(reading: Reading, codebook: Codebook) -> "State":
+    from vqcheck.codebook.diagnosis.book import State
+
+    arrays = {tensor.role: reading.array(tensor) for tensor in codebook.tensors if tensor.role != INIT_FLAG}
+    return State(arrays[CODES], arrays.get(EMA_SUM), arrays.get(EMA_COUNT))
+
+
+def _projection(a: Reading, b: Reading, verdicts: dict[Place, str]) -> Iterator[Cause]:
+    changed = [
+        (in_a, (a.array(in_a), b.array(in_b)))
+        for in_a, in_b in _pairs(a, b)
+        if in_a.role == INPUT_PROJ and verdicts.get(in_a.place) == CHANGED
+    ]
+    if changed:
+        from vqcheck.codebook.diagnosis import projection
+
+        cause = projection.find({a.encoder.label(tensor): arrays for tensor, arrays in changed})
+        if cause:
+            yield cause
+
+
+def _rounding(a: Reading, b: Reading, verdicts: dict[Place, str]) -> Iterator[Cause]:
+    rounded = [pair for pair in _pairs(a, b) if verdicts.get(pair[0].place) == ROUNDED]
+    if not rounded or CHANGED in verdicts.values():
+        return
+    from vqcheck.codebook.change import same_bits
+    from vqcheck.codebook.values import round_to
+
+    values_a, values_b = a.array(rounded[0][0]), b.array(rounded[0][1])
+    for dtype in ("float16", "bfloat16"):
+        for letter, wide, narrow in (("B", values_a, values_b), ("A", values_b, values_a)):
+            if same_bits(round_to(wide, dtype), narrow):
+                yield Cause(CERTAIN, Rounding(dtype, letter))
+                return
+
+
+def _pairs(a: Reading, b: Reading) -> Iterator[tuple[RoleTensor, RoleTensor]]:
+    in_b = {tensor.place: tensor for tensor in b.encoder.tensors}
+    return ((tensor, in_b[tensor.place]) for tensor in a.encoder.tensors if tensor.place in in_b)

@@ -1,0 +1,80 @@
+"""Measures how far codes moved against the distance to their neighbours, in the metric of the lookup.
+
+With a_i and b_i the code i before and after, and h_i = min over j != i of |a_j - a_i| / 2, the displacement of code i
+is |b_i - a_i| / h_i. All pairs of codes cost one matrix product.
+"""
+
+import numpy as np
+import numpy.typing as npt
+
+from vqcheck.codebook.diagnosis.book import Book
+from vqcheck.codebook.diagnosis.result import Displacement
+from vqcheck.codebook.ema_fit import Array, Mask
+
+_Numbers = npt.NDArray[np.intp]
+
+
+def measure(book: Book) -> Displacement | None:
+    """Return how far the codes of one codebook moved, or None where there is no distance to measure by."""
+    heads = [_head(a, b) for a, b in zip(book.a.codes, book.b.codes, strict=True)]
+    moved = np.concatenate([displacement for displacement, _ in heads])
+    measured = np.isfinite(moved)
+    if not measured.any():
+        return None
+    values = moved[measured]
+    return Displacement(
+        codebook=book.number,
+        codes=int(values.size),
+        median=float(np.median(values)),
+        p99=float(np.percentile(values, 99)),
+        maximum=float(values.max()),
+        maximum_code=int(np.flatnonzero(measured)[np.argmax(values)]),
+        above_one=int(np.count_nonzero(values > 1)),
+        retained=int(sum(np.count_nonzero(kept & np.isfinite(moved)) for moved, kept in heads)),
+    )
+
+
+def same_number(book: Book, among: Mask) -> float | None:
+    """Return the share of A's codes, of those in a mask `[heads, codes]`, that are nearest to B's of the same number.
+
+    None where the mask holds none.
+    """
+    kept = np.stack([_retained(a, b) for a, b in zip(book.a.codes, book.b.codes, strict=True)])
+    return float(kept[among].mean()) if among.any() else None
+
+
+def _head(a: Array, b: Array) -> tuple[npt.NDArray[np.float64], Mask]:
+    """Return displacement, NaN where it cannot be measured, and whether each code is retained."""
+    with np.errstate(all="ignore"):
+        if len(a) < 2:
+            return np.full(len(a), np.nan), _retained(a, b)
+        half = _distance(a, a[_nearest(a, a, skip_self=True)]) / 2
+        moved = _distance(a, b) / half
+    moved[~np.isfinite(moved) | (half == 0)] = np.nan
+    return moved, _retained(a, b)
+
+
+def _retained(a: Array, b: Array) -> Mask:
+    with np.errstate(all="ignore"):
+        # Equally near codes, as duplicates are, keep the number.
+        kept: Mask = _distance(a, b) <= _distance(a, b[_nearest(a, b)]) * (1 + 1e-6)
+    return kept
+
+
+def _nearest(queries: Array, codes: Array, *, skip_self: bool = False) -> _Numbers:
+    """Return the number of the nearest code for each query, both `[codes, dim]`.
+
+    |q - c|^2 = |q|^2 - 2 q.c + |c|^2, of which the first term is the same for all codes.
+    """
+    queries, codes = queries.astype(np.float32, copy=False), codes.astype(np.float32, copy=False)
+    scores = np.einsum("ij,ij->i", codes, codes) - 2 * (queries @ codes.T)
+    if skip_self:
+        np.fill_diagonal(scores, np.inf)
+    numbers: _Numbers = np.argmin(np.where(np.isnan(scores), np.inf, scores), axis=1)
+    return numbers
+
+
+def _distance(a: Array, b: Array) -> npt.NDArray[np.float64]:
+    difference = b.astype(np.float64) - a
+    distance: npt.NDArray[np.float64] = np.sqrt(np.einsum("ij,ij->i", difference, difference))
+    return distance

@@ -1,0 +1,123 @@
+"""Counts the frames of real recordings that get another token from B than from A."""
+
+from collections.abc import Callable, Iterable
+
+import numpy as np
+import numpy.typing as npt
+
+from vqcheck.checkpoint.opened import Checkpoint
+from vqcheck.codebook.diagnosis.result import CodeFlips, ItemFlips, TokenFlips
+from vqcheck.codebook.family import INPUT_PROJ
+from vqcheck.codebook.find import find_vq_encoder
+from vqcheck.codebook.tokens import Array, Features, Projection, nearest_codes
+from vqcheck.codebook.values import as_array
+from vqcheck.errors import UsageError
+
+_SHOWN = 10
+
+
+def measure(
+    a: Checkpoint,
+    b: Checkpoint,
+    folder: str,
+    features: Iterable[Features],
+    on_item: Callable[[int], None] | None = None,
+) -> TokenFlips:
+    """Return how many frames flip their token between the VQ encoders of two open checkpoints.
+
+    Raises:
+        UsageError: these VQ encoders have no tokens to derive from features, or no features are usable.
+
+    """
+    (codes_a, own_a), (codes_b, own_b) = _vq_encoder(a), _vq_encoder(b)
+    projection_a, projection_b = own_a or own_b, own_b or own_a
+    if projection_a is None or projection_b is None:
+        raise UsageError(
+            f"--features: neither {a.path} nor {b.path} stores the projection (ssl_proj) that comes before the lookup; "
+            "compare the base models instead"
+        )
+    same = own_a is None or own_b is None or _equal(own_a, own_b)
+    count = _Count(max(len(codes_a), len(codes_b)))
+    for done, recording in enumerate(features, start=1):
+        values = recording.values
+        why = recording.problem if values is None else _unusable(values, projection_a, projection_b)
+        if values is None or why:
+            count.skipped.append((recording.item, why))
+        else:
+            frames_a = projection_a.frames(values)
+            frames_b = frames_a if same else projection_b.frames(values)
+            count.add(recording.item, nearest_codes(frames_a, codes_a), nearest_codes(frames_b, codes_b))
+        if on_item:
+            on_item(done)
+    if not count.items:
+        first = f": {count.skipped[0][0]}: {count.skipped[0][1]}" if count.skipped else ""
+        raise UsageError(f"--features: {folder}: holds no usable features{first}")
+    return count.result(folder, "A" if own_a is None else "B" if own_b is None else "")
+
+
+class _Count:
+    """Tokens of all items so far."""
+
+    def __init__(self, codes: int) -> None:
+        self.items: list[ItemFlips] = []
+        self.skipped: list[tuple[str, str]] = []
+        self._pairs = np.zeros((codes, codes), np.int64)
+
+    def add(self, item: str, a: npt.NDArray[np.intp], b: npt.NDArray[np.intp]) -> None:
+        np.add.at(self._pairs, (a, b), 1)
+        self.items.append(ItemFlips(item, len(a), int(np.count_nonzero(a != b))))
+
+    def result(self, folder: str, borrowed: str) -> TokenFlips:
+        frames = self._pairs.sum(axis=1)
+        moved = self._pairs.copy()
+        np.fill_diagonal(moved, 0)
+        flipped = moved.sum(axis=1)
+        order = sorted(np.flatnonzero(flipped), key=lambda code: (-flipped[code], code))[:_SHOWN]
+        worst = sorted(
+            (item for item in self.items if item.flipped), key=lambda item: (-item.flipped / item.frames, item.item)
+        )
+        return TokenFlips(
+            folder=folder,
+            items=len(self.items),
+            frames=int(frames.sum()),
+            flipped=int(flipped.sum()),
+            codes=tuple(
+                CodeFlips(int(code), int(frames[code]), int(flipped[code]), int(np.argmax(moved[code])))
+                for code in order
+            ),
+            worst=tuple(worst[:_SHOWN]),
+            skipped=tuple(self.skipped),
+            borrowed=borrowed,
+        )
+
+
+def _vq_encoder(checkpoint: Checkpoint) -> tuple[Array, Projection | None]:
+    encoder = find_vq_encoder(checkpoint)
+    codebook = encoder.codebooks[0]
+    shape = codebook.codes.shape
+    if len(encoder.codebooks) > 1 or shape[0] > 1:
+        raise UsageError(f"--features: {checkpoint.path}: tokens of several codebooks are not derived yet")
+    parts = {
+        tensor.part: np.ascontiguousarray(as_array(tensor, checkpoint.read(tensor.tensor)), np.float32)
+        for tensor in encoder.projection
+        if tensor.role == INPUT_PROJ
+    }
+    codes = np.ascontiguousarray(as_array(codebook.codes, checkpoint.read(codebook.codes.tensor))[0], np.float32)
+    weight = parts.get("weight")
+    return codes, None if weight is None or weight.ndim != 3 else Projection(weight, parts.get("bias"))
+
+
+def _equal(a: Projection, b: Projection) -> bool:
+    biases = [None if p.bias is None else p.bias.tobytes() for p in (a, b)]
+    return np.array_equal(a.weight, b.weight) and biases[0] == biases[1]
+
+
+def _unusable(values: Array, *projections: Projection) -> str:
+    """Return why features cannot be turned into tokens; empty when they can."""
+    for projection in projections:
+        _, channels, kernel = projection.weight.shape
+        if values.shape[0] != channels:
+            return f"has {values.shape[0]} channels where the VQ encoder takes {channels}"
+        if values.shape[1] < kernel:
+            return "is shorter than one token"
+    return "" if np.isfinite(values).all() else "holds NaN or infinity"

@@ -1,0 +1,31 @@
+"""Finds out whether a codebook was filled anew by k-means, whose counts are whole numbers of frames."""
+
+import numpy as np
+
+from vqcheck.codebook.diagnosis.book import Book
+from vqcheck.codebook.diagnosis.result import LIKELY, Cause, Initialised
+from vqcheck.codebook.ema_fit import ROUNDOFF
+
+_ENOUGH = 8
+"""Whole counts that are no accident."""
+
+
+def find(book: Book) -> Cause | None:
+    """Return a k-means initialisation that no update has followed yet; an update makes counts fractional."""
+    sums, counts = book.b.sums, book.b.counts
+    if sums is None or counts is None or not book.bookkeeping_changed:
+        return None
+    # Where rounding steps are wide, a whole number says nothing.
+    telling = counts[(counts > 0) & (counts * 2 * ROUNDOFF[book.b.precision] <= 1 / 8)]
+    if len(telling) < _ENOUGH or not (telling == np.rint(telling)).all():
+        return None
+    by_hits = np.unique(telling).size > 1
+    codes = book.b.codes.astype(np.float64)
+    tolerance = 4 * book.b.roundoff
+    # Upstream stores the centres themselves as sums; later code multiplies them by the counts.
+    fits = any(
+        np.allclose(sums, expected, rtol=tolerance, atol=1e-6) for expected in (codes, codes * counts[..., None])
+    )
+    if not (by_hits and fits):
+        return None
+    return Cause(LIKELY, Initialised("k-means", int(counts.sum())), book.number)

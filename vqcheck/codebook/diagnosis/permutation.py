@@ -1,0 +1,54 @@
+"""Finds out whether one codebook is the other one with its codes under other numbers."""
+
+from collections import defaultdict
+
+import numpy as np
+import numpy.typing as npt
+
+from vqcheck.codebook.diagnosis.book import Book
+from vqcheck.codebook.diagnosis.result import CERTAIN, Cause, Permuted
+from vqcheck.codebook.ema_fit import Array
+from vqcheck.codebook.values import round_to
+
+
+def find(book: Book) -> Cause | None:
+    """Return the permutation that turns A's codes into B's, if there is one and it moves any."""
+    dtype = next((state.precision for state in (book.a, book.b) if state.narrow), "float32")
+    pairs = [(_common(a, dtype), _common(b, dtype)) for a, b in zip(book.a.codes, book.b.codes, strict=True)]
+    orders = [_order(a, b) for a, b in pairs]
+    known = [order for order in orders if order is not None]
+    if len(known) < len(orders):
+        return None
+    moved = sum(int(np.count_nonzero(order != np.arange(len(order)))) for order in known)
+    if not moved:
+        return None
+    follows = None
+    if book.a.counts is not None and book.b.counts is not None:
+        follows = all(
+            np.array_equal(_common(a[order], dtype), _common(b, dtype))
+            for order, a, b in zip(known, book.a.counts, book.b.counts, strict=True)
+        )
+    return Cause(CERTAIN, Permuted(moved, book.b.codes.shape[0] * book.b.codes.shape[1], follows), book.number)
+
+
+def _order(a: Array, b: Array) -> npt.NDArray[np.intp] | None:
+    """Return `order` with `a[order] == b` in every row, or None. Equal rows stay where they are if they can."""
+    places: defaultdict[bytes, list[int]] = defaultdict(list)
+    rows_a, rows_b = ([row.tobytes() for row in codes] for codes in (a, b))
+    for number, row in enumerate(rows_a):
+        places[row].append(number)
+    order = np.full(len(b), -1, np.intp)
+    for number, row in enumerate(rows_b):
+        if row == rows_a[number]:
+            places[row].remove(number)
+            order[number] = number
+    for number, row in enumerate(rows_b):
+        if order[number] < 0:
+            if not places.get(row):
+                return None
+            order[number] = places[row].pop()
+    return order
+
+
+def _common(values: Array, dtype: str) -> Array:
+    return values if dtype == "float32" else round_to(values, dtype)

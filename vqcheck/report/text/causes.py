@@ -1,0 +1,201 @@
+"""Each cause in words: a headline for the whole comparison, and the evidence for one cause."""
+
+from vqcheck.codebook.diagnosis.result import (
+    ABOUT,
+    AT_LEAST,
+    B_TO_A,
+    EXACT,
+    SIBLINGS,
+    UNKNOWN,
+    Cause,
+    DeadCodes,
+    Diagnosis,
+    Edited,
+    EmaUpdates,
+    Initialised,
+    NeverTrained,
+    OtherProjection,
+    Permuted,
+    Projection,
+    Rounding,
+    Unexplained,
+    Unrelated,
+)
+
+_SHOWN = 8
+
+
+def headline(diagnosis: Diagnosis, family: str) -> str:
+    """Return what happened in one sentence without its full stop."""
+    if not diagnosis.causes:
+        return "The two VQ encoders do not store the same tensors"
+    found = diagnosis.causes[0].evidence
+    during = "during s2 training" if family == "gpt-sovits" else "between A and B"
+    match found:
+        case NeverTrained(sides=sides):
+            if sides == ("A",):
+                return "The codebook was filled between A and B: tokens made with A mean nothing"
+            who = "Neither codebook was ever" if len(sides) == 2 else "The codebook of B was never"
+            return f"{who} trained: tokens made with it mean nothing"
+        case Initialised():
+            return "The codebook was filled anew: no token of A means the same in B"
+        case EmaUpdates(order=order, steps=steps, precision=precision):
+            if order == SIBLINGS:
+                return "The codebook drifted: A and B come from the same one by separate trainings"
+            number = _updates(steps, precision)
+            if order == B_TO_A:
+                return f"The codebook drifted: A is {number} later than B"
+            hedge = "probably " if precision == AT_LEAST else ""
+            return f"The codebook drifted: {hedge}{number} ran {during}"
+        case Permuted():
+            return "The codes are the same but under other numbers: every moved token means something else"
+        case Edited(how="bookkeeping only"):
+            return "The running sums and counts were edited; the codes themselves did not move"
+        case Edited():
+            return "The codebook was edited or merged by hand; no training leaves it like this"
+        case Unrelated():
+            return "These are two different codebooks: no token of A means the same in B"
+        case OtherProjection():
+            return "The projections in front of the codebooks are two different ones: tokens mean other things"
+        case Projection():
+            return "The projection in front of the codebook was trained: frames may get another token"
+        case Rounding(dtype=dtype, narrower=side):
+            return f"The VQ encoder is the same; {side} stores it in {dtype} precision"
+        case _:
+            return "The codebook changed, and the files do not tell why"
+
+
+def evidence(cause: Cause, diagnosis: Diagnosis) -> list[tuple[str, str]]:
+    """Return (certainty, sentence) lines."""
+    where = "" if cause.codebook is None or len(_books(diagnosis)) < 2 else f"Codebook {cause.codebook}: "
+    lines = [(cause.certainty, where + _sentence(cause))]
+    if isinstance(cause.evidence, EmaUpdates):
+        lines += [("", text) for text in (_hits(cause.evidence), _own_count(cause.evidence, diagnosis)) if text]
+    return lines
+
+
+def _sentence(cause: Cause) -> str:
+    match cause.evidence:
+        case NeverTrained(sides=sides):
+            return (
+                f"The codebook of {' and '.join(sides)} is all zero, or its init flag is 0: it waits for a first batch."
+            )
+        case Initialised(how="filled"):
+            return "A waits for its first batch, B has content: k-means or training filled it."
+        case Initialised(how="emptied"):
+            return "A has content, B is empty: B was started from scratch, not from A."
+        case Initialised(frames=frames):
+            return (
+                f"All counts of B are whole numbers, {frames} frames in all, and its sums are the codes themselves: "
+                "fresh from k-means, with no update since."
+            )
+        case EmaUpdates() as found:
+            return _decay(found)
+        case DeadCodes() as found:
+            below = "" if found.threshold is None else f" (count below {found.threshold:g})"
+            sums = (
+                "; sum and count were set along with them"
+                if found.bookkeeping_reset
+                else ": exactly these do not follow from sum and count"
+            )
+            some = _some(found.codes)
+            return f"{len(found.codes)} rarely used codes{below} were replaced by random frames{sums}: {some}."
+        case Permuted() as found:
+            along = {
+                True: "; sums and counts moved along",
+                False: "; sums and counts did not move along",
+                None: "",
+            }[found.bookkeeping_follows]
+            return f"{found.moved} of {found.codes} codes stand under another number, bit by bit the same{along}."
+        case Edited(how="bookkeeping untouched", codes=codes):
+            return (
+                f"{len(codes)} codes moved, their sums and counts did not; an update writes all three: {_some(codes)}."
+            )
+        case Edited(how="bookkeeping only"):
+            return "Sums and counts changed, no code did; an update writes all three."
+        case Edited(codes=codes):
+            return f"{len(codes)} codes do not follow from their sums and counts as after an update: {_some(codes)}."
+        case Unrelated(same_number=None, shape_a=a, shape_b=b):
+            return f"A holds {_size(a)}, B {_size(b)}."
+        case Unrelated(same_number=share):
+            return (
+                f"Only {share:.1%} of A's codes are nearest to the code of the same number in B; chance gives as much."
+            )
+        case OtherProjection(cosine=cosine):
+            return f"The values of the projections do not resemble each other (cosine {cosine:.2f})."
+        case Projection(relative=relative, tensors=tensors):
+            return f"{' and '.join(tensors)} moved by {relative:.2g} of the projection's size, as gradients move them."
+        case Rounding(dtype=dtype, narrower=side):
+            other = "A" if side == "B" else "B"
+            return f"{side} is {other} rounded to {dtype}, to the last bit."
+        case Unexplained(why=why):
+            return f"Updates in training, an edit, or another codebook: {why}."
+
+
+def _decay(found: EmaUpdates) -> str:
+    if found.precision == AT_LEAST:
+        return (
+            f"Every code was hit, so the updates cannot be counted. If B was trained on from A, the count that fell "
+            f"furthest takes {_updates(found.steps, AT_LEAST)}; codes follow from sums and counts as after an update."
+        )
+    codes = f"{found.unhit} of {found.codes} codes were nearest to no frame"
+    if found.order == SIBLINGS:
+        return (
+            f"{codes} in either training: their running sums differ by one factor alone. But other counts rose or fell "
+            "against them, so neither file was trained on from the other."
+        )
+    if found.precision == UNKNOWN:
+        usual = ", ".join(f"{n.steps:.4g} with {n.decay:g}" for n in found.steps_by_decay)
+        reason = (
+            "the decay is up to the trainer"
+            if found.decay is None
+            else f"that is no whole number of updates with this family's decay of {found.decay:g}"
+        )
+        return f"{codes}: their sums and counts shrank by one factor, as in updates, but {reason}. Updates: {usual}."
+    power = f"{found.decay:g}^{found.steps}"
+    if found.precision == EXACT:
+        return f"{codes}: their running sums and counts shrank by one and the same factor, {power}."
+    return f"{codes}, or hardly any: their running sums and counts shrank by about {power}; rounding hides the rest."
+
+
+def _hits(found: EmaUpdates) -> str:
+    if not found.rose:
+        return ""
+    return f"The counts of {len(found.rose)} codes rose: most frames went to {_some(found.rose)}."
+
+
+def _own_count(found: EmaUpdates, diagnosis: Diagnosis) -> str:
+    steps_a, steps_b = (training.steps for training in diagnosis.training)
+    later = steps_a if found.order == B_TO_A else steps_b
+    name = "A" if found.order == B_TO_A else "B"
+    if found.order == SIBLINGS or later is None:
+        return ""
+    between, since = later, ""
+    if steps_a is not None and steps_b is not None:
+        between = abs(steps_b - steps_a)
+        since = f", {between} after the other file"
+    if found.precision == EXACT and between == found.steps:
+        return f"{name} says it was written at step {later}{since}: the codebook moved at every one of them."
+    return f"{name} says it was written at step {later}{since}."
+
+
+def _updates(steps: int | None, precision: str) -> str:
+    if steps is None:
+        return "EMA updates"
+    word = {EXACT: "", ABOUT: "about ", AT_LEAST: "at least "}.get(precision, "")
+    return f"{word}{steps} EMA update{'s' * (steps != 1)}"
+
+
+def _some(codes: tuple[int, ...]) -> str:
+    return ", ".join(map(str, codes[:_SHOWN])) + (", ..." if len(codes) > _SHOWN else "")
+
+
+def _size(shape: tuple[int, ...]) -> str:
+    heads = f"{shape[0]} x " if shape[0] > 1 else ""
+    return f"{heads}{shape[1]} codes of {shape[2]} channels"
+
+
+def _books(diagnosis: Diagnosis) -> set[int]:
+    return {cause.codebook for cause in diagnosis.causes if cause.codebook is not None} | {
+        found.codebook for found in diagnosis.displacement
+    }
