@@ -2,12 +2,17 @@
 
 Run by hand: `python tests/benchmarks/synthesizer_step.py`.  The formulations take turns within one run, so that a busy
 machine slows all of them; what counts is the ratio of the medians, not the seconds.
+
+With the v2 sizes, two threads of an x86 server, torch 2.13 and 13 samples: 0.88 of plain, and 0.99 with the
+discriminator's weight gradients left on in the generator's step.  87 % of our step are convolutions near the processor's
+peak, 4 % the optimizers, 1.5 % weight norm.
 """
 
 import argparse
 import copy
 import statistics
 import time
+import warnings
 
 import torch
 from torch import nn
@@ -42,6 +47,7 @@ def main():
     options.add_argument("--profile-rows", type=int, default=15)
     given = options.parse_args()
     torch.set_num_threads(given.threads)
+    warnings.filterwarnings("ignore", "`torch.nn.utils.weight_norm` is deprecated", FutureWarning)
 
     torch.manual_seed(0)
     chosen = preset(given.preset)
