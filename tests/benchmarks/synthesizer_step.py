@@ -4,8 +4,8 @@ Run by hand: `python tests/benchmarks/synthesizer_step.py`.  The formulations ta
 machine slows all of them; what counts is the ratio of the medians, not the seconds.
 
 With the v2 sizes, two threads of an x86 server, torch 2.13 and 13 samples: 0.88 of plain, and 0.99 with the
-discriminator's weight gradients left on in the generator's step.  87 % of our step are convolutions near the processor's
-peak, 4 % the optimizers, 1.5 % weight norm.
+discriminator's weight gradients left on in the generator's step.  87 % of our step are convolutions, which
+run near the processor's peak, 4 % the optimizers, 1.5 % weight norm.
 """
 
 import argparse
