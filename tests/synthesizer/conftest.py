@@ -146,9 +146,9 @@ def make_tiny_batch(seed=0):
     )
 
 
-@pytest.fixture
+@pytest.fixture(scope="module", autouse=True)
 def one_thread():
-    """Compute on one thread: in networks this small several wait for each other more than they work."""
+    """Compute on one thread: where the cores are shared, several wait for each other more than they work."""
     threads = torch.get_num_threads()
     torch.set_num_threads(1)
     yield
@@ -156,7 +156,7 @@ def one_thread():
 
 
 @pytest.fixture
-def tiny(one_thread):  # noqa: ARG001 - pytest needs the argument to set it up
+def tiny():
     """Build a seeded tiny synthesizer with a filled codebook, in train mode."""
 
     def build(**changes):

@@ -8,8 +8,6 @@ import torch
 
 from vqcheck.synthesizer import MultiPeriodDiscriminator, SynthesizerTrn, preset
 
-pytestmark = pytest.mark.usefixtures("one_thread")
-
 BOOK = "quantizer.vq.layers.0._codebook."
 
 
