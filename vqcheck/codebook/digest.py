@@ -6,8 +6,10 @@ A *tensor digest* is the SHA-256 of a header line and the data that follows it. 
 
     <algorithm> <role> <element type> <shape>\\n
 
-- role: `codes`, `ema_sum`, `ema_count`, `init_flag`, or a projection's role and part such as `input_proj.weight`.
-- shape: the canonical shape, lengths joined with `x` (`1x1024x768`), or `scalar`.
+- role: `codes`, `ema_sum`, `ema_count`, `init_flag`, or a role and its part such as `input_proj.weight`. Weight norm
+  has the parts `g` and `v` in each of torch's spellings. Values that are calculated when the codec runs have no digest.
+- shape: the canonical shape, lengths joined with `x` (`1x1024x768`), or `scalar`. Codes and sums are
+  `[heads, codes, dim]` and counts `[heads, codes]`, also where the file stores them in another order.
 - data: C order, little-endian. `init_flag` is one byte, 1 when any of its stored bytes is not zero, with the element
   type `bool`. Every other tensor:
   - `sha256-f32v1`: float16, bfloat16 and float8 widened to `float32`, which loses nothing; float32, float64 and integer
@@ -20,9 +22,14 @@ A *combined digest* is the SHA-256 of one ASCII line for each tensor, in order:
     <codebook number> <role> <tensor digest in hexadecimal>\\n
 
 Codebooks are numbered from 0 in the order of the family row: book, then group, then layer as a number; projections
-have `-` for a number. Within a codebook roles come in the order codes, ema_sum, ema_count, init_flag; projections come
-last: input_proj before output_proj, and weight, g, v, bias. `codebook` combines all codebooks, `projection` the input
-projection, and `vq_encoder` codebooks and then the input projection. `output_proj` decides no token and is in none.
+have `-` for a number. Within a codebook roles come in the order codes, ema_sum, ema_count, init_flag, code_transform,
+and parts in the order weight, g, v, bias, then by name. A codebook that several layers share counts once; the line
+
+    <codebook number> tied <group.layer of each place, separated by spaces>\\n
+
+follows it then. Projections come last, in the order of book, group and layer, one in front of all layers first.
+`codebook` combines all codebooks, `projection` the input projections, and `vq_encoder` codebooks and then input
+projections. `output_proj` decides no token and is in none. Where codes are a fixed grid there is no `codebook`.
 
 Names of tensors, file format and the width in which a value is stored are not part of any digest.
 """
@@ -31,7 +38,7 @@ import hashlib
 from dataclasses import dataclass
 from typing import Final
 
-from vqcheck.codebook.family import CODEBOOK_ROLES, INIT_FLAG, INPUT_PROJ
+from vqcheck.codebook.family import INIT_FLAG, INPUT_PROJ
 from vqcheck.codebook.vq_encoder import RoleTensor, VQEncoder
 from vqcheck.codebook.widen import WIDENED, widen
 
@@ -63,11 +70,19 @@ class EncoderDigests:
 
     tensors: tuple[tuple[str, Digest], ...]
     """(label, digest) of each tensor, in canonical order."""
-    codebook: Digest
+    codebook: Digest | None
+    """None when codes are a fixed grid of which nothing is stored."""
     projection: Digest | None
     """None when the file stores no input projection."""
     vq_encoder: Digest | None
     """None when the file leaves an input projection of its family out: half a VQ encoder has no digest."""
+
+    @property
+    def widest(self) -> Digest:
+        """The digest of as much of the VQ encoder as the file holds."""
+        digest = self.vq_encoder or self.codebook or self.projection
+        assert digest is not None
+        return digest
 
 
 class Hasher:
@@ -86,9 +101,8 @@ class Hasher:
             element_type = "float16"
         else:
             element_type = "float32" if self._element_type in WIDENED else self._element_type
-        role = f"{tensor.role}.{tensor.part}" if tensor.part else tensor.role
         shape = "x".join(map(str, tensor.shape)) or "scalar"
-        self._state = hashlib.sha256(f"{algorithm} {role} {element_type} {shape}\n".encode("ascii"))
+        self._state = hashlib.sha256(f"{algorithm} {tensor.name_of_part} {element_type} {shape}\n".encode("ascii"))
         self._rounds = element_type == "float16"
 
     def update(self, piece: bytes | bytearray) -> None:
@@ -119,20 +133,22 @@ def combine(encoder: VQEncoder, by_tensor: dict[RoleTensor, Digest], algorithm: 
     codebook_lines: list[str] = []
     for number, codebook in enumerate(encoder.codebooks):
         codebook_lines += [_line(str(number), tensor, by_tensor[tensor]) for tensor in codebook.tensors]
+        if codebook.tied:
+            places = " ".join(f"{group}.{layer}" for _, group, layer in (codebook.place, *codebook.tied))
+            codebook_lines.append(f"{number} tied {places}\n")
     inputs = [tensor for tensor in encoder.projection if tensor.role == INPUT_PROJ]
     projection_lines = [_line("-", tensor, by_tensor[tensor]) for tensor in inputs]
-    family_projects = any(key.role == INPUT_PROJ for key in encoder.family.keys)
+    whole = bool(inputs) or not encoder.family.projects
     return EncoderDigests(
         tensors=tuple((encoder.label(tensor), by_tensor[tensor]) for tensor in encoder.tensors),
-        codebook=_combined(codebook_lines, algorithm),
+        codebook=_combined(codebook_lines, algorithm) if codebook_lines else None,
         projection=_combined(projection_lines, algorithm) if inputs else None,
-        vq_encoder=_combined(codebook_lines + projection_lines, algorithm) if inputs or not family_projects else None,
+        vq_encoder=_combined(codebook_lines + projection_lines, algorithm) if whole else None,
     )
 
 
 def _line(number: str, tensor: RoleTensor, digest: Digest) -> str:
-    role = tensor.role if tensor.role in CODEBOOK_ROLES else f"{tensor.role}.{tensor.part}"
-    return f"{number} {role} {digest.hex}\n"
+    return f"{number} {tensor.name_of_part} {digest.hex}\n"
 
 
 def _combined(lines: list[str], algorithm: str) -> Digest:

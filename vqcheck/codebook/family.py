@@ -7,49 +7,131 @@ CODES: Final = "codes"
 EMA_SUM: Final = "ema_sum"
 EMA_COUNT: Final = "ema_count"
 INIT_FLAG: Final = "init_flag"
+CODE_TRANSFORM: Final = "code_transform"
+"""What stored codes are sent through before the lookup: a learned map, or statistics that rescale them."""
 INPUT_PROJ: Final = "input_proj"
 OUTPUT_PROJ: Final = "output_proj"
 
-ROLES: Final = (CODES, EMA_SUM, EMA_COUNT, INIT_FLAG, INPUT_PROJ, OUTPUT_PROJ)
+ROLES: Final = (CODES, EMA_SUM, EMA_COUNT, INIT_FLAG, CODE_TRANSFORM, INPUT_PROJ, OUTPUT_PROJ)
 """Every role, in the order in which tensors are listed and digested."""
-CODEBOOK_ROLES: Final = frozenset({CODES, EMA_SUM, EMA_COUNT, INIT_FLAG})
-TOKEN_RELEVANT: Final = frozenset({CODES, INPUT_PROJ, INIT_FLAG})
+CODEBOOK_ROLES: Final = frozenset({CODES, EMA_SUM, EMA_COUNT, INIT_FLAG, CODE_TRANSFORM})
+TOKEN_RELEVANT: Final = frozenset({CODES, INPUT_PROJ, INIT_FLAG, CODE_TRANSFORM})
 """Roles that decide which token a frame gets."""
 BOOKKEEPING: Final = frozenset({EMA_SUM, EMA_COUNT})
 """Roles that decide no token today, but betray train-mode updates."""
+
+CODES_DIM: Final = "codes dim"
+DIM_CODES: Final = "dim codes"
+CODES_HEADS_DIM: Final = "codes heads dim"
+VALUES: Final = "values"
+AXES: Final = (CODES_DIM, DIM_CODES, CODES_HEADS_DIM, VALUES)
+"""How codes lie in the file, wherever shapes do not say it; `values` are codes of one dimension each."""
+
+STORED: Final = "stored"
+SUM_OVER_COUNT: Final = "sum over count"
+TRANSFORMED: Final = "transformed"
+IMPLICIT: Final = "implicit"
+DERIVATIONS: Final = (STORED, SUM_OVER_COUNT, TRANSFORMED, IMPLICIT)
+"""Where the vectors of the lookup come from: `implicit` ones are a fixed grid of which nothing is stored."""
+
+EMA: Final = "ema"
+GRADIENT: Final = "gradient"
+NOTHING: Final = "nothing"
+UPDATES: Final = (EMA, GRADIENT, NOTHING)
+"""What moves the codes in train mode."""
+
+EUCLIDEAN: Final = "euclidean"
+COSINE: Final = "cosine"
+ARGMAX: Final = "argmax"
+METRICS: Final = (EUCLIDEAN, COSINE, ARGMAX)
+"""What the lookup goes by; with `argmax` the input projection alone decides the token."""
 
 
 @dataclass(frozen=True, slots=True)
 class Key:
     """One kind of tensor of a family.
 
-    `template` is the tensor's name after wrapper prefixes; `{layer}` and `{group}` stand for a number.
+    `template` is the tensor's name behind any prefix; `{layer}` and `{group}` stand for a number each. A last component
+    `*` stands for everything below a module, whose names become parts.
     """
 
     role: str
     template: str
     part: str = ""
-    """`weight` or `bias` where one role has several tensors."""
+    """`weight`, `g`, `v` or `bias` where one role has several tensors; with `*` what stands in front of the part."""
     book: int = 0
     """Position of the quantizer among those of the family: first before rest, semantic before acoustic."""
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, eq=False)
 class Family:
-    """One codec family: one row of the table."""
+    """One codec family: one row of the table. Rows are told apart by identity."""
 
     name: str
     title: str
     keys: tuple[Key, ...]
+    """Several keys may name one tensor, where versions spell it differently."""
+    books: tuple[str, ...] = ("",)
+    """What the family calls its quantizers, in their order."""
     markers: tuple[str, ...] = ()
     """Beginnings of names of which at least one must be present, where the keys alone are not enough."""
+    requires: frozenset[str] = frozenset()
+    """Roles without which names that common are no evidence."""
+    wrapped_only: bool = False
+    """Only wrappers such as `module.` may stand in front: names too common to look for inside any model."""
+    alone: bool = False
+    """Nothing else may stand under the same prefix: the names are those of a bare quantizer and of much else."""
+    structural: bool = False
+    """No codec at all: names that belong together in any codec of this kind."""
+    axes: str = CODES_DIM
+    derivation: str = STORED
+    update: str = EMA
+    metric: str = EUCLIDEAN
     decay: float | None = None
     """EMA decay per update, where the family fixes it."""
     epsilon: float = 1e-5
     """Laplace smoothing of the counts in `codes = ema_sum / smoothed(ema_count)`."""
+    smoothed: bool = True
+    """Whether codes follow from sums and counts by that equation."""
     dead_code_threshold: float | None = None
     """A code whose count is below this is dead and may be replaced in train mode."""
+    projects: bool = False
+    """Features always pass an input projection, so that a file without it holds half a VQ encoder."""
     optional: frozenset[str] = frozenset()
     """Roles that an inference export of this family leaves out."""
     optional_in_lora: frozenset[str] = frozenset()
     """Roles that only a LoRA export of this family leaves out."""
+
+
+_SPELLINGS: Final = (
+    ("weight", "weight"),
+    ("bias", "bias"),
+    ("weight_g", "g"),
+    ("weight_v", "v"),
+    ("parametrizations.weight.original0", "g"),
+    ("parametrizations.weight.original1", "v"),
+)
+"""(end of the name, part) of a layer's tensors: plain, and weight-normed in torch's old and new spelling."""
+
+
+def projection(role: str, *modules: str, book: int = 0) -> tuple[Key, ...]:
+    """Return the keys of layers in front of or behind the lookup, with or without weight norm."""
+    return tuple(Key(role, f"{module}.{ending}", part, book) for module in modules for ending, part in _SPELLINGS)
+
+
+def canonical_part(below: str) -> str:
+    """Return the part that a name below a module is, with weight norm under its canonical names."""
+    for ending, part in _SPELLINGS:
+        if below == ending:
+            return part
+        if part in ("g", "v") and below.endswith(f".{ending}"):
+            return f"{below[: -len(ending)]}{part}"
+    return below
+
+
+def codebook(
+    path: str, codes: str, sums: str = "", counts: str = "", flags: tuple[str, ...] = (), book: int = 0
+) -> tuple[Key, ...]:
+    """Return the keys of the codebook whose tensors lie side by side below `path`."""
+    named = ((CODES, codes), (EMA_SUM, sums), (EMA_COUNT, counts), *((INIT_FLAG, flag) for flag in flags))
+    return tuple(Key(role, f"{path}.{name}" if path else name, "", book) for role, name in named if name)

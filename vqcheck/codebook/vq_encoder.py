@@ -4,10 +4,12 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 
 from vqcheck.checkpoint.tensor import StoredTensor
-from vqcheck.codebook.family import CODES, Family
+from vqcheck.codebook.family import CODES, EMA_SUM, Family
 
 Place = tuple[int, int, int, str, str]
 """Book, group, layer, role and part."""
+BookPlace = tuple[int, int, int]
+"""Book, group and layer."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -19,7 +21,9 @@ class RoleTensor:
     book: int
     group: int
     layer: int
+    """-1 for a projection that stands in front of all layers."""
     tensor: StoredTensor
+    """Read in the order of the canonical axes, also where the file has another."""
     shape: tuple[int, ...]
     """Canonical shape: codes and sums `[heads, codes, dim]`, counts `[heads, codes]`, the flag `[]`."""
 
@@ -28,20 +32,31 @@ class RoleTensor:
         """What identifies the tensor in any file of any spelling."""
         return self.book, self.group, self.layer, self.role, self.part
 
+    @property
+    def name_of_part(self) -> str:
+        """The role, and the part of it where the role has several tensors, such as `input_proj.weight`."""
+        return f"{self.role}.{self.part}" if self.part else self.role
+
 
 @dataclass(frozen=True, slots=True)
 class Codebook:
     """The tensors of one codebook."""
 
     tensors: tuple[RoleTensor, ...]
+    tied: tuple[BookPlace, ...] = ()
+    """Further places at which the file has this codebook, stored once."""
 
     @property
     def codes(self) -> RoleTensor:
-        """The vectors that the lookup compares with, `[heads, codes, dim]`."""
-        return next(tensor for tensor in self.tensors if tensor.role == CODES)
+        """The tensor that the vectors of the lookup are, or are calculated from: `[heads, codes, dim]`."""
+        return self.of_role(CODES) or next(tensor for tensor in self.tensors if tensor.role == EMA_SUM)
+
+    @property
+    def place(self) -> BookPlace:
+        return self.codes.place[:3]
 
     def of_role(self, role: str) -> RoleTensor | None:
-        """Return the tensor that plays this role, if the file has it."""
+        """Return the (first) tensor that plays this role, if the file has it."""
         return next((tensor for tensor in self.tensors if tensor.role == role), None)
 
 
@@ -51,13 +66,16 @@ class VQEncoder:
 
     family: Family
     prefix: str
-    """Wrapper prefix in front of every name, such as `module.`; empty when there is none."""
+    """What stands in front of every name, such as `module.`; empty when there is nothing."""
     codebooks: tuple[Codebook, ...]
+    """Empty where the codes are a fixed grid of which nothing is stored."""
     projection: tuple[RoleTensor, ...]
     is_lora: bool
     """The file is a LoRA export, which may lack what stays in its base model."""
+    books: tuple[str, ...] = ("",)
+    """Names of the quantizers."""
     also_found: tuple[str, ...] = ()
-    """Prefixes of further VQ encoders in the same file, which are not judged."""
+    """Further VQ encoders in the same file, which are not judged: their prefixes, or titles where there is none."""
 
     @property
     def tensors(self) -> Iterator[RoleTensor]:
@@ -66,12 +84,34 @@ class VQEncoder:
             yield from codebook.tensors
         yield from self.projection
 
+    def by_place(self) -> dict[Place, RoleTensor]:
+        """Return every tensor by its place, a tied one at each of its places."""
+        places = {tensor.place: tensor for tensor in self.tensors}
+        for codebook in self.codebooks:
+            for place in codebook.tied:
+                places |= {(*place, tensor.role, tensor.part): tensor for tensor in codebook.tensors}
+        return places
+
     def label(self, tensor: RoleTensor) -> str:
-        """Return a short name such as `codes`, `input_proj.weight` or, with several codebooks, `0.0.3 codes`."""
-        name = f"{tensor.role}.{tensor.part}" if tensor.part else tensor.role
-        if len(self.codebooks) == 1 or tensor in self.projection:
-            return name
-        return f"{tensor.book}.{tensor.group}.{tensor.layer} {name}"
+        """Return a short name such as `codes`, `input_proj.weight` or, with several codebooks, `acoustic.3 codes`."""
+        where = self.where(tensor.place[:3])
+        return f"{where} {tensor.name_of_part}" if where else tensor.name_of_part
+
+    def where(self, place: BookPlace) -> str:
+        """Return what tells this place from the others, such as `acoustic.3`; empty when there is but one."""
+        book, group, layer = place
+        places = [codebook.place for codebook in self.codebooks]
+        places += [tied for codebook in self.codebooks for tied in codebook.tied]
+        places += [tensor.place[:3] for tensor in self.projection]
+        parts = []
+        if len({each[0] for each in places}) > 1:
+            name = self.books[book] if book < len(self.books) else ""
+            parts.append(name or str(book))
+        if len({each[1] for each in places}) > 1:
+            parts.append(str(group))
+        if layer >= 0 and len({each[2] for each in places if each[2] >= 0}) > 1:
+            parts.append(str(layer))
+        return ".".join(parts)
 
     def may_lack(self, role: str) -> bool:
         """Say whether this file may leave the role out and still be whole."""

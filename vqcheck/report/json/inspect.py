@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 from typing import Any
 
+from vqcheck.codebook.digest import F16V1, F32V1
 from vqcheck.codebook.health import Health
 from vqcheck.codebook.inspection import EncoderSummary, Inspection
 from vqcheck.report.json.digests import digests_object
@@ -51,8 +52,7 @@ def _encoder(encoder: EncoderSummary) -> dict[str, Any]:
             for tensor in encoder.tensors
         ],
         "codebooks": [_health(health) for health in encoder.codebooks],
-        "digests": {encoder.f32.codebook.algorithm: digests_object(encoder.f32)}
-        | {encoder.f16.codebook.algorithm: digests_object(encoder.f16)},
+        "digests": {F32V1: digests_object(encoder.f32)} | {F16V1: digests_object(encoder.f16)},
     }
 
 

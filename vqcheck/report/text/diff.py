@@ -10,7 +10,7 @@ from vqcheck.codebook.comparison import Comparison
 def one_line(comparison: Comparison) -> str:
     """Return the report on two VQ encoders that agree, without colour and without a table."""
     side = comparison.a
-    digest = side.digests.vq_encoder or comparison.b.digests.vq_encoder or side.digests.codebook
+    digest = side.digests.vq_encoder or comparison.b.digests.vq_encoder or side.digests.widest
     what = "same VQ encoder" if not comparison.not_stored else "same as far as both store it"
     notes = []
     if comparison.not_stored:

@@ -40,7 +40,7 @@ def _headline(comparison: Comparison) -> str:
 
 def _identity(side: Side) -> str:
     digests = side.digests
-    whole, what = (digests.vq_encoder, "VQ encoder") if digests.vq_encoder else (digests.codebook, "codebook alone")
+    whole, what = (digests.vq_encoder, "VQ encoder") if digests.vq_encoder else (digests.widest, "codebook alone")
     prefix = f", names begin with {side.prefix}" if side.prefix else ""
     return f"{side.family}, {what} {whole.algorithm} {whole.short}{prefix}"
 

@@ -1,5 +1,6 @@
 """`vqcheck inspect` for people: what is in this file."""
 
+from vqcheck.codebook.digest import F32V1
 from vqcheck.codebook.health import Health
 from vqcheck.codebook.inspection import EncoderSummary, Inspection
 from vqcheck.report.text.page import Page, Span, Style, verdict
@@ -73,7 +74,7 @@ def _encoder(page: Page, encoder: EncoderSummary, style: Style) -> None:
     for name, digest in whole:
         if digest:
             page.line(f"    {name:<{width}}  {'':<9}  {'':<12}  ", (_hex(digest, style), "bold"))
-    page.line((f"    digests are {encoder.f32.codebook.algorithm}", "dim"))
+    page.line((f"    digests are {F32V1}", "dim"))
 
 
 def _hex(digest: object, style: Style) -> str:

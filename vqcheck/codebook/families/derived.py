@@ -1,0 +1,128 @@
+"""Codecs whose lookup vectors are calculated when they run, from what they store or from nothing at all."""
+
+from typing import Final
+
+from vqcheck.codebook.family import (
+    CODE_TRANSFORM,
+    CODES,
+    EMA_COUNT,
+    EMA_SUM,
+    GRADIENT,
+    IMPLICIT,
+    INIT_FLAG,
+    INPUT_PROJ,
+    NOTHING,
+    OUTPUT_PROJ,
+    SUM_OVER_COUNT,
+    TRANSFORMED,
+    VALUES,
+    Family,
+    Key,
+    projection,
+)
+
+_BOTH_PROJECTIONS: Final = frozenset({INPUT_PROJ, OUTPUT_PROJ})
+
+
+def _mimi(quantizer: str, layer: str, sums: tuple[str, ...], flags: tuple[str, ...], book: int) -> tuple[Key, ...]:
+    path = f"quantizer.{quantizer}.{layer}"
+    return (
+        *(Key(EMA_SUM, f"{path}.{name}", "", book) for name in sums),
+        *(Key(EMA_COUNT, f"{path}.{name}", "", book) for name in ("cluster_usage", "cluster_size")),
+        *(Key(INIT_FLAG, f"{path}.{name}", "", book) for name in flags),
+        *projection(INPUT_PROJ, f"quantizer.{quantizer}.input_proj", book=book),
+        *projection(OUTPUT_PROJ, f"quantizer.{quantizer}.output_proj", book=book),
+    )
+
+
+# moshi itself, with the names its loader translates, and transformers.
+_MOSHI: Final = ("vq.layers.{layer}._codebook", ("embedding_sum", "embed_sum", "embed_avg"), ("_initialized", "inited"))
+_HUGGING_FACE: Final = ("layers.{layer}.codebook", ("embed_sum",), ("initialized",))
+
+DERIVED: Final = (
+    Family(
+        name="mimi",
+        title="Mimi (moshi, transformers)",
+        books=("semantic", "acoustic"),
+        keys=(
+            *_mimi("rvq_first", *_MOSHI, book=0),
+            *_mimi("rvq_rest", *_MOSHI, book=1),
+            *_mimi("semantic_residual_vector_quantizer", *_HUGGING_FACE, book=0),
+            *_mimi("acoustic_residual_vector_quantizer", *_HUGGING_FACE, book=1),
+        ),
+        requires=frozenset({EMA_SUM, EMA_COUNT}),
+        derivation=SUM_OVER_COUNT,
+        decay=0.99,
+    ),
+    Family(
+        name="simvq",
+        title="SimVQ, ResidualSimVQ (vector-quantize-pytorch)",
+        keys=(
+            Key(CODES, "frozen_codebook"),
+            Key(CODE_TRANSFORM, "code_transform.*"),
+            Key(CODES, "layers.{layer}.frozen_codebook"),
+            Key(CODE_TRANSFORM, "layers.{layer}.code_transform.*"),
+            *projection(INPUT_PROJ, "project_in", "in_proj"),
+            *projection(OUTPUT_PROJ, "project_out", "out_proj"),
+        ),
+        requires=frozenset({CODES, CODE_TRANSFORM}),
+        derivation=TRANSFORMED,
+        update=GRADIENT,
+    ),
+    Family(
+        name="latent-quantize",
+        title="LatentQuantize (vector-quantize-pytorch)",
+        keys=(
+            Key(CODES, "values_per_latent.{layer}"),
+            *projection(INPUT_PROJ, "project_in"),
+            *projection(OUTPUT_PROJ, "project_out"),
+        ),
+        axes=VALUES,
+        update=GRADIENT,
+    ),
+    Family(
+        name="s3tokenizer-v2",
+        title="S3Tokenizer v2 (CosyVoice 2 and 3)",
+        keys=projection(INPUT_PROJ, "quantizer._codebook.project_down"),
+        derivation=IMPLICIT,
+        update=NOTHING,
+        projects=True,
+    ),
+    Family(
+        name="fsq",
+        title="FSQ in a codec (X-Codec 2, NeuCodec, fish-speech firefly)",
+        keys=(
+            *projection(INPUT_PROJ, "quantizer.project_in", "quantizer.residual_fsq.rvqs.{group}.project_in"),
+            *projection(OUTPUT_PROJ, "quantizer.project_out", "quantizer.residual_fsq.rvqs.{group}.project_out"),
+            Key(INPUT_PROJ, "quantizer.downsample.*", "downsample."),
+        ),
+        requires=_BOTH_PROJECTIONS,
+        wrapped_only=True,
+        derivation=IMPLICIT,
+        update=GRADIENT,
+        projects=True,
+    ),
+    Family(
+        name="lfq",
+        title="LFQ, ResidualLFQ (vector-quantize-pytorch)",
+        keys=(*projection(INPUT_PROJ, "project_in"), *projection(OUTPUT_PROJ, "project_out")),
+        markers=("mask", "layers.0.mask"),
+        requires=_BOTH_PROJECTIONS,
+        wrapped_only=True,
+        alone=True,
+        derivation=IMPLICIT,
+        update=GRADIENT,
+        projects=True,
+    ),
+    Family(
+        name="fsq-alone",
+        title="FSQ, ResidualFSQ (vector-quantize-pytorch)",
+        keys=(*projection(INPUT_PROJ, "project_in"), *projection(OUTPUT_PROJ, "project_out")),
+        requires=_BOTH_PROJECTIONS,
+        wrapped_only=True,
+        alone=True,
+        derivation=IMPLICIT,
+        update=GRADIENT,
+        projects=True,
+    ),
+)

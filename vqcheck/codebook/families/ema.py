@@ -1,0 +1,209 @@
+"""Codecs that store their codes and move them by an exponential moving average in train mode."""
+
+from typing import Final
+
+from vqcheck.codebook.family import (
+    CODE_TRANSFORM,
+    CODES,
+    DIM_CODES,
+    EMA_COUNT,
+    EMA_SUM,
+    INIT_FLAG,
+    INPUT_PROJ,
+    NOTHING,
+    OUTPUT_PROJ,
+    Family,
+    Key,
+    codebook,
+    projection,
+)
+
+_ENCODEC: Final = ("embed", "embed_avg", "cluster_size")
+_BOOKKEEPING: Final = frozenset({EMA_SUM, EMA_COUNT, INIT_FLAG})
+_ALL: Final = frozenset({CODES, EMA_SUM, EMA_COUNT})
+# affine_param=True: running statistics that rescale the codes at lookup time.
+_AFFINE: Final = ("codebook_mean", "codebook_variance", "batch_mean", "batch_variance")
+
+
+def _vector_quantize(path: str) -> tuple[Key, ...]:
+    """Return the keys of one vector-quantize-pytorch VectorQuantize; embed is `[heads, codes, dim]`."""
+    affine = (*_AFFINE, *(f"{name}_needs_init" for name in _AFFINE))
+    return (
+        *codebook(f"{path}_codebook", *_ENCODEC, ("initted",)),
+        *(Key(CODE_TRANSFORM, f"{path}_codebook.{name}", name) for name in affine),
+        *projection(INPUT_PROJ, f"{path}project_in"),
+        *projection(OUTPUT_PROJ, f"{path}project_out"),
+    )
+
+
+EMA_FAMILIES: Final = (
+    Family(
+        name="gpt-sovits",
+        title="GPT-SoVITS",
+        keys=(
+            *codebook("quantizer.vq.layers.{layer}._codebook", *_ENCODEC, ("inited",)),
+            Key(INPUT_PROJ, "ssl_proj.weight", "weight"),
+            Key(INPUT_PROJ, "ssl_proj.bias", "bias"),
+        ),
+        # Other codecs keep their codebook under the same names.
+        markers=("ssl_proj.", "enc_p.", "cfm."),
+        wrapped_only=True,
+        decay=0.99,
+        dead_code_threshold=2.0,
+        projects=True,
+        optional=_BOOKKEEPING,
+        optional_in_lora=frozenset({INPUT_PROJ}),
+    ),
+    Family(
+        name="encodec",
+        title="EnCodec and its kin (encodec, audiocraft, SpeechTokenizer, WavTokenizer, X-Codec)",
+        books=("", "semantic", "acoustic"),
+        keys=tuple(
+            key
+            for book, quantizer in enumerate(("quantizer", "semantic_quantizer", "acoustic_quantizer"))
+            for key in (
+                *codebook(f"{quantizer}.vq.layers.{{layer}}._codebook", *_ENCODEC, ("inited",), book),
+                *projection(INPUT_PROJ, f"{quantizer}.vq.layers.{{layer}}.project_in", book=book),
+                *projection(OUTPUT_PROJ, f"{quantizer}.vq.layers.{{layer}}.project_out", book=book),
+            )
+        ),
+        decay=0.99,
+        dead_code_threshold=2.0,
+        optional=_BOOKKEEPING,
+    ),
+    Family(
+        name="vector-quantize-pytorch",
+        title="vector-quantize-pytorch (also SoundStream, stable-audio-tools)",
+        keys=(
+            *_vector_quantize(""),
+            *_vector_quantize("layers.{layer}."),
+            *_vector_quantize("rvqs.{group}.layers.{layer}."),
+            *projection(INPUT_PROJ, "rvqs.{group}.project_in"),
+            *projection(OUTPUT_PROJ, "rvqs.{group}.project_out"),
+            # Implicit neural codebooks: each layer's codes are transformed by what was quantised before.
+            Key(CODE_TRANSFORM, "mlps.{layer}.*"),
+            Key(CODE_TRANSFORM, "rvqs.{group}.mlps.{layer}.*"),
+        ),
+        requires=frozenset({CODES, EMA_COUNT}),
+    ),
+    Family(
+        name="random-projection",
+        title="RandomProjectionQuantizer (vector-quantize-pytorch)",
+        keys=(Key(INPUT_PROJ, "rand_projs", "weight"), *_vector_quantize("vq.")),
+        requires=frozenset({CODES, INPUT_PROJ}),
+        update=NOTHING,
+        projects=True,
+    ),
+    Family(
+        name="nemo",
+        title="NeMo audio codec",
+        keys=(
+            *codebook("vector_quantizer.codebooks.{layer}", "codes", "codes_avg", "cluster_size", ("initialized",)),
+            *codebook(
+                "vector_quantizer.rvqs.{group}.codebooks.{layer}",
+                "codes",
+                "codes_avg",
+                "cluster_size",
+                ("initialized",),
+            ),
+        ),
+        dead_code_threshold=2.0,
+        optional=_BOOKKEEPING,
+    ),
+    Family(
+        name="vq-vae-2",
+        title="VQ-VAE-2 (rosinality)",
+        books=("top", "bottom"),
+        keys=(
+            *codebook("quantize_t", *_ENCODEC),
+            *projection(INPUT_PROJ, "quantize_conv_t"),
+            *codebook("quantize_b", *_ENCODEC, book=1),
+            *projection(INPUT_PROJ, "quantize_conv_b", book=1),
+        ),
+        axes=DIM_CODES,
+        decay=0.99,
+        projects=True,
+    ),
+    Family(
+        name="dvae",
+        title="Discrete VAE (XTTS, Tortoise lineage)",
+        keys=codebook("codebook", *_ENCODEC),
+        requires=_ALL,
+        axes=DIM_CODES,
+        decay=0.99,
+    ),
+    Family(
+        name="dl-art-school",
+        title="Discrete VAE (DL-Art-School)",
+        keys=codebook("codebook", *_ENCODEC, ("initted", "inited")),
+        requires=_ALL | {INIT_FLAG},
+    ),
+    Family(
+        name="repcodec",
+        title="RepCodec, AudioDec",
+        keys=codebook("quantizer.codebook.layers.{layer}", *_ENCODEC),
+        requires=frozenset({CODES, EMA_COUNT}),
+        axes=DIM_CODES,
+        decay=0.99,
+    ),
+    Family(
+        name="amphion-euclidean",
+        title="Amphion VectorQuantize with a Euclidean codebook",
+        keys=(
+            *codebook("quantizer.quantizers.{layer}.codebook", *_ENCODEC, ("initted",)),
+            *projection(INPUT_PROJ, "quantizer.quantizers.{layer}.in_project"),
+            *projection(OUTPUT_PROJ, "quantizer.quantizers.{layer}.out_project"),
+        ),
+        requires=frozenset({CODES, EMA_COUNT}),
+        dead_code_threshold=2.0,
+    ),
+    Family(
+        name="taming-ema",
+        title="VQGAN with EMA updates (taming-transformers)",
+        keys=(
+            *codebook("quantize.embedding", "weight", "embed_avg", "cluster_size"),
+            *projection(INPUT_PROJ, "quant_conv"),
+            *projection(OUTPUT_PROJ, "post_quant_conv"),
+        ),
+        requires=_ALL,
+        decay=0.99,
+    ),
+    Family(
+        name="vq-ema",
+        title="VectorQuantizerEMA (Zalando and copies)",
+        keys=(
+            *codebook("", "_embedding.weight", "_ema_w", "_ema_cluster_size"),
+            *codebook("_vq_vae", "_embedding.weight", "_ema_w", "_ema_cluster_size"),
+            *projection(INPUT_PROJ, "_pre_vq_conv"),
+        ),
+        requires=_ALL,
+        # The count is stored smoothed already, over a total that is not.
+        smoothed=False,
+    ),
+    Family(
+        name="videogpt",
+        title="VideoGPT",
+        keys=codebook("codebook", "embeddings", "z_avg", "N"),
+        requires=_ALL,
+        decay=0.99,
+        dead_code_threshold=1.0,
+    ),
+    Family(
+        name="torchmultimodal",
+        title="torchmultimodal Codebook",
+        keys=codebook("", "embedding", "code_avg", "code_usage"),
+        requires=_ALL,
+    ),
+    Family(
+        name="jukebox",
+        title="Jukebox",
+        keys=codebook("bottleneck.level_blocks.{layer}", "k"),
+        decay=0.99,
+    ),
+    Family(
+        name="t2m-gpt",
+        title="T2M-GPT",
+        keys=codebook("quantizer", "codebook"),
+        decay=0.99,
+    ),
+)

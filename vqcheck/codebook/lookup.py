@@ -1,0 +1,106 @@
+"""Looks tensor names up in the family table: by dictionary, with every number of a name replaced by a sign."""
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from functools import cache
+from typing import Final
+
+from vqcheck.codebook.families import FAMILIES
+from vqcheck.codebook.family import CODEBOOK_ROLES, Family, Key, canonical_part
+
+WRAPPERS: Final = frozenset({"module", "_orig_mod", "ema_model", "model", "generator", "net_g", "autoencoder"})
+"""Names of modules that trainers put around a model."""
+WHOLE_BOOK: Final = -1
+"""Layer of a projection that stands in front of all layers of its quantizer."""
+
+_NUMBER: Final = "#"
+
+
+@dataclass(frozen=True, slots=True)
+class Named:
+    """A tensor whose name fits a key of the table."""
+
+    name: str
+    key: Key
+    part: str
+    group: int
+    layer: int
+    length: int
+    """Components of the name that the key accounts for."""
+
+
+@dataclass(frozen=True, slots=True)
+class _Table:
+    exact: dict[str, list[tuple[Family, Key]]]
+    below: dict[str, list[tuple[Family, Key]]]
+    """Modules of which everything below belongs to a key."""
+    endings: frozenset[str]
+    """The last two components of every name in `exact`, or the only one."""
+    modules: frozenset[str]
+    """The last component of every name in `below`."""
+
+
+def candidates(names: Iterable[str], own: tuple[Family, ...] = ()) -> dict[tuple[str, Family], list[Named]]:
+    """Return (prefix, row) -> the names that fit the row behind that prefix, for every row and prefix that fits any.
+
+    `own` are rows of the user's, which stand in front of the table.
+    """
+    table = _table(own)
+    found: dict[tuple[str, str], tuple[Family, list[Named]]] = {}
+    for name in names:
+        parts = name.split(".")
+        plain = [_NUMBER if part.isdecimal() and part.isascii() and len(part) < 9 else part for part in parts]
+        fits: list[tuple[int, int, Family, Key]] = []
+        if plain[-1] in table.endings or ".".join(plain[-2:]) in table.endings:
+            for start in range(len(plain)):
+                rows = table.exact.get(".".join(plain[start:]), ())
+                fits += [(start, len(plain), family, key) for family, key in rows]
+        if not table.modules.isdisjoint(plain):
+            for end in range(1, len(plain)):
+                for start in range(end if plain[end - 1] in table.modules else 0):
+                    rows = table.below.get(".".join(plain[start:end]), ())
+                    fits += [(start, end, family, key) for family, key in rows]
+        for start, end, family, key in fits:
+            if family.wrapped_only and not WRAPPERS.issuperset(parts[:start]):
+                continue
+            prefix = "".join(f"{part}." for part in parts[:start])
+            named = _named(name, parts, start, end, key)
+            if named:
+                found.setdefault((prefix, family.name), (family, []))[1].append(named)
+    return {(prefix, family): named for (prefix, _), (family, named) in found.items()}
+
+
+@cache
+def _table(own: tuple[Family, ...]) -> _Table:
+    exact: dict[str, list[tuple[Family, Key]]] = {}
+    below: dict[str, list[tuple[Family, Key]]] = {}
+    for family in (*own, *FAMILIES):
+        for key in family.keys:
+            template = key.template
+            if "{" in template or any(digit in template for digit in "0123456789"):
+                template = ".".join(
+                    _NUMBER if part[:1] == "{" or part.isdecimal() else part for part in template.split(".")
+                )
+            if template.endswith(".*"):
+                below.setdefault(template[:-2], []).append((family, key))
+            else:
+                exact.setdefault(template, []).append((family, key))
+    return _Table(
+        exact,
+        below,
+        frozenset(name if name.count(".") < 2 else ".".join(name.rsplit(".", 2)[1:]) for name in exact),
+        frozenset(name.rpartition(".")[2] for name in below),
+    )
+
+
+def _named(name: str, parts: list[str], start: int, end: int, key: Key) -> Named | None:
+    """Return what a name stands for under a key, or None where a number that the key spells out is another one."""
+    numbers = {}
+    for part, wanted in zip(parts[start:end], key.template.split("."), strict=False):
+        if wanted[:1] == "{":
+            numbers[wanted] = int(part)
+        elif part != wanted:
+            return None
+    part = key.part if end == len(parts) else key.part + canonical_part(".".join(parts[end:]))
+    default = 0 if key.role in CODEBOOK_ROLES else WHOLE_BOOK
+    return Named(name, key, part, numbers.get("{group}", 0), numbers.get("{layer}", default), end - start)

@@ -1,0 +1,163 @@
+"""Decides which rows of the family table a set of named tensors fits, from names and shapes alone.
+
+Nothing here knows of files: a state dict in memory is matched as a checkpoint is.
+"""
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Final
+
+from vqcheck.codebook import canonical
+from vqcheck.codebook.canonical import MisshapenError
+from vqcheck.codebook.family import CODEBOOK_ROLES, CODES, EMA_COUNT, EMA_SUM, IMPLICIT, INPUT_PROJ, ROLES, Family
+from vqcheck.codebook.lookup import Named, candidates
+
+SHADOWS: Final = frozenset({"ema_model", "model_ema", "ema"})
+"""Wrappers around a moving average of the whole model: another codebook than the one in use."""
+
+_PARTS: Final = ("", "weight", "g", "v", "bias")
+
+Shape = tuple[int, ...]
+Place = tuple[int, int, int]
+"""Book, group and layer."""
+
+
+@dataclass(frozen=True, slots=True)
+class Found:
+    """A named tensor and the part it plays in a VQ encoder."""
+
+    name: str
+    role: str
+    part: str
+    book: int
+    group: int
+    layer: int
+    shape: Shape
+    """Canonical shape, see `canonical`."""
+    axes: Shape
+    """Which stored axis each axis of the canonical shape is, where that is not the order in the file."""
+
+    @property
+    def order(self) -> tuple[int, int, int, int, int, str]:
+        """Where the tensor comes in listings and digests."""
+        rank = _PARTS.index(self.part) if self.part in _PARTS else len(_PARTS)
+        return self.book, self.group, self.layer, ROLES.index(self.role), rank, self.part
+
+
+@dataclass(frozen=True, slots=True)
+class Match:
+    """The tensors of one VQ encoder, in order."""
+
+    family: Family
+    prefix: str
+    """What stands in front of every name; empty when there is nothing."""
+    books: tuple[str, ...]
+    """Names of the quantizers; those of the row, or what stands in front where the model has several."""
+    found: tuple[Found, ...]
+
+    @property
+    def is_shadow(self) -> bool:
+        return not SHADOWS.isdisjoint(self.prefix.split("."))
+
+
+def match(shapes: Mapping[str, Shape], own: tuple[Family, ...] = ()) -> list[Match]:
+    """Return every VQ encoder among named tensors, the one to judge first.
+
+    The same codec more than once in a model, as for semantics and acoustics, is one VQ encoder of several books;
+    only a moving average of the whole model counts as another.
+
+    Raises:
+        MisshapenError: tensors under a VQ encoder's names, but of impossible shapes, and no other VQ encoder.
+
+    """
+    matches: dict[tuple[Family, bool], list[Match]] = {}
+    taken: set[str] = set()
+    problem: MisshapenError | None = None
+    for (prefix, family), named in _best_first(candidates(shapes, own), own):
+        if any(each.name in taken for each in named if _is_source(family, each)):
+            continue
+        if not _is_evident(family, prefix, named, shapes):
+            continue
+        try:
+            found = _found(family, named, shapes)
+        except MisshapenError as error:
+            # A lone name of the wrong shape is somebody else's; several that belong together are a broken codebook.
+            if len({each.key.role for each in named}) > 1:
+                problem = problem or error
+                taken.update(each.name for each in named)
+            continue
+        one = Match(family, prefix, family.books, found)
+        taken.update(each.name for each in named)
+        matches.setdefault((family, one.is_shadow), []).append(one)
+    if problem and not matches:
+        raise problem
+    merged = [_merge(same) for same in matches.values()]
+    merged.sort(key=lambda each: (each.is_shadow, each.family.structural, len(each.prefix)))
+    return merged
+
+
+def _best_first(
+    found: dict[tuple[str, Family], list[Named]], own: Sequence[Family]
+) -> list[tuple[tuple[str, Family], list[Named]]]:
+    """Return candidates so that of two that claim a tensor the better one comes first.
+
+    A user's own row, then the row that accounts for more tensors, then for more of each name; the table's order last,
+    which the dictionary keeps.
+    """
+    return sorted(
+        found.items(),
+        key=lambda item: (
+            item[0][1] not in own,
+            item[0][1].structural,
+            -len({each.name for each in item[1]}),
+            -max(each.length for each in item[1]),
+        ),
+    )
+
+
+def _is_source(family: Family, named: Named) -> bool:
+    """Say whether the lookup cannot do without the tensor, so that two rows cannot both have it."""
+    return named.key.role in CODEBOOK_ROLES or (family.derivation == IMPLICIT and named.key.role == INPUT_PROJ)
+
+
+def _is_evident(family: Family, prefix: str, named: Sequence[Named], shapes: Mapping[str, Shape]) -> bool:
+    """Say whether what was found is enough to call it this family."""
+    roles = {each.key.role for each in named}
+    needed = family.requires or frozenset({INPUT_PROJ if family.derivation == IMPLICIT else CODES})
+    if not needed <= roles:
+        return False
+    markers = tuple(prefix + marker for marker in family.markers)
+    if markers and not any(name.startswith(markers) for name in shapes):
+        return False
+    if family.alone:
+        names = {each.name for each in named}
+        return all(name in names or name in markers or not name.startswith(prefix) for name in shapes)
+    return True
+
+
+def _found(family: Family, named: Iterable[Named], shapes: Mapping[str, Shape]) -> tuple[Found, ...]:
+    books: dict[Place, dict[tuple[str, str], Named]] = {}
+    for each in named:
+        place = each.key.book, each.group, each.layer
+        books.setdefault(place, {}).setdefault((each.key.role, each.part), each)
+    found: list[Found] = []
+    for (book, group, layer), tensors in books.items():
+        count = tensors.get((EMA_COUNT, ""))
+        axes = canonical.axes_of_codes(
+            family.axes,
+            {each.name: shapes[each.name] for (role, _), each in tensors.items() if role in (CODES, EMA_SUM)},
+            (count.name, shapes[count.name]) if count else None,
+        )
+        canonical.require_codes(family, {role for role, _ in tensors}, next(iter(tensors.values())).name)
+        for (role, part), each in tensors.items():
+            shape, order = canonical.canonical(role, each.name, shapes[each.name], axes)
+            found.append(Found(each.name, role, part, book, group, layer, shape, order))
+    return tuple(sorted(found, key=lambda each: each.order))
+
+
+def _merge(same: list[Match]) -> Match:
+    if len(same) == 1:
+        return same[0]
+    from vqcheck.codebook.merge import merge
+
+    return merge(same)
