@@ -1,5 +1,6 @@
 """Runs one arm: a strategy on the shared start, step by step, with every look at the VQ encoder."""
 
+import copy
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import nullcontext
@@ -68,14 +69,11 @@ class ArmRun:
         self._conditions = conditions
         self._strategy = strategy
         device = conditions.device
-        self.net_g = conditions.subject.build_generator()
-        self.net_g.load_state_dict(conditions.start.generator)
+        self.net_g = copy.deepcopy(conditions.start.net_g)
         strategy.apply(self.net_g)
         self.net_g.to(device)
-        self.net_d = conditions.subject.build_discriminator()
-        self.net_d.load_state_dict(conditions.start.discriminator)
-        self.net_d.to(device)
-        # upstream seeds once; here every arm must draw the same numbers, however many its constructors drew
+        self.net_d = copy.deepcopy(conditions.start.net_d).to(device)
+        # upstream seeds once; here every arm must draw the same numbers, however many were drawn before
         torch.manual_seed(conditions.config.replay.seed)
         self.training_step = TrainingStep(
             self.net_g,

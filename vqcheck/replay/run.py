@@ -12,7 +12,7 @@ from vqcheck.experiment.config import Config
 from vqcheck.replay import ranks
 from vqcheck.replay.arm import ArmRun, Conditions, Dataset
 from vqcheck.replay.batch import collate
-from vqcheck.replay.sampler import endless_batches
+from vqcheck.replay.sampler import BOUNDARIES, endless_batches
 from vqcheck.replay.strategies import Strategy, choose, with_control
 from vqcheck.replay.subject import Subject, make_start
 from vqcheck.replay.torch_settings import upstream_settings
@@ -69,15 +69,12 @@ def prepare(config: Config, device: torch.device, fp16: bool) -> Conditions:
     """Load and check everything an arm needs: networks, data, weights, the probe."""
     subject = Subject(config)
     dataset = _dataset(config, subject)
+    first = _check_items(config, dataset)
     try:
         start = make_start(subject, config, _features(dataset))
     except NoCodebookError as error:
         raise UsageError(str(error)) from None
-    plan = endless_batches(dataset.lengths, config.training.batch_size)
-    first = next(islice(plan, 1), None)
-    if first is None:
-        raise UsageError(f"{dataset.description}: no item is long enough to train on")
-    probe = collate([dataset.item(position) for position in first[1]]).ssl
+    probe = collate([dataset.item(position) for position in first]).ssl
     return Conditions(subject, start, config, dataset, probe, device, fp16)
 
 
@@ -162,18 +159,35 @@ def _save(arm: ArmRun, folder: str, strategy: str) -> str:
 
 
 def _dataset(config: Config, subject: Subject) -> Dataset:
-    from vqcheck.replay.generated import GeneratedData
-
-    model = subject.build_generator()
+    model = subject.outline
+    ssl_dim, symbols = model.ssl_proj.in_channels, model.enc_p.text_embedding.num_embeddings
     sv_dim = model.sv_emb.in_features if model.is_v2pro else None
-    return GeneratedData(
-        config.data.generated_items,
-        config.replay.seed,
-        subject.spectrogram,
-        model.ssl_proj.in_channels,
-        model.enc_p.text_embedding.num_embeddings,
-        sv_dim,
-    )
+    if config.data.exp_dir is None:
+        from vqcheck.replay.generated import GeneratedData
+
+        count, seed = config.data.generated_items, config.replay.seed
+        return GeneratedData(count, seed, subject.spectrogram, ssl_dim, symbols, sv_dim)
+    from vqcheck.experiment.directory import read_experiment
+    from vqcheck.replay.recorded import RecordedData
+
+    if config.subject.version == "tiny":
+        raise UsageError("subject.version = 'tiny' takes generated data only; choose v1, v2, v2Pro or v2ProPlus")
+    experiment = read_experiment(config.data.exp_dir, with_speakers=model.is_v2pro)
+    return RecordedData(experiment, subject.spectrogram, ssl_dim, symbols, sv_dim, config.data.symbols)
+
+
+def _check_items(config: Config, dataset: Dataset) -> list[int]:
+    """Load every batch of this process once, so that a bad item ends the replay before it begins; return the first."""
+    plan = endless_batches(dataset.lengths, config.training.batch_size, ranks.rank(), ranks.world_size())
+    batches = [positions for _, positions in islice(plan, config.replay.steps)]
+    if not batches:
+        raise UsageError(f"{dataset.description}: none is long enough to train on (more than {BOUNDARIES[0]} frames)")
+    checked: set[tuple[int, ...]] = set()
+    for positions in batches:
+        if tuple(positions) not in checked:
+            checked.add(tuple(positions))
+            collate([dataset.item(position) for position in positions])
+    return batches[0]
 
 
 def _features(dataset: Dataset) -> list[torch.Tensor]:

@@ -41,9 +41,12 @@ class Subject:
         self._preset = _preset(config)
         self._sizes = config.model.model_dump(exclude_none=True)
         try:
-            self.build_generator()
-        except SynthesizerError as error:
-            raise UsageError(f"model: {error}") from None
+            with torch.device("meta"):
+                self.outline = self.build_generator()
+                """The generator without values, for its sizes."""
+                self.build_discriminator()
+        except (SynthesizerError, RuntimeError, ValueError) as error:
+            raise UsageError(f"sizes of the model: {error}") from None
 
     @property
     def spectrogram(self) -> SpectrogramSettings:
@@ -61,10 +64,10 @@ class Subject:
 
 @dataclass(frozen=True)
 class Start:
-    """The state from which every arm starts, on the CPU."""
+    """The networks from which every arm starts, on the CPU."""
 
-    generator: dict[str, Tensor]
-    discriminator: dict[str, Tensor]
+    net_g: SynthesizerTrn
+    net_d: MultiPeriodDiscriminator
     weights: str
     """Where they come from."""
     notes: tuple[str, ...]
@@ -91,7 +94,7 @@ def make_start(subject: Subject, config: Config, features: Iterable[Tensor]) -> 
         notes += load_discriminator(net_d, config.subject.pretrained_s2D)
     elif config.subject.pretrained_s2G:
         notes.append("the discriminator has fresh weights (no pretrained_s2D)")
-    return Start(net_g.state_dict(), net_d.state_dict(), weights, tuple(notes))
+    return Start(net_g, net_d, weights, tuple(notes))
 
 
 @torch.no_grad()

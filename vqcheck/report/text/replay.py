@@ -15,6 +15,7 @@ from vqcheck.replay.trace import (
     FirstWrite,
     Replay,
     Setting,
+    StepTrace,
 )
 from vqcheck.report.text.page import Page, Span, Style
 from vqcheck.report.text.sparkline import BARS, sparkline
@@ -69,19 +70,37 @@ def _circumstances(setting: Setting) -> list[str]:
 
 def _side_by_side(page: Page, replay: Replay) -> None:
     wide = max(len("strategy"), *(len(arm.strategy) for arm in replay.arms))
-    titles = f"{'verdict':<8} {'commit_loss':<13} {'on the side':<13} {'codes moved':<12} tokens flipped"
-    page.line((f"  {'strategy':<{wide}}  {titles}", "bold"), indent=4)
+    titles = f"{'verdict':<7} {'commit_loss':<12} {'on the side':<12} {'codes':<9} {'projection':<10} flipped"
+    page.line((f"  {'strategy':<{wide}} {titles}", "bold"), indent=4)
     for arm in replay.arms:
         last = arm.steps[-1] if arm.steps else None
-        codes = [tensor for tensor in last.tensors if tensor.label.endswith("codes")] if last else []
-        moved = f"{sum(t.rows_changed for t in codes)} of {sum(t.rows for t in codes)}"
-        flipped = f"{last.flipped_tokens} of {replay.setting.probe_tokens}" if last else "-"
+        flipped = f"{last.flipped_tokens}/{replay.setting.probe_tokens}" if last else "-"
         page.line(
-            f"  {arm.strategy:<{wide}}  ",
-            (f"{arm.verdict:<8}", _STYLES.get(arm.verdict, "")),
-            f" {_commit_loss(arm):<13} {_range(arm.shadow_commit_loss):<13} {moved:<12} {flipped}",
+            f"  {arm.strategy:<{wide}} ",
+            (f"{arm.verdict:<7}", _STYLES.get(arm.verdict, "")),
+            f" {_commit_loss(arm):<12} {_range(arm.shadow_commit_loss):<12} ",
+            f"{_moved_codes(last):<9} {_projection(last):<10} {flipped}",
             indent=4,
         )
+    page.line(
+        (
+            "  codes: those that moved; on the side: the loss computed whatever the mode; flipped: tokens of a probe",
+            "dim",
+        ),
+        indent=2,
+    )
+
+
+def _moved_codes(step: StepTrace | None) -> str:
+    codes = [tensor for tensor in step.tensors if tensor.label.endswith("codes")] if step else []
+    return f"{sum(tensor.rows_changed for tensor in codes)}/{sum(tensor.rows for tensor in codes)}"
+
+
+def _projection(step: StepTrace | None) -> str:
+    parts = [tensor for tensor in step.tensors if tensor.label.startswith("input_proj")] if step else []
+    if not parts:
+        return "-"
+    return "moved" if any(tensor.changed for tensor in parts) else "still"
 
 
 def _arm(page: Page, replay: Replay, arm: Arm, style: Style, bars: str) -> None:
@@ -145,12 +164,12 @@ def shorter(path: str) -> str:
 
 
 def _digests(arm: Arm) -> str:
-    start, end = (digests.vq_encoder or digests.codebook for digests in (arm.digest_at_start, arm.digest_at_end))
+    start, end = (digests.widest for digests in (arm.digest_at_start, arm.digest_at_end))
     if arm.verdict != DRIFTED:
         return f"{start.algorithm} {start.short}, bit-identical after {arm.steps_run} steps"
     middle = ""
     if arm.digest_at_first_change and arm.first_writes:
-        first = arm.digest_at_first_change.vq_encoder or arm.digest_at_first_change.codebook
+        first = arm.digest_at_first_change.widest
         middle = f" > {first.short} (step {arm.first_writes[0].first_changed_step})"
     return f"{start.algorithm} {start.short}{middle} > {end.short} (step {arm.steps_run})"
 

@@ -1,0 +1,100 @@
+"""An experiment directory, `logs/<name>`: which items s2 training pairs up in it, and which it leaves out."""
+
+import os
+import random
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Final
+
+from vqcheck.errors import UsageError
+from vqcheck.experiment.name2text import read_name2text
+
+FEATURES: Final = "4-cnhubert"
+AUDIO: Final = "5-wav32k"
+SPEAKERS: Final = "7-sv_cn"
+
+_SHUFFLE_SEED: Final = 1234
+_FEW: Final = 100
+_BYTES_PER_SECOND: Final = 2 * 32000
+_SECONDS: Final = (0.6, 54.0)
+_BYTES_PER_FRAME: Final = 2 * 640
+_SMALLEST: Final = 2
+
+
+@dataclass(frozen=True, slots=True)
+class Entry:
+    """One item, not yet loaded."""
+
+    name: str
+    phones: tuple[str, ...]
+    frames: int
+    """Spectrogram frames by the size of the audio file, which is what upstream sorts by."""
+    features: str
+    audio: str
+    speaker: str | None
+
+
+@dataclass(frozen=True, slots=True)
+class Experiment:
+    """The items that s2 training uses."""
+
+    folder: str
+    entries: tuple[Entry, ...]
+    left_out: Mapping[str, str]
+    """Item name -> why it is not trained on."""
+
+    def training_list(self) -> list[Entry]:
+        """Return the entries in upstream's order: shuffled, and a short list repeated to about a hundred.
+
+        Upstream shuffles a set, whose order differs from run to run; here names are sorted first.
+        """
+        entries = sorted(self.entries, key=lambda entry: entry.name)
+        random.Random(_SHUFFLE_SEED).shuffle(entries)  # noqa: S311 - an order, not a secret
+        return entries * max(2, _FEW // len(entries)) if len(entries) < _FEW else entries
+
+
+def read_experiment(folder: str, with_speakers: bool) -> Experiment:
+    """Return the items of an experiment directory; no audio or feature file is opened.
+
+    An item needs a line in 2-name2text.txt, features and audio (for Pro versions a speaker vector too), and must last
+    more than 0.6 and less than 54 seconds.
+
+    Raises:
+        UsageError: a part of the directory is missing, or fewer than two items are left.
+
+    """
+    if not os.path.isdir(folder):
+        raise UsageError(f"{folder}: is no experiment directory (logs/<name>)")
+    phones = read_name2text(folder)
+    parts = {
+        FEATURES: {name.removesuffix(".pt") for name in _listed(folder, FEATURES)},
+        AUDIO: _listed(folder, AUDIO),
+    }
+    if with_speakers:
+        parts[SPEAKERS] = {name.removesuffix(".pt") for name in _listed(folder, SPEAKERS)}
+    entries, left_out = [], {}
+    for name, symbols in phones.items():
+        absent = [part for part, names in parts.items() if name not in names]
+        audio = os.path.join(folder, AUDIO, name)
+        size = 0 if absent else os.path.getsize(audio)
+        seconds = size / _BYTES_PER_SECOND
+        if absent:
+            left_out[name] = f"not in {', '.join(absent)}"
+        elif not _SECONDS[0] < seconds < _SECONDS[1]:
+            left_out[name] = f"lasts {seconds:.2f} s"
+        else:
+            vector = os.path.join(folder, SPEAKERS, f"{name}.pt") if with_speakers else None
+            features = os.path.join(folder, FEATURES, f"{name}.pt")
+            entries.append(Entry(name, symbols, size // _BYTES_PER_FRAME, features, audio, vector))
+    if len(entries) < _SMALLEST:
+        example = "".join(f"; {name} {why}" for name, why in list(left_out.items())[:1])
+        raise UsageError(f"{folder}: {len(entries)} items can be trained on, at least {_SMALLEST} are needed{example}")
+    return Experiment(folder, tuple(entries), left_out)
+
+
+def _listed(folder: str, part: str) -> set[str]:
+    path = os.path.join(folder, part)
+    try:
+        return set(os.listdir(path))
+    except OSError as error:
+        raise UsageError(f"{path}: cannot be read: {error.strerror}") from None
