@@ -144,12 +144,7 @@ class _Machine:
                 memo[data[at]] = stack[-1]
                 at += 1
             elif op == 0x6A:  # LONG_BINGET
-                try:
-                    stack.append(memo[number(data[at : at + 4], "little")])
-                except KeyError:
-                    if at + 4 > len(data):
-                        raise TruncatedPickleError("ends early") from None
-                    raise
+                stack.append(memo[number(data[at : at + 4], "little")])
                 at += 4
             elif op == 0x52:  # REDUCE
                 args = stack.pop()
@@ -236,7 +231,8 @@ class _Machine:
 
     def instance(self) -> None:
         function = self.name_global(self.line().decode(), self.line().decode())
-        self.stack.append(Placeholder(function, tuple(self.pop_mark())))
+        args = tuple(self.pop_mark())
+        self.stack.append(Placeholder(function, args))
 
     def build_object(self) -> None:
         values = self.pop_mark()

@@ -21,6 +21,7 @@ from vqcheck.errors import CheckpointError
 
 MAGIC: Final = 0x1950A86A20F9469CFC6C
 _PROTOCOL: Final = 1001
+_MAGIC_WINDOW: Final = 100
 _FIRST_WINDOW: Final = 1 << 20
 _SHORT: Final = 1_000
 """Most opcodes of the first three pickles, which hold a handful of numbers."""
@@ -36,6 +37,7 @@ def read_index(file: PositionedFile) -> tuple[object, dict[str, Extent]]:
         CheckpointError: not such a file, a pickle that is not plain data, or storages outside the file.
 
     """
+    _check_magic(file)
     storages: dict[str, StorageRecord] = {}
 
     def persistent_load(persistent_id: object) -> object:
@@ -49,6 +51,16 @@ def read_index(file: PositionedFile) -> tuple[object, dict[str, Extent]]:
 
     root, keys, position = _with_growing_window(file, lambda window: _read_pickles(window, persistent_load))
     return root, _locate(file, storages, keys, position)
+
+
+def _check_magic(file: PositionedFile) -> None:
+    """Refuse what is no torch file before anything else in it is looked at; it may be of any kind."""
+    try:
+        magic, _ = pickle_machine.load(file.read(0, min(file.size, _MAGIC_WINDOW), "pickle"), max_steps=_SHORT)
+    except pickle_machine.PickleError:
+        magic = None
+    if magic != MAGIC:
+        raise CheckpointError(f"{file.label}: is no checkpoint (neither torch nor safetensors)")
 
 
 def _with_growing_window(file: PositionedFile, read: Callable[[bytes], _Pickles]) -> _Pickles:
@@ -66,9 +78,7 @@ def _with_growing_window(file: PositionedFile, read: Callable[[bytes], _Pickles]
 
 
 def _read_pickles(window: bytes, persistent_load: pickle_machine.PersistentLoad) -> _Pickles:
-    magic, at = pickle_machine.load(window, max_steps=_SHORT)
-    if magic != MAGIC:
-        raise pickle_machine.PickleError("is no torch checkpoint: it lacks torch's magic number")
+    _, at = pickle_machine.load(window, max_steps=_SHORT)
     protocol, at = pickle_machine.load(window, start=at, max_steps=_SHORT)
     system, at = pickle_machine.load(window, start=at, max_steps=_SHORT)
     if protocol != _PROTOCOL or not isinstance(system, dict):

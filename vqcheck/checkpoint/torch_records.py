@@ -66,6 +66,8 @@ def reduce(function: Global, args: tuple[object, ...]) -> object:
         raise PickleError(f"calls {function} with arguments it does not take")
     try:
         return known(*args)
+    except PickleError:
+        raise
     except (TypeError, ValueError):
         raise PickleError(f"calls {function} with arguments it does not take") from None
 
