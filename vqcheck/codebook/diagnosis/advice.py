@@ -2,18 +2,16 @@
 
 from typing import Final
 
-from vqcheck.codebook.diagnosis.result import (
+from vqcheck.codebook.diagnosis.evidence import (
     B_TO_A,
     SIBLINGS,
-    Advice,
-    Cause,
     DeadCodes,
     EmaUpdates,
     Initialised,
     NeverTrained,
     Rounding,
-    TokenFlips,
 )
+from vqcheck.codebook.diagnosis.result import Advice, Cause, TokenFlips
 
 _START_TRAINED: Final = Advice(
     "start-from-a-trained-codebook",

@@ -7,7 +7,8 @@ import numpy as np
 from vqcheck.codebook.diagnosis import dead_codes, edited, ema_steps, initialised, permutation
 from vqcheck.codebook.diagnosis.book import Book
 from vqcheck.codebook.diagnosis.displacement import same_number
-from vqcheck.codebook.diagnosis.result import CANNOT_TELL, LIKELY, Cause, Edited, Unexplained, Unrelated
+from vqcheck.codebook.diagnosis.evidence import Edited, Unexplained, Unrelated
+from vqcheck.codebook.diagnosis.result import CANNOT_TELL, CERTAIN, LIKELY, Cause
 
 _KEPT: Final = 0.5
 """Share of codes that must still be nearest to themselves for one codebook to come from the other."""
@@ -28,7 +29,7 @@ def of_codebook(book: Book) -> list[Cause]:
     if updates and _how(against) == "bookkeeping only":
         # Some trainers track sums and counts and write the codes by other means.
         against = None
-    if updates and not _mostly_against(book):
+    if updates and _share_against(book) <= (0.5 if updates.certainty == CERTAIN else 0.05):
         return [cause for cause in (updates, replaced, against) if cause]
     return _without_unhit_code(book, replaced, against)
 
@@ -55,10 +56,13 @@ def _without_unhit_code(book: Book, replaced: Cause | None, against: Cause | Non
     return [Cause(CANNOT_TELL, Unexplained(why), book.number)]
 
 
-def _mostly_against(book: Book) -> bool:
-    """Say whether most codes in use do not follow from their sums and counts, as after merging two files."""
+def _share_against(book: Book) -> float:
+    """Return the share of codes in use that do not follow from their sums and counts, as after merging two files.
+
+    Between rounded files a merge can look like updates: then only these codes tell.
+    """
     live = ~book.dead
-    return bool(live.any() and edited.against_bookkeeping(book)[live].mean() > 0.5)
+    return float(edited.against_bookkeeping(book)[live].mean()) if live.any() else 0.0
 
 
 def _how(cause: Cause | None) -> str:

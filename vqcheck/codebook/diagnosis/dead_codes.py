@@ -9,7 +9,8 @@ and GPT-SoVITS until then replace *before* the update, which overwrites the repl
 import numpy as np
 
 from vqcheck.codebook.diagnosis.book import Book, numbers
-from vqcheck.codebook.diagnosis.result import CERTAIN, LIKELY, Cause, DeadCodes
+from vqcheck.codebook.diagnosis.evidence import DeadCodes
+from vqcheck.codebook.diagnosis.result import CERTAIN, LIKELY, Cause
 from vqcheck.codebook.ema_fit import Mask
 
 

@@ -12,19 +12,9 @@ from vqcheck.checkpoint.opened import Checkpoint
 from vqcheck.codebook import health, model
 from vqcheck.codebook.comparison import CHANGED, OTHER_SHAPE, ROUNDED, Comparison
 from vqcheck.codebook.diagnosis.advice import advise
-from vqcheck.codebook.diagnosis.result import (
-    CERTAIN,
-    CODE,
-    Cause,
-    Diagnosis,
-    Displacement,
-    Initialised,
-    NeverTrained,
-    Rounding,
-    TokenFlips,
-    Unrelated,
-)
-from vqcheck.codebook.family import CODEBOOK_ROLES, CODES, EMA_COUNT, EMA_SUM, INIT_FLAG, INPUT_PROJ
+from vqcheck.codebook.diagnosis.evidence import CODE, Initialised, NeverTrained, Rounding, Unrelated
+from vqcheck.codebook.diagnosis.result import CERTAIN, Cause, Diagnosis, Displacement, TokenFlips
+from vqcheck.codebook.family import BOOKKEEPING, CODEBOOK_ROLES, CODES, EMA_COUNT, EMA_SUM, INPUT_PROJ
 from vqcheck.codebook.pair import Side
 from vqcheck.codebook.vq_encoder import Codebook, Place, RoleTensor, VQEncoder
 
@@ -73,13 +63,13 @@ def diagnose(a: Reading, b: Reading, verdicts: dict[Place, str]) -> Diagnosis:
             causes.append(Cause(CERTAIN, Unrelated(None, *shapes), number))
         elif changed & {CODES, EMA_SUM, EMA_COUNT} or verdicts.get((*place, CODES, "")) == ROUNDED:
             book = _book(number, a, b, books_a[place], books_b[place], changed)
-            if book.changed:
+            if book and book.changed:
                 from vqcheck.codebook.diagnosis.causes import of_codebook
 
                 causes += of_codebook(book)
-            from vqcheck.codebook.diagnosis.displacement import measure
+            if book and (CODES in book.changed or not book.changed):
+                from vqcheck.codebook.diagnosis.displacement import measure
 
-            if CODES in changed or not changed:
                 displacement += filter(None, [measure(book)])
     causes += _projection(a, b, verdicts)
     causes += _rounding(a, b, verdicts)
@@ -112,17 +102,28 @@ def _never_trained(a: Reading, b: Reading) -> dict[tuple[int, int, int], str]:
     return found
 
 
-def _book(number: int, a: Reading, b: Reading, in_a: Codebook, in_b: Codebook, changed: frozenset[str]) -> "Book":
+def _book(
+    number: int, a: Reading, b: Reading, in_a: Codebook, in_b: Codebook, changed: frozenset[str]
+) -> "Book | None":
     from vqcheck.codebook.diagnosis.book import Book
 
-    return Book(number, a.encoder.family, _state(a, in_a), _state(b, in_b), changed)
+    state_a, state_b = _state(a, in_a), _state(b, in_b)
+    if state_a is None or state_b is None:
+        return None
+    if in_a.of_role(CODES) is None and changed & BOOKKEEPING:
+        changed |= {CODES}
+    return Book(number, a.encoder.family, state_a, state_b, changed)
 
 
-def _state(reading: Reading, codebook: Codebook) -> "State":
+def _state(reading: Reading, codebook: Codebook) -> "State | None":
+    """Return the codebook as numbers; codes that are not stored are calculated from sums and counts, as in Mimi."""
     from vqcheck.codebook.diagnosis.book import State
 
-    arrays = {tensor.role: reading.array(tensor) for tensor in codebook.tensors if tensor.role != INIT_FLAG}
-    return State(arrays[CODES], arrays.get(EMA_SUM), arrays.get(EMA_COUNT))
+    arrays = {tensor.role: reading.array(tensor) for tensor in codebook.tensors if tensor.role in (CODES, *BOOKKEEPING)}
+    codes, sums, counts = (arrays.get(role) for role in (CODES, EMA_SUM, EMA_COUNT))
+    if codes is None and sums is not None and counts is not None:
+        codes = sums / counts.clip(min=1e-5)[..., None]
+    return None if codes is None else State(codes, sums, counts)
 
 
 def _projection(a: Reading, b: Reading, verdicts: dict[Place, str]) -> Iterator[Cause]:

@@ -4,7 +4,8 @@ import numpy as np
 
 from vqcheck.codebook.diagnosis.book import Book, numbers
 from vqcheck.codebook.diagnosis.dead_codes import replaced_after_update, replaced_with_bookkeeping
-from vqcheck.codebook.diagnosis.result import LIKELY, Cause, Edited
+from vqcheck.codebook.diagnosis.evidence import Edited
+from vqcheck.codebook.diagnosis.result import LIKELY, Cause
 from vqcheck.codebook.ema_fit import Mask
 from vqcheck.codebook.family import CODES
 

@@ -17,21 +17,19 @@ import numpy as np
 import numpy.typing as npt
 
 from vqcheck.codebook.diagnosis.book import Book, State
-from vqcheck.codebook.diagnosis.result import (
+from vqcheck.codebook.diagnosis.evidence import (
     A_TO_B,
     ABOUT,
     AT_LEAST,
     B_TO_A,
-    CERTAIN,
     EXACT,
-    LIKELY,
     SIBLINGS,
     UNKNOWN,
-    Cause,
     DecaySteps,
     EmaUpdates,
 )
-from vqcheck.codebook.ema_fit import ROUNDOFF, SMALLEST_NORMAL, Mask
+from vqcheck.codebook.diagnosis.result import CERTAIN, LIKELY, Cause
+from vqcheck.codebook.ema_fit import SMALLEST_NORMAL, Mask
 
 _USUAL_DECAYS: Final = (0.8, 0.9, 0.95, 0.97, 0.98, 0.99, 0.999)
 _STRICT: Final = 1e-5
@@ -59,9 +57,11 @@ def find(book: Book) -> Cause | None:
     strict = _ratios(book, _STRICT)
     if strict.proportional.any():
         return _by_unhit(book, strict, strict=True)
-    # Also between two float32 files: training may have started from a half-precision export of the first.
-    loose = _ratios(book, 2 * max(book.a.roundoff + book.b.roundoff, ROUNDOFF["float16"]))
-    return _by_unhit(book, loose, strict=False) if loose.proportional.any() else None
+    if book.a.narrow or book.b.narrow:
+        loose = _ratios(book, 2 * (book.a.roundoff + book.b.roundoff))
+        if loose.proportional.any():
+            return _by_unhit(book, loose, strict=False)
+    return None
 
 
 def at_least(book: Book) -> Cause | None:
@@ -98,6 +98,10 @@ def _by_unhit(book: Book, ratios: _Ratios, *, strict: bool) -> Cause | None:
     order, ratio = _order(ratios)
     unhit = ratios.proportional & (np.abs(ratios.sum - ratio) <= 2 * ratios.tolerance * ratio)
     earlier, later = (book.b, book.a) if order == B_TO_A else (book.a, book.b)
+    if not strict and (order == SIBLINGS or not later.narrow):
+        # Rounding makes codes that were hardly hit look unhit: they prove no order, and a file that was not rounded
+        # would show a code that really was unhit to the last digits.
+        return None
     if bool(unhit.all()) and not _grew_from_nothing(earlier, later):
         # A batch has frames, and each frame hits a code: this is a rescaled file, not an update.
         return None
@@ -110,8 +114,9 @@ def _by_unhit(book: Book, ratios: _Ratios, *, strict: bool) -> Cause | None:
             steps, how = round(estimate), EXACT
         else:
             certainty = LIKELY
-    elif estimate is not None:
-        steps, how = max(round(estimate), 1), ABOUT
+    elif estimate is not None and decay is not None:
+        # Hits can only make the number look smaller, so it is rounded up, after what rounding values may have added.
+        steps, how = max(ceil(estimate - ratios.tolerance / -log(decay)), 1), ABOUT
     by_decay: tuple[DecaySteps, ...] = ()
     if order != SIBLINGS and steps is None:
         counted = [(usual, _steps(forward, usual)) for usual in _USUAL_DECAYS]

@@ -3,7 +3,8 @@
 import numpy as np
 
 from vqcheck.codebook.diagnosis.book import Book
-from vqcheck.codebook.diagnosis.result import LIKELY, Cause, Initialised
+from vqcheck.codebook.diagnosis.evidence import Initialised
+from vqcheck.codebook.diagnosis.result import LIKELY, Cause
 from vqcheck.codebook.ema_fit import ROUNDOFF
 
 _ENOUGH = 8
@@ -22,8 +23,9 @@ def find(book: Book) -> Cause | None:
     by_hits = np.unique(telling).size > 1
     codes = book.b.codes.astype(np.float64)
     tolerance = 4 * book.b.roundoff
-    # Upstream stores the centres themselves as sums; later code multiplies them by the counts.
-    fits = any(
+    # Encodec stores the centres themselves as sums, GPT-SoVITS their product with the counts, and
+    # vector-quantize-pytorch derives the codes from that product as an update does.
+    fits = not book.off_b.any() or any(
         np.allclose(sums, expected, rtol=tolerance, atol=1e-6) for expected in (codes, codes * counts[..., None])
     )
     if not (by_hits and fits):

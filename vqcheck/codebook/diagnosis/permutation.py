@@ -6,7 +6,8 @@ import numpy as np
 import numpy.typing as npt
 
 from vqcheck.codebook.diagnosis.book import Book
-from vqcheck.codebook.diagnosis.result import CERTAIN, Cause, Permuted
+from vqcheck.codebook.diagnosis.evidence import Permuted
+from vqcheck.codebook.diagnosis.result import CERTAIN, Cause
 from vqcheck.codebook.ema_fit import Array
 from vqcheck.codebook.values import round_to
 

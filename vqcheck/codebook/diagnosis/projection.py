@@ -2,7 +2,8 @@
 
 import numpy as np
 
-from vqcheck.codebook.diagnosis.result import CERTAIN, LIKELY, Cause, OtherProjection, Projection
+from vqcheck.codebook.diagnosis.evidence import OtherProjection, Projection
+from vqcheck.codebook.diagnosis.result import CERTAIN, LIKELY, Cause
 from vqcheck.codebook.ema_fit import Array
 
 _UNRELATED = 0.5

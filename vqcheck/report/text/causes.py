@@ -1,15 +1,13 @@
 """Each cause in words: a headline for the whole comparison, and the evidence for one cause."""
 
-from vqcheck.codebook.diagnosis.result import (
+from vqcheck.codebook.diagnosis.evidence import (
     ABOUT,
     AT_LEAST,
     B_TO_A,
     EXACT,
     SIBLINGS,
     UNKNOWN,
-    Cause,
     DeadCodes,
-    Diagnosis,
     Edited,
     EmaUpdates,
     Initialised,
@@ -21,6 +19,7 @@ from vqcheck.codebook.diagnosis.result import (
     Unexplained,
     Unrelated,
 )
+from vqcheck.codebook.diagnosis.result import Cause, Diagnosis
 
 _SHOWN = 8
 

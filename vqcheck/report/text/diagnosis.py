@@ -101,4 +101,6 @@ def _flips(page: Page, style: Style, flips: TokenFlips) -> None:
     if flips.skipped:
         names = "; ".join(f"{item} ({problem})" for item, problem in flips.skipped[:_SHOWN])
         more = ", ..." if len(flips.skipped) > _SHOWN else ""
-        page.line(f"    {len(flips.skipped)} recordings were left out: {names}{more}", indent=6)
+        count = len(flips.skipped)
+        were = "recording was" if count == 1 else "recordings were"
+        page.line(f"    {count} {were} left out: {names}{more}", indent=6)

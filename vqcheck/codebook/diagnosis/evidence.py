@@ -1,0 +1,164 @@
+"""The kinds of evidence, one type for each cause. Plain data, which reports read."""
+
+from dataclasses import dataclass
+from typing import Final
+
+A_TO_B: Final = "a to b"
+B_TO_A: Final = "b to a"
+SIBLINGS: Final = "siblings"
+
+EXACT: Final = "exact"
+ABOUT: Final = "about"
+AT_LEAST: Final = "at least"
+UNKNOWN: Final = "unknown"
+
+
+@dataclass(frozen=True, slots=True)
+class NeverTrained:
+    """Codes are all zero, or the init flag is 0: the codebook still waits for its first batch."""
+
+    sides: tuple[str, ...]
+    """`A`, `B` or both."""
+
+
+@dataclass(frozen=True, slots=True)
+class DecaySteps:
+    """How many updates a common factor would be under one decay."""
+
+    decay: float
+    steps: float
+    whole: bool
+
+
+@dataclass(frozen=True, slots=True)
+class EmaUpdates:
+    """Running sums and counts decayed as EMA updates in train mode make them decay."""
+
+    order: str
+    """`a to b`, `b to a`, or `siblings`: both come from one codebook, by separate runs."""
+    steps: int | None
+    """Number of updates; None where only the usual decays' numbers can be given."""
+    precision: str
+    """How `steps` is to be read: `exact`, `about`, `at least` or `unknown`."""
+    estimate: float | None
+    """`steps` before rounding."""
+    decay: float | None
+    """The family's decay for one update; None where its users choose it."""
+    unhit: int
+    """Codes that no frame was nearest to, by which `steps` is counted."""
+    codes: int
+    rose: tuple[int, ...]
+    """Codes whose count rose, by how much: most frames went to the first."""
+    steps_by_decay: tuple[DecaySteps, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class DeadCodes:
+    """Codes that were rarely used were overwritten with random frames."""
+
+    codes: tuple[int, ...]
+    threshold: float | None
+    """A code with a count below this is replaced; None where it is not known."""
+    bookkeeping_reset: bool
+    """Whether sum and count were set along with the code."""
+
+
+@dataclass(frozen=True, slots=True)
+class Initialised:
+    """The codebook was filled anew."""
+
+    how: str
+    """`filled` (A waits for its first batch), `emptied` (B does) or `k-means` (B's counts are whole numbers)."""
+    frames: int | None
+    """Frames that k-means counted."""
+
+
+@dataclass(frozen=True, slots=True)
+class Permuted:
+    """The same codes under other numbers."""
+
+    moved: int
+    codes: int
+    bookkeeping_follows: bool | None
+    """Whether sums and counts moved along; None where a file lacks them."""
+
+
+@dataclass(frozen=True, slots=True)
+class Edited:
+    """Codes that no update of this family leaves behind."""
+
+    how: str
+    """`bookkeeping untouched`, `codes off bookkeeping` or `bookkeeping only`."""
+    codes: tuple[int, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Unrelated:
+    """Two codebooks that have nothing to do with each other."""
+
+    same_number: float | None
+    """Share of A's codes whose nearest code in B has the same number; None where the shapes differ."""
+    shape_a: tuple[int, ...]
+    shape_b: tuple[int, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Projection:
+    """The projection in front of the lookup moved."""
+
+    tensors: tuple[str, ...]
+    relative: float
+    """|B - A| / |A| over all its values."""
+    cosine: float
+    """Between A's and B's values; near 1 for training, near 0 for an unrelated projection."""
+
+
+@dataclass(frozen=True, slots=True)
+class OtherProjection(Projection):
+    """The projections of the two files have nothing to do with each other."""
+
+
+@dataclass(frozen=True, slots=True)
+class Rounding:
+    """One side is the other one in a narrower type."""
+
+    dtype: str
+    narrower: str
+    """`A` or `B`."""
+
+
+@dataclass(frozen=True, slots=True)
+class Unexplained:
+    """The codes moved, and nothing in the files tells why."""
+
+    why: str
+
+
+Evidence = (
+    NeverTrained
+    | EmaUpdates
+    | DeadCodes
+    | Initialised
+    | Permuted
+    | Edited
+    | Unrelated
+    | Projection
+    | OtherProjection
+    | Rounding
+    | Unexplained
+)
+
+CODE: Final[dict[type, str]] = {
+    NeverTrained: "never-trained",
+    Initialised: "initialised",
+    EmaUpdates: "ema-updates",
+    DeadCodes: "dead-codes-replaced",
+    Permuted: "permuted",
+    Edited: "edited",
+    Unrelated: "another-codebook",
+    Projection: "projection-trained",
+    OtherProjection: "another-projection",
+    Rounding: "rounding-only",
+    Unexplained: "unexplained",
+}
+"""Stable codes of the causes, in the order in which they are told."""
