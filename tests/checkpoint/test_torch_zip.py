@@ -1,6 +1,7 @@
 """A torch zip archive is read whatever its root folder, member order, packing, protocol or first two bytes."""
 
 import io
+import os
 import subprocess
 import sys
 import zipfile
@@ -186,15 +187,22 @@ HEAVY = ["json", "numpy", "pathlib", "pickle", "rich", "safetensors", "tempfile"
 
 
 def test_nothing_heavy_is_imported_to_read_a_dense_tensor(state, put):
-    script = (
-        "import sys; from vqcheck.checkpoint.open import open_checkpoint; checkpoint = open_checkpoint(sys.argv[1]);"
-        "[checkpoint.read(checkpoint.tensors[name]) for name in 'abc'];"
-        f"print([name for name in {HEAVY} if name in sys.modules])"
-    )
+    path = put(saved(state))
 
-    def imported(before=""):
-        command = [sys.executable, "-c", before + script, put(saved(state))]
-        return subprocess.run(command, capture_output=True, text=True, check=True).stdout.strip()
+    def imported(also=""):
+        script = f"""
+import sys
+before = set(sys.modules)
+from vqcheck.checkpoint.open import open_checkpoint
+with open_checkpoint(sys.argv[1]) as checkpoint:
+    for tensor in checkpoint.tensors.values():
+        checkpoint.read(tensor)
+{also}
+print([name for name in {HEAVY} if name in sys.modules.keys() - before])
+"""
+        command = [sys.executable, "-S", "-c", script, path]
+        environment = {**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)}
+        return subprocess.run(command, capture_output=True, text=True, check=True, env=environment).stdout.strip()
 
     assert imported() == "[]"
-    assert imported(before="import json;") == "['json']"
+    assert imported(also="import json") == "['json']"
