@@ -28,12 +28,20 @@ class Projection:
     bias: Array | None
     """`[channels out]`"""
 
-    def frames(self, features: Array) -> Array:
-        """Return `[time // kernel, channels out]` for features `[channels in, time]`; what is left over is dropped."""
-        out, channels, kernel = self.weight.shape
+    def patches(self, features: Array) -> Array:
+        """Return the values under each position of the kernel, `[time // kernel, channels in x kernel]`.
+
+        What is left over at the end of features `[channels in, time]` is dropped.
+        """
+        _, channels, kernel = self.weight.shape
         steps = features.shape[1] // kernel
-        patches = features[:, : steps * kernel].reshape(channels, steps, kernel).transpose(1, 0, 2)
-        frames: Array = patches.reshape(steps, channels * kernel).astype(np.float32) @ self.weight.reshape(out, -1).T
+        values = features[:, : steps * kernel].reshape(channels, steps, kernel).transpose(1, 0, 2)
+        patches: Array = values.reshape(steps, channels * kernel).astype(np.float32, copy=False)
+        return patches
+
+    def frames(self, patches: Array) -> Array:
+        """Return the frames `[time // kernel, channels out]` that the lookup gets."""
+        frames: Array = patches @ self.weight.reshape(len(self.weight), -1).T
         return frames if self.bias is None else frames + self.bias
 
 

@@ -54,7 +54,7 @@ def _tensor(page: Page, diff: TensorDiff, width: int) -> None:
     b = diff.b_digest.short if diff.b_digest else "-"
     digests = a if a == b else f"{a} > {b}"
     page.line(
-        f"  {diff.label:<{width}}  ", verdict(diff.verdict, 11), f"  {rows:<17}", (digests, "dim"), judged, indent=4
+        f"  {diff.label:<{width}}  ", verdict(diff.verdict, 11), f"  {rows:<19}", (digests, "dim"), judged, indent=4
     )
     if diff.verdict == "other shape":
         page.line(f"    A is {list(diff.a_shape)}, B is {list(diff.b_shape)}", indent=4)
