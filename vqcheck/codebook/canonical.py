@@ -16,7 +16,6 @@ from vqcheck.codebook.family import (
     EMA_SUM,
     IMPLICIT,
     INIT_FLAG,
-    SUM_OVER_COUNT,
     VALUES,
     Family,
 )
@@ -65,8 +64,7 @@ def axes_of_codes(family_axes: str, codes: Mapping[str, Shape], count: tuple[str
 
 def require_codes(family: Family, roles: set[str], name: str) -> None:
     """Raise MisshapenError when part of a codebook is there, but nothing to get its codes from."""
-    source = EMA_SUM if family.derivation == SUM_OVER_COUNT else CODES
-    if family.derivation != IMPLICIT and roles & CODEBOOK_ROLES and source not in roles:
+    if roles & CODEBOOK_ROLES and family.derivation != IMPLICIT and family.source_of_codes not in roles:
         raise MisshapenError(f"{name}: its codebook has no code vectors")
 
 

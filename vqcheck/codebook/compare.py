@@ -1,68 +1,122 @@
 """Compares the VQ encoders of two checkpoints, tensor by tensor and bit by bit."""
 
 from collections.abc import Callable
+from dataclasses import replace
 
 from vqcheck.checkpoint.opened import Checkpoint
-from vqcheck.codebook import digest, health, pair
-from vqcheck.codebook.comparison import ALL, CHANGED, FAULTS, IDENTICAL, ROUNDED, Comparison, Side, TensorDiff
-from vqcheck.codebook.family import CODES
-from vqcheck.codebook.find import find_vq_encoder
+from vqcheck.codebook import digest, effective, health, pair
+from vqcheck.codebook.comparison import (
+    ALL,
+    CHANGED,
+    FAULTS,
+    IDENTICAL,
+    ROUNDED,
+    WITHIN_ULPS,
+    Comparison,
+    Side,
+    TensorDiff,
+)
+from vqcheck.codebook.family import Family
+from vqcheck.codebook.find import find_vq_encoders
 from vqcheck.codebook.pair import Pair
-from vqcheck.codebook.vq_encoder import VQEncoder
+from vqcheck.codebook.vq_encoder import Place, VQEncoder
 from vqcheck.errors import NoCodebookError
 
 OnTensor = Callable[[int, int], None]
 """Called as (tensors done, tensors in all) after each tensor."""
 
 
-def compare(a: Checkpoint, b: Checkpoint, scope: str = ALL, on_tensor: OnTensor | None = None) -> Comparison:
+def compare(
+    a: Checkpoint,
+    b: Checkpoint,
+    scope: str = ALL,
+    on_tensor: OnTensor | None = None,
+    own: tuple[Family, ...] = (),
+) -> Comparison:
     """Return what differs between the VQ encoders of two open checkpoints.
 
-    With `scope="tokens"` the bookkeeping tensors are shown, but not judged.
+    With `scope="tokens"` the bookkeeping tensors are shown, but not judged. Where both files hold further codecs of
+    the same families, these are judged, too; a moving average of the model is not. `own` are rows of the user's that
+    are tried before the family table.
 
     Raises:
         NoCodebookError: a file holds no VQ encoder, or the two have no token-relevant tensor in common.
         CheckpointError: a tensor cannot be read.
 
     """
-    encoder_a, encoder_b = find_vq_encoder(a), find_vq_encoder(b)
-    in_b = {tensor.place: tensor for tensor in encoder_b.tensors}
-    in_a = {tensor.place: tensor for tensor in encoder_a.tensors}
-    places = [*in_a, *(place for place in in_b if place not in in_a)]
-    if not any(in_a[place].role == CODES for place in in_a.keys() & in_b.keys()):
+    encoders_a, encoders_b = find_vq_encoders(a, own), find_vq_encoders(b, own)
+    together = _together(encoders_a, encoders_b)
+    places = [_places(one, other) for one, other in together]
+    total, done = sum(map(len, places)), 0
+    if not any(_in_common(one, other) for one, other in together[:1]):
         raise NoCodebookError(f"{a.path} and {b.path}: have no codebook in common")
-    pairs: list[Pair] = []
-    for done, place in enumerate(places, start=1):
-        pairs.append(
-            Pair(pair.Side(a, encoder_a, in_a.get(place)), pair.Side(b, encoder_b, in_b.get(place))),
-        )
-        if on_tensor:
-            on_tensor(done, len(places))
-    diffs = tuple(each.diff(scope) for each in pairs)
+    all_pairs: list[list[Pair]] = []
+    for (one, other), their_places in zip(together, places, strict=True):
+        in_a, in_b = one.by_place(), other.by_place()
+        pairs: list[Pair] = []
+        for place in their_places:
+            pairs.append(
+                Pair(place, pair.Side(a, one, in_a.get(place)), pair.Side(b, other, in_b.get(place))),
+            )
+            done += 1
+            if on_tensor:
+                on_tensor(done, total)
+        all_pairs.append(pairs)
+    judged = [effective.judge(pairs, scope) for pairs in all_pairs]
+    diffs = judged[0].diffs + tuple(
+        replace(diff, label=f"{one.family.name} {diff.label}")
+        for (one, _), more in zip(together[1:], judged[1:], strict=True)
+        for diff in more.diffs
+    )
+    covered_a, covered_b = zip(*together, strict=True)
     comparison = Comparison(
-        a=_side(encoder_a, [each.a for each in pairs]),
-        b=_side(encoder_b, [each.b for each in pairs]),
+        a=_side([each.a for each in all_pairs[0]], _others(encoders_a, covered_a)),
+        b=_side([each.b for each in all_pairs[0]], _others(encoders_b, covered_b)),
         scope=scope,
         tensors=diffs,
         verdict=_whole(diffs),
     )
-    if comparison.verdict != IDENTICAL or comparison.never_trained:
-        comparison = _diagnosed(comparison, pairs)
+    if comparison.verdict not in (IDENTICAL, WITHIN_ULPS) or comparison.never_trained:
+        comparison = _diagnosed(comparison, all_pairs[0], judged[0].verdicts)
     a.check_unchanged()
     b.check_unchanged()
     return comparison
 
 
-def _diagnosed(comparison: Comparison, pairs: list[Pair]) -> Comparison:
-    from dataclasses import replace
+def _together(
+    encoders_a: tuple[VQEncoder, ...], encoders_b: tuple[VQEncoder, ...]
+) -> list[tuple[VQEncoder, VQEncoder]]:
+    """Return which VQ encoders of the two files to compare: the first ones, and others of equal families."""
+    rest_b = {other.family.name: other for other in encoders_b[1:] if not other.is_shadow}
+    return [(encoders_a[0], encoders_b[0])] + [
+        (one, rest_b[one.family.name]) for one in encoders_a[1:] if not one.is_shadow and one.family.name in rest_b
+    ]
 
+
+def _others(encoders: tuple[VQEncoder, ...], covered: tuple[VQEncoder, ...]) -> tuple[str, ...]:
+    return tuple(each.prefix or each.family.title for each in encoders if each not in covered)
+
+
+def _places(a: VQEncoder, b: VQEncoder) -> list[Place]:
+    """Return every place once, in order; one that both files tie to another is compared there."""
+    return list(dict.fromkeys(tensor.place for encoder in (a, b) for tensor in encoder.tensors))
+
+
+def _in_common(a: VQEncoder, b: VQEncoder) -> bool:
+    """Say whether both hold what the same codes come from, under whatever spelling."""
+    sources = [
+        {place[:4] for place in encoder.by_place() if place[3] == encoder.family.source_of_codes} for encoder in (a, b)
+    ]
+    return not sources[0].isdisjoint(sources[1])
+
+
+def _diagnosed(comparison: Comparison, pairs: list[Pair], verdicts: dict[Place, str]) -> Comparison:
     from vqcheck.codebook.diagnosis.diagnose import Reading, diagnose
 
     a, b = (
         Reading(sides[0].file, sides[0].encoder, {side.tensor: side for side in sides if side.tensor})
         for sides in ([each.a for each in pairs], [each.b for each in pairs])
     )
-    verdicts = {each.place: diff.verdict for each, diff in zip(pairs, comparison.tensors, strict=True)}
     return replace(comparison, diagnosis=diagnose(a, b, verdicts))
 
 
@@ -70,16 +124,17 @@ def _whole(diffs: tuple[TensorDiff, ...]) -> str:
     verdicts = {diff.verdict for diff in diffs if diff.judged}
     if verdicts & FAULTS:
         return CHANGED
-    return ROUNDED if ROUNDED in verdicts else IDENTICAL
+    return next((verdict for verdict in (ROUNDED, WITHIN_ULPS) if verdict in verdicts), IDENTICAL)
 
 
-def _side(encoder: VQEncoder, sides: list[pair.Side]) -> Side:
-    file = sides[0].file
+def _side(sides: list[pair.Side], others: tuple[str, ...]) -> Side:
+    file, encoder = sides[0].file, sides[0].encoder
     digests = {side.tensor: side.digest for side in sides if side.tensor and side.digest}
     return Side(
         path=file.path,
         family=encoder.family.name,
         prefix=encoder.prefix,
         never_trained=any(health.never_trained(file, codebook) for codebook in encoder.codebooks),
+        not_judged=others,
         digests=digest.combine(encoder, digests, digest.F32V1),
     )

@@ -10,6 +10,8 @@ if TYPE_CHECKING:
 
 IDENTICAL: Final = "identical"
 ROUNDED: Final = "rounded"
+WITHIN_ULPS: Final = "equal within n ulp"
+"""Calculated from values that differ, and yet equal but for the last places; the note says how many."""
 NOT_STORED: Final = "not stored"
 CHANGED: Final = "changed"
 MISSING: Final = "missing"
@@ -42,7 +44,7 @@ class Change:
 
 @dataclass(frozen=True, slots=True)
 class TensorDiff:
-    """One tensor on both sides. A side that lacks it has no dtype and no digest."""
+    """One tensor on both sides. A side that lacks it has no name; calculated values have no digest."""
 
     label: str
     role: str
@@ -69,6 +71,8 @@ class Side:
     family: str
     prefix: str
     never_trained: bool
+    not_judged: tuple[str, ...]
+    """Further VQ encoders of the file that the comparison does not cover."""
     digests: EncoderDigests
 
 
@@ -82,7 +86,7 @@ class Comparison:
     """`all`, or `tokens` to leave bookkeeping out."""
     tensors: tuple[TensorDiff, ...]
     verdict: str
-    """`identical`, `rounded` or `changed`."""
+    """`identical`, `equal within n ulp`, `rounded` or `changed`."""
     diagnosis: "Diagnosis | None" = None
     """Why they differ and what it does; None where nothing differs and both were trained."""
 

@@ -45,6 +45,11 @@ def rows_off(codes: Array, sums: Array, counts: Array, epsilon: float) -> Mask:
     return mask
 
 
+def are_unit_vectors(codes: Array) -> bool:
+    """Say whether all codes `[heads, codes, dim]` have length 1: a cosine lookup keeps them so, whatever the sums."""
+    return bool((np.abs(np.linalg.norm(codes.astype(np.float64), axis=2) - 1) < 1e-2).all())
+
+
 def precision(*arrays: Array) -> str:
     """Return the narrowest type that holds every value, which is the precision they were last rounded to."""
     # Coarsest first: nearly every bfloat16 value is a float16 value too.

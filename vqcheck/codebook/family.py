@@ -102,6 +102,11 @@ class Family:
     optional_in_lora: frozenset[str] = frozenset()
     """Roles that only a LoRA export of this family leaves out."""
 
+    @property
+    def source_of_codes(self) -> str:
+        """The role without which nothing can be said of tokens."""
+        return {SUM_OVER_COUNT: EMA_SUM, IMPLICIT: INPUT_PROJ}.get(self.derivation, CODES)
+
 
 _SPELLINGS: Final = (
     ("weight", "weight"),

@@ -64,6 +64,7 @@ def _assemble(checkpoint: Checkpoint, found: Match) -> VQEncoder:
         tuple(projection),
         is_lora(checkpoint.tensors),
         found.books,
+        found.is_shadow,
     )
 
 

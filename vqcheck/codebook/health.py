@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 
 from vqcheck.checkpoint.opened import Checkpoint
-from vqcheck.codebook.family import CODES, EMA_COUNT, EMA_SUM, INIT_FLAG, Family
+from vqcheck.codebook.family import EMA_COUNT, EMA_SUM, INIT_FLAG, STORED, Family
 from vqcheck.codebook.vq_encoder import Codebook, RoleTensor
 
 
@@ -21,7 +21,9 @@ class Health:
     unused: int | None
     """Codes whose count is zero."""
     rows_off: int | None
-    """Codes that are not their running sum over their smoothed count."""
+    """Codes that are not their running sum over their smoothed count; None where they need not be."""
+    threshold: float | None = None
+    """Count below which the family calls a code dead."""
 
     @property
     def never_trained(self) -> bool:
@@ -48,33 +50,36 @@ def examine(family: Family, codebook: Codebook, data: dict[RoleTensor, bytes | b
     """Return the health of one codebook, given the stored bytes of its tensors."""
     import numpy as np
 
-    from vqcheck.codebook.values import as_array
+    from vqcheck.codebook.values import as_array, code_vectors
 
-    arrays = {tensor.role: as_array(tensor, data[tensor]) for tensor in codebook.tensors}
+    stored = [(tensor.role, as_array(tensor, data[tensor])) for tensor in codebook.tensors]
+    arrays = dict(stored)
     flag = arrays.get(INIT_FLAG)
     counts = arrays.get(EMA_COUNT)
-    codes = arrays[CODES]
+    codes = code_vectors(family, codebook, data)
     return Health(
         codes=codes.shape[0] * codes.shape[1],
         initialised=None if flag is None else bool(flag.any()),
         all_zero=not codes.any(),
-        not_finite=sum(int(np.count_nonzero(~np.isfinite(array))) for array in arrays.values()),
+        not_finite=sum(int(np.count_nonzero(~np.isfinite(array))) for _, array in stored),
         dead=None
         if counts is None or family.dead_code_threshold is None
         else int(np.count_nonzero(counts < family.dead_code_threshold)),
         unused=None if counts is None else int(np.count_nonzero(counts == 0)),
         rows_off=_rows_off(family, codebook, data),
+        threshold=family.dead_code_threshold,
     )
 
 
 def _rows_off(family: Family, codebook: Codebook, data: dict[RoleTensor, bytes | bytearray]) -> int | None:
     sums, counts = codebook.of_role(EMA_SUM), codebook.of_role(EMA_COUNT)
-    if sums is None or counts is None:
+    if sums is None or counts is None or family.derivation != STORED or not family.smoothed:
         return None
     import numpy as np
 
-    from vqcheck.codebook.ema_fit import rows_off
+    from vqcheck.codebook.ema_fit import are_unit_vectors, rows_off
     from vqcheck.codebook.values import as_array
 
     codes, total, count = (as_array(tensor, data[tensor]) for tensor in (codebook.codes, sums, counts))
-    return int(np.count_nonzero(rows_off(codes, total, count, family.epsilon)))
+    off = int(np.count_nonzero(rows_off(codes, total, count, family.epsilon)))
+    return None if off and are_unit_vectors(codes) else off

@@ -1,9 +1,8 @@
 """Looks tensor names up in the family table: by dictionary, with every number of a name replaced by a sign."""
 
 from collections.abc import Iterable
-from dataclasses import dataclass
 from functools import cache
-from typing import Final
+from typing import Final, NamedTuple
 
 from vqcheck.codebook.families import FAMILIES
 from vqcheck.codebook.family import CODEBOOK_ROLES, Family, Key, canonical_part
@@ -16,8 +15,7 @@ WHOLE_BOOK: Final = -1
 _NUMBER: Final = "#"
 
 
-@dataclass(frozen=True, slots=True)
-class Named:
+class Named(NamedTuple):
     """A tensor whose name fits a key of the table."""
 
     name: str
@@ -29,15 +27,14 @@ class Named:
     """Components of the name that the key accounts for."""
 
 
-@dataclass(frozen=True, slots=True)
-class _Table:
+class _Table(NamedTuple):
     exact: dict[str, list[tuple[Family, Key]]]
     below: dict[str, list[tuple[Family, Key]]]
     """Modules of which everything below belongs to a key."""
     endings: frozenset[str]
     """The last two components of every name in `exact`, or the only one."""
     modules: frozenset[str]
-    """The last component of every name in `below`."""
+    """The last component that is no number of every name in `below`."""
 
 
 def candidates(names: Iterable[str], own: tuple[Family, ...] = ()) -> dict[tuple[str, Family], list[Named]]:
@@ -49,17 +46,21 @@ def candidates(names: Iterable[str], own: tuple[Family, ...] = ()) -> dict[tuple
     found: dict[tuple[str, str], tuple[Family, list[Named]]] = {}
     for name in names:
         parts = name.split(".")
-        plain = [_NUMBER if part.isdecimal() and part.isascii() and len(part) < 9 else part for part in parts]
+        # Nearly every name of a model is told apart here, without a look at all its components.
+        ending = ".".join(map(_without_number, parts[-2:]))
+        is_exact = ending in table.endings or parts[-1] in table.endings
+        is_below = not table.modules.isdisjoint(parts)
+        if not (is_exact or is_below):
+            continue
+        plain = list(map(_without_number, parts))
         fits: list[tuple[int, int, Family, Key]] = []
-        if plain[-1] in table.endings or ".".join(plain[-2:]) in table.endings:
-            for start in range(len(plain)):
-                rows = table.exact.get(".".join(plain[start:]), ())
-                fits += [(start, len(plain), family, key) for family, key in rows]
-        if not table.modules.isdisjoint(plain):
-            for end in range(1, len(plain)):
-                for start in range(end if plain[end - 1] in table.modules else 0):
-                    rows = table.below.get(".".join(plain[start:end]), ())
-                    fits += [(start, end, family, key) for family, key in rows]
+        for start in range(len(plain)) if is_exact else ():
+            rows = table.exact.get(".".join(plain[start:]), ())
+            fits += [(start, len(plain), family, key) for family, key in rows]
+        for end in range(1, len(plain)) if is_below else ():
+            for start in range(end):
+                rows = table.below.get(".".join(plain[start:end]), ())
+                fits += [(start, end, family, key) for family, key in rows]
         for start, end, family, key in fits:
             if family.wrapped_only and not WRAPPERS.issuperset(parts[:start]):
                 continue
@@ -68,6 +69,10 @@ def candidates(names: Iterable[str], own: tuple[Family, ...] = ()) -> dict[tuple
             if named:
                 found.setdefault((prefix, family.name), (family, []))[1].append(named)
     return {(prefix, family): named for (prefix, _), (family, named) in found.items()}
+
+
+def _without_number(part: str) -> str:
+    return _NUMBER if part.isdecimal() and part.isascii() and len(part) < 9 else part
 
 
 @cache
@@ -89,7 +94,7 @@ def _table(own: tuple[Family, ...]) -> _Table:
         exact,
         below,
         frozenset(name if name.count(".") < 2 else ".".join(name.rsplit(".", 2)[1:]) for name in exact),
-        frozenset(name.rpartition(".")[2] for name in below),
+        frozenset(name.removesuffix(f".{_NUMBER}").rpartition(".")[2] for name in below),
     )
 
 

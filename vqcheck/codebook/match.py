@@ -4,8 +4,7 @@ Nothing here knows of files: a state dict in memory is matched as a checkpoint i
 """
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
-from typing import Final
+from typing import Final, NamedTuple
 
 from vqcheck.codebook import canonical
 from vqcheck.codebook.canonical import MisshapenError
@@ -22,8 +21,7 @@ Place = tuple[int, int, int]
 """Book, group and layer."""
 
 
-@dataclass(frozen=True, slots=True)
-class Found:
+class Found(NamedTuple):
     """A named tensor and the part it plays in a VQ encoder."""
 
     name: str
@@ -44,8 +42,7 @@ class Found:
         return self.book, self.group, self.layer, ROLES.index(self.role), rank, self.part
 
 
-@dataclass(frozen=True, slots=True)
-class Match:
+class Match(NamedTuple):
     """The tensors of one VQ encoder, in order."""
 
     family: Family
@@ -123,8 +120,7 @@ def _is_source(family: Family, named: Named) -> bool:
 def _is_evident(family: Family, prefix: str, named: Sequence[Named], shapes: Mapping[str, Shape]) -> bool:
     """Say whether what was found is enough to call it this family."""
     roles = {each.key.role for each in named}
-    needed = family.requires or frozenset({INPUT_PROJ if family.derivation == IMPLICIT else CODES})
-    if not needed <= roles:
+    if not (family.requires or {family.source_of_codes}) <= roles:
         return False
     markers = tuple(prefix + marker for marker in family.markers)
     if markers and not any(name.startswith(markers) for name in shapes):

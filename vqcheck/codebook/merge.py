@@ -1,6 +1,5 @@
 """Makes one VQ encoder of a codec that a model holds more than once, as for semantics and acoustics."""
 
-from dataclasses import replace
 from typing import Final
 
 from vqcheck.codebook.family import CODEBOOK_ROLES
@@ -70,4 +69,4 @@ def _placed(found: Found, numbers: list[int], book: int, *, has_layers: bool) ->
         *numbers, layer = numbers
     if numbers:
         group = numbers[-1]
-    return replace(found, book=book + found.book, group=group, layer=layer)
+    return found._replace(book=book + found.book, group=group, layer=layer)

@@ -42,19 +42,13 @@ class Side:
 class Pair:
     """One tensor in both files. Equal bytes are compared and digested in passing and not kept."""
 
-    def __init__(self, a: Side, b: Side) -> None:
+    def __init__(self, place: Place, a: Side, b: Side) -> None:
+        self.place = place
         self.a, self.b = a, b
         self._same_bytes = self._compare_bytes()
         if not self._same_bytes:
             for side in (a, b):
                 side.digest = digest.tensor_digest(side.tensor, side.data, digest.F32V1) if side.tensor else None
-
-    @property
-    def place(self) -> Place:
-        """What identifies the tensor in both files."""
-        some = self.a.tensor or self.b.tensor
-        assert some is not None
-        return some.place
 
     def _compare_bytes(self) -> bool:
         a, b = self.a.tensor, self.b.tensor
@@ -77,7 +71,7 @@ class Pair:
         some, a, b = side.tensor, self.a.tensor, self.b.tensor
         assert some is not None
         return TensorDiff(
-            label=side.encoder.label(some),
+            label=side.encoder.label(some, self.place),
             role=some.role,
             verdict=verdict,
             judged=some.role != OUTPUT_PROJ and not (scope == TOKENS and some.role in BOOKKEEPING),
@@ -133,6 +127,6 @@ class Pair:
 
 def _row_axes(tensor: RoleTensor) -> int:
     """Return how many leading axes of the canonical shape count rows: heads and codes, or output channels."""
-    if tensor.role in (CODES, EMA_SUM, EMA_COUNT):
+    if tensor.role in (CODES, EMA_SUM, EMA_COUNT) and not tensor.part:
         return 2
     return min(1, len(tensor.shape))

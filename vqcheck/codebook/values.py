@@ -1,9 +1,12 @@
 """Stored bytes as numpy arrays, for everything that has to calculate with them."""
 
+from collections.abc import Mapping
+
 import numpy as np
 import numpy.typing as npt
 
-from vqcheck.codebook.vq_encoder import RoleTensor
+from vqcheck.codebook.family import CODE_TRANSFORM, CODES, EMA_COUNT, EMA_SUM, SUM_OVER_COUNT, TRANSFORMED, Family
+from vqcheck.codebook.vq_encoder import Codebook, RoleTensor
 from vqcheck.codebook.widen import widen
 
 _NUMPY = {
@@ -25,6 +28,52 @@ def as_array(tensor: RoleTensor, data: bytes | bytearray) -> npt.NDArray[np.floa
     array = np.frombuffer(widen(data, tensor.tensor.dtype), dtype=_NUMPY.get(tensor.tensor.dtype, "<f4"))
     floats: npt.NDArray[np.floating] = array if array.dtype.kind == "f" else array.astype(np.float64)
     return floats.reshape(tensor.shape)
+
+
+def code_vectors(
+    family: Family, codebook: Codebook, data: Mapping[RoleTensor, bytes | bytearray]
+) -> npt.NDArray[np.floating]:
+    """Return the vectors that the lookup compares with, `[heads, codes, dim]`, given the stored bytes.
+
+    Mimi: embedding_sum / max(cluster_usage, 1e-5). SimVQ: frozen_codebook times the transposed weight of
+    code_transform, where that is one linear layer; another transform is a network of the user's, and the stored codes
+    are returned. Every other family stores them.
+    """
+    arrays = {(tensor.role, tensor.part): as_array(tensor, data[tensor]) for tensor in codebook.tensors}
+    if family.derivation == SUM_OVER_COUNT:
+        return sum_over_count(arrays[EMA_SUM, ""], arrays[EMA_COUNT, ""])
+    codes = arrays[CODES, ""]
+    if family.derivation == TRANSFORMED:
+        return transformed(codes, {part: array for (role, part), array in arrays.items() if role == CODE_TRANSFORM})
+    return codes
+
+
+def sum_over_count(sums: npt.NDArray[np.floating], counts: npt.NDArray[np.floating]) -> npt.NDArray[np.floating]:
+    """Return `sums / max(counts, 1e-5)`, `[heads, codes, dim]`, in float32 as moshi and transformers calculate it."""
+    divisor = np.maximum(counts.astype(np.float32), np.float32(1e-5))[..., None]
+    vectors: npt.NDArray[np.floating] = sums.astype(np.float32) / divisor
+    return vectors
+
+
+def transformed(
+    codes: npt.NDArray[np.floating], transform: Mapping[str, npt.NDArray[np.floating]]
+) -> npt.NDArray[np.floating]:
+    """Return codes `[heads, codes, dim]` sent through one linear layer, or as they are through anything else."""
+    weight = transform.get("weight")
+    linear = set(transform) <= {"weight", "bias"} and weight is not None and weight.ndim == 2
+    if weight is None or not linear or weight.shape[1] != codes.shape[2]:
+        return codes
+    vectors: npt.NDArray[np.floating] = codes.astype(np.float32) @ weight.astype(np.float32).T
+    return vectors + transform["bias"] if "bias" in transform else vectors
+
+
+def weight_normed(g: npt.NDArray[np.floating], v: npt.NDArray[np.floating]) -> npt.NDArray[np.floating]:
+    """Return `g v / |v|`, the norm over all axes but the first (Salimans and Kingma 2016), in float32."""
+    wide = v.astype(np.float64)
+    with np.errstate(all="ignore"):
+        norm = np.sqrt((wide * wide).sum(axis=tuple(range(1, v.ndim)), keepdims=True))
+        weight: npt.NDArray[np.floating] = (g.astype(np.float64).reshape(norm.shape) * wide / norm).astype(np.float32)
+    return weight
 
 
 def round_to(values: npt.NDArray[np.floating], dtype: str) -> npt.NDArray[np.floating]:

@@ -74,6 +74,8 @@ class VQEncoder:
     """The file is a LoRA export, which may lack what stays in its base model."""
     books: tuple[str, ...] = ("",)
     """Names of the quantizers."""
+    is_shadow: bool = False
+    """A moving average of the whole model, not the model in use."""
     also_found: tuple[str, ...] = ()
     """Further VQ encoders in the same file, which are not judged: their prefixes, or titles where there is none."""
 
@@ -92,9 +94,12 @@ class VQEncoder:
                 places |= {(*place, tensor.role, tensor.part): tensor for tensor in codebook.tensors}
         return places
 
-    def label(self, tensor: RoleTensor) -> str:
-        """Return a short name such as `codes`, `input_proj.weight` or, with several codebooks, `acoustic.3 codes`."""
-        where = self.where(tensor.place[:3])
+    def label(self, tensor: RoleTensor, place: Place | None = None) -> str:
+        """Return a short name such as `codes`, `input_proj.weight` or, with several codebooks, `acoustic.3 codes`.
+
+        `place` is where a tied tensor is meant, if not at its first place.
+        """
+        where = self.where((place or tensor.place)[:3])
         return f"{where} {tensor.name_of_part}" if where else tensor.name_of_part
 
     def where(self, place: BookPlace) -> str:

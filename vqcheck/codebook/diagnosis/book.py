@@ -5,8 +5,8 @@ from functools import cached_property
 
 import numpy as np
 
-from vqcheck.codebook.ema_fit import ROUNDOFF, Array, Mask, precision, rows_off
-from vqcheck.codebook.family import EMA_COUNT, EMA_SUM, Family
+from vqcheck.codebook.ema_fit import ROUNDOFF, Array, Mask, are_unit_vectors, precision, rows_off
+from vqcheck.codebook.family import EMA_COUNT, EMA_SUM, STORED, Family
 
 
 @dataclass(frozen=True, eq=False)
@@ -62,11 +62,17 @@ class Book:
 
     @cached_property
     def off_a(self) -> Mask:
-        return self.a.off(self.family.epsilon)
+        return self._off(self.a)
 
     @cached_property
     def off_b(self) -> Mask:
-        return self.b.off(self.family.epsilon)
+        return self._off(self.b)
+
+    def _off(self, state: State) -> Mask:
+        if self.family.derivation != STORED or not self.family.smoothed or are_unit_vectors(state.codes):
+            # Such codes are not their sum over their smoothed count to begin with.
+            return np.zeros(state.codes.shape[:2], bool)
+        return state.off(self.family.epsilon)
 
     @cached_property
     def moved(self) -> Mask:

@@ -110,8 +110,6 @@ def _book(
     state_a, state_b = _state(a, in_a), _state(b, in_b)
     if state_a is None or state_b is None:
         return None
-    if in_a.of_role(CODES) is None and changed & BOOKKEEPING:
-        changed |= {CODES}
     return Book(number, a.encoder.family, state_a, state_b, changed)
 
 

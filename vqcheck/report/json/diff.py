@@ -28,6 +28,7 @@ def _side(side: Side) -> dict[str, Any]:
         "family": side.family,
         "prefix": side.prefix,
         "never_trained": side.never_trained,
+        "not_judged": list(side.not_judged),
         "digests": digests_object(side.digests),
     }
 
@@ -46,7 +47,7 @@ def _tensor(diff: TensorDiff) -> dict[str, Any]:
 
 
 def _stored(name: str, dtype: str, shape: tuple[int, ...], digest: Any) -> dict[str, Any] | None:
-    if digest is None:
+    if not name:
         return None
     return {"name": name, "dtype": dtype, "shape": list(shape), "digest": digest_object(digest)}
 

@@ -17,6 +17,7 @@ def one_line(comparison: Comparison) -> str:
         labels = sorted({diff.role for diff in comparison.not_stored})
         notes.append(f"{', '.join(labels)} {comparison.not_stored[0].note}")
     notes += sorted({diff.note for diff in comparison.tensors if diff.note and diff not in comparison.not_stored})
+    notes += not_judged(comparison)
     if comparison.scope == "tokens":
         notes.append("bookkeeping not judged")
     note = f" ({'; '.join(notes)})" if notes else ""
@@ -33,6 +34,16 @@ def warnings(comparison: Comparison) -> list[str]:
         for side in comparison.never_trained
     ]
     return list(dict.fromkeys(lines))
+
+
+def not_judged(comparison: Comparison) -> list[str]:
+    """Return what the files hold besides, and the comparison does not cover."""
+    names = short_names(comparison)
+    return [
+        f"not judged: {other} in {name}"
+        for name, side in zip(names, (comparison.a, comparison.b), strict=True)
+        for other in side.not_judged
+    ]
 
 
 def short_names(comparison: Comparison) -> tuple[str, str]:

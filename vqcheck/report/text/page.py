@@ -13,6 +13,7 @@ Span = str | tuple[str, str]
 _VERDICT_STYLES: Final = {
     "identical": "green",
     "rounded": "green",
+    "equal within n ulp": "green",
     "healthy": "green",
     "not stored": "cyan",
     "changed": "bold red",

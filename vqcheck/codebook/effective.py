@@ -1,0 +1,206 @@
+"""Judges values that a codec calculates from several stored tensors: derived codes, and weight-normed layers.
+
+What decides tokens there is the result. A layer may be stored plain in one file and weight-normed in the other, or its
+direction may be rescaled; Mimi's sums and counts may both be halved. So where sources differ, results are compared.
+"""
+
+from collections.abc import Iterator
+from dataclasses import replace
+from typing import TYPE_CHECKING, Final, NamedTuple
+
+from vqcheck.codebook.comparison import (
+    CHANGED,
+    FAULTS,
+    IDENTICAL,
+    MISSING,
+    OTHER_SHAPE,
+    ROUNDED,
+    WITHIN_ULPS,
+    Change,
+    TensorDiff,
+)
+from vqcheck.codebook.family import (
+    CODE_TRANSFORM,
+    CODES,
+    EMA_COUNT,
+    EMA_SUM,
+    OUTPUT_PROJ,
+    SUM_OVER_COUNT,
+    TRANSFORMED,
+)
+from vqcheck.codebook.vq_encoder import Place
+
+if TYPE_CHECKING:
+    import numpy as np
+    import numpy.typing as npt
+
+    from vqcheck.codebook.pair import Pair, Side
+
+EFFECTIVE: Final = "effective"
+"""Part of codes that are calculated, where the stored ones have none."""
+MOST_ULPS: Final = 16
+"""Units in the last place that two ways of calculating may differ by; a step of training moves values much further."""
+
+
+class Judged(NamedTuple):
+    """Every tensor's diff, and the verdicts by place that a diagnosis goes by."""
+
+    diffs: tuple[TensorDiff, ...]
+    verdicts: dict[Place, str]
+
+
+def judge(pairs: list["Pair"], scope: str) -> Judged:
+    """Return the verdicts on stored tensors, with those on calculated values behind their sources."""
+    own = {pair.place: pair.diff(scope) for pair in pairs}
+    verdicts = {place: diff.verdict for place, diff in own.items()}
+    behind: dict[Place, list[TensorDiff]] = {}
+    # A layer that is spelled otherwise on the other side is one line, not three that are missing.
+    spelled_otherwise: set[Place] = set()
+    for place, sources in _calculated(pairs):
+        result = _result(place, sources, [own[source.place] for source in sources])
+        if result is None:
+            continue
+        behind.setdefault(sources[-1].place, []).append(result)
+        verdicts[place] = result.verdict
+        if not _is_of_bookkeeping(place):
+            # The sources mean nothing by themselves. (Sums and counts do: they betray updates.)
+            for source in sources:
+                own[source.place] = replace(own[source.place], judged=False)
+                if result.verdict not in FAULTS:
+                    verdicts[source.place] = result.verdict
+                if own[source.place].verdict == MISSING:
+                    spelled_otherwise.add(source.place)
+    diffs: list[TensorDiff] = []
+    for pair in pairs:
+        diffs += [own[pair.place]] * (pair.place not in spelled_otherwise)
+        diffs += behind.get(pair.place, [])
+    return Judged(tuple(diffs), verdicts)
+
+
+def _calculated(pairs: list["Pair"]) -> Iterator[tuple[Place, list["Pair"]]]:
+    """Yield (place of a calculated value, its sources) for derived codes and weight-normed layers."""
+    layers: dict[Place, list[Pair]] = {}
+    for pair in pairs:
+        stem, _, last = pair.place[4].rpartition(".")
+        if last in ("weight", "g", "v"):
+            part = f"{stem}.weight" if stem else "weight"
+            layers.setdefault((*pair.place[:4], part), []).append(pair)
+    for place, sources in layers.items():
+        if any(source.place != place for source in sources):
+            yield place, sources
+    books: dict[tuple[int, int, int], list[Pair]] = {}
+    for pair in pairs:
+        books.setdefault(pair.place[:3], []).append(pair)
+    for book, sources in books.items():
+        derivation = sources[0].a.encoder.family.derivation
+        if derivation == SUM_OVER_COUNT:
+            parts = [source for source in sources if source.place[3] in (EMA_SUM, EMA_COUNT)]
+            if parts:
+                yield (*book, CODES, ""), parts
+        elif derivation == TRANSFORMED:
+            parts = [source for source in sources if source.place[3] in (CODES, CODE_TRANSFORM)]
+            if parts:
+                yield (*book, CODES, EFFECTIVE), parts
+
+
+def _result(place: Place, sources: list["Pair"], diffs: list[TensorDiff]) -> TensorDiff | None:
+    """Return the verdict on a calculated value, or None where its sources say all there is to say."""
+    seen = {diff.verdict for diff in diffs}
+    whole = seen <= {IDENTICAL, ROUNDED}
+    if whole and not _is_of_bookkeeping(place):
+        return None
+    if whole:
+        verdict, note, change = (ROUNDED if ROUNDED in seen else IDENTICAL), "", None
+    elif OTHER_SHAPE in seen:
+        verdict, note, change = OTHER_SHAPE, "", None
+    else:
+        values = [_values(place, sources, side) for side in "ab"]
+        if values[0] is None or values[1] is None:
+            return None
+        narrow = {dtype for diff in diffs for dtype in (diff.a_dtype, diff.b_dtype)}
+        verdict, note, change = _compare(values[0], values[1], place, narrow)
+    labels = sources[0].a.encoder
+    where = labels.where(place[:3])
+    name = f"{place[3]}.{place[4]}" if place[4] else place[3]
+    a_names, b_names = ([getattr(diff, f"{side}_name") for diff in diffs] for side in "ab")
+    return TensorDiff(
+        label=f"{where} {name}".strip(),
+        role=place[3],
+        verdict=verdict,
+        judged=place[3] != OUTPUT_PROJ,
+        note=note,
+        a_name=", ".join(filter(None, a_names)),
+        b_name=", ".join(filter(None, b_names)),
+        a_dtype="float32",
+        b_dtype="float32",
+        a_shape=_shape(sources, "a"),
+        b_shape=_shape(sources, "b"),
+        a_digest=None,
+        b_digest=None,
+        change=change,
+    )
+
+
+def _is_of_bookkeeping(place: Place) -> bool:
+    """Say whether these are codes made of sums and counts, which are judged for themselves as well."""
+    return place[3] == CODES and not place[4]
+
+
+def _shape(sources: list["Pair"], side: str) -> tuple[int, ...]:
+    """Return the shape of the widest source, which the result has, too."""
+    tensors = [getattr(source, side).tensor for source in sources if source.place[4] != "g"]
+    return next((tensor.shape for tensor in tensors if tensor and tensor.role != EMA_COUNT), ())
+
+
+def _values(place: Place, sources: list["Pair"], letter: str) -> "npt.NDArray[np.floating] | None":
+    """Return the calculated values on one side, or None where a source of them is missing."""
+    from vqcheck.codebook.values import as_array, sum_over_count, transformed, weight_normed
+
+    sides: list[Side] = [getattr(source, letter) for source in sources]
+    stem = place[4].removesuffix("weight")
+    arrays = {
+        (side.tensor.role, side.tensor.part.removeprefix(stem)): as_array(side.tensor, side.data)
+        for side in sides
+        if side.tensor
+    }
+    if _is_of_bookkeeping(place):
+        if (EMA_SUM, "") not in arrays or (EMA_COUNT, "") not in arrays:
+            return None
+        return sum_over_count(arrays[EMA_SUM, ""], arrays[EMA_COUNT, ""])
+    if place[3] == CODES:
+        codes = arrays.get((CODES, ""))
+        transform = {part: array for (role, part), array in arrays.items() if role == CODE_TRANSFORM}
+        return None if codes is None else transformed(codes, transform)
+    role = place[3]
+    if (role, "weight") in arrays:
+        return arrays[role, "weight"]
+    if (role, "g") in arrays and (role, "v") in arrays:
+        return weight_normed(arrays[role, "g"], arrays[role, "v"])
+    return None
+
+
+def _compare(
+    a: "npt.NDArray[np.floating]", b: "npt.NDArray[np.floating]", place: Place, dtypes: set[str]
+) -> tuple[str, str, Change | None]:
+    import numpy as np
+
+    from vqcheck.codebook.change import measure, same_bits
+
+    if a.shape != b.shape:
+        return OTHER_SHAPE, "", None
+    if same_bits(a, b):
+        return IDENTICAL, "calculated values are equal to the last bit", None
+    change = measure(a, b, 2 if place[3] == CODES else min(1, a.ndim))
+    largest = np.maximum(np.abs(a), np.abs(b)).astype(np.float32)
+    if place[4] == EFFECTIVE:
+        # A matrix product is only as exact as the largest values of its row.
+        largest = np.broadcast_to(largest.max(axis=-1, keepdims=True), largest.shape)
+    width, coarser = ("bfloat16", 2.0**16) if "bfloat16" in dtypes else ("float32", 1.0)
+    if "float16" in dtypes and width == "float32":
+        width, coarser = "float16", 2.0**13
+    with np.errstate(all="ignore"):
+        apart = np.abs(a.astype(np.float64) - b) / (np.spacing(largest) * coarser)
+    ulps = float(np.ceil(apart.max())) if np.isfinite(apart).all() else np.inf
+    if ulps <= MOST_ULPS:
+        return WITHIN_ULPS, f"calculated values are at most {int(ulps)} ulp of {width} apart", change
+    return CHANGED, "", change
