@@ -6,6 +6,9 @@ import torch
 
 from vqcheck import open_checkpoint
 from vqcheck.codebook.diagnosis import flips
+from vqcheck.codebook.diagnosis.book import Book, State
+from vqcheck.codebook.diagnosis.displacement import measure as displaced
+from vqcheck.codebook.family import Family
 from vqcheck.codebook.tokens import Features
 from vqcheck.errors import UsageError
 
@@ -54,6 +57,17 @@ def test_codes_that_coincide_or_are_not_finite_are_left_out(base, diagnose):
     found = displacement(diagnose(start, after))
     assert found.codes == 61
     assert np.isfinite([found.median, found.p99, found.maximum]).all()
+
+
+def test_a_lookup_by_cosine_takes_no_notice_of_length(base):
+    """Where directions are compared, longer codes have not moved; by Euclidean distance they have."""
+    codes = base()[EMBED].numpy()[None]
+    euclidean = Family("euclidean", "Euclidean", (), metric="euclidean")
+    cosine = Family("cosine", "Cosine", (), metric="cosine")
+    pair = State(codes, None, None), State(codes * 1.5, None, None)
+    assert displaced(Book(0, euclidean, *pair, frozenset({"codes"}))).median > 0.1
+    found = displaced(Book(0, cosine, *pair, frozenset({"codes"})))
+    assert (found.retained, found.maximum) == (64, pytest.approx(0, abs=1e-6))
 
 
 def measure(save, a, b, features):

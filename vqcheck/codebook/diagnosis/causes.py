@@ -9,6 +9,7 @@ from vqcheck.codebook.diagnosis.book import Book
 from vqcheck.codebook.diagnosis.displacement import same_number
 from vqcheck.codebook.diagnosis.evidence import Edited, Unexplained, Unrelated
 from vqcheck.codebook.diagnosis.result import CANNOT_TELL, CERTAIN, LIKELY, Cause
+from vqcheck.codebook.family import GRADIENT
 
 _KEPT: Final = 0.5
 """Share of codes that must still be nearest to themselves for one codebook to come from the other."""
@@ -47,12 +48,15 @@ def _without_unhit_code(book: Book, replaced: Cause | None, against: Cause | Non
     updates = ema_steps.at_least(book) if share >= _KEPT else None
     if updates:
         return [cause for cause in (updates, replaced) if cause]
-    why = (
-        f"{share:.0%} of the codes are still nearest to themselves, too few for a short training and too many for "
-        "another codebook"
-        if book.bookkeeping_stored and share < _KEPT
-        else "a file stores no sums and counts, which would tell training from an edit"
-    )
+    if book.bookkeeping_stored and share < _KEPT:
+        why = (
+            f"{share:.0%} of the codes are still nearest to themselves, too few for a short training and too many for "
+            "another codebook"
+        )
+    elif book.family.update == GRADIENT:
+        why = "gradients train the codes of this family and leave no count behind"
+    else:
+        why = "a file stores no sums and counts, which would tell training from an edit"
     return [Cause(CANNOT_TELL, Unexplained(why), book.number)]
 
 

@@ -10,13 +10,19 @@ import numpy.typing as npt
 from vqcheck.codebook.diagnosis.book import Book
 from vqcheck.codebook.diagnosis.result import Displacement
 from vqcheck.codebook.ema_fit import Array, Mask
+from vqcheck.codebook.family import ARGMAX, COSINE
 
 _Numbers = npt.NDArray[np.intp]
 
 
 def measure(book: Book) -> Displacement | None:
-    """Return how far the codes of one codebook moved, or None where there is no distance to measure by."""
-    heads = [_head(a, b) for a, b in zip(book.a.codes, book.b.codes, strict=True)]
+    """Return how far the codes of one codebook moved, or None where there is no distance to measure by.
+
+    A lookup by cosine compares directions, so there the codes' lengths are left out. One by argmax compares nothing.
+    """
+    if book.family.metric == ARGMAX:
+        return None
+    heads = [_head(a, b) for a, b in _heads(book)]
     moved = np.concatenate([displacement for displacement, _ in heads])
     measured = np.isfinite(moved)
     if not measured.any():
@@ -39,8 +45,22 @@ def same_number(book: Book, among: Mask) -> float | None:
 
     None where the mask holds none.
     """
-    kept = np.stack([_retained(a, b) for a, b in zip(book.a.codes, book.b.codes, strict=True)])
+    kept = np.stack([_retained(a, b) for a, b in _heads(book)])
     return float(kept[among].mean()) if among.any() else None
+
+
+def _heads(book: Book) -> list[tuple[Array, Array]]:
+    """Return A's and B's codes of each head, as the lookup compares them."""
+    pairs = zip(book.a.codes, book.b.codes, strict=True)
+    if book.family.metric != COSINE:
+        return list(pairs)
+    with np.errstate(all="ignore"):
+        return [(a / _length(a), b / _length(b)) for a, b in pairs]
+
+
+def _length(codes: Array) -> Array:
+    length: Array = np.linalg.norm(codes.astype(np.float64), axis=1, keepdims=True)
+    return length
 
 
 def _head(a: Array, b: Array) -> tuple[npt.NDArray[np.float64], Mask]:
