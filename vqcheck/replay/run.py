@@ -17,6 +17,7 @@ from vqcheck.replay.strategies import Strategy, choose, with_control
 from vqcheck.replay.subject import Subject, make_start
 from vqcheck.replay.torch_settings import upstream_settings
 from vqcheck.replay.trace import Arm, Replay, Setting, StepTrace
+from vqcheck.synthesizer import SynthesizerError
 
 _TINY_THREADS = 1
 """For networks this small several threads wait for each other more than they work."""
@@ -60,8 +61,11 @@ def replay(config: Config, observer: Observer | None = None, save: str | None = 
     fp16 = choose_fp16(config, device)
     threads = _TINY_THREADS if config.subject.version == "tiny" else None
     with upstream_settings(device, threads), ranks.process_group(device):
-        conditions = prepare(config, device, fp16)
-        arms, complete = _run(conditions, strategies, observer, save)
+        try:
+            conditions = prepare(config, device, fp16)
+            arms, complete = _run(conditions, strategies, observer, save)
+        except SynthesizerError as error:
+            raise UsageError(f"data and model do not fit: {error}") from None
         return Replay(_setting(conditions), arms, complete)
 
 

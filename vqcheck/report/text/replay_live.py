@@ -13,7 +13,7 @@ from vqcheck.replay.trace import OFF, StepTrace
 from vqcheck.report.text.sparkline import bars_for, sparkline
 
 _REFRESH = 0.1
-_FIXED = 58
+_FIXED = 30
 """Columns of a line beside its two sparklines."""
 
 
@@ -67,18 +67,23 @@ class LiveView:
         self._live.update(Text("\n").join(self.lines(self._console.width)), refresh=True)
 
     def lines(self, columns: int) -> list[Text]:
-        """Return one line for each arm."""
+        """Return a heading and one line for each arm."""
         name = max(len(strategy) for strategy in self._lines)
-        width = max(4, min(40, (columns - _FIXED - name) // 2))
-        return [self._line(line, name, width) for line in self._lines.values()]
+        steps = len(str(self._steps))
+        width = max(4, min(40, (columns - _FIXED - name - 2 * steps) // 2))
+        heading = f"{'':<{name + 2 * steps + 2}} {'commit_loss':<{width + 10}} drift"
+        return [
+            Text(heading, style="dim", no_wrap=True, overflow="crop"),
+            *(self._line(line, name, steps, width) for line in self._lines.values()),
+        ]
 
-    def _line(self, line: _Line, name: int, width: int) -> Text:
-        text = Text(f"{line.strategy:<{name}} {line.steps:>4}/{self._steps:<4} ", no_wrap=True, overflow="crop")
+    def _line(self, line: _Line, name: int, steps: int, width: int) -> Text:
+        text = Text(f"{line.strategy:<{name}} {line.steps:>{steps}}/{self._steps} ", no_wrap=True, overflow="crop")
         if not line.steps:
             return text.append("waiting", style="dim")
         loss, drift = line.commit_loss[-width:], line.drift[-width:]
-        text.append("commit_loss ").append(f"{sparkline(loss, width, low=0.0, bars=self._bars):<{width}}", style="cyan")
+        text.append(f"{sparkline(loss, width, low=0.0, bars=self._bars):<{width}}", style="cyan")
         text.append(f" {loss[-1]:.3f}{' off' if line.state == OFF else '    '} ")
-        text.append("drift ").append(f"{sparkline(drift, width, low=0.0, bars=self._bars):<{width}}", style="magenta")
+        text.append(f"{sparkline(drift, width, low=0.0, bars=self._bars):<{width}}", style="magenta")
         style = "bold red" if line.moved else "green"
-        return text.append(f" {drift[-1]:<8.3g}").append("drifted" if line.moved else "still", style=style)
+        return text.append(f" {drift[-1]:<7.3g} ").append("drifted" if line.moved else "still", style=style)

@@ -1,0 +1,41 @@
+"""What the replay's tests share: small configurations, and one replay of all strategies that many tests look at."""
+
+import pytest
+import torch
+
+from vqcheck.experiment.config import Config
+from vqcheck.replay.run import replay
+from vqcheck.replay.strategies import STRATEGIES
+
+
+def tiny(strategies, steps=2, **sections):
+    """Return a configuration of the tiny subject on little data."""
+    base = {"data": {"generated_items": 6}, "training": {"batch_size": 2}}
+    return Config.model_validate({**base, **sections, "replay": {"strategies": list(strategies), "steps": steps}})
+
+
+@pytest.fixture(scope="session")
+def every_strategy():
+    """The replay of all strategies over three steps, run once."""
+    return replay(tiny(STRATEGIES, steps=3))
+
+
+@pytest.fixture(scope="session")
+def arms(every_strategy):
+    """Its arms by strategy."""
+    return {arm.strategy: arm for arm in every_strategy.arms}
+
+
+@pytest.fixture
+def config():
+    """Returns `tiny`, to make configurations."""
+    return tiny
+
+
+@pytest.fixture(autouse=True)
+def _one_thread():
+    """For networks this small several threads wait for each other more than they work."""
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(threads)

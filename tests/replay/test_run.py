@@ -1,0 +1,221 @@
+"""The replay as a whole: verdicts, late first changes, interruption, and what it leaves behind."""
+
+import dataclasses
+
+import pytest
+import torch
+
+from vqcheck.errors import UsageError
+from vqcheck.replay import arm as arm_module
+from vqcheck.replay import strategies
+from vqcheck.replay.run import choose_device, choose_fp16, planned, replay
+from vqcheck.replay.strategies import STRATEGIES, Strategy
+from vqcheck.replay.trace import (
+    AS_EXPECTED,
+    DRIFTED,
+    FROZEN,
+    INCOMPLETE,
+    INCONCLUSIVE,
+    NOT_AS_EXPECTED,
+    NOT_MEASURED,
+)
+
+
+def test_two_runs_are_the_same(config):
+    """The same configuration gives the same losses, the same drift and the same digests."""
+    first, second = (replay(config(["none"])).arms[0] for _ in range(2))
+    assert [step.losses for step in first.steps] == [step.losses for step in second.steps]
+    assert first.digest_at_end == second.digest_at_end
+
+
+def test_another_seed_is_another_run(config):
+    """The seed decides weights and data."""
+    one = config(["none"], steps=1)
+    other = one.changed("replay", seed=5)
+    assert replay(one).arms[0].digest_at_start != replay(other).arms[0].digest_at_start
+
+
+def test_an_unexpected_arm_fails_the_replay(config):
+    """An arm that drifts where it must not ends in status 1, with everything measured."""
+    result = replay(config(["none", "no-grad"], steps=1, expected={"no-grad": "frozen"}))
+    assert (result.verdict, result.exit_code) == (NOT_AS_EXPECTED, 1)
+    assert [arm.as_expected for arm in result.arms] == [True, False]
+
+
+def test_without_a_drifting_control_nothing_is_proved(config, monkeypatch):
+    """When no control arm drifts the replay is inconclusive, however still the others are."""
+    still = dataclasses.replace(STRATEGIES["maybe-no-grad"], name="none", expected=DRIFTED)
+    monkeypatch.setattr(strategies, "STRATEGIES", {**STRATEGIES, "none": still})
+    result = replay(config(["maybe-no-grad"], steps=1))
+    assert [(arm.strategy, arm.verdict) for arm in result.arms] == [("none", FROZEN), ("maybe-no-grad", FROZEN)]
+    assert (result.verdict, result.exit_code) == (INCONCLUSIVE, 2)
+
+
+def test_an_interruption_keeps_what_was_measured(config):
+    """Ctrl-C in the second arm returns the first arm whole and the second one as far as it got, not complete."""
+
+    class Impatient:
+        def arm(self, strategy):
+            pass
+
+        def step(self, strategy, step):
+            if strategy == "maybe-no-grad" and step.step == 2:
+                raise KeyboardInterrupt
+
+    result = replay(config(["none", "maybe-no-grad", "no-grad"], steps=3), Impatient())
+    assert [(arm.strategy, arm.steps_run, arm.complete) for arm in result.arms] == [
+        ("none", 3, True),
+        ("maybe-no-grad", 2, False),
+    ]
+    assert result.arms[1].verdict == NOT_MEASURED
+    assert (result.verdict, result.exit_code) == (INCOMPLETE, 2)
+
+
+def test_an_interruption_before_the_first_step_is_passed_on(config):
+    """With nothing measured there is nothing to return."""
+
+    class VeryImpatient:
+        def arm(self, _strategy):
+            raise KeyboardInterrupt
+
+        def step(self, strategy, step):
+            pass
+
+    with pytest.raises(KeyboardInterrupt):
+        replay(config(["none"]), VeryImpatient())
+
+
+def late_write(step, *, past_dispatcher=False):
+    """Return a strategy that is frozen but for one write in the given step and, unless it is hidden, each one after."""
+    calls = []
+
+    def encode(model, ssl):
+        calls.append(0)
+        if len(calls) == step and past_dispatcher:
+            model.quantizer.codebooks()[0].embed.numpy()[0, 0] += 1
+        if len(calls) >= step and not past_dispatcher:
+            model.quantizer.codebooks()[0].embed.data[0].add_(1)
+        return type(model).encode_semantic(model, ssl)
+
+    return Strategy("late", "Stops everything but one write.", DRIFTED, freeze_quantizer=True, encode=encode)
+
+
+@pytest.fixture
+def with_strategy(monkeypatch):
+    """Adds a strategy for the time of a test."""
+    return lambda strategy: monkeypatch.setattr(strategies, "STRATEGIES", {**STRATEGIES, strategy.name: strategy})
+
+
+def test_a_late_first_change_is_attributed_to_the_step_after(config, with_strategy):
+    """A tensor that first changes in step 3 has its write named in step 4, with this file and line."""
+    with_strategy(late_write(3))
+    (arm,) = replay(config(["late"], steps=5)).arms
+    (write,) = arm.first_writes
+    assert (write.label, write.first_changed_step, write.traced_step) == ("codes", 3, 4)
+    assert (write.file, write.function, write.operator) == (__file__, "encode", "aten.add_.Tensor")
+    assert [step.tensors[0].changed for step in arm.steps] == [False, False, True, True, True]
+    # steps with attribution are slower, so they have no time
+    assert [step.step for step in arm.steps if step.seconds is None] == [1, 4]
+    assert arm.digest_at_start == replay(config(["none"], steps=1)).arms[0].digest_at_start
+
+
+def test_a_hidden_write_is_seen_and_not_attributed(config, with_strategy):
+    """A single write that no operator makes is a change all the same, and nobody is blamed for it."""
+    with_strategy(late_write(2, past_dispatcher=True))
+    (arm,) = replay(config(["late"], steps=4)).arms
+    (write,) = arm.first_writes
+    assert (write.label, write.first_changed_step, write.traced_step, write.file) == ("codes", 2, None, "")
+    assert arm.verdict == DRIFTED
+
+
+def test_global_settings_are_restored(config):
+    """Random state, TF32, matmul precision and threads are after the replay what they were before."""
+
+    def settings():
+        return (
+            torch.get_float32_matmul_precision(),
+            torch.backends.cudnn.allow_tf32,
+            torch.get_num_threads(),
+            torch.get_rng_state().tolist(),
+        )
+
+    torch.manual_seed(7)
+    before = settings()
+    replay(config(["none"], steps=1))
+    assert settings() == before
+
+
+def test_settings_are_restored_after_a_failure(config, monkeypatch):
+    """An error inside leaves no setting behind either."""
+    before = torch.get_float32_matmul_precision()
+
+    def fail(*_):
+        assert torch.get_float32_matmul_precision() == "medium"
+        raise RuntimeError("broken")
+
+    monkeypatch.setattr(arm_module.ArmRun, "run", fail)
+    with pytest.raises(RuntimeError, match="broken"):
+        replay(config(["none"]))
+    assert torch.get_float32_matmul_precision() == before
+
+
+def test_the_planned_arms_are_the_ones_that_run(config):
+    """What the live view is told beforehand is what the replay does, the added control included."""
+    chosen = config(["maybe-no-grad"], steps=1)
+    assert planned(chosen) == ["none", "maybe-no-grad"]
+    result = replay(chosen)
+    assert [arm.strategy for arm in result.arms] == planned(chosen)
+    assert result.verdict == AS_EXPECTED
+
+
+@pytest.mark.parametrize("name", ["cuda:99", "toaster", "mps:0", "meta"])
+def test_a_device_that_is_not_there_is_refused(name):
+    """Only devices that exist and that upstream trains on are taken."""
+    with pytest.raises(UsageError, match="device"):
+        choose_device(name)
+
+
+def test_half_precision_needs_a_gpu(config):
+    """fp16 on a CPU is refused when asked for, and left off as upstream does when merely configured."""
+    cpu = torch.device("cpu")
+    asked = config(["none"]).changed("replay", precision="fp16")
+    with pytest.raises(UsageError, match="needs CUDA"):
+        choose_fp16(asked, cpu)
+    assert config(["none"]).training.fp16_run
+    assert not choose_fp16(config(["none"]), cpu)
+
+
+def test_unknown_expectations_are_refused(config):
+    """An expectation for a strategy that does not exist is a mistake, not something to ignore."""
+    with pytest.raises(UsageError, match="unknown strategy 'nothing'"):
+        planned(config(["none"], expected={"nothing": "frozen"}))
+
+
+@pytest.mark.parametrize("version", ["v1", "v2Pro", "v2ProPlus"])
+def test_every_version_has_its_batch(config, version):
+    """Each version's generated batch fits its own networks: symbols, speaker vectors, spectrogram."""
+    from vqcheck.replay.run import _dataset
+    from vqcheck.replay.subject import Subject
+
+    chosen = config(["none"]).changed("subject", version=version).changed("data", generated_items=2)
+    subject = Subject(chosen)
+    item = _dataset(chosen, subject).item(0)
+    assert item.ssl.shape == (768, item.spec.size(1))
+    assert item.spec.size(0) == 1025
+    assert int(item.text.max()) < subject.outline.enc_p.text_embedding.num_embeddings
+    assert (item.sv_emb is not None) == version.startswith("v2Pro")
+
+
+@pytest.mark.gpu
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="needs CUDA")
+@pytest.mark.parametrize("precision", ["fp32", "fp16"])
+def test_verdicts_on_a_gpu_are_those_on_a_cpu(config, precision):
+    """The same arms drift and hold on CUDA, in both precisions, with the writes attributed to the same lines."""
+    chosen = config(STRATEGIES, steps=3)
+    cpu = replay(chosen.changed("replay", device="cpu"))
+    gpu = replay(chosen.changed("replay", device="cuda", precision=precision))
+    assert gpu.setting.precision == precision
+    assert [(arm.strategy, arm.verdict) for arm in gpu.arms] == [(arm.strategy, arm.verdict) for arm in cpu.arms]
+    for one, other in zip(gpu.arms, cpu.arms, strict=True):
+        assert {(w.label, w.line) for w in one.first_writes} == {(w.label, w.line) for w in other.first_writes}
+    assert all(0 < step.shadow_commit_loss < 2 for arm in gpu.arms for step in arm.steps)
