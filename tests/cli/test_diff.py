@@ -79,11 +79,12 @@ def test_never_trained_is_said_first(vqcheck, checkpoints):
     """Two equal codebooks that were never trained: still status 0, but the warning comes before the verdict."""
     path = checkpoints / "never_trained_v2.pth"
     run = vqcheck("diff", path, path)
-    first, second = run.stdout.splitlines()
+    lines = run.stdout.splitlines()
     assert run.returncode == 0
-    assert first.startswith("WARNING: the codebook of")
-    assert "never trained" in first
-    assert second.startswith("identical")
+    assert lines[0].startswith("WARNING: the codebook of")
+    assert "was never trained" in " ".join(run.stdout.split()).partition(" identical ")[0]
+    assert any(line.startswith("identical") for line in lines)
+    assert "pretrained_s2G" in run.stdout
 
 
 def test_scope_tokens_is_said(vqcheck, save, vq_state):

@@ -1,0 +1,181 @@
+"""A lock records the VQ encoder once; every later file agrees with it exactly if it holds the same values."""
+
+import pytest
+import torch
+
+from vqcheck import open_checkpoint
+from vqcheck.codebook.digest import F16V1, F32V1
+from vqcheck.errors import UsageError
+from vqcheck.experiment.lock import read_lock
+from vqcheck.experiment.locking import check_lock, make_lock
+
+CODEBOOK = "quantizer.vq.layers.0._codebook"
+
+
+@pytest.fixture
+def lock(tmp_path):
+    """Writes the lock of a checkpoint and returns it as read back."""
+
+    def make(checkpoint, experiment=None, s1=None):
+        path = tmp_path / "vqcheck.lock"
+        with open_checkpoint(checkpoint) as file:
+            made = make_lock(file, experiment, s1)
+        path.write_text(made.text(), encoding="utf-8")
+        read = read_lock(str(path))
+        assert read.text() == made.text()
+        return read
+
+    return make
+
+
+def check(lock, path, experiment=None, s1=None, scope="all"):
+    with open_checkpoint(path) as file:
+        return check_lock(lock, "vqcheck.lock", file, experiment, s1, scope)
+
+
+def faults(result):
+    return {line.what: line.verdict for line in result.verdicts if line.verdict not in ("identical", "rounded")}
+
+
+@pytest.mark.parametrize(
+    "name", ["base_v2.pth", "G_400.pth", "frozen_v2_e8_s400.pth", "base_v2.safetensors", "sovits_v2pro_e2_s100.pth"]
+)
+def test_the_same_values_agree_in_every_file(lock, checkpoints, name):
+    """A lock of the float16 base accepts it in every format and width, with nothing but the lock at hand."""
+    result = check(lock(checkpoints / "base_v2.pth"), checkpoints / name)
+    assert (result.verdict, result.exit_code) == ("identical", 0)
+    assert result.recorded == result.found
+
+
+@pytest.mark.parametrize("name", ["G_437.pth", "drifted_v2_e8_s400.pth", "never_trained_v2.pth"])
+def test_a_moved_codebook_does_not_agree(lock, checkpoints, name):
+    """A drifted training file, its export and an untrained file fail, and the tensors are named."""
+    result = check(lock(checkpoints / "base_v2.pth"), checkpoints / name)
+    assert (result.verdict, result.exit_code) == ("changed", 1)
+    assert {"codes", "ema_sum", "ema_count"} <= faults(result).keys()
+
+
+def test_a_lock_of_a_float32_file_judges_its_float16_export(lock, checkpoints):
+    """The export of the locked file is `rounded`; the export of another one is `changed`."""
+    wide = lock(checkpoints / "G_437.pth")
+    assert check(wide, checkpoints / "drifted_v2_e8_s400.pth").verdict == "rounded"
+    assert check(wide, checkpoints / "frozen_v2_e8_s400.pth").verdict == "changed"
+
+
+def test_two_float32_files_that_round_to_the_same_halves_are_not_the_same(lock, vq_state, save):
+    """Equal halves prove a rounding only where one side is rounded: a drift below half precision is still a change."""
+    state = vq_state()
+    made = lock(save(state, "a.pth"))
+    embed = state[f"{CODEBOOK}.embed"]
+    moved = embed.clone()
+    moved.view(torch.int32)[0, 0] ^= 1
+    assert torch.equal(moved.half(), embed.half())
+    state[f"{CODEBOOK}.embed"] = moved
+    assert faults(check(made, save(state, "b.pth"))) == {"codes": "changed"}
+
+
+def test_scope_tokens_leaves_bookkeeping_out(lock, vq_state, save):
+    """Changed counts fail the check by default and not with `tokens`; codes fail both."""
+    state = vq_state()
+    made = lock(save(state, "a.pth"))
+    state[f"{CODEBOOK}.cluster_size"] = state[f"{CODEBOOK}.cluster_size"] * 0.5
+    moved = save(state, "b.pth")
+    assert [check(made, moved, scope=scope).exit_code for scope in ("all", "tokens")] == [1, 0]
+    state[f"{CODEBOOK}.embed"] = state[f"{CODEBOOK}.embed"] * 2
+    assert check(made, save(state, "c.pth"), scope="tokens").exit_code == 1
+
+
+def test_a_lora_export_agrees_as_far_as_it_stores(lock, checkpoints):
+    """What a LoRA export leaves to its base is `not stored`; the codebook is still checked."""
+    made = lock(checkpoints / "base_v2.pth")
+    result = check(made, checkpoints / "lora_v3_e2_s50_l32.pth")
+    assert result.exit_code == 0
+    assert faults(result) == {"input_proj.weight": "not stored", "input_proj.bias": "not stored"}
+
+
+def test_never_trained_is_told(lock, checkpoints):
+    """A lock of an untrained codebook agrees with it, and the check says that it is untrained."""
+    untrained = checkpoints / "never_trained_v2.pth"
+    assert check(lock(untrained), untrained).never_trained
+    assert not check(lock(checkpoints / "base_v2.pth"), checkpoints / "G_400.pth").never_trained
+
+
+def test_the_s1_checkpoint_is_bound_by_its_content(lock, checkpoints, tmp_path):
+    """The same s1 file under another name agrees, another one does not, and an unbound lock says how to bind it."""
+    base, s1 = checkpoints / "base_v2.pth", checkpoints / "gpt-e15.ckpt"
+    made = lock(base, s1=str(s1))
+    copy = tmp_path / "renamed.ckpt"
+    copy.write_bytes(s1.read_bytes())
+    assert check(made, base, s1=str(copy)).exit_code == 0
+    assert faults(check(made, base, s1=str(checkpoints / "lightning_s1.ckpt"))) == {"s1": "changed"}
+    unbound = check(lock(base), base, s1=str(s1))
+    assert faults(unbound) == {"s1": "missing"}
+    assert any("--update" in line.note for line in unbound.verdicts)
+
+
+def test_the_tokens_are_bound_by_their_content(lock, checkpoints, tmp_path):
+    """Row order, line ends and the header do not matter; one token does."""
+    base = checkpoints / "base_v2.pth"
+    tsv = tmp_path / "6-name2semantic.tsv"
+    tsv.write_bytes(b"item_name\tsemantic_audio\na.wav\t1 2 3\nb.wav\t4 5\n")
+    made = lock(base, experiment=str(tmp_path))
+    tsv.write_bytes(b"b.wav\t4 5\r\n\r\na.wav\t1 2 3\r\n")
+    assert check(made, base, experiment=str(tmp_path)).exit_code == 0
+    tsv.write_bytes(b"item_name\tsemantic_audio\na.wav\t1 2 3\nb.wav\t4 6\n")
+    assert faults(check(made, base, experiment=str(tmp_path))) == {"tsv": "changed"}
+
+
+def test_the_file_is_sorted_small_and_diffable(lock, checkpoints):
+    """One fact a line, in sorted order, base names only, both digests of every tensor."""
+    made = lock(checkpoints / "base_v2.pth", s1=str(checkpoints / "gpt-e15.ckpt"))
+    lines = [line for line in made.text().splitlines() if not line.startswith("#")]
+    assert lines == sorted(lines)
+    assert sum(line.startswith("tensor ") for line in lines) == 12
+    assert 'checkpoint "base_v2.pth"' in lines
+    assert str(checkpoints) not in made.text()
+    assert len(made.text()) < 4_000
+    assert made.whole("vq_encoder", F32V1).hex == "a999277e57d91009e86fa5f7f0d281b5b8692c5cfa20462f75c1793c2c069235"
+    assert made.whole("vq_encoder", F16V1) is not None
+
+
+def test_a_name_may_be_anything(lock, checkpoints, tmp_path):
+    """Spaces, Chinese, emoji and a line break in a file name survive the round trip."""
+    odd = tmp_path / "嗓音 😀\nschema x.pth"
+    odd.write_bytes((checkpoints / "base_v2.pth").read_bytes())
+    assert lock(odd).checkpoint == odd.name
+
+
+DAMAGE = {
+    "empty": (lambda _: "", "no vqcheck lock"),
+    "foreign": (lambda _: "[package]\nname = 'x'\n", "no vqcheck lock"),
+    "newer schema": (lambda text: text.replace("vqcheck/lock/1", "vqcheck/lock/2"), "another version"),
+    "cut digest": (lambda text: text.replace("codebook sha256-f32v1:", "codebook sha256-f32v1:zz"), "no digest"),
+    "unknown line": (lambda text: text + "surprise 1\n", "line 'surprise"),
+    "repeated line": (
+        lambda text: text + next(x for x in text.splitlines() if "vq_encoder" in x) + "\n",
+        "second time",
+    ),
+    "two precisions": (lambda text: text.replace("tensor codes float16", "tensor codes float32", 1), "two precisions"),
+    "no tensors": (lambda text: "\n".join(x for x in text.splitlines() if "tensor" not in x), "no digests"),
+    "bad name": (lambda text: text.replace('checkpoint "base', "checkpoint base"), "no name"),
+    "binary": (lambda _: "\udcff\udcfe", "no vqcheck lock"),
+    "two schemas": (lambda text: text + "schema vqcheck/lock/1\n", "no vqcheck lock"),
+}
+
+
+@pytest.mark.parametrize("damage", DAMAGE)
+def test_a_damaged_lock_is_refused_in_one_line(lock, checkpoints, tmp_path, damage):
+    """Every line that is not of the format, repeated or missing is an error that names the file."""
+    spoil, words = DAMAGE[damage]
+    path = tmp_path / "damaged.lock"
+    path.write_bytes(spoil(lock(checkpoints / "base_v2.pth").text()).encode("utf-8", "surrogateescape"))
+    with pytest.raises(UsageError, match=words) as error:
+        read_lock(str(path))
+    assert "damaged.lock" in str(error.value)
+    assert "\n" not in str(error.value)
+
+
+def test_a_missing_lock_says_how_to_make_one(tmp_path):
+    """The error names the command."""
+    with pytest.raises(UsageError, match="vqcheck lock CHECKPOINT"):
+        read_lock(str(tmp_path / "vqcheck.lock"))

@@ -1,0 +1,69 @@
+"""`vqcheck gate CONFIG`: says whether s2 training may start."""
+
+from typing import Final
+
+import click
+
+from vqcheck.cli.output import JSON, Output, output_options
+from vqcheck.cli.progress import Waiting
+
+_EXAMPLES: Final = """
+\b
+Examples:
+  vqcheck gate TEMP/tmp_s2.json
+  vqcheck gate s2.json --s1 GPT_weights_v2/me-e15.ckpt && python s2_train.py --config s2.json
+  vqcheck gate s2.json --skip tokens --format json
+  vqcheck gate --explain resume
+
+Exit status: 0 training may start, 1 a required check failed, 2 a required check could not be carried out.
+"""
+
+
+@click.command("gate", epilog=_EXAMPLES)
+@click.argument("config", required=False, type=click.Path())
+@click.option("--s1", type=click.Path(), help="The s1 (GPT) checkpoint that will speak to this s2.")
+@click.option("--lock", type=click.Path(), help="The lock to go by; default: vqcheck.lock in the experiment.")
+@click.option("--root", type=click.Path(), help="Where relative paths in the config begin; default: here, as upstream.")
+@click.option("--sample", type=click.IntRange(min=1), help="Audit the tokens of this many items instead of all.")
+@click.option("--only", multiple=True, metavar="CODE", help="Carry out only this check; may be repeated.")
+@click.option("--skip", multiple=True, metavar="CODE", help="Leave this check out, visibly; may be repeated.")
+@click.option("--explain", metavar="CODE", help="Say what a check asks, why, and what to do when it fails.")
+@output_options
+def command(
+    config: str | None,
+    s1: str | None,
+    lock: str | None,
+    root: str | None,
+    sample: int | None,
+    only: tuple[str, ...],
+    skip: tuple[str, ...],
+    explain: str | None,
+    output: Output,
+) -> int:
+    """Check everything that s2 training relies on, before it starts.
+
+    CONFIG is GPT-SoVITS's s2 JSON as the training script gets it, or a vqcheck TOML.
+    """
+    from vqcheck.gate.run import find_check, run_gate
+
+    if explain is not None:
+        check = find_check(explain)
+        kind = "required" if check.required else "advisory"
+        output.write(f"{check.code} ({kind}): {check.title}\n\n{check.why}\n")
+        return 0
+    if config is None:
+        raise click.UsageError("Missing argument 'CONFIG'", click.get_current_context())
+    from vqcheck.experiment.s2_run import read_s2_run
+    from vqcheck.gate.subject import Subject
+
+    with Waiting("checking", quiet=output.quiet) as waiting:
+        report = run_gate(Subject(read_s2_run(config, root), lock, s1, sample), only, skip, waiting.step)
+    if output.format == JSON:
+        from vqcheck.report.json.gate import document
+
+        output.write(document(report))
+    else:
+        from vqcheck.report.text.gate import table
+
+        output.write(table(report, output.style()))
+    return report.exit_code

@@ -1,0 +1,42 @@
+"""`vqcheck history DIR`: over the checkpoints of a run, when did the VQ encoder start to move."""
+
+from typing import Final
+
+import click
+
+from vqcheck.cli.output import JSON, Output, output_options
+from vqcheck.cli.progress import Waiting
+from vqcheck.codebook.comparison import ALL, SCOPES
+
+_EXAMPLES: Final = """
+\b
+Examples:
+  vqcheck history logs/me/logs_s2_v2
+  vqcheck history SoVITS_weights_v2 --format json
+
+Exit status: 0 the same in all, 1 it moved, 2 fewer than two checkpoints with a codebook, or one cannot be read.
+"""
+
+
+@click.command("history", epilog=_EXAMPLES)
+@click.argument("folder", metavar="DIR", type=click.Path())
+@click.option("--scope", type=click.Choice(SCOPES), default=ALL, show_default=True, help="What counts as moved.")
+@output_options
+def command(folder: str, scope: str, output: Output) -> int:
+    """Show the VQ encoder of each checkpoint in a folder, in training order, and the first that moved.
+
+    Files without a codebook (discriminators, s1 checkpoints) are named and passed over.
+    """
+    from vqcheck.experiment.history import read_history
+
+    with Waiting("reading checkpoints", quiet=output.quiet) as waiting:
+        history = read_history(folder, scope, waiting.step)
+    if output.format == JSON:
+        from vqcheck.report.json.history import document
+
+        output.write(document(history))
+    else:
+        from vqcheck.report.text.history import table
+
+        output.write(table(history, output.style()))
+    return history.exit_code

@@ -1,0 +1,112 @@
+"""`vqcheck lock CKPT`: record the VQ encoder once, and verify against the record ever after."""
+
+import os
+from typing import Final
+
+import click
+
+from vqcheck.checkpoint.open import open_checkpoint
+from vqcheck.cli.output import JSON, Output, print_options, replace_file
+from vqcheck.codebook.comparison import ALL, SCOPES
+from vqcheck.errors import UsageError
+
+_NAME: Final = "vqcheck.lock"
+_EXAMPLES: Final = """
+\b
+Examples:
+  vqcheck lock s2G2333k.pth --experiment logs/me           right after token extraction
+  vqcheck lock s2G2333k.pth --experiment logs/me --s1 GPT_weights_v2/me-e15.ckpt --update
+  vqcheck lock --check SoVITS_weights_v2/me_e8_s400.pth --experiment logs/me
+  vqcheck lock s2G2333k.pth -o voices.lock
+
+Exit status: 0 written, or the file agrees with the lock; 1 it does not; 2 could not check.
+"""
+
+
+@click.command("lock", epilog=_EXAMPLES)
+@click.argument("checkpoint", metavar="CKPT", type=click.Path())
+@click.option(
+    "--experiment",
+    type=click.Path(exists=True, file_okay=False),
+    help="Bind the tokens of this experiment (6-name2semantic.tsv) to the lock, or check them.",
+)
+@click.option(
+    "--s1",
+    type=click.Path(exists=True, dir_okay=False),
+    help="Bind this s1 (GPT) checkpoint to the lock, or check it.",
+)
+@click.option(
+    "-o",
+    "--output",
+    "lock_file",
+    type=click.Path(dir_okay=False),
+    help=f"The lock; default: {_NAME} in the experiment, else here.",
+)
+@click.option("--check", is_flag=True, help="Verify CKPT against the lock instead of writing one.")
+@click.option("--update", is_flag=True, help="Replace a lock that says something else.")
+@click.option("--scope", type=click.Choice(SCOPES), default=ALL, show_default=True, help="What --check judges.")
+@print_options
+def command(
+    checkpoint: str,
+    experiment: str | None,
+    s1: str | None,
+    lock_file: str | None,
+    check: bool,
+    update: bool,
+    scope: str,
+    output: Output,
+) -> int:
+    """Record the VQ encoder of a checkpoint in a small text file for git, or verify one against it.
+
+    Make the lock right after the tokens were extracted, from the checkpoint they were extracted with; bind the s1
+    checkpoint to it after s1 training. Verification needs the lock and the file to check, nothing else.
+    """
+    if check and update:
+        raise UsageError("--check verifies and --update writes; give one of them")
+    path = lock_file or os.path.join(experiment or "", _NAME)
+    return (
+        _check(path, checkpoint, experiment, s1, scope, output)
+        if check
+        else _write(path, checkpoint, experiment, s1, update, output)
+    )
+
+
+def _write(path: str, checkpoint: str, experiment: str | None, s1: str | None, update: bool, output: Output) -> int:
+    from vqcheck.experiment.lock import read_lock
+    from vqcheck.experiment.locking import make_lock
+
+    with open_checkpoint(checkpoint) as file:
+        lock = make_lock(file, experiment, s1)
+    state = "written"
+    if os.path.exists(path) and not update:
+        if read_lock(path) != lock:
+            raise UsageError(
+                f"{path}: exists and records something else; --check shows what differs, --update replaces it"
+            )
+        state = "unchanged"
+    if state == "written":
+        replace_file(path, lock.text())
+    if output.format == JSON:
+        from vqcheck.report.json.lock import written
+    else:
+        from vqcheck.report.text.lock import written
+    output.write(written(lock, path, state))
+    return 0
+
+
+def _check(path: str, checkpoint: str, experiment: str | None, s1: str | None, scope: str, output: Output) -> int:
+    from vqcheck.experiment.lock import read_lock
+    from vqcheck.experiment.locking import check_lock
+
+    lock = read_lock(path)
+    with open_checkpoint(checkpoint) as file:
+        result = check_lock(lock, path, file, experiment, s1, scope)
+    if output.format == JSON:
+        from vqcheck.report.json.lock import checked
+
+        output.write(checked(result))
+    else:
+        from vqcheck.report.text.lock import checked as checked_text
+
+        output.write(checked_text(result, output.style()))
+    return result.exit_code

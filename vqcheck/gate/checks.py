@@ -1,0 +1,162 @@
+"""The gate's checks: each answers one question about a run, and says what it could not check.
+
+An exception of vqcheck's own inside a check means that it could not be carried out; see `run.py`.
+"""
+
+import os
+
+from vqcheck.checkpoint.open import open_checkpoint
+from vqcheck.codebook.compare import compare
+from vqcheck.codebook.comparison import ALL, CHANGED
+from vqcheck.codebook.inspection import HEALTHY, NEVER_TRAINED, NO_CODEBOOK
+from vqcheck.experiment.lock import LockedFile
+from vqcheck.experiment.locking import check_lock, file_digest, tokens_digest
+from vqcheck.experiment.name2semantic import MERGED
+from vqcheck.experiment.s1_tokens import recorded_tsv, same_experiment
+from vqcheck.experiment.token_audit import audit_tokens
+from vqcheck.gate.outcome import COULD_NOT_CHECK, FAILED, NOT_APPLICABLE, PASSED, Finding
+from vqcheck.gate.subject import Subject
+
+
+def trained(subject: Subject) -> Finding:
+    """Whether the generator that training starts from has a VQ encoder that was trained."""
+    found = subject.inspection
+    name = os.path.basename(found.path)
+    if found.verdict == NO_CODEBOOK:
+        return Finding(COULD_NOT_CHECK, f"{name} {found.why_none}")
+    if found.verdict == NEVER_TRAINED:
+        return Finding(FAILED, f"the codebook of {name} was never trained, and freezing keeps it so")
+    if found.verdict != HEALTHY:
+        return Finding(FAILED, f"the codebook of {name} holds NaN or infinity")
+    return Finding(PASSED, f"{name} holds a trained VQ encoder ({_codes(subject)} codes)")
+
+
+def loader(subject: Subject) -> Finding:
+    """Whether upstream's own loader reads the generator as what it is."""
+    found, version = subject.inspection, subject.run.version
+    name = os.path.basename(found.path)
+    if found.header_code:
+        return Finding(
+            FAILED, f"{name} is an export with an overwritten header ({found.header_code}); training cannot load it"
+        )
+    if found.format not in ("torch zip", "torch legacy"):
+        return Finding(FAILED, f"{name} is a {found.format} file; training loads torch files only")
+    if found.container != "weight":
+        return Finding(
+            FAILED, f"{name} keeps its weights under {found.container!r}; training reads 'weight' and would not find it"
+        )
+    if found.model.version and version not in found.model.version.split(" or "):
+        return Finding(FAILED, f"{name} is {found.model.version}, the config says {version}")
+    if not found.model.version:
+        return Finding(COULD_NOT_CHECK, f"{name}: its version cannot be told from its tensors")
+    return Finding(PASSED, f"{name} is {found.model.version}, as configured")
+
+
+def extraction_version(subject: Subject) -> Finding:
+    """Whether token extraction, which guesses the version by file size, guesses right."""
+    found = subject.inspection
+    guessed = _version_by_size(os.path.getsize(found.path))
+    name = os.path.basename(found.path)
+    if found.model.version not in ("v1", "v2", "v3", "v4"):
+        return Finding(NOT_APPLICABLE, f"token extraction is told the version of {found.model.version or 'this file'}")
+    actual = "v3" if found.model.version == "v4" else found.model.version
+    if guessed != actual:
+        return Finding(
+            FAILED, f"by its size upstream's token extraction takes {name} for {guessed}, but it is {actual}"
+        )
+    return Finding(PASSED, f"upstream's token extraction takes {name} for {guessed}, which it is")
+
+
+def lock(subject: Subject) -> Finding:
+    """Whether the generator's VQ encoder, and the tokens, are the locked ones."""
+    record, path = subject.lock, subject.lock_path
+    if record is None or path is None:
+        return Finding(NOT_APPLICABLE, "there is no lock; make one right after token extraction: vqcheck lock")
+    experiment = subject.experiment if record.tsv else None
+    with open_checkpoint(subject.pretrained) as checkpoint:
+        result = check_lock(record, path, checkpoint, experiment, None, ALL)
+    if result.verdict == CHANGED:
+        faults = ", ".join(
+            line.what for line in result.verdicts if line.judged and line.verdict in (CHANGED, "missing")
+        )
+        return Finding(FAILED, f"{os.path.basename(checkpoint.path)} does not agree with {path}: {faults}")
+    bound = " and the recorded tokens" if record.tsv else ""
+    return Finding(PASSED, f"the VQ encoder{bound} of {os.path.basename(checkpoint.path)} agree with {path}")
+
+
+def tokens(subject: Subject) -> Finding:
+    """Whether the recorded tokens come from the generator that training starts from."""
+    with open_checkpoint(subject.pretrained) as checkpoint:
+        audit = audit_tokens(checkpoint, subject.experiment, sample=subject.sample)
+    return Finding({0: PASSED, 1: FAILED}.get(audit.exit_code, COULD_NOT_CHECK), f"{MERGED}: {audit.headline}")
+
+
+def freeze(subject: Subject) -> Finding:
+    """Whether the config freezes the quantizer."""
+    flag = subject.run.freeze_quantizer
+    if flag is None:
+        return Finding(FAILED, "freeze_quantizer is not set, and upstream's default is not to freeze")
+    if not flag:
+        return Finding(FAILED, "freeze_quantizer is false: training will move the codebook")
+    return Finding(PASSED, "freeze_quantizer is true")
+
+
+def resume(subject: Subject) -> Finding:
+    """Whether a checkpoint that upstream would silently resume from has the same VQ encoder."""
+    resumed = subject.run.resumed()
+    if resumed is None:
+        return Finding(PASSED, "there is no checkpoint of an earlier run to resume from")
+    name = os.path.basename(resumed)
+    with open_checkpoint(subject.pretrained) as base, open_checkpoint(resumed) as checkpoint:
+        result = compare(base, checkpoint)
+    if result.verdict == CHANGED:
+        return Finding(FAILED, f"training would resume from {resumed}, whose VQ encoder is not the pretrained one's")
+    return Finding(PASSED, f"training will resume from {name}, which has the same VQ encoder")
+
+
+def s1(subject: Subject) -> Finding:
+    """Whether the s1 checkpoint was trained on these tokens."""
+    if subject.s1 is None:
+        return Finding(NOT_APPLICABLE, "no s1 checkpoint was named (--s1)")
+    name = os.path.basename(subject.s1)
+    record = subject.lock
+    if record is not None and record.s1 is not None and record.tsv is not None:
+        if not _is(record.s1, file_digest(subject.s1)):
+            return Finding(FAILED, f"{name} is not the s1 checkpoint that {subject.lock_path} is bound to")
+        if not _is(record.tsv, tokens_digest(subject.experiment)):
+            return Finding(FAILED, f"{name} is the locked s1 checkpoint, but the recorded tokens have changed since")
+        return Finding(PASSED, f"{name} and the recorded tokens are the locked ones")
+    trained_on = recorded_tsv(subject.s1)
+    if trained_on is None:
+        return Finding(COULD_NOT_CHECK, f"{name} does not say which tokens it was trained on, and no lock binds it")
+    if not same_experiment(trained_on, os.path.join(subject.experiment, MERGED)):
+        return Finding(FAILED, f"{name} was trained on {trained_on}, which is another experiment's")
+    return Finding(
+        COULD_NOT_CHECK,
+        f"{name} names this experiment's {os.path.basename(trained_on)}; content unproved "
+        "(bind it: vqcheck lock --s1 --update)",
+        advisory=True,
+    )
+
+
+def replay(_: Subject) -> Finding:
+    """Whether the code that will train keeps the codebook still."""
+    return Finding(NOT_APPLICABLE, "no training code named")
+
+
+def _is(recorded: LockedFile, found: object) -> bool:
+    return recorded.digest == found
+
+
+def _codes(subject: Subject) -> int:
+    encoder = subject.inspection.vq_encoder
+    return sum(book.codes for book in encoder.codebooks) if encoder else 0
+
+
+def _version_by_size(size: int) -> str:
+    """Return the version that upstream's token extraction guesses from a file's size, in its order of tests."""
+    kib = size / 1024
+    for limit, version in ((82978, "v1"), (100 * 1024, "v2"), (103520, "v1"), (700 * 1024, "v2")):
+        if kib < limit:
+            return version
+    return "v3"

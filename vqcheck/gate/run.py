@@ -1,0 +1,149 @@
+"""Runs the gate: every check once, errors of a check being its own finding."""
+
+import difflib
+import os
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Final
+
+from vqcheck.errors import UsageError, VqcheckError
+from vqcheck.gate import checks
+from vqcheck.gate.outcome import COULD_NOT_CHECK, SKIPPED, Finding, GateReport, Outcome
+from vqcheck.gate.subject import Subject
+
+
+@dataclass(frozen=True, slots=True)
+class Check:
+    """One question the gate asks."""
+
+    code: str
+    title: str
+    required: bool
+    ask: Callable[[Subject], Finding]
+    why: str
+    """What goes wrong without it, and what to do when it fails."""
+
+
+CHECKS: Final = (
+    Check(
+        "codebook-trained",
+        "the pretrained generator has a trained VQ encoder",
+        True,
+        checks.trained,
+        "Training with the quantizer frozen keeps the codebook as it is. A codebook that was never trained (all zero, "
+        "or its init flag is 0) then stays meaningless for ever, without any error. Use a published s2G base model, or "
+        "train from scratch with freeze_quantizer off, and s1 after that.",
+    ),
+    Check(
+        "loader",
+        "upstream's training script reads that file as what it is",
+        True,
+        checks.loader,
+        "The training script loads the state dict under 'weight' of an ordinary torch file and keeps its own values "
+        "for what does not fit. Exports of Pro versions and LoRA have an overwritten header, G_*.pth keep their "
+        "weights elsewhere, and a file of another version fits only in part. Name the published base of your version.",
+    ),
+    Check(
+        "lock",
+        "its VQ encoder and the tokens are the locked ones",
+        True,
+        checks.lock,
+        "The lock was made from the checkpoint that the tokens were extracted with. If the generator disagrees, s1 and "
+        "s2 speak different languages. Put back the locked base, or extract the tokens again, train s1 again and "
+        "update the lock: vqcheck lock CKPT --experiment DIR --update.",
+    ),
+    Check(
+        "tokens",
+        "the recorded tokens come from it",
+        True,
+        checks.tokens,
+        "Tokens in 6-name2semantic.tsv are not made again when the pretrained model changes. Each is derived here once "
+        "more from 4-cnhubert and compared. If they do not come from this generator, delete the tsv, extract again, "
+        "and train s1 again. vqcheck tokens shows the items.",
+    ),
+    Check(
+        "freeze",
+        "freeze_quantizer is on",
+        True,
+        checks.freeze,
+        "Without it every training step writes the codebook. Set model.freeze_quantizer to true in the s2 JSON.",
+    ),
+    Check(
+        "resume",
+        "a checkpoint that training would resume from has the same VQ encoder",
+        True,
+        checks.resume,
+        "The training script silently resumes from the latest G_*.pth in logs_s2_<version>, whatever pretrained_s2G "
+        "says. If an earlier run moved the codebook, move that folder away. vqcheck history shows when it happened.",
+    ),
+    Check(
+        "s1",
+        "the s1 checkpoint belongs to these tokens",
+        True,
+        checks.s1,
+        "Stage 1 must have been trained on the tokens that stage 2 decodes. A lock made with --experiment and --s1 "
+        "proves it by content; without one only the path in the s1 checkpoint can be compared, which proves nothing.",
+    ),
+    Check(
+        "extraction-version",
+        "token extraction guesses the version right",
+        False,
+        checks.extraction_version,
+        "Upstream's token extraction guesses v1, v2 or v3 from the size of the file alone, and a file that was saved "
+        "again can be taken for another version. Use the published file as it was downloaded.",
+    ),
+    Check(
+        "replay",
+        "the code that will train keeps the codebook still",
+        True,
+        checks.replay,
+        "Replays a few training steps of the code that will really train, and watches every write to the codebook.",
+    ),
+)
+
+
+def run_gate(
+    subject: Subject,
+    only: Sequence[str] = (),
+    skip: Sequence[str] = (),
+    on_check: Callable[[int, int], None] | None = None,
+) -> GateReport:
+    """Return what every check found. Checks left out by `only` or `skip` are listed as skipped.
+
+    Raises:
+        UsageError: a code in `only` or `skip` is none of ours.
+
+    """
+    for code in (*only, *skip):
+        find_check(code)
+    outcomes = []
+    for done, check in enumerate(CHECKS, start=1):
+        left_out = check.code in skip or (bool(only) and check.code not in only)
+        finding = Finding(SKIPPED, "left out by --only or --skip") if left_out else _ask(check, subject)
+        outcomes.append(Outcome(check.code, check.title, check.required and not finding.advisory, finding))
+        if on_check:
+            on_check(done, len(CHECKS))
+    return GateReport(subject.run.config, tuple(outcomes))
+
+
+def find_check(code: str) -> Check:
+    """Return the check with this code.
+
+    Raises:
+        UsageError: there is none.
+
+    """
+    codes = [check.code for check in CHECKS]
+    if code not in codes:
+        near = difflib.get_close_matches(code, codes, 1)
+        raise UsageError(
+            f"no check {code!r}; " + (f"did you mean {near[0]}?" if near else f"known: {', '.join(codes)}")
+        )
+    return CHECKS[codes.index(code)]
+
+
+def _ask(check: Check, subject: Subject) -> Finding:
+    try:
+        return check.ask(subject)
+    except VqcheckError as error:
+        return Finding(COULD_NOT_CHECK, str(error).replace(os.getcwd() + os.sep, ""))

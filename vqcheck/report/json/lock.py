@@ -1,0 +1,38 @@
+"""`vqcheck lock` for machines."""
+
+from vqcheck.codebook.digest import F32V1
+from vqcheck.experiment.lock import Lock
+from vqcheck.experiment.locking import LockCheck
+from vqcheck.report.json.digests import digest_object
+from vqcheck.report.json.document import dump
+
+
+def written(lock: Lock, path: str, state: str) -> str:
+    """Return the document of a lock that was `written`, or was there already (`unchanged`)."""
+    return dump(
+        "lock",
+        state,
+        0,
+        lock=path,
+        checkpoint=lock.checkpoint,
+        vq_encoder=digest_object(lock.whole("vq_encoder", F32V1)),
+        codebook=digest_object(lock.whole("codebook", F32V1)),
+    )
+
+
+def checked(result: LockCheck) -> str:
+    """Return the document of a verification."""
+    return dump(
+        "lock",
+        result.verdict,
+        result.exit_code,
+        lock=result.lock,
+        checkpoint=result.path,
+        never_trained=result.never_trained,
+        recorded=digest_object(result.recorded),
+        found=digest_object(result.found),
+        checks=[
+            {"what": line.what, "verdict": line.verdict, "note": line.note, "judged": line.judged}
+            for line in result.verdicts
+        ],
+    )

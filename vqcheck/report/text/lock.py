@@ -1,0 +1,41 @@
+"""`vqcheck lock` for people: what was recorded, or whether a file agrees with the record."""
+
+from vqcheck.codebook.comparison import CHANGED
+from vqcheck.codebook.digest import F32V1
+from vqcheck.experiment.lock import Lock
+from vqcheck.experiment.locking import LockCheck
+from vqcheck.report.text.page import Page, Style, verdict
+
+
+def written(lock: Lock, path: str, state: str) -> str:
+    """Return one line on a lock that was written, or was there already."""
+    whole = lock.whole("vq_encoder", F32V1) or lock.whole("codebook", F32V1)
+    bound = [f"{kind} {file.name}" for kind, file in (("tokens", lock.tsv), ("s1", lock.s1)) if file]
+    with_files = f", bound to {' and '.join(bound)}" if bound else ""
+    short = f"{whole.algorithm} {whole.short}" if whole else ""
+    return f"{state}  {path}: VQ encoder of {lock.checkpoint} {short}{with_files}\n"
+
+
+def checked(result: LockCheck, style: Style) -> str:
+    """Return whether a checkpoint agrees with a lock; where it does not, what differs."""
+    page = Page(style)
+    if result.never_trained:
+        page.line(("WARNING: the codebook of this file was never trained", "bold yellow"))
+    agrees = result.verdict != CHANGED
+    what = "agrees with" if agrees else "does not agree with"
+    page.line(verdict(result.verdict), f"  {result.path} {what} {result.lock}", indent=2)
+    if agrees and not style.verbose:
+        notes = sorted({line.note for line in result.verdicts if line.note})
+        for note in notes:
+            page.line(f"  {note}", indent=2)
+        return page.text()
+    page.blank()
+    if result.recorded and result.found:
+        page.line(f"  locked  {result.recorded.algorithm} {result.recorded.short}")
+        page.line(f"  found   {result.found.algorithm} {result.found.short}")
+        page.blank()
+    width = max(len(line.what) for line in result.verdicts)
+    for line in result.verdicts:
+        judged = "" if line.judged else " (not judged)"
+        page.line(f"  {line.what:<{width}}  ", verdict(line.verdict, 11), f"  {line.note}{judged}", indent=4)
+    return page.text()
