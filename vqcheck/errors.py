@@ -4,7 +4,11 @@ VqcheckError                 could not check: exit status 2
 ├── CheckpointError          a file cannot be read, or not safely
 ├── NoCodebookError          a file was read, but holds no VQ encoder to judge
 └── UsageError               the request itself makes no sense
+
+CodebookChanged              checked, and it changed: what a guard raises in a training process
 """
+
+from typing import Any
 
 
 class VqcheckError(Exception):
@@ -21,3 +25,17 @@ class NoCodebookError(VqcheckError):
 
 class UsageError(VqcheckError):
     """A request that makes no sense: an option, a value or a path given by the user."""
+
+
+class CodebookChanged(Exception):  # noqa: N818 - a finding, not a failure to check
+    """The VQ encoder of a live model is not what it was.
+
+    `finding`, a `vqcheck.runtime.finding.Finding`, has the step, tensors, rows and writing lines.
+    """
+
+    def __init__(self, text: str, finding: Any) -> None:
+        super().__init__(text, finding)
+        self.finding = finding
+
+    def __str__(self) -> str:
+        return str(self.args[0])

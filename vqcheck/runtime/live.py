@@ -1,0 +1,128 @@
+"""The VQ encoders of a live module: found by the same family table and names as those of its checkpoint."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from operator import attrgetter
+from typing import Final
+
+from torch import Tensor, nn
+from torch.nn.parameter import is_lazy
+
+from vqcheck.codebook.canonical import MisshapenError
+from vqcheck.codebook.family import OUTPUT_PROJ, Family
+from vqcheck.codebook.match import match
+from vqcheck.errors import NoCodebookError
+
+_WRAPPED: Final = frozenset({"_orig_mod", "_checkpoint_wrapped_module", "_fsdp_wrapped_module"})
+"""What wrappers around any part of a model put into the names below them."""
+
+
+@dataclass(frozen=True, slots=True)
+class LiveTensor:
+    """A parameter or buffer of a live module, and the part it plays in a VQ encoder."""
+
+    name: str
+    """Where it stands in the module, wrappers included: `module.quantizer.vq.layers.0._codebook.embed`."""
+    role: str
+    part: str
+    family: Family
+    shape: tuple[int, ...]
+    """Canonical shape: codes and sums `[heads, codes, dim]`, counts `[heads, codes]`, the flag `[]`."""
+    axes: tuple[int, ...]
+    """Which stored axis each axis of the canonical shape is, where that is not the order in the module."""
+
+    @property
+    def owner(self) -> str:
+        """The name of the module whose attribute it is."""
+        return self.name.rpartition(".")[0]
+
+    @property
+    def attribute(self) -> str:
+        return self.name.rpartition(".")[2]
+
+
+@dataclass(frozen=True, slots=True)
+class LiveEncoder:
+    """Every VQ encoder of a live module."""
+
+    module: nn.Module
+    tensors: tuple[LiveTensor, ...]
+    """Those that count for the verdict: codebooks, and the projections in front of them."""
+    behind: tuple[LiveTensor, ...]
+    """Projections behind the lookup, which may learn."""
+    families: tuple[Family, ...]
+
+
+def find_live_encoder(module: nn.Module) -> LiveEncoder:
+    """Return every VQ encoder of a module except in a moving average of the whole model, which is meant to move.
+
+    Raises:
+        NoCodebookError: there is none, or only one of impossible shapes.
+
+    """
+    tensors = stored_tensors(module)
+    names = {_unwrapped(name): name for name in tensors}
+    try:
+        matches = match({unwrapped: tuple(tensors[name].shape) for unwrapped, name in names.items()})
+    except MisshapenError as error:
+        raise NoCodebookError(f"{type(module).__name__}: {error}") from None
+    if not matches:
+        raise NoCodebookError(
+            f"{type(module).__name__}: none of its {len(tensors)} parameters and persistent buffers is known as part "
+            "of a VQ encoder; pass the whole model, under the names that its checkpoint has"
+        )
+    in_use = [each for each in matches if not each.is_shadow] or matches
+    live = [
+        LiveTensor(names[each.name], each.role, each.part, one.family, each.shape, each.axes)
+        for one in in_use
+        for each in one.found
+    ]
+    return LiveEncoder(
+        module,
+        tuple(tensor for tensor in live if tensor.role != OUTPUT_PROJ),
+        tuple(tensor for tensor in live if tensor.role == OUTPUT_PROJ),
+        tuple(one.family for one in in_use),
+    )
+
+
+def stored_tensors(module: nn.Module) -> dict[str, Tensor]:
+    """Return name -> tensor of what a state dict would hold; a module that stands in several places counts once."""
+    tensors = {}
+    for path, each in module.named_modules():
+        prefix = f"{path}." if path else ""
+        left_out = each._non_persistent_buffers_set  # noqa: SLF001 - torch keeps it nowhere else
+        for name, parameter in each.named_parameters(recurse=False):
+            if not is_lazy(parameter):
+                tensors[prefix + name] = parameter.detach()
+        for name, buffer in each.named_buffers(recurse=False):
+            if name not in left_out:
+                tensors[prefix + name] = buffer
+    return tensors
+
+
+class Names:
+    """Finds tensors again by their names at every look, so that one that was replaced is seen too."""
+
+    def __init__(self, module: nn.Module, names: tuple[str, ...]) -> None:
+        self._module = module
+        self._getters = {name: attrgetter(name) for name in names}
+
+    def tensors(self) -> Mapping[str, Tensor]:
+        """Return the tensors as they stand now, detached; those are left out whose name leads to none any more."""
+        found = {}
+        for name, get in self._getters.items():
+            tensor = _attempt(get, self._module)
+            if isinstance(tensor, Tensor):
+                found[name] = tensor.detach()
+        return found
+
+
+def _attempt(get: "attrgetter[object]", module: nn.Module) -> object:
+    try:
+        return get(module)
+    except AttributeError:
+        return None
+
+
+def _unwrapped(name: str) -> str:
+    return ".".join(part for part in name.split(".") if part not in _WRAPPED)
