@@ -17,12 +17,17 @@ def open_checkpoint(path: str | os.PathLike[str]) -> Checkpoint:
     """Open a checkpoint by its content, never by its name.
 
     Reads torch zip archives (also with GPT-SoVITS's overwritten first two bytes), legacy torch files, safetensors
-    files, and the JSON index of a sharded checkpoint. Nothing in the file is imported or executed.
+    files, and the JSON index of a sharded checkpoint; of a folder, the one checkpoint in it. Nothing in the file is
+    imported or executed.
 
     Raises:
         CheckpointError: the file cannot be read, or not safely.
 
     """
+    if os.path.isdir(path):
+        from vqcheck.checkpoint.folder import only_checkpoint_in
+
+        path = only_checkpoint_in(os.fsdecode(path))
     return _open_file(path, shard=False)
 
 

@@ -1,15 +1,21 @@
 """`vqcheck diff A B`: is the VQ encoder the same; if not, what changed, why, and what it does to the tokens."""
 
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
 import click
 
 from vqcheck.checkpoint.open import open_checkpoint
 from vqcheck.checkpoint.opened import Checkpoint
+from vqcheck.cli.family import family_option
 from vqcheck.cli.output import JSON, Output, output_options
 from vqcheck.cli.progress import Waiting
 from vqcheck.codebook.compare import compare
 from vqcheck.codebook.comparison import ALL, CHANGED, IDENTICAL, SCOPES, Comparison
+from vqcheck.codebook.family import Family
+from vqcheck.errors import NoCodebookError
+
+if TYPE_CHECKING:
+    from vqcheck.experiment.stages import StageComparison
 
 _EXAMPLES: Final = """
 \b
@@ -18,6 +24,8 @@ Examples:
   vqcheck diff base.pth exported.pth --scope tokens
   vqcheck diff a.pth b.safetensors --format json -o diff.json
   vqcheck diff s2G2333k.pth G_400.pth --features logs/me/4-cnhubert
+  vqcheck diff GPT_weights_v2/me-e15.ckpt G_400.pth --experiment logs/me
+  vqcheck diff before/ after/ --family my_codec.toml
 
 Exit status: 0 the same, 1 changed, 2 could not check.
 """
@@ -38,20 +46,62 @@ Exit status: 0 the same, 1 changed, 2 could not check.
     type=click.Path(exists=True, file_okay=False),
     help="Measure on the features in this folder (4-cnhubert) how many frames get another token.",
 )
+@click.option(
+    "--experiment",
+    type=click.Path(exists=True, file_okay=False),
+    help="For an s1 checkpoint against an s2 generator: the directory of the tokens that s1 was trained on.",
+)
+@family_option
 @output_options
-def command(a: str, b: str, scope: str, features: str | None, output: Output) -> int:
+def command(
+    a: str,
+    b: str,
+    scope: str,
+    features: str | None,
+    experiment: str | None,
+    own: tuple[Family, ...],
+    output: Output,
+) -> int:
     """Compare the VQ encoders of two checkpoints, bit by bit.
 
     Reads torch checkpoints of every age, GPT-SoVITS exports and training files, and safetensors. Nothing in a file
     is executed, and only the VQ encoder's bytes are read.
+
+    An s1 checkpoint holds no codebook; against an s2 generator, a lock or the features of its experiment decide.
     """
     with open_checkpoint(a) as first, open_checkpoint(b) as second:
-        with Waiting("comparing", quiet=output.quiet) as waiting:
-            comparison = compare(first, second, scope, waiting.step)
+        try:
+            with Waiting("comparing", quiet=output.quiet) as waiting:
+                comparison = compare(first, second, scope, waiting.step, own)
+        except NoCodebookError:
+            stages = _stages(first, second, experiment)
+            if stages is None:
+                raise
+            output.write(_report_stages(stages, output))
+            return stages.exit_code
         if features is not None and comparison.verdict != IDENTICAL:
             comparison = _with_flips(comparison, first, second, features, output)
     output.write(_report(comparison, output))
     return comparison.exit_code
+
+
+def _stages(a: Checkpoint, b: Checkpoint, experiment: str | None) -> "StageComparison | None":
+    """Return s1 against s2 where one file is an s1 checkpoint and the other is not."""
+    from vqcheck.codebook import model
+    from vqcheck.experiment.stages import compare_stages
+
+    s1 = [file for file in (a, b) if model.identify(file).kind == "s1 GPT"]
+    return compare_stages(s1[0].path, b if s1[0] is a else a, experiment) if len(s1) == 1 else None
+
+
+def _report_stages(stages: "StageComparison", output: Output) -> str:
+    if output.format == JSON:
+        from vqcheck.report.json.stages import document
+
+        return document(stages)
+    from vqcheck.report.text.stages import describe
+
+    return describe(stages, output.style())
 
 
 def _with_flips(comparison: Comparison, a: Checkpoint, b: Checkpoint, folder: str, output: Output) -> Comparison:
@@ -70,7 +120,7 @@ def _report(comparison: Comparison, output: Output) -> str:
         from vqcheck.report.json.diff import document
 
         return document(comparison)
-    if comparison.verdict == CHANGED or output.verbose:
+    if comparison.verdict == CHANGED or comparison.never_trained or output.verbose:
         from vqcheck.report.text.diff_table import table
 
         return table(comparison, output.style())

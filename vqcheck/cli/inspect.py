@@ -1,13 +1,16 @@
 """`vqcheck inspect CKPT...`: what is in these files."""
 
+import os
 import sys
 from typing import Final
 
 import click
 
 from vqcheck.checkpoint.open import open_checkpoint
+from vqcheck.cli.family import family_option
 from vqcheck.cli.output import JSON, Output, output_options
 from vqcheck.cli.progress import Waiting
+from vqcheck.codebook.family import Family
 from vqcheck.codebook.inspection import HEALTHY, NO_CODEBOOK, Inspection, inspect
 from vqcheck.errors import VqcheckError
 
@@ -17,6 +20,7 @@ Examples:
   vqcheck inspect s2G2333k.pth
   vqcheck inspect SoVITS_weights_v2/*.pth --strict
   vqcheck inspect G_400.pth --format json
+  vqcheck inspect models/mimi/
 
 Exit status: 0 every file holds a codebook, 1 with --strict when one was never trained or holds NaN, 2 when a file
 cannot be read or holds no codebook.
@@ -29,14 +33,16 @@ _Result = Inspection | tuple[str, str]
 @click.command("inspect", epilog=_EXAMPLES)
 @click.argument("checkpoints", metavar="CKPT...", nargs=-1, required=True, type=click.Path())
 @click.option("--strict", is_flag=True, help="Fail when a codebook was never trained or holds NaN or infinity.")
+@family_option
 @output_options
-def command(checkpoints: tuple[str, ...], strict: bool, output: Output) -> int:
+def command(checkpoints: tuple[str, ...], strict: bool, own: tuple[Family, ...], output: Output) -> int:
     """Show format, model version, VQ encoder, digests and health of checkpoints."""
     results: list[_Result] = []
     with Waiting("inspecting", quiet=output.quiet) as waiting:
-        for done, path in enumerate(checkpoints, start=1):
-            results.append(_inspect(path))
-            waiting.step(done, len(checkpoints))
+        paths = [path for named in checkpoints for path in _in_folder(named)]
+        for done, path in enumerate(paths, start=1):
+            results.append(_inspect(path, own))
+            waiting.step(done, len(paths))
     verdict, exit_code = _whole(results, strict)
     output.write(_report(results, verdict, exit_code, output))
     for result in results:
@@ -45,10 +51,22 @@ def command(checkpoints: tuple[str, ...], strict: bool, output: Output) -> int:
     return exit_code
 
 
-def _inspect(path: str) -> _Result:
+def _in_folder(path: str) -> list[str]:
+    """Return the checkpoints of a folder; whatever is none, and a folder without any, is told of when it is opened."""
+    if not os.path.isdir(path):
+        return [path]
+    from vqcheck.checkpoint.folder import checkpoints_in
+
+    try:
+        return checkpoints_in(path)
+    except VqcheckError:
+        return [path]
+
+
+def _inspect(path: str, own: tuple[Family, ...]) -> _Result:
     try:
         with open_checkpoint(path) as checkpoint:
-            return inspect(checkpoint)
+            return inspect(checkpoint, own)
     except VqcheckError as error:
         return path, str(error)
 

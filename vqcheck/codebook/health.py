@@ -22,6 +22,8 @@ class Health:
     """Codes whose count is zero."""
     rows_off: int | None
     """Codes that are not their running sum over their smoothed count; None where they need not be."""
+    place: str = ""
+    """What tells the codebook from others, such as `acoustic.3`; empty when there is but one."""
     threshold: float | None = None
     """Count below which the family calls a code dead."""
 
@@ -46,7 +48,7 @@ def never_trained(checkpoint: Checkpoint, codebook: Codebook) -> bool:
     return not any(piece.lstrip(b"\0") for piece in checkpoint.pieces(codebook.codes.tensor))
 
 
-def examine(family: Family, codebook: Codebook, data: dict[RoleTensor, bytes | bytearray]) -> Health:
+def examine(family: Family, codebook: Codebook, data: dict[RoleTensor, bytes | bytearray], place: str = "") -> Health:
     """Return the health of one codebook, given the stored bytes of its tensors."""
     import numpy as np
 
@@ -67,8 +69,18 @@ def examine(family: Family, codebook: Codebook, data: dict[RoleTensor, bytes | b
         else int(np.count_nonzero(counts < family.dead_code_threshold)),
         unused=None if counts is None else int(np.count_nonzero(counts == 0)),
         rows_off=_rows_off(family, codebook, data),
+        place=place,
         threshold=family.dead_code_threshold,
     )
+
+
+def not_finite(tensor: RoleTensor, data: bytes | bytearray) -> int:
+    """Return how many values of a tensor are NaN or infinite, given its stored bytes."""
+    import numpy as np
+
+    from vqcheck.codebook.values import as_array
+
+    return int(np.count_nonzero(~np.isfinite(as_array(tensor, data))))
 
 
 def _rows_off(family: Family, codebook: Codebook, data: dict[RoleTensor, bytes | bytearray]) -> int | None:

@@ -108,15 +108,18 @@ class VQEncoder:
         places = [codebook.place for codebook in self.codebooks]
         places += [tied for codebook in self.codebooks for tied in codebook.tied]
         places += [tensor.place[:3] for tensor in self.projection]
-        parts = []
-        if len({each[0] for each in places}) > 1:
-            name = self.books[book] if book < len(self.books) else ""
-            parts.append(name or str(book))
+        parts = [self.name_of_book(book)] if self.name_of_book(book) else []
         if len({each[1] for each in places}) > 1:
             parts.append(str(group))
         if layer >= 0 and len({each[2] for each in places if each[2] >= 0}) > 1:
             parts.append(str(layer))
         return ".".join(parts)
+
+    def name_of_book(self, book: int) -> str:
+        """Return what the family or the model calls a quantizer; empty when it is the only one."""
+        if len({codebook.place[0] for codebook in self.codebooks} | {tensor.book for tensor in self.projection}) < 2:
+            return ""
+        return (self.books[book] if book < len(self.books) else "") or str(book)
 
     def may_lack(self, role: str) -> bool:
         """Say whether this file may leave the role out and still be whole."""

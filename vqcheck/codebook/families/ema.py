@@ -56,7 +56,7 @@ EMA_FAMILIES: Final = (
     ),
     Family(
         name="encodec",
-        title="EnCodec and its kin (encodec, audiocraft, SpeechTokenizer, WavTokenizer, X-Codec)",
+        title="EnCodec (encodec, audiocraft, SpeechTokenizer, WavTokenizer, X-Codec)",
         books=("", "semantic", "acoustic"),
         keys=tuple(
             key

@@ -38,6 +38,7 @@ def _file(inspection: Inspection) -> dict[str, Any]:
         },
         "training": {"info": training.info, "epoch": training.epoch, "steps": training.steps},
         "vq_encoder": _encoder(inspection.vq_encoder) if inspection.vq_encoder else None,
+        "others": [_encoder(other) for other in inspection.others],
         "why_none": inspection.why_none,
     }
 
@@ -45,19 +46,37 @@ def _file(inspection: Inspection) -> dict[str, Any]:
 def _encoder(encoder: EncoderSummary) -> dict[str, Any]:
     return {
         "family": encoder.family,
+        "title": encoder.title,
         "prefix": encoder.prefix,
+        "shadow": encoder.is_shadow,
+        "structural": encoder.structural,
+        "derivation": encoder.derivation,
+        "verdict": encoder.verdict,
         "also_found": list(encoder.also_found),
+        "books": [
+            {
+                "name": book.name,
+                "codebooks": book.codebooks,
+                "stored": book.stored,
+                "heads": book.heads,
+                "codes": book.codes,
+                "dim": book.dim,
+            }
+            for book in encoder.books
+        ],
         "tensors": [
             {"label": tensor.label, "name": tensor.name, "dtype": tensor.dtype, "shape": list(tensor.shape)}
             for tensor in encoder.tensors
         ],
         "codebooks": [_health(health) for health in encoder.codebooks],
+        "projection_not_finite": encoder.projection_not_finite,
         "digests": {F32V1: digests_object(encoder.f32)} | {F16V1: digests_object(encoder.f16)},
     }
 
 
 def _health(health: Health) -> dict[str, Any]:
     return {
+        "place": health.place,
         "never_trained": health.never_trained,
         "codes": health.codes,
         "initialised": health.initialised,

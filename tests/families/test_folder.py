@@ -1,0 +1,80 @@
+"""A folder as a model hub hands it out is opened as the one checkpoint it holds."""
+
+import json
+
+import pytest
+import torch
+from safetensors.torch import save_file
+
+
+@pytest.fixture
+def sharded(state_of, tmp_path):
+    """A hub folder with Mimi in two shards, an index, a config, and a readme."""
+    folder = tmp_path / "mimi"
+    folder.mkdir()
+    state = state_of("hf_mimi")
+    names = sorted(state)
+    shards = {"model-00001-of-00002.safetensors": names[::2], "model-00002-of-00002.safetensors": names[1::2]}
+    for shard, held in shards.items():
+        save_file({name: state[name] for name in held}, folder / shard)
+    weight_map = {name: shard for shard, held in shards.items() for name in held}
+    (folder / "model.safetensors.index.json").write_text(json.dumps({"metadata": {}, "weight_map": weight_map}))
+    (folder / "config.json").write_text("{}")
+    (folder / "README.md").write_text("model card")
+    return folder, state
+
+
+def test_a_sharded_hub_folder_is_one_checkpoint(sharded, saved, vqcheck, valid):
+    """The folder inspects and compares as the whole model: as the same state in one file, and changed when it is."""
+    folder, state = sharded
+    run = vqcheck("inspect", folder)
+    assert run.returncode == 0
+    assert "Mimi" in run.stdout
+    assert "format      sharded" in run.stdout
+    assert vqcheck("diff", folder, saved(state)).returncode == 0
+    name = "quantizer.acoustic_residual_vector_quantizer.layers.1.codebook.embed_sum"
+    assert vqcheck("diff", folder, saved({**state, name: state[name] + 1})).returncode == 1
+    document = valid(vqcheck("inspect", folder, "--format", "json").stdout)
+    assert [file["path"].endswith("model.safetensors.index.json") for file in document["files"]] == [True]
+
+
+@pytest.mark.parametrize("name", ["model.safetensors", "pytorch_model.bin", "codec.pth"])
+def test_a_folder_with_one_whole_file(name, state_of, tmp_path, vqcheck):
+    """Whatever its kind, the only checkpoint of a folder is taken."""
+    state = state_of("hf_dac")
+    save_file(state, tmp_path / name) if name.endswith("safetensors") else torch.save(state, tmp_path / name)
+    (tmp_path / "config.json").write_text("{}")
+    run = vqcheck("diff", tmp_path, tmp_path / name)
+    assert (run.returncode, run.stderr) == (0, "")
+
+
+def test_safetensors_is_taken_before_the_same_model_as_bin(state_of, tmp_path, vqcheck):
+    """Hubs hold one model in several kinds of file; one of them is read."""
+    save_file(state_of("hf_dac"), tmp_path / "model.safetensors")
+    torch.save(state_of("hf_dac", 1), tmp_path / "pytorch_model.bin")
+    torch.save({}, tmp_path / "training_args.bin")
+    assert vqcheck("diff", tmp_path, tmp_path / "model.safetensors").returncode == 0
+    assert vqcheck("diff", tmp_path, tmp_path / "pytorch_model.bin").returncode == 1
+
+
+def test_a_folder_of_several_models_asks_which(state_of, tmp_path, vqcheck):
+    """`diff` wants one named, `inspect` describes them all."""
+    for name in ("a.safetensors", "b.safetensors"):
+        save_file(state_of("hf_dac"), tmp_path / name)
+    run = vqcheck("diff", tmp_path, tmp_path / "a.safetensors")
+    assert run.returncode == 2
+    assert "holds several checkpoints, name one: a.safetensors, b.safetensors" in run.stderr
+    run = vqcheck("inspect", tmp_path)
+    assert run.returncode == 0
+    assert run.stdout.count("DAC") == 2
+
+
+def test_a_folder_without_checkpoints_says_where_they_are(state_of, tmp_path, vqcheck):
+    """A pipeline's folder holds models in folders of their own, which the message names."""
+    (tmp_path / "vqvae").mkdir()
+    save_file(state_of("diffusers_vqmodel"), tmp_path / "vqvae" / "diffusion_pytorch_model.safetensors")
+    for command in (["inspect", tmp_path], ["diff", tmp_path, tmp_path]):
+        run = vqcheck(*command)
+        assert run.returncode == 2
+        assert "these folders in it hold some: vqvae" in run.stderr
+    assert vqcheck("inspect", tmp_path / "vqvae").returncode == 0

@@ -1,0 +1,178 @@
+"""A user's own row of the family table, from a TOML file: for a codec that vqcheck does not know by name.
+
+    name = "my-codec"
+    decay = 0.99
+
+    [tensors]
+    codes = "tokenizer.layers.{layer}.table"
+    ema_sum = "tokenizer.layers.{layer}.table_sum"
+    ema_count = "tokenizer.layers.{layer}.uses"
+    input_proj = "tokenizer.before"
+
+Codes, sums, counts and flags are names of tensors; projections are names of modules, whose weight and bias are found in
+every spelling. `{layer}` and `{group}` stand for a number. Several quantizers are several `[[tensors]]` with a `book`.
+"""
+
+import difflib
+import sys
+from collections.abc import Iterable
+from typing import Any, Final
+
+from vqcheck.codebook.family import (
+    AXES,
+    CODE_TRANSFORM,
+    CODES_DIM,
+    DERIVATIONS,
+    EMA,
+    EUCLIDEAN,
+    INPUT_PROJ,
+    METRICS,
+    OUTPUT_PROJ,
+    ROLES,
+    STORED,
+    UPDATES,
+    Family,
+    Key,
+    projection,
+)
+from vqcheck.errors import UsageError
+
+if sys.version_info >= (3, 11):
+    import tomllib
+else:
+    import tomli as tomllib
+
+_CHOICES: Final = {"axes": AXES, "derivation": DERIVATIONS, "update": UPDATES, "metric": METRICS}
+_NUMBERS: Final = ("decay", "epsilon", "dead_code_threshold")
+_FLAGS: Final = ("projects",)
+_LISTS: Final = ("markers", "optional")
+_KEYS: Final = ("name", "title", "tensors", *_CHOICES, *_NUMBERS, *_FLAGS, *_LISTS)
+_PLACEHOLDERS: Final = ("{layer}", "{group}")
+
+
+class _Reader:
+    """Reads values of one file, and names the file and the key in whatever is wrong."""
+
+    def __init__(self, path: str, values: dict[str, Any]) -> None:
+        self._path = path
+        self._values = values
+
+    def wrong(self, words: str) -> UsageError:
+        return UsageError(f"{self._path}: {words}")
+
+    def check_keys(self, table: dict[str, Any], known: Iterable[str], where: str) -> None:
+        known = tuple(known)
+        for key in table:
+            if key not in known:
+                raise self.wrong(f"{where}{key}: no such key{_suggestion(key, known)}")
+
+    def text(self, key: str, default: str | None = None) -> str:
+        value = self._values.get(key, default)
+        if not isinstance(value, str) or not value:
+            raise self.wrong(f"{key}: {'is missing' if value is None else 'must be a text'}")
+        return value
+
+    def choice(self, key: str, default: str) -> str:
+        value = self.text(key, default)
+        if value not in _CHOICES[key]:
+            raise self.wrong(f"{key}: is {value!r}, must be one of {', '.join(_CHOICES[key])}")
+        return value
+
+    def number(self, key: str, default: float | None) -> float | None:
+        value = self._values.get(key, default)
+        if value is not None and (isinstance(value, bool) or not isinstance(value, int | float) or not value >= 0):
+            raise self.wrong(f"{key}: must be a number that is not negative")
+        return None if value is None else float(value)
+
+    def flag(self, key: str) -> bool:
+        value = self._values.get(key, False)
+        if not isinstance(value, bool):
+            raise self.wrong(f"{key}: must be true or false")
+        return value
+
+    def texts(self, key: str) -> tuple[str, ...]:
+        return self.listed(key, self._values.get(key, []))
+
+    def listed(self, key: str, value: object) -> tuple[str, ...]:
+        values = [value] if isinstance(value, str) else value
+        if not isinstance(values, list) or not all(isinstance(each, str) and each for each in values):
+            raise self.wrong(f"{key}: must be a text, or a list of texts")
+        return tuple(values)
+
+    def books(self) -> list[dict[str, Any]]:
+        tables = self._values.get("tensors")
+        tables = [tables] if isinstance(tables, dict) else tables
+        if not isinstance(tables, list) or not tables or not all(isinstance(table, dict) for table in tables):
+            raise self.wrong("tensors: is missing: it says which tensor plays which role")
+        return tables
+
+
+def read_own_family(path: str) -> Family:
+    """Return the row that a TOML file describes.
+
+    Raises:
+        UsageError: the file cannot be read, is no TOML, or describes no usable row; the text names file and key.
+
+    """
+    try:
+        with open(path, "rb") as file:
+            values = tomllib.load(file)
+    except OSError as error:
+        raise UsageError(f"{path}: cannot be read: {error.strerror}") from None
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+        raise UsageError(f"{path}: is no valid TOML: {error}") from None
+    reader = _Reader(path, values)
+    reader.check_keys(values, _KEYS, "")
+    decay = reader.number("decay", None)
+    if decay is not None and not 0 < decay < 1:
+        raise reader.wrong(f"decay: is {decay:g}, must lie between 0 and 1")
+    optional = reader.texts("optional")
+    for role in optional:
+        if role not in ROLES:
+            raise reader.wrong(f"optional: {role}: no such role{_suggestion(role, ROLES)}")
+    books = reader.books()
+    name = reader.text("name")
+    family = Family(
+        name=name,
+        title=reader.text("title", name),
+        keys=tuple(key for number, table in enumerate(books) for key in _keys(reader, table, number)),
+        books=tuple(str(table.get("book", "")) for table in books),
+        markers=reader.texts("markers"),
+        axes=reader.choice("axes", CODES_DIM),
+        derivation=reader.choice("derivation", STORED),
+        update=reader.choice("update", EMA),
+        metric=reader.choice("metric", EUCLIDEAN),
+        decay=decay,
+        epsilon=reader.number("epsilon", 1e-5) or 0.0,
+        dead_code_threshold=reader.number("dead_code_threshold", None),
+        projects=reader.flag("projects"),
+        optional=frozenset(optional),
+    )
+    if family.source_of_codes not in {key.role for key in family.keys}:
+        raise reader.wrong(
+            f"tensors: {family.source_of_codes} is missing: codes of the derivation '{family.derivation}' come from it"
+        )
+    return family
+
+
+def _keys(reader: _Reader, table: dict[str, Any], book: int) -> Iterable[Key]:
+    reader.check_keys(table, ("book", *ROLES), "tensors.")
+    for role in ROLES:
+        for name in reader.listed(f"tensors.{role}", table.get(role, [])):
+            for part in name.split("."):
+                if not part or ("{" in part and part not in _PLACEHOLDERS):
+                    raise reader.wrong(
+                        f"tensors.{role}: {name!r}: '{part}' is no part of a name; "
+                        "{layer} and {group} stand for one number each, between dots"
+                    )
+            if role in (INPUT_PROJ, OUTPUT_PROJ) and not name.endswith(".*"):
+                yield from projection(role, name.removesuffix(".weight"), book=book)
+            else:
+                yield Key(
+                    role, name, name.rpartition(".")[2] if role == CODE_TRANSFORM and name[-1] != "*" else "", book
+                )
+
+
+def _suggestion(key: str, known: Iterable[str]) -> str:
+    near = difflib.get_close_matches(key, list(known), 1)
+    return f"; did you mean {near[0]}?" if near else f"; known are {', '.join(known)}"
