@@ -7,7 +7,7 @@ from typing import Protocol
 
 import torch
 
-from vqcheck.errors import NoCodebookError, UsageError
+from vqcheck.errors import UsageError
 from vqcheck.experiment.config import Config
 from vqcheck.replay import ranks
 from vqcheck.replay.arm import ArmRun, Conditions, Dataset
@@ -52,7 +52,7 @@ def replay(config: Config, observer: Observer | None = None, save: str | None = 
     each arm's final checkpoint.
 
     Raises:
-        UsageError, CheckpointError, NoCodebookError: something in the configuration keeps it from starting.
+        UsageError, CheckpointError: something in the configuration keeps it from starting.
 
     """
     observer = observer or Silent()
@@ -74,10 +74,7 @@ def prepare(config: Config, device: torch.device, fp16: bool) -> Conditions:
     subject = Subject(config)
     dataset = _dataset(config, subject)
     first = _check_items(config, dataset)
-    try:
-        start = make_start(subject, config, _features(dataset))
-    except NoCodebookError as error:
-        raise UsageError(str(error)) from None
+    start = make_start(subject, config, _features(dataset))
     probe = collate([dataset.item(position) for position in first]).ssl
     return Conditions(subject, start, config, dataset, probe, device, fp16)
 

@@ -10,7 +10,7 @@ from torch import Tensor
 
 from vqcheck.errors import UsageError
 from vqcheck.experiment.config import Config
-from vqcheck.replay.weights import load_discriminator, load_generator
+from vqcheck.replay.weights import check_discriminator, check_generator, load
 from vqcheck.synthesizer import (
     MultiPeriodDiscriminator,
     Preset,
@@ -31,7 +31,9 @@ class Subject:
     """Builds both networks of a configuration.
 
     Raises:
-        UsageError: sizes that do not fit each other.
+        UsageError: sizes that do not fit each other, or a checkpoint that does not fit them, is of another version,
+            or whose codebook was never trained.
+        CheckpointError: a checkpoint cannot be read.
 
     """
 
@@ -44,9 +46,13 @@ class Subject:
             with torch.device("meta"):
                 self.outline = self.build_generator()
                 """The generator without values, for its sizes."""
-                self.build_discriminator()
+                outline_d = self.build_discriminator()
         except (SynthesizerError, RuntimeError, ValueError) as error:
             raise UsageError(f"sizes of the model: {error}") from None
+        if config.subject.pretrained_s2G:
+            check_generator(self.outline, config.subject.pretrained_s2G, self.version)
+        if config.subject.pretrained_s2D:
+            check_discriminator(outline_d, config.subject.pretrained_s2D)
 
     @property
     def spectrogram(self) -> SpectrogramSettings:
@@ -77,21 +83,20 @@ def make_start(subject: Subject, config: Config, features: Iterable[Tensor]) -> 
     """Load the pretrained weights, or make fresh ones with a codebook that fits `features` (`[dim, T]` each).
 
     Raises:
-        UsageError: a checkpoint of another version or size, or whose codebook was never trained.
-        CheckpointError, NoCodebookError: a checkpoint that cannot be read or holds no codebook.
+        CheckpointError: a checkpoint cannot be read.
 
     """
     torch.manual_seed(config.replay.seed)
     net_g, net_d = subject.build_generator(), subject.build_discriminator()
     notes: list[str] = []
     if config.subject.pretrained_s2G:
-        notes += load_generator(net_g, config.subject.pretrained_s2G, subject.version)
+        notes += load(net_g, config.subject.pretrained_s2G)
         weights = config.subject.pretrained_s2G
     else:
         _fresh_vq_encoder(net_g, torch.cat(list(features), dim=1)[None])
         weights = "fresh, codebook by k-means"
     if config.subject.pretrained_s2D:
-        notes += load_discriminator(net_d, config.subject.pretrained_s2D)
+        notes += load(net_d, config.subject.pretrained_s2D)
     elif config.subject.pretrained_s2G:
         notes.append("the discriminator has fresh weights (no pretrained_s2D)")
     return Start(net_g, net_d, weights, tuple(notes))

@@ -6,56 +6,66 @@ from torch import Tensor, nn
 from vqcheck.checkpoint.open import open_checkpoint
 from vqcheck.checkpoint.opened import Checkpoint
 from vqcheck.codebook import inspection
-from vqcheck.codebook.model import identify
 from vqcheck.errors import UsageError
-from vqcheck.synthesizer import StateDictMismatchError, SynthesizerTrn
 
 
-def load_generator(net_g: SynthesizerTrn, path: str, version: str) -> list[str]:
-    """Load a generator's checkpoint, widened to float32; what it lacks keeps its fresh value. Returns notes on that.
+def check_generator(outline: nn.Module, path: str, version: str) -> None:
+    """Refuse a checkpoint that the generator cannot start from; only its index and its VQ encoder are read.
 
     Raises:
-        UsageError: the file is of another version or size, or its codebook was never trained or is not finite.
-        CheckpointError, NoCodebookError: it cannot be read, or holds no codebook.
+        UsageError: it is no generator, of another version or size, or its codebook was never trained or is not finite.
+        CheckpointError: it cannot be read.
 
     """
     with open_checkpoint(path) as checkpoint:
-        model = identify(checkpoint)
-        if version != "tiny" and model.version not in ("", version):
-            raise UsageError(
-                f"{path}: is a {model.version} checkpoint ({model.evidence}), the configuration says {version}"
-            )
         found = inspection.inspect(checkpoint)
         if found.vq_encoder is None:
             raise UsageError(f"{path}: {found.why_none}")
+        if version != "tiny" and found.model.version and version not in found.model.version.split(" or "):
+            stored = f"a {found.model.version} checkpoint ({found.model.evidence})"
+            raise UsageError(f"{path}: is {stored}, the configuration says {version}")
         if found.verdict != inspection.HEALTHY:
             raise UsageError(f"{path}: its codebook is {found.verdict}: a replay from it would prove nothing")
-        return _load(net_g, checkpoint, path)
+        _check_shapes(outline, checkpoint)
 
 
-def load_discriminator(net_d: nn.Module, path: str) -> list[str]:
-    """Load a discriminator's checkpoint; what it lacks keeps its fresh value. Returns notes on that.
+def check_discriminator(outline: nn.Module, path: str) -> None:
+    """Refuse a checkpoint that the discriminator cannot start from; only its index is read.
 
     Raises:
-        UsageError: the file holds no discriminator, or one of another size.
+        UsageError: it holds no discriminator, or one of another size.
         CheckpointError: it cannot be read.
 
     """
     with open_checkpoint(path) as checkpoint:
         if not any(name.startswith("discriminators.") for name in checkpoint.tensors):
             raise UsageError(f"{path}: is no discriminator: it holds no tensors named discriminators.*")
-        return _load(net_d, checkpoint, path)
+        _check_shapes(outline, checkpoint)
 
 
-def _load(net: nn.Module, checkpoint: Checkpoint, path: str) -> list[str]:
-    own = net.state_dict()
-    state = {name: read_tensor(checkpoint, name) for name in own if name in checkpoint.tensors}
-    try:
+def load(net: nn.Module, path: str) -> list[str]:
+    """Load a checkpoint, widened to float32; what it lacks keeps its fresh value. Returns notes on that.
+
+    Raises:
+        CheckpointError: a tensor cannot be read.
+
+    """
+    with open_checkpoint(path) as checkpoint:
+        own = net.state_dict()
+        state = {name: read_tensor(checkpoint, name) for name in own if name in checkpoint.tensors}
         net.load_state_dict(state, strict=False)
-    except StateDictMismatchError as error:
-        raise UsageError(f"{path}: {error}") from None
     absent = sorted({name.split(".")[0] for name in own if name not in state})
     return [f"{path}: lacks {', '.join(absent)}: fresh weights there"] if absent else []
+
+
+def _check_shapes(outline: nn.Module, checkpoint: Checkpoint) -> None:
+    for name, tensor in outline.state_dict().items():
+        stored = checkpoint.tensors.get(name)
+        if stored is not None and stored.shape != tuple(tensor.shape):
+            raise UsageError(
+                f"{checkpoint.path}: {name} has the shape {list(stored.shape)}, "
+                f"the configured model's has {list(tensor.shape)}"
+            )
 
 
 def read_tensor(checkpoint: Checkpoint, name: str) -> Tensor:
