@@ -2,10 +2,12 @@
 
 import json
 import os
+import shutil
 import subprocess
 import sys
 from importlib import resources
 from pathlib import Path
+from types import SimpleNamespace
 
 import jsonschema
 import pytest
@@ -87,3 +89,53 @@ def valid():
         return document
 
     return validate
+
+
+_ITEMS, _FRAMES = 6, 80
+
+
+def _derive(state, features):
+    """Return the tokens that torch's own convolution and distances give for features `[1, channels, time]`."""
+    state = {name: value.float() for name, value in state.items()}
+    projected = torch.nn.functional.conv1d(features.float(), state["ssl_proj.weight"], state["ssl_proj.bias"], stride=2)
+    return torch.cdist(projected[0].T, state[f"{CODEBOOK}.embed"]).argmin(1).tolist()
+
+
+@pytest.fixture
+def sound(checkpoints, tmp_path):
+    """A small experiment, sound in every way, into which tests plant faults.
+
+    It has features and tokens, the base that made them, an s1 checkpoint, and the s2 JSON.
+    """
+    folder = tmp_path / "logs" / "demo"
+    (folder / "4-cnhubert").mkdir(parents=True)
+    base = tmp_path / "s2G2333k.pth"
+    shutil.copy(checkpoints / "base_v2.pth", base)
+    s1 = tmp_path / "me-e15.ckpt"
+    shutil.copy(checkpoints / "gpt-e15.ckpt", s1)
+    state = torch.load(base, weights_only=True)["weight"]
+    generator = torch.Generator().manual_seed(5)
+    rows = []
+    for item in range(_ITEMS):
+        features = torch.randn(1, 32, _FRAMES, generator=generator).half()
+        torch.save(features, folder / "4-cnhubert" / f"{item}.wav.pt")
+        rows.append(f"{item}.wav\t{' '.join(map(str, _derive(state, features)))}")
+    tsv = folder / "6-name2semantic.tsv"
+    tsv.write_text("item_name\tsemantic_audio\n" + "\n".join(rows) + "\n", encoding="utf-8")
+    config = tmp_path / "s2.json"
+    values = {
+        "train": {"batch_size": 4, "pretrained_s2G": str(base), "pretrained_s2D": ""},
+        "data": {"exp_dir": str(folder)},
+        "model": {"version": "v2", "freeze_quantizer": True},
+    }
+
+    def write(**changes):
+        for key, value in changes.items():
+            section, _, name = key.partition("__")
+            values[section][name] = value
+        config.write_text(json.dumps(values), encoding="utf-8")
+
+    write()
+    return SimpleNamespace(
+        folder=folder, base=base, s1=s1, tsv=tsv, config=config, write=write, root=tmp_path, state=state
+    )

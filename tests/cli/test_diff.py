@@ -67,12 +67,13 @@ def test_json_is_complete_for_an_equal_pair(vqcheck, valid, checkpoints):
 
 
 def test_an_s1_checkpoint_explains_itself(vqcheck, checkpoints):
-    """One line says that it holds no codebook and which file to give instead; status 2."""
+    """One line says that it holds no codebook, what it was trained on, and what would settle it; status 2."""
     run = vqcheck("diff", checkpoints / "gpt-e15.ckpt", checkpoints / "base_v2.pth")
     assert (run.returncode, run.stdout) == (2, "")
     assert len(run.stderr.splitlines()) == 1
     assert "gpt-e15.ckpt: is an s1 (GPT) checkpoint" in run.stderr
-    assert "s2G" in run.stderr
+    assert "logs/demo/6-name2semantic.tsv" in run.stderr
+    assert "--experiment" in run.stderr
 
 
 def test_never_trained_is_said_first(vqcheck, checkpoints):

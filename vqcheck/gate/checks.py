@@ -14,6 +14,7 @@ from vqcheck.experiment.locking import check_lock, file_digest, tokens_digest
 from vqcheck.experiment.name2semantic import MERGED
 from vqcheck.experiment.s1_tokens import recorded_tsv, same_experiment
 from vqcheck.experiment.token_audit import audit_tokens
+from vqcheck.experiment.token_summary import summary
 from vqcheck.gate.outcome import COULD_NOT_CHECK, FAILED, NOT_APPLICABLE, PASSED, Finding
 from vqcheck.gate.subject import Subject
 
@@ -88,7 +89,7 @@ def tokens(subject: Subject) -> Finding:
     """Whether the recorded tokens come from the generator that training starts from."""
     with open_checkpoint(subject.pretrained) as checkpoint:
         audit = audit_tokens(checkpoint, subject.experiment, sample=subject.sample)
-    return Finding({0: PASSED, 1: FAILED}.get(audit.exit_code, COULD_NOT_CHECK), f"{MERGED}: {audit.headline}")
+    return Finding({0: PASSED, 1: FAILED}.get(audit.exit_code, COULD_NOT_CHECK), f"{MERGED}: {summary(audit)}")
 
 
 def freeze(subject: Subject) -> Finding:

@@ -1,0 +1,96 @@
+"""`vqcheck diff s1.ckpt s2.pth` answers from a lock or from features, and says on what evidence."""
+
+import pytest
+import torch
+
+CODEBOOK = "quantizer.vq.layers.0._codebook"
+
+
+@pytest.fixture
+def diff(vqcheck, valid, sound):
+    """Compares the s1 checkpoint with a generator; returns (exit status, document)."""
+
+    def run(s2, *options):
+        done = vqcheck("diff", sound.s1, s2, "--experiment", sound.folder, "--format", "json", *options)
+        return done.returncode, valid(done.stdout)
+
+    return run
+
+
+@pytest.fixture
+def moved(sound):
+    """A generator like the pretrained one whose codes are others."""
+    generator = torch.Generator().manual_seed(1)
+    state = dict(sound.state)
+    name = f"{CODEBOOK}.embed"
+    state[name] = (state[name].float() + 0.2 * torch.randn(state[name].shape, generator=generator)).half()
+    path = sound.root / "moved.pth"
+    torch.save({"weight": state}, path)
+    return path
+
+
+@pytest.fixture
+def locked(vqcheck, sound):
+    """Locks the pretrained generator, the tokens and the s1 checkpoint."""
+    assert vqcheck("lock", sound.base, "--experiment", sound.folder, "--s1", sound.s1).returncode == 0
+
+
+def test_features_decide_where_there_is_no_lock(diff, sound, moved):
+    """Tokens derived again prove the right generator and refute the moved one."""
+    code, document = diff(sound.base)
+    assert (code, document["verdict"], document["evidence"]) == (0, "consistent", "tokens")
+    code, document = diff(moved)
+    assert (code, document["verdict"], document["evidence"]) == (1, "inconsistent", "tokens")
+
+
+@pytest.mark.usefixtures("locked")
+def test_a_lock_decides_without_features(diff, sound, moved):
+    """The locked digest is compared with the generator's; nothing else of the experiment is needed."""
+    for path in (sound.folder / "4-cnhubert").iterdir():
+        path.unlink()
+    code, document = diff(sound.base)
+    assert (code, document["verdict"], document["evidence"]) == (0, "consistent", "lock")
+    code, document = diff(moved)
+    assert (code, document["verdict"], document["evidence"]) == (1, "inconsistent", "lock")
+
+
+@pytest.mark.usefixtures("locked")
+def test_another_s1_than_the_locked_one_is_inconsistent(diff, sound):
+    """The lock is bound to one s1 checkpoint by content."""
+    content = torch.load(sound.s1, weights_only=True)
+    content["info"] = "GPT-e16"
+    torch.save(content, sound.s1)
+    code, document = diff(sound.base)
+    assert (code, document["verdict"]) == (1, "inconsistent")
+
+
+def test_the_order_of_the_two_files_does_not_matter(vqcheck, sound):
+    """s2 first and s1 second is the same question."""
+    run = vqcheck("diff", sound.base, sound.s1, "--experiment", sound.folder)
+    assert run.returncode == 0
+    assert run.stdout.startswith("consistent  the two stages share one VQ encoder")
+
+
+def test_an_experiment_the_s1_was_not_trained_on_is_an_error(vqcheck, sound):
+    """Another experiment's directory cannot settle it."""
+    other = sound.folder.parent / "other"
+    sound.folder.rename(other)
+    run = vqcheck("diff", sound.s1, sound.base, "--experiment", other)
+    assert run.returncode == 2
+    assert "was trained on logs/demo/6-name2semantic.tsv" in run.stderr
+
+
+def test_without_lock_and_features_it_says_what_would_settle_it(vqcheck, sound):
+    """An experiment with tokens alone is not enough, and the line says so."""
+    for path in (sound.folder / "4-cnhubert").iterdir():
+        path.unlink()
+    (sound.folder / "4-cnhubert").rmdir()
+    run = vqcheck("diff", sound.s1, sound.base, "--experiment", sound.folder)
+    assert run.returncode == 2
+    assert "vqcheck.lock" in run.stderr
+    assert "4-cnhubert" in run.stderr
+
+
+def test_two_s1_checkpoints_have_nothing_to_compare(vqcheck, sound):
+    """Neither holds a codebook."""
+    assert vqcheck("diff", sound.s1, sound.s1).returncode == 2

@@ -1,0 +1,300 @@
+"""The gate, as the installed command: open on a sound experiment, and each check fires on its own fault alone."""
+
+import pytest
+import torch
+
+CODEBOOK = "quantizer.vq.layers.0._codebook"
+
+
+@pytest.fixture
+def gate(vqcheck, valid, sound):
+    """Runs the gate on the experiment; returns (exit status, check -> outcome, check -> message)."""
+
+    def run(*options):
+        done = vqcheck("gate", sound.config, "--format", "json", *options)
+        document = valid(done.stdout)
+        assert document["exit_code"] == done.returncode
+        checks = document["checks"]
+        return (
+            done.returncode,
+            {check["code"]: check["outcome"] for check in checks},
+            {check["code"]: check["message"] for check in checks},
+        )
+
+    return run
+
+
+@pytest.fixture
+def locked(vqcheck, sound):
+    """Makes the experiment's lock, bound to its tokens and its s1 checkpoint."""
+    done = vqcheck("lock", sound.base, "--experiment", sound.folder, "--s1", sound.s1)
+    assert done.returncode == 0, done.stderr
+    return sound.folder / "vqcheck.lock"
+
+
+def resave(path, **changes):
+    """Save a checkpoint again with some tensors of its state dict replaced."""
+    content = torch.load(path, weights_only=True)
+    content["weight"] |= {name: change(content["weight"][name]) for name, change in changes.items()}
+    torch.save(content, path)
+
+
+def drift(sound):
+    """Move the codebook of the pretrained generator by a tenth of its spread, as leaked training does."""
+    generator = torch.Generator().manual_seed(1)
+    resave(
+        sound.base,
+        **{f"{CODEBOOK}.embed": lambda old: (old.float() + 0.2 * torch.randn(old.shape, generator=generator)).half()},
+    )
+
+
+@pytest.mark.usefixtures("locked")
+def test_a_sound_experiment_may_start(gate, sound):
+    """With base, tokens, lock, freeze and s1 in order every required check passes and the gate is open."""
+    code, outcomes, _ = gate("--s1", sound.s1)
+    assert code == 0
+    required = {name: found for name, found in outcomes.items() if name not in ("extraction-version", "replay")}
+    assert set(required.values()) == {"passed"}
+    assert outcomes["replay"] == "not applicable"
+
+
+def test_without_a_lock_the_rest_is_still_checked(gate):
+    """No lock is shown as not applicable, and tokens still prove the generator."""
+    code, outcomes, messages = gate()
+    assert code == 0
+    assert (outcomes["lock"], outcomes["s1"], outcomes["tokens"]) == ("not applicable", "not applicable", "passed")
+    assert "vqcheck lock" in messages["lock"]
+
+
+def never_trained(sound):
+    zero = {f"{CODEBOOK}.{name}": torch.zeros_like for name in ("inited", "cluster_size", "embed", "embed_avg")}
+    resave(sound.base, **zero)
+
+
+def overwritten_header(sound):
+    sound.base.write_bytes(b"05" + sound.base.read_bytes()[2:])
+
+
+def training_file(sound):
+    content = torch.load(sound.base, weights_only=True)
+    torch.save({"model": content["weight"], "iteration": 3}, sound.base)
+
+
+def other_version(sound):
+    sound.write(model__version="v1")
+
+
+def other_tokens(sound):
+    lines = sound.tsv.read_text().splitlines()
+    name, tokens = lines[2].split("\t")
+    lines[2] = f"{name}\t{' '.join(str((int(token) + 1) % 128) for token in tokens.split())}"
+    sound.tsv.write_text("\n".join(lines) + "\n")
+
+
+def not_frozen(sound):
+    sound.write(model__freeze_quantizer=False)
+
+
+def freeze_not_said(sound):
+    sound.write(model__freeze_quantizer=None)
+
+
+def drifted_resume(sound):
+    folder = sound.folder / "logs_s2_v2"
+    folder.mkdir()
+    state = {name: value.float() for name, value in sound.state.items()}
+    torch.save({"model": state, "iteration": 1}, folder / "G_900.pth")
+    state[f"{CODEBOOK}.cluster_size"] = state[f"{CODEBOOK}.cluster_size"] * 0.99
+    torch.save({"model": state, "iteration": 2}, folder / "G_1000.pth")
+
+
+@pytest.mark.parametrize(
+    ("plant", "fires"),
+    [
+        (overwritten_header, {"loader"}),
+        (training_file, {"loader"}),
+        (other_version, {"loader"}),
+        (other_tokens, {"tokens"}),
+        (not_frozen, {"freeze"}),
+        (freeze_not_said, {"freeze"}),
+        (drifted_resume, {"resume"}),
+        (drift, {"tokens"}),
+        (never_trained, {"codebook-trained", "tokens"}),
+    ],
+)
+def test_each_fault_is_found_by_its_own_check(gate, sound, plant, fires):
+    """A planted fault closes the gate, and no check that does not look at it fails."""
+    plant(sound)
+    code, outcomes, _ = gate()
+    failed = {name for name, found in outcomes.items() if found == "failed"} - {"extraction-version"}
+    unchecked = {name for name, found in outcomes.items() if found == "could not check"}
+    assert failed | unchecked == fires
+    assert code == (2 if unchecked else 1)
+
+
+@pytest.mark.usefixtures("locked")
+@pytest.mark.parametrize(("plant", "fires"), [(drift, {"lock", "tokens"}), (other_tokens, {"lock", "tokens", "s1"})])
+def test_the_lock_catches_generator_and_tokens(gate, sound, plant, fires):
+    """With a lock a moved generator or other tokens fail the lock's check, too."""
+    plant(sound)
+    code, outcomes, _ = gate("--s1", sound.s1)
+    assert {name for name, found in outcomes.items() if found == "failed"} - {"extraction-version"} == fires
+    assert code == 1
+
+
+def test_a_frozen_run_may_be_resumed(gate, sound):
+    """An earlier run's float32 checkpoint with the same VQ encoder is no fault, and is named."""
+    folder = sound.folder / "logs_s2_v2"
+    folder.mkdir()
+    state = {name: value.float() for name, value in sound.state.items()}
+    torch.save({"model": state, "iteration": 1}, folder / "G_900.pth")
+    code, outcomes, messages = gate()
+    assert (code, outcomes["resume"]) == (0, "passed")
+    assert "G_900.pth" in messages["resume"]
+
+
+def test_the_latest_is_found_by_upstreams_rule(gate, sound):
+    """G_1000 is later than G_900, and it is the one that is checked."""
+    drifted_resume(sound)
+    assert "G_1000.pth" in gate()[2]["resume"]
+
+
+class TestS1:
+    """Whether the s1 checkpoint belongs to the tokens, and on what evidence."""
+
+    def test_a_matching_path_alone_proves_nothing(self, gate, sound):
+        """Without a lock the s1 checkpoint's own word is advisory, and does not close the gate."""
+        code, outcomes, messages = gate("--s1", sound.s1)
+        assert (code, outcomes["s1"]) == (0, "could not check")
+        assert "content unproved" in messages["s1"]
+
+    def test_another_experiments_s1_fails(self, gate, sound):
+        """An s1 checkpoint that names another experiment's tokens closes the gate."""
+        content = torch.load(sound.s1, weights_only=True)
+        content["config"]["train_semantic_path"] = "logs/other/6-name2semantic.tsv"
+        torch.save(content, sound.s1)
+        code, outcomes, messages = gate("--s1", sound.s1)
+        assert (code, outcomes["s1"]) == (1, "failed")
+        assert "other" in messages["s1"]
+
+    @pytest.mark.usefixtures("locked")
+    def test_an_s1_the_lock_is_not_bound_to_fails(self, gate, sound):
+        """With a lock the content decides: a changed s1 checkpoint closes the gate."""
+        content = torch.load(sound.s1, weights_only=True)
+        content["info"] = "GPT-e16"
+        torch.save(content, sound.s1)
+        assert gate("--s1", sound.s1)[1]["s1"] == "failed"
+
+    def test_a_file_that_is_no_s1_could_not_be_checked(self, gate, sound):
+        """Naming the generator as s1 is a required could-not-check, which is never green."""
+        code, outcomes, _ = gate("--s1", sound.base)
+        assert (code, outcomes["s1"]) == (2, "could not check")
+
+
+def test_could_not_check_is_never_green(gate, sound):
+    """Missing tokens or a missing generator end in 2, and beat a failed check."""
+    sound.tsv.unlink()
+    not_frozen(sound)
+    code, outcomes, messages = gate()
+    assert (code, outcomes["tokens"], outcomes["freeze"]) == (2, "could not check", "failed")
+    assert "6-name2semantic.tsv" in messages["tokens"]
+    sound.base.unlink()
+    assert gate()[1]["codebook-trained"] == "could not check"
+
+
+def test_only_and_skip_are_shown(gate, sound):
+    """Checks that were left out are listed as skipped, and skipping the failing one opens the gate."""
+    not_frozen(sound)
+    code, outcomes, _ = gate("--skip", "freeze")
+    assert (code, outcomes["freeze"]) == (0, "skipped")
+    code, outcomes, _ = gate("--only", "freeze")
+    assert code == 1
+    assert [name for name, found in outcomes.items() if found != "skipped"] == ["freeze"]
+
+
+def test_skipping_everything_is_not_green(gate):
+    """A gate that carried out no required check could not check."""
+    code, _, _ = gate("--only", "replay")
+    assert code == 2
+
+
+def test_the_text_names_verdict_checks_and_what_to_do(vqcheck, sound):
+    """Open and closed are said in the first line; a closed gate says how to learn more."""
+    run = vqcheck("gate", sound.config)
+    assert run.returncode == 0
+    assert run.stdout.startswith("open  s2 training may start")
+    not_frozen(sound)
+    run = vqcheck("gate", sound.config)
+    assert run.returncode == 1
+    assert run.stdout.startswith("closed  do not start s2 training")
+    assert "vqcheck gate --explain freeze" in run.stdout
+
+
+def test_explain(vqcheck):
+    """Every check explains itself without a config; an unknown code is an error with a suggestion."""
+    run = vqcheck("gate", "--explain", "resume")
+    assert run.returncode == 0
+    assert "silently resumes" in run.stdout
+    wrong = vqcheck("gate", "--explain", "resum")
+    assert wrong.returncode == 2
+    assert "did you mean resume?" in wrong.stderr
+
+
+def test_a_toml_config_is_read(vqcheck, sound):
+    """The program's own configuration names the same run; paths count from its folder."""
+    config = sound.root / "gate.toml"
+    config.write_text(
+        '[subject]\nversion = "v2"\npretrained_s2G = "s2G2333k.pth"\n[data]\nexp_dir = "logs/demo"\n'
+        "[gate]\nfreeze_quantizer = true\n"
+    )
+    run = vqcheck("gate", config)
+    assert run.returncode == 0, run.stdout + run.stderr
+
+
+def test_relative_paths_count_from_root(vqcheck, sound):
+    """As upstream resolves them from the working directory, `--root` stands for it."""
+    sound.write(train__pretrained_s2G="s2G2333k.pth", data__exp_dir="logs/demo")
+    assert vqcheck("gate", sound.config, "--root", sound.root).returncode == 0
+    elsewhere = vqcheck("gate", sound.config, "--root", sound.root / "logs")
+    assert elsewhere.returncode == 2
+
+
+@pytest.mark.parametrize(
+    ("content", "words"),
+    [
+        ("{", "no valid JSON"),
+        ('{"train": {}}', "no section 'data'"),
+        ('{"train": {"pretrained_s2G": 3}, "data": {}, "model": {}}', "train.pretrained_s2G: expected a path"),
+        ('{"train": {}, "data": {}, "model": {"freeze_quantizer": "yes"}}', "expected true or false"),
+        ("x = [", "no valid TOML"),
+    ],
+)
+def test_a_bad_config_is_one_line(vqcheck, sound, content, words):
+    """A config that is malformed or lacks a section is named with what is wrong, status 2."""
+    sound.config.write_text(content)
+    run = vqcheck("gate", sound.config)
+    assert run.returncode == 2
+    assert len(run.stderr.splitlines()) == 1
+    assert words in run.stderr
+    assert "s2.json" in run.stderr
+
+
+def test_a_named_lock_that_is_missing_could_not_be_checked(gate, sound):
+    """A lock that was asked for by name is required."""
+    code, outcomes, _ = gate("--lock", sound.root / "absent.lock")
+    assert (code, outcomes["lock"]) == (2, "could not check")
+
+
+@pytest.mark.usefixtures("locked")
+def test_the_gate_writes_nothing(gate, sound):
+    """Checking leaves every file of the experiment as it was."""
+    before = {path: path.read_bytes() for path in sound.root.rglob("*") if path.is_file()}
+    gate("--s1", sound.s1)
+    assert {path: path.read_bytes() for path in sound.root.rglob("*") if path.is_file()} == before
+
+
+def test_size_based_extraction_is_advice(gate):
+    """A file whose size upstream's extraction would misread is called out without closing the gate."""
+    code, outcomes, messages = gate()
+    assert (code, outcomes["extraction-version"]) == (0, "failed")
+    assert "takes s2G2333k.pth for v1" in messages["extraction-version"]

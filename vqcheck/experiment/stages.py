@@ -1,0 +1,111 @@
+"""An s1 checkpoint against an s2 generator: whether the two stages speak the same tokens.
+
+An s1 checkpoint holds no codebook, but it names the tokens it was trained on. A lock of that experiment, or its
+features and tokens, say which VQ encoder those came from.
+"""
+
+import os
+from dataclasses import dataclass
+from typing import Final
+
+from vqcheck.checkpoint.opened import Checkpoint
+from vqcheck.codebook.comparison import ALL, CHANGED
+from vqcheck.errors import NoCodebookError, UsageError
+from vqcheck.experiment.lock import read_lock
+from vqcheck.experiment.locking import check_lock, file_digest
+from vqcheck.experiment.name2semantic import MERGED
+from vqcheck.experiment.s1_tokens import recorded_tsv, same_experiment
+from vqcheck.experiment.token_audit import audit_tokens
+from vqcheck.experiment.token_summary import summary
+
+CONSISTENT: Final = "consistent"
+INCONSISTENT: Final = "inconsistent"
+_LOCK: Final = "vqcheck.lock"
+
+
+@dataclass(frozen=True, slots=True)
+class StageComparison:
+    """Whether an s1 checkpoint and an s2 generator belong together, and how that is known."""
+
+    s1: str
+    s2: str
+    verdict: str
+    """`consistent`, `inconsistent` or `could not check`."""
+    evidence: str
+    """`lock`, `tokens` or empty."""
+    message: str
+
+    @property
+    def exit_code(self) -> int:
+        return {CONSISTENT: 0, INCONSISTENT: 1}.get(self.verdict, 2)
+
+
+def compare_stages(s1: str, s2: Checkpoint, experiment: str | None) -> StageComparison:
+    """Return whether an s1 checkpoint and an open s2 generator share one VQ encoder.
+
+    `experiment` is the directory of the tokens that s1 was trained on; without it the one that s1 names is used, if it
+    is there.
+
+    Raises:
+        NoCodebookError: nothing at hand says which VQ encoder s1 was trained with; the text says what would.
+        CheckpointError, UsageError: a file is damaged.
+
+    """
+    named = recorded_tsv(s1)
+    folder = experiment or (os.path.dirname(named) if named else None)
+    short = os.path.basename(s1)
+    if folder is None:
+        raise NoCodebookError(f"{s1}: {_holds_none(short)} names no tokens it was trained on; give --experiment")
+    if not os.path.isdir(folder):
+        raise NoCodebookError(
+            f"{s1}: {_holds_none(short)} was trained on {named}, which is not here; give the directory with --experiment"
+        )
+    if named and not same_experiment(named, os.path.join(folder, MERGED)):
+        raise UsageError(f"{s1}: was trained on {named}, not on the tokens of {folder}")
+    lock_path = os.path.join(folder, _LOCK)
+    if os.path.exists(lock_path):
+        return _by_lock(s1, s2, lock_path)
+    if os.path.isdir(os.path.join(folder, "4-cnhubert")):
+        return _by_tokens(s1, s2, folder)
+    raise NoCodebookError(
+        f"{s1}: {_holds_none(short)} was trained on the tokens of {folder}, where there is neither a {_LOCK} nor "
+        "4-cnhubert to derive them from; either would settle it"
+    )
+
+
+def _holds_none(short: str) -> str:
+    return f"is an s1 (GPT) checkpoint and holds no codebook; {short}"
+
+
+def _by_lock(s1: str, s2: Checkpoint, path: str) -> StageComparison:
+    lock = read_lock(path)
+    name = os.path.basename(s1)
+    if lock.s1 is not None and lock.s1.digest != file_digest(s1):
+        return StageComparison(
+            s1, s2.path, INCONSISTENT, "lock", f"{path} is bound to another s1 checkpoint than {name}"
+        )
+    found = check_lock(lock, path, s2, None, None, ALL)
+    bound = (
+        "is the one the lock is bound to" if lock.s1 else "names the locked experiment's tokens (by path, not proved)"
+    )
+    verdict = INCONSISTENT if found.verdict == CHANGED else CONSISTENT
+    agrees = "does not agree" if found.verdict == CHANGED else "agrees"
+    return StageComparison(
+        s1,
+        s2.path,
+        verdict,
+        "lock",
+        f"the VQ encoder of {os.path.basename(s2.path)} {agrees} with {path}; {name} {bound}",
+    )
+
+
+def _by_tokens(s1: str, s2: Checkpoint, folder: str) -> StageComparison:
+    audit = audit_tokens(s2, folder)
+    verdict = {0: CONSISTENT, 1: INCONSISTENT}.get(audit.exit_code, "could not check")
+    return StageComparison(
+        s1,
+        s2.path,
+        verdict,
+        "tokens",
+        f"tokens that {os.path.basename(s1)} names (by path, not proved), derived again: {summary(audit)}",
+    )
