@@ -12,7 +12,7 @@ import torch
 from vqcheck.checkpoint import container
 from vqcheck.checkpoint.container import KNOWN, find_state_dicts, information
 from vqcheck.checkpoint.open import open_checkpoint
-from vqcheck.checkpoint.pickle_machine import Global, Placeholder
+from vqcheck.checkpoint.pickle_values import Global, Placeholder
 from vqcheck.checkpoint.torch_records import TensorRecord
 from vqcheck.errors import CheckpointError
 

@@ -10,7 +10,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from vqcheck.checkpoint import pickle_machine
-from vqcheck.checkpoint.pickle_machine import Global, PickleError, Placeholder, TruncatedPickleError, load
+from vqcheck.checkpoint.pickle_machine import load
+from vqcheck.checkpoint.pickle_values import Global, PickleError, Placeholder, TruncatedPickleError
 
 PROTOCOLS = range(pickle.HIGHEST_PROTOCOL + 1)
 

@@ -7,7 +7,7 @@ from itertools import islice
 from math import isfinite
 from typing import Final
 
-from vqcheck.checkpoint.pickle_machine import Global, Placeholder
+from vqcheck.checkpoint.pickle_values import Global, Placeholder
 from vqcheck.checkpoint.torch_records import TensorRecord
 
 KNOWN: Final = (

@@ -14,6 +14,8 @@ from typing import Final
 from vqcheck.checkpoint import pickle_machine, torch_records
 from vqcheck.checkpoint.dtypes import ITEM_SIZE, REFUSED_ITEM_SIZE
 from vqcheck.checkpoint.file import PositionedFile
+from vqcheck.checkpoint.pickle_stack import PersistentLoad
+from vqcheck.checkpoint.pickle_values import PickleError, TruncatedPickleError
 from vqcheck.checkpoint.shown import shown
 from vqcheck.checkpoint.tensor import Extent
 from vqcheck.checkpoint.torch_records import StorageRecord
@@ -46,7 +48,7 @@ def read_index(file: PositionedFile) -> tuple[object, dict[str, Extent]]:
             return persistent_id[1]
         record = torch_records.storage_record(persistent_id)
         if storages.setdefault(record.key, record).dtype != record.dtype:
-            raise pickle_machine.PickleError(f"gives storage {shown(record.key)} two element types")
+            raise PickleError(f"gives storage {shown(record.key)} two element types")
         return record
 
     root, keys, position = _with_growing_window(file, lambda window: _read_pickles(window, persistent_load))
@@ -57,7 +59,7 @@ def _check_magic(file: PositionedFile) -> None:
     """Refuse what is no torch file before anything else in it is looked at; it may be of any kind."""
     try:
         magic, _ = pickle_machine.load(file.read(0, min(file.size, _MAGIC_WINDOW), "pickle"), max_steps=_SHORT)
-    except pickle_machine.PickleError:
+    except PickleError:
         magic = None
     if magic != MAGIC:
         raise CheckpointError(f"{file.label}: is no checkpoint (neither torch nor safetensors)")
@@ -69,26 +71,26 @@ def _with_growing_window(file: PositionedFile, read: Callable[[bytes], _Pickles]
     while True:
         try:
             return read(bytes(file.read(0, size, "pickle")))
-        except pickle_machine.TruncatedPickleError as error:
+        except TruncatedPickleError as error:
             if size == min(file.size, pickle_machine.MAX_BYTES):
                 raise CheckpointError(f"{file.label}: the pickle {error} (truncated?)") from None
             size = min(size * 8, file.size, pickle_machine.MAX_BYTES)
-        except pickle_machine.PickleError as error:
+        except PickleError as error:
             raise CheckpointError(f"{file.label}: the pickle {error}") from None
 
 
-def _read_pickles(window: bytes, persistent_load: pickle_machine.PersistentLoad) -> _Pickles:
+def _read_pickles(window: bytes, persistent_load: PersistentLoad) -> _Pickles:
     _, at = pickle_machine.load(window, max_steps=_SHORT)
     protocol, at = pickle_machine.load(window, start=at, max_steps=_SHORT)
     system, at = pickle_machine.load(window, start=at, max_steps=_SHORT)
     if protocol != _PROTOCOL or not isinstance(system, dict):
-        raise pickle_machine.PickleError("is a torch checkpoint of an unknown protocol")
+        raise PickleError("is a torch checkpoint of an unknown protocol")
     if system.get("little_endian") is not True:
-        raise pickle_machine.PickleError("was written on a big-endian machine, which vqcheck does not read")
+        raise PickleError("was written on a big-endian machine, which vqcheck does not read")
     root, at = pickle_machine.load(window, reduce=torch_records.reduce, persistent_load=persistent_load, start=at)
     keys, at = pickle_machine.load(window, start=at)
     if not isinstance(keys, list):
-        raise pickle_machine.PickleError("has no list of storages")
+        raise PickleError("has no list of storages")
     return root, keys, at
 
 

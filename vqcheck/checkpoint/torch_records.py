@@ -5,7 +5,7 @@ from dataclasses import dataclass, replace
 from typing import Any, Final
 
 from vqcheck.checkpoint.dtypes import TORCH_STORAGE
-from vqcheck.checkpoint.pickle_machine import Global, PickleError, inert, scalar_key
+from vqcheck.checkpoint.pickle_values import Global, PickleError, inert, scalar_key
 
 _MAX_AXES: Final = 64
 _MAX_ARGUMENTS: Final = 64

@@ -1,6 +1,7 @@
 """The index of a torch zip archive (torch 1.6 and later), whatever its root folder and member order."""
 
 from vqcheck.checkpoint import pickle_machine, torch_records
+from vqcheck.checkpoint.pickle_values import PickleError
 from vqcheck.checkpoint.shown import shown
 from vqcheck.checkpoint.tensor import Extent
 from vqcheck.checkpoint.torch_records import StorageRecord
@@ -47,6 +48,6 @@ def read_index(archive: ZipArchive, label: str) -> tuple[object, dict[str, Exten
 
     try:
         value, _ = pickle_machine.load(data, reduce=torch_records.reduce, persistent_load=persistent_load)
-    except pickle_machine.PickleError as error:
+    except PickleError as error:
         raise CheckpointError(f"{label}: {shown(index)}: the pickle {error}") from None
     return value, extents
