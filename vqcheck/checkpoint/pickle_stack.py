@@ -1,0 +1,247 @@
+"""The stack a pickle is read with, and the opcodes that are rare in a checkpoint's index."""
+
+import struct
+from collections.abc import Callable
+from typing import Any, Final
+
+from vqcheck.checkpoint.pickle_values import Global, PickleError, Placeholder, TruncatedPickleError, scalar_key
+
+_MAX_GLOBALS: Final = 10_000
+"""Most names of classes and functions; a writer names each once and then refers back to it."""
+_MAX_INTEGER_BYTES: Final = 1_000
+"""Longest integer. Hashing and printing a longer one takes noticeable time, and a pickle can do so at every step."""
+
+Reduce = Callable[[Global, tuple[object, ...]], object]
+"""Called as (function, arguments) for each call in the pickle; returns the value that stands for the result."""
+PersistentLoad = Callable[[object], object]
+"""Called with each persistent id; returns the value that stands for it."""
+
+
+class PickleStack:
+    """The state of a pickle that is being read: its bytes, stack and memo, and every opcode but the most frequent."""
+
+    def __init__(self, data: bytes, at: int, reduce: Reduce, persistent_load: PersistentLoad) -> None:
+        self.data = data
+        self.at = at
+        self.stack: list[Any] = []
+        self.marks: list[list[Any]] = []
+        self.memo: dict[int, Any] = {}
+        self.globals = 0
+        self.reduce = reduce
+        self.persistent_load = persistent_load
+
+    def take(self, count: int) -> bytes:
+        end = self.at + count
+        if end > len(self.data):
+            self.at = len(self.data)
+            raise TruncatedPickleError("ends early")
+        piece = self.data[self.at : end]
+        self.at = end
+        return piece
+
+    def number(self, width: int) -> int:
+        return int.from_bytes(self.take(width), "little")
+
+    def text(self, width: int) -> str:
+        return self.take(self.number(width)).decode("utf-8", "surrogatepass")
+
+    def line(self) -> bytes:
+        end = self.data.find(b"\n", self.at)
+        if end < 0:
+            self.at = len(self.data)
+            raise TruncatedPickleError("ends early")
+        piece = self.data[self.at : end]
+        self.at = end + 1
+        return piece
+
+    def pop_mark(self) -> list[Any]:
+        values = self.stack
+        self.stack = self.marks.pop()
+        return values
+
+    def call(self, function: object, args: object) -> object:
+        if not isinstance(args, tuple):
+            raise PickleError("calls something with arguments that are no tuple")
+        if isinstance(function, Global):
+            return self.reduce(function, args)
+        return Placeholder(function, args)
+
+    def store(self, target: object, pairs: list[Any]) -> None:
+        if len(pairs) % 2:
+            raise PickleError("sets an odd number of keys and values")
+        items = target.items if isinstance(target, Placeholder) else target
+        if not isinstance(items, dict):
+            raise PickleError("sets an item of something that is no dictionary")
+        for key, value in zip(pairs[::2], pairs[1::2], strict=True):
+            items[key if type(key) is str else scalar_key(key, len(items))] = value
+
+    def extend(self, target: object, values: list[Any]) -> None:
+        elements = target.elements if isinstance(target, Placeholder) else target
+        if not isinstance(elements, list):
+            raise PickleError("appends to something that is no list")
+        elements.extend(values)
+
+    def build(self) -> None:
+        state = self.stack.pop()
+        target = self.stack[-1]
+        if isinstance(target, Placeholder):
+            target.state = state
+        # State for plain data (an OrderedDict's attributes, a tensor's) says nothing about its values.
+
+    def instance(self) -> None:
+        function = self.name_global(self.line().decode(), self.line().decode())
+        args = tuple(self.pop_mark())
+        self.stack.append(Placeholder(function, args))
+
+    def build_object(self) -> None:
+        values = self.pop_mark()
+        self.stack.append(Placeholder(values[0], tuple(values[1:])))
+
+    def name_global(self, module: object, name: object) -> Global:
+        if not isinstance(name, str) or not isinstance(module, str):
+            raise PickleError("names a global with something that is no text")
+        self.globals += 1
+        if self.globals > _MAX_GLOBALS:
+            raise PickleError(f"names more than {_MAX_GLOBALS} classes and functions")
+        return Global(module, name)
+
+    def push_global(self) -> None:
+        self.stack.append(self.name_global(self.line().decode(), self.line().decode()))
+
+    def stack_global(self) -> None:
+        name = self.stack.pop()
+        module = self.stack.pop()
+        self.stack.append(self.name_global(module, name))
+
+    def new_object(self) -> None:
+        args = self.stack.pop()
+        self.stack[-1] = self.call(self.stack[-1], args)
+
+    def new_object_with_keywords(self) -> None:
+        keywords = self.stack.pop()
+        args = self.stack.pop()
+        self.stack[-1] = Placeholder(self.stack[-1], args if isinstance(args, tuple) else (), state=keywords)
+
+    def dictionary(self) -> None:
+        pairs = self.pop_mark()
+        result: dict[object, object] = {}
+        self.store(result, pairs)
+        self.stack.append(result)
+
+    def set_items(self) -> None:
+        pairs = self.pop_mark()
+        self.store(self.stack[-1], pairs)
+
+    def set_item(self) -> None:
+        pair = self.stack[-2:]
+        del self.stack[-2:]
+        self.store(self.stack[-1], pair)
+
+    def append_one(self) -> None:
+        value = self.stack.pop()
+        self.extend(self.stack[-1], [value])
+
+    def append_many(self) -> None:
+        values = self.pop_mark()
+        self.extend(self.stack[-1], values)
+
+    def memoize(self) -> None:
+        self.memo[len(self.memo)] = self.stack[-1]
+
+    def put_text(self) -> None:
+        self.memo[self.integer_text()] = self.stack[-1]
+
+    def get_text(self) -> None:
+        self.stack.append(self.memo[self.integer_text()])
+
+    def integer_text(self) -> int:
+        digits = self.line()
+        if len(digits) > _MAX_INTEGER_BYTES:
+            raise PickleError(f"holds an integer of {len(digits)} digits")
+        return int(digits.rstrip(b"L"))
+
+    def push_int_text(self) -> None:
+        boolean = {b"00\n": False, b"01\n": True}.get(self.data[self.at : self.at + 3])
+        value = self.integer_text()
+        self.stack.append(value if boolean is None else boolean)
+
+    def push_long(self, width: int) -> None:
+        size = self.number(width)
+        if size > _MAX_INTEGER_BYTES:
+            raise PickleError(f"holds an integer of {size} bytes")
+        self.stack.append(int.from_bytes(self.take(size), "little", signed=True))
+
+    def push_string(self) -> None:
+        quoted = self.line()
+        if len(quoted) < 2 or quoted[:1] != quoted[-1:] or quoted[:1] not in (b"'", b'"'):
+            raise PickleError("holds a string without quotes")
+        self.stack.append(quoted[1:-1].decode("latin-1"))
+
+    def tuple_of_three(self) -> None:
+        self.stack[-3:] = [(self.stack[-3], self.stack[-2], self.stack[-1])]
+
+    def pop(self) -> None:
+        if self.stack:
+            self.stack.pop()
+        else:
+            self.pop_mark()
+
+    def pop_to_mark(self) -> None:
+        self.pop_mark()
+
+    def skip(self, count: int) -> None:
+        self.take(count)
+
+    def push(self, value: object) -> None:
+        self.stack.append(value)
+
+
+RARE: Final[dict[int, Callable[[PickleStack], None]]] = {
+    0x80: lambda m: m.skip(1),  # PROTO
+    0x95: lambda m: m.skip(8),  # FRAME: only a hint for streams
+    0x63: PickleStack.push_global,
+    0x93: PickleStack.stack_global,
+    0x69: PickleStack.instance,
+    0x6F: PickleStack.build_object,
+    0x81: PickleStack.new_object,
+    0x92: PickleStack.new_object_with_keywords,
+    0x62: PickleStack.build,
+    0x7D: lambda m: m.push({}),  # EMPTY_DICT
+    0x64: PickleStack.dictionary,
+    0x75: PickleStack.set_items,
+    0x73: PickleStack.set_item,
+    0x5D: lambda m: m.push([]),  # EMPTY_LIST
+    0x6C: lambda m: m.push(m.pop_mark()),  # LIST
+    0x61: PickleStack.append_one,
+    0x65: PickleStack.append_many,
+    0x8F: lambda m: m.push([]),  # EMPTY_SET: its order and uniqueness say nothing here
+    0x90: PickleStack.append_many,
+    0x91: lambda m: m.push(m.pop_mark()),  # FROZENSET
+    0x87: PickleStack.tuple_of_three,
+    0x4E: lambda m: m.push(None),  # NONE
+    0x88: lambda m: m.push(True),  # NEWTRUE
+    0x4A: lambda m: m.push(int.from_bytes(m.take(4), "little", signed=True)),  # BININT
+    0x8A: lambda m: m.push_long(1),
+    0x8B: lambda m: m.push_long(4),
+    0x47: lambda m: m.push(struct.unpack(">d", m.take(8))[0]),  # BINFLOAT
+    0x49: PickleStack.push_int_text,
+    0x4C: lambda m: m.push(m.integer_text()),  # LONG
+    0x46: lambda m: m.push(float(m.line())),  # FLOAT
+    0x53: PickleStack.push_string,
+    0x54: lambda m: m.push(m.take(m.number(4)).decode("latin-1")),  # BINSTRING
+    0x55: lambda m: m.push(m.take(m.number(1)).decode("latin-1")),  # SHORT_BINSTRING
+    0x56: lambda m: m.push(m.line().decode("raw-unicode-escape")),  # UNICODE
+    0x8C: lambda m: m.push(m.text(1)),  # SHORT_BINUNICODE
+    0x8D: lambda m: m.push(m.text(8)),  # BINUNICODE8
+    0x42: lambda m: m.push(m.take(m.number(4))),  # BINBYTES
+    0x43: lambda m: m.push(m.take(m.number(1))),  # SHORT_BINBYTES
+    0x8E: lambda m: m.push(m.take(m.number(8))),  # BINBYTES8
+    0x96: lambda m: m.push(m.take(m.number(8))),  # BYTEARRAY8
+    0x94: PickleStack.memoize,
+    0x70: PickleStack.put_text,
+    0x67: PickleStack.get_text,
+    0x30: PickleStack.pop,
+    0x31: PickleStack.pop_to_mark,
+    0x32: lambda m: m.push(m.stack[-1]),  # DUP
+}
+"""Opcode -> what it does. An opcode that is neither here nor in the loop of `pickle_machine` is refused."""
