@@ -1,5 +1,8 @@
 """The same codebook under other names is the same codebook: one digest, whatever stores it."""
 
+import subprocess
+import sys
+
 import pytest
 import torch
 
@@ -128,3 +131,37 @@ def test_the_float16_export_of_every_dtype_is_rounded(state_of, compared):
         state = state_of(codec)
         half = {name: value.half() if value.dtype == torch.float32 else value for name, value in state.items()}
         assert compared(state, half).verdict == "rounded", codec
+
+
+@pytest.mark.parametrize("dtype", [torch.float64, torch.float32, torch.float16, torch.bfloat16, torch.float8_e5m2])
+@pytest.mark.parametrize("shape", [(4, 8), (1, 8), (8, 1), (8, 8)])
+def test_stored_the_other_way_round_it_is_read_upright(dtype, shape, saved):
+    """Codes stored dimensions first are read codes first, in any width."""
+    from vqcheck import find_vq_encoder, open_checkpoint
+
+    stored = torch.randn(shape).to(dtype)
+    state = {
+        "codebook.embed": stored,
+        "codebook.embed_avg": stored.clone(),
+        "codebook.cluster_size": torch.ones(shape[1]),
+    }
+    with open_checkpoint(saved(state)) as checkpoint:
+        codes = find_vq_encoder(checkpoint).codebooks[0].codes
+        read = checkpoint.read(codes.tensor)
+    assert codes.shape == (1, shape[1], shape[0])
+    assert bytes(read) == stored.T.flatten().view(torch.uint8).numpy().tobytes()
+
+
+@pytest.mark.parametrize("codec", ["xtts_dvae", "hf_mimi", "snac", "vqp_simvq", "vqp_lfq"])
+def test_equal_files_are_compared_without_numpy(codec, state_of, saved):
+    """The quick way is open to every codec: two equal files need neither numpy nor rich."""
+    path = saved(state_of(codec))
+    code = (
+        "import sys\n"
+        "for name in ('torch', 'numpy', 'rich'): sys.modules[name] = None\n"
+        "from vqcheck.cli.main import main\n"
+        f"sys.exit(main(['diff', {str(path)!r}, {str(path)!r}]))\n"
+    )
+    run = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
+    assert (run.returncode, run.stderr) == (0, "")
+    assert run.stdout.startswith("identical")
