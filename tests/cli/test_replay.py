@@ -10,6 +10,7 @@ import subprocess
 import sys
 import time
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 import torch
@@ -62,6 +63,7 @@ signal.signal(signal.SIGINT, signal.default_int_handler)  # a job in the backgro
 sys.exit(main())
 """
 ONE_THREAD = {"OMP_NUM_THREADS": "1"}
+"""On a busy machine the threads of small networks wait for each other more than they work."""
 
 
 @pytest.fixture
@@ -74,6 +76,24 @@ def quick(tmp_path):
         return path
 
     return make
+
+
+@pytest.fixture
+def here(capsys, monkeypatch):
+    """Runs the command in this process, which has imported torch already; returns what a process would."""
+
+    def run(*arguments, cwd=ROOT):
+        monkeypatch.chdir(cwd)
+        threads = torch.get_num_threads()
+        torch.set_num_threads(1)
+        try:
+            code = main([str(argument) for argument in arguments])
+        finally:
+            torch.set_num_threads(threads)
+        said = capsys.readouterr()
+        return SimpleNamespace(returncode=code, stdout=said.out, stderr=said.err)
+
+    return run
 
 
 @pytest.fixture(scope="module")
@@ -107,9 +127,9 @@ def test_the_default_replay_shows_before_and_after(default):
     assert "codebook.py:" in done.stdout
 
 
-def test_json_fits_its_schema(vqcheck, valid, quick):
+def test_json_fits_its_schema(here, valid, quick):
     """The document is whole: every arm with every step, tensor, write and digest."""
-    done = vqcheck("replay", quick(), "--format", "json", env=ONE_THREAD)
+    done = here("replay", quick(), "--format", "json")
     document = valid(done.stdout)
     assert done.returncode == document["exit_code"] == 0
     arms = {arm["strategy"]: arm for arm in document["arms"]}
@@ -126,10 +146,10 @@ def test_json_fits_its_schema(vqcheck, valid, quick):
     assert before["digests"]["first_change"] != before["digests"]["start"]
 
 
-def test_csv_has_a_row_for_each_step(vqcheck, quick, tmp_path):
+def test_csv_has_a_row_for_each_step(here, quick, tmp_path):
     """The table has every arm's steps with the figures of each tensor, also when written to a file."""
     target = tmp_path / "trace.csv"
-    done = vqcheck("replay", quick(), "--format", "csv", "-o", target, env=ONE_THREAD)
+    done = here("replay", quick(), "--format", "csv", "-o", target)
     assert (done.returncode, done.stdout) == (0, "")
     rows = list(csv.DictReader(io.StringIO(target.read_text("utf-8"))))
     assert [(row["strategy"], row["step"]) for row in rows[:3]] == [
@@ -143,9 +163,9 @@ def test_csv_has_a_row_for_each_step(vqcheck, quick, tmp_path):
     assert all(0 < float(row["shadow_commit_loss"]) < 1 for row in rows)
 
 
-def test_a_recorded_experiment_under_every_strategy(vqcheck, valid, quick):
+def test_a_recorded_experiment_under_every_strategy(here, valid, quick):
     """A TOML that names an experiment directory trains on its items; --all runs the matrix."""
-    done = vqcheck("replay", quick(SMALL_V2), "--all", "--format", "json")
+    done = here("replay", quick(SMALL_V2), "--all", "--format", "json")
     document = valid(done.stdout)
     assert (done.returncode, document["verdict"]) == (0, "as expected"), done.stderr
     assert [arm["strategy"] for arm in document["arms"]] == [
@@ -161,7 +181,7 @@ def test_a_recorded_experiment_under_every_strategy(vqcheck, valid, quick):
 
 
 @pytest.mark.parametrize("version", ["v1", "v2Pro"])
-def test_an_s2_json_starts_from_its_checkpoints(vqcheck, valid, tmp_path, version):
+def test_an_s2_json_starts_from_its_checkpoints(here, valid, tmp_path, version):
     """GPT-SoVITS's own JSON is taken as it stands: pretrained G and D, experiment, sizes, batch size and seed."""
     from vqcheck.synthesizer import MultiPeriodDiscriminator, preset
 
@@ -204,21 +224,21 @@ def test_an_s2_json_starts_from_its_checkpoints(vqcheck, valid, tmp_path, versio
         "model": {**sizes, "version": version, "narrowing": 16, "periods": [2], "freeze_quantizer": True},
     }
     (tmp_path / "s2.json").write_text(json.dumps(settings), "utf-8")
-    done = vqcheck("replay", "s2.json", "--steps", "2", "--format", "json", cwd=tmp_path, env={"PYTHONPATH": str(ROOT)})
+    done = here("replay", "s2.json", "--steps", "2", "--format", "json", cwd=tmp_path)
     document = valid(done.stdout)
     assert (done.returncode, document["verdict"]) == (0, "as expected"), done.stderr
     assert document["setting"]["weights"].endswith("s2G.pth")
     assert (document["setting"]["seed"], document["setting"]["batch_size"]) == (99, 2)
     # a frozen fp32 run keeps the digest of the fp16 file that it started from
-    inspected = valid(vqcheck("inspect", tmp_path / "pretrained" / "s2G.pth", "--format", "json").stdout)
+    inspected = valid(here("inspect", tmp_path / "pretrained" / "s2G.pth", "--format", "json").stdout)
     stored = inspected["files"][0]["vq_encoder"]["digests"]["sha256-f32v1"]["vq_encoder"]
     assert {arm["digests"]["start"]["vq_encoder"] for arm in document["arms"]} == {stored}
 
 
-def test_saved_checkpoints_tell_the_same_story_to_diff(vqcheck, valid, quick, tmp_path):
+def test_saved_checkpoints_tell_the_same_story_to_diff(here, valid, quick, tmp_path):
     """The checkpoints that --save leaves are upstream's kind, and diff finds between them what the replay says."""
     folder = tmp_path / "saved"
-    done = vqcheck("replay", quick(), "--save", folder, "--format", "json", env=ONE_THREAD)
+    done = here("replay", quick(), "--save", folder, "--format", "json")
     arms = {arm["strategy"]: arm for arm in valid(done.stdout)["arms"]}
     paths = {name: Path(arm["checkpoint"]) for name, arm in arms.items()}
     saved = torch.load(paths["requires-grad"], weights_only=True)
@@ -226,9 +246,9 @@ def test_saved_checkpoints_tell_the_same_story_to_diff(vqcheck, valid, quick, tm
     assert (paths["requires-grad"].name, saved["iteration"], saved["learning_rate"]) == ("G_2.pth", 1, 1e-4)
     assert (folder / "requires-grad" / "D_2.pth").is_file()
 
-    same = vqcheck("diff", paths["eval-in-forward"], paths["maybe-no-grad"], "--format", "json")
+    same = here("diff", paths["eval-in-forward"], paths["maybe-no-grad"], "--format", "json")
     assert (same.returncode, valid(same.stdout)["verdict"]) == (0, "identical")
-    moved = vqcheck("diff", paths["maybe-no-grad"], paths["requires-grad"], "--format", "json")
+    moved = here("diff", paths["maybe-no-grad"], paths["requires-grad"], "--format", "json")
     difference = valid(moved.stdout)
     assert (moved.returncode, difference["verdict"]) == (1, "changed")
     changed = {tensor["label"] for tensor in difference["tensors"] if tensor["verdict"] == "changed"}
@@ -315,7 +335,7 @@ def test_under_torchrun_ranks_are_compared(quick, valid, tmp_path):
         assert [step["differing_across_ranks"] for step in arm["steps"]] == [[], []]
 
 
-@pytest.mark.parametrize("encoding", ["utf-8", "gbk", "ascii"])
+@pytest.mark.parametrize("encoding", ["gbk", "ascii"])
 def test_every_console_can_show_the_report(quick, encoding):
     """Sparklines use what the stream can encode; a pipe gets no colour and no live view."""
     done = subprocess.run(
@@ -333,19 +353,19 @@ def test_every_console_can_show_the_report(quick, encoding):
     assert re.search(r"commit_loss +[▁█]{2} " if encoding != "ascii" else r"commit_loss +[_#]{2} ", text)
 
 
-def test_quiet_says_nothing(vqcheck, quick):
+def test_quiet_says_nothing(here, quick):
     """With -q the exit status is the whole answer."""
-    done = vqcheck("replay", quick(), "-q", "--steps", "1", env=ONE_THREAD)
+    done = here("replay", quick(), "-q", "--steps", "1")
     assert (done.returncode, done.stdout, done.stderr) == (0, "", "")
 
 
-def test_an_arm_that_fails_its_expectation_ends_in_1(vqcheck, valid, quick):
+def test_an_arm_that_fails_its_expectation_ends_in_1(here, valid, quick):
     """The configuration can expect otherwise, and then an arm that does the usual is the one that failed."""
     path = quick(QUICK + '[expected]\nno-grad = "frozen"\n')
-    done = vqcheck("replay", path, "--strategy", "none", "--strategy", "no-grad", "--format", "json", env=ONE_THREAD)
+    done = here("replay", path, "--strategy", "none", "--strategy", "no-grad", "--format", "json")
     document = valid(done.stdout)
     assert (done.returncode, document["verdict"]) == (1, "not as expected")
-    text = vqcheck("replay", path, "--strategy", "none", "--strategy", "no-grad", env=ONE_THREAD)
+    text = here("replay", path, "--strategy", "none", "--strategy", "no-grad", "--steps", "1")
     assert text.stdout.startswith("not as expected  no-grad did not do what was expected")
 
 
@@ -386,21 +406,21 @@ BAD = {
 
 
 @pytest.mark.parametrize("case", BAD)
-def test_bad_input_is_one_clear_line_before_any_work(valid, quick, capsys, case):
+def test_bad_input_is_one_clear_line_before_any_work(here, valid, quick, case):
     """Whatever is wrong is said in one line on stderr, with status 2 and a valid document for machines."""
     arguments, text, message = BAD[case]
-    config = [] if text is None else [str(quick(text))]
-    assert main(["replay", *config, *arguments, "--format", "json"]) == 2
-    said = capsys.readouterr()
-    assert len(said.err.splitlines()) == 1
-    assert re.search(message, said.err)
-    document = valid(said.out)
+    config = [] if text is None else [quick(text)]
+    done = here("replay", *config, *arguments, "--format", "json")
+    assert done.returncode == 2
+    assert len(done.stderr.splitlines()) == 1
+    assert re.search(message, done.stderr)
+    document = valid(done.stdout)
     assert (document["verdict"], document["exit_code"]) == ("could not check", 2)
 
 
-def test_a_failed_run_in_csv_is_a_table_without_rows(vqcheck):
+def test_a_failed_run_in_csv_is_a_table_without_rows(here):
     """On status 2 the table is still one: a heading and no rows."""
-    done = vqcheck("replay", "--strategy", "nothing", "--format", "csv")
+    done = here("replay", "--strategy", "nothing", "--format", "csv")
     assert done.returncode == 2
     assert done.stdout.startswith("strategy,step,")
     assert len(done.stdout.splitlines()) == 1
