@@ -2,7 +2,7 @@
 
 import os
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 
 import torch
 from torch import Tensor, distributed
@@ -33,7 +33,9 @@ def process_group(device: torch.device) -> Iterator[None]:
         return
     distributed.init_process_group("nccl" if device.type == "cuda" else "gloo")
     try:
-        yield
+        # nccl works on the current device
+        with torch.cuda.device(device) if device.type == "cuda" else nullcontext():
+            yield
     finally:
         distributed.destroy_process_group()
 

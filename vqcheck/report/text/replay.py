@@ -127,7 +127,7 @@ def _arm(page: Page, replay: Replay, arm: Arm, style: Style, bars: str) -> None:
     if arm.checkpoint:
         rows.append(("saved as", arm.checkpoint))
     for label, *spans in rows:
-        page.line((f"  {label!s:<{_LABEL}}", "dim"), *spans, indent=2 + _LABEL)
+        page.line((f"  {label!s:<{_LABEL}}", "dim"), *spans, indent=min(2 + _LABEL, (style.width or 80) // 4))
 
 
 def _commit_loss(arm: Arm) -> str:

@@ -1,0 +1,32 @@
+"""A VQ encoder that is not the same on every process is found, by every process."""
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import torch
+
+from vqcheck.replay.ranks import differing
+
+SCRIPT = Path(__file__).with_name("differing_ranks.py")
+
+
+def test_one_bit_on_one_rank_is_found_by_all(tmp_path):
+    """Equal tensors are equal; a single other bit on the last rank is reported on both, for that tensor alone."""
+    output = tmp_path / "answer"
+    done = subprocess.run(
+        [sys.executable, "-m", "torch.distributed.run", "--nproc-per-node", "2", "--standalone", SCRIPT, output],
+        env={**os.environ, "OMP_NUM_THREADS": "1"},
+        capture_output=True,
+        check=False,
+        timeout=120,
+    )
+    assert done.returncode == 0, done.stderr.decode()
+    for rank in range(2):
+        assert torch.load(f"{output}.{rank}", weights_only=True) == ((), ("ema_count",))
+
+
+def test_a_process_alone_has_nobody_to_differ_from():
+    """Without other processes nothing is compared."""
+    assert differing({"codes": torch.zeros(2)}) == ()
