@@ -1,12 +1,16 @@
 """Reads speech features from the folder `4-cnhubert` of an experiment, one recording after the other."""
 
 import os
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from dataclasses import replace
+
+import numpy as np
 
 from vqcheck.checkpoint.dtypes import ITEM_SIZE
 from vqcheck.checkpoint.open import open_checkpoint
+from vqcheck.checkpoint.opened import Checkpoint
 from vqcheck.checkpoint.tensor import StoredTensor
-from vqcheck.codebook.tokens import Features
+from vqcheck.codebook.tokens import Array, Features
 from vqcheck.codebook.values import as_array
 from vqcheck.codebook.vq_encoder import RoleTensor
 from vqcheck.errors import CheckpointError, UsageError
@@ -34,6 +38,15 @@ class FeatureFolder:
             raise UsageError(f"{self.path}: holds no features (no *{_SUFFIX} file); expected is a folder {FOLDER}")
         self._names = names
 
+    @property
+    def items(self) -> tuple[str, ...]:
+        """Names of the recordings, in order."""
+        return tuple(name.removesuffix(_SUFFIX) for name in self._names)
+
+    def read_frames(self, item: str) -> Features:
+        """Return the features of one recording as `read_frames` does."""
+        return read_frames(os.path.join(self.path, item + _SUFFIX))
+
     def __len__(self) -> int:
         return len(self._names)
 
@@ -44,18 +57,42 @@ class FeatureFolder:
 
 def read_features(path: str) -> Features:
     """Return the features in one file: a tensor `[1, channels, time]` of any floating-point type and memory layout."""
+    return _read(path, _values)
+
+
+def read_frames(path: str) -> Features:
+    """Return the features in one file frame by frame, as values `[time, channels]`, in float16 where stored so.
+
+    Upstream saves them transposed, so that this is the order in which they lie in the file.
+    """
+    return _read(path, _frames)
+
+
+def _read(path: str, values: Callable[[Checkpoint, StoredTensor], Array]) -> Features:
     item = os.path.basename(path).removesuffix(_SUFFIX)
     try:
         with open_checkpoint(path) as file:
             if len(file.tensors) != 1:
                 return Features(item, None, f"holds {len(file.tensors)} tensors where one is expected")
             tensor = next(iter(file.tensors.values()))
-            shape = _shape(tensor)
-            if not shape:
+            if not _shape(tensor):
                 return Features(item, None, f"is a {tensor.dtype} tensor {list(tensor.shape)}, not [1, channels, time]")
-            return Features(item, as_array(RoleTensor("", "", 0, 0, 0, tensor, shape), file.read(tensor)))
+            return Features(item, values(file, tensor))
     except CheckpointError as error:
         return Features(item, None, str(error).removeprefix(f"{path}: "))
+
+
+def _values(file: Checkpoint, tensor: StoredTensor) -> Array:
+    return as_array(RoleTensor("", "", 0, 0, 0, tensor, _shape(tensor)), file.read(tensor))
+
+
+def _frames(file: Checkpoint, tensor: StoredTensor) -> Array:
+    turned = replace(
+        tensor, shape=tensor.shape[:-2] + tensor.shape[:-3:-1], stride=tensor.stride[:-2] + tensor.stride[:-3:-1]
+    )
+    if tensor.dtype == "float16":
+        return np.frombuffer(file.read(turned), "<f2").reshape(_shape(turned))
+    return _values(file, turned)
 
 
 def _shape(tensor: StoredTensor) -> tuple[int, ...]:

@@ -1,0 +1,160 @@
+"""The token audit tells whether the tokens of an experiment come from a checkpoint.
+
+Tokens depend on precision: upstream extracts them in half precision on a GPU and in float32 elsewhere. So every frame
+is derived twice, in float32 and in emulated half precision, and each item is taken to be extracted in the precision
+that explains more of its tokens. A recorded token is
+
+- *explained*, if it is the token of that precision: in half precision any code that no other is nearer than, since
+  several can be equally near and which of them a GPU takes is its own choice;
+- a *near-tie*, if it is not, but half precision can explain it under the bound of `codebook.half_bound`;
+- a *mismatch*, if nothing can;
+- *undecided*, if half precision overflows there, so that the bound is useless, and the item is not a float32 one.
+
+One mismatch proves that the tokens come from another VQ encoder. But a codebook that has drifted makes near-ties first,
+because frames near a border flip first. So their number is limited, too. The data's own fragile frames are derived
+again with what two GPUs may do differently: other orders of summation and other choices among ties, or TF32 for items
+in float32. The least favourable of them gives k near-ties. A right tsv of n frames has more than the binomial limit of
+n trials at the rate (k + 1) / n with a probability of 1e-4 only. Items in float32 and in half precision have a limit
+each. Where there are more, half-precision arithmetics in which GPUs differ more (`half_lookup.ARITHMETICS`) are tried
+one after the other.
+"""
+
+import random
+from collections import Counter
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Final
+
+import numpy as np
+import numpy.typing as npt
+
+from vqcheck.checkpoint.opened import Checkpoint
+from vqcheck.codebook.half_lookup import ARITHMETICS, Arithmetic
+from vqcheck.codebook.tokenizer import Tokenizer, read_tokenizer
+from vqcheck.errors import UsageError
+from vqcheck.experiment.feature_batches import BatchReader, Reading
+from vqcheck.experiment.features import FeatureFolder
+from vqcheck.experiment.name2semantic import Name2Semantic, Row, read_name2semantic
+from vqcheck.experiment.token_audit_result import ItemAudit, TokenAudit
+from vqcheck.experiment.token_counts import counts_of
+from vqcheck.experiment.token_frames import KINDS, FrameJudge
+
+_SEED: Final = 1234
+
+
+def audit_tokens(
+    checkpoint: Checkpoint,
+    experiment: str,
+    *,
+    sample: int | None = None,
+    on_item: Callable[[int, int], None] | None = None,
+) -> TokenAudit:
+    """Return whether the tokens of an experiment directory come from an open checkpoint.
+
+    `sample` limits the check to so many rows, the same ones each time. `on_item` is told (rows done, rows in all).
+
+    Raises:
+        NoCodebookError, CheckpointError, UsageError: the checkpoint derives no tokens, the directory lacks tokens or
+            features, or they have no usable item in common.
+
+    """
+    tokenizer = read_tokenizer(checkpoint)
+    recorded = read_name2semantic(experiment)
+    folder = FeatureFolder(experiment)
+    have_features = set(folder.items)
+    common = [row for row in recorded.rows if row.item in have_features]
+    if not common:
+        raise UsageError(_nothing_in_common(experiment, recorded, folder))
+    rows = _sample(common, sample)
+    best: TokenAudit | None = None
+    for arithmetic in ARITHMETICS:
+        judge = FrameJudge(tokenizer, arithmetic)
+        reader = BatchReader(folder.read_frames, judge.channels, judge.taps)
+        tally = _tally(judge, reader, rows, on_item)
+        audit = _result(tokenizer, experiment, recorded, have_features, rows, len(common), reader.readings, tally)
+        if best is None or audit.beyond_limit < best.beyond_limit:
+            best = audit
+        # The other ones differ in near-ties alone.
+        if audit.contradictions != ("near-ties",):
+            break
+    assert best is not None
+    return best
+
+
+@dataclass(frozen=True, eq=False)
+class _Tally:
+    arithmetic: Arithmetic
+    by_row: npt.NDArray[np.int64]
+    """`[rows, kinds]`: frames"""
+    predicted: tuple[int, int]
+    """In float32 and in half precision"""
+
+
+def _tally(
+    judge: FrameJudge, reader: BatchReader, rows: list[Row], on_item: Callable[[int, int], None] | None
+) -> _Tally:
+    by_row = np.zeros((len(rows), KINDS), np.int64)
+    varied = np.zeros(2, np.int64)
+    for batch in reader.batches(rows, (lambda done: on_item(done, len(rows))) if on_item else None):
+        judged = judge.judge(batch)
+        np.add.at(by_row, (batch.rows, judged.kinds), 1)
+        varied = varied + judged.varied
+    return _Tally(judge.arithmetic, by_row, (int(varied[0]), int(varied[1:].max())))
+
+
+def _sample(rows: list[Row], size: int | None) -> list[Row]:
+    if size is None or size >= len(rows):
+        return rows
+    chosen = random.Random(_SEED).sample(range(len(rows)), size)  # noqa: S311 - a choice, not a secret
+    return [rows[index] for index in sorted(chosen)]
+
+
+def _result(
+    tokenizer: Tokenizer,
+    experiment: str,
+    recorded: Name2Semantic,
+    have_features: set[str],
+    rows: list[Row],
+    common: int,
+    readings: list[Reading],
+    tally: _Tally,
+) -> TokenAudit:
+    items, unreadable = [], []
+    for row, reading, counts in zip(rows, readings, tally.by_row.tolist(), strict=True):
+        if reading.problem:
+            unreadable.append((row.item, reading.problem))
+        else:
+            items.append(ItemAudit(row.item, row.line, len(row.tokens), reading.derived, counts_of(counts)))
+    if not any(item.counts.frames for item in items):
+        first = f": {unreadable[0][0]}: {unreadable[0][1]}" if unreadable else ""
+        raise UsageError(f"{experiment}: none of {len(rows)} items has features that give a token{first}")
+    times = Counter(row.item for row in recorded.rows)
+    return TokenAudit(
+        checkpoint=tokenizer.path,
+        family=tokenizer.family,
+        digests=tokenizer.digests,
+        experiment=experiment,
+        files=recorded.files,
+        rows=len(recorded.rows),
+        items=tuple(items),
+        sampled=len(rows) < common,
+        arithmetic=str(tally.arithmetic),
+        predicted=tally.predicted,
+        without_tokens=tuple(sorted(have_features - times.keys())),
+        without_features=tuple(dict.fromkeys(row.item for row in recorded.rows if row.item not in have_features)),
+        repeated=tuple(item for item, count in times.items() if count > 1),
+        unreadable=tuple(unreadable),
+        malformed=recorded.malformed,
+        headless=recorded.headless,
+        leftover_parts=recorded.leftover_parts,
+    )
+
+
+def _nothing_in_common(experiment: str, recorded: Name2Semantic, folder: FeatureFolder) -> str:
+    if not recorded.rows:
+        where, why = recorded.malformed[0]
+        return f"{experiment}: no line of the tsv holds tokens: {where}: {why}"
+    return (
+        f"{experiment}: none of the {len(recorded.rows)} items of the tsv (such as {recorded.rows[0].item}) is among "
+        f"the {len(folder)} items with features (such as {folder.items[0]}): they belong to different experiments"
+    )

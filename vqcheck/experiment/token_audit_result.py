@@ -1,0 +1,201 @@
+"""What a token audit found. Plain data, without numpy."""
+
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Final
+
+from vqcheck.codebook.digest import EncoderDigests
+
+CONSISTENT: Final = "consistent"
+INCONSISTENT: Final = "inconsistent"
+INCONCLUSIVE: Final = "inconclusive"
+
+RISK: Final = 1e-4
+"""Chance of a right tsv to have more near-ties than the limit allows."""
+UNDECIDED_SHARE: Final = 0.01
+"""Share of frames that may be undecided before the whole audit is."""
+
+
+FLOAT32: Final = "float32"
+HALF: Final = "float16"
+EITHER: Final = "either"
+"""Both precisions explain the tokens equally well."""
+MIXED: Final = "mixed"
+
+
+@dataclass(frozen=True, slots=True)
+class FrameCounts:
+    """The frames of one item. `explained` and what follows it add up to `frames`."""
+
+    frames: int
+    explained: int
+    """The recorded token is the one derived in the item's precision."""
+    near_ties: int
+    """It is not, but rounding to half precision can explain it."""
+    mismatches: int
+    """Nothing can."""
+    undecided: int
+    """Half precision overflows there and so tells nothing."""
+    precision: str
+    """`float32`, `float16` or `either`: what explains more of the item's tokens"""
+
+
+@dataclass(frozen=True, slots=True)
+class ItemAudit:
+    """One row of the tsv."""
+
+    item: str
+    line: str
+    """`file:number`"""
+    recorded: int
+    """Tokens in the tsv"""
+    derived: int
+    """Tokens that the features give: their length divided by the projection's stride, rounded down"""
+    counts: FrameCounts
+    """Of the frames that have both"""
+
+    @property
+    def off_by_one(self) -> bool:
+        """One token more or fewer than the features give; harmless, so reported only."""
+        return abs(self.recorded - self.derived) == 1
+
+    @property
+    def wrong_length(self) -> bool:
+        """A difference that no rounding of lengths explains: these features belong to another recording."""
+        return abs(self.recorded - self.derived) > 1
+
+
+@dataclass(frozen=True, slots=True)
+class PrecisionGroup:
+    """The items extracted in one precision, and how many near-ties they may have."""
+
+    precision: str
+    items: int
+    frames: int
+    """Decided ones"""
+    near_ties: int
+    rate: float
+    """Near-ties per frame to expect: one more than the emulation made, since a count of 0 is no rate of 0"""
+    limit: int
+    """The binomial count of `frames` at `rate` that is exceeded with a probability of at most `RISK`"""
+
+    @classmethod
+    def of(cls, precision: str, items: list[ItemAudit], predicted: int, all_frames: int) -> "PrecisionGroup":
+        from vqcheck.experiment.binomial import upper_limit
+
+        frames = sum(item.counts.frames - item.counts.undecided for item in items)
+        rate = predicted / all_frames + 1 / max(frames, 1)
+        near_ties = sum(item.counts.near_ties for item in items)
+        return cls(precision, len(items), frames, near_ties, min(rate, 1.0), upper_limit(frames, rate, RISK))
+
+
+@dataclass(frozen=True)
+class TokenAudit:
+    """Whether the recorded tokens come from one checkpoint."""
+
+    checkpoint: str
+    family: str
+    digests: EncoderDigests
+    experiment: str
+    files: tuple[str, ...]
+    """The tsv or its parts"""
+    rows: int
+    """Rows of the tsv that hold tokens"""
+    items: tuple[ItemAudit, ...]
+    """The rows that were checked"""
+    sampled: bool
+    """Only some of the rows that have features were chosen to be checked."""
+    arithmetic: str
+    """How half-precision products are summed up, as far as it explains the tsv best"""
+    predicted: tuple[int, int]
+    """Near-ties that the least favourable variant would have made of this data: in float32, and in half precision"""
+    without_tokens: tuple[str, ...]
+    """Items with features that the tsv lacks"""
+    without_features: tuple[str, ...]
+    """Items of the tsv that have no features, so that their tokens cannot be checked"""
+    repeated: tuple[str, ...]
+    """Items with several rows"""
+    unreadable: tuple[tuple[str, str], ...]
+    """(item, why its features cannot be used)"""
+    malformed: tuple[tuple[str, str], ...]
+    """(`file:number`, what is wrong) of lines that hold no tokens"""
+    headless: bool
+    """The merged tsv has no header, so stage 1 loses its first item."""
+    leftover_parts: tuple[str, ...]
+
+    @cached_property
+    def total(self) -> FrameCounts:
+        """Of all items; the precision is `mixed` where items differ in it."""
+        counts = [item.counts for item in self.items]
+        precisions = {count.precision for count in counts} - {EITHER}
+        return FrameCounts(
+            frames=sum(count.frames for count in counts),
+            explained=sum(count.explained for count in counts),
+            near_ties=sum(count.near_ties for count in counts),
+            mismatches=sum(count.mismatches for count in counts),
+            undecided=sum(count.undecided for count in counts),
+            precision=MIXED if len(precisions) > 1 else next(iter(precisions), EITHER),
+        )
+
+    @cached_property
+    def groups(self) -> tuple[PrecisionGroup, ...]:
+        """The items by precision. Those that both explain are counted to the precision of the others, or to half."""
+        float32 = [item for item in self.items if item.counts.precision == FLOAT32]
+        others = [item for item in self.items if item.counts.precision != FLOAT32]
+        if float32 and all(item.counts.precision == EITHER for item in others):
+            float32, others = [*float32, *others], []
+        return tuple(
+            PrecisionGroup.of(precision, items, predicted, self.total.frames)
+            for precision, items, predicted in zip((FLOAT32, HALF), (float32, others), self.predicted, strict=True)
+            if items
+        )
+
+    @property
+    def limit(self) -> int:
+        """The most near-ties that a right tsv has, all precisions together."""
+        return sum(group.limit for group in self.groups)
+
+    @property
+    def beyond_limit(self) -> int:
+        """Near-ties that a right tsv does not have."""
+        return sum(max(group.near_ties - group.limit, 0) for group in self.groups)
+
+    @property
+    def wrong_lengths(self) -> tuple[ItemAudit, ...]:
+        return tuple(item for item in self.items if item.wrong_length)
+
+    @property
+    def contradictions(self) -> tuple[str, ...]:
+        """What proves that the tokens do not come from the checkpoint; machine-readable words."""
+        found = {
+            "mismatches": self.total.mismatches,
+            "near-ties": self.beyond_limit,
+            "lengths": self.wrong_lengths,
+        }
+        return tuple(word for word, is_so in found.items() if is_so)
+
+    @property
+    def gaps(self) -> tuple[str, ...]:
+        """What could not be checked and should have been; machine-readable words."""
+        found = {
+            "overflow": self.total.undecided > UNDECIDED_SHARE * self.total.frames,
+            "unreadable": self.unreadable,
+            "malformed": self.malformed,
+        }
+        return tuple(word for word, is_so in found.items() if is_so)
+
+    @property
+    def verdict(self) -> str:
+        """A proven contradiction outweighs what could not be checked."""
+        if self.contradictions:
+            return INCONSISTENT
+        return INCONCLUSIVE if self.gaps else CONSISTENT
+
+    @property
+    def exit_code(self) -> int:
+        return {CONSISTENT: 0, INCONSISTENT: 1, INCONCLUSIVE: 2}[self.verdict]
+
+    @property
+    def unexplained(self) -> int:
+        """Frames whose token is not the one derived."""
+        return self.total.frames - self.total.explained
