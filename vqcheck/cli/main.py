@@ -11,7 +11,8 @@ import click
 from vqcheck import __version__
 from vqcheck.errors import VqcheckError
 
-_COMMANDS: Final = {"inspect": "vqcheck.cli.inspect", "diff": "vqcheck.cli.diff", "replay": "vqcheck.cli.replay"}
+_NAMES: Final = ("inspect", "diff", "tokens", "history", "replay", "lock", "gate")
+_COMMANDS: Final = {name: f"vqcheck.cli.{name}" for name in _NAMES}
 
 EXIT_COULD_NOT_CHECK: Final = 2
 

@@ -53,7 +53,7 @@ class Output:
 
         """
         if self.file is not None:
-            _replace(self.file, report)
+            replace_file(self.file, report)
         elif not self.quiet:
             sys.stdout.write(report)
             sys.stdout.flush()
@@ -69,7 +69,12 @@ def output_options_with(*more_formats: str) -> Callable[[_Command], _Command]:
     return lambda command: _with_options(command, [TEXT, JSON, *more_formats])
 
 
-def _with_options(command: _Command, formats: list[str]) -> _Command:
+def print_options(command: _Command) -> _Command:
+    """Add the same options without `-o`, for a command that writes a file of its own."""
+    return _with_options(command, [TEXT, JSON], to_file=False)
+
+
+def _with_options(command: _Command, formats: list[str], *, to_file: bool = True) -> _Command:
     from functools import wraps
 
     @click.option(
@@ -80,28 +85,34 @@ def _with_options(command: _Command, formats: list[str]) -> _Command:
         show_default=True,
         help="Text for people, the others for machines.",
     )
-    @click.option(
-        "-o",
-        "--output",
-        "file",
-        type=click.Path(dir_okay=False),
-        help="Write the report to this file instead of stdout.",
-    )
     @click.option("-v", "--verbose", is_flag=True, help="Show more: full digests, the table of an equal pair.")
     @click.option("-q", "--quiet", is_flag=True, help="No report on stdout; the exit status says it all.")
     @click.option("--debug", is_flag=True, help="Show the traceback of an internal error.")
     @wraps(command)
     def with_output(
-        *args: Any, format_: str, file: str | None, verbose: bool, quiet: bool, debug: bool, **kw: Any
+        *args: Any, format_: str, verbose: bool, quiet: bool, debug: bool, file: str | None = None, **kw: Any
     ) -> Any:
         del debug  # main() looks for it on the command line: it matters when parsing fails, too
         return command(*args, output=Output(format_, file, verbose, quiet), **kw)
 
-    return with_output  # type: ignore[return-value]
+    if not to_file:
+        return with_output  # type: ignore[return-value]
+    return click.option(  # type: ignore[return-value]
+        "-o",
+        "--output",
+        "file",
+        type=click.Path(dir_okay=False),
+        help="Write the report to this file instead of stdout.",
+    )(with_output)
 
 
-def _replace(path: str, report: str) -> None:
-    """Write a text file under a temporary name beside it, then rename it."""
+def replace_file(path: str, report: str) -> None:
+    """Write a text file under a temporary name beside it, then rename it.
+
+    Raises:
+        UsageError: it cannot be written; an old file is left as it was.
+
+    """
     import tempfile
 
     temporary = None
