@@ -120,7 +120,7 @@ def test_affine_statistics_that_move_in_eval_mode_are_found(compared):
 
 
 def test_bookkeeping_of_a_real_update_fits_its_codes(inspected):
-    """After its own update codes are sum over smoothed count; of the unit vectors of a cosine lookup nothing is said."""
+    """After its own update codes are sum over smoothed count; unit vectors of a cosine lookup need not be."""
     for cosine, off in ((False, 0), (True, None)):
         module = make(VectorQuantize, dim=DIM, use_cosine_sim=cosine, **BOOK)
         forward(module)

@@ -80,7 +80,7 @@ def command(
             output.write(_report_stages(stages, output))
             return stages.exit_code
         if features is not None and comparison.verdict != IDENTICAL:
-            comparison = _with_flips(comparison, first, second, features, output)
+            comparison = _with_flips(comparison, first, second, features, own, output)
     output.write(_report(comparison, output))
     return comparison.exit_code
 
@@ -104,14 +104,16 @@ def _report_stages(stages: "StageComparison", output: Output) -> str:
     return describe(stages, output.style())
 
 
-def _with_flips(comparison: Comparison, a: Checkpoint, b: Checkpoint, folder: str, output: Output) -> Comparison:
+def _with_flips(
+    comparison: Comparison, a: Checkpoint, b: Checkpoint, folder: str, own: tuple[Family, ...], output: Output
+) -> Comparison:
     from vqcheck.codebook.diagnosis import flips
     from vqcheck.codebook.diagnosis.diagnose import with_flips
     from vqcheck.experiment.features import FeatureFolder
 
     recordings = FeatureFolder(folder)
     with Waiting("deriving tokens", quiet=output.quiet) as waiting:
-        found = flips.measure(a, b, recordings.path, recordings, lambda done: waiting.step(done, len(recordings)))
+        found = flips.measure(a, b, recordings.path, recordings, lambda done: waiting.step(done, len(recordings)), own)
     return with_flips(comparison, found)
 
 

@@ -154,7 +154,7 @@ def _shape(sources: list["Pair"], side: str) -> tuple[int, ...]:
 
 def _values(place: Place, sources: list["Pair"], letter: str) -> "npt.NDArray[np.floating] | None":
     """Return the calculated values on one side, or None where a source of them is missing."""
-    from vqcheck.codebook.values import as_array, sum_over_count, transformed, weight_normed
+    from vqcheck.codebook.values import as_array, layer_weight, sum_over_count, transformed
 
     sides: list[Side] = [getattr(source, letter) for source in sources]
     stem = place[4].removesuffix("weight")
@@ -171,12 +171,7 @@ def _values(place: Place, sources: list["Pair"], letter: str) -> "npt.NDArray[np
         codes = arrays.get((CODES, ""))
         transform = {part: array for (role, part), array in arrays.items() if role == CODE_TRANSFORM}
         return None if codes is None else transformed(codes, transform)
-    role = place[3]
-    if (role, "weight") in arrays:
-        return arrays[role, "weight"]
-    if (role, "g") in arrays and (role, "v") in arrays:
-        return weight_normed(arrays[role, "g"], arrays[role, "v"])
-    return None
+    return layer_weight({part: array for (_, part), array in arrays.items()})
 
 
 def _compare(

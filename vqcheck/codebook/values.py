@@ -76,6 +76,13 @@ def weight_normed(g: npt.NDArray[np.floating], v: npt.NDArray[np.floating]) -> n
     return weight
 
 
+def layer_weight(parts: Mapping[str, npt.NDArray[np.floating]]) -> npt.NDArray[np.floating] | None:
+    """Return a layer's weight, stored plain or weight-normed, or None where neither is complete."""
+    if "weight" in parts:
+        return parts["weight"]
+    return weight_normed(parts["g"], parts["v"]) if {"g", "v"} <= parts.keys() else None
+
+
 def round_to(values: npt.NDArray[np.floating], dtype: str) -> npt.NDArray[np.floating]:
     """Return the values rounded to `float16` or `bfloat16`, to nearest and ties to even, in their own type."""
     with np.errstate(over="ignore", under="ignore", invalid="ignore"):

@@ -130,12 +130,38 @@ def _projection(a: Reading, b: Reading, verdicts: dict[Place, str]) -> Iterator[
         for in_a, in_b in _pairs(a, b)
         if in_a.role == INPUT_PROJ and verdicts.get(in_a.place) == CHANGED
     ]
-    if changed:
+    moved = {a.encoder.label(tensor): arrays for tensor, arrays in changed} | _spelled_otherwise(a, b, verdicts)
+    if moved:
         from vqcheck.codebook.diagnosis import projection
 
-        cause = projection.find({a.encoder.label(tensor): arrays for tensor, arrays in changed})
+        cause = projection.find(moved)
         if cause:
             yield cause
+
+
+def _spelled_otherwise(a: Reading, b: Reading, verdicts: dict[Place, str]) -> dict[str, tuple["Array", "Array"]]:
+    """Return layers in front of the lookup that moved, and of which one file has the weight norm and one has not."""
+    from vqcheck.codebook.values import layer_weight
+
+    moved: dict[str, tuple[Array, Array]] = {}
+    for place, verdict in verdicts.items():
+        if verdict != CHANGED or place[3] != INPUT_PROJ or not place[4].endswith("weight"):
+            continue
+        stem = place[4].removesuffix("weight")
+        weights = [
+            layer_weight(
+                {
+                    tensor.part.removeprefix(stem): reading.array(tensor)
+                    for tensor in reading.encoder.projection
+                    if tensor.place[:4] == place[:4] and tensor.part.startswith(stem)
+                }
+            )
+            for reading in (a, b)
+        ]
+        if weights[0] is not None and weights[1] is not None:
+            where = a.encoder.where(place[:3])
+            moved[f"{where} {INPUT_PROJ}.{place[4]}".strip()] = weights[0], weights[1]
+    return moved
 
 
 def _rounding(a: Reading, b: Reading, verdicts: dict[Place, str]) -> Iterator[Cause]:

@@ -6,7 +6,7 @@ import numpy as np
 
 from vqcheck.checkpoint.opened import Checkpoint
 from vqcheck.codebook.diagnosis.result import CodeFlips, ItemFlips, TokenFlips
-from vqcheck.codebook.family import INPUT_PROJ
+from vqcheck.codebook.family import EUCLIDEAN, INPUT_PROJ, STORED, Family
 from vqcheck.codebook.find import find_vq_encoder
 from vqcheck.codebook.tokens import Array, Features, Projection, Tokens, nearest_codes
 from vqcheck.codebook.values import as_array
@@ -23,14 +23,17 @@ def measure(
     folder: str,
     features: Iterable[Features],
     on_item: Callable[[int], None] | None = None,
+    own: tuple[Family, ...] = (),
 ) -> TokenFlips:
     """Return how many frames flip their token between the VQ encoders of two open checkpoints.
+
+    `own` are rows of the user's that are tried before the family table.
 
     Raises:
         UsageError: these VQ encoders have no tokens to derive from features, or no features are usable.
 
     """
-    (codes_a, own_a), (codes_b, own_b) = _vq_encoder(a), _vq_encoder(b)
+    (codes_a, own_a), (codes_b, own_b) = _vq_encoder(a, own), _vq_encoder(b, own)
     projection_a, projection_b = own_a or own_b, own_b or own_a
     if projection_a is None or projection_b is None:
         raise UsageError(
@@ -108,12 +111,14 @@ class _Count:
         )
 
 
-def _vq_encoder(checkpoint: Checkpoint) -> tuple[Array, Projection | None]:
-    encoder = find_vq_encoder(checkpoint)
-    codebook = encoder.codebooks[0]
-    shape = codebook.codes.shape
-    if len(encoder.codebooks) > 1 or shape[0] > 1:
-        raise UsageError(f"--features: {checkpoint.path}: tokens of several codebooks are not derived yet")
+def _vq_encoder(checkpoint: Checkpoint, own: tuple[Family, ...]) -> tuple[Array, Projection | None]:
+    encoder = find_vq_encoder(checkpoint, own)
+    family, codebooks = encoder.family, encoder.codebooks
+    if len(codebooks) != 1 or codebooks[0].tied or codebooks[0].codes.shape[0] > 1:
+        raise UsageError(f"--features: {checkpoint.path}: only tokens of exactly one codebook are derived")
+    if (family.derivation, family.metric) != (STORED, EUCLIDEAN):
+        raise UsageError(f"--features: {checkpoint.path}: tokens of {family.title} are not derived")
+    codebook = codebooks[0]
     parts = {
         tensor.part: np.ascontiguousarray(as_array(tensor, checkpoint.read(tensor.tensor)), np.float32)
         for tensor in encoder.projection
