@@ -175,6 +175,7 @@ def test_a_recorded_experiment_under_every_strategy(here, valid, quick):
         "no-grad",
         "eval-in-forward",
         "maybe-no-grad",
+        "freeze",
     ]
     assert "4 items of" in document["setting"]["data"]
     assert any("ids in sorted order" in note for note in document["setting"]["notes"])

@@ -5,8 +5,8 @@ import inspect
 import torch
 from torch import nn
 
-from vqcheck.replay.attribution import WriteCatcher
 from vqcheck.replay.watch import Watch
+from vqcheck.runtime.first_write import WriteCatcher
 from vqcheck.synthesizer import EuclideanCodebook, preset
 
 

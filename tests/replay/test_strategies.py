@@ -16,6 +16,7 @@ STOPPED = {
     "no-grad": CODEBOOK,
     "eval-in-forward": set(),
     "maybe-no-grad": set(),
+    "freeze": set(),
 }
 
 
@@ -61,10 +62,11 @@ def test_arms_differ_in_the_strategy_alone(arms):
         assert figures == pytest.approx([figures[0]] * len(figures), rel=1e-5)
 
 
-def test_the_two_fixes_train_alike(arms):
-    """Both fixes give the same losses, bit by bit: they differ only in whether a graph is built."""
-    one, other = (arms[name].steps for name in ("eval-in-forward", "maybe-no-grad"))
-    assert [step.losses for step in one] == [step.losses for step in other]
+def test_the_fixes_train_alike(arms):
+    """Both fixes and our own freeze give the same losses, bit by bit: they differ in whether a graph is built."""
+    one, *others = (arms[name].steps for name in ("eval-in-forward", "maybe-no-grad", "freeze"))
+    for other in others:
+        assert [step.losses for step in one] == [step.losses for step in other]
 
 
 def test_unknown_strategy_is_refused_with_a_suggestion():

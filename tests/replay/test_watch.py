@@ -6,7 +6,8 @@ import math
 import pytest
 import torch
 
-from vqcheck.replay.watch import Watch, bits, same_bits
+from vqcheck.replay.watch import Watch
+from vqcheck.runtime.bits import bits, same_bits
 from vqcheck.synthesizer import preset
 
 BOOK = "quantizer.vq.layers.0._codebook"

@@ -16,7 +16,6 @@ from torch.nn.parallel import DistributedDataParallel
 from vqcheck.codebook.digest import EncoderDigests
 from vqcheck.experiment.config import Config
 from vqcheck.replay import ranks
-from vqcheck.replay.attribution import Write, WriteCatcher
 from vqcheck.replay.batch import Batch, Item, collate
 from vqcheck.replay.live import digests
 from vqcheck.replay.recorder import Recorder
@@ -26,6 +25,8 @@ from vqcheck.replay.strategies import Strategy
 from vqcheck.replay.subject import Start, Subject
 from vqcheck.replay.trace import COMPUTED, OFF, Arm, FirstWrite, StepTrace
 from vqcheck.replay.watch import Watch
+from vqcheck.runtime.finding import Write
+from vqcheck.runtime.first_write import WriteCatcher
 from vqcheck.synthesizer import SynthesizerTrn
 
 

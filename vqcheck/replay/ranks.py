@@ -7,7 +7,7 @@ from contextlib import contextmanager, nullcontext
 import torch
 from torch import Tensor, distributed
 
-from vqcheck.replay.watch import bits
+from vqcheck.runtime.bits import bits
 
 
 def world_size() -> int:

@@ -55,6 +55,12 @@ def _eval_once(model: "SynthesizerTrn") -> None:
     model.quantizer.eval()
 
 
+def _freeze_from_outside(model: "SynthesizerTrn") -> None:
+    from vqcheck.runtime.freeze import freeze
+
+    freeze(model)
+
+
 def _no_grad_alone(model: "SynthesizerTrn", ssl: "Tensor") -> "tuple[Tensor, Tensor, Tensor]":
     import torch
 
@@ -105,6 +111,12 @@ _ALL: Final = (
         "Stops both: eval() at every call holds the codebook, no_grad() around the computation holds ssl_proj.",
         FROZEN,
         freeze_quantizer=True,
+    ),
+    Strategy(
+        "freeze",
+        "Stops both from outside: vqcheck.freeze keeps eval() through any train(), and takes ssl_proj out of training.",
+        FROZEN,
+        prepare=_freeze_from_outside,
     ),
 )
 STRATEGIES: Final[Mapping[str, Strategy]] = {strategy.name: strategy for strategy in _ALL}

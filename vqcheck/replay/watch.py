@@ -7,8 +7,7 @@ from torch import Tensor, nn
 
 from vqcheck.replay.live import tensor_names
 from vqcheck.replay.trace import TensorStep
-
-_BITS = {1: torch.uint8, 2: torch.int16, 4: torch.int32, 8: torch.int64}
+from vqcheck.runtime.bits import bits, same_bits
 
 
 class Watch:
@@ -63,16 +62,6 @@ class Watch:
             written = bool(moved) or label in written_before
             steps.append(TensorStep(label, rows_changed > 0, written, int(rows_changed), rows, l2, max_abs))
         return steps
-
-
-def same_bits(a: Tensor, b: Tensor) -> bool:
-    """Tell whether two tensors hold the same bits: NaN payloads and the sign of zero count."""
-    return a.shape == b.shape and a.dtype == b.dtype and a.device == b.device and torch.equal(bits(a), bits(b))
-
-
-def bits(tensor: Tensor) -> Tensor:
-    """Return a tensor's elements as integers of their width, `[N]`."""
-    return tensor.contiguous().reshape(-1).view(_BITS[tensor.element_size()])
 
 
 def _figures(tensor: Tensor, start: Tensor, last: Tensor) -> Tensor:
