@@ -79,7 +79,7 @@ def _write(path: str, checkpoint: str, experiment: str | None, s1: str | None, u
         lock = make_lock(file, experiment, s1)
     state = "written"
     if os.path.exists(path) and not update:
-        if read_lock(path) != lock:
+        if read_lock(path).text() != lock.text():
             raise UsageError(
                 f"{path}: exists and records something else; --check shows what differs, --update replaces it"
             )

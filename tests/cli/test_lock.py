@@ -1,0 +1,95 @@
+"""`vqcheck lock` as a user runs it: written once, replaced only on request, verified with the lock alone."""
+
+import pytest
+
+
+@pytest.fixture
+def lock(vqcheck, checkpoints, tmp_path):
+    """Runs `vqcheck lock` in a folder of its own."""
+
+    def run(name, *options):
+        return vqcheck("lock", checkpoints / name, *options, cwd=tmp_path)
+
+    return run
+
+
+def test_write_then_check(lock, tmp_path):
+    """A written lock accepts the frozen training file and its export, and refuses the drifted one."""
+    written = lock("base_v2.pth")
+    assert (written.returncode, written.stderr) == (0, "")
+    assert written.stdout.startswith("written  vqcheck.lock: VQ encoder of base_v2.pth sha256-f32v1 a999277e57d9")
+    assert (tmp_path / "vqcheck.lock").exists()
+    assert [lock(name, "--check").returncode for name in ("G_400.pth", "frozen_v2_e8_s400.pth", "G_437.pth")] == [
+        0,
+        0,
+        1,
+    ]
+
+
+def test_a_failed_check_names_what_differs(lock):
+    """The tensors that moved are listed with both digests of the whole."""
+    lock("base_v2.pth")
+    run = lock("G_437.pth", "--check")
+    assert run.stdout.startswith("changed")
+    assert "does not agree with vqcheck.lock" in run.stdout
+    assert "locked  sha256-f32v1 a999277e57d9" in run.stdout
+    assert any(line.split()[:2] == ["codes", "changed"] for line in run.stdout.splitlines())
+
+
+def test_a_lock_is_replaced_only_on_request(lock, tmp_path):
+    """The same facts again are `unchanged`; others need `--update`, and a refusal leaves the file as it was."""
+    lock("base_v2.pth")
+    before = (tmp_path / "vqcheck.lock").read_bytes()
+    again = lock("base_v2.pth")
+    assert (again.returncode, again.stdout.split()[0]) == (0, "unchanged")
+    refused = lock("G_437.pth")
+    assert refused.returncode == 2
+    assert "--update" in refused.stderr
+    assert (tmp_path / "vqcheck.lock").read_bytes() == before
+    assert lock("G_437.pth", "--update").returncode == 0
+    assert lock("G_437.pth", "--check").returncode == 0
+
+
+def test_the_lock_of_an_experiment_lies_beside_its_tokens(vqcheck, sound):
+    """With `--experiment` the lock is in that folder and bound to the tokens, and a changed token fails the check."""
+    assert vqcheck("lock", sound.base, "--experiment", sound.folder).returncode == 0
+    assert (sound.folder / "vqcheck.lock").exists()
+    check = ("lock", sound.base, "--check", "--experiment", sound.folder)
+    assert vqcheck(*check).returncode == 0
+    sound.tsv.write_text(sound.tsv.read_text().replace("\t1", "\t2").replace("item_name\t2", "item_name\t1"))
+    sound.tsv.write_text(sound.tsv.read_text() + "extra.wav\t1 2 3\n")
+    changed = vqcheck(*check)
+    assert changed.returncode == 1
+    assert any(line.split()[:2] == ["tsv", "changed"] for line in changed.stdout.splitlines())
+
+
+@pytest.mark.parametrize(
+    ("options", "verdict", "code"),
+    [
+        (["base_v2.pth"], "unchanged", 0),
+        (["G_400.pth", "--check"], "identical", 0),
+        (["G_437.pth", "--check"], "changed", 1),
+        (["gpt-e15.ckpt", "--check"], "could not check", 2),
+        (["base_v2.pth", "--check", "--update"], "could not check", 2),
+    ],
+)
+def test_json_fits_its_schema(lock, valid, options, verdict, code):
+    """Writing, checking and failing each give one valid document whose status is the process's."""
+    lock("base_v2.pth")
+    run = lock(*options, "--format", "json")
+    document = valid(run.stdout)
+    assert (document["verdict"], document["exit_code"], run.returncode) == (verdict, code, code)
+
+
+def test_unwritable_output_loses_nothing(lock, tmp_path):
+    """A lock that cannot be written is one line, status 2."""
+    run = lock("base_v2.pth", "-o", tmp_path / "no" / "such.lock")
+    assert run.returncode == 2
+    assert "such.lock: cannot be written" in run.stderr
+
+
+def test_a_missing_lock_says_how_to_make_one(lock):
+    """Checking before locking ends in 2 and names the command."""
+    run = lock("base_v2.pth", "--check")
+    assert run.returncode == 2
+    assert "'vqcheck lock CHECKPOINT' makes one" in run.stderr
