@@ -2,6 +2,8 @@
 
 import copy
 import pickle
+import subprocess
+import sys
 
 import pytest
 import torch
@@ -243,3 +245,21 @@ def test_a_frozen_model_may_change_dtype(frozen, snapshot, changed):
     model(torch.randn(2, 8, 12, dtype=torch.float64)).backward()
     optimizer.step()
     assert changed(model, before) == {"decoder.weight", "decoder.bias"}
+
+
+def test_a_shallow_copy_stays_in_eval_mode_and_says_when_it_cannot_be_followed(small_model):
+    """A shallow copy shares what holds its original; once that is gone, train() on the copy is an error."""
+    model = small_model()
+    vqcheck.freeze(model)
+    quantizer = copy.copy(model.quantizer)
+    assert not quantizer.train().training
+    assert not quantizer.training
+    del model
+    with pytest.raises(UsageError, match="freeze the copy itself"):
+        quantizer.train()
+
+
+def test_importing_vqcheck_costs_no_torch():
+    """Freeze and guard are there by name, and torch is imported only when one of them is used."""
+    code = "import sys, vqcheck; assert 'freeze' in vqcheck.__all__; assert 'torch' not in sys.modules; vqcheck.guard"
+    subprocess.run([sys.executable, "-c", code], check=True)
