@@ -146,3 +146,9 @@ def changed():
 def codebook():
     """Where a small model's codebook stands."""
     return CODEBOOK
+
+
+@pytest.fixture
+def book(codebook):
+    """Returns the module of a small model's codebook."""
+    return lambda model: model.get_submodule(codebook)
