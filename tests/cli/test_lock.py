@@ -1,6 +1,7 @@
 """`vqcheck lock` as a user runs it: written once, replaced only on request, verified with the lock alone."""
 
 import pytest
+import torch
 
 
 @pytest.fixture
@@ -93,3 +94,20 @@ def test_a_missing_lock_says_how_to_make_one(lock):
     run = lock("base_v2.pth", "--check")
     assert run.returncode == 2
     assert "'vqcheck lock CHECKPOINT' makes one" in run.stderr
+
+
+def test_a_codec_of_the_users_own_is_locked_and_followed(vqcheck, valid, tmp_path):
+    """With `--family` a layout that only the user knows is locked, checked, and followed through a run."""
+    family = tmp_path / "mine.toml"
+    family.write_text('name = "mine"\n[tensors]\ncodes = "tokenizer.{layer}.table"\n')
+    run = tmp_path / "run"
+    run.mkdir()
+    for step in (1, 2):
+        state = {"tokenizer.0.table": torch.full((4, 3), float(step)), "tokenizer.1.table": torch.ones(4, 3)}
+        torch.save({"model": state, "iteration": step}, run / f"G_{step}.pth")
+    own = ("--family", family)
+    assert vqcheck("lock", run / "G_1.pth", *own, cwd=tmp_path).returncode == 0
+    checks = [vqcheck("lock", run / f"G_{n}.pth", "--check", *own, cwd=tmp_path).returncode for n in (1, 2)]
+    assert checks == [0, 1]
+    history = valid(vqcheck("history", run, "--format", "json", *own).stdout)
+    assert history["first_moved"] == "G_2.pth"

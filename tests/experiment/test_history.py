@@ -89,6 +89,23 @@ def test_one_checkpoint_is_no_history(run):
     assert read_history(run(base="base_v2.pth"), "all").exit_code == 2
 
 
+def test_another_codecs_file_is_passed_over(run, vq_state, tmp_path):
+    """A file of another codec in the same folder is named, and not compared with this one's."""
+    bare = {name: value for name, value in vq_state().items() if name.startswith("quantizer")}
+    torch.save({"model": bare, "iteration": 9}, tmp_path / "codec_900.pth")
+    history = read_history(run(base="base_v2.pth", G_400="G_400.pth"), "all")
+    assert history.exit_code == 0
+    assert [name for name, what in history.skipped if "another codec" in what] == ["codec_900.pth"]
+
+
+def test_latest_only_comes_last_among_known_steps(vq_state, tmp_path):
+    """A file without a step number in a later epoch is later, whatever the other files' steps are."""
+    for name, epoch in (("G_233333333333", 1), ("G_5", 2), ("G_700", 4)):
+        torch.save({"model": vq_state(), "iteration": epoch}, tmp_path / f"{name}.pth")
+    names = [row.name for row in read_history(str(tmp_path), "all").rows]
+    assert names == ["G_233333333333.pth", "G_5.pth", "G_700.pth"]
+
+
 def test_scope_tokens_ignores_bookkeeping(vq_state, tmp_path):
     """Changed counts move the history by default, and not with `tokens`."""
     state = vq_state()

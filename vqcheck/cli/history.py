@@ -4,9 +4,11 @@ from typing import Final
 
 import click
 
+from vqcheck.cli.family import family_option
 from vqcheck.cli.output import JSON, Output, output_options
 from vqcheck.cli.progress import Waiting
 from vqcheck.codebook.comparison import ALL, SCOPES
+from vqcheck.codebook.family import Family
 
 _EXAMPLES: Final = """
 \b
@@ -21,8 +23,9 @@ Exit status: 0 the same in all, 1 it moved, 2 fewer than two checkpoints with a 
 @click.command("history", epilog=_EXAMPLES)
 @click.argument("folder", metavar="DIR", type=click.Path())
 @click.option("--scope", type=click.Choice(SCOPES), default=ALL, show_default=True, help="What counts as moved.")
+@family_option
 @output_options
-def command(folder: str, scope: str, output: Output) -> int:
+def command(folder: str, scope: str, own: tuple[Family, ...], output: Output) -> int:
     """Show the VQ encoder of each checkpoint in a folder, in training order, and the first that moved.
 
     Files without a codebook (discriminators, s1 checkpoints) are named and passed over.
@@ -30,7 +33,7 @@ def command(folder: str, scope: str, output: Output) -> int:
     from vqcheck.experiment.history import read_history
 
     with Waiting("reading checkpoints", quiet=output.quiet) as waiting:
-        history = read_history(folder, scope, waiting.step)
+        history = read_history(folder, scope, waiting.step, own)
     if output.format == JSON:
         from vqcheck.report.json.history import document
 

@@ -6,9 +6,14 @@ from typing import Final
 import click
 
 from vqcheck.checkpoint.open import open_checkpoint
+from vqcheck.checkpoint.opened import Checkpoint
+from vqcheck.cli.family import family_option
 from vqcheck.cli.output import JSON, Output, print_options, replace_file
 from vqcheck.codebook.comparison import ALL, SCOPES
+from vqcheck.codebook.family import Family
 from vqcheck.errors import UsageError
+from vqcheck.experiment.lock import Lock, read_lock
+from vqcheck.experiment.locking import check_lock, make_lock
 
 _NAME: Final = "vqcheck.lock"
 _EXAMPLES: Final = """
@@ -45,6 +50,7 @@ Exit status: 0 written, or the file agrees with the lock; 1 it does not; 2 could
 @click.option("--check", is_flag=True, help="Verify CKPT against the lock instead of writing one.")
 @click.option("--update", is_flag=True, help="Replace a lock that says something else.")
 @click.option("--scope", type=click.Choice(SCOPES), default=ALL, show_default=True, help="What --check judges.")
+@family_option
 @print_options
 def command(
     checkpoint: str,
@@ -54,6 +60,7 @@ def command(
     check: bool,
     update: bool,
     scope: str,
+    own: tuple[Family, ...],
     output: Output,
 ) -> int:
     """Record the VQ encoder of a checkpoint in a small text file for git, or verify one against it.
@@ -64,19 +71,13 @@ def command(
     if check and update:
         raise UsageError("--check verifies and --update writes; give one of them")
     path = lock_file or os.path.join(experiment or "", _NAME)
-    return (
-        _check(path, checkpoint, experiment, s1, scope, output)
-        if check
-        else _write(path, checkpoint, experiment, s1, update, output)
-    )
-
-
-def _write(path: str, checkpoint: str, experiment: str | None, s1: str | None, update: bool, output: Output) -> int:
-    from vqcheck.experiment.lock import read_lock
-    from vqcheck.experiment.locking import make_lock
-
     with open_checkpoint(checkpoint) as file:
-        lock = make_lock(file, experiment, s1)
+        if check:
+            return _check(path, file, experiment, s1, scope, own, output)
+        return _write(path, make_lock(file, experiment, s1, own), update, output)
+
+
+def _write(path: str, lock: Lock, update: bool, output: Output) -> int:
     state = "written"
     if os.path.exists(path) and not update:
         if read_lock(path).text() != lock.text():
@@ -94,13 +95,16 @@ def _write(path: str, checkpoint: str, experiment: str | None, s1: str | None, u
     return 0
 
 
-def _check(path: str, checkpoint: str, experiment: str | None, s1: str | None, scope: str, output: Output) -> int:
-    from vqcheck.experiment.lock import read_lock
-    from vqcheck.experiment.locking import check_lock
-
-    lock = read_lock(path)
-    with open_checkpoint(checkpoint) as file:
-        result = check_lock(lock, path, file, experiment, s1, scope)
+def _check(
+    path: str,
+    file: Checkpoint,
+    experiment: str | None,
+    s1: str | None,
+    scope: str,
+    own: tuple[Family, ...],
+    output: Output,
+) -> int:
+    result = check_lock(read_lock(path), path, file, experiment, s1, scope, own)
     if output.format == JSON:
         from vqcheck.report.json.lock import checked
 

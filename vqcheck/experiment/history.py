@@ -13,6 +13,7 @@ from vqcheck.codebook.compare import compare
 from vqcheck.codebook.comparison import CHANGED, IDENTICAL, Comparison
 from vqcheck.codebook.diagnosis.evidence import A_TO_B, EmaUpdates
 from vqcheck.codebook.digest import Digest
+from vqcheck.codebook.family import Family
 from vqcheck.codebook.model import Training
 from vqcheck.errors import NoCodebookError, UsageError, VqcheckError
 
@@ -77,6 +78,7 @@ class History:
 @dataclass(frozen=True, slots=True)
 class _Found:
     path: str
+    family: str
     training: Training
     digest: Digest
 
@@ -85,7 +87,7 @@ OnFile = Callable[[int, int], None]
 """Called as (files done, files in all)."""
 
 
-def read_history(folder: str, scope: str, on_file: OnFile | None = None) -> History:
+def read_history(folder: str, scope: str, on_file: OnFile | None = None, own: tuple[Family, ...] = ()) -> History:
     """Return the history of the checkpoints in a folder; its sub-folders are not searched.
 
     Raises:
@@ -99,17 +101,20 @@ def read_history(folder: str, scope: str, on_file: OnFile | None = None) -> Hist
         try:
             with open_checkpoint(path) as checkpoint:
                 # Against itself: the digest and the never-trained check, in one pass.
-                side = compare(checkpoint, checkpoint, scope).a
+                side = compare(checkpoint, checkpoint, scope, own=own).a
                 digest = side.digests.widest
-                found.append(_Found(path, model.training(checkpoint), digest))
+                found.append(_Found(path, side.family, model.training(checkpoint), digest))
         except NoCodebookError as error:
             skipped.append((os.path.basename(path), str(error).removeprefix(f"{path}: ")))
         except VqcheckError as error:
             unreadable.append((os.path.basename(path), str(error).removeprefix(f"{path}: ")))
         if on_file:
             on_file(done, 2 * len(paths))
-    found.sort(key=lambda each: _training_order(each, found))
-    comparer = _Comparer(scope)
+    found = sorted(found, key=lambda each: _training_order(each, found))
+    for other in [each for each in found if each.family != found[0].family]:
+        found.remove(other)
+        skipped.append((os.path.basename(other.path), f"is another codec's ({other.family})"))
+    comparer = _Comparer(scope, own)
     rows = []
     for number, each in enumerate(found):
         rows.append(
@@ -159,15 +164,16 @@ def _training_order(each: _Found, found: list[_Found]) -> tuple[float, float, li
 class _Comparer:
     """Compares two files, once for each pair of digests."""
 
-    def __init__(self, scope: str) -> None:
+    def __init__(self, scope: str, own: tuple[Family, ...]) -> None:
         self._scope = scope
+        self._own = own
         self._known: dict[tuple[Digest, Digest], Drift] = {}
 
     def drift(self, a: _Found, b: _Found) -> Drift:
         key = a.digest, b.digest
         if key not in self._known:
             with open_checkpoint(a.path) as first, open_checkpoint(b.path) as second:
-                self._known[key] = _drift(compare(first, second, self._scope))
+                self._known[key] = _drift(compare(first, second, self._scope, own=self._own))
         return self._known[key]
 
 

@@ -11,7 +11,7 @@ from vqcheck.checkpoint.opened import Checkpoint
 from vqcheck.codebook import digest, health
 from vqcheck.codebook.comparison import CHANGED, FAULTS, IDENTICAL, MISSING, NOT_STORED, ROUNDED, TOKENS
 from vqcheck.codebook.digest import F16V1, F32V1, Digest, EncoderDigests
-from vqcheck.codebook.family import BOOKKEEPING, INIT_FLAG, OUTPUT_PROJ
+from vqcheck.codebook.family import BOOKKEEPING, INIT_FLAG, OUTPUT_PROJ, Family
 from vqcheck.codebook.find import find_vq_encoder
 from vqcheck.codebook.vq_encoder import RoleTensor, VQEncoder
 from vqcheck.errors import UsageError
@@ -57,7 +57,7 @@ class LockCheck:
         return int(self.verdict == CHANGED)
 
 
-def make_lock(checkpoint: Checkpoint, experiment: str | None, s1: str | None) -> Lock:
+def make_lock(checkpoint: Checkpoint, experiment: str | None, s1: str | None, own: tuple[Family, ...] = ()) -> Lock:
     """Return the lock of a checkpoint's VQ encoder, bound to an experiment's tokens and an s1 checkpoint where given.
 
     Raises:
@@ -65,7 +65,7 @@ def make_lock(checkpoint: Checkpoint, experiment: str | None, s1: str | None) ->
         UsageError: the tokens cannot be read.
 
     """
-    encoder = find_vq_encoder(checkpoint)
+    encoder = find_vq_encoder(checkpoint, own)
     tensors, wholes = _record(checkpoint, encoder)
     return Lock(
         checkpoint=os.path.basename(checkpoint.path),
@@ -83,7 +83,13 @@ def make_lock(checkpoint: Checkpoint, experiment: str | None, s1: str | None) ->
 
 
 def check_lock(
-    lock: Lock, lock_path: str, checkpoint: Checkpoint, experiment: str | None, s1: str | None, scope: str
+    lock: Lock,
+    lock_path: str,
+    checkpoint: Checkpoint,
+    experiment: str | None,
+    s1: str | None,
+    scope: str,
+    own: tuple[Family, ...] = (),
 ) -> LockCheck:
     """Return whether a checkpoint, an experiment's tokens and an s1 checkpoint are what a lock records.
 
@@ -92,14 +98,14 @@ def check_lock(
         UsageError: the tokens cannot be read.
 
     """
-    encoder = find_vq_encoder(checkpoint)
+    encoder = find_vq_encoder(checkpoint, own)
     found, wholes = _record(checkpoint, encoder)
     recorded = {tensor.label: tensor for tensor in lock.tensors}
     roles = {encoder.label(tensor): tensor.role for tensor in encoder.tensors}
     verdicts = []
     for label in [*recorded, *(label for label in found if label not in recorded)]:
         verdict, note = _compare(recorded.get(label), found.get(label), encoder)
-        role = roles.get(label, label.split(" ")[-1].split(".")[0])
+        role = roles.get(label, _role(label))
         judged = role != OUTPUT_PROJ and not (scope == TOKENS and role in BOOKKEEPING)
         verdicts.append(LockVerdict(label, verdict, note, judged))
     if experiment:
@@ -178,10 +184,14 @@ def _precision(tensor: RoleTensor, data: bytes | bytearray) -> str:
 
 def _compare(recorded: LockedTensor | None, found: LockedTensor | None, encoder: VQEncoder) -> tuple[str, str]:
     if recorded is None:
+        assert found is not None
+        family = encoder.family
+        if _role(found.label) in family.optional | family.optional_in_lora:
+            return NOT_STORED, "the lock was made from a file without it"
         return MISSING, "not in the lock"
     if found is None:
-        role = recorded.label.split(" ")[-1].split(".")[0]
-        return (NOT_STORED, "an export leaves it out") if encoder.may_lack(role) else (MISSING, "not in the file")
+        left_out = encoder.may_lack(_role(recorded.label))
+        return (NOT_STORED, "an export leaves it out") if left_out else (MISSING, "not in the file")
     if recorded.digest(F32V1) == found.digest(F32V1):
         return IDENTICAL, ""
     if recorded.digest(F16V1) is not None and recorded.digest(F16V1) == found.digest(F16V1):
@@ -191,6 +201,10 @@ def _compare(recorded: LockedTensor | None, found: LockedTensor | None, encoder:
         if recorded.precision in _NARROW:
             return ROUNDED, "the lock holds the file's values rounded to float16"
     return CHANGED, ""
+
+
+def _role(label: str) -> str:
+    return label.rsplit(" ", maxsplit=1)[-1].split(".", maxsplit=1)[0]
 
 
 def _bound(what: str, recorded: LockedFile | None, found: Digest, option: str) -> LockVerdict:

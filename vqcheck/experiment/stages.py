@@ -58,7 +58,8 @@ def compare_stages(s1: str, s2: Checkpoint, experiment: str | None) -> StageComp
         raise NoCodebookError(f"{s1}: {_holds_none(short)} names no tokens it was trained on; give --experiment")
     if not os.path.isdir(folder):
         raise NoCodebookError(
-            f"{s1}: {_holds_none(short)} was trained on {named}, which is not here; give the directory with --experiment"
+            f"{s1}: {_holds_none(short)} was trained on {named}, "
+            "which is not here; name its directory with --experiment"
         )
     if named and not same_experiment(named, os.path.join(folder, MERGED)):
         raise UsageError(f"{s1}: was trained on {named}, not on the tokens of {folder}")
