@@ -94,7 +94,7 @@ def _tally(
     judge: FrameJudge, reader: BatchReader, rows: list[Row], on_item: Callable[[int, int], None] | None
 ) -> _Tally:
     by_row = np.zeros((len(rows), KINDS), np.int64)
-    varied = np.zeros(2, np.int64)
+    varied = np.zeros(1 + len(judge.arithmetic.variants), np.int64)
     for batch in reader.batches(rows, (lambda done: on_item(done, len(rows))) if on_item else None):
         judged = judge.judge(batch)
         np.add.at(by_row, (batch.rows, judged.kinds), 1)

@@ -199,3 +199,9 @@ class TokenAudit:
     def unexplained(self) -> int:
         """Frames whose token is not the one derived."""
         return self.total.frames - self.total.explained
+
+    def better_than(self, other: "TokenAudit") -> str:
+        """Say which explains more of the tokens: `checkpoint` (this one), `against` (the other one) or `equal`."""
+        mine, theirs = self.total, other.total
+        difference = (mine.explained + mine.undecided) - (theirs.explained + theirs.undecided)
+        return "checkpoint" if difference > 0 else "against" if difference < 0 else "equal"

@@ -1,0 +1,53 @@
+"""`vqcheck tokens CKPT EXPERIMENT`: do the recorded tokens come from this checkpoint."""
+
+from typing import Final
+
+import click
+
+from vqcheck.checkpoint.open import open_checkpoint
+from vqcheck.cli.output import JSON, Output, output_options
+from vqcheck.cli.progress import Waiting
+from vqcheck.experiment.token_audit_result import TokenAudit
+
+_EXAMPLES: Final = """
+\b
+Examples:
+  vqcheck tokens s2G2333k.pth logs/me
+  vqcheck tokens s2G2333k.pth logs/me --sample 100
+  vqcheck tokens logs/me/logs_s2_v2/G_400.pth logs/me --against s2G2333k.pth
+
+Exit status: 0 the tokens come from CKPT, 1 they do not, 2 could not check (nothing in common, features that cannot be
+read, half precision overflows). A proven contradiction is 1 although other items could not be checked.
+"""
+
+
+@click.command("tokens", epilog=_EXAMPLES)
+@click.argument("checkpoint", metavar="CKPT", type=click.Path())
+@click.argument("experiment", metavar="EXPERIMENT", type=click.Path())
+@click.option("--against", metavar="OTHER", type=click.Path(), help="Ask which of the two explains the tokens better.")
+@click.option("--sample", metavar="N", type=click.IntRange(min=1), help="Check N items only, the same ones each time.")
+@output_options
+def command(checkpoint: str, experiment: str, against: str | None, sample: int | None, output: Output) -> int:
+    """Derive the tokens of an experiment again and compare them with its 6-name2semantic.tsv.
+
+    EXPERIMENT is a directory logs/NAME with the features in 4-cnhubert. Every frame is derived in float32 and as a GPU
+    does it in half precision.
+    """
+    audit = _audit(checkpoint, experiment, sample, output)
+    other = _audit(against, experiment, sample, output) if against is not None else None
+    if output.format == JSON:
+        from vqcheck.report.json.tokens import document
+
+        output.write(document(audit, other))
+    else:
+        from vqcheck.report.text.tokens import describe
+
+        output.write(describe(audit, other, output.style()))
+    return audit.exit_code
+
+
+def _audit(checkpoint: str, experiment: str, sample: int | None, output: Output) -> TokenAudit:
+    from vqcheck.experiment.token_audit import audit_tokens
+
+    with open_checkpoint(checkpoint) as opened, Waiting("deriving tokens", quiet=output.quiet) as waiting:
+        return audit_tokens(opened, experiment, sample=sample, on_item=waiting.step)
