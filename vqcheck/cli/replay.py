@@ -20,6 +20,7 @@ Examples:
   vqcheck replay --all --steps 10
   vqcheck replay logs/me/tmp_s2.json --steps 20 --save drift
   vqcheck replay replay.toml --strategy none --strategy maybe-no-grad --format json -o trace.json
+  vqcheck replay --factory my_training.replay:vocoder --steps 5
   torchrun --nproc-per-node 2 -m vqcheck replay replay.toml
 
 Exit status: 0 every arm did what was expected, 1 one did not, 2 inconclusive (no control arm drifted), interrupted or
@@ -36,6 +37,7 @@ could not start.
 @click.option("--seed", type=click.IntRange(min=0, max=2**63 - 1), help="Of weights, data and random draws.")
 @click.option("--device", help="auto, cpu, cuda or cuda:N.")
 @click.option("--precision", type=click.Choice(["auto", "fp32", "fp16"]), help="auto follows the configuration.")
+@click.option("--factory", metavar="MODULE:FUNCTION", help="Replay any training code: the function returns it.")
 @click.option("--root", type=click.Path(), help="Where relative paths in CONFIG begin.")
 @click.option("--save", type=click.Path(file_okay=False), help="Save each arm's final checkpoint in this folder.")
 @output_options_with(CSV)
@@ -45,6 +47,7 @@ def command(
     every: bool,
     root: str | None,
     save: str | None,
+    factory: str | None,
     output: Output,
     **numbers: Any,
 ) -> int:
@@ -54,7 +57,7 @@ def command(
     data for a few seconds.
     """
     try:
-        whole = _config(config, root, strategies, every, numbers)
+        whole = _config(config, root, strategies, every, factory, numbers)
         result = _run(whole, save, output)
     except VqcheckError:
         if output.format == CSV:
@@ -68,19 +71,25 @@ def command(
 
 
 def _config(
-    path: str | None, root: str | None, strategies: tuple[str, ...], every: bool, numbers: dict[str, Any]
+    path: str | None,
+    root: str | None,
+    strategies: tuple[str, ...],
+    every: bool,
+    factory: str | None,
+    numbers: dict[str, Any],
 ) -> "Config":
     try:
         from vqcheck.experiment.config import Config
-        from vqcheck.experiment.read_config import read_config
-        from vqcheck.replay.strategies import STRATEGIES
+        from vqcheck.experiment.read_config import read_config, with_subject
+        from vqcheck.replay.strategies import known_strategies
     except ImportError as error:
         raise _not_installed(error) from None
     if every and strategies:
         raise UsageError("--all and --strategy exclude each other")
     config = Config() if path is None else read_config(path, root)
+    config = with_subject(config, factory=factory)
     config = config.changed("training", batch_size=numbers.pop("batch_size"))
-    chosen = list(STRATEGIES) if every else list(strategies) or None
+    chosen = list(known_strategies(config)) if every else list(strategies) or None
     return config.changed("replay", strategies=chosen, **numbers)
 
 

@@ -28,6 +28,11 @@ class Subject(_Section):
     pretrained_s2D: str | None = Field(  # noqa: N815
         default=None, description="discriminator to start from; without it fresh weights"
     )
+    factory: str | None = Field(
+        default=None,
+        pattern=r"^[A-Za-z_][\w.]*:[A-Za-z_][\w.]*$",
+        description="package.module:function; what it returns is trained, whatever it is",
+    )
     dead_code_expiry: Literal["after-ema", "before-ema"] = Field(
         default="after-ema", description="when dead codes are replaced: upstream since November 2025, or until then"
     )

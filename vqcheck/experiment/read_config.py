@@ -43,6 +43,21 @@ def read_config(path: str, root: str | None = None) -> Config:
     return config
 
 
+def with_subject(config: Config, **given: Any) -> Config:
+    """Return a copy with keys of `subject` replaced by what the command line gives; None leaves a key as it is.
+
+    Raises:
+        UsageError: a value is wrong.
+
+    """
+    values = {key: value for key, value in given.items() if value is not None}
+    try:
+        Config.model_validate({"subject": values})
+    except ValidationError as error:
+        raise UsageError(_first_problem(error)) from None
+    return config.changed("subject", **values)
+
+
 def _read(path: str) -> str:
     try:
         with open(path, encoding="utf-8-sig") as file:

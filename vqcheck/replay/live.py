@@ -21,6 +21,10 @@ class LiveModule(Checkpoint):
             tensors[name] = StoredTensor(name, dtype, shape, contiguous_stride(shape), 0, extent)
         super().__init__([], type(module).__name__, "live module", tensors, lambda *_: bytearray())
 
+    def head(self, size: int) -> bytes:  # noqa: ARG002 - no file, no beginning
+        """Return nothing: a module in memory has no file."""
+        return b""
+
     def read(self, tensor: StoredTensor) -> bytes:
         """Return the tensor's elements: C order, little-endian."""
         data: bytes = self._state[tensor.name].cpu().contiguous().numpy().tobytes()

@@ -2,8 +2,8 @@
 
 import platform
 from collections.abc import Sequence
+from functools import partial
 from itertools import islice
-from typing import Protocol
 
 import torch
 
@@ -12,37 +12,18 @@ from vqcheck.experiment.config import Config
 from vqcheck.replay import ranks
 from vqcheck.replay.arm import ArmRun, Conditions, Dataset
 from vqcheck.replay.batch import collate
+from vqcheck.replay.run_arms import Observer, Silent, run_arms
 from vqcheck.replay.sampler import BOUNDARIES, endless_batches
 from vqcheck.replay.strategies import Strategy, choose, with_control
 from vqcheck.replay.subject import Subject, make_start
 from vqcheck.replay.torch_settings import upstream_settings
-from vqcheck.replay.trace import Arm, Replay, Setting, StepTrace
+from vqcheck.replay.trace import Arm, Replay, Setting
 from vqcheck.synthesizer import SynthesizerError
 
 _TINY_THREADS = 1
 """For networks this small several threads wait for each other more than they work."""
 _FEATURE_ITEMS = 64
 """Items whose features fill a fresh codebook."""
-
-
-class Observer(Protocol):
-    """Told of everything while it happens."""
-
-    def arm(self, strategy: str) -> None:
-        """Note that an arm begins."""
-
-    def step(self, strategy: str, step: StepTrace) -> None:
-        """Note a finished step."""
-
-
-class Silent:
-    """Watches nothing."""
-
-    def arm(self, strategy: str) -> None:
-        pass
-
-    def step(self, strategy: str, step: StepTrace) -> None:
-        pass
 
 
 def replay(config: Config, observer: Observer | None = None, save: str | None = None) -> Replay:
@@ -56,6 +37,10 @@ def replay(config: Config, observer: Observer | None = None, save: str | None = 
 
     """
     observer = observer or Silent()
+    if config.subject.factory:
+        from vqcheck.replay.run_factory import replay_factory
+
+        return replay_factory(config, observer, save)
     strategies = _chosen(config)
     device = choose_device(config.replay.device)
     fp16 = choose_fp16(config, device)
@@ -128,6 +113,10 @@ def planned(config: Config) -> list[str]:
 
 
 def _chosen(config: Config) -> list[Strategy]:
+    if config.subject.factory:
+        from vqcheck.replay.run_factory import chosen
+
+        return chosen(config)
     choose(list(config.expected))
     return with_control(choose(config.replay.strategies), config.expected)
 
@@ -135,22 +124,8 @@ def _chosen(config: Config) -> list[Strategy]:
 def _run(
     conditions: Conditions, strategies: Sequence[Strategy], observer: Observer, save: str | None
 ) -> tuple[tuple[Arm, ...], bool]:
-    arms: list[Arm] = []
-    for strategy in strategies:
-        observer.arm(strategy.name)
-        arm = None
-        try:
-            arm = ArmRun(conditions, strategy)
-            arm.run(lambda step, name=strategy.name: observer.step(name, step))  # type: ignore[misc]
-            checkpoint = _save(arm, save, strategy.name) if save and ranks.rank() == 0 else None
-            arms.append(arm.finish(complete=True, checkpoint=checkpoint))
-        except KeyboardInterrupt:
-            if arm and arm.steps_run:
-                arms.append(arm.finish(complete=False))
-            if not arms:
-                raise
-            return tuple(arms), False
-    return tuple(arms), True
+    makers = {strategy.name: partial(ArmRun, conditions, strategy) for strategy in strategies}
+    return run_arms(makers, observer, lambda arm, name: _save(arm, save, name) if save and ranks.rank() == 0 else None)
 
 
 def _save(arm: ArmRun, folder: str, strategy: str) -> str:

@@ -6,12 +6,13 @@ in which it is frozen (see `vqcheck.synthesizer.frozen`).
 
 import difflib
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from types import MethodType
 from typing import TYPE_CHECKING, Any, Final
 
 from vqcheck.errors import UsageError
-from vqcheck.replay.trace import DRIFTED, FROZEN
+from vqcheck.experiment.config import Config
+from vqcheck.replay.trace import AS_IS, DRIFTED, FROZEN
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -122,19 +123,36 @@ _ALL: Final = (
 STRATEGIES: Final[Mapping[str, Strategy]] = {strategy.name: strategy for strategy in _ALL}
 
 
-def choose(names: Sequence[str]) -> list[Strategy]:
-    """Return the strategies of these names, each once.
+FREEZE: Final = "freeze"
+UNTOUCHED: Final = Strategy(AS_IS, "Whatever the code itself does to freeze.", FROZEN)
+FACTORY_STRATEGIES: Final[Mapping[str, Strategy]] = {
+    AS_IS: UNTOUCHED,
+    FREEZE: replace(
+        STRATEGIES[FREEZE], stops="Stops every write from outside: vqcheck.freeze on the module that was returned."
+    ),
+}
+"""What can be done to code of which nothing is known."""
+
+
+def known_strategies(config: Config) -> Mapping[str, Strategy]:
+    """Return the strategies that the configured subject can be replayed under."""
+    return FACTORY_STRATEGIES if config.subject.factory else STRATEGIES
+
+
+def choose(names: Sequence[str], known: Mapping[str, Strategy] | None = None) -> list[Strategy]:
+    """Return the strategies of these names, each once; `known` are those there are, by default of our synthesizer.
 
     Raises:
         UsageError: for an unknown name.
 
     """
+    known = STRATEGIES if known is None else known
     for name in names:
-        if name not in STRATEGIES:
-            near = difflib.get_close_matches(name, STRATEGIES, 1)
+        if name not in known:
+            near = difflib.get_close_matches(name, known, 1)
             hint = f"; did you mean {near[0]}?" if near else ""
-            raise UsageError(f"unknown strategy {name!r}: expected {', '.join(STRATEGIES)}{hint}")
-    return [STRATEGIES[name] for name in dict.fromkeys(names)]
+            raise UsageError(f"unknown strategy {name!r}: expected {', '.join(known)}{hint}")
+    return [known[name] for name in dict.fromkeys(names)]
 
 
 def with_control(chosen: Sequence[Strategy], expected: Mapping[str, str]) -> list[Strategy]:

@@ -17,6 +17,10 @@ INCOMPLETE: Final = "incomplete"
 
 COMPUTED: Final = "computed"
 OFF: Final = "off (eval mode)"
+NOT_REPORTED: Final = "not reported"
+
+AS_IS: Final = "as-is"
+"""The arm of a user's own code with nothing done to it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,19 +47,23 @@ class StepTrace:
     step: int
     epoch: int
     losses: Mapping[str, float]
-    """discriminator, generator, feature, mel and kl, weighted as they are summed."""
+    """discriminator, generator, feature, mel and kl, weighted as they are summed; other code has names of its own."""
     gradient_norms: Mapping[str, float]
     """Of both networks; upstream measures them and clips nothing."""
     commit_loss: float
-    """As upstream reports it."""
+    """As upstream reports it; not a number where other code reports none."""
     commit_loss_state: str
-    """`computed`, or `off (eval mode)`: then commit_loss is 0 whatever the distance."""
+    """`computed`; `off (eval mode)`: then commit_loss is 0 whatever the distance; or `not reported`."""
     shadow_commit_loss: float
-    """Mean squared distance of the projected frames to their codes, computed on the side whatever the mode."""
+    """Mean squared distance of the projected frames to their codes, computed on the side whatever the mode.
+
+    Not a number where other code is run, whose frames are not known.
+    """
     tensors: tuple[TensorStep, ...]
     flipped_tokens: int
     """Tokens of the probe that are other ones than at the start."""
     learning_rate: float
+    """Not a number where other code does not say."""
     seconds: float | None
     """Duration without the tracing; None for steps with attribution, which slows them."""
     differing_across_ranks: tuple[str, ...]
@@ -65,6 +73,15 @@ class StepTrace:
     def drift(self) -> float:
         """How far the codes are from the start."""
         return next((tensor.l2 for tensor in self.tensors if tensor.label.endswith("codes")), 0.0)
+
+
+@dataclass(frozen=True, slots=True)
+class Place:
+    """A line of Python."""
+
+    file: str
+    line: int
+    function: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,6 +97,8 @@ class FirstWrite:
     file: str = ""
     line: int = 0
     function: str = ""
+    called_from: Place | None = None
+    """The innermost line of the user's own code, where the write itself is a library's."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -118,6 +137,8 @@ class Arm:
     """Median time of the tracing after a step."""
     checkpoint: str | None = None
     """Where the final generator was saved."""
+    uses_codebook: bool | None = None
+    """Whether an operator of a traced step took a tensor of the VQ encoder; None in our own step, which does."""
 
     @property
     def verdict(self) -> str:
@@ -143,14 +164,18 @@ class Setting:
     weights: str
     data: str
     steps: int
-    batch_size: int
+    batch_size: int | None
+    """None where other code makes its own batches."""
     seed: int
     device: str
-    precision: str
+    precision: str | None
+    """fp32 or fp16; None where other code decides."""
     processes: int
     torch: str
     probe_tokens: int
     notes: tuple[str, ...] = ()
+    code: str | None = None
+    """The user's own code: `module:function` of a factory, or the path of a checkout; None for vqcheck's."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -165,9 +190,17 @@ class Replay:
     def verdict(self) -> str:
         if not self.complete or not self.arms or any(arm.verdict == NOT_MEASURED for arm in self.arms):
             return INCOMPLETE
-        if not any(arm.is_control and arm.verdict == DRIFTED for arm in self.arms):
+        if not self._proves_something:
             return INCONCLUSIVE
         return AS_EXPECTED if all(arm.as_expected for arm in self.arms) else NOT_AS_EXPECTED
+
+    @property
+    def _proves_something(self) -> bool:
+        """A control arm drifted; without one, as for a factory, every arm at least used its codebook."""
+        controls = [arm for arm in self.arms if arm.is_control]
+        if controls:
+            return any(arm.verdict == DRIFTED for arm in controls)
+        return all(arm.uses_codebook or arm.verdict == DRIFTED for arm in self.arms)
 
     @property
     def exit_code(self) -> int:

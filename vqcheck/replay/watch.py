@@ -50,12 +50,12 @@ class Watch:
         for label, tensor in now.items():
             start, last = self._start[label], self._last[label]
             if tensor.shape == start.shape and tensor.dtype == start.dtype and tensor.device == start.device:
-                figures[label] = _figures(tensor, start, last)
+                figures[label] = _figures(tensor, start, last, _rows(label, start))
         read = dict(zip(figures, _read(list(figures.values())), strict=True))
         steps = []
         for label, tensor in now.items():
             start = self._start[label]
-            rows = start.shape[0] if start.dim() else 1
+            rows = _rows(label, start)
             moved, rows_changed, l2, max_abs = read.get(label, (1.0, float(rows), float("nan"), float("nan")))
             if moved:
                 self._last[label] = tensor.clone()
@@ -64,14 +64,21 @@ class Watch:
         return steps
 
 
-def _figures(tensor: Tensor, start: Tensor, last: Tensor) -> Tensor:
+def _rows(label: str, tensor: Tensor) -> int:
+    """Return how many rows a tensor has: codes, of all heads where it has several; else the first axis."""
+    if label.endswith(("codes", "ema_sum")) and tensor.dim() == 3:
+        return tensor.shape[0] * tensor.shape[1]
+    return tensor.shape[0] if tensor.dim() else 1
+
+
+def _figures(tensor: Tensor, start: Tensor, last: Tensor, rows: int) -> Tensor:
     """Return (any bit differs from last, rows that differ from start, distance, greatest difference) as `[4]`."""
     now = bits(tensor)
     differs = now != bits(start)
-    rows = differs.view(start.shape[0] if start.dim() else 1, -1).any(dim=1).sum()
+    changed = differs.view(rows, -1).any(dim=1).sum()
     distance = tensor.float().reshape(-1) - start.float().reshape(-1)
     moved = (now != bits(last)).any()
-    return torch.stack([moved.double(), rows.double(), distance.double().norm(), distance.abs().max().double()])
+    return torch.stack([moved.double(), changed.double(), distance.double().norm(), distance.abs().max().double()])
 
 
 def _read(figures: list[Tensor]) -> list[tuple[float, float, float, float]]:

@@ -20,6 +20,7 @@ _HEAD: Final = (
     "seconds",
 )
 _LOSSES: Final = ("discriminator", "generator", "feature", "mel", "kl")
+"""Of the s2 step; other code has columns of its own instead."""
 _TENSOR: Final = ("changed", "written", "rows_changed", "l2", "max_abs")
 
 
@@ -29,18 +30,19 @@ def table(arms: Sequence[Arm]) -> str:
     Values that are not finite, and times of steps that were slowed by attribution, are empty.
     """
     labels = list(dict.fromkeys(tensor.label for arm in arms for step in arm.steps[:1] for tensor in step.tensors))
+    losses = list(dict.fromkeys(name for arm in arms for step in arm.steps for name in step.losses)) or _LOSSES
     out = StringIO()
     writer = csv.writer(out, lineterminator="\n")
-    writer.writerow([*_HEAD, *_LOSSES, *(f"{label}.{figure}" for label in labels for figure in _TENSOR)])
+    writer.writerow([*_HEAD, *losses, *(f"{label}.{figure}" for label in labels for figure in _TENSOR)])
     for arm in arms:
         for step in arm.steps:
-            writer.writerow([arm.strategy, *_row(step, labels)])
+            writer.writerow([arm.strategy, *_row(step, losses, labels)])
     return out.getvalue()
 
 
-def _row(step: StepTrace, labels: Sequence[str]) -> list[object]:
+def _row(step: StepTrace, losses: Sequence[str], labels: Sequence[str]) -> list[object]:
     row: list[object] = [_plain(getattr(step, name)) for name in _HEAD[1:]]
-    row += [_plain(step.losses.get(name)) for name in _LOSSES]
+    row += [_plain(step.losses.get(name)) for name in losses]
     by_label = {tensor.label: tensor for tensor in step.tensors}
     for label in labels:
         row += [_plain(getattr(by_label[label], figure)) for figure in _TENSOR]

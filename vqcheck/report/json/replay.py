@@ -4,7 +4,7 @@ import math
 from typing import Any
 
 from vqcheck.codebook.digest import EncoderDigests
-from vqcheck.replay.trace import Arm, Extent, FirstWrite, Replay, StepTrace, TensorStep
+from vqcheck.replay.trace import Arm, Extent, FirstWrite, Place, Replay, StepTrace, TensorStep
 from vqcheck.report.json.digests import digests_object
 from vqcheck.report.json.document import dump
 
@@ -19,6 +19,7 @@ def document(replay: Replay) -> str:
         complete=replay.complete,
         setting={
             "subject": setting.subject,
+            "code": setting.code,
             "weights": setting.weights,
             "data": setting.data,
             "steps": setting.steps,
@@ -42,6 +43,7 @@ def _arm(arm: Arm) -> dict[str, Any]:
         "verdict": arm.verdict,
         "expected": arm.expected,
         "control": arm.is_control,
+        "uses_codebook": arm.uses_codebook,
         "complete": arm.complete,
         "steps_run": arm.steps_run,
         "kept_every": arm.kept_every,
@@ -71,7 +73,7 @@ def _step(step: StepTrace) -> dict[str, Any]:
         "losses": {name: _finite(value) for name, value in step.losses.items()},
         "gradient_norms": {name: _finite(value) for name, value in step.gradient_norms.items()},
         "flipped_tokens": step.flipped_tokens,
-        "learning_rate": step.learning_rate,
+        "learning_rate": _finite(step.learning_rate),
         "seconds": step.seconds,
         "differing_across_ranks": list(step.differing_across_ranks),
         "tensors": [_tensor(tensor) for tensor in step.tensors],
@@ -100,7 +102,12 @@ def _write(write: FirstWrite) -> dict[str, Any]:
         "file": write.file or None,
         "line": write.line or None,
         "function": write.function or None,
+        "called_from": _place(write.called_from),
     }
+
+
+def _place(place: Place | None) -> dict[str, Any] | None:
+    return {"file": place.file, "line": place.line, "function": place.function} if place else None
 
 
 def _digests(digests: EncoderDigests | None) -> dict[str, Any] | None:

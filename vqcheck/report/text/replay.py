@@ -5,10 +5,12 @@ import os
 
 from vqcheck.replay.trace import (
     AS_EXPECTED,
+    AS_IS,
     DRIFTED,
     INCOMPLETE,
     INCONCLUSIVE,
     NOT_MEASURED,
+    NOT_REPORTED,
     OFF,
     Arm,
     Extent,
@@ -48,23 +50,42 @@ def _headline(replay: Replay) -> str:
         where = f"{last.strategy}, step {last.steps_run} of {replay.setting.steps}"
         return f"the replay was interrupted ({where}); what was measured is shown"
     if replay.verdict == INCONCLUSIVE:
-        return "no control arm drifted, so the replay proves nothing about the others"
+        if any(arm.is_control for arm in replay.arms):
+            return "no control arm drifted, so the replay proves nothing about the others"
+        return "the step never used the codebook, so the replay proves nothing"
+    leaking = next((arm for arm in replay.arms if arm.strategy == AS_IS and not arm.as_expected), None)
+    if leaking and leaking.verdict == DRIFTED:
+        return f"this code, as it is, writes the codebook{_where_first(leaking)}"
     wrong = [arm.strategy for arm in replay.arms if not arm.as_expected]
     if wrong:
         return f"{', '.join(wrong)} did not do what was expected"
     controls = [arm.strategy for arm in replay.arms if arm.is_control]
     frozen = [arm.strategy for arm in replay.arms if not arm.is_control]
+    if not controls:
+        return f"the codebook is bit-identical under {', '.join(frozen)}"
     if not frozen:
         return f"the codebook drifts under {', '.join(controls)}"
     return f"the codebook drifts under {', '.join(controls)}; it is bit-identical under {', '.join(frozen)}"
 
 
+def _where_first(arm: Arm) -> str:
+    write = next((write for write in arm.first_writes if write.file), None)
+    if write is None:
+        return ""
+    own = write.called_from or write
+    return f", in {shorter(own.file)}:{own.line}"
+
+
 def _circumstances(setting: Setting) -> list[str]:
     processes = f", {setting.processes} processes" if setting.processes > 1 else ""
-    numbers = f"{setting.steps} steps of {setting.batch_size} items{processes}, seed {setting.seed}"
+    items = f" of {setting.batch_size} items" if setting.batch_size else ""
+    precision = f"{setting.precision}, " if setting.precision else ""
+    numbers = f"{setting.steps} steps{items}{processes}, seed {setting.seed}"
+    whose = f" of {shorter(setting.code)}" if setting.code else ""
+    what = "" if setting.batch_size is None else " synthesizer"
     return [
-        f"{setting.subject} synthesizer; weights: {setting.weights}; data: {setting.data}",
-        f"{numbers}, {setting.device}, {setting.precision}, torch {setting.torch}",
+        f"{setting.subject}{what}{whose}; weights: {setting.weights}; data: {setting.data}",
+        f"{numbers}, {setting.device}, {precision}torch {setting.torch}",
     ]
 
 
@@ -74,11 +95,12 @@ def _side_by_side(page: Page, replay: Replay) -> None:
     page.line((f"  {'strategy':<{wide}} {titles}", "bold"), indent=4)
     for arm in replay.arms:
         last = arm.steps[-1] if arm.steps else None
-        flipped = f"{last.flipped_tokens}/{replay.setting.probe_tokens}" if last else "-"
+        probe = replay.setting.probe_tokens
+        flipped = f"{last.flipped_tokens}/{probe}" if last and probe else "-"
         page.line(
             f"  {arm.strategy:<{wide}} ",
             (f"{arm.verdict:<7}", _STYLES.get(arm.verdict, "")),
-            f" {_commit_loss(arm):<12} {_range(arm.shadow_commit_loss):<12} ",
+            f" {_commit_loss(arm):<12} {_shadow(arm):<12} ",
             f"{_moved_codes(last):<9} {_projection(last):<10} {flipped}",
             indent=4,
         )
@@ -110,7 +132,9 @@ def _arm(page: Page, replay: Replay, arm: Arm, style: Style, bars: str) -> None:
     page.line((arm.strategy, "bold"), "  ", (arm.verdict, _STYLES.get(arm.verdict, "")), f", {meets}", indent=2)
     page.line(f"  {arm.stops}", indent=2)
     width = min(40, (style.width or 80) - _LABEL - 26)
-    rows: list[tuple[Span, ...]] = [("commit_loss", _commit_loss_in_words(arm, width, bars))]
+    rows: list[tuple[Span, ...]] = []
+    if not _reports_none(arm):
+        rows.append(("commit_loss", _commit_loss_in_words(arm, width, bars)))
     if arm.verdict == DRIFTED:
         drift = [step.drift for step in arm.steps]
         rows.append(("drift", f"{sparkline(drift, width, low=0.0, bars=bars)}  {_number(drift[-1])} from the start"))
@@ -130,7 +154,18 @@ def _arm(page: Page, replay: Replay, arm: Arm, style: Style, bars: str) -> None:
         page.line((f"  {label!s:<{_LABEL}}", "dim"), *spans, indent=min(2 + _LABEL, (style.width or 80) // 4))
 
 
+def _shadow(arm: Arm) -> str:
+    known = arm.uses_codebook is None or math.isfinite(arm.shadow_commit_loss.high)
+    return _range(arm.shadow_commit_loss) if known else "-"
+
+
+def _reports_none(arm: Arm) -> bool:
+    return all(step.commit_loss_state == NOT_REPORTED for step in arm.steps)
+
+
 def _commit_loss(arm: Arm) -> str:
+    if _reports_none(arm):
+        return "-"
     if arm.steps and all(step.commit_loss_state == OFF for step in arm.steps):
         return f"{_number(arm.commit_loss.high)} (off)"
     return _range(arm.commit_loss)
@@ -151,7 +186,9 @@ def _write(write: FirstWrite, arm: Arm) -> tuple[Span, ...]:
     operator = ".".join(write.operator.split(".")[:2])
     later = f" (seen in step {write.traced_step})" if write.traced_step != write.first_changed_step else ""
     where = f"{shorter(write.file)}:{write.line} in {write.function}" if write.file else "no line of Python"
-    return (head, (operator, "cyan"), f"  {where}{later}")
+    own = write.called_from
+    called = f", called from {shorter(own.file)}:{own.line} in {own.function}" if own else ""
+    return (head, (operator, "cyan"), f"  {where}{called}{later}")
 
 
 def shorter(path: str) -> str:

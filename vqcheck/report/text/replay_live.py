@@ -9,7 +9,7 @@ from rich.console import Console
 from rich.live import Live
 from rich.text import Text
 
-from vqcheck.replay.trace import OFF, StepTrace
+from vqcheck.replay.trace import NOT_REPORTED, OFF, StepTrace
 from vqcheck.report.text.sparkline import bars_for, sparkline
 
 _REFRESH = 0.1
@@ -83,7 +83,8 @@ class LiveView:
             return text.append("waiting", style="dim")
         loss, drift = line.commit_loss[-width:], line.drift[-width:]
         text.append(f"{sparkline(loss, width, low=0.0, bars=self._bars):<{width}}", style="cyan")
-        text.append(f" {loss[-1]:.3f}{' off' if line.state == OFF else '    '} ")
+        shown = "  -  " if line.state == NOT_REPORTED else f"{loss[-1]:.3f}"
+        text.append(f" {shown}{' off' if line.state == OFF else '    '} ")
         text.append(f"{sparkline(drift, width, low=0.0, bars=self._bars):<{width}}", style="magenta")
         style = "bold red" if line.moved else "green"
         return text.append(f" {drift[-1]:<7.3g} ").append("drifted" if line.moved else "still", style=style)

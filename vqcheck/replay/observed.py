@@ -1,0 +1,151 @@
+"""An arm of training code that is not ours: whatever a step does, its VQ encoder is looked at after it."""
+
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from typing import Protocol
+
+from torch import Tensor, nn
+
+from vqcheck.codebook.digest import EncoderDigests
+from vqcheck.replay.live import digests
+from vqcheck.replay.recorder import Recorder
+from vqcheck.replay.strategies import Strategy
+from vqcheck.replay.trace import NOT_REPORTED, Arm, FirstWrite, Place, StepTrace
+from vqcheck.replay.watch import Watch
+from vqcheck.runtime.finding import Write
+
+NOT_A_NUMBER = float("nan")
+
+
+@dataclass(frozen=True)
+class StepReport:
+    """What training code says about one step of its own; a figure that it does not know is not a number."""
+
+    losses: Mapping[str, float]
+    commit_loss: float = NOT_A_NUMBER
+    commit_loss_state: str = NOT_REPORTED
+    shadow_commit_loss: float = NOT_A_NUMBER
+    gradient_norms: Mapping[str, float] = field(default_factory=dict)
+    learning_rate: float = NOT_A_NUMBER
+    epoch: int = 1
+    seconds: float | None = None
+    writes: Mapping[str, Write] = field(default_factory=dict)
+    """The first write that changed bits, by label; only of steps with attribution."""
+    callers: Mapping[str, Write] = field(default_factory=dict)
+    """The line of the user's own code that led to that write, by label."""
+    uses_codebook: bool = False
+    """Whether an operator took a tensor of the VQ encoder; only of steps with attribution."""
+
+
+class Observed(Protocol):
+    """Training code, run step by step."""
+
+    @property
+    def module(self) -> nn.Module:
+        """The module that holds the VQ encoder, or a mirror of it that is up to date after each step."""
+
+    def step(self, number: int, watch: Watch | None) -> StepReport:
+        """Train once; with a watch, tell what wrote to its tensors."""
+
+    def probe_tokens(self) -> Tensor | None:
+        """Return the tokens of the probe as the VQ encoder stands now; None without a probe."""
+
+
+class ObservedArm:
+    """One arm while it runs; `finish` gives its trace at any time."""
+
+    def __init__(self, code: Observed, strategy: Strategy, expected: str, steps: int) -> None:
+        self._code, self._strategy, self._expected, self._steps = code, strategy, expected, steps
+        self._watch = Watch(code.module)
+        self._first_tokens = code.probe_tokens()
+        self._digest_at_start = digests(code.module)
+        self._digest_at_first_change: EncoderDigests | None = None
+        self._recorder = Recorder()
+        self._writes: dict[str, tuple[int, Write, Write | None]] = {}
+        self._trace_next = True
+        self._uses_codebook = False
+
+    @property
+    def steps_run(self) -> int:
+        return self._recorder.steps_run
+
+    def run(self, on_step: Callable[[StepTrace], None]) -> None:
+        """Train for the configured number of steps and report each one."""
+        for number in range(1, self._steps + 1):
+            report = self._code.step(number, self._watch if self._trace_next else None)
+            trained = time.perf_counter()
+            step = self._look(number, report)
+            self._recorder.add(step, time.perf_counter() - trained)
+            on_step(step)
+
+    def finish(self, complete: bool, checkpoint: str | None = None) -> Arm:
+        """Return the trace as far as it got."""
+        recorder = self._recorder
+        writes = [self._first_write(label, step) for label, step in recorder.first_changed.items()]
+        return Arm(
+            strategy=self._strategy.name,
+            stops=self._strategy.stops,
+            expected=self._expected,
+            steps_run=recorder.steps_run,
+            complete=complete,
+            steps=recorder.steps,
+            kept_every=recorder.kept_every,
+            commit_loss=recorder.extent("commit_loss"),
+            shadow_commit_loss=recorder.extent("shadow_commit_loss"),
+            first_writes=tuple(sorted(writes, key=lambda write: write.first_changed_step)),
+            digest_at_start=self._digest_at_start,
+            digest_at_first_change=self._digest_at_first_change,
+            digest_at_end=digests(self._code.module),
+            rank_differences=0,
+            median_seconds=recorder.median_seconds,
+            tracing_seconds=recorder.median_tracing_seconds,
+            checkpoint=checkpoint,
+            uses_codebook=self._uses_codebook,
+        )
+
+    def _look(self, number: int, report: StepReport) -> StepTrace:
+        tensors = self._watch.look(frozenset(report.writes))
+        for label, write in report.writes.items():
+            self._writes.setdefault(label, (number, write, report.callers.get(label)))
+        self._uses_codebook = self._uses_codebook or report.uses_codebook
+        seen = self._recorder.first_changed
+        new = {tensor.label for tensor in tensors if (tensor.written or tensor.changed) and tensor.label not in seen}
+        # a first change that was not caught in the act is attributed to the write of the step that follows
+        self._trace_next = bool(new - self._writes.keys())
+        if new and self._digest_at_first_change is None:
+            self._digest_at_first_change = digests(self._code.module)
+        return StepTrace(
+            step=number,
+            epoch=report.epoch,
+            losses=report.losses,
+            gradient_norms=report.gradient_norms,
+            commit_loss=report.commit_loss,
+            commit_loss_state=report.commit_loss_state,
+            shadow_commit_loss=report.shadow_commit_loss,
+            tensors=tuple(tensors),
+            flipped_tokens=self._flipped(),
+            learning_rate=report.learning_rate,
+            seconds=report.seconds,
+            differing_across_ranks=(),
+        )
+
+    def _flipped(self) -> int:
+        now = self._code.probe_tokens()
+        if now is None or self._first_tokens is None:
+            return 0
+        return int((now != self._first_tokens).sum())
+
+    def _first_write(self, label: str, first_changed: int) -> FirstWrite:
+        if label not in self._writes:
+            return FirstWrite(label, first_changed, None)
+        step, write, caller = self._writes[label]
+        # what was put under the name between two operators is seen too late to know who called
+        if caller and (write.operator == "rebinding" or not caller.file or caller.file == write.file):
+            caller = None
+        place = (write.operator, write.file, write.line, write.function)
+        return FirstWrite(label, first_changed, step, *place, called_from=_place(caller) if caller else None)
+
+
+def _place(write: Write) -> Place:
+    return Place(write.file, write.line, write.function)
