@@ -39,7 +39,7 @@ def half(values: npt.NDArray[np.floating]) -> Array:
         rounded[tiny] = np.copysign((size[tiny] + _GRID) - _GRID, exact[tiny])
     huge = ~(size < _OVERFLOWS)
     if huge.any():
-        rounded[huge] = np.copysign(np.where(np.isnan(size[huge]), np.nan, np.inf), exact[huge])
+        rounded[huge] = np.copysign(np.where(np.isnan(size[huge]), np.float32(np.nan), np.float32(np.inf)), exact[huge])
     return rounded
 
 
@@ -54,5 +54,5 @@ def spacing(values: npt.NDArray[np.floating]) -> npt.NDArray[np.float64]:
     For 2^e <= |v| < 2^(e+1) it is 2^(e-10), and never below 2^-24. Rounding errs by at most half of it.
     """
     size = np.abs(np.asarray(values, np.float64))
-    exponent = np.frexp(np.where(np.isfinite(size), size, 1.0))[1] - 1
-    return np.where(size <= LARGEST, np.exp2(np.maximum(exponent, -14) - 10.0), np.inf)
+    exponent = np.frexp(np.maximum(np.where(size <= LARGEST, size, 1.0), _SMALLEST_NORMAL))[1] - 1
+    return np.where(size <= LARGEST, np.exp2(exponent - 10.0), np.inf)

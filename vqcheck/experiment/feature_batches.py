@@ -93,4 +93,4 @@ class BatchReader:
         # Rows of `taps` frames one behind the other: no copy. An odd frame at the end gives no token.
         tokens = len(values) // self._taps
         self.readings.append(Reading(number, tokens))
-        return values[: tokens * self._taps].reshape(tokens, -1)
+        return values[: tokens * self._taps].reshape(tokens, self._taps * self._channels)

@@ -1,0 +1,142 @@
+"""`vqcheck tokens` as a user runs it: what it prints, where, and how it exits."""
+
+import subprocess
+import sys
+
+import pytest
+import torch
+
+from vqcheck.experiment.name2semantic import HEADER, MERGED
+
+
+@pytest.fixture
+def experiment(tmp_path, save, vq_state):
+    """An experiment of ten recordings, the checkpoint that made its tokens, and one that drifted since."""
+    folder = tmp_path / "logs" / "me"
+    (folder / "4-cnhubert").mkdir(parents=True)
+    state = {name: tensor.half().float() for name, tensor in vq_state(codes=64, dim=16).items()}
+    codes = state["quantizer.vq.layers.0._codebook.embed"]
+    generator = torch.Generator().manual_seed(4)
+    lines = [HEADER]
+    for number in range(10):
+        features = torch.randn(1, 80 + number, 16, generator=generator).half().requires_grad_().transpose(1, 2)
+        torch.save(features, folder / "4-cnhubert" / f"{number}.wav.pt")
+        x = torch.nn.functional.conv1d(
+            features.detach().float(), state["ssl_proj.weight"], state["ssl_proj.bias"], stride=2
+        )
+        tokens = torch.cdist(x[0].T.double(), codes.double()).argmin(1).tolist()
+        lines.append(f"{number}.wav\t{' '.join(map(str, tokens))}")
+    (folder / MERGED).write_text("\n".join(lines) + "\n")
+    base = save(state, "base.pth")
+    codes += 0.1 * torch.randn(codes.shape, generator=generator)
+    return folder, base, save(state, "drifted.pth")
+
+
+def test_the_right_checkpoint_is_status_0(vqcheck, experiment):
+    """The verdict first, then what was checked; nothing on stderr."""
+    folder, base, _ = experiment
+    run = vqcheck("tokens", base, folder)
+    assert (run.returncode, run.stderr) == (0, "")
+    assert run.stdout.startswith("consistent  The tokens come from base.pth.\n")
+    assert "checked     10 items, 420 frames" in run.stdout
+    assert "explained         420     100 %" in run.stdout
+
+
+def test_a_drifted_checkpoint_is_status_1_and_says_what_to_do(vqcheck, experiment):
+    """Counts, the items that agree least, and advice."""
+    folder, _, drifted = experiment
+    run = vqcheck("tokens", drifted, folder)
+    assert (run.returncode, run.stderr) == (1, "")
+    assert run.stdout.startswith("inconsistent  The tokens do not come from drifted.pth.\n")
+    assert "Items that agree least" in run.stdout
+    assert "Extract the tokens again" in run.stdout
+    assert max(map(len, run.stdout.splitlines())) <= 80 + len(str(folder))
+
+
+def test_against_says_which_explains_the_tokens_better(vqcheck, valid, experiment):
+    """The status is that of CKPT; the other one is told beside it, whichever is the better."""
+    folder, base, drifted = experiment
+    right, wrong = (vqcheck("tokens", a, folder, "--against", b) for a, b in ((base, drifted), (drifted, base)))
+    assert (right.returncode, wrong.returncode) == (0, 1)
+    for run in (right, wrong):
+        assert "base.pth explains the tokens better (100 %) than drifted.pth" in run.stdout
+    documents = [
+        valid(vqcheck("tokens", a, folder, "--against", b, "--format", "json").stdout)
+        for a, b in ((base, drifted), (drifted, base), (base, base))
+    ]
+    assert [document["better"] for document in documents] == ["checkpoint", "against", "equal"]
+    assert documents[1]["against"]["verdict"] == "consistent"
+
+
+@pytest.mark.parametrize(("which", "verdict", "code"), [(1, "consistent", 0), (2, "inconsistent", 1)])
+def test_json_is_one_valid_document(vqcheck, valid, experiment, which, verdict, code):
+    """It agrees with the exit status and has a row for every item."""
+    run = vqcheck("tokens", experiment[which], experiment[0], "--format", "json")
+    document = valid(run.stdout)
+    assert (document["verdict"], document["exit_code"], run.returncode) == (verdict, code, code)
+    assert len(document["audit"]["items"]) == 10
+    assert sum(item["frames"] for item in document["audit"]["items"]) == document["audit"]["total"]["frames"] == 420
+
+
+def test_hundreds_of_missing_items_are_summarised(vqcheck, valid, experiment):
+    """Text names a few and counts the rest; `-v` and JSON name all of them."""
+    folder, base, _ = experiment
+    with (folder / MERGED).open("a") as file:
+        file.writelines(f"gone_{number}.wav\t1 2 3\n" for number in range(300))
+    text, verbose = vqcheck("tokens", base, folder), vqcheck("tokens", base, folder, "-v")
+    assert text.returncode == 0
+    assert "300 items have tokens but no features" in text.stdout
+    assert "and 295 more" in text.stdout.replace("\n    ", " ")
+    assert text.stdout.count("gone_") == 5
+    assert verbose.stdout.count("gone_") == 300
+    document = valid(vqcheck("tokens", base, folder, "--format", "json").stdout)
+    assert len(document["without_features"]) == 300
+
+
+def test_a_lora_export_names_its_base(vqcheck, valid, experiment, checkpoints):
+    """Without a projection no token is derived: status 2, and which file to give instead."""
+    run = vqcheck("tokens", checkpoints / "lora_v3_e2_s50_l32.pth", experiment[0], "--format", "json")
+    assert run.returncode == 2
+    assert valid(run.stdout)["verdict"] == "could not check"
+    assert len(run.stderr.splitlines()) == 1
+    assert "give its base model (s2Gv3.pth" in run.stderr
+
+
+@pytest.mark.parametrize("checkpoint", ["never_trained_v2.pth", "gpt-e15.ckpt", "absent.pth"])
+def test_a_checkpoint_that_derives_no_tokens_is_status_2(vqcheck, experiment, checkpoints, checkpoint):
+    """Never trained, no codebook at all, no file: one line that names it."""
+    run = vqcheck("tokens", checkpoints / checkpoint, experiment[0])
+    assert (run.returncode, run.stdout, len(run.stderr.splitlines())) == (2, "", 1)
+    assert checkpoint in run.stderr
+
+
+def test_features_of_another_model_are_status_2(vqcheck, experiment, save, vq_state):
+    """Every item's channels differ from what the VQ encoder takes."""
+    run = vqcheck("tokens", save(vq_state(codes=64, dim=8), "small.pth"), experiment[0])
+    assert run.returncode == 2
+    assert "has 16 channels where the VQ encoder takes 8" in run.stderr
+
+
+@pytest.mark.parametrize("missing", ["4-cnhubert", MERGED])
+def test_an_experiment_without_its_parts_is_status_2(vqcheck, experiment, missing):
+    """No features, or no tokens: the line says what is missing."""
+    folder, base, _ = experiment
+    (folder / missing).rename(folder / "elsewhere")
+    run = vqcheck("tokens", base, folder)
+    assert (run.returncode, run.stdout) == (2, "")
+    assert missing in run.stderr
+
+
+def test_a_sample_is_said(vqcheck, experiment):
+    """`--sample` checks so many items and says so; a sample of none is a usage error."""
+    folder, base, _ = experiment
+    assert "checked     3 items (a sample)" in vqcheck("tokens", base, folder, "--sample", "3").stdout
+    assert vqcheck("tokens", base, folder, "--sample", "0").returncode == 2
+
+
+def test_torch_is_never_needed(experiment):
+    """The audit works with torch blocked."""
+    program = "import sys; sys.modules['torch'] = None\nfrom vqcheck.cli.main import main\nsys.exit(main(sys.argv[1:]))"
+    folder, base, _ = experiment
+    run = subprocess.run([sys.executable, "-c", program, "tokens", base, folder], capture_output=True, check=False)
+    assert (run.returncode, run.stderr) == (0, b"")
