@@ -165,26 +165,26 @@ def _items(page: Page, style: Style, audit: TokenAudit) -> None:
 
 def _notes(audit: TokenAudit, style: Style) -> list[str]:
     several = {
-        "have features but no tokens, so s1 never sees them": audit.without_tokens,
-        "have tokens but no features, so their tokens could not be checked": audit.without_features,
-        "have several rows": audit.repeated,
-        "have one token more or fewer than their features give (harmless)": tuple(
+        "features but no tokens, so s1 never sees them": audit.without_tokens,
+        "tokens but no features, so the tokens could not be checked": audit.without_features,
+        "several rows": audit.repeated,
+        "one token more or fewer than the features give (harmless)": tuple(
             item.item for item in audit.items if item.off_by_one
         ),
     }
     most = len(audit.without_tokens) + len(audit.without_features) + audit.rows if style.verbose else _NAMED
-    notes = [f"{len(names)} items {what}: {_names(names, most)}" for what, names in several.items() if names]
+    notes = [f"{what} ({len(names)}): {_names(names, most)}" for what, names in several.items() if names]
     for problems, what in (
-        (audit.unreadable, "items have features that cannot be used"),
-        (audit.malformed, "lines of the tsv hold no tokens"),
+        (audit.unreadable, "features that cannot be used"),
+        (audit.malformed, "lines of the tsv without tokens"),
     ):
         if problems:
             listed = [f"{where} ({why})" for where, why in problems]
-            notes.append(f"{len(problems)} {what}: {_names(listed, most)}")
+            notes.append(f"{what} ({len(problems)}): {_names(listed, most)}")
     if audit.headless:
-        notes.append("The tsv has no header line, so s1 takes its first item for one and loses it.")
+        notes.append("the tsv has no header line, so s1 takes its first item for one and loses it")
     if audit.leftover_parts:
-        notes.append(f"Nothing reads the parts beside the merged tsv: {_names(audit.leftover_parts, most)}")
+        notes.append(f"nothing reads the parts beside the merged tsv: {_names(audit.leftover_parts, most)}")
     return notes
 
 
