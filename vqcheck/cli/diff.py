@@ -9,8 +9,9 @@ from vqcheck.checkpoint.opened import Checkpoint
 from vqcheck.cli.family import family_option
 from vqcheck.cli.output import JSON, Output, output_options
 from vqcheck.cli.progress import Waiting
+from vqcheck.cli.scope import scope_option
 from vqcheck.codebook.compare import compare
-from vqcheck.codebook.comparison import ALL, CHANGED, IDENTICAL, SCOPES, Comparison
+from vqcheck.codebook.comparison import CHANGED, IDENTICAL, Comparison
 from vqcheck.codebook.family import Family
 from vqcheck.errors import NoCodebookError
 
@@ -34,13 +35,7 @@ Exit status: 0 the same, 1 changed, 2 could not check.
 @click.command("diff", epilog=_EXAMPLES)
 @click.argument("a", type=click.Path())
 @click.argument("b", type=click.Path())
-@click.option(
-    "--scope",
-    type=click.Choice(SCOPES),
-    default=ALL,
-    show_default=True,
-    help="Judge everything, or only what decides tokens (bookkeeping is then shown, not judged).",
-)
+@scope_option
 @click.option(
     "--features",
     type=click.Path(exists=True, file_okay=False),

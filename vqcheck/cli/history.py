@@ -7,7 +7,7 @@ import click
 from vqcheck.cli.family import family_option
 from vqcheck.cli.output import JSON, Output, output_options
 from vqcheck.cli.progress import Waiting
-from vqcheck.codebook.comparison import ALL, SCOPES
+from vqcheck.cli.scope import scope_option
 from vqcheck.codebook.family import Family
 
 _EXAMPLES: Final = """
@@ -22,7 +22,7 @@ Exit status: 0 the same in all, 1 it moved, 2 fewer than two checkpoints with a 
 
 @click.command("history", epilog=_EXAMPLES)
 @click.argument("folder", metavar="DIR", type=click.Path())
-@click.option("--scope", type=click.Choice(SCOPES), default=ALL, show_default=True, help="What counts as moved.")
+@scope_option
 @family_option
 @output_options
 def command(folder: str, scope: str, own: tuple[Family, ...], output: Output) -> int:

@@ -9,7 +9,7 @@ from vqcheck.checkpoint.open import open_checkpoint
 from vqcheck.checkpoint.opened import Checkpoint
 from vqcheck.cli.family import family_option
 from vqcheck.cli.output import JSON, Output, print_options, replace_file
-from vqcheck.codebook.comparison import ALL, SCOPES
+from vqcheck.cli.scope import scope_option
 from vqcheck.codebook.family import Family
 from vqcheck.errors import UsageError
 from vqcheck.experiment.lock import Lock, read_lock
@@ -49,7 +49,7 @@ Exit status: 0 written, or the file agrees with the lock; 1 it does not; 2 could
 )
 @click.option("--check", is_flag=True, help="Verify CKPT against the lock instead of writing one.")
 @click.option("--update", is_flag=True, help="Replace a lock that says something else.")
-@click.option("--scope", type=click.Choice(SCOPES), default=ALL, show_default=True, help="What --check judges.")
+@scope_option
 @family_option
 @print_options
 def command(
