@@ -197,5 +197,5 @@ def test_the_copyable_configuration_shows_every_key_with_its_default():
         if line.startswith("# ") and " = " in line and "pth" not in line and "symbols" not in line:
             key, value = next(iter(tomllib.loads(line[2:]).items()))
             section = next((name for name in ("subject", "data", "training", "replay") if key in defaults[name]), None)
-            if section and key != "segment_size":
+            if section and defaults[section][key] is not None:  # such a key shows an example
                 assert defaults[section][key] == value, key

@@ -194,12 +194,15 @@ def test_unknown_expectations_are_refused(config):
 @pytest.mark.parametrize("version", ["v1", "v2Pro", "v2ProPlus"])
 def test_every_version_has_its_batch(config, version):
     """Each version's generated batch fits its own networks: symbols, speaker vectors, spectrogram."""
-    from vqcheck.replay.run import _dataset
+    from vqcheck.replay.dataset import make_dataset
     from vqcheck.replay.subject import Subject
 
     chosen = config(["none"]).changed("subject", version=version).changed("data", generated_items=2)
     subject = Subject(chosen)
-    item = _dataset(chosen, subject).item(0)
+    model = subject.outline
+    sv_dim = model.sv_emb.in_features if model.is_v2pro else None
+    symbols = model.enc_p.text_embedding.num_embeddings
+    item = make_dataset(chosen, subject.spectrogram, model.ssl_proj.in_channels, symbols, sv_dim).item(0)
     assert item.ssl.shape == (768, item.spec.size(1))
     assert item.spec.size(0) == 1025
     assert int(item.text.max()) < subject.outline.enc_p.text_embedding.num_embeddings

@@ -21,6 +21,7 @@ Examples:
   vqcheck replay logs/me/tmp_s2.json --steps 20 --save drift
   vqcheck replay replay.toml --strategy none --strategy maybe-no-grad --format json -o trace.json
   vqcheck replay --factory my_training.replay:vocoder --steps 5
+  vqcheck replay --checkout ~/GPT-SoVITS --python ~/GPT-SoVITS/runtime/bin/python --steps 5
   torchrun --nproc-per-node 2 -m vqcheck replay replay.toml
 
 Exit status: 0 every arm did what was expected, 1 one did not, 2 inconclusive (no control arm drifted), interrupted or
@@ -38,6 +39,8 @@ could not start.
 @click.option("--device", help="auto, cpu, cuda or cuda:N.")
 @click.option("--precision", type=click.Choice(["auto", "fp32", "fp16"]), help="auto follows the configuration.")
 @click.option("--factory", metavar="MODULE:FUNCTION", help="Replay any training code: the function returns it.")
+@click.option("--checkout", metavar="PATH", help="Replay the networks of your own GPT-SoVITS checkout.")
+@click.option("--python", metavar="PROGRAM", help="The Python that has the checkout's packages; default: this one.")
 @click.option("--root", type=click.Path(), help="Where relative paths in CONFIG begin.")
 @click.option("--save", type=click.Path(file_okay=False), help="Save each arm's final checkpoint in this folder.")
 @output_options_with(CSV)
@@ -48,6 +51,8 @@ def command(
     root: str | None,
     save: str | None,
     factory: str | None,
+    checkout: str | None,
+    python: str | None,
     output: Output,
     **numbers: Any,
 ) -> int:
@@ -57,7 +62,9 @@ def command(
     data for a few seconds.
     """
     try:
-        whole = _config(config, root, strategies, every, factory, numbers)
+        whole = _config(
+            config, root, strategies, every, {"factory": factory, "checkout": checkout, "python": python}, numbers
+        )
         result = _run(whole, save, output)
     except VqcheckError:
         if output.format == CSV:
@@ -75,7 +82,7 @@ def _config(
     root: str | None,
     strategies: tuple[str, ...],
     every: bool,
-    factory: str | None,
+    subject: dict[str, str | None],
     numbers: dict[str, Any],
 ) -> "Config":
     try:
@@ -87,7 +94,7 @@ def _config(
     if every and strategies:
         raise UsageError("--all and --strategy exclude each other")
     config = Config() if path is None else read_config(path, root)
-    config = with_subject(config, factory=factory)
+    config = with_subject(config, **subject)
     config = config.changed("training", batch_size=numbers.pop("batch_size"))
     chosen = list(known_strategies(config)) if every else list(strategies) or None
     return config.changed("replay", strategies=chosen, **numbers)

@@ -17,7 +17,13 @@ if sys.version_info >= (3, 11):
 else:
     import tomli as tomllib
 
-_PATHS = (("subject", "pretrained_s2G"), ("subject", "pretrained_s2D"), ("data", "exp_dir"), ("data", "symbols"))
+_PATHS = (
+    ("subject", "checkout"),
+    ("subject", "pretrained_s2G"),
+    ("subject", "pretrained_s2D"),
+    ("data", "exp_dir"),
+    ("data", "symbols"),
+)
 
 
 def read_config(path: str, root: str | None = None) -> Config:
@@ -40,6 +46,9 @@ def read_config(path: str, root: str | None = None) -> Config:
     base = root if root is not None else "." if is_json else os.path.dirname(path)
     for section, key in _PATHS:
         config = _resolve(config, section, key, base, path)
+    python = config.subject.python
+    if python and os.path.dirname(python):  # a name alone is looked for as a shell would
+        config = config.changed("subject", python=os.path.join(base, os.path.expanduser(python)))
     return config
 
 

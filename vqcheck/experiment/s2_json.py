@@ -34,6 +34,8 @@ def translate(values: Any, path: str) -> dict[str, Any]:
             "version": _version(values, model, path),
             "pretrained_s2G": train["pretrained_s2G"] or None,
             "pretrained_s2D": train.get("pretrained_s2D") or None,
+            # upstream's class does not freeze unless it is told to
+            "freeze_quantizer": bool(model.get("freeze_quantizer")),
         },
         "data": {"exp_dir": data["exp_dir"]},
         "training": _known(train, Training),

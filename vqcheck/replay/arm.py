@@ -2,11 +2,10 @@
 
 import copy
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 from contextlib import nullcontext
 from dataclasses import dataclass
 from itertools import islice
-from typing import Protocol
 
 import torch
 from torch import Tensor, nn
@@ -16,7 +15,8 @@ from torch.nn.parallel import DistributedDataParallel
 from vqcheck.codebook.digest import EncoderDigests
 from vqcheck.experiment.config import Config
 from vqcheck.replay import ranks
-from vqcheck.replay.batch import Batch, Item, collate
+from vqcheck.replay.batch import Batch, collate
+from vqcheck.replay.dataset import Dataset
 from vqcheck.replay.live import digests
 from vqcheck.replay.recorder import Recorder
 from vqcheck.replay.sampler import endless_batches
@@ -28,25 +28,6 @@ from vqcheck.replay.watch import Watch
 from vqcheck.runtime.finding import Write
 from vqcheck.runtime.first_write import WriteCatcher
 from vqcheck.synthesizer import SynthesizerTrn
-
-
-class Dataset(Protocol):
-    """Items that can be trained on."""
-
-    @property
-    def lengths(self) -> Sequence[int]:
-        """Frames of each item."""
-
-    @property
-    def description(self) -> str:
-        """What it is, in a few words."""
-
-    @property
-    def notes(self) -> tuple[str, ...]:
-        """What was left out or assumed."""
-
-    def item(self, position: int) -> Item:
-        """Load one item."""
 
 
 @dataclass(frozen=True)

@@ -132,11 +132,15 @@ FACTORY_STRATEGIES: Final[Mapping[str, Strategy]] = {
     ),
 }
 """What can be done to code of which nothing is known."""
+CHECKOUT_STRATEGIES: Final[Mapping[str, Strategy]] = {AS_IS: UNTOUCHED, **STRATEGIES}
+"""What can be done to a checkout's networks from outside: its own freeze is undone first, except as it is."""
 
 
 def known_strategies(config: Config) -> Mapping[str, Strategy]:
     """Return the strategies that the configured subject can be replayed under."""
-    return FACTORY_STRATEGIES if config.subject.factory else STRATEGIES
+    if config.subject.factory:
+        return FACTORY_STRATEGIES
+    return CHECKOUT_STRATEGIES if config.subject.checkout else STRATEGIES
 
 
 def choose(names: Sequence[str], known: Mapping[str, Strategy] | None = None) -> list[Strategy]:

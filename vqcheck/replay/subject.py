@@ -40,7 +40,7 @@ class Subject:
     def __init__(self, config: Config) -> None:
         self.version = config.subject.version
         self._config = config
-        self._preset = _preset(config)
+        self._preset = chosen_preset(config)
         self._sizes = config.model.model_dump(exclude_none=True)
         try:
             with torch.device("meta"):
@@ -115,7 +115,13 @@ def _fresh_vq_encoder(net_g: SynthesizerTrn, ssl: Tensor) -> None:
         codebook.embed_avg.copy_(codebook.embed * counts[:, None])
 
 
-def _preset(config: Config) -> Preset:
+def chosen_preset(config: Config) -> Preset:
+    """Return the version's sizes with what the configuration changes of segment and spectrogram.
+
+    Raises:
+        UsageError: a segment is no whole number of frames.
+
+    """
     chosen = preset(config.subject.version)
     changes: dict[str, Any] = config.spectrogram.model_dump(exclude_none=True)
     settings = dataclasses.replace(chosen.spectrogram, **changes)

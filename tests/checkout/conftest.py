@@ -1,0 +1,59 @@
+"""A miniature GPT-SoVITS tree that tests may spoil, and configurations that replay it in a second."""
+
+import shutil
+from pathlib import Path
+
+import pytest
+
+from vqcheck.experiment.config import Config
+
+TREE = Path(__file__).parent / "tree"
+SMALL = {
+    "data": {"generated_items": 4},
+    "training": {"batch_size": 2, "segment_size": 1024},
+    "spectrogram": {
+        "sampling_rate": 8000,
+        "filter_length": 256,
+        "hop_length": 64,
+        "win_length": 256,
+        "n_mel_channels": 20,
+    },
+}
+
+
+class Tree:
+    """A checkout in a temporary folder."""
+
+    def __init__(self, path):
+        self.path = path
+        self.models = path / "GPT_SoVITS" / "module" / "models.py"
+
+    def change(self, old, new):
+        """Replace a piece of models.py."""
+        text = self.models.read_text("utf-8")
+        assert old in text
+        self.models.write_text(text.replace(old, new), "utf-8")
+        return self
+
+    def era(self, name):
+        """Make it the tree of another time."""
+        return self.change('ERA = "fixed"', f'ERA = "{name}"')
+
+    def config(self, steps=2, replay=None, expected=None, **subject):
+        """Return a configuration that replays it."""
+        return Config.model_validate(
+            {
+                **SMALL,
+                "subject": {"checkout": str(self.path), **subject},
+                "replay": {"steps": steps, "device": "cpu", **(replay or {})},
+                "expected": expected or {},
+            }
+        )
+
+
+@pytest.fixture
+def tree(tmp_path, monkeypatch):
+    """The miniature tree; its process uses one thread."""
+    monkeypatch.setenv("OMP_NUM_THREADS", "1")
+    shutil.copytree(TREE, tmp_path / "checkout")
+    return Tree(tmp_path / "checkout")

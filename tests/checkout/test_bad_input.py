@@ -1,0 +1,172 @@
+"""Whatever is wrong with a checkout or its process ends in one line that says so, and nothing is left running."""
+
+import re
+import sys
+import threading
+import time
+
+import pytest
+
+from vqcheck.errors import UsageError
+from vqcheck.experiment.config import Config
+from vqcheck.replay.checkout import process as process_module
+from vqcheck.replay.checkout.process import ChildProcess
+from vqcheck.replay.run import replay
+
+START = 'ERA = "fixed"'
+FORWARD = "        quantized, _, commit_loss, _ ="
+HANG = "import time; time.sleep(600)"
+
+
+def refused(config):
+    with pytest.raises(UsageError) as told:
+        replay(config)
+    assert "\n" not in str(told.value)
+    return str(told.value)
+
+
+@pytest.fixture
+def started(monkeypatch):
+    """The numbers of the processes that were started."""
+    numbers = []
+    make = process_module.subprocess.Popen
+
+    def noted(*arguments, **options):
+        numbers.append(make(*arguments, **options))
+        return numbers[-1]
+
+    monkeypatch.setattr(process_module.subprocess, "Popen", noted)
+    return numbers
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "message"),
+    [
+        (
+            "import utils\n",
+            "import utils\nimport absent_one\nfrom absent_two.deep import x\n",
+            "absent_one, absent_two",
+        ),
+        (START, "ERA = = 1\n", r"models.py:\d+: this Python .* cannot read it"),
+        (START, "1 / 0\n" + START, r"module.models cannot be imported: ZeroDivisionError: .*models.py:\d+"),
+        ("class SynthesizerTrn(", "class Other(", "has no class SynthesizerTrn"),
+        (
+            "*, freeze_quantizer=None",
+            "*, needed, freeze_quantizer=None",
+            "SynthesizerTrn has another signature",
+        ),
+        ("use_spectral_norm=False,", "one, two,", "MultiPeriodDiscriminator has another signature"),
+        (
+            FORWARD,
+            "        raise ValueError('no\\ndata')\n" + FORWARD,
+            r"step 1 raised ValueError: no data \(.*models.py",
+        ),
+        (FORWARD, "        raise SystemExit(3)\n" + FORWARD, "step 1 raised SystemExit: 3"),
+        (
+            FORWARD,
+            "        import os; os.abort()\n" + FORWARD,
+            r"process ended in a training step: signal 6 \(SIGABRT\)",
+        ),
+        (START, "import os; os._exit(5)\n" + START, "process ended while it was loaded: status 5"),
+        ("self.quantizer =", "self.other =", "has no quantizer"),
+    ],
+)
+def test_a_tree_that_is_wrong_is_told_in_one_line(tree, started, old, new, message):
+    """Each fault names the tree's own file, class, line or package."""
+    assert re.search(message, refused(tree.change(old, new).config()))
+    assert [each.poll() is not None for each in started] == [True]
+
+
+@pytest.mark.parametrize("where", [FORWARD, START])
+def test_a_tree_that_hangs_is_ended(tree, started, where):
+    """After the time limit the process and all it started are gone, and the limit is named."""
+    indent = " " * (len(where) - len(where.lstrip()))
+    tree.change(where, f"{indent}{HANG}\n{where}")
+    text = refused(tree.config(time_limit=8 if where == FORWARD else 3))
+    assert "did not finish within" in text
+    assert "subject.time_limit" in text
+    assert started[0].poll() is not None
+
+
+def test_a_child_that_is_killed_is_noticed(tree, started):
+    """Killed from outside, as when memory runs out, the process is missed at once."""
+    tree.change(FORWARD, f"        {HANG}\n{FORWARD}")
+
+    def kill():
+        while not started:
+            time.sleep(0.05)
+        time.sleep(1)
+        started[0].kill()
+
+    threading.Thread(target=kill, daemon=True).start()
+    assert "signal 9 (SIGKILL)" in refused(tree.config())
+
+
+def test_what_the_tree_started_ends_with_it(tree, tmp_path):
+    """A process that the tree itself started does not outlive the replay."""
+    note = tmp_path / "pid"
+    start = f"import subprocess; open({str(note)!r}, 'w').write(str(subprocess.Popen(['sleep', '600']).pid))"
+    replay(tree.change(START, f"{start}\n" + START).config(steps=1))
+    pid = int(note.read_text())
+    for _ in range(100):
+        if not is_running(pid):
+            return
+        time.sleep(0.1)
+    pytest.fail("it still runs")
+
+
+def is_running(pid):
+    try:
+        with open(f"/proc/{pid}/stat", encoding="ascii") as file:
+            return file.read().rpartition(")")[2].split()[0] != "Z"
+    except OSError:
+        return False
+
+
+def test_the_child_ends_when_nobody_asks_any_more(tmp_path):
+    """At the end of its input the process exits by itself, so vqcheck may end in any way."""
+    with ChildProcess(None, str(tmp_path), 60) as child:
+        child._process.stdin.close()
+        assert child._process.wait(timeout=60) == 0
+
+
+@pytest.mark.parametrize(
+    ("python", "message"),
+    [
+        ("no-such-python", "there is no such program"),
+        ("/", "there is no such program"),
+        ("/bin/echo", "is no Python"),
+        ("/bin/true", "process ended while it was loaded: status 0"),
+    ],
+)
+def test_a_program_that_is_no_python_is_refused(tree, python, message):
+    """The named Python must be one."""
+    assert message in refused(tree.config(python=python))
+
+
+def test_a_python_without_torch_is_told_so(tree, tmp_path):
+    """The missing package and the Python that lacks it are named."""
+    python = tmp_path / "python"
+    python.write_text(f'#!/bin/sh\nexec {sys.executable} -S -I "$@"\n')
+    python.chmod(0o755)
+    text = refused(tree.config(python=str(python)))
+    assert "lacks packages: torch" in text
+
+
+def test_a_folder_that_is_no_checkout_is_refused(tmp_path):
+    """Before anything is started, the path is looked at."""
+    config = Config.model_validate({"subject": {"checkout": str(tmp_path)}})
+    assert "is no GPT-SoVITS checkout" in refused(config)
+    gone = Config.model_validate({"subject": {"checkout": str(tmp_path / "gone")}})
+    assert "there is no such folder" in refused(gone)
+
+
+def test_a_checkout_and_a_factory_exclude_each_other(tree):
+    """There is one subject."""
+    assert "exclude each other" in refused(tree.config(factory="a:b"))
+
+
+def test_a_tree_may_print_what_it_likes(tree):
+    """What the tree prints never gets between the answers."""
+    noisy = "print('{}'); import os; os.write(1, b'{\"ok\": 1}\\n')"
+    assert replay(tree.change(FORWARD, f"        {noisy}\n{FORWARD}").config(steps=1)).exit_code == 0

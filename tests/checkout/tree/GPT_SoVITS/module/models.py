@@ -1,0 +1,76 @@
+"""The two networks of the miniature tree; `ERA` says how the class treats its quantizer.
+
+`requires-grad`: the constructor turns gradients off, as until May 2024. `fixed`: eval mode at every forward. `broken`:
+the same, but not to freeze raises a TypeError, since `nullcontext` is not called.
+"""
+
+# ruff: noqa: ARG002 - the signatures are those of a real tree
+
+import contextlib
+
+import torch
+import utils
+from text import symbols
+from torch import nn
+from torch.nn import functional
+
+from module import quantize
+
+ERA = "fixed"
+SSL, BOOK, INTER, HOP = 24, 32, 4, 64
+assert utils.WHOSE == "the miniature tree's"
+
+
+class TextEncoder(nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.text_embedding = nn.Embedding(len(symbols), INTER)
+        self.encoder_text = nn.Linear(INTER, INTER)
+        self.mrte = nn.Linear(INTER, INTER)
+        self.proj = nn.Conv1d(SSL, 2 * INTER, 1)
+
+    def forward(self, quantized, text):
+        about = self.mrte(self.encoder_text(self.text_embedding(text))).mean(1)
+        return (self.proj(quantized) + about.repeat(1, 2)[:, :, None]).chunk(2, 1)
+
+
+class SynthesizerTrn(nn.Module):
+    def __init__(self, spec_channels, segment_size, n_speakers=0, *, freeze_quantizer=None, version="v2", **unused):
+        super().__init__()
+        self.segment_size, self.freeze_quantizer, self.version = segment_size, freeze_quantizer, version
+        self.enc_p = TextEncoder()
+        self.enc_q = nn.Conv1d(spec_channels, 2 * INTER, 1)
+        self.dec = nn.ConvTranspose1d(INTER, 1, HOP, HOP)
+        self.ssl_proj = nn.Conv1d(SSL, SSL, 2, stride=2)
+        self.quantizer = quantize.ResidualVectorQuantizer(dimension=SSL, bins=BOOK)
+        if ERA == "requires-grad" and freeze_quantizer:
+            self.ssl_proj.requires_grad_(False)
+            self.quantizer.requires_grad_(False)
+
+    def forward(self, ssl, y, y_lengths, text, text_lengths):
+        if ERA != "requires-grad":
+            unfrozen = contextlib.nullcontext if ERA == "broken" else contextlib.nullcontext()
+            with torch.no_grad() if self.freeze_quantizer else unfrozen:
+                if self.freeze_quantizer:
+                    self.ssl_proj.eval()
+                    self.quantizer.eval()
+        quantized, _, commit_loss, _ = self.quantizer(self.ssl_proj(ssl), layers=[0])
+        quantized = functional.interpolate(quantized, size=2 * quantized.shape[-1], mode="nearest")
+        m_p, logs_p = self.enc_p(quantized, text)
+        m_q, logs_q = self.enc_q(y).chunk(2, 1)
+        z = m_q + torch.randn_like(m_q) * logs_q.exp()
+        mask = torch.ones_like(z[:, :1])
+        ids = (torch.rand(len(z)) * (y_lengths.cpu() - self.segment_size + 1)).long().to(z.device)
+        piece = torch.stack([row[:, i : i + self.segment_size] for row, i in zip(z, ids, strict=True)])
+        return self.dec(piece).tanh(), commit_loss, ids, mask, mask, (z, z, m_p, logs_p, m_q, logs_q), quantized
+
+
+class MultiPeriodDiscriminator(nn.Module):
+    def __init__(self, use_spectral_norm=False, version="v2"):
+        super().__init__()
+        self.conv = nn.Conv1d(1, 2, 16, 8)
+
+    def forward(self, y, y_hat):
+        maps = [[self.conv(wave)] for wave in (y, y_hat)]
+        logits = [[each[0].flatten(1)] for each in maps]
+        return logits[0], logits[1], [maps[0]], [maps[1]]

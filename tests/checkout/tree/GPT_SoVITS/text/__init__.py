@@ -1,0 +1,3 @@
+"""The text symbols of the miniature tree."""
+
+symbols = [f"s{number}" for number in range(40)]

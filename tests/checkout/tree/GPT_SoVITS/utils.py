@@ -1,0 +1,3 @@
+"""A module of a name that many packages have."""
+
+WHOSE = "the miniature tree's"

@@ -1,0 +1,72 @@
+"""One arm of a checkout, run step by step in the child, with its VQ encoder mirrored here."""
+
+import dataclasses
+from collections.abc import Iterator
+from itertools import islice
+
+from torch import Tensor, nn
+
+from vqcheck.experiment.config import Config
+from vqcheck.replay.batch import Batch, collate
+from vqcheck.replay.checkout.mirror import Mirror, encoded
+from vqcheck.replay.checkout.process import ChildProcess
+from vqcheck.replay.dataset import Dataset
+from vqcheck.replay.live import tensor_names
+from vqcheck.replay.observed import StepReport
+from vqcheck.replay.sampler import endless_batches
+from vqcheck.replay.trace import COMPUTED, OFF
+from vqcheck.replay.watch import Watch
+from vqcheck.runtime.finding import Write
+
+
+class CheckoutCode:
+    """Asks the child to train, and keeps the mirror up to date."""
+
+    def __init__(
+        self, child: ChildProcess, strategy: str, config: Config, dataset: Dataset, probe: Tensor, features: Tensor
+    ) -> None:
+        self._child, self._probe = child, probe
+        self._mirror = Mirror()
+        self._mirror.update(child.ask(do="arm", strategy=strategy, features=encoded(features))["tensors"])
+        self._labels = {name: label for label, name in tensor_names(self._mirror).items()}
+        self._batches = _batches(config, dataset)
+
+    @property
+    def module(self) -> nn.Module:
+        return self._mirror
+
+    def step(self, number: int, watch: Watch | None) -> StepReport:
+        """Train once; with a watch, tell what wrote to its tensors.
+
+        Raises:
+            UsageError: the step raised, or the process ended or hangs.
+
+        """
+        epoch, batch = next(self._batches)
+        named = {field.name: getattr(batch, field.name) for field in dataclasses.fields(batch)}
+        sent = {name: encoded(value) for name, value in named.items() if value is not None}
+        told = self._child.ask(do="step", number=number, batch=sent, epoch=epoch, trace=watch is not None)
+        self._mirror.update(told["tensors"])
+        writes = {self._labels[name]: Write(*place) for name, place in told["writes"].items() if name in self._labels}
+        return StepReport(
+            losses=told["losses"],
+            commit_loss=told["commit_loss"],
+            commit_loss_state=COMPUTED if told["training"] else OFF,
+            shadow_commit_loss=told["shadow"],
+            gradient_norms=told["norms"],
+            learning_rate=told["learning_rate"],
+            epoch=epoch,
+            seconds=told["seconds"],
+            writes=writes,
+            # it ran, or there would be no word on its mode
+            uses_codebook=told["training"] is not None,
+        )
+
+    def probe_tokens(self) -> Tensor:
+        """Return the tokens of the probe as the VQ encoder stands now."""
+        return self._mirror.tokens(self._probe)
+
+
+def _batches(config: Config, dataset: Dataset) -> Iterator[tuple[int, Batch]]:
+    for epoch, positions in islice(endless_batches(dataset.lengths, config.training.batch_size), config.replay.steps):
+        yield epoch, collate([dataset.item(position) for position in positions])
