@@ -6,7 +6,7 @@ Only what is needed is looked at; a replay's numbers are validated where they ar
 import json
 import os
 import sys
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from vqcheck.errors import UsageError
@@ -30,6 +30,8 @@ class S2Run:
     """None where the config does not say."""
     trains_code: bool
     """Whether the config names the training code itself, so that it can be replayed."""
+    root: str | None = None
+    """Where relative paths in the config begin, if that was said."""
 
     @property
     def checkpoint_folder(self) -> str | None:
@@ -76,7 +78,7 @@ def read_s2_run(path: str, root: str | None) -> S2Run:
     base = root if root is not None else "." if is_json else os.path.dirname(path)
     if is_json:
         return _from_json(path, values, base)
-    return _from_toml(path, values, base)
+    return replace(_from_toml(path, values, base), root=root)
 
 
 def _from_json(path: str, values: dict[str, Any], base: str) -> S2Run:
@@ -94,12 +96,13 @@ def _from_json(path: str, values: dict[str, Any], base: str) -> S2Run:
 def _from_toml(path: str, values: dict[str, Any], base: str) -> S2Run:
     subject, data = (_section(path, values, name) for name in ("subject", "data"))
     gate = values.get("gate", {})
+    freeze = gate.get("freeze_quantizer", subject.get("freeze_quantizer"))
     return S2Run(
         config=path,
         pretrained_s2G=_path(path, "subject.pretrained_s2G", subject.get("pretrained_s2G"), base),
         exp_dir=_path(path, "data.exp_dir", data.get("exp_dir"), base),
         version=str(subject.get("version") or "v2"),
-        freeze_quantizer=_flag(path, "gate.freeze_quantizer", gate.get("freeze_quantizer")),
+        freeze_quantizer=_flag(path, "gate.freeze_quantizer", freeze),
         trains_code=bool(subject.get("checkout") or subject.get("factory")),
     )
 

@@ -140,9 +140,13 @@ def s1(subject: Subject) -> Finding:
     )
 
 
-def replay(_: Subject) -> Finding:
+def replay(subject: Subject) -> Finding:
     """Whether the code that will train keeps the codebook still."""
-    return Finding(NOT_APPLICABLE, "no training code named")
+    if not subject.run.trains_code:
+        return Finding(NOT_APPLICABLE, "no training code named")
+    from vqcheck.gate.training_code import replay_training_code
+
+    return replay_training_code(subject.run)
 
 
 def _is(recorded: LockedFile, found: object) -> bool:

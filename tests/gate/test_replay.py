@@ -1,0 +1,97 @@
+"""The gate's check `replay`: required as soon as the config names the code that will train."""
+
+import json
+from pathlib import Path
+
+import pytest
+
+from vqcheck.cli.main import main
+
+TESTS = Path(__file__).parents[1]
+CONFIG = """
+[subject]
+{subject}
+version = "v2"
+pretrained_s2G = ""
+[data]
+exp_dir = ""
+generated_items = 4
+[training]
+batch_size = 2
+segment_size = 1024
+[spectrogram]
+sampling_rate = 8000
+filter_length = 256
+hop_length = 64
+win_length = 256
+n_mel_channels = 20
+[gate]
+freeze_quantizer = true
+"""
+FACTORY = '[subject]\nfactory = "{factory}"\n[data]\n'
+
+
+@pytest.fixture
+def asked(capsys, tmp_path, monkeypatch):
+    """Runs the check alone on a config; returns (exit status, the check as JSON)."""
+    monkeypatch.setenv("OMP_NUM_THREADS", "1")
+    monkeypatch.chdir(TESTS.parent / "fixtures")
+
+    def run(text):
+        config = tmp_path / "run.toml"
+        config.write_text(text, "utf-8")
+        code = main(["gate", str(config), "--only", "replay", "--format", "json"])
+        (check,) = [each for each in json.loads(capsys.readouterr().out)["checks"] if each["code"] == "replay"]
+        return code, check
+
+    return run
+
+
+@pytest.fixture
+def checkout(tmp_path):
+    """The miniature tree of `tests/checkout`, of the time given."""
+
+    def make(era):
+        import shutil
+
+        path = tmp_path / "checkout"
+        shutil.copytree(TESTS / "checkout" / "tree", path)
+        models = path / "GPT_SoVITS" / "module" / "models.py"
+        models.write_text(models.read_text("utf-8").replace('ERA = "fixed"', f'ERA = "{era}"'), "utf-8")
+        return 'checkout = "checkout"'  # as seen from the config
+
+    return make
+
+
+def test_a_checkout_that_drifts_closes_the_gate(asked, checkout):
+    """The check is required, fails, and names the line that writes."""
+    code, check = asked(CONFIG.format(subject=checkout("requires-grad")))
+    assert (code, check["required"], check["outcome"]) == (1, True, "failed")
+    assert "quantize.py:" in check["message"]
+
+
+def test_a_checkout_that_stays_frozen_passes(asked, checkout):
+    """The code that will really train was tested, over a few steps."""
+    code, check = asked(CONFIG.format(subject=checkout("fixed")))
+    assert (code, check["outcome"]) == (0, "passed")
+    assert "bit-identical over 3 steps" in check["message"]
+
+
+def test_a_checkout_that_cannot_be_replayed_is_no_pass(asked):
+    """What could not be tried keeps the gate from opening."""
+    code, check = asked(CONFIG.format(subject='checkout = "nowhere"'))
+    assert (code, check["outcome"]) == (2, "could not check")
+    assert "there is no" in check["message"]
+
+
+def test_a_factory_is_replayed_too(asked):
+    """Whatever training code the config names is what is tested."""
+    assert asked(FACTORY.format(factory="factories.vector_quantize:still"))[1]["outcome"] == "passed"
+    code, check = asked(FACTORY.format(factory="factories.vector_quantize:leaking"))
+    assert (code, check["outcome"]) == (1, "failed")
+    assert "vector_quantize.py:" in check["message"]
+
+
+def test_without_training_code_the_check_does_not_apply(asked):
+    """A config that names no code has nothing to replay."""
+    assert asked(CONFIG.format(subject=""))[1]["message"] == "no training code named"
