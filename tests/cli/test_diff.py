@@ -3,6 +3,7 @@
 import json
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 
@@ -218,3 +219,52 @@ def test_colour_is_only_for_terminals(vqcheck, checkpoints):
     """A pipe gets no escape sequences."""
     run = vqcheck("diff", checkpoints / "base_v2.pth", checkpoints / "G_437.pth", env={"FORCE_COLOR": "1"})
     assert "\x1b" not in run.stdout
+
+
+def test_no_arguments_is_help_and_status_2(vqcheck):
+    """The bare command shows its help, examples in lines of their own, and has checked nothing."""
+    run = vqcheck()
+    assert run.returncode == 2
+    assert "\n  vqcheck inspect s2G2333k.pth " in run.stderr
+    assert "Traceback" not in run.stderr
+    assert "\n  vqcheck gate s2.json " in vqcheck("--help").stdout
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="a POSIX shell closes the streams")
+@pytest.mark.parametrize(("closed", "code"), [(">&-", 1), ("2>&-", 1), (">&- 2>&-", 1)])
+def test_a_process_without_streams_still_has_its_status(checkpoints, closed, code):
+    """Started without stdout or stderr, the command compares, says nothing there, and exits with the verdict."""
+    command = f"{sys.executable} -m vqcheck diff base_v2.pth G_437.pth {closed}"
+    run = subprocess.run(command, shell=True, capture_output=True, text=True, cwd=checkpoints, check=False)
+    assert run.returncode == code
+    assert "Traceback" not in run.stderr
+
+
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="this system has no full device")
+def test_a_full_disk_is_named(checkpoints):
+    """An output that cannot be written is one line and status 2."""
+    command = f"{sys.executable} -m vqcheck diff base_v2.pth G_437.pth > /dev/full"
+    run = subprocess.run(command, shell=True, capture_output=True, text=True, cwd=checkpoints, check=False)
+    assert run.returncode == 2
+    assert run.stderr.startswith("vqcheck: the output cannot be written:")
+
+
+def test_an_output_never_replaces_a_checkpoint(vqcheck, checkpoints, tmp_path):
+    """`-o` on a checkpoint is refused, and the checkpoint is left as it was."""
+    for name in ("base_v2.pth", "base_v2.safetensors", "sovits_v2pro_e2_s100.pth"):
+        victim = tmp_path / name
+        victim.write_bytes((checkpoints / name).read_bytes())
+        before = victim.read_bytes()
+        assert vqcheck("inspect", victim, "-o", victim).returncode == 2
+        assert vqcheck("lock", checkpoints / "base_v2.pth", "-o", victim, "--update").returncode == 2
+        assert victim.read_bytes() == before
+
+
+def test_an_output_that_is_a_link_is_followed(vqcheck, checkpoints, tmp_path):
+    """The file that a link points to is replaced, not the link."""
+    link, target = tmp_path / "link.txt", tmp_path / "target.txt"
+    target.write_text("old")
+    link.symlink_to(target)
+    vqcheck("diff", checkpoints / "base_v2.pth", checkpoints / "G_400.pth", "-o", link)
+    assert link.is_symlink()
+    assert target.read_text().startswith("identical")

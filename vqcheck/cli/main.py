@@ -1,5 +1,6 @@
 """The `vqcheck` program: finds the command, and turns every outcome into an exit status."""
 
+import errno
 import os
 import sys
 from collections.abc import Sequence
@@ -38,18 +39,20 @@ class _LazyGroup(click.Group):
 )
 @click.version_option(__version__, prog_name="vqcheck")
 def program() -> None:
-    r"""Check that the codebook of a two-stage VQ speech model stays the same between the stages.
+    """Check that the codebook of a two-stage VQ speech model stays the same between the stages.
 
     \b
     vqcheck inspect s2G2333k.pth          what is in this file
     vqcheck diff s2G2333k.pth G_400.pth   did the VQ encoder move
     vqcheck replay                        does the training step move it
-    """
+    vqcheck gate s2.json                  may s2 training start
+    """  # noqa: D301 - click looks for the control character itself
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run the program and return its exit status; never raises."""
     arguments = sys.argv[1:] if arguments is None else list(arguments)
+    _open_missing_streams()
     for stream in (sys.stdout, sys.stderr):
         # File names and the text in checkpoints may hold anything; a console that cannot show it must not end the run.
         reconfigure = getattr(stream, "reconfigure", None)
@@ -59,6 +62,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
         status = program.main(args=arguments, prog_name="vqcheck", standalone_mode=False)
         code = status if isinstance(status, int) else 0
         sys.stdout.flush()
+    except click.exceptions.NoArgsIsHelpError as error:
+        print(error.format_message(), file=sys.stderr)
+        code = EXIT_COULD_NOT_CHECK
     except click.UsageError as error:
         message = error.format_message()
         hint = f"; see '{error.ctx.command_path} --help'" if error.ctx else ""
@@ -72,6 +78,11 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except BrokenPipeError:
         # The reader went away (`| head`); what it did not want is no failure of ours, but nothing was shown either.
         code = EXIT_COULD_NOT_CHECK
+    except OSError as error:
+        # Everything that is read reports its own errors; what is left is stdout. Windows calls a broken pipe EINVAL.
+        code = EXIT_COULD_NOT_CHECK
+        if error.errno != errno.EINVAL:
+            code = _failed(arguments, f"the output cannot be written: {error.strerror}")
     except Exception as error:  # noqa: BLE001 - an internal error must not end in status 1
         if "--debug" in arguments:
             import traceback
@@ -100,8 +111,15 @@ def _failed(arguments: Sequence[str], message: str) -> int:
 
 def _wants_json(arguments: Sequence[str]) -> bool:
     """Say whether JSON was asked for, also where the command line could not be parsed."""
-    pairs = zip(arguments, [*arguments[1:], ""], strict=True)
+    pairs = zip(arguments, [*arguments[1:], ""], strict=False)
     return any(first == "--format=json" or (first == "--format" and second == "json") for first, second in pairs)
+
+
+def _open_missing_streams() -> None:
+    """Give a process that was started without stdout or stderr something to write to."""
+    for name in ("stdout", "stderr"):
+        if getattr(sys, name) is None:
+            setattr(sys, name, open(os.devnull, "w", encoding="utf-8"))  # noqa: SIM115 - lives as long as the process
 
 
 def _discard_output_nobody_reads() -> None:

@@ -1,5 +1,6 @@
 """Where a report goes: stdout, or a file that is replaced only by a whole one; and the options that say so."""
 
+import contextlib
 import os
 import sys
 from collections.abc import Callable
@@ -107,31 +108,48 @@ def _with_options(command: _Command, formats: list[str], *, to_file: bool = True
 
 
 def replace_file(path: str, report: str) -> None:
-    """Write a text file under a temporary name beside it, then rename it.
+    """Write a text file under a temporary name beside it, then rename it. A link is followed, a device written to.
 
     Raises:
-        UsageError: it cannot be written; an old file is left as it was.
+        UsageError: it cannot be written, or holds a checkpoint; an old file is left as it was.
 
     """
     import tempfile
 
+    target = os.path.realpath(path)
     temporary = None
     try:
+        if os.path.exists(target) and not os.path.isfile(target):
+            with open(target, "w", encoding="utf-8", errors="backslashreplace") as stream:
+                stream.write(report)
+            return
+        if _holds_a_checkpoint(target):
+            raise UsageError(f"{path}: is a checkpoint; the output must go to another file")
         handle, temporary = tempfile.mkstemp(
-            prefix=f".{os.path.basename(path)}.", suffix=".tmp", dir=os.path.dirname(path) or "."
+            prefix=f".{os.path.basename(target)}.", suffix=".tmp", dir=os.path.dirname(target)
         )
         with os.fdopen(handle, "w", encoding="utf-8", errors="backslashreplace", newline="\n") as stream:
             stream.write(report)
-        if os.path.exists(path):
-            os.chmod(temporary, os.stat(path).st_mode)
+        if os.path.exists(target):
+            os.chmod(temporary, os.stat(target).st_mode)
         else:
             umask = os.umask(0)
             os.umask(umask)
             os.chmod(temporary, 0o666 & ~umask)
-        os.replace(temporary, path)
+        os.replace(temporary, target)
         temporary = None
     except OSError as error:
         raise UsageError(f"{path}: cannot be written: {error.strerror}") from None
     finally:
         if temporary is not None:
-            os.unlink(temporary)
+            with contextlib.suppress(OSError):
+                os.unlink(temporary)
+
+
+def _holds_a_checkpoint(path: str) -> bool:
+    """Say whether a file begins as checkpoints begin: a slip of the command line must not cost a model."""
+    if not os.path.isfile(path):
+        return False
+    with open(path, "rb") as file:
+        head = file.read(9)
+    return head[2:4] == b"\x03\x04" or head[:1] == b"\x80" or head[8:9] == b"{"
