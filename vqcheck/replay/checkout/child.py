@@ -1,13 +1,13 @@
 """The child process that trains a checkout's own networks. Run by path, by the Python that has the tree's packages.
 
-It imports nothing of vqcheck: torch and the standard library are all it needs, so it is one file. It reads one JSON
-object a line from stdin and answers each with one on its stdout:
+It imports nothing of vqcheck: torch and the standard library are all it needs, so it is one file. It was
+tried with torch 2.13 and with nothing older. It reads one JSON object a line from stdin and answers each with one:
 
     load   the tree, sizes, data for a fresh codebook   ->  what was found in the tree
     arm    a strategy                                   ->  the VQ encoder as it starts
     step   a batch, and whether to attribute writes     ->  losses, writes, and those tensors that changed
 
-A tensor is {"dtype", "shape", "data" (base64)}. Whatever goes wrong is answered as {"error": one line}, and ends it.
+A tensor is {"dtype", "shape", "data" (base64)}. Whatever goes wrong is answered as {"error": one line}.
 When stdin ends, because vqcheck ended in whatever way, the process exits at once.
 """
 
@@ -194,9 +194,10 @@ def missing_packages(first: str | None, checkout: str) -> list[Any]:
             frame: Any = sys._getframe(1)  # noqa: SLF001
             while frame and "importlib" in frame.f_code.co_filename:
                 frame = frame.f_back
-            if top not in missing and not (frame and frame.f_code.co_filename.startswith(checkout)):
+            known = {each.split(".")[0] for each in missing}
+            if top not in known and not (frame and frame.f_code.co_filename.startswith(checkout)):
                 return None  # what an installed package would like to have is no concern of the tree's
-            if top not in missing:
+            if top not in known:
                 missing.append(top)
             return importlib.machinery.ModuleSpec(name, self, is_package=True)
 
