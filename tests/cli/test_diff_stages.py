@@ -54,6 +54,20 @@ def test_a_lock_decides_without_features(diff, sound, moved):
     assert (code, document["verdict"], document["evidence"]) == (1, "inconsistent", "lock")
 
 
+def test_a_lock_that_binds_no_tokens_says_nothing_of_s1(vqcheck, sound):
+    """Without tokens in it, or with other tokens beside it, a lock is no evidence, and the line says what to do."""
+    command = ("diff", sound.s1, sound.base, "--experiment", sound.folder)
+    lock = sound.folder / "vqcheck.lock"
+    assert vqcheck("lock", sound.base, "-o", lock).returncode == 0
+    bare = vqcheck(*command)
+    assert (bare.returncode, "binds no tokens" in bare.stderr) == (2, True)
+    assert vqcheck("lock", sound.base, "--experiment", sound.folder, "--update").returncode == 0
+    assert vqcheck(*command).returncode == 0
+    sound.tsv.write_text(sound.tsv.read_text() + "extra.wav\t1 2 3\n")
+    other = vqcheck(*command)
+    assert (other.returncode, "not the locked ones any more" in other.stderr) == (2, True)
+
+
 @pytest.mark.usefixtures("locked")
 def test_another_s1_than_the_locked_one_is_inconsistent(diff, sound):
     """The lock is bound to one s1 checkpoint by content."""
@@ -68,7 +82,7 @@ def test_the_order_of_the_two_files_does_not_matter(vqcheck, sound):
     """s2 first and s1 second is the same question."""
     run = vqcheck("diff", sound.base, sound.s1, "--experiment", sound.folder)
     assert run.returncode == 0
-    assert run.stdout.startswith("consistent  the two stages share one VQ encoder")
+    assert run.stdout.startswith("consistent  the VQ encoder of s2 gives the tokens that s1 was trained on")
 
 
 def test_an_experiment_the_s1_was_not_trained_on_is_an_error(vqcheck, sound):

@@ -64,6 +64,26 @@ def test_the_lock_of_an_experiment_lies_beside_its_tokens(vqcheck, sound):
     assert any(line.split()[:2] == ["tsv", "changed"] for line in changed.stdout.splitlines())
 
 
+def test_an_update_keeps_what_is_still_bound(vqcheck, sound):
+    """Locking again without `--s1` keeps the binding while tokens and VQ encoder are the same, and drops it after."""
+    lock = ("lock", sound.base, "--experiment", sound.folder, "--update")
+    path = sound.folder / "vqcheck.lock"
+    vqcheck(*lock, "--s1", sound.s1)
+    assert "s1 sha256:" in path.read_text()
+    assert vqcheck(*lock).returncode == 0
+    assert "s1 sha256:" in path.read_text()
+    sound.tsv.write_text(sound.tsv.read_text() + "extra.wav\t1 2 3\n")
+    assert vqcheck(*lock).returncode == 0
+    assert "s1 sha256:" not in path.read_text()
+
+
+def test_an_update_replaces_nothing_but_locks(lock, tmp_path):
+    """A file that is no lock is somebody else's, and is left alone."""
+    (tmp_path / "vqcheck.lock").write_text("my notes\n")
+    assert lock("base_v2.pth", "--update").returncode == 2
+    assert (tmp_path / "vqcheck.lock").read_text() == "my notes\n"
+
+
 @pytest.mark.parametrize(
     ("options", "verdict", "code"),
     [

@@ -116,6 +116,19 @@ def test_scope_tokens_ignores_bookkeeping(vq_state, tmp_path):
     assert read_history(str(tmp_path), "tokens").exit_code == 0
 
 
+def test_never_trained_is_told(run):
+    """Equal codebooks that wait for their first batch are named; trained ones are not."""
+    untrained = read_history(run(a="never_trained_v2.pth", b="never_trained_v2.pth"), "all")
+    assert untrained.never_trained == ("a.pth", "b.pth")
+
+
+def test_shards_are_no_checkpoints(run, checkpoints, tmp_path):
+    """Parts of one model are not taken for steps of a run."""
+    shutil.copy(checkpoints / "base_v2.safetensors", tmp_path / "model-00001-of-00002.safetensors")
+    history = read_history(run(base="base_v2.pth", G_400="G_400.pth"), "all")
+    assert [row.name for row in history.rows] == ["base.pth", "G_400.pth"]
+
+
 def test_a_hundred_checkpoints_are_read_one_at_a_time(vq_state, tmp_path):
     """A long run is grouped: equal digests are compared once, and all rows are there in order."""
     for step in range(100, 10_100, 100):

@@ -93,11 +93,13 @@ def test_a_lora_export_agrees_as_far_as_it_stores(lock, checkpoints):
     assert faults(result) == {"input_proj.weight": "not stored", "input_proj.bias": "not stored"}
 
 
-def test_never_trained_is_told(lock, checkpoints):
-    """A lock of an untrained codebook agrees with it, and the check says that it is untrained."""
-    untrained = checkpoints / "never_trained_v2.pth"
-    assert check(lock(untrained), untrained).never_trained
-    assert not check(lock(checkpoints / "base_v2.pth"), checkpoints / "G_400.pth").never_trained
+def test_a_never_trained_codebook_is_told_and_not_locked(lock, checkpoints):
+    """A lock of an untrained codebook would prove nothing; a file that lost its training says so when checked."""
+    with pytest.raises(UsageError, match="never trained"):
+        lock(checkpoints / "never_trained_v2.pth")
+    made = lock(checkpoints / "base_v2.pth")
+    assert check(made, checkpoints / "never_trained_v2.pth").never_trained
+    assert not check(made, checkpoints / "G_400.pth").never_trained
 
 
 def test_the_s1_checkpoint_is_bound_by_its_content(lock, checkpoints, tmp_path):
@@ -108,9 +110,18 @@ def test_the_s1_checkpoint_is_bound_by_its_content(lock, checkpoints, tmp_path):
     copy.write_bytes(s1.read_bytes())
     assert check(made, base, s1=str(copy)).exit_code == 0
     assert faults(check(made, base, s1=str(checkpoints / "lightning_s1.ckpt"))) == {"s1": "changed"}
-    unbound = check(lock(base), base, s1=str(s1))
-    assert faults(unbound) == {"s1": "missing"}
-    assert any("--update" in line.note for line in unbound.verdicts)
+    with pytest.raises(UsageError, match=r"binds no s1 checkpoint.*--update"):
+        check(lock(base), base, s1=str(s1))
+
+
+def test_only_an_s1_checkpoint_of_these_tokens_is_bound(lock, checkpoints, tmp_path):
+    """A generator is no s1 checkpoint, and one that names another experiment's tokens is refused."""
+    base = checkpoints / "base_v2.pth"
+    with pytest.raises(UsageError, match="no s1"):
+        lock(base, s1=str(base))
+    (tmp_path / "6-name2semantic.tsv").write_text("a.wav\t1 2\n")
+    with pytest.raises(UsageError, match="was trained on logs/demo"):
+        lock(base, experiment=str(tmp_path), s1=str(checkpoints / "gpt-e15.ckpt"))
 
 
 def test_the_tokens_are_bound_by_their_content(lock, checkpoints, tmp_path):

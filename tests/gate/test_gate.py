@@ -202,6 +202,38 @@ def test_could_not_check_is_never_green(gate, sound):
     assert gate()[1]["codebook-trained"] == "could not check"
 
 
+def test_a_missing_experiment_is_never_green(gate, sound):
+    """Without the directory neither lock nor resume were checked, and the gate does not open."""
+    sound.write(data__exp_dir=str(sound.root / "typo"))
+    code, outcomes, _ = gate("--only", "resume")
+    assert (code, outcomes["resume"]) == (2, "could not check")
+    code, outcomes, _ = gate("--only", "lock")
+    assert (code, outcomes["lock"]) == (2, "could not check")
+
+
+def test_an_export_in_the_resume_folder_is_no_checkpoint_to_resume_from(gate, sound, checkpoints):
+    """A LoRA export under a training checkpoint's name cannot be resumed from, and is called out."""
+    folder = sound.folder / "logs_s2_v2"
+    folder.mkdir()
+    (folder / "G_900.pth").write_bytes((checkpoints / "lora_v3_e2_s50_l32.pth").read_bytes())
+    code, outcomes, messages = gate()
+    assert (code, outcomes["resume"]) == (1, "failed")
+    assert "no training checkpoint" in messages["resume"]
+
+
+def test_unchecked_tokens_are_told_and_not_green_when_they_are_most(gate, sound):
+    """Missing features are in the message; with most of them gone the tokens could not be checked."""
+    features = sorted((sound.folder / "4-cnhubert").iterdir())
+    features[0].unlink()
+    code, outcomes, messages = gate()
+    assert (code, outcomes["tokens"]) == (0, "passed")
+    assert "1 of 6 items have no features" in messages["tokens"]
+    for path in features[1:5]:
+        path.unlink()
+    code, outcomes, _ = gate()
+    assert (code, outcomes["tokens"]) == (2, "could not check")
+
+
 def test_only_and_skip_are_shown(gate, sound):
     """Checks that were left out are listed as skipped, and skipping the failing one opens the gate."""
     not_frozen(sound)
@@ -244,8 +276,8 @@ def test_a_toml_config_is_read(vqcheck, sound):
     """The program's own configuration names the same run; paths count from its folder."""
     config = sound.root / "gate.toml"
     config.write_text(
-        '[subject]\nversion = "v2"\npretrained_s2G = "s2G2333k.pth"\n[data]\nexp_dir = "logs/demo"\n'
-        "[gate]\nfreeze_quantizer = true\n"
+        '[subject]\nversion = "v2"\npretrained_s2G = "s2G2333k.pth"\nfreeze_quantizer = true\n'
+        '[data]\nexp_dir = "logs/demo"\n'
     )
     run = vqcheck("gate", config)
     assert run.returncode == 0, run.stdout + run.stderr

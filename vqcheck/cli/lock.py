@@ -13,7 +13,7 @@ from vqcheck.cli.scope import scope_option
 from vqcheck.codebook.family import Family
 from vqcheck.errors import UsageError
 from vqcheck.experiment.lock import Lock, read_lock
-from vqcheck.experiment.locking import check_lock, make_lock
+from vqcheck.experiment.locking import check_lock, keep_bindings, make_lock
 
 _NAME: Final = "vqcheck.lock"
 _EXAMPLES: Final = """
@@ -79,12 +79,16 @@ def command(
 
 def _write(path: str, lock: Lock, update: bool, output: Output) -> int:
     state = "written"
-    if os.path.exists(path) and not update:
-        if read_lock(path).text() != lock.text():
+    if os.path.exists(path):
+        # Read also when it will be replaced: a file that is no lock is somebody else's.
+        old = read_lock(path)
+        lock = keep_bindings(old, lock)
+        if old.text() == lock.text():
+            state = "unchanged"
+        elif not update:
             raise UsageError(
                 f"{path}: exists and records something else; --check shows what differs, --update replaces it"
             )
-        state = "unchanged"
     if state == "written":
         replace_file(path, lock.text())
     if output.format == JSON:

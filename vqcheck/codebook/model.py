@@ -157,7 +157,11 @@ def _version_by_shapes(names: _Names) -> tuple[str, str]:
         channels = names.size("dec.conv_pre.weight", 0)
         version = {512: "v2Pro", 768: "v2ProPlus"}.get(channels or 0, "v2Pro or v2ProPlus")
         return version, f"speaker embedding present, decoder of {channels} channels"
-    evidence = f"{symbols} text symbols, reference encoder over {bins} bins"
+    known = [
+        f"{symbols} text symbols" if symbols is not None else "",
+        f"reference encoder over {bins} bins" if bins is not None else "",
+    ]
+    evidence = ", ".join(filter(None, known)) or "only names of tensors"
     if symbols == 322 or bins == 1025:
         return "v1", evidence
     if symbols == 732 or bins == 704:

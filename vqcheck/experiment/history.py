@@ -20,6 +20,10 @@ from vqcheck.errors import NoCodebookError, UsageError, VqcheckError
 _SUFFIXES: Final = (".pth", ".pt", ".ckpt", ".safetensors", ".bin", ".th")
 
 
+_SHARD: Final = re.compile(r"-\d{5}-of-\d{5}\.")
+"""A part of one model, which is no checkpoint of its own."""
+
+
 @dataclass(frozen=True, slots=True)
 class Drift:
     """How far one checkpoint's VQ encoder is from another's."""
@@ -58,6 +62,8 @@ class History:
     """(file, what it is): files without a codebook, such as discriminators."""
     unreadable: tuple[tuple[str, str], ...]
     """(file, why it could not be read)."""
+    never_trained: tuple[str, ...]
+    """Files whose codebook still waits for its first batch."""
 
     @property
     def first_moved(self) -> Row | None:
@@ -96,13 +102,15 @@ def read_history(folder: str, scope: str, on_file: OnFile | None = None, own: tu
     """
     paths = _checkpoints(folder)
     found: list[_Found] = []
-    skipped, unreadable = [], []
+    skipped, unreadable, untrained = [], [], []
     for done, path in enumerate(paths, start=1):
         try:
             with open_checkpoint(path) as checkpoint:
                 # Against itself: the digest and the never-trained check, in one pass.
                 side = compare(checkpoint, checkpoint, scope, own=own).a
                 digest = side.digests.widest
+                if side.never_trained:
+                    untrained.append(os.path.basename(path))
                 found.append(_Found(path, side.family, model.training(checkpoint), digest))
         except NoCodebookError as error:
             skipped.append((os.path.basename(path), str(error).removeprefix(f"{path}: ")))
@@ -128,7 +136,7 @@ def read_history(folder: str, scope: str, on_file: OnFile | None = None, own: tu
         )
         if on_file:
             on_file(len(paths) + number + 1, len(paths) + len(found))
-    return History(folder, scope, tuple(rows), tuple(skipped), tuple(unreadable))
+    return History(folder, scope, tuple(rows), tuple(skipped), tuple(unreadable), tuple(untrained))
 
 
 def _checkpoints(folder: str) -> list[str]:
@@ -136,7 +144,9 @@ def _checkpoints(folder: str) -> list[str]:
         names = [entry.name for entry in os.scandir(folder) if entry.is_file()]
     except OSError as error:
         raise UsageError(f"{folder}: cannot be listed: {error.strerror}") from None
-    paths = [os.path.join(folder, name) for name in names if name.lower().endswith(_SUFFIXES)]
+    paths = [
+        os.path.join(folder, name) for name in names if name.lower().endswith(_SUFFIXES) and not _SHARD.search(name)
+    ]
     if not paths:
         raise UsageError(f"{folder}: holds no checkpoint (no file named {', '.join('*' + s for s in _SUFFIXES)})")
     return sorted(paths, key=_by_number)

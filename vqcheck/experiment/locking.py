@@ -3,7 +3,7 @@
 import hashlib
 import os
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Final
 
 from vqcheck.checkpoint.file import PositionedFile
@@ -17,6 +17,7 @@ from vqcheck.codebook.vq_encoder import RoleTensor, VQEncoder
 from vqcheck.errors import UsageError
 from vqcheck.experiment.lock import Lock, LockedFile, LockedTensor
 from vqcheck.experiment.name2semantic import MERGED, read_name2semantic
+from vqcheck.experiment.s1_tokens import recorded_tsv, same_experiment
 
 _PIECE: Final = 8 << 20
 _NARROW: Final = ("bfloat16", "float16")
@@ -62,10 +63,15 @@ def make_lock(checkpoint: Checkpoint, experiment: str | None, s1: str | None, ow
 
     Raises:
         NoCodebookError, CheckpointError: the checkpoint has no VQ encoder, or it cannot be read.
-        UsageError: the tokens cannot be read.
+        UsageError: the tokens cannot be read, the codebook was never trained, or the s1 file is no s1 checkpoint or
+            was trained on other tokens.
 
     """
     encoder = find_vq_encoder(checkpoint, own)
+    if any(health.never_trained(checkpoint, codebook) for codebook in encoder.codebooks):
+        raise UsageError(f"{checkpoint.path}: its codebook was never trained, so a lock of it would prove nothing")
+    if s1:
+        _check_s1(s1, experiment)
     tensors, wholes = _record(checkpoint, encoder)
     return Lock(
         checkpoint=os.path.basename(checkpoint.path),
@@ -82,6 +88,18 @@ def make_lock(checkpoint: Checkpoint, experiment: str | None, s1: str | None, ow
     )
 
 
+def keep_bindings(old: Lock, new: Lock) -> Lock:
+    """Return a new lock with the bindings of an old one that are still valid and were not given again.
+
+    Tokens stay bound while the VQ encoder is the same, and the s1 checkpoint while the tokens are, too.
+    """
+    if set(old.wholes) != set(new.wholes):
+        return new
+    tsv = new.tsv or old.tsv
+    s1 = new.s1 or (old.s1 if tsv == old.tsv else None)
+    return replace(new, tsv=tsv, s1=s1)
+
+
 def check_lock(
     lock: Lock,
     lock_path: str,
@@ -95,7 +113,7 @@ def check_lock(
 
     Raises:
         NoCodebookError, CheckpointError: the checkpoint has no VQ encoder, or it cannot be read.
-        UsageError: the tokens cannot be read.
+        UsageError: the tokens cannot be read, or the lock does not bind what is to be checked.
 
     """
     encoder = find_vq_encoder(checkpoint, own)
@@ -109,9 +127,9 @@ def check_lock(
         judged = role != OUTPUT_PROJ and not (scope == TOKENS and role in BOOKKEEPING)
         verdicts.append(LockVerdict(label, verdict, note, judged))
     if experiment:
-        verdicts.append(_bound("tsv", lock.tsv, tokens_digest(experiment), "--experiment"))
+        verdicts.append(_bound("tsv", lock.tsv, tokens_digest(experiment), f"{lock_path}: binds no tokens"))
     if s1:
-        verdicts.append(_bound("s1", lock.s1, file_digest(s1), "--s1"))
+        verdicts.append(_bound("s1", lock.s1, file_digest(s1), f"{lock_path}: binds no s1 checkpoint"))
     part = "vq_encoder" if lock.whole("vq_encoder", F32V1) and wholes[0].vq_encoder else "codebook"
     return LockCheck(
         lock=lock_path,
@@ -207,9 +225,15 @@ def _role(label: str) -> str:
     return label.rsplit(" ", maxsplit=1)[-1].split(".", maxsplit=1)[0]
 
 
-def _bound(what: str, recorded: LockedFile | None, found: Digest, option: str) -> LockVerdict:
+def _check_s1(path: str, experiment: str | None) -> None:
+    named = recorded_tsv(path)
+    if experiment and named and not same_experiment(named, os.path.join(experiment, MERGED)):
+        raise UsageError(f"{path}: was trained on {named}, not on the tokens of {experiment}")
+
+
+def _bound(what: str, recorded: LockedFile | None, found: Digest, unbound: str) -> LockVerdict:
     if recorded is None:
-        return LockVerdict(what, MISSING, f"not in the lock; make it again with {option} --update", judged=True)
+        raise UsageError(f"{unbound}; make the lock again with it and --update")
     if recorded.digest == found:
         return LockVerdict(what, IDENTICAL, "", judged=True)
     return LockVerdict(what, CHANGED, f"its content is not that of the locked {recorded.name}", judged=True)

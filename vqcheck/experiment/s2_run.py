@@ -95,14 +95,12 @@ def _from_json(path: str, values: dict[str, Any], base: str) -> S2Run:
 
 def _from_toml(path: str, values: dict[str, Any], base: str) -> S2Run:
     subject, data = (_section(path, values, name) for name in ("subject", "data"))
-    gate = values.get("gate", {})
-    freeze = gate.get("freeze_quantizer", subject.get("freeze_quantizer"))
     return S2Run(
         config=path,
         pretrained_s2G=_path(path, "subject.pretrained_s2G", subject.get("pretrained_s2G"), base),
         exp_dir=_path(path, "data.exp_dir", data.get("exp_dir"), base),
         version=str(subject.get("version") or "v2"),
-        freeze_quantizer=_flag(path, "gate.freeze_quantizer", freeze),
+        freeze_quantizer=_flag(path, "subject.freeze_quantizer", subject.get("freeze_quantizer")),
         trains_code=bool(subject.get("checkout") or subject.get("factory")),
     )
 

@@ -12,7 +12,7 @@ from vqcheck.checkpoint.opened import Checkpoint
 from vqcheck.codebook.comparison import ALL, CHANGED
 from vqcheck.errors import NoCodebookError, UsageError
 from vqcheck.experiment.lock import read_lock
-from vqcheck.experiment.locking import check_lock, file_digest
+from vqcheck.experiment.locking import check_lock, file_digest, tokens_digest
 from vqcheck.experiment.name2semantic import MERGED
 from vqcheck.experiment.s1_tokens import recorded_tsv, same_experiment
 from vqcheck.experiment.token_audit import audit_tokens
@@ -84,6 +84,13 @@ def _by_lock(s1: str, s2: Checkpoint, path: str) -> StageComparison:
     if lock.s1 is not None and lock.s1.digest != file_digest(s1):
         return StageComparison(
             s1, s2.path, INCONSISTENT, "lock", f"{path} is bound to another s1 checkpoint than {name}"
+        )
+    if lock.tsv is None:
+        raise UsageError(f"{path}: binds no tokens, so it says nothing of s1; make it again with --experiment --update")
+    folder = os.path.dirname(path)
+    if lock.s1 is None and tokens_digest(folder) != lock.tsv.digest:
+        raise UsageError(
+            f"{path}: the tokens of {folder} are not the locked ones any more, and it binds no s1 checkpoint"
         )
     found = check_lock(lock, path, s2, None, None, ALL)
     bound = (

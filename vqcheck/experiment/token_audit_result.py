@@ -181,6 +181,8 @@ class TokenAudit:
             "overflow": self.total.undecided > UNDECIDED_SHARE * self.total.frames,
             "unreadable": self.unreadable,
             "malformed": self.malformed,
+            # Features are often cleaned up; but a verdict on the whole must not rest on a small part of it.
+            "coverage": 2 * len(self.without_features) > self.rows,
         }
         return tuple(word for word, is_so in found.items() if is_so)
 

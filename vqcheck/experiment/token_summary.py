@@ -7,6 +7,8 @@ def summary(audit: TokenAudit) -> str:
     """Return what an audit came to, in one sentence."""
     total = audit.total
     sampled = f" of {len(audit.items)} sampled items" if audit.sampled else ""
+    if audit.without_features:
+        sampled += f" ({len(audit.without_features)} of {audit.rows} items have no features to check them by)"
     if audit.verdict == INCONSISTENT:
         if total.mismatches:
             return f"{total.mismatches} of {total.frames} recorded tokens{sampled} do not come from this VQ encoder"

@@ -80,7 +80,7 @@ def lock(subject: Subject) -> Finding:
         faults = ", ".join(
             line.what for line in result.verdicts if line.judged and line.verdict in (CHANGED, "missing")
         )
-        return Finding(FAILED, f"{os.path.basename(checkpoint.path)} does not agree with {path}: {faults}")
+        return Finding(FAILED, f"{path} records something else: {faults}")
     bound = " and the recorded tokens" if record.tsv else ""
     return Finding(PASSED, f"the VQ encoder{bound} of {os.path.basename(checkpoint.path)} agree with {path}")
 
@@ -104,11 +104,14 @@ def freeze(subject: Subject) -> Finding:
 
 def resume(subject: Subject) -> Finding:
     """Whether a checkpoint that upstream would silently resume from has the same VQ encoder."""
+    assert subject.experiment  # without the directory there is nothing to find, and nothing was checked
     resumed = subject.run.resumed()
     if resumed is None:
         return Finding(PASSED, "there is no checkpoint of an earlier run to resume from")
     name = os.path.basename(resumed)
     with open_checkpoint(subject.pretrained) as base, open_checkpoint(resumed) as checkpoint:
+        if checkpoint.header_code or checkpoint.container != "model":
+            return Finding(FAILED, f"training would try to resume from {resumed}, which is no training checkpoint")
         result = compare(base, checkpoint)
     if result.verdict == CHANGED:
         return Finding(FAILED, f"training would resume from {resumed}, whose VQ encoder is not the pretrained one's")

@@ -46,10 +46,15 @@ class Subject:
 
     @property
     def lock_path(self) -> str | None:
-        """The lock to go by; None where there is none and none was named."""
+        """The lock to go by; None where there is none and none was named.
+
+        Raises:
+            UsageError: it would lie in the experiment directory, and there is none.
+
+        """
         if self.lock_given is not None:
             return self.lock_given
-        path = os.path.join(self.run.exp_dir or "", LOCK_NAME)
+        path = os.path.join(self.experiment, LOCK_NAME)
         return path if os.path.exists(path) else None
 
     @cached_property

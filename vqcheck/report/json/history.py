@@ -17,6 +17,7 @@ def document(history: History) -> str:
         folder=history.folder,
         scope=history.scope,
         first_moved=moved.name if moved else None,
+        never_trained=list(history.never_trained),
         checkpoints=[
             {
                 "name": row.name,

@@ -2,7 +2,7 @@
 
 from typing import Final
 
-from vqcheck.gate.outcome import CLOSED, FAILED, OPEN, GateReport
+from vqcheck.gate.outcome import CLOSED, COULD_NOT_CHECK, FAILED, OPEN, SKIPPED, GateReport
 from vqcheck.report.text.page import Page, Style
 
 _LOOKS: Final = {
@@ -20,7 +20,9 @@ def table(report: GateReport, style: Style) -> str:
     page = Page(style)
     look = {OPEN: "bold green", CLOSED: "bold red"}.get(report.verdict, "bold yellow")
     headline = _HEADLINES.get(report.verdict, "whether s2 training may start is not known")
-    page.line((report.verdict, look), f"  {headline}  ({report.config})", indent=2)
+    skipped = sum(outcome.finding.outcome == SKIPPED for outcome in report.outcomes)
+    partly = f", {len(report.outcomes) - skipped} of {len(report.outcomes)} checks asked for" if skipped else ""
+    page.line((report.verdict, look), f"  {headline}  ({report.config}{partly})", indent=2)
     page.blank()
     width = max(len(outcome.code) for outcome in report.outcomes)
     for outcome in report.outcomes:
@@ -32,8 +34,13 @@ def table(report: GateReport, style: Style) -> str:
             f"  {finding.message}{advisory}",
             indent=width + 21,
         )
-    failed = [outcome.code for outcome in report.outcomes if outcome.finding.outcome == FAILED]
-    if failed:
+    decisive = [
+        outcome.code
+        for kind in (FAILED, COULD_NOT_CHECK)
+        for outcome in report.outcomes
+        if outcome.required and outcome.finding.outcome == kind
+    ]
+    if decisive:
         page.blank()
-        page.line(f"What to do: vqcheck gate --explain {failed[0]}", indent=2)
+        page.line(f"What to do: vqcheck gate --explain {decisive[0]}", indent=2)
     return page.text()

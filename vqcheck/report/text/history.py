@@ -10,6 +10,8 @@ from vqcheck.report.text.page import Page, Style, verdict
 def table(history: History, style: Style) -> str:
     """Return the history of a folder."""
     page = Page(style)
+    for name in history.never_trained:
+        page.line((f"WARNING: the codebook of {name} was never trained", "bold yellow"), indent=9)
     page.line(verdict(history.verdict), f"  {_headline(history)}", indent=2)
     if history.rows:
         page.blank()
@@ -19,8 +21,12 @@ def table(history: History, style: Style) -> str:
         page.line(("  " + "checkpoint".ljust(width) + "  epoch    step  VQ encoder    moved*  EMA updates", "bold"))
         for rows, name in zip(groups, names, strict=True):
             _group(page, rows, name, width)
-        page.line("  * median move of a code since the first checkpoint, in half the distance to", indent=4)
-        page.line("    its nearest neighbour; EMA updates are counted since the previous row", indent=4)
+        if history.first_moved:
+            page.line(
+                "  * median move of a code since the first checkpoint, in half the distance to its nearest neighbour; "
+                "EMA updates are counted since the previous row",
+                indent=4,
+            )
     for name, what in history.skipped:
         page.line((f"  passed over  {name}: {what.split(':')[0]}", "dim"), indent=15)
     for name, why in history.unreadable:
@@ -31,7 +37,8 @@ def table(history: History, style: Style) -> str:
 def _headline(history: History) -> str:
     count = len(history.rows)
     if history.unreadable:
-        return f"{len(history.unreadable)} of the files in {history.folder} cannot be read"
+        also = f"; the VQ encoder moved at {history.first_moved.name}" if history.first_moved else ""
+        return f"{len(history.unreadable)} of the files in {history.folder} cannot be read{also}"
     if count < 2:
         return f"{history.folder} holds {count} checkpoint(s) with a codebook, two are needed"
     moved = history.first_moved
@@ -70,5 +77,5 @@ def _updates(drift: Drift) -> str:
     if drift.verdict != CHANGED:
         return "0"
     if drift.ema_steps is None:
-        return "not countable"
+        return "-"
     return f"{drift.ema_steps}" if drift.precision == "exact" else f"{drift.precision} {drift.ema_steps}"

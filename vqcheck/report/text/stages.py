@@ -8,7 +8,10 @@ def describe(comparison: StageComparison, style: Style) -> str:
     """Return the verdict on two stages, and the evidence for it."""
     page = Page(style)
     headline = {
-        0: "the two stages share one VQ encoder",
+        # Equal tokens do not prove an equal VQ encoder, but they are what the two stages have to share.
+        0: "the two stages share one VQ encoder"
+        if comparison.evidence == "lock"
+        else "the VQ encoder of s2 gives the tokens that s1 was trained on",
         1: "the two stages do not share one VQ encoder: tokens of s1 mean something else in s2",
     }.get(comparison.exit_code, "whether the two stages share one VQ encoder is not known")
     page.line(verdict(comparison.verdict), f"  {headline}", indent=2)

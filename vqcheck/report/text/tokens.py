@@ -63,11 +63,14 @@ def describe(audit: TokenAudit, other: TokenAudit | None, style: Style) -> str:
 def _headline(audit: TokenAudit) -> str:
     name = os.path.basename(audit.checkpoint)
     if audit.verdict == CONSISTENT:
-        return f"The tokens come from {name}."
+        unchecked = f" as far as they can be checked: {len(audit.without_features)} of {audit.rows} items lack features"
+        return f"The tokens come from {name}{unchecked if audit.without_features else ''}."
     if audit.verdict == INCONSISTENT:
         return f"The tokens do not come from {name}."
     if "overflow" in audit.gaps:
         return f"Half precision overflows on {share(audit.total.undecided, audit.total.frames)} of the frames."
+    if "coverage" in audit.gaps:
+        return f"Nothing contradicts {name}, but {len(audit.without_features)} of {audit.rows} items have no features."
     return f"Nothing contradicts {name}, but not everything could be read."
 
 
