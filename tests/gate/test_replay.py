@@ -25,8 +25,6 @@ filter_length = 256
 hop_length = 64
 win_length = 256
 n_mel_channels = 20
-[gate]
-freeze_quantizer = true
 """
 FACTORY = '[subject]\nfactory = "{factory}"\n[data]\n'
 

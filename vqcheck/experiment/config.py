@@ -39,7 +39,9 @@ class Subject(_Section):
     python: str | None = Field(
         default=None, description="Python that has the checkout's packages; default: the one that runs vqcheck"
     )
-    freeze_quantizer: bool = Field(default=True, description="what a checkout's own class is told")
+    freeze_quantizer: bool = Field(
+        default=True, description="what a checkout's own class is told; the gate wants it said"
+    )
     time_limit: float = Field(
         default=600.0, gt=0, description="seconds that a checkout may take to load, or for one step"
     )
@@ -137,12 +139,6 @@ class Replay(_Section):
     precision: Literal["auto", "fp32", "fp16"] = Field(default="auto", description="auto follows training.fp16_run")
 
 
-class Gate(_Section):
-    """What `vqcheck gate` needs to know of a run beside all this."""
-
-    freeze_quantizer: bool | None = Field(default=None, description="what the run's own configuration says")
-
-
 class Config(_Section):
     """A whole configuration; each section may be left out."""
 
@@ -153,7 +149,6 @@ class Config(_Section):
     discriminator: Discriminator = Discriminator()
     spectrogram: Spectrogram = Spectrogram()
     replay: Replay = Replay()
-    gate: Gate = Gate()
     expected: dict[str, Verdict] = Field(
         default={}, description="what a strategy must do, where it is not what its name says"
     )
