@@ -268,3 +268,14 @@ def test_an_output_that_is_a_link_is_followed(vqcheck, checkpoints, tmp_path):
     vqcheck("diff", checkpoints / "base_v2.pth", checkpoints / "G_400.pth", "-o", link)
     assert link.is_symlink()
     assert target.read_text().startswith("identical")
+
+
+def test_a_folder_with_several_models_is_not_guessed_at(vqcheck, checkpoints, tmp_path):
+    """One model in a folder is opened; a training file beside it makes the folder ambiguous, and both are named."""
+    (tmp_path / "model.safetensors").write_bytes((checkpoints / "base_v2.safetensors").read_bytes())
+    assert vqcheck("diff", checkpoints / "base_v2.pth", tmp_path).returncode == 0
+    (tmp_path / "G_437.pth").write_bytes((checkpoints / "G_437.pth").read_bytes())
+    run = vqcheck("diff", checkpoints / "base_v2.pth", tmp_path)
+    assert run.returncode == 2
+    assert "G_437.pth" in run.stderr
+    assert "model.safetensors" in run.stderr

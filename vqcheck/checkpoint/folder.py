@@ -51,6 +51,9 @@ def only_checkpoint_in(folder: str) -> str:
 
     """
     paths = checkpoints_in(folder)
+    # Hubs offer one model as .safetensors and .bin; training files beside them are other models.
+    others = (os.path.join(folder, name) for name in sorted(os.listdir(folder)) if name.endswith(_ENDINGS[2:]))
+    paths += [path for path in others if path not in paths]
     if len(paths) > 1:
         names = _listed([os.path.basename(path) for path in paths])
         raise CheckpointError(f"{one_line(folder)}: holds several checkpoints, name one: {names}")
