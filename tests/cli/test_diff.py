@@ -279,3 +279,17 @@ def test_a_folder_with_several_models_is_not_guessed_at(vqcheck, checkpoints, tm
     assert run.returncode == 2
     assert "G_437.pth" in run.stderr
     assert "model.safetensors" in run.stderr
+
+
+def test_nan_is_said_first(vqcheck, save, vq_state):
+    """A NaN that appeared is a damaged file, and is told before what else changed; sound changes say nothing of it."""
+    state = vq_state()
+    a = save(state, "a.pth")
+    embed = state["quantizer.vq.layers.0._codebook.embed"]
+    embed[3] += 1
+    sound = vqcheck("diff", a, save(state, "b.pth"))
+    assert (sound.returncode, "NaN" in sound.stdout) == (1, False)
+    embed[3, 2] = float("nan")
+    damaged = vqcheck("diff", a, save(state, "b.pth"))
+    assert damaged.returncode == 1
+    assert damaged.stdout.startswith("WARNING: values that changed are NaN or infinite (1 in codes)")

@@ -33,6 +33,12 @@ def warnings(comparison: Comparison) -> list[str]:
         "every frame gets a meaningless token"
         for side in comparison.never_trained
     ]
+    broken = {
+        diff.label: diff.change.not_finite for diff in comparison.tensors if diff.change and diff.change.not_finite
+    }
+    if broken:
+        where = ", ".join(f"{count} in {label}" for label, count in broken.items())
+        lines.append(f"WARNING: values that changed are NaN or infinite ({where}): one of the files is damaged")
     return list(dict.fromkeys(lines))
 
 
