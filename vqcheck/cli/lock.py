@@ -6,14 +6,14 @@ from typing import Final
 import click
 
 from vqcheck.checkpoint.open import open_checkpoint
-from vqcheck.checkpoint.opened import Checkpoint
 from vqcheck.cli.family import family_option
 from vqcheck.cli.output import JSON, Output, print_options, replace_file
+from vqcheck.cli.progress import Waiting
 from vqcheck.cli.scope import scope_option
 from vqcheck.codebook.family import Family
 from vqcheck.errors import UsageError
 from vqcheck.experiment.lock import Lock, read_lock
-from vqcheck.experiment.locking import check_lock, keep_bindings, make_lock
+from vqcheck.experiment.locking import LockCheck, check_lock, keep_bindings, make_lock
 
 _NAME: Final = "vqcheck.lock"
 _EXAMPLES: Final = """
@@ -71,10 +71,12 @@ def command(
     if check and update:
         raise UsageError("--check verifies and --update writes; give one of them")
     path = lock_file or os.path.join(experiment or "", _NAME)
-    with open_checkpoint(checkpoint) as file:
-        if check:
-            return _check(path, file, experiment, s1, scope, own, output)
-        return _write(path, make_lock(file, experiment, s1, own), update, output)
+    with open_checkpoint(checkpoint) as file, Waiting("reading s1", quiet=output.quiet) as waiting:
+        if not check:
+            lock = make_lock(file, experiment, s1, own, waiting.step)
+        else:
+            result = check_lock(read_lock(path), path, file, experiment, s1, scope, own, waiting.step)
+    return _report(result, output) if check else _write(path, lock, update, output)
 
 
 def _write(path: str, lock: Lock, update: bool, output: Output) -> int:
@@ -99,16 +101,7 @@ def _write(path: str, lock: Lock, update: bool, output: Output) -> int:
     return 0
 
 
-def _check(
-    path: str,
-    file: Checkpoint,
-    experiment: str | None,
-    s1: str | None,
-    scope: str,
-    own: tuple[Family, ...],
-    output: Output,
-) -> int:
-    result = check_lock(read_lock(path), path, file, experiment, s1, scope, own)
+def _report(result: LockCheck, output: Output) -> int:
     if output.format == JSON:
         from vqcheck.report.json.lock import checked
 

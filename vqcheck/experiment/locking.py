@@ -22,6 +22,9 @@ from vqcheck.experiment.s1_tokens import recorded_tsv, same_experiment
 _PIECE: Final = 8 << 20
 _NARROW: Final = ("bfloat16", "float16")
 
+OnBytes = Callable[[int, int], None]
+"""Called as (bytes digested, bytes in all) while the s1 checkpoint is read, which is the long part."""
+
 
 @dataclass(frozen=True, slots=True)
 class LockVerdict:
@@ -58,7 +61,13 @@ class LockCheck:
         return int(self.verdict == CHANGED)
 
 
-def make_lock(checkpoint: Checkpoint, experiment: str | None, s1: str | None, own: tuple[Family, ...] = ()) -> Lock:
+def make_lock(
+    checkpoint: Checkpoint,
+    experiment: str | None,
+    s1: str | None,
+    own: tuple[Family, ...] = (),
+    on_bytes: OnBytes | None = None,
+) -> Lock:
     """Return the lock of a checkpoint's VQ encoder, bound to an experiment's tokens and an s1 checkpoint where given.
 
     Raises:
@@ -84,7 +93,7 @@ def make_lock(checkpoint: Checkpoint, experiment: str | None, s1: str | None, ow
             if (whole := getattr(digests, part)) is not None
         ),
         tsv=LockedFile(MERGED, tokens_digest(experiment)) if experiment else None,
-        s1=LockedFile(os.path.basename(s1), file_digest(s1)) if s1 else None,
+        s1=LockedFile(os.path.basename(s1), file_digest(s1, on_bytes)) if s1 else None,
     )
 
 
@@ -108,6 +117,7 @@ def check_lock(
     s1: str | None,
     scope: str,
     own: tuple[Family, ...] = (),
+    on_bytes: OnBytes | None = None,
 ) -> LockCheck:
     """Return whether a checkpoint, an experiment's tokens and an s1 checkpoint are what a lock records.
 
@@ -129,7 +139,7 @@ def check_lock(
     if experiment:
         verdicts.append(_bound("tsv", lock.tsv, tokens_digest(experiment), f"{lock_path}: binds no tokens"))
     if s1:
-        verdicts.append(_bound("s1", lock.s1, file_digest(s1), f"{lock_path}: binds no s1 checkpoint"))
+        verdicts.append(_bound("s1", lock.s1, file_digest(s1, on_bytes), f"{lock_path}: binds no s1 checkpoint"))
     part = "vq_encoder" if lock.whole("vq_encoder", F32V1) and wholes[0].vq_encoder else "codebook"
     return LockCheck(
         lock=lock_path,
@@ -158,7 +168,7 @@ def tokens_digest(experiment: str) -> Digest:
     return Digest("sha256-tokens-v1", hashlib.sha256("".join(lines).encode()).hexdigest())
 
 
-def file_digest(path: str, on_bytes: Callable[[int, int], None] | None = None) -> Digest:
+def file_digest(path: str, on_bytes: OnBytes | None = None) -> Digest:
     """Return the SHA-256 of a file's bytes.
 
     Raises:

@@ -197,11 +197,6 @@ class TokenAudit:
     def exit_code(self) -> int:
         return {CONSISTENT: 0, INCONSISTENT: 1, INCONCLUSIVE: 2}[self.verdict]
 
-    @property
-    def unexplained(self) -> int:
-        """Frames whose token is not the one derived."""
-        return self.total.frames - self.total.explained
-
     def better_than(self, other: "TokenAudit") -> str:
         """Say which explains more of the tokens: `checkpoint` (this one), `against` (the other one) or `equal`."""
         mine, theirs = self.total, other.total
