@@ -225,3 +225,14 @@ def test_a_guard_holds_one_copy_of_the_vq_encoder(small_model):
     copies = guard._comparison.copies
     state = model.state_dict()
     assert {name: copy.shape for name, copy in copies.items()} == {name: state[name].shape for name in guard.names}
+
+
+def test_nothing_is_read_back_between_two_looks(small_model):
+    """On the device without data any read by the host is an error, and only the step that looks makes one."""
+    model = small_model()
+    guard = vqcheck.guard(model, every=8)
+    model.to("meta")
+    for _ in range(7):
+        guard.step()
+    with pytest.raises((RuntimeError, NotImplementedError), match="meta tensor"):
+        guard.step()
