@@ -7,6 +7,8 @@ from typing import Final
 from rich.console import Console
 from rich.text import Text
 
+from vqcheck.report.text.wrap import lines
+
 Span = str | tuple[str, str]
 """Plain text, or (text, style)."""
 
@@ -58,21 +60,20 @@ class Page:
             legacy_windows=False,
         )
 
-    def line(self, *spans: Span, indent: int = 0) -> None:
-        """Add one line; where it is too long for the terminal it continues indented by `indent` columns."""
-        rest = Text.assemble(*((span, "") if isinstance(span, str) else span for span in spans))
-        margin = 0
-        while self._width and rest.cell_len + margin > self._width:
-            room = max(self._width - margin, 10)
-            first = rest.wrap(self._console, room)[0]
-            first.rstrip()
-            self._console.print(Text(" " * margin) + first, soft_wrap=True)
-            rest = rest[len(first) :]
-            blanks = len(rest.plain) - len(rest.plain.lstrip())
-            rest = rest[blanks:]
-            margin = indent
-        rest.rstrip()
-        self._console.print(Text(" " * margin) + rest, soft_wrap=True)
+    def line(self, *spans: Span, indent: int = 0, within: int = 0) -> None:
+        """Add one line; where it is too long for the terminal it continues indented by `indent` columns.
+
+        `within` gives the columns where the page has no width of its own: words are then never cut.
+        """
+        whole = Text.assemble(*((span, "") if isinstance(span, str) else span for span in spans))
+        whole.rstrip()
+        width = self._width or within
+        if not width or whole.cell_len <= width:
+            self._console.print(whole, soft_wrap=True)
+            return
+        indent = min(indent, width // 2)
+        for number, (start, end) in enumerate(lines(whole.plain, width, width - indent, cut=bool(self._width))):
+            self._console.print(Text(" " * indent * bool(number)) + whole[start:end], soft_wrap=True)
 
     def blank(self) -> None:
         """Add an empty line."""
