@@ -91,16 +91,6 @@ def valid():
     return validate
 
 
-_ITEMS, _FRAMES = 6, 80
-
-
-def _derive(state, features):
-    """Return the tokens that torch's own convolution and distances give for features `[1, channels, time]`."""
-    state = {name: value.float() for name, value in state.items()}
-    projected = torch.nn.functional.conv1d(features.float(), state["ssl_proj.weight"], state["ssl_proj.bias"], stride=2)
-    return torch.cdist(projected[0].T, state[f"{CODEBOOK}.embed"]).argmin(1).tolist()
-
-
 @pytest.fixture
 def sound(checkpoints, tmp_path):
     """A small experiment, sound in every way, into which tests plant faults.
@@ -108,20 +98,16 @@ def sound(checkpoints, tmp_path):
     It has features and tokens, the base that made them, an s1 checkpoint, and the s2 JSON.
     """
     folder = tmp_path / "logs" / "demo"
-    (folder / "4-cnhubert").mkdir(parents=True)
+    folder.mkdir(parents=True)
     base = tmp_path / "s2G2333k.pth"
     shutil.copy(checkpoints / "base_v2.pth", base)
     s1 = tmp_path / "me-e15.ckpt"
     shutil.copy(checkpoints / "gpt-e15.ckpt", s1)
     state = torch.load(base, weights_only=True)["weight"]
-    generator = torch.Generator().manual_seed(5)
-    rows = []
-    for item in range(_ITEMS):
-        features = torch.randn(1, 32, _FRAMES, generator=generator).half()
-        torch.save(features, folder / "4-cnhubert" / f"{item}.wav.pt")
-        rows.append(f"{item}.wav\t{' '.join(map(str, _derive(state, features)))}")
+    demo = ROOT / "fixtures" / "demo"
+    shutil.copytree(demo / "4-cnhubert", folder / "4-cnhubert")
     tsv = folder / "6-name2semantic.tsv"
-    tsv.write_text("item_name\tsemantic_audio\n" + "\n".join(rows) + "\n", encoding="utf-8")
+    shutil.copy(demo / tsv.name, tsv)
     config = tmp_path / "s2.json"
     values = {
         "train": {"batch_size": 4, "pretrained_s2G": str(base), "pretrained_s2D": ""},

@@ -22,3 +22,16 @@ def test_the_checkpoints_are_what_their_script_makes(checkpoints, tmp_path):
     committed = {path.name: contents(path) for path in checkpoints.iterdir()}
     assert made.keys() == committed.keys()
     assert [name for name in made if made[name] != committed[name]] == []
+
+
+def test_the_demo_is_what_its_script_makes(tmp_path):
+    """Running the script again gives the same tokens, configuration, lock and features."""
+    subprocess.run([sys.executable, SCRIPTS / "make_demo.py", tmp_path / "demo"], check=True)
+    made, committed = tmp_path / "demo", SCRIPTS / "demo"
+    names = sorted(str(path.relative_to(committed)) for path in committed.rglob("*") if path.is_file())
+    assert names == sorted(str(path.relative_to(made)) for path in made.rglob("*") if path.is_file())
+    for name in names:
+        if name.endswith(".pt"):
+            assert contents(made / name) == contents(committed / name)
+        else:
+            assert (made / name).read_bytes() == (committed / name).read_bytes()
