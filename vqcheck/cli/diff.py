@@ -7,7 +7,7 @@ import click
 from vqcheck.checkpoint.open import open_checkpoint
 from vqcheck.checkpoint.opened import Checkpoint
 from vqcheck.cli.family import family_option
-from vqcheck.cli.output import JSON, Output, output_options
+from vqcheck.cli.output import Output, output_options
 from vqcheck.cli.progress import Waiting
 from vqcheck.cli.scope import scope_option
 from vqcheck.codebook.compare import compare
@@ -47,7 +47,7 @@ Exit status: 0 the same, 1 changed, 2 could not check.
     help="For an s1 checkpoint against an s2 generator: the directory of the tokens that s1 was trained on.",
 )
 @family_option
-@output_options
+@output_options(verbose="Show more: full digests, the table of an equal pair, every code and recording measured.")
 def command(
     a: str,
     b: str,
@@ -72,11 +72,11 @@ def command(
             stages = _stages(first, second, experiment)
             if stages is None:
                 raise
-            output.write(_report_stages(stages, output))
+            output.show("stages", stages, text=_stages_text)
             return stages.exit_code
         if features is not None and comparison.verdict != IDENTICAL:
             comparison = _with_flips(comparison, first, second, features, own, output)
-    output.write(_report(comparison, output))
+    output.show("diff", comparison, text=_text)
     return comparison.exit_code
 
 
@@ -89,11 +89,7 @@ def _stages(a: Checkpoint, b: Checkpoint, experiment: str | None) -> "StageCompa
     return compare_stages(s1[0].path, b if s1[0] is a else a, experiment) if len(s1) == 1 else None
 
 
-def _report_stages(stages: "StageComparison", output: Output) -> str:
-    if output.format == JSON:
-        from vqcheck.report.json.stages import document
-
-        return document(stages)
+def _stages_text(stages: "StageComparison", output: Output) -> str:
     from vqcheck.report.text.stages import describe
 
     return describe(stages, output.style())
@@ -112,11 +108,7 @@ def _with_flips(
     return with_flips(comparison, found)
 
 
-def _report(comparison: Comparison, output: Output) -> str:
-    if output.format == JSON:
-        from vqcheck.report.json.diff import document
-
-        return document(comparison)
+def _text(comparison: Comparison, output: Output) -> str:
     if comparison.verdict == CHANGED or comparison.never_trained or output.verbose:
         from vqcheck.report.text.diff_table import table
 

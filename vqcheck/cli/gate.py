@@ -1,11 +1,14 @@
 """`vqcheck gate CONFIG`: says whether s2 training may start."""
 
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
 import click
 
-from vqcheck.cli.output import JSON, Output, output_options
+from vqcheck.cli.output import Output, output_options
 from vqcheck.cli.progress import Waiting
+
+if TYPE_CHECKING:
+    from vqcheck.gate.outcome import GateReport
 
 _EXAMPLES: Final = """
 \b
@@ -28,7 +31,7 @@ Exit status: 0 training may start, 1 a required check failed, 2 a required check
 @click.option("--only", multiple=True, metavar="CODE", help="Carry out only this check; may be repeated.")
 @click.option("--skip", multiple=True, metavar="CODE", help="Leave this check out, visibly; may be repeated.")
 @click.option("--explain", metavar="CODE", help="Say what a check asks, why, and what to do when it fails.")
-@output_options
+@output_options()
 def command(
     config: str | None,
     s1: str | None,
@@ -58,12 +61,11 @@ def command(
 
     with Waiting("checking", quiet=output.quiet) as waiting:
         report = run_gate(Subject(read_s2_run(config, root), lock, s1, sample), only, skip, waiting.step)
-    if output.format == JSON:
-        from vqcheck.report.json.gate import document
-
-        output.write(document(report))
-    else:
-        from vqcheck.report.text.gate import table
-
-        output.write(table(report, output.style()))
+    output.show("gate", report, text=_text)
     return report.exit_code
+
+
+def _text(report: "GateReport", output: Output) -> str:
+    from vqcheck.report.text.gate import table
+
+    return table(report, output.style())

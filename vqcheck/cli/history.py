@@ -1,14 +1,17 @@
 """`vqcheck history DIR`: over the checkpoints of a run, when did the VQ encoder start to move."""
 
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
 import click
 
 from vqcheck.cli.family import family_option
-from vqcheck.cli.output import JSON, Output, output_options
+from vqcheck.cli.output import Output, output_options
 from vqcheck.cli.progress import Waiting
 from vqcheck.cli.scope import scope_option
 from vqcheck.codebook.family import Family
+
+if TYPE_CHECKING:
+    from vqcheck.experiment.history import History
 
 _EXAMPLES: Final = """
 \b
@@ -24,7 +27,7 @@ Exit status: 0 the same in all, 1 it moved, 2 fewer than two checkpoints with a 
 @click.argument("folder", metavar="DIR", type=click.Path())
 @scope_option
 @family_option
-@output_options
+@output_options()
 def command(folder: str, scope: str, own: tuple[Family, ...], output: Output) -> int:
     """Show the VQ encoder of each checkpoint in a folder, in training order, and the first that moved.
 
@@ -34,12 +37,11 @@ def command(folder: str, scope: str, own: tuple[Family, ...], output: Output) ->
 
     with Waiting("reading checkpoints", quiet=output.quiet) as waiting:
         history = read_history(folder, scope, waiting.step, own)
-    if output.format == JSON:
-        from vqcheck.report.json.history import document
-
-        output.write(document(history))
-    else:
-        from vqcheck.report.text.history import table
-
-        output.write(table(history, output.style()))
+    output.show("history", history, text=_text)
     return history.exit_code
+
+
+def _text(history: "History", output: Output) -> str:
+    from vqcheck.report.text.history import table
+
+    return table(history, output.style())

@@ -8,7 +8,8 @@ import click
 
 from vqcheck.checkpoint.open import open_checkpoint
 from vqcheck.cli.family import family_option
-from vqcheck.cli.output import JSON, Output, output_options
+from vqcheck.cli.formats import JSON, PLAIN
+from vqcheck.cli.output import Output, output_options
 from vqcheck.cli.progress import Waiting
 from vqcheck.codebook.family import Family
 from vqcheck.codebook.inspection import HEALTHY, NO_CODEBOOK, Inspection, inspect
@@ -34,7 +35,7 @@ _Result = Inspection | tuple[str, str]
 @click.argument("checkpoints", metavar="CKPT...", nargs=-1, required=True, type=click.Path())
 @click.option("--strict", is_flag=True, help="Fail when a codebook was never trained or holds NaN or infinity.")
 @family_option
-@output_options
+@output_options(PLAIN, verbose="Show more: full digests, every codebook.")
 def command(checkpoints: tuple[str, ...], strict: bool, own: tuple[Family, ...], output: Output) -> int:
     """Show format, model version, VQ encoder, digests and health of checkpoints."""
     results: list[_Result] = []

@@ -7,8 +7,10 @@ import click
 
 from vqcheck.checkpoint.open import open_checkpoint
 from vqcheck.cli.family import family_option
-from vqcheck.cli.output import JSON, Output, print_options, replace_file
+from vqcheck.cli.formats import JSON, PLAIN
+from vqcheck.cli.output import Output, output_options
 from vqcheck.cli.progress import Waiting
+from vqcheck.cli.replace_file import replace_file
 from vqcheck.cli.scope import scope_option
 from vqcheck.codebook.family import Family
 from vqcheck.errors import UsageError
@@ -51,7 +53,7 @@ Exit status: 0 written, or the file agrees with the lock; 1 it does not; 2 could
 @click.option("--update", is_flag=True, help="Replace a lock that says something else.")
 @scope_option
 @family_option
-@print_options
+@output_options(PLAIN, verbose="Show every check of a lock that agrees, too.", to_file=False)
 def command(
     checkpoint: str,
     experiment: str | None,

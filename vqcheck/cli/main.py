@@ -95,24 +95,15 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 def _failed(arguments: Sequence[str], message: str) -> int:
     """Say on stderr, and in a machine format on stdout, that nothing could be checked."""
+    from vqcheck.cli.failure import report_failure
+
     line = " ".join(message.split())
     try:
         print(f"vqcheck: {line}", file=sys.stderr)
-        if _wants_json(arguments):
-            from vqcheck.report.json import document
-
-            command = next((argument for argument in arguments if argument in _COMMANDS), "vqcheck")
-            sys.stdout.write(document.error(command, line))
-            sys.stdout.flush()
+        report_failure(arguments, _NAMES, line)
     except OSError:
         pass
     return EXIT_COULD_NOT_CHECK
-
-
-def _wants_json(arguments: Sequence[str]) -> bool:
-    """Say whether JSON was asked for, also where the command line could not be parsed."""
-    pairs = zip(arguments, [*arguments[1:], ""], strict=False)
-    return any(first == "--format=json" or (first == "--format" and second == "json") for first, second in pairs)
 
 
 def _open_missing_streams() -> None:

@@ -6,8 +6,10 @@ from typing import TYPE_CHECKING, Any, Final
 
 import click
 
-from vqcheck.cli.output import CSV, JSON, Output, output_options_with
-from vqcheck.errors import UsageError, VqcheckError
+from vqcheck.cli.first_process import is_first_process
+from vqcheck.cli.formats import CSV, EVERY
+from vqcheck.cli.output import Output, output_options
+from vqcheck.errors import UsageError
 
 if TYPE_CHECKING:
     from vqcheck.experiment.config import Config
@@ -43,7 +45,7 @@ could not start.
 @click.option("--python", metavar="PROGRAM", help="The Python that has the checkout's packages; default: this one.")
 @click.option("--root", type=click.Path(), help="Where relative paths in CONFIG begin.")
 @click.option("--save", type=click.Path(file_okay=False), help="Save each arm's final checkpoint in this folder.")
-@output_options_with(CSV)
+@output_options((*EVERY, CSV))
 def command(
     config: str | None,
     strategies: tuple[str, ...],
@@ -61,19 +63,10 @@ def command(
     CONFIG is a vqcheck TOML file or GPT-SoVITS's own s2 JSON; without it a tiny synthesizer is trained on generated
     data for a few seconds.
     """
-    try:
-        whole = _config(
-            config, root, strategies, every, {"factory": factory, "checkout": checkout, "python": python}, numbers
-        )
-        result = _run(whole, save, output)
-    except VqcheckError:
-        if output.format == CSV:
-            from vqcheck.report.csv.replay import table
-
-            output.write(table(()))
-        raise
-    if _is_first_process():
-        output.write(_report(result, output))
+    subject = {"factory": factory, "checkout": checkout, "python": python}
+    result = _run(_config(config, root, strategies, every, subject, numbers), save, output)
+    if is_first_process():
+        output.show("replay", result, text=_text)
     return result.exit_code
 
 
@@ -105,7 +98,7 @@ def _run(config: "Config", save: str | None, output: Output) -> "Replay":
         from vqcheck.replay.run import planned, replay
     except ImportError as error:
         raise _not_installed(error) from None
-    if output.quiet or not _is_first_process() or not sys.stderr.isatty():
+    if output.quiet or not is_first_process() or not sys.stderr.isatty():
         return replay(config, save=save)
     from vqcheck.report.text.replay_live import LiveView
 
@@ -114,24 +107,11 @@ def _run(config: "Config", save: str | None, output: Output) -> "Replay":
         return replay(config, view, save)
 
 
-def _report(result: "Replay", output: Output) -> str:
-    if output.format == JSON:
-        from vqcheck.report.json.replay import document
-
-        return document(result)
-    if output.format == CSV:
-        from vqcheck.report.csv.replay import table
-
-        return table(result.arms)
+def _text(result: "Replay", output: Output) -> str:
     from vqcheck.report.text.replay import summary
     from vqcheck.report.text.sparkline import bars_for
 
     return summary(result, output.style(), bars_for("utf-8" if output.file else sys.stdout.encoding))
-
-
-def _is_first_process() -> bool:
-    """Say whether this process is the one that reports, under torchrun or alone."""
-    return os.environ.get("RANK", "0") == "0"
 
 
 def _not_installed(error: ImportError) -> UsageError:

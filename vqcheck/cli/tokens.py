@@ -5,7 +5,7 @@ from typing import Final
 import click
 
 from vqcheck.checkpoint.open import open_checkpoint
-from vqcheck.cli.output import JSON, Output, output_options
+from vqcheck.cli.output import Output, output_options
 from vqcheck.cli.progress import Waiting
 from vqcheck.experiment.token_audit_result import TokenAudit
 
@@ -26,7 +26,7 @@ read, half precision overflows). A proven contradiction is 1 although other item
 @click.argument("experiment", metavar="EXPERIMENT", type=click.Path())
 @click.option("--against", metavar="OTHER", type=click.Path(), help="Ask which of the two explains the tokens better.")
 @click.option("--sample", metavar="N", type=click.IntRange(min=1), help="Check N items only, the same ones each time.")
-@output_options
+@output_options(verbose="Show every item and every count.")
 def command(checkpoint: str, experiment: str, against: str | None, sample: int | None, output: Output) -> int:
     """Derive the tokens of an experiment again and compare them with its 6-name2semantic.tsv.
 
@@ -35,14 +35,7 @@ def command(checkpoint: str, experiment: str, against: str | None, sample: int |
     """
     audit = _audit(checkpoint, experiment, sample, output)
     other = _audit(against, experiment, sample, output) if against is not None else None
-    if output.format == JSON:
-        from vqcheck.report.json.tokens import document
-
-        output.write(document(audit, other))
-    else:
-        from vqcheck.report.text.tokens import describe
-
-        output.write(describe(audit, other, output.style()))
+    output.show("tokens", audit, other, text=_text)
     return audit.exit_code
 
 
@@ -51,3 +44,9 @@ def _audit(checkpoint: str, experiment: str, sample: int | None, output: Output)
 
     with open_checkpoint(checkpoint) as opened, Waiting("deriving tokens", quiet=output.quiet) as waiting:
         return audit_tokens(opened, experiment, sample=sample, on_item=waiting.step)
+
+
+def _text(audit: TokenAudit, other: TokenAudit | None, output: Output) -> str:
+    from vqcheck.report.text.tokens import describe
+
+    return describe(audit, other, output.style())

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from io import StringIO
 from typing import Final
 
-from vqcheck.replay.trace import Arm, StepTrace
+from vqcheck.replay.trace import Arm, Replay, StepTrace
 
 _HEAD: Final = (
     "strategy",
@@ -22,6 +22,11 @@ _HEAD: Final = (
 _LOSSES: Final = ("discriminator", "generator", "feature", "mel", "kl")
 """Of the s2 step; other code has columns of its own instead."""
 _TENSOR: Final = ("changed", "written", "rows_changed", "l2", "max_abs")
+
+
+def document(replay: Replay) -> str:
+    """Return the steps of all arms."""
+    return table(replay.arms)
 
 
 def table(arms: Sequence[Arm]) -> str:

@@ -10,8 +10,3 @@ def dump(command: str, verdict: str, exit_code: int, **content: Any) -> str:
     """Return one JSON document, ASCII only so that every console can show it."""
     head = {"schema": f"vqcheck/{command}/1", "vqcheck": __version__, "verdict": verdict, "exit_code": exit_code}
     return json.dumps(head | content, indent=2, allow_nan=False) + "\n"
-
-
-def error(command: str, message: str) -> str:
-    """Return the document of a run that could not check."""
-    return dump(command, "could not check", 2, error=message)
