@@ -1,11 +1,12 @@
 """The diagnosis of two VQ encoders for people: what happened, what it does, and what to do about it."""
 
-import textwrap
 from typing import Final
 
-from vqcheck.codebook.diagnosis.result import Diagnosis, Displacement, TokenFlips
-from vqcheck.report.text.causes import evidence
+from vqcheck.codebook.diagnosis.result import Diagnosis, TokenFlips
 from vqcheck.report.text.page import Page, Span, Style
+from vqcheck.report.words.causes import evidence
+from vqcheck.report.words.diagnosis import NOT_MEASURED, flipped, moved
+from vqcheck.report.words.share import share
 
 _PROSE: Final = 80
 """Columns of prose where the page has no width of its own."""
@@ -14,12 +15,7 @@ _SHOWN: Final = 5
 
 def prose(page: Page, style: Style, text: str, *first: Span, indent: int, look: str = "") -> None:
     """Add a paragraph, broken into lines also in a file or a pipe; `first` stands in front of it, `indent` wide."""
-    room = max((style.width or _PROSE) - indent, 20)
-    for number, line in enumerate(textwrap.wrap(text, room, break_long_words=False, break_on_hyphens=False)):
-        if number == 0:
-            page.line(*first, (line, look), indent=indent)
-        else:
-            page.line(" " * indent, (line, look), indent=indent)
+    page.line(*first, (text, look), indent=indent, within=_PROSE)
 
 
 def sections(page: Page, style: Style, diagnosis: Diagnosis) -> None:
@@ -39,16 +35,6 @@ def sections(page: Page, style: Style, diagnosis: Diagnosis) -> None:
         prose(page, style, advice.text, "  - ", indent=4)
 
 
-def share(part: int, whole: int) -> str:
-    """Return a share in percent with as many digits as it needs; neither 0 % nor 100 % unless it is exactly that."""
-    percent = 100 * part / whole
-    if part in (0, whole):
-        return f"{percent:.0f} %"
-    if percent > 99:
-        return f"{min(percent, 99.99):.2f} %" if percent > 99.5 else f"{percent:.1f} %"
-    return f"{percent:.0f} %" if percent >= 10 else f"{percent:.1f} %" if percent >= 0.1 else f"{percent:.2g} %"
-
-
 def _effect(page: Page, style: Style, diagnosis: Diagnosis) -> None:
     if diagnosis.flips:
         _flips(page, style, diagnosis.flips)
@@ -56,40 +42,19 @@ def _effect(page: Page, style: Style, diagnosis: Diagnosis) -> None:
         prose(
             page,
             style,
-            "The effect on tokens was not measured: that takes features of real recordings. Run this again with "
-            "--features logs/<name>/4-cnhubert to learn how many of your frames get another token.",
+            NOT_MEASURED,
             "  ",
             indent=2,
         )
     worst = sorted(diagnosis.displacement, key=lambda found: -found.median)
     for displacement in worst[:_SHOWN]:
-        prose(page, style, _moved(displacement, alone=len(worst) == 1), "  ", indent=2)
+        prose(page, style, moved(displacement, alone=len(worst) == 1), "  ", indent=2)
     if len(worst) > _SHOWN:
         prose(page, style, f"{len(worst) - _SHOWN} more codebooks moved less.", "  ", indent=2)
 
 
-def _moved(found: Displacement, *, alone: bool) -> str:
-    name = "The codes" if alone else f"The codes of codebook {found.codebook}"
-    text = (
-        f"{name} moved by {found.median:.2g} (median), {found.p99:.2g} (99th percentile) and at most "
-        f"{found.maximum:.2g} (code {found.maximum_code}) of half the distance to their nearest neighbour; "
-        f"{found.above_one} of {found.codes} moved further than that."
-    )
-    if found.retained < found.codes:
-        kept = share(found.retained, found.codes)
-        text += f" {kept} of the codes are still nearest to themselves (codes, not frames: frames flip earlier)."
-    return text
-
-
 def _flips(page: Page, style: Style, flips: TokenFlips) -> None:
-    text = (
-        f"{flips.flipped} of {flips.frames} frames ({share(flips.flipped, flips.frames)}) in {flips.items} recordings "
-        "get another token from B than from A."
-    )
-    if flips.borrowed:
-        other = "B" if flips.borrowed == "A" else "A"
-        text += f" {flips.borrowed} stores no projection; {other}'s was taken for both."
-    prose(page, style, text, "  ", indent=2)
+    prose(page, style, flipped(flips), "  ", indent=2)
     shown = len(flips.codes) if style.verbose else _SHOWN
     for code in flips.codes[:shown]:
         page.line(

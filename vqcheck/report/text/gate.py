@@ -2,8 +2,9 @@
 
 from typing import Final
 
-from vqcheck.gate.outcome import CLOSED, COULD_NOT_CHECK, FAILED, OPEN, SKIPPED, GateReport
+from vqcheck.gate.outcome import CLOSED, OPEN, GateReport
 from vqcheck.report.text.page import Page, Style
+from vqcheck.report.words import gate as words
 
 _LOOKS: Final = {
     "passed": "green",
@@ -12,17 +13,14 @@ _LOOKS: Final = {
     "not applicable": "dim",
     "skipped": "dim",
 }
-_HEADLINES: Final = {OPEN: "s2 training may start", CLOSED: "do not start s2 training"}
 
 
 def table(report: GateReport, style: Style) -> str:
     """Return the report of a gate."""
     page = Page(style)
     look = {OPEN: "bold green", CLOSED: "bold red"}.get(report.verdict, "bold yellow")
-    headline = _HEADLINES.get(report.verdict, "whether s2 training may start is not known")
-    skipped = sum(outcome.finding.outcome == SKIPPED for outcome in report.outcomes)
-    partly = f", {len(report.outcomes) - skipped} of {len(report.outcomes)} checks asked for" if skipped else ""
-    page.line((report.verdict, look), f"  {headline}  ({report.config}{partly})", indent=2)
+    where = ", ".join(filter(None, (report.config, words.partly(report))))
+    page.line((report.verdict, look), f"  {words.headline(report)}  ({where})", indent=2)
     page.blank()
     width = max(len(outcome.code) for outcome in report.outcomes)
     for outcome in report.outcomes:
@@ -34,12 +32,7 @@ def table(report: GateReport, style: Style) -> str:
             f"  {finding.message}{advisory}",
             indent=width + 21,
         )
-    decisive = [
-        outcome.code
-        for kind in (FAILED, COULD_NOT_CHECK)
-        for outcome in report.outcomes
-        if outcome.required and outcome.finding.outcome == kind
-    ]
+    decisive = words.decisive(report)
     if decisive:
         page.blank()
         page.line(f"What to do: vqcheck gate --explain {decisive[0]}", indent=2)

@@ -3,8 +3,9 @@
 from itertools import groupby
 
 from vqcheck.codebook.comparison import CHANGED
-from vqcheck.experiment.history import Drift, History, Row
+from vqcheck.experiment.history import History, Row
 from vqcheck.report.text.page import Page, Style, verdict
+from vqcheck.report.words import history as words
 
 
 def table(history: History, style: Style) -> str:
@@ -12,7 +13,7 @@ def table(history: History, style: Style) -> str:
     page = Page(style)
     for name in history.never_trained:
         page.line((f"WARNING: the codebook of {name} was never trained", "bold yellow"), indent=9)
-    page.line(verdict(history.verdict), f"  {_headline(history)}", indent=2)
+    page.line(verdict(history.verdict), f"  {words.headline(history)}", indent=2)
     if history.rows:
         page.blank()
         groups = [list(rows) for _, rows in groupby(history.rows, key=lambda row: row.digest)]
@@ -34,20 +35,6 @@ def table(history: History, style: Style) -> str:
     return page.text()
 
 
-def _headline(history: History) -> str:
-    count = len(history.rows)
-    if history.unreadable:
-        also = f"; the VQ encoder moved at {history.first_moved.name}" if history.first_moved else ""
-        return f"{len(history.unreadable)} of the files in {history.folder} cannot be read{also}"
-    if count < 2:
-        return f"{history.folder} holds {count} checkpoint(s) with a codebook, two are needed"
-    moved = history.first_moved
-    if moved is None:
-        return f"all {count} checkpoints hold the same VQ encoder"
-    before = history.rows[history.rows.index(moved) - 1]
-    return f"the VQ encoder moved between {before.name} and {moved.name}"
-
-
 def _names(rows: list[Row]) -> str:
     return rows[0].name if len(rows) == 1 else f"{rows[0].name} .. {rows[-1].name} ({len(rows)})"
 
@@ -56,8 +43,8 @@ def _group(page: Page, rows: list[Row], name: str, width: int) -> None:
     first = rows[0]
     epoch = "-" if first.training.epoch is None else str(first.training.epoch)
     step = "-" if first.training.steps is None else str(first.training.steps)
-    moved = "" if first.from_first is None else _moved(first.from_first)
-    updates = "" if first.from_previous is None else _updates(first.from_previous)
+    moved = "" if first.from_first is None else words.moved(first.from_first)
+    updates = "" if first.from_previous is None else words.updates(first.from_previous)
     look = "bold red" if first.from_first and first.from_first.verdict == CHANGED else ""
     if len(name) > width:
         page.line(f"  {name}")
@@ -65,17 +52,3 @@ def _group(page: Page, rows: list[Row], name: str, width: int) -> None:
     page.line(
         f"  {name:<{width}}  {epoch:>5}  {step:>6}  {first.digest.short}  ", (f"{moved:>6}", look), f"  {updates}"
     )
-
-
-def _moved(drift: Drift) -> str:
-    if drift.verdict != CHANGED:
-        return "0"
-    return "yes" if drift.displacement is None else f"{drift.displacement:.3f}"
-
-
-def _updates(drift: Drift) -> str:
-    if drift.verdict != CHANGED:
-        return "0"
-    if drift.ema_steps is None:
-        return "-"
-    return f"{drift.ema_steps}" if drift.precision == "exact" else f"{drift.precision} {drift.ema_steps}"

@@ -1,0 +1,1 @@
+"""What the reports for people say in the same words, whatever they look like."""

@@ -1,0 +1,36 @@
+"""What two compared VQ encoders come to, in words."""
+
+from vqcheck.codebook.comparison import CHANGED, Change, Comparison, Side
+from vqcheck.report.words.causes import headline as what_happened
+from vqcheck.report.words.share import share
+
+
+def headline(comparison: Comparison) -> str:
+    """Return what two files come to, in one sentence."""
+    if comparison.diagnosis is None:
+        return "The VQ encoder is the same."
+    if comparison.verdict != CHANGED and comparison.never_trained:
+        return "The two VQ encoders agree, but there is nothing in them to agree on."
+    flips = comparison.diagnosis.flips
+    effect = f"; {share(flips.flipped, flips.frames)} of your frames now mean another token" if flips else ""
+    return f"{what_happened(comparison.diagnosis, comparison.a.family)}{effect}."
+
+
+def identity(side: Side) -> str:
+    """Return what one file's VQ encoder is, and its digest."""
+    digests = side.digests
+    whole, what = (digests.vq_encoder, "VQ encoder") if digests.vq_encoder else (digests.widest, "codebook alone")
+    prefix = f", names begin with {side.prefix}" if side.prefix else ""
+    return f"{side.family}, {what} {whole.algorithm} {whole.short}{prefix}"
+
+
+def size(change: Change) -> str:
+    """Return how far values are apart."""
+    parts = []
+    if change.max_abs:
+        parts.append(f"max |b-a| {change.max_abs:.3g} at {list(change.max_abs_index)}")
+    if change.max_rel:
+        parts.append(f"max |b-a|/|a| {change.max_rel:.3g} at {list(change.max_rel_index)}")
+    if change.not_finite:
+        parts.append(f"{change.not_finite} changed values are NaN or infinite")
+    return "; ".join(parts) or "only signs of zero or NaN payloads differ"
