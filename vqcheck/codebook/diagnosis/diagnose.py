@@ -13,7 +13,7 @@ from vqcheck.codebook import health, model
 from vqcheck.codebook.comparison import CHANGED, OTHER_SHAPE, ROUNDED, Comparison
 from vqcheck.codebook.diagnosis.advice import advise
 from vqcheck.codebook.diagnosis.evidence import CODE, Initialised, NeverTrained, Rounding, Unrelated
-from vqcheck.codebook.diagnosis.result import CERTAIN, Cause, Diagnosis, Displacement, TokenFlips
+from vqcheck.codebook.diagnosis.result import CERTAIN, Cause, CodeChanges, Diagnosis, Displacement, TokenFlips
 from vqcheck.codebook.family import BOOKKEEPING, CODEBOOK_ROLES, CODES, EMA_COUNT, EMA_SUM, INPUT_PROJ
 from vqcheck.codebook.pair import Side
 from vqcheck.codebook.vq_encoder import Codebook, Place, RoleTensor, VQEncoder
@@ -45,6 +45,7 @@ def diagnose(a: Reading, b: Reading, verdicts: dict[Place, str]) -> Diagnosis:
     """Return the diagnosis of two VQ encoders, given the verdict on each tensor that both have or one lacks."""
     causes: list[Cause] = []
     displacement: list[Displacement] = []
+    codes: list[CodeChanges] = []
     untrained = _never_trained(a, b)
     if any(untrained.values()):
         sides = tuple(side for side in "AB" if any(side in found for found in untrained.values()))
@@ -64,9 +65,11 @@ def diagnose(a: Reading, b: Reading, verdicts: dict[Place, str]) -> Diagnosis:
         elif changed & {CODES, EMA_SUM, EMA_COUNT} or verdicts.get((*place, CODES, "")) == ROUNDED:
             book = _book(number, a, b, books_a[place], books_b[place], changed)
             if book and book.changed:
+                from vqcheck.codebook.diagnosis import code_changes
                 from vqcheck.codebook.diagnosis.causes import of_codebook
 
                 causes += of_codebook(book)
+                codes.append(code_changes.measure(book, a.encoder.where(place)))
             if book and (CODES in book.changed or not book.changed):
                 from vqcheck.codebook.diagnosis.displacement import measure
 
@@ -81,6 +84,7 @@ def diagnose(a: Reading, b: Reading, verdicts: dict[Place, str]) -> Diagnosis:
         flips=None,
         training=(model.training(a.checkpoint), model.training(b.checkpoint)),
         advice=advise(tuple(causes), None),
+        codes=tuple(codes),
     )
 
 

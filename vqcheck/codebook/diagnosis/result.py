@@ -46,6 +46,19 @@ class Displacement:
 
 
 @dataclass(frozen=True, slots=True)
+class CodeChanges:
+    """One codebook of which values changed, code by code; the codes of several heads stand one behind the other."""
+
+    codebook: int
+    name: str
+    """What tells the codebook from others, such as `acoustic.3`; empty when there is but one."""
+    moved: tuple[float, ...]
+    """Euclidean distance between A's and B's code, in the codes' own unit; not finite where a value is not."""
+    usage: tuple[tuple[float, ...] | None, tuple[float, ...] | None]
+    """In A and in B: frames of a training step that each code was nearest to, a running mean. None if not stored."""
+
+
+@dataclass(frozen=True, slots=True)
 class CodeFlips:
     """Frames that had one token with A."""
 
@@ -102,6 +115,8 @@ class Diagnosis:
     training: tuple[Training, Training]
     """What the files themselves, A and B, say of where in training they were written."""
     advice: tuple[Advice, ...]
+    codes: tuple[CodeChanges, ...] = ()
+    """The codebooks of which values changed, and that have one shape in both files."""
 
     def of(self, code: str) -> Cause | None:
         """Return the first cause with this code."""
