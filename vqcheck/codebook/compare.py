@@ -2,6 +2,7 @@
 
 from collections.abc import Callable
 from dataclasses import replace
+from typing import TYPE_CHECKING
 
 from vqcheck.checkpoint.opened import Checkpoint
 from vqcheck.codebook import digest, effective, health, pair
@@ -16,11 +17,14 @@ from vqcheck.codebook.comparison import (
     Side,
     TensorDiff,
 )
-from vqcheck.codebook.family import Family
+from vqcheck.codebook.family import CODEBOOK_ROLES, Family
 from vqcheck.codebook.find import find_vq_encoders
 from vqcheck.codebook.pair import Pair
 from vqcheck.codebook.vq_encoder import Place, VQEncoder
 from vqcheck.errors import NoCodebookError
+
+if TYPE_CHECKING:
+    from vqcheck.codebook.diagnosis.result import Diagnosis
 
 OnTensor = Callable[[int, int], None]
 """Called as (tensors done, tensors in all) after each tensor."""
@@ -52,12 +56,10 @@ def compare(
         raise NoCodebookError(f"{a.path} and {b.path}: have no codebook in common")
     all_pairs: list[list[Pair]] = []
     for (one, other), their_places in zip(together, places, strict=True):
-        in_a, in_b = one.by_place(), other.by_place()
+        side_a, side_b = _sides(a, one), _sides(b, other)
         pairs: list[Pair] = []
         for place in their_places:
-            pairs.append(
-                Pair(place, pair.Side(a, one, in_a.get(place)), pair.Side(b, other, in_b.get(place))),
-            )
+            pairs.append(Pair(place, side_a(place), side_b(place)))
             done += 1
             if on_tensor:
                 on_tensor(done, total)
@@ -70,14 +72,16 @@ def compare(
     )
     covered_a, covered_b = zip(*together, strict=True)
     comparison = Comparison(
-        a=_side([each.a for each in all_pairs[0]], _others(encoders_a, covered_a)),
-        b=_side([each.b for each in all_pairs[0]], _others(encoders_b, covered_b)),
+        a=_side([each.a for each in all_pairs[0]], covered_a, _others(encoders_a, covered_a)),
+        b=_side([each.b for each in all_pairs[0]], covered_b, _others(encoders_b, covered_b)),
         scope=scope,
         tensors=diffs,
         verdict=_whole(diffs),
+        codecs=tuple(encoder.family.name for encoder in covered_a),
     )
-    if comparison.verdict not in (IDENTICAL, WITHIN_ULPS) or comparison.never_trained:
-        comparison = _diagnosed(comparison, all_pairs[0], judged[0].verdicts)
+    found = [_diagnosis(pairs, each) for pairs, each in zip(all_pairs, judged, strict=True) if _is_ill(pairs, each)]
+    if found:
+        comparison = replace(comparison, diagnosis=found[0], further=tuple(found[1:]))
     a.check_unchanged()
     b.check_unchanged()
     return comparison
@@ -110,14 +114,36 @@ def _in_common(a: VQEncoder, b: VQEncoder) -> bool:
     return not sources[0].isdisjoint(sources[1])
 
 
-def _diagnosed(comparison: Comparison, pairs: list[Pair], verdicts: dict[Place, str]) -> Comparison:
+def _sides(file: Checkpoint, encoder: VQEncoder) -> Callable[[Place], pair.Side]:
+    """Return what gives one file's part of each pair."""
+    tensors = encoder.by_place()
+    books = {place[:3] for place in tensors if place[3] in CODEBOOK_ROLES}
+
+    def side(place: Place) -> pair.Side:
+        return pair.Side(file, encoder, tensors.get(place), has_codebook=place[:3] in books)
+
+    return side
+
+
+def _is_ill(pairs: list[Pair], judged: effective.Judged) -> bool:
+    """Say whether one codec of the two files needs a diagnosis: it differs, or was never trained."""
+    if _whole(judged.diffs) not in (IDENTICAL, WITHIN_ULPS):
+        return True
+    return any(_never_trained(side.file, side.encoder) for side in (pairs[0].a, pairs[0].b))
+
+
+def _diagnosis(pairs: list[Pair], judged: effective.Judged) -> "Diagnosis":
     from vqcheck.codebook.diagnosis.diagnose import Reading, diagnose
 
     a, b = (
         Reading(sides[0].file, sides[0].encoder, {side.tensor: side for side in sides if side.tensor})
         for sides in ([each.a for each in pairs], [each.b for each in pairs])
     )
-    return replace(comparison, diagnosis=diagnose(a, b, verdicts))
+    return diagnose(a, b, judged.verdicts)
+
+
+def _never_trained(file: Checkpoint, encoder: VQEncoder) -> bool:
+    return any(health.never_trained(file, codebook) for codebook in encoder.codebooks)
 
 
 def _whole(diffs: tuple[TensorDiff, ...]) -> str:
@@ -127,14 +153,14 @@ def _whole(diffs: tuple[TensorDiff, ...]) -> str:
     return next((verdict for verdict in (ROUNDED, WITHIN_ULPS) if verdict in verdicts), IDENTICAL)
 
 
-def _side(sides: list[pair.Side], others: tuple[str, ...]) -> Side:
+def _side(sides: list[pair.Side], covered: tuple[VQEncoder, ...], others: tuple[str, ...]) -> Side:
     file, encoder = sides[0].file, sides[0].encoder
     digests = {side.tensor: side.digest for side in sides if side.tensor and side.digest}
     return Side(
         path=file.path,
         family=encoder.family.name,
         prefix=encoder.prefix,
-        never_trained=any(health.never_trained(file, codebook) for codebook in encoder.codebooks),
+        never_trained=any(_never_trained(file, each) for each in covered),
         not_judged=others,
         digests=digest.combine(encoder, digests, digest.F32V1),
     )

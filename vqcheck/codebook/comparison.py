@@ -87,8 +87,12 @@ class Comparison:
     tensors: tuple[TensorDiff, ...]
     verdict: str
     """`identical`, `equal within n ulp`, `rounded` or `changed`."""
+    codecs: tuple[str, ...] = ()
+    """Families that both files hold and that were compared; the first is the one that the sides describe."""
     diagnosis: "Diagnosis | None" = None
-    """Why they differ and what it does; None where nothing differs and both were trained."""
+    """Why they differ and what it does, of the first codec that does; None where none does and all were trained."""
+    further: "tuple[Diagnosis, ...]" = ()
+    """The same of every other codec that differs."""
 
     @property
     def exit_code(self) -> int:

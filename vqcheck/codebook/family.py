@@ -15,10 +15,8 @@ OUTPUT_PROJ: Final = "output_proj"
 ROLES: Final = (CODES, EMA_SUM, EMA_COUNT, INIT_FLAG, CODE_TRANSFORM, INPUT_PROJ, OUTPUT_PROJ)
 """Every role, in the order in which tensors are listed and digested."""
 CODEBOOK_ROLES: Final = frozenset({CODES, EMA_SUM, EMA_COUNT, INIT_FLAG, CODE_TRANSFORM})
-TOKEN_RELEVANT: Final = frozenset({CODES, INPUT_PROJ, INIT_FLAG, CODE_TRANSFORM})
-"""Roles that decide which token a frame gets."""
 BOOKKEEPING: Final = frozenset({EMA_SUM, EMA_COUNT})
-"""Roles that decide no token today, but betray train-mode updates."""
+"""Roles that decide no token today, but betray train-mode updates; every other role but output_proj decides some."""
 
 CODES_DIM: Final = "codes dim"
 DIM_CODES: Final = "dim codes"

@@ -14,10 +14,10 @@ every spelling. `{layer}` and `{group}` stand for a number. Several quantizers a
 """
 
 import difflib
-import sys
 from collections.abc import Iterable
 from typing import Any, Final
 
+from vqcheck.checkpoint.strict_toml import LONGEST, parse_toml
 from vqcheck.codebook.family import (
     AXES,
     CODE_TRANSFORM,
@@ -36,11 +36,6 @@ from vqcheck.codebook.family import (
     projection,
 )
 from vqcheck.errors import UsageError
-
-if sys.version_info >= (3, 11):
-    import tomllib
-else:
-    import tomli as tomllib
 
 _CHOICES: Final = {"axes": AXES, "derivation": DERIVATIONS, "update": UPDATES, "metric": METRICS}
 _NUMBERS: Final = ("decay", "epsilon", "dead_code_threshold")
@@ -115,11 +110,11 @@ def read_own_family(path: str) -> Family:
 
     """
     try:
-        with open(path, "rb") as file:
-            values = tomllib.load(file)
+        with open(path, encoding="utf-8") as file:
+            values = parse_toml(file.read(LONGEST + 1))
     except OSError as error:
         raise UsageError(f"{path}: cannot be read: {error.strerror}") from None
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+    except ValueError as error:
         raise UsageError(f"{path}: is no valid TOML: {error}") from None
     reader = _Reader(path, values)
     reader.check_keys(values, _KEYS, "")

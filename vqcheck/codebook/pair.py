@@ -18,7 +18,7 @@ from vqcheck.codebook.comparison import (
     TensorDiff,
 )
 from vqcheck.codebook.digest import Digest
-from vqcheck.codebook.family import BOOKKEEPING, CODES, EMA_COUNT, EMA_SUM, INIT_FLAG, OUTPUT_PROJ
+from vqcheck.codebook.family import BOOKKEEPING, CODEBOOK_ROLES, CODES, EMA_COUNT, EMA_SUM, INIT_FLAG, OUTPUT_PROJ
 from vqcheck.codebook.vq_encoder import Place, RoleTensor, VQEncoder
 
 _ROUNDINGS: Final = ("float16", "bfloat16")
@@ -27,10 +27,14 @@ _ROUNDINGS: Final = ("float16", "bfloat16")
 class Side:
     """One file's part of a pair: the tensor, if the file has it, and its digest once known."""
 
-    def __init__(self, file: Checkpoint, encoder: VQEncoder, tensor: RoleTensor | None) -> None:
+    def __init__(
+        self, file: Checkpoint, encoder: VQEncoder, tensor: RoleTensor | None, *, has_codebook: bool = True
+    ) -> None:
         self.file = file
         self.encoder = encoder
         self.tensor = tensor
+        self.has_codebook = has_codebook
+        """Whether the file has a codebook at this place at all."""
         self.digest: Digest | None = None
 
     @cached_property
@@ -105,6 +109,8 @@ class Pair:
     def _judge_absence(self) -> tuple[str, str, Change | None]:
         letter, lacking, present = ("A", self.a, self.b) if self.a.tensor is None else ("B", self.b, self.a)
         assert present.tensor is not None
+        if present.tensor.role in CODEBOOK_ROLES and not lacking.has_codebook:
+            return MISSING, f"{letter} has no such codebook", None
         if not lacking.encoder.may_lack(present.tensor.role):
             return MISSING, f"not in {letter}", None
         kind = "a LoRA export leaves it to its base model" if lacking.encoder.is_lora else "an export leaves it out"

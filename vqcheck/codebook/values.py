@@ -77,10 +77,13 @@ def weight_normed(g: npt.NDArray[np.floating], v: npt.NDArray[np.floating]) -> n
 
 
 def layer_weight(parts: Mapping[str, npt.NDArray[np.floating]]) -> npt.NDArray[np.floating] | None:
-    """Return a layer's weight, stored plain or weight-normed, or None where neither is complete."""
+    """Return a layer's weight, stored plain or weight-normed, or None where neither is complete or g does not fit v."""
     if "weight" in parts:
         return parts["weight"]
-    return weight_normed(parts["g"], parts["v"]) if {"g", "v"} <= parts.keys() else None
+    g, v = parts.get("g"), parts.get("v")
+    if g is None or v is None or g.size != (v.shape[0] if v.ndim else 1):
+        return None
+    return weight_normed(g, v)
 
 
 def round_to(values: npt.NDArray[np.floating], dtype: str) -> npt.NDArray[np.floating]:

@@ -1,5 +1,6 @@
-"""What to do about a changed VQ encoder, in the words of somebody who trains voices."""
+"""What to do about a changed VQ encoder: what is said, in which order. The words are those of the codec's users."""
 
+from collections.abc import Sequence
 from typing import Final
 
 from vqcheck.codebook.diagnosis.evidence import (
@@ -7,69 +8,65 @@ from vqcheck.codebook.diagnosis.evidence import (
     SIBLINGS,
     DeadCodes,
     EmaUpdates,
+    Evidence,
     Initialised,
+    MissingBooks,
     NeverTrained,
     Rounding,
 )
 from vqcheck.codebook.diagnosis.result import Advice, Cause, TokenFlips
+from vqcheck.codebook.diagnosis.wording import wording_of
 
-_START_TRAINED: Final = Advice(
-    "start-from-a-trained-codebook",
-    "Start s2 from a pretrained s2G file (pretrained_s2G in its configuration). Who really trains from scratch must "
-    "let the codebook train (freeze_quantizer: false) until it has content, and extract tokens only then.",
-)
-_NOTHING: Final = Advice(
-    "nothing-to-do",
+_NOTHING: Final = (
     "Nothing to do: both files hold the same codebook in different widths. Only a frame that lies between two codes "
-    "to the last digit may get another token.",
+    "to the last digit may get another token."
 )
-_NO_FLIP: Final = Advice(
-    "no-token-changed",
-    "None of these recordings' tokens changed, so what was trained on them still fits. Other recordings may differ.",
-)
-_FREEZE: Final = Advice(
-    "freeze-by-eval",
-    "To keep the codebook still the next time, put the quantizer into eval() on every forward, as GPT-SoVITS does "
-    "since 2 May 2024 with freeze_quantizer: true. requires_grad_(False), no_grad(), or eval() before net_g.train() "
-    "do not stop these updates.",
+_NO_FLIP: Final = (
+    "None of these recordings' tokens changed, so what was trained on them still fits. Other recordings may differ."
 )
 
 
-def advise(causes: tuple[Cause, ...], flips: TokenFlips | None) -> tuple[Advice, ...]:
+def advise(causes: tuple[Cause, ...], flips: TokenFlips | None, family: str) -> tuple[Advice, ...]:
     """Return what to do, most important first."""
+    words = wording_of(family)
     evidence = [cause.evidence for cause in causes]
     untrained = next((found for found in evidence if isinstance(found, NeverTrained)), None)
     if untrained and (len(untrained.sides) == 2 or untrained.sides == ("B",)):
-        return (_START_TRAINED,)
-    if evidence and all(isinstance(found, Rounding) for found in evidence):
-        return (_NOTHING,)
-    advice = [_NO_FLIP] if flips and flips.frames and not flips.flipped else []
-    updates = [found for found in evidence if isinstance(found, EmaUpdates)]
-    orders = {found.order for found in updates}
-    earlier, later = ("B", "A") if orders == {B_TO_A} else ("A", "B")
-    if SIBLINGS in orders:
-        advice.append(
-            Advice(
-                "one-file-for-both-stages",
-                "Use one file for both stages: extract the tokens again with the file that s2 goes on from, and train "
-                "s1 on them. A changed codebook is harmless once the tokens are made again.",
-            )
-        )
-    else:
-        advice.append(
-            Advice(
-                "extract-tokens-again",
-                f"Keep {later}: extract the tokens again with {later} (6-name2semantic.tsv) and train s1 on them. A "
-                "changed codebook is harmless once the tokens are made again.",
-            )
-        )
-        if not untrained:
-            advice.append(
-                Advice(
-                    "restart-from-the-earlier-file",
-                    f"Or keep the tokens and s1 as they are: train s2 again from {earlier}, with the codebook frozen.",
-                )
-            )
-    if updates or any(isinstance(found, (DeadCodes, Initialised)) for found in evidence):
-        advice.append(_FREEZE)
+        return (Advice("start-from-a-trained-codebook", words.start_trained),)
+    missing = [found for found in evidence if isinstance(found, MissingBooks)]
+    rest = [found for found in evidence if not isinstance(found, (MissingBooks, Rounding))]
+    if missing and not rest:
+        return (_in_common(missing),)
+    if evidence and not rest:
+        return (Advice("nothing-to-do", _NOTHING),)
+    advice = [Advice("no-token-changed", _NO_FLIP)] if flips and flips.frames and not flips.flipped else []
+    advice += _choice(rest, words.again, words.keep, trained=untrained is None)
+    if any(isinstance(found, (EmaUpdates, DeadCodes, Initialised)) for found in evidence):
+        advice.append(Advice("freeze-by-eval", words.freeze))
+    if missing:
+        advice.append(_in_common(missing))
     return tuple(advice)
+
+
+def _choice(rest: Sequence[Evidence], again: str, keep: str, *, trained: bool) -> list[Advice]:
+    """Return whose tokens to go on with, given how to make tokens again and how to keep them."""
+    orders = {found.order for found in rest if isinstance(found, EmaUpdates)}
+    if SIBLINGS in orders:
+        both = again.format(later="the file that you go on from")
+        return [Advice("one-file-for-both-stages", f"Use one file throughout: {both}")]
+    earlier, later = ("B", "A") if orders == {B_TO_A} else ("A", "B")
+    advice = [Advice("extract-tokens-again", f"Keep {later}: {again.format(later=later)}")]
+    if trained:
+        advice.append(Advice("restart-from-the-earlier-file", keep.format(earlier=earlier)))
+    return advice
+
+
+def _in_common(missing: list[MissingBooks]) -> Advice:
+    """Return how to live with codebooks that are not there: those in front of the first one are not concerned."""
+    first = min(found.codebooks[0] for found in missing)
+    fuller = "B" if missing[0].side == "A" else "A"
+    text = f"Use {fuller} throughout" if len(missing) == 1 else "Use one file throughout"
+    if first:
+        common = "only codebook 0" if first == 1 else f"only codebooks 0..{first - 1}"
+        text += f", or {common}: a codebook that is not there concerns only its own tokens and those of later ones"
+    return Advice("use-the-codebooks-in-common", f"{text}.")

@@ -12,11 +12,12 @@ from vqcheck.checkpoint.opened import Checkpoint
 from vqcheck.codebook import health, model
 from vqcheck.codebook.comparison import CHANGED, OTHER_SHAPE, ROUNDED, Comparison
 from vqcheck.codebook.diagnosis.advice import advise
-from vqcheck.codebook.diagnosis.evidence import CODE, Initialised, NeverTrained, Rounding, Unrelated
+from vqcheck.codebook.diagnosis.evidence import CODE, Initialised, MissingBooks, NeverTrained, Rounding, Unrelated
 from vqcheck.codebook.diagnosis.result import CERTAIN, Cause, CodeChanges, Diagnosis, Displacement, TokenFlips
 from vqcheck.codebook.family import BOOKKEEPING, CODEBOOK_ROLES, CODES, EMA_COUNT, EMA_SUM, INPUT_PROJ
 from vqcheck.codebook.pair import Side
-from vqcheck.codebook.vq_encoder import Codebook, Place, RoleTensor, VQEncoder
+from vqcheck.codebook.vq_encoder import BookPlace, Codebook, Place, RoleTensor, VQEncoder
+from vqcheck.errors import UsageError
 
 if TYPE_CHECKING:
     from vqcheck.codebook.diagnosis.book import Book, State
@@ -37,6 +38,10 @@ class Reading:
 
         return as_array(tensor, self.sides[tensor].data)
 
+    def places(self) -> frozenset[BookPlace]:
+        """Return where the file has a codebook, a tied one at each of its places."""
+        return frozenset(place for codebook in self.encoder.codebooks for place in (codebook.place, *codebook.tied))
+
     def books(self) -> dict[tuple[int, int, int], Codebook]:
         return {codebook.codes.place[:3]: codebook for codebook in self.encoder.codebooks}
 
@@ -51,7 +56,9 @@ def diagnose(a: Reading, b: Reading, verdicts: dict[Place, str]) -> Diagnosis:
         sides = tuple(side for side in "AB" if any(side in found for found in untrained.values()))
         causes.append(Cause(CERTAIN, NeverTrained(sides)))
     books_a, books_b = a.books(), b.books()
-    for number, place in enumerate(sorted(books_a.keys() & books_b.keys())):
+    numbers = _numbers(a, b)
+    for place in sorted(books_a.keys() & books_b.keys()):
+        number = numbers[place]
         changed = frozenset(
             role for role in CODEBOOK_ROLES if verdicts.get((*place, role, "")) in (CHANGED, OTHER_SHAPE)
         )
@@ -75,25 +82,50 @@ def diagnose(a: Reading, b: Reading, verdicts: dict[Place, str]) -> Diagnosis:
 
                 displacement += filter(None, [measure(book)])
     causes += _projection(a, b, verdicts)
+    causes += _missing_books(a, b)
     causes += _rounding(a, b, verdicts)
     order = [*CODE.values()]
     causes.sort(key=lambda cause: order.index(cause.code))
     return Diagnosis(
+        family=a.encoder.family.name,
         causes=tuple(causes),
         displacement=tuple(displacement),
         flips=None,
         training=(model.training(a.checkpoint), model.training(b.checkpoint)),
-        advice=advise(tuple(causes), None),
+        advice=advise(tuple(causes), None, a.encoder.family.name),
         codes=tuple(codes),
     )
 
 
 def with_flips(comparison: Comparison, flips: TokenFlips) -> Comparison:
-    """Return the comparison with what its change does to real tokens."""
-    if comparison.diagnosis is None:
+    """Return the comparison with what its change does to real tokens.
+
+    Raises:
+        UsageError: the codec whose tokens were derived, the first of the files, is not the one that changed.
+
+    """
+    found = comparison.diagnosis
+    if found is None:
         return comparison
-    diagnosis = replace(comparison.diagnosis, flips=flips, advice=advise(comparison.diagnosis.causes, flips))
+    if found.family != comparison.a.family:
+        raise UsageError(
+            f"--features: tokens are derived for {comparison.a.family}, which did not change; {found.family} did"
+        )
+    diagnosis = replace(found, flips=flips, advice=advise(found.causes, flips, found.family))
     return replace(comparison, diagnosis=diagnosis)
+
+
+def _numbers(a: Reading, b: Reading) -> dict[BookPlace, int]:
+    """Return the number of each codebook in the family's order, also of one that a file lacks."""
+    return {place: number for number, place in enumerate(sorted(a.places() | b.places()))}
+
+
+def _missing_books(a: Reading, b: Reading) -> Iterator[Cause]:
+    numbers = _numbers(a, b)
+    for letter, lacking, other in (("A", a, b), ("B", b, a)):
+        missing = sorted(other.places() - lacking.places())
+        if missing:
+            yield Cause(CERTAIN, MissingBooks(letter, tuple(numbers[place] for place in missing), len(other.places())))
 
 
 def _never_trained(a: Reading, b: Reading) -> dict[tuple[int, int, int], str]:

@@ -119,6 +119,18 @@ class OtherProjection(Projection):
 
 
 @dataclass(frozen=True, slots=True)
+class MissingBooks:
+    """One file lacks codebooks that the other one stores."""
+
+    side: str
+    """`A` or `B`, the one that lacks them."""
+    codebooks: tuple[int, ...]
+    """Their numbers in the family's order."""
+    stored: int
+    """Codebooks of the other file."""
+
+
+@dataclass(frozen=True, slots=True)
 class Rounding:
     """One side is the other one in a narrower type."""
 
@@ -144,6 +156,7 @@ Evidence = (
     | Unrelated
     | Projection
     | OtherProjection
+    | MissingBooks
     | Rounding
     | Unexplained
 )
@@ -158,6 +171,7 @@ CODE: Final[dict[type, str]] = {
     Unrelated: "another-codebook",
     Projection: "projection-trained",
     OtherProjection: "another-projection",
+    MissingBooks: "codebooks-missing",
     Rounding: "rounding-only",
     Unexplained: "unexplained",
 }

@@ -108,6 +108,8 @@ class Advice:
 class Diagnosis:
     """Why two VQ encoders differ, what that does, and what to do about it."""
 
+    family: str
+    """Name of the codec family, which a file may hold beside others."""
     causes: tuple[Cause, ...]
     displacement: tuple[Displacement, ...]
     flips: TokenFlips | None

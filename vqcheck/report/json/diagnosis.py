@@ -11,6 +11,7 @@ if TYPE_CHECKING:
 def diagnosis_object(diagnosis: "Diagnosis") -> dict[str, Any]:
     """Return causes with their evidence, the consequence, and advice; None stands for what was not measured."""
     return {
+        "family": diagnosis.family,
         "causes": [_cause(cause) for cause in diagnosis.causes],
         "consequence": {
             "displacement": [asdict(displacement) for displacement in diagnosis.displacement],

@@ -15,10 +15,12 @@ def document(comparison: Comparison) -> str:
         comparison.verdict,
         comparison.exit_code,
         scope=comparison.scope,
+        codecs=list(comparison.codecs),
         a=_side(comparison.a),
         b=_side(comparison.b),
         tensors=[_tensor(diff) for diff in comparison.tensors],
         diagnosis=diagnosis_object(comparison.diagnosis) if comparison.diagnosis else None,
+        further_diagnoses=[diagnosis_object(diagnosis) for diagnosis in comparison.further],
     )
 
 

@@ -3,19 +3,12 @@
 from typing import Final
 
 from vqcheck.codebook.diagnosis.result import Diagnosis, TokenFlips
-from vqcheck.report.text.page import Page, Span, Style
+from vqcheck.report.text.page import Page, Style
 from vqcheck.report.words.causes import evidence
 from vqcheck.report.words.diagnosis import NOT_MEASURED, flipped, moved
 from vqcheck.report.words.share import share
 
-_PROSE: Final = 80
-"""Columns of prose where the page has no width of its own."""
 _SHOWN: Final = 5
-
-
-def prose(page: Page, style: Style, text: str, *first: Span, indent: int, look: str = "") -> None:
-    """Add a paragraph, broken into lines also in a file or a pipe; `first` stands in front of it, `indent` wide."""
-    page.line(*first, (text, look), indent=indent, within=_PROSE)
 
 
 def sections(page: Page, style: Style, diagnosis: Diagnosis) -> None:
@@ -24,7 +17,7 @@ def sections(page: Page, style: Style, diagnosis: Diagnosis) -> None:
     if found:
         page.line(("What happened", "bold"))
         for certainty, text in found:
-            prose(page, style, text, (f"  {certainty:<11}  ", "bold"), indent=15)
+            page.prose(text, (f"  {certainty:<11}  ", "bold"), indent=15)
         page.blank()
     if diagnosis.displacement or diagnosis.flips:
         page.line(("What it does to the tokens", "bold"))
@@ -32,29 +25,27 @@ def sections(page: Page, style: Style, diagnosis: Diagnosis) -> None:
         page.blank()
     page.line(("What to do", "bold"))
     for advice in diagnosis.advice:
-        prose(page, style, advice.text, "  - ", indent=4)
+        page.prose(advice.text, "  - ", indent=4)
 
 
 def _effect(page: Page, style: Style, diagnosis: Diagnosis) -> None:
     if diagnosis.flips:
         _flips(page, style, diagnosis.flips)
     else:
-        prose(
-            page,
-            style,
+        page.prose(
             NOT_MEASURED,
             "  ",
             indent=2,
         )
     worst = sorted(diagnosis.displacement, key=lambda found: -found.median)
     for displacement in worst[:_SHOWN]:
-        prose(page, style, moved(displacement, alone=len(worst) == 1), "  ", indent=2)
+        page.prose(moved(displacement, alone=len(worst) == 1), "  ", indent=2)
     if len(worst) > _SHOWN:
-        prose(page, style, f"{len(worst) - _SHOWN} more codebooks moved less.", "  ", indent=2)
+        page.prose(f"{len(worst) - _SHOWN} more codebooks moved less.", "  ", indent=2)
 
 
 def _flips(page: Page, style: Style, flips: TokenFlips) -> None:
-    prose(page, style, flipped(flips), "  ", indent=2)
+    page.prose(flipped(flips), "  ", indent=2)
     shown = len(flips.codes) if style.verbose else _SHOWN
     for code in flips.codes[:shown]:
         page.line(

@@ -1,7 +1,7 @@
 """The table of `vqcheck diff`: every tensor with its verdict, and how far it moved."""
 
 from vqcheck.codebook.comparison import Comparison, TensorDiff
-from vqcheck.report.text.diagnosis import prose, sections
+from vqcheck.report.text.diagnosis import sections
 from vqcheck.report.text.diff import warnings
 from vqcheck.report.text.page import Page, Style, verdict
 from vqcheck.report.words import diff as words
@@ -11,9 +11,9 @@ def table(comparison: Comparison, style: Style) -> str:
     """Return the full report on a comparison."""
     page = Page(style)
     for warning in warnings(comparison):
-        prose(page, style, warning, indent=0, look="bold red")
+        page.prose(warning, indent=0, look="bold red")
     headline = words.headline(comparison)
-    prose(page, style, headline, verdict(comparison.verdict), "  ", indent=len(comparison.verdict) + 2)
+    page.prose(headline, verdict(comparison.verdict), "  ", indent=len(comparison.verdict) + 2)
     page.blank()
     for letter, side in (("A", comparison.a), ("B", comparison.b)):
         page.line((f"  {letter}  ", "bold"), side.path, indent=5)

@@ -27,6 +27,10 @@ _VERDICT_STYLES: Final = {
 }
 
 
+_PROSE: Final = 80
+"""Columns of prose where the page has no width of its own."""
+
+
 @dataclass(frozen=True, slots=True)
 class Style:
     """How a text report is to look."""
@@ -74,6 +78,10 @@ class Page:
         indent = min(indent, width // 2)
         for number, (start, end) in enumerate(lines(whole.plain, width, width - indent, cut=bool(self._width))):
             self._console.print(Text(" " * indent * bool(number)) + whole[start:end], soft_wrap=True)
+
+    def prose(self, text: str, *first: Span, indent: int, look: str = "") -> None:
+        """Add a paragraph, broken into lines also in a file or a pipe; `first` stands in front, `indent` wide."""
+        self.line(*first, (text, look), indent=indent, within=_PROSE)
 
     def blank(self) -> None:
         """Add an empty line."""

@@ -11,7 +11,6 @@ from vqcheck.experiment.token_audit_result import (
     ItemAudit,
     TokenAudit,
 )
-from vqcheck.report.text.diagnosis import prose
 from vqcheck.report.text.page import Page, Style
 from vqcheck.report.words import tokens as words
 from vqcheck.report.words.share import share
@@ -23,29 +22,29 @@ def describe(audit: TokenAudit, other: TokenAudit | None, style: Style) -> str:
     """Return the report on an audit, and on that of another checkpoint where one was asked for."""
     page = Page(style)
     word = (audit.verdict, _STYLES.get(audit.verdict, "yellow"))
-    prose(page, style, words.headline(audit), word, "  ", indent=len(audit.verdict) + 2)
+    page.prose(words.headline(audit), word, "  ", indent=len(audit.verdict) + 2)
     page.blank()
     _facts(page, audit)
     page.blank()
     _frames(page, style, audit)
     for text in words.findings(audit):
         page.blank()
-        prose(page, style, text, indent=0)
+        page.prose(text, indent=0)
     if other is not None:
         page.blank()
-        prose(page, style, words.against(audit, other), indent=0)
+        page.prose(words.against(audit, other), indent=0)
     _items(page, style, audit)
     if audit.verdict == INCONSISTENT:
         page.blank()
         page.line(("What to do", "bold"))
-        prose(page, style, words.ADVICE, "  - ", indent=4)
+        page.prose(words.ADVICE, "  - ", indent=4)
     most = len(audit.without_tokens) + len(audit.without_features) + audit.rows if style.verbose else words.NAMED
     notes = words.notes(audit, most)
     if notes:
         page.blank()
         page.line(("Also found", "bold"))
         for note in notes:
-            prose(page, style, note, "  - ", indent=4)
+            page.prose(note, "  - ", indent=4)
     return page.text()
 
 

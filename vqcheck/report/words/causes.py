@@ -11,6 +11,7 @@ from vqcheck.codebook.diagnosis.evidence import (
     Edited,
     EmaUpdates,
     Initialised,
+    MissingBooks,
     NeverTrained,
     OtherProjection,
     Permuted,
@@ -20,16 +21,17 @@ from vqcheck.codebook.diagnosis.evidence import (
     Unrelated,
 )
 from vqcheck.codebook.diagnosis.result import Cause, Diagnosis
+from vqcheck.report.words.ranges import ranges
 
 _SHOWN = 8
 
 
-def headline(diagnosis: Diagnosis, family: str) -> str:
+def headline(diagnosis: Diagnosis) -> str:
     """Return what happened in one sentence without its full stop."""
     if not diagnosis.causes:
         return "The two VQ encoders do not store the same tensors"
     found = diagnosis.causes[0].evidence
-    during = "during s2 training" if family == "gpt-sovits" else "between A and B"
+    during = "during s2 training" if diagnosis.family == "gpt-sovits" else "between A and B"
     match found:
         case NeverTrained(sides=sides):
             if sides == ("A",):
@@ -58,6 +60,8 @@ def headline(diagnosis: Diagnosis, family: str) -> str:
             return "The projections in front of the codebooks are two different ones: tokens mean other things"
         case Projection():
             return "The projection in front of the codebook was trained: frames may get another token"
+        case MissingBooks(side=side, codebooks=numbers, stored=stored):
+            return f"{side} lacks {len(numbers)} of the {stored} codebooks that {_other(side)} stores"
         case Rounding(dtype=dtype, narrower=side):
             return f"The VQ encoder is the same; {side} stores it in {dtype} precision"
         case _:
@@ -124,9 +128,11 @@ def _sentence(cause: Cause) -> str:
             return f"The values of the projections do not resemble each other (cosine {cosine:.2f})."
         case Projection(relative=relative, tensors=tensors):
             return f"{' and '.join(tensors)} moved by {relative:.2g} of the projection's size, as gradients move them."
+        case MissingBooks(side=side, codebooks=numbers):
+            what = f"codebook {numbers[0]}" if len(numbers) == 1 else f"codebooks {ranges(numbers)}"
+            return f"{_other(side)} stores {what}, {side} does not."
         case Rounding(dtype=dtype, narrower=side):
-            other = "A" if side == "B" else "B"
-            return f"{side} is {other} rounded to {dtype}, to the last bit."
+            return f"{side} is {_other(side)} rounded to {dtype}, to the last bit."
         case Unexplained(why=why):
             return f"Updates in training, an edit, or another codebook: {why}."
 
@@ -169,13 +175,20 @@ def _own_count(found: EmaUpdates, diagnosis: Diagnosis) -> str:
     name = "A" if found.order == B_TO_A else "B"
     if found.order == SIBLINGS or later is None:
         return ""
-    between, since = later, ""
-    if steps_a is not None and steps_b is not None:
-        between = abs(steps_b - steps_a)
-        since = f", {between} after the other file"
-    if found.precision == EXACT and between == found.steps:
-        return f"{name} says it was written at step {later}{since}: the codebook moved at every one of them."
-    return f"{name} says it was written at step {later}{since}."
+    earlier, other = (steps_b, "B") if name == "A" else (steps_a, "A")
+    if earlier is None:
+        every = found.precision == EXACT and later == found.steps
+        said = f"{name} says it was written at step {later}"
+    elif earlier == later:
+        return f"Both files say they were written at step {later}."
+    else:
+        every = found.precision == EXACT and later - earlier == found.steps
+        said = f"{other} says it was written at step {earlier}, {name} at step {later}"
+    return f"{said}: the codebook moved at every one of these steps." if every else f"{said}."
+
+
+def _other(side: str) -> str:
+    return "A" if side == "B" else "B"
 
 
 def _updates(steps: int | None, precision: str) -> str:

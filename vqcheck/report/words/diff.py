@@ -13,7 +13,12 @@ def headline(comparison: Comparison) -> str:
         return "The two VQ encoders agree, but there is nothing in them to agree on."
     flips = comparison.diagnosis.flips
     effect = f"; {share(flips.flipped, flips.frames)} of your frames now mean another token" if flips else ""
-    return f"{what_happened(comparison.diagnosis, comparison.a.family)}{effect}."
+    what = what_happened(comparison.diagnosis)
+    if len(comparison.codecs) > 1:
+        what = f"In {comparison.diagnosis.family}: {what[0].lower()}{what[1:]}"
+    also = [diagnosis.family for diagnosis in comparison.further]
+    too = f"; {' and '.join(also)} differ{'s' * (len(also) == 1)}, too" if also else ""
+    return f"{what}{effect}{too}."
 
 
 def identity(side: Side) -> str:
