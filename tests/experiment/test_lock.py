@@ -93,6 +93,18 @@ def test_a_lora_export_agrees_as_far_as_it_stores(lock, checkpoints):
     assert faults(result) == {"input_proj.weight": "not stored", "input_proj.bias": "not stored"}
 
 
+@pytest.mark.parametrize(("locked", "file"), [((0, 1, 2), (0, 2)), ((0, 2), (0, 1, 2))])
+def test_a_codebook_that_is_not_there_is_missing_as_a_whole(lock, vq_state, save, locked, file):
+    """All four tensors of a codebook that the lock or the file lacks are `missing`; no export is blamed."""
+
+    def residual(layers):
+        state = {name: value for name, value in vq_state().items() if name.startswith(CODEBOOK)}
+        return {name.replace(".0.", f".{layer}."): value + layer for layer in layers for name, value in state.items()}
+
+    result = check(lock(save(residual(locked), "a.pth")), save(residual(file), "b.pth"))
+    assert faults(result) == {f"1 {role}": "missing" for role in ("codes", "ema_sum", "ema_count", "init_flag")}
+
+
 def test_a_never_trained_codebook_is_told_and_not_locked(lock, checkpoints):
     """A lock of an untrained codebook would prove nothing; a file that lost its training says so when checked."""
     with pytest.raises(UsageError, match="never trained"):

@@ -2,7 +2,7 @@
 
 import hashlib
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, replace
 from typing import Final
 
@@ -11,7 +11,7 @@ from vqcheck.checkpoint.opened import Checkpoint
 from vqcheck.codebook import digest, health
 from vqcheck.codebook.comparison import CHANGED, FAULTS, IDENTICAL, MISSING, NOT_STORED, ROUNDED, TOKENS
 from vqcheck.codebook.digest import F16V1, F32V1, Digest, EncoderDigests
-from vqcheck.codebook.family import BOOKKEEPING, INIT_FLAG, OUTPUT_PROJ, Family
+from vqcheck.codebook.family import BOOKKEEPING, CODEBOOK_ROLES, INIT_FLAG, OUTPUT_PROJ, Family
 from vqcheck.codebook.find import find_vq_encoder
 from vqcheck.codebook.vq_encoder import RoleTensor, VQEncoder
 from vqcheck.errors import UsageError
@@ -131,9 +131,11 @@ def check_lock(
     recorded = {tensor.label: tensor for tensor in lock.tensors}
     roles = {encoder.label(tensor): tensor.role for tensor in encoder.tensors}
     verdicts = []
+    in_both = _books(recorded, encoder) & _books(found, encoder)
     for label in [*recorded, *(label for label in found if label not in recorded)]:
-        verdict, note = _compare(recorded.get(label), found.get(label), encoder)
         role = roles.get(label, _role(label))
+        whole_book = role in CODEBOOK_ROLES and _place(label) not in in_both
+        verdict, note = _compare(recorded.get(label), found.get(label), encoder, may_lack=not whole_book)
         judged = role != OUTPUT_PROJ and not (scope == TOKENS and role in BOOKKEEPING)
         verdicts.append(LockVerdict(label, verdict, note, judged))
     if experiment:
@@ -210,15 +212,22 @@ def _precision(tensor: RoleTensor, data: bytes | bytearray) -> str:
     return next((dtype for dtype in _NARROW if same_bits(round_to(values, dtype), values)), str(values.dtype))
 
 
-def _compare(recorded: LockedTensor | None, found: LockedTensor | None, encoder: VQEncoder) -> tuple[str, str]:
+def _books(labels: Iterable[str], encoder: VQEncoder) -> set[str]:
+    """Return the places that have a codebook."""
+    return {_place(label) for label in labels if _role(label) == encoder.family.source_of_codes}
+
+
+def _compare(
+    recorded: LockedTensor | None, found: LockedTensor | None, encoder: VQEncoder, *, may_lack: bool
+) -> tuple[str, str]:
     if recorded is None:
         assert found is not None
         family = encoder.family
-        if _role(found.label) in family.optional | family.optional_in_lora:
+        if may_lack and _role(found.label) in family.optional | family.optional_in_lora:
             return NOT_STORED, "the lock was made from a file without it"
         return MISSING, "not in the lock"
     if found is None:
-        left_out = encoder.may_lack(_role(recorded.label))
+        left_out = may_lack and encoder.may_lack(_role(recorded.label))
         return (NOT_STORED, "an export leaves it out") if left_out else (MISSING, "not in the file")
     if recorded.digest(F32V1) == found.digest(F32V1):
         return IDENTICAL, ""
@@ -229,6 +238,10 @@ def _compare(recorded: LockedTensor | None, found: LockedTensor | None, encoder:
         if recorded.precision in _NARROW:
             return ROUNDED, "the lock holds the file's values rounded to float16"
     return CHANGED, ""
+
+
+def _place(label: str) -> str:
+    return label.rpartition(" ")[0]
 
 
 def _role(label: str) -> str:
