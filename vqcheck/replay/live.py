@@ -1,5 +1,6 @@
 """A live module in the form that the family table reads: so a model in memory is judged as its checkpoint would be."""
 
+import torch
 from torch import nn
 
 from vqcheck.checkpoint.opened import Checkpoint
@@ -26,8 +27,10 @@ class LiveModule(Checkpoint):
         return b""
 
     def read(self, tensor: StoredTensor) -> bytes:
-        """Return the tensor's elements: C order, little-endian."""
-        data: bytes = self._state[tensor.name].cpu().contiguous().numpy().tobytes()
+        """Return the tensor's elements in the order of its strides, which may be transposed; little-endian."""
+        value = self._state[tensor.name].contiguous().as_strided(tensor.shape, tensor.stride).cpu()
+        # numpy has no bfloat16, so bytes are what is handed over
+        data: bytes = value.contiguous().reshape(-1).view(torch.uint8).numpy().tobytes()
         return data
 
 
