@@ -1,0 +1,1 @@
+"""Reports for browsers: one self-contained page a run, without script, and never larger than 100 KB."""

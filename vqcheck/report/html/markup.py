@@ -1,0 +1,66 @@
+"""Elements of a page. Text can only become text: nothing but `element` makes markup, and `render` escapes the rest.
+
+The page is ASCII: other characters are written as references, so that no console or file encoding can spoil them.
+"""
+
+import html
+from dataclasses import dataclass
+from typing import Final, Union
+
+Node = Union[str, "Element", None]
+"""Text, which is escaped, an element, or nothing."""
+
+_EMPTY: Final = frozenset({"br", "meta"})
+"""Elements of HTML that have no end tag."""
+_SPACES: Final = frozenset("\N{NO-BREAK SPACE}\N{THIN SPACE}\N{NARROW NO-BREAK SPACE}\N{IDEOGRAPHIC SPACE}")
+_LONGEST: Final = 1_200
+
+
+@dataclass(frozen=True, slots=True)
+class Element:
+    """An element with its attributes and what is in it."""
+
+    tag: str
+    attributes: tuple[tuple[str, str], ...]
+    children: tuple[Node, ...]
+
+
+def element(tag: str, *children: Node, **attributes: str | float | None) -> Element:
+    """Return an element. `class_` stands for class, and an underscore inside a name for a hyphen.
+
+    Attributes that are None are left out. Names of elements and attributes are ours; only values may come from files.
+    """
+    named = tuple(
+        (name.rstrip("_").replace("_", "-"), value if isinstance(value, str) else f"{value:g}")
+        for name, value in attributes.items()
+        if value is not None
+    )
+    return Element(tag, named, children)
+
+
+def render(node: Node) -> str:
+    """Return the markup of a node, in ASCII."""
+    if node is None:
+        return ""
+    if isinstance(node, str):
+        return _escaped(node)
+    attributes = "".join(f' {name}="{_escaped(value)}"' for name, value in node.attributes)
+    if node.tag in _EMPTY:
+        return f"<{node.tag}{attributes}>"
+    return f"<{node.tag}{attributes}>{''.join(map(render, node.children))}</{node.tag}>"
+
+
+def printable(text: str) -> str:
+    """Return text in which nothing is invisible: control characters, lone surrogates and marks of direction are named.
+
+    Very long text loses its middle.
+    """
+    if len(text) > _LONGEST:
+        text = f"{text[: _LONGEST // 2]} ... {text[-_LONGEST // 2 :]}"
+    if text.isprintable():
+        return text
+    return "".join(each if each.isprintable() or each in _SPACES else ascii(each)[1:-1] for each in text)
+
+
+def _escaped(text: str) -> str:
+    return html.escape(printable(text)).encode("ascii", "xmlcharrefreplace").decode()

@@ -1,0 +1,107 @@
+"""The parts that pages are made of: sections, lists, tables, and words that carry a verdict."""
+
+from collections.abc import Iterable, Sequence
+from typing import Final
+
+from vqcheck.report.html.markup import Element, Node, element, render
+
+_BYTES: Final = 12_000
+"""The most that the rows of one table, or the items of one list, may take."""
+_SIGN: Final = {"good": "\N{CHECK MARK}", "bad": "\N{BALLOT X}", "open": "?", "quiet": "\N{EN DASH}"}
+
+
+def section(title: str, *content: Node) -> Element:
+    """Return a part of the page under a heading of its own."""
+    return element("section", element("h2", title), *content)
+
+
+def paragraph(text: str) -> Element:
+    return element("p", text)
+
+
+def path(text: str) -> Element:
+    """Return a path or another name out of a file."""
+    return element("span", _middle_out(text), class_="path")
+
+
+def code(text: str) -> Element:
+    return element("code", _middle_out(text))
+
+
+def pill(word: str, tone: str) -> Element:
+    """Return a verdict with its sign; `tone` is good, bad, open or quiet."""
+    sign = element("span", f"{_SIGN[tone]}\N{NO-BREAK SPACE}", aria_hidden="true")
+    return element("span", sign, word, class_=f"pill {tone}")
+
+
+def tag(word: str) -> Element:
+    return element("span", word, class_="tag")
+
+
+def facts(*pairs: tuple[str, Node]) -> Element:
+    """Return names with their values; a pair without a value is left out."""
+    told = [(name, value) for name, value in pairs if value]
+    return element("dl", *(each for name, value in told for each in (element("dt", name), element("dd", value))))
+
+
+def bullets(items: Iterable[Node], noun: str = "more", class_: str | None = None) -> Element:
+    """Return a list; of very many items the first, and how many `noun` there are beyond."""
+    kept, left = fitting([element("li", item) for item in items], _BYTES)
+    more = element("li", f"{left} {noun}", class_="more") if left else None
+    return element("ul", *kept, more, class_=class_)
+
+
+def table(
+    name: str,
+    caption: str,
+    head: Sequence[str],
+    rows: Iterable[Sequence[Node]],
+    looks: Sequence[str] = (),
+    *,
+    left_out: str = "more",
+    most: int = _BYTES,
+) -> Element:
+    """Return a table whose first column names the rows; it scrolls inside its own box where it is too wide.
+
+    `name` is unique on the page. `looks` are classes of the columns: n for numbers, k for words kept on one line,
+    w for prose. Where all rows would take more than `most` bytes, the caption says how many are `left_out`.
+    """
+    kinds = [*looks, *[""] * (len(head) - len(looks))]
+    titles = [element("th", text, scope="col", class_=kind or None) for text, kind in zip(head, kinds, strict=True)]
+    kept, left = fitting([_row(cells, kinds) for cells in rows], most)
+    rest = f" {left} {left_out} not shown." if left else ""
+    return element(
+        "div",
+        element(
+            "table",
+            element("caption", f"{caption}{rest}", id=f"{name}-caption"),
+            element("thead", element("tr", *titles)),
+            element("tbody", *kept),
+        ),
+        class_="scroll",
+        role="region",
+        tabindex="0",
+        aria_labelledby=f"{name}-caption",
+    )
+
+
+def fitting(elements: Sequence[Element], most: int) -> tuple[list[Element], int]:
+    """Return the first elements that take at most `most` bytes together, and how many are left."""
+    kept: list[Element] = []
+    for each in elements:
+        most -= len(render(each))
+        if most < 0 and kept:
+            break
+        kept.append(each)
+    return kept, len(elements) - len(kept)
+
+
+def _row(cells: Sequence[Node], kinds: Sequence[str]) -> Element:
+    first = element("th", cells[0], scope="row", class_=kinds[0] or None)
+    rest = (element("td", cell, class_=kind or None) for cell, kind in zip(cells[1:], kinds[1:], strict=True))
+    return element("tr", first, *rest)
+
+
+def _middle_out(text: str) -> str:
+    """Return a name without its middle where it is too long to be read: beginning and end tell files apart."""
+    return text if len(text) <= 240 else f"{text[:90]} ... {text[-140:]}"
