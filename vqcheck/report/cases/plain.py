@@ -1,0 +1,14 @@
+"""Text that others wrote, as it may stand in a document that machines read."""
+
+from typing import Final
+
+_JOINERS: Final = "\u200c\u200d"
+"""They join letters and emoji, so that a name looks like what its owner wrote; they steer nothing."""
+
+
+def plain(text: str) -> str:
+    """Return the text in one line: control characters, overrides of the direction and lone surrogates are escaped."""
+    return "".join(
+        char if char.isprintable() or char in _JOINERS else char.encode("unicode_escape").decode("ascii")
+        for char in text
+    )
