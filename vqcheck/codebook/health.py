@@ -93,5 +93,7 @@ def _rows_off(family: Family, codebook: Codebook, data: dict[RoleTensor, bytes |
     from vqcheck.codebook.values import as_array
 
     codes, total, count = (as_array(tensor, data[tensor]) for tensor in (codebook.codes, sums, counts))
-    off = int(np.count_nonzero(rows_off(codes, total, count, family.epsilon)))
-    return None if off and are_unit_vectors(codes) else off
+    # Widening a NaN that signals would warn on stderr; `not_finite` says it.
+    with np.errstate(all="ignore"):
+        off = int(np.count_nonzero(rows_off(codes, total, count, family.epsilon)))
+        return None if off and are_unit_vectors(codes) else off

@@ -1,5 +1,6 @@
 """Reads from a checkpoint what it takes to turn features into tokens: the projection and the code vectors."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 import numpy as np
@@ -7,11 +8,11 @@ import numpy as np
 from vqcheck.checkpoint.opened import Checkpoint
 from vqcheck.codebook import digest, health, model
 from vqcheck.codebook.digest import EncoderDigests
-from vqcheck.codebook.family import EUCLIDEAN, INPUT_PROJ
+from vqcheck.codebook.family import EUCLIDEAN, INPUT_PROJ, STORED
 from vqcheck.codebook.find import find_vq_encoder
 from vqcheck.codebook.tokens import Array, Projection
 from vqcheck.codebook.values import as_array
-from vqcheck.codebook.vq_encoder import VQEncoder
+from vqcheck.codebook.vq_encoder import RoleTensor, VQEncoder
 from vqcheck.errors import UsageError
 
 
@@ -28,6 +29,45 @@ class Tokenizer:
     """`[codes, dim]`, float32"""
 
 
+@dataclass(frozen=True, eq=False)
+class Lookup:
+    """The part of a VQ encoder that decides tokens."""
+
+    codes: Array
+    """`[codes, dim]`, float32"""
+    projection: Projection | None
+    """None where the file stores none."""
+
+
+def lookup(checkpoint: Checkpoint, encoder: VQEncoder, data: Mapping[RoleTensor, bytes | bytearray]) -> Lookup:
+    """Return what turns features into tokens, given the stored bytes of a VQ encoder.
+
+    Raises:
+        UsageError: tokens are not derived for such a VQ encoder.
+
+    """
+    if not _is_one_stored_codebook(encoder):
+        raise UsageError(f"{checkpoint.path}: tokens are derived for one codebook looked up by distance, not for this")
+    stored = encoder.codebooks[0].codes
+    codes = as_array(stored, data[stored])[0].astype(np.float32)
+    parts = {t.part: as_array(t, data[t]).astype(np.float32) for t in encoder.projection if t.role == INPUT_PROJ}
+    if not parts:
+        return Lookup(codes, None)
+    weight = parts.get("weight")
+    if weight is None or weight.ndim != 3 or weight.shape[0] != codes.shape[1]:
+        raise UsageError(
+            f"{checkpoint.path}: its projection is no convolution of one step per token, so tokens are not derived"
+        )
+    return Lookup(codes, Projection(weight, parts.get("bias")))
+
+
+def _is_one_stored_codebook(encoder: VQEncoder) -> bool:
+    if (encoder.family.derivation, encoder.family.metric) != (STORED, EUCLIDEAN) or len(encoder.codebooks) != 1:
+        return False
+    codebook = encoder.codebooks[0]
+    return not codebook.tied and codebook.codes.shape[0] == 1
+
+
 def read_tokenizer(checkpoint: Checkpoint) -> Tokenizer:
     """Return the tokenizer of an open checkpoint.
 
@@ -37,32 +77,27 @@ def read_tokenizer(checkpoint: Checkpoint) -> Tokenizer:
 
     """
     encoder = find_vq_encoder(checkpoint)
-    codebook = encoder.codebooks[0]
-    if len(encoder.codebooks) > 1 or codebook.codes.shape[0] > 1 or encoder.family.metric != EUCLIDEAN:
-        raise UsageError(f"{checkpoint.path}: tokens are derived for one codebook looked up by distance, not for this")
-    if health.never_trained(checkpoint, codebook):
+    if any(health.never_trained(checkpoint, codebook) for codebook in encoder.codebooks[:1]):
         raise UsageError(f"{checkpoint.path}: its codebook was never trained, so it derives no tokens")
     data = {tensor: checkpoint.read(tensor.tensor) for tensor in encoder.tensors}
-    parts = {t.part: as_array(t, data[t]).astype(np.float32) for t in encoder.projection if t.role == INPUT_PROJ}
-    codes = as_array(codebook.codes, data[codebook.codes])[0].astype(np.float32)
-    weight = parts.get("weight")
-    if weight is None or weight.ndim != 3 or weight.shape[0] != codes.shape[1]:
+    found = lookup(checkpoint, encoder, data)
+    projection = found.projection
+    if projection is None:
         raise UsageError(_why_no_projection(checkpoint, encoder))
-    if not all(np.isfinite(array).all() for array in (codes, *parts.values())):
+    arrays = (found.codes, projection.weight, projection.bias)
+    if not all(array is None or np.isfinite(array).all() for array in arrays):
         raise UsageError(f"{checkpoint.path}: its VQ encoder holds NaN or infinity, so it derives no tokens")
     digests = {tensor: digest.tensor_digest(tensor, content, digest.F32V1) for tensor, content in data.items()}
     return Tokenizer(
         str(checkpoint.path),
         encoder.family.name,
         digest.combine(encoder, digests, digest.F32V1),
-        Projection(weight, parts.get("bias")),
-        codes,
+        projection,
+        found.codes,
     )
 
 
 def _why_no_projection(checkpoint: Checkpoint, encoder: VQEncoder) -> str:
-    if any(tensor.role == INPUT_PROJ for tensor in encoder.projection):
-        return f"{checkpoint.path}: its projection is no convolution of one step per token, so tokens are not derived"
     kind = "a LoRA export" if encoder.is_lora else "a file"
     bases = model.published_bases(model.identify(checkpoint).version)
     name = f" ({' or '.join(bases)}, or what it was trained from)" if bases else ""

@@ -6,10 +6,10 @@ import numpy as np
 
 from vqcheck.checkpoint.opened import Checkpoint
 from vqcheck.codebook.diagnosis.result import CodeFlips, ItemFlips, TokenFlips
-from vqcheck.codebook.family import EUCLIDEAN, INPUT_PROJ, STORED, Family
+from vqcheck.codebook.family import Family
 from vqcheck.codebook.find import find_vq_encoder
+from vqcheck.codebook.tokenizer import Lookup, lookup
 from vqcheck.codebook.tokens import Array, Features, Projection, Tokens, nearest_codes
-from vqcheck.codebook.values import as_array
 from vqcheck.errors import UsageError
 
 _SHOWN = 10
@@ -33,7 +33,8 @@ def measure(
         UsageError: these VQ encoders have no tokens to derive from features, or no features are usable.
 
     """
-    (codes_a, own_a), (codes_b, own_b) = _vq_encoder(a, own), _vq_encoder(b, own)
+    lookup_a, lookup_b = _lookup(a, own), _lookup(b, own)
+    own_a, own_b = lookup_a.projection, lookup_b.projection
     projection_a, projection_b = own_a or own_b, own_b or own_a
     if projection_a is None or projection_b is None:
         raise UsageError(
@@ -41,13 +42,13 @@ def measure(
             "compare the base models instead"
         )
     same = own_a is None or own_b is None or _equal(own_a, own_b)
-    count = _Count(max(len(codes_a), len(codes_b)))
+    count = _Count(max(len(lookup_a.codes), len(lookup_b.codes)))
 
     def look_up(batch: list[tuple[str, Array]]) -> None:
         patches = np.concatenate([values for _, values in batch])
         frames_a = projection_a.frames(patches)
         frames_b = frames_a if same else projection_b.frames(patches)
-        count.add(batch, nearest_codes(frames_a, codes_a), nearest_codes(frames_b, codes_b))
+        count.add(batch, nearest_codes(frames_a, lookup_a.codes), nearest_codes(frames_b, lookup_b.codes))
 
     batch: list[tuple[str, Array]] = []
     for done, recording in enumerate(features, start=1):
@@ -111,22 +112,12 @@ class _Count:
         )
 
 
-def _vq_encoder(checkpoint: Checkpoint, own: tuple[Family, ...]) -> tuple[Array, Projection | None]:
+def _lookup(checkpoint: Checkpoint, own: tuple[Family, ...]) -> Lookup:
     encoder = find_vq_encoder(checkpoint, own)
-    family, codebooks = encoder.family, encoder.codebooks
-    if len(codebooks) != 1 or codebooks[0].tied or codebooks[0].codes.shape[0] > 1:
-        raise UsageError(f"--features: {checkpoint.path}: only tokens of exactly one codebook are derived")
-    if (family.derivation, family.metric) != (STORED, EUCLIDEAN):
-        raise UsageError(f"--features: {checkpoint.path}: tokens of {family.title} are not derived")
-    codebook = codebooks[0]
-    parts = {
-        tensor.part: np.ascontiguousarray(as_array(tensor, checkpoint.read(tensor.tensor)), np.float32)
-        for tensor in encoder.projection
-        if tensor.role == INPUT_PROJ
-    }
-    codes = np.ascontiguousarray(as_array(codebook.codes, checkpoint.read(codebook.codes.tensor))[0], np.float32)
-    weight = parts.get("weight")
-    return codes, None if weight is None or weight.ndim != 3 else Projection(weight, parts.get("bias"))
+    try:
+        return lookup(checkpoint, encoder, {tensor: checkpoint.read(tensor.tensor) for tensor in encoder.tensors})
+    except UsageError as error:
+        raise UsageError(f"--features: {error}") from None
 
 
 def _equal(a: Projection, b: Projection) -> bool:
