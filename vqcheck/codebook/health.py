@@ -52,6 +52,14 @@ def examine(family: Family, codebook: Codebook, data: dict[RoleTensor, bytes | b
     """Return the health of one codebook, given the stored bytes of its tensors."""
     import numpy as np
 
+    # Any bits may be stored. What they come to is said in words, not by numpy's warnings on stderr.
+    with np.errstate(all="ignore"):
+        return _examine(family, codebook, data, place)
+
+
+def _examine(family: Family, codebook: Codebook, data: dict[RoleTensor, bytes | bytearray], place: str) -> Health:
+    import numpy as np
+
     from vqcheck.codebook.values import as_array, code_vectors
 
     stored = [(tensor.role, as_array(tensor, data[tensor])) for tensor in codebook.tensors]
@@ -93,7 +101,5 @@ def _rows_off(family: Family, codebook: Codebook, data: dict[RoleTensor, bytes |
     from vqcheck.codebook.values import as_array
 
     codes, total, count = (as_array(tensor, data[tensor]) for tensor in (codebook.codes, sums, counts))
-    # Widening a NaN that signals would warn on stderr; `not_finite` says it.
-    with np.errstate(all="ignore"):
-        off = int(np.count_nonzero(rows_off(codes, total, count, family.epsilon)))
-        return None if off and are_unit_vectors(codes) else off
+    off = int(np.count_nonzero(rows_off(codes, total, count, family.epsilon)))
+    return None if off and are_unit_vectors(codes) else off

@@ -37,12 +37,14 @@ class _Table(NamedTuple):
     """The last component that is no number of every name in `below`."""
 
 
-def candidates(names: Iterable[str], own: tuple[Family, ...] = ()) -> dict[tuple[str, Family], list[Named]]:
+def candidates(
+    names: Iterable[str], own: tuple[Family, ...] = (), last: tuple[Family, ...] = ()
+) -> dict[tuple[str, Family], list[Named]]:
     """Return (prefix, row) -> the names that fit the row behind that prefix, for every row and prefix that fits any.
 
-    `own` are rows of the user's, which stand in front of the table.
+    `own` are rows of the user's, which stand in front of the table; `last` are rows that stand behind it.
     """
-    table = _table(own)
+    table = _table(own, last)
     found: dict[tuple[str, str], tuple[Family, list[Named]]] = {}
     for name in names:
         parts = name.split(".")
@@ -76,10 +78,10 @@ def _without_number(part: str) -> str:
 
 
 @cache
-def _table(own: tuple[Family, ...]) -> _Table:
+def _table(own: tuple[Family, ...], last: tuple[Family, ...]) -> _Table:
     exact: dict[str, list[tuple[Family, Key]]] = {}
     below: dict[str, list[tuple[Family, Key]]] = {}
-    for family in (*own, *FAMILIES):
+    for family in (*own, *FAMILIES, *last):
         for key in family.keys:
             template = key.template
             if "{" in template or any(digit in template for digit in "0123456789"):

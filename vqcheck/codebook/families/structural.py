@@ -20,9 +20,19 @@ from vqcheck.codebook.family import (
 _FLAGS: Final = ("inited", "initted", "initialized", "_initialized")
 
 
-def _siblings(name: str, codes: str, sums: str, counts: str) -> Family:
+NAMED: Final = (
+    ("embed", "embed_avg", "cluster_size"),
+    ("codes", "codes_avg", "cluster_size"),
+    ("embeddings", "z_avg", "N"),
+    ("weight", "embed_avg", "cluster_size"),
+)
+"""Names so usual that codes and counts are evidence enough, also without the sums; other names: see `siblings`."""
+
+
+def siblings(codes: str, sums: str, counts: str) -> Family:
+    """Return the row for tensors of these names side by side."""
     return Family(
-        name=f"unknown:{name}",
+        name=f"unknown:{codes}",
         title=f"unknown layout, found by neighbouring tensors ({codes}, {sums}, {counts})",
         keys=codebook("", codes, sums, counts, _FLAGS),
         requires=frozenset({CODES, EMA_COUNT}),
@@ -31,10 +41,7 @@ def _siblings(name: str, codes: str, sums: str, counts: str) -> Family:
 
 
 STRUCTURAL: Final = (
-    _siblings("embed", "embed", "embed_avg", "cluster_size"),
-    _siblings("codes", "codes", "codes_avg", "cluster_size"),
-    _siblings("embeddings", "embeddings", "z_avg", "N"),
-    _siblings("weight", "weight", "embed_avg", "cluster_size"),
+    *(siblings(*names) for names in NAMED),
     Family(
         name="unknown:embed_sum",
         title="unknown layout, found by neighbouring tensors (embed_sum, cluster_usage)",
