@@ -52,8 +52,8 @@ def _triple(shapes: Mapping[str, Shape]) -> tuple[str, str, str] | None:
     for name, shape in shapes.items():
         if len(shape) in (2, 3) and not _is_called(name, _COUNTS):
             alike.setdefault(shape, []).append(name)
-    pairs = [sorted(names, key=lambda name: _is_called(name, _SUMS)) for names in alike.values() if len(names) == 2]
-    pairs = [(codes, sums) for codes, sums in pairs if _is_called(sums, _SUMS) and not _is_called(codes, _SUMS)]
+    ordered = [sorted(names, key=lambda name: _is_called(name, _SUMS)) for names in alike.values() if len(names) == 2]
+    pairs = [(codes, sums) for codes, sums in ordered if _is_called(sums, _SUMS) and not _is_called(codes, _SUMS)]
     if len(pairs) > _MOST:
         return None
     fits = [
