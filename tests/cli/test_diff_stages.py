@@ -108,3 +108,38 @@ def test_without_lock_and_features_it_says_what_would_settle_it(vqcheck, sound):
 def test_two_s1_checkpoints_have_nothing_to_compare(vqcheck, sound):
     """Neither holds a codebook."""
     assert vqcheck("diff", sound.s1, sound.s1).returncode == 2
+
+
+def test_a_lock_that_lies_elsewhere_is_named(vqcheck, sound, moved):
+    """A lock bound to the s1 checkpoint decides alone: neither tokens nor features have to be there."""
+    lock = sound.root / "voices.lock"
+    assert vqcheck("lock", sound.base, "--experiment", sound.folder, "--s1", sound.s1, "-o", lock).returncode == 0
+    sound.folder.rename(sound.root / "elsewhere")
+    assert vqcheck("diff", sound.s1, sound.base).returncode == 2
+    right = vqcheck("diff", sound.s1, sound.base, "--lock", lock)
+    assert (right.returncode, right.stdout[:10]) == (0, "consistent")
+    wrong = vqcheck("diff", sound.s1, moved, "--lock", lock)
+    assert (wrong.returncode, wrong.stdout[:12]) == (1, "inconsistent")
+    absent = vqcheck("diff", sound.s1, sound.base, "--lock", sound.root / "absent.lock")
+    assert (absent.returncode, "absent.lock" in absent.stderr) == (2, True)
+
+
+def test_a_lock_without_the_s1_needs_the_tokens(vqcheck, sound):
+    """Bound to tokens alone it says something of s1 only where the tokens are there and are the locked ones."""
+    lock = sound.root / "voices.lock"
+    assert vqcheck("lock", sound.base, "--experiment", sound.folder, "-o", lock).returncode == 0
+    named = ("diff", sound.s1, sound.base, "--experiment", sound.folder, "--lock", lock)
+    assert vqcheck(*named).returncode == 0
+    sound.tsv.write_text(sound.tsv.read_text() + "extra.wav\t1 2 3\n")
+    other = vqcheck(*named)
+    assert (other.returncode, "not the locked ones any more" in other.stderr) == (2, True)
+    sound.folder.rename(sound.root / "elsewhere")
+    assert vqcheck("diff", sound.s1, sound.base, "--lock", lock).returncode == 2
+
+
+@pytest.mark.parametrize("option", ["--experiment", "--lock"])
+def test_options_for_s1_are_refused_between_codebooks(vqcheck, sound, option):
+    """Where both files hold a codebook they decide nothing, and ignoring them would look like a check."""
+    run = vqcheck("diff", sound.base, sound.base, option, sound.folder)
+    assert (run.returncode, len(run.stderr.splitlines())) == (2, 1)
+    assert "vqcheck lock --check" in run.stderr

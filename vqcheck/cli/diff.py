@@ -13,7 +13,7 @@ from vqcheck.cli.scope import scope_option
 from vqcheck.codebook.compare import compare
 from vqcheck.codebook.comparison import CHANGED, IDENTICAL, Comparison
 from vqcheck.codebook.family import Family
-from vqcheck.errors import NoCodebookError
+from vqcheck.errors import NoCodebookError, UsageError
 
 if TYPE_CHECKING:
     from vqcheck.experiment.stages import StageComparison
@@ -26,6 +26,7 @@ Examples:
   vqcheck diff a.pth b.safetensors --format json -o diff.json
   vqcheck diff s2G2333k.pth G_400.pth --features logs/me/4-cnhubert
   vqcheck diff GPT_weights_v2/me-e15.ckpt G_400.pth --experiment logs/me
+  vqcheck diff GPT_weights_v2/me-e15.ckpt G_400.pth --lock voices.lock --format junit
   vqcheck diff before/ after/ --family my_codec.toml
 
 Exit status: 0 the same, 1 changed, 2 could not check.
@@ -33,18 +34,23 @@ Exit status: 0 the same, 1 changed, 2 could not check.
 
 
 @click.command("diff", epilog=_EXAMPLES)
-@click.argument("a", type=click.Path())
-@click.argument("b", type=click.Path())
+@click.argument("a", type=click.Path(readable=False))
+@click.argument("b", type=click.Path(readable=False))
 @scope_option
 @click.option(
     "--features",
-    type=click.Path(exists=True, file_okay=False),
+    type=click.Path(exists=True, file_okay=False, readable=False),
     help="Measure on the features in this folder (4-cnhubert) how many frames get another token.",
 )
 @click.option(
     "--experiment",
-    type=click.Path(exists=True, file_okay=False),
+    type=click.Path(exists=True, file_okay=False, readable=False),
     help="For an s1 checkpoint against an s2 generator: the directory of the tokens that s1 was trained on.",
+)
+@click.option(
+    "--lock",
+    type=click.Path(readable=False),
+    help="For an s1 checkpoint against an s2 generator: the lock to go by; default: vqcheck.lock in the experiment.",
 )
 @family_option
 @output_options(verbose="Show more: full digests, the table of an equal pair, every code and recording measured.")
@@ -54,6 +60,7 @@ def command(
     scope: str,
     features: str | None,
     experiment: str | None,
+    lock: str | None,
     own: tuple[Family, ...],
     output: Output,
 ) -> int:
@@ -69,24 +76,29 @@ def command(
             with Waiting("comparing", quiet=output.quiet) as waiting:
                 comparison = compare(first, second, scope, waiting.step, own)
         except NoCodebookError:
-            stages = _stages(first, second, experiment)
+            stages = _stages(first, second, experiment, lock)
             if stages is None:
                 raise
             output.show("stages", stages, text=_stages_text)
             return stages.exit_code
+        if experiment is not None or lock is not None:
+            raise UsageError(
+                f"{a}: --experiment and --lock are for an s1 checkpoint against an s2 generator; these two hold a "
+                "codebook each ('vqcheck lock --check' verifies one against a lock)"
+            )
         if features is not None and comparison.verdict != IDENTICAL:
             comparison = _with_flips(comparison, first, second, features, own, output)
     output.show("diff", comparison, text=_text)
     return comparison.exit_code
 
 
-def _stages(a: Checkpoint, b: Checkpoint, experiment: str | None) -> "StageComparison | None":
+def _stages(a: Checkpoint, b: Checkpoint, experiment: str | None, lock: str | None) -> "StageComparison | None":
     """Return s1 against s2 where one file is an s1 checkpoint and the other is not."""
     from vqcheck.codebook import model
     from vqcheck.experiment.stages import compare_stages
 
     s1 = [file for file in (a, b) if model.identify(file).kind == "s1 GPT"]
-    return compare_stages(s1[0].path, b if s1[0] is a else a, experiment) if len(s1) == 1 else None
+    return compare_stages(s1[0].path, b if s1[0] is a else a, experiment, lock) if len(s1) == 1 else None
 
 
 def _stages_text(stages: "StageComparison", output: Output) -> str:

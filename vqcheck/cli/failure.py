@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from vqcheck.cli import formats
 from vqcheck.cli.asked import asked
 from vqcheck.cli.first_process import is_first_process
-from vqcheck.cli.output import print_unless
+from vqcheck.cli.output import print_document
 from vqcheck.cli.step_summary import write_summary
 from vqcheck.errors import VqcheckError
 
@@ -21,7 +21,7 @@ def report_failure(arguments: Sequence[str], commands: Sequence[str], message: s
         return
     # Messages name their file first, as it was given.
     path = next((each for each in arguments if message.startswith(f"{each}: ")), "")
-    print_unless(run.quiet, formats.failed(run.format, run.command, message, path))
+    print_document(formats.failed(run.format, run.command, message, path), quiet=run.quiet)
     if run.format == formats.GITHUB and not run.to_file:
         with contextlib.suppress(VqcheckError):
             write_summary(formats.failed_summary(run.command, message, path), None)

@@ -18,7 +18,7 @@ def family_option(command: _Command) -> _Command:
     @click.option(
         "--family",
         "files",
-        type=click.Path(),
+        type=click.Path(readable=False),
         multiple=True,
         metavar="FILE",
         help="Look for the codec that this TOML file describes first; may be given several times.",

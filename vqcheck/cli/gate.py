@@ -23,10 +23,10 @@ Exit status: 0 training may start, 1 a required check failed, 2 a required check
 
 
 @click.command("gate", epilog=_EXAMPLES)
-@click.argument("config", required=False, type=click.Path())
-@click.option("--s1", type=click.Path(), help="The s1 (GPT) checkpoint that will speak to this s2.")
-@click.option("--lock", type=click.Path(), help="The lock to go by; default: vqcheck.lock in the experiment.")
-@click.option("--root", type=click.Path(), help="Where relative paths in the config begin; default: here, as upstream.")
+@click.argument("config", required=False, type=click.Path(readable=False))
+@click.option("--s1", type=click.Path(readable=False), help="The s1 (GPT) checkpoint that will speak to this s2.")
+@click.option("--lock", type=click.Path(readable=False), help="The lock to go by; default: vqcheck.lock in the experiment.")
+@click.option("--root", type=click.Path(readable=False), help="Where relative paths in the config begin; default: here, as upstream.")
 @click.option("--sample", type=click.IntRange(min=1), help="Audit the tokens of this many items instead of all.")
 @click.option("--only", multiple=True, metavar="CODE", help="Carry out only this check; may be repeated.")
 @click.option("--skip", multiple=True, metavar="CODE", help="Leave this check out, visibly; may be repeated.")

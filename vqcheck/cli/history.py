@@ -24,7 +24,7 @@ Exit status: 0 the same in all, 1 it moved, 2 fewer than two checkpoints with a 
 
 
 @click.command("history", epilog=_EXAMPLES)
-@click.argument("folder", metavar="DIR", type=click.Path())
+@click.argument("folder", metavar="DIR", type=click.Path(readable=False))
 @scope_option
 @family_option
 @output_options()

@@ -32,7 +32,7 @@ _Result = Inspection | tuple[str, str]
 
 
 @click.command("inspect", epilog=_EXAMPLES)
-@click.argument("checkpoints", metavar="CKPT...", nargs=-1, required=True, type=click.Path())
+@click.argument("checkpoints", metavar="CKPT...", nargs=-1, required=True, type=click.Path(readable=False))
 @click.option("--strict", is_flag=True, help="Fail when a codebook was never trained or holds NaN or infinity.")
 @family_option
 @output_options(PLAIN, verbose="Show more: full digests, every codebook.")

@@ -31,22 +31,22 @@ Exit status: 0 written, or the file agrees with the lock; 1 it does not; 2 could
 
 
 @click.command("lock", epilog=_EXAMPLES)
-@click.argument("checkpoint", metavar="CKPT", type=click.Path())
+@click.argument("checkpoint", metavar="CKPT", type=click.Path(readable=False))
 @click.option(
     "--experiment",
-    type=click.Path(exists=True, file_okay=False),
+    type=click.Path(exists=True, file_okay=False, readable=False),
     help="Bind the tokens of this experiment (6-name2semantic.tsv) to the lock, or check them.",
 )
 @click.option(
     "--s1",
-    type=click.Path(exists=True, dir_okay=False),
+    type=click.Path(exists=True, dir_okay=False, readable=False),
     help="Bind this s1 (GPT) checkpoint to the lock, or check it.",
 )
 @click.option(
     "-o",
     "--output",
     "lock_file",
-    type=click.Path(dir_okay=False),
+    type=click.Path(dir_okay=False, readable=False),
     help=f"The lock; default: {_NAME} in the experiment, else here.",
 )
 @click.option("--check", is_flag=True, help="Verify CKPT against the lock instead of writing one.")

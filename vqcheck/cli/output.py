@@ -57,14 +57,19 @@ class Output:
         """
         if self.format == formats.TEXT:
             self.write(text(*result, self))
-        elif self.format == formats.GITHUB:
-            write_summary(formats.summary(kind, *result), self.file)
-            print_unless(self.quiet, formats.document(self.format, kind, *result))
+            return
+        document, file = formats.document(self.format, kind, *result), self.file
+        if self.format == formats.GITHUB:
+            # Annotations count only where the runner reads them, so a file gets what stands beside them.
+            write_summary(formats.summary(kind, *result), file)
+            file = None
+        if file is not None:
+            replace_file(file, document)
         else:
-            self.write(formats.document(self.format, kind, *result))
+            print_document(document, quiet=self.quiet)
 
     def write(self, report: str) -> None:
-        """Write a finished report.
+        """Write a finished text.
 
         Raises:
             UsageError: the file cannot be written; the old one is left as it was.
@@ -72,15 +77,20 @@ class Output:
         """
         if self.file is not None:
             replace_file(self.file, report)
-        else:
-            print_unless(self.quiet, report)
+        elif not self.quiet:
+            sys.stdout.write(report)
+            sys.stdout.flush()
 
 
-def print_unless(quiet: bool, report: str) -> None:
-    """Write a finished report to stdout."""
-    if not quiet:
-        sys.stdout.write(report)
-        sys.stdout.flush()
+def print_document(document: str, *, quiet: bool) -> None:
+    """Write a document for machines to stdout: in UTF-8, whatever people read in this console."""
+    if quiet:
+        return
+    reconfigure = getattr(sys.stdout, "reconfigure", None)
+    if reconfigure:
+        reconfigure(encoding="utf-8", errors="backslashreplace")
+    sys.stdout.write(document)
+    sys.stdout.flush()
 
 
 def output_options(
@@ -127,5 +137,7 @@ def _with_options(command: _Command, choices: Sequence[str], verbose: str | None
         whole = click.option("-v", "--verbose", "in_full", is_flag=True, help=verbose)(whole)
     if to_file:
         words = f"{_FILE_HELP} {_GITHUB_HELP}" if formats.GITHUB in choices else _FILE_HELP
-        whole = click.option("-o", "--output", "file", type=click.Path(dir_okay=False), help=words)(whole)
+        whole = click.option("-o", "--output", "file", type=click.Path(dir_okay=False, readable=False), help=words)(
+            whole
+        )
     return whole  # type: ignore[no-any-return]

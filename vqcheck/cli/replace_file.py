@@ -1,48 +1,34 @@
-"""Writes a text file as a whole or not at all."""
+"""Writes a report or a lock to the file that the user named, as a whole or not at all."""
 
-import contextlib
 import os
 
 from vqcheck.errors import UsageError
 
 
 def replace_file(path: str, report: str) -> None:
-    """Write a text file under a temporary name beside it, then rename it. A link is followed, a device written to.
+    """Write a text file that replaces an old one only when it is complete. A link is followed, a device written to.
 
     Raises:
         UsageError: it cannot be written, or holds a checkpoint; an old file is left as it was.
 
     """
-    import tempfile
+    from vqcheck.whole_file import whole_file
 
+    content = report.encode("utf-8", "backslashreplace")
     target = os.path.realpath(path)
-    temporary = None
     try:
-        if os.path.exists(target) and not os.path.isfile(target):
-            with open(target, "w", encoding="utf-8", errors="backslashreplace") as stream:
-                stream.write(report)
+        if os.path.exists(path) and not os.path.isfile(path):
+            with open(path, "wb") as stream:
+                stream.write(content)
             return
+        if os.path.islink(target):
+            os.stat(target)  # a loop of links, which is told apart only here
         if _holds_a_checkpoint(target):
             raise UsageError(f"{path}: is a checkpoint; the output must go to another file")
-        handle, temporary = tempfile.mkstemp(
-            prefix=f".{os.path.basename(target)}.", suffix=".tmp", dir=os.path.dirname(target)
-        )
-        with os.fdopen(handle, "w", encoding="utf-8", errors="backslashreplace", newline="\n") as stream:
-            stream.write(report)
-        if os.path.exists(target):
-            os.chmod(temporary, os.stat(target).st_mode)
-        else:
-            umask = os.umask(0)
-            os.umask(umask)
-            os.chmod(temporary, 0o666 & ~umask)
-        os.replace(temporary, target)
-        temporary = None
+        with whole_file(target) as stream:
+            stream.write(content)
     except OSError as error:
         raise UsageError(f"{path}: cannot be written: {error.strerror}") from None
-    finally:
-        if temporary is not None:
-            with contextlib.suppress(OSError):
-                os.unlink(temporary)
 
 
 def _holds_a_checkpoint(path: str) -> bool:

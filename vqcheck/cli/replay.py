@@ -32,7 +32,7 @@ could not start.
 
 
 @click.command("replay", epilog=_EXAMPLES)
-@click.argument("config", required=False, type=click.Path())
+@click.argument("config", required=False, type=click.Path(readable=False))
 @click.option("--strategy", "strategies", multiple=True, metavar="NAME", help="Run this strategy; may be repeated.")
 @click.option("--all", "every", is_flag=True, help="Run every strategy there is.")
 @click.option("--steps", type=click.IntRange(min=1), help="Training steps of each arm.")
@@ -43,8 +43,8 @@ could not start.
 @click.option("--factory", metavar="MODULE:FUNCTION", help="Replay any training code: the function returns it.")
 @click.option("--checkout", metavar="PATH", help="Replay the networks of your own GPT-SoVITS checkout.")
 @click.option("--python", metavar="PROGRAM", help="The Python that has the checkout's packages; default: this one.")
-@click.option("--root", type=click.Path(), help="Where relative paths in CONFIG begin.")
-@click.option("--save", type=click.Path(file_okay=False), help="Save each arm's final checkpoint in this folder.")
+@click.option("--root", type=click.Path(readable=False), help="Where relative paths in CONFIG begin.")
+@click.option("--save", type=click.Path(file_okay=False, readable=False), help="Save each arm's final checkpoint in this folder.")
 @output_options((*EVERY, CSV))
 def command(
     config: str | None,

@@ -40,45 +40,58 @@ class StageComparison:
         return {CONSISTENT: 0, INCONSISTENT: 1}.get(self.verdict, 2)
 
 
-def compare_stages(s1: str, s2: Checkpoint, experiment: str | None) -> StageComparison:
+def compare_stages(s1: str, s2: Checkpoint, experiment: str | None, lock: str | None = None) -> StageComparison:
     """Return whether an s1 checkpoint and an open s2 generator share one VQ encoder.
 
     `experiment` is the directory of the tokens that s1 was trained on; without it the one that s1 names is used, if it
-    is there.
+    is there. `lock` is the lock to go by; without it the one in that directory. A lock that is bound to the s1
+    checkpoint needs no directory.
 
     Raises:
         NoCodebookError: nothing at hand says which VQ encoder s1 was trained with; the text says what would.
         CheckpointError, UsageError: a file is damaged.
 
     """
-    named = recorded_tsv(s1)
-    folder = experiment or (os.path.dirname(named) if named else None)
-    short = os.path.basename(s1)
-    if folder is None:
-        raise NoCodebookError(f"{s1}: {_holds_none(short)} names no tokens it was trained on; give --experiment")
-    if not os.path.isdir(folder):
-        raise NoCodebookError(
-            f"{s1}: {_holds_none(short)} was trained on {named}, "
-            "which is not here; name its directory with --experiment"
-        )
-    if named and not same_experiment(named, os.path.join(folder, MERGED)):
-        raise UsageError(f"{s1}: was trained on {named}, not on the tokens of {folder}")
-    lock_path = os.path.join(folder, _LOCK)
-    if os.path.exists(lock_path):
-        return _by_lock(s1, s2, lock_path)
+    if lock is not None and read_lock(lock).s1 is not None:
+        return _by_lock(s1, s2, lock, os.path.dirname(lock))
+    folder = _experiment_of(s1, experiment)
+    lock_path = lock or os.path.join(folder, _LOCK)
+    if lock is not None or os.path.exists(lock_path):
+        return _by_lock(s1, s2, lock_path, folder)
     if os.path.isdir(os.path.join(folder, "4-cnhubert")):
         return _by_tokens(s1, s2, folder)
     raise NoCodebookError(
-        f"{s1}: {_holds_none(short)} was trained on the tokens of {folder}, where there is neither a {_LOCK} nor "
+        f"{s1}: {_holds_none(s1)} was trained on the tokens of {folder}, where there is neither a {_LOCK} nor "
         "4-cnhubert to derive them from; either would settle it"
     )
 
 
-def _holds_none(short: str) -> str:
-    return f"is an s1 (GPT) checkpoint and holds no codebook; {short}"
+def _experiment_of(s1: str, given: str | None) -> str:
+    """Return the directory of the tokens that an s1 checkpoint was trained on."""
+    named = recorded_tsv(s1)
+    folder = given or (os.path.dirname(named) if named else None)
+    if given is not None and not os.path.isdir(given):
+        raise UsageError(f"{given}: is no experiment directory (logs/<name>)")
+    if folder is None:
+        raise NoCodebookError(
+            f"{s1}: {_holds_none(s1)} names no tokens it was trained on; give --experiment, or the lock that is bound "
+            "to it"
+        )
+    if not os.path.isdir(folder):
+        raise NoCodebookError(
+            f"{s1}: {_holds_none(s1)} was trained on {named}, which is not here; name its directory with --experiment, "
+            "or the lock that is bound to it with --lock"
+        )
+    if named and not same_experiment(named, os.path.join(folder, MERGED)):
+        raise UsageError(f"{s1}: was trained on {named}, not on the tokens of {folder}")
+    return folder
 
 
-def _by_lock(s1: str, s2: Checkpoint, path: str) -> StageComparison:
+def _holds_none(s1: str) -> str:
+    return f"is an s1 (GPT) checkpoint and holds no codebook; {os.path.basename(s1)}"
+
+
+def _by_lock(s1: str, s2: Checkpoint, path: str, folder: str) -> StageComparison:
     lock = read_lock(path)
     name = os.path.basename(s1)
     if lock.s1 is not None and lock.s1.digest != file_digest(s1):
@@ -87,7 +100,6 @@ def _by_lock(s1: str, s2: Checkpoint, path: str) -> StageComparison:
         )
     if lock.tsv is None:
         raise UsageError(f"{path}: binds no tokens, so it says nothing of s1; make it again with --experiment --update")
-    folder = os.path.dirname(path)
     if lock.s1 is None and tokens_digest(folder) != lock.tsv.digest:
         raise UsageError(
             f"{path}: the tokens of {folder} are not the locked ones any more, and it binds no s1 checkpoint"
