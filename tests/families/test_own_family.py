@@ -127,3 +127,44 @@ def test_a_missing_row_file_is_named(tmp_path, saved, state, vqcheck):
     run = vqcheck("diff", saved(state), saved(state), "--family", tmp_path / "absent.toml")
     assert run.returncode == 2
     assert "absent.toml: cannot be read" in run.stderr
+
+
+def test_a_row_that_fits_nothing_is_told_of(row, saved, vqcheck):
+    """One line on stderr, with every command that takes the option; the verdict and stdout stay as they are."""
+    path = saved({"quantize.embedding.weight": torch.randn(8, 4)})
+    folder = path.parent / "run"
+    folder.mkdir()
+    for name in ("a.pth", "b.pth"):
+        (folder / name).write_bytes(path.read_bytes())
+    lock = path.parent / "its.lock"
+    commands = [["inspect", path], ["diff", path, path], ["history", folder]]
+    commands += [["lock", path, "-o", lock], ["lock", path, "-o", lock, "--check"]]
+    for command in commands:
+        without = vqcheck(*command)
+        run = vqcheck(*command, "--family", row())
+        assert run.stderr == "vqcheck: note: nothing here was read as 'my-codec' of --family\n", command
+        # The second time the lock is there already.
+        assert (run.returncode, run.stdout.replace("unchanged", "written")) == (0, without.stdout)
+
+
+def test_a_row_that_fits_is_not_told_of(state, row, saved, vqcheck):
+    """With every command: nothing on stderr."""
+    path = saved(state)
+    folder = path.parent / "run"
+    folder.mkdir()
+    for name in ("a.pth", "b.pth"):
+        (folder / name).write_bytes(path.read_bytes())
+    lock = path.parent / "its.lock"
+    commands = [["inspect", path], ["diff", path, path], ["history", folder]]
+    commands += [["lock", path, "-o", lock], ["lock", path, "-o", lock, "--check"]]
+    for command in commands:
+        run = vqcheck(*command, "--family", row())
+        assert (run.returncode, run.stderr) == (0, ""), command
+
+
+def test_a_row_that_fits_nothing_in_a_file_without_codebook(row, saved, vqcheck):
+    """The error about the file says that the user's own row was tried."""
+    path = saved({"linear.weight": torch.randn(8, 4)})
+    run = vqcheck("diff", path, path, "--family", row())
+    assert run.returncode == 2
+    assert run.stderr.endswith("nor does 'my-codec' of --family fit it\n")

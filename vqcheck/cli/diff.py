@@ -6,7 +6,7 @@ import click
 
 from vqcheck.checkpoint.open import open_checkpoint
 from vqcheck.checkpoint.opened import Checkpoint
-from vqcheck.cli.family import family_option
+from vqcheck.cli.family import family_option, tell_unused
 from vqcheck.cli.output import Output, output_options
 from vqcheck.cli.progress import Waiting
 from vqcheck.cli.scope import scope_option
@@ -89,6 +89,7 @@ def command(
         if features is not None and comparison.verdict != IDENTICAL:
             comparison = _with_flips(comparison, first, second, features, own, output)
     output.show("diff", comparison, text=_text)
+    tell_unused(own, (comparison.a.family, comparison.b.family))
     return comparison.exit_code
 
 

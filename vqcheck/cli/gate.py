@@ -25,8 +25,14 @@ Exit status: 0 training may start, 1 a required check failed, 2 a required check
 @click.command("gate", epilog=_EXAMPLES)
 @click.argument("config", required=False, type=click.Path(readable=False))
 @click.option("--s1", type=click.Path(readable=False), help="The s1 (GPT) checkpoint that will speak to this s2.")
-@click.option("--lock", type=click.Path(readable=False), help="The lock to go by; default: vqcheck.lock in the experiment.")
-@click.option("--root", type=click.Path(readable=False), help="Where relative paths in the config begin; default: here, as upstream.")
+@click.option(
+    "--lock", type=click.Path(readable=False), help="The lock to go by; default: vqcheck.lock in the experiment."
+)
+@click.option(
+    "--root",
+    type=click.Path(readable=False),
+    help="Where relative paths in the config begin; default: here, as upstream.",
+)
 @click.option("--sample", type=click.IntRange(min=1), help="Audit the tokens of this many items instead of all.")
 @click.option("--only", multiple=True, metavar="CODE", help="Carry out only this check; may be repeated.")
 @click.option("--skip", multiple=True, metavar="CODE", help="Leave this check out, visibly; may be repeated.")
@@ -50,9 +56,9 @@ def command(
     from vqcheck.gate.run import find_check, run_gate
 
     if explain is not None:
-        check = find_check(explain)
-        kind = "required" if check.required else "advisory"
-        output.write(f"{check.code} ({kind}): {check.title}\n\n{check.why}\n")
+        from vqcheck.report.text.gate import explained
+
+        output.write(explained(find_check(explain), output.style()))
         return 0
     if config is None:
         raise click.UsageError("Missing argument 'CONFIG'", click.get_current_context())

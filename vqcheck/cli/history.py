@@ -4,7 +4,7 @@ from typing import TYPE_CHECKING, Final
 
 import click
 
-from vqcheck.cli.family import family_option
+from vqcheck.cli.family import family_option, tell_unused
 from vqcheck.cli.output import Output, output_options
 from vqcheck.cli.progress import Waiting
 from vqcheck.cli.scope import scope_option
@@ -38,6 +38,7 @@ def command(folder: str, scope: str, own: tuple[Family, ...], output: Output) ->
     with Waiting("reading checkpoints", quiet=output.quiet) as waiting:
         history = read_history(folder, scope, waiting.step, own)
     output.show("history", history, text=_text)
+    tell_unused(own, (history.family,))
     return history.exit_code
 
 

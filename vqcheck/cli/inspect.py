@@ -7,12 +7,12 @@ from typing import Final
 import click
 
 from vqcheck.checkpoint.open import open_checkpoint
-from vqcheck.cli.family import family_option
+from vqcheck.cli.family import family_option, tell_unused
 from vqcheck.cli.formats import JSON, PLAIN
 from vqcheck.cli.output import Output, output_options
 from vqcheck.cli.progress import Waiting
 from vqcheck.codebook.family import Family
-from vqcheck.codebook.inspection import HEALTHY, NO_CODEBOOK, Inspection, inspect
+from vqcheck.codebook.inspection import HEALTHY, NO_CODEBOOK, EncoderSummary, Inspection, inspect
 from vqcheck.errors import VqcheckError
 
 _EXAMPLES: Final = """
@@ -49,7 +49,14 @@ def command(checkpoints: tuple[str, ...], strict: bool, own: tuple[Family, ...],
     for result in results:
         if isinstance(result, tuple):
             print(f"vqcheck: {result[1]}", file=sys.stderr)
+    tell_unused(own, (found.family for result in results for found in _encoders(result)))
     return exit_code
+
+
+def _encoders(result: _Result) -> list[EncoderSummary]:
+    if isinstance(result, tuple) or result.vq_encoder is None:
+        return []
+    return [result.vq_encoder, *result.others]
 
 
 def _in_folder(path: str) -> list[str]:

@@ -6,7 +6,7 @@ from typing import Final
 import click
 
 from vqcheck.checkpoint.open import open_checkpoint
-from vqcheck.cli.family import family_option
+from vqcheck.cli.family import family_option, tell_unused
 from vqcheck.cli.formats import JSON, PLAIN
 from vqcheck.cli.output import Output, output_options
 from vqcheck.cli.progress import Waiting
@@ -78,6 +78,7 @@ def command(
             lock = make_lock(file, experiment, s1, own, waiting.step)
         else:
             result = check_lock(read_lock(path), path, file, experiment, s1, scope, own, waiting.step)
+    tell_unused(own, (result.family if check else lock.family,))
     return _report(result, output) if check else _write(path, lock, update, output)
 
 
@@ -97,9 +98,12 @@ def _write(path: str, lock: Lock, update: bool, output: Output) -> int:
         replace_file(path, lock.text())
     if output.format == JSON:
         from vqcheck.report.json.lock import written
+
+        output.write(written(lock, path, state))
     else:
-        from vqcheck.report.text.lock import written
-    output.write(written(lock, path, state))
+        from vqcheck.report.text.lock import written as written_text
+
+        output.write(written_text(lock, path, state, output.style()))
     return 0
 
 

@@ -44,7 +44,9 @@ could not start.
 @click.option("--checkout", metavar="PATH", help="Replay the networks of your own GPT-SoVITS checkout.")
 @click.option("--python", metavar="PROGRAM", help="The Python that has the checkout's packages; default: this one.")
 @click.option("--root", type=click.Path(readable=False), help="Where relative paths in CONFIG begin.")
-@click.option("--save", type=click.Path(file_okay=False, readable=False), help="Save each arm's final checkpoint in this folder.")
+@click.option(
+    "--save", type=click.Path(file_okay=False, readable=False), help="Save each arm's final checkpoint in this folder."
+)
 @output_options((*EVERY, CSV))
 def command(
     config: str | None,

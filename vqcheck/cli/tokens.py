@@ -24,7 +24,12 @@ read, half precision overflows). A proven contradiction is 1 although other item
 @click.command("tokens", epilog=_EXAMPLES)
 @click.argument("checkpoint", metavar="CKPT", type=click.Path(readable=False))
 @click.argument("experiment", metavar="EXPERIMENT", type=click.Path(readable=False))
-@click.option("--against", metavar="OTHER", type=click.Path(readable=False), help="Ask which of the two explains the tokens better.")
+@click.option(
+    "--against",
+    metavar="OTHER",
+    type=click.Path(readable=False),
+    help="Ask which of the two explains the tokens better.",
+)
 @click.option("--sample", metavar="N", type=click.IntRange(min=1), help="Check N items only, the same ones each time.")
 @output_options(verbose="Show every item and every count.")
 def command(checkpoint: str, experiment: str, against: str | None, sample: int | None, output: Output) -> int:

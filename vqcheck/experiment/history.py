@@ -64,6 +64,8 @@ class History:
     """(file, why it could not be read)."""
     never_trained: tuple[str, ...]
     """Files whose codebook still waits for its first batch."""
+    family: str = ""
+    """What the rows' VQ encoders are read as; empty where there is no row."""
 
     @property
     def first_moved(self) -> Row | None:
@@ -136,12 +138,14 @@ def read_history(folder: str, scope: str, on_file: OnFile | None = None, own: tu
         )
         if on_file:
             on_file(len(paths) + number + 1, len(paths) + len(found))
-    return History(folder, scope, tuple(rows), tuple(skipped), tuple(unreadable), tuple(untrained))
+    family = found[0].family if found else ""
+    return History(folder, scope, tuple(rows), tuple(skipped), tuple(unreadable), tuple(untrained), family)
 
 
 def _checkpoints(folder: str) -> list[str]:
     try:
-        names = [entry.name for entry in os.scandir(folder) if entry.is_file()]
+        # A link that leads nowhere, or a pipe, stands for a checkpoint that cannot be read.
+        names = [name for name in os.listdir(folder) if not os.path.isdir(os.path.join(folder, name))]
     except OSError as error:
         raise UsageError(f"{folder}: cannot be listed: {error.strerror}") from None
     paths = [

@@ -44,6 +44,7 @@ class LockCheck:
     lock: str
     """The lock file's path."""
     path: str
+    family: str
     never_trained: bool
     recorded: Digest | None
     found: Digest | None
@@ -146,6 +147,7 @@ def check_lock(
     return LockCheck(
         lock=lock_path,
         path=checkpoint.path,
+        family=encoder.family.name,
         never_trained=any(health.never_trained(checkpoint, codebook) for codebook in encoder.codebooks),
         recorded=lock.whole(part, F32V1),
         found=getattr(wholes[0], part),
