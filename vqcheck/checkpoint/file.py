@@ -1,10 +1,10 @@
 """Positioned, exact reads from one open file that may be truncated or replaced by somebody else meanwhile."""
 
 import os
-import stat
 from types import TracebackType
 from typing import Final
 
+from vqcheck.checkpoint.regular import regular
 from vqcheck.checkpoint.shown import one_line, shown
 from vqcheck.errors import CheckpointError
 
@@ -30,15 +30,11 @@ class PositionedFile:
         self.path = os.fsdecode(path)
         self.label = one_line(self.path)
         try:
-            # Asked before opening: opening a named pipe would wait for ever.
-            kind = os.stat(self.path).st_mode
-            if stat.S_ISDIR(kind):
-                raise CheckpointError(f"{self.label}: is a directory, expected a checkpoint file")
-            if not stat.S_ISREG(kind):
-                raise CheckpointError(f"{self.label}: is not a regular file")
-            self._file = open(self.path, "rb", buffering=0)  # noqa: SIM115 - closed by close()
+            self._file = open(self.path, "rb", buffering=0, opener=regular)  # noqa: SIM115 - closed by close()
         except FileNotFoundError:
             raise CheckpointError(f"{self.label}: no such file") from None
+        except IsADirectoryError:
+            raise CheckpointError(f"{self.label}: is a directory, expected a checkpoint file") from None
         except (OSError, ValueError) as error:
             reason = error.strerror if isinstance(error, OSError) else str(error)
             raise CheckpointError(f"{self.label}: cannot be opened: {reason}") from None

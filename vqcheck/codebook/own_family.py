@@ -17,6 +17,7 @@ import difflib
 from collections.abc import Iterable
 from typing import Any, Final
 
+from vqcheck.checkpoint.regular import regular
 from vqcheck.checkpoint.strict_toml import LONGEST, parse_toml
 from vqcheck.codebook.family import (
     AXES,
@@ -110,7 +111,7 @@ def read_own_family(path: str) -> Family:
 
     """
     try:
-        with open(path, encoding="utf-8") as file:
+        with open(path, encoding="utf-8", opener=regular) as file:
             values = parse_toml(file.read(LONGEST + 1))
     except OSError as error:
         raise UsageError(f"{path}: cannot be read: {error.strerror}") from None

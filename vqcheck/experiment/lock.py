@@ -22,6 +22,7 @@ import re
 from dataclasses import dataclass
 from typing import Final
 
+from vqcheck.checkpoint.regular import regular
 from vqcheck.codebook.digest import Digest
 from vqcheck.errors import UsageError
 
@@ -95,7 +96,7 @@ def read_lock(path: str) -> Lock:
 
     """
     try:
-        with open(path, "rb") as file:
+        with open(path, "rb", opener=regular) as file:
             content = file.read(_MAX_BYTES + 1)
     except FileNotFoundError:
         raise UsageError(f"{path}: there is no lock; 'vqcheck lock CHECKPOINT' makes one") from None

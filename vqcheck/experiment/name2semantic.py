@@ -5,6 +5,7 @@ import re
 from dataclasses import dataclass
 from typing import Final
 
+from vqcheck.checkpoint.regular import regular
 from vqcheck.errors import UsageError
 
 MERGED: Final = "6-name2semantic.tsv"
@@ -83,7 +84,7 @@ def read_name2semantic(folder: str) -> Name2Semantic:
 
 def _lines(path: str) -> list[str]:
     try:
-        with open(path, "rb") as file:
+        with open(path, "rb", opener=regular) as file:
             data = file.read()
         # Not splitlines(): a name may hold what Unicode counts as a line end.
         return [line.removesuffix("\r") for line in data.decode("utf-8-sig").split("\n")]

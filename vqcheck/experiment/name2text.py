@@ -3,6 +3,7 @@
 import os
 from typing import Final
 
+from vqcheck.checkpoint.regular import regular
 from vqcheck.errors import UsageError
 
 FILE_NAME: Final = "2-name2text.txt"
@@ -18,7 +19,7 @@ def read_name2text(folder: str) -> dict[str, tuple[str, ...]]:
     """
     path = os.path.join(folder, FILE_NAME)
     try:
-        with open(path, encoding="utf-8") as file:
+        with open(path, encoding="utf-8", opener=regular) as file:
             lines = file.read().strip("\n").split("\n")
     except OSError as error:
         raise UsageError(f"{path}: cannot be read: {error.strerror}") from None

@@ -1,15 +1,32 @@
 """Saves an arm's networks as upstream's training script does, so that any tool reads them as such."""
 
 import os
+import tempfile
 from typing import TYPE_CHECKING
 
 import torch
 from torch import nn
 
 from vqcheck.errors import UsageError
+from vqcheck.whole_file import whole_file
 
 if TYPE_CHECKING:
     from vqcheck.replay.arm import ArmRun
+
+
+def check_folder(folder: str) -> None:
+    """Make the folder and see that it can be written, before anything is trained.
+
+    Raises:
+        UsageError: it cannot.
+
+    """
+    try:
+        os.makedirs(folder, exist_ok=True)
+        with tempfile.TemporaryFile(dir=folder):
+            pass
+    except OSError as error:
+        raise UsageError(f"{folder}: cannot be written: {error.strerror}") from None
 
 
 def save_checkpoints(arm: "ArmRun", folder: str, strategy: str) -> str:
@@ -38,6 +55,11 @@ def _save(path: str, net: nn.Module, optimizer: torch.optim.Optimizer, arm: "Arm
         "optimizer": optimizer.state_dict(),
         "learning_rate": arm.learning_rate,
     }
-    temporary = f"{path}.tmp"
-    torch.save(content, temporary)
-    os.replace(temporary, path)
+    with whole_file(path) as stream:
+        try:
+            torch.save(content, stream)
+        except RuntimeError as error:
+            # What torch says when the stream fails, in its own words.
+            if isinstance(error.__context__, OSError):
+                raise error.__context__ from None
+            raise

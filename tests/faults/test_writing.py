@@ -1,0 +1,302 @@
+"""A file is written as a whole or not at all: killed at any step, on a full disk, in a folder that cannot be written.
+
+Steps are the calls to the system that writing makes. A process that is killed by hand at each of them shows what a kill
+at any moment can leave behind.
+"""
+
+import contextlib
+import errno
+import os
+import resource
+import signal
+import stat
+import subprocess
+import sys
+import threading
+from pathlib import Path
+
+import pytest
+
+from vqcheck import whole_file as module
+from vqcheck.whole_file import whole_file
+
+pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="kills and limits as Linux knows them")
+
+KILLED = """
+import os, signal, sys
+from vqcheck import whole_file
+path, step, nameless = sys.argv[1], int(sys.argv[2]), sys.argv[3] == "nameless"
+made = 0
+
+def counted(function):
+    def call(*arguments, **options):
+        global made
+        for _ in range(2):  # before it, and after it
+            if made == step:
+                os.kill(os.getpid(), signal.SIGKILL)
+            made += 1
+            if _ == 0:
+                result = function(*arguments, **options)
+        return result
+    return call
+
+if not nameless:
+    del os.O_TMPFILE
+for name in ("open", "fsync", "fchmod", "link", "replace", "close", "unlink"):
+    setattr(os, name, counted(getattr(os, name)))
+whole_file.fcntl.flock = counted(whole_file.fcntl.flock)
+with whole_file.whole_file(path) as stream:
+    for _ in range(3):
+        stream.write(b"new" * 5000)
+        counted(stream.flush)()
+print(made)
+"""
+
+
+def killed_at(path, step, nameless):
+    """Write in a process that is killed at a step; return how many steps there were, or None if it was killed."""
+    done = subprocess.run(
+        [sys.executable, "-S", "-c", KILLED, path, str(step), nameless],
+        capture_output=True,
+        text=True,
+        check=False,
+        env={"PYTHONPATH": str(Path(module.__file__).parents[1])},
+    )
+    assert done.returncode in (0, -signal.SIGKILL), done.stderr
+    return int(done.stdout) if done.returncode == 0 else None
+
+
+def write(path, content=b"next", error=None):
+    with whole_file(str(path)) as stream:
+        stream.write(content)
+        if error is not None:
+            raise error
+
+
+@pytest.mark.parametrize("nameless", ["nameless", "named"])
+@pytest.mark.parametrize("old", [None, b"old"], ids=["new file", "old file"])
+def test_killed_at_any_step_the_old_file_or_the_new_one_is_there(nameless, old, tmp_path):
+    """Never a part of it; what is left behind is at most one temporary name, and the next write takes it away.
+
+    A file without a name leaves nothing behind, but for the moment between its temporary name and its renaming.
+    """
+    path = tmp_path / "report.json"
+    new = b"new" * 15000
+    littered, kills = 0, 0
+    for step in range(100):
+        path.unlink(missing_ok=True)
+        if old:
+            path.write_bytes(old)
+        steps = killed_at(path, step, nameless)
+        if steps is not None:
+            break
+        kills += 1
+        found = path.read_bytes() if path.exists() else None
+        assert found in (old, new)
+        left = set(os.listdir(tmp_path)) - {path.name}
+        assert left <= {".report.json.vqcheck"}
+        littered += bool(left)
+        write(path)
+        assert os.listdir(tmp_path) == [path.name]
+        assert path.read_bytes() == b"next"
+    assert steps == kills > 10
+    if nameless == "nameless":
+        assert littered == (0 if old is None else 4)  # after link, around its close of the folder, before replace
+    else:
+        assert littered > 10
+
+
+def test_one_that_is_killed_while_it_writes_much_leaves_nothing(tmp_path):
+    """As when a kill comes by chance: during the long part, which is the writing."""
+    path = tmp_path / "big"
+    path.write_bytes(b"old")
+    code = (
+        "import sys; from vqcheck.whole_file import whole_file\n"
+        "with whole_file(sys.argv[1]) as s:\n"
+        "    s.write(bytes(1 << 20)); s.flush(); print('on it', flush=True)\n"
+        "    while True: s.write(bytes(1000)); s.seek(0)"
+    )
+    child = subprocess.Popen([sys.executable, "-c", code, path], stdout=subprocess.PIPE)
+    assert child.stdout.readline() == b"on it\n"
+    child.kill()
+    child.communicate()
+    assert os.listdir(tmp_path) == ["big"]
+    assert path.read_bytes() == b"old"
+
+
+def test_many_at_the_same_time_leave_one_whole_file(tmp_path):
+    """Threads stand for processes here: a lock belongs to an open file, not to a process."""
+    path = tmp_path / "same"
+    write(path)
+    contents = [bytes([number]) * 100_000 for number in range(16)]
+    threads = [threading.Thread(target=lambda data=data: [write(path, data) for _ in range(10)]) for data in contents]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert path.read_bytes() in contents
+    assert os.listdir(tmp_path) == ["same"]
+
+
+@pytest.mark.parametrize("error", [OSError(errno.ENOSPC, "No space left on device"), KeyboardInterrupt(), ValueError()])
+@pytest.mark.parametrize(
+    ("nameless", "call"),
+    [(True, call) for call in ("write", "fsync", "fchmod", "link", "replace")]
+    + [(False, call) for call in ("write", "fsync", "fchmod", "replace")],
+)
+def test_whatever_fails_the_old_file_stays_and_nothing_else(error, call, nameless, tmp_path, monkeypatch):
+    path = tmp_path / "report"
+    path.write_bytes(b"old")
+    if not nameless:
+        monkeypatch.delattr(os, "O_TMPFILE")
+
+    def fail(*_, **__):
+        raise error
+
+    if call != "write":
+        monkeypatch.setattr(os, call, fail)
+    with pytest.raises(type(error)):
+        write(path, b"new", error if call == "write" else None)
+    monkeypatch.undo()
+    assert os.listdir(tmp_path) == ["report"]
+    assert path.read_bytes() == b"old"
+
+
+def test_without_files_that_have_no_name_it_falls_back(tmp_path, monkeypatch):
+    """Neither a file system nor a missing /proc that cannot do it keeps anything from being written."""
+    real = os.open
+
+    def refusing(path, flags, *mode, **more):
+        if flags & os.O_TMPFILE == os.O_TMPFILE:
+            raise OSError(errno.EOPNOTSUPP, "Operation not supported")
+        return real(path, flags, *mode, **more)
+
+    monkeypatch.setattr(os, "open", refusing)
+    write(tmp_path / "a")
+    monkeypatch.undo()
+    monkeypatch.setattr(module, "_in_proc", lambda descriptor: f"/nowhere/{descriptor}")
+    write(tmp_path / "b")
+    assert sorted(os.listdir(tmp_path)) == ["a", "b"]
+
+
+def test_as_windows_does_it(tmp_path, monkeypatch):
+    """Without locks: a closed temporary file is renamed; one left behind goes, and so does that of a failure."""
+    monkeypatch.setattr(module, "fcntl", None)
+    path = tmp_path / "report"
+    (tmp_path / ".report.vqcheck").write_bytes(b"left behind")
+    write(path, b"first")
+    write(path, b"second")
+    assert path.read_bytes() == b"second"
+    with pytest.raises(KeyboardInterrupt):
+        write(path, b"third", KeyboardInterrupt())
+    assert (os.listdir(tmp_path), path.read_bytes()) == (["report"], b"second")
+
+
+def test_permissions_are_those_of_the_old_file_or_of_any_new_one(tmp_path):
+    umask = os.umask(0o027)
+    try:
+        write(tmp_path / "new")
+    finally:
+        os.umask(umask)
+    assert stat.S_IMODE((tmp_path / "new").stat().st_mode) == 0o640
+    (tmp_path / "new").chmod(0o604)
+    write(tmp_path / "new")
+    assert stat.S_IMODE((tmp_path / "new").stat().st_mode) == 0o604
+
+
+@pytest.mark.parametrize("name", ["码" * 85, "n" * 255, "空 格 🎤.json", os.fsdecode(b"\xff\xfe.json")])
+def test_any_name_that_a_file_can_have_can_be_written(name, tmp_path, monkeypatch):
+    path = tmp_path / name
+    write(path)
+    write(path)
+    monkeypatch.delattr(os, "O_TMPFILE")
+    write(path)
+    assert os.listdir(tmp_path) == [name]
+
+
+# the commands
+
+
+@contextlib.contextmanager
+def room_for(size):
+    """Let no file of this process grow beyond `size` bytes, as on a disk that is nearly full."""
+    before = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (size, before[1]))
+    try:
+        yield
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, before)
+
+
+COMMANDS = {
+    "a report": ("inspect", "BASE", "--format", "json", "-o", "OUT"),
+    "a lock": ("lock", "BASE", "-o", "OUT", "--update"),
+}
+
+
+@pytest.mark.parametrize("what", COMMANDS)
+def test_no_room_for_it_leaves_the_old_one(what, desk, could_not):
+    """One line, status 2, and the old file as it was."""
+    out = desk.root / "out"
+    out.write_bytes(desk.lock.read_bytes() + b"# mine\n")
+    old, before = out.read_bytes(), desk.files()
+    with room_for(100):
+        line = could_not(*({"BASE": desk.drifted, "OUT": out}.get(word, word) for word in COMMANDS[what]))
+    assert line == f"{out}: cannot be written: File too large"
+    assert (out.read_bytes(), desk.files()) == (old, before)
+
+
+@pytest.mark.parametrize("what", COMMANDS)
+def test_a_folder_that_cannot_be_written_is_named(what, desk, vqcheck, permissions_bind):
+    """The file in it stays as it was, and a new one does not begin to be."""
+    folder = desk.root / "locked"
+    folder.mkdir()
+    (folder / "old").write_bytes(desk.lock.read_bytes())
+    folder.chmod(0o555)
+    for name in ("old", "new"):
+        arguments = [{"BASE": desk.drifted, "OUT": folder / name}.get(word, word) for word in COMMANDS[what]]
+        done = vqcheck(*arguments, preexec_fn=permissions_bind)
+        assert done.returncode == 2
+        assert done.stderr == f"vqcheck: {folder / name}: cannot be written: Permission denied\n"
+    assert os.listdir(folder) == ["old"]
+    assert (folder / "old").read_bytes() == desk.lock.read_bytes()
+
+
+def test_a_full_device_is_named(desk, could_not):
+    assert could_not("inspect", desk.base, "-o", "/dev/full") == "/dev/full: cannot be written: No space left on device"
+
+
+def test_a_report_to_a_device_or_through_a_link_goes_where_it_leads(desk, told):
+    """-o /dev/null and a link to a file work; a link that leads in a circle is no place to write to."""
+    assert told("inspect", desk.base, "-o", "/dev/null") == (0, "", "")
+    target, link, loop = desk.root / "target", desk.root / "link", desk.root / "loop"
+    link.symlink_to(target)
+    loop.symlink_to(loop.name)
+    assert told("inspect", desk.base, "-o", link)[0] == 0
+    assert link.is_symlink()
+    assert "healthy" in target.read_text("utf-8")
+    status, _, err = told("inspect", desk.base, "-o", loop)
+    assert (status, loop.is_symlink()) == (2, True)
+    assert "Too many levels" in err
+
+
+REPLAY = "[data]\ngenerated_items = 6\n[training]\nbatch_size = 2\n[replay]\nsteps = 1\n"
+
+
+def test_no_room_for_a_saved_checkpoint_is_told_in_one_line(tmp_path, could_not):
+    """What is there already stays; nothing half-written is left beside it."""
+    config, old = tmp_path / "replay.toml", tmp_path / "out" / "requires-grad" / "G_1.pth"
+    config.write_text(REPLAY)
+    old.parent.mkdir(parents=True)
+    old.write_bytes(b"old")
+    with room_for(100_000):
+        line = could_not("replay", config, "--save", tmp_path / "out")
+    assert line == f"{old.parent}: cannot be written: File too large"
+    assert (os.listdir(old.parent), old.read_bytes()) == (["G_1.pth"], b"old")
+
+
+def test_a_folder_for_checkpoints_that_cannot_be_written_is_told_before_anything_is_trained(tmp_path, could_not):
+    """Not even root can make a folder in /proc."""
+    config = tmp_path / "replay.toml"
+    config.write_text(REPLAY.replace("steps = 1", "steps = 1000000"))
+    assert could_not("replay", config, "--save", "/proc/out").startswith("/proc/out: cannot be written: ")
