@@ -23,7 +23,7 @@ def test_what_is_in_this_file(vqcheck, checkpoints, file, facts):
     run = vqcheck("inspect", checkpoints / file)
     assert (run.returncode, run.stderr) == (0, "")
     assert fact(run.stdout, "verdict") == "healthy"
-    assert "128 codes, 128 used, 2 dead (count below 2), bookkeeping fits the codes" in fact(run.stdout, "health")
+    assert "128 codes: 126 in use, 2 dead (count below 2); sums and counts fit the codes" in fact(run.stdout, "health")
     for name, words in facts.items():
         assert words in fact(run.stdout, name)
 

@@ -1,10 +1,13 @@
 """`vqcheck gate` for people: the verdict first, then every check."""
 
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
 from vqcheck.gate.outcome import CLOSED, OPEN, GateReport
 from vqcheck.report.text.page import Page, Style
 from vqcheck.report.words import gate as words
+
+if TYPE_CHECKING:
+    from vqcheck.gate.run import Check
 
 _LOOKS: Final = {
     "passed": "green",
@@ -13,6 +16,9 @@ _LOOKS: Final = {
     "not applicable": "dim",
     "skipped": "dim",
 }
+
+_LEAST: Final = 36
+"""Columns below which messages stand under their check instead of beside it."""
 
 
 def table(report: GateReport, style: Style) -> str:
@@ -26,14 +32,25 @@ def table(report: GateReport, style: Style) -> str:
     for outcome in report.outcomes:
         finding = outcome.finding
         advisory = "" if outcome.required else " (advisory)"
-        page.line(
-            f"  {outcome.code:<{width}}  ",
-            (f"{finding.outcome:<15}", _LOOKS[finding.outcome]),
-            f"  {finding.message}{advisory}",
-            indent=width + 21,
-        )
+        name = f"  {outcome.code:<{width}}  ", (f"{finding.outcome:<15}", _LOOKS[finding.outcome])
+        message = f"  {finding.message}{advisory}"
+        indent = width + 21
+        if page.width and page.width - indent < _LEAST:
+            page.line(*name)
+            page.line(" " * 2, message, indent=4)
+        else:
+            page.line(*name, message, indent=indent)
     decisive = words.decisive(report)
     if decisive:
         page.blank()
         page.line(f"What to do: vqcheck gate --explain {decisive[0]}", indent=2)
+    return page.text()
+
+
+def explained(check: "Check", style: Style) -> str:
+    """Return what a check asks, why, and what to do when it fails."""
+    page = Page(style)
+    page.prose(f"({'required' if check.required else 'advisory'}): {check.title}", (check.code, "bold"), " ", indent=2)
+    page.blank()
+    page.prose(check.why, indent=0)
     return page.text()

@@ -1,11 +1,16 @@
 """`vqcheck history` for people: one row for each run of equal checkpoints, and the first that moved."""
 
 from itertools import groupby
+from typing import Final
 
 from vqcheck.codebook.comparison import CHANGED
 from vqcheck.experiment.history import History, Row
-from vqcheck.report.text.page import Page, Style, verdict
+from vqcheck.report.text.columns import Column, named_rows
+from vqcheck.report.text.page import Page, Span, Style, verdict
 from vqcheck.report.words import history as words
+
+_WIDEST: Final = 40
+"""Columns of a checkpoint's name that stands in its row."""
 
 
 def table(history: History, style: Style) -> str:
@@ -17,11 +22,7 @@ def table(history: History, style: Style) -> str:
     if history.rows:
         page.blank()
         groups = [list(rows) for _, rows in groupby(history.rows, key=lambda row: row.digest)]
-        names = [_names(rows) for rows in groups]
-        width = min(max(len(name) for name in names), 30)
-        page.line(("  " + "checkpoint".ljust(width) + "  epoch    step  VQ encoder    moved*  EMA updates", "bold"))
-        for rows, name in zip(groups, names, strict=True):
-            _group(page, rows, name, width)
+        named_rows(page, _columns(history), [_cells(rows) for rows in groups], widest=_WIDEST)
         if history.first_moved:
             page.line(
                 "  * median move of a code since the first checkpoint, in half the distance to its nearest neighbour; "
@@ -35,20 +36,31 @@ def table(history: History, style: Style) -> str:
     return page.text()
 
 
+def _columns(history: History) -> tuple[Column, ...]:
+    return (
+        Column("checkpoint"),
+        Column("epoch", right=True),
+        Column("step", right=True),
+        Column("VQ encoder"),
+        Column("moved*" if history.first_moved else "moved", right=True),
+        Column("EMA updates"),
+    )
+
+
 def _names(rows: list[Row]) -> str:
     return rows[0].name if len(rows) == 1 else f"{rows[0].name} .. {rows[-1].name} ({len(rows)})"
 
 
-def _group(page: Page, rows: list[Row], name: str, width: int) -> None:
+def _cells(rows: list[Row]) -> tuple[Span, ...]:
     first = rows[0]
-    epoch = "-" if first.training.epoch is None else str(first.training.epoch)
-    step = "-" if first.training.steps is None else str(first.training.steps)
-    moved = "" if first.from_first is None else words.moved(first.from_first)
-    updates = "" if first.from_previous is None else words.updates(first.from_previous)
-    look = "bold red" if first.from_first and first.from_first.verdict == CHANGED else ""
-    if len(name) > width:
-        page.line(f"  {name}")
-        name = ""
-    page.line(
-        f"  {name:<{width}}  {epoch:>5}  {step:>6}  {first.digest.short}  ", (f"{moved:>6}", look), f"  {updates}"
+    return (
+        _names(rows),
+        "-" if first.training.epoch is None else str(first.training.epoch),
+        "-" if first.training.steps is None else str(first.training.steps),
+        first.digest.short,
+        (
+            "" if first.from_first is None else words.moved(first.from_first),
+            "bold red" if first.from_first and first.from_first.verdict == CHANGED else "",
+        ),
+        "" if first.from_previous is None else words.updates(first.from_previous),
     )

@@ -76,20 +76,29 @@ def _health(books: list[Health]) -> list[Span]:
         parts.append((f"NEVER TRAINED ({why}); ", "bold red"))
     if not_finite := sum(book.not_finite for book in books):
         parts.append((f"{not_finite} values are NaN or infinite; ", "bold red"))
+    return [*parts, "; ".join(filter(None, [_use(books), _bookkeeping(books)]))]
+
+
+def _use(books: list[Health]) -> str:
+    """Return how many codes there are, and how many of them frames go to."""
     codes = sum(book.codes for book in books)
-    words = [f"{codes} codes"]
-    unused = [book.unused for book in books if book.unused is not None]
-    if unused:
-        words.append(f"{codes - sum(unused)} used")
     dead = [book.dead for book in books if book.dead is not None]
+    unused = [book.unused for book in books if book.unused is not None]
     if dead:
-        words.append(f"{sum(dead)} dead (count below {books[0].threshold:g})")
+        idle, word, below = sum(dead), "dead", f"count below {books[0].threshold:g}"
+    elif unused:
+        idle, word, below = sum(unused), "unused", "count 0"
+    else:
+        return f"{codes} codes"
+    return f"{codes} codes: {codes - idle} in use, {idle} {word} ({below})"
+
+
+def _bookkeeping(books: list[Health]) -> str:
+    """Return whether codes follow from sums and counts; empty where they need not."""
     off = [book.rows_off for book in books if book.rows_off is not None]
     if off:
-        words.append(f"bookkeeping does not fit {sum(off)} codes" if any(off) else "bookkeeping fits the codes")
-    elif not unused:
-        words.append("no bookkeeping stored")
-    return [*parts, ", ".join(words)]
+        return f"{sum(off)} codes do not fit their sums and counts" if any(off) else "sums and counts fit the codes"
+    return "" if any(book.unused is not None for book in books) else "no sums and counts stored"
 
 
 def _tensors(page: Page, encoder: EncoderSummary, style: Style) -> None:

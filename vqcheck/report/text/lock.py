@@ -7,13 +7,15 @@ from vqcheck.experiment.locking import LockCheck
 from vqcheck.report.text.page import Page, Style, verdict
 
 
-def written(lock: Lock, path: str, state: str) -> str:
+def written(lock: Lock, path: str, state: str, style: Style) -> str:
     """Return one line on a lock that was written, or was there already."""
     whole = lock.whole("vq_encoder", F32V1) or lock.whole("codebook", F32V1)
     bound = [f"{kind} {file.name}" for kind, file in (("tokens", lock.tsv), ("s1", lock.s1)) if file]
     with_files = f", bound to {' and '.join(bound)}" if bound else ""
     short = f"{whole.algorithm} {whole.short}" if whole else ""
-    return f"{state}  {path}: VQ encoder of {lock.checkpoint} {short}{with_files}\n"
+    page = Page(style)
+    page.line(f"{state}  {path}: VQ encoder of {lock.checkpoint} {short}{with_files}", indent=len(state) + 2)
+    return page.text()
 
 
 def checked(result: LockCheck, style: Style) -> str:

@@ -7,6 +7,7 @@ from typing import Final
 from rich.console import Console
 from rich.text import Text
 
+from vqcheck.checkpoint.shown import one_line
 from vqcheck.report.text.wrap import lines
 
 Span = str | tuple[str, str]
@@ -51,7 +52,8 @@ class Page:
 
     def __init__(self, style: Style) -> None:
         self._out = StringIO()
-        self._width = style.width and max(style.width, 20)
+        self.width = style.width and max(style.width, 20)
+        """Columns of the terminal; 0 where lines need not be broken."""
         self._console = Console(
             file=self._out,
             force_terminal=style.color,
@@ -69,14 +71,16 @@ class Page:
 
         `within` gives the columns where the page has no width of its own: words are then never cut.
         """
-        whole = Text.assemble(*((span, "") if isinstance(span, str) else span for span in spans))
+        # Much of it was written by others: what would steer the terminal is escaped, wherever it comes from.
+        pairs = ((span, "") if isinstance(span, str) else span for span in spans)
+        whole = Text.assemble(*((one_line(text), look) for text, look in pairs))
         whole.rstrip()
-        width = self._width or within
+        width = self.width or within
         if not width or whole.cell_len <= width:
             self._console.print(whole, soft_wrap=True)
             return
         indent = min(indent, width // 2)
-        for number, (start, end) in enumerate(lines(whole.plain, width, width - indent, cut=bool(self._width))):
+        for number, (start, end) in enumerate(lines(whole.plain, width, width - indent, cut=bool(self.width))):
             self._console.print(Text(" " * indent * bool(number)) + whole[start:end], soft_wrap=True)
 
     def prose(self, text: str, *first: Span, indent: int, look: str = "") -> None:

@@ -1,5 +1,7 @@
 """`vqcheck replay` for people: the arms side by side, then what happened in each."""
 
+from typing import Final
+
 from vqcheck.replay.trace import (
     AS_EXPECTED,
     DRIFTED,
@@ -9,12 +11,16 @@ from vqcheck.replay.trace import (
     FirstWrite,
     Replay,
 )
+from vqcheck.report.text.columns import Column, blocks
 from vqcheck.report.text.page import Page, Span, Style
 from vqcheck.report.text.sparkline import BARS, sparkline
 from vqcheck.report.words import replay as words
 
 _STYLES = {"drifted": "bold red", "frozen": "green", AS_EXPECTED: "bold green", NOT_MEASURED: "yellow"}
 _LABEL = 13
+_COLUMNS: Final = tuple(
+    map(Column, ("strategy", "verdict", "commit_loss", "on the side", "codes", "projection", "flipped"))
+)
 
 
 def summary(replay: Replay, style: Style, bars: str = BARS) -> str:
@@ -36,20 +42,22 @@ def summary(replay: Replay, style: Style, bars: str = BARS) -> str:
 
 
 def _side_by_side(page: Page, replay: Replay) -> None:
-    wide = max(len("strategy"), *(len(arm.strategy) for arm in replay.arms))
-    titles = f"{'verdict':<7} {'commit_loss':<12} {'on the side':<12} {'codes':<9} {'projection':<10} flipped"
-    page.line((f"  {'strategy':<{wide}} {titles}", "bold"), indent=4)
+    rows: list[tuple[Span, ...]] = []
     for arm in replay.arms:
         last = arm.steps[-1] if arm.steps else None
         probe = replay.setting.probe_tokens
-        flipped = f"{last.flipped_tokens}/{probe}" if last and probe else "-"
-        page.line(
-            f"  {arm.strategy:<{wide}} ",
-            (f"{arm.verdict:<7}", _STYLES.get(arm.verdict, "")),
-            f" {words.commit_loss(arm):<12} {words.shadow(arm):<12} ",
-            f"{words.moved_codes(last):<9} {words.projection(last):<10} {flipped}",
-            indent=4,
+        rows.append(
+            (
+                arm.strategy,
+                (arm.verdict, _STYLES.get(arm.verdict, "")),
+                words.commit_loss(arm),
+                words.shadow(arm),
+                words.moved_codes(last),
+                words.projection(last),
+                f"{last.flipped_tokens}/{probe}" if last and probe else "-",
+            )
         )
+    blocks(page, _COLUMNS, rows)
     page.line(
         (
             "  codes: those that moved; on the side: the loss computed whatever the mode; flipped: tokens of a probe",
