@@ -1,0 +1,149 @@
+"""Whatever stands in a file name, a key or an item: no format lets it become markup, a command or a broken line."""
+
+import json
+import re
+import shutil
+import sys
+from xml.etree import ElementTree as ET
+
+import pytest
+
+from vqcheck.cli.main import main
+from vqcheck.report import github, junit, sarif
+from vqcheck.report.cases.case import COULD_NOT_CHECK, FAILED, NOT_APPLICABLE, PASSED, Case, Rule, Run
+from vqcheck.report.cases.plain import plain
+
+HOSTILE = (
+    "</failure><script>alert('x')</script>",
+    "]]><!-- &lt; &#0; -->",
+    'a" b="c',
+    "\x00\x01\x1b[31mred\x7f\x85\u2028\ufffe\udc80",
+    "one\r\n::error file=x::two\n##[error]three",
+    "%0A::stop-commands::token",
+    "a,file=other.py,line=7::b",
+    "| cell | **bold** `code` <img src=x onerror=y> [link](javascript:z) |",
+    "[link](https://example.org) ![image](https://example.org/i.png) @somebody",
+    "\u202egnp.exe",
+    "编码本 👩\u200d🎤 é",
+)
+WHERE = ("command line", "name", "message", "path", "subject")
+
+
+def run_with(text, where):
+    rule = Rule("diff/codes-changed", "the codes are the same", "What to do.")
+    given = {each: text if each == where else "harmless" for each in WHERE}
+    cases = tuple(
+        Case(rule, f"{given['name']} {number}", outcome, given["message"], given["path"], number, advisory=advisory)
+        for number, (outcome, advisory) in enumerate(
+            [(FAILED, False), (FAILED, True), (COULD_NOT_CHECK, False), (NOT_APPLICABLE, False), (PASSED, False)]
+        )
+    )
+    return Run("diff", given["subject"], "changed", 2, given["command line"], cases)
+
+
+@pytest.mark.parametrize("where", WHERE)
+@pytest.mark.parametrize("text", HOSTILE)
+class TestEveryFormat:
+    def test_junit(self, read_junit, text, where):
+        """The XML is well-formed, has the elements it would have otherwise, and every word of the text."""
+        document = junit.document(run_with(text, where))
+        found = read_junit(document)
+        assert [len(case) for case in found.cases] == [1] * 5
+        assert found.failures == found.errors == 1
+        said = " ".join(" ".join([*each.attrib.values(), each.text or ""]) for each in ET.fromstring(document).iter())
+        assert plain(text) in said
+
+    def test_sarif(self, read_sarif, text, where):
+        """The document is valid, has the results it would have otherwise, and no message holds a link."""
+        found = read_sarif(sarif.document(run_with(text, where)))
+        assert len(found["results"]) == 3
+        words = [result["message"]["text"] for result in found["results"]]
+        words += [note["message"]["text"] for note in found["invocations"][0]["toolExecutionNotifications"]]
+        assert not any("](" in each for each in words)
+        assert all(each == plain(each) for each in words)
+
+    def test_github(self, read_github, text, where):
+        """There is one line for each annotation; no other command stands in it, and nothing is lost."""
+        document = github.document(run_with(text, where))
+        assert document == "".join(f"{plain(line)}\n" for line in document.splitlines())
+        found = read_github(document)
+        assert [kind for kind, _, _ in found] == ["error", "error", "warning"]
+        if where == "message":
+            assert found[0][2] == plain(text)
+        if where == "name":
+            assert found[0][1]["title"] == f"vqcheck diff: {plain(text)} 0"
+        if where == "path":
+            assert set(found[0][1]) <= {"file", "title"}
+
+    def test_the_step_summary(self, text, where):
+        """A table row stays one row of three cells without any markup; undone, each cell is the text."""
+        lines = github.summary(run_with(text, where)).splitlines()
+        assert len(lines) == 12
+        rows = [line for line in lines if line.startswith("|")][2:]
+        assert len(rows) == 5
+        for row in rows:
+            assert row.count("|") == 4
+            assert not re.search(r"[<>`*\[\]@]|&(?!#\d+;)", row)
+        undone = re.sub(r"&#(\d+);", lambda match: chr(int(match[1])), rows[0])
+        if where in ("name", "message"):
+            assert plain(text) in undone
+
+
+def test_plain_text_is_left_alone():
+    """Letters of every script, emoji and their joiners stay; what steers a terminal or a reader is escaped."""
+    assert plain("编码本 👩\u200d🎤 é") == "编码本 👩\u200d🎤 é"
+    assert plain("a\nb\x1b\u202e\udc80\u2028") == r"a\nb\x1b\u202e\udc80\u2028"
+
+
+@pytest.fixture
+def planted(checkpoints, tmp_path, monkeypatch):
+    """A folder of checkpoints whose names are as hostile as the file system allows."""
+    monkeypatch.chdir(tmp_path)
+    names = ["a 1.pth", "b 2 <img src=x> & \"'`|`' ;编码本 %0A.pth"]
+    if sys.platform != "win32":
+        names[1] = "b 2 <img src=x> & \"'`|`'\n::error::x\x1b[31m;编码本 %0A.pth"
+    folder = tmp_path / "run"
+    folder.mkdir()
+    for name, source in zip(names, ("base_v2.pth", "G_437.pth"), strict=True):
+        shutil.copy(checkpoints / source, folder / name)
+    return folder, names
+
+
+@pytest.mark.parametrize("form", ["junit", "sarif", "github", "html", "json"])
+@pytest.mark.parametrize("command", ["history", "diff", "failed"])
+def test_hostile_file_names_end_to_end(planted, capsys, valid, readers_of, command, form):
+    """As a user runs it: the documents stay valid, whatever the files are called."""
+    folder, names = planted
+    paths = [str(folder / name) for name in names]
+    arguments = {"history": ["history", str(folder)], "diff": ["diff", *paths]}.get(
+        command, ["diff", paths[0], f"{paths[1]}.absent"]
+    )
+    code = main([*arguments, "--format", form])
+    out = capsys.readouterr().out
+    assert code == (2 if command == "failed" else 1)
+    assert "\x1b" not in out
+    assert "\n::error::x" not in out
+    assert form not in ("html", "junit") or "<img" not in out
+    (valid if form == "json" else readers_of[form])(out)
+
+
+def test_hostile_items_end_to_end(sound, capsys, read_junit, read_sarif, read_github):
+    """Item names of a tsv become the names of test cases, and nothing else."""
+    name = "</testcase>|`<b>::error::.wav"
+    text = sound.tsv.read_text("utf-8")
+    item = text.splitlines()[1].split("\t")[0]
+    sound.tsv.write_text(text.replace(item, name), "utf-8")
+    (sound.folder / "4-cnhubert" / f"{item}.pt").unlink()
+    arguments = ["tokens", str(sound.base), str(sound.folder), "--format"]
+    assert main([*arguments, "junit"]) == 0
+    cases = {case.get("name"): case for case in read_junit(capsys.readouterr().out).cases}
+    assert cases[name][0].tag == "skipped"
+    for form, read in (("sarif", read_sarif), ("github", read_github)):
+        assert main([*arguments, form]) == 0
+        read(capsys.readouterr().out)
+
+
+@pytest.fixture
+def readers_of(read_junit, read_sarif, read_github, read_html):
+    """The readers of the formats by name."""
+    return {"junit": read_junit, "sarif": read_sarif, "github": read_github, "html": read_html, "json": json.loads}
