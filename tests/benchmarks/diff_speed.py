@@ -1,97 +1,79 @@
-"""How fast `vqcheck diff` is, as whole processes, against the script everybody writes.
+"""`vqcheck diff` of two equal VQ encoders in large files, against the script everybody writes and the public tools.
 
-Run `python tests/benchmarks/diff_speed.py [--samples 11] [--folder DIR] [--json FILE]` (POSIX; 2 GB of disk). It makes
-two pairs of checkpoints with equal VQ encoders, 830 MB and 83 MB each file, and prints medians and ratios.
+Each tool gets the format it supports, and is told where it can be to look at the codebook alone. What they answer is
+another question: see answers.py.
 """
 
-import argparse
-import json
-import multiprocessing
-import sys
-import tempfile
-from pathlib import Path
+from checkpoints import trained_pair
+from processes import Command, interleave, program, python, time_and_memory, vqcheck
+from run import Run, isolated
 
-from processes import interleave
-
-CODEBOOK = "quantizer.vq.layers.0._codebook"
 EVERYBODYS_SCRIPT = """
 import sys, torch
 a, b = (torch.load(path, map_location="cpu", mmap={mmap})["model"] for path in sys.argv[1:])
 names = [name for name in a if name.startswith(("quantizer.", "ssl_proj."))]
 print(all(torch.equal(a[name], b[name]) for name in names))
 """
+SAFETENSORS_SCRIPT = """
+import sys, numpy
+from safetensors import safe_open
+a, b = (safe_open(path, framework="np") for path in sys.argv[1:])
+names = [name for name in a.keys() if name.startswith(("quantizer.", "ssl_proj."))]
+print(all(numpy.array_equal(a.get_tensor(name), b.get_tensor(name)) for name in names))
+"""
+READ_ONCE = """
+import hashlib, os, sys
+size, left, piece = int(sys.argv[3]), int(sys.argv[3]), 1 << 18
+files, digest = [os.open(path, os.O_RDONLY) for path in sys.argv[1:3]], hashlib.sha256()
+while left > 0:
+    a, b = (os.pread(file, min(piece, left), size - left) for file in files)
+    digest.update(a)
+    a == b
+    left -= len(a)
+"""
+"""Reads as many bytes of each file as the VQ encoder has, compares them and hashes those of one."""
+
+VQ_ENCODER_BYTES = 4 * (768 * 768 * 2 + 768 + 2 * 1024 * 768 + 1024 + 1)
 
 
-def make(path: Path, megabytes: int, seed: int) -> None:
-    """Write a float32 training checkpoint with 776 tensors and the full-size VQ encoder."""
-    import torch
-
-    generator = torch.Generator().manual_seed(1)
-    count = 20 + 10 * torch.rand(1024, generator=generator)
-    embed = 0.4 * torch.randn(1024, 768, generator=generator)
-    vq_encoder = {
-        "ssl_proj.weight": 0.02 * torch.randn(768, 768, 2, generator=generator),
-        "ssl_proj.bias": 0.02 * torch.randn(768, generator=generator),
-        f"{CODEBOOK}.inited": torch.ones(1),
-        f"{CODEBOOK}.cluster_size": count,
-        f"{CODEBOOK}.embed": embed,
-        f"{CODEBOOK}.embed_avg": embed * count[:, None],
+def measure(run: Run):
+    megabytes = 20 if run.quick else 830
+    run.stage(f"making checkpoints of {megabytes} MB")
+    if not (run.folder / "c.pth").exists():
+        isolated(trained_pair, run.folder, megabytes)
+    pth, bare = ([run.folder / f"{letter}.{ending}" for letter in "ab"] for ending in ("pth", "safetensors"))
+    loaded, mapped = EVERYBODYS_SCRIPT.format(mmap=False), EVERYBODYS_SCRIPT.format(mmap=True)
+    commands = {
+        "read and hash once": Command(python(READ_ONCE, *pth, VQ_ENCODER_BYTES)),
+        "vqcheck diff": Command(vqcheck("diff", *pth)),
+        "torch.load": Command(python(loaded, *pth)),
+        "torch.load(mmap=True)": Command(python(mapped, *pth)),
+        "vqcheck diff .safetensors": Command(vqcheck("diff", *bare)),
+        "safe_open, numpy": Command(python(SAFETENSORS_SCRIPT, *bare)),
     }
-    own = sum(tensor.numel() for tensor in vq_encoder.values())
-    each = (megabytes * 1_000_000 // 4 - own) // 770
-    generator.manual_seed(seed)
-    rest = {f"enc_p.layer.{i}.weight": torch.randn(each, generator=generator) for i in range(770)}
-    torch.save({"model": rest | vq_encoder, "iteration": 8, "learning_rate": 1e-4, "optimizer": {}}, path)
-
-
-def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--samples", type=int, default=11)
-    parser.add_argument("--folder", type=Path, help="keep the files here and use them again")
-    parser.add_argument("--json", type=Path, help="write the figures to this file, too")
-    options = parser.parse_args()
-    with tempfile.TemporaryDirectory() as temporary:
-        folder = options.folder or Path(temporary)
-        for megabytes in (830, 83):
-            for seed, letter in enumerate("ab"):
-                path = folder / f"{letter}{megabytes}.pth"
-                if not path.exists():
-                    # In a process of its own: a child's peak memory begins at that of the process it was forked from.
-                    maker = multiprocessing.get_context("spawn").Process(target=make, args=(path, megabytes, seed))
-                    maker.start()
-                    maker.join()
-        figures = measure(folder, options.samples)
-    for name, value in figures.items():
-        print(f"{name:<44} {value:10.3f}")
-    if options.json:
-        options.json.write_text(json.dumps(figures, indent=2) + "\n")
-
-
-def measure(folder: Path, samples: int) -> dict[str, float]:
-    big, small = ([str(folder / f"{letter}{megabytes}.pth") for letter in "ab"] for megabytes in (830, 83))
-    scripts = {name: EVERYBODYS_SCRIPT.format(mmap=name == "mmap") for name in ("load", "mmap")}
-    costs = interleave(
-        {
-            "python -c pass": [sys.executable, "-c", "pass"],
-            "vqcheck 830 MB": [sys.executable, "-m", "vqcheck", "diff", *big],
-            "vqcheck 83 MB": [sys.executable, "-m", "vqcheck", "diff", *small],
-            "torch.load 830 MB": [sys.executable, "-c", scripts["load"], *big],
-            "torch.load(mmap=True) 830 MB": [sys.executable, "-c", scripts["mmap"], *big],
-        },
-        samples,
-    )
-    figures: dict[str, float] = {}
-    for name, cost in costs.items():
-        figures[f"{name}: seconds"] = cost.seconds
-        figures[f"{name}: peak MiB"] = cost.peak_mib
-    ours = costs["vqcheck 830 MB"]
-    for rival in ("torch.load 830 MB", "torch.load(mmap=True) 830 MB"):
-        figures[f"{rival}: times slower"] = costs[rival].seconds / ours.seconds
-        figures[f"{rival}: times more memory"] = costs[rival].peak_mib / ours.peak_mib
-    figures["vqcheck 830 MB / 83 MB"] = ours.seconds / costs["vqcheck 83 MB"].seconds
-    figures["vqcheck 830 MB / python -c pass"] = ours.seconds / costs["python -c pass"].seconds
-    return figures
-
-
-if __name__ == "__main__":
-    main()
+    rivals = {"pth": ["torch.load", "torch.load(mmap=True)"], "safetensors": ["safe_open, numpy"]}
+    if ckptkit := program("ckptkit"):
+        commands["ckptkit diff"] = Command([*ckptkit, "diff", *map(str, pth)])
+        commands["ckptkit diff .safetensors"] = Command([*ckptkit, "diff", *map(str, bare)])
+        rivals["pth"].append("ckptkit diff")
+        rivals["safetensors"].append("ckptkit diff .safetensors")
+    if sft := program("sft"):
+        only = ["--delta", "--include", "quantizer.**"]
+        commands["sft diff --delta"] = Command([*sft, "diff", *map(str, bare), *only])
+        rivals["safetensors"].append("sft diff --delta")
+    costs = interleave(commands, run.samples, run.stage)
+    floor = "read and hash once"
+    return [
+        *time_and_memory(
+            "diff", f"{megabytes} MB .pth", costs, "vqcheck diff", rivals=tuple(rivals["pth"]), floor=floor
+        ),
+        *time_and_memory(
+            "diff",
+            f"{megabytes} MB .safetensors",
+            costs,
+            "vqcheck diff .safetensors",
+            rivals=tuple(rivals["safetensors"]),
+            floor=floor,
+            note="ckptkit reads the headers only, and compares no value",
+        ),
+    ]

@@ -1,49 +1,55 @@
-"""What a guard costs a training step of the full-size synthesizer, on a CPU or a GPU.
+"""What a guard costs a training step of the synthesizer, on a CPU or a GPU.
 
-Run by hand: `python tests/benchmarks/guard_overhead.py` (`--device cuda`).  Steps with and without a guard take turns,
-so that a busy machine slows both; whole steps scatter by more than the guard costs, so its own calls are timed as well.
-Aim: at most 1 % of a step on a CPU, 0.5 % on a GPU, at the default interval.
-
-With the v2 sizes, two threads of a busy x86 server and torch 2.13: a step of 4.28 s, a call of 1.1 ms, so 0.03 %; whole
-guarded steps came to 1.016 of plain ones, which is their scatter.
+Steps with and without a guard take turns. Whole steps scatter by more than the guard costs, so its own calls are timed
+as well. Aim: at most 1 % of a step on a CPU, 0.5 % on a GPU, at the default interval.
 """
 
-import argparse
 import statistics
 import time
 
-import torch
-from synthesizer_step import Step, random_batch
-
-import vqcheck
-from vqcheck.runtime.guard import DEFAULT_EVERY
-from vqcheck.synthesizer import preset
+from results import SECONDS, Figure, Measured
+from run import Run, isolated
 
 
-def main():
-    """Print medians of steps, of guard calls without and with a look, and the guard's share of a step."""
-    options = argparse.ArgumentParser(description=__doc__)
-    options.add_argument("--preset", default="v2")
-    options.add_argument("--samples", type=int, default=7)
-    options.add_argument("--threads", type=int, default=2)
-    options.add_argument("--device", default="cpu")
-    given = options.parse_args()
-    torch.set_num_threads(given.threads)
-    wait = torch.cuda.synchronize if given.device == "cuda" else lambda: None
+def measure(run: Run):
+    preset = "tiny" if run.quick else "v2"
+    run.stage(f"steps of {preset}, plain and guarded")
+    device = run.device
+    if device == "auto":
+        device = isolated(best_device)
+    return [isolated(guarded_steps, preset, run.step_samples, device)]
 
+
+def best_device():
+    import torch
+
+    return "cuda" if torch.cuda.is_available() else "cpu"
+
+
+def guarded_steps(preset_name, samples, device):
+    """Return the figure of steps of one preset."""
+    import torch
+    from synthesizer_step import THREADS, Step, random_batch
+
+    import vqcheck
+    from vqcheck.runtime.guard import DEFAULT_EVERY
+    from vqcheck.synthesizer import preset
+
+    torch.set_num_threads(THREADS)
+    wait = torch.cuda.synchronize if device == "cuda" else lambda: None
     torch.manual_seed(0)
-    chosen = preset(given.preset)
+    chosen = preset(preset_name)
     generator, discriminator = chosen.synthesizer(), chosen.multi_period_discriminator()
     batch = random_batch(chosen, generator)
     generator.initialise_codebook(torch.randn(8, batch["ssl"].size(1), 400))
-    generator.to(given.device).train()
-    batch = {name: value.to(given.device) if torch.is_tensor(value) else value for name, value in batch.items()}
-    step = Step(chosen, generator, discriminator.to(given.device).train(), batch, train_discriminator_twice=False)
+    generator.to(device).train()
+    batch = {name: value.to(device) if torch.is_tensor(value) else value for name, value in batch.items()}
+    step = Step(chosen, generator, discriminator.to(device).train(), batch, train_discriminator_twice=False)
     vqcheck.freeze(generator)
     guard = vqcheck.guard(generator)
 
     seconds = {"plain": [], "guarded": []}
-    for sample in range(given.samples + 1):
+    for sample in range(samples + 1):
         for name, times in seconds.items():
             wait()
             begun = time.perf_counter()
@@ -60,20 +66,13 @@ def main():
         guard.step()
         wait()
         (quiet if guard.steps % DEFAULT_EVERY else looking).append(time.perf_counter() - begun)
-    plain, guarded = (statistics.median(times) for times in seconds.values())
-    call = statistics.median(quiet)
-    look = statistics.median(looking)
+    call, look = statistics.median(quiet), statistics.median(looking)
     average = (call * (DEFAULT_EVERY - 1) + look) / DEFAULT_EVERY
     held = sum(copy.numel() * copy.element_size() for copy in guard._comparison.copies.values())
-
-    print(f"preset {given.preset}, {given.device}, torch {torch.__version__}, {given.threads} threads")
-    print(f"{plain:9.4f} s  a step, plain (median of {given.samples})")
-    print(f"{guarded:9.4f} s  a step, guarded: {guarded / plain:.4f} of plain")
-    print(f"{1e3 * call:9.4f} ms a call without a look (median of {len(quiet)})")
-    print(f"{1e3 * look:9.4f} ms a call with a look (median of {len(looking)})")
-    print(f"{100 * average / plain:9.4f} % of a plain step, with a look every {DEFAULT_EVERY} steps")
-    print(f"{held / 2**20:9.2f} MiB held")
-
-
-if __name__ == "__main__":
-    main()
+    plain = Measured("the step without a guard", tuple(seconds["plain"]))
+    note = (
+        f"the guard by itself: {1000 * call:.2f} ms a call, {1000 * look:.2f} ms every {DEFAULT_EVERY}th, "
+        f"{average / plain.median:.3%} of a plain step; {held / 2**20:.1f} MiB held"
+    )
+    guarded = Measured("guarded", tuple(seconds["guarded"]))
+    return Figure("guard", f"guarded {preset_name} step, {device}", SECONDS, guarded, (plain,), plain, note)

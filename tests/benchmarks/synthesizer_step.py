@@ -1,23 +1,17 @@
 """How long one generator and discriminator step takes, against the same graph built of torch's own modules.
 
-Run by hand: `python tests/benchmarks/synthesizer_step.py`.  The formulations take turns within one run, so that a busy
-machine slows all of them; what counts is the ratio of the medians, not the seconds.
-
-With the v2 sizes, two threads of an x86 server, torch 2.13 and 13 samples: 0.88 of plain, and 0.99 with the
-discriminator's weight gradients left on in the generator's step.  87 % of our step are convolutions, which
-run near the processor's peak, 4 % the optimizers, 1.5 % weight norm.
+The formulations take turns within one run; what counts is the ratio of the medians, not the seconds.
+Their total losses stand beside it: they must be the same computation.
 """
 
-import argparse
 import copy
-import statistics
 import time
 import warnings
 
 import torch
+from results import SECONDS, Figure, Measured
 from torch import nn
 from torch.nn import functional
-from torch.profiler import ProfilerActivity, profile
 
 from vqcheck.synthesizer import attention as attention_module
 from vqcheck.synthesizer import (
@@ -36,21 +30,15 @@ from vqcheck.synthesizer.discriminator import PeriodDiscriminator
 from vqcheck.synthesizer.weight_norm import WeightNormColumnConv, WeightNormConv1d, WeightNormConvTranspose1d
 
 FRAMES, BATCH, WORDS = 64, 2, 12
+THREADS = 2
 
 
-def main():
-    """Print medians, ratios and a profile."""
-    options = argparse.ArgumentParser(description=__doc__)
-    options.add_argument("--preset", default="v2")
-    options.add_argument("--samples", type=int, default=11)
-    options.add_argument("--threads", type=int, default=2)
-    options.add_argument("--profile-rows", type=int, default=15)
-    given = options.parse_args()
-    torch.set_num_threads(given.threads)
+def steps(preset_name, samples):
+    """Return the figure of steps of one preset."""
+    torch.set_num_threads(THREADS)
     warnings.filterwarnings("ignore", "`torch.nn.utils.weight_norm` is deprecated", FutureWarning)
-
     torch.manual_seed(0)
-    chosen = preset(given.preset)
+    chosen = preset(preset_name)
     generator, discriminator = chosen.synthesizer(), chosen.multi_period_discriminator()
     batch = random_batch(chosen, generator)
     generator.initialise_codebook(torch.randn(8, batch["ssl"].size(1), 400))
@@ -61,13 +49,15 @@ def main():
     )
     arms = {
         "ours": Step(chosen, *copy.deepcopy(ours), batch, train_discriminator_twice=False),
-        "ours, discriminator's weight gradients left on": Step(chosen, *ours, batch, train_discriminator_twice=True),
+        "ours, the discriminator's weight gradients left on": Step(
+            chosen, *ours, batch, train_discriminator_twice=True
+        ),
         "plain": Step(chosen, *plain, batch, train_discriminator_twice=True),
     }
     originals = attention_module.band_to_matrix, attention_module.matrix_to_band
     seconds = {name: [] for name in arms}
     losses = {}
-    for sample in range(given.samples + 1):
+    for sample in range(samples + 1):
         for name, step in arms.items():
             tables = (table_to_matrix, matrix_to_table) if name == "plain" else originals
             attention_module.band_to_matrix, attention_module.matrix_to_band = tables
@@ -79,15 +69,9 @@ def main():
             else:
                 seconds[name].append(time.perf_counter() - begun)
     attention_module.band_to_matrix, attention_module.matrix_to_band = originals
-
-    print(f"preset {given.preset}, torch {torch.__version__}, {given.threads} threads, {given.samples} samples each")
-    reference = statistics.median(seconds["plain"])
-    for name, values in seconds.items():
-        median = statistics.median(values)
-        print(f"{median:8.3f} s  {median / reference:6.3f} of plain  total loss {losses[name]:.6f}  {name}")
-    with profile(activities=[ProfilerActivity.CPU]) as profiled:
-        arms["ours"]()
-    print(profiled.key_averages().table(sort_by="self_cpu_time_total", row_limit=given.profile_rows))
+    mine, rival, other = (Measured(name, tuple(values)) for name, values in seconds.items())
+    note = f"{THREADS} threads; total losses " + ", ".join(f"{loss:.4f}" for loss in losses.values())
+    return Figure("synthesizer", f"{preset_name} training step", SECONDS, mine, (other, rival), None, note)
 
 
 class Step:
@@ -197,7 +181,3 @@ def matrix_to_table(matrix, window):
     index = torch.arange(size)[:, None] + torch.arange(2 * window + 1)
     padded = functional.pad(matrix, (window, window))
     return padded.gather(-1, index.expand(*matrix.shape[:-2], size, 2 * window + 1))
-
-
-if __name__ == "__main__":
-    main()

@@ -1,29 +1,23 @@
 """How many frames a second the token audit checks, against upstream's extraction of the same recordings.
 
-Run `python tests/benchmarks/tokens_speed.py [--samples 11] [--items 60] [--threads 2]` by hand. Both begin with the
-files in 4-cnhubert. Upstream (3-get-semantic) takes one recording at a time, in torch and float32, with its quantizer's
-equations; the audit derives every token in float32 and in half precision and judges it. They take turns in processes of
-their own, so that a busy machine slows both; what counts is the ratio of the medians.
+Both begin with the files in 4-cnhubert. Upstream (3-get-semantic) takes one recording at a time, in torch and float32,
+with its quantizer's equations; the audit derives every token in float32 and in half precision and judges it. They take
+turns in processes of their own, so that a busy machine slows both. A frame takes 3.9 million operations; the floor is
+torch's matrix products alone, in one batch.
 
-A frame takes 3.9 million operations, and on a quiet machine both sides spend most of their time in matrix products near
-the processor's peak: the two products alone allow 26,000 frames a second on the x86 core with AVX-512 where upstream
-reached 14,000 to 17,000 and the audit 14,000 to 16,000, a ratio of 0.9 to 1.0. With other work on both cores upstream
-fell to 700 and the audit to 3,200.
+Run as a program, this file is one of those processes: `tokens_speed.py SIDE FOLDER`.
 """
 
-import argparse
-import json
 import os
-import statistics
 import subprocess
 import sys
-import tempfile
 import time
 from pathlib import Path
 
 CODEBOOK = "quantizer.vq.layers.0._codebook"
 DIM, CODES = 768, 1024
 MERGED = "6-name2semantic.tsv"
+THREADS = 2
 
 
 def make(folder, items):
@@ -95,9 +89,20 @@ def audit(folder):
     return check
 
 
+def products(folder):
+    """Return a function that does the two matrix products of every frame, and nothing else."""
+    import torch
+
+    state = torch.load(folder / "base.pth")["weight"]
+    weight, embed = state["ssl_proj.weight"].reshape(DIM, -1).t(), state[f"{CODEBOOK}.embed"].t()
+    frames = len((folder / MERGED).read_text().split()) - 2 - len(list((folder / "4-cnhubert").iterdir()))
+    x = torch.randn(frames, 2 * DIM)
+    return lambda: (x @ weight) @ embed
+
+
 def work(side, folder):
     """Run one side whenever a line comes in, and answer with its seconds."""
-    run = {"upstream": upstream, "audit": audit}[side](folder)
+    run = {"upstream": upstream, "audit": audit, "products": products}[side](folder)
     run()
     for _ in sys.stdin:
         started = time.perf_counter()
@@ -105,57 +110,49 @@ def work(side, folder):
         print(time.perf_counter() - started, flush=True)
 
 
-def main():
-    """Print medians and their ratio."""
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--samples", type=int, default=11)
-    parser.add_argument("--items", type=int, default=60)
-    parser.add_argument("--threads", type=int, default=2)
-    parser.add_argument("--json", type=Path, help="write the figures to this file, too")
-    parser.add_argument("--work", nargs=2, help=argparse.SUPPRESS)
-    options = parser.parse_args()
-    if options.work:
-        work(options.work[0], Path(options.work[1]))
-        return
-    os.environ |= {name: str(options.threads) for name in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS")}
-    with tempfile.TemporaryDirectory() as temporary:
-        folder = Path(temporary)
-        make(folder, options.items)
-        tokens = upstream(folder)()
-        lines = [f"{item}\t{' '.join(map(str, ids))}" for item, ids in tokens.items()]
-        (folder / MERGED).write_text("\n".join(["item_name\tsemantic_audio", *lines, ""]))
-        result = audit(folder)()
-        workers = {
-            side: subprocess.Popen(
-                [sys.executable, __file__, "--work", side, str(folder)],
-                stdin=subprocess.PIPE,
-                stdout=subprocess.PIPE,
-                text=True,
-            )
-            for side in ("upstream", "audit")
-        }
-        seconds = {side: [] for side in workers}
-        for _ in range(options.samples):
-            for side, worker in workers.items():
-                worker.stdin.write("\n")
-                worker.stdin.flush()
-                seconds[side].append(float(worker.stdout.readline()))
-        for worker in workers.values():
-            worker.stdin.close()
-            worker.wait()
-    frames = result.total.frames
-    median = {side: statistics.median(values) for side, values in seconds.items()}
-    figures = {
-        "frames": frames,
-        "tokens that are not upstream's": result.total.frames - result.total.explained,
-        **{f"{side}: frames per second": frames / value for side, value in median.items()},
-        "times faster": median["upstream"] / median["audit"],
+def prepare(folder, items):
+    """Make recordings and the tokens that upstream derives of them; return (frames, those that the audit rejects)."""
+    folder.mkdir()
+    make(folder, items)
+    lines = [f"{item}\t{' '.join(map(str, ids))}" for item, ids in upstream(folder)().items()]
+    (folder / MERGED).write_text("\n".join(["item_name\tsemantic_audio", *lines, ""]))
+    total = audit(folder)().total
+    return total.frames, total.frames - total.explained
+
+
+def measure(run):
+    from results import PER_SECOND, Figure, Measured
+    from run import isolated
+
+    folder = run.folder / "tokens"
+    run.stage("making recordings")
+    frames, unexplained = isolated(prepare, folder, 4 if run.quick else 60)
+    environment = os.environ | dict.fromkeys(("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS"), str(THREADS))
+    workers = {
+        side: subprocess.Popen(
+            [sys.executable, __file__, side, str(folder)],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            text=True,
+            env=environment,
+        )
+        for side in ("audit", "upstream", "products")
     }
-    for name, value in figures.items():
-        print(f"{name:<34} {value:10.1f}")
-    if options.json:
-        options.json.write_text(json.dumps(figures, indent=2) + "\n")
+    speed = {side: [] for side in workers}
+    for sample in range(run.samples):
+        for side, worker in workers.items():
+            run.stage(f"{side}, sample {sample + 1} of {run.samples}")
+            worker.stdin.write("\n")
+            worker.stdin.flush()
+            speed[side].append(frames / float(worker.stdout.readline()))
+    for worker in workers.values():
+        worker.stdin.close()
+        worker.wait()
+        worker.stdout.close()
+    ours, rival, floor = (Measured(side, tuple(values)) for side, values in speed.items())
+    note = f"{frames} frames, {THREADS} threads; {unexplained} tokens are not upstream's; the audit derives each twice"
+    return [Figure("tokens", "token audit", PER_SECOND, ours, (rival,), floor, note)]
 
 
 if __name__ == "__main__":
-    main()
+    work(sys.argv[1], Path(sys.argv[2]))
