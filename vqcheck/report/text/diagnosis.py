@@ -2,46 +2,69 @@
 
 from typing import Final
 
-from vqcheck.codebook.diagnosis.result import Diagnosis, TokenFlips
+from vqcheck.codebook.diagnosis.evidence import Edited, EmaUpdates, Initialised
+from vqcheck.codebook.diagnosis.result import Cause, Diagnosis, TokenFlips
 from vqcheck.report.text.page import Page, Style
 from vqcheck.report.words.causes import evidence
-from vqcheck.report.words.diagnosis import NOT_MEASURED, flipped, moved
+from vqcheck.report.words.diagnosis import flipped, moved, not_measured
+from vqcheck.report.words.ranges import ranges
 from vqcheck.report.words.share import share
 
 _SHOWN: Final = 5
+_MOVED: Final = 3
+"""Codebooks whose displacement is told, where there are more."""
 
 
-def sections(page: Page, style: Style, diagnosis: Diagnosis) -> None:
-    """Add evidence, consequence and advice."""
-    found = [line for cause in diagnosis.causes for line in evidence(cause, diagnosis)]
-    if found:
-        page.line(("What happened", "bold"))
-        for certainty, text in found:
-            page.prose(text, (f"  {certainty:<11}  ", "bold"), indent=15)
+def sections(page: Page, style: Style, diagnosis: Diagnosis, codec: str = "") -> None:
+    """Add evidence, consequence and advice; `codec` where the files hold several."""
+    of = f" ({codec})" if codec else ""
+    if diagnosis.causes:
+        page.line((f"What happened{of}", "bold"))
+        _causes(page, style, diagnosis)
         page.blank()
     if diagnosis.displacement or diagnosis.flips:
-        page.line(("What it does to the tokens", "bold"))
+        page.line((f"What it does to the tokens{of}", "bold"))
         _effect(page, style, diagnosis)
         page.blank()
-    page.line(("What to do", "bold"))
+    page.line((f"What to do{of}", "bold"))
     for advice in diagnosis.advice:
         page.prose(advice.text, "  - ", indent=4)
+
+
+def _causes(page: Page, style: Style, diagnosis: Diagnosis) -> None:
+    """Add the evidence; of codebooks to which the same happened that of the first, unless all are asked for."""
+    alike: dict[object, list[Cause]] = {}
+    for number, cause in enumerate(diagnosis.causes):
+        alike.setdefault(number if style.verbose else _kind(cause), []).append(cause)
+    for causes in alike.values():
+        lines = evidence(causes[0], diagnosis)
+        others = [cause.codebook for cause in causes[1:] if cause.codebook is not None]
+        if others:
+            more = f"{len(others)} more codebook{'s' * (len(others) > 1)}"
+            lines.append(("", f"The same happened in {more} ({ranges(others)}); -v shows each."))
+        for certainty, text in lines:
+            page.prose(text, (f"  {certainty:<11}  ", "bold"), indent=15)
+
+
+def _kind(cause: Cause) -> object:
+    """Return what causes have in common that differ in the codebook and in figures alone."""
+    found = cause.evidence
+    told = (found.order, found.steps, found.precision) if isinstance(found, EmaUpdates) else ()
+    how = found.how if isinstance(found, (Edited, Initialised)) else ""
+    return cause.code, cause.certainty, told, how
 
 
 def _effect(page: Page, style: Style, diagnosis: Diagnosis) -> None:
     if diagnosis.flips:
         _flips(page, style, diagnosis.flips)
     else:
-        page.prose(
-            NOT_MEASURED,
-            "  ",
-            indent=2,
-        )
+        page.prose(not_measured(diagnosis), "  ", indent=2)
     worst = sorted(diagnosis.displacement, key=lambda found: -found.median)
-    for displacement in worst[:_SHOWN]:
+    shown = len(worst) if style.verbose else _MOVED
+    for displacement in worst[:shown]:
         page.prose(moved(displacement, alone=len(worst) == 1), "  ", indent=2)
-    if len(worst) > _SHOWN:
-        page.prose(f"{len(worst) - _SHOWN} more codebooks moved less.", "  ", indent=2)
+    if len(worst) > shown:
+        page.prose(f"{len(worst) - shown} more codebooks moved less.", "  ", indent=2)
 
 
 def _flips(page: Page, style: Style, flips: TokenFlips) -> None:

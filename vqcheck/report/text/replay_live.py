@@ -11,10 +11,15 @@ from rich.text import Text
 
 from vqcheck.replay.trace import NOT_REPORTED, OFF, StepTrace
 from vqcheck.report.text.sparkline import bars_for, sparkline
+from vqcheck.report.words.replay import number
 
 _REFRESH = 0.1
-_FIXED = 30
-"""Columns of a line beside its two sparklines."""
+_LEAST = 4
+"""Columns below which a sparkline shows nothing, and is left out."""
+_LOSS = 12
+_DRIFT = 11
+_VERDICT = 7
+"""Columns of the figures and of the word behind them, with the blanks between."""
 
 
 @dataclass
@@ -67,24 +72,34 @@ class LiveView:
         self._live.update(Text("\n").join(self.lines(self._console.width)), refresh=True)
 
     def lines(self, columns: int) -> list[Text]:
-        """Return a heading and one line for each arm."""
+        """Return a heading and one line for each arm; what does not fit is left out, the verdict last."""
         name = max(len(strategy) for strategy in self._lines)
-        steps = len(str(self._steps))
-        width = max(4, min(40, (columns - _FIXED - name - 2 * steps) // 2))
-        heading = f"{'':<{name + 2 * steps + 2}} {'commit_loss':<{width + 10}} drift"
+        fixed = name + 2 * len(str(self._steps)) + 3 + _VERDICT
+        figures = columns - fixed >= _LOSS + _DRIFT
+        bars = min(40, (columns - fixed - _LOSS - _DRIFT) // 2 - 1)
+        bars = 0 if bars < _LEAST else bars
+        heading = " " * (fixed - _VERDICT)
+        if figures:
+            heading += f"{'commit_loss':<{(bars + 1) * (bars > 0) + _LOSS}}drift"
         return [
-            Text(heading, style="dim", no_wrap=True, overflow="crop"),
-            *(self._line(line, name, steps, width) for line in self._lines.values()),
+            Text(heading[:columns], style="dim", no_wrap=True, overflow="crop"),
+            *(self._line(line, name, bars, figures=figures) for line in self._lines.values()),
         ]
 
-    def _line(self, line: _Line, name: int, steps: int, width: int) -> Text:
-        text = Text(f"{line.strategy:<{name}} {line.steps:>{steps}}/{self._steps} ", no_wrap=True, overflow="crop")
+    def _line(self, line: _Line, name: int, bars: int, *, figures: bool) -> Text:
+        done = f"{line.steps:>{len(str(self._steps))}}/{self._steps}"
+        text = Text(f"{line.strategy:<{name}} {done} ", no_wrap=True, overflow="crop")
         if not line.steps:
             return text.append("waiting", style="dim")
-        loss, drift = line.commit_loss[-width:], line.drift[-width:]
-        text.append(f"{sparkline(loss, width, low=0.0, bars=self._bars):<{width}}", style="cyan")
-        shown = "  -  " if line.state == NOT_REPORTED else f"{loss[-1]:.3f}"
-        text.append(f" {shown}{' off' if line.state == OFF else '    '} ")
-        text.append(f"{sparkline(drift, width, low=0.0, bars=self._bars):<{width}}", style="magenta")
-        style = "bold red" if line.moved else "green"
-        return text.append(f" {drift[-1]:<7.3g} ").append("drifted" if line.moved else "still", style=style)
+        if figures:
+            off = " off" if line.state == OFF else ""
+            loss = "-" if line.state == NOT_REPORTED else number(line.commit_loss[-1]) + off
+            for values, figure, width, style in (
+                (line.commit_loss, loss, _LOSS, "cyan"),
+                (line.drift, number(line.drift[-1]), _DRIFT, "magenta"),
+            ):
+                if bars:
+                    shown = sparkline(values[-bars:], bars, low=0.0, bars=self._bars)
+                    text.append(f"{shown:<{bars}} ", style=style)
+                text.append(f"{figure:<{width}}")
+        return text.append("drifted" if line.moved else "still", style="bold red" if line.moved else "green")

@@ -199,7 +199,8 @@ def _updates(steps: int | None, precision: str) -> str:
 
 
 def _some(codes: tuple[int, ...]) -> str:
-    return ", ".join(map(str, codes[:_SHOWN])) + (", ..." if len(codes) > _SHOWN else "")
+    more = f" and {len(codes) - _SHOWN} more" if len(codes) > _SHOWN else ""
+    return ", ".join(map(str, codes[:_SHOWN])) + more
 
 
 def _size(shape: tuple[int, ...]) -> str:

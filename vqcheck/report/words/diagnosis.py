@@ -2,13 +2,20 @@
 
 from typing import Final
 
-from vqcheck.codebook.diagnosis.result import Displacement, TokenFlips
+from vqcheck.codebook.diagnosis.result import Diagnosis, Displacement, TokenFlips
 from vqcheck.report.words.share import share
 
-NOT_MEASURED: Final = (
-    "The effect on tokens was not measured: that takes features of real recordings. Run this again with "
-    "--features logs/<name>/4-cnhubert to learn how many of your frames get another token."
-)
+_TAKES_FEATURES: Final = "The effect on tokens was not measured: that takes features of real recordings."
+
+
+def not_measured(diagnosis: Diagnosis) -> str:
+    """Return that nothing is known of real tokens, and how to learn it where that is possible."""
+    if diagnosis.family != "gpt-sovits":
+        return f"{_TAKES_FEATURES} How far codes moved says what to expect."
+    return (
+        f"{_TAKES_FEATURES} Run this again with --features logs/<name>/4-cnhubert to learn how many of your frames get "
+        "another token."
+    )
 
 
 def moved(found: Displacement, *, alone: bool) -> str:

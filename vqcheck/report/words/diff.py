@@ -1,5 +1,7 @@
 """What two compared VQ encoders come to, in words."""
 
+from collections.abc import Sequence
+
 from vqcheck.codebook.comparison import CHANGED, Change, Comparison, Side
 from vqcheck.report.words.causes import headline as what_happened
 from vqcheck.report.words.share import share
@@ -31,11 +33,36 @@ def identity(side: Side) -> str:
 
 def size(change: Change) -> str:
     """Return how far values are apart."""
+    return "; ".join(sizes(change))
+
+
+def sizes(change: Change) -> list[str]:
+    """Return how far values are apart, in parts that can stand below each other."""
     parts = []
     if change.max_abs:
-        parts.append(f"max |b-a| {change.max_abs:.3g} at {list(change.max_abs_index)}")
+        parts.append(f"max |b-a| {change.max_abs:.3g}{_at(change.max_abs_index)}")
     if change.max_rel:
-        parts.append(f"max |b-a|/|a| {change.max_rel:.3g} at {list(change.max_rel_index)}")
+        parts.append(f"max |b-a|/|a| {change.max_rel:.3g}{_at(change.max_rel_index)}")
     if change.not_finite:
         parts.append(f"{change.not_finite} changed values are NaN or infinite")
-    return "; ".join(parts) or "only signs of zero or NaN payloads differ"
+    return parts or ["only signs of zero or NaN payloads differ"]
+
+
+def greatest(changes: Sequence[Change]) -> list[str]:
+    """Return how far the values of several tensors are apart at most."""
+    parts = [
+        f"max {what} {most:.3g}"
+        for what, most in (
+            ("|b-a|", max(change.max_abs for change in changes)),
+            ("|b-a|/|a|", max(change.max_rel for change in changes)),
+        )
+        if most
+    ]
+    if not_finite := sum(change.not_finite for change in changes):
+        parts.append(f"{not_finite} changed values are NaN or infinite")
+    return parts or ["only signs of zero or NaN payloads differ"]
+
+
+def _at(index: tuple[int, ...]) -> str:
+    """Return where a value stands; a single value stands nowhere."""
+    return f" at {list(index)}" if index else ""
