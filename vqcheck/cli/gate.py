@@ -4,8 +4,10 @@ from typing import TYPE_CHECKING, Final
 
 import click
 
+from vqcheck.cli.formats import TEXT
 from vqcheck.cli.output import Output, output_options
 from vqcheck.cli.progress import Waiting
+from vqcheck.errors import UsageError
 
 if TYPE_CHECKING:
     from vqcheck.gate.outcome import GateReport
@@ -56,6 +58,8 @@ def command(
     from vqcheck.gate.run import find_check, run_gate
 
     if explain is not None:
+        if output.format != TEXT:
+            raise UsageError(f"--explain is for people; it has no format {output.format}")
         from vqcheck.report.text.gate import explained
 
         output.write(explained(find_check(explain), output.style()))
