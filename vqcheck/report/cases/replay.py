@@ -83,7 +83,7 @@ def _tensors(arm: Arm) -> list[Case]:
 def _tensor(arm: Arm, label: str, write: FirstWrite | None) -> Case:
     name = f"{arm.strategy}: {label}"
     if write is None:
-        return Case(_DRIFTED, name, PASSED, f"bit-identical after {arm.steps_run} steps")
+        return Case(_DRIFTED, name, PASSED, f"bit-identical after {arm.steps_run} step{'s' * (arm.steps_run != 1)}")
     last = next((each for step in arm.steps[-1:] for each in step.tensors if each.label == label), None)
     rows = f"; {last.rows_changed} of {last.rows} rows differ from the start" if last else ""
     own = write.called_from or write

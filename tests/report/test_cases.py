@@ -1,0 +1,213 @@
+"""Results as lists of checks: what fails, what could not be checked and the exit status always agree."""
+
+from dataclasses import replace
+from itertools import product
+
+import pytest
+
+from vqcheck.codebook.comparison import (
+    ALL,
+    CHANGED,
+    FAULTS,
+    IDENTICAL,
+    MISSING,
+    NOT_STORED,
+    OTHER_SHAPE,
+    ROUNDED,
+    WITHIN_ULPS,
+    Comparison,
+    Side,
+    TensorDiff,
+)
+from vqcheck.codebook.digest import F32V1, Digest, EncoderDigests
+from vqcheck.codebook.family import ROLES
+from vqcheck.codebook.model import Training
+from vqcheck.experiment.history import Drift, History, Row
+from vqcheck.experiment.token_audit_result import HALF, FrameCounts, ItemAudit, TokenAudit
+from vqcheck.gate.outcome import Finding, GateReport, Outcome
+from vqcheck.gate.run import CHECKS
+from vqcheck.replay.trace import DRIFTED, FROZEN, Arm, Extent, FirstWrite, Place, Replay, Setting, StepTrace, TensorStep
+from vqcheck.report.cases import diff, gate, history, replay, tokens
+from vqcheck.report.cases.case import COULD_NOT_CHECK, FAILED, NOT_APPLICABLE, PASSED
+
+WHOLE = Digest(F32V1, "a" * 64)
+DIGESTS = EncoderDigests((("codes", WHOLE),), WHOLE, WHOLE, WHOLE)
+SIDE = Side("a.pth", "gpt-sovits", "", never_trained=False, not_judged=(), digests=DIGESTS)
+
+
+def agrees(run):
+    """Say whether the outcomes of the cases that count give the exit status; every document relies on it."""
+    counted = {case.outcome for case in run.cases if not case.advisory}
+    names = [(case.rule.id, case.name) for case in run.cases]
+    assert len(set(names)) == len(names)
+    assert all(case.message for case in run.cases)
+    if run.exit_code == 2:
+        return COULD_NOT_CHECK in counted
+    return (FAILED in counted) == (run.exit_code == 1) and (run.exit_code == 1 or COULD_NOT_CHECK not in counted)
+
+
+def tensor(role, verdict, *, judged=True):
+    return TensorDiff(role, role, verdict, judged, "", "a", "b", "F32", "F32", (1,), (1,), WHOLE, WHOLE, None)
+
+
+@pytest.mark.parametrize("role", ROLES)
+def test_each_verdict_on_a_tensor_is_an_outcome(role):
+    """Every role has a rule; only a fault in what is judged fails."""
+    expected = dict.fromkeys((IDENTICAL, ROUNDED, WITHIN_ULPS), PASSED)
+    expected |= dict.fromkeys((CHANGED, MISSING, OTHER_SHAPE), FAILED) | {NOT_STORED: NOT_APPLICABLE}
+    for (verdict, outcome), judged in product(expected.items(), (True, False)):
+        whole = CHANGED if judged and verdict in FAULTS else IDENTICAL
+        run = diff.run(
+            Comparison(SIDE, replace(SIDE, path="b.pth"), ALL, (tensor(role, verdict, judged=judged),), whole)
+        )
+        (case,) = run.cases
+        assert case.rule.id == f"diff/{role.replace('_', '-')}-changed"
+        assert (case.outcome, case.path) == (outcome if judged else NOT_APPLICABLE, "b.pth")
+        assert agrees(run)
+
+
+def test_a_codebook_that_was_never_trained_is_advice():
+    """Identical but never trained is status 0, and no document hides it."""
+    side = replace(SIDE, never_trained=True)
+    run = diff.run(Comparison(side, side, ALL, (tensor("codes", IDENTICAL),), IDENTICAL))
+    assert [case.advisory for case in run.cases if case.rule.id == "diff/never-trained"] == [True, True]
+    assert agrees(run)
+
+
+def test_a_gate_agrees_with_its_checks():
+    """Over every pair of findings, required or not; a gate that checked nothing says so in a case of its own."""
+    words = ("passed", "failed", "could not check", "not applicable", "skipped")
+    for a, b, a_required, b_required in product(words, words, (True, False), (True, False)):
+        outcomes = tuple(
+            Outcome(check.code, check.title, required, Finding(found, "words"))
+            for check, found, required in zip(CHECKS, (a, b), (a_required, b_required), strict=False)
+        )
+        assert agrees(gate.run(GateReport("s2.json", outcomes)))
+    nothing = gate.run(GateReport("s2.json", (Outcome("lock", "t", True, Finding("skipped", "words")),)))
+    assert [case.rule.id for case in nothing.cases] == ["gate/lock", "gate/nothing-checked"]
+    assert {case.rule.help for case in nothing.cases} > {next(each.why for each in CHECKS if each.code == "lock")}
+
+
+def test_a_history_agrees_with_its_rows():
+    """Moved or not, with unreadable and passed-over files, and with fewer than two rows."""
+    still = Drift(IDENTICAL, 0, 8, None, None, "")
+    moved = Drift(CHANGED, 3, 8, 0.25, 7, "exact")
+    for count, drift, skipped, unreadable, untrained in product((0, 1, 2, 3), (still, moved), *[(True, False)] * 3):
+        rows = tuple(
+            Row(f"G_{n}.pth", Training("", None, n), WHOLE, drift if n else None, drift if n else None)
+            for n in range(count)
+        )
+        found = History(
+            "run",
+            ALL,
+            rows,
+            (("D_1.pth", "a discriminator"),) * skipped,
+            (("G_9.pth", "is damaged"),) * unreadable,
+            ("G_0.pth",) * untrained,
+        )
+        run = history.run(found)
+        assert agrees(run)
+        failed = {case.name for case in run.cases if case.outcome == FAILED and not case.advisory}
+        assert failed == ({row.name for row in rows[1:]} if drift is moved else set())
+
+
+def test_an_audit_agrees_with_its_items():
+    """Over every combination of contradiction and gap."""
+    for mismatch, ties, length, overflow, unreadable, malformed, coverage, notes in product((False, True), repeat=8):
+        counts = FrameCounts(400, 300 - mismatch, 90 * ties, int(mismatch), 20 * overflow, HALF)
+        audit = TokenAudit(
+            checkpoint="base.pth",
+            family="gpt-sovits",
+            digests=DIGESTS,
+            experiment="logs/me",
+            files=("6-name2semantic.tsv",),
+            rows=4,
+            items=(ItemAudit("1.wav", "6-name2semantic.tsv:2", 400 + 5 * length, 400, counts),),
+            sampled=False,
+            arithmetic="",
+            predicted=(0, 0),
+            without_tokens=("7.wav",) * notes,
+            without_features=("8.wav", "9.wav", "10.wav") if coverage else ("8.wav",) * notes,
+            repeated=("1.wav",) * notes,
+            unreadable=(("2.wav", "is damaged"),) * unreadable,
+            malformed=(("6-name2semantic.tsv:3", "holds no tokens"),) * malformed,
+            headless=notes,
+            leftover_parts=("6-name2semantic-0.tsv",) * notes,
+        )
+        run = tokens.run(audit, audit if notes else None)
+        assert agrees(run), audit
+        item = next(case for case in run.cases if case.name.startswith("1.wav"))
+        assert item.path.replace("\\", "/") == "logs/me/6-name2semantic.tsv"
+        assert (item.line, item.outcome) == (2, FAILED if mismatch or length else PASSED)
+
+
+def arm(*, expected, written, ranks, complete, uses_codebook, name="as-is"):
+    codes = TensorStep("codes", written, written, 8 * written, 8, 1.0 * written, 1.0 * written)
+    step = StepTrace(1, 1, {}, {}, 0.0, "computed", 0.0, (codes,), 0, 0.1, None, ())
+    place = Place("/home/me/train.py", 31, "step")
+    write = FirstWrite("codes", 1, 1, "aten.copy_.default", "/site-packages/vq.py", 12, "forward", place)
+    return Arm(
+        strategy=name,
+        stops="Nothing.",
+        expected=expected,
+        steps_run=1,
+        complete=complete,
+        steps=(step,),
+        kept_every=1,
+        commit_loss=Extent(0.0, 0.0),
+        shadow_commit_loss=Extent(0.0, 0.0),
+        first_writes=(write,) if written else (),
+        digest_at_start=DIGESTS,
+        digest_at_first_change=DIGESTS if written else None,
+        digest_at_end=DIGESTS,
+        rank_differences=int(ranks),
+        median_seconds=None,
+        tracing_seconds=None,
+        uses_codebook=uses_codebook,
+    )
+
+
+def replay_of(*arms, complete=True, processes=1):
+    setting = Setting("tiny", "fresh", "6 items", 1, 2, 1, "cpu", "fp32", processes, "2.13", 0)
+    return Replay(setting, arms, complete)
+
+
+def test_a_replay_agrees_with_its_arms():
+    """Over every pair of arms, expected to drift or not, that did or did not, whole or cut short."""
+    kinds = list(product((FROZEN, DRIFTED), (False, True), (False, True), (True, False), (None, False, True)))
+    arms = [
+        arm(expected=expected, written=written, ranks=ranks, complete=complete, uses_codebook=used)
+        for expected, written, ranks, complete, used in kinds
+    ]
+    for first, second in product(arms, arms):
+        whole = replay_of(first, replace(second, strategy="freeze"), complete=first.complete and second.complete)
+        assert agrees(replay.run(whole)), whole
+    for each in arms:
+        assert agrees(replay.run(replay_of(each, processes=2, complete=each.complete)))
+        # Interrupted before the next arm took a step.
+        assert agrees(replay.run(replay_of(each, complete=False)))
+
+
+def test_a_leak_is_told_at_the_users_own_line():
+    """The message has operator, library line, step and rows; the place is the line of the user's that called it."""
+    leaking = arm(expected=FROZEN, written=True, ranks=False, complete=True, uses_codebook=True)
+    (case,) = replay.run(replay_of(leaking)).cases
+    assert (case.rule.id, case.name, case.outcome) == ("replay/drifted", "as-is: codes", FAILED)
+    assert (case.path, case.line) == ("/home/me/train.py", 31)
+    assert (
+        "step 1, by aten.copy_ at /site-packages/vq.py:12 in forward, called from /home/me/train.py:31" in case.message
+    )
+    assert "8 of 8 rows" in case.message
+    unseen = replace(leaking, first_writes=(FirstWrite("codes", 1, None),))
+    (case,) = replay.run(replay_of(unseen)).cases
+    assert (case.path, case.line, "not attributed" in case.message) == ("", 0, True)
+
+
+def test_names_do_not_depend_on_the_outcome():
+    """A check that passed yesterday and fails today is the same one to whoever keeps a history of tests."""
+    names = set()
+    for written in (False, True):
+        found = arm(expected=FROZEN, written=written, ranks=written, complete=True, uses_codebook=True)
+        run = replay.run(replay_of(found, processes=2))
+        names.add(tuple((case.rule.id, case.name) for case in run.cases))
+    assert names == {(("replay/drifted", "as-is: codes"), ("replay/ranks-differ", "as-is"))}
