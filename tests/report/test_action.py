@@ -1,0 +1,68 @@
+"""The GitHub action: its script, run as the runner does."""
+
+import os
+import shutil
+import subprocess
+import sys
+import textwrap
+from pathlib import Path
+
+import pytest
+
+ACTION = Path(__file__).parents[2] / ".github" / "actions" / "gate" / "action.yml"
+BASH = shutil.which("bash")
+
+pytestmark = pytest.mark.skipif(BASH is None or os.name == "nt", reason="the runner brings its own bash")
+
+
+@pytest.fixture
+def step(sound, tmp_path):
+    """Runs the action's last step; returns (exit status, stdout, outputs, summary)."""
+
+    def run(**inputs):
+        script = textwrap.dedent(ACTION.read_text("utf-8").split("run: |\n")[-1])
+        output, summary = tmp_path / "output", tmp_path / "summary.md"
+        for path in (output, summary):
+            path.write_text("", "utf-8")
+        environment = {"CONFIG": sound.config, "S1": "", "LOCK": "", "ROOT": ".", "OPTIONS": "", **inputs}
+        environment |= {"GITHUB_OUTPUT": output, "GITHUB_STEP_SUMMARY": summary, "GITHUB_WORKSPACE": tmp_path}
+        path = os.pathsep.join([str(Path(sys.executable).parent), os.environ["PATH"]])
+        done = subprocess.run(
+            [BASH, "--noprofile", "--norc", "-eo", "pipefail", "-c", script],
+            capture_output=True,
+            text=True,
+            encoding="utf-8",
+            cwd=tmp_path,
+            env={**os.environ, "PATH": path, **{name: str(value) for name, value in environment.items()}},
+            check=False,
+        )
+        return done.returncode, done.stdout, output.read_text("utf-8"), summary.read_text("utf-8")
+
+    return run
+
+
+def test_an_open_gate(step, sound, read_github):
+    """Status 0, the verdict as output, the checks in the summary, and no annotation."""
+    code, out, output, summary = step(S1=sound.s1, OPTIONS="--sample 2")
+    assert (code, output) == (0, "verdict=open\n")
+    assert [kind for kind, _, _ in read_github(out) if kind == "error"] == []
+    assert summary.startswith("### vqcheck gate: open\n")
+    assert "gate/tokens" in summary
+
+
+def test_a_closed_gate(step, sound, read_github):
+    """Status 1, and an annotation at the config for what failed."""
+    sound.write(model__freeze_quantizer=False)
+    code, out, output, summary = step()
+    assert (code, output) == (1, "verdict=closed\n")
+    (error,) = [found for found in read_github(out) if found[0] == "error"]
+    assert error[1] == {"file": "s2.json", "title": "vqcheck gate: freeze"}
+    assert "### vqcheck gate: closed" in summary
+
+
+def test_a_gate_that_cannot_check(step, read_github):
+    """Status 2 is no green either, and has its annotation."""
+    code, out, output, summary = step(CONFIG="absent.json")
+    assert (code, output) == (2, "verdict=could not check\n")
+    assert [kind for kind, _, _ in read_github(out)] == ["error"]
+    assert "could not check" in summary
