@@ -128,4 +128,4 @@ def _text(comparison: Comparison, output: Output) -> str:
         return table(comparison, output.style())
     from vqcheck.report.text.diff import one_line
 
-    return one_line(comparison)
+    return one_line(comparison, output.width)

@@ -29,6 +29,14 @@ class Output:
     verbose: bool
     quiet: bool
 
+    @property
+    def width(self) -> int:
+        """Columns of the terminal that the report goes to; 0 where it goes to none."""
+        if self.file is not None or not sys.stdout.isatty():
+            return 0
+        columns = os.environ.get("COLUMNS", "")
+        return int(columns) if columns.isdecimal() else os.get_terminal_size(sys.stdout.fileno()).columns
+
     def style(self) -> "Style":
         """Return how a text report must look where it goes: colour and width of the terminal, if it is one."""
         from rich.console import detect_legacy_windows
@@ -37,13 +45,7 @@ class Output:
 
         terminal = self.file is None and sys.stdout.isatty()
         plain = bool(os.environ.get("NO_COLOR")) or os.environ.get("TERM") == "dumb" or detect_legacy_windows()
-        width = os.get_terminal_size(sys.stdout.fileno()).columns if terminal else 0
-        columns = os.environ.get("COLUMNS", "")
-        return Style(
-            color=terminal and not plain,
-            width=int(columns) if columns.isdecimal() and terminal else width,
-            verbose=self.verbose,
-        )
+        return Style(color=terminal and not plain, width=self.width, verbose=self.verbose)
 
     def show(self, kind: str, *result: Any, text: Callable[..., str]) -> None:
         """Write the report on a result in the format that was asked for.

@@ -7,8 +7,11 @@ from vqcheck.codebook.comparison import Comparison
 # Rich is imported only where there is more to show than one line: it takes longer than an equal diff.
 
 
-def one_line(comparison: Comparison) -> str:
-    """Return the report on two VQ encoders that agree, without colour and without a table."""
+def one_line(comparison: Comparison, width: int = 0) -> str:
+    """Return the report on two VQ encoders that agree, without colour and without a table.
+
+    It is one line unless the terminal has a `width` that is too narrow for it.
+    """
     side = comparison.a
     digest = side.digests.vq_encoder or comparison.b.digests.vq_encoder or side.digests.widest
     what = "same VQ encoder" if not comparison.not_stored else "same as far as both store it"
@@ -21,8 +24,16 @@ def one_line(comparison: Comparison) -> str:
     if comparison.scope == "tokens":
         notes.append("bookkeeping not judged")
     note = f" ({'; '.join(notes)})" if notes else ""
-    warning = "".join(f"{line}\n" for line in warnings(comparison))
-    return f"{warning}{comparison.verdict}  {digest.algorithm} {digest.short}  {what}{note}\n"
+    verdict = f"{comparison.verdict}  "
+    lines = [*warnings(comparison), f"{verdict}{digest.algorithm} {digest.short}  {what}{note}"]
+    if not width or all(line.isascii() and len(line) <= width for line in lines):
+        return "".join(f"{line}\n" for line in lines)
+    from vqcheck.report.text.page import Page, Style
+
+    page = Page(Style(width=width))
+    for line in lines:
+        page.line(line, indent=len(verdict) if line is lines[-1] else 0)
+    return page.text()
 
 
 def warnings(comparison: Comparison) -> list[str]:

@@ -86,5 +86,5 @@ def _details(page: Page, group: Group) -> list[str]:
     if changes := [diff.change for diff in group.tensors if diff.change]:
         sizes = words.sizes(changes[0]) if len(changes) == 1 else words.greatest(changes)
         one = "; ".join(sizes)
-        found += sizes if page.width and len(one) + 4 > page.width else [one]
+        found += one.replace("; ", ";\n").split("\n") if page.width and len(one) + 4 > page.width else [one]
     return found

@@ -1,0 +1,228 @@
+"""Every report on terminals of any width, with and without colour: nothing is cut, no colour says what no word says."""
+
+import dataclasses
+import re
+
+import pytest
+import torch
+from rich.cells import cell_len
+
+from vqcheck import compare, open_checkpoint
+from vqcheck.codebook.inspection import inspect
+from vqcheck.experiment.history import read_history
+from vqcheck.experiment.locking import check_lock, make_lock
+from vqcheck.experiment.s2_run import read_s2_run
+from vqcheck.experiment.stages import compare_stages
+from vqcheck.experiment.token_audit import audit_tokens
+from vqcheck.gate.run import CHECKS, run_gate
+from vqcheck.gate.subject import Subject
+from vqcheck.report.text import diff, diff_table, gate, history, lock, stages, tokens
+from vqcheck.report.text import inspect as inspection
+from vqcheck.report.text.page import Style
+
+CODEBOOK = "quantizer.vq.layers.0._codebook"
+LONG = "a_very_long_checkpoint_name_that_somebody_gave_to_their_voice_model_v2Pro_final_e8_s400.pth"
+CHINESE = "语音模型_我的声音_第八轮训练_最终版本_e8_s400.pth"
+WIDTHS = (60, 80, 120)
+ESCAPE = re.compile(r"\x1b\[[0-9;]*m")
+
+
+def residual(layers, moved=0.0):
+    """Return a residual codec with so many layers."""
+    state = {}
+    for layer in range(layers):
+        generator = torch.Generator().manual_seed(layer)
+        path = f"quantizer.vq.layers.{layer}._codebook"
+        codes = torch.randn(8, 4, generator=generator)
+        state |= {f"{path}.inited": torch.ones(1), f"{path}.cluster_size": torch.full((8,), 9.0)}
+        state |= {f"{path}.embed": codes + moved, f"{path}.embed_avg": 9 * codes}
+    return state
+
+
+@pytest.fixture(scope="module")
+def files(checkpoints, tmp_path_factory):
+    """Copies of fixture files under long and Chinese names, and residual codecs of 32 codebooks."""
+    folder = tmp_path_factory.mktemp("files")
+    for name, source in (
+        ("base.pth", "base_v2.pth"),
+        (LONG, "G_437.pth"),
+        (CHINESE, "drifted_v2_e8_s400.pth"),
+        ("G_400.pth", "G_400.pth"),
+    ):
+        (folder / name).write_bytes((checkpoints / source).read_bytes())
+    others = folder / "others"
+    others.mkdir()
+    torch.save(residual(32), others / "residual.pth")
+    torch.save(residual(32, moved=0.1), others / "moved.pth")
+    torch.save(residual(20), others / "fewer.pth")
+    (folder / "broken_名字.pth").write_bytes(b"nothing")
+    return folder
+
+
+@pytest.fixture(scope="module")
+def reports(files, checkpoints):
+    """Returns every report by name, each a function of the style."""
+
+    def compared(a, b):
+        with open_checkpoint(a) as first, open_checkpoint(b) as second:
+            return compare(first, second)
+
+    def inspected(path):
+        with open_checkpoint(path) as file:
+            return inspect(file)
+
+    base, others = files / "base.pth", files / "others"
+    found = {}
+    for name, path in {
+        "inspect": files / LONG,
+        "inspect chinese": files / CHINESE,
+        "inspect never trained": checkpoints / "never_trained_v2.pth",
+        "inspect residual": others / "residual.pth",
+        "inspect s1": checkpoints / "gpt-e15.ckpt",
+    }.items():
+        result = inspected(path)
+        found[name] = lambda style, result=result: inspection.describe(result, style)
+    for name, pair in {
+        "diff": (base, files / LONG),
+        "diff chinese": (files / LONG, files / CHINESE),
+        "diff equal": (base, files / "G_400.pth"),
+        "diff never trained": (base, checkpoints / "never_trained_v2.pth"),
+        "diff lora": (base, checkpoints / "lora_v3_e2_s50_l32.pth"),
+        "diff residual": (others / "residual.pth", others / "moved.pth"),
+        "diff fewer": (others / "residual.pth", others / "fewer.pth"),
+    }.items():
+        result = compared(*pair)
+        found[name] = lambda style, result=result: diff_table.table(result, style)
+    equal, lora = compared(base, files / "G_400.pth"), compared(base, checkpoints / "lora_v3_e2_s50_l32.pth")
+    found["diff in one line"] = lambda style: diff.one_line(equal, style.width)
+    found["diff lora in one line"] = lambda style: diff.one_line(lora, style.width)
+    run = read_history(str(files), "all")
+    found["history"] = lambda style: history.table(run, style)
+    with open_checkpoint(base) as file:
+        made = make_lock(file, None, None)
+    for name, path in (("lock agrees", files / "G_400.pth"), ("lock differs", files / CHINESE)):
+        with open_checkpoint(path) as file:
+            result = check_lock(made, str(files / "vqcheck.lock"), file, None, None, "all")
+        found[name] = lambda style, result=result: lock.checked(result, style)
+    found["lock written"] = lambda style: lock.written(made, str(files / "vqcheck.lock"), "written", style)
+    found["gate explained"] = lambda style: "".join(gate.explained(check, style) for check in CHECKS)
+    return found
+
+
+@pytest.fixture
+def experiment_reports(sound):
+    """The reports that need an experiment: tokens, gate and stages, passed and failed."""
+    for item in (CHINESE, LONG):
+        with sound.tsv.open("a", encoding="utf-8") as tsv:
+            tsv.write(f"{item}.wav\t1 2 3\n")
+    with open_checkpoint(sound.base) as file:
+        audit = audit_tokens(file, str(sound.folder))
+        joined = compare_stages(str(sound.s1), file, str(sound.folder))
+    passed = run_gate(Subject(read_s2_run(str(sound.config), None), None, str(sound.s1), None), (), ())
+    sound.tsv.write_text(sound.tsv.read_text(encoding="utf-8").replace(" 1", " 2"), encoding="utf-8")
+    with open_checkpoint(sound.base) as file:
+        wrong = audit_tokens(file, str(sound.folder))
+    assert (audit.exit_code, wrong.exit_code) == (0, 1)
+    sound.write(model__freeze_quantizer=False)
+    failed = run_gate(Subject(read_s2_run(str(sound.config), None), None, None, None), (), ())
+    return {
+        "tokens": lambda style: tokens.describe(audit, wrong, style),
+        "tokens inconsistent": lambda style: tokens.describe(wrong, audit, style),
+        "gate": lambda style: gate.table(passed, style),
+        "gate failed": lambda style: gate.table(failed, style),
+        "stages": lambda style: stages.describe(joined, style),
+    }
+
+
+def require_sound(name, report, width):
+    """Fail when a line is too wide, a word is cut that fits a line, or colour says what no word says."""
+    plain, coloured = report(Style(width=width)), report(Style(width=width, color=True))
+    assert ESCAPE.sub("", coloured) == plain, name
+    lines = plain.splitlines()
+    assert [line for line in lines if cell_len(line) > width] == [], name
+    assert [line for line in lines if line != line.rstrip()] == [], name
+    whole = report(Style())
+    short = {word for word in whole.split() if cell_len(word) <= width // 3}
+    assert short - set(plain.split()) == set(), name
+    assert "".join(whole.split()) == "".join(plain.split()) or "strategy" in plain, name
+
+
+@pytest.mark.parametrize("verbose", [False, True])
+@pytest.mark.parametrize("width", WIDTHS)
+def test_every_report_fits_the_terminal(reports, width, verbose):
+    """At every width: no line is wider, no word that fits is cut, and without colour the same is said."""
+    for name, report in reports.items():
+        require_sound(name, lambda style, report=report: report(dataclasses.replace(style, verbose=verbose)), width)
+
+
+def test_every_report_on_an_experiment_fits_the_terminal(experiment_reports):
+    """The same for tokens, gate and stages."""
+    for width in WIDTHS:
+        for name, report in experiment_reports.items():
+            require_sound(name, report, width)
+
+
+def test_columns_of_a_history_are_aligned_below_chinese_names(reports):
+    """Every digest begins in the same column, counted as a terminal counts."""
+    for width in (0, *WIDTHS):
+        lines = reports["history"](Style(width=width)).splitlines()
+        found = [re.search(r"[0-9a-f]{12}(?= |$)", line) for line in lines]
+        at = {cell_len(line[: match.start()]) for line, match in zip(lines, found, strict=True) if match}
+        assert len(at) == 1, width
+
+
+def test_columns_of_a_diff_are_aligned(reports):
+    """Verdicts begin in one column, whatever the labels; many codebooks take one row for each role."""
+    lines = reports["diff residual"](Style(width=80)).splitlines()
+    rows = [line for line in lines if line.startswith("  0..31 ")]
+    assert [line.split()[1] for line in rows] == ["codes", "ema_sum", "ema_count", "init_flag"]
+    assert len({re.search(r"  (changed|identical) ", line).start() for line in rows}) == 1
+    verbose = reports["diff residual"](Style(width=80, verbose=True))
+    assert len(re.findall(r"(?m)^  \d+ codes ", verbose)) == 32
+
+
+def test_a_codebook_that_is_not_there_is_said_once_on_top(reports):
+    """The headline names how many, the evidence which, and what is left of use."""
+    text = " ".join(reports["diff fewer"](Style()).split())
+    assert text.startswith("changed B lacks 12 of the 32 codebooks that A stores.")
+    assert "A stores codebooks 20..31, B does not." in text
+    assert "20..31 codes missing 12 tensors" in text
+
+
+def test_a_single_value_stands_nowhere(vq_state, save):
+    """A change of a flag has no place `[]` in the tensor."""
+    state = vq_state()
+    a = save(state, "a.pth")
+    state[f"{CODEBOOK}.inited"] = torch.zeros(1)
+    with open_checkpoint(a) as first, open_checkpoint(save(state, "b.pth")) as second:
+        text = diff_table.table(compare(first, second), Style())
+    assert "max |b-a| 1; max |b-a|/|a| 1\n" in text
+    assert "[]" not in text
+
+
+@pytest.mark.parametrize(
+    ("steps", "sentence"),
+    [
+        ((None, 437), "B says it was written at step 437."),
+        ((None, 37), "B says it was written at step 37: the codebook moved at every one of these steps."),
+        ((400, 437), "A says it was written at step 400, B at step 437: the codebook moved at every one of these"),
+        ((400, 600), "A says it was written at step 400, B at step 600."),
+        ((437, 437), "Both files say they were written at step 437."),
+    ],
+)
+def test_the_files_own_steps_are_told_of_both(checkpoints, steps, sentence):
+    """Each file's step is told as that file's, and the steps between are counted only where both are known."""
+    with open_checkpoint(checkpoints / "base_v2.pth") as a, open_checkpoint(checkpoints / "G_437.pth") as b:
+        comparison = compare(a, b)
+    training = tuple(
+        dataclasses.replace(found, steps=step) for found, step in zip(comparison.diagnosis.training, steps, strict=True)
+    )
+    changed = dataclasses.replace(comparison.diagnosis, training=training)
+    text = diff_table.table(dataclasses.replace(comparison, diagnosis=changed), Style())
+    assert sentence in " ".join(text.split())
+
+
+def test_health_counts_each_code_once(reports):
+    """A dead code is not in use: the numbers add up."""
+    text = " ".join(reports["inspect"](Style()).split())
+    assert "128 codes: 126 in use, 2 dead (count below 2); sums and counts fit the codes" in text
