@@ -1,7 +1,7 @@
 """Scales of charts: round numbers for their ends and ticks."""
 
 import math
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 
@@ -22,7 +22,7 @@ class Axis:
 def from_zero(title: str, values: Iterable[float], count: int = 4) -> Axis:
     """Return an axis from 0 to a round number above all finite values, with about `count` ticks."""
     top = max((value for value in values if math.isfinite(value)), default=0.0)
-    step = _round_step(top / count) if top > 0 else 1.0
+    step = round_step(top / count) if top > 0 else 1.0
     steps = max(math.ceil(top / step - 1e-9), 1)
     return Axis(title, 0.0, steps * step, tuple(number * step for number in range(steps + 1)))
 
@@ -33,7 +33,7 @@ def counted(title: str, values: Iterable[float], count: int = 5) -> Axis:
     low, high = min(found, default=0), max(found, default=1)
     if low == high:
         return Axis(title, low - 1, high + 1, (low,))
-    step = max(_round_step((high - low) / count), 1.0)
+    step = max(round_step((high - low) / count), 1.0)
     ticks = [low] if low <= 1 else []
     tick = math.ceil(low / step) * step
     while tick <= high:
@@ -51,7 +51,7 @@ def label(value: float) -> str:
     return f"{value:,.0f}" if abs(value) >= 10_000 else f"{round(value, 10):g}"
 
 
-def _round_step(rough: float) -> float:
-    """Return 1, 2 or 5 times a power of ten, at least `rough`."""
+def round_step(rough: float, factors: Sequence[float] = (1, 2, 5, 10)) -> float:
+    """Return one of the factors, which end with 10, times a power of ten: the smallest that is at least `rough`."""
     power = 10.0 ** math.floor(math.log10(rough))
-    return next(factor * power for factor in (1, 2, 5, 10) if factor * power >= rough * (1 - 1e-9))
+    return next(factor * power for factor in factors if factor * power >= rough * (1 - 1e-9))

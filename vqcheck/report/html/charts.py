@@ -10,7 +10,7 @@ from vqcheck.report.html.markup import Element, Node, element
 
 Point = tuple[float, float]
 
-_LEFT, _RIGHT, _TOP, _BOTTOM = 46, 10, 18, 32
+_LEFT, _RIGHT, _TOP, _BOTTOM = 46, 10, 24, 32
 """Margins around the plot."""
 _DOTTED: Final = 40
 """Lines of at most so many points show each one."""
@@ -119,17 +119,16 @@ class _Plot:
 
 
 def _frame(plot: _Plot) -> Iterable[Node]:
+    grid = "".join(f"M{_LEFT} {plot.up(tick):.1f}H{plot.right}" for tick in plot.y.ticks[1:])
+    ticks = "".join(f"M{plot.across(tick):.1f} {plot.bottom}v4" for tick in plot.x.ticks)
+    yield element("path", d=grid, class_="grid")
+    yield element("path", d=f"M{_LEFT} {plot.bottom}H{plot.right}{ticks}", class_="axis")
     for tick in plot.y.ticks:
-        at = plot.up(tick)
-        look = "axis" if tick == plot.y.low else "grid"
-        yield element("path", d=f"M{_LEFT} {at:.1f}H{plot.right}", class_=look)
-        yield element("text", label(tick), x=_LEFT - 6, y=f"{at + 3.5:.1f}", text_anchor="end", class_="y")
+        yield element("text", label(tick), x=_LEFT - 6, y=f"{plot.up(tick) + 3.5:.1f}", class_="y")
     for tick in plot.x.ticks:
-        across = plot.across(tick)
-        yield element("path", d=f"M{across:.1f} {plot.bottom}v4", class_="axis")
-        yield element("text", label(tick), x=f"{across:.1f}", y=plot.bottom + 15, text_anchor="middle", class_="x")
+        yield element("text", label(tick), x=f"{plot.across(tick):.1f}", y=plot.bottom + 15, class_="x")
     yield element("text", plot.y.title, x=0, y=9)
-    yield element("text", plot.x.title, x=plot.right, y=plot.height - 3, text_anchor="end")
+    yield element("text", plot.x.title, x=plot.right, y=plot.height - 3, class_="y")
 
 
 def _line(plot: _Plot, line: Line) -> Iterable[Node]:

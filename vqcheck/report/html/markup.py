@@ -7,13 +7,16 @@ import html
 from dataclasses import dataclass
 from typing import Final, Union
 
+from vqcheck.report.cases.plain import plain
+
 Node = Union[str, "Element", None]
 """Text, which is escaped, an element, or nothing."""
 
 _EMPTY: Final = frozenset({"br", "meta"})
 """Elements of HTML that have no end tag."""
-_SPACES: Final = frozenset("\N{NO-BREAK SPACE}\N{THIN SPACE}\N{NARROW NO-BREAK SPACE}\N{IDEOGRAPHIC SPACE}")
-_LONGEST: Final = 1_200
+_SPACE: Final = "\N{NO-BREAK SPACE}"
+"""Ours; any other that is not printable is shown by its escape."""
+_LONGEST: Final = 500
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,24 +46,19 @@ def render(node: Node) -> str:
     if node is None:
         return ""
     if isinstance(node, str):
-        return _escaped(node)
+        return _escaped(_without_middle(node))
     attributes = "".join(f' {name}="{_escaped(value)}"' for name, value in node.attributes)
     if node.tag in _EMPTY:
         return f"<{node.tag}{attributes}>"
     return f"<{node.tag}{attributes}>{''.join(map(render, node.children))}</{node.tag}>"
 
 
-def printable(text: str) -> str:
-    """Return text in which nothing is invisible: control characters, lone surrogates and marks of direction are named.
-
-    Very long text loses its middle.
-    """
-    if len(text) > _LONGEST:
-        text = f"{text[: _LONGEST // 2]} ... {text[-_LONGEST // 2 :]}"
-    if text.isprintable():
-        return text
-    return "".join(each if each.isprintable() or each in _SPACES else ascii(each)[1:-1] for each in text)
+def _without_middle(text: str) -> str:
+    """Return text as it is, or, where nobody would read it to the end, its beginning and its end."""
+    return text if len(text) <= _LONGEST else f"{text[: _LONGEST // 2]} ... {text[-_LONGEST // 2 :]}"
 
 
 def _escaped(text: str) -> str:
-    return html.escape(printable(text)).encode("ascii", "xmlcharrefreplace").decode()
+    if not (text.isascii() and text.isprintable()):
+        text = _SPACE.join(map(plain, text.split(_SPACE)))
+    return html.escape(text).encode("ascii", "xmlcharrefreplace").decode()

@@ -4,6 +4,7 @@ from typing import Final
 
 from vqcheck import __version__
 from vqcheck.report.html.markup import Element, Node, element, render
+from vqcheck.report.html.parts import unbroken
 from vqcheck.report.html.style import SHEET
 
 _POLICY: Final = "default-src 'none'; style-src 'unsafe-inline'"
@@ -68,7 +69,7 @@ def _verdict(exit_code: int, verdict: str, headline: str, lead: Node) -> Element
     words = element(
         "div",
         element("p", verdict, class_=f"word {tone}"),
-        element("h1", headline[:1].upper() + headline[1:]),
+        element("h1", unbroken(headline[:1].upper() + headline[1:])),
         lead,
         element("p", _MEANS[exit_code], class_="exit"),
     )

@@ -5,8 +5,9 @@ from typing import Final
 
 from vqcheck.report.html.markup import Element, Node, element, render
 
-_BYTES: Final = 12_000
+_BYTES: Final = 7_000
 """The most that the rows of one table, or the items of one list, may take."""
+_NAME: Final = 180
 _SIGN: Final = {"good": "\N{CHECK MARK}", "bad": "\N{BALLOT X}", "open": "?", "quiet": "\N{EN DASH}"}
 
 
@@ -16,16 +17,21 @@ def section(title: str, *content: Node) -> Element:
 
 
 def paragraph(text: str) -> Element:
-    return element("p", text)
+    return element("p", unbroken(text))
+
+
+def unbroken(text: str) -> str:
+    """Return a sentence whose shares do not lose their percent sign to the next line."""
+    return text.replace(" %", "\N{NO-BREAK SPACE}%")
 
 
 def path(text: str) -> Element:
     """Return a path or another name out of a file."""
-    return element("span", _middle_out(text), class_="path")
+    return element("span", short(text), class_="path")
 
 
 def code(text: str) -> Element:
-    return element("code", _middle_out(text))
+    return element("code", short(text))
 
 
 def pill(word: str, tone: str) -> Element:
@@ -44,11 +50,11 @@ def facts(*pairs: tuple[str, Node]) -> Element:
     return element("dl", *(each for name, value in told for each in (element("dt", name), element("dd", value))))
 
 
-def bullets(items: Iterable[Node], noun: str = "more", class_: str | None = None) -> Element:
+def bullets(items: Iterable[Node], noun: str = "more", *, most: int = _BYTES) -> Element:
     """Return a list; of very many items the first, and how many `noun` there are beyond."""
-    kept, left = fitting([element("li", item) for item in items], _BYTES)
+    kept, left = fitting([element("li", item) for item in items], most)
     more = element("li", f"{left} {noun}", class_="more") if left else None
-    return element("ul", *kept, more, class_=class_)
+    return element("ul", *kept, more)
 
 
 def table(
@@ -74,7 +80,7 @@ def table(
         "div",
         element(
             "table",
-            element("caption", f"{caption}{rest}", id=f"{name}-caption"),
+            element("caption", element("span", f"{caption}{rest}"), id=f"{name}-caption"),
             element("thead", element("tr", *titles)),
             element("tbody", *kept),
         ),
@@ -102,6 +108,6 @@ def _row(cells: Sequence[Node], kinds: Sequence[str]) -> Element:
     return element("tr", first, *rest)
 
 
-def _middle_out(text: str) -> str:
-    """Return a name without its middle where it is too long to be read: beginning and end tell files apart."""
-    return text if len(text) <= 240 else f"{text[:90]} ... {text[-140:]}"
+def short(text: str, most: int = _NAME) -> str:
+    """Return a name without its middle where it is too long to be read: beginning and end tell names apart."""
+    return text if len(text) <= most else f"{text[: most // 3]} ... {text[-most // 2 :]}"

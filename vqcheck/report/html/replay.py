@@ -7,10 +7,11 @@ from vqcheck.replay.trace import DRIFTED, FROZEN, Arm, FirstWrite, Replay, Setti
 from vqcheck.report.html import replay_charts
 from vqcheck.report.html.markup import Element, Node, element
 from vqcheck.report.html.page import page
-from vqcheck.report.html.parts import bullets, code, facts, fitting, path, pill, section, table, tag
+from vqcheck.report.html.parts import bullets, code, facts, fitting, path, pill, section, short, table, tag
 from vqcheck.report.words import replay as words
 
-_ARMS: Final = 30_000
+_NAME: Final = 24
+_ARMS: Final = 19_000
 """The most bytes that the arms may take in words."""
 
 
@@ -41,7 +42,7 @@ def _side_by_side(replay: Replay) -> Element:
     rows = []
     for arm in replay.arms:
         last = arm.steps[-1] if arm.steps else None
-        name = element("span", arm.strategy, " ", tag("control") if arm.is_control else None)
+        name = element("span", short(arm.strategy, _NAME), " ", tag("control") if arm.is_control else None)
         flipped = f"{last.flipped_tokens} of {probe}" if last and probe else "-"
         rows.append(
             (
@@ -58,16 +59,17 @@ def _side_by_side(replay: Replay) -> Element:
     return table(
         "arms",
         "Every arm started from the same weights, data and random numbers. A control arm has to drift: else the replay "
-        "proves nothing about the others. The tick or cross says whether the verdict is the expected one.",
+        "proves nothing about the others. The tick or cross says whether the verdict is the expected one. On the side: "
+        "commit_loss computed whatever the mode. Tokens flipped: those of a fixed probe.",
         (
             "Strategy",
             "Verdict",
             "Expected",
-            "commit_loss as reported",
-            "on the side, whatever the mode",
+            "commit_loss reported",
+            "on the side",
             "Codes moved",
             "Projection",
-            "Probe tokens flipped",
+            "Tokens flipped",
         ),
         rows,
         ("k", "k", "k", "n", "n", "n", "k", "n"),
@@ -78,7 +80,7 @@ def _side_by_side(replay: Replay) -> Element:
 def _first_writes(arms: Iterable[Arm]) -> Node:
     """Return the first write of every arm that drifted, or nothing where none did."""
     rows = [
-        (arm.strategy, str(write.first_changed_step), code(write.label), *_write(write))
+        (short(arm.strategy, _NAME), str(write.first_changed_step), code(write.label), *_write(write))
         for arm in arms
         for write in arm.first_writes[:1]
     ]
@@ -118,7 +120,7 @@ def _arm(replay: Replay, number: int, arm: Arm) -> Element:
     if arm.first_writes:
         writes = table(
             f"writes-{number}",
-            f"{arm.strategy}: the first write to each tensor",
+            f"{short(arm.strategy, _NAME)}: the first write to each tensor",
             ("Tensor", "Step", "Operator", "Where"),
             [(code(write.label), str(write.first_changed_step), *_write(write)) for write in arm.first_writes],
             ("k", "n", "k", "w"),
@@ -127,8 +129,8 @@ def _arm(replay: Replay, number: int, arm: Arm) -> Element:
         )
     return element(
         "div",
-        element("h3", arm.strategy, verdict(arm), meets, control),
-        element("p", arm.stops),
+        element("h3", short(arm.strategy, _NAME), verdict(arm), meets, control),
+        element("p", short(arm.stops, 300)),
         writes,
         facts(
             ("VQ encoder", path(words.digests(arm))),
@@ -146,18 +148,18 @@ def _steps(replay: Replay, arm: Arm) -> str:
 
 
 def _setting(setting: Setting) -> Element:
-    notes = bullets(setting.notes, "more notes") if setting.notes else None
+    notes = bullets(setting.notes, "more notes", most=3_000) if setting.notes else None
     return section(
         "Setting",
         facts(
-            ("Subject", setting.subject),
+            ("Subject", short(setting.subject, 60)),
             ("Code", path(setting.code) if setting.code else None),
             ("Weights", path(setting.weights)),
             ("Data", path(setting.data)),
             ("Steps", str(setting.steps)),
             ("Batch", f"{setting.batch_size} items" if setting.batch_size else None),
             ("Seed", str(setting.seed)),
-            ("Device", setting.device),
+            ("Device", short(setting.device, 60)),
             ("Precision", setting.precision),
             ("Processes", str(setting.processes)),
             ("torch", setting.torch),

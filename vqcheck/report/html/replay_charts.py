@@ -8,12 +8,12 @@ from vqcheck.replay.trace import OFF, Arm, StepTrace
 from vqcheck.report.html.axis import counted, from_zero
 from vqcheck.report.html.charts import Event, Line, Point, key, line_chart, thinned
 from vqcheck.report.html.markup import Element, Node, element
-from vqcheck.report.html.parts import section, table, tag
+from vqcheck.report.html.parts import section, short, table, tag
 from vqcheck.report.words.replay import extent, number, reports_none
 
 _POINTS: Final = 3_000
 """Points of all lines together."""
-_CHARTS: Final = 12
+_CHARTS: Final = 8
 """Arms that get charts."""
 _ROWS: Final = 10
 """Steps in a table of numbers."""
@@ -41,7 +41,7 @@ def numbers(arms: Sequence[Arm]) -> tuple[Node, ...]:
         ("shadow", "commit_loss on the side", lambda step: step.shadow_commit_loss),
         ("drift", "Drift of the codes", lambda step: step.drift),
     ]
-    head = ("Step", *(arm.strategy for arm in arms))
+    head = ("Step", *(short(arm.strategy, 24) for arm in arms))
     looks = ("n", *("n" for _ in arms))
     tables = []
     for name, title, figure in figures:
@@ -68,7 +68,7 @@ def _commit_loss(arms: Sequence[Arm]) -> Node:
             f"Reported: {said}. On the side: {extent(arm.shadow_commit_loss)}. Steps {arm.steps[0].step} to "
             f"{arm.steps[-1].step}."
         )
-        title = f"commit_loss of {arm.strategy}"
+        title = f"commit_loss of {short(arm.strategy, 24)}"
         chart = line_chart(f"loss-{place}", title, description, lines, x, y)
         figures.append(_figure(arm, f"reported: {said}", chart))
     legend = element(
@@ -81,8 +81,8 @@ def _commit_loss(arms: Sequence[Arm]) -> Node:
         "commit_loss",
         element(
             "p",
-            "The mean squared distance between frames and their codes. A reported 0 is no evidence of anything: in eval "
-            "mode it is not computed.",
+            "The mean squared distance between frames and their codes. A reported 0 is no evidence of anything: in "
+            "eval mode it is not computed.",
         ),
         legend,
         _grid(figures),
@@ -103,7 +103,7 @@ def _drift(arms: Sequence[Arm]) -> Node:
         if arm.first_writes:
             first = arm.first_writes[0].first_changed_step
             event = Event(min(max(first, x.low), x.high), f"first write: step {first}")
-        title = f"Drift of the codes under {arm.strategy}"
+        title = f"Drift of the codes under {short(arm.strategy, 24)}"
         chart = line_chart(f"drift-{place}", title, f"{said}.", [Line("first", _thin(points, arms))], x, y, event)
         figures.append(_figure(arm, said, chart))
     return section(
@@ -120,7 +120,9 @@ def _drift(arms: Sequence[Arm]) -> Node:
 
 def _figure(arm: Arm, said: str, chart: Element) -> Element:
     control = tag("control") if arm.is_control else None
-    caption = element("figcaption", element("b", arm.strategy), control, element("span", said, class_="quiet"))
+    caption = element(
+        "figcaption", element("b", short(arm.strategy, 24)), control, element("span", said, class_="quiet")
+    )
     return element("figure", caption, chart)
 
 

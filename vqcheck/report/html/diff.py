@@ -1,0 +1,184 @@
+"""`vqcheck diff` as a page: the verdict, why, what it does, what to do, which codes moved, and every tensor."""
+
+from collections.abc import Sequence
+
+from vqcheck.codebook.comparison import FAULTS, Comparison, Side, TensorDiff
+from vqcheck.codebook.diagnosis.result import Diagnosis, Displacement
+from vqcheck.report.html.code_changes import sections as code_changes
+from vqcheck.report.html.markup import Element, Node, element
+from vqcheck.report.html.page import page
+from vqcheck.report.html.parts import bullets, code, facts, fitting, paragraph, path, pill, section, table
+from vqcheck.report.text.diff import not_judged, warnings
+from vqcheck.report.words import diff as words
+from vqcheck.report.words.causes import evidence
+from vqcheck.report.words.diagnosis import flipped, moved, not_measured
+from vqcheck.report.words.share import share
+
+
+def document(comparison: Comparison) -> str:
+    """Return the report on a comparison as one page."""
+    diagnoses = [each for each in (comparison.diagnosis, *comparison.further) if each]
+    several = len(diagnoses) > 1
+    return page(
+        "diff",
+        comparison.exit_code,
+        comparison.verdict,
+        words.headline(comparison),
+        _compared(comparison),
+        *(part for each in diagnoses for part in _diagnosis(each, named=several)),
+        *code_changes(diagnoses),
+        _tensors(comparison),
+        lead=_warnings(comparison),
+    )
+
+
+def _warnings(comparison: Comparison) -> Node:
+    lines = warnings(comparison)
+    return bullets((element("b", line) for line in lines), "more warnings") if lines else None
+
+
+def _compared(comparison: Comparison) -> Element:
+    trained = comparison.diagnosis.training if comparison.diagnosis else (None, None)
+    parts: list[Node] = []
+    for letter, side, training in zip("AB", (comparison.a, comparison.b), trained, strict=True):
+        where = None
+        if training and (training.epoch is not None or training.steps is not None):
+            told = (("epoch", training.epoch), ("step", training.steps))
+            where = ", ".join(f"{name} {value}" for name, value in told if value is not None)
+        parts.append(
+            element(
+                "div",
+                element("h3", f"File {letter}"),
+                facts(
+                    ("Path", path(side.path)),
+                    ("Codec", side.family),
+                    ("Digest", _digest(side)),
+                    ("Names begin with", code(side.prefix) if side.prefix else None),
+                    ("Written at", where),
+                    ("Its own note", code(training.info) if training and training.info else None),
+                    ("Codebook", "never trained" if side.never_trained else None),
+                ),
+            )
+        )
+    scope = "bookkeeping is shown but not judged" if comparison.scope == "tokens" else None
+    others = not_judged(comparison)
+    return section(
+        "What was compared",
+        element("div", *parts, class_="pair"),
+        facts(("Scope", scope)) if scope else None,
+        bullets(others, "more") if others else None,
+    )
+
+
+def _digest(side: Side) -> Element:
+    digests = side.digests
+    whole, what = (digests.vq_encoder, "VQ encoder") if digests.vq_encoder else (digests.widest, "codebook alone")
+    return element("span", f"{what} ", code(str(whole)))
+
+
+def _diagnosis(diagnosis: Diagnosis, *, named: bool) -> tuple[Node, ...]:
+    """Return evidence, consequence and advice; `named` where there are several codecs."""
+    of = f" ({diagnosis.family})" if named else ""
+    found = [line for cause in diagnosis.causes for line in evidence(cause, diagnosis)]
+    lines, left = fitting([element("li", element("b", sure), element("span", text)) for sure, text in found], 7_000)
+    more = element("p", f"{left} more findings are not shown.", class_="more") if left else None
+    advice = [each.text for each in diagnosis.advice]
+    return (
+        section(f"What happened{of}", element("ul", *lines, class_="evidence"), more) if lines else None,
+        _effect(diagnosis, of),
+        section(f"What to do{of}", bullets(advice, "more")) if advice else None,
+    )
+
+
+def _effect(diagnosis: Diagnosis, of: str) -> Node:
+    flips = diagnosis.flips
+    worst = sorted(diagnosis.displacement, key=lambda found: -found.median)
+    if not flips and not worst:
+        return None
+    parts: list[Node] = [paragraph(flipped(flips) if flips else not_measured(diagnosis))]
+    parts.append(paragraph(moved(worst[0], alone=True)) if len(worst) == 1 else _displacement(worst, of))
+    if flips and flips.codes:
+        rows = [(str(each.code), str(each.frames), str(each.flipped), str(each.mostly)) for each in flips.codes]
+        head = ("Token in A", "Frames", "that flip", "mostly to")
+        parts.append(
+            table(
+                f"flipped-codes{_slug(of)}",
+                "Tokens that flip most often.",
+                head,
+                rows,
+                ("n", "n", "n", "n"),
+                most=4_000,
+            )
+        )
+    if flips and flips.worst:
+        recordings = [
+            (path(each.item), str(each.frames), str(each.flipped), share(each.flipped, each.frames))
+            for each in flips.worst
+        ]
+        head = ("Recording", "Frames", "that flip", "share")
+        parts.append(
+            table(
+                f"flipped-items{_slug(of)}",
+                "Recordings that change most.",
+                head,
+                recordings,
+                ("w", "n", "n", "n"),
+                most=5_000,
+            )
+        )
+    if flips and flips.skipped:
+        parts.append(paragraph(f"{len(flips.skipped)} recordings were left out:"))
+        parts.append(bullets((f"{item}: {problem}" for item, problem in flips.skipped), "more recordings", most=4_000))
+    return section(f"What it does to the tokens{of}", *parts)
+
+
+def _displacement(found: Sequence[Displacement], of: str) -> Node:
+    if not found:
+        return None
+    rows = [
+        (
+            str(each.codebook),
+            str(each.codes),
+            *(f"{value:.2g}" for value in (each.median, each.p99, each.maximum)),
+            str(each.above_one),
+            share(each.retained, each.codes),
+        )
+        for each in found
+    ]
+    caption = (
+        "How far codes moved, in half the distance to their nearest neighbour, most first. Still nearest: codes that "
+        "are nearest to themselves (codes, not frames: frames flip earlier)."
+    )
+    head = ("Codebook", "Codes", "Median", "99th percentile", "At most", "Above 1", "Still nearest")
+    return table(f"displacement{_slug(of)}", caption, head, rows, "n" * len(head), left_out="codebooks are")
+
+
+def _slug(of: str) -> str:
+    """Return what keeps the tables of two codecs apart."""
+    return "".join(each for each in of if each.isascii() and each.isalnum())
+
+
+def _tensors(comparison: Comparison) -> Element:
+    """Return every tensor, those at fault first where not all have room."""
+    order = sorted(comparison.tensors, key=lambda diff: diff.verdict not in FAULTS)
+    head = ("Tensor", "Verdict", "Rows changed", "How far", "Digest in A", "Digest in B")
+    looks = ("k", "k", "n", "w", "k", "k")
+    caption = "Every tensor of the VQ encoder. A row is a code, or an output channel of a projection."
+    rows = [_tensor(diff) for diff in order]
+    return section("Tensors", table("tensors", caption, head, rows, looks, left_out="tensors are", most=18_000))
+
+
+def _tensor(diff: TensorDiff) -> tuple[Node, ...]:
+    rows = ""
+    if diff.change and diff.change.rows > 1:
+        rows = f"{diff.change.rows_changed} of {diff.change.rows}"
+    said = [diff.note] if diff.note else []
+    if diff.verdict == "other shape":
+        said.append(f"A is {list(diff.a_shape)}, B is {list(diff.b_shape)}")
+    if diff.change:
+        said.append(words.size(diff.change))
+    if not diff.judged:
+        said.append("not judged")
+    tone = "bad" if diff.verdict in FAULTS and diff.judged else "quiet" if not diff.judged else "good"
+    digests = (code(each.short) if each else "-" for each in (diff.a_digest, diff.b_digest))
+    return (code(diff.label), pill(diff.verdict, tone), rows, "; ".join(said), *digests)
