@@ -5,15 +5,26 @@ import os
 import sys
 from collections.abc import Sequence
 from importlib import import_module
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
 import click
 
 from vqcheck import __version__
 from vqcheck.errors import VqcheckError
 
-_NAMES: Final = ("inspect", "diff", "tokens", "history", "replay", "lock", "gate")
-_COMMANDS: Final = {name: f"vqcheck.cli.{name}" for name in _NAMES}
+if TYPE_CHECKING:
+    from click.shell_completion import CompletionItem
+
+_COMMANDS: Final = {
+    "inspect": "Show what is in a checkpoint: VQ encoder, digests, health.",
+    "diff": "Compare the VQ encoders of two checkpoints, bit by bit.",
+    "tokens": "Check that recorded tokens come from this checkpoint.",
+    "history": "Show when the VQ encoder of a run began to move.",
+    "replay": "Run the s2 training step, show each write to the codebook.",
+    "lock": "Record the VQ encoder of a checkpoint, to verify it later.",
+    "gate": "Check everything that s2 training relies on, before it starts.",
+}
+"""Name -> one line of help. Kept here, so that listing the commands imports none of them."""
 
 EXIT_COULD_NOT_CHECK: Final = 2
 
@@ -27,9 +38,19 @@ class _LazyGroup(click.Group):
     def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:  # noqa: ARG002
         if cmd_name not in _COMMANDS:
             return None
-        command = getattr(import_module(_COMMANDS[cmd_name]), "command")  # noqa: B009 - a module has no such type
+        command = getattr(import_module(f"vqcheck.cli.{cmd_name}"), "command")  # noqa: B009 - a module has no such type
         assert isinstance(command, click.Command)
         return command
+
+    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:  # noqa: ARG002
+        with formatter.section("Commands"):
+            formatter.write_dl(list(_COMMANDS.items()))
+
+    def shell_complete(self, ctx: click.Context, incomplete: str) -> "list[CompletionItem]":
+        from click.shell_completion import CompletionItem
+
+        names = [CompletionItem(name, help=text) for name, text in _COMMANDS.items() if name.startswith(incomplete)]
+        return names + click.Command.shell_complete(self, ctx, incomplete)
 
 
 @click.group(
@@ -100,7 +121,7 @@ def _failed(arguments: Sequence[str], message: str) -> int:
     line = " ".join(message.split())
     try:
         print(f"vqcheck: {line}", file=sys.stderr)
-        report_failure(arguments, _NAMES, line)
+        report_failure(arguments, tuple(_COMMANDS), line)
     except OSError:
         pass
     return EXIT_COULD_NOT_CHECK
