@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 import torch
 
+from vqcheck.codebook import widen as module
 from vqcheck.codebook.widen import widen
 
 EIGHT_BITS = ["float8_e4m3fn", "float8_e5m2", "float8_e4m3fnuz", "float8_e5m2fnuz", "float8_e8m0fnu"]
@@ -19,6 +20,24 @@ def test_every_float16_becomes_its_float32_bit_for_bit():
     assert np.array_equal(widened[numbers], expected[numbers])
     payload = (patterns.astype("<u4") & 0x3FF) << 13 | 0x7F800000 | (patterns.astype("<u4") & 0x8000) << 16
     assert np.array_equal(widened[~numbers], payload[~numbers])
+
+
+def test_a_tensor_of_subnormal_values_takes_no_step_for_each(monkeypatch):
+    """Otherwise a file of 128 MB could take a minute. The values are the same, signs and zeros included."""
+    monkeypatch.setattr(module, "re", None)
+    patterns = np.tile(np.concatenate([np.arange(0x0400), np.arange(0x8000, 0x8400), [0x3C00]]).astype("<u2"), 8)
+    widened = np.frombuffer(widen(patterns.tobytes(), "float16"), "<u4")
+    assert np.array_equal(widened, patterns.view("<f2").astype("<f4").view("<u4"))
+
+
+def test_a_tensor_full_of_zeros_takes_neither_a_loop_nor_numpy(monkeypatch):
+    """Counts of a codebook that was never trained are zeros; a few subnormal values among them are kept."""
+    monkeypatch.setattr(module, "_with_subnormals", None)
+    patterns = np.zeros(50_000, "<u2")
+    patterns[::2] = 0x8000
+    patterns[[7, 100]] = 1, 0x8001
+    widened = np.frombuffer(widen(patterns.tobytes(), "float16"), "<u4")
+    assert np.array_equal(widened, patterns.view("<f2").astype("<f4").view("<u4"))
 
 
 def test_every_bfloat16_becomes_its_float32_bit_for_bit():
