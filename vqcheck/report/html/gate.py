@@ -30,7 +30,7 @@ def document(report: GateReport) -> str:
         words.headline(report),
         section(
             "What was checked",
-            facts(("Configuration", path(report.config)), ("Asked for", words.partly(report)), *_counts(report)),
+            facts(("Configuration", path(report.config)), ("Scope", words.partly(report)), *_counts(report)),
             _checks(report),
         ),
         _explanations(report),
