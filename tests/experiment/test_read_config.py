@@ -1,13 +1,19 @@
 """Configurations of both kinds are read as written, and every mistake in them is one clear line."""
 
 import json
+import sys
 from pathlib import Path
 
 import pytest
 
 from vqcheck.errors import UsageError
 from vqcheck.experiment.config import Config
-from vqcheck.experiment.read_config import read_config, tomllib
+from vqcheck.experiment.read_config import read_config
+
+if sys.version_info >= (3, 11):
+    import tomllib
+else:
+    import tomli as tomllib
 
 FIXTURES = Path(__file__).parents[2] / "fixtures"
 
@@ -125,7 +131,6 @@ def test_relative_paths_of_a_toml_count_from_the_file(write, tmp_path):
         ({"data": 3}, "no section 'data'"),
         ({"train__batch_size": "six"}, r"training\.batch_size: input should be a valid integer.*'six'"),
         ({"train__batch_size": -1}, r"training\.batch_size: .*greater than or equal to 1"),
-        ({"model__version": "v3"}, "another step, which is not replayed"),
         ({"model__version": "v9"}, r"model\.version: expected one of v1, v2, v2Pro, v2ProPlus"),
         ({"train__pretrained_s2G": "no/such.pth"}, r"subject\.pretrained_s2G.*there is no .*no.such\.pth"),
     ],

@@ -6,7 +6,7 @@ from torch import nn
 
 from vqcheck import find_vq_encoder, open_checkpoint
 from vqcheck.codebook.digest import F32V1, combine, tensor_digest
-from vqcheck.replay.live import digests
+from vqcheck.replay.live import digests, tensor_names
 
 CODES, DIM = 12, 5
 
@@ -36,3 +36,22 @@ def test_a_transposed_codebook_has_the_digest_of_its_checkpoint(tmp_path, dtype)
     module = nn.Sequential(nn.Identity(), Quantizer(dtype))
     assert not module[1].embed_avg.is_contiguous()
     assert digests(module) == of_file(module, tmp_path / "a.pth")
+
+
+def test_a_codebook_of_any_size_is_read():
+    """What bounds the reading of files, which may claim more than they hold, does not bound what is in memory."""
+    book = nn.Module()
+    for name, shape in {
+        "inited": (1,),
+        "cluster_size": (4096,),
+        "embed": (4096, 768),
+        "embed_avg": (4096, 768),
+    }.items():
+        book.register_buffer(name, torch.ones(shape))
+    net = nn.Module()
+    net.ssl_proj = nn.Conv1d(768, 768, 2, 2)
+    net.quantizer, net.quantizer.vq = nn.Module(), nn.Module()
+    net.quantizer.vq.layers = nn.ModuleList([nn.Module()])
+    net.quantizer.vq.layers[0]._codebook = book
+    assert len(tensor_names(net)) == 6
+    assert digests(net).codebook

@@ -8,7 +8,7 @@ from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
-Version = Literal["tiny", "v1", "v2", "v2Pro", "v2ProPlus"]
+Version = Literal["tiny", "v1", "v2", "v2Pro", "v2ProPlus", "v3", "v4"]
 Verdict = Literal["drifted", "frozen"]
 
 
@@ -20,7 +20,8 @@ class Subject(_Section):
     """What is trained."""
 
     version: Version = Field(
-        default="tiny", description="tiny (seconds on a CPU, generated data only) or a full-size version"
+        default="tiny",
+        description="tiny (seconds on a CPU, generated data only) or a full-size version; v3 and v4 of a checkout only",
     )
     pretrained_s2G: str | None = Field(  # noqa: N815 - upstream's spelling
         default=None, description="generator to start from; without it fresh weights and a codebook made by k-means"
@@ -38,6 +39,11 @@ class Subject(_Section):
     )
     python: str | None = Field(
         default=None, description="Python that has the checkout's packages; default: the one that runs vqcheck"
+    )
+    generator: str | None = Field(
+        default=None,
+        pattern=r"^[A-Za-z_]\w*$",
+        description="class in the checkout's module.models; default: SynthesizerTrn, for v3 and v4 SynthesizerTrnV3",
     )
     freeze_quantizer: bool = Field(
         default=True, description="what a checkout's own class is told; the gate wants it said"

@@ -11,16 +11,14 @@ from vqcheck.errors import UsageError
 from vqcheck.experiment.config import Discriminator, Model, Spectrogram, Training
 
 _UPSTREAM_DEFAULT = "v2"
-_VERSIONS = ("v1", "v2", "v2Pro", "v2ProPlus")
-_FLOW_MATCHING = ("v3", "v4")
+_VERSIONS = ("v1", "v2", "v2Pro", "v2ProPlus", "v3", "v4")
 
 
 def translate(values: Any, path: str) -> dict[str, Any]:
     """Return the sections of a `Config` for a parsed s2 JSON.
 
     Raises:
-        UsageError: a section or a field that upstream's training script needs is missing, or the version has no such
-            step.
+        UsageError: a section or a field that upstream's training script needs is missing, or the version is unknown.
 
     """
     train, data, model = (_section(values, name, path) for name in ("train", "data", "model"))
@@ -60,8 +58,6 @@ def _known(section: dict[str, Any], kind: type[BaseModel]) -> dict[str, Any]:
 def _version(values: dict[str, Any], model: dict[str, Any], path: str) -> str:
     """Return the version; the web UI writes model.version, and upstream's class has a default."""
     version = model.get("version") or values.get("version") or _UPSTREAM_DEFAULT
-    if version in _FLOW_MATCHING:
-        raise UsageError(f"{path}: model.version is {version}: its training has another step, which is not replayed")
     if version not in _VERSIONS:
         raise UsageError(f"{path}: model.version: expected one of {', '.join(_VERSIONS)}, given {version!r}")
     return str(version)

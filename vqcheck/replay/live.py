@@ -1,5 +1,7 @@
 """A live module in the form that the family table reads: so a model in memory is judged as its checkpoint would be."""
 
+from collections.abc import Iterable
+
 import torch
 from torch import nn
 
@@ -25,6 +27,9 @@ class LiveModule(Checkpoint):
     def head(self, size: int) -> bytes:  # noqa: ARG002 - no file, no beginning
         """Return nothing: a module in memory has no file."""
         return b""
+
+    def require_stored(self, tensors: Iterable[StoredTensor]) -> None:
+        """Do nothing: what is in memory claims no more than it has."""
 
     def read(self, tensor: StoredTensor) -> bytes:
         """Return the tensor's elements in the order of its strides, which may be transposed; little-endian."""

@@ -44,6 +44,13 @@ def replay(config: Config, observer: Observer | None = None, save: str | None = 
         from vqcheck.replay.checkout.run import replay_checkout
 
         return replay_checkout(config, observer, save)
+    if config.subject.version in ("v3", "v4"):
+        version = config.subject.version
+        raise UsageError(f"{version} learns by another step; it is replayed from your own GPT-SoVITS (--checkout)")
+    if save and ranks.rank() == 0:
+        from vqcheck.replay.save import check_folder
+
+        check_folder(save)
     strategies = _chosen(config)
     device = choose_device(config.replay.device)
     fp16 = choose_fp16(config, device)

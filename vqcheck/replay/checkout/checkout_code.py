@@ -1,6 +1,5 @@
 """One arm of a checkout, run step by step in the child, with its VQ encoder mirrored here."""
 
-import dataclasses
 from collections.abc import Iterator
 from itertools import islice
 
@@ -8,6 +7,7 @@ from torch import Tensor, nn
 
 from vqcheck.experiment.config import Config
 from vqcheck.replay.batch import Batch, collate
+from vqcheck.replay.checkout.inputs import MelTarget, named
 from vqcheck.replay.checkout.mirror import Mirror, encoded
 from vqcheck.replay.checkout.process import ChildProcess
 from vqcheck.replay.dataset import Dataset
@@ -23,9 +23,16 @@ class CheckoutCode:
     """Asks the child to train, and keeps the mirror up to date."""
 
     def __init__(
-        self, child: ChildProcess, strategy: str, config: Config, dataset: Dataset, probe: Tensor, features: Tensor
+        self,
+        child: ChildProcess,
+        strategy: str,
+        config: Config,
+        dataset: Dataset,
+        target: MelTarget | None,
+        probe: Tensor,
+        features: Tensor,
     ) -> None:
-        self._child, self._probe = child, probe
+        self._child, self._target, self._probe = child, target, probe
         self._mirror = Mirror()
         self._mirror.update(child.ask(do="arm", strategy=strategy, features=encoded(features))["tensors"])
         self._labels = {name: label for label, name in tensor_names(self._mirror).items()}
@@ -43,8 +50,7 @@ class CheckoutCode:
 
         """
         epoch, batch = next(self._batches)
-        named = {field.name: getattr(batch, field.name) for field in dataclasses.fields(batch)}
-        sent = {name: encoded(value) for name, value in named.items() if value is not None}
+        sent = {name: encoded(value) for name, value in named(batch, self._target).items()}
         told = self._child.ask(do="step", number=number, batch=sent, epoch=epoch, trace=watch is not None)
         self._mirror.update(told["tensors"])
         writes = {self._labels[name]: Write(*place) for name, place in told["writes"].items() if name in self._labels}

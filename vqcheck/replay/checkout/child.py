@@ -1,13 +1,15 @@
 """The child process that trains a checkout's own networks. Run by path, by the Python that has the tree's packages.
 
-It imports nothing of vqcheck: torch and the standard library are all it needs, so it is one file. It was
-tried with torch 2.13 and with nothing older. It reads one JSON object a line from stdin and answers each with one:
+It imports nothing of vqcheck: torch and the standard library are all it needs, so it is one file. The oldest that it
+was tried with are torch 1.13.1 and Python 3.8, the newest torch 2.13 and Python 3.11. It reads one JSON object a line
+from stdin and answers each with one:
 
-    load   the tree, sizes, data for a fresh codebook   ->  what was found in the tree
-    arm    a strategy                                   ->  the VQ encoder as it starts
+    load   the tree, sizes, hyper-parameters            ->  what was found in the tree
+    arm    a strategy, features for a fresh codebook    ->  the VQ encoder as it starts
     step   a batch, and whether to attribute writes     ->  losses, writes, and those tensors that changed
 
-A tensor is {"dtype", "shape", "data" (base64)}. Whatever goes wrong is answered as {"error": one line}.
+A tensor is {"dtype", "shape", "data" (base64)}; those of a batch have the names that the tree's `forward` gives its
+parameters. Whatever goes wrong is answered as {"error": one line}.
 When stdin ends, because vqcheck ended in whatever way, the process exits at once.
 """
 
@@ -15,13 +17,13 @@ from __future__ import annotations
 
 import base64
 import contextlib
+import ctypes
 import importlib
-import importlib.abc
-import importlib.machinery
 import inspect
 import json
 import os
 import queue
+import random
 import sys
 import threading
 import time
@@ -42,6 +44,9 @@ except (ImportError, OSError) as problem:
 
 FRAME_ENERGY, MEAN_COUNT = 1000 / 768, 20.0
 """Mean square of a projected feature, and a count that no code of a fresh codebook is dead with."""
+
+SWITCHES = {"use_grad_ckpt": False}
+"""Parameters of a `forward` that choose how, not what, it computes."""
 
 
 class Fault(Exception):  # noqa: N818 - told to the user
@@ -80,8 +85,7 @@ def act(request: dict[str, Any]) -> dict[str, Any]:
     """Carry out one request."""
     if request["do"] == "load":
         STATE["tree"] = Tree(request)
-        found: dict[str, Any] = STATE["tree"].found()
-        return found
+        return dict(STATE["tree"].found)
     if request["do"] == "arm":
         STATE.pop("arm", None)  # its memory is free before another one is made
         STATE["arm"] = Arm(STATE["tree"], request["strategy"], from_json(request["features"]))
@@ -100,73 +104,97 @@ class Tree:
     """A checkout's classes, imported, and everything that all arms share."""
 
     def __init__(self, request: dict[str, Any]) -> None:
-        self.request = request
+        self.request, self.device = request, request["device"]
         self.models = import_models(request["checkout"])
-        for name in ("SynthesizerTrn", "MultiPeriodDiscriminator"):
-            if not inspect.isclass(getattr(self.models, name, None)):
-                raise Fault(f"{self.models.__file__}: has no class {name}")
-        self.generator_class = self.models.SynthesizerTrn
-        self.discriminator_class = self.models.MultiPeriodDiscriminator
+        flow_matching = request["version"] in ("v3", "v4")
+        name = request["generator"] or ("SynthesizerTrnV3" if flow_matching else "SynthesizerTrn")
+        self.generator = self._class(name, f"; is it older than {request['version']}?" if flow_matching else "")
+        self.matches_flows = "mel" in parameters(self.generator.forward)
         self.version = self._version(request["version"])
+        # only an adversarial training has one
+        self.discriminator = None if self.matches_flows else self._class("MultiPeriodDiscriminator")
         one_rank()
-        self.device = request["device"]
         net_g, _ = self.build()
-        for name in ("quantizer", "ssl_proj", "enc_p"):
+        for name in ("quantizer", "ssl_proj", "enc_p", *(["linear_mel"] if self.matches_flows else [])):
             if not hasattr(net_g, name):
-                raise Fault(f"{self.models.__file__}: its SynthesizerTrn has no {name}, so its training is another one")
+                kind = self.generator.__name__
+                raise Fault(f"{self.models.__file__}: its {kind} has no {name}, so its training is another one")
         self.pro = hasattr(net_g, "sv_emb")
         if self.version.startswith("v2Pro") and not self.pro:
             raise Fault(f"{request['checkout']}: this tree knows no {self.version}; it is older than that version")
-        self.table = net_g.enc_p.text_embedding.num_embeddings
-        self.ssl_dim = net_g.ssl_proj.in_channels
-        self.sv_dim = net_g.sv_emb.in_features if self.pro else None
-
-    def _version(self, asked: str | None) -> str:
-        known = takes(self.generator_class, "version")
-        if asked in (None, "v1"):
-            return asked or ("v2" if known else "v1")
-        if not known:
-            raise Fault(f"{self.request['checkout']}: this tree knows only v1; it is older than {asked}")
-        return asked
-
-    def found(self) -> dict[str, Any]:
-
-        return {
+        self.names = self._names_of_inputs()
+        self.found = {
             "version": self.version,
-            "table": self.table,
-            "ssl_dim": self.ssl_dim,
-            "sv_dim": self.sv_dim,
+            "table": net_g.enc_p.text_embedding.num_embeddings,
+            "ssl_dim": net_g.ssl_proj.in_channels,
+            "sv_dim": net_g.sv_emb.in_features if self.pro else None,
+            "mel_channels": net_g.linear_mel.out_channels if self.matches_flows else None,
+            "tensors": list(net_g.state_dict()),
             "torch": str(torch.__version__),
         }
+
+    def _class(self, name: str, hint: str = "") -> Any:
+        found = getattr(self.models, name, None)
+        if not inspect.isclass(found):
+            raise Fault(f"{self.models.__file__}: has no class {name}{hint}")
+        return found
+
+    def _version(self, asked: str | None) -> str:
+        kind, known = self.generator.__name__, "version" in parameters(self.generator)
+        oldest, newest = ("v3", "v3") if self.matches_flows else ("v1", "v2")
+        if asked is None:
+            return newest if known else oldest
+        if self.matches_flows != (asked in ("v3", "v4")):
+            raise Fault(f"{kind} of {self.request['checkout']} is not trained as {asked} is")
+        if asked != oldest and not known:
+            raise Fault(f"{kind} of {self.request['checkout']} knows only {oldest}; it is older than {asked}")
+        return asked
+
+    def _names_of_inputs(self) -> list[str]:
+        """Return the parameters of `forward` that a batch has values for; without one that must be given it fails."""
+        known = {"ssl", "ssl_lengths", "y", "y_lengths", "text", "text_lengths"}
+        known |= {"mel", "mel_lengths", *SWITCHES} if self.matches_flows else {"sv_emb"} if self.pro else set()
+        asked = {name: each for name, each in parameters(self.generator.forward).items() if name != "self"}
+        for name, each in asked.items():
+            optional = each.default is not each.empty or each.kind in (each.VAR_POSITIONAL, each.VAR_KEYWORD)
+            if name not in known and not optional:
+                kind = self.generator.__name__
+                raise Fault(f"{kind}.forward has another signature than GPT-SoVITS's: it takes {name}")
+        return [name for name in asked if name in known]
 
     def build(self) -> tuple[Any, ...]:
         """Return both networks as the tree builds them, with the same weights each time, on the CPU."""
         request = self.request
-        torch.manual_seed(request["seed"])
-        sizes = {**request["model"], "version": self.version}
+        seed_all(request["seed"])
+        sizes = {**request["model"], **self._own_version(self.generator)}
         try:
-            net_g = self.generator_class(request["spec_channels"], request["segment"], n_speakers=300, **sizes)
+            net_g = self.generator(request["spec_channels"], request["segment"], n_speakers=300, **sizes)
         except TypeError as error:
-            raise Fault(f"SynthesizerTrn has another signature than GPT-SoVITS's: {in_one_line(error)}") from error
-        own = {"version": self.version} if takes(self.discriminator_class, "version") else {}
+            kind = self.generator.__name__
+            raise Fault(f"{kind} has another signature than GPT-SoVITS's: {in_one_line(error)}") from error
+        if self.discriminator is None:
+            return net_g, None
+        own = self._own_version(self.discriminator)
         try:
-            net_d = self.discriminator_class(request["use_spectral_norm"], **own)
+            return net_g, self.discriminator(request["use_spectral_norm"], **own)
         except TypeError as error:
             raise Fault(f"MultiPeriodDiscriminator has another signature: {in_one_line(error)}") from error
-        return net_g, net_d
+
+    def _own_version(self, kind: Any) -> dict[str, str]:
+        return {"version": self.version} if "version" in parameters(kind) else {}
 
     def start(self, features: Any) -> tuple[Any, ...]:
         """Return both networks with the weights that training starts from."""
-        net_g, net_d = self.build()
-        for net, path in ((net_g, self.request["pretrained_g"]), (net_d, self.request["pretrained_d"])):
-            if path:
+        nets = self.build()
+        for net, path in zip(nets, (self.request["pretrained_g"], self.request["pretrained_d"])):  # noqa: B905
+            if net is not None and path:
                 try:
                     net.load_state_dict(torch.load(path, map_location="cpu"), strict=False)
                 except RuntimeError as error:
                     raise Fault(f"the pretrained weights do not fit this tree: {in_one_line(error)[:300]}") from None
         if not self.request["pretrained_g"]:
-            fresh_codebook(net_g, features)
-        return net_g, net_d
+            fresh_codebook(nets[0], features)
+        return nets
 
 
 def import_models(checkout: str) -> Any:
@@ -175,8 +203,8 @@ def import_models(checkout: str) -> Any:
     try:
         return importlib.import_module("module.models")
     except ModuleNotFoundError as error:
-        missing = missing_packages(error.name, checkout)
-        raise Fault(f"{sys.executable} lacks packages that this tree imports: {', '.join(missing)}") from None
+        missing = ", ".join(missing_packages(error))
+        raise Fault(f"{sys.executable} lacks packages that this tree imports: {missing}") from None
     except SyntaxError as error:
         where = f"{error.filename}:{error.lineno}"
         raise Fault(f"{where}: this Python {sys.version.split()[0]} cannot read it: {error.msg}") from None
@@ -184,38 +212,29 @@ def import_models(checkout: str) -> Any:
         raise Fault(f"module.models cannot be imported: {in_one_line(error)}") from error
 
 
-def missing_packages(first: str | None, checkout: str) -> list[Any]:
-    """Import once more with each package that the tree lacks replaced by an empty one; return the names of all."""
-    missing = [first or "?"]
+def missing_packages(error: ModuleNotFoundError) -> list[str]:
+    """Return the names of all packages that the tree lacks: each gets an empty stand-in until no other is missing."""
+    missing: list[str] = []
+    while error.name and error.name not in missing:
+        missing.append(error.name)
+        stand_in = types.ModuleType(error.name)
+        vars(stand_in).update(__path__=[], __getattr__=lambda name: type(name, (), {}))
+        sys.modules[error.name] = stand_in
+        try:
+            importlib.import_module("module.models")
+        except ModuleNotFoundError as another:
+            error = another
+        except BaseException:  # noqa: BLE001 - what only an empty package breaks is of no interest
+            break
+    return list(dict.fromkeys(name.split(".")[0] for name in missing)) or ["?"]
 
-    class Finder(importlib.abc.MetaPathFinder, importlib.abc.Loader):
-        def find_spec(self, name: str, path: Any = None, target: Any = None) -> Any:  # noqa: ARG002
-            top = name.split(".", maxsplit=1)[0]
-            frame: Any = sys._getframe(1)  # noqa: SLF001
-            while frame and "importlib" in frame.f_code.co_filename:
-                frame = frame.f_back
-            known = {each.split(".")[0] for each in missing}
-            if top not in known and not (frame and frame.f_code.co_filename.startswith(checkout)):
-                return None  # what an installed package would like to have is no concern of the tree's
-            if top not in known:
-                missing.append(top)
-            return importlib.machinery.ModuleSpec(name, self, is_package=True)
 
-        def create_module(self, spec: Any) -> Any:
-            module = types.ModuleType(spec.name)
-            vars(module)["__getattr__"] = lambda name: type(name, (), {})
-            return module
-
-        def exec_module(self, module: Any) -> None:
-            pass
-
-    for name in [name for name in sys.modules if name.split(".")[0] == "module"]:
-        del sys.modules[name]
-    sys.meta_path.append(Finder())
-    with contextlib.suppress(BaseException):  # what only an empty package breaks is of no interest
-        importlib.import_module("module.models")
-    sys.meta_path.pop()
-    return list(dict.fromkeys(missing))
+def seed_all(seed: int) -> None:
+    """Let every generator that a tree may draw from begin anew."""
+    torch.manual_seed(seed)
+    random.seed(seed)
+    if "numpy" in sys.modules:
+        sys.modules["numpy"].random.seed(seed % 2**32)
 
 
 def one_rank() -> None:
@@ -224,8 +243,9 @@ def one_rank() -> None:
         distributed.init_process_group("gloo", store=vars(distributed)["HashStore"](), rank=0, world_size=1)
 
 
-def takes(kind: type, name: str) -> bool:
-    return name in inspect.signature(kind).parameters
+def parameters(called: Any) -> Any:
+    """Return the parameters of a class or function by name."""
+    return inspect.signature(called).parameters
 
 
 def codebooks(net_g: Any) -> list[Any]:
@@ -288,34 +308,34 @@ def without_gradient(forward: Any) -> Any:
     return inner
 
 
-# the training step, as vqcheck.replay.step has it
+# the training step: that of vqcheck.replay.step, and for v3 and v4 one with neither discriminator nor several losses
 
 
 class Arm:
-    """One strategy on both networks, with optimizers and the gradient scaler."""
+    """One strategy on the networks, with optimizers and the gradient scaler."""
 
     def __init__(self, tree: Tree, strategy: str, features: Any) -> None:
-
         self.tree, numbers = tree, tree.request["training"]
         net_g, net_d = tree.start(features)
         apply(strategy, net_g)
-        self.net_g, self.net_d = net_g.to(tree.device), net_d.to(tree.device)
+        self.net_g, self.net_d = net_g.to(tree.device), net_d and net_d.to(tree.device)
         self.kept: dict[str, Any] = {}
         self.net_g.quantizer.register_forward_hook(self._keep)
         rate, betas, eps = numbers["learning_rate"], tuple(numbers["betas"]), numbers["eps"]
-        groups = parameter_groups(self.net_g, rate, numbers["text_low_lr_rate"])
+        groups = parameter_groups(self.net_g, rate, None if tree.matches_flows else numbers["text_low_lr_rate"])
         self.optim_g = torch.optim.AdamW(groups, rate, betas, eps)
-        self.optim_d = torch.optim.AdamW(self.net_d.parameters(), rate, betas, eps)
+        self.optim_d = net_d and torch.optim.AdamW(self.net_d.parameters(), rate, betas, eps)
         self.schedulers = [
             torch.optim.lr_scheduler.ExponentialLR(each, gamma=numbers["lr_decay"])
             for each in (self.optim_g, self.optim_d)
+            if each
         ]
         self.fp16 = tree.request["fp16"]
         self.scaler = torch.cuda.amp.GradScaler(enabled=self.fp16)
         self.filters = from_json(tree.request["filters"]).to(tree.device)
         self.epoch = 0
         self.last: dict[str, Any] = {}
-        torch.manual_seed(tree.request["seed"])
+        seed_all(tree.request["seed"])
 
     def watched(self) -> dict[str, Any]:
         """Return the tensors of the VQ encoder as they stand now."""
@@ -338,12 +358,13 @@ class Arm:
                 warnings.simplefilter("ignore")  # upstream, too, steps its schedulers first
                 for scheduler in self.schedulers:
                     scheduler.step()
-            self.net_g.train()
-            self.net_d.train()
+            for net in (self.net_g, self.net_d):
+                net and net.train()
         catcher = make_catcher(self.watched) if request["trace"] else None
         begun = time.perf_counter()
         with catcher or contextlib.nullcontext():
-            losses, commit_loss, norms = self._train(batch)
+            losses, commit_loss, norms = (self._match_flow if self.tree.matches_flows else self._train_both)(batch)
+        self.kept.pop("commit_loss", None)  # and with it the graph
         if self.tree.device != "cpu":
             torch.cuda.synchronize()
         seconds = time.perf_counter() - begun
@@ -359,25 +380,18 @@ class Arm:
             "tensors": self.snapshot(),
         }
 
-    def _train(self, batch: dict[str, Any]) -> tuple[Any, ...]:
-
+    def _train_both(self, batch: dict[str, Any]) -> tuple[Any, ...]:
+        """Train the discriminator, then the generator; return losses, commit loss and gradient norms."""
         sizes = self.tree.request["spectrogram"]
         hop, segment = sizes["hop_length"], self.tree.request["segment"]
-        speaker = (batch["sv_emb"],) if self.tree.pro else ()
         with self._autocast():
-            y_hat, kl_ssl, ids, _, z_mask, (_, z_p, m_p, logs_p, _, logs_q), *_ = self.net_g(
-                batch["ssl"], batch["spec"], batch["spec_lengths"], batch["text"], batch["text_lengths"], *speaker
-            )
-            y_mel = cut(self._mel(batch["spec"]), ids, segment)
+            y_hat, kl_ssl, ids, _, z_mask, (_, z_p, m_p, logs_p, _, logs_q), *_ = self._forward(batch)
+            y_mel = cut(self._mel(batch["y"]), ids, segment)
             y_hat_mel = self._mel(spectrum(y_hat.squeeze(1), sizes))
             y = cut(batch["wav"], ids * hop, segment * hop)
             real, fake, _, _ = self.net_d(y, y_hat.detach())
         loss_disc = sum(((1 - r.float()) ** 2).mean() + (f.float() ** 2).mean() for r, f in zip(real, fake))  # noqa: B905
-        self.optim_d.zero_grad()
-        self.scaler.scale(loss_disc).backward()
-        self.scaler.unscale_(self.optim_d)
-        norm_d = norm(self.net_d)
-        self.scaler.step(self.optim_d)
+        norm_d = self._learn(self.optim_d, self.net_d, loss_disc)
 
         with self._autocast():
             _, fake, real_maps, fake_maps = self.net_d(y, y_hat)
@@ -391,17 +405,39 @@ class Arm:
             "mel": numbers["c_mel"] * (y_mel.float() - y_hat_mel.float()).abs().mean(),
             "kl": numbers["c_kl"] * (divergence * z_mask).sum() / z_mask.sum(),
         }
-        self.optim_g.zero_grad()
-        self.scaler.scale(sum(losses.values()) + kl_ssl).backward()
-        self.scaler.unscale_(self.optim_g)
-        norm_g = norm(self.net_g)
-        self.scaler.step(self.optim_g)
+        norm_g = self._learn(self.optim_g, self.net_g, sum(losses.values()) + kl_ssl)
         self.scaler.update()
-        norms = {"discriminator": norm_d, "generator": norm_g}
-        return {"discriminator": loss_disc, **losses}, kl_ssl, norms
+        return {"discriminator": loss_disc, **losses}, kl_ssl, {"discriminator": norm_d, "generator": norm_g}
+
+    def _match_flow(self, batch: dict[str, Any]) -> tuple[Any, ...]:
+        """Train on the one loss that `forward` returns; the commit loss, which it may return too, is not part of it."""
+        with self._autocast():
+            told = self._forward(batch)
+        commit_loss = self.kept.get("commit_loss")
+        several = [told] if torch.is_tensor(told) else list(told)
+        losses = [each for each in several if torch.is_tensor(each) and each.numel() == 1 and each.requires_grad]
+        losses = [each for each in losses if each is not commit_loss]
+        if len(losses) != 1:
+            raise Fault(f"forward returned {len(losses)} losses that can be trained on, where flow matching has one")
+        norm_g = self._learn(self.optim_g, self.net_g, losses[0])
+        self.scaler.update()
+        nothing = torch.tensor(float("nan"))
+        return {"flow matching": losses[0]}, nothing if commit_loss is None else commit_loss, {"generator": norm_g}
+
+    def _forward(self, batch: dict[str, Any]) -> Any:
+        given = {**SWITCHES, **batch}
+        return self.net_g(**{name: given[name] for name in self.tree.names})
+
+    def _learn(self, optimizer: Any, net: Any, loss: Any) -> Any:
+        """Take one step of an optimizer; return the norm of all gradients, of which nothing is clipped."""
+        optimizer.zero_grad()
+        self.scaler.scale(loss).backward()
+        self.scaler.unscale_(optimizer)
+        norms = [each.grad.float().norm() for each in net.parameters() if each.grad is not None]
+        self.scaler.step(optimizer)
+        return torch.stack(norms).norm() if norms else torch.zeros(())
 
     def _autocast(self) -> Any:
-
         return torch.cuda.amp.autocast(enabled=True) if self.fp16 else contextlib.nullcontext()
 
     def _mel(self, spec: Any) -> Any:
@@ -409,18 +445,21 @@ class Arm:
 
     def _keep(self, module: Any, args: tuple[Any, ...], output: Any) -> None:
         self.kept = {"training": bool(module.training), "x": args[0].detach(), "q": output[0].detach()}
+        if len(output) > 2 and torch.is_tensor(output[2]) and output[2].numel() == 1:
+            self.kept["commit_loss"] = output[2]
 
     def _shadow(self) -> float:
         x, q = self.kept.pop("x", None), self.kept.pop("q", None)
         return float(((x - q) ** 2).mean()) if x is not None and x.shape == q.shape else float("nan")
 
 
-def parameter_groups(net_g: Any, rate: float, text_rate: float) -> list[Any]:
-    parts = [getattr(net_g.enc_p, name, None) for name in ("text_embedding", "encoder_text", "mrte")]
-    text = [list(part.parameters()) for part in parts if part is not None]
+def parameter_groups(net_g: Any, rate: float, text_rate: float | None) -> list[Any]:
+    """Return what requires a gradient; and, unless `text_rate` is None, apart and slower, the parts that read text."""
+    names = () if text_rate is None else ("text_embedding", "encoder_text", "mrte")
+    text = [list(getattr(net_g.enc_p, name).parameters()) for name in names if hasattr(net_g.enc_p, name)]
     slow = {id(each) for part in text for each in part}
     base = [each for each in net_g.parameters() if each.requires_grad and id(each) not in slow]
-    return [{"params": base, "lr": rate}, *({"params": part, "lr": rate * text_rate} for part in text)]
+    return [{"params": base, "lr": rate}, *({"params": part, "lr": rate * (text_rate or 1)} for part in text)]
 
 
 def spectrum(wave: Any, sizes: dict[str, Any]) -> Any:
@@ -437,11 +476,6 @@ def cut(x: Any, starts: Any, size: int) -> Any:
     """Return `[B, C, size]`: from row b of x `[B, C, T]` what follows `starts[b]`."""
     places = starts[:, None] + torch.arange(size, device=x.device)
     return x.gather(2, places[:, None].expand(-1, x.size(1), -1))
-
-
-def norm(module: Any) -> Any:
-
-    return torch.stack([each.grad.float().norm() for each in module.parameters() if each.grad is not None]).norm()
 
 
 # who wrote
@@ -477,7 +511,7 @@ def make_catcher(watched: Any) -> Any:
                 if argument.alias_info is not None and argument.alias_info.is_write:
                     value = args[number] if number < len(args) else (kwargs or {}).get(argument.name)
                     several = value if isinstance(value, (list, tuple)) else [value]
-                    written |= {each.untyped_storage().data_ptr() for each in several if torch.is_tensor(each)}
+                    written |= {place_of(each) for each in several if torch.is_tensor(each)}
             touched = [name for name, place in self.places.items() if place in written]
             if touched:
                 self._look(touched, here(str(func)))
@@ -485,7 +519,7 @@ def make_catcher(watched: Any) -> Any:
             return result
 
         def _places(self) -> dict[str, Any]:
-            return {name: value.untyped_storage().data_ptr() for name, value in watched().items()}
+            return {name: place_of(value) for name, value in watched().items()}
 
         def _look(self, names: list[Any], place: list[Any]) -> None:
             now = watched()
@@ -497,10 +531,17 @@ def make_catcher(watched: Any) -> Any:
     return Catcher()
 
 
+def place_of(tensor: Any) -> int:
+    """Return the address of a tensor's memory, which its views share."""
+    address: int = getattr(tensor, "untyped_storage", tensor.storage)().data_ptr()  # torch 1.13 knows only the latter
+    return address
+
+
 def same(one: Any, other: Any) -> bool:
     """Tell whether two tensors have the same bits."""
     if other is None or one.shape != other.shape or one.dtype != other.dtype:
         return False
+    one, other = one.reshape(-1), other.reshape(-1)  # a scalar has no bytes to be viewed as
     return bool(torch.equal(one.contiguous().view(torch.uint8), other.contiguous().view(torch.uint8)))
 
 
@@ -508,10 +549,11 @@ def same(one: Any, other: Any) -> bool:
 
 
 def to_json(tensor: Any) -> dict[str, Any]:
-    """Return a tensor as JSON."""
-    data = tensor.detach().cpu().contiguous().numpy().tobytes()
+    """Return a tensor as JSON; without numpy, which torch does not need."""
+    tensor = tensor.detach().cpu().contiguous()
+    data = ctypes.string_at(tensor.data_ptr(), tensor.numel() * tensor.element_size())
     dtype = str(tensor.dtype).split(".")[-1]
-    return {"dtype": dtype, "shape": list[Any](tensor.shape), "data": base64.b64encode(data).decode()}
+    return {"dtype": dtype, "shape": list(tensor.shape), "data": base64.b64encode(data).decode()}
 
 
 def from_json(value: dict[str, Any]) -> Any:

@@ -1,9 +1,10 @@
 """Replays a user's own GPT-SoVITS checkout: its classes, our training step, in a process of its own."""
 
+import dataclasses
 import os
 import tempfile
 from functools import partial
-from typing import Any
+from typing import Any, Final
 
 import torch
 from torch import Tensor
@@ -15,6 +16,7 @@ from vqcheck.experiment.config import Config
 from vqcheck.replay import ranks
 from vqcheck.replay.batch import collate
 from vqcheck.replay.checkout.checkout_code import CheckoutCode
+from vqcheck.replay.checkout.inputs import MEL_RATES, MelTarget
 from vqcheck.replay.checkout.mirror import encoded
 from vqcheck.replay.checkout.process import ChildProcess
 from vqcheck.replay.dataset import Dataset, first_batch, make_dataset, some_features
@@ -28,6 +30,8 @@ from vqcheck.replay.trace import AS_IS, Replay, Setting
 from vqcheck.replay.weights import read_tensor
 from vqcheck.synthesizer import Preset, SynthesizerError
 from vqcheck.synthesizer.mel import mel_filter_bank
+
+_SIZES_OF: Final = {"tiny": "v2", "v3": "v2", "v4": "v2"}
 
 
 def replay_checkout(config: Config, observer: Observer, save: str | None) -> Replay:
@@ -46,7 +50,8 @@ def replay_checkout(config: Config, observer: Observer, save: str | None) -> Rep
     device = choose_device(config.replay.device)
     fp16 = choose_fp16(config, device)
     subject = config.subject
-    preset = chosen_preset(config if subject.version != "tiny" else config.changed("subject", version="v2"))
+    # tiny is no size of a checkout's, and v3 and v4 have the sizes of v2 as far as these are configured
+    preset = chosen_preset(config.changed("subject", version=_SIZES_OF.get(subject.version, subject.version)))
     with (
         tempfile.TemporaryDirectory() as folder,
         upstream_settings(torch.device("cpu"), None),
@@ -56,18 +61,20 @@ def replay_checkout(config: Config, observer: Observer, save: str | None) -> Rep
             request = _request(config, path, preset, device, fp16, folder)
             found = child.ask(do="load", **request)
             config = config.changed("subject", version=found["version"])
+            notes = _fits(config, found["tensors"])
+            target = _target(found, preset)
             dataset = make_dataset(config, preset.spectrogram, found["ssl_dim"], found["table"], found["sv_dim"])
             batch = first_batch(config, dataset)
             probe = collate([dataset.item(position) for position in batch]).ssl
             features = torch.cat(some_features(dataset), dim=1)[None]
             makers = {
-                strategy.name: partial(_arm, child, strategy, config, dataset, probe, features)
+                strategy.name: partial(_arm, child, strategy, config, dataset, target, probe, features)
                 for strategy in strategies
             }
             arms, complete = run_arms(makers, observer)
         except SynthesizerError as error:
             raise UsageError(f"data and model do not fit: {error}") from None
-    return Replay(_setting(config, path, found, dataset, probe, device, fp16), arms, complete)
+    return Replay(_setting(config, path, found, dataset, notes, probe, device, fp16), arms, complete)
 
 
 def chosen_for_checkout(config: Config) -> list[Strategy]:
@@ -114,6 +121,7 @@ def _request(
         "checkout": path,
         # tiny is a size of ours; of a tree it means the newest version that it knows
         "version": None if config.subject.version == "tiny" else config.subject.version,
+        "generator": config.subject.generator,
         "model": sizes,
         "use_spectral_norm": bool(config.discriminator.use_spectral_norm),
         "spec_channels": spectrogram.spec_channels,
@@ -127,6 +135,32 @@ def _request(
         "pretrained_g": _plain(config.subject.pretrained_s2G, folder, "g", generator=True),
         "pretrained_d": _plain(config.subject.pretrained_s2D, folder, "d", generator=False),
     }
+
+
+def _target(found: dict[str, Any], preset: Preset) -> MelTarget | None:
+    channels = found["mel_channels"]
+    if channels is None:
+        return None
+    return MelTarget(dataclasses.replace(preset.spectrogram, n_mel_channels=channels), MEL_RATES[found["version"]])
+
+
+def _fits(config: Config, tensors: list[str]) -> tuple[str, ...]:
+    """Return what to know of a generator checkpoint, of which the tree's network has these tensors.
+
+    Raises:
+        UsageError: it is of another version than the tree's network.
+
+    """
+    path, version = config.subject.pretrained_s2G, config.subject.version
+    if path is None:
+        return ()
+    with open_checkpoint(path) as checkpoint:
+        model = inspection.inspect(checkpoint).model
+        absent = sorted({name.split(".")[0] for name in tensors if name not in checkpoint.tensors})
+    if model.version and version not in model.version.split(" or "):
+        stored = f"a {model.version} checkpoint ({model.evidence})"
+        raise UsageError(f"{path}: is {stored}, the checkout is replayed as {version}")
+    return (f"{path}: lacks {', '.join(absent)}: fresh weights there",) if absent else ()
 
 
 def _plain(path: str | None, folder: str, name: str, *, generator: bool) -> str | None:
@@ -145,9 +179,15 @@ def _plain(path: str | None, folder: str, name: str, *, generator: bool) -> str 
 
 
 def _arm(
-    child: ChildProcess, strategy: Strategy, config: Config, dataset: Dataset, probe: Tensor, features: Tensor
+    child: ChildProcess,
+    strategy: Strategy,
+    config: Config,
+    dataset: Dataset,
+    target: MelTarget | None,
+    probe: Tensor,
+    features: Tensor,
 ) -> ObservedArm:
-    code = CheckoutCode(child, strategy.name, config, dataset, probe, features)
+    code = CheckoutCode(child, strategy.name, config, dataset, target, probe, features)
     expected = config.expected.get(strategy.name, strategy.expected)
     return ObservedArm(code, strategy, expected, config.replay.steps)
 
@@ -157,6 +197,7 @@ def _setting(
     path: str,
     found: dict[str, Any],
     dataset: Dataset,
+    notes: tuple[str, ...],
     probe: Tensor,
     device: torch.device,
     fp16: bool,
@@ -173,6 +214,6 @@ def _setting(
         processes=1,
         torch=found["torch"],
         probe_tokens=probe.shape[0] * (probe.shape[2] // 2),
-        notes=dataset.notes,
+        notes=(*notes, *dataset.notes),
         code=path,
     )

@@ -1,12 +1,14 @@
-"""The two networks of the miniature tree; `ERA` says how the class treats its quantizer.
+"""The networks of the miniature tree; `ERA` says how a class treats its quantizer.
 
 `requires-grad`: the constructor turns gradients off, as until May 2024. `fixed`: eval mode at every forward. `broken`:
-the same, but not to freeze raises a TypeError, since `nullcontext` is not called.
+the same, but not to freeze raises a TypeError, since `nullcontext` is not called. The classes of v3, which learn a
+flow, compute without gradients besides, whatever the era.
 """
 
 # ruff: noqa: ARG002 - the signatures are those of a real tree
 
 import contextlib
+import random
 
 import torch
 import utils
@@ -17,7 +19,7 @@ from torch.nn import functional
 from module import quantize
 
 ERA = "fixed"
-SSL, BOOK, INTER, HOP = 24, 32, 4, 64
+SSL, BOOK, INTER, HOP, MEL = 24, 32, 4, 64, 10
 assert utils.WHOSE == "the miniature tree's"
 
 
@@ -63,6 +65,63 @@ class SynthesizerTrn(nn.Module):
         ids = (torch.rand(len(z)) * (y_lengths.cpu() - self.segment_size + 1)).long().to(z.device)
         piece = torch.stack([row[:, i : i + self.segment_size] for row, i in zip(z, ids, strict=True)])
         return self.dec(piece).tanh(), commit_loss, ids, mask, mask, (z, z, m_p, logs_p, m_q, logs_q), quantized
+
+
+class Flow(nn.Module):
+    """Learns the velocity from noise to mel, given what the text encoder knows of each frame."""
+
+    def __init__(self):
+        super().__init__()
+        self.velocity = nn.Conv1d(MEL + 2 * INTER, MEL, 3, padding=1)
+
+    def forward(self, mel, about):
+        noise, time = torch.randn_like(mel), random.random()
+        velocity = self.velocity(torch.cat([noise + time * (mel - noise), about], 1))
+        return functional.mse_loss(velocity, mel - noise)
+
+
+class SynthesizerTrnV3(nn.Module):
+    """Its frames of mel are 1.875 (v3) or 2 (v4) for each frame of the spectrogram; forward returns the loss alone."""
+
+    RETURNS_BOTH = False
+
+    def __init__(self, spec_channels, segment_size, n_speakers=0, *, freeze_quantizer=None, version="v3", **unused):
+        super().__init__()
+        self.freeze_quantizer, self.version = freeze_quantizer, version
+        self.enc_p = TextEncoder()
+        self.ssl_proj = nn.Conv1d(SSL, SSL, 2, stride=2)
+        self.quantizer = quantize.ResidualVectorQuantizer(dimension=SSL, bins=BOOK)
+        self.linear_mel = nn.Conv1d(2 * INTER, MEL, 1)
+        self.cfm = Flow()
+        if freeze_quantizer:
+            for part in (self.ssl_proj, self.quantizer, self.enc_p):
+                part.requires_grad_(False)
+
+    def forward(self, ssl, y, mel, ssl_lengths, y_lengths, text, text_lengths, mel_lengths, use_grad_ckpt):
+        assert mel.abs().max() <= 1
+        assert mel.shape == (len(y), MEL, int(y.shape[2] * {"v3": 1.875, "v4": 2}[self.version]))
+        assert mel_lengths.max() <= mel.shape[2]
+        with torch.no_grad():
+            if self.freeze_quantizer and ERA != "requires-grad":
+                self.ssl_proj.eval()
+                self.quantizer.eval()
+            quantized, _, commit_loss, _ = self.quantizer(self.ssl_proj(ssl), layers=[0])
+            quantized = functional.interpolate(quantized, scale_factor=2, mode="nearest")
+            about = torch.cat(self.enc_p(quantized, text), 1)
+        loss = self.cfm(mel, functional.interpolate(about, size=mel.shape[2]))
+        return (commit_loss, loss) if self.RETURNS_BOTH else loss
+
+
+class SynthesizerTrnV3b(SynthesizerTrnV3):
+    """Returns the commit loss too, asks for no switch, and knows no version."""
+
+    RETURNS_BOTH = True
+
+    def __init__(self, spec_channels, segment_size, n_speakers=0, *, freeze_quantizer=None, **unused):
+        super().__init__(spec_channels, segment_size, n_speakers, freeze_quantizer=freeze_quantizer)
+
+    def forward(self, ssl, y, mel, ssl_lengths, y_lengths, text, text_lengths, mel_lengths):
+        return super().forward(ssl, y, mel, ssl_lengths, y_lengths, text, text_lengths, mel_lengths, False)
 
 
 class MultiPeriodDiscriminator(nn.Module):
