@@ -7,6 +7,7 @@ import click
 from vqcheck.checkpoint.open import open_checkpoint
 from vqcheck.checkpoint.opened import Checkpoint
 from vqcheck.cli.family import family_option, tell_unused
+from vqcheck.cli.help import Command
 from vqcheck.cli.output import Output, output_options
 from vqcheck.cli.progress import Waiting
 from vqcheck.cli.scope import scope_option
@@ -24,16 +25,17 @@ Examples:
   vqcheck diff s2G2333k.pth logs/me/logs_s2_v2/G_400.pth
   vqcheck diff base.pth exported.pth --scope tokens
   vqcheck diff a.pth b.safetensors --format json -o diff.json
+  vqcheck diff s2G2333k.pth G_400.pth --format html -o diff.html
   vqcheck diff s2G2333k.pth G_400.pth --features logs/me/4-cnhubert
   vqcheck diff GPT_weights_v2/me-e15.ckpt G_400.pth --experiment logs/me
-  vqcheck diff GPT_weights_v2/me-e15.ckpt G_400.pth --lock voices.lock --format junit
+  vqcheck diff me-e15.ckpt G_400.pth --lock voices.lock --format junit
   vqcheck diff before/ after/ --family my_codec.toml
 
 Exit status: 0 the same, 1 changed, 2 could not check.
 """
 
 
-@click.command("diff", epilog=_EXAMPLES)
+@click.command("diff", cls=Command, epilog=_EXAMPLES, headings={"s1 against s2": ("experiment", "lock")})
 @click.argument("a", type=click.Path(readable=False))
 @click.argument("b", type=click.Path(readable=False))
 @scope_option
@@ -45,12 +47,12 @@ Exit status: 0 the same, 1 changed, 2 could not check.
 @click.option(
     "--experiment",
     type=click.Path(exists=True, file_okay=False, readable=False),
-    help="For an s1 checkpoint against an s2 generator: the directory of the tokens that s1 was trained on.",
+    help="The directory of the tokens that s1 was trained on.",
 )
 @click.option(
     "--lock",
     type=click.Path(readable=False),
-    help="For an s1 checkpoint against an s2 generator: the lock to go by; default: vqcheck.lock in the experiment.",
+    help="The lock to go by; default: vqcheck.lock in the experiment.",
 )
 @family_option
 @output_options(verbose="Show more: full digests, the table of an equal pair, every code and recording measured.")

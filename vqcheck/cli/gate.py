@@ -5,6 +5,7 @@ from typing import TYPE_CHECKING, Final
 import click
 
 from vqcheck.cli.formats import TEXT
+from vqcheck.cli.help import Command, complete_check
 from vqcheck.cli.output import Output, output_options
 from vqcheck.cli.progress import Waiting
 from vqcheck.errors import UsageError
@@ -16,15 +17,17 @@ _EXAMPLES: Final = """
 \b
 Examples:
   vqcheck gate TEMP/tmp_s2.json
-  vqcheck gate s2.json --s1 GPT_weights_v2/me-e15.ckpt && python s2_train.py --config s2.json
-  vqcheck gate s2.json --skip tokens --format json
+  vqcheck gate s2.json --s1 me-e15.ckpt && python s2_train.py --config s2.json
+  vqcheck gate s2.json --format junit > gate.xml
+  vqcheck gate s2.json --format github
+  vqcheck gate s2.json --skip tokens
   vqcheck gate --explain resume
 
 Exit status: 0 training may start, 1 a required check failed, 2 a required check could not be carried out.
 """
 
 
-@click.command("gate", epilog=_EXAMPLES)
+@click.command("gate", cls=Command, epilog=_EXAMPLES)
 @click.argument("config", required=False, type=click.Path(readable=False))
 @click.option("--s1", type=click.Path(readable=False), help="The s1 (GPT) checkpoint that will speak to this s2.")
 @click.option(
@@ -35,10 +38,29 @@ Exit status: 0 training may start, 1 a required check failed, 2 a required check
     type=click.Path(readable=False),
     help="Where relative paths in the config begin; default: here, as upstream.",
 )
-@click.option("--sample", type=click.IntRange(min=1), help="Audit the tokens of this many items instead of all.")
-@click.option("--only", multiple=True, metavar="CODE", help="Carry out only this check; may be repeated.")
-@click.option("--skip", multiple=True, metavar="CODE", help="Leave this check out, visibly; may be repeated.")
-@click.option("--explain", metavar="CODE", help="Say what a check asks, why, and what to do when it fails.")
+@click.option(
+    "--sample", metavar="N", type=click.IntRange(min=1), help="Audit the tokens of this many items instead of all."
+)
+@click.option(
+    "--only",
+    multiple=True,
+    metavar="CODE",
+    shell_complete=complete_check,
+    help="Carry out only this check; may be repeated.",
+)
+@click.option(
+    "--skip",
+    multiple=True,
+    metavar="CODE",
+    shell_complete=complete_check,
+    help="Leave this check out, visibly; may be repeated.",
+)
+@click.option(
+    "--explain",
+    metavar="CODE",
+    shell_complete=complete_check,
+    help="Say what a check asks, why, and what to do when it fails.",
+)
 @output_options()
 def command(
     config: str | None,

@@ -5,6 +5,7 @@ from typing import TYPE_CHECKING, Final
 import click
 
 from vqcheck.cli.family import family_option, tell_unused
+from vqcheck.cli.help import Command
 from vqcheck.cli.output import Output, output_options
 from vqcheck.cli.progress import Waiting
 from vqcheck.cli.scope import scope_option
@@ -17,13 +18,13 @@ _EXAMPLES: Final = """
 \b
 Examples:
   vqcheck history logs/me/logs_s2_v2
-  vqcheck history SoVITS_weights_v2 --format json
+  vqcheck history SoVITS_weights_v2 --format html -o drift.html
 
 Exit status: 0 the same in all, 1 it moved, 2 fewer than two checkpoints with a codebook, or one cannot be read.
 """
 
 
-@click.command("history", epilog=_EXAMPLES)
+@click.command("history", cls=Command, epilog=_EXAMPLES)
 @click.argument("folder", metavar="DIR", type=click.Path(readable=False))
 @scope_option
 @family_option

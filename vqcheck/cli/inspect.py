@@ -9,6 +9,7 @@ import click
 from vqcheck.checkpoint.open import open_checkpoint
 from vqcheck.cli.family import family_option, tell_unused
 from vqcheck.cli.formats import JSON, PLAIN
+from vqcheck.cli.help import Command
 from vqcheck.cli.output import Output, output_options
 from vqcheck.cli.progress import Waiting
 from vqcheck.codebook.family import Family
@@ -31,7 +32,7 @@ _Result = Inspection | tuple[str, str]
 """What a file is, or (path, why it could not be read)."""
 
 
-@click.command("inspect", epilog=_EXAMPLES)
+@click.command("inspect", cls=Command, epilog=_EXAMPLES)
 @click.argument("checkpoints", metavar="CKPT...", nargs=-1, required=True, type=click.Path(readable=False))
 @click.option("--strict", is_flag=True, help="Fail when a codebook was never trained or holds NaN or infinity.")
 @family_option

@@ -8,6 +8,7 @@ import click
 from vqcheck.checkpoint.open import open_checkpoint
 from vqcheck.cli.family import family_option, tell_unused
 from vqcheck.cli.formats import JSON, PLAIN
+from vqcheck.cli.help import Command
 from vqcheck.cli.output import Output, output_options
 from vqcheck.cli.progress import Waiting
 from vqcheck.cli.replace_file import replace_file
@@ -21,8 +22,8 @@ _NAME: Final = "vqcheck.lock"
 _EXAMPLES: Final = """
 \b
 Examples:
-  vqcheck lock s2G2333k.pth --experiment logs/me           right after token extraction
-  vqcheck lock s2G2333k.pth --experiment logs/me --s1 GPT_weights_v2/me-e15.ckpt --update
+  vqcheck lock s2G2333k.pth --experiment logs/me
+  vqcheck lock s2G2333k.pth --experiment logs/me --s1 me-e15.ckpt --update
   vqcheck lock --check SoVITS_weights_v2/me_e8_s400.pth --experiment logs/me
   vqcheck lock s2G2333k.pth -o voices.lock
 
@@ -30,7 +31,7 @@ Exit status: 0 written, or the file agrees with the lock; 1 it does not; 2 could
 """
 
 
-@click.command("lock", epilog=_EXAMPLES)
+@click.command("lock", cls=Command, epilog=_EXAMPLES)
 @click.argument("checkpoint", metavar="CKPT", type=click.Path(readable=False))
 @click.option(
     "--experiment",

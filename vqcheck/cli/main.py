@@ -124,6 +124,8 @@ def _failed(arguments: Sequence[str], message: str) -> int:
         report_failure(arguments, tuple(_COMMANDS), line)
     except OSError:
         pass
+    except Exception as error:  # noqa: BLE001 - a report of a failure that fails must not end in status 1
+        print(f"vqcheck: no document: {type(error).__name__}: {error}", file=sys.stderr)
     return EXIT_COULD_NOT_CHECK
 
 

@@ -115,9 +115,8 @@ def _with_options(command: _Command, choices: Sequence[str], verbose: str | None
         type=click.Choice(choices),
         default=formats.TEXT,
         show_default=True,
-        help="Text for people, the others for machines, browsers and code hosts."
-        if formats.HTML in choices
-        else "Text for people, JSON for machines.",
+        metavar="FORMAT",
+        help=f"One of {', '.join(choices)}.",
     )
     @click.option("-q", "--quiet", is_flag=True, help="No report on stdout; the exit status says it all.")
     @click.option("--debug", is_flag=True, help="Show the traceback of an internal error.")

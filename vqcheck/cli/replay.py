@@ -8,6 +8,7 @@ import click
 
 from vqcheck.cli.first_process import is_first_process
 from vqcheck.cli.formats import CSV, EVERY
+from vqcheck.cli.help import Command, complete_device, complete_strategy
 from vqcheck.cli.output import Output, output_options
 from vqcheck.errors import UsageError
 
@@ -21,9 +22,9 @@ Examples:
   vqcheck replay
   vqcheck replay --all --steps 10
   vqcheck replay logs/me/tmp_s2.json --steps 20 --save drift
-  vqcheck replay replay.toml --strategy none --strategy maybe-no-grad --format json -o trace.json
+  vqcheck replay replay.toml --strategy freeze --format json -o trace.json
   vqcheck replay --factory my_training.replay:vocoder --steps 5
-  vqcheck replay --checkout ~/GPT-SoVITS --python ~/GPT-SoVITS/runtime/bin/python --steps 5
+  vqcheck replay --checkout ~/GPT-SoVITS --python ~/venv/bin/python --steps 5
   torchrun --nproc-per-node 2 -m vqcheck replay replay.toml
 
 Exit status: 0 every arm did what was expected, 1 one did not, 2 inconclusive (no control arm drifted), interrupted or
@@ -31,18 +32,39 @@ could not start.
 """
 
 
-@click.command("replay", epilog=_EXAMPLES)
+@click.command(
+    "replay", cls=Command, epilog=_EXAMPLES, headings={"Code to replay": ("factory", "checkout", "python", "root")}
+)
 @click.argument("config", required=False, type=click.Path(readable=False))
-@click.option("--strategy", "strategies", multiple=True, metavar="NAME", help="Run this strategy; may be repeated.")
+@click.option(
+    "--strategy",
+    "strategies",
+    multiple=True,
+    metavar="NAME",
+    shell_complete=complete_strategy,
+    help="Run this strategy; may be repeated.",
+)
 @click.option("--all", "every", is_flag=True, help="Run every strategy there is.")
-@click.option("--steps", type=click.IntRange(min=1), help="Training steps of each arm.")
-@click.option("--batch-size", type=click.IntRange(min=1), help="Items in a batch of one process.")
-@click.option("--seed", type=click.IntRange(min=0, max=2**63 - 1), help="Of weights, data and random draws.")
-@click.option("--device", help="auto, cpu, cuda or cuda:N.")
+@click.option("--steps", metavar="N", type=click.IntRange(min=1), help="Training steps of each arm.")
+@click.option("--batch-size", metavar="N", type=click.IntRange(min=1), help="Items in a batch of one process.")
+@click.option(
+    "--seed", metavar="N", type=click.IntRange(min=0, max=2**63 - 1), help="Of weights, data and random draws."
+)
+@click.option("--device", metavar="DEVICE", shell_complete=complete_device, help="auto, cpu, cuda or cuda:N.")
 @click.option("--precision", type=click.Choice(["auto", "fp32", "fp16"]), help="auto follows the configuration.")
 @click.option("--factory", metavar="MODULE:FUNCTION", help="Replay any training code: the function returns it.")
-@click.option("--checkout", metavar="PATH", help="Replay the networks of your own GPT-SoVITS checkout.")
-@click.option("--python", metavar="PROGRAM", help="The Python that has the checkout's packages; default: this one.")
+@click.option(
+    "--checkout",
+    metavar="DIRECTORY",
+    type=click.Path(readable=False),
+    help="Replay the networks of your own GPT-SoVITS checkout.",
+)
+@click.option(
+    "--python",
+    metavar="PROGRAM",
+    type=click.Path(readable=False),
+    help="The Python that has the checkout's packages; default: this one.",
+)
 @click.option("--root", type=click.Path(readable=False), help="Where relative paths in CONFIG begin.")
 @click.option(
     "--save", type=click.Path(file_okay=False, readable=False), help="Save each arm's final checkpoint in this folder."

@@ -5,6 +5,7 @@ from typing import Final
 import click
 
 from vqcheck.checkpoint.open import open_checkpoint
+from vqcheck.cli.help import Command
 from vqcheck.cli.output import Output, output_options
 from vqcheck.cli.progress import Waiting
 from vqcheck.experiment.token_audit_result import TokenAudit
@@ -15,13 +16,14 @@ Examples:
   vqcheck tokens s2G2333k.pth logs/me
   vqcheck tokens s2G2333k.pth logs/me --sample 100
   vqcheck tokens logs/me/logs_s2_v2/G_400.pth logs/me --against s2G2333k.pth
+  vqcheck tokens s2G2333k.pth logs/me --format junit > tokens.xml
 
 Exit status: 0 the tokens come from CKPT, 1 they do not, 2 could not check (nothing in common, features that cannot be
 read, half precision overflows). A proven contradiction is 1 although other items could not be checked.
 """
 
 
-@click.command("tokens", epilog=_EXAMPLES)
+@click.command("tokens", cls=Command, epilog=_EXAMPLES)
 @click.argument("checkpoint", metavar="CKPT", type=click.Path(readable=False))
 @click.argument("experiment", metavar="EXPERIMENT", type=click.Path(readable=False))
 @click.option(
