@@ -126,3 +126,39 @@ def test_explain_is_for_people(capsys, sound):
     assert "vqcheck lock" in capsys.readouterr().out
     assert main(["gate", str(sound.config), "--explain", "lock", "--format", "junit"]) == 2
     assert "--explain" in capsys.readouterr().err
+
+
+def test_a_document_that_cannot_be_made_is_status_2(failing, capsys, monkeypatch):
+    """A fault in the report of a failure is no success and no change: one more line, the same status."""
+
+    def broken(*_):
+        raise ZeroDivisionError("planted")
+
+    monkeypatch.setattr(formats, "failed", broken)
+    assert main([*failing, "--format", "html"]) == 2
+    out, errors = capsys.readouterr()
+    assert out == ""
+    assert len(errors.splitlines()) == 2
+    assert "ZeroDivisionError: planted" in errors
+
+
+@pytest.mark.parametrize("command", ["gate", "history", "replay"])
+def test_verbose_is_offered_only_where_it_shows_more(command, capsys):
+    """An option that changes nothing would promise something."""
+    assert main([command, "--help"]) == 0
+    assert "--verbose" not in capsys.readouterr().out
+    assert main([command, "-v"]) == 2
+
+
+def test_every_format_is_made_without_torch(checkpoints):
+    """Reading, judging and reporting need no torch, whatever the format."""
+    program = (
+        "import sys; sys.modules['torch'] = None\n"
+        "from vqcheck.cli.main import main\n"
+        "for form in sys.argv[3:]:\n"
+        "    assert main(['diff', *sys.argv[1:3], '--format', form]) == 1\n"
+        "    assert main(['gate', 'absent.json', '--format', form]) == 2\n"
+    )
+    pair = [str(checkpoints / "base_v2.pth"), str(checkpoints / "G_437.pth")]
+    done = subprocess.run([sys.executable, "-c", program, *pair, *MACHINE], capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr

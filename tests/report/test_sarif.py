@@ -81,10 +81,10 @@ def test_an_advisory_finding_is_a_warning(read_sarif):
     assert [result["level"] for result in run["results"]] == ["warning"]
 
 
-def test_more_results_than_a_code_host_takes_are_left_out_and_told_of(read_sarif):
+def test_more_results_than_a_code_host_takes_are_left_out_and_told_of():
     """Code scanning refuses a document of more than 25,000 results as a whole."""
     cases = [Case(RULE, f"item {number}", FAILED, "words", "x.tsv", number) for number in range(25_003)]
-    run = read_sarif(sarif.document(run_of(*cases)))
+    (run,) = json.loads(sarif.document(run_of(*cases)))["runs"]
     assert len(run["results"]) == 25_000
     assert run["invocations"][0]["toolExecutionNotifications"][0]["message"]["text"].startswith("3 further results")
 
