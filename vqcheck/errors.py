@@ -8,11 +8,23 @@ VqcheckError                 could not check: exit status 2
 CodebookChanged              checked, and it changed: what a guard raises in a training process
 """
 
-from typing import Any
+from typing import Any, Final
+
+_LONGEST: Final = 2_000
 
 
 class VqcheckError(Exception):
-    """Anything that keeps vqcheck from checking. Its text is one line, meant for the user."""
+    """Anything that keeps vqcheck from checking. Its text is one line, meant for the user.
+
+    Whatever of a file stands in it is escaped, and shortened in the middle, so that it cannot steer a terminal.
+    """
+
+    def __init__(self, text: str) -> None:
+        if not text.isprintable():
+            text = "".join(char if char.isprintable() else ascii(char)[1:-1] for char in text)
+        if len(text) > _LONGEST:
+            text = f"{text[: _LONGEST // 2]} ... {text[-_LONGEST // 2 :]}"
+        super().__init__(text)
 
 
 class CheckpointError(VqcheckError):

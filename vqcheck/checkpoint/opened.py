@@ -1,7 +1,7 @@
 """An open checkpoint: the index of its tensors, and reading one of them with every claim checked first."""
 
 from array import array
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from functools import cached_property
 from math import prod
 from types import TracebackType
@@ -20,6 +20,10 @@ MAX_TENSOR_BYTES: Final = 128 << 20
 
 PIECE_BYTES: Final = 1 << 18
 """Bytes that `Checkpoint.pieces` yields at a time; a multiple of every element's width."""
+
+_FREE_BYTES: Final = 8 << 20
+_MOST_TIMES: Final = 2
+"""What tensors may claim together: this much in any file, and this many times what the file has."""
 
 _TYPE_CODES: Final = {1: "B", 2: "H", 4: "I", 8: "Q"}
 """Width in bytes -> element type of Python's arrays that has it."""
@@ -128,6 +132,23 @@ class Checkpoint:
                 f"{where}: is spread over {span} bytes, more than the {MAX_TENSOR_BYTES} that are read"
             )
         return span
+
+    def require_stored(self, tensors: Iterable[StoredTensor]) -> None:
+        """Raise CheckpointError when reading these tensors takes far more bytes than the file has.
+
+        Many tensors may claim the same bytes, an expanded tensor repeats one element, and each read of packed data
+        starts at its beginning: time and memory must follow the size of the file, not what it claims.
+        """
+        runs = {
+            (tensor.extent, tensor.offset, tensor.shape, tensor.stride): tensor.extent.packed * tensor.offset
+            + prod(tensor.shape) * ITEM_SIZE.get(tensor.dtype, 0)
+            for tensor in tensors
+        }
+        claimed, stored = sum(runs.values()), sum(file.size for file in self.files)
+        if claimed > _FREE_BYTES + _MOST_TIMES * stored:
+            raise CheckpointError(
+                f"{self.files[0].label}: its VQ encoder claims {claimed} bytes, far more than the file's {stored}"
+            )
 
     def check_unchanged(self) -> None:
         """Raise CheckpointError when the file was written to or replaced since it was opened."""

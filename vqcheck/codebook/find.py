@@ -44,6 +44,7 @@ def find_vq_encoders(checkpoint: Checkpoint, own: tuple[Family, ...] = ()) -> tu
 
         raise NoCodebookError(f"{checkpoint.path}: {model.why_no_codebook(checkpoint)}")
     encoders = [_assemble(checkpoint, each) for each in matches]
+    checkpoint.require_stored(tensor.tensor for encoder in encoders for tensor in encoder.tensors)
     others = tuple(each.prefix or each.family.title for each in encoders[1:])
     return (replace(encoders[0], also_found=others), *encoders[1:])
 

@@ -12,7 +12,14 @@ WRAPPERS: Final = frozenset({"module", "_orig_mod", "ema_model", "model", "gener
 WHOLE_BOOK: Final = -1
 """Layer of a projection that stands in front of all layers of its quantizer."""
 
+MOST_NAMES: Final = 10_000
+"""Names that fit a row, each counted for every row that it fits. The largest codecs have some hundred; the search ends
+behind that many."""
+
 _NUMBER: Final = "#"
+_LONGEST: Final = 1_000
+_MOST_DOTS: Final = 40
+"""Longer names are of no model; looking one up takes time with the square of its components."""
 
 
 class Named(NamedTuple):
@@ -46,7 +53,10 @@ def candidates(
     """
     table = _table(own, last)
     found: dict[tuple[str, str], tuple[Family, list[Named]]] = {}
+    count = 0
     for name in names:
+        if len(name) > _LONGEST or name.count(".") > _MOST_DOTS:
+            continue
         parts = name.split(".")
         # Nearly every name of a model is told apart here, without a look at all its components.
         ending = ".".join(map(_without_number, parts[-2:]))
@@ -70,6 +80,9 @@ def candidates(
             named = _named(name, parts, start, end, key)
             if named:
                 found.setdefault((prefix, family.name), (family, []))[1].append(named)
+                count += 1
+        if count > MOST_NAMES:
+            break
     return {(prefix, family): named for (prefix, _), (family, named) in found.items()}
 
 

@@ -9,7 +9,7 @@ from typing import Final, NamedTuple
 from vqcheck.codebook import canonical
 from vqcheck.codebook.canonical import MisshapenError
 from vqcheck.codebook.family import CODEBOOK_ROLES, CODES, EMA_COUNT, EMA_SUM, IMPLICIT, INPUT_PROJ, ROLES, Family
-from vqcheck.codebook.lookup import Named, candidates
+from vqcheck.codebook.lookup import MOST_NAMES, Named, candidates
 from vqcheck.codebook.siblings import sibling_rows
 
 SHADOWS: Final = frozenset({"ema_model", "model_ema", "ema"})
@@ -71,7 +71,10 @@ def match(shapes: Mapping[str, Shape], own: tuple[Family, ...] = ()) -> list[Mat
     matches: dict[tuple[Family, bool], list[Match]] = {}
     taken: set[str] = set()
     problem: MisshapenError | None = None
-    for (prefix, family), named in _best_first(candidates(shapes, own, sibling_rows(shapes)), own):
+    fitting = candidates(shapes, own, sibling_rows(shapes))
+    if sum(map(len, fitting.values())) > MOST_NAMES:
+        raise MisshapenError(f"more than {MOST_NAMES} names could be parts of a codebook, which no codec has")
+    for (prefix, family), named in _best_first(fitting, own):
         if any(each.name in taken for each in named if _is_source(family, each)):
             continue
         if not _is_evident(family, prefix, named, shapes):

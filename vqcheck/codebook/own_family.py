@@ -78,7 +78,10 @@ class _Reader:
         value = self._values.get(key, default)
         if value is not None and (isinstance(value, bool) or not isinstance(value, int | float) or not value >= 0):
             raise self.wrong(f"{key}: must be a number that is not negative")
-        return None if value is None else float(value)
+        try:
+            return None if value is None else float(value)
+        except OverflowError:
+            raise self.wrong(f"{key}: is larger than any number that can be calculated with") from None
 
     def flag(self, key: str) -> bool:
         value = self._values.get(key, False)

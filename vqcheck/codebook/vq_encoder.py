@@ -1,7 +1,7 @@
 """The VQ encoder of one checkpoint: which stored tensors play which role."""
 
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from vqcheck.checkpoint.tensor import StoredTensor
 from vqcheck.codebook.family import CODES, EMA_SUM, Family
@@ -79,6 +79,18 @@ class VQEncoder:
     also_found: tuple[str, ...] = ()
     """Further VQ encoders in the same file, which are not judged: their prefixes, or titles where there is none."""
 
+    _several: tuple[bool, bool, bool] = field(init=False, repr=False, compare=False)
+    """Whether there are several books, groups and layers to tell apart; asked for each tensor, so counted once."""
+
+    def __post_init__(self) -> None:
+        places = [codebook.place for codebook in self.codebooks]
+        places += [tied for codebook in self.codebooks for tied in codebook.tied]
+        places += [tensor.place[:3] for tensor in self.projection]
+        books, groups, layers = ({place[axis] for place in places} for axis in range(3))
+        object.__setattr__(
+            self, "_several", (len(books) > 1, len(groups) > 1, len([layer for layer in layers if layer >= 0]) > 1)
+        )
+
     @property
     def tensors(self) -> Iterator[RoleTensor]:
         """Every tensor, codebooks first."""
@@ -105,19 +117,16 @@ class VQEncoder:
     def where(self, place: BookPlace) -> str:
         """Return what tells this place from the others, such as `acoustic.3`; empty when there is but one."""
         book, group, layer = place
-        places = [codebook.place for codebook in self.codebooks]
-        places += [tied for codebook in self.codebooks for tied in codebook.tied]
-        places += [tensor.place[:3] for tensor in self.projection]
         parts = [self.name_of_book(book)] if self.name_of_book(book) else []
-        if len({each[1] for each in places}) > 1:
+        if self._several[1]:
             parts.append(str(group))
-        if layer >= 0 and len({each[2] for each in places if each[2] >= 0}) > 1:
+        if layer >= 0 and self._several[2]:
             parts.append(str(layer))
         return ".".join(parts)
 
     def name_of_book(self, book: int) -> str:
         """Return what the family or the model calls a quantizer; empty when it is the only one."""
-        if len({codebook.place[0] for codebook in self.codebooks} | {tensor.book for tensor in self.projection}) < 2:
+        if not self._several[0]:
             return ""
         return (self.books[book] if book < len(self.books) else "") or str(book)
 

@@ -3,19 +3,15 @@
 import difflib
 import json
 import os
-import sys
 from typing import Any
 
 from pydantic import BaseModel, ValidationError
 
+from vqcheck.checkpoint.regular import regular
+from vqcheck.checkpoint.strict_toml import LONGEST, parse_toml
 from vqcheck.errors import UsageError
 from vqcheck.experiment import s2_json
 from vqcheck.experiment.config import Config
-
-if sys.version_info >= (3, 11):
-    import tomllib
-else:
-    import tomli as tomllib
 
 _PATHS = (
     ("subject", "checkout"),
@@ -69,12 +65,15 @@ def with_subject(config: Config, **given: Any) -> Config:
 
 def _read(path: str) -> str:
     try:
-        with open(path, encoding="utf-8-sig") as file:
-            return file.read()
+        with open(path, encoding="utf-8-sig", opener=regular) as file:
+            text = file.read(LONGEST + 1)
     except OSError as error:
         raise UsageError(f"{path}: cannot be read: {error.strerror}") from None
     except UnicodeDecodeError:
         raise UsageError(f"{path}: is no configuration (neither TOML nor JSON text)") from None
+    if len(text) > LONGEST:
+        raise UsageError(f"{path}: is longer than any configuration (more than {LONGEST} characters)")
+    return text
 
 
 def _parse_json(path: str, text: str) -> Any:
@@ -86,8 +85,8 @@ def _parse_json(path: str, text: str) -> Any:
 
 def _parse_toml(path: str, text: str) -> dict[str, Any]:
     try:
-        return tomllib.loads(text)
-    except (tomllib.TOMLDecodeError, RecursionError) as error:
+        return parse_toml(text)
+    except ValueError as error:
         raise UsageError(f"{path}: is no valid TOML: {error}") from None
 
 

@@ -5,16 +5,12 @@ Only what is needed is looked at; a replay's numbers are validated where they ar
 
 import json
 import os
-import sys
 from dataclasses import dataclass, replace
 from typing import Any
 
+from vqcheck.checkpoint.regular import regular
+from vqcheck.checkpoint.strict_toml import LONGEST, parse_toml
 from vqcheck.errors import UsageError
-
-if sys.version_info >= (3, 11):
-    import tomllib
-else:
-    import tomli as tomllib
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,15 +58,17 @@ def read_s2_run(path: str, root: str | None) -> S2Run:
 
     """
     try:
-        with open(path, encoding="utf-8-sig") as file:
-            text = file.read()
+        with open(path, encoding="utf-8-sig", opener=regular) as file:
+            text = file.read(LONGEST + 1)
     except OSError as error:
         raise UsageError(f"{path}: cannot be read: {error.strerror}") from None
     except UnicodeDecodeError:
         raise UsageError(f"{path}: is no configuration (neither JSON nor TOML text)") from None
+    if len(text) > LONGEST:
+        raise UsageError(f"{path}: is longer than any configuration (more than {LONGEST} characters)")
     is_json = text.lstrip()[:1] == "{"
     try:
-        values = json.loads(text) if is_json else tomllib.loads(text)
+        values = json.loads(text) if is_json else parse_toml(text)
     except (ValueError, RecursionError) as error:
         raise UsageError(
             f"{path}: is no valid {'JSON' if is_json else 'TOML'}: {' '.join(str(error).split())}"

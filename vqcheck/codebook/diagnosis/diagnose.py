@@ -19,6 +19,9 @@ from vqcheck.codebook.pair import Side
 from vqcheck.codebook.vq_encoder import BookPlace, Codebook, Place, RoleTensor, VQEncoder
 from vqcheck.errors import UsageError
 
+_MOST_CODES = 1 << 16
+"""Codes of the largest codebook whose change is explained; the search for neighbours takes time with the square."""
+
 if TYPE_CHECKING:
     from vqcheck.codebook.diagnosis.book import Book, State
     from vqcheck.codebook.ema_fit import Array
@@ -144,7 +147,7 @@ def _book(
     from vqcheck.codebook.diagnosis.book import Book
 
     state_a, state_b = _state(a, in_a), _state(b, in_b)
-    if state_a is None or state_b is None:
+    if state_a is None or state_b is None or state_a.codes.shape[1] > _MOST_CODES:
         return None
     return Book(number, a.encoder.family, state_a, state_b, changed)
 

@@ -12,6 +12,9 @@ from vqcheck.codebook.diagnosis.result import Displacement
 from vqcheck.codebook.ema_fit import Array, Mask
 from vqcheck.codebook.family import ARGMAX, COSINE
 
+_SCORES = 1 << 22
+"""Distances that are held at a time."""
+
 _Numbers = npt.NDArray[np.intp]
 
 
@@ -87,10 +90,16 @@ def _nearest(queries: Array, codes: Array, *, skip_self: bool = False) -> _Numbe
     |q - c|^2 = |q|^2 - 2 q.c + |c|^2, of which the first term is the same for all codes.
     """
     queries, codes = queries.astype(np.float32, copy=False), codes.astype(np.float32, copy=False)
-    scores = np.einsum("ij,ij->i", codes, codes) - 2 * (queries @ codes.T)
-    if skip_self:
-        np.fill_diagonal(scores, np.inf)
-    numbers: _Numbers = np.argmin(np.where(np.isnan(scores), np.inf, scores), axis=1)
+    squares = np.einsum("ij,ij->i", codes, codes)
+    numbers: _Numbers = np.empty(len(queries), np.intp)
+    # Some queries at a time: the scores of all would take the square of the codebook's size.
+    step = max(1, _SCORES // max(1, len(codes)))
+    for start in range(0, len(queries), step):
+        scores = squares - 2 * (queries[start : start + step] @ codes.T)
+        if skip_self:
+            own = np.arange(len(scores))
+            scores[own, start + own] = np.inf
+        numbers[start : start + step] = np.argmin(np.where(np.isnan(scores), np.inf, scores), axis=1)
     return numbers
 
 

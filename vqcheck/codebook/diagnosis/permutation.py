@@ -34,20 +34,21 @@ def find(book: Book) -> Cause | None:
 
 def _order(a: Array, b: Array) -> npt.NDArray[np.intp] | None:
     """Return `order` with `a[order] == b` in every row, or None. Equal rows stay where they are if they can."""
-    places: defaultdict[bytes, list[int]] = defaultdict(list)
+    # Dictionaries for their keys, in order: a number is taken out of many as fast as out of few.
+    places: defaultdict[bytes, dict[int, None]] = defaultdict(dict)
     rows_a, rows_b = ([row.tobytes() for row in codes] for codes in (a, b))
     for number, row in enumerate(rows_a):
-        places[row].append(number)
+        places[row][number] = None
     order = np.full(len(b), -1, np.intp)
     for number, row in enumerate(rows_b):
         if row == rows_a[number]:
-            places[row].remove(number)
+            del places[row][number]
             order[number] = number
     for number, row in enumerate(rows_b):
         if order[number] < 0:
             if not places.get(row):
                 return None
-            order[number] = places[row].pop()
+            order[number] = places[row].popitem()[0]
     return order
 
 

@@ -1,0 +1,205 @@
+"""One target for each reader: what a user would do with a file, from the bytes to the report."""
+
+import importlib
+import os
+import pkgutil
+import shutil
+import zlib
+from collections.abc import Callable
+from contextlib import suppress
+from dataclasses import dataclass
+from pathlib import Path
+
+from fuzz.mutate import pickles, safetensors, text, zips
+from fuzz.mutate.text import Mutator
+
+import vqcheck.checkpoint
+import vqcheck.codebook
+import vqcheck.experiment
+from vqcheck.checkpoint.open import open_checkpoint
+from vqcheck.codebook.compare import compare
+from vqcheck.codebook.inspection import inspect
+from vqcheck.codebook.own_family import read_own_family
+from vqcheck.errors import NoCodebookError, VqcheckError
+from vqcheck.experiment.directory import read_experiment
+from vqcheck.experiment.features import read_features, read_frames
+from vqcheck.experiment.item_tensors import read_speaker_vector, read_ssl
+from vqcheck.experiment.lock import read_lock
+from vqcheck.experiment.locking import check_lock, make_lock, tokens_digest
+from vqcheck.experiment.name2semantic import read_name2semantic
+from vqcheck.experiment.name2text import read_name2text
+from vqcheck.experiment.read_config import read_config
+from vqcheck.experiment.s1_tokens import recorded_tsv
+from vqcheck.experiment.s2_run import read_s2_run
+from vqcheck.report.json import diff as diff_json
+from vqcheck.report.json import inspect as inspect_json
+from vqcheck.report.json import lock as lock_json
+from vqcheck.report.text import diff_table
+from vqcheck.report.text import inspect as inspect_text
+from vqcheck.report.text import lock as lock_text
+from vqcheck.report.text.page import Style
+
+CORPUS = Path(__file__).parent / "corpus"
+BESIDE = Path(__file__).parent / "beside"
+_MOST_TENSORS = 64
+_STYLE = Style(color=False, width=0, verbose=True)
+
+Reader = Callable[[str, str], object]
+"""Called as (folder with the sound files, path of the input); returns anything, or raises VqcheckError."""
+
+
+@dataclass(frozen=True, slots=True)
+class Target:
+    """One reader under test."""
+
+    name: str
+    file: str
+    """What the input is called in its folder."""
+    read: Reader
+    mutate: Mutator
+
+    def seeds(self) -> dict[str, bytes]:
+        """Return the saved corpus by file name: sound small files, and whatever once was a finding."""
+        return {path.name: path.read_bytes() for path in sorted((CORPUS / self.name).iterdir())}
+
+    def place(self, folder: str, data: bytes) -> str:
+        """Write an input where its reader looks for it, and return its path."""
+        path = os.path.join(folder, self.file)
+        with open(path, "wb") as file:
+            file.write(data)
+        return path
+
+
+def _is_one_in_eight(data: bytes) -> bool:
+    """Choose the inputs that are reported to people, too: laying out a page takes longer than all reading."""
+    return zlib.crc32(data) % 8 == 0
+
+
+def _require_plain(page: str) -> None:
+    """Raise AssertionError when a text report could steer a terminal."""
+    if not page.replace("\n", "").isprintable():
+        raise AssertionError(f"a report that is no plain text: {page!r:.300}")
+
+
+def _checkpoint(folder: str, path: str) -> None:
+    """Do what inspect, diff, lock and lock --check do."""
+    reference = os.path.join(folder, "sound.pth")
+    with open_checkpoint(path) as file, open_checkpoint(reference) as sound:
+        file.information  # noqa: B018 - computed when asked for
+        for tensor in list(file.tensors.values())[:_MOST_TENSORS]:
+            with suppress(VqcheckError):
+                file.read(tensor)
+        as_text = _is_one_in_eight(file.head(1 << 20))
+        inspection = inspect(file)
+        inspect_json.document([inspection], inspection.verdict, 0)
+        if as_text:
+            _require_plain(inspect_text.describe(inspection, _STYLE))
+        with suppress(VqcheckError):
+            recorded_tsv(path)
+        with suppress(NoCodebookError):
+            comparison = compare(file, sound) if as_text else compare(sound, file)
+            diff_json.document(comparison)
+            if as_text:
+                _require_plain(diff_table.table(comparison, _STYLE))
+        with suppress(NoCodebookError):
+            result = check_lock(read_lock(os.path.join(folder, "sound.lock")), "sound.lock", file, None, None, "all")
+            lock_json.checked(result)
+            if as_text:
+                _require_plain(lock_text.checked(result, _STYLE))
+        text_of_lock = make_lock(file, None, None).text()
+    if not text_of_lock.isascii():
+        raise AssertionError("a lock that is no plain text")
+
+
+def _lock(folder: str, path: str) -> None:
+    lock = read_lock(path)
+    lock.text()
+    with open_checkpoint(os.path.join(folder, "sound.pth")) as sound:
+        for scope in ("all", "tokens"):
+            result = check_lock(lock, "input.lock", sound, None, None, scope)
+            lock_json.checked(result)
+            if _is_one_in_eight(lock.text().encode()):
+                _require_plain(lock_text.checked(result, _STYLE))
+
+
+def _tsv(folder: str, _: str) -> None:
+    read_name2semantic(folder)
+    tokens_digest(folder)
+
+
+def _name2text(folder: str, _: str) -> None:
+    read_name2text(folder)
+    read_experiment(folder, with_speakers=True)
+
+
+def _config(folder: str, path: str) -> None:
+    with suppress(VqcheckError):
+        read_s2_run(path, folder).resumed()
+    read_config(path, folder)
+
+
+def _own_family(folder: str, path: str) -> None:
+    own = (read_own_family(path),)
+    with open_checkpoint(os.path.join(folder, "sound.pth")) as sound:
+        inspection = inspect(sound, own)
+        inspect_json.document([inspection], inspection.verdict, 0)
+        if _is_one_in_eight(repr(own).encode()):
+            _require_plain(inspect_text.describe(inspection, _STYLE))
+
+
+def _features(_: str, path: str) -> None:
+    for read in (read_features, read_frames):
+        read(path)
+    with suppress(VqcheckError):
+        read_speaker_vector(path, 4)
+    read_ssl(path, 4)
+
+
+TARGETS = {
+    target.name: target
+    for target in (
+        Target("torch-zip", "input.pth", _checkpoint, zips.mutate),
+        Target("patched-header", "input.pth", _checkpoint, zips.mutate_patched),
+        Target("legacy", "input.pth", _checkpoint, pickles.mutate_legacy),
+        Target("safetensors", "input.safetensors", _checkpoint, safetensors.mutate),
+        Target("sharded", "input.index.json", _checkpoint, safetensors.mutate_index),
+        Target("features", "input.pt", _features, zips.mutate),
+        Target("lock", "input.lock", _lock, text.mutate_lines),
+        Target("tsv", "6-name2semantic.tsv", _tsv, text.mutate_lines),
+        Target("name2text", "2-name2text.txt", _name2text, text.mutate_lines),
+        Target("config-toml", "input.toml", _config, text.mutate_toml),
+        Target("config-json", "input.json", _config, text.mutate_json),
+        Target("own-family", "family.toml", _own_family, text.mutate_toml),
+    )
+}
+
+
+def _import_everything() -> None:
+    import encodings.latin_1
+    import encodings.raw_unicode_escape
+    import encodings.unicode_escape
+    import encodings.utf_8_sig  # noqa: F401
+
+    for package in (vqcheck.checkpoint, vqcheck.codebook, vqcheck.experiment):
+        for module in pkgutil.walk_packages(package.__path__, package.__name__ + "."):
+            importlib.import_module(module.name)
+
+
+def prepare(folder: str) -> None:
+    """Put the sound files that inputs are compared with, or refer to, into an empty folder, and read every seed once.
+
+    Third-party packages, too, import what they need when they first need it; afterwards any import is a finding.
+    """
+    shutil.copytree(BESIDE, folder, dirs_exist_ok=True)
+    for part, ending, size in (("4-cnhubert", ".pt", 1), ("5-wav32k", "", 1 << 17), ("7-sv_cn", ".pt", 1)):
+        os.mkdir(os.path.join(folder, part))
+        for item in ("a.wav", "b.wav"):
+            with open(os.path.join(folder, part, item + ending), "wb") as file:
+                file.truncate(size)
+    _import_everything()
+    for target in TARGETS.values():
+        for data in target.seeds().values():
+            path = target.place(folder, data)
+            with suppress(Exception):
+                target.read(folder, path)
+            os.remove(path)
