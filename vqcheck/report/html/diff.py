@@ -1,18 +1,15 @@
 """`vqcheck diff` as a page: the verdict, why, what it does, what to do, which codes moved, and every tensor."""
 
-from collections.abc import Sequence
-
 from vqcheck.codebook.comparison import FAULTS, Comparison, Side, TensorDiff
-from vqcheck.codebook.diagnosis.result import Diagnosis, Displacement
+from vqcheck.codebook.diagnosis.result import Diagnosis
 from vqcheck.report.html.code_changes import sections as code_changes
+from vqcheck.report.html.effect import effect
 from vqcheck.report.html.markup import Element, Node, element
 from vqcheck.report.html.page import page
-from vqcheck.report.html.parts import bullets, code, facts, fitting, paragraph, path, pill, section, table
+from vqcheck.report.html.parts import bullets, code, facts, fitting, path, pill, section, table
 from vqcheck.report.text.diff import not_judged, warnings
 from vqcheck.report.words import diff as words
 from vqcheck.report.words.causes import evidence
-from vqcheck.report.words.diagnosis import flipped, moved, not_measured
-from vqcheck.report.words.share import share
 
 
 def document(comparison: Comparison) -> str:
@@ -79,83 +76,16 @@ def _digest(side: Side) -> Element:
 def _diagnosis(diagnosis: Diagnosis, *, named: bool) -> tuple[Node, ...]:
     """Return evidence, consequence and advice; `named` where there are several codecs."""
     of = f" ({diagnosis.family})" if named else ""
-    found = [line for cause in diagnosis.causes for line in evidence(cause, diagnosis)]
-    lines, left = fitting([element("li", element("b", sure), element("span", text)) for sure, text in found], 7_000)
+    # What holds for all codebooks is said once.
+    found = dict.fromkeys(line for cause in diagnosis.causes for line in evidence(cause, diagnosis))
+    lines, left = fitting([element("li", element("b", sure), element("span", text)) for sure, text in found], 4_500)
     more = element("p", f"{left} more findings are not shown.", class_="more") if left else None
     advice = [each.text for each in diagnosis.advice]
     return (
         section(f"What happened{of}", element("ul", *lines, class_="evidence"), more) if lines else None,
-        _effect(diagnosis, of),
+        effect(diagnosis, of),
         section(f"What to do{of}", bullets(advice, "more")) if advice else None,
     )
-
-
-def _effect(diagnosis: Diagnosis, of: str) -> Node:
-    flips = diagnosis.flips
-    worst = sorted(diagnosis.displacement, key=lambda found: -found.median)
-    if not flips and not worst:
-        return None
-    parts: list[Node] = [paragraph(flipped(flips) if flips else not_measured(diagnosis))]
-    parts.append(paragraph(moved(worst[0], alone=True)) if len(worst) == 1 else _displacement(worst, of))
-    if flips and flips.codes:
-        rows = [(str(each.code), str(each.frames), str(each.flipped), str(each.mostly)) for each in flips.codes]
-        head = ("Token in A", "Frames", "that flip", "mostly to")
-        parts.append(
-            table(
-                f"flipped-codes{_slug(of)}",
-                "Tokens that flip most often.",
-                head,
-                rows,
-                ("n", "n", "n", "n"),
-                most=4_000,
-            )
-        )
-    if flips and flips.worst:
-        recordings = [
-            (path(each.item), str(each.frames), str(each.flipped), share(each.flipped, each.frames))
-            for each in flips.worst
-        ]
-        head = ("Recording", "Frames", "that flip", "share")
-        parts.append(
-            table(
-                f"flipped-items{_slug(of)}",
-                "Recordings that change most.",
-                head,
-                recordings,
-                ("w", "n", "n", "n"),
-                most=5_000,
-            )
-        )
-    if flips and flips.skipped:
-        parts.append(paragraph(f"{len(flips.skipped)} recordings were left out:"))
-        parts.append(bullets((f"{item}: {problem}" for item, problem in flips.skipped), "more recordings", most=4_000))
-    return section(f"What it does to the tokens{of}", *parts)
-
-
-def _displacement(found: Sequence[Displacement], of: str) -> Node:
-    if not found:
-        return None
-    rows = [
-        (
-            str(each.codebook),
-            str(each.codes),
-            *(f"{value:.2g}" for value in (each.median, each.p99, each.maximum)),
-            str(each.above_one),
-            share(each.retained, each.codes),
-        )
-        for each in found
-    ]
-    caption = (
-        "How far codes moved, in half the distance to their nearest neighbour, most first. Still nearest: codes that "
-        "are nearest to themselves (codes, not frames: frames flip earlier)."
-    )
-    head = ("Codebook", "Codes", "Median", "99th percentile", "At most", "Above 1", "Still nearest")
-    return table(f"displacement{_slug(of)}", caption, head, rows, "n" * len(head), left_out="codebooks are")
-
-
-def _slug(of: str) -> str:
-    """Return what keeps the tables of two codecs apart."""
-    return "".join(each for each in of if each.isascii() and each.isalnum())
 
 
 def _tensors(comparison: Comparison) -> Element:

@@ -170,11 +170,12 @@ dd{margin:0 0 .5rem}
 }
 @media print{
 @page{margin:14mm}
+html{color-scheme:light;background:#fff}
 body{background:none;font-size:10.5pt}
 .top,main,.end{max-width:none;padding-left:0;padding-right:0}
 section{border-width:0;border-radius:0;padding:.75rem 0;background:none}
 .verdict{border:1pt solid;border-left-width:6pt;padding:.75rem}
-.scroll{overflow:visible}
+.scroll{overflow:visible;background:none}
 table{font-size:8.5pt}
 th,td{padding-right:.625rem}
 figure,tr,li,.verdict{break-inside:avoid}
