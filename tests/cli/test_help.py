@@ -4,6 +4,7 @@ import re
 import shutil
 import subprocess
 import sys
+from pathlib import Path
 
 import click
 import pytest
@@ -12,6 +13,7 @@ from click.shell_completion import ShellComplete
 
 from vqcheck.cli.main import program
 
+ROOT = Path(__file__).parent.parent.parent
 ZSH_START = "autoload -U compinit; compinit -u -D"
 COMMANDS = ("inspect", "diff", "tokens", "history", "replay", "lock", "gate")
 
@@ -196,3 +198,15 @@ def test_the_documented_line_works_in_a_real_shell(shell, call):
     run = subprocess.run([shell, "-c", call], capture_output=True, text=True, env=environment, check=False, timeout=60)
     assert run.returncode == 0, run.stderr
     assert "vqcheck" in run.stdout or run.stdout.split() == ["all", "tokens"]
+
+
+def test_the_program_and_the_readme_give_the_same_lines_for_completion():
+    """The lines for three shells stand in `vqcheck --help` and in the README, letter by letter."""
+    text = program.get_help(click.Context(program, info_name="vqcheck", terminal_width=80, max_content_width=80))
+    assert [line for line in text.splitlines() if len(line) > 80] == []
+    readme = (ROOT / "README.md").read_text(encoding="utf-8").replace("\\|", "|")
+    for shell in ("bash", "zsh"):
+        assert f'eval "$(_VQCHECK_COMPLETE={shell}_source vqcheck)"' in text
+        assert f'eval "$(_VQCHECK_COMPLETE={shell}_source vqcheck)"' in readme
+    assert "_VQCHECK_COMPLETE=fish_source vqcheck | source" in text
+    assert "_VQCHECK_COMPLETE=fish_source vqcheck | source" in readme

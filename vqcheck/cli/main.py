@@ -53,11 +53,17 @@ class _LazyGroup(click.Group):
         return names + click.Command.shell_complete(self, ctx, incomplete)
 
 
-@click.group(
-    cls=_LazyGroup,
-    context_settings={"help_option_names": ["-h", "--help"]},
-    epilog="Exit status: 0 consistent, 1 changed or inconsistent, 2 could not check.",
-)
+_EPILOG: Final = """
+Exit status: 0 consistent, 1 changed or inconsistent, 2 could not check.
+
+\b
+Completion in bash: eval "$(_VQCHECK_COMPLETE=bash_source vqcheck)"
+           in zsh:  eval "$(_VQCHECK_COMPLETE=zsh_source vqcheck)"
+           in fish: _VQCHECK_COMPLETE=fish_source vqcheck | source
+"""
+
+
+@click.group(cls=_LazyGroup, context_settings={"help_option_names": ["-h", "--help"]}, epilog=_EPILOG)
 @click.version_option(__version__, prog_name="vqcheck")
 def program() -> None:
     """Check that the codebook of a two-stage VQ speech model stays the same between the stages.
