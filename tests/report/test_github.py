@@ -105,3 +105,15 @@ def test_a_page_that_cannot_be_written_is_status_2(page, pair, capsys, monkeypat
     out, errors = capsys.readouterr()
     assert "the step summary cannot be written" in errors
     assert "::error" in out
+
+
+def test_a_file_outside_the_repository_is_named_in_words(read_github, tmp_path, monkeypatch):
+    """The runner could not show it; once is enough, where the message names it already."""
+    (tmp_path / "repository").mkdir()
+    monkeypatch.chdir(tmp_path / "repository")
+    monkeypatch.delenv("GITHUB_WORKSPACE", raising=False)
+    path = str(tmp_path / "models" / "G.pth")
+    cases = [Case(RULE, "a", FAILED, "moved", path, 3), Case(RULE, "b", FAILED, f"{path}: moved", path)]
+    found = read_github(github.document(run_of(*cases)))
+    assert [message for _, _, message in found] == [f"moved ({path}:3)", f"{path}: moved"]
+    assert all("file" not in properties for _, properties, _ in found)

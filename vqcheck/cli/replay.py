@@ -23,6 +23,7 @@ Examples:
   vqcheck replay --all --steps 10
   vqcheck replay logs/me/tmp_s2.json --steps 20 --save drift
   vqcheck replay replay.toml --strategy freeze --format json -o trace.json
+  vqcheck replay --steps 20 --format html -o replay.html
   vqcheck replay --factory my_training.replay:vocoder --steps 5
   vqcheck replay --checkout ~/GPT-SoVITS --python ~/venv/bin/python --steps 5
   torchrun --nproc-per-node 2 -m vqcheck replay replay.toml

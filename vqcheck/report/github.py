@@ -56,13 +56,16 @@ def _ordered(run: Run) -> list[Case]:
 
 def _annotation(case: Case, run: Run) -> str:
     properties = [f"title={_property(f'{run.title}: {case.name}')}"]
+    words = f"could not check: {case.message}" if case.outcome == COULD_NOT_CHECK else case.message
     path = in_workspace(case.path)
-    if case.path and not path.is_absolute():
-        place = [f"file={_property(path.as_posix())}"]
-        properties = [*place, f"line={case.line}", *properties] if case.line else [*place, *properties]
-    unchecked = "could not check: " if case.outcome == COULD_NOT_CHECK else ""
-    kind = "warning" if case.advisory else "error"
-    return f"::{kind} {','.join(properties)}::{_data(f'{unchecked}{case.message}')}"
+    if case.path and path.is_absolute():
+        # The runner knows files of the repository only; another one is named in words.
+        place = f"{case.path}:{case.line}" if case.line else case.path
+        words = words if case.path in words else f"{words} ({place})"
+    elif case.path:
+        line = [f"line={case.line}"] if case.line else []
+        properties = [f"file={_property(path.as_posix())}", *line, *properties]
+    return f"::{'warning' if case.advisory else 'error'} {','.join(properties)}::{_data(words)}"
 
 
 def _data(text: str) -> str:

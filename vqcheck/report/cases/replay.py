@@ -32,7 +32,7 @@ _RANKS: Final = Rule(
 _INCOMPLETE: Final = Rule(
     "replay/incomplete",
     "the replay runs to its end",
-    "It was interrupted, so the rest is not known. Run it again, with fewer --steps if it takes too long.",
+    "It was interrupted or failed, so the rest is not known. Run it again, with fewer --steps if it takes too long.",
 )
 
 
@@ -40,7 +40,8 @@ def run(replay: Replay) -> Run:
     """Return a replay as cases, each at the line that wrote first."""
     cases = [case for arm in replay.arms for case in _arm(arm, replay)]
     if replay.verdict == INCOMPLETE and not any(case.rule is _INCOMPLETE for case in cases):
-        cases.append(Case(_INCOMPLETE, "replay", COULD_NOT_CHECK, "the replay did not run to its end"))
+        message = replay.failure or "the replay did not run to its end"
+        cases.append(Case(_INCOMPLETE, "replay", COULD_NOT_CHECK, message))
     subject = circumstances(replay.setting)[0]
     return Run("replay", subject, replay.verdict, replay.exit_code, headline(replay), tuple(cases))
 

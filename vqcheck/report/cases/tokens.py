@@ -58,9 +58,9 @@ def _item(audit: TokenAudit, item: ItemAudit) -> Case:
     counts = item.counts
     message = f"{counts.explained} of {counts.frames} tokens are derived again"
     for count, what in (
-        (counts.mismatches, "come from no rounding of this VQ encoder"),
-        (counts.near_ties, "are near-ties"),
-        (counts.undecided, "are undecided"),
+        (counts.mismatches, "cannot come from this VQ encoder"),
+        (counts.near_ties, "within rounding"),
+        (counts.undecided, "undecided"),
     ):
         if count:
             message += f", {count} {what}"
