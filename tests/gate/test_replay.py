@@ -75,6 +75,16 @@ def test_a_checkout_that_stays_frozen_passes(asked, checkout):
     assert "bit-identical over 3 steps" in check["message"]
 
 
+def test_a_replay_that_fails_in_the_middle_is_no_pass(asked, checkout, tmp_path):
+    """The code stayed frozen as it is, but without a control that proves nothing; what failed is named."""
+    subject = checkout("fixed")
+    source = tmp_path / "checkout" / "GPT_SoVITS" / "module" / "quantize.py"
+    source.write_text(source.read_text("utf-8").replace("distributed.get_rank()", "raise OSError('full')"), "utf-8")
+    code, check = asked(CONFIG.format(subject=subject))
+    assert (code, check["outcome"]) == (2, "could not check")
+    assert "is incomplete: none: checkout: step 1 raised OSError: full" in check["message"]
+
+
 def test_a_checkout_that_cannot_be_replayed_is_no_pass(asked):
     """What could not be tried keeps the gate from opening."""
     code, check = asked(CONFIG.format(subject='checkout = "nowhere"'))

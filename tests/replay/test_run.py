@@ -1,6 +1,7 @@
 """The replay as a whole: verdicts, late first changes, interruption, and what it leaves behind."""
 
 import dataclasses
+import itertools
 
 import pytest
 import torch
@@ -19,6 +20,9 @@ from vqcheck.replay.trace import (
     NOT_AS_EXPECTED,
     NOT_MEASURED,
 )
+from vqcheck.report.json.replay import document
+from vqcheck.report.text.page import Style
+from vqcheck.report.text.replay import summary
 
 
 def test_two_runs_are_the_same(config):
@@ -69,6 +73,45 @@ def test_an_interruption_keeps_what_was_measured(config):
     ]
     assert result.arms[1].verdict == NOT_MEASURED
     assert (result.verdict, result.exit_code) == (INCOMPLETE, 2)
+
+
+@pytest.mark.parametrize("error", [torch.cuda.OutOfMemoryError("CUDA out of memory"), UsageError("step 2 raised X")])
+def test_a_failure_keeps_what_was_measured(config, error, valid):
+    """What fails in a later arm ends the replay in 2 with the steps before it, and is named."""
+
+    def encode(model, ssl):
+        if model.training and next(calls) == 2:
+            raise error
+        return type(model).encode_semantic(model, ssl)
+
+    calls = itertools.count(1)
+    failing = Strategy("no-grad", "Stops the replay.", FROZEN, freeze_quantizer=True, encode=encode)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(strategies, "STRATEGIES", {**STRATEGIES, "no-grad": failing})
+        result = replay(config(["none", "no-grad", "freeze"], steps=3))
+    assert [(arm.strategy, arm.steps_run, arm.complete) for arm in result.arms] == [
+        ("none", 3, True),
+        ("no-grad", 1, False),
+    ]
+    assert result.failure.startswith("no-grad: ")
+    assert str(error) in result.failure
+    assert (result.verdict, result.exit_code) == (INCOMPLETE, 2)
+    assert valid(document(result))["failure"] == result.failure
+    assert summary(result, Style()).startswith("incomplete  the replay failed (no-grad: ")
+
+
+def test_an_error_of_the_program_is_no_failure_of_the_replay(config):
+    """A mistake in vqcheck itself is never reported as if it were measured."""
+
+    class Mistaken:
+        def arm(self, strategy):
+            pass
+
+        def step(self, strategy, step):
+            raise NameError(strategy, step)
+
+    with pytest.raises(NameError):
+        replay(config(["none"]), Mistaken())
 
 
 def test_an_interruption_before_the_first_step_is_passed_on(config):

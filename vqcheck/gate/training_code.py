@@ -33,8 +33,8 @@ def replay_training_code(run: S2Run) -> Finding:
         where = next((write.called_from or write for write in arm.first_writes if write.file), None)
         line = f" at {where.file}:{where.line}" if where else ""
         return Finding(FAILED, f"{code} writes the codebook while it trains{line}")
-    if result.verdict in (INCOMPLETE, INCONCLUSIVE):
-        return Finding(
-            COULD_NOT_CHECK, f"the replay of {code} is {result.verdict}: nothing wrote the codebook in any arm"
-        )
+    if result.verdict == INCOMPLETE:
+        return Finding(COULD_NOT_CHECK, f"the replay of {code} is incomplete: {result.failure or 'interrupted'}")
+    if result.verdict == INCONCLUSIVE:
+        return Finding(COULD_NOT_CHECK, f"the replay of {code} is inconclusive: nothing wrote the codebook in any arm")
     return Finding(PASSED, f"{code} leaves the codebook bit-identical over {arm.steps_run} steps")

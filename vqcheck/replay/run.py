@@ -12,11 +12,11 @@ from vqcheck.replay.arm import ArmRun, Conditions
 from vqcheck.replay.batch import collate
 from vqcheck.replay.dataset import first_batch, make_dataset, some_features
 from vqcheck.replay.device import choose_device, choose_fp16, device_name
-from vqcheck.replay.run_arms import Observer, Silent, run_arms
+from vqcheck.replay.run_arms import Observer, Ran, Silent, run_arms
 from vqcheck.replay.strategies import Strategy, choose, with_control
 from vqcheck.replay.subject import Subject, make_start
 from vqcheck.replay.torch_settings import upstream_settings
-from vqcheck.replay.trace import Arm, Replay, Setting
+from vqcheck.replay.trace import Replay, Setting
 from vqcheck.synthesizer import SynthesizerError
 
 _TINY_THREADS = 1
@@ -26,8 +26,8 @@ _TINY_THREADS = 1
 def replay(config: Config, observer: Observer | None = None, save: str | None = None) -> Replay:
     """Run every chosen strategy on the same start, and return what was measured.
 
-    An interruption (Ctrl-C) ends it early: what was measured so far is returned, not complete. `save` is a folder for
-    each arm's final checkpoint.
+    An interruption (Ctrl-C) or a failure in the middle ends it early: what was measured so far is returned, not
+    complete. `save` is a folder for each arm's final checkpoint.
 
     Raises:
         UsageError, CheckpointError: something in the configuration keeps it from starting.
@@ -58,10 +58,10 @@ def replay(config: Config, observer: Observer | None = None, save: str | None = 
     with upstream_settings(device, threads), ranks.process_group(device):
         try:
             conditions = prepare(config, device, fp16)
-            arms, complete = _run(conditions, strategies, observer, save)
+            ran = _run(conditions, strategies, observer, save)
         except SynthesizerError as error:
             raise UsageError(f"data and model do not fit: {error}") from None
-        return Replay(_setting(conditions), arms, complete)
+        return Replay(_setting(conditions), ran.arms, ran.complete, ran.failure)
 
 
 def prepare(config: Config, device: torch.device, fp16: bool) -> Conditions:
@@ -100,9 +100,7 @@ def _chosen(config: Config) -> list[Strategy]:
     return with_control(choose(config.replay.strategies), config.expected)
 
 
-def _run(
-    conditions: Conditions, strategies: Sequence[Strategy], observer: Observer, save: str | None
-) -> tuple[tuple[Arm, ...], bool]:
+def _run(conditions: Conditions, strategies: Sequence[Strategy], observer: Observer, save: str | None) -> Ran:
     makers = {strategy.name: partial(ArmRun, conditions, strategy) for strategy in strategies}
     return run_arms(makers, observer, lambda arm, name: _save(arm, save, name) if save and ranks.rank() == 0 else None)
 

@@ -41,8 +41,8 @@ def replay_factory(config: Config, observer: Observer, save: str | None) -> Repl
         return ObservedArm(code, strategy, expected, config.replay.steps)
 
     with torch.random.fork_rng():
-        arms, complete = run_arms({strategy.name: partial(arm, strategy) for strategy in strategies}, observer)
-    return Replay(_setting(config, name, made[0]), arms, complete)
+        ran = run_arms({strategy.name: partial(arm, strategy) for strategy in strategies}, observer)
+    return Replay(_setting(config, name, made[0]), ran.arms, ran.complete, ran.failure)
 
 
 def chosen(config: Config) -> list[Strategy]:

@@ -185,6 +185,8 @@ class Replay:
     setting: Setting
     arms: tuple[Arm, ...]
     complete: bool
+    failure: str | None = None
+    """What ended it early, unless somebody interrupted it; one line that names the arm."""
 
     @property
     def verdict(self) -> str:

@@ -71,10 +71,11 @@ def replay_checkout(config: Config, observer: Observer, save: str | None) -> Rep
                 strategy.name: partial(_arm, child, strategy, config, dataset, target, probe, features)
                 for strategy in strategies
             }
-            arms, complete = run_arms(makers, observer)
+            ran = run_arms(makers, observer)
         except SynthesizerError as error:
             raise UsageError(f"data and model do not fit: {error}") from None
-    return Replay(_setting(config, path, found, dataset, notes, probe, device, fp16), arms, complete)
+    setting = _setting(config, path, found, dataset, notes, probe, device, fp16)
+    return Replay(setting, ran.arms, ran.complete, ran.failure)
 
 
 def chosen_for_checkout(config: Config) -> list[Strategy]:

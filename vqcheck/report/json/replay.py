@@ -17,6 +17,7 @@ def document(replay: Replay) -> str:
         replay.verdict,
         replay.exit_code,
         complete=replay.complete,
+        failure=replay.failure,
         setting={
             "subject": setting.subject,
             "code": setting.code,

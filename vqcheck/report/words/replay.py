@@ -23,6 +23,8 @@ from vqcheck.replay.trace import (
 def headline(replay: Replay) -> str:
     """Return what the replay came to, in one sentence without its full stop."""
     if replay.verdict == INCOMPLETE:
+        if replay.failure:
+            return f"the replay failed ({replay.failure}); what was measured is shown"
         last = replay.arms[-1]
         where = f"{last.strategy}, step {last.steps_run} of {replay.setting.steps}"
         return f"the replay was interrupted ({where}); what was measured is shown"
@@ -141,7 +143,7 @@ def seconds(seconds: float) -> str:
 def meets(arm: Arm) -> str:
     """Return how the verdict on an arm compares with what is expected of it."""
     if arm.verdict == NOT_MEASURED:
-        return f"interrupted after step {arm.steps_run}"
+        return f"ended early, after step {arm.steps_run}"
     return "as expected" if arm.as_expected else f"expected {arm.expected}"
 
 
