@@ -1,6 +1,6 @@
 """Looks tensor names up in the family table: by dictionary, with every number of a name replaced by a sign."""
 
-from collections.abc import Iterable
+from collections.abc import Collection
 from functools import cache
 from typing import Final, NamedTuple
 
@@ -45,7 +45,7 @@ class _Table(NamedTuple):
 
 
 def candidates(
-    names: Iterable[str], own: tuple[Family, ...] = (), last: tuple[Family, ...] = ()
+    names: Collection[str], own: tuple[Family, ...] = (), last: tuple[Family, ...] = ()
 ) -> dict[tuple[str, Family], list[Named]]:
     """Return (prefix, row) -> the names that fit the row behind that prefix, for every row and prefix that fits any.
 
@@ -77,6 +77,8 @@ def candidates(
             if family.wrapped_only and not WRAPPERS.issuperset(parts[:start]):
                 continue
             prefix = "".join(f"{part}." for part in parts[:start])
+            if family.structural and _is_alone(prefix, family, key, names):
+                continue
             named = _named(name, parts, start, end, key)
             if named:
                 found.setdefault((prefix, family.name), (family, []))[1].append(named)
@@ -84,6 +86,14 @@ def candidates(
         if count > MOST_NAMES:
             break
     return {(prefix, family): named for (prefix, _), (family, named) in found.items()}
+
+
+def _is_alone(prefix: str, family: Family, key: Key, names: Collection[str]) -> bool:
+    """Say whether nothing that a structural row requires lies beside a name: every layer of a model has a `weight`."""
+    for other in family.keys:
+        if other.role in family.requires and other.role != key.role and prefix + other.template in names:
+            return False
+    return True
 
 
 def _without_number(part: str) -> str:

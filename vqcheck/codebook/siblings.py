@@ -23,10 +23,13 @@ _WORDS: Final = re.compile(r"[a-z]+")
 
 def sibling_rows(shapes: Mapping[str, Shape]) -> tuple[Family, ...]:
     """Return a row for each triple of names under which a module keeps codes, sums and counts."""
+    # A model has some thousand names and some dozen last components.
+    lasts = {name.rpartition(".")[2] for name in shapes}
+    counts = {last for last in lasts if _is_called(last, _COUNTS)}
     modules: dict[str, list[str]] = {}
-    for name, shape in shapes.items():
+    for name, shape in shapes.items() if counts else ():
         module, _, last = name.rpartition(".")
-        if len(shape) in (1, 2) and _is_called(last, _COUNTS):
+        if last in counts and len(shape) in (1, 2):
             modules.setdefault(module, [])
     if not modules:
         return ()
