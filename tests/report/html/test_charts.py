@@ -4,9 +4,12 @@ import math
 import re
 
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
-from vqcheck.report.html import axis, classes, diff, history, replay, tokens
-from vqcheck.report.html.charts import thinned
+from vqcheck.report.html import axis, classes, diff, heat, history, markup, replay, tokens
+from vqcheck.report.html.charts import Line, line_chart, thinned
+from vqcheck.report.html.usage import usage
 
 
 def floats(text):
@@ -224,3 +227,25 @@ def test_classes_have_round_limits(values, upper):
         for value in values
         if 0 < value < math.inf
     )
+
+
+@settings(deadline=None)
+@given(st.lists(st.floats(), max_size=20))
+def test_no_number_breaks_a_chart(values):
+    """Scales, classes and names hold for any floating-point numbers, and every value has its class."""
+    found = axis.from_zero("x", values)
+    assert found.low < found.high < math.inf
+    assert len({axis.label(tick) for tick in found.ticks}) == len(found.ticks)
+    upper = classes.limits(values)
+    assert list(upper) == sorted(set(upper))
+    assert len(set(classes.names(upper))) == len(upper) <= classes.MOST
+    strip = heat.Strip("", values)
+    if values:
+        markup.render(heat.heat_strip([strip], upper, "nothing"))
+        markup.render(heat.heat_strip([strip, strip], upper, "nothing"))
+    finite = [value for value in values if math.isfinite(value) and value >= 0]
+    if finite:
+        usage(finite, finite)
+    line = Line("first", list(enumerate(values)))
+    drawn = markup.render(line_chart("x", "x", "x", [line], axis.counted("step", range(len(values))), found))
+    assert not re.search(r"nan|inf|[MHvh, ]-\d{4}", drawn.replace("infinity", ""))

@@ -3,6 +3,9 @@
 import math
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from typing import Final
+
+_LARGEST: Final = 1e300
 
 
 @dataclass(frozen=True, slots=True)
@@ -19,10 +22,15 @@ class Axis:
         return (value - self.low) / (self.high - self.low)
 
 
+def drawable(value: float) -> bool:
+    """Say whether a value has a place on a scale: it is finite, and not so large that its tick would not be."""
+    return abs(value) < _LARGEST
+
+
 def from_zero(title: str, values: Iterable[float], count: int = 4) -> Axis:
-    """Return an axis from 0 to a round number above all finite values, with about `count` ticks."""
-    top = max((value for value in values if math.isfinite(value)), default=0.0)
-    step = round_step(top / count) if top > 0 else 1.0
+    """Return an axis from 0 to a round number above all values that can be drawn, with about `count` ticks."""
+    top = max((value for value in values if drawable(value)), default=0.0)
+    step = round_step(top / count) if top > 1 / _LARGEST else 1.0
     steps = max(math.ceil(top / step - 1e-9), 1)
     return Axis(title, 0.0, steps * step, tuple(number * step for number in range(steps + 1)))
 
@@ -45,10 +53,10 @@ def counted(title: str, values: Iterable[float], count: int = 5) -> Axis:
 
 def label(value: float) -> str:
     """Return the words of a tick."""
-    if value and abs(value) < 1e-4:
-        mantissa, exponent = f"{value:.0e}".split("e")
-        return f"{mantissa}e{int(exponent)}"
-    return f"{value:,.0f}" if abs(value) >= 10_000 else f"{round(value, 10):g}"
+    if value and not 1e-4 <= abs(value) < 1e7:
+        mantissa, exponent = f"{value:.9e}".split("e")
+        return f"{float(mantissa):g}e{int(exponent)}"
+    return f"{value:,.0f}" if abs(value) >= 10_000 and value == int(value) else f"{value:.9g}"
 
 
 def round_step(rough: float, factors: Sequence[float] = (1, 2, 5, 10)) -> float:

@@ -5,7 +5,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Final
 
-from vqcheck.report.html.axis import Axis, label
+from vqcheck.report.html.axis import Axis, drawable, label
 from vqcheck.report.html.markup import Element, Node, element
 
 Point = tuple[float, float]
@@ -132,7 +132,7 @@ def _frame(plot: _Plot) -> Iterable[Node]:
 
 
 def _line(plot: _Plot, line: Line) -> Iterable[Node]:
-    places = [(plot.across(x), plot.up(y) if math.isfinite(y) else math.nan) for x, y in line.points]
+    places = [(plot.across(x), plot.up(y) if drawable(y) else math.nan) for x, y in line.points]
     run: list[str] = []
     for x, y in [*places, (0.0, math.nan)]:
         if math.isfinite(y):

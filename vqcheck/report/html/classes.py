@@ -6,7 +6,7 @@ from collections.abc import Iterable, Sequence
 from itertools import pairwise
 from typing import Final
 
-from vqcheck.report.html.axis import label, round_step
+from vqcheck.report.html.axis import drawable, label, round_step
 
 MOST: Final = 6
 
@@ -17,7 +17,7 @@ def limits(values: Iterable[float], most: int = MOST) -> tuple[float, ...]:
     Values of about one size are told apart by equal steps; others by 1, 2 and 5 times powers of ten. The lowest class
     takes in everything below, so that a few very small values do not use up the others.
     """
-    found = sorted(value for value in values if 0 < value < math.inf)
+    found = sorted(value for value in values if drawable(value) and drawable(1 / value if value > 0 else math.inf))
     if not found:
         return ()
     low, top = found[len(found) // 20], found[-1]

@@ -5,7 +5,7 @@ from collections.abc import Callable, Sequence
 from typing import Final
 
 from vqcheck.replay.trace import OFF, Arm, StepTrace
-from vqcheck.report.html.axis import counted, from_zero
+from vqcheck.report.html.axis import counted, drawable, from_zero
 from vqcheck.report.html.charts import Event, Line, Point, key, line_chart, thinned
 from vqcheck.report.html.markup import Element, Node, element
 from vqcheck.report.html.parts import section, short, table, tag
@@ -55,8 +55,8 @@ def numbers(arms: Sequence[Arm]) -> tuple[Node, ...]:
 def _commit_loss(arms: Sequence[Arm]) -> Node:
     reported = [_points(arm, lambda step: step.commit_loss) for arm in arms]
     shadow = [_points(arm, lambda step: step.shadow_commit_loss) for arm in arms]
-    known = [value for points in reported + shadow for _, value in points if math.isfinite(value)]
-    if not known:
+    known = [value for points in reported + shadow for _, value in points]
+    if not any(map(drawable, known)):
         return None
     x, y = counted("training step", _steps(arms)), from_zero("commit_loss", known)
     figures = []
@@ -86,7 +86,7 @@ def _commit_loss(arms: Sequence[Arm]) -> Node:
         ),
         legend,
         _grid(figures),
-        _about(arms),
+        _about(arms, [points for points in reported + shadow if any(map(_is_drawn, points))]),
     )
 
 
@@ -114,7 +114,7 @@ def _drift(arms: Sequence[Arm]) -> Node:
             "stays at exactly 0.",
         ),
         _grid(figures),
-        _about(arms),
+        _about(arms, drift),
     )
 
 
@@ -130,7 +130,7 @@ def _grid(figures: Sequence[Element]) -> Element:
     return element("div", *figures[:_CHARTS], class_="charts")
 
 
-def _about(arms: Sequence[Arm]) -> Node:
+def _about(arms: Sequence[Arm], lines: Sequence[list[Point]]) -> Node:
     """Say what the charts have in common and what they leave out."""
     said = ["All charts have the same scales."] if len(arms) > 1 else []
     longest = max(len(arm.steps) for arm in arms)
@@ -141,8 +141,8 @@ def _about(arms: Sequence[Arm]) -> Node:
         )
     if len(arms) > _CHARTS:
         said.append(f"{len(arms) - _CHARTS} more arms have no chart here.")
-    if any(not math.isfinite(step.drift) for arm in arms for step in arm.steps):
-        said.append("A gap in a line is a value that is not finite.")
+    if not all(_is_drawn(point) for points in lines for point in points):
+        said.append("A gap in a line is a value that is not finite, or too large to draw.")
     return element("p", " ".join(said), class_="more") if said else None
 
 
@@ -157,6 +157,10 @@ def _thin(points: list[Point], arms: Sequence[Arm]) -> list[Point]:
 def _most(arms: Sequence[Arm]) -> int:
     """Return how many points a line may have; there are three for each arm."""
     return max(_POINTS // (3 * min(len(arms), _CHARTS)), 20)
+
+
+def _is_drawn(point: Point) -> bool:
+    return drawable(point[1])
 
 
 def _steps(arms: Sequence[Arm]) -> list[int]:
