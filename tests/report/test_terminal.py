@@ -1,7 +1,11 @@
 """Every report on terminals of any width, with and without colour: nothing is cut, no colour says what no word says."""
 
 import dataclasses
+import os
 import re
+import struct
+import subprocess
+import sys
 
 import pytest
 import torch
@@ -226,3 +230,65 @@ def test_health_counts_each_code_once(reports):
     """A dead code is not in use: the numbers add up."""
     text = " ".join(reports["inspect"](Style()).split())
     assert "128 codes: 126 in use, 2 dead (count below 2); sums and counts fit the codes" in text
+
+
+@pytest.mark.parametrize("encoding", ["ascii", "gbk", "latin-1", "utf-8"])
+def test_a_stream_that_cannot_show_a_name_still_has_columns(reports, encoding):
+    """Escaped names are measured as they are shown, so that lines fit and columns stay aligned."""
+    for name, report in reports.items():
+        for width in WIDTHS:
+            text = report(Style(width=width, encoding=encoding))
+            if "one line" not in name:
+                text.encode(encoding)
+            assert [line for line in text.splitlines() if cell_len(line) > width] == [], name
+    lines = reports["history"](Style(encoding=encoding)).splitlines()
+    found = [re.search(r"[0-9a-f]{12}(?= |$)", line) for line in lines]
+    assert len({cell_len(line[: match.start()]) for line, match in zip(lines, found, strict=True) if match}) == 1
+
+
+def in_terminal(arguments, columns, **environment):
+    """Return what the command writes on a terminal of its own, as it is written."""
+    pty, termios, fcntl = (pytest.importorskip(name) for name in ("pty", "termios", "fcntl"))
+    master, slave = pty.openpty()
+    fcntl.ioctl(slave, termios.TIOCSWINSZ, struct.pack("HHHH", 50, columns, 0, 0))
+    kept = {name: value for name, value in os.environ.items() if name not in ("NO_COLOR", "COLUMNS", "TERM")}
+    process = subprocess.Popen(
+        [sys.executable, "-m", "vqcheck", *map(str, arguments)],
+        stdin=slave,
+        stdout=slave,
+        stderr=slave,
+        env={**kept, "PYTHONIOENCODING": "utf-8", "TERM": "xterm", **environment},
+    )
+    os.close(slave)
+    written = b""
+    while True:
+        try:
+            piece = os.read(master, 65536)
+        except OSError:
+            break
+        if not piece:
+            break
+        written += piece
+    os.close(master)
+    process.wait(60)
+    return written.decode().replace("\r\n", "\n")
+
+
+def test_no_color_and_dumb_terminals_say_the_same(checkpoints):
+    """On a real terminal: colour by default, no escape at all with NO_COLOR or TERM=dumb, and the same text."""
+    arguments = ["diff", checkpoints / "base_v2.pth", checkpoints / "G_437.pth"]
+    coloured = in_terminal(arguments, 80)
+    assert "\x1b[1;31mchanged" in coloured
+    for environment in ({"NO_COLOR": "1"}, {"TERM": "dumb"}):
+        assert in_terminal(arguments, 80, **environment) == ESCAPE.sub("", coloured)
+
+
+def test_the_live_view_of_a_replay_is_drawn_only_where_it_can_be():
+    """A terminal sees arms move on; a dumb one gets the summary alone, and no escape."""
+    arguments = ["replay", "--strategy", "maybe-no-grad", "--steps", "2"]
+    drawn = in_terminal(arguments, 80)
+    assert "0/2 waiting" in ESCAPE.sub("", drawn)
+    plain = in_terminal(arguments, 80, TERM="dumb")
+    assert "waiting" not in plain
+    assert "\x1b" not in plain
+    assert plain.startswith("as expected  the codebook drifts under none; it is bit-identical under\n  maybe-no-grad\n")

@@ -37,6 +37,11 @@ class Output:
         columns = os.environ.get("COLUMNS", "")
         return int(columns) if columns.isdecimal() else os.get_terminal_size(sys.stdout.fileno()).columns
 
+    @property
+    def encoding(self) -> str:
+        """What the report can be written in; files are UTF-8."""
+        return "utf-8" if self.file is not None else getattr(sys.stdout, "encoding", None) or "utf-8"
+
     def style(self) -> "Style":
         """Return how a text report must look where it goes: colour and width of the terminal, if it is one."""
         from rich.console import detect_legacy_windows
@@ -45,7 +50,7 @@ class Output:
 
         terminal = self.file is None and sys.stdout.isatty()
         plain = bool(os.environ.get("NO_COLOR")) or os.environ.get("TERM") == "dumb" or detect_legacy_windows()
-        return Style(color=terminal and not plain, width=self.width, verbose=self.verbose)
+        return Style(color=terminal and not plain, width=self.width, verbose=self.verbose, encoding=self.encoding)
 
     def show(self, kind: str, *result: Any, text: Callable[..., str]) -> None:
         """Write the report on a result in the format that was asked for.

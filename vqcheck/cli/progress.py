@@ -1,5 +1,6 @@
 """A progress bar on stderr for work that turns out to last longer than half a second."""
 
+import os
 import sys
 import time
 from typing import TYPE_CHECKING, Final
@@ -15,7 +16,8 @@ class Waiting:
 
     def __init__(self, description: str, *, quiet: bool = False) -> None:
         self._description = description
-        self._shown = not quiet and sys.stderr.isatty()
+        # A terminal without cursor movement can show no bar, only an empty line where it was taken away.
+        self._shown = not quiet and sys.stderr.isatty() and os.environ.get("TERM") != "dumb"
         self._started = time.monotonic()
         self._bar: tuple[Progress, TaskID] | None = None
 

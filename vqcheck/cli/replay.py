@@ -123,11 +123,12 @@ def _run(config: "Config", save: str | None, output: Output) -> "Replay":
         from vqcheck.replay.run import planned, replay
     except ImportError as error:
         raise _not_installed(error) from None
-    if output.quiet or not is_first_process() or not sys.stderr.isatty():
+    drawable = sys.stderr.isatty() and os.environ.get("TERM") != "dumb"
+    if output.quiet or not is_first_process() or not drawable:
         return replay(config, save=save)
     from vqcheck.report.text.replay_live import LiveView
 
-    color = not os.environ.get("NO_COLOR") and os.environ.get("TERM") != "dumb"
+    color = not os.environ.get("NO_COLOR")
     with LiveView(sys.stderr, planned(config), config.replay.steps, color=color) as view:
         return replay(config, view, save)
 

@@ -24,6 +24,7 @@ class Column:
 
 def blocks(page: Page, columns: Sequence[Column], rows: Sequence[Sequence[Span]]) -> None:
     """Add a table; on a narrow terminal several below each other, each with the first column."""
+    rows = _shown(page, rows)
     widths = _widths(columns, rows)
     gap = _NARROW_GAP if _total(widths, _NARROW_GAP) <= page.width < _total(widths, _GAP) else _GAP
     first, rest = 0, list(range(1, len(columns)))
@@ -44,6 +45,7 @@ def named_rows(page: Page, columns: Sequence[Column], rows: Sequence[Sequence[Sp
 
     Names take `widest` columns at most; where a terminal has less room than the longest takes, all stand above.
     """
+    rows = _shown(page, rows)
     widths = _widths(columns, rows)
     names = [cell_len(_text(row[0])) for row in rows]
     widths[0] = max([cell_len(columns[0].title), *(name for name in names if name <= widest)])
@@ -95,6 +97,13 @@ def _widths(columns: Sequence[Column], rows: Sequence[Sequence[Span]]) -> list[i
     return [
         max([cell_len(column.title), *(cell_len(_text(row[number])) for row in rows)])
         for number, column in enumerate(columns)
+    ]
+
+
+def _shown(page: Page, rows: Sequence[Sequence[Span]]) -> list[list[Span]]:
+    """Return the cells as the stream shows them, which is what is measured."""
+    return [
+        [page.shown(cell) if isinstance(cell, str) else (page.shown(cell[0]), cell[1]) for cell in row] for row in rows
     ]
 
 

@@ -40,6 +40,8 @@ class Style:
     width: int = 0
     """Columns of the terminal; 0 where lines need not be broken, as in a file or a pipe."""
     verbose: bool = False
+    encoding: str = "utf-8"
+    """What the stream can show; other characters are escaped before lines are broken and columns are measured."""
 
 
 def verdict(word: str, width: int = 0) -> Span:
@@ -52,6 +54,7 @@ class Page:
 
     def __init__(self, style: Style) -> None:
         self._out = StringIO()
+        self._encoding = style.encoding
         self.width = style.width and max(style.width, 20)
         """Columns of the terminal; 0 where lines need not be broken."""
         self._console = Console(
@@ -71,9 +74,8 @@ class Page:
 
         `within` gives the columns where the page has no width of its own: words are then never cut.
         """
-        # Much of it was written by others: what would steer the terminal is escaped, wherever it comes from.
         pairs = ((span, "") if isinstance(span, str) else span for span in spans)
-        whole = Text.assemble(*((one_line(text), look) for text, look in pairs))
+        whole = Text.assemble(*((self.shown(text), look) for text, look in pairs))
         whole.rstrip()
         width = self.width or within
         if not width or whole.cell_len <= width:
@@ -82,6 +84,13 @@ class Page:
         indent = min(indent, width // 2)
         for number, (start, end) in enumerate(lines(whole.plain, width, width - indent, cut=bool(self.width))):
             self._console.print(Text(" " * indent * bool(number)) + whole[start:end], soft_wrap=True)
+
+    def shown(self, text: str) -> str:
+        """Return text as the stream shows it.
+
+        Much of it was written by others: what would steer the terminal is escaped, wherever it comes from.
+        """
+        return one_line(text).encode(self._encoding, "backslashreplace").decode(self._encoding)
 
     def prose(self, text: str, *first: Span, indent: int, look: str = "") -> None:
         """Add a paragraph, broken into lines also in a file or a pipe; `first` stands in front, `indent` wide."""
