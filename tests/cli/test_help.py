@@ -11,7 +11,7 @@ import pytest
 import torch
 from click.shell_completion import ShellComplete
 
-from vqcheck.cli.main import program
+from vqcheck.cli.program import program
 
 ROOT = Path(__file__).parent.parent.parent
 ZSH_START = "autoload -U compinit; compinit -u -D"

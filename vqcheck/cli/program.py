@@ -1,0 +1,80 @@
+"""The commands of `vqcheck`, each imported when it is used."""
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Final
+
+import click
+
+from vqcheck import __version__
+
+if TYPE_CHECKING:
+    from click.shell_completion import CompletionItem
+
+COMMANDS: Final = {
+    "inspect": "Show what is in a checkpoint: VQ encoder, digests, health.",
+    "diff": "Compare the VQ encoders of two checkpoints, bit by bit.",
+    "tokens": "Check that recorded tokens come from this checkpoint.",
+    "history": "Show when the VQ encoder of a run began to move.",
+    "replay": "Run the s2 training step, show each write to the codebook.",
+    "lock": "Record the VQ encoder of a checkpoint, to verify it later.",
+    "gate": "Check everything that s2 training relies on, before it starts.",
+}
+"""Name -> one line of help. Kept here, so that listing the commands imports none of them."""
+
+
+class _LazyGroup(click.Group):
+    """Imports a command's module when the command is used, so that the others cost nothing."""
+
+    def list_commands(self, ctx: click.Context) -> list[str]:  # noqa: ARG002 - click's signature
+        return list(COMMANDS)
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:  # noqa: ARG002
+        if cmd_name not in COMMANDS:
+            return None
+        command = getattr(import_module(f"vqcheck.cli.{cmd_name}"), "command")  # noqa: B009 - a module has no such type
+        assert isinstance(command, click.Command)
+        return command
+
+    def invoke(self, ctx: click.Context) -> object:
+        try:
+            return super().invoke(ctx)
+        except KeyboardInterrupt:
+            # Otherwise click prints an empty line.
+            raise click.Abort from None
+
+    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:  # noqa: ARG002
+        with formatter.section("Commands"):
+            formatter.write_dl(list(COMMANDS.items()))
+
+    def shell_complete(self, ctx: click.Context, incomplete: str) -> "list[CompletionItem]":
+        from click.shell_completion import CompletionItem
+
+        names = [CompletionItem(name, help=text) for name, text in COMMANDS.items() if name.startswith(incomplete)]
+        return names + click.Command.shell_complete(self, ctx, incomplete)
+
+
+_EPILOG: Final = """
+Exit status: 0 consistent, 1 changed or inconsistent, 2 could not check.
+
+\b
+Completion in bash: eval "$(_VQCHECK_COMPLETE=bash_source vqcheck)"
+           in zsh:  eval "$(_VQCHECK_COMPLETE=zsh_source vqcheck)"
+           in fish: _VQCHECK_COMPLETE=fish_source vqcheck | source
+"""
+
+
+@click.group(
+    cls=_LazyGroup,
+    context_settings={"help_option_names": ["-h", "--help"]},
+    epilog=_EPILOG,
+)
+@click.version_option(__version__, prog_name="vqcheck")
+def program() -> None:
+    """Check that the codebook of a two-stage VQ speech model stays the same between the stages.
+
+    \b
+    vqcheck inspect s2G2333k.pth          what is in this file
+    vqcheck diff s2G2333k.pth G_400.pth   did the VQ encoder move
+    vqcheck replay                        does the training step move it
+    vqcheck gate s2.json                  may s2 training start
+    """  # noqa: D301 - click looks for the control character itself
