@@ -151,12 +151,24 @@ def test_the_status_is_the_same_in_every_format(run, readers, command, outcome, 
         readers[form](out, expected)
 
 
-@pytest.mark.parametrize("outcome", ["consistent", "failed", "misused"])
+@pytest.mark.parametrize("outcome", ["consistent", "changed", "unknown", "failed", "misused"])
 def test_a_table_is_written_with_every_outcome(run, readers, outcome):
     """CSV is the replay's alone; where nothing was measured it has a heading and no rows."""
     code, out, _ = run(replay, outcome, "csv")
     assert code == STATUS.get(outcome, 2)
-    assert bool(readers["csv"](out, code)) == (outcome == "consistent")
+    assert bool(readers["csv"](out, code)) == (outcome not in ("failed", "misused"))
+
+
+@pytest.mark.parametrize("form", [form for form in FORMATS if form != "github"])
+@pytest.mark.parametrize("command", [diff, history, gate])
+def test_a_file_gets_what_stdout_would(run, tmp_path, command, form):
+    """`-o` changes the place alone; a file of github's is the table, which has tests of its own."""
+    code, out, _ = run(command, "changed", form)
+    if command is history:
+        shutil.rmtree(tmp_path / "run")
+    target = tmp_path / "report"
+    assert run(command, "changed", form, "-o", target) == (code, "", "")
+    assert target.read_text("utf-8") == out
 
 
 @pytest.fixture
