@@ -17,7 +17,7 @@ def headline(comparison: Comparison) -> str:
     effect = f"; {share(flips.flipped, flips.frames)} of your frames now mean another token" if flips else ""
     what = what_happened(comparison.diagnosis)
     if len(comparison.codecs) > 1:
-        what = f"In {comparison.diagnosis.family}: {what[0].lower()}{what[1:]}"
+        what = f"{comparison.diagnosis.family}: {what}"
     also = [diagnosis.family for diagnosis in comparison.further]
     too = f"; {' and '.join(also)} differ{'s' * (len(also) == 1)}, too" if also else ""
     return f"{what}{effect}{too}."
