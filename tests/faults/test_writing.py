@@ -229,7 +229,7 @@ def room_for(size):
 
 
 COMMANDS = {
-    "a report": ("inspect", "BASE", "--format", "json", "-o", "OUT"),
+    "a report": ("inspect", "BASE", "-v", "-o", "OUT"),
     "a lock": ("lock", "BASE", "-o", "OUT", "--update"),
 }
 
