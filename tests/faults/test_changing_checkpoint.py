@@ -67,7 +67,7 @@ def after_reads(monkeypatch):
 
 
 COMMANDS = {
-    "inspect": (lambda desk, path: ["inspect", path], 0),
+    "inspect": (lambda _, path: ["inspect", path], 0),
     "diff": (lambda desk, path: ["diff", path, desk.drifted], 1),
     "lock": (lambda desk, path: ["lock", path, "-o", desk.root / "new.lock"], 0),
     "lock --check": (lambda desk, path: ["lock", "--check", path, "-o", desk.lock], 0),
@@ -122,7 +122,7 @@ def test_a_changing_checkpoint_of_a_run_or_gate_could_not_be_checked(change, des
         victim.write_bytes(kept)
 
 
-def test_one_that_grows_all_the_time_is_not_read_for_ever(desk, could_not, after_reads, monkeypatch):
+def test_one_that_grows_all_the_time_is_not_read_for_ever(desk, could_not, monkeypatch):
     """A file that is still being written: it is as long as it was when it was opened."""
     path = desk.root / "growing.pth"
     shutil.copy(desk.base, path)

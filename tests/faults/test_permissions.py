@@ -23,7 +23,7 @@ print(json.dumps(results))
 
 @pytest.fixture
 def each(permissions_bind):
-    """Runs commands in a process that permissions bind, one after the other; returns (status, stdout, stderr) of each."""
+    """Runs commands one by one in a process that permissions bind; returns (status, stdout, stderr) of each."""
 
     def run(*commands):
         texts = [[str(argument) for argument in command] for command in commands]

@@ -1,4 +1,4 @@
-"""Without a home, a folder for temporary files or a working directory; with names in a file that a locale cannot write."""
+"""Without a home, a folder for temporary files or a working directory; with names that a locale cannot write."""
 
 import json
 import os
