@@ -2,6 +2,7 @@
 
 import math
 import re
+from dataclasses import replace
 
 import pytest
 from hypothesis import given, settings
@@ -93,6 +94,15 @@ def test_a_gap_stands_for_a_value_that_is_not_finite(make, charts_of):
     charts = charts_of(page)
     assert "second" not in lines(charts["loss-0"])
     assert "second" in lines(charts["loss-1"])
+
+
+def test_the_legend_names_only_what_is_drawn(make):
+    """Of other code the loss on the side is not known."""
+    arm = make.arm()
+    steps = tuple(replace(step, shadow_commit_loss=math.nan) for step in arm.steps)
+    page = replay.document(make.replay([replace(arm, steps=steps)]))
+    assert "thin line" in page
+    assert "broad line" not in page
 
 
 def test_code_that_reports_no_loss_has_no_loss_chart(make, charts_of):
@@ -243,9 +253,11 @@ def test_no_number_breaks_a_chart(values):
     if values:
         markup.render(heat.heat_strip([strip], upper, "nothing"))
         markup.render(heat.heat_strip([strip, strip], upper, "nothing"))
-    finite = [value for value in values if math.isfinite(value) and value >= 0]
-    if finite:
-        usage(finite, finite)
+    counts = [value for value in values if not value < 0]
+    if counts:
+        _, rows = usage(counts, counts[:1])
+        assert sum(int(in_a) for _, in_a, _ in rows) == len(counts)
+        assert sum(int(in_b) for _, _, in_b in rows) == 1
     line = Line("first", list(enumerate(values)))
     drawn = markup.render(line_chart("x", "x", "x", [line], axis.counted("step", range(len(values))), found))
     assert not re.search(r"nan|inf|[MHvh, ]-\d{4}", drawn.replace("infinity", ""))

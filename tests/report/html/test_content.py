@@ -209,7 +209,7 @@ class TestGate:
 
     def test_an_open_gate(self, make, said):
         found = said(gate.document(make.gate(PASSED)))
-        assert "S2 training may start" in found["verdict"]
+        assert "s2 training may start" in found["verdict"]
         assert "Decided by" not in found["verdict"]
         assert "\N{BALLOT X}" not in found["What was checked"]
 

@@ -149,8 +149,9 @@ def test_both_schemes_name_the_same_colours():
     assert set(re.findall(r"var\(--([\w-]+)\)", SHEET)) <= LIGHT.keys()
 
 
+@pytest.fixture(scope="module")
 def large(make):
-    """Return name -> page of results much larger than any real one."""
+    """Name -> page of results much larger than any real one."""
     seven = [make.arm(f"strategy-{number}", moved=number < 4, steps=200, writes=6) for number in range(7)]
     kept = [make.arm(f"strategy-{number}", steps=2_000) for number in range(7)]
     endless = [make.arm(f"arm {number}{LONG}", steps=50, writes=40, said=LONG) for number in range(40)]
@@ -174,18 +175,18 @@ def large(make):
     }
 
 
-def test_pages_stay_small(make, body_of):
+def test_pages_stay_small(large, body_of):
     """Whatever is reported, a page is under 100 KB and whole."""
     sizes = {}
-    for name, page in large(make).items():
+    for name, page in large.items():
         sizes[name] = len(page)
         body_of(page)
     assert {name: size for name, size in sizes.items() if size >= LIMIT} == {}
 
 
-def test_what_is_left_out_is_said(make, body_of, text_of):
+def test_what_is_left_out_is_said(make, large, body_of, text_of):
     """A page that thins out or cuts off says so, with numbers; one that shows all says nothing of it."""
-    said = {name: text_of(body_of(page)) for name, page in large(make).items()}
+    said = {name: text_of(body_of(page)) for name, page in large.items()}
     assert (
         "Of 2000 steps those with the smallest and the greatest value of each stretch are drawn"
         in said["7 arms of 2000 kept steps"]

@@ -5,7 +5,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Final
 
-_LARGEST: Final = 1e300
+LARGEST: Final = 1e300
 
 
 @dataclass(frozen=True, slots=True)
@@ -24,13 +24,13 @@ class Axis:
 
 def drawable(value: float) -> bool:
     """Say whether a value has a place on a scale: it is finite, and not so large that its tick would not be."""
-    return abs(value) < _LARGEST
+    return abs(value) < LARGEST
 
 
 def from_zero(title: str, values: Iterable[float], count: int = 4) -> Axis:
     """Return an axis from 0 to a round number above all values that can be drawn, with about `count` ticks."""
     top = max((value for value in values if drawable(value)), default=0.0)
-    step = round_step(top / count) if top > 1 / _LARGEST else 1.0
+    step = round_step(top / count) if top > 1 / LARGEST else 1.0
     steps = max(math.ceil(top / step - 1e-9), 1)
     return Axis(title, 0.0, steps * step, tuple(number * step for number in range(steps + 1)))
 
@@ -45,7 +45,7 @@ def counted(title: str, values: Iterable[float], count: int = 5) -> Axis:
     ticks = [low] if low <= 1 else []
     tick = math.ceil(low / step) * step
     while tick <= high:
-        if not ticks or tick - ticks[-1] > step / 2:
+        if not ticks or tick - ticks[-1] >= step / 2:
             ticks.append(tick)
         tick += step
     return Axis(title, low, high, tuple(ticks))

@@ -1,5 +1,6 @@
 """Which codes moved, and how their usage changed: the pictures of `vqcheck diff`, with their numbers beside them."""
 
+import heapq
 import math
 import statistics
 from collections.abc import Iterator, Sequence
@@ -32,13 +33,16 @@ def _moved(named: Sequence[tuple[str, CodeChanges]]) -> Element:
     values = [value for strip in strips for value in strip.moved]
     upper = classes.limits(values)
     summary = _summary(strips, values)
-    kinds = [heat.kind(value, upper) for value in values]
+    moved = [value for value in values if 0 < value < math.inf]
+    still = values.count(0.0)
+    counts = {heat.STILL: still} | dict(enumerate(classes.counts(moved, upper)))
+    counts[heat.NOT_FINITE] = len(values) - still - len(moved)
     names = {heat.STILL: "did not move"} | dict(enumerate(classes.names(upper)))
     names[heat.NOT_FINITE] = "not finite"
     rows = [
-        (element("span", heat.swatch(number, upper), name, class_="with-swatch"), str(kinds.count(number)))
+        (element("span", heat.swatch(number, upper), name, class_="with-swatch"), str(counts[number]))
         for number, name in names.items()
-        if number in range(len(upper)) or number in kinds
+        if number in range(len(upper)) or counts[number]
     ]
     strip = heat_strip(strips, upper, summary)
     caption = element("figcaption", element("span", heat.about(strips), class_="quiet"))
@@ -81,7 +85,7 @@ def _most_moved(named: Sequence[tuple[str, CodeChanges]]) -> Node:
         for number, value in enumerate(codes.moved)
         if value > 0 and math.isfinite(value)
     ]
-    furthest = sorted(found, key=lambda each: (-each[0], each[1], each[2]))[:_MOST_MOVED]
+    furthest = heapq.nsmallest(_MOST_MOVED, found, key=lambda each: (-each[0], each[1], each[2]))
     rows = [
         ((f"{name}: " if several else "") + str(number), f"{value:.3g}", *_use(codes, number))
         for value, name, number, codes in furthest

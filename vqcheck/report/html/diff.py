@@ -78,7 +78,7 @@ def _diagnosis(diagnosis: Diagnosis, *, named: bool) -> tuple[Node, ...]:
     of = f" ({diagnosis.family})" if named else ""
     # What holds for all codebooks is said once.
     found = dict.fromkeys(line for cause in diagnosis.causes for line in evidence(cause, diagnosis))
-    lines, left = fitting([element("li", element("b", sure), element("span", text)) for sure, text in found], 4_500)
+    lines, left = fitting([*found], lambda line: element("li", *map(element, ("b", "span"), line)), 4_500)
     more = element("p", f"{left} more findings are not shown.", class_="more") if left else None
     advice = [each.text for each in diagnosis.advice]
     return (

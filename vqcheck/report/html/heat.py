@@ -114,8 +114,9 @@ def _lines(strips: Sequence[Strip], upper: Sequence[float], description: str) ->
 
 
 def _fields(moved: Sequence[float], each: int, upper: Sequence[float]) -> list[int]:
-    """Return the class of each field: the greatest among its codes."""
-    return [max(kind(one, upper) for one in moved[start : start + each]) for start in range(0, len(moved), each)]
+    """Return the class of each field: that of the code that moved furthest."""
+    groups = (moved[start : start + each] for start in range(0, len(moved), each))
+    return [kind(max(group) if all(map(math.isfinite, group)) else math.nan, upper) for group in groups]
 
 
 def _cells(lines: Iterable[Sequence[int]], wide: int, high: int, pitch: int, upper: Sequence[float]) -> Element:

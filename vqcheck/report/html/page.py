@@ -55,6 +55,11 @@ def page(command: str, exit_code: int, verdict: str, headline: str, *content: No
     return f'<!doctype html>\n<html lang="en">{opened}<style>{SHEET}</style></head>\n{render(body)}</html>\n'
 
 
+def _sentence(headline: str) -> str:
+    """Return a headline with a capital, unless it begins with the name of a stage."""
+    return headline if headline[:2] in ("s1", "s2") else headline[:1].upper() + headline[1:]
+
+
 def _verdict(exit_code: int, verdict: str, headline: str, lead: Node) -> Element:
     tone = TONES[exit_code]
     shape, mark = _SIGNS[exit_code]
@@ -69,7 +74,7 @@ def _verdict(exit_code: int, verdict: str, headline: str, lead: Node) -> Element
     words = element(
         "div",
         element("p", verdict, class_=f"word {tone}"),
-        element("h1", unbroken(headline[:1].upper() + headline[1:])),
+        element("h1", unbroken(_sentence(headline))),
         lead,
         element("p", _MEANS[exit_code], class_="exit"),
     )

@@ -1,12 +1,14 @@
 """The parts that pages are made of: sections, lists, tables, and words that carry a verdict."""
 
-from collections.abc import Iterable, Sequence
-from typing import Final
+from collections.abc import Callable, Iterable, Sequence
+from typing import Final, TypeVar
 
 from vqcheck.report.html.markup import Element, Node, element, render
 
 _BYTES: Final = 7_000
 """The most that the rows of one table, or the items of one list, may take."""
+_Thing = TypeVar("_Thing")
+
 _NAME: Final = 180
 _SIGN: Final = {"good": "\N{CHECK MARK}", "bad": "\N{BALLOT X}", "open": "?", "quiet": "\N{EN DASH}"}
 
@@ -52,7 +54,8 @@ def facts(*pairs: tuple[str, Node]) -> Element:
 
 def bullets(items: Iterable[Node], noun: str = "more", *, most: int = _BYTES) -> Element:
     """Return a list; of very many items the first, and how many `noun` there are beyond."""
-    kept, left = fitting([element("li", item) for item in items], most)
+    told = list(items)
+    kept, left = fitting(told, lambda item: element("li", item), most)
     more = element("li", f"{left} {noun}", class_="more") if left else None
     return element("ul", *kept, more)
 
@@ -74,7 +77,7 @@ def table(
     """
     kinds = [*looks, *[""] * (len(head) - len(looks))]
     titles = [element("th", text, scope="col", class_=kind or None) for text, kind in zip(head, kinds, strict=True)]
-    kept, left = fitting([_row(cells, kinds) for cells in rows], most)
+    kept, left = fitting(list(rows), lambda cells: _row(cells, kinds), most)
     rest = f" {left} {left_out} not shown." if left else ""
     return element(
         "div",
@@ -91,15 +94,16 @@ def table(
     )
 
 
-def fitting(elements: Sequence[Element], most: int) -> tuple[list[Element], int]:
-    """Return the first elements that take at most `most` bytes together, and how many are left."""
+def fitting(things: Sequence[_Thing], make: Callable[[_Thing], Element], most: int) -> tuple[list[Element], int]:
+    """Return the elements of the first things that take at most `most` bytes together, and how many are left."""
     kept: list[Element] = []
-    for each in elements:
-        most -= len(render(each))
+    for thing in things:
+        made = make(thing)
+        most -= len(render(made))
         if most < 0 and kept:
             break
-        kept.append(each)
-    return kept, len(elements) - len(kept)
+        kept.append(made)
+    return kept, len(things) - len(kept)
 
 
 def _row(cells: Sequence[Node], kinds: Sequence[str]) -> Element:

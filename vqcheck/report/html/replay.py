@@ -56,11 +56,17 @@ def _side_by_side(replay: Replay) -> Element:
                 flipped,
             )
         )
+    same = "Every arm started from the same weights, data and random numbers. "
+    control = "A control arm has to drift: else the replay proves nothing about the others. "
+    key = (
+        "The tick or cross says whether the verdict is the expected one. On the side: commit_loss computed whatever "
+        "the mode. Tokens flipped: those of a fixed probe."
+    )
     return table(
         "arms",
-        "Every arm started from the same weights, data and random numbers. A control arm has to drift: else the replay "
-        "proves nothing about the others. The tick or cross says whether the verdict is the expected one. On the side: "
-        "commit_loss computed whatever the mode. Tokens flipped: those of a fixed probe.",
+        "".join(
+            (same if len(replay.arms) > 1 else "", control if any(arm.is_control for arm in replay.arms) else "", key)
+        ),
         (
             "Strategy",
             "Verdict",
@@ -108,7 +114,7 @@ def _write(write: FirstWrite) -> tuple[Node, Node]:
 
 
 def _arms(replay: Replay) -> Element:
-    kept, left = fitting([_arm(replay, number, arm) for number, arm in enumerate(replay.arms)], _ARMS)
+    kept, left = fitting([*enumerate(replay.arms)], lambda numbered: _arm(replay, *numbered), _ARMS)
     rest = element("p", f"{left} arms are not shown here.", class_="more") if left else None
     return section("Arm by arm", *(part for arm in kept for part in arm.children), rest)
 

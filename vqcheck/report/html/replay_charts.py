@@ -55,9 +55,9 @@ def numbers(arms: Sequence[Arm]) -> tuple[Node, ...]:
 def _commit_loss(arms: Sequence[Arm]) -> Node:
     reported = [_points(arm, lambda step: step.commit_loss) for arm in arms]
     shadow = [_points(arm, lambda step: step.shadow_commit_loss) for arm in arms]
-    known = [value for points in reported + shadow for _, value in points]
-    if not any(map(drawable, known)):
+    if not _any_drawn(reported + shadow):
         return None
+    known = [value for points in reported + shadow for _, value in points]
     x, y = counted("training step", _steps(arms)), from_zero("commit_loss", known)
     figures = []
     for place, (arm, mine, side) in enumerate(zip(arms, reported, shadow, strict=True)):
@@ -73,8 +73,8 @@ def _commit_loss(arms: Sequence[Arm]) -> Node:
         figures.append(_figure(arm, f"reported: {said}", chart))
     legend = element(
         "ul",
-        key("first", "thin line: as the training code reports it"),
-        key("second", "broad line: computed on the side, whatever the mode"),
+        key("first", "thin line: as the training code reports it") if _any_drawn(reported) else None,
+        key("second", "broad line: computed on the side, whatever the mode") if _any_drawn(shadow) else None,
         class_="legend",
     )
     return section(
@@ -86,7 +86,7 @@ def _commit_loss(arms: Sequence[Arm]) -> Node:
         ),
         legend,
         _grid(figures),
-        _about(arms, [points for points in reported + shadow if any(map(_is_drawn, points))]),
+        _about(arms, [points for points in reported + shadow if _any_drawn([points])]),
     )
 
 
@@ -157,6 +157,10 @@ def _thin(points: list[Point], arms: Sequence[Arm]) -> list[Point]:
 def _most(arms: Sequence[Arm]) -> int:
     """Return how many points a line may have; there are three for each arm."""
     return max(_POINTS // (3 * min(len(arms), _CHARTS)), 20)
+
+
+def _any_drawn(lines: Sequence[list[Point]]) -> bool:
+    return any(_is_drawn(point) for points in lines for point in points)
 
 
 def _is_drawn(point: Point) -> bool:

@@ -1,5 +1,6 @@
 """How often codes are used, before and after: how many codes there are of each frequency."""
 
+import math
 from collections.abc import Sequence
 from typing import Final
 
@@ -14,15 +15,17 @@ _LEFT, _RIGHT, _ROW = 78, 40, 30
 def usage(a: Sequence[float], b: Sequence[float]) -> tuple[Element, list[tuple[Node, ...]]]:
     """Return the picture of two distributions, and the same as rows of a table: (frames a step, in A, in B)."""
     upper = classes.limits([*a, *b], _CLASSES)
-    names = ["0", *classes.names(upper)]
-    counts = [[0] * len(names) for _ in "ab"]
-    for count, values in zip(counts, (a, b), strict=True):
-        for value in values:
-            count[classes.of(value, upper) + 1 if value > 0 and upper else 0] += 1
-    if not any(count[0] for count in counts) and len(names) > 1:
-        names, counts = names[1:], [count[1:] for count in counts]
-    rows = list(zip(names, *counts, strict=True))
+    names = ["0", *classes.names(upper), "not finite"]
+    found = list(zip(names, _counts(a, upper), _counts(b, upper), strict=True))
+    rows = [row for row in found if row[0] not in (names[0], names[-1]) or row[1] or row[2]]
     return _picture(rows), [(name, str(in_a), str(in_b)) for name, in_a, in_b in rows]
+
+
+def _counts(values: Sequence[float], upper: Sequence[float]) -> list[int]:
+    """Return how many values are 0, in each class, and not finite."""
+    used = [value for value in values if 0 < value < math.inf] if upper else []
+    broken = sum(not math.isfinite(value) for value in values)
+    return [len(values) - len(used) - broken, *classes.counts(used, upper), broken]
 
 
 def _picture(rows: Sequence[tuple[str, int, int]]) -> Element:
