@@ -1,5 +1,6 @@
 """Opens a checkpoint of any supported format: recognises it by content and builds the index of its tensors."""
 
+import gc
 import os
 from dataclasses import replace
 
@@ -28,7 +29,14 @@ def open_checkpoint(path: str | os.PathLike[str]) -> Checkpoint:
         from vqcheck.checkpoint.folder import only_checkpoint_in
 
         path = only_checkpoint_in(os.fsdecode(path))
-    return _open_file(path, shard=False)
+    collects = gc.isenabled()
+    # An index is many small objects and no garbage; looking through them again and again grows faster than the file.
+    gc.disable()
+    try:
+        return _open_file(path, shard=False)
+    finally:
+        if collects:
+            gc.enable()
 
 
 def _open_file(path: str | os.PathLike[str], *, shard: bool) -> Checkpoint:
