@@ -1,5 +1,9 @@
-"""A miniature GPT-SoVITS tree that tests may spoil, and configurations that replay it in a second."""
+"""A miniature GPT-SoVITS tree that tests may spoil, and configurations that replay it in a second.
 
+CHECKOUT_PYTHON in the environment names the Python that runs it, such as one with an older torch.
+"""
+
+import os
 import shutil
 from pathlib import Path
 
@@ -44,7 +48,7 @@ class Tree:
         return Config.model_validate(
             {
                 **SMALL,
-                "subject": {"checkout": str(self.path), **subject},
+                "subject": {"checkout": str(self.path), "python": os.environ.get("CHECKOUT_PYTHON"), **subject},
                 "replay": {"steps": steps, "device": "cpu", **(replay or {})},
                 "expected": expected or {},
             }

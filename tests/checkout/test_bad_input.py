@@ -102,6 +102,15 @@ def test_a_child_that_is_killed_is_noticed(tree, started):
     assert "signal 9 (SIGKILL)" in refused(tree.config())
 
 
+def test_the_last_words_of_a_process_are_the_trees(tree):
+    """What a tree says before it dies is shown, and no advice of torch's on how this program calls it."""
+    last = "import os, sys; print('so long', file=sys.stderr, flush=True); os._exit(7)"
+    assert "status 7; so long" in refused(tree.change(FORWARD, f"        {last}\n{FORWARD}").config())
+    silent = "import os; os._exit(7)"
+    tree.change(last, silent)
+    assert "status 7; it said nothing" in refused(tree.config())
+
+
 def test_what_the_tree_started_ends_with_it(tree, tmp_path):
     """A process that the tree itself started does not outlive the replay."""
     note = tmp_path / "pid"

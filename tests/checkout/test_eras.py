@@ -9,6 +9,8 @@ from vqcheck.replay.run import planned, replay
 from vqcheck.replay.strategies import CHECKOUT_STRATEGIES
 from vqcheck.replay.trace import AS_EXPECTED, DRIFTED, FROZEN, INCONCLUSIVE, NOT_AS_EXPECTED
 
+UNUSED = "ssl[..., ::2], 0, ssl.sum() * 0, 0\n        quantized"
+
 
 def verdicts(result):
     return {arm.strategy: arm.verdict for arm in result.arms}
@@ -42,9 +44,12 @@ def test_a_tree_with_the_fix_stays_frozen(tree, era):
 
 
 def test_the_trees_own_type_error_is_reported_as_such(tree):
-    """Where not to freeze raises in the tree, that error is told with the tree's file and line, in one line."""
+    """Where not to freeze raises in the tree, that error is told with the tree's file and line, in one line.
+
+    Before Python 3.11 it is an AttributeError.
+    """
     with pytest.raises(
-        UsageError, match=r"step 1 raised TypeError: .*context manager.*models.py:\d+ in forward"
+        UsageError, match=r"step 1 raised (TypeError: .*context manager|AttributeError: __enter__).*models.py:\d+ in f"
     ) as told:
         replay(tree.era("broken").config(freeze_quantizer=False))
     assert "\n" not in str(told.value)
@@ -84,6 +89,13 @@ def test_a_quantizer_that_nothing_writes_proves_nothing(tree):
     result = replay(tree.config())
     assert set(verdicts(result).values()) == {FROZEN}
     assert (result.verdict, result.exit_code) == (INCONCLUSIVE, 2)
+
+
+def test_a_quantizer_that_is_never_called_proves_nothing(tree):
+    """Then there is no commit loss of its own, and that is what is said of it."""
+    result = replay(tree.change("self.quantizer(self.ssl_proj(ssl), layers=[0])\n        quantized", UNUSED).config())
+    assert (result.verdict, result.exit_code) == (INCONCLUSIVE, 2)
+    assert {step.commit_loss_state for arm in result.arms for step in arm.steps} == {"not reported"}
 
 
 def test_an_older_tree_is_taken_for_v1(tree):

@@ -1,6 +1,7 @@
 """A checkout replayed from GPT-SoVITS's own s2 JSON: pretrained weights and a prepared experiment."""
 
 import json
+import os
 from pathlib import Path
 
 import pytest
@@ -44,7 +45,9 @@ def run(tree, tmp_path):
         }
         (tmp_path / "s2.json").write_text(json.dumps(values), "utf-8")
         config = read_config(str(tmp_path / "s2.json"), str(tmp_path))
-        return with_subject(config, checkout=str(tree.path)).changed("replay", steps=2, device="cpu")
+        return with_subject(config, checkout=str(tree.path), python=os.environ.get("CHECKOUT_PYTHON")).changed(
+            "replay", steps=2, device="cpu"
+        )
 
     return write
 

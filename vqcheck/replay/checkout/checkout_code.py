@@ -14,7 +14,7 @@ from vqcheck.replay.dataset import Dataset
 from vqcheck.replay.live import tensor_names
 from vqcheck.replay.observed import StepReport
 from vqcheck.replay.sampler import endless_batches
-from vqcheck.replay.trace import COMPUTED, OFF
+from vqcheck.replay.trace import COMPUTED, NOT_REPORTED, OFF
 from vqcheck.replay.watch import Watch
 from vqcheck.runtime.finding import Write
 
@@ -57,7 +57,7 @@ class CheckoutCode:
         return StepReport(
             losses=told["losses"],
             commit_loss=told["commit_loss"],
-            commit_loss_state=COMPUTED if told["training"] else OFF,
+            commit_loss_state={True: COMPUTED, False: OFF}.get(told["training"], NOT_REPORTED),
             shadow_commit_loss=told["shadow"],
             gradient_norms=told["norms"],
             learning_rate=told["learning_rate"],

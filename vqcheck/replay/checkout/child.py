@@ -57,6 +57,8 @@ def main() -> None:
     """Answer until stdin ends."""
     answers = os.fdopen(os.dup(1), "w", encoding="utf-8")
     os.dup2(2, 1)  # a tree may print whatever it likes
+    # the last words of a process that dies are shown; advice on names that every torch knows must not be among them
+    warnings.filterwarnings("ignore", category=FutureWarning, module="__main__")
     asked: queue.Queue[Any] = queue.Queue()
     # in a thread of its own, so that the end of vqcheck is noticed in the middle of a step or an import
     threading.Thread(target=listen, args=(asked,), daemon=True).start()

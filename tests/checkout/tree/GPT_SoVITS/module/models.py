@@ -105,8 +105,8 @@ class SynthesizerTrnV3(nn.Module):
             if self.freeze_quantizer and ERA != "requires-grad":
                 self.ssl_proj.eval()
                 self.quantizer.eval()
-            quantized, _, commit_loss, _ = self.quantizer(self.ssl_proj(ssl), layers=[0])
-            quantized = functional.interpolate(quantized, scale_factor=2, mode="nearest")
+            coded, _, commit_loss, _ = self.quantizer(self.ssl_proj(ssl), layers=[0])
+            quantized = functional.interpolate(coded, scale_factor=2, mode="nearest")
             about = torch.cat(self.enc_p(quantized, text), 1)
         loss = self.cfm(mel, functional.interpolate(about, size=mel.shape[2]))
         return (commit_loss, loss) if self.RETURNS_BOTH else loss
