@@ -73,7 +73,7 @@ def _drift(rows: Sequence[Row], first: Row | None) -> Node:
         counted(title, places),
         from_zero(unit, known),
         event,
-        size=(640, 240),
+        size=(480, 220),
     )
     notes = []
     if len(drawn) < len(points):
@@ -86,9 +86,9 @@ def _drift(rows: Sequence[Row], first: Row | None) -> Node:
         "Drift since the first checkpoint",
         paragraph(
             "How far a code has moved (the median over all codes), in half the distance to its nearest neighbour. At 1 "
-            "a code is as near to its neighbour's place as to its own."
+            "a code may be as near to its neighbour's place as to its own."
         ),
-        element("div", element("figure", chart), class_="wide scroll-small"),
+        element("div", element("figure", chart), class_="wide"),
         element("p", " ".join(notes), class_="more") if notes else None,
     )
 

@@ -118,7 +118,8 @@ figcaption{font-size:.875rem;margin:0 0 .25rem;display:flex;flex-wrap:wrap;gap:0
 figcaption b{font-weight:650}
 figcaption .quiet{flex-basis:100%}
 svg{display:block;width:100%;height:auto}
-.wide{max-width:48rem}
+.wide{max-width:40rem}
+.wide svg{overflow:visible}
 .split{display:grid;grid-template-columns:minmax(0,25rem) minmax(0,1fr);gap:1rem 2.5rem;align-items:start}
 .split table{width:100%;min-width:0}
 .pair{display:grid;margin-bottom:.75rem;gap:1rem 2.5rem;
@@ -164,7 +165,7 @@ h1{font-size:1.3125rem}
 dl,.pair dl,.split{grid-template-columns:1fr}
 dl{gap:0}
 .split{gap:1rem}
-.wide svg text{font-size:15px}
+.wide svg text{font-size:13px}
 dd{margin:0 0 .5rem}
 .evidence li{grid-template-columns:1fr;gap:0}
 }
