@@ -179,12 +179,12 @@ def test_a_path_through_a_file_and_a_name_too_long_are_named(desk, could_not):
 
 
 def test_parts_of_a_training_set_that_are_no_files_are_named(desk, could_not):
-    """A replay's own inputs: the phones, the audio and the features of an item."""
+    """A replay's own inputs: the phones and the features of an item."""
     shutil.rmtree(desk.folder)
     shutil.copytree(FIXTURES / "experiment", desk.folder)
     config = desk.root / "replay.toml"
     config.write_text(f'[subject]\nversion = "v2"\n[data]\nexp_dir = "{desk.folder}"\n[replay]\nsteps = 1\n')
-    for part in ("2-name2text.txt", "5-wav32k", "4-cnhubert/syn_0001.wav.pt"):
+    for part in ("2-name2text.txt", "4-cnhubert/syn_0001.wav.pt"):
         path = desk.folder / part
         path.rename(desk.root / "kept")
         pipe(path)

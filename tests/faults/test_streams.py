@@ -72,7 +72,7 @@ def test_every_name_can_be_given_and_shown_in_every_encoding(locale, desk, valid
     paths = [str(folder / name) for name in NAMES]
     formats = ("text", "json", "junit", "sarif", "github", "html")
     commands = [["inspect", *paths], ["inspect", *paths, "--format", "json"]]
-    commands += [["diff", str(desk.base), path, "--format", form] for path in paths[:2] for form in formats]
+    commands += [["diff", str(desk.base), path, "--format", form] for path in paths[1:2] for form in formats]
     commands += [["history", str(folder), "--format", form] for form in formats]
     commands += [["lock", paths[0], "-o", str(folder / "锁 🔒.lock")]]
     environment = {**os.environ, **LOCALES[locale], "COLUMNS": "400"}

@@ -6,6 +6,7 @@ at any moment can leave behind.
 
 import contextlib
 import errno
+import json
 import os
 import resource
 import signal
@@ -283,15 +284,18 @@ def test_a_report_to_a_device_or_through_a_link_goes_where_it_leads(desk, told):
 REPLAY = "[data]\ngenerated_items = 6\n[training]\nbatch_size = 2\n[replay]\nsteps = 1\n"
 
 
-def test_no_room_for_a_saved_checkpoint_is_told_in_one_line(tmp_path, could_not):
+def test_no_room_for_a_saved_checkpoint_is_told_and_the_steps_are_kept(tmp_path, told):
     """What is there already stays; nothing half-written is left beside it."""
     config, old = tmp_path / "replay.toml", tmp_path / "out" / "requires-grad" / "G_1.pth"
     config.write_text(REPLAY)
     old.parent.mkdir(parents=True)
     old.write_bytes(b"old")
     with room_for(100_000):
-        line = could_not("replay", config, "--save", tmp_path / "out")
-    assert line == f"{old.parent}: cannot be written: File too large"
+        status, out, err = told("replay", config, "--save", tmp_path / "out", "--format", "json")
+    document = json.loads(out)
+    assert (status, document["complete"], document["arms"][0]["steps_run"]) == (2, False, 1)
+    assert f"{old.parent}: cannot be written: File too large" in out
+    assert "internal error" not in out + err
     assert (os.listdir(old.parent), old.read_bytes()) == (["G_1.pth"], b"old")
 
 
