@@ -50,7 +50,7 @@ def main():
     if options.list:
         for name, (_, _, title) in BENCHMARKS.items():
             print(f"{name:<18}{title}")
-        return
+        return 0
     if not hasattr(os, "wait4"):
         raise SystemExit("the benchmarks need POSIX: they ask the system what each process took")
     warn(screen)
@@ -66,11 +66,15 @@ def main():
         needed = _DISK_QUICK if options.quick else _DISK
         if shutil.disk_usage(folder).free < needed:
             raise SystemExit(f"{folder}: {needed / 1e9:.1f} GB must be free; --folder names another place")
-        results = collect(options, Path(folder), screen)
+        results, failures = collect(options, Path(folder), screen)
     print_tables(results)
     around["seconds"] = round(time.monotonic() - begun, 1)
+    around["failures"] = failures
+    for name, reason in failures.items():
+        screen.print(f"{name}: {reason}", style="red", markup=False)
     if options.output:
         options.output.write_text(json.dumps(document(results, around), indent=1) + "\n", encoding="utf-8")
+    return int(bool(failures))
 
 
 def parsed():
@@ -102,9 +106,9 @@ def warn(screen):
 
 
 def collect(options, folder, screen):
-    """Run the chosen benchmarks and return their results."""
+    """Run the chosen benchmarks; return (results, name -> reason of each that failed). One costs the others nothing."""
     chosen = options.only or list(BENCHMARKS)
-    results = []
+    results, failures = [], {}
     columns = (
         TextColumn("{task.description}"),
         BarColumn(30),
@@ -123,9 +127,12 @@ def collect(options, folder, screen):
         for name in chosen:
             module, function, _ = BENCHMARKS[name]
             progress.update(task, description=name, stage="", refresh=True)
-            results += getattr(import_module(module), function)(run)
+            try:
+                results += getattr(import_module(module), function)(run)
+            except (Exception, SystemExit) as error:  # noqa: BLE001 - whatever a rival or a child process may do
+                failures[name] = f"{type(error).__name__}: {error}"
             progress.advance(task)
-    return results
+    return results, failures
 
 
 def print_tables(results):

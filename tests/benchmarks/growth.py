@@ -73,7 +73,7 @@ def pair_of(run: Run, name, make, *arguments):
 
 def grown(benchmark, made, run: Run, script, size):
     """Return the figures of files from the smallest to the largest, each against the smallest and against torch."""
-    samples = max(3, run.samples // 2)
+    samples = min(run.samples, 3)
     commands = {}
     for name, pair in made.items():
         read = size or pair[0].stat().st_size

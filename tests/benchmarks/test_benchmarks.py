@@ -28,6 +28,7 @@ def test_figures_are_written_with_every_sample_and_what_they_depend_on(tmp_path)
     document = json.loads((tmp_path / "figures.json").read_text(encoding="utf-8"))
     assert document["schema"] == "vqcheck-benchmarks/1"
     assert document["quick"] is True
+    assert document["failures"] == {}
     assert {"python", "vqcheck", "torch", "click"} <= document["versions"].keys()
     assert {"cpu", "cores", "platform"} <= document["machine"].keys()
     names = [(figure["name"], figure["unit"]) for figure in document["figures"]]
