@@ -37,7 +37,7 @@ def test_the_right_checkpoint_is_status_0(vqcheck, experiment):
     folder, base, _ = experiment
     run = vqcheck("tokens", base, folder)
     assert (run.returncode, run.stderr) == (0, "")
-    assert run.stdout.startswith("consistent  The tokens come from base.pth.\n")
+    assert run.stdout.startswith("consistent  The tokens are those that base.pth gives.\n")
     assert "checked     10 items, 420 frames" in run.stdout
     assert "explained         420     100 %" in run.stdout
 

@@ -189,7 +189,7 @@ class TestTokens:
 
     def test_agreement(self, make, said):
         found = said(tokens.document(make.audit(wrong=0), None))
-        assert "The tokens come from s2G.pth." in found["verdict"]
+        assert "The tokens are those that s2G.pth gives." in found["verdict"]
         assert not {"Items that agree least", "What was found", "What to do"} & found.keys()
 
     def test_another_checkpoint(self, make, said):
