@@ -20,6 +20,8 @@ sys.path.insert(0, str(HERE.parent))
 
 INSTRUMENTED = ["vqcheck.checkpoint", "vqcheck.codebook", "vqcheck.experiment"]
 _LONGEST = 1 << 14
+_REPORTED = 100
+"""Inputs between two reports; libFuzzer ends the process without a last word."""
 
 
 def fuzz(name, options):
@@ -45,7 +47,7 @@ def fuzz(name, options):
             Path(f"finding-{name}").write_bytes(data)
             raise
         counts["read" if said == "read" else "refused"] += 1
-        if counts["inputs"] % 1000 == 0:
+        if counts["inputs"] % _REPORTED == 0:
             report()
 
     def mutate(data, longest, seed):
@@ -95,10 +97,12 @@ def run(name, options):
         done = subprocess.run(command, stderr=subprocess.PIPE, encoding="utf-8", errors="replace", check=False)
         seconds = round(time.monotonic() - started)
         found = json.loads(counts.read_text(encoding="utf-8")) if counts.exists() else {}
-        if done.returncode:
+        # Nothing found among no inputs would be no news.
+        ok = done.returncode == 0 and found.get("inputs", 0) > 0
+        if not ok:
             print(done.stderr[-4000:])
-        print(json.dumps({"target": name, "ok": done.returncode == 0, "seconds": seconds, **found}), flush=True)
-    return done.returncode == 0
+        print(json.dumps({"target": name, "ok": ok, "seconds": seconds, **found}), flush=True)
+    return ok
 
 
 def main():

@@ -153,3 +153,32 @@ def test_a_mutant_reader_is_caught_by_the_same_run_that_readers_pass(tmp_path):
             found.append(str(finding))
     assert 0 < len(found) < 80
     assert set(found) == {"raised: KeyError: 'tsv'"}
+
+
+def test_the_coverage_guided_run_ends_with_the_input_that_a_reader_failed_on(tmp_path):
+    pytest.importorskip("atheris", reason="atheris is not made for this platform")
+    program = textwrap.dedent("""
+        import sys
+        sys.path.insert(0, sys.argv[1])
+        from argparse import Namespace
+        from dataclasses import replace
+        from fuzz import run, targets
+
+        def planted(folder, path):
+            with open(path, "rb") as file:
+                data = file.read()
+            assert data.count(b"tensor") in (0, TENSORS)
+
+        with open(targets.CORPUS / "lock" / "sound", "rb") as file:
+            TENSORS = file.read().count(b"tensor")
+        targets.TARGETS["lock"] = replace(targets.TARGETS["lock"], read=planted)
+        corpora = [str(targets.CORPUS / "lock")]
+        run.fuzz("lock", Namespace(inputs=5_000, seconds=60, seed=1, counts="counts", corpora=corpora))
+    """)
+    done = subprocess.run(
+        [sys.executable, "-c", program, TESTS], capture_output=True, text=True, check=False, timeout=120, cwd=tmp_path
+    )
+    assert done.returncode != 0
+    assert "Finding: raised: AssertionError" in done.stdout + done.stderr
+    sound = targets.TARGETS["lock"].seeds()["sound"]
+    assert (tmp_path / "finding-lock").read_bytes().count(b"tensor") not in (0, sound.count(b"tensor"))

@@ -168,8 +168,11 @@ def tokens_digest(experiment: str) -> Digest:
     table = read_name2semantic(experiment)
     for where, what in table.malformed:
         raise UsageError(f"{os.path.join(experiment, where)}: {what}")
-    lines = sorted(f"{row.item}\t{' '.join(map(str, row.tokens))}\n" for row in table.rows)
-    return Digest("sha256-tokens-v1", hashlib.sha256("".join(lines).encode()).hexdigest())
+    state = hashlib.sha256()
+    # UTF-8 sorts as the characters do.
+    for line in sorted(f"{row.item}\t{' '.join(map(str, row.tokens))}\n".encode() for row in table.rows):
+        state.update(line)
+    return Digest("sha256-tokens-v1", state.hexdigest())
 
 
 def file_digest(path: str, on_bytes: OnBytes | None = None) -> Digest:

@@ -5,15 +5,17 @@ import re
 from dataclasses import dataclass
 from typing import Final
 
-from vqcheck.checkpoint.regular import regular
 from vqcheck.errors import UsageError
+from vqcheck.experiment.text_lines import MOST_LINES, text_lines
 
 MERGED: Final = "6-name2semantic.tsv"
 HEADER: Final = "item_name\tsemantic_audio"
 
 _PART: Final = re.compile(r"6-name2semantic-(\d{1,6})\.tsv")
-_TOKEN_DIGITS: Final = 9
+_TOKEN_DIGITS: Final = 6
 """Longer numbers are no tokens of any codebook."""
+_MOST_TOKENS: Final = 24_000_000
+"""Of 266 hours of speech."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,9 +64,11 @@ def read_name2semantic(folder: str) -> Name2Semantic:
     rows: list[Row] = []
     malformed: list[tuple[str, str]] = []
     headless = False
+    known: dict[str, int] = {}
+    tokens = 0
     for name in files:
         first = True
-        for number, line in enumerate(_lines(os.path.join(folder, name)), start=1):
+        for number, line in enumerate(text_lines(os.path.join(folder, name)), start=1):
             if not line.strip():
                 continue
             if first and line.rstrip() == HEADER:
@@ -72,30 +76,21 @@ def read_name2semantic(folder: str) -> Name2Semantic:
                 continue
             headless = headless or (first and name == MERGED)
             first = False
-            row = _row(line, f"{name}:{number}")
+            row = _row(line, f"{name}:{number}", known)
             if isinstance(row, Row):
                 rows.append(row)
+                tokens += len(row.tokens)
             else:
                 malformed.append((f"{name}:{number}", row))
+            if tokens > _MOST_TOKENS or len(rows) + len(malformed) > MOST_LINES:
+                raise UsageError(f"{folder}: holds more than {_MOST_TOKENS} tokens or {MOST_LINES} items")
     if not rows and not malformed:
         raise UsageError(f"{os.path.join(folder, files[0])}: holds no tokens")
     return Name2Semantic(files, tuple(rows), tuple(malformed), headless, parts if files == (MERGED,) else ())
 
 
-def _lines(path: str) -> list[str]:
-    try:
-        with open(path, "rb", opener=regular) as file:
-            data = file.read()
-        # Not splitlines(): a name may hold what Unicode counts as a line end.
-        return [line.removesuffix("\r") for line in data.decode("utf-8-sig").split("\n")]
-    except OSError as error:
-        raise UsageError(f"{path}: cannot be read: {error.strerror}") from None
-    except UnicodeDecodeError as error:
-        raise UsageError(f"{path}: is not UTF-8 (byte {error.start})") from None
-
-
-def _row(line: str, where: str) -> Row | str:
-    """Return a row, or what is wrong with its line."""
+def _row(line: str, where: str, known: dict[str, int]) -> Row | str:
+    """Return a row, or what is wrong with its line; `known` keeps one number for each token, however often it comes."""
     fields = line.split("\t")
     if len(fields) < 2 or not fields[0]:
         return "is no item and its tokens with a tab between them"
@@ -108,4 +103,4 @@ def _row(line: str, where: str) -> Row | str:
     )
     if wrong is not None:
         return f"{fields[0]}: {wrong[:20]!r} is no token"
-    return Row(fields[0], tuple(map(int, words)), where)
+    return Row(fields[0], tuple([known.setdefault(word, int(word)) for word in words]), where)

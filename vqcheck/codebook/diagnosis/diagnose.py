@@ -19,7 +19,7 @@ from vqcheck.codebook.pair import Side
 from vqcheck.codebook.vq_encoder import BookPlace, Codebook, Place, RoleTensor, VQEncoder
 from vqcheck.errors import UsageError
 
-_MOST_CODES = 1 << 16
+_MOST_CODES = 1 << 14
 """Codes of the largest codebook whose change is explained; the search for neighbours takes time with the square."""
 
 if TYPE_CHECKING:
