@@ -1,22 +1,26 @@
-"""Which names are worth a second look: a model has thousands, and each that fits a row costs time."""
+"""Looking names up costs what the names are worth, whatever they are and however often it is done."""
 
-from vqcheck.codebook.lookup import candidates
-from vqcheck.codebook.match import match
+from dataclasses import replace
 
-CODEBOOK = {"vq.weight": (16, 8), "vq.cluster_size": (16,), "vq.embed_avg": (16, 8)}
+from vqcheck.codebook.families import FAMILIES
+from vqcheck.codebook.lookup import MOST_NAMES, _table, candidates
 
-
-def test_weights_of_ordinary_layers_are_no_candidates():
-    layers = dict.fromkeys(f"{module}.{number}.weight" for module in ("encoder", "decoder") for number in range(50))
-    assert candidates(layers) == {}
+CODES = "quantizer.vq.layers.0._codebook.embed"
 
 
-def test_a_weight_beside_a_count_is_one():
-    found = {family.name: [each.name for each in named] for (_, family), named in candidates(CODEBOOK).items()}
-    assert found["unknown:weight"] == ["vq.weight", "vq.cluster_size", "vq.embed_avg"]
+def test_tables_for_rows_of_the_users_are_not_kept_for_ever():
+    for number in range(200):
+        candidates([CODES], (replace(FAMILIES[0], name=f"own {number}"),))
+    assert _table.cache_info().currsize < 50
 
 
-def test_a_codebook_is_found_among_a_hundred_thousand_layers():
-    layers = {f"layers.{number}.experts.7.weight": (64, 64) for number in range(100_000)}
-    (found,) = match(layers | CODEBOOK)
-    assert [each.name for each in found.found] == ["vq.weight", "vq.embed_avg", "vq.cluster_size"]
+def test_a_name_of_very_many_parts_is_passed_over():
+    assert candidates([CODES])
+    assert candidates(["module." * 20 + CODES])
+    assert not candidates(["module." * 100_000 + CODES])
+    assert not candidates(["a" * 100_000 + "." + CODES])
+
+
+def test_the_search_ends_when_more_names_fit_than_any_codec_has():
+    found = candidates([f"quantizer.layers.{number}.codebook.embed" for number in range(10 * MOST_NAMES)])
+    assert MOST_NAMES < sum(map(len, found.values())) < 2 * MOST_NAMES

@@ -1,7 +1,7 @@
 """Looks tensor names up in the family table: by dictionary, with every number of a name replaced by a sign."""
 
 from collections.abc import Collection
-from functools import cache
+from functools import lru_cache
 from typing import Final, NamedTuple
 
 from vqcheck.codebook.families import FAMILIES
@@ -100,7 +100,7 @@ def _without_number(part: str) -> str:
     return _NUMBER if part.isdecimal() and part.isascii() and len(part) < 9 else part
 
 
-@cache
+@lru_cache(maxsize=16)
 def _table(own: tuple[Family, ...], last: tuple[Family, ...]) -> _Table:
     exact: dict[str, list[tuple[Family, Key]]] = {}
     below: dict[str, list[tuple[Family, Key]]] = {}
