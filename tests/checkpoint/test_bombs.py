@@ -150,7 +150,7 @@ HEADERS = {
     "very many tensors": (lambda: {f"t{number}": entry([1, 0]) for number in range(80_000)}, "no codebook"),
     "very many codebooks": (
         lambda: {f"{LAYER.format(number)}.embed": entry([0, 1]) for number in range(60_000)},
-        "more than 10000 names could be parts of a codebook",
+        "more than 20000 names could be parts of a codebook",
     ),
     "a name of 10 MB": (lambda: {"a" * 10 * MILLION + f".{CODEBOOK}.embed": entry([0, 1])}, "no codebook"),
     "a name of 4 million parts": (lambda: {"a." * 4 * MILLION + f"{CODEBOOK}.embed": entry([0, 1])}, "no codebook"),

@@ -12,7 +12,7 @@ WRAPPERS: Final = frozenset({"module", "_orig_mod", "ema_model", "model", "gener
 WHOLE_BOOK: Final = -1
 """Layer of a projection that stands in front of all layers of its quantizer."""
 
-MOST_NAMES: Final = 10_000
+MOST_NAMES: Final = 20_000
 """Names that fit a row, each counted for every row that it fits. The largest codecs have some hundred; the search ends
 behind that many."""
 
