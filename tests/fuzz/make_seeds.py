@@ -17,7 +17,7 @@ sys.path.insert(0, str(Path(__file__).parent.parent))
 from fuzz import targets
 
 from vqcheck.checkpoint.open import open_checkpoint
-from vqcheck.experiment.locking import make_lock
+from vqcheck.experiment.make_lock import make_lock
 
 HERE = Path(__file__).parent
 CODES, DIM, SSL = 4, 2, 3

@@ -21,11 +21,13 @@ from vqcheck.codebook.compare import compare
 from vqcheck.codebook.inspection import inspect
 from vqcheck.codebook.own_family import read_own_family
 from vqcheck.errors import NoCodebookError, VqcheckError
+from vqcheck.experiment.bound_files import tokens_digest
+from vqcheck.experiment.check_lock import check_lock
 from vqcheck.experiment.directory import read_experiment
 from vqcheck.experiment.features import read_features, read_frames
 from vqcheck.experiment.item_tensors import read_speaker_vector, read_ssl
 from vqcheck.experiment.lock import read_lock
-from vqcheck.experiment.locking import check_lock, make_lock, tokens_digest
+from vqcheck.experiment.make_lock import make_lock
 from vqcheck.experiment.name2semantic import read_name2semantic
 from vqcheck.experiment.name2text import read_name2text
 from vqcheck.experiment.read_config import read_config

@@ -13,8 +13,9 @@ from rich.cells import cell_len
 
 from vqcheck import compare, open_checkpoint
 from vqcheck.codebook.inspection import inspect
+from vqcheck.experiment.check_lock import check_lock
 from vqcheck.experiment.history import read_history
-from vqcheck.experiment.locking import check_lock, make_lock
+from vqcheck.experiment.make_lock import make_lock
 from vqcheck.experiment.s2_run import read_s2_run
 from vqcheck.experiment.stages import compare_stages
 from vqcheck.experiment.token_audit import audit_tokens

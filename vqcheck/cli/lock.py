@@ -15,10 +15,10 @@ from vqcheck.cli.replace_file import replace_file
 from vqcheck.cli.scope import scope_option
 from vqcheck.codebook.family import Family
 from vqcheck.errors import UsageError
-from vqcheck.experiment.lock import Lock, read_lock
-from vqcheck.experiment.locking import LockCheck, check_lock, keep_bindings, make_lock
+from vqcheck.experiment.check_lock import LockCheck, check_lock
+from vqcheck.experiment.lock import NAME, Lock, read_lock
+from vqcheck.experiment.make_lock import keep_bindings, make_lock
 
-_NAME: Final = "vqcheck.lock"
 _EXAMPLES: Final = """
 \b
 Examples:
@@ -48,7 +48,7 @@ Exit status: 0 written, or the file agrees with the lock; 1 it does not; 2 could
     "--output",
     "lock_file",
     type=click.Path(dir_okay=False, readable=False),
-    help=f"The lock; default: {_NAME} in the experiment, else here.",
+    help=f"The lock; default: {NAME} in the experiment, else here.",
 )
 @click.option("--check", is_flag=True, help="Verify CKPT against the lock instead of writing one.")
 @click.option("--update", is_flag=True, help="Replace a lock that says something else.")
@@ -73,7 +73,7 @@ def command(
     """
     if check and update:
         raise UsageError("--check verifies and --update writes; give one of them")
-    path = lock_file or os.path.join(experiment or "", _NAME)
+    path = lock_file or os.path.join(experiment or "", NAME)
     with open_checkpoint(checkpoint) as file, Waiting("reading s1", quiet=output.quiet) as waiting:
         if not check:
             lock = make_lock(file, experiment, s1, own, waiting.step)

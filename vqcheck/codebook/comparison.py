@@ -4,6 +4,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
 from vqcheck.codebook.digest import Digest, EncoderDigests
+from vqcheck.codebook.family import BOOKKEEPING, OUTPUT_PROJ
 
 if TYPE_CHECKING:
     from vqcheck.codebook.diagnosis.result import Diagnosis
@@ -24,6 +25,11 @@ SCOPES: Final = (ALL, TOKENS)
 
 FAULTS: Final = frozenset({CHANGED, MISSING, OTHER_SHAPE})
 """Verdicts on a tensor that make the whole comparison `changed`."""
+
+
+def is_judged(role: str, scope: str) -> bool:
+    """Say whether a tensor of this role counts in the verdict; the others are only shown."""
+    return role != OUTPUT_PROJ and not (scope == TOKENS and role in BOOKKEEPING)
 
 
 @dataclass(frozen=True, slots=True)

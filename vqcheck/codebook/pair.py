@@ -13,12 +13,12 @@ from vqcheck.codebook.comparison import (
     NOT_STORED,
     OTHER_SHAPE,
     ROUNDED,
-    TOKENS,
     Change,
     TensorDiff,
+    is_judged,
 )
 from vqcheck.codebook.digest import Digest
-from vqcheck.codebook.family import BOOKKEEPING, CODEBOOK_ROLES, CODES, EMA_COUNT, EMA_SUM, INIT_FLAG, OUTPUT_PROJ
+from vqcheck.codebook.family import CODEBOOK_ROLES, CODES, EMA_COUNT, EMA_SUM, INIT_FLAG
 from vqcheck.codebook.vq_encoder import Place, RoleTensor, VQEncoder
 
 _ROUNDINGS: Final = ("float16", "bfloat16")
@@ -78,7 +78,7 @@ class Pair:
             label=side.encoder.label(some, self.place),
             role=some.role,
             verdict=verdict,
-            judged=some.role != OUTPUT_PROJ and not (scope == TOKENS and some.role in BOOKKEEPING),
+            judged=is_judged(some.role, scope),
             note=note,
             a_name=a.tensor.name if a else "",
             b_name=b.tensor.name if b else "",

@@ -27,13 +27,18 @@ from vqcheck.codebook.digest import Digest
 from vqcheck.errors import UsageError
 
 SCHEMA: Final = "vqcheck/lock/1"
+NAME: Final = "vqcheck.lock"
+"""What a lock is called in an experiment's directory."""
+PARTS: Final = ("codebook", "projection", "vq_encoder")
+"""What has a combined digest."""
+HALVES: Final = ("bfloat16", "float16")
+"""Precisions of a tensor that was rounded, in the order in which they are tried."""
 _PREAMBLE: Final = (
     "# The VQ encoder that this experiment's semantic tokens were made with.\n"
     "# Verify a checkpoint against it: vqcheck lock --check CHECKPOINT\n"
 )
 _MAX_BYTES: Final = 1 << 20
 _DIGEST: Final = re.compile(r"([a-z0-9-]+):([0-9a-f]{64})")
-_WHOLES: Final = ("codebook", "projection", "vq_encoder")
 
 
 @dataclass(frozen=True, slots=True)
@@ -133,7 +138,7 @@ def _parse(lines: list[str]) -> Lock:
         kind, _, rest = line.partition(" ")
         if kind in ("checkpoint", "family", "schema") and kind not in single:
             single[kind] = _name(rest) if kind == "checkpoint" else rest
-        elif kind in _WHOLES:
+        elif kind in PARTS:
             digest = _digest(rest)
             _put(wholes, (kind, digest.algorithm), digest, line)
         elif kind == "tensor":

@@ -11,8 +11,9 @@ from typing import Final
 from vqcheck.checkpoint.opened import Checkpoint
 from vqcheck.codebook.comparison import ALL, CHANGED
 from vqcheck.errors import NoCodebookError, UsageError
-from vqcheck.experiment.lock import read_lock
-from vqcheck.experiment.locking import check_lock, file_digest, tokens_digest
+from vqcheck.experiment.bound_files import file_digest, tokens_digest
+from vqcheck.experiment.check_lock import check_lock
+from vqcheck.experiment.lock import NAME, read_lock
 from vqcheck.experiment.name2semantic import MERGED
 from vqcheck.experiment.s1_tokens import recorded_tsv, same_experiment
 from vqcheck.experiment.token_audit import audit_tokens
@@ -20,7 +21,6 @@ from vqcheck.experiment.token_summary import summary
 
 CONSISTENT: Final = "consistent"
 INCONSISTENT: Final = "inconsistent"
-_LOCK: Final = "vqcheck.lock"
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,13 +55,13 @@ def compare_stages(s1: str, s2: Checkpoint, experiment: str | None, lock: str | 
     if lock is not None and read_lock(lock).s1 is not None:
         return _by_lock(s1, s2, lock, os.path.dirname(lock))
     folder = _experiment_of(s1, experiment)
-    lock_path = lock or os.path.join(folder, _LOCK)
+    lock_path = lock or os.path.join(folder, NAME)
     if lock is not None or os.path.exists(lock_path):
         return _by_lock(s1, s2, lock_path, folder)
     if os.path.isdir(os.path.join(folder, "4-cnhubert")):
         return _by_tokens(s1, s2, folder)
     raise NoCodebookError(
-        f"{s1}: {_holds_none(s1)} was trained on the tokens of {folder}, where there is neither a {_LOCK} nor "
+        f"{s1}: {_holds_none(s1)} was trained on the tokens of {folder}, where there is neither a {NAME} nor "
         "4-cnhubert to derive them from; either would settle it"
     )
 

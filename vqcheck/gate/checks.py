@@ -9,8 +9,9 @@ from vqcheck.checkpoint.open import open_checkpoint
 from vqcheck.codebook.compare import compare
 from vqcheck.codebook.comparison import ALL, CHANGED
 from vqcheck.codebook.inspection import HEALTHY, NEVER_TRAINED, NO_CODEBOOK
+from vqcheck.experiment.bound_files import file_digest, tokens_digest
+from vqcheck.experiment.check_lock import check_lock
 from vqcheck.experiment.lock import LockedFile
-from vqcheck.experiment.locking import check_lock, file_digest, tokens_digest
 from vqcheck.experiment.name2semantic import MERGED
 from vqcheck.experiment.s1_tokens import recorded_tsv, same_experiment
 from vqcheck.experiment.token_audit import audit_tokens

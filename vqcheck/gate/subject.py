@@ -3,15 +3,12 @@
 import os
 from dataclasses import dataclass
 from functools import cached_property
-from typing import Final
 
 from vqcheck.checkpoint.open import open_checkpoint
 from vqcheck.codebook.inspection import Inspection, inspect
 from vqcheck.errors import UsageError
-from vqcheck.experiment.lock import Lock, read_lock
+from vqcheck.experiment.lock import NAME, Lock, read_lock
 from vqcheck.experiment.s2_run import S2Run
-
-LOCK_NAME: Final = "vqcheck.lock"
 
 
 @dataclass(frozen=True)
@@ -54,7 +51,7 @@ class Subject:
         """
         if self.lock_given is not None:
             return self.lock_given
-        path = os.path.join(self.experiment, LOCK_NAME)
+        path = os.path.join(self.experiment, NAME)
         return path if os.path.exists(path) else None
 
     @cached_property

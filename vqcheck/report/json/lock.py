@@ -1,8 +1,8 @@
 """`vqcheck lock` for machines."""
 
 from vqcheck.codebook.digest import F32V1
+from vqcheck.experiment.check_lock import LockCheck
 from vqcheck.experiment.lock import Lock
-from vqcheck.experiment.locking import LockCheck
 from vqcheck.report.json.digests import digest_object
 from vqcheck.report.json.document import dump
 

@@ -2,8 +2,8 @@
 
 from vqcheck.codebook.comparison import CHANGED
 from vqcheck.codebook.digest import F32V1
+from vqcheck.experiment.check_lock import LockCheck
 from vqcheck.experiment.lock import Lock
-from vqcheck.experiment.locking import LockCheck
 from vqcheck.report.text.page import Page, Style, verdict
 
 

@@ -1,0 +1,92 @@
+"""Makes a lock: records the VQ encoder of a checkpoint, and binds tokens and an s1 checkpoint to it."""
+
+import os
+from dataclasses import replace
+
+from vqcheck.checkpoint.opened import Checkpoint
+from vqcheck.codebook import digest, health
+from vqcheck.codebook.digest import F16V1, F32V1, Digest, EncoderDigests
+from vqcheck.codebook.family import INIT_FLAG, Family
+from vqcheck.codebook.find import find_vq_encoder
+from vqcheck.codebook.vq_encoder import RoleTensor, VQEncoder
+from vqcheck.errors import UsageError
+from vqcheck.experiment.bound_files import OnBytes, file_digest, tokens_digest
+from vqcheck.experiment.lock import HALVES, PARTS, Lock, LockedFile, LockedTensor
+from vqcheck.experiment.name2semantic import MERGED
+from vqcheck.experiment.s1_tokens import recorded_tsv, same_experiment
+
+
+def make_lock(
+    checkpoint: Checkpoint,
+    experiment: str | None,
+    s1: str | None,
+    own: tuple[Family, ...] = (),
+    on_bytes: OnBytes | None = None,
+) -> Lock:
+    """Return the lock of a checkpoint's VQ encoder, bound to an experiment's tokens and an s1 checkpoint where given.
+
+    Raises:
+        NoCodebookError, CheckpointError: the checkpoint has no VQ encoder, or it cannot be read.
+        UsageError: the tokens cannot be read, the codebook was never trained, or the s1 file is no s1 checkpoint or
+            was trained on other tokens.
+
+    """
+    encoder = find_vq_encoder(checkpoint, own)
+    if any(health.never_trained(checkpoint, codebook) for codebook in encoder.codebooks):
+        raise UsageError(f"{checkpoint.path}: its codebook was never trained, so a lock of it would prove nothing")
+    if s1:
+        _check_s1(s1, experiment)
+    tensors, wholes = record(checkpoint, encoder)
+    return Lock(
+        checkpoint=os.path.basename(checkpoint.path),
+        family=encoder.family.name,
+        tensors=tuple(tensors.values()),
+        wholes=tuple(
+            (part, whole) for digests in wholes for part in PARTS if (whole := getattr(digests, part)) is not None
+        ),
+        tsv=LockedFile(MERGED, tokens_digest(experiment)) if experiment else None,
+        s1=LockedFile(os.path.basename(s1), file_digest(s1, on_bytes)) if s1 else None,
+    )
+
+
+def keep_bindings(old: Lock, new: Lock) -> Lock:
+    """Return a new lock with the bindings of an old one that are still valid and were not given again.
+
+    Tokens stay bound while the VQ encoder is the same, and the s1 checkpoint while the tokens are, too.
+    """
+    if set(old.wholes) != set(new.wholes):
+        return new
+    tsv = new.tsv or old.tsv
+    s1 = new.s1 or (old.s1 if tsv == old.tsv else None)
+    return replace(new, tsv=tsv, s1=s1)
+
+
+def record(checkpoint: Checkpoint, encoder: VQEncoder) -> tuple[dict[str, LockedTensor], tuple[EncoderDigests, ...]]:
+    """Return (label -> locked tensor, combined digests by f32v1 and f16v1)."""
+    locked: dict[str, LockedTensor] = {}
+    digests: dict[str, dict[RoleTensor, Digest]] = {F32V1: {}, F16V1: {}}
+    for tensor in encoder.tensors:
+        data = checkpoint.read(tensor.tensor)
+        for algorithm, found in digests.items():
+            found[tensor] = digest.tensor_digest(tensor, data, algorithm)
+        label = encoder.label(tensor)
+        locked[label] = LockedTensor(label, _precision(tensor, data), tuple(d[tensor] for d in digests.values()))
+    checkpoint.check_unchanged()
+    return locked, tuple(digest.combine(encoder, found, algorithm) for algorithm, found in digests.items())
+
+
+def _precision(tensor: RoleTensor, data: bytes | bytearray) -> str:
+    """Return the narrowest type that holds every value: what the tensor was last rounded to."""
+    if tensor.role == INIT_FLAG:
+        return "flag"
+    from vqcheck.codebook.change import same_bits
+    from vqcheck.codebook.values import as_array, round_to
+
+    values = as_array(tensor, data)
+    return next((dtype for dtype in HALVES if same_bits(round_to(values, dtype), values)), str(values.dtype))
+
+
+def _check_s1(path: str, experiment: str | None) -> None:
+    named = recorded_tsv(path)
+    if experiment and named and not same_experiment(named, os.path.join(experiment, MERGED)):
+        raise UsageError(f"{path}: was trained on {named}, not on the tokens of {experiment}")
