@@ -48,7 +48,7 @@ def test_a_folder_is_named(tmp_path):
 @pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="Windows has no named pipes in its file system")
 def test_a_named_pipe_is_refused_instead_of_waited_for(tmp_path):
     os.mkfifo(tmp_path / "pipe")
-    with pytest.raises(CheckpointError, match="pipe: .*is not a regular file"):
+    with pytest.raises(CheckpointError, match=r"pipe: .*is not a regular file"):
         open_checkpoint(tmp_path / "pipe")
 
 
