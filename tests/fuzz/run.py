@@ -33,7 +33,9 @@ def fuzz(name, options):
     from fuzz.watch import Finding, Watch, limit_memory
 
     target = targets.TARGETS[name]
-    folder = tempfile.mkdtemp(dir="/dev/shm" if os.path.isdir("/dev/shm") else None)
+    # Beside the counts, for the parent to remove: libFuzzer ends this process without a last word.
+    folder = os.path.join(os.path.dirname(os.path.abspath(options.counts)), "inputs")
+    os.mkdir(folder)
     targets.prepare(folder)
     watch = Watch(folder, traced=not limit_memory())
     counts = {"inputs": 0, "read": 0, "refused": 0}
@@ -86,7 +88,7 @@ def _peak_mib():
 
 def run(name, options):
     """Fuzz one target in a child process; return whether nothing was found."""
-    with tempfile.TemporaryDirectory() as scratch:
+    with tempfile.TemporaryDirectory(dir="/dev/shm" if os.path.isdir("/dev/shm") else None) as scratch:
         kept = Path(options.keep or scratch) / name
         kept.mkdir(parents=True, exist_ok=True)
         counts = Path(scratch) / "counts.json"
