@@ -17,6 +17,17 @@ CODEBOOK = "quantizer.vq.layers.0._codebook"
 ROOT = Path(__file__).parent.parent
 
 
+@pytest.fixture(scope="session", autouse=True)
+def one_thread():
+    """Compute on one thread, also in processes that tests start: for tensors this small several wait more than work."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("OMP_NUM_THREADS", "1")
+        threads = torch.get_num_threads()
+        torch.set_num_threads(1)
+        yield
+        torch.set_num_threads(threads)
+
+
 @pytest.fixture(scope="session")
 def checkpoints():
     """The folder of small checkpoints that users' files look like."""
@@ -72,6 +83,30 @@ def vqcheck():
             timeout=120,
             **options,
         )
+
+    return run
+
+
+@pytest.fixture(scope="session")
+def two_ranks():
+    """Runs `script RANK *arguments` in two processes at the same time, as data-parallel training does."""
+
+    def run(script, *arguments):
+        processes = [
+            subprocess.Popen(
+                [sys.executable, script, str(rank), *map(str, arguments)],
+                env={**os.environ, "PYTHONPATH": str(ROOT)},
+                stderr=subprocess.PIPE,
+            )
+            for rank in range(2)
+        ]
+        try:
+            for process in processes:
+                _, errors = process.communicate(timeout=120)
+                assert process.returncode == 0, errors.decode()
+        finally:
+            for process in processes:
+                process.kill()
 
     return run
 

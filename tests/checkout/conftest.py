@@ -56,8 +56,7 @@ class Tree:
 
 
 @pytest.fixture
-def tree(tmp_path, monkeypatch):
-    """The miniature tree; its process uses one thread."""
-    monkeypatch.setenv("OMP_NUM_THREADS", "1")
+def tree(tmp_path):
+    """The miniature tree."""
     shutil.copytree(TREE, tmp_path / "checkout")
     return Tree(tmp_path / "checkout")

@@ -29,7 +29,6 @@ steps = 2
 @pytest.fixture
 def here(capsys, monkeypatch, tmp_path):
     """Runs the command in a folder that holds a configuration and the miniature tree; (status, stdout, stderr)."""
-    monkeypatch.setenv("OMP_NUM_THREADS", "1")
     monkeypatch.chdir(tmp_path)
     shutil.copytree(TREE, tmp_path / "tree")
     (tmp_path / "small.toml").write_text(SMALL, "utf-8")

@@ -32,7 +32,6 @@ FACTORY = '[subject]\nfactory = "{factory}"\n[data]\n'
 @pytest.fixture
 def asked(capsys, tmp_path, monkeypatch):
     """Runs the check alone on a config; returns (exit status, the check as JSON)."""
-    monkeypatch.setenv("OMP_NUM_THREADS", "1")
     monkeypatch.chdir(TESTS.parent / "fixtures")
 
     def run(text):

@@ -1,7 +1,6 @@
 """What the replay's tests share: small configurations, and one replay of all strategies that many tests look at."""
 
 import pytest
-import torch
 
 from vqcheck.experiment.config import Config
 from vqcheck.replay.run import replay
@@ -30,12 +29,3 @@ def arms(every_strategy):
 def config():
     """Returns `tiny`, to make configurations."""
     return tiny
-
-
-@pytest.fixture(autouse=True)
-def _one_thread():
-    """For networks this small several threads wait for each other more than they work."""
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(threads)

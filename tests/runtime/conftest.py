@@ -47,15 +47,6 @@ class DacLike(nn.Module):
         return self.decoder(layer.out_proj(quantized.transpose(1, 2))).pow(2).mean() + loss
 
 
-@pytest.fixture(scope="module", autouse=True)
-def one_thread():
-    """Compute on one thread: where the cores are shared, several wait for each other more than they work."""
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(threads)
-
-
 @pytest.fixture
 def small_model():
     """Returns a seeded small model with a trained codebook, in train mode."""

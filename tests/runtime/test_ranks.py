@@ -1,44 +1,23 @@
 """Data-parallel processes look together: what one of them finds, all of them raise at the same step."""
 
 import json
-import os
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
 import torch
 
-import vqcheck
 from vqcheck.runtime.across_ranks import fingerprint, several
 
 SCRIPT = Path(__file__).with_name("two_ranks.py")
 
 
 @pytest.fixture
-def run(tmp_path):
+def run(tmp_path, two_ranks):
     """Runs a scenario in two processes and returns what each of them saw."""
 
     def both(scenario):
-        root = str(Path(vqcheck.__file__).parents[1])
-        environment = {**os.environ, "PYTHONPATH": root, "OMP_NUM_THREADS": "1"}
-        outputs = [tmp_path / f"{rank}.json" for rank in range(2)]
-        processes = [
-            subprocess.Popen(
-                [sys.executable, str(SCRIPT), str(rank), str(tmp_path / "store"), scenario, str(output)],
-                env=environment,
-                stderr=subprocess.PIPE,
-            )
-            for rank, output in enumerate(outputs)
-        ]
-        try:
-            for process in processes:
-                _, errors = process.communicate(timeout=120)
-                assert process.returncode == 0, errors.decode()
-        finally:
-            for process in processes:
-                process.kill()
-        return [json.loads(output.read_text()) for output in outputs]
+        two_ranks(SCRIPT, tmp_path / "store", scenario, tmp_path / "seen")
+        return [json.loads(Path(f"{tmp_path / 'seen'}.{rank}").read_text("utf-8")) for rank in range(2)]
 
     return both
 

@@ -13,7 +13,6 @@ from vqcheck.synthesizer.quantizer import ResidualVectorQuantizer
 
 def main(rank, store, scenario, output):
     """Make four steps; on rank 1 alone the codebook is written in step 3, or was another one from the start."""
-    torch.set_num_threads(1)
     distributed.init_process_group("gloo", init_method=f"file://{store}", rank=rank, world_size=2)
     torch.manual_seed(0)
     model = nn.Module()
@@ -42,7 +41,7 @@ def main(rank, store, scenario, output):
             "written": change.write is not None,
             "tensors": len(error.finding.changes),
         }
-    with open(output, "w", encoding="utf-8") as file:
+    with open(f"{output}.{rank}", "w", encoding="utf-8") as file:
         json.dump(seen, file)
     distributed.destroy_process_group()
 

@@ -146,15 +146,6 @@ def make_tiny_batch(seed=0):
     )
 
 
-@pytest.fixture(scope="module", autouse=True)
-def one_thread():
-    """Compute on one thread: where the cores are shared, several wait for each other more than they work."""
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(threads)
-
-
 @pytest.fixture
 def tiny():
     """Build a seeded tiny synthesizer with a filled codebook, in train mode."""

@@ -1,14 +1,10 @@
 """A codebook trained by two processes stays one codebook."""
 
-import os
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
 import torch
 
-import vqcheck
 from vqcheck.synthesizer import EuclideanCodebook
 
 BUFFERS = ("inited", "cluster_size", "embed", "embed_avg")
@@ -16,27 +12,10 @@ SCRIPT = Path(__file__).with_name("two_ranks.py")
 
 
 @pytest.fixture(scope="module", params=["before-ema", "after-ema"])
-def histories(request, tmp_path_factory):
+def histories(request, tmp_path_factory, two_ranks):
     folder = tmp_path_factory.mktemp("ranks")
-    root = str(Path(vqcheck.__file__).parents[1])
-    environment = {**os.environ, "PYTHONPATH": root, "OMP_NUM_THREADS": "1"}
-    outputs = [folder / f"rank{rank}.pt" for rank in range(2)]
-    processes = [
-        subprocess.Popen(
-            [sys.executable, str(SCRIPT), str(rank), str(folder / "store"), request.param, str(output)],
-            env=environment,
-            stderr=subprocess.PIPE,
-        )
-        for rank, output in enumerate(outputs)
-    ]
-    try:
-        for process in processes:
-            _, errors = process.communicate(timeout=120)
-            assert process.returncode == 0, errors.decode()
-    finally:
-        for process in processes:
-            process.kill()
-    return request.param, [torch.load(output, weights_only=True) for output in outputs]
+    two_ranks(SCRIPT, folder / "store", request.param, folder / "history")
+    return request.param, [torch.load(f"{folder / 'history'}.{rank}", weights_only=True) for rank in range(2)]
 
 
 def test_ranks_stay_bit_identical(histories):

@@ -18,7 +18,7 @@ def main(rank, store, order, output):
         frames = torch.randn(1, 8, 20)
         codebook(frames)
         history.append({"frames": frames, **{name: tensor.clone() for name, tensor in codebook.state_dict().items()}})
-    torch.save(history, output)
+    torch.save(history, f"{output}.{rank}")
     distributed.destroy_process_group()
 
 

@@ -130,15 +130,6 @@ def fresh_k_means(library, seed=3):
     return state | {f"quantizer.{name}": value.clone() for name, value in module.state_dict().items()}
 
 
-@pytest.fixture(scope="session", autouse=True)
-def _one_thread():
-    """Use one thread: these tensors are too small for more."""
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(threads)
-
-
 @pytest.fixture(scope="session")
 def base():
     """Makes a trained state."""
