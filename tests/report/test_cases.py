@@ -188,6 +188,21 @@ def test_a_replay_agrees_with_its_arms():
         assert agrees(replay.run(replay_of(each, complete=False)))
 
 
+def test_only_a_step_that_never_used_the_codebook_is_said_not_to():
+    """Our own step uses it: an arm told to stay frozen that drifts is a finding, not an unused codebook."""
+    own = {"expected": FROZEN, "ranks": False, "complete": True}
+    drifting = arm(**own, written=True, uses_codebook=None, name="none")
+    still = arm(**own, written=False, uses_codebook=None, name="freeze")
+    told = replay.run(replay_of(drifting, still))
+    assert (told.exit_code, told.headline) == (1, "none did not do what was expected")
+    told = replay.run(replay_of(still))
+    assert told.exit_code == 2
+    assert told.headline.startswith("no arm was to drift")
+    assert [case.rule.id for case in told.cases if case.outcome != PASSED] == ["replay/control-did-not-drift"]
+    told = replay.run(replay_of(replace(still, uses_codebook=False)))
+    assert told.headline.startswith("the step never used the codebook")
+
+
 def test_a_leak_is_told_at_the_users_own_line():
     """The message has operator, library line, step and rows; the place is the line of the user's that called it."""
     leaking = arm(expected=FROZEN, written=True, ranks=False, complete=True, uses_codebook=True)

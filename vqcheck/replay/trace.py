@@ -197,11 +197,18 @@ class Replay:
         return AS_EXPECTED if all(arm.as_expected for arm in self.arms) else NOT_AS_EXPECTED
 
     @property
+    def lacks_control(self) -> bool:
+        """Our own step was replayed, which needs a control, and the configuration expects every arm to be frozen."""
+        return all(arm.uses_codebook is None and not arm.is_control for arm in self.arms)
+
+    @property
     def _proves_something(self) -> bool:
         """A control arm drifted; without one, as for a factory, every arm at least used its codebook."""
         controls = [arm for arm in self.arms if arm.is_control]
         if controls:
             return any(arm.verdict == DRIFTED for arm in controls)
+        if self.lacks_control:
+            return any(arm.verdict == DRIFTED for arm in self.arms)
         return all(arm.uses_codebook or arm.verdict == DRIFTED for arm in self.arms)
 
     @property

@@ -55,12 +55,17 @@ def _arm(arm: Arm, replay: Replay) -> list[Case]:
         outcome = FAILED if arm.rank_differences and not arm.is_control else PASSED
         cases.append(Case(_RANKS, arm.strategy, outcome, differ if arm.rank_differences else "the same bits"))
     if replay.verdict == INCONCLUSIVE and any(each is arm for each in _proving_nothing(replay)):
-        cases.append(Case(_UNUSED, arm.strategy, COULD_NOT_CHECK, "no operator took a tensor of the VQ encoder"))
+        rule, message = (
+            (_CONTROL, "no arm was to drift")
+            if replay.lacks_control
+            else (_UNUSED, "no operator took a tensor of the VQ encoder")
+        )
+        cases.append(Case(rule, arm.strategy, COULD_NOT_CHECK, message))
     return cases
 
 
 def _proving_nothing(replay: Replay) -> list[Arm]:
-    """Return the arms that stayed as they were without using the codebook; where there are controls, those tell."""
+    """Return the arms of which nothing shows that they could have moved; where there are controls, those tell."""
     if any(arm.is_control for arm in replay.arms):
         return []
     return [arm for arm in replay.arms if not arm.uses_codebook and arm.verdict != DRIFTED]

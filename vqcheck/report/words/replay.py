@@ -31,6 +31,8 @@ def headline(replay: Replay) -> str:
     if replay.verdict == INCONCLUSIVE:
         if any(arm.is_control for arm in replay.arms):
             return "no control arm drifted, so the replay proves nothing about the others"
+        if replay.lacks_control:
+            return "no arm was to drift and none did, so the replay proves nothing"
         return "the step never used the codebook, so the replay proves nothing"
     leaking = next((arm for arm in replay.arms if arm.strategy == AS_IS and not arm.as_expected), None)
     if leaking and leaking.verdict == DRIFTED:
