@@ -10,6 +10,8 @@ CodebookChanged              checked, and it changed: what a guard raises in a t
 
 from typing import Any, Final
 
+from vqcheck.printable import printable
+
 _LONGEST: Final = 2_000
 
 
@@ -20,8 +22,7 @@ class VqcheckError(Exception):
     """
 
     def __init__(self, text: str) -> None:
-        if not text.isprintable():
-            text = "".join(char if char.isprintable() else ascii(char)[1:-1] for char in text)
+        text = printable(text)
         if len(text) > _LONGEST:
             text = f"{text[: _LONGEST // 2]} ... {text[-_LONGEST // 2 :]}"
         super().__init__(text)

@@ -13,7 +13,7 @@ from markdown_it import MarkdownIt
 from vqcheck.cli.main import main
 from vqcheck.report import github, junit, sarif
 from vqcheck.report.cases.case import COULD_NOT_CHECK, FAILED, NOT_APPLICABLE, PASSED, Case, Rule, Run
-from vqcheck.report.cases.plain import plain
+from vqcheck.report.plain import plain
 
 HOSTILE = (
     "</failure><script>alert('x')</script>",

@@ -11,6 +11,7 @@ import click
 from vqcheck.cli import formats
 from vqcheck.cli.replace_file import replace_file
 from vqcheck.cli.step_summary import write_summary
+from vqcheck.cli.terminal import can_draw, wants_color
 
 if TYPE_CHECKING:
     from vqcheck.report.text.page import Style
@@ -48,9 +49,8 @@ class Output:
 
         from vqcheck.report.text.page import Style
 
-        terminal = self.file is None and sys.stdout.isatty()
-        plain = bool(os.environ.get("NO_COLOR")) or os.environ.get("TERM") == "dumb" or detect_legacy_windows()
-        return Style(color=terminal and not plain, width=self.width, verbose=self.verbose, encoding=self.encoding)
+        color = self.file is None and can_draw(sys.stdout) and wants_color() and not detect_legacy_windows()
+        return Style(color=color, width=self.width, verbose=self.verbose, encoding=self.encoding)
 
     def show(self, kind: str, *result: Any, text: Callable[..., str]) -> None:
         """Write the report on a result in the format that was asked for.

@@ -1,9 +1,10 @@
 """A progress bar on stderr for work that turns out to last longer than half a second."""
 
-import os
 import sys
 import time
 from typing import TYPE_CHECKING, Final
+
+from vqcheck.cli.terminal import can_draw
 
 if TYPE_CHECKING:
     from rich.progress import Progress, TaskID
@@ -16,8 +17,8 @@ class Waiting:
 
     def __init__(self, description: str, *, quiet: bool = False) -> None:
         self._description = description
-        # A terminal without cursor movement can show no bar, only an empty line where it was taken away.
-        self._shown = not quiet and sys.stderr.isatty() and os.environ.get("TERM") != "dumb"
+        # Where nothing can be drawn anew, a bar would leave an empty line where it was taken away.
+        self._shown = not quiet and can_draw(sys.stderr)
         self._started = time.monotonic()
         self._bar: tuple[Progress, TaskID] | None = None
 

@@ -1,6 +1,5 @@
 """`vqcheck replay [CONFIG]`: the s2 training step under freezing strategies, with every write to the codebook."""
 
-import os
 import sys
 from typing import TYPE_CHECKING, Any, Final
 
@@ -10,6 +9,7 @@ from vqcheck.cli.first_process import is_first_process
 from vqcheck.cli.formats import CSV, EVERY
 from vqcheck.cli.help import Command, complete_device, complete_strategy
 from vqcheck.cli.output import Output, output_options
+from vqcheck.cli.terminal import can_draw, wants_color
 from vqcheck.errors import UsageError
 
 if TYPE_CHECKING:
@@ -123,21 +123,18 @@ def _run(config: "Config", save: str | None, output: Output) -> "Replay":
         from vqcheck.replay.run import planned, replay
     except ImportError as error:
         raise _not_installed(error) from None
-    drawable = sys.stderr.isatty() and os.environ.get("TERM") != "dumb"
-    if output.quiet or not is_first_process() or not drawable:
+    if output.quiet or not is_first_process() or not can_draw(sys.stderr):
         return replay(config, save=save)
     from vqcheck.report.text.replay_live import LiveView
 
-    color = not os.environ.get("NO_COLOR")
-    with LiveView(sys.stderr, planned(config), config.replay.steps, color=color) as view:
+    with LiveView(sys.stderr, planned(config), config.replay.steps, color=wants_color()) as view:
         return replay(config, view, save)
 
 
 def _text(result: "Replay", output: Output) -> str:
     from vqcheck.report.text.replay import summary
-    from vqcheck.report.text.sparkline import bars_for
 
-    return summary(result, output.style(), bars_for("utf-8" if output.file else sys.stdout.encoding))
+    return summary(result, output.style())
 
 
 def _not_installed(error: ImportError) -> UsageError:

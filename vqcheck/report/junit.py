@@ -4,7 +4,7 @@ from typing import Final
 from xml.etree import ElementTree as ET
 
 from vqcheck.report.cases.case import COULD_NOT_CHECK, FAILED, NOT_APPLICABLE, Case, Run
-from vqcheck.report.cases.plain import plain
+from vqcheck.report.plain import plain
 
 _ELEMENT: Final = {FAILED: "failure", COULD_NOT_CHECK: "error", NOT_APPLICABLE: "skipped"}
 _ADVISORY: Final = "skipped"

@@ -13,6 +13,7 @@ from vqcheck.codebook.family import (
     OUTPUT_PROJ,
 )
 from vqcheck.report.cases.case import FAILED, NOT_APPLICABLE, PASSED, Case, Rule, Run
+from vqcheck.report.cases.trained import trained
 from vqcheck.report.words.diff import headline, size
 
 _DRIFT: Final = (
@@ -35,11 +36,7 @@ _RULES: Final = {
         (OUTPUT_PROJ, "the projection behind the codebook is", "It decides no token, and is shown but not judged."),
     )
 }
-_TRAINED: Final = Rule(
-    "diff/never-trained",
-    "the codebook was trained",
-    "A codebook that still waits for its first batch gives tokens that mean nothing. Use a published base model.",
-)
+_TRAINED: Final = trained("diff")
 
 
 def run(comparison: Comparison) -> Run:

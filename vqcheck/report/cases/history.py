@@ -6,6 +6,7 @@ from typing import Final
 from vqcheck.codebook.comparison import CHANGED
 from vqcheck.experiment.history import History, Row
 from vqcheck.report.cases.case import COULD_NOT_CHECK, FAILED, NOT_APPLICABLE, PASSED, Case, Rule, Run
+from vqcheck.report.cases.trained import trained
 from vqcheck.report.words.history import headline
 
 _MOVED: Final = Rule(
@@ -24,11 +25,7 @@ _TOO_FEW: Final = Rule(
     "there are two checkpoints to compare",
     "A history needs two files with a codebook. Name the folder of a run, such as logs/NAME/logs_s2_v2.",
 )
-_TRAINED: Final = Rule(
-    "history/never-trained",
-    "the codebook was trained",
-    "A codebook that still waits for its first batch gives tokens that mean nothing. Use a published base model.",
-)
+_TRAINED: Final = trained("history")
 
 
 def run(history: History) -> Run:

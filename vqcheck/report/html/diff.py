@@ -1,15 +1,15 @@
 """`vqcheck diff` as a page: the verdict, why, what it does, what to do, which codes moved, and every tensor."""
 
-from vqcheck.codebook.comparison import FAULTS, Comparison, Side, TensorDiff
+from vqcheck.codebook.comparison import FAULTS, OTHER_SHAPE, TOKENS, Comparison, Side, TensorDiff
 from vqcheck.codebook.diagnosis.result import Diagnosis
 from vqcheck.report.html.code_changes import sections as code_changes
 from vqcheck.report.html.effect import effect
 from vqcheck.report.html.markup import Element, Node, element
 from vqcheck.report.html.page import page
 from vqcheck.report.html.parts import bullets, code, facts, fitting, path, pill, section, table
-from vqcheck.report.text.diff import not_judged, warnings
 from vqcheck.report.words import diff as words
 from vqcheck.report.words.causes import evidence
+from vqcheck.report.words.caveats import not_judged, warnings
 
 
 def document(comparison: Comparison) -> str:
@@ -57,7 +57,7 @@ def _compared(comparison: Comparison) -> Element:
                 ),
             )
         )
-    scope = "bookkeeping is shown but not judged" if comparison.scope == "tokens" else None
+    scope = "bookkeeping is shown but not judged" if comparison.scope == TOKENS else None
     others = not_judged(comparison)
     return section(
         "What was compared",
@@ -68,8 +68,7 @@ def _compared(comparison: Comparison) -> Element:
 
 
 def _digest(side: Side) -> Element:
-    digests = side.digests
-    whole, what = (digests.vq_encoder, "VQ encoder") if digests.vq_encoder else (digests.widest, "codebook alone")
+    whole, what = words.whole(side)
     return element("span", f"{what} ", code(str(whole)))
 
 
@@ -103,7 +102,7 @@ def _tensor(diff: TensorDiff) -> tuple[Node, ...]:
     if diff.change and diff.change.rows > 1:
         rows = f"{diff.change.rows_changed} of {diff.change.rows}"
     said = [diff.note] if diff.note else []
-    if diff.verdict == "other shape":
+    if diff.verdict == OTHER_SHAPE:
         said.append(f"A is {list(diff.a_shape)}, B is {list(diff.b_shape)}")
     if diff.change:
         said.append(words.size(diff.change))

@@ -5,13 +5,13 @@ from collections.abc import Sequence
 from itertools import groupby, pairwise
 from typing import Final
 
-from vqcheck.codebook.comparison import CHANGED
+from vqcheck.codebook.comparison import CHANGED, TOKENS
 from vqcheck.experiment.history import History, Row
 from vqcheck.report.html.axis import counted, from_zero
 from vqcheck.report.html.charts import Event, Line, line_chart, thinned
 from vqcheck.report.html.markup import Element, Node, element
 from vqcheck.report.html.page import page
-from vqcheck.report.html.parts import bullets, code, facts, paragraph, path, pill, section, table
+from vqcheck.report.html.parts import bullets, code, facts, paragraph, path, pill, section, short, table
 from vqcheck.report.words import history as words
 
 _POINTS: Final = 300
@@ -41,7 +41,7 @@ def _warnings(history: History) -> Node:
 
 def _what(history: History) -> Element:
     first = history.first_moved
-    scope = "bookkeeping is not judged" if history.scope == "tokens" else None
+    scope = "bookkeeping is not judged" if history.scope == TOKENS else None
     return section(
         "What was compared",
         facts(
@@ -63,7 +63,7 @@ def _drift(rows: Sequence[Row], first: Row | None) -> Node:
     event = None
     if first:
         at = next(place for place, row in zip(places, rows, strict=True) if row is first)
-        event = Event(at, f"first moved: {_short(first.name)}")
+        event = Event(at, f"first moved: {short(first.name, 36)}")
     unit = "half distances to the nearest code"
     chart = line_chart(
         "drift",
@@ -158,7 +158,3 @@ def _others(title: str, files: Sequence[tuple[str, str]]) -> Node:
     if not files:
         return None
     return section(title, bullets((element("span", path(name), f": {why}") for name, why in files), "more files"))
-
-
-def _short(name: str) -> str:
-    return name if len(name) <= 36 else f"{name[:14]} ... {name[-18:]}"

@@ -7,7 +7,7 @@ import html
 from dataclasses import dataclass
 from typing import Final, Union
 
-from vqcheck.report.cases.plain import plain
+from vqcheck.report.plain import plain
 
 Node = Union[str, "Element", None]
 """Text, which is escaped, an element, or nothing."""

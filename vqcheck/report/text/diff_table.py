@@ -6,11 +6,11 @@ from rich.cells import cell_len
 
 from vqcheck.codebook.comparison import OTHER_SHAPE, Comparison, TensorDiff
 from vqcheck.report.text.diagnosis import sections
-from vqcheck.report.text.diff import warnings
 from vqcheck.report.text.page import Page, Style, verdict
 from vqcheck.report.text.tensor_groups import Group, grouped
 from vqcheck.report.text.wrap import pad
 from vqcheck.report.words import diff as words
+from vqcheck.report.words.caveats import warnings
 
 
 def table(comparison: Comparison, style: Style) -> str:

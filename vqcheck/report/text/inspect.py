@@ -1,6 +1,5 @@
 """`vqcheck inspect` for people: what is in this file."""
 
-from vqcheck.checkpoint.shown import one_line
 from vqcheck.codebook.inspection import EncoderSummary, Inspection
 from vqcheck.report.text.inspect_encoder import describe_encoder, title
 from vqcheck.report.text.page import Page, Span, Style, verdict
@@ -11,7 +10,7 @@ _INDENT = 14
 def describe(inspection: Inspection, style: Style) -> str:
     """Return the description of one file."""
     page = Page(style)
-    page.line((one_line(inspection.path), "bold"), indent=2)
+    page.line((inspection.path, "bold"), indent=2)
     for name, *spans in _facts(inspection):
         page.line(f"  {name!s:<12}", *spans, indent=_INDENT)
     encoders = [*filter(None, [inspection.vq_encoder]), *inspection.others]

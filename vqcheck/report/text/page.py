@@ -7,7 +7,7 @@ from typing import Final
 from rich.console import Console
 from rich.text import Text
 
-from vqcheck.checkpoint.shown import one_line
+from vqcheck.printable import printable
 from vqcheck.report.text.wrap import lines
 
 Span = str | tuple[str, str]
@@ -90,7 +90,7 @@ class Page:
 
         Much of it was written by others: what would steer the terminal is escaped, wherever it comes from.
         """
-        return one_line(text).encode(self._encoding, "backslashreplace").decode(self._encoding)
+        return printable(text).encode(self._encoding, "backslashreplace").decode(self._encoding)
 
     def prose(self, text: str, *first: Span, indent: int, look: str = "") -> None:
         """Add a paragraph, broken into lines also in a file or a pipe; `first` stands in front, `indent` wide."""

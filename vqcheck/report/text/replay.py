@@ -13,7 +13,7 @@ from vqcheck.replay.trace import (
 )
 from vqcheck.report.text.columns import Column, blocks
 from vqcheck.report.text.page import Page, Span, Style
-from vqcheck.report.text.sparkline import BARS, sparkline
+from vqcheck.report.text.sparkline import bars_for, sparkline
 from vqcheck.report.words import replay as words
 
 _STYLES = {"drifted": "bold red", "frozen": "green", AS_EXPECTED: "bold green", NOT_MEASURED: "yellow"}
@@ -23,9 +23,9 @@ _COLUMNS: Final = tuple(
 )
 
 
-def summary(replay: Replay, style: Style, bars: str = BARS) -> str:
+def summary(replay: Replay, style: Style) -> str:
     """Return the report on a replay."""
-    page = Page(style)
+    page, bars = Page(style), bars_for(style.encoding)
     word = replay.verdict
     page.line((word, _STYLES.get(word, "bold red")), "  ", words.headline(replay), indent=2)
     for line in words.circumstances(replay.setting):

@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 
 from vqcheck.codebook.comparison import CHANGED, Change, Comparison, Side
+from vqcheck.codebook.digest import Digest
 from vqcheck.report.words.causes import headline as what_happened
 from vqcheck.report.words.share import share
 
@@ -25,10 +26,15 @@ def headline(comparison: Comparison) -> str:
 
 def identity(side: Side) -> str:
     """Return what one file's VQ encoder is, and its digest."""
-    digests = side.digests
-    whole, what = (digests.vq_encoder, "VQ encoder") if digests.vq_encoder else (digests.widest, "codebook alone")
+    digest, what = whole(side)
     prefix = f", names begin with {side.prefix}" if side.prefix else ""
-    return f"{side.family}, {what} {whole.algorithm} {whole.short}{prefix}"
+    return f"{side.family}, {what} {digest.algorithm} {digest.short}{prefix}"
+
+
+def whole(side: Side) -> tuple[Digest, str]:
+    """Return the widest digest that a file has, and what it covers."""
+    digests = side.digests
+    return (digests.vq_encoder, "VQ encoder") if digests.vq_encoder else (digests.widest, "codebook alone")
 
 
 def size(change: Change) -> str:

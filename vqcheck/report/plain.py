@@ -2,13 +2,12 @@
 
 from typing import Final
 
+from vqcheck.printable import printable
+
 _JOINERS: Final = "\u200c\u200d"
 """They join letters and emoji, so that a name looks like what its owner wrote; they steer nothing."""
 
 
 def plain(text: str) -> str:
     """Return the text in one line: control characters, overrides of the direction and lone surrogates are escaped."""
-    return "".join(
-        char if char.isprintable() or char in _JOINERS else char.encode("unicode_escape").decode("ascii")
-        for char in text
-    )
+    return printable(text, _JOINERS)
