@@ -156,6 +156,8 @@ def test_the_version_has_upstreams_default(write, tmp_path):
         ("[replay]\nsteps = 'many'\n", r"replay\.steps: .*valid integer"),
         ("[subject]\nversion = 'v7'\n", r"subject\.version: .*given 'v7'"),
         ("[expected]\nnone = 'maybe'\n", r"expected\.none: .*'drifted' or 'frozen'"),
+        ("[subject]\nfactory = 'my/training.py:make'\n", r"subject\.factory: expected package\.module:function"),
+        ("[subject]\ngenerator = 'my class'\n", r"subject\.generator: expected the name of a class, given 'my class'"),
         ("[subject\n", "is no valid TOML"),
         ("steps", "is no valid TOML"),
     ],

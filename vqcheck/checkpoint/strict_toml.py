@@ -27,5 +27,9 @@ def parse_toml(text: str) -> dict[str, Any]:
         raise ValueError(f"a line with more than {_MAX_DOTS} dots")
     try:
         return tomllib.loads(text)
+    except tomllib.TOMLDecodeError as error:
+        # Who copies a Windows path into double quotes begins an escape with every backslash.
+        escape = str(error).startswith(("Unescaped '\\'", "Invalid hex value"))
+        raise ValueError(f"{error}; write a Windows path in 'single quotes'" if escape else str(error)) from None
     except RecursionError:
         raise ValueError("is nested too deeply") from None

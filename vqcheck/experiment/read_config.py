@@ -20,6 +20,11 @@ _PATHS = (
     ("data", "exp_dir"),
     ("data", "symbols"),
 )
+_SPELLINGS = {
+    "subject.factory": "package.module:function (a module's name, not a file)",
+    "subject.generator": "the name of a class",
+}
+"""What a text with a pattern looks like, for people."""
 
 
 def read_config(path: str, root: str | None = None) -> Config:
@@ -112,6 +117,8 @@ def _first_problem(error: ValidationError) -> str:
         hint = f"; did you mean {near[0]}?" if near else f"; known: {', '.join(_keys_at(problem['loc'][:-1]))}"
         return f"unknown key {where}{hint}"
     given = problem["input"]
+    if problem["type"] == "string_pattern_mismatch":
+        return f"{where}: expected {_SPELLINGS[where]}, given {given!r}"
     shown = "" if isinstance(given, dict) else f", given {given!r}"
     return f"{where}: {problem['msg'][:1].lower()}{problem['msg'][1:]}{shown}"
 
