@@ -31,6 +31,6 @@ def test_what_no_configuration_has_is_refused_with_the_reason(text, reason):
 @pytest.mark.parametrize("path", [r"C:\Users\me", r"D:\GPT-SoVITS", r"E:\data\me"])
 def test_a_windows_path_in_double_quotes_is_told_how_to_be_written(path):
     """A backslash begins an escape there, which who copies a path does not know."""
-    with pytest.raises(ValueError, match="Windows path .*'single quotes'"):
+    with pytest.raises(ValueError, match=r"Windows path .*'single quotes'"):
         parse_toml(f'checkout = "{path}"')
     assert parse_toml(f"checkout = '{path}'") == {"checkout": path}
