@@ -9,6 +9,7 @@ from vqcheck.checkpoint.open import open_checkpoint
 from vqcheck.codebook.compare import compare
 from vqcheck.codebook.diagnosis.evidence import EmaUpdates
 from vqcheck.experiment.history import read_history
+from vqcheck.experiment.token_audit_result import FrameCounts
 from vqcheck.gate.outcome import FAILED, PASSED
 from vqcheck.gate.run import CHECKS
 from vqcheck.replay.trace import DRIFTED, FROZEN, FirstWrite
@@ -191,6 +192,14 @@ class TestTokens:
         found = said(tokens.document(make.audit(wrong=0), None))
         assert "The tokens are those that s2G.pth gives." in found["verdict"]
         assert not {"Items that agree least", "What was found", "What to do"} & found.keys()
+
+    def test_tokens_within_rounding_are_not_said_to_be_given(self, make, said):
+        """They fit the checkpoint and a precision; what made them is more than was seen."""
+        audit = make.audit(wrong=0)
+        tied = replace(audit.items[0], counts=FrameCounts(50, 48, 2, 0, 0, "float16"))
+        found = said(tokens.document(replace(audit, items=(tied, *audit.items[1:])), None))
+        assert "198 of 200 tokens are those that s2G.pth gives, 2 are within rounding of them." in found["verdict"]
+        assert "extracted in" not in found["What was compared"]
 
     def test_another_checkpoint(self, make, said):
         found = said(tokens.document(make.audit(), make.audit(wrong=0)))

@@ -21,9 +21,9 @@ from vqcheck.report.words.share import share
 NAMED: Final = 5
 """Items that are named where there are more."""
 PRECISION: Final = {
-    HALF: "extracted in half precision",
-    FLOAT32: "extracted in float32",
-    MIXED: "some items extracted in half precision, some in float32",
+    HALF: "half precision fits the tokens best",
+    FLOAT32: "float32 fits the tokens best",
+    MIXED: "half precision fits some items best, float32 others",
     EITHER: "float32 and half precision give the same tokens",
 }
 ADVICE: Final = (
@@ -38,7 +38,12 @@ def headline(audit: TokenAudit) -> str:
     if audit.verdict == CONSISTENT:
         unchecked = f" as far as they can be checked: {len(audit.without_features)} of {audit.rows} items lack features"
         # A codebook that moved a little gives the same tokens on little data: that it made them is more than was seen.
-        return f"The tokens are those that {name} gives{unchecked if audit.without_features else ''}."
+        so_far = unchecked if audit.without_features else ""
+        total = audit.total
+        if not total.near_ties:
+            return f"The tokens are those that {name} gives{so_far}."
+        given = f"{total.explained} of {total.frames} tokens are those that {name} gives{so_far}"
+        return f"{given}, {total.near_ties} {'is' if total.near_ties == 1 else 'are'} within rounding of them."
     if audit.verdict == INCONSISTENT:
         return f"The tokens do not come from {name}."
     if "overflow" in audit.gaps:
