@@ -1,17 +1,15 @@
 """Reads a configuration file of either kind, and says in one line what is wrong with it."""
 
 import difflib
-import json
 import os
 from typing import Any
 
 from pydantic import BaseModel, ValidationError
 
-from vqcheck.checkpoint.regular import regular
-from vqcheck.checkpoint.strict_toml import LONGEST, parse_toml
 from vqcheck.errors import UsageError
 from vqcheck.experiment import s2_json
 from vqcheck.experiment.config import Config
+from vqcheck.experiment.config_text import read_config_text
 
 _PATHS = (
     ("subject", "checkout"),
@@ -30,21 +28,19 @@ _SPELLINGS = {
 def read_config(path: str, root: str | None = None) -> Config:
     """Return the configuration in a vqcheck TOML or a GPT-SoVITS s2 JSON, every path in it resolved and present.
 
-    Relative paths count from `root`; without it from the folder of a TOML file and, as for upstream's training script,
-    from the working directory for an s2 JSON.
+    Relative paths count from `root`, or from where `ConfigText.base` says.
 
     Raises:
         UsageError: the file is missing or malformed, a key is unknown or its value wrong, a path leads nowhere.
 
     """
-    text = _read(path)
-    is_json = text.lstrip()[:1] == "{"
-    values = s2_json.translate(_parse_json(path, text), path) if is_json else _parse_toml(path, text)
+    text = read_config_text(path)
+    values = s2_json.translate(text.values, path) if text.is_json else text.values
     try:
         config = Config.model_validate(values)
     except ValidationError as error:
         raise UsageError(f"{path}: {_first_problem(error)}") from None
-    base = root if root is not None else "." if is_json else os.path.dirname(path)
+    base = text.base(root)
     for section, key in _PATHS:
         config = _resolve(config, section, key, base, path)
     python = config.subject.python
@@ -66,33 +62,6 @@ def with_subject(config: Config, **given: Any) -> Config:
     except ValidationError as error:
         raise UsageError(_first_problem(error)) from None
     return config.changed("subject", **values)
-
-
-def _read(path: str) -> str:
-    try:
-        with open(path, encoding="utf-8-sig", opener=regular) as file:
-            text = file.read(LONGEST + 1)
-    except OSError as error:
-        raise UsageError(f"{path}: cannot be read: {error.strerror}") from None
-    except UnicodeDecodeError:
-        raise UsageError(f"{path}: is no configuration (neither TOML nor JSON text)") from None
-    if len(text) > LONGEST:
-        raise UsageError(f"{path}: is longer than any configuration (more than {LONGEST} characters)")
-    return text
-
-
-def _parse_json(path: str, text: str) -> Any:
-    try:
-        return json.loads(text)
-    except (ValueError, RecursionError) as error:
-        raise UsageError(f"{path}: is no valid JSON: {error}") from None
-
-
-def _parse_toml(path: str, text: str) -> dict[str, Any]:
-    try:
-        return parse_toml(text)
-    except ValueError as error:
-        raise UsageError(f"{path}: is no valid TOML: {error}") from None
 
 
 def _resolve(config: Config, section: str, key: str, base: str, path: str) -> Config:

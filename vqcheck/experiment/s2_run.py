@@ -3,14 +3,12 @@
 Only what is needed is looked at; a replay's numbers are validated where they are used.
 """
 
-import json
 import os
 from dataclasses import dataclass, replace
 from typing import Any
 
-from vqcheck.checkpoint.regular import regular
-from vqcheck.checkpoint.strict_toml import LONGEST, parse_toml
 from vqcheck.errors import UsageError
+from vqcheck.experiment.config_text import read_config_text
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,31 +48,15 @@ class S2Run:
 def read_s2_run(path: str, root: str | None) -> S2Run:
     """Return the run that a config describes.
 
-    Relative paths count from `root`; without it, as upstream's script does it, from the working directory for an s2
-    JSON, and from the file's folder for a TOML.
+    Relative paths count from `root`, or from where `ConfigText.base` says.
 
     Raises:
         UsageError: the file cannot be read, or is no such config.
 
     """
-    try:
-        with open(path, encoding="utf-8-sig", opener=regular) as file:
-            text = file.read(LONGEST + 1)
-    except OSError as error:
-        raise UsageError(f"{path}: cannot be read: {error.strerror}") from None
-    except UnicodeDecodeError:
-        raise UsageError(f"{path}: is no configuration (neither JSON nor TOML text)") from None
-    if len(text) > LONGEST:
-        raise UsageError(f"{path}: is longer than any configuration (more than {LONGEST} characters)")
-    is_json = text.lstrip()[:1] == "{"
-    try:
-        values = json.loads(text) if is_json else parse_toml(text)
-    except (ValueError, RecursionError) as error:
-        raise UsageError(
-            f"{path}: is no valid {'JSON' if is_json else 'TOML'}: {' '.join(str(error).split())}"
-        ) from None
-    base = root if root is not None else "." if is_json else os.path.dirname(path)
-    if is_json:
+    text = read_config_text(path)
+    values, base = text.values, text.base(root)
+    if text.is_json:
         return _from_json(path, values, base)
     return replace(_from_toml(path, values, base), root=root)
 

@@ -1,0 +1,55 @@
+"""The text of a configuration, which is GPT-SoVITS's s2 JSON or a vqcheck TOML."""
+
+import json
+import os
+from dataclasses import dataclass
+from typing import Any
+
+from vqcheck.checkpoint.regular import regular
+from vqcheck.checkpoint.strict_toml import LONGEST, parse_toml
+from vqcheck.errors import UsageError
+
+
+@dataclass(frozen=True, slots=True)
+class ConfigText:
+    """A parsed configuration file, of which nothing but the syntax was looked at."""
+
+    path: str
+    is_json: bool
+    values: Any
+    """Whatever stands in a JSON file; a table from a TOML."""
+
+    def base(self, root: str | None) -> str:
+        """Return the folder from which relative paths count.
+
+        It is `root`; without it the folder of a TOML file and, as for upstream's training script, the working directory
+        for an s2 JSON.
+        """
+        if root is not None:
+            return root
+        return "." if self.is_json else os.path.dirname(self.path)
+
+
+def read_config_text(path: str) -> ConfigText:
+    """Return what stands in a configuration file.
+
+    Raises:
+        UsageError: the file cannot be read, or is neither JSON nor TOML.
+
+    """
+    try:
+        with open(path, encoding="utf-8-sig", opener=regular) as file:
+            text = file.read(LONGEST + 1)
+    except OSError as error:
+        raise UsageError(f"{path}: cannot be read: {error.strerror}") from None
+    except UnicodeDecodeError:
+        raise UsageError(f"{path}: is no configuration (neither TOML nor JSON text)") from None
+    if len(text) > LONGEST:
+        raise UsageError(f"{path}: is longer than any configuration (more than {LONGEST} characters)")
+    is_json = text.lstrip()[:1] == "{"
+    try:
+        values = json.loads(text) if is_json else parse_toml(text)
+    except (ValueError, RecursionError) as error:
+        kind = "JSON" if is_json else "TOML"
+        raise UsageError(f"{path}: is no valid {kind}: {' '.join(str(error).split())}") from None
+    return ConfigText(path, is_json, values)
