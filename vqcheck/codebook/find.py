@@ -6,7 +6,8 @@ from vqcheck.checkpoint.opened import Checkpoint
 from vqcheck.checkpoint.tensor import StoredTensor
 from vqcheck.codebook.canonical import MisshapenError
 from vqcheck.codebook.family import CODEBOOK_ROLES, Family
-from vqcheck.codebook.match import Found, Match, match
+from vqcheck.codebook.found import Found, Match
+from vqcheck.codebook.match import match
 from vqcheck.codebook.vq_encoder import BookPlace, Codebook, RoleTensor, VQEncoder, is_lora
 from vqcheck.errors import CheckpointError, NoCodebookError
 

@@ -4,58 +4,15 @@ Nothing here knows of files: a state dict in memory is matched as a checkpoint i
 """
 
 from collections.abc import Iterable, Mapping, Sequence
-from typing import Final, NamedTuple
 
 from vqcheck.codebook import canonical
 from vqcheck.codebook.canonical import MisshapenError
-from vqcheck.codebook.family import CODEBOOK_ROLES, CODES, EMA_COUNT, EMA_SUM, IMPLICIT, INPUT_PROJ, ROLES, Family
+from vqcheck.codebook.family import CODEBOOK_ROLES, CODES, EMA_COUNT, EMA_SUM, IMPLICIT, INPUT_PROJ, Family
+from vqcheck.codebook.found import Found, Match, Shape
 from vqcheck.codebook.lookup import MOST_NAMES, Named, candidates
+from vqcheck.codebook.merge import merge
 from vqcheck.codebook.siblings import sibling_rows
-
-SHADOWS: Final = frozenset({"ema_model", "model_ema", "ema"})
-"""Wrappers around a moving average of the whole model: another codebook than the one in use."""
-
-_PARTS: Final = ("", "weight", "g", "v", "bias")
-
-Shape = tuple[int, ...]
-Place = tuple[int, int, int]
-"""Book, group and layer."""
-
-
-class Found(NamedTuple):
-    """A named tensor and the part it plays in a VQ encoder."""
-
-    name: str
-    role: str
-    part: str
-    book: int
-    group: int
-    layer: int
-    shape: Shape
-    """Canonical shape, see `canonical`."""
-    axes: Shape
-    """Which stored axis each axis of the canonical shape is, where that is not the order in the file."""
-
-    @property
-    def order(self) -> tuple[int, int, int, int, int, str]:
-        """Where the tensor comes in listings and digests."""
-        rank = _PARTS.index(self.part) if self.part in _PARTS else len(_PARTS)
-        return self.book, self.group, self.layer, ROLES.index(self.role), rank, self.part
-
-
-class Match(NamedTuple):
-    """The tensors of one VQ encoder, in order."""
-
-    family: Family
-    prefix: str
-    """What stands in front of every name; empty when there is nothing."""
-    books: tuple[str, ...]
-    """Names of the quantizers; those of the row, or what stands in front where the model has several."""
-    found: tuple[Found, ...]
-
-    @property
-    def is_shadow(self) -> bool:
-        return not SHADOWS.isdisjoint(self.prefix.split("."))
+from vqcheck.codebook.vq_encoder import BookPlace
 
 
 def match(shapes: Mapping[str, Shape], own: tuple[Family, ...] = ()) -> list[Match]:
@@ -92,7 +49,7 @@ def match(shapes: Mapping[str, Shape], own: tuple[Family, ...] = ()) -> list[Mat
         matches.setdefault((family, one.is_shadow), []).append(one)
     if problem and not matches:
         raise problem
-    merged = [_merge(same) for same in matches.values()]
+    merged = [merge(same) if len(same) > 1 else same[0] for same in matches.values()]
     merged.sort(key=lambda each: (each.is_shadow, each.family.structural, len(each.prefix)))
     return merged
 
@@ -136,7 +93,7 @@ def _is_evident(family: Family, prefix: str, named: Sequence[Named], shapes: Map
 
 
 def _found(family: Family, named: Iterable[Named], shapes: Mapping[str, Shape]) -> tuple[Found, ...]:
-    books: dict[Place, dict[tuple[str, str], Named]] = {}
+    books: dict[BookPlace, dict[tuple[str, str], Named]] = {}
     for each in named:
         place = each.key.book, each.group, each.layer
         books.setdefault(place, {}).setdefault((each.key.role, each.part), each)
@@ -153,11 +110,3 @@ def _found(family: Family, named: Iterable[Named], shapes: Mapping[str, Shape]) 
             shape, order = canonical.canonical(role, each.name, shapes[each.name], axes)
             found.append(Found(each.name, role, part, book, group, layer, shape, order))
     return tuple(sorted(found, key=lambda each: each.order))
-
-
-def _merge(same: list[Match]) -> Match:
-    if len(same) == 1:
-        return same[0]
-    from vqcheck.codebook.merge import merge
-
-    return merge(same)

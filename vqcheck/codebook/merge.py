@@ -3,7 +3,7 @@
 from typing import Final
 
 from vqcheck.codebook.family import CODEBOOK_ROLES
-from vqcheck.codebook.match import Found, Match
+from vqcheck.codebook.found import Found, Match
 
 _FIRST: Final = ("semantic", "first", "content")
 """Words in the name of a quantizer that comes before those of its kind."""
