@@ -26,7 +26,18 @@ from vqcheck.experiment.history import Drift, History, Row
 from vqcheck.experiment.token_audit_result import HALF, FrameCounts, ItemAudit, TokenAudit
 from vqcheck.gate.outcome import Finding, GateReport, Outcome
 from vqcheck.gate.run import CHECKS
-from vqcheck.replay.trace import DRIFTED, FROZEN, Arm, Extent, FirstWrite, Place, Replay, Setting, StepTrace, TensorStep
+from vqcheck.replay.trace import (
+    DRIFTED,
+    FROZEN,
+    Arm,
+    Extent,
+    FirstWrite,
+    Replay,
+    Setting,
+    SourceLine,
+    StepTrace,
+    TensorStep,
+)
 from vqcheck.report.cases import diff, gate, history, replay, tokens
 from vqcheck.report.cases.case import COULD_NOT_CHECK, FAILED, NOT_APPLICABLE, PASSED
 
@@ -144,7 +155,7 @@ def test_an_audit_agrees_with_its_items():
 def arm(*, expected, written, ranks, complete, uses_codebook, name="as-is"):
     codes = TensorStep("codes", written, written, 8 * written, 8, 1.0 * written, 1.0 * written)
     step = StepTrace(1, 1, {}, {}, 0.0, "computed", 0.0, (codes,), 0, 0.1, None, ())
-    place = Place("/home/me/train.py", 31, "step")
+    place = SourceLine("/home/me/train.py", 31, "step")
     write = FirstWrite("codes", 1, 1, "aten.copy_.default", "/site-packages/vq.py", 12, "forward", place)
     return Arm(
         strategy=name,

@@ -11,7 +11,7 @@ from vqcheck.codebook.digest import EncoderDigests
 from vqcheck.replay.live import digests
 from vqcheck.replay.recorder import Recorder
 from vqcheck.replay.strategies import Strategy
-from vqcheck.replay.trace import NOT_REPORTED, Arm, FirstWrite, Place, StepTrace
+from vqcheck.replay.trace import NOT_REPORTED, Arm, FirstWrite, SourceLine, StepTrace
 from vqcheck.replay.watch import Watch
 from vqcheck.runtime.finding import Write
 
@@ -144,8 +144,8 @@ class ObservedArm:
         if caller and (write.operator == "rebinding" or not caller.file or caller.file == write.file):
             caller = None
         place = (write.operator, write.file, write.line, write.function)
-        return FirstWrite(label, first_changed, step, *place, called_from=_place(caller) if caller else None)
+        return FirstWrite(label, first_changed, step, *place, called_from=_source_line(caller) if caller else None)
 
 
-def _place(write: Write) -> Place:
-    return Place(write.file, write.line, write.function)
+def _source_line(write: Write) -> SourceLine:
+    return SourceLine(write.file, write.line, write.function)

@@ -76,7 +76,7 @@ class StepTrace:
 
 
 @dataclass(frozen=True, slots=True)
-class Place:
+class SourceLine:
     """A line of Python."""
 
     file: str
@@ -97,7 +97,7 @@ class FirstWrite:
     file: str = ""
     line: int = 0
     function: str = ""
-    called_from: Place | None = None
+    called_from: SourceLine | None = None
     """The innermost line of the user's own code, where the write itself is a library's."""
 
 

@@ -4,7 +4,7 @@ import math
 from typing import Any
 
 from vqcheck.codebook.digest import EncoderDigests
-from vqcheck.replay.trace import Arm, Extent, FirstWrite, Place, Replay, StepTrace, TensorStep
+from vqcheck.replay.trace import Arm, Extent, FirstWrite, Replay, SourceLine, StepTrace, TensorStep
 from vqcheck.report.json.digests import digests_object
 from vqcheck.report.json.document import dump
 
@@ -103,12 +103,12 @@ def _write(write: FirstWrite) -> dict[str, Any]:
         "file": write.file or None,
         "line": write.line or None,
         "function": write.function or None,
-        "called_from": _place(write.called_from),
+        "called_from": _source_line(write.called_from),
     }
 
 
-def _place(place: Place | None) -> dict[str, Any] | None:
-    return {"file": place.file, "line": place.line, "function": place.function} if place else None
+def _source_line(found: SourceLine | None) -> dict[str, Any] | None:
+    return {"file": found.file, "line": found.line, "function": found.function} if found else None
 
 
 def _digests(digests: EncoderDigests | None) -> dict[str, Any] | None:
