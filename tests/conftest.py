@@ -1,7 +1,12 @@
 """What tests of every layer share: the fixture files, made-up checkpoints, and the command as a user runs it."""
 
-import json
 import os
+
+# Before torch and numpy are loaded, here and in processes that tests start: on arrays this small several threads wait
+# for each other more than they work.
+os.environ["OMP_NUM_THREADS"] = "1"
+
+import json
 import shutil
 import subprocess
 import sys
@@ -17,15 +22,12 @@ CODEBOOK = "quantizer.vq.layers.0._codebook"
 ROOT = Path(__file__).parent.parent
 
 
-@pytest.fixture(scope="session", autouse=True)
-def one_thread():
-    """Compute on one thread, also in processes that tests start: for tensors this small several wait more than work."""
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setenv("OMP_NUM_THREADS", "1")
-        threads = torch.get_num_threads()
-        torch.set_num_threads(1)
-        yield
-        torch.set_num_threads(threads)
+@pytest.hookimpl(optionalhook=True)
+def pytest_xdist_make_scheduler(config, log):
+    """Give each worker tests that stand together: what a module sets up is then set up by one of them."""
+    from xdist.scheduler import WorkStealingScheduling
+
+    return WorkStealingScheduling(config, log)
 
 
 @pytest.fixture(scope="session")
