@@ -44,12 +44,22 @@ def test_token_flips_are_stated_with_features(vqcheck, valid, checkpoints, featu
     assert run.returncode == 1
     first = " ".join(run.stdout.split("\n\n")[0].split())
     assert first.startswith("changed The codebook drifted: 37 EMA updates ran during s2 training; ")
-    assert first.endswith("of your frames now mean another token.")
+    assert first.endswith("; none of your frames now means another token.")
     assert "not measured" not in run.stdout
     again = vqcheck("diff", *pair, "--features", features.parent, "--format", "json")
     flips = valid(again.stdout)["diagnosis"]["consequence"]["token_flips"]
     assert (flips["items"], flips["frames"]) == (5, 125)
     assert flips["share"] == flips["flipped"] / 125
+
+
+def test_flips_are_stated_of_a_rounded_pair_too(vqcheck, checkpoints, features):
+    """What was asked for is answered in every format, though nothing else is to be said."""
+    pair = checkpoints / "G_437.pth", checkpoints / "drifted_v2_e8_s400.pth", "--features", features
+    for options in ([], ["--format", "github", "-o", "summary.md"]):
+        run = vqcheck("diff", *pair, *options, cwd=features)
+        assert run.returncode == 0
+    assert "0 of 125 frames get another token" in vqcheck("diff", *pair).stdout
+    assert "none of your frames now means another token" in (features / "summary.md").read_text()
 
 
 def test_without_features_the_effect_is_said_to_be_unmeasured(vqcheck, valid, checkpoints):

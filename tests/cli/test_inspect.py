@@ -1,6 +1,7 @@
 """`vqcheck inspect` as a user runs it."""
 
 import pytest
+import torch
 
 
 def fact(text, name):
@@ -44,6 +45,19 @@ def test_never_trained_fails_only_when_strict(vqcheck, checkpoints, strict, code
     assert run.returncode == code
     assert "NEVER TRAINED" in run.stdout
     assert vqcheck("inspect", checkpoints / "base_v2.pth", *strict).returncode == 0
+
+
+def test_codebooks_with_the_same_illness_share_a_line(vqcheck, save):
+    """A residual codec of 32 codebooks that waits for its first batch says so once, not 32 times."""
+    names = ("inited", "cluster_size", "embed", "embed_avg")
+    tensors = {"inited": torch.zeros(1), "cluster_size": torch.zeros(4)}
+    state = {
+        f"quantizer.vq.layers.{layer}._codebook.{name}": tensors.get(name, torch.zeros(4, 2))
+        for layer in range(32)
+        for name in names
+    }
+    health = [line.split() for line in vqcheck("inspect", save(state)).stdout.splitlines() if "  health" in line]
+    assert [line[:4] for line in health] == [["health", "0..31:", "NEVER", "TRAINED"]]
 
 
 def test_verbose_shows_whole_digests(vqcheck, checkpoints):

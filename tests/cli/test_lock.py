@@ -37,6 +37,13 @@ def test_a_failed_check_names_what_differs(lock):
     assert any(line.split()[:2] == ["codes", "changed"] for line in run.stdout.splitlines())
 
 
+def test_what_an_export_leaves_out_is_named(lock):
+    """The one line on agreement says which tensors the file does not have."""
+    lock("base_v2.pth")
+    run = lock("lora_v3_e2_s50_l32.pth", "--check")
+    assert (run.returncode, run.stdout.splitlines()[1:]) == (0, ["  input_proj: an export leaves it out"])
+
+
 def test_a_lock_is_replaced_only_on_request(lock, tmp_path):
     """The same facts again are `unchanged`; others need `--update`, and a refusal leaves the file as it was."""
     lock("base_v2.pth")

@@ -5,6 +5,8 @@ from itertools import product
 
 import pytest
 
+from vqcheck.checkpoint.open import open_checkpoint
+from vqcheck.codebook.compare import compare
 from vqcheck.codebook.comparison import (
     ALL,
     CHANGED,
@@ -197,6 +199,21 @@ def test_a_replay_agrees_with_its_arms():
         assert agrees(replay.run(replay_of(each, processes=2, complete=each.complete)))
         # Interrupted before the next arm took a step.
         assert agrees(replay.run(replay_of(each, complete=False)))
+
+
+def test_what_one_file_does_not_store_is_in_the_headline(checkpoints):
+    """An export without a projection is the same as far as it goes, and every format says how far."""
+    with (
+        open_checkpoint(checkpoints / "base_v2.pth") as a,
+        open_checkpoint(checkpoints / "lora_v3_e2_s50_l32.pth") as b,
+    ):
+        told = diff.run(compare(a, b)).headline
+    assert told == (
+        "The VQ encoder is the same as far as both files store it "
+        "(input_proj not in B: a LoRA export leaves it to its base model)."
+    )
+    with open_checkpoint(checkpoints / "base_v2.pth") as a, open_checkpoint(checkpoints / "G_400.pth") as b:
+        assert diff.run(compare(a, b)).headline == "The VQ encoder is the same."
 
 
 def test_only_a_step_that_never_used_the_codebook_is_said_not_to():

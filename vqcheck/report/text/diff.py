@@ -1,7 +1,7 @@
 """`vqcheck diff` for people: one line when nothing changed, otherwise what changed and by how much."""
 
 from vqcheck.codebook.comparison import TOKENS, Comparison
-from vqcheck.report.words.caveats import not_judged, warnings
+from vqcheck.report.words.caveats import left_out, not_judged, warnings
 
 # Rich is imported only where there is more to show than one line: it takes longer than an equal diff.
 
@@ -13,13 +13,14 @@ def one_line(comparison: Comparison, width: int = 0) -> str:
     """
     side = comparison.a
     digest = side.digests.vq_encoder or comparison.b.digests.vq_encoder or side.digests.widest
-    what = "same VQ encoder" if not comparison.not_stored else "same as far as both store it"
-    notes = []
-    if comparison.not_stored:
-        labels = sorted({diff.role for diff in comparison.not_stored})
-        notes.append(f"{', '.join(labels)} {comparison.not_stored[0].note}")
+    lacking = left_out(comparison)
+    what = "same as far as both store it" if lacking else "same VQ encoder"
+    notes = [lacking] if lacking else []
     notes += sorted({diff.note for diff in comparison.tensors if diff.note and diff not in comparison.not_stored})
     notes += not_judged(comparison)
+    flips = comparison.diagnosis.flips if comparison.diagnosis else None
+    if flips:
+        notes.append(f"{flips.flipped} of {flips.frames} frames get another token")
     if comparison.scope == TOKENS:
         notes.append("bookkeeping not judged")
     note = f" ({'; '.join(notes)})" if notes else ""

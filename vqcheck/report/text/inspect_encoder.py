@@ -1,5 +1,6 @@
 """One VQ encoder in `vqcheck inspect`: its quantizers, its health, its tensors and digests."""
 
+from collections.abc import Iterable
 from typing import Final
 
 from vqcheck.codebook.digest import F32V1
@@ -7,6 +8,7 @@ from vqcheck.codebook.family import IMPLICIT, SUM_OVER_COUNT, TRANSFORMED
 from vqcheck.codebook.health import Health
 from vqcheck.codebook.inspection import BookSummary, EncoderSummary, TensorSummary
 from vqcheck.report.text.page import Page, Span, Style
+from vqcheck.report.words.ranges import ranges
 
 _INDENT: Final = 14
 _DERIVATIONS: Final = {
@@ -61,11 +63,23 @@ def _health_lines(page: Page, encoder: EncoderSummary) -> None:
     if len(encoder.codebooks) == 1:
         page.line(f"  {'health':<12}", *_health([encoder.codebooks[0]]), indent=_INDENT)
         return
-    for health in encoder.codebooks:
-        if not health.usable:
-            page.line(f"  {'health':<12}{health.place}: ", *_health([health]), indent=_INDENT)
+    for places, found in _ill(encoder.codebooks):
+        page.line(f"  {'health':<12}{places}: ", *found, indent=_INDENT)
     if well:
         page.line(f"  {'health':<12}", *_health(well), indent=_INDENT)
+
+
+def _ill(books: Iterable[Health]) -> list[tuple[str, list[Span]]]:
+    """Return what ails codebooks, and which; those that differ only in the number of the layer together."""
+    together: dict[tuple[str, tuple[Span, ...]], list[str]] = {}
+    for book in books:
+        if not book.usable:
+            before, dot, number = book.place.rpartition(".")
+            together.setdefault((before + dot, tuple(_health([book]))), []).append(number)
+    return [
+        (before + (ranges(map(int, numbers)) if all(map(str.isdecimal, numbers)) else ", ".join(numbers)), [*found])
+        for (before, found), numbers in together.items()
+    ]
 
 
 def _health(books: list[Health]) -> list[Span]:

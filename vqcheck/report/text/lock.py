@@ -1,8 +1,8 @@
 """`vqcheck lock` for people: what was recorded, or whether a file agrees with the record."""
 
-from vqcheck.codebook.comparison import CHANGED
+from vqcheck.codebook.comparison import CHANGED, NOT_STORED
 from vqcheck.codebook.digest import F32V1
-from vqcheck.experiment.check_lock import LockCheck
+from vqcheck.experiment.check_lock import LockCheck, LockVerdict
 from vqcheck.experiment.lock import Lock
 from vqcheck.report.text.page import Page, Style, verdict
 
@@ -27,7 +27,7 @@ def checked(result: LockCheck, style: Style) -> str:
     what = "agrees with" if agrees else "does not agree with"
     page.line(verdict(result.verdict), f"  {result.path} {what} {result.lock}", indent=2)
     if agrees and not style.verbose:
-        notes = sorted({line.note for line in result.verdicts if line.note})
+        notes = sorted({_note(line) for line in result.verdicts if line.note})
         for note in notes:
             page.line(f"  {note}", indent=2)
         return page.text()
@@ -41,3 +41,9 @@ def checked(result: LockCheck, style: Style) -> str:
         judged = "" if line.judged else " (not judged)"
         page.line(f"  {line.what:<{width}}  ", verdict(line.verdict, 11), f"  {line.note}{judged}", indent=4)
     return page.text()
+
+
+def _note(line: LockVerdict) -> str:
+    """Return a note; on something that is not in the file or the lock with what it is."""
+    role = line.what.rpartition(" ")[2].partition(".")[0]
+    return f"{role}: {line.note}" if line.verdict == NOT_STORED else line.note

@@ -22,6 +22,14 @@ def warnings(comparison: Comparison) -> list[str]:
     return list(dict.fromkeys(lines))
 
 
+def left_out(comparison: Comparison) -> str:
+    """Return what one of two files does not store, and why it need not; empty where both store everything."""
+    if not comparison.not_stored:
+        return ""
+    roles = sorted({diff.role for diff in comparison.not_stored})
+    return f"{', '.join(roles)} {comparison.not_stored[0].note}"
+
+
 def not_judged(comparison: Comparison) -> list[str]:
     """Return what the files hold besides, and the comparison does not cover."""
     names = _short_names(comparison)

@@ -5,17 +5,22 @@ from collections.abc import Sequence
 from vqcheck.codebook.comparison import CHANGED, Change, Comparison, Side
 from vqcheck.codebook.digest import Digest
 from vqcheck.report.words.causes import headline as what_happened
+from vqcheck.report.words.caveats import left_out
 from vqcheck.report.words.share import share
 
 
 def headline(comparison: Comparison) -> str:
     """Return what two files come to, in one sentence."""
     if comparison.diagnosis is None:
-        return "The VQ encoder is the same."
+        lacking = left_out(comparison)
+        return f"The VQ encoder is the same{f' as far as both files store it ({lacking})' if lacking else ''}."
     if comparison.verdict != CHANGED and comparison.never_trained:
         return "The two VQ encoders agree, but there is nothing in them to agree on."
     flips = comparison.diagnosis.flips
-    effect = f"; {share(flips.flipped, flips.frames)} of your frames now mean another token" if flips else ""
+    effect = ""
+    if flips:
+        some = f"{share(flips.flipped, flips.frames)} of your frames now mean another token"
+        effect = f"; {some if flips.flipped else 'none of your frames now means another token'}"
     what = what_happened(comparison.diagnosis)
     if len(comparison.codecs) > 1:
         what = f"{comparison.diagnosis.family}: {what}"
