@@ -134,7 +134,8 @@ def test_a_lock_without_the_s1_needs_the_tokens(vqcheck, sound):
     other = vqcheck(*named)
     assert (other.returncode, "not the locked ones any more" in other.stderr) == (2, True)
     sound.folder.rename(sound.root / "elsewhere")
-    assert vqcheck("diff", sound.s1, sound.base, "--lock", lock).returncode == 2
+    gone = vqcheck("diff", sound.s1, sound.base, "--lock", lock)
+    assert (gone.returncode, "voices.lock binds no s1 checkpoint" in gone.stderr) == (2, True)
 
 
 @pytest.mark.parametrize("option", ["--experiment", "--lock"])

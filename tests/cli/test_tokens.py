@@ -110,6 +110,17 @@ def test_a_checkpoint_that_derives_no_tokens_is_status_2(vqcheck, experiment, ch
     assert checkpoint in run.stderr
 
 
+def test_arguments_the_wrong_way_round_are_told(vqcheck, experiment):
+    """The folder first and the file second is said to be that; a file alone is answered with its folder."""
+    folder, base, _ = experiment
+    run = vqcheck("tokens", folder, base)
+    assert (run.returncode, run.stdout, len(run.stderr.splitlines())) == (2, "", 1)
+    assert "the checkpoint comes first, then the experiment" in run.stderr
+    run = vqcheck("tokens", base, folder / MERGED)
+    assert run.returncode == 2
+    assert "is a file; name the experiment directory" in run.stderr
+
+
 def test_features_of_another_model_are_status_2(vqcheck, experiment, save, vq_state):
     """Every item's channels differ from what the VQ encoder takes."""
     run = vqcheck("tokens", save(vq_state(codes=64, dim=8), "small.pth"), experiment[0])

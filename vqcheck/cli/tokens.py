@@ -1,5 +1,6 @@
 """`vqcheck tokens CKPT EXPERIMENT`: do the recorded tokens come from this checkpoint."""
 
+import os
 from typing import Final
 
 import click
@@ -8,6 +9,7 @@ from vqcheck.checkpoint.open import open_checkpoint
 from vqcheck.cli.help import Command
 from vqcheck.cli.output import Output, output_options
 from vqcheck.cli.progress import Waiting
+from vqcheck.errors import UsageError
 from vqcheck.experiment.token_audit_result import TokenAudit
 
 _EXAMPLES: Final = """
@@ -40,6 +42,10 @@ def command(checkpoint: str, experiment: str, against: str | None, sample: int |
     EXPERIMENT is a directory logs/NAME with the features in 4-cnhubert. Every frame is derived in float32 and as a GPU
     does it in half precision.
     """
+    if os.path.isfile(experiment):
+        if os.path.isdir(checkpoint):
+            raise UsageError(f"{experiment}: the checkpoint comes first, then the experiment directory")
+        raise UsageError(f"{experiment}: is a file; name the experiment directory (logs/<name>)")
     audit = _audit(checkpoint, experiment, sample, output)
     other = _audit(against, experiment, sample, output) if against is not None else None
     output.show("tokens", audit, other, text=_text)

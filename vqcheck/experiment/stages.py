@@ -54,7 +54,7 @@ def compare_stages(s1: str, s2: Checkpoint, experiment: str | None, lock: str | 
     """
     if lock is not None and read_lock(lock).s1 is not None:
         return _by_lock(s1, s2, lock, os.path.dirname(lock))
-    folder = _experiment_of(s1, experiment)
+    folder = _experiment_of(s1, experiment, lock)
     lock_path = lock or os.path.join(folder, NAME)
     if lock is not None or os.path.exists(lock_path):
         return _by_lock(s1, s2, lock_path, folder)
@@ -66,21 +66,21 @@ def compare_stages(s1: str, s2: Checkpoint, experiment: str | None, lock: str | 
     )
 
 
-def _experiment_of(s1: str, given: str | None) -> str:
-    """Return the directory of the tokens that an s1 checkpoint was trained on."""
+def _experiment_of(s1: str, given: str | None, unbound: str | None) -> str:
+    """Return the directory of the tokens that an s1 checkpoint was trained on; `unbound` is a lock that binds none."""
     named = recorded_tsv(s1)
     folder = given or (os.path.dirname(named) if named else None)
     if given is not None and not os.path.isdir(given):
         raise UsageError(f"{given}: is no experiment directory (logs/<name>)")
     if folder is None:
         raise NoCodebookError(
-            f"{s1}: {_holds_none(s1)} names no tokens it was trained on; give --experiment, or the lock that is bound "
-            "to it"
+            f"{s1}: {_holds_none(s1)} names no tokens it was trained on; give --experiment"
+            + (f" ({unbound} binds no s1 checkpoint)" if unbound else ", or the lock that is bound to it")
         )
     if not os.path.isdir(folder):
         raise NoCodebookError(
-            f"{s1}: {_holds_none(s1)} was trained on {named}, which is not here; name its directory with --experiment, "
-            "or the lock that is bound to it with --lock"
+            f"{s1}: {_holds_none(s1)} was trained on {named}, which is not here; name its directory with --experiment"
+            + (f" ({unbound} binds no s1 checkpoint)" if unbound else ", or the lock that is bound to it with --lock")
         )
     if named and not same_experiment(named, os.path.join(folder, MERGED)):
         raise UsageError(f"{s1}: was trained on {named}, not on the tokens of {folder}")
