@@ -9,20 +9,11 @@ from pathlib import Path
 
 import pytest
 
+from vqcheck.checkpoint.strict_toml import parse_toml
 from vqcheck.experiment.config import Config
 
 TREE = Path(__file__).parent / "tree"
-SMALL = {
-    "data": {"generated_items": 4},
-    "training": {"batch_size": 2, "segment_size": 1024},
-    "spectrogram": {
-        "sampling_rate": 8000,
-        "filter_length": 256,
-        "hop_length": 64,
-        "win_length": 256,
-        "n_mel_channels": 20,
-    },
-}
+SMALL = parse_toml(TREE.with_name("small.toml").read_text("utf-8"))
 
 
 class Tree:

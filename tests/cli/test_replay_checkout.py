@@ -8,29 +8,15 @@ import pytest
 
 from vqcheck.cli.main import main
 
-TREE = Path(__file__).parents[1] / "checkout" / "tree"
-SMALL = """
-[data]
-generated_items = 4
-[training]
-batch_size = 2
-segment_size = 1024
-[spectrogram]
-sampling_rate = 8000
-filter_length = 256
-hop_length = 64
-win_length = 256
-n_mel_channels = 20
-[replay]
-steps = 2
-"""
+CHECKOUT = Path(__file__).parents[1] / "checkout"
+SMALL = (CHECKOUT / "small.toml").read_text("utf-8") + "[replay]\nsteps = 2\n"
 
 
 @pytest.fixture
 def here(capsys, monkeypatch, tmp_path):
     """Runs the command in a folder that holds a configuration and the miniature tree; (status, stdout, stderr)."""
     monkeypatch.chdir(tmp_path)
-    shutil.copytree(TREE, tmp_path / "tree")
+    shutil.copytree(CHECKOUT / "tree", tmp_path / "tree")
     (tmp_path / "small.toml").write_text(SMALL, "utf-8")
 
     def run(*arguments):

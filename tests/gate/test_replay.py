@@ -1,6 +1,7 @@
 """The gate's check `replay`: required as soon as the config names the code that will train."""
 
 import json
+import shutil
 from pathlib import Path
 
 import pytest
@@ -8,24 +9,8 @@ import pytest
 from vqcheck.cli.main import main
 
 TESTS = Path(__file__).parents[1]
-CONFIG = """
-[subject]
-{subject}
-version = "v2"
-pretrained_s2G = ""
-[data]
-exp_dir = ""
-generated_items = 4
-[training]
-batch_size = 2
-segment_size = 1024
-[spectrogram]
-sampling_rate = 8000
-filter_length = 256
-hop_length = 64
-win_length = 256
-n_mel_channels = 20
-"""
+CONFIG = '[subject]\n{subject}\nversion = "v2"\npretrained_s2G = ""\n'
+CONFIG += (TESTS / "checkout" / "small.toml").read_text("utf-8")
 FACTORY = '[subject]\nfactory = "{factory}"\n[data]\n'
 
 
@@ -49,8 +34,6 @@ def checkout(tmp_path):
     """The miniature tree of `tests/checkout`, of the time given."""
 
     def make(era):
-        import shutil
-
         path = tmp_path / "checkout"
         shutil.copytree(TESTS / "checkout" / "tree", path)
         models = path / "GPT_SoVITS" / "module" / "models.py"
