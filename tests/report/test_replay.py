@@ -94,6 +94,19 @@ def test_the_summary_says_where_the_write_came_from():
     assert "aaaaaaaaaaaa, bit-identical after 4 steps" in text
 
 
+def test_one_step_is_one_step():
+    """No `1 steps`, and no digest twice where the step that moved it was the last."""
+    still, moved = arm("freeze", moved=False, steps=1), arm("none", moved=True, steps=1)
+    write = dataclasses.replace(moved.first_writes[0], first_changed_step=1, traced_step=1)
+    moved = dataclasses.replace(moved, first_writes=(write,), digest_at_first_change=moved.digest_at_end)
+    told = replay(moved, still)
+    told = dataclasses.replace(told, setting=dataclasses.replace(told.setting, steps=1))
+    text = summary(told, Style())
+    assert "1 steps" not in text
+    assert "bit-identical after 1 step\n" in text
+    assert "aaaaaaaaaaaa > cccccccccccc (step 1)\n" in text
+
+
 def test_headlines_fit_their_verdicts():
     """Each verdict has its own first line."""
     still = dataclasses.replace(arm("none", moved=False), expected=DRIFTED)

@@ -75,6 +75,17 @@ def test_what_passed_is_no_result(read_sarif):
     assert run["invocations"][0]["executionSuccessful"]
 
 
+def test_a_key_at_the_head_of_a_title_keeps_its_spelling(read_sarif):
+    """A title becomes a sentence, but who searches for `freeze_quantizer` must find it."""
+    for title, sentence in (
+        ("freeze_quantizer is on", "freeze_quantizer is on."),
+        ("the codes are the same", "The codes are the same."),
+    ):
+        case = Case(Rule("gate/freeze", title, "help"), "freeze", PASSED, "")
+        (rule,) = read_sarif(sarif.document(run_of(case)))["tool"]["driver"]["rules"]
+        assert rule["shortDescription"]["text"] == sentence
+
+
 def test_an_advisory_finding_is_a_warning(read_sarif):
     """It is shown, and does not look like what closed the gate."""
     run = read_sarif(sarif.document(run_of(Case(RULE, "codes", FAILED, "words", "b.pth", advisory=True))))

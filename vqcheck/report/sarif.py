@@ -96,4 +96,5 @@ def _text(text: str) -> str:
 
 
 def _sentence(text: str) -> str:
-    return f"{text[0].upper()}{text[1:]}."
+    """Return a title as a sentence; a key at its head keeps its spelling."""
+    return f"{text}." if "_" in text.partition(" ")[0] else f"{text[0].upper()}{text[1:]}."

@@ -143,7 +143,7 @@ def _decay(found: EmaUpdates) -> str:
             f"Every code was hit, so the updates cannot be counted. If B was trained on from A, the count that fell "
             f"furthest takes {_updates(found.steps, AT_LEAST)}; codes follow from sums and counts as after an update."
         )
-    codes = f"{found.unhit} of {found.codes} codes were nearest to no frame"
+    codes = f"{found.unhit} of {found.codes} codes {'was' if found.unhit == 1 else 'were'} nearest to no frame"
     if found.order == SIBLINGS:
         return (
             f"{codes} in either training: their running sums differ by one factor alone. But other counts rose or fell "
@@ -166,7 +166,8 @@ def _decay(found: EmaUpdates) -> str:
 def _hits(found: EmaUpdates) -> str:
     if not found.rose:
         return ""
-    return f"The counts of {len(found.rose)} codes rose: most frames went to {_some(found.rose)}."
+    counts = "count of 1 code" if len(found.rose) == 1 else f"counts of {len(found.rose)} codes"
+    return f"The {counts} rose: most frames went to {_some(found.rose)}."
 
 
 def _own_count(found: EmaUpdates, diagnosis: Diagnosis) -> str:

@@ -62,13 +62,17 @@ def circumstances(setting: Setting) -> list[str]:
     processes = f", {setting.processes} processes" if setting.processes > 1 else ""
     items = f" of {setting.batch_size} items" if setting.batch_size else ""
     precision = f"{setting.precision}, " if setting.precision else ""
-    numbers = f"{setting.steps} steps{items}{processes}, seed {setting.seed}"
+    numbers = f"{_steps(setting.steps)}{items}{processes}, seed {setting.seed}"
     whose = f" of {shorter(setting.code)}" if setting.code else ""
     what = "" if setting.batch_size is None else " synthesizer"
     return [
         f"{setting.subject}{what}{whose}; weights: {setting.weights}; data: {setting.data}",
         f"{numbers}, {setting.device}, {precision}torch {setting.torch}",
     ]
+
+
+def _steps(number: int) -> str:
+    return f"{number} step{'s' * (number != 1)}"
 
 
 def moved_codes(step: StepTrace | None) -> str:
@@ -117,11 +121,12 @@ def digests(arm: Arm) -> str:
     """Return the digests of the VQ encoder at the start, at the first change and at the end."""
     start, end = (digests.widest for digests in (arm.digest_at_start, arm.digest_at_end))
     if arm.verdict != DRIFTED:
-        return f"{start.algorithm} {start.short}, bit-identical after {arm.steps_run} steps"
+        return f"{start.algorithm} {start.short}, bit-identical after {_steps(arm.steps_run)}"
     middle = ""
     if arm.digest_at_first_change and arm.first_writes:
-        first = arm.digest_at_first_change.widest
-        middle = f" > {first.short} (step {arm.first_writes[0].first_changed_step})"
+        first, step = arm.digest_at_first_change.widest, arm.first_writes[0].first_changed_step
+        if step != arm.steps_run:
+            middle = f" > {first.short} (step {step})"
     return f"{start.algorithm} {start.short}{middle} > {end.short} (step {arm.steps_run})"
 
 
@@ -165,7 +170,7 @@ def processes(replay: Replay, arm: Arm) -> str:
     if replay.setting.processes < 2:
         return ""
     if arm.rank_differences:
-        return f"NOT the same on every process after {arm.rank_differences} of {arm.steps_run} steps"
+        return f"NOT the same on every process after {arm.rank_differences} of {_steps(arm.steps_run)}"
     return "the same bits on every process after every step"
 
 
