@@ -80,9 +80,9 @@ def test_another_class_of_the_tree_can_be_named(tree):
         (RETURNED, "if self.RETURNS_BOTH else loss.detach()", {"version": "v4"}, "forward returned 0 losses"),
         (
             "assert mel.abs()",
-            "raise OSError('no')\n        mel.abs()",
+            "raise OSError\n        mel.abs()",
             {"version": "v3"},
-            r"raised OSError: no \(.*models.py",
+            r"raised OSError \(.*models.py",
         ),
     ],
 )

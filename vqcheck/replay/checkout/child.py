@@ -565,12 +565,13 @@ def from_json(value: dict[str, Any]) -> Any:
 
 
 def in_one_line(error: BaseException) -> str:
-    """Return type, text and place of an error: the innermost line that is neither torch's, Python's nor this file's."""
-    foreign = (os.path.join("torch", ""), os.path.dirname(os.__file__) + os.sep, "<frozen")
-    shown = f"{type(error).__name__}: {' '.join(str(error).split())}"
+    """Return type, text and place of an error: the innermost line that is not a package's, Python's or this file's."""
+    text = " ".join(str(error).split())
+    shown = f"{type(error).__name__}: {text}" if text else type(error).__name__
+    foreign = (OWN, os.path.dirname(os.__file__) + os.sep, os.path.dirname(torch.__file__) + os.sep, "<frozen")
     for frame in reversed(traceback.extract_tb(error.__traceback__)):
-        installed = any(part in frame.filename for part in ("site-packages", "dist-packages"))
-        if frame.filename != OWN and not installed and not frame.filename.startswith(foreign[1:]):
+        installed = "site-packages" in frame.filename or "dist-packages" in frame.filename
+        if not installed and not frame.filename.startswith(foreign):
             return f"{shown} ({frame.filename}:{frame.lineno} in {frame.name})"
     return shown
 
