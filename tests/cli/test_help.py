@@ -198,6 +198,18 @@ def test_the_documented_line_works_in_a_real_shell(shell, call):
     run = subprocess.run([shell, "-c", call], capture_output=True, text=True, env=environment, check=False, timeout=60)
     assert run.returncode == 0, run.stderr
     assert "vqcheck" in run.stdout or run.stdout.split() == ["all", "tokens"]
+    assert run.stderr == ""
+
+
+def test_completion_says_nothing_but_what_completes(monkeypatch, capsys):
+    """The shell shows stderr between the user's own keys, and click ends completion by leaving the program."""
+    from vqcheck.cli.main import main
+
+    monkeypatch.setenv("_VQCHECK_COMPLETE", "bash_complete")
+    monkeypatch.setenv("COMP_WORDS", "vqcheck diff --scope ")
+    monkeypatch.setenv("COMP_CWORD", "3")
+    assert main([]) == 0
+    assert capsys.readouterr() == ("plain,all\nplain,tokens\n", "")
 
 
 def test_the_program_and_the_readme_give_the_same_lines_for_completion():

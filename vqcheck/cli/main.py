@@ -58,6 +58,9 @@ def _run(arguments: Sequence[str]) -> int:
     except (click.Abort, KeyboardInterrupt):
         return _failed(arguments, "interrupted")
     except SystemExit as error:
+        if os.environ.get("_VQCHECK_COMPLETE"):
+            # A shell asked what may be typed; click answers that before any command, and leaves.
+            return error.code if isinstance(error.code, int) else EXIT_COULD_NOT_CHECK
         # click puts another stream in place of stdout and ends the program in status 1, where the reader of stdout went
         # away (`| head`). What it did not want is no failure of ours, but nothing was shown either.
         if sys.stdout is not stdout:
