@@ -101,6 +101,16 @@ def test_a_gate_agrees_with_its_checks():
     assert {case.rule.help for case in nothing.cases} > {next(each.why for each in CHECKS if each.code == "lock")}
 
 
+def test_a_gate_that_was_asked_for_less_says_so():
+    """Training may start as far as was asked: whoever reads only the headline must know that checks were left out."""
+    outcomes = tuple(
+        Outcome(check.code, check.title, check.required, Finding(found, "words"))
+        for check, found in zip(CHECKS, ("passed", "skipped"), strict=False)
+    )
+    assert gate.run(GateReport("s2.json", outcomes)).headline == "s2 training may start (1 of 2 checks asked for)"
+    assert gate.run(GateReport("s2.json", outcomes[:1])).headline == "s2 training may start"
+
+
 def test_a_history_agrees_with_its_rows():
     """Moved or not, with unreadable and passed-over files, and with fewer than two rows."""
     still = Drift(IDENTICAL, 0, 8, None, None, "")

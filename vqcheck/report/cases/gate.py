@@ -5,7 +5,7 @@ from typing import Final
 from vqcheck.gate.outcome import SKIPPED, GateReport, Outcome
 from vqcheck.gate.run import find_check
 from vqcheck.report.cases.case import COULD_NOT_CHECK, NOT_APPLICABLE, Case, Rule, Run
-from vqcheck.report.words.gate import headline
+from vqcheck.report.words.gate import headline, partly
 
 _NOTHING: Final = Rule(
     "gate/nothing-checked",
@@ -20,7 +20,9 @@ def run(report: GateReport) -> Run:
     if report.exit_code == 2 and not any(case.is_problem and not case.advisory for case in cases):
         message = "no required check was carried out"
         cases.append(Case(_NOTHING, "nothing checked", COULD_NOT_CHECK, message, report.config))
-    return Run("gate", report.config, report.verdict, report.exit_code, headline(report), tuple(cases))
+    asked = partly(report)
+    said = f"{headline(report)} ({asked})" if asked else headline(report)
+    return Run("gate", report.config, report.verdict, report.exit_code, said, tuple(cases))
 
 
 def _check(outcome: Outcome, config: str) -> Case:
