@@ -77,7 +77,7 @@ def test_a_configuration_names_the_factory(here, tmp_path):
     ("arguments", "message"),
     [
         (("--factory", "factories.nothing:make"), "factories.nothing cannot be imported"),
-        (("--factory", "no function"), "subject.factory: string should match pattern"),
+        (("--factory", "no function"), "subject.factory: expected package.module:function"),
         (("--factory", "factories.vector_quantize:still", "--save", "x"), "--save writes checkpoints of the synth"),
         (("--factory", "factories.vector_quantize:still", "--batch-size", "2"), "nothing under training has an effect"),
     ],
