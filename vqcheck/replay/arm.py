@@ -15,6 +15,7 @@ from torch.nn.parallel import DistributedDataParallel
 from vqcheck.codebook.digest import EncoderDigests
 from vqcheck.experiment.config import Config
 from vqcheck.replay import ranks
+from vqcheck.replay.attribution import Attribution
 from vqcheck.replay.batch import Batch, collate
 from vqcheck.replay.dataset import Dataset
 from vqcheck.replay.live import digests
@@ -23,9 +24,8 @@ from vqcheck.replay.sampler import endless_batches
 from vqcheck.replay.step import StepResult, TrainingStep
 from vqcheck.replay.strategies import Strategy
 from vqcheck.replay.subject import Start, Subject
-from vqcheck.replay.trace import COMPUTED, OFF, Arm, FirstWrite, StepTrace
+from vqcheck.replay.trace import COMPUTED, OFF, Arm, StepTrace
 from vqcheck.replay.watch import Watch
-from vqcheck.runtime.finding import Write
 from vqcheck.runtime.first_write import WriteCatcher
 from vqcheck.synthesizer import SynthesizerTrn
 
@@ -74,8 +74,7 @@ class ArmRun:
         self._digest_at_start = digests(self.net_g)
         self._digest_at_first_change: EncoderDigests | None = None
         self._recorder = Recorder()
-        self._writes: dict[str, tuple[int, Write]] = {}
-        self._trace_next = True
+        self._attribution = Attribution()
 
     @property
     def steps_run(self) -> int:
@@ -107,12 +106,7 @@ class ArmRun:
             kept_every=recorder.kept_every,
             commit_loss=recorder.extent("commit_loss"),
             shadow_commit_loss=recorder.extent("shadow_commit_loss"),
-            first_writes=tuple(
-                sorted(
-                    (self._first_write(label, step) for label, step in recorder.first_changed.items()),
-                    key=lambda write: write.first_changed_step,
-                )
-            ),
+            first_writes=self._attribution.first_writes(recorder.first_changed),
             digest_at_start=self._digest_at_start,
             digest_at_first_change=self._digest_at_first_change,
             digest_at_end=digests(self.net_g),
@@ -129,7 +123,7 @@ class ArmRun:
             yield epoch, collate([dataset.item(position) for position in positions])
 
     def _step(self, number: int, batch: Batch) -> StepTrace:
-        catcher = WriteCatcher(self._watch) if self._trace_next else None
+        catcher = WriteCatcher(self._watch) if self._attribution.is_due else None
         self._wait()
         begun = time.perf_counter()
         with catcher or nullcontext():
@@ -144,13 +138,8 @@ class ArmRun:
         """Compare everything with the start, and decide whether the next step needs attribution."""
         caught = catcher.first if catcher else {}
         tensors = self._watch.look(frozenset(caught))
-        for label, write in caught.items():
-            self._writes.setdefault(label, (number, write))
-        seen = self._recorder.first_changed
-        new = {tensor.label for tensor in tensors if (tensor.written or tensor.changed) and tensor.label not in seen}
-        # a first change that was not caught in the act is attributed to the write of the step that follows
-        self._trace_next = bool(new - self._writes.keys())
-        if new and self._digest_at_first_change is None:
+        is_new = self._attribution.note(number, caught, tensors, self._recorder.first_changed)
+        if is_new and self._digest_at_first_change is None:
             self._digest_at_first_change = digests(self.net_g)
         scalars = {
             **result.losses,
@@ -175,12 +164,6 @@ class ArmRun:
             seconds=seconds,
             differing_across_ranks=ranks.differing(self._watch.tensors()),
         )
-
-    def _first_write(self, label: str, first_changed: int) -> FirstWrite:
-        if label not in self._writes:
-            return FirstWrite(label, first_changed, None)
-        step, write = self._writes[label]
-        return FirstWrite(label, first_changed, step, write.operator, write.file, write.line, write.function)
 
     def _wait(self) -> None:
         if self._conditions.device.type == "cuda":

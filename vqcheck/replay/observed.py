@@ -8,10 +8,11 @@ from typing import Protocol
 from torch import Tensor, nn
 
 from vqcheck.codebook.digest import EncoderDigests
+from vqcheck.replay.attribution import Attribution
 from vqcheck.replay.live import digests
 from vqcheck.replay.recorder import Recorder
 from vqcheck.replay.strategies import Strategy
-from vqcheck.replay.trace import NOT_REPORTED, Arm, FirstWrite, SourceLine, StepTrace
+from vqcheck.replay.trace import NOT_REPORTED, Arm, StepTrace
 from vqcheck.replay.watch import Watch
 from vqcheck.runtime.finding import Write
 
@@ -62,8 +63,7 @@ class ObservedArm:
         self._digest_at_start = digests(code.module)
         self._digest_at_first_change: EncoderDigests | None = None
         self._recorder = Recorder()
-        self._writes: dict[str, tuple[int, Write, Write | None]] = {}
-        self._trace_next = True
+        self._attribution = Attribution()
         self._uses_codebook = False
 
     @property
@@ -73,7 +73,7 @@ class ObservedArm:
     def run(self, on_step: Callable[[StepTrace], None]) -> None:
         """Train for the configured number of steps and report each one."""
         for number in range(1, self._steps + 1):
-            report = self._code.step(number, self._watch if self._trace_next else None)
+            report = self._code.step(number, self._watch if self._attribution.is_due else None)
             trained = time.perf_counter()
             step = self._look(number, report)
             self._recorder.add(step, time.perf_counter() - trained)
@@ -82,7 +82,6 @@ class ObservedArm:
     def finish(self, complete: bool, checkpoint: str | None = None) -> Arm:
         """Return the trace as far as it got."""
         recorder = self._recorder
-        writes = [self._first_write(label, step) for label, step in recorder.first_changed.items()]
         return Arm(
             strategy=self._strategy.name,
             stops=self._strategy.stops,
@@ -93,7 +92,7 @@ class ObservedArm:
             kept_every=recorder.kept_every,
             commit_loss=recorder.extent("commit_loss"),
             shadow_commit_loss=recorder.extent("shadow_commit_loss"),
-            first_writes=tuple(sorted(writes, key=lambda write: write.first_changed_step)),
+            first_writes=self._attribution.first_writes(recorder.first_changed),
             digest_at_start=self._digest_at_start,
             digest_at_first_change=self._digest_at_first_change,
             digest_at_end=digests(self._code.module),
@@ -106,14 +105,10 @@ class ObservedArm:
 
     def _look(self, number: int, report: StepReport) -> StepTrace:
         tensors = self._watch.look(frozenset(report.writes))
-        for label, write in report.writes.items():
-            self._writes.setdefault(label, (number, write, report.callers.get(label)))
         self._uses_codebook = self._uses_codebook or report.uses_codebook
         seen = self._recorder.first_changed
-        new = {tensor.label for tensor in tensors if (tensor.written or tensor.changed) and tensor.label not in seen}
-        # a first change that was not caught in the act is attributed to the write of the step that follows
-        self._trace_next = bool(new - self._writes.keys())
-        if new and self._digest_at_first_change is None:
+        is_new = self._attribution.note(number, report.writes, tensors, seen, report.callers)
+        if is_new and self._digest_at_first_change is None:
             self._digest_at_first_change = digests(self._code.module)
         return StepTrace(
             step=number,
@@ -135,17 +130,3 @@ class ObservedArm:
         if now is None or self._first_tokens is None:
             return 0
         return int((now != self._first_tokens).sum())
-
-    def _first_write(self, label: str, first_changed: int) -> FirstWrite:
-        if label not in self._writes:
-            return FirstWrite(label, first_changed, None)
-        step, write, caller = self._writes[label]
-        # what was put under the name between two operators is seen too late to know who called
-        if caller and (write.operator == "rebinding" or not caller.file or caller.file == write.file):
-            caller = None
-        place = (write.operator, write.file, write.line, write.function)
-        return FirstWrite(label, first_changed, step, *place, called_from=_source_line(caller) if caller else None)
-
-
-def _source_line(write: Write) -> SourceLine:
-    return SourceLine(write.file, write.line, write.function)
