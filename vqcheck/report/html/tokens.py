@@ -40,8 +40,6 @@ def document(audit: TokenAudit, other: TokenAudit | None) -> str:
 
 
 def _compared(audit: TokenAudit, other: TokenAudit | None) -> Element:
-    chosen = " (a sample)" if audit.sampled else ""
-    files = f"{audit.rows} items" + (f" in {len(audit.files)} parts" if len(audit.files) > 1 else "")
     consistent = audit.verdict == CONSISTENT
     return section(
         "What was compared",
@@ -50,8 +48,8 @@ def _compared(audit: TokenAudit, other: TokenAudit | None) -> Element:
             ("Codec", audit.family),
             ("VQ encoder", code(str(audit.digests.widest))),
             ("Tokens", path(os.path.join(audit.experiment, audit.files[0]))),
-            ("Recorded", files),
-            ("Checked", f"{len(audit.items)} items{chosen}, {audit.total.frames} frames"),
+            ("Recorded", words.recorded(audit)),
+            ("Checked", words.checked(audit)),
             ("Precision", words.PRECISION[audit.total.precision] if consistent else None),
             ("Near-ties to expect", f"at most {audit.limit}"),
             ("Other checkpoint", path(other.checkpoint) if other else None),

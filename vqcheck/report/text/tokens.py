@@ -52,13 +52,11 @@ def _facts(page: Page, audit: TokenAudit) -> None:
     digests = audit.digests
     whole = digests.vq_encoder
     identity = f", VQ encoder {whole.algorithm} {whole.short}" if whole else ""
-    rows = f"{audit.rows} items" + (f" in {len(audit.files)} parts" if len(audit.files) > 1 else "")
-    chosen = " (a sample)" if audit.sampled else ""
     for label, text in (
         ("checkpoint", shown(audit.checkpoint)),
         ("", f"{audit.family}{identity}"),
-        ("tokens", f"{os.path.join(audit.experiment, audit.files[0])}, {rows}"),
-        ("checked", f"{len(audit.items)} items{chosen}, {audit.total.frames} frames"),
+        ("tokens", f"{os.path.join(audit.experiment, audit.files[0])}, {words.recorded(audit)}"),
+        ("checked", words.checked(audit)),
         ("precision", words.PRECISION[audit.total.precision] if audit.verdict == CONSISTENT else ""),
     ):
         if label == "precision" and not text:

@@ -53,6 +53,17 @@ def headline(audit: TokenAudit) -> str:
     return f"Nothing contradicts {name}, but not everything could be read."
 
 
+def recorded(audit: TokenAudit) -> str:
+    """Return how many items are recorded."""
+    return f"{audit.rows} items" + (f" in {len(audit.files)} parts" if len(audit.files) > 1 else "")
+
+
+def checked(audit: TokenAudit) -> str:
+    """Return how much of it was derived again."""
+    chosen = " (a sample)" if audit.sampled else ""
+    return f"{len(audit.items)} items{chosen}, {audit.total.frames} frames"
+
+
 def findings(audit: TokenAudit) -> list[str]:
     """Return what speaks against the checkpoint, or keeps the audit from a verdict."""
     total, found = audit.total, []
