@@ -12,6 +12,7 @@ from vqcheck.codebook.diagnosis.evidence import (
     Initialised,
     MissingBooks,
     NeverTrained,
+    NotFinite,
     Rounding,
 )
 from vqcheck.codebook.diagnosis.result import Advice, Cause, TokenFlips
@@ -20,6 +21,10 @@ from vqcheck.codebook.diagnosis.wording import wording_of
 _NOTHING: Final = (
     "Nothing to do: both files hold the same codebook in different widths. Only a frame that lies between two codes "
     "to the last digit may get another token."
+)
+_SOUND: Final = (
+    "Do not use {files}: get the file again where it came from, or go back to an earlier checkpoint of its training, "
+    "which diverged if the file is as it was written."
 )
 _NO_FLIP: Final = (
     "None of these recordings' tokens changed, so what was trained on them still fits. Other recordings may differ."
@@ -33,6 +38,10 @@ def advise(causes: tuple[Cause, ...], flips: TokenFlips | None, family: str) -> 
     untrained = next((found for found in evidence if isinstance(found, NeverTrained)), None)
     if untrained and (len(untrained.sides) == 2 or untrained.sides == ("B",)):
         return (Advice("start-from-a-trained-codebook", words.start_trained),)
+    broken = next((found for found in evidence if isinstance(found, NotFinite)), None)
+    if broken:
+        files = " and ".join(broken.sides)
+        return (Advice("get-a-sound-file", _SOUND.format(files=files)),)
     missing = [found for found in evidence if isinstance(found, MissingBooks)]
     rest = [found for found in evidence if not isinstance(found, (MissingBooks, Rounding))]
     if missing and not rest:

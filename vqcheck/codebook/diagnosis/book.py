@@ -60,6 +60,19 @@ class Book:
     def bookkeeping_changed(self) -> bool:
         return EMA_SUM in self.changed or EMA_COUNT in self.changed
 
+    @property
+    def broken(self) -> tuple[str, ...]:
+        """The sides, as letters, with NaN or infinity where the other one has numbers."""
+        return tuple(
+            letter
+            for letter, one, other in (("A", self.a, self.b), ("B", self.b, self.a))
+            if any(
+                bool((~np.isfinite(mine) & np.isfinite(theirs)).any())
+                for mine, theirs in ((one.codes, other.codes), (one.sums, other.sums), (one.counts, other.counts))
+                if mine is not None and theirs is not None
+            )
+        )
+
     @cached_property
     def off_a(self) -> Mask:
         return self._off(self.a)

@@ -7,7 +7,7 @@ import numpy as np
 from vqcheck.codebook.diagnosis import dead_codes, edited, ema_steps, initialised, permutation
 from vqcheck.codebook.diagnosis.book import Book
 from vqcheck.codebook.diagnosis.displacement import same_number
-from vqcheck.codebook.diagnosis.evidence import Edited, Unexplained, Unrelated
+from vqcheck.codebook.diagnosis.evidence import Edited, NotFinite, Unexplained, Unrelated
 from vqcheck.codebook.diagnosis.result import CANNOT_TELL, CERTAIN, LIKELY, Cause
 from vqcheck.codebook.family import GRADIENT
 
@@ -19,6 +19,9 @@ _LOST: Final = 0.05
 
 def of_codebook(book: Book) -> list[Cause]:
     """Return what happened to one codebook of which some values changed, most certain first."""
+    if book.broken and not ema_steps.find(book):
+        # Whatever else happened hides behind such values; only unhit codes prove updates past them.
+        return [Cause(CERTAIN, NotFinite(book.broken), book.number)]
     if cause := permutation.find(book):
         return [cause]
     if cause := initialised.find(book):

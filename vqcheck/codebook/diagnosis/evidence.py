@@ -140,6 +140,14 @@ class Rounding:
 
 
 @dataclass(frozen=True, slots=True)
+class NotFinite:
+    """A file holds NaN or infinity where the other one has numbers: it is damaged, or its training diverged."""
+
+    sides: tuple[str, ...]
+    """`A`, `B` or both."""
+
+
+@dataclass(frozen=True, slots=True)
 class Unexplained:
     """The codes moved, and nothing in the files tells why."""
 
@@ -158,11 +166,13 @@ Evidence = (
     | OtherProjection
     | MissingBooks
     | Rounding
+    | NotFinite
     | Unexplained
 )
 
 CODE: Final[dict[type, str]] = {
     NeverTrained: "never-trained",
+    NotFinite: "not-finite",
     Initialised: "initialised",
     EmaUpdates: "ema-updates",
     DeadCodes: "dead-codes-replaced",

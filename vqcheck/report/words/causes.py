@@ -13,6 +13,7 @@ from vqcheck.codebook.diagnosis.evidence import (
     Initialised,
     MissingBooks,
     NeverTrained,
+    NotFinite,
     OtherProjection,
     Permuted,
     Projection,
@@ -38,6 +39,8 @@ def headline(diagnosis: Diagnosis) -> str:
                 return "The codebook was filled between A and B: tokens made with A mean nothing"
             who = "Neither codebook was ever" if len(sides) == 2 else "The codebook of B was never"
             return f"{who} trained: tokens made with it mean nothing"
+        case NotFinite(sides=sides):
+            return f"The codebook of {' and '.join(sides)} is broken: it holds NaN or infinity"
         case Initialised():
             return "The codebook was filled anew: no token of A means the same in B"
         case EmaUpdates(order=order, steps=steps, precision=precision):
@@ -133,6 +136,12 @@ def _sentence(cause: Cause) -> str:
             return f"{_other(side)} stores {what}, {side} does not."
         case Rounding(dtype=dtype, narrower=side):
             return f"{side} is {_other(side)} rounded to {dtype}, to the last bit."
+        case NotFinite(sides=sides):
+            who = "Each file holds" if len(sides) == 2 else f"{sides[0]} holds"
+            return (
+                f"{who} NaN or infinity where the other has numbers, which hides whatever else happened: a damaged file, "
+                "or a training that diverged."
+            )
         case Unexplained(why=why):
             return f"Updates in training, an edit, or another codebook: {why}."
 
