@@ -139,8 +139,8 @@ def _sentence(cause: Cause) -> str:
         case NotFinite(sides=sides):
             who = "Each file holds" if len(sides) == 2 else f"{sides[0]} holds"
             return (
-                f"{who} NaN or infinity where the other has numbers, which hides whatever else happened: a damaged file, "
-                "or a training that diverged."
+                f"{who} NaN or infinity where the other has numbers, which hides whatever else happened: a "
+                "damaged file, or a training that diverged."
             )
         case Unexplained(why=why):
             return f"Updates in training, an edit, or another codebook: {why}."
