@@ -8,18 +8,23 @@ os.environ["OMP_NUM_THREADS"] = "1"
 
 import json
 import shutil
+import socket
 import subprocess
 import sys
+import tempfile
 from importlib import resources
 from pathlib import Path
 from types import SimpleNamespace
 
 import jsonschema
 import pytest
-import torch
 
 CODEBOOK = "quantizer.vq.layers.0._codebook"
 ROOT = Path(__file__).parent.parent
+HANGS = 600
+"""Seconds after which what a test waits for is taken to hang; no measure of how fast anything is."""
+TRAINS = {"replay", "run", "restore"}
+"""Commands that import torch."""
 
 
 @pytest.hookimpl(optionalhook=True)
@@ -39,6 +44,7 @@ def checkpoints():
 @pytest.fixture
 def vq_state():
     """Returns a fresh float32 state dict of a small GPT-SoVITS VQ encoder, its bookkeeping fitting its codes."""
+    import torch
 
     def make(codes=16, dim=8, seed=0):
         generator = torch.Generator().manual_seed(seed)
@@ -60,6 +66,7 @@ def vq_state():
 @pytest.fixture
 def save(tmp_path):
     """Saves a state dict as a checkpoint and returns its path."""
+    import torch
 
     def write(state, name="a.pth", **around):
         path = tmp_path / name
@@ -69,9 +76,78 @@ def save(tmp_path):
     return write
 
 
+class Warm:
+    """A process that has imported vqcheck and forks a copy of itself for each command: `warm.py`."""
+
+    def __init__(self, *options):
+        ours, theirs = socket.socketpair()
+        with theirs:
+            self._process = subprocess.Popen(
+                [sys.executable, ROOT / "tests" / "warm.py", str(theirs.fileno()), *options],
+                cwd=ROOT,
+                stdin=subprocess.DEVNULL,
+                pass_fds=[theirs.fileno()],
+            )
+        self._socket = ours
+        self._socket.settimeout(HANGS)
+
+    def run(self, arguments, cwd, env):
+        import resource
+
+        umask = os.umask(0)
+        os.umask(umask)
+        request = {
+            "arguments": arguments,
+            "cwd": str(cwd),
+            "env": env,
+            "umask": umask,
+            "limits": [
+                (limit, resource.getrlimit(limit))
+                for limit in (resource.RLIMIT_AS, resource.RLIMIT_FSIZE, resource.RLIMIT_NOFILE)
+            ],
+        }
+        message = json.dumps(request).encode() + b"\n"
+        with tempfile.TemporaryFile() as out, tempfile.TemporaryFile() as err:
+            sent = socket.send_fds(self._socket, [message], [out.fileno(), err.fileno()])
+            self._socket.sendall(message[sent:])
+            code = int(self._socket.recv(100))
+            texts = []
+            for stream in (out, err):
+                stream.seek(0)
+                # as a pipe in text mode gives it
+                texts.append(stream.read().decode().replace("\r\n", "\n").replace("\r", "\n"))
+        return subprocess.CompletedProcess(["vqcheck", *arguments], code, *texts)
+
+    def close(self):
+        self._socket.close()
+        self._process.wait()
+
+
+@pytest.fixture(scope="session")
+def warm():
+    """Returns a warm process with or without torch, which is then there for the whole session."""
+    started = {}
+
+    def process(*options):
+        if options not in started:
+            started[options] = Warm(*options)
+        return started[options]
+
+    yield process
+    for each in started.values():
+        each.close()
+
+
+def _a_fork_is_the_same(env, options):
+    """Say whether nothing is asked for that only the start of an interpreter would show."""
+    at_start = ("PYTHON", "LD_", "OMP_", "MKL_", "OPENBLAS_", "ATEN_")
+    names = {name for name in env or () if name.startswith(at_start)} - {"PYTHONIOENCODING"}
+    return hasattr(socket, "send_fds") and not options and not names
+
+
 @pytest.fixture
-def vqcheck():
-    """Runs the command in a process of its own, as a user does; returns the completed process."""
+def real_vqcheck():
+    """Runs the command in a new interpreter, as a user does; returns the completed process."""
 
     def run(*arguments, cwd=ROOT, env=None, **options):
         return subprocess.run(
@@ -82,9 +158,25 @@ def vqcheck():
             cwd=cwd,
             env={**os.environ, "PYTHONIOENCODING": "utf-8", **(env or {})},
             check=False,
-            timeout=120,
-            **options,
+            **{"timeout": HANGS, **options},
         )
+
+    return run
+
+
+@pytest.fixture
+def vqcheck(warm, real_vqcheck):
+    """Runs the command in a process of its own; returns the completed process.
+
+    That is a fork of one that is warm, unless the test asks for something that only a new interpreter has.
+    """
+
+    def run(*arguments, cwd=ROOT, env=None, **options):
+        if not _a_fork_is_the_same(env, options):
+            return real_vqcheck(*arguments, cwd=cwd, env=env, **options)
+        arguments = [str(argument) for argument in arguments]
+        needs = [name for name in ("torch",) if TRAINS.intersection(arguments[:1])]
+        return warm(*needs).run(arguments, cwd, {**os.environ, "PYTHONIOENCODING": "utf-8", **(env or {})})
 
     return run
 
@@ -104,7 +196,7 @@ def two_ranks():
         ]
         try:
             for process in processes:
-                _, errors = process.communicate(timeout=120)
+                _, errors = process.communicate(timeout=HANGS)
                 assert process.returncode == 0, errors.decode()
         finally:
             for process in processes:
@@ -134,6 +226,8 @@ def sound(checkpoints, tmp_path):
 
     It has features and tokens, the base that made them, an s1 checkpoint, and the s2 JSON.
     """
+    import torch
+
     folder = tmp_path / "logs" / "demo"
     folder.mkdir(parents=True)
     base = tmp_path / "s2G2333k.pth"
