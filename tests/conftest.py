@@ -8,10 +8,8 @@ os.environ["OMP_NUM_THREADS"] = "1"
 
 import json
 import shutil
-import socket
 import subprocess
 import sys
-import tempfile
 from importlib import resources
 from pathlib import Path
 from types import SimpleNamespace
@@ -19,10 +17,10 @@ from types import SimpleNamespace
 import jsonschema
 import pytest
 
+sys.path.insert(0, str(Path(__file__).parent))
+from warm import HANGS, ROOT, Warm, can_fork
+
 CODEBOOK = "quantizer.vq.layers.0._codebook"
-ROOT = Path(__file__).parent.parent
-HANGS = 600
-"""Seconds after which what a test waits for is taken to hang; no measure of how fast anything is."""
 TRAINS = {"replay", "run", "restore"}
 """Commands that import torch."""
 
@@ -76,53 +74,6 @@ def save(tmp_path):
     return write
 
 
-class Warm:
-    """A process that has imported vqcheck and forks a copy of itself for each command: `warm.py`."""
-
-    def __init__(self, *options):
-        ours, theirs = socket.socketpair()
-        with theirs:
-            self._process = subprocess.Popen(
-                [sys.executable, ROOT / "tests" / "warm.py", str(theirs.fileno()), *options],
-                cwd=ROOT,
-                stdin=subprocess.DEVNULL,
-                pass_fds=[theirs.fileno()],
-            )
-        self._socket = ours
-        self._socket.settimeout(HANGS)
-
-    def run(self, arguments, cwd, env):
-        import resource
-
-        umask = os.umask(0)
-        os.umask(umask)
-        request = {
-            "arguments": arguments,
-            "cwd": str(cwd),
-            "env": env,
-            "umask": umask,
-            "limits": [
-                (limit, resource.getrlimit(limit))
-                for limit in (resource.RLIMIT_AS, resource.RLIMIT_FSIZE, resource.RLIMIT_NOFILE)
-            ],
-        }
-        message = json.dumps(request).encode() + b"\n"
-        with tempfile.TemporaryFile() as out, tempfile.TemporaryFile() as err:
-            sent = socket.send_fds(self._socket, [message], [out.fileno(), err.fileno()])
-            self._socket.sendall(message[sent:])
-            code = int(self._socket.recv(100))
-            texts = []
-            for stream in (out, err):
-                stream.seek(0)
-                # as a pipe in text mode gives it
-                texts.append(stream.read().decode().replace("\r\n", "\n").replace("\r", "\n"))
-        return subprocess.CompletedProcess(["vqcheck", *arguments], code, *texts)
-
-    def close(self):
-        self._socket.close()
-        self._process.wait()
-
-
 @pytest.fixture(scope="session")
 def warm():
     """Returns a warm process with or without torch, which is then there for the whole session."""
@@ -142,7 +93,7 @@ def _a_fork_is_the_same(env, options):
     """Say whether nothing is asked for that only the start of an interpreter would show."""
     at_start = ("PYTHON", "LD_", "OMP_", "MKL_", "OPENBLAS_", "ATEN_")
     names = {name for name in env or () if name.startswith(at_start)} - {"PYTHONIOENCODING"}
-    return hasattr(socket, "send_fds") and not options and not names
+    return can_fork() and not options and not names
 
 
 @pytest.fixture
@@ -174,33 +125,45 @@ def vqcheck(warm, real_vqcheck):
     def run(*arguments, cwd=ROOT, env=None, **options):
         if not _a_fork_is_the_same(env, options):
             return real_vqcheck(*arguments, cwd=cwd, env=env, **options)
-        arguments = [str(argument) for argument in arguments]
-        needs = [name for name in ("torch",) if TRAINS.intersection(arguments[:1])]
-        return warm(*needs).run(arguments, cwd, {**os.environ, "PYTHONIOENCODING": "utf-8", **(env or {})})
+        needs = ["torch"] if TRAINS.intersection(map(str, arguments[:1])) else []
+        return warm(*needs).run(*arguments, cwd=cwd, env=env)
 
     return run
 
 
 @pytest.fixture(scope="session")
-def two_ranks():
+def run_script(warm):
+    """Runs a Python script that needs no torch in a process of its own; returns the completed process."""
+
+    def run(script, *arguments):
+        if can_fork():
+            return warm().run(*arguments, script=script)
+        return subprocess.run(
+            [sys.executable, script, *map(str, arguments)],
+            capture_output=True,
+            text=True,
+            encoding="utf-8",
+            check=False,
+            timeout=HANGS,
+        )
+
+    return run
+
+
+@pytest.fixture(scope="session")
+def two_ranks(warm):
     """Runs `script RANK *arguments` in two processes at the same time, as data-parallel training does."""
 
     def run(script, *arguments):
-        processes = [
-            subprocess.Popen(
-                [sys.executable, script, str(rank), *map(str, arguments)],
-                env={**os.environ, "PYTHONPATH": str(ROOT)},
-                stderr=subprocess.PIPE,
-            )
-            for rank in range(2)
-        ]
+        processes = [warm("torch").start(rank, *arguments, script=script, stderr=subprocess.PIPE) for rank in range(2)]
         try:
             for process in processes:
-                _, errors = process.communicate(timeout=HANGS)
-                assert process.returncode == 0, errors.decode()
+                errors = process.stderr.read()
+                assert process.wait() == 0, errors.decode()
         finally:
             for process in processes:
                 process.kill()
+                process.stderr.close()
 
     return run
 

@@ -1,104 +1,125 @@
-"""Runs commands of vqcheck, each in a fork of this process, which has imported what they import.
+"""Starts programs as forks of a warm process, `warm_server.py`; they are handled as any other process."""
 
-A fork starts in a hundredth of the time that a new interpreter with numpy or torch takes, and differs from one in
-nothing that a command can see: folder, environment, limits, streams and modules are its own. Takes requests on the
-socket whose number is the first argument; the second is `torch` where commands train.
-"""
-
-import atexit
 import contextlib
-import gc
-import importlib
-import io
 import json
 import os
-import pkgutil
-import resource
+import select
 import signal
 import socket
+import struct
+import subprocess
 import sys
-import traceback
+import tempfile
+import threading
+from pathlib import Path
 
-RUN_BY_PATH = "vqcheck.replay.checkout.child"
-WITHOUT_TORCH = ("checkpoint", "codebook", "experiment", "report", "cli")
-
-
-def warm_up(with_torch):
-    import vqcheck
-
-    for module in pkgutil.walk_packages(vqcheck.__path__, "vqcheck."):
-        if module.name not in (RUN_BY_PATH, "vqcheck.__main__") and (
-            with_torch or module.name.split(".")[1] in WITHOUT_TORCH
-        ):
-            # What needs a package that is not there is no part of the command as it is installed here.
-            with contextlib.suppress(ImportError):
-                importlib.import_module(module.name)
-    if with_torch:
-        import torch
-        import torch._dynamo  # what torch itself imports at the first step of an optimizer
-        import torch.utils.data  # noqa: F401
+ROOT = Path(__file__).parent.parent
+HANGS = 600
+"""Seconds after which what a test waits for is taken to hang; no measure of how fast anything is."""
 
 
-def stream(number, encoding, errors):
-    return io.TextIOWrapper(os.fdopen(number, "wb", closefd=False), encoding, errors, write_through=number == 2)
+def can_fork():
+    return hasattr(os, "fork") and hasattr(socket, "send_fds")
 
 
-def become(request, out, err):
-    """Make this process what `python -m vqcheck ARGUMENTS` would be."""
-    os.dup2(out, 1)
-    os.dup2(err, 2)
-    os.chdir(request["cwd"])
-    os.environ.clear()
-    os.environ.update(request["env"])
-    os.umask(request["umask"])
-    for number, limits in request["limits"]:
-        resource.setrlimit(number, limits)
-    signal.signal(signal.SIGINT, signal.default_int_handler)
-    encoding, _, errors = os.environ["PYTHONIOENCODING"].partition(":")
-    sys.stdout, sys.stderr = stream(1, encoding, errors or "strict"), stream(2, encoding, "backslashreplace")
-    sys.__stdout__, sys.__stderr__ = sys.stdout, sys.stderr
-    sys.argv = ["vqcheck", *request["arguments"]]
-    sys.path.insert(0, os.getcwd())
+class Forked:
+    """A process that `warm_server.py` forked, as subprocess.Popen shows it."""
+
+    def __init__(self, status, streams):
+        self._status, self._asking = status, threading.Lock()
+        self.pid = self._number()
+        self.stdin, self.stdout, self.stderr = streams
+        self.returncode = None
+
+    def _number(self):
+        data = self._status.recv(4, socket.MSG_WAITALL)
+        assert len(data) == 4, "the warm process is gone"
+        return struct.unpack("<i", data)[0]
+
+    def wait(self, timeout=None):
+        with self._asking:
+            if self.returncode is None:
+                if not select.select([self._status], [], [], HANGS if timeout is None else timeout)[0]:
+                    raise subprocess.TimeoutExpired(str(self.pid), timeout)
+                self.returncode = self._number()
+                self._status.close()
+        return self.returncode
+
+    def poll(self):
+        with contextlib.suppress(subprocess.TimeoutExpired):
+            self.wait(0)
+        return self.returncode
+
+    def send_signal(self, number):
+        if self.poll() is None:
+            os.kill(self.pid, number)
+
+    def kill(self):
+        self.send_signal(signal.SIGKILL)
 
 
-def run(request, out, err):
-    code = 1
-    try:
-        become(request, out, err)
-        from vqcheck.cli.main import main
+class Warm:
+    """A process that has imported vqcheck, with torch or without, and forks a copy of itself for each program."""
 
-        code = main()
-        sys.stdout.flush()
-        atexit._run_exitfuncs()
-    except BaseException:  # noqa: BLE001 - an interpreter ends in a traceback, whatever the exception
-        traceback.print_exc()
-        sys.stderr.flush()
-    finally:
-        os._exit(code)
+    def __init__(self, *options):
+        self._socket, theirs = socket.socketpair()
+        with theirs:
+            self._process = subprocess.Popen(
+                [sys.executable, ROOT / "tests" / "warm_server.py", str(theirs.fileno()), *options],
+                cwd=ROOT,
+                stdin=subprocess.DEVNULL,
+                pass_fds=[theirs.fileno()],
+            )
 
+    def start(self, *arguments, script=None, cwd=ROOT, env=None, stdin=None, stdout=None, stderr=None, session=False):
+        """Start a command of vqcheck, or a script; streams are files, subprocess.PIPE, or None for nothing."""
+        import resource
 
-def main():
-    requests = socket.socket(fileno=int(sys.argv[1]))
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
-    del sys.path[0]
-    warm_up(sys.argv[2:] == ["torch"])
-    gc.collect()
-    gc.freeze()  # a collection in a fork would write to, and so copy, every page
-    while True:
-        message, streams, _, _ = socket.recv_fds(requests, 1 << 16, 2)
-        if not message:
-            return
-        while not message.endswith(b"\n"):
-            message += requests.recv(1 << 16)
-        child = os.fork()
-        if child == 0:
-            requests.close()
-            run(json.loads(message), *streams)
-        for number in streams:
-            os.close(number)
-        _, status = os.waitpid(child, 0)
-        requests.send(b"%d" % os.waitstatus_to_exitcode(status))
+        umask = os.umask(0)
+        os.umask(umask)
+        limits = (resource.RLIMIT_AS, resource.RLIMIT_FSIZE, resource.RLIMIT_NOFILE)
+        request = {
+            "script": script and str(script),
+            "arguments": [str(argument) for argument in arguments],
+            "cwd": str(cwd),
+            "env": {**os.environ, "PYTHONIOENCODING": "utf-8", **(env or {})},
+            "umask": umask,
+            "limits": [(limit, resource.getrlimit(limit)) for limit in limits],
+            "session": session,
+        }
+        message = json.dumps(request).encode() + b"\n"
+        with contextlib.ExitStack() as handed_over:
+            ours, theirs = [], []
+            for number, stream in enumerate((stdin, stdout, stderr)):
+                end = None
+                if stream == subprocess.PIPE:
+                    read, write = os.pipe()
+                    end = os.fdopen(write, "wb") if number == 0 else os.fdopen(read, "rb")
+                    theirs.append(read if number == 0 else write)
+                    handed_over.callback(os.close, theirs[-1])
+                elif stream is None:
+                    theirs.append(os.open(os.devnull, os.O_RDWR))
+                    handed_over.callback(os.close, theirs[-1])
+                else:
+                    theirs.append(stream.fileno())
+                ours.append(end)
+            status, told = socket.socketpair()
+            handed_over.callback(told.close)
+            sent = socket.send_fds(self._socket, [message], [*theirs, told.fileno()])
+            self._socket.sendall(message[sent:])
+        return Forked(status, ours)
 
+    def run(self, *arguments, **options):
+        """Run a program to its end; returns a completed process with its texts."""
+        with tempfile.TemporaryFile() as out, tempfile.TemporaryFile() as err:
+            code = self.start(*arguments, stdout=out, stderr=err, **options).wait()
+            texts = []
+            for stream in (out, err):
+                stream.seek(0)
+                # as a pipe in text mode gives it
+                texts.append(stream.read().decode().replace("\r\n", "\n").replace("\r", "\n"))
+        return subprocess.CompletedProcess(arguments, code, *texts)
 
-if __name__ == "__main__":
-    main()
+    def close(self):
+        self._socket.close()
+        self._process.wait()

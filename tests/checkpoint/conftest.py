@@ -4,8 +4,6 @@ import io
 import json
 import pickle
 import struct
-import subprocess
-import sys
 import zipfile
 from collections import OrderedDict
 from pathlib import Path
@@ -125,18 +123,12 @@ def put(tmp_path):
 
 
 @pytest.fixture(scope="session")
-def watched():
+def watched(run_script):
     """Opens and reads a file in a process of its own; returns (error or None, what was executed, peak MiB)."""
 
     def run(path, how="vqcheck"):
-        done = subprocess.run(
-            [sys.executable, HERE / "watch.py", how, path],
-            capture_output=True,
-            text=True,
-            encoding="utf-8",
-            check=True,
-            timeout=120,
-        )
+        done = run_script(HERE / "watch.py", how, path)
+        assert done.returncode == 0, done.stderr
         result = json.loads(done.stdout.splitlines()[-1])
         return result["error"], result["executed"], result["peak_mib"]
 

@@ -7,8 +7,6 @@ command would set off.
 import io
 import json
 import struct
-import subprocess
-import sys
 import zipfile
 from pathlib import Path
 
@@ -16,25 +14,17 @@ import numpy as np
 import pytest
 
 LIMITED = Path(__file__).parent / "limited.py"
-SECONDS = 60
 CODEBOOK = "quantizer.vq.layers.0._codebook"
 LAYER = "quantizer.layers.{}.codebook"
 MILLION = 1_000_000
 
 
 @pytest.fixture
-def ended():
+def ended(run_script):
     """Runs a command with limited memory; returns its status and what it said."""
 
     def run(*arguments):
-        done = subprocess.run(
-            [sys.executable, LIMITED, *map(str, arguments)],
-            capture_output=True,
-            text=True,
-            encoding="utf-8",
-            check=False,
-            timeout=SECONDS,
-        )
+        done = run_script(LIMITED, *arguments)
         said = done.stdout + done.stderr
         assert "internal error" not in said
         assert "not enough memory" not in said

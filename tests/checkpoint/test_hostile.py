@@ -278,8 +278,8 @@ def test_a_pickle_that_asks_for_too_much_is_refused_in_bounded_memory(bomb, put,
 
 
 def test_the_peak_that_is_measured_grows_with_what_is_allocated(put, watched):
-    assert watched(put(b"(" + b"]" * 3 * MILLION + b"l."), "pickle")[2] > 150
-    assert watched(put(b"N."), "pickle")[2] < 100
+    little = watched(put(b"N."), "pickle")[2]
+    assert watched(put(b"(" + b"]" * 3 * MILLION + b"l."), "pickle")[2] > little + 100
 
 
 def shared_levels():
