@@ -150,6 +150,23 @@ def run_script(warm):
     return run
 
 
+@pytest.fixture
+def forked_checkouts(warm, monkeypatch):
+    """Lets what runs a checkout's code in the Python of the tests be a fork of one that has imported torch."""
+    from vqcheck.replay.checkout import process
+
+    if not can_fork():
+        return
+    start, server = subprocess.Popen, warm("torch")
+
+    def forked(command, start_new_session=False, **options):
+        if command != [sys.executable, process._CHILD]:
+            return start(command, start_new_session=start_new_session, **options)
+        return server.start(script=process._CHILD, session=start_new_session, **options)
+
+    monkeypatch.setattr(subprocess, "Popen", forked)
+
+
 @pytest.fixture(scope="session")
 def two_ranks(warm):
     """Runs `script RANK *arguments` in two processes at the same time, as data-parallel training does."""

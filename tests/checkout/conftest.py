@@ -47,7 +47,7 @@ class Tree:
 
 
 @pytest.fixture
-def tree(tmp_path):
+def tree(tmp_path, forked_checkouts):
     """The miniature tree."""
     shutil.copytree(TREE, tmp_path / "checkout")
     return Tree(tmp_path / "checkout")
