@@ -72,9 +72,14 @@ class Warm:
             )
 
     def start(self, *arguments, script=None, cwd=ROOT, env=None, stdin=None, stdout=None, stderr=None, session=False):
-        """Start a command of vqcheck, or a script; streams are files, subprocess.PIPE, or None for nothing."""
+        """Start a command of vqcheck, or a script.
+
+        Streams are files or their numbers, subprocess.PIPE, or None for nothing. `env` is what differs in the
+        environment; None stands for a variable that is not there.
+        """
         import resource
 
+        environment = {**os.environ, "PYTHONIOENCODING": "utf-8", **(env or {})}
         umask = os.umask(0)
         os.umask(umask)
         limits = (resource.RLIMIT_AS, resource.RLIMIT_FSIZE, resource.RLIMIT_NOFILE)
@@ -82,7 +87,7 @@ class Warm:
             "script": script and str(script),
             "arguments": [str(argument) for argument in arguments],
             "cwd": str(cwd),
-            "env": {**os.environ, "PYTHONIOENCODING": "utf-8", **(env or {})},
+            "env": {name: value for name, value in environment.items() if value is not None},
             "umask": umask,
             "limits": [(limit, resource.getrlimit(limit)) for limit in limits],
             "session": session,
@@ -101,7 +106,7 @@ class Warm:
                     theirs.append(os.open(os.devnull, os.O_RDWR))
                     handed_over.callback(os.close, theirs[-1])
                 else:
-                    theirs.append(stream.fileno())
+                    theirs.append(stream if isinstance(stream, int) else stream.fileno())
                 ours.append(end)
             status, told = socket.socketpair()
             handed_over.callback(told.close)

@@ -47,7 +47,7 @@ class Tree:
 
 
 @pytest.fixture
-def tree(tmp_path, forked_checkouts):
+def tree(tmp_path, forked_checkouts):  # noqa: ARG001 - what it changes is meant
     """The miniature tree."""
     shutil.copytree(TREE, tmp_path / "checkout")
     return Tree(tmp_path / "checkout")

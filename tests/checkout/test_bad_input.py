@@ -6,6 +6,7 @@ import threading
 import time
 
 import pytest
+from warm import HANGS
 
 from vqcheck.errors import UsageError
 from vqcheck.experiment.config import Config
@@ -15,7 +16,7 @@ from vqcheck.replay.run import replay
 
 START = 'ERA = "fixed"'
 FORWARD = "        quantized, _, commit_loss, _ ="
-HANG = "import time; time.sleep(600)"
+HANG = "import threading; threading.Event().wait()"
 
 
 def refused(config):
@@ -77,25 +78,34 @@ def test_a_tree_that_is_wrong_is_told_in_one_line(tree, started, old, new, messa
     assert [each.poll() is not None for each in started] == [True]
 
 
-@pytest.mark.parametrize("where", [FORWARD, START])
-def test_a_tree_that_hangs_is_ended(tree, started, where):
+@pytest.mark.parametrize(
+    ("where", "hangs", "doing"), [(FORWARD, "step", "in a training step"), (START, "load", "while it was loaded")]
+)
+def test_a_tree_that_hangs_is_ended(tree, started, monkeypatch, where, hangs, doing):
     """After the time limit the process and all it started are gone, and the limit is named."""
+    asked = ChildProcess.ask
+
+    def impatient(self, **request):
+        # only where it hangs: what comes before may take its time
+        self._time_limit = 1 if request["do"] == hangs else HANGS
+        return asked(self, **request)
+
+    monkeypatch.setattr(ChildProcess, "ask", impatient)
     indent = " " * (len(where) - len(where.lstrip()))
     tree.change(where, f"{indent}{HANG}\n{where}")
-    text = refused(tree.config(time_limit=8 if where == FORWARD else 3))
-    assert "did not finish within" in text
+    text = refused(tree.config())
+    assert f"did not finish within 1 s ({doing})" in text
     assert "subject.time_limit" in text
     assert started[0].poll() is not None
 
 
-def test_a_child_that_is_killed_is_noticed(tree, started):
+def test_a_child_that_is_killed_is_noticed(tree, started, tmp_path):
     """Killed from outside, as when memory runs out, the process is missed at once."""
-    tree.change(FORWARD, f"        {HANG}\n{FORWARD}")
+    hangs = tmp_path / "hangs"
+    tree.change(FORWARD, f"        open({str(hangs)!r}, 'w'); {HANG}\n{FORWARD}")
 
     def kill():
-        while not started:
-            time.sleep(0.05)
-        time.sleep(1)
+        wait_until(hangs.exists)
         started[0].kill()
 
     threading.Thread(target=kill, daemon=True).start()
@@ -112,14 +122,18 @@ def test_the_last_words_of_a_process_are_the_trees(tree):
 def test_what_the_tree_started_ends_with_it(tree, tmp_path):
     """A process that the tree itself started does not outlive the replay."""
     note = tmp_path / "pid"
-    start = f"import subprocess; open({str(note)!r}, 'w').write(str(subprocess.Popen(['sleep', '600']).pid))"
+    start = f"import subprocess; open({str(note)!r}, 'w').write(str(subprocess.Popen(['sleep', '100000']).pid))"
     replay(tree.change(START, f"{start}\n" + START).config(steps=1))
     pid = int(note.read_text())
-    for _ in range(100):
-        if not is_running(pid):
-            break
-        time.sleep(0.1)
-    assert not is_running(pid)
+    wait_until(lambda: not is_running(pid))
+
+
+def wait_until(true):
+    """Wait for an event that nothing but looking tells of; it is an error only where it never comes."""
+    hung = time.monotonic() + HANGS
+    while not true():
+        assert time.monotonic() < hung
+        time.sleep(0.02)
 
 
 def is_running(pid):
@@ -134,7 +148,7 @@ def test_the_child_ends_when_nobody_asks_any_more(tmp_path):
     """At the end of its input the process exits by itself, so vqcheck may end in any way."""
     with ChildProcess(None, str(tmp_path), 60) as child:
         child._process.stdin.close()
-        assert child._process.wait(timeout=60) == 0
+        assert child._process.wait(timeout=HANGS) == 0
 
 
 @pytest.mark.parametrize(

@@ -10,6 +10,7 @@ import click
 import pytest
 import torch
 from click.shell_completion import ShellComplete
+from warm import HANGS
 
 from vqcheck.cli.program import program
 
@@ -195,7 +196,9 @@ def test_the_documented_line_works_in_a_real_shell(shell, call):
         pytest.skip(f"{shell} is not installed")
     bin_folder = str(sys.executable).rpartition("/")[0]
     environment = {"PATH": f"{bin_folder}:/usr/bin:/bin", "HOME": "/nonexistent", "TERM": "dumb"}
-    run = subprocess.run([shell, "-c", call], capture_output=True, text=True, env=environment, check=False, timeout=60)
+    run = subprocess.run(
+        [shell, "-c", call], capture_output=True, text=True, env=environment, check=False, timeout=HANGS
+    )
     assert run.returncode == 0, run.stderr
     assert "vqcheck" in run.stdout or run.stdout.split() == ["all", "tokens"]
     assert run.stderr == ""

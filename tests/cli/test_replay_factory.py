@@ -7,6 +7,7 @@ import sys
 from pathlib import Path
 
 import pytest
+from warm import HANGS
 
 from vqcheck.cli.main import main
 
@@ -100,6 +101,6 @@ def test_the_installed_command_finds_modules_in_the_working_directory():
         text=True,
         cwd=FIXTURES,
         check=False,
-        timeout=300,
+        timeout=HANGS,
     )
     assert (done.returncode, done.stderr) == (0, "")

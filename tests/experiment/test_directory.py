@@ -9,6 +9,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from warm import HANGS
 
 from vqcheck.errors import UsageError
 from vqcheck.experiment.audio import read_wav
@@ -220,7 +221,7 @@ def test_speaker_vectors_have_their_size(tmp_path):
 def test_the_script_makes_the_fixture(tmp_path):
     """The committed experiment directory is what its script writes, value for value."""
     script = FIXTURES / "make_experiment.py"
-    subprocess.run([sys.executable, str(script), str(tmp_path / "made")], check=True, timeout=120)
+    subprocess.run([sys.executable, str(script), str(tmp_path / "made")], check=True, timeout=HANGS)
     for made in sorted(path for path in (tmp_path / "made").rglob("*") if path.is_file()):
         kept = FIXTURES / "experiment" / made.relative_to(tmp_path / "made")
         if made.suffix == ".pt":

@@ -9,10 +9,10 @@ import sys
 from types import SimpleNamespace
 
 import pytest
+from warm import HANGS
 
 from vqcheck.cli.main import main
 
-_SECONDS = 30
 _PR_CAPBSET_DROP, _CAP_DAC_OVERRIDE, _CAP_DAC_READ_SEARCH = 24, 1, 2
 
 
@@ -21,13 +21,13 @@ def _within_seconds():
     """Fail where something waits for ever. Only a hang comes near the limit."""
 
     def too_long(*_):
-        pytest.fail(f"still running after {_SECONDS} s")
+        pytest.fail(f"still running after {HANGS} s")
 
     if not hasattr(signal, "SIGALRM"):
         yield
         return
     before = signal.signal(signal.SIGALRM, too_long)
-    signal.alarm(_SECONDS)
+    signal.alarm(HANGS)
     try:
         yield
     finally:

@@ -8,6 +8,7 @@ import tempfile
 from pathlib import Path
 
 import pytest
+from warm import HANGS
 
 from vqcheck.checkpoint.file import PositionedFile
 from vqcheck.replay.run_arms import Silent
@@ -122,7 +123,7 @@ def test_a_signal_while_modules_are_imported_is_no_traceback(module, desk):
         "sys.exit(main())"
     )
     done = subprocess.run(
-        [sys.executable, "-c", code, "inspect", desk.base], capture_output=True, text=True, check=False, timeout=60
+        [sys.executable, "-c", code, "inspect", desk.base], capture_output=True, text=True, check=False, timeout=HANGS
     )
     assert (done.returncode, done.stdout, done.stderr) == (2, "", "vqcheck: interrupted\n")
 

@@ -6,6 +6,7 @@ import subprocess
 import sys
 
 import pytest
+from warm import HANGS
 
 pytestmark = pytest.mark.skipif(os.name != "posix", reason="surroundings as Windows has none")
 
@@ -47,7 +48,7 @@ def test_no_command_needs_a_home_or_temporary_folder_or_working_directory(cwd, h
         capture_output=True,
         text=True,
         check=True,
-        timeout=120,
+        timeout=HANGS,
     )
     assert done.stderr == json.dumps(list(STATUS.values())) + "\n"
 

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 from fuzz.targets import CORPUS, TARGETS
+from warm import HANGS
 
 REPLAY = Path(__file__).parent / "replay.py"
 FILES = sorted((path.parent.name, path.name) for path in CORPUS.glob("*/*"))
@@ -16,7 +17,7 @@ LARGEST = 300_000
 @pytest.fixture(scope="module")
 def outcomes():
     done = subprocess.run(
-        [sys.executable, REPLAY], capture_output=True, text=True, encoding="utf-8", check=False, timeout=120
+        [sys.executable, REPLAY], capture_output=True, text=True, encoding="utf-8", check=False, timeout=HANGS
     )
     assert done.returncode == 0, done.stderr
     return {(target, name): said for target, name, said in map(json.loads, done.stdout.splitlines())}

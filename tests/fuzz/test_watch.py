@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 from fuzz import targets
 from fuzz.watch import SECONDS, Finding, Watch
+from warm import HANGS
 
 from vqcheck.errors import CheckpointError
 
@@ -97,16 +98,25 @@ def in_a_process_of_its_own(body):
         capture_output=True,
         text=True,
         check=False,
-        timeout=60,
+        timeout=HANGS,
     )
 
 
-def test_a_reader_that_hangs_ends_the_process_with_a_traceback():
-    done = in_a_process_of_its_own("""
-        import re
+HANG = {
+    "computes": ("SECONDS", 're.match("(a+)+$", "a" * 60 + "b")'),  # never leaves C by itself
+    "waits": ("HANGS", "threading.Event().wait()"),
+}
+
+
+@pytest.mark.parametrize("how", HANG)
+def test_a_reader_that_hangs_ends_the_process_with_a_traceback(how):
+    limit, hang = HANG[how]
+    done = in_a_process_of_its_own(f"""
+        import re, threading
+        import fuzz.watch
+        fuzz.watch.{limit} = 0.2
         watch = Watch(tempfile.mkdtemp(), traced=False)
-        # Never leaves C by itself.
-        watch.run(lambda: re.match("(a+)+$", "a" * 60 + "b"))
+        watch.run(lambda: {hang})
         print("came back")
     """)
     assert done.returncode != 0
@@ -173,10 +183,10 @@ def test_the_coverage_guided_run_ends_with_the_input_that_a_reader_failed_on(tmp
             TENSORS = file.read().count(b"tensor")
         targets.TARGETS["lock"] = replace(targets.TARGETS["lock"], read=planted)
         corpora = [str(targets.CORPUS / "lock")]
-        run.fuzz("lock", Namespace(inputs=5_000, seconds=60, seed=1, counts="counts", corpora=corpora))
+        run.fuzz("lock", Namespace(inputs=5_000, seconds=600, seed=1, counts="counts", corpora=corpora))
     """)
     done = subprocess.run(
-        [sys.executable, "-c", program, TESTS], capture_output=True, text=True, check=False, timeout=120, cwd=tmp_path
+        [sys.executable, "-c", program, TESTS], capture_output=True, text=True, check=False, timeout=HANGS, cwd=tmp_path
     )
     assert done.returncode != 0
     assert "Finding: raised: AssertionError" in done.stdout + done.stderr

@@ -2,16 +2,21 @@
 
 The only allowed outcomes are a result and a `VqcheckError` of one printable line. Everything else is a `Finding`:
 another exception, more than 512 MB of memory, and every event of Python's audit hooks that is not on a short list, such
-as opening a file for writing or outside the input's own folder, importing, executing, connecting. Whoever takes longer
-than five seconds ends the process, with a traceback on stderr and the input still on disk.
+as opening a file for writing or outside the input's own folder, importing, executing, connecting. Whoever computes for
+more than five seconds, or waits for what never comes, ends the process, with a traceback on stderr and the input still
+on disk. The seconds are of processor time and those of the machine on which they were promised, so that neither a busy
+nor a slow one finds what is not there.
 """
 
 import contextlib
 import faulthandler
+import functools
 import os
 import signal
 import sys
+import time
 import tracemalloc
+import zlib
 from collections.abc import Callable, Iterator
 
 from vqcheck.errors import VqcheckError
@@ -23,6 +28,10 @@ except ImportError:  # Windows
 
 MEMORY = 512 << 20
 SECONDS = 5.0
+HANGS = 600.0
+"""Seconds of anybody's time after which a reader that computes nothing waits in vain."""
+_CALIBRATION = 0.02
+"""Seconds of processor time that `_work` took where the promise was made."""
 _LONGEST_MESSAGE = 4_000
 _WRITING = os.O_WRONLY | os.O_RDWR | os.O_CREAT | os.O_TRUNC | os.O_APPEND
 _HARMLESS = frozenset({"builtins.id", "sys._getframe", "object.__getattr__", "array.__new__"})
@@ -108,21 +117,39 @@ def check_message(said: str) -> None:
         raise Finding(f"message: {len(said)} characters: {said[:500]!r}")
 
 
+def _work() -> object:
+    return sorted(zlib.crc32(b"%d" % number) for number in range(50_000))
+
+
+@functools.cache
+def slowness() -> float:
+    """Return how many times longer than where the seconds were promised this machine computes; at least 1."""
+    took = []
+    for _ in range(3):
+        begun = time.process_time()
+        _work()
+        took.append(time.process_time() - begun)
+    return max(1.0, min(took) / _CALIBRATION)
+
+
 @contextlib.contextmanager
 def _time_limit() -> Iterator[None]:
     """End this process, with a traceback, if the block takes too long, also if it never comes back to Python."""
     if hasattr(signal, "setitimer"):
         # Far cheaper than the thread below: a handler in C writes the traceback, then the default one ends the process.
-        signal.signal(signal.SIGALRM, signal.SIG_DFL)
-        faulthandler.register(signal.SIGALRM, file=sys.__stderr__, chain=True)
-        signal.setitimer(signal.ITIMER_REAL, SECONDS)
+        limits = (signal.SIGPROF, signal.ITIMER_PROF, SECONDS * slowness()), (signal.SIGALRM, signal.ITIMER_REAL, HANGS)
+        for number, timer, seconds in limits:
+            signal.signal(number, signal.SIG_DFL)
+            faulthandler.register(number, file=sys.__stderr__, chain=True)
+            signal.setitimer(timer, seconds)
     else:
-        faulthandler.dump_traceback_later(SECONDS, exit=True, file=sys.__stderr__)
+        faulthandler.dump_traceback_later(HANGS, exit=True, file=sys.__stderr__)
     try:
         yield
     finally:
         if hasattr(signal, "setitimer"):
-            signal.setitimer(signal.ITIMER_REAL, 0)
+            for timer in (signal.ITIMER_PROF, signal.ITIMER_REAL):
+                signal.setitimer(timer, 0)
         else:
             faulthandler.cancel_dump_traceback_later()
 

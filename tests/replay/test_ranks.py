@@ -5,6 +5,7 @@ import sys
 from pathlib import Path
 
 import torch
+from warm import HANGS
 
 from vqcheck.replay.ranks import differing
 
@@ -18,7 +19,7 @@ def test_one_bit_on_one_rank_is_found_by_all(tmp_path):
         [sys.executable, "-m", "torch.distributed.run", "--nproc-per-node", "2", "--standalone", SCRIPT, output],
         capture_output=True,
         check=False,
-        timeout=120,
+        timeout=HANGS,
     )
     assert done.returncode == 0, done.stderr.decode()
     for rank in range(2):

@@ -4,8 +4,6 @@ import dataclasses
 import os
 import re
 import struct
-import subprocess
-import sys
 
 import pytest
 import torch
@@ -247,35 +245,35 @@ def test_a_stream_that_cannot_show_a_name_still_has_columns(reports, encoding):
     assert len({cell_len(line[: match.start()]) for line, match in zip(lines, found, strict=True) if match}) == 1
 
 
-def in_terminal(arguments, columns, **environment):
-    """Return what the command writes on a terminal of its own, as it is written."""
+@pytest.fixture
+def in_terminal(warm):
+    """Returns what a command writes on a terminal of its own, as it is written."""
     pty, termios, fcntl = (pytest.importorskip(name) for name in ("pty", "termios", "fcntl"))
-    master, slave = pty.openpty()
-    fcntl.ioctl(slave, termios.TIOCSWINSZ, struct.pack("HHHH", 50, columns, 0, 0))
-    kept = {name: value for name, value in os.environ.items() if name not in ("NO_COLOR", "COLUMNS", "TERM")}
-    process = subprocess.Popen(
-        [sys.executable, "-m", "vqcheck", *map(str, arguments)],
-        stdin=slave,
-        stdout=slave,
-        stderr=slave,
-        env={**kept, "PYTHONIOENCODING": "utf-8", "TERM": "xterm", **environment},
-    )
-    os.close(slave)
-    written = b""
-    while True:
-        try:
-            piece = os.read(master, 65536)
-        except OSError:
-            break
-        if not piece:
-            break
-        written += piece
-    os.close(master)
-    process.wait(60)
-    return written.decode().replace("\r\n", "\n")
+
+    def run(arguments, columns, **environment):
+        master, slave = pty.openpty()
+        fcntl.ioctl(slave, termios.TIOCSWINSZ, struct.pack("HHHH", 50, columns, 0, 0))
+        usual = {**dict.fromkeys(("NO_COLOR", "COLUMNS")), "TERM": "xterm", **environment}
+        needs = ["torch"] if arguments[0] == "replay" else []
+        process = warm(*needs).start(*arguments, env=usual, stdin=slave, stdout=slave, stderr=slave)
+        os.close(slave)
+        written = b""
+        while True:
+            try:
+                piece = os.read(master, 65536)
+            except OSError:
+                break
+            if not piece:
+                break
+            written += piece
+        os.close(master)
+        process.wait()
+        return written.decode().replace("\r\n", "\n")
+
+    return run
 
 
-def test_no_color_and_dumb_terminals_say_the_same(checkpoints):
+def test_no_color_and_dumb_terminals_say_the_same(checkpoints, in_terminal):
     """On a real terminal: colour by default, no escape at all with NO_COLOR or TERM=dumb, and the same text."""
     arguments = ["diff", checkpoints / "base_v2.pth", checkpoints / "G_437.pth"]
     coloured = in_terminal(arguments, 80)
@@ -284,7 +282,7 @@ def test_no_color_and_dumb_terminals_say_the_same(checkpoints):
         assert in_terminal(arguments, 80, **environment) == ESCAPE.sub("", coloured)
 
 
-def test_the_live_view_of_a_replay_is_drawn_only_where_it_can_be():
+def test_the_live_view_of_a_replay_is_drawn_only_where_it_can_be(in_terminal):
     """A terminal sees arms move on; a dumb one gets the summary alone, and no escape."""
     arguments = ["replay", "--strategy", "maybe-no-grad", "--steps", "2"]
     drawn = in_terminal(arguments, 80)

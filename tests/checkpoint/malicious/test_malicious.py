@@ -15,6 +15,7 @@ from fuzz import targets
 from fuzz.watch import Watch
 from malicious import every
 from malicious.base import READS, REFUSES, SOUND
+from warm import HANGS
 
 from vqcheck.checkpoint.open import open_checkpoint
 from vqcheck.cli.main import main
@@ -93,7 +94,7 @@ def test_the_payloads_do_run_when_python_loads_them(tmp_path):
         capture_output=True,
         text=True,
         check=True,
-        timeout=120,
+        timeout=HANGS,
     )
     ran = {name for name, file in files.items() if file.name in done.stdout.split()}
     assert ran == pickles.keys()
