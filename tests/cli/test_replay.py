@@ -78,9 +78,31 @@ def quick(tmp_path):
     return make
 
 
+@pytest.fixture(scope="module")
+def replayed():
+    """What replays of equal configurations came to: for tests of what is told of one, and not of the replay."""
+    return {}
+
+
 @pytest.fixture
-def here(capsys, monkeypatch):
-    """Runs the command in this process, which has imported torch already; returns what a process would."""
+def here(capsys, monkeypatch, replayed):
+    """Runs the command in this process, which has imported torch already; returns what a process would.
+
+    A configuration is replayed once, however often it is told of.
+    """
+    import vqcheck.replay.run
+
+    real = vqcheck.replay.run.replay
+
+    def once(config, observer=None, save=None):
+        if observer is not None or save is not None:
+            return real(config, *(() if observer is None else (observer,)), save=save)
+        asked = repr(config)
+        if asked not in replayed:
+            replayed[asked] = real(config, save=save)
+        return replayed[asked]
+
+    monkeypatch.setattr(vqcheck.replay.run, "replay", once)
 
     def run(*arguments, cwd=ROOT):
         monkeypatch.chdir(cwd)
@@ -307,7 +329,7 @@ def test_every_console_can_show_the_report(here, quick, monkeypatch, encoding):
 
 def test_quiet_says_nothing(here, quick):
     """With -q the exit status is the whole answer."""
-    done = here("replay", quick(), "-q", "--steps", "1")
+    done = here("replay", quick(), "-q")
     assert (done.returncode, done.stdout, done.stderr) == (0, "", "")
 
 
@@ -317,7 +339,7 @@ def test_an_arm_that_fails_its_expectation_ends_in_1(here, valid, quick):
     done = here("replay", path, "--strategy", "none", "--strategy", "no-grad", "--format", "json")
     document = valid(done.stdout)
     assert (done.returncode, document["verdict"]) == (1, "not as expected")
-    text = here("replay", path, "--strategy", "none", "--strategy", "no-grad", "--steps", "1")
+    text = here("replay", path, "--strategy", "none", "--strategy", "no-grad")
     assert text.stdout.startswith("not as expected  no-grad did not do what was expected")
 
 

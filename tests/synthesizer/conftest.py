@@ -17,12 +17,13 @@ BATCH, FRAMES, SAMPLES, WORDS = 2, 64, 40960, 12
 
 def uniform(stream, shape):
     """u(i, shape): float64 in 0..1 from the recipe's integer hash."""
-    low = np.uint64(0xFFFFFFFF)
-    index = np.arange(1, int(np.prod(shape)) + 1, dtype=np.uint64)
-    mixed = (index * np.uint64(2654435761) + np.uint64(stream * 97531)) & low
+    mixed = np.arange(1, int(np.prod(shape)) + 1, dtype=np.uint32)
+    mixed *= np.uint32(2654435761)  # modulo 2^32, as everything here
+    mixed += np.uint32(stream * 97531 & 0xFFFFFFFF)
     for _ in range(2):
-        mixed = ((mixed ^ (mixed >> np.uint64(16))) * np.uint64(73244475)) & low
-    mixed ^= mixed >> np.uint64(16)
+        mixed ^= mixed >> np.uint32(16)
+        mixed *= np.uint32(73244475)
+    mixed ^= mixed >> np.uint32(16)
     return (mixed / 2.0**32).reshape(shape)
 
 

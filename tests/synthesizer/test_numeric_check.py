@@ -69,8 +69,8 @@ def step(request, version, networks, inputs):
         z, z_p, m_p, logs_p, m_q, logs_q = latents
         y = slice_segments(inputs.wav, ids_slice * SETTINGS.hop_length, 20480)
         y_mel = slice_segments(spec_to_mel(inputs.spec, SETTINGS), ids_slice, 32)
-        disc = discriminator_loss(*networks.discriminator(y, o.detach())[:2])
         real_logits, fake_logits, real_maps, fake_maps = networks.discriminator(y, o)
+        disc = discriminator_loss(real_logits, [logits.detach() for logits in fake_logits])
         losses = {
             "disc": disc,
             "gen": generator_loss(fake_logits),
