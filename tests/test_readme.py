@@ -164,8 +164,13 @@ def test_the_install_commands_are_what_the_projects_own_check_runs():
     assert "'vqcheck replay$' 'pytest -n 2$'" in script
 
 
+def run_by_a_user(line, *more):
+    """Return the parameters of a test that runs a command of the README; it is slow where the command trains."""
+    return pytest.param(line, *more, marks=pytest.mark.slow if "vqcheck replay" in line else ())
+
+
 @needs_a_shell
-@pytest.mark.parametrize("line", [line for line in [*lines("sh"), *in_yaml()] if not installs(line)])
+@pytest.mark.parametrize("line", [run_by_a_user(line) for line in [*lines("sh"), *in_yaml()] if not installs(line)])
 def test_a_command_runs(line, workspace, shell):
     """Every command of the README and of its CI files ends with status 0 where its files are in order."""
     done = shell(line, workspace)
@@ -181,7 +186,7 @@ def examples():
 
 
 @needs_a_shell
-@pytest.mark.parametrize(("command", "shown"), examples())
+@pytest.mark.parametrize(("command", "shown"), [run_by_a_user(*example) for example in examples()])
 def test_an_example_prints_what_the_readme_shows(command, shown, workspace, shell):
     """Its output is the program's, but for the last places of losses; `...` stands for what is left out."""
     printed = shell(command, workspace).stdout
@@ -217,6 +222,7 @@ def test_the_family_example_is_read(tmp_path):
     assert read_own_family(str(tmp_path / "my_codec.toml")).name == "my-codec"
 
 
+@pytest.mark.slow
 def test_the_strategies_table_is_what_the_replay_measures(vqcheck):
     """What the table calls moving moved, and what it calls still stayed bit-identical."""
     rows = re.findall(

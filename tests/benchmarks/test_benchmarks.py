@@ -17,10 +17,11 @@ def run(*arguments):
         text=True,
         encoding="utf-8",
         check=False,
-        timeout=240,
+        timeout=600,
     )
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(sys.platform == "win32", reason="processes are measured with wait4")
 def test_figures_are_written_with_every_sample_and_what_they_depend_on(tmp_path):
     done = run("--quick", "--samples", 1, "--only", "startup", "-o", tmp_path / "figures.json", "--folder", tmp_path)

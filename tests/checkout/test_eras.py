@@ -60,6 +60,7 @@ def test_a_tree_that_is_told_not_to_freeze_drifts(tree):
     assert verdicts(replay(tree.config(steps=1, freeze_quantizer=False)))["as-is"] == DRIFTED
 
 
+@pytest.mark.slow
 def test_every_strategy_does_from_outside_what_its_name_says(tree):
     """Applied to any tree from outside, the old ways drift and the fixes hold, whatever the tree itself does."""
     result = replay(tree.config(replay={"strategies": list(CHECKOUT_STRATEGIES)}))
@@ -70,6 +71,7 @@ def test_every_strategy_does_from_outside_what_its_name_says(tree):
     assert "input_proj.weight" not in moved["requires-grad"] | moved["no-grad"]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("version", ["v2", "v3"])
 def test_two_replays_are_the_same(tree, version):
     """The same tree gives the same losses and the same drift, also where it draws from Python's own generator."""

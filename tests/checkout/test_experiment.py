@@ -60,6 +60,7 @@ def digests_of(path):
         )
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("version", ["v2", "v3"])
 def test_an_s2_json_is_replayed_as_it_stands(run, tmp_path, version):
     """Both arms start from the codebook in the file, widened, and train on the recorded items."""

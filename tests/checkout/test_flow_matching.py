@@ -42,6 +42,7 @@ def test_a_tree_that_only_turns_gradients_off_drifts(tree):
     assert all(step.commit_loss > 0 for step in result.arms[0].steps)
 
 
+@pytest.mark.slow
 def test_the_network_learns(tree):
     """The optimizer holds what requires a gradient: the loss falls while the VQ encoder stays."""
     as_is = replay(tree.config(version="v3", steps=60).changed("training", learning_rate=0.02)).arms[0]

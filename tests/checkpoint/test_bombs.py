@@ -155,6 +155,7 @@ HEADERS = {
 }
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("what", HEADERS)
 def test_names_that_would_take_hours_to_look_up_are_passed_over_or_refused(what, put, safetensors_bytes, ended):
     make, reason = HEADERS[what]
@@ -207,6 +208,7 @@ def numbers(count, seed):
     return np.random.default_rng(seed).integers(0, 100, count, dtype=np.int8).tobytes()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("shape", "make"),
     [
@@ -243,6 +245,7 @@ TABLES = {
 }
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("what", TABLES)
 def test_a_table_of_tokens_that_is_larger_than_any_is_refused(what, tmp_path, checkpoints, ended):
     make, reason = TABLES[what]

@@ -113,6 +113,7 @@ def here(capsys, monkeypatch, replayed):
     return run
 
 
+@pytest.mark.slow
 def test_the_default_replay_shows_before_and_after(vqcheck):
     """Without a configuration: the old way drifts with a commit loss between 0 and 1, both fixes hold every bit."""
     done = vqcheck("replay")
@@ -163,6 +164,7 @@ def test_csv_has_a_row_for_each_step(here, quick, tmp_path):
     assert all(0 < float(row["shadow_commit_loss"]) < 1 for row in rows)
 
 
+@pytest.mark.slow
 def test_a_recorded_experiment_under_every_strategy(here, valid, quick):
     """A TOML that names an experiment directory trains on its items; --all runs the matrix."""
     done = here("replay", quick(SMALL_V2), "--all", "--format", "json")
@@ -181,6 +183,7 @@ def test_a_recorded_experiment_under_every_strategy(here, valid, quick):
     assert any("ids in sorted order" in note for note in document["setting"]["notes"])
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("version", ["v1", "v2Pro"])
 def test_an_s2_json_starts_from_its_checkpoints(here, valid, tmp_path, version):
     """GPT-SoVITS's own JSON is taken as it stands: pretrained G and D, experiment, sizes, batch size and seed."""
@@ -236,6 +239,7 @@ def test_an_s2_json_starts_from_its_checkpoints(here, valid, tmp_path, version):
     assert {arm["digests"]["start"]["vq_encoder"] for arm in document["arms"]} == {stored}
 
 
+@pytest.mark.slow
 def test_saved_checkpoints_tell_the_same_story_to_diff(here, valid, quick, tmp_path):
     """The checkpoints that --save leaves are upstream's kind, and diff finds between them what the replay says."""
     folder = tmp_path / "saved"
@@ -257,6 +261,7 @@ def test_saved_checkpoints_tell_the_same_story_to_diff(here, valid, quick, tmp_p
     assert difference["b"]["digests"]["vq_encoder"] == arms["requires-grad"]["digests"]["end"]["vq_encoder"]
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(os.name == "nt", reason="no SIGINT for another process")
 def test_ctrl_c_writes_what_was_measured(quick, valid, tmp_path):
     """An interrupted replay writes its steps so far, says that it is incomplete, and ends in 2."""
@@ -282,6 +287,7 @@ def test_ctrl_c_writes_what_was_measured(quick, valid, tmp_path):
     assert 0 < arm["steps_run"] < 100000
 
 
+@pytest.mark.slow
 def test_under_torchrun_ranks_are_compared(quick, valid, tmp_path):
     """Two processes train as one: one report, the same bits on every rank after every step, the same verdicts."""
     target = tmp_path / "trace.json"
@@ -333,6 +339,7 @@ def test_quiet_says_nothing(here, quick):
     assert (done.returncode, done.stdout, done.stderr) == (0, "", "")
 
 
+@pytest.mark.slow
 def test_an_arm_that_fails_its_expectation_ends_in_1(here, valid, quick):
     """The configuration can expect otherwise, and then an arm that does the usual is the one that failed."""
     path = quick(QUICK + '[expected]\nno-grad = "frozen"\n')

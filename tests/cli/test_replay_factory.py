@@ -91,6 +91,7 @@ def test_bad_input_is_one_line_and_status_2(here, arguments, message):
     assert err.count("\n") == 1
 
 
+@pytest.mark.slow
 def test_the_installed_command_finds_modules_in_the_working_directory():
     """As a program, too, the command imports the factory from where it is run."""
     done = subprocess.run(

@@ -29,6 +29,7 @@ def documents(seed, threads):
     return json.loads(done.stdout)
 
 
+@pytest.mark.slow
 def test_every_document_is_the_same_with_another_hash_seed_and_another_number_of_threads():
     """Every command over every released file, as JSON and as text, and a lock."""
     one, other = documents("0", "1"), documents("4242", "2")

@@ -218,6 +218,7 @@ def test_speaker_vectors_have_their_size(tmp_path):
         read_speaker_vector(str(tmp_path / "a.pt"), 192)
 
 
+@pytest.mark.slow
 def test_the_script_makes_the_fixture(tmp_path):
     """The committed experiment directory is what its script writes, value for value."""
     script = FIXTURES / "make_experiment.py"

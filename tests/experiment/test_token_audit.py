@@ -131,6 +131,7 @@ def world(tmp_path):
 SIZES = [100.0, 1000.0, 7000.0, 30000.0]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("offset", [0.0, 3.0], ids=["centred", "far from 0"])
 @pytest.mark.parametrize("size", SIZES)
 def test_the_right_checkpoint_passes_in_every_arithmetic(world, size, offset):
@@ -162,6 +163,7 @@ def test_torch_half_on_a_cpu_passes(world):
     assert made.audit().verdict == "consistent"
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("share", [0.01, 0.02, 0.05, 0.1])
 @pytest.mark.parametrize("size", [100.0, 1000.0, 7000.0])
 def test_a_drifted_codebook_fails(world, size, share):

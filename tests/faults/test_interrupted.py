@@ -159,6 +159,7 @@ def signal_at_step(monkeypatch):
     return arrange
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("number", SIGNALS[:2], ids=lambda number: number.name)
 def test_a_replay_keeps_the_steps_that_were_measured(number, tmp_path, told, valid, signal_at_step):
     """They are reported as incomplete, which is no verdict: status 2. Nothing half-saved is left."""
@@ -172,6 +173,8 @@ def test_a_replay_keeps_the_steps_that_were_measured(number, tmp_path, told, val
     assert list(saved.iterdir()) == []
 
 
+@pytest.mark.slow
+@pytest.mark.usefixtures("forked_checkouts")
 @pytest.mark.parametrize("number", SIGNALS[:2], ids=lambda number: number.name)
 def test_a_replayed_checkout_leaves_no_process_and_no_file(number, tmp_path, told, valid, signal_at_step, monkeypatch):
     """The child that trains the tree ends with its parent, and so does the folder between them."""

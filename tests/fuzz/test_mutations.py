@@ -9,6 +9,8 @@ from fuzz.watch import Watch
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+pytestmark = pytest.mark.slow
+
 
 @pytest.fixture(scope="module")
 def folder():

@@ -165,6 +165,7 @@ def test_a_mutant_reader_is_caught_by_the_same_run_that_readers_pass(tmp_path):
     assert set(found) == {"raised: KeyError: 'tsv'"}
 
 
+@pytest.mark.slow
 def test_the_coverage_guided_run_ends_with_the_input_that_a_reader_failed_on(tmp_path):
     pytest.importorskip("atheris", reason="atheris is not made for this platform")
     program = textwrap.dedent("""

@@ -30,7 +30,7 @@ def asked(capsys, tmp_path, monkeypatch):
 
 
 @pytest.fixture
-def checkout(tmp_path):
+def checkout(tmp_path, forked_checkouts):  # noqa: ARG001 - what it changes is meant
     """The miniature tree of `tests/checkout`, of the time given."""
 
     def make(era):

@@ -4,6 +4,7 @@ import subprocess
 import sys
 from pathlib import Path
 
+import pytest
 import torch
 from warm import HANGS
 
@@ -12,6 +13,7 @@ from vqcheck.replay.ranks import differing
 SCRIPT = Path(__file__).with_name("differing_ranks.py")
 
 
+@pytest.mark.slow
 def test_one_bit_on_one_rank_is_found_by_all(tmp_path):
     """Equal tensors are equal; a single other bit on the last rank is reported on both, for that tensor alone."""
     output = tmp_path / "answer"

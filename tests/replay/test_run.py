@@ -24,6 +24,8 @@ from vqcheck.report.json.replay import document
 from vqcheck.report.text.page import Style
 from vqcheck.report.text.replay import summary
 
+pytestmark = pytest.mark.slow
+
 
 def test_two_runs_are_the_same(config):
     """The same configuration gives the same losses, the same drift and the same digests."""

@@ -6,6 +6,8 @@ from vqcheck.errors import UsageError
 from vqcheck.replay.strategies import STRATEGIES, choose, with_control
 from vqcheck.replay.trace import AS_EXPECTED, COMPUTED, OFF
 
+pytestmark = pytest.mark.slow
+
 CODEBOOK = {"codes", "ema_sum", "ema_count"}
 PROJECTION = {"input_proj.weight", "input_proj.bias"}
 

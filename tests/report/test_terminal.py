@@ -282,6 +282,7 @@ def test_no_color_and_dumb_terminals_say_the_same(checkpoints, in_terminal):
         assert in_terminal(arguments, 80, **environment) == ESCAPE.sub("", coloured)
 
 
+@pytest.mark.slow
 def test_the_live_view_of_a_replay_is_drawn_only_where_it_can_be(in_terminal):
     """A terminal sees arms move on; a dumb one gets the summary alone, and no escape."""
     arguments = ["replay", "--strategy", "maybe-no-grad", "--steps", "2"]

@@ -131,6 +131,7 @@ def test_writes_inside_backward_are_found(small_model, codebook):
     assert catcher.first[f"{codebook}.embed"].file == __file__
 
 
+@pytest.mark.slow
 def test_a_compiled_model_is_reported_with_or_without_a_line(small_model, batch, take_steps):
     """Under torch.compile the change is found all the same."""
     torch.compiler.reset()

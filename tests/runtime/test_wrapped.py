@@ -18,6 +18,7 @@ def one_process(tmp_path):
     distributed.destroy_process_group()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("when", ["before compiling", "before the first call", "after the first call"])
 def test_a_compiled_model_obeys(small_model, batch, snapshot, changed, codebook, when):
     """Freezing holds a compiled model, even one whose train mode was compiled before."""

@@ -20,6 +20,8 @@ from vqcheck.synthesizer import (
     spec_to_mel,
 )
 
+pytestmark = pytest.mark.slow
+
 VERSIONS = ("v1", "v2", "v2Pro", "v2ProPlus")
 OUTPUTS = ("quantized", "m_p", "logs_p", "m_q", "logs_q", "z", "z_p", "o")
 DECODES = ("decode", "decode_noise_0", "decode_speed_1.25", "decode_two_references")

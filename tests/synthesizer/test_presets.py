@@ -46,6 +46,7 @@ def test_tiny_is_tiny():
     assert model.quantizer.codebooks()[0].embed.shape == (64, 32)
 
 
+@pytest.mark.slow
 def test_tiny_trains(tiny, tiny_batch):
     """Thirty steps of both tiny networks lower the mel loss and reach every parameter but the frozen projection."""
     chosen, batch = preset("tiny"), tiny_batch
