@@ -28,7 +28,7 @@ except ImportError:  # Windows
 
 MEMORY = 512 << 20
 SECONDS = 5.0
-HANGS = 600.0
+HANGS = 1800.0
 """Seconds of anybody's time after which a reader that computes nothing waits in vain."""
 _CALIBRATION = 0.02
 """Seconds of processor time that `_work` took where the promise was made."""
