@@ -8,7 +8,9 @@ import os
 from vqcheck.checkpoint.open import open_checkpoint
 from vqcheck.codebook.compare import compare
 from vqcheck.codebook.comparison import ALL, CHANGED
-from vqcheck.codebook.inspection import HEALTHY, NEVER_TRAINED, NO_CODEBOOK
+from vqcheck.codebook.health import COLLAPSED, EXPLAINED, HEALTHY, NEVER_TRAINED
+from vqcheck.codebook.inspection import NO_CODEBOOK
+from vqcheck.codebook.kind import Order
 from vqcheck.experiment.bound_files import file_digest, tokens_digest
 from vqcheck.experiment.check_lock import check_lock
 from vqcheck.experiment.lock import LockedFile
@@ -28,8 +30,14 @@ def trained(subject: Subject) -> Finding:
         return Finding(COULD_NOT_CHECK, f"{name} {found.why_none}")
     if found.verdict == NEVER_TRAINED:
         return Finding(FAILED, f"the codebook of {name} was never trained, and freezing keeps it so")
+    if found.verdict == COLLAPSED:
+        return Finding(FAILED, f"the codebook of {name} has collapsed: {EXPLAINED[COLLAPSED]}", advisory=True)
     if found.verdict != HEALTHY:
-        return Finding(FAILED, f"the codebook of {name} holds NaN or infinity")
+        return Finding(FAILED, f"the VQ encoder of {name} is {found.verdict}: {EXPLAINED[found.verdict]}")
+    books = found.vq_encoder.codebooks if found.vq_encoder else ()
+    if any(book.many_unused for book in books):
+        unused = sum(book.unused or 0 for book in books)
+        return Finding(FAILED, f"{unused} of {_codes(subject)} codes of {name} are not in use", advisory=True)
     return Finding(PASSED, f"{name} holds a trained VQ encoder ({_codes(subject)} codes)")
 
 
@@ -113,7 +121,7 @@ def resume(subject: Subject) -> Finding:
     with open_checkpoint(subject.pretrained) as base, open_checkpoint(resumed) as checkpoint:
         if checkpoint.header_code or checkpoint.container != "model":
             return Finding(FAILED, f"training would try to resume from {resumed}, which is no training checkpoint")
-        result = compare(base, checkpoint)
+        result = compare(base, checkpoint, order=Order.A_FIRST)
     if result.verdict == CHANGED:
         return Finding(FAILED, f"training would resume from {resumed}, whose VQ encoder is not the pretrained one's")
     return Finding(PASSED, f"training will resume from {name}, which has the same VQ encoder")
