@@ -8,26 +8,40 @@ from collections.abc import Iterable, Mapping, Sequence
 from vqcheck.codebook import canonical
 from vqcheck.codebook.canonical import MisshapenError
 from vqcheck.codebook.family import CODEBOOK_ROLES, CODES, EMA_COUNT, EMA_SUM, IMPLICIT, INPUT_PROJ, Family
-from vqcheck.codebook.found import Found, Match, Shape
+from vqcheck.codebook.found import Found, Match, Matches, Shape
 from vqcheck.codebook.lookup import MOST_NAMES, Named, candidates
 from vqcheck.codebook.merge import merge
 from vqcheck.codebook.siblings import sibling_rows
+from vqcheck.codebook.twins import copies
 from vqcheck.codebook.vq_encoder import BookPlace
 
 
 def match(shapes: Mapping[str, Shape], own: tuple[Family, ...] = ()) -> list[Match]:
     """Return every VQ encoder among named tensors, the one to judge first.
 
-    The same codec more than once in a model, as for semantics and acoustics, is one VQ encoder of several books;
-    only a moving average of the whole model counts as another.
-
     Raises:
         MisshapenError: tensors under a VQ encoder's names, but of impossible shapes, and no other VQ encoder.
 
     """
-    matches: dict[tuple[Family, bool], list[Match]] = {}
+    found = search(shapes, own)
+    if found.misshapen and not found.sound:
+        raise found.misshapen[0]
+    return list(found.sound)
+
+
+def search(shapes: Mapping[str, Shape], own: tuple[Family, ...] = ()) -> Matches:
+    """Return every VQ encoder among named tensors, the one to judge first, and those of impossible shapes.
+
+    The same codec more than once in a model, as for semantics and acoustics, is one VQ encoder of several books;
+    only a copy of the whole model counts as another.
+
+    Raises:
+        MisshapenError: more names than any codec has.
+
+    """
+    matches: dict[Family, list[Match]] = {}
     taken: set[str] = set()
-    problem: MisshapenError | None = None
+    misshapen: list[MisshapenError] = []
     fitting = candidates(shapes, own, sibling_rows(shapes))
     if sum(map(len, fitting.values())) > MOST_NAMES:
         raise MisshapenError(f"more than {MOST_NAMES} names could be parts of a codebook, which no codec has")
@@ -41,17 +55,15 @@ def match(shapes: Mapping[str, Shape], own: tuple[Family, ...] = ()) -> list[Mat
         except MisshapenError as error:
             # A lone name of the wrong shape is somebody else's; several that belong together are a broken codebook.
             if len({each.key.role for each in named}) > 1:
-                problem = problem or error
+                misshapen.append(error)
                 taken.update(each.name for each in named)
             continue
         one = Match(family, prefix, family.books, found)
         taken.update(each.name for each in named)
-        matches.setdefault((family, one.is_shadow), []).append(one)
-    if problem and not matches:
-        raise problem
-    merged = [merge(same) if len(same) > 1 else same[0] for same in matches.values()]
-    merged.sort(key=lambda each: (each.is_shadow, each.family.structural, len(each.prefix)))
-    return merged
+        matches.setdefault(family, []).append(one)
+    merged = [merge(copy) if len(copy) > 1 else copy[0] for same in matches.values() for copy in copies(same, shapes)]
+    merged.sort(key=lambda each: (each.is_second_hand, each.family.structural, len(each.prefix)))
+    return Matches(tuple(merged), tuple(misshapen))
 
 
 def _best_first(

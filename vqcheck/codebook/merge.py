@@ -5,7 +5,7 @@ from typing import Final
 from vqcheck.codebook.family import CODEBOOK_ROLES
 from vqcheck.codebook.found import Found, Match
 
-_FIRST: Final = ("semantic", "first", "content")
+FIRST: Final = ("semantic", "first", "content")
 """Words in the name of a quantizer that comes before those of its kind."""
 
 
@@ -32,7 +32,7 @@ def merge(same: list[Match]) -> Match:
 
 
 def _order(match: Match) -> tuple[bool, list[tuple[bool, int, str]]]:
-    later = not any(word in match.prefix for word in _FIRST)
+    later = not any(word in match.prefix for word in FIRST)
     parts = match.prefix.split(".")
     return later, [(part.isdecimal(), int(part) if part.isdecimal() else 0, part) for part in parts]
 

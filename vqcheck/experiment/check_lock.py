@@ -61,6 +61,7 @@ def check_lock(
     scope: str,
     own: tuple[Family, ...] = (),
     on_bytes: OnBytes | None = None,
+    copy: str = "",
 ) -> LockCheck:
     """Return whether a checkpoint, an experiment's tokens and an s1 checkpoint are what a lock records.
 
@@ -69,7 +70,7 @@ def check_lock(
         UsageError: the tokens cannot be read, or the lock does not bind what is to be checked.
 
     """
-    encoder = find_vq_encoder(checkpoint, own)
+    encoder = find_vq_encoder(checkpoint, own, copy)
     found, wholes = record(checkpoint, encoder)
     recorded = {tensor.label: tensor for tensor in lock.tensors}
     roles = {encoder.label(tensor): tensor.role for tensor in encoder.tensors}
