@@ -76,14 +76,15 @@ def pair_up(a: Sequence[Labelled], b: Sequence[Labelled]) -> list[Partners]:
 
 
 class _Side:
-    """One file's copies of one codec that have no partner yet."""
+    """One file's copies of one codec, and which have no partner yet."""
 
     def __init__(self, copies: Sequence[Labelled], family: str) -> None:
-        self.left = {number: copy for number, copy in enumerate(copies) if copy.family == family}
+        self.all = {number: copy for number, copy in enumerate(copies) if copy.family == family}
+        self.left = dict(self.all)
 
     def by(self, called: Callable[[CopyName], object]) -> dict[object, int]:
         """Return the copies by what they are called."""
-        return {called(name): number for number, copy in self.left.items() for name in copy.names}
+        return {called(name): number for number, copy in self.all.items() for name in copy.names}
 
     def candidates(self) -> list[int]:
         """Return those in use; where none is, all."""
@@ -91,13 +92,14 @@ class _Side:
 
 
 def _of_family(a: _Side, b: _Side) -> Iterator[Partners]:
-    paired = False
+    paired: set[tuple[int, int]] = set()
     for called in (lambda name: name, lambda name: name.unwrapped):
         theirs = b.by(called)
         for name, one in a.by(called).items():
             other = theirs.get(name)
-            if other in b.left and one in a.left:
-                paired = True
+            # A copy of several names answers to each of them.
+            if other is not None and (one, other) not in paired and (one in a.left or other in b.left):
+                paired.add((one, other))
                 yield _take(a, b, one, other)
     if not a.left or not b.left:
         return
@@ -111,5 +113,6 @@ def _of_family(a: _Side, b: _Side) -> Iterator[Partners]:
 
 
 def _take(a: _Side, b: _Side, one: int, other: int, *, guessed: bool = False) -> Partners:
-    del a.left[one], b.left[other]
+    a.left.pop(one, None)
+    b.left.pop(other, None)
     return Partners(one, other, guessed)
