@@ -130,7 +130,7 @@ def test_a_copy_without_a_partner_must_not_contradict(layout, first, second, vq_
     for a, b, side in ((base, layout(vq_state(), moved), "B"), (layout(vq_state(), moved), base, "A")):
         found = compared(a, b)
         assert (found.verdict, found.exit_code) == ("undecided", 2)
-        assert [(each.side, each.name, each.judged) for each in found.undecided] == [(side, second, first)]
+        assert [(each.side, each.name, each.judged) for each in found.contradicting] == [(side, second, first)]
     found = compared(base, layout(moved, moved))
     assert (found.verdict, found.exit_code) == ("changed", 1)
 
@@ -238,8 +238,8 @@ def test_a_sound_copy_is_judged_beside_one_that_cannot_be_read(junk, vq_state, m
     base = {"weight": vq_state()}
     found = compared(base, broken)
     assert (found.verdict, found.exit_code) == ("undecided", 2)
-    assert [(each.name, each.verdict) for each in found.undecided] == [("model", "cannot be read")]
-    assert EMBED in found.undecided[0].why
+    assert [(each.name, each.verdict) for each in found.contradicting] == [("model", "cannot be read")]
+    assert EMBED in found.contradicting[0].why
     assert compared(base, broken, copies=("weight",)).verdict == "identical"
     assert compared({"weight": moved}, broken).verdict == "changed"
     with open_checkpoint(write(broken, "a.pth")) as file:
@@ -268,7 +268,7 @@ def test_a_misshapen_copy_in_the_same_state_dict_is_told(vq_state, compared):
     """Also beside a sound one of another prefix."""
     both = {"weight": {**vq_state(), **under("ema_model.", {**vq_state(), **JUNK["misshapen"]})}}
     found = compared({"weight": vq_state()}, both)
-    assert [each.verdict for each in found.undecided] == ["cannot be read"]
+    assert [each.verdict for each in found.contradicting] == ["cannot be read"]
 
 
 def test_a_whole_model_under_a_name_nobody_listed_is_a_copy(vq_state, moved, compared):

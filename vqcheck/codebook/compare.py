@@ -5,13 +5,14 @@ from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from vqcheck.checkpoint.opened import Checkpoint
-from vqcheck.codebook import effective, health, pair
+from vqcheck.codebook import effective, health, kind, pair
 from vqcheck.codebook.comparison import ALL, IDENTICAL, WITHIN_ULPS, Comparison, CopyPair, Side, TensorDiff
 from vqcheck.codebook.copies import Copies, Copy, choose
 from vqcheck.codebook.copy_name import Partners, pair_up
 from vqcheck.codebook.copy_verdict import DigestsOfCopies, combined, lone_copies, verdict_on, whole
 from vqcheck.codebook.family import Family
 from vqcheck.codebook.find import find_copies
+from vqcheck.codebook.kind import FileOrder, Order, RoundingReading
 from vqcheck.codebook.pair import Pair
 from vqcheck.codebook.pairs import in_common, pairs_of, places
 from vqcheck.codebook.vq_encoder import VQEncoder
@@ -31,12 +32,14 @@ def compare(
     on_tensor: OnTensor | None = None,
     own: tuple[Family, ...] = (),
     copies: tuple[str, ...] = (),
+    order: Order | None = None,
 ) -> Comparison:
     """Return what differs between the VQ encoders of two open checkpoints.
 
     Every copy of A is compared with the copy of B that answers to it, see `pair_up`. `copies` chooses one by its name,
     or one of each file by two. With `scope="tokens"` the bookkeeping tensors are shown, but not judged. `own` are rows
-    of the user's that are tried before the family table.
+    of the user's that are tried before the family table. `order` says which file came first, where the caller knows
+    it; else what the files say of themselves decides.
 
     Raises:
         NoCodebookError: a file holds no VQ encoder, or the two have no token-relevant tensor in common.
@@ -59,7 +62,8 @@ def compare(
             if on_tensor:
                 on_tensor(done, total)
         all_pairs.append(pairs)
-    judged = [effective.judge(pairs, scope) for pairs in all_pairs]
+    orders = [_order(one, other, pairs, order) for (one, other), pairs in zip(together, all_pairs, strict=True)]
+    judged = [effective.judge(pairs, scope, known) for pairs, known in zip(all_pairs, orders, strict=True)]
     copy_pairs = tuple(
         CopyPair(one.encoder.family.name, one.name, other.name, whole(each.diffs), partner.guessed)
         for (one, other), each, partner in zip(together, judged, partners, strict=True)
@@ -83,6 +87,8 @@ def compare(
         lone=lone,
         equal=equal,
         codecs=tuple(dict.fromkeys(each.family for each in copy_pairs)),
+        order=orders[0],
+        losses=tuple(loss for each in judged for loss in each.losses.values()),
     )
     found = [
         replace(_diagnosis(pairs, each), copy=copy_pair.name if len(copy_pairs) > 1 else "")
@@ -107,6 +113,19 @@ def partners_of(a: Copies, b: Copies) -> list[Partners]:
     """Return which copies of two files belong together; where no codec is in both, the first of each."""
     found = pair_up([copy.label for copy in a.sound], [copy.label for copy in b.sound])
     return found or [Partners(0, 0, guessed=len(a.sound) > 1 or len(b.sound) > 1)]
+
+
+def _order(one: Copy, other: Copy, pairs: list[Pair], told: Order | None) -> FileOrder:
+    """Return which of two copies came first."""
+    records = kind.record(one.file), kind.record(other.file)
+    known = FileOrder(*records, told or kind.order(*records))
+    return replace(known, both_ways=_both_ways(pairs, known)) if known.order is Order.UNKNOWN else known
+
+
+def _both_ways(pairs: list[Pair], order: FileOrder) -> bool:
+    """Say whether A is B's rounding in one tensor and B is A's in another, where only the order tells what that is."""
+    undecided = [pair for pair in pairs if pair.rounded and order.reading(pair.rounded) is RoundingReading.UNDECIDED]
+    return len({pair.rounded.narrower for pair in undecided if pair.rounded}) > 1
 
 
 def _labelled(pairs: tuple[CopyPair, ...], diffs: list[tuple[TensorDiff, ...]]) -> tuple[TensorDiff, ...]:
@@ -137,7 +156,7 @@ def _diagnosis(pairs: list[Pair], judged: effective.Judged) -> "Diagnosis":
     )
     # A file may hold any bits; what they come to is said by the verdicts, not by warnings on stderr.
     with np.errstate(all="ignore"):
-        return diagnose(a, b, judged.verdicts)
+        return diagnose(a, b, judged)
 
 
 def _never_trained(file: Checkpoint, encoder: VQEncoder) -> bool:

@@ -1,6 +1,6 @@
 """What a copy of a VQ encoder is called in its file, and which copies of two files belong together by that."""
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Final
 
@@ -82,9 +82,14 @@ class _Side:
         self.all = {number: copy for number, copy in enumerate(copies) if copy.family == family}
         self.left = dict(self.all)
 
-    def by(self, called: Callable[[CopyName], object]) -> dict[object, int]:
-        """Return the copies by what they are called."""
-        return {called(name): number for number, copy in self.all.items() for name in copy.names}
+    def by(self, *, exact: bool) -> dict[object, int]:
+        """Return the copies by what they are called, exactly or without wrappers."""
+        copies = self.all if exact else self.left
+        return {
+            name if exact else name.unwrapped: number
+            for number, copy in reversed(copies.items())
+            for name in reversed(copy.names)
+        }
 
     def candidates(self) -> list[int]:
         """Return those in use; where none is, all."""
@@ -93,12 +98,14 @@ class _Side:
 
 def _of_family(a: _Side, b: _Side) -> Iterator[Partners]:
     paired: set[tuple[int, int]] = set()
-    for called in (lambda name: name, lambda name: name.unwrapped):
-        theirs = b.by(called)
-        for name, one in a.by(called).items():
+    for exact in (True, False):
+        theirs = b.by(exact=exact)
+        for name, one in reversed(a.by(exact=exact).items()):
             other = theirs.get(name)
+            if other is None or (one, other) in paired:
+                continue
             # A copy of several names answers to each of them.
-            if other is not None and (one, other) not in paired and (one in a.left or other in b.left):
+            if (one in a.left and other in b.left) or (exact and (one in a.left or other in b.left)):
                 paired.add((one, other))
                 yield _take(a, b, one, other)
     if not a.left or not b.left:

@@ -119,7 +119,7 @@ def resume(subject: Subject) -> Finding:
             return Finding(FAILED, f"training would try to resume from {resumed}, which is no training checkpoint")
         result = compare(as_training_reads(base, PRETRAINED), later)
     if result.verdict == UNDECIDED:
-        contradicting = ", ".join(f"'{copy.name}'" for copy in result.undecided)
+        contradicting = ", ".join(f"'{copy.name}'" for copy in result.contradicting)
         return Finding(COULD_NOT_CHECK, f"copies of the VQ encoder contradict what training reads: {contradicting}")
     if result.verdict == CHANGED:
         return Finding(FAILED, f"training would resume from {resumed}, whose VQ encoder is not the pretrained one's")

@@ -85,7 +85,7 @@ def _copies(comparison: Comparison) -> list[Case]:
         )
         for copy in comparison.lone
     ]
-    if comparison.verdict == UNDECIDED and not comparison.undecided:
+    if comparison.verdict == UNDECIDED and not comparison.contradicting:
         message = copies.undecided(comparison)
         cases.append(Case(_COPIES, "which belong together", COULD_NOT_CHECK, message, comparison.b.path))
     return cases

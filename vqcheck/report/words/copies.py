@@ -37,8 +37,8 @@ def told(comparison: Comparison) -> list[str]:
 
 def undecided(comparison: Comparison) -> str:
     """Return why what was compared does not settle the question, in one sentence without its full stop."""
-    if comparison.undecided:
-        first, *more = comparison.undecided
+    if comparison.contradicting:
+        first, *more = comparison.contradicting
         others = f" (and {len(more)} more)" if more else ""
         return f"What was compared agrees, but {lone(first)}{others}"
     first_pair = next(pair for pair in comparison.pairs if pair.guessed)
