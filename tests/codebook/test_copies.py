@@ -189,7 +189,7 @@ def test_the_noise_of_averaging_equals_is_no_disagreement(vq_state, compared):
     average[EMBED][3, 2] += 1e-4
     assert compared({"model": state}, {"model": state, "ema": average}).verdict == "undecided"
     # Between files it is a change like any other.
-    assert compared({"model": state, "ema": state}, {"model": state, "ema": average}).verdict == "changed"
+    assert compared({"model": state, "ema": dict(state)}, {"model": state, "ema": average}).verdict == "changed"
 
 
 def test_noise_is_not_what_half_precision_rounds_away(vq_state, compared):

@@ -78,8 +78,8 @@ def compare(
     )
     equal = digests.equal(together)
     comparison = Comparison(
-        a=_side([each.a for each in all_pairs[0]], [one for one, _ in together]),
-        b=_side([each.b for each in all_pairs[0]], [other for _, other in together]),
+        a=_side([[each.a for each in pairs] for pairs in all_pairs], [one for one, _ in together]),
+        b=_side([[each.b for each in pairs] for pairs in all_pairs], [other for _, other in together]),
         scope=scope,
         tensors=_labelled(copy_pairs, [each.diffs for each in judged]),
         verdict=verdict_on(copy_pairs, lone, equal),
@@ -163,12 +163,18 @@ def _never_trained(file: Checkpoint, encoder: VQEncoder) -> bool:
     return any(health.never_trained(file, codebook) for codebook in encoder.codebooks)
 
 
-def _side(sides: list[pair.Side], covered: list[Copy]) -> Side:
-    file, encoder = sides[0].file, sides[0].encoder
+def _side(sides: list[list[pair.Side]], covered: list[Copy]) -> Side:
+    """Return what is said of one file, given its part of each pair of each copy."""
+    first = sides[0]
+    file, encoder = first[0].file, first[0].encoder
+    examined = {side.tensor: side for copy in sides for side in copy if side.tensor and health.is_examined(side.tensor)}
+    encoders = tuple(copy.encoder for copy in covered)
+    ailments = health.ailments_of(file, encoders, sum(side.not_finite for side in examined.values()))
     return Side(
         path=file.path,
         family=encoder.family.name,
         prefix=encoder.prefix,
-        never_trained=any(_never_trained(copy.file, copy.encoder) for copy in covered),
-        digests=combined(sides),
+        never_trained=health.NEVER_TRAINED in ailments,
+        digests=combined(first),
+        ailments=tuple(ailment for ailment in ailments if ailment != health.NEVER_TRAINED),
     )

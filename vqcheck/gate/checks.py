@@ -8,7 +8,9 @@ import os
 from vqcheck.checkpoint.open import open_checkpoint
 from vqcheck.codebook.compare import compare
 from vqcheck.codebook.comparison import ALL, CHANGED, UNDECIDED
-from vqcheck.codebook.inspection import HEALTHY, NEVER_TRAINED, NO_CODEBOOK
+from vqcheck.codebook.health import COLLAPSED, EXPLAINED, HEALTHY, NEVER_TRAINED
+from vqcheck.codebook.inspection import NO_CODEBOOK
+from vqcheck.codebook.kind import Order
 from vqcheck.experiment.bound_files import file_digest, tokens_digest
 from vqcheck.experiment.check_lock import check_lock
 from vqcheck.experiment.lock import LockedFile
@@ -29,8 +31,14 @@ def trained(subject: Subject) -> Finding:
         return Finding(COULD_NOT_CHECK, f"{name} {found.why_none}")
     if found.verdict == NEVER_TRAINED:
         return Finding(FAILED, f"the codebook of {name} was never trained, and freezing keeps it so")
+    if found.verdict == COLLAPSED:
+        return Finding(FAILED, f"the codebook of {name} has collapsed: {EXPLAINED[COLLAPSED]}", advisory=True)
     if found.verdict != HEALTHY:
-        return Finding(FAILED, f"the codebook of {name} holds NaN or infinity")
+        return Finding(FAILED, f"the VQ encoder of {name} is {found.verdict}: {EXPLAINED[found.verdict]}")
+    books = found.vq_encoder.codebooks if found.vq_encoder else ()
+    if any(book.many_unused for book in books):
+        unused = sum(book.unused or 0 for book in books)
+        return Finding(FAILED, f"{unused} of {_codes(subject)} codes of {name} are not in use", advisory=True)
     return Finding(PASSED, f"{name} holds a trained VQ encoder ({_codes(subject)} codes)")
 
 
@@ -117,7 +125,7 @@ def resume(subject: Subject) -> Finding:
         later = as_training_reads(checkpoint, RESUMED)
         if checkpoint.header_code or later.container != RESUMED:
             return Finding(FAILED, f"training would try to resume from {resumed}, which is no training checkpoint")
-        result = compare(as_training_reads(base, PRETRAINED), later)
+        result = compare(as_training_reads(base, PRETRAINED), later, order=Order.A_FIRST)
     if result.verdict == UNDECIDED:
         contradicting = ", ".join(f"'{copy.name}'" for copy in result.contradicting)
         return Finding(COULD_NOT_CHECK, f"copies of the VQ encoder contradict what training reads: {contradicting}")
