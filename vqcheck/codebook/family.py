@@ -16,7 +16,7 @@ ROLES: Final = (CODES, EMA_SUM, EMA_COUNT, INIT_FLAG, CODE_TRANSFORM, INPUT_PROJ
 """Every role, in the order in which tensors are listed and digested."""
 CODEBOOK_ROLES: Final = frozenset({CODES, EMA_SUM, EMA_COUNT, INIT_FLAG, CODE_TRANSFORM})
 BOOKKEEPING: Final = frozenset({EMA_SUM, EMA_COUNT})
-"""Roles that decide no token today, but betray train-mode updates; every other role but output_proj decides some."""
+"""Roles that decide no token today, but betray train-mode updates."""
 
 CODES_DIM: Final = "codes dim"
 DIM_CODES: Final = "dim codes"
@@ -44,6 +44,14 @@ ARGMAX: Final = "argmax"
 METRICS: Final = (EUCLIDEAN, COSINE, ARGMAX)
 """What the lookup goes by; with `argmax` the input projection alone decides the token."""
 
+NOWHERE: Final = "nowhere"
+LAYERS: Final = "layers"
+GROUPS: Final = "groups"
+BOOKS: Final = "books"
+RESIDUALS: Final = (NOWHERE, LAYERS, GROUPS, BOOKS)
+"""Among what a lookup takes what the lookups before it left of the features: the layers of one group, all groups of one
+book in their order, or all books in theirs."""
+
 
 @dataclass(frozen=True, slots=True)
 class Key:
@@ -59,6 +67,8 @@ class Key:
     """`weight`, `g`, `v` or `bias` where one role has several tensors; with `*` what stands in front of the part."""
     book: int = 0
     """Position of the quantizer among those of the family: first before rest, semantic before acoustic."""
+    fed_back: bool = False
+    """What comes out is taken off the features before the same codebook is looked up again."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -85,6 +95,8 @@ class Family:
     derivation: str = STORED
     update: str = EMA
     metric: str = EUCLIDEAN
+    residual: str = NOWHERE
+    """How far a chain of residuals reaches, see RESIDUALS."""
     decay: float | None = None
     """EMA decay per update, where the family fixes it."""
     epsilon: float = 1e-5

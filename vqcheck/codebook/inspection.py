@@ -7,7 +7,7 @@ from typing import Final
 from vqcheck.checkpoint.opened import Checkpoint
 from vqcheck.codebook import digest, health, model
 from vqcheck.codebook.digest import EncoderDigests
-from vqcheck.codebook.family import INPUT_PROJ, Family
+from vqcheck.codebook.family import Family
 from vqcheck.codebook.find import find_vq_encoders
 from vqcheck.codebook.health import Health
 from vqcheck.codebook.model import Model, Training
@@ -66,7 +66,7 @@ class EncoderSummary:
     tensors: tuple[TensorSummary, ...]
     codebooks: tuple[Health, ...]
     projection_not_finite: int
-    """Values of the input projection that are NaN or infinite."""
+    """Values of the projections that decide tokens that are NaN or infinite."""
     f32: EncoderDigests
     f16: EncoderDigests
 
@@ -162,7 +162,7 @@ def _summarise(checkpoint: Checkpoint, encoder: VQEncoder) -> EncoderSummary:
             for codebook in encoder.codebooks
         ),
         projection_not_finite=sum(
-            health.not_finite(tensor, data[tensor]) for tensor in encoder.projection if tensor.role == INPUT_PROJ
+            health.not_finite(tensor, data[tensor]) for tensor in encoder.projection if tensor.token_relevant
         ),
         f32=digests[digest.F32V1],
         f16=digests[digest.F16V1],

@@ -12,6 +12,7 @@ from vqcheck.codebook.found import Found, Match, Shape
 from vqcheck.codebook.lookup import MOST_NAMES, Named, candidates
 from vqcheck.codebook.merge import merge
 from vqcheck.codebook.siblings import sibling_rows
+from vqcheck.codebook.token_relevant import mark
 from vqcheck.codebook.vq_encoder import BookPlace
 
 
@@ -108,5 +109,5 @@ def _found(family: Family, named: Iterable[Named], shapes: Mapping[str, Shape]) 
         canonical.require_codes(family, {role for role, _ in tensors}, next(iter(tensors.values())).name)
         for (role, part), each in tensors.items():
             shape, order = canonical.canonical(role, each.name, shapes[each.name], axes)
-            found.append(Found(each.name, role, part, book, group, layer, shape, order))
-    return tuple(sorted(found, key=lambda each: each.order))
+            found.append(Found(each.name, role, part, book, group, layer, shape, order, each.key.fed_back))
+    return mark(sorted(found, key=lambda each: each.order), family.residual)

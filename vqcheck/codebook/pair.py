@@ -78,7 +78,7 @@ class Pair:
             label=side.encoder.label(some, self.place),
             role=some.role,
             verdict=verdict,
-            judged=is_judged(some.role, scope),
+            judged=is_judged(some.role, scope, token_relevant=any(each.token_relevant for each in (a, b) if each)),
             note=note,
             a_name=a.tensor.name if a else "",
             b_name=b.tensor.name if b else "",

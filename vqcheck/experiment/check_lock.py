@@ -7,8 +7,9 @@ from vqcheck.checkpoint.opened import Checkpoint
 from vqcheck.codebook import health
 from vqcheck.codebook.comparison import CHANGED, FAULTS, IDENTICAL, MISSING, NOT_STORED, ROUNDED, is_judged
 from vqcheck.codebook.digest import F16V1, F32V1, Digest
-from vqcheck.codebook.family import CODEBOOK_ROLES, Family
+from vqcheck.codebook.family import CODEBOOK_ROLES, OUTPUT_PROJ, Family
 from vqcheck.codebook.find import find_vq_encoder
+from vqcheck.codebook.token_relevant import feeds_a_lookup
 from vqcheck.codebook.vq_encoder import VQEncoder
 from vqcheck.errors import UsageError
 from vqcheck.experiment.bound_files import OnBytes, file_digest, tokens_digest
@@ -72,14 +73,15 @@ def check_lock(
     encoder = find_vq_encoder(checkpoint, own)
     found, wholes = record(checkpoint, encoder)
     recorded = {tensor.label: tensor for tensor in lock.tensors}
-    roles = {encoder.label(tensor): tensor.role for tensor in encoder.tensors}
+    tensors = {encoder.label(tensor): tensor for tensor in encoder.tensors}
     verdicts = []
     in_both = _books(recorded, encoder) & _books(found, encoder)
     for label in [*recorded, *(label for label in found if label not in recorded)]:
-        role = roles.get(label, _role(label))
+        role = _role(label)
         whole_book = role in CODEBOOK_ROLES and _place(label) not in in_both
         verdict, note = _compare(recorded.get(label), found.get(label), encoder, may_lack=not whole_book)
-        verdicts.append(LockVerdict(label, verdict, note, is_judged(role, scope)))
+        relevant = tensors[label].token_relevant if label in tensors else _decides(label, encoder)
+        verdicts.append(LockVerdict(label, verdict, note, is_judged(role, scope, token_relevant=relevant)))
     if experiment:
         verdicts.append(_bound("tsv", lock.tsv, tokens_digest(experiment), f"{lock_path}: binds no tokens"))
     if s1:
@@ -94,6 +96,15 @@ def check_lock(
         found=getattr(wholes[0], part),
         verdicts=tuple(verdicts),
     )
+
+
+def _decides(label: str, encoder: VQEncoder) -> bool:
+    """Say whether a tensor that the file lacks would decide tokens in it; in doubt it would."""
+    if _role(label) != OUTPUT_PROJ or len(encoder.books) > len(encoder.family.books):
+        return True
+    place = encoder.lookup_at(_place(label))
+    lookups = {tensor.place[:3] for tensor in encoder.tensors}
+    return place is None or feeds_a_lookup(place, lookups, encoder.family.residual)
 
 
 def _books(labels: Iterable[str], encoder: VQEncoder) -> set[str]:

@@ -9,7 +9,7 @@ from torch import Tensor, nn
 from torch.nn.parameter import is_lazy
 
 from vqcheck.codebook.canonical import MisshapenError
-from vqcheck.codebook.family import OUTPUT_PROJ, Family
+from vqcheck.codebook.family import BOOKKEEPING, Family
 from vqcheck.codebook.match import match
 from vqcheck.errors import NoCodebookError
 
@@ -30,6 +30,8 @@ class LiveTensor:
     """Canonical shape: codes and sums `[heads, codes, dim]`, counts `[heads, codes]`, the flag `[]`."""
     axes: tuple[int, ...]
     """Which stored axis each axis of the canonical shape is, where that is not the order in the module."""
+    counts: bool
+    """Whether a lookup depends on it, or it shows that the codebook is updated."""
 
     @property
     def owner(self) -> str:
@@ -47,9 +49,9 @@ class LiveEncoder:
 
     module: nn.Module
     tensors: tuple[LiveTensor, ...]
-    """Those that count for the verdict: codebooks, and the projections in front of them."""
+    """Those that count for the verdict: codebooks, and the projections that some lookup depends on."""
     behind: tuple[LiveTensor, ...]
-    """Projections behind the lookup, which may learn."""
+    """Projections behind the last lookup, which may learn."""
     families: tuple[Family, ...]
 
 
@@ -73,14 +75,22 @@ def find_live_encoder(module: nn.Module) -> LiveEncoder:
         )
     in_use = [each for each in matches if not each.is_shadow] or matches
     live = [
-        LiveTensor(names[each.name], each.role, each.part, one.family, each.shape, each.axes)
+        LiveTensor(
+            names[each.name],
+            each.role,
+            each.part,
+            one.family,
+            each.shape,
+            each.axes,
+            each.token_relevant or each.role in BOOKKEEPING,
+        )
         for one in in_use
         for each in one.found
     ]
     return LiveEncoder(
         module,
-        tuple(tensor for tensor in live if tensor.role != OUTPUT_PROJ),
-        tuple(tensor for tensor in live if tensor.role == OUTPUT_PROJ),
+        tuple(tensor for tensor in live if tensor.counts),
+        tuple(tensor for tensor in live if not tensor.counts),
         tuple(one.family for one in in_use),
     )
 

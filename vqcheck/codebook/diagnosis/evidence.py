@@ -119,6 +119,11 @@ class OtherProjection(Projection):
 
 
 @dataclass(frozen=True, slots=True)
+class ProjectionBehind(Projection):
+    """A projection behind one lookup moved, whose result is taken off the features of a later one."""
+
+
+@dataclass(frozen=True, slots=True)
 class MissingBooks:
     """One file lacks codebooks that the other one stores."""
 
@@ -164,6 +169,7 @@ Evidence = (
     | Unrelated
     | Projection
     | OtherProjection
+    | ProjectionBehind
     | MissingBooks
     | Rounding
     | NotFinite
@@ -181,6 +187,7 @@ CODE: Final[dict[type, str]] = {
     Unrelated: "another-codebook",
     Projection: "projection-trained",
     OtherProjection: "another-projection",
+    ProjectionBehind: "output-projection-moved",
     MissingBooks: "codebooks-missing",
     Rounding: "rounding-only",
     Unexplained: "unexplained",

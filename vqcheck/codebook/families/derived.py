@@ -11,6 +11,7 @@ from vqcheck.codebook.family import (
     IMPLICIT,
     INIT_FLAG,
     INPUT_PROJ,
+    LAYERS,
     NOTHING,
     OUTPUT_PROJ,
     SUM_OVER_COUNT,
@@ -53,6 +54,8 @@ DERIVED: Final = (
         requires=frozenset({EMA_SUM, EMA_COUNT}),
         derivation=SUM_OVER_COUNT,
         decay=0.99,
+        # Both books take the features themselves, and one projection stands behind all layers of each.
+        residual=LAYERS,
     ),
     Family(
         name="simvq",
@@ -68,6 +71,7 @@ DERIVED: Final = (
         requires=frozenset({CODES, CODE_TRANSFORM}),
         derivation=TRANSFORMED,
         update=GRADIENT,
+        residual=LAYERS,
     ),
     Family(
         name="latent-quantize",

@@ -3,6 +3,7 @@
 from typing import Final
 
 from vqcheck.codebook.family import (
+    BOOKS,
     CODE_TRANSFORM,
     CODES,
     DIM_CODES,
@@ -10,6 +11,7 @@ from vqcheck.codebook.family import (
     EMA_SUM,
     INIT_FLAG,
     INPUT_PROJ,
+    LAYERS,
     NOTHING,
     OUTPUT_PROJ,
     Family,
@@ -70,6 +72,7 @@ EMA_FAMILIES: Final = (
         decay=0.99,
         dead_code_threshold=2.0,
         optional=_BOOKKEEPING,
+        residual=BOOKS,
     ),
     Family(
         name="vector-quantize-pytorch",
@@ -85,6 +88,20 @@ EMA_FAMILIES: Final = (
             Key(CODE_TRANSFORM, "rvqs.{group}.mlps.{layer}.*"),
         ),
         requires=frozenset({CODES, EMA_COUNT}),
+        residual=LAYERS,
+    ),
+    Family(
+        name="hierarchical-vq",
+        title="HierarchicalVQ (vector-quantize-pytorch)",
+        keys=(
+            *_vector_quantize("vq."),
+            *_vector_quantize("vqs.{layer}."),
+            # Each scale is looked up in what these layers leave of the scales before it.
+            Key(OUTPUT_PROJ, "phi_shared.*", "phi_shared.", fed_back=True),
+            Key(OUTPUT_PROJ, "phi_levels.*", "phi_levels.", fed_back=True),
+        ),
+        requires=frozenset({CODES, EMA_COUNT, OUTPUT_PROJ}),
+        residual=LAYERS,
     ),
     Family(
         name="random-projection",
@@ -156,6 +173,7 @@ EMA_FAMILIES: Final = (
         ),
         requires=frozenset({CODES, EMA_COUNT}),
         dead_code_threshold=2.0,
+        residual=LAYERS,
     ),
     Family(
         name="taming-ema",
