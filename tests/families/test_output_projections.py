@@ -1,4 +1,4 @@
-"""Which output projections decide tokens: for every row, a codec written here in torch looks up with and without each."""
+"""Which output projections decide tokens: for every row, a codec written here in torch looks up with each moved."""
 
 import pytest
 import torch
@@ -97,7 +97,7 @@ def facodec():
     """Prosody and content quantise the features, the details what both leave of them."""
     paths = {group: [f"quantizer.{group}.layers.{number}" for number in range(2)] for group in range(3)}
     state = {}
-    for path in sum(paths.values(), []):
+    for path in (path for group in paths.values() for path in group):
         state |= layer(path, *FACODEC, "old weight norm")
 
     def tokens(state, x):
@@ -173,7 +173,7 @@ BEHIND = ("out_proj", "out_project", "project_out", "quant_resi", "post_quant_co
 
 @pytest.mark.parametrize("spelling", WEIGHT_NORM)
 def test_weight_norm_folded_in_is_the_same_function(spelling, compared):
-    """A layer stored plain and one stored weight-normed are judged by what they calculate, as in front of the lookup."""
+    """A layer stored plain and one stored weight-normed are judged by what they calculate."""
     state = layer("quantizer.quantizers.0", *DAC, spelling) | layer("quantizer.quantizers.1", *DAC, spelling)
     folded = dict(state)
     g, v = WEIGHT_NORM[spelling]
@@ -190,7 +190,7 @@ def test_weight_norm_folded_in_is_the_same_function(spelling, compared):
 
 
 def test_one_that_is_missing_is_missing(compared):
-    """A file without an output projection that decides tokens is not the same VQ encoder; the last one may be absent."""
+    """A file without an output projection that decides tokens differs; the last one may be absent."""
     state, _ = residual("DAC, transformers")
     for number, verdict in enumerate(["changed", "changed", "identical"]):
         other = {name: value for name, value in state.items() if f"quantizers.{number}.out_proj" not in name}
