@@ -73,6 +73,7 @@ def find_live_encoder(module: nn.Module) -> LiveEncoder:
             f"{type(module).__name__}: none of its {len(tensors)} parameters and persistent buffers is known as part "
             "of a VQ encoder; pass the whole model, under the names that its checkpoint has"
         )
+    reused = _in_several_layers(module)
     in_use = [each for each in matches if not each.is_shadow] or matches
     live = [
         LiveTensor(
@@ -82,7 +83,7 @@ def find_live_encoder(module: nn.Module) -> LiveEncoder:
             one.family,
             each.shape,
             each.axes,
-            each.token_relevant or each.role in BOOKKEEPING,
+            each.token_relevant or each.role in BOOKKEEPING or names[each.name] in reused,
         )
         for one in in_use
         for each in one.found
@@ -108,6 +109,22 @@ def stored_tensors(module: nn.Module) -> dict[str, Tensor]:
             if name not in left_out:
                 tensors[prefix + name] = buffer
     return tensors
+
+
+def _in_several_layers(module: nn.Module) -> set[str]:
+    """Return the tensors, by their first names, of modules that stand in several numbered places, such as all layers.
+
+    A lookup in one of them depends on what the others left, also where the place that counts once is the last.
+    """
+    names: dict[int, list[str]] = {}
+    for path, each in module.named_modules(remove_duplicate=False):
+        names.setdefault(id(each), []).append(path)
+    reused = {paths[0] for paths in names.values() if len(paths) > len(set(map(_pattern, paths)))}
+    return {name for name in stored_tensors(module) if name.rpartition(".")[0] in reused}
+
+
+def _pattern(path: str) -> str:
+    return ".".join("#" if part.isdecimal() else part for part in path.split("."))
 
 
 class Names:
