@@ -18,6 +18,9 @@ CODEBOOK_ROLES: Final = frozenset({CODES, EMA_SUM, EMA_COUNT, INIT_FLAG, CODE_TR
 BOOKKEEPING: Final = frozenset({EMA_SUM, EMA_COUNT})
 """Roles that decide no token today, but betray train-mode updates."""
 
+LOOK_ALIKES: Final = frozenset({"enc_p.ssl_proj"})
+"""Modules that are called as one in front of a codebook, and stand elsewhere: GPT-SoVITS's text encoder has its own."""
+
 CODES_DIM: Final = "codes dim"
 DIM_CODES: Final = "dim codes"
 CODES_HEADS_DIM: Final = "codes heads dim"
@@ -85,10 +88,11 @@ class Family:
     """Beginnings of names of which at least one must be present, where the keys alone are not enough."""
     requires: frozenset[str] = frozenset()
     """Roles without which names that common are no evidence."""
-    wrapped_only: bool = False
-    """Only wrappers such as `module.` may stand in front: names too common to look for inside any model."""
     alone: bool = False
-    """Nothing else may stand under the same prefix: the names are those of a bare quantizer and of much else."""
+    """Nothing else may stand under the same prefix, and no other model around it: names too common for more."""
+    in_front: tuple[str, ...] = ()
+    """Modules that stand in front of this codebook, or show that one does. Where none is found beside the codebook, but
+    one elsewhere in the model, the codebook alone would be too little to judge."""
     structural: bool = False
     """No codec at all: names that belong together in any codec of this kind."""
     axes: str = CODES_DIM

@@ -3,30 +3,57 @@
 Nothing here knows of files: a state dict in memory is matched as a checkpoint is.
 """
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 
 from vqcheck.codebook import canonical
-from vqcheck.codebook.canonical import MisshapenError
-from vqcheck.codebook.family import CODEBOOK_ROLES, CODES, EMA_COUNT, EMA_SUM, IMPLICIT, INPUT_PROJ, Family
+from vqcheck.codebook.canonical import MisshapenError, UnclearError
+from vqcheck.codebook.family import (
+    CODEBOOK_ROLES,
+    CODES,
+    EMA_COUNT,
+    EMA_SUM,
+    IMPLICIT,
+    INPUT_PROJ,
+    LOOK_ALIKES,
+    Family,
+)
 from vqcheck.codebook.found import Found, Match, Shape
 from vqcheck.codebook.lookup import MOST_NAMES, Named, candidates
 from vqcheck.codebook.merge import merge
 from vqcheck.codebook.siblings import sibling_rows
 from vqcheck.codebook.token_relevant import mark
 from vqcheck.codebook.vq_encoder import BookPlace
+from vqcheck.codebook.wrappers import by_unwrapped, wrapped_prefix
 
 
 def match(shapes: Mapping[str, Shape], own: tuple[Family, ...] = ()) -> list[Match]:
     """Return every VQ encoder among named tensors, the one to judge first.
 
     The same codec more than once in a model, as for semantics and acoustics, is one VQ encoder of several books;
-    only a moving average of the whole model counts as another.
+    only a moving average of the whole model counts as another. Any prefix may stand in front of a codec, as long as all
+    its tensors have it; wrappers may stand anywhere.
 
     Raises:
-        MisshapenError: tensors under a VQ encoder's names, but of impossible shapes, and no other VQ encoder.
+        MisshapenError: tensors under a VQ encoder's names, but of impossible shapes.
+        UnclearError: two tensors have the name of one, or what belongs in front of a codebook stands elsewhere.
 
     """
-    matches: dict[tuple[Family, bool], list[Match]] = {}
+    stored = by_unwrapped(shapes)
+    plain = {name: shapes[names[0]] for name, names in stored.items()}
+    alone = _matches(plain, own)
+    _require_one_name(alone, stored)
+    _require_what_is_in_front(alone, plain)
+    alike: dict[tuple[Family, bool], list[Match]] = {}
+    for one in alone:
+        alike.setdefault((one.family, one.is_shadow), []).append(one)
+    merged = [merge(same) if len(same) > 1 else same[0] for same in alike.values()]
+    merged.sort(key=lambda each: (each.is_shadow, each.family.structural, len(each.prefix)))
+    return [_as_stored(each, stored) for each in merged]
+
+
+def _matches(shapes: Mapping[str, Shape], own: tuple[Family, ...]) -> list[Match]:
+    """Return each codec at each prefix by itself."""
+    matches: list[Match] = []
     taken: set[str] = set()
     problem: MisshapenError | None = None
     fitting = candidates(shapes, own, sibling_rows(shapes))
@@ -45,14 +72,60 @@ def match(shapes: Mapping[str, Shape], own: tuple[Family, ...] = ()) -> list[Mat
                 problem = problem or error
                 taken.update(each.name for each in named)
             continue
-        one = Match(family, prefix, family.books, found)
         taken.update(each.name for each in named)
-        matches.setdefault((family, one.is_shadow), []).append(one)
+        matches.append(Match(family, prefix, family.books, found))
     if problem and not matches:
         raise problem
-    merged = [merge(same) if len(same) > 1 else same[0] for same in matches.values()]
-    merged.sort(key=lambda each: (each.is_shadow, each.family.structural, len(each.prefix)))
-    return merged
+    return matches
+
+
+def _require_one_name(matches: Iterable[Match], stored: Mapping[str, Sequence[str]]) -> None:
+    for name in (each.name for one in matches for each in one.found):
+        if len(stored[name]) > 1:
+            raise UnclearError(
+                f"{' and '.join(stored[name])}: are the same name but for wrappers, so which is the VQ encoder's "
+                "cannot be told"
+            )
+
+
+def _require_what_is_in_front(matches: Sequence[Match], names: Iterable[str]) -> None:
+    """Raise UnclearError where a codebook stands alone, and what belongs in front of one stands somewhere else."""
+    lacking = [one for one in matches if one.family.in_front and all(each.role != INPUT_PROJ for each in one.found)]
+    wanted = {module for one in lacking for module in one.family.in_front}
+    if not wanted:
+        return
+    taken = {each.name for one in matches for each in one.found}
+    elsewhere = {module: name for name in names if name not in taken for module in _elsewhere(name, wanted, matches)}
+    for one in lacking:
+        module = next((module for module in one.family.in_front if module in elsewhere), None)
+        if module:
+            raise UnclearError(
+                f"{elsewhere[module]}: stands under another prefix than the codebook ({one.found[0].name}), so whether "
+                "it belongs in front of it cannot be told; describe this model in a file for --family"
+            )
+
+
+def _elsewhere(name: str, wanted: Collection[str], matches: Sequence[Match]) -> Iterator[str]:
+    """Yield the wanted modules that a tensor stands in and that no codec under the same prefix knows as its own."""
+    modules = name.split(".")[:-1]
+    for depth, module in enumerate(modules):
+        if module not in wanted or ".".join(modules[depth - 1 : depth + 1]) in LOOK_ALIKES:
+            continue
+        prefix = "".join(f"{part}." for part in modules[:depth])
+        if not any(one.prefix == prefix and _knows(one.family, module) for one in matches):
+            yield module
+
+
+def _knows(family: Family, module: str) -> bool:
+    own = (*family.markers, *(key.template for key in family.keys if key.role == INPUT_PROJ))
+    return any(name.partition(".")[0] == module for name in own)
+
+
+def _as_stored(one: Match, stored: Mapping[str, Sequence[str]]) -> Match:
+    """Return a match with the names that the tensors have, wrappers included."""
+    found = tuple(each._replace(name=stored[each.name][0]) for each in one.found)
+    prefixes = {wrapped_prefix(one.prefix, each.name) for each in found}
+    return one._replace(prefix=prefixes.pop() if len(prefixes) == 1 else one.prefix, found=found)
 
 
 def _best_first(

@@ -3,7 +3,6 @@
 from collections.abc import Mapping
 from dataclasses import dataclass
 from operator import attrgetter
-from typing import Final
 
 from torch import Tensor, nn
 from torch.nn.parameter import is_lazy
@@ -12,9 +11,6 @@ from vqcheck.codebook.canonical import MisshapenError
 from vqcheck.codebook.family import BOOKKEEPING, Family
 from vqcheck.codebook.match import match
 from vqcheck.errors import NoCodebookError
-
-_WRAPPED: Final = frozenset({"_orig_mod", "_checkpoint_wrapped_module", "_fsdp_wrapped_module"})
-"""What wrappers around any part of a model put into the names below them."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,9 +59,8 @@ def find_live_encoder(module: nn.Module) -> LiveEncoder:
 
     """
     tensors = stored_tensors(module)
-    names = {_unwrapped(name): name for name in tensors}
     try:
-        matches = match({unwrapped: tuple(tensors[name].shape) for unwrapped, name in names.items()})
+        matches = match({name: tuple(tensor.shape) for name, tensor in tensors.items()})
     except MisshapenError as error:
         raise NoCodebookError(f"{type(module).__name__}: {error}") from None
     if not matches:
@@ -77,13 +72,13 @@ def find_live_encoder(module: nn.Module) -> LiveEncoder:
     in_use = [each for each in matches if not each.is_shadow] or matches
     live = [
         LiveTensor(
-            names[each.name],
+            each.name,
             each.role,
             each.part,
             one.family,
             each.shape,
             each.axes,
-            each.token_relevant or each.role in BOOKKEEPING or names[each.name] in reused,
+            each.token_relevant or each.role in BOOKKEEPING or each.name in reused,
         )
         for one in in_use
         for each in one.found
@@ -149,7 +144,3 @@ def _attempt(get: "attrgetter[object]", module: nn.Module) -> object:
         return get(module)
     except AttributeError:
         return None
-
-
-def _unwrapped(name: str) -> str:
-    return ".".join(part for part in name.split(".") if part not in _WRAPPED)

@@ -43,13 +43,12 @@ EMA_FAMILIES: Final = (
         name="gpt-sovits",
         title="GPT-SoVITS",
         keys=(
-            *codebook("quantizer.vq.layers.{layer}._codebook", *_ENCODEC, ("inited",)),
-            Key(INPUT_PROJ, "ssl_proj.weight", "weight"),
-            Key(INPUT_PROJ, "ssl_proj.bias", "bias"),
+            *codebook("quantizer.vq.layers.0._codebook", *_ENCODEC, ("inited",)),
+            *projection(INPUT_PROJ, "ssl_proj"),
         ),
         # Other codecs keep their codebook under the same names.
         markers=("ssl_proj.", "enc_p.", "cfm."),
-        wrapped_only=True,
+        in_front=("ssl_proj",),
         decay=0.99,
         dead_code_threshold=2.0,
         projects=True,
@@ -73,6 +72,7 @@ EMA_FAMILIES: Final = (
         dead_code_threshold=2.0,
         optional=_BOOKKEEPING,
         residual=BOOKS,
+        in_front=("ssl_proj", "enc_p", "fc_prior"),
     ),
     Family(
         name="vector-quantize-pytorch",
@@ -137,6 +137,7 @@ EMA_FAMILIES: Final = (
             *codebook("quantize_b", *_ENCODEC, book=1),
             *projection(INPUT_PROJ, "quantize_conv_b", book=1),
         ),
+        in_front=("quantize_conv_t", "quantize_conv_b"),
         axes=DIM_CODES,
         decay=0.99,
         projects=True,
@@ -183,6 +184,7 @@ EMA_FAMILIES: Final = (
             *projection(INPUT_PROJ, "quant_conv"),
             *projection(OUTPUT_PROJ, "post_quant_conv"),
         ),
+        in_front=("quant_conv", "encode_task_layer"),
         requires=_ALL,
         decay=0.99,
     ),
@@ -194,6 +196,7 @@ EMA_FAMILIES: Final = (
             *codebook("_vq_vae", "_embedding.weight", "_ema_w", "_ema_cluster_size"),
             *projection(INPUT_PROJ, "_pre_vq_conv"),
         ),
+        in_front=("_pre_vq_conv",),
         requires=_ALL,
         # The count is stored smoothed already, over a total that is not.
         smoothed=False,

@@ -95,6 +95,7 @@ GRADIENT_FAMILIES: Final = (
             Key(OUTPUT_PROJ, "quantize.quant_resi.*", "quant_resi.", fed_back=True),
             *projection(OUTPUT_PROJ, "post_quant_conv", "post_quant_conv.conv"),
         ),
+        in_front=("quant_conv",),
         update=GRADIENT,
     ),
     Family(
