@@ -45,7 +45,7 @@ from vqcheck.report.cases.case import COULD_NOT_CHECK, FAILED, NOT_APPLICABLE, P
 
 WHOLE = Digest(F32V1, "a" * 64)
 DIGESTS = EncoderDigests((("codes", WHOLE),), WHOLE, WHOLE, WHOLE)
-SIDE = Side("a.pth", "gpt-sovits", "", never_trained=False, not_judged=(), digests=DIGESTS)
+SIDE = Side("a.pth", "gpt-sovits", "", never_trained=False, digests=DIGESTS)
 
 
 def agrees(run):

@@ -4,6 +4,7 @@ from typing import TYPE_CHECKING, Final
 
 import click
 
+from vqcheck.cli.copy_option import copy_option
 from vqcheck.cli.family import family_option, tell_unused
 from vqcheck.cli.help import Command
 from vqcheck.cli.output import Output, output_options
@@ -27,9 +28,10 @@ Exit status: 0 the same in all, 1 it moved, 2 fewer than two checkpoints with a 
 @click.command("history", cls=Command, epilog=_EXAMPLES)
 @click.argument("folder", metavar="DIR", type=click.Path(readable=False))
 @scope_option
+@copy_option
 @family_option
 @output_options()
-def command(folder: str, scope: str, own: tuple[Family, ...], output: Output) -> int:
+def command(folder: str, scope: str, copy: str, own: tuple[Family, ...], output: Output) -> int:
     """Show the VQ encoder of each checkpoint in a folder, in training order, and the first that moved.
 
     Files without a codebook (discriminators, s1 checkpoints) are named and passed over.
@@ -37,7 +39,7 @@ def command(folder: str, scope: str, own: tuple[Family, ...], output: Output) ->
     from vqcheck.experiment.history import read_history
 
     with Waiting("reading checkpoints", quiet=output.quiet) as waiting:
-        history = read_history(folder, scope, waiting.step, own)
+        history = read_history(folder, scope, waiting.step, own, copy)
     output.show("history", history, text=_text)
     tell_unused(own, (history.family,))
     return history.exit_code

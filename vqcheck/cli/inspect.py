@@ -7,13 +7,14 @@ from typing import Final
 import click
 
 from vqcheck.checkpoint.open import open_checkpoint
+from vqcheck.cli.copy_option import copy_option
 from vqcheck.cli.family import family_option, tell_unused
 from vqcheck.cli.formats import JSON, PLAIN
 from vqcheck.cli.help import Command
 from vqcheck.cli.output import Output, output_options
 from vqcheck.cli.progress import Waiting
 from vqcheck.codebook.family import Family
-from vqcheck.codebook.inspection import HEALTHY, NO_CODEBOOK, EncoderSummary, Inspection, inspect
+from vqcheck.codebook.inspection import HEALTHY, NO_CODEBOOK, UNREADABLE_COPY, EncoderSummary, Inspection, inspect
 from vqcheck.errors import VqcheckError
 
 _EXAMPLES: Final = """
@@ -35,15 +36,16 @@ _Result = Inspection | tuple[str, str]
 @click.command("inspect", cls=Command, epilog=_EXAMPLES)
 @click.argument("checkpoints", metavar="CKPT...", nargs=-1, required=True, type=click.Path(readable=False))
 @click.option("--strict", is_flag=True, help="Fail when a codebook was never trained or holds NaN or infinity.")
+@copy_option
 @family_option
 @output_options(PLAIN, verbose="Show more: full digests, every codebook.")
-def command(checkpoints: tuple[str, ...], strict: bool, own: tuple[Family, ...], output: Output) -> int:
+def command(checkpoints: tuple[str, ...], strict: bool, copy: str, own: tuple[Family, ...], output: Output) -> int:
     """Show format, model version, VQ encoder, digests and health of checkpoints."""
     results: list[_Result] = []
     with Waiting("inspecting", quiet=output.quiet) as waiting:
         paths = [path for named in checkpoints for path in _in_folder(named)]
         for done, path in enumerate(paths, start=1):
-            results.append(_inspect(path, own))
+            results.append(_inspect(path, own, copy))
             waiting.step(done, len(paths))
     verdict, exit_code = _whole(results, strict)
     output.write(_report(results, verdict, exit_code, output))
@@ -72,10 +74,10 @@ def _in_folder(path: str) -> list[str]:
         return [path]
 
 
-def _inspect(path: str, own: tuple[Family, ...]) -> _Result:
+def _inspect(path: str, own: tuple[Family, ...], copy: str) -> _Result:
     try:
         with open_checkpoint(path) as checkpoint:
-            return inspect(checkpoint, own)
+            return inspect(checkpoint, own, copy)
     except VqcheckError as error:
         return path, str(error)
 
@@ -83,7 +85,7 @@ def _inspect(path: str, own: tuple[Family, ...]) -> _Result:
 def _whole(results: list[_Result], strict: bool) -> tuple[str, int]:
     """Return the verdict on all files and the exit status: 2 beats 1 beats 0."""
     verdicts = ["could not check" if isinstance(result, tuple) else result.verdict for result in results]
-    for unchecked in ("could not check", NO_CODEBOOK):
+    for unchecked in ("could not check", NO_CODEBOOK, UNREADABLE_COPY):
         if unchecked in verdicts:
             return unchecked, 2
     unhealthy = next((verdict for verdict in verdicts if verdict != HEALTHY), None)

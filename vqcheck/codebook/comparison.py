@@ -18,6 +18,15 @@ CHANGED: Final = "changed"
 MISSING: Final = "missing"
 OTHER_SHAPE: Final = "other shape"
 
+UNDECIDED: Final = "undecided"
+"""What was paired agrees, but a copy that nothing answers to disagrees with it."""
+
+NOISE: Final = "averaging noise"
+"""A copy that is a few units in the last place off another one of its file, as an average of equals is."""
+NO_PARTNER: Final = "in one file only"
+"""A codec of which the other file holds no copy."""
+UNREADABLE: Final = "cannot be read"
+
 ALL: Final = "all"
 TOKENS: Final = "tokens"
 SCOPES: Final = (ALL, TOKENS)
@@ -77,9 +86,52 @@ class Side:
     family: str
     prefix: str
     never_trained: bool
-    not_judged: tuple[str, ...]
-    """Further VQ encoders of the file that the comparison does not cover."""
     digests: EncoderDigests
+
+
+@dataclass(frozen=True, slots=True)
+class CopyPair:
+    """A copy of A and the copy of B that it was compared with."""
+
+    family: str
+    a: str
+    """What the copy is called in A."""
+    b: str
+    verdict: str
+    guessed: bool
+    """Whether other copies of the files could as well belong together."""
+
+    @property
+    def name(self) -> str:
+        return self.a if self.a == self.b else f"{self.a} and {self.b}"
+
+
+@dataclass(frozen=True, slots=True)
+class LoneCopy:
+    """A copy to which none of the other file's answers, and how it stands to the one that was judged instead."""
+
+    side: str
+    """`A` or `B`."""
+    family: str
+    name: str
+    judged: str
+    """The copy of the same file that was judged; empty where none of this codec was."""
+    verdict: str
+    """`identical`, `equal within n ulp`, `averaging noise`, `changed`, `in one file only` or `cannot be read`."""
+    why: str = ""
+    """Why it cannot be read."""
+
+    @property
+    def agrees(self) -> bool:
+        return self.verdict in (IDENTICAL, WITHIN_ULPS, NOISE)
+
+
+@dataclass(frozen=True, slots=True)
+class EqualCopies:
+    """A copy of A and one of B that are the same, though they do not belong together by name."""
+
+    a: str
+    b: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -92,7 +144,13 @@ class Comparison:
     """`all`, or `tokens` to leave bookkeeping out."""
     tensors: tuple[TensorDiff, ...]
     verdict: str
-    """`identical`, `equal within n ulp`, `rounded` or `changed`."""
+    """`identical`, `equal within n ulp`, `rounded`, `changed` or `undecided`."""
+    pairs: tuple[CopyPair, ...] = ()
+    """Which copies were compared; the first pair is the one that the sides describe."""
+    lone: tuple[LoneCopy, ...] = ()
+    """Copies without a partner."""
+    equal: tuple[EqualCopies, ...] = ()
+    """Copies that are the same in both files under names that do not belong together."""
     codecs: tuple[str, ...] = ()
     """Families that both files hold and that were compared; the first is the one that the sides describe."""
     diagnosis: "Diagnosis | None" = None
@@ -102,7 +160,12 @@ class Comparison:
 
     @property
     def exit_code(self) -> int:
-        return int(self.verdict == CHANGED)
+        return {CHANGED: 1, UNDECIDED: 2}.get(self.verdict, 0)
+
+    @property
+    def undecided(self) -> tuple[LoneCopy, ...]:
+        """Copies that disagree with the one that was judged, and that no other file's copy answers to."""
+        return tuple(copy for copy in self.lone if not copy.agrees)
 
     @property
     def not_stored(self) -> tuple[TensorDiff, ...]:

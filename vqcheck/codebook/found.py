@@ -2,6 +2,8 @@
 
 from typing import Final, NamedTuple
 
+from vqcheck.checkpoint.container import second_hand
+from vqcheck.codebook.canonical import MisshapenError
 from vqcheck.codebook.family import ROLES, Family
 
 SHADOWS: Final = frozenset({"ema_model", "model_ema", "ema"})
@@ -48,3 +50,16 @@ class Match(NamedTuple):
     @property
     def is_shadow(self) -> bool:
         return not SHADOWS.isdisjoint(self.prefix.split("."))
+
+    @property
+    def is_second_hand(self) -> bool:
+        return bool(second_hand(self.prefix.split(".")))
+
+
+class Matches(NamedTuple):
+    """Every VQ encoder among some named tensors."""
+
+    sound: tuple[Match, ...]
+    """The one to judge first."""
+    misshapen: tuple[MisshapenError, ...]
+    """What is wrong with others, under whose names tensors of impossible shapes stand."""

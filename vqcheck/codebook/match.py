@@ -17,11 +17,12 @@ from vqcheck.codebook.family import (
     LOOK_ALIKES,
     Family,
 )
-from vqcheck.codebook.found import Found, Match, Shape
+from vqcheck.codebook.found import Found, Match, Matches, Shape
 from vqcheck.codebook.lookup import MOST_NAMES, Named, candidates
 from vqcheck.codebook.merge import merge
 from vqcheck.codebook.siblings import sibling_rows
 from vqcheck.codebook.token_relevant import mark
+from vqcheck.codebook.twins import copies
 from vqcheck.codebook.vq_encoder import BookPlace
 from vqcheck.codebook.wrappers import by_unwrapped, wrapped_prefix
 
@@ -29,33 +30,47 @@ from vqcheck.codebook.wrappers import by_unwrapped, wrapped_prefix
 def match(shapes: Mapping[str, Shape], own: tuple[Family, ...] = ()) -> list[Match]:
     """Return every VQ encoder among named tensors, the one to judge first.
 
-    The same codec more than once in a model, as for semantics and acoustics, is one VQ encoder of several books;
-    only a moving average of the whole model counts as another. Any prefix may stand in front of a codec, as long as all
-    its tensors have it; wrappers may stand anywhere.
-
     Raises:
         MisshapenError: tensors under a VQ encoder's names, but of impossible shapes.
         UnclearError: two tensors have the name of one, or what belongs in front of a codebook stands elsewhere.
 
     """
+    found = search(shapes, own)
+    if found.misshapen and not found.sound:
+        raise found.misshapen[0]
+    return list(found.sound)
+
+
+def search(shapes: Mapping[str, Shape], own: tuple[Family, ...] = ()) -> Matches:
+    """Return every VQ encoder among named tensors, the one to judge first, and those of impossible shapes.
+
+    The same codec more than once in a model, as for semantics and acoustics, is one VQ encoder of several books;
+    only a copy of the whole model counts as another. Any prefix may stand in front of a codec, as long as all its
+    tensors have it; wrappers may stand anywhere.
+
+    Raises:
+        MisshapenError: more names than any codec has.
+        UnclearError: two tensors have the name of one, or what belongs in front of a codebook stands elsewhere.
+
+    """
     stored = by_unwrapped(shapes)
     plain = {name: shapes[names[0]] for name, names in stored.items()}
-    alone = _matches(plain, own)
-    _require_one_name(alone, stored)
-    _require_what_is_in_front(alone, plain)
-    alike: dict[tuple[Family, bool], list[Match]] = {}
-    for one in alone:
-        alike.setdefault((one.family, one.is_shadow), []).append(one)
-    merged = [merge(same) if len(same) > 1 else same[0] for same in alike.values()]
-    merged.sort(key=lambda each: (each.is_shadow, each.family.structural, len(each.prefix)))
-    return [_as_stored(each, stored) for each in merged]
+    found = _one_by_one(plain, own)
+    _require_one_name(found.sound, stored)
+    _require_what_is_in_front(found.sound, plain)
+    alike: dict[Family, list[Match]] = {}
+    for one in found.sound:
+        alike.setdefault(one.family, []).append(one)
+    merged = [merge(copy) if len(copy) > 1 else copy[0] for same in alike.values() for copy in copies(same, plain)]
+    merged.sort(key=lambda each: (each.is_second_hand, each.family.structural, len(each.prefix)))
+    return Matches(tuple(_as_stored(each, stored) for each in merged), found.misshapen)
 
 
-def _matches(shapes: Mapping[str, Shape], own: tuple[Family, ...]) -> list[Match]:
+def _one_by_one(shapes: Mapping[str, Shape], own: tuple[Family, ...]) -> Matches:
     """Return each codec at each prefix by itself."""
     matches: list[Match] = []
     taken: set[str] = set()
-    problem: MisshapenError | None = None
+    misshapen: list[MisshapenError] = []
     fitting = candidates(shapes, own, sibling_rows(shapes))
     if sum(map(len, fitting.values())) > MOST_NAMES:
         raise MisshapenError(f"more than {MOST_NAMES} names could be parts of a codebook, which no codec has")
@@ -69,14 +84,12 @@ def _matches(shapes: Mapping[str, Shape], own: tuple[Family, ...]) -> list[Match
         except MisshapenError as error:
             # A lone name of the wrong shape is somebody else's; several that belong together are a broken codebook.
             if len({each.key.role for each in named}) > 1:
-                problem = problem or error
+                misshapen.append(error)
                 taken.update(each.name for each in named)
             continue
         taken.update(each.name for each in named)
         matches.append(Match(family, prefix, family.books, found))
-    if problem and not matches:
-        raise problem
-    return matches
+    return Matches(tuple(matches), tuple(misshapen))
 
 
 def _require_one_name(matches: Iterable[Match], stored: Mapping[str, Sequence[str]]) -> None:

@@ -6,7 +6,7 @@ from vqcheck.codebook.family import BOOKS, CODEBOOK_ROLES, OUTPUT_PROJ
 from vqcheck.codebook.found import Found, Match
 from vqcheck.codebook.token_relevant import mark
 
-_FIRST: Final = ("semantic", "first", "content")
+FIRST: Final = ("semantic", "first", "content")
 """Words in the name of a quantizer that comes before those of its kind."""
 
 
@@ -37,7 +37,7 @@ def merge(same: list[Match]) -> Match:
 
 
 def _order(match: Match) -> tuple[bool, list[tuple[bool, int, str]]]:
-    later = not any(word in match.prefix for word in _FIRST)
+    later = not any(word in match.prefix for word in FIRST)
     parts = match.prefix.split(".")
     return later, [(part.isdecimal(), int(part) if part.isdecimal() else 0, part) for part in parts]
 

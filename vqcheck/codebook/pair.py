@@ -68,6 +68,11 @@ class Pair:
         self.a.digest = self.b.digest = hasher.digest()
         return True
 
+    def is_judged(self, scope: str) -> bool:
+        """Say whether the tensor counts in the verdict: where it decides tokens in either file."""
+        tensors = [side.tensor for side in (self.a, self.b) if side.tensor]
+        return any(is_judged(tensor.role, scope, token_relevant=tensor.token_relevant) for tensor in tensors)
+
     def diff(self, scope: str) -> TensorDiff:
         """Return the verdict on the tensor; outside `scope` it is given but not judged."""
         verdict, note, change = self._judge()
@@ -78,7 +83,7 @@ class Pair:
             label=side.encoder.label(some, self.place),
             role=some.role,
             verdict=verdict,
-            judged=is_judged(some.role, scope, token_relevant=any(each.token_relevant for each in (a, b) if each)),
+            judged=self.is_judged(scope),
             note=note,
             a_name=a.tensor.name if a else "",
             b_name=b.tensor.name if b else "",

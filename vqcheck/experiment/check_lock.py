@@ -62,6 +62,7 @@ def check_lock(
     scope: str,
     own: tuple[Family, ...] = (),
     on_bytes: OnBytes | None = None,
+    copy: str = "",
 ) -> LockCheck:
     """Return whether a checkpoint, an experiment's tokens and an s1 checkpoint are what a lock records.
 
@@ -70,7 +71,7 @@ def check_lock(
         UsageError: the tokens cannot be read, or the lock does not bind what is to be checked.
 
     """
-    encoder = find_vq_encoder(checkpoint, own)
+    encoder = find_vq_encoder(checkpoint, own, copy)
     found, wholes = record(checkpoint, encoder)
     recorded = {tensor.label: tensor for tensor in lock.tensors}
     tensors = {encoder.label(tensor): tensor for tensor in encoder.tensors}

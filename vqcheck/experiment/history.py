@@ -10,7 +10,7 @@ from typing import Final
 from vqcheck.checkpoint.open import open_checkpoint
 from vqcheck.codebook import model
 from vqcheck.codebook.compare import compare
-from vqcheck.codebook.comparison import CHANGED, IDENTICAL, Comparison
+from vqcheck.codebook.comparison import CHANGED, IDENTICAL, UNDECIDED, Comparison
 from vqcheck.codebook.diagnosis.evidence import A_TO_B, EmaUpdates
 from vqcheck.codebook.digest import Digest
 from vqcheck.codebook.family import Family
@@ -50,6 +50,11 @@ class Row:
     """None for the first checkpoint."""
     from_previous: Drift | None
 
+    @property
+    def is_undecided(self) -> bool:
+        """Whether a copy in it contradicts the one that was judged."""
+        return self.from_first is not None and self.from_first.verdict == UNDECIDED
+
 
 @dataclass(frozen=True, slots=True)
 class History:
@@ -73,8 +78,13 @@ class History:
         return next((row for row in self.rows if row.from_first and row.from_first.verdict == CHANGED), None)
 
     @property
+    def undecided(self) -> tuple[Row, ...]:
+        """Checkpoints with a copy that contradicts the one that was judged; `copy` chooses."""
+        return tuple(row for row in self.rows if row.is_undecided)
+
+    @property
     def verdict(self) -> str:
-        if self.unreadable or len(self.rows) < 2:
+        if self.unreadable or self.undecided or len(self.rows) < 2:
             return "could not check"
         return CHANGED if self.first_moved else IDENTICAL
 
@@ -89,31 +99,40 @@ class _Found:
     family: str
     training: Training
     digest: Digest
+    several: bool
+    """Whether it holds more copies than the one that the digest is of."""
 
 
 OnFile = Callable[[int, int], None]
 """Called as (files done, files in all)."""
 
 
-def read_history(folder: str, scope: str, on_file: OnFile | None = None, own: tuple[Family, ...] = ()) -> History:
+def read_history(
+    folder: str, scope: str, on_file: OnFile | None = None, own: tuple[Family, ...] = (), copy: str = ""
+) -> History:
     """Return the history of the checkpoints in a folder; its sub-folders are not searched.
+
+    `copy` names the copy to judge in files that hold several.
 
     Raises:
         UsageError: the folder cannot be listed, or holds no checkpoint.
 
     """
     paths = _checkpoints(folder)
+    copies = (copy,) if copy else ()
     found: list[_Found] = []
     skipped, unreadable, untrained = [], [], []
     for done, path in enumerate(paths, start=1):
         try:
             with open_checkpoint(path) as checkpoint:
                 # Against itself: the digest and the never-trained check, in one pass.
-                side = compare(checkpoint, checkpoint, scope, own=own).a
+                comparison = compare(checkpoint, checkpoint, scope, own=own, copies=copies)
+                side = comparison.a
                 digest = side.digests.widest
                 if side.never_trained:
                     untrained.append(os.path.basename(path))
-                found.append(_Found(path, side.family, model.training(checkpoint), digest))
+                several = len(comparison.pairs) > 1 or bool(comparison.lone)
+                found.append(_Found(path, side.family, model.training(checkpoint), digest, several))
         except NoCodebookError as error:
             skipped.append((os.path.basename(path), str(error).removeprefix(f"{path}: ")))
         except VqcheckError as error:
@@ -124,7 +143,7 @@ def read_history(folder: str, scope: str, on_file: OnFile | None = None, own: tu
     for other in [each for each in found if each.family != found[0].family]:
         found.remove(other)
         skipped.append((os.path.basename(other.path), f"is another codec's ({other.family})"))
-    comparer = _Comparer(scope, own)
+    comparer = _Comparer(scope, own, copies)
     rows = []
     for number, each in enumerate(found):
         rows.append(
@@ -178,16 +197,18 @@ def _training_order(each: _Found, found: list[_Found]) -> tuple[float, float, li
 class _Comparer:
     """Compares two files, once for each pair of digests."""
 
-    def __init__(self, scope: str, own: tuple[Family, ...]) -> None:
+    def __init__(self, scope: str, own: tuple[Family, ...], copies: tuple[str, ...]) -> None:
         self._scope = scope
         self._own = own
+        self._copies = copies
         self._known: dict[tuple[Digest, Digest], Drift] = {}
 
     def drift(self, a: _Found, b: _Found) -> Drift:
         key = a.digest, b.digest
-        if key not in self._known:
+        if key not in self._known or a.several or b.several:
             with open_checkpoint(a.path) as first, open_checkpoint(b.path) as second:
-                self._known[key] = _drift(compare(first, second, self._scope, own=self._own))
+                comparison = compare(first, second, self._scope, own=self._own, copies=self._copies)
+            self._known[key] = _drift(comparison)
         return self._known[key]
 
 

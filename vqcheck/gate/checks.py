@@ -7,7 +7,7 @@ import os
 
 from vqcheck.checkpoint.open import open_checkpoint
 from vqcheck.codebook.compare import compare
-from vqcheck.codebook.comparison import ALL, CHANGED
+from vqcheck.codebook.comparison import ALL, CHANGED, UNDECIDED
 from vqcheck.codebook.inspection import HEALTHY, NEVER_TRAINED, NO_CODEBOOK
 from vqcheck.experiment.bound_files import file_digest, tokens_digest
 from vqcheck.experiment.check_lock import check_lock
@@ -18,6 +18,7 @@ from vqcheck.experiment.token_audit import audit_tokens
 from vqcheck.experiment.token_summary import summary
 from vqcheck.gate.outcome import COULD_NOT_CHECK, FAILED, NOT_APPLICABLE, PASSED, Finding
 from vqcheck.gate.subject import Subject
+from vqcheck.gate.training_reads import PRETRAINED, RESUMED, as_training_reads
 
 
 def trained(subject: Subject) -> Finding:
@@ -43,7 +44,7 @@ def loader(subject: Subject) -> Finding:
         )
     if found.format not in ("torch zip", "torch legacy"):
         return Finding(FAILED, f"{name} is a {found.format} file; training loads torch files only")
-    if found.container != "weight":
+    if found.container != PRETRAINED:
         return Finding(
             FAILED, f"{name} keeps its weights under {found.container!r}; training reads 'weight' and would not find it"
         )
@@ -51,7 +52,8 @@ def loader(subject: Subject) -> Finding:
         return Finding(FAILED, f"{name} is {found.model.version}, the config says {version}")
     if not found.model.version:
         return Finding(COULD_NOT_CHECK, f"{name}: its version cannot be told from its tensors")
-    return Finding(PASSED, f"{name} is {found.model.version}, as configured")
+    also = f"; of its copies training reads '{PRETRAINED}', not {', '.join(subject.unread)}" if subject.unread else ""
+    return Finding(PASSED, f"{name} is {found.model.version}, as configured{also}")
 
 
 def extraction_version(subject: Subject) -> Finding:
@@ -76,7 +78,7 @@ def lock(subject: Subject) -> Finding:
         return Finding(NOT_APPLICABLE, "there is no lock; make one right after token extraction: vqcheck lock")
     experiment = subject.experiment if record.tsv else None
     with open_checkpoint(subject.pretrained) as checkpoint:
-        result = check_lock(record, path, checkpoint, experiment, None, ALL)
+        result = check_lock(record, path, as_training_reads(checkpoint, PRETRAINED), experiment, None, ALL)
     if result.verdict == CHANGED:
         faults = ", ".join(
             line.what for line in result.verdicts if line.judged and line.verdict in (CHANGED, "missing")
@@ -89,7 +91,8 @@ def lock(subject: Subject) -> Finding:
 def tokens(subject: Subject) -> Finding:
     """Whether the recorded tokens come from the generator that training starts from."""
     with open_checkpoint(subject.pretrained) as checkpoint:
-        audit = audit_tokens(checkpoint, subject.experiment, sample=subject.sample)
+        used = as_training_reads(checkpoint, PRETRAINED)
+        audit = audit_tokens(used, subject.experiment, sample=subject.sample)
     return Finding({0: PASSED, 1: FAILED}.get(audit.exit_code, COULD_NOT_CHECK), f"{MERGED}: {summary(audit)}")
 
 
@@ -111,9 +114,13 @@ def resume(subject: Subject) -> Finding:
         return Finding(PASSED, "there is no checkpoint of an earlier run to resume from")
     name = os.path.basename(resumed)
     with open_checkpoint(subject.pretrained) as base, open_checkpoint(resumed) as checkpoint:
-        if checkpoint.header_code or checkpoint.container != "model":
+        later = as_training_reads(checkpoint, RESUMED)
+        if checkpoint.header_code or later.container != RESUMED:
             return Finding(FAILED, f"training would try to resume from {resumed}, which is no training checkpoint")
-        result = compare(base, checkpoint)
+        result = compare(as_training_reads(base, PRETRAINED), later)
+    if result.verdict == UNDECIDED:
+        contradicting = ", ".join(f"'{copy.name}'" for copy in result.undecided)
+        return Finding(COULD_NOT_CHECK, f"copies of the VQ encoder contradict what training reads: {contradicting}")
     if result.verdict == CHANGED:
         return Finding(FAILED, f"training would resume from {resumed}, whose VQ encoder is not the pretrained one's")
     return Finding(PASSED, f"training will resume from {name}, which has the same VQ encoder")

@@ -43,7 +43,7 @@ EMA_FAMILIES: Final = (
         name="gpt-sovits",
         title="GPT-SoVITS",
         keys=(
-            *codebook("quantizer.vq.layers.0._codebook", *_ENCODEC, ("inited",)),
+            *codebook("quantizer.vq.layers.{layer}._codebook", *_ENCODEC, ("inited",)),
             *projection(INPUT_PROJ, "ssl_proj"),
         ),
         # Other codecs keep their codebook under the same names.

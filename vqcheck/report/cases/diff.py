@@ -2,7 +2,7 @@
 
 from typing import Final
 
-from vqcheck.codebook.comparison import FAULTS, NOT_STORED, Comparison, TensorDiff
+from vqcheck.codebook.comparison import CHANGED, FAULTS, NOT_STORED, UNDECIDED, Comparison, TensorDiff
 from vqcheck.codebook.family import (
     CODE_TRANSFORM,
     CODES,
@@ -12,8 +12,9 @@ from vqcheck.codebook.family import (
     INPUT_PROJ,
     OUTPUT_PROJ,
 )
-from vqcheck.report.cases.case import FAILED, NOT_APPLICABLE, PASSED, Case, Rule, Run
+from vqcheck.report.cases.case import COULD_NOT_CHECK, FAILED, NOT_APPLICABLE, PASSED, Case, Rule, Run
 from vqcheck.report.cases.trained import trained
+from vqcheck.report.words import copies
 from vqcheck.report.words.diff import headline, size
 
 _DRIFT: Final = (
@@ -45,6 +46,12 @@ _RULES: Final = {
     )
 }
 _TRAINED: Final = trained("diff")
+_COPIES: Final = Rule(
+    "diff/copy-undecided",
+    "no copy of the VQ encoder contradicts the one that was judged",
+    "A file may hold several: raw and averaged weights, the best state, a teacher. Whoever loads a copy that the other "
+    "file has nothing to answer to gets other tokens. Name the copy that will be used: --copy NAME.",
+)
 
 
 def run(comparison: Comparison) -> Run:
@@ -68,8 +75,28 @@ def run(comparison: Comparison) -> Run:
         comparison.verdict,
         comparison.exit_code,
         headline(comparison),
-        (*(_tensor(diff, b) for diff in comparison.tensors), *untrained),
+        (*(_tensor(diff, b) for diff in comparison.tensors), *_copies(comparison), *untrained),
     )
+
+
+def _copies(comparison: Comparison) -> list[Case]:
+    """Return a case for each copy without a partner, and one where it is not clear which belong together."""
+    advisory = comparison.verdict == CHANGED
+    cases = [
+        Case(
+            _COPIES,
+            f"{copy.side}: {copy.name}",
+            PASSED if copy.agrees else COULD_NOT_CHECK,
+            copies.lone(copy),
+            (comparison.a if copy.side == "A" else comparison.b).path,
+            advisory=advisory,
+        )
+        for copy in comparison.lone
+    ]
+    if comparison.verdict == UNDECIDED and not comparison.undecided:
+        message = copies.undecided(comparison)
+        cases.append(Case(_COPIES, "which belong together", COULD_NOT_CHECK, message, comparison.b.path))
+    return cases
 
 
 def _tensor(diff: TensorDiff, path: str) -> Case:

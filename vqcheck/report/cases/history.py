@@ -48,6 +48,8 @@ def _moved(row: Row, history: History) -> tuple[str, str]:
     digest = f"{row.digest.algorithm} {row.digest.short}"
     if row.from_first is None:
         return PASSED, f"the first checkpoint: {digest}"
+    if row.is_undecided:
+        return COULD_NOT_CHECK, f"a copy in it contradicts the one that was judged; --copy chooses: {digest}"
     if row.from_first.verdict != CHANGED:
         return PASSED, f"{row.from_first.verdict}: {digest}"
     first = history.rows[0]

@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from itertools import groupby, pairwise
 from typing import Final
 
-from vqcheck.codebook.comparison import CHANGED, TOKENS
+from vqcheck.codebook.comparison import CHANGED, TOKENS, UNDECIDED
 from vqcheck.experiment.history import History, Row
 from vqcheck.report.html.axis import counted, from_zero
 from vqcheck.report.html.charts import Event, Line, line_chart, thinned
@@ -117,7 +117,7 @@ def _moved(row: Row) -> float:
 
 def _checkpoints(rows: Sequence[Row]) -> Element:
     """Return the checkpoints, those in a row with one VQ encoder as one line."""
-    lines = [_line(list(same)) for _, same in groupby(rows, key=lambda row: row.digest)]
+    lines = [_line(list(same)) for _, same in groupby(rows, key=lambda row: (row.digest, row.is_undecided))]
     caption = (
         "In training order; checkpoints in a row that hold the same VQ encoder share a line. Moved: the median over "
         "the codes since the first checkpoint, in half the distance to the nearest neighbour. EMA updates: since the "
@@ -135,7 +135,9 @@ def _line(rows: list[Row]) -> tuple[Node, ...]:
         name = element("span", path(first.name), " to ", path(last.name), f" ({len(rows)})")
     drift = first.from_first
     verdict = (
-        pill("first", "quiet") if drift is None else pill(drift.verdict, "bad" if drift.verdict == CHANGED else "good")
+        pill("first", "quiet")
+        if drift is None
+        else pill(drift.verdict, "bad" if drift.verdict in (CHANGED, UNDECIDED) else "good")
     )
     return (
         name,

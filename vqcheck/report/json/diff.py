@@ -16,6 +16,24 @@ def document(comparison: Comparison) -> str:
         comparison.exit_code,
         scope=comparison.scope,
         codecs=list(comparison.codecs),
+        copies={
+            "pairs": [
+                {"codec": pair.family, "a": pair.a, "b": pair.b, "verdict": pair.verdict, "guessed": pair.guessed}
+                for pair in comparison.pairs
+            ],
+            "unpaired": [
+                {
+                    "file": copy.side.lower(),
+                    "codec": copy.family,
+                    "name": copy.name,
+                    "judged": copy.judged,
+                    "verdict": copy.verdict,
+                    "why": copy.why,
+                }
+                for copy in comparison.lone
+            ],
+            "equal": [{"a": each.a, "b": each.b} for each in comparison.equal],
+        },
         a=_side(comparison.a),
         b=_side(comparison.b),
         tensors=[_tensor(diff) for diff in comparison.tensors],
@@ -30,7 +48,6 @@ def _side(side: Side) -> dict[str, Any]:
         "family": side.family,
         "prefix": side.prefix,
         "never_trained": side.never_trained,
-        "not_judged": list(side.not_judged),
         "digests": digests_object(side.digests),
     }
 

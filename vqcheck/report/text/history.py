@@ -21,7 +21,7 @@ def table(history: History, style: Style) -> str:
     page.line(verdict(history.verdict), f"  {words.headline(history)}", indent=2)
     if history.rows:
         page.blank()
-        groups = [list(rows) for _, rows in groupby(history.rows, key=lambda row: row.digest)]
+        groups = [list(rows) for _, rows in groupby(history.rows, key=lambda row: (row.digest.hex, row.is_undecided))]
         named_rows(page, _columns(history), [_cells(rows) for rows in groups], widest=_WIDEST)
         if history.first_moved:
             page.line(

@@ -30,16 +30,6 @@ def left_out(comparison: Comparison) -> str:
     return f"{', '.join(roles)} {comparison.not_stored[0].note}"
 
 
-def not_judged(comparison: Comparison) -> list[str]:
-    """Return what the files hold besides, and the comparison does not cover."""
-    names = _short_names(comparison)
-    return [
-        f"not judged: {other} in {name}"
-        for name, side in zip(names, (comparison.a, comparison.b), strict=True)
-        for other in side.not_judged
-    ]
-
-
 def _short_names(comparison: Comparison) -> tuple[str, str]:
     """Return the files' base names, or their paths where the base names are equal."""
     a, b = comparison.a.path, comparison.b.path

@@ -2,8 +2,9 @@
 
 from collections.abc import Sequence
 
-from vqcheck.codebook.comparison import CHANGED, Change, Comparison, Side
+from vqcheck.codebook.comparison import CHANGED, UNDECIDED, Change, Comparison, Side
 from vqcheck.codebook.digest import Digest
+from vqcheck.report.words import copies
 from vqcheck.report.words.causes import headline as what_happened
 from vqcheck.report.words.caveats import left_out
 from vqcheck.report.words.share import share
@@ -11,6 +12,8 @@ from vqcheck.report.words.share import share
 
 def headline(comparison: Comparison) -> str:
     """Return what two files come to, in one sentence."""
+    if comparison.verdict == UNDECIDED:
+        return f"{copies.undecided(comparison)}."
     if comparison.diagnosis is None:
         lacking = left_out(comparison)
         return f"The VQ encoder is the same{f' as far as both files store it ({lacking})' if lacking else ''}."
@@ -22,9 +25,13 @@ def headline(comparison: Comparison) -> str:
         some = f"{share(flips.flipped, flips.frames)} of your frames now mean another token"
         effect = f"; {some if flips.flipped else 'none of your frames now means another token'}"
     what = what_happened(comparison.diagnosis)
-    if len(comparison.codecs) > 1:
-        what = f"{comparison.diagnosis.family}: {what}"
-    also = [diagnosis.family for diagnosis in comparison.further]
+    which = copies.of_which(comparison.diagnosis, comparison)
+    if which:
+        what = f"{which}: {what}"
+    also = [copies.of_which(diagnosis, comparison) for diagnosis in comparison.further]
+    same = [each for each in comparison.equal if each.a == comparison.pairs[0].a]
+    if same:
+        effect += f"; {copies.equal(same[0])}"
     too = f"; {' and '.join(also)} differ{'s' * (len(also) == 1)}, too" if also else ""
     return f"{what}{effect}{too}."
 

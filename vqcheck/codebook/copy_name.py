@@ -1,0 +1,115 @@
+"""What a copy of a VQ encoder is called in its file, and which copies of two files belong together by that."""
+
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from typing import Final
+
+from vqcheck.checkpoint.container import second_hand
+
+_WRAPPERS: Final = frozenset({"module", "_orig_mod", "_fsdp_wrapped_module", "_checkpoint_wrapped_module"})
+"""What tools put around a model without making another of it."""
+
+
+@dataclass(frozen=True, slots=True)
+class CopyName:
+    """Where in a file a copy is."""
+
+    keys: tuple[str, ...]
+    """What leads to its state dict; empty when the saved object itself is it."""
+    prefix: str
+    """What stands in front of every tensor's name, such as `ema_model.`; empty when there is nothing."""
+
+    def __str__(self) -> str:
+        """Return it as users name it; a dot alone is the top of the file."""
+        return ".".join(filter(None, (*self.keys, self.prefix.rstrip(".")))) or "."
+
+    @property
+    def second_hand(self) -> frozenset[str]:
+        """Words that say that this is not the model in use, but an average or another time's."""
+        return second_hand(self._components)
+
+    @property
+    def unwrapped(self) -> tuple[str, ...]:
+        return tuple(part for part in self._components if part not in _WRAPPERS)
+
+    @property
+    def _components(self) -> tuple[str, ...]:
+        return (*self.keys, *filter(None, self.prefix.split(".")))
+
+
+@dataclass(frozen=True, slots=True)
+class Labelled:
+    """A copy as far as pairing goes."""
+
+    family: str
+    names: tuple[CopyName, ...]
+    """Several where the same bytes of the file stand under several names."""
+
+    @property
+    def is_second_hand(self) -> bool:
+        return all(name.second_hand for name in self.names)
+
+    @property
+    def words(self) -> frozenset[str]:
+        return frozenset(word for name in self.names for word in name.second_hand)
+
+
+@dataclass(frozen=True, slots=True)
+class Partners:
+    """A copy of A and the copy of B that answers to it, by position."""
+
+    a: int
+    b: int
+    guessed: bool = False
+    """Whether other copies could as well belong together: neither name nor kind says it."""
+
+
+def pair_up(a: Sequence[Labelled], b: Sequence[Labelled]) -> list[Partners]:
+    """Return which copies of two files belong together, in A's order.
+
+    Copies of one codec belong together that have the same name; where none has, the one that each file has, or the
+    one that is the model in use.
+    """
+    families = dict.fromkeys(each.family for each in a)
+    found = [pair for family in families for pair in _of_family(_Side(a, family), _Side(b, family))]
+    return sorted(found, key=lambda pair: pair.a)
+
+
+class _Side:
+    """One file's copies of one codec that have no partner yet."""
+
+    def __init__(self, copies: Sequence[Labelled], family: str) -> None:
+        self.left = {number: copy for number, copy in enumerate(copies) if copy.family == family}
+
+    def by(self, called: Callable[[CopyName], object]) -> dict[object, int]:
+        """Return the copies by what they are called."""
+        return {called(name): number for number, copy in self.left.items() for name in copy.names}
+
+    def candidates(self) -> list[int]:
+        """Return those in use; where none is, all."""
+        return [number for number, copy in self.left.items() if not copy.is_second_hand] or [*self.left]
+
+
+def _of_family(a: _Side, b: _Side) -> Iterator[Partners]:
+    paired = False
+    for called in (lambda name: name, lambda name: name.unwrapped):
+        theirs = b.by(called)
+        for name, one in a.by(called).items():
+            other = theirs.get(name)
+            if other in b.left and one in a.left:
+                paired = True
+                yield _take(a, b, one, other)
+    if not a.left or not b.left:
+        return
+    if not paired:
+        ours, others = a.candidates(), b.candidates()
+        yield _take(a, b, ours[0], others[0], guessed=len(ours) > 1 or len(others) > 1)
+    if len(a.left) == len(b.left) == 1:
+        (one, mine), (other, yours) = *a.left.items(), *b.left.items()
+        if mine.words & yours.words:
+            yield _take(a, b, one, other)
+
+
+def _take(a: _Side, b: _Side, one: int, other: int, *, guessed: bool = False) -> Partners:
+    del a.left[one], b.left[other]
+    return Partners(one, other, guessed)
