@@ -2,7 +2,6 @@
 
 from typing import Final
 
-from vqcheck.codebook.comparison import is_judged
 from vqcheck.codebook.family import INIT_FLAG
 from vqcheck.codebook.pair import Pair
 
@@ -16,7 +15,7 @@ def is_noise(pairs: list[Pair], scope: str) -> bool:
 
     Only of wide types: a last place of float16 is a step that training takes.
     """
-    return all(_is_near(pair) for pair in pairs if is_judged(pair.place[3], scope))
+    return all(_is_near(pair) for pair in pairs if pair.is_judged(scope))
 
 
 def _is_near(pair: Pair) -> bool:

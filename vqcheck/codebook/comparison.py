@@ -4,7 +4,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Final
 
 from vqcheck.codebook.digest import Digest, EncoderDigests
-from vqcheck.codebook.family import BOOKKEEPING, OUTPUT_PROJ
+from vqcheck.codebook.family import BOOKKEEPING
 from vqcheck.codebook.kind import FileOrder, RoundingReading
 
 if TYPE_CHECKING:
@@ -37,9 +37,9 @@ FAULTS: Final = frozenset({CHANGED, MISSING, OTHER_SHAPE})
 """Verdicts on a tensor that make the whole comparison `changed`."""
 
 
-def is_judged(role: str, scope: str) -> bool:
-    """Say whether a tensor of this role counts in the verdict; the others are only shown."""
-    return role != OUTPUT_PROJ and not (scope == TOKENS and role in BOOKKEEPING)
+def is_judged(role: str, scope: str, *, token_relevant: bool) -> bool:
+    """Say whether a tensor counts in the verdict; the others are only shown."""
+    return scope != TOKENS if role in BOOKKEEPING else token_relevant
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,7 +66,7 @@ class TensorDiff:
     role: str
     verdict: str
     judged: bool
-    """Whether it counts in the verdict: not outside the chosen scope, never for output projections."""
+    """Whether it counts in the verdict: not outside the chosen scope, nor where no lookup depends on it."""
     note: str
     a_name: str
     b_name: str

@@ -2,12 +2,9 @@
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from typing import Final
 
 from vqcheck.checkpoint.container import second_hand
-
-_WRAPPERS: Final = frozenset({"module", "_orig_mod", "_fsdp_wrapped_module", "_checkpoint_wrapped_module"})
-"""What tools put around a model without making another of it."""
+from vqcheck.codebook.wrappers import WRAPPERS
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,7 +27,7 @@ class CopyName:
 
     @property
     def unwrapped(self) -> tuple[str, ...]:
-        return tuple(part for part in self._components if part not in _WRAPPERS)
+        return tuple(part for part in self._components if part not in WRAPPERS)
 
     @property
     def _components(self) -> tuple[str, ...]:

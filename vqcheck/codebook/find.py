@@ -124,7 +124,9 @@ def _role_tensor(checkpoint: Checkpoint, found: Found) -> RoleTensor:
     if found.axes:
         shape, stride = (tuple(axes[axis] for axis in found.axes) for axes in (tensor.shape, tensor.stride))
         tensor = replace(tensor, shape=shape, stride=stride)
-    return RoleTensor(found.role, found.part, found.book, found.group, found.layer, tensor, found.shape)
+    return RoleTensor(
+        found.role, found.part, found.book, found.group, found.layer, tensor, found.shape, found.token_relevant
+    )
 
 
 def _tied_once(books: dict[BookPlace, list[RoleTensor]]) -> tuple[Codebook, ...]:

@@ -27,6 +27,8 @@ class Found(NamedTuple):
     """Canonical shape, see `canonical`."""
     axes: Shape
     """Which stored axis each axis of the canonical shape is, where that is not the order in the file."""
+    token_relevant: bool
+    """Whether a lookup depends on it, see `token_relevant`."""
 
     @property
     def order(self) -> tuple[int, int, int, int, int, str]:

@@ -9,7 +9,7 @@ from vqcheck.codebook import digest, health, kind, model
 from vqcheck.codebook.copies import Copies, Copy, Unreadable
 from vqcheck.codebook.copy_verdict import relation
 from vqcheck.codebook.digest import EncoderDigests
-from vqcheck.codebook.family import INPUT_PROJ, Family
+from vqcheck.codebook.family import Family
 from vqcheck.codebook.find import find_copies
 from vqcheck.codebook.finite import not_finite
 from vqcheck.codebook.health import AILMENTS, HEALTHY, NOT_FINITE, Health
@@ -76,7 +76,7 @@ class EncoderSummary:
     tensors: tuple[TensorSummary, ...]
     codebooks: tuple[Health, ...]
     projection_not_finite: int
-    """Values of the input projection that are NaN or infinite."""
+    """Values of the projections that decide tokens that are NaN or infinite."""
     f32: EncoderDigests
     f16: EncoderDigests
     bf16: EncoderDigests
@@ -196,7 +196,7 @@ def _summarise(copy: Copy, first: Copy) -> EncoderSummary:
             for codebook in encoder.codebooks
         ),
         projection_not_finite=sum(
-            not_finite(data[tensor], tensor.tensor.dtype) for tensor in encoder.projection if tensor.role == INPUT_PROJ
+            not_finite(data[tensor], tensor.tensor.dtype) for tensor in encoder.projection if tensor.token_relevant
         ),
         f32=digests[digest.F32V1],
         f16=digests[digest.F16V1],

@@ -3,24 +3,36 @@
 Nothing here knows of files: a state dict in memory is matched as a checkpoint is.
 """
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 
 from vqcheck.codebook import canonical
-from vqcheck.codebook.canonical import MisshapenError
-from vqcheck.codebook.family import CODEBOOK_ROLES, CODES, EMA_COUNT, EMA_SUM, IMPLICIT, INPUT_PROJ, Family
+from vqcheck.codebook.canonical import MisshapenError, UnclearError
+from vqcheck.codebook.family import (
+    CODEBOOK_ROLES,
+    CODES,
+    EMA_COUNT,
+    EMA_SUM,
+    IMPLICIT,
+    INPUT_PROJ,
+    LOOK_ALIKES,
+    Family,
+)
 from vqcheck.codebook.found import Found, Match, Matches, Shape
 from vqcheck.codebook.lookup import MOST_NAMES, Named, candidates
 from vqcheck.codebook.merge import merge
 from vqcheck.codebook.siblings import sibling_rows
+from vqcheck.codebook.token_relevant import mark
 from vqcheck.codebook.twins import copies
 from vqcheck.codebook.vq_encoder import BookPlace
+from vqcheck.codebook.wrappers import around_all, by_unwrapped, wrapped_prefix
 
 
 def match(shapes: Mapping[str, Shape], own: tuple[Family, ...] = ()) -> list[Match]:
     """Return every VQ encoder among named tensors, the one to judge first.
 
     Raises:
-        MisshapenError: tensors under a VQ encoder's names, but of impossible shapes, and no other VQ encoder.
+        MisshapenError: tensors under a VQ encoder's names, but of impossible shapes.
+        UnclearError: two tensors have the name of one, or what belongs in front of a codebook stands elsewhere.
 
     """
     found = search(shapes, own)
@@ -33,13 +45,41 @@ def search(shapes: Mapping[str, Shape], own: tuple[Family, ...] = ()) -> Matches
     """Return every VQ encoder among named tensors, the one to judge first, and those of impossible shapes.
 
     The same codec more than once in a model, as for semantics and acoustics, is one VQ encoder of several books;
-    only a copy of the whole model counts as another.
+    only a copy of the whole model counts as another. Any prefix may stand in front of a codec, as long as all its
+    tensors have it; wrappers may stand anywhere.
 
     Raises:
         MisshapenError: more names than any codec has.
+        UnclearError: two tensors have the name of one, or what belongs in front of a codebook stands elsewhere.
 
     """
-    matches: dict[Family, list[Match]] = {}
+    stored = by_unwrapped(shapes)
+    models = around_all(shapes) if any(len(names) > 1 for names in stored.values()) else {}
+    if len(models) > 1:
+        apart = [search({name: shapes[name] for name in names}, own) for names in models.values()]
+        return Matches(
+            tuple(sorted((one for each in apart for one in each.sound), key=_preference)),
+            tuple(error for each in apart for error in each.misshapen),
+        )
+    plain = {name: shapes[names[0]] for name, names in stored.items()}
+    found = _one_by_one(plain, own)
+    _require_one_name(found.sound, stored)
+    _require_what_is_in_front(found.sound, plain)
+    alike: dict[Family, list[Match]] = {}
+    for one in found.sound:
+        alike.setdefault(one.family, []).append(one)
+    merged = [merge(copy) if len(copy) > 1 else copy[0] for same in alike.values() for copy in copies(same, plain)]
+    merged.sort(key=_preference)
+    return Matches(tuple(_as_stored(each, stored) for each in merged), found.misshapen)
+
+
+def _preference(one: Match) -> tuple[bool, bool, int]:
+    return one.is_second_hand, one.family.structural, len(one.prefix)
+
+
+def _one_by_one(shapes: Mapping[str, Shape], own: tuple[Family, ...]) -> Matches:
+    """Return each codec at each prefix by itself."""
+    matches: list[Match] = []
     taken: set[str] = set()
     misshapen: list[MisshapenError] = []
     fitting = candidates(shapes, own, sibling_rows(shapes))
@@ -58,12 +98,58 @@ def search(shapes: Mapping[str, Shape], own: tuple[Family, ...] = ()) -> Matches
                 misshapen.append(error)
                 taken.update(each.name for each in named)
             continue
-        one = Match(family, prefix, family.books, found)
         taken.update(each.name for each in named)
-        matches.setdefault(family, []).append(one)
-    merged = [merge(copy) if len(copy) > 1 else copy[0] for same in matches.values() for copy in copies(same, shapes)]
-    merged.sort(key=lambda each: (each.is_second_hand, each.family.structural, len(each.prefix)))
-    return Matches(tuple(merged), tuple(misshapen))
+        matches.append(Match(family, prefix, family.books, found))
+    return Matches(tuple(matches), tuple(misshapen))
+
+
+def _require_one_name(matches: Iterable[Match], stored: Mapping[str, Sequence[str]]) -> None:
+    for name in (each.name for one in matches for each in one.found):
+        if len(stored[name]) > 1:
+            raise UnclearError(
+                f"{' and '.join(stored[name])}: are the same name but for wrappers, so which is the VQ encoder's "
+                "cannot be told"
+            )
+
+
+def _require_what_is_in_front(matches: Sequence[Match], names: Iterable[str]) -> None:
+    """Raise UnclearError where a codebook stands alone, and what belongs in front of one stands somewhere else."""
+    lacking = [one for one in matches if one.family.in_front and all(each.role != INPUT_PROJ for each in one.found)]
+    wanted = {module for one in lacking for module in one.family.in_front}
+    if not wanted:
+        return
+    taken = {each.name for one in matches for each in one.found}
+    elsewhere = {module: name for name in names if name not in taken for module in _elsewhere(name, wanted, matches)}
+    for one in lacking:
+        module = next((module for module in one.family.in_front if module in elsewhere), None)
+        if module:
+            raise UnclearError(
+                f"{elsewhere[module]}: stands under another prefix than the codebook ({one.found[0].name}), so whether "
+                "it belongs in front of it cannot be told; describe this model in a file for --family"
+            )
+
+
+def _elsewhere(name: str, wanted: Collection[str], matches: Sequence[Match]) -> Iterator[str]:
+    """Yield the wanted modules that a tensor stands in and that no codec under the same prefix knows as its own."""
+    modules = name.split(".")[:-1]
+    for depth, module in enumerate(modules):
+        if module not in wanted or ".".join(modules[depth - 1 : depth + 1]) in LOOK_ALIKES:
+            continue
+        prefix = "".join(f"{part}." for part in modules[:depth])
+        if not any(one.prefix == prefix and _knows(one.family, module) for one in matches):
+            yield module
+
+
+def _knows(family: Family, module: str) -> bool:
+    own = (*family.markers, *(key.template for key in family.keys if key.role == INPUT_PROJ))
+    return any(name.partition(".")[0] == module for name in own)
+
+
+def _as_stored(one: Match, stored: Mapping[str, Sequence[str]]) -> Match:
+    """Return a match with the names that the tensors have, wrappers included."""
+    found = tuple(each._replace(name=stored[each.name][0]) for each in one.found)
+    prefixes = {wrapped_prefix(one.prefix, each.name) for each in found}
+    return one._replace(prefix=prefixes.pop() if len(prefixes) == 1 else one.prefix, found=found)
 
 
 def _best_first(
@@ -120,5 +206,5 @@ def _found(family: Family, named: Iterable[Named], shapes: Mapping[str, Shape]) 
         canonical.require_codes(family, {role for role, _ in tensors}, next(iter(tensors.values())).name)
         for (role, part), each in tensors.items():
             shape, order = canonical.canonical(role, each.name, shapes[each.name], axes)
-            found.append(Found(each.name, role, part, book, group, layer, shape, order))
-    return tuple(sorted(found, key=lambda each: each.order))
+            found.append(Found(each.name, role, part, book, group, layer, shape, order, each.key.fed_back))
+    return mark(sorted(found, key=lambda each: each.order), family.residual)

@@ -5,7 +5,7 @@ from typing import Final
 
 from vqcheck.checkpoint.container import second_hand
 from vqcheck.codebook.found import Match, Shape
-from vqcheck.codebook.lookup import WRAPPERS
+from vqcheck.codebook.lookup import AROUND
 from vqcheck.codebook.merge import FIRST
 
 _MOST: Final = 16
@@ -15,7 +15,7 @@ _MOST: Final = 16
 def copies(same: Sequence[Match], shapes: Mapping[str, Shape]) -> list[list[Match]]:
     """Return the matches of one family, those of each copy of the model together.
 
-    A copy is named as one (`ema`, `teacher`), stands bare beside one in a wrapper (`module`), or has the whole model
+    A copy is named as one (`ema`, `teacher`), stands bare beside one in a wrapper (`generator`), or has the whole model
     around it a second time. Everything else that is there several times belongs to one codec.
     """
     named: dict[frozenset[str], list[Match]] = {}
@@ -60,7 +60,7 @@ def _are_copies(a: str, b: str, shapes: Mapping[str, Shape], owned: frozenset[st
     apart = [*parts_a, *parts_b]
     if any(part.isdecimal() for part in apart) or any(word in part for part in apart for word in FIRST):
         return False
-    if WRAPPERS.issuperset(apart):
+    if AROUND.issuperset(apart):
         return True
     below_a, below_b = _below(a, b, shapes), _below(b, a, shapes)
     return below_a == below_b and len(below_a) > sum(name.startswith(b) for name in owned)

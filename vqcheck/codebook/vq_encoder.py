@@ -26,6 +26,8 @@ class RoleTensor:
     """Read in the order of the canonical axes, also where the file has another."""
     shape: tuple[int, ...]
     """Canonical shape: codes and sums `[heads, codes, dim]`, counts `[heads, codes]`, the flag `[]`."""
+    token_relevant: bool = True
+    """Whether a lookup depends on it; bookkeeping decides no token, and an output projection only some."""
 
     @property
     def place(self) -> Place:
@@ -129,6 +131,10 @@ class VQEncoder:
         if not self._several[0]:
             return ""
         return (self.books[book] if book < len(self.books) else "") or str(book)
+
+    def lookup_at(self, where: str) -> BookPlace | None:
+        """Return the place that `where` gives these words for, or None where the encoder has nothing there."""
+        return next((tensor.place[:3] for tensor in self.tensors if self.where(tensor.place[:3]) == where), None)
 
 
 def is_lora(names: Iterable[str]) -> bool:

@@ -8,9 +8,10 @@ from vqcheck.checkpoint.opened import Checkpoint
 from vqcheck.codebook import health, kind
 from vqcheck.codebook.comparison import CHANGED, FAULTS, IDENTICAL, MISSING, NOT_STORED, ROUNDED, is_judged
 from vqcheck.codebook.digest import ALGORITHMS, BF16V1, F16V1, F32V1, Digest, combine
-from vqcheck.codebook.family import CODEBOOK_ROLES, CODES, EMA_SUM, Family
+from vqcheck.codebook.family import CODEBOOK_ROLES, CODES, EMA_SUM, OUTPUT_PROJ, Family
 from vqcheck.codebook.find import find_vq_encoder
 from vqcheck.codebook.kind import FileKind, FileOrder, FileRecord, Order, RoundingReading
+from vqcheck.codebook.token_relevant import feeds_a_lookup
 from vqcheck.codebook.vq_encoder import VQEncoder
 from vqcheck.errors import UsageError
 from vqcheck.experiment.bound_files import OnBytes, file_digest, tokens_digest
@@ -98,7 +99,8 @@ def check_lock(
         if verdict == CHANGED and label in tensors and tensors[label].tensor.dtype.startswith("float8"):
             # There is no digest of an 8-bit rounding, so a change is not told from one.
             verdict = NOT_COMPARABLE
-        verdicts.append(LockVerdict(label, verdict, note, is_judged(role, scope)))
+        relevant = tensors[label].token_relevant if label in tensors else _decides(label, encoder)
+        verdicts.append(LockVerdict(label, verdict, note, is_judged(role, scope, token_relevant=relevant)))
     verdicts = [*_without_lost_codes(verdicts, checkpoint, encoder)]
     if lock.family != encoder.family.name:
         told = f"locked as {lock.family}, and read as {encoder.family.name}, which stores the same tensors"
@@ -126,6 +128,15 @@ def check_lock(
         found=getattr(wholes[0], part),
         verdicts=tuple(verdicts),
     )
+
+
+def _decides(label: str, encoder: VQEncoder) -> bool:
+    """Say whether a tensor that the file lacks would decide tokens in it; in doubt it would."""
+    if _role(label) != OUTPUT_PROJ or len(encoder.books) > len(encoder.family.books):
+        return True
+    place = encoder.lookup_at(_place(label))
+    lookups = {tensor.place[:3] for tensor in encoder.tensors}
+    return place is None or feeds_a_lookup(place, lookups, encoder.family.residual)
 
 
 def _books(labels: Iterable[str], encoder: VQEncoder) -> set[str]:

@@ -11,6 +11,7 @@ from vqcheck.codebook.family import (
     IMPLICIT,
     INIT_FLAG,
     INPUT_PROJ,
+    LAYERS,
     NOTHING,
     OUTPUT_PROJ,
     SUM_OVER_COUNT,
@@ -53,6 +54,8 @@ DERIVED: Final = (
         requires=frozenset({EMA_SUM, EMA_COUNT}),
         derivation=SUM_OVER_COUNT,
         decay=0.99,
+        # Both books take the features themselves, and one projection stands behind all layers of each.
+        residual=LAYERS,
     ),
     Family(
         name="simvq",
@@ -68,6 +71,7 @@ DERIVED: Final = (
         requires=frozenset({CODES, CODE_TRANSFORM}),
         derivation=TRANSFORMED,
         update=GRADIENT,
+        residual=LAYERS,
     ),
     Family(
         name="latent-quantize",
@@ -97,7 +101,6 @@ DERIVED: Final = (
             Key(INPUT_PROJ, "quantizer.downsample.*", "downsample."),
         ),
         requires=_BOTH_PROJECTIONS,
-        wrapped_only=True,
         derivation=IMPLICIT,
         update=GRADIENT,
         projects=True,
@@ -108,7 +111,6 @@ DERIVED: Final = (
         keys=(*projection(INPUT_PROJ, "project_in"), *projection(OUTPUT_PROJ, "project_out")),
         markers=("mask", "layers.0.mask"),
         requires=_BOTH_PROJECTIONS,
-        wrapped_only=True,
         alone=True,
         derivation=IMPLICIT,
         update=GRADIENT,
@@ -119,7 +121,6 @@ DERIVED: Final = (
         title="FSQ, ResidualFSQ (vector-quantize-pytorch)",
         keys=(*projection(INPUT_PROJ, "project_in"), *projection(OUTPUT_PROJ, "project_out")),
         requires=_BOTH_PROJECTIONS,
-        wrapped_only=True,
         alone=True,
         derivation=IMPLICIT,
         update=GRADIENT,

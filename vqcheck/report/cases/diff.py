@@ -22,6 +22,10 @@ _DRIFT: Final = (
     "Stage 1 was trained on tokens of the one codebook, and stage 2 would speak the other. Extract the tokens again "
     "and train s1 again, or start s2 from the checkpoint that the tokens came from; freeze the quantizer in training."
 )
+_CHAIN: Final = (
+    "Later layers get what it leaves of the features, so it decides their tokens. (Behind the last layer it decides "
+    "none, and is shown but not judged.)"
+)
 _BOOKKEEPING: Final = (
     "They decide no token today, but only updates of the codebook in training write them: it was not frozen. "
     "--scope tokens leaves them out of the verdict."
@@ -35,7 +39,11 @@ _RULES: Final = {
         (INIT_FLAG, "the init flag is", f"It says whether the codebook still waits for its first batch. {_DRIFT}"),
         (EMA_SUM, "the running sums are", _BOOKKEEPING),
         (EMA_COUNT, "the running counts are", _BOOKKEEPING),
-        (OUTPUT_PROJ, "the projection behind the codebook is", "It decides no token, and is shown but not judged."),
+        (
+            OUTPUT_PROJ,
+            "the projection behind the codebook is",
+            f"{_CHAIN} {_DRIFT}",
+        ),
     )
 }
 _TRAINED: Final = trained("diff")
