@@ -255,7 +255,7 @@ def test_a_sound_copy_is_judged_beside_one_that_cannot_be_read(junk, vq_state, m
     [
         {"layer.weight": torch.ones(2, dtype=torch.complex64)},
         {"embed": torch.ones(2, 2, 2, 2, 2)},
-        {"quantizer.other": torch.quantize_per_tensor(torch.ones(2), 0.1, 0, torch.qint8)},
+        {"quantizer.other": torch.ones(2, 2).to_sparse()},
     ],
 )
 def test_what_is_no_codebook_stands_in_nobodys_way(junk, vq_state, compared):
@@ -275,7 +275,7 @@ def test_a_whole_model_under_a_name_nobody_listed_is_a_copy(vq_state, moved, com
     """What stands around the quantizer stands around it again, so these are two models and not two quantizers."""
     model = {"encoder.weight": torch.ones(2, 2), "decoder.weight": torch.ones(3)}
     one, two = {**vq_state(), **model}, {**moved, **model}
-    found = compared({"weight": one}, {"weight": {**one, **under("raw.", one)}})
+    found = compared({"weight": one}, {"weight": {**one, **under("raw.", copy.deepcopy(one))}})
     assert (found.verdict, [each.verdict for each in found.lone]) == ("identical", ["identical"])
     found = compared({"weight": one}, {"weight": {**one, **under("raw.", two)}})
     assert found.verdict == "undecided"
