@@ -33,7 +33,7 @@ def make_lock(
 
     """
     encoder = find_vq_encoder(checkpoint, own)
-    if encoder.family.projects and not any(tensor.role == INPUT_PROJ for tensor in encoder.projection):
+    if encoder.family.projects and not any(_is_weight(tensor) for tensor in encoder.projection):
         raise UsageError(f"{_without_projection(checkpoint, encoder)}; lock {base_model(checkpoint)} instead")
     ailments = health.ailments(checkpoint, encoder)
     if health.NEVER_TRAINED in ailments:
@@ -82,6 +82,10 @@ def record(checkpoint: Checkpoint, encoder: VQEncoder) -> tuple[dict[str, Locked
         locked[label] = LockedTensor(label, _precision(tensor, data), tuple(d[tensor] for d in digests.values()))
     checkpoint.check_unchanged()
     return locked, tuple(digest.combine(encoder, found, algorithm) for algorithm, found in digests.items())
+
+
+def _is_weight(tensor: RoleTensor) -> bool:
+    return tensor.role == INPUT_PROJ and not tensor.part.endswith("bias")
 
 
 def _without_projection(checkpoint: Checkpoint, encoder: VQEncoder) -> str:
