@@ -40,11 +40,11 @@ class Labelled:
 
     family: str
     names: tuple[CopyName, ...]
-    """Several where the same bytes of the file stand under several names."""
+    """Several where the same bytes of the file stand under several names; none where its file holds no other copy."""
 
     @property
     def is_second_hand(self) -> bool:
-        return all(name.second_hand for name in self.names)
+        return bool(self.names) and all(name.second_hand for name in self.names)
 
     @property
     def words(self) -> frozenset[str]:

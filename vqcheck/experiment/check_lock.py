@@ -15,7 +15,8 @@ from vqcheck.codebook.token_relevant import feeds_a_lookup
 from vqcheck.codebook.vq_encoder import VQEncoder
 from vqcheck.errors import UsageError
 from vqcheck.experiment.bound_files import OnBytes, file_digest, tokens_digest
-from vqcheck.experiment.lock import PARTS, Lock, LockedFile, LockedTensor
+from vqcheck.experiment.lock import Lock, LockedFile
+from vqcheck.experiment.locked_encoder import PARTS, LockedTensor
 from vqcheck.experiment.make_lock import record
 
 if TYPE_CHECKING:

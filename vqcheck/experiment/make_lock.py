@@ -12,7 +12,8 @@ from vqcheck.codebook.model import base_model
 from vqcheck.codebook.vq_encoder import RoleTensor, VQEncoder
 from vqcheck.errors import UsageError
 from vqcheck.experiment.bound_files import OnBytes, file_digest, tokens_digest
-from vqcheck.experiment.lock import PARTS, Lock, LockedFile, LockedTensor
+from vqcheck.experiment.lock import Lock, LockedFile
+from vqcheck.experiment.locked_encoder import PARTS, LockedTensor
 from vqcheck.experiment.name2semantic import MERGED
 from vqcheck.experiment.s1_tokens import recorded_tsv, same_experiment
 
