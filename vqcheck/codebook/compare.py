@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 from vqcheck.checkpoint.opened import Checkpoint
 from vqcheck.codebook import effective, health, kind, pair
-from vqcheck.codebook.comparison import ALL, IDENTICAL, WITHIN_ULPS, Comparison, CopyPair, Side, TensorDiff
+from vqcheck.codebook.comparison import ALL, IDENTICAL, WITHIN_ULPS, Comparison, CopyPair, Side, TensorDiff, titles
 from vqcheck.codebook.copies import Copies, Copy, choose
 from vqcheck.codebook.copy_name import Partners, pair_up
 from vqcheck.codebook.copy_verdict import DigestsOfCopies, combined, lone_copies, verdict_on, whole
@@ -130,10 +130,9 @@ def _both_ways(pairs: list[Pair], order: FileOrder) -> bool:
 
 def _labelled(pairs: tuple[CopyPair, ...], diffs: list[tuple[TensorDiff, ...]]) -> tuple[TensorDiff, ...]:
     """Return the diffs of all pairs, those of every pair but the first with its codec or its copy in front."""
-    families = [each.family for each in pairs]
     return diffs[0] + tuple(
-        replace(diff, label=f"{each.family if families.count(each.family) == 1 else each.name} {diff.label}")
-        for each, more in zip(pairs[1:], diffs[1:], strict=True)
+        replace(diff, label=f"{title} {diff.label}")
+        for title, more in zip(titles(pairs)[1:], diffs[1:], strict=True)
         for diff in more
     )
 

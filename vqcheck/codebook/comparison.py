@@ -1,5 +1,6 @@
 """What a comparison of two VQ encoders found. Plain data, which reports read."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Final
 
@@ -139,7 +140,15 @@ class CopyPair:
 
     @property
     def name(self) -> str:
-        return self.a if self.a == self.b else f"{self.a} and {self.b}"
+        """What tells the pair from others; a lock of one copy has no name for it."""
+        return " and ".join(dict.fromkeys(filter(None, (self.a, self.b))))
+
+
+def titles(pairs: Sequence[CopyPair]) -> list[str]:
+    """Return what tells the tensors of each pair from those of others: its codec or its copy; the first has none."""
+    families = [pair.family for pair in pairs]
+    others = [pair.family if families.count(pair.family) == 1 else pair.name for pair in pairs[1:]]
+    return ["", *others]
 
 
 @dataclass(frozen=True, slots=True)

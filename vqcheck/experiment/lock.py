@@ -17,8 +17,8 @@ The format is one fact a line, sorted, so that a diff of two locks reads as what
     tsv DIGEST NAME                              where an experiment was given
     vq_encoder DIGEST
 
-Where the checkpoint holds several copies or codecs, or one of them was chosen, lines of every copy but the first follow,
-and the names of all:
+Where the checkpoint holds several copies or codecs, lines of every one but the first follow, and the names of all;
+where one of several was chosen, its name:
 
     copy NUMBER codebook DIGEST                  likewise family, projection, tensor and vq_encoder
     copy NUMBER name [[KEY, ...], PREFIX]        where it is in its file; several where its bytes have several names

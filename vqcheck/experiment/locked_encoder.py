@@ -134,5 +134,5 @@ def _copy_name(text: str) -> CopyName:
     except (ValueError, TypeError, RecursionError):
         keys, prefix = None, None
     if not (isinstance(keys, list) and all(isinstance(key, str) for key in keys) and isinstance(prefix, str)):
-        raise ValueError(f"{text!r:.80} is no name of a copy")  # noqa: TRY004 - one kind of error for a damaged line
+        raise ValueError(f"{text!r:.80} is no name of a copy")
     return CopyName(tuple(keys), prefix)

@@ -86,7 +86,12 @@ def lock(subject: Subject) -> Finding:
         return Finding(NOT_APPLICABLE, "there is no lock; make one right after token extraction: vqcheck lock")
     experiment = subject.experiment if record.tsv else None
     with open_checkpoint(subject.pretrained) as checkpoint:
-        result = check_lock(record, path, as_training_reads(checkpoint, PRETRAINED), experiment, None, ALL)
+        used = as_training_reads(checkpoint, PRETRAINED)
+        copy = PRETRAINED if any(each.name == PRETRAINED for each in record.copies) else ""
+        result = check_lock(record, path, used, experiment, None, ALL, copy=copy)
+    if result.verdict == UNDECIDED:
+        contradicting = ", ".join(f"'{each.name}'" for each in result.contradicting) or "which is meant"
+        return Finding(COULD_NOT_CHECK, f"copies contradict the one that was verified against {path}: {contradicting}")
     if result.verdict == CHANGED:
         faults = ", ".join(
             line.what for line in result.verdicts if line.judged and line.verdict in (CHANGED, "missing")
@@ -127,7 +132,7 @@ def resume(subject: Subject) -> Finding:
             return Finding(FAILED, f"training would try to resume from {resumed}, which is no training checkpoint")
         result = compare(as_training_reads(base, PRETRAINED), later, order=Order.A_FIRST)
     if result.verdict == UNDECIDED:
-        contradicting = ", ".join(f"'{copy.name}'" for copy in result.contradicting)
+        contradicting = ", ".join(f"'{copy.name}'" for copy in result.contradicting) or "which is meant"
         return Finding(COULD_NOT_CHECK, f"copies of the VQ encoder contradict what training reads: {contradicting}")
     if result.verdict == CHANGED:
         return Finding(FAILED, f"training would resume from {resumed}, whose VQ encoder is not the pretrained one's")

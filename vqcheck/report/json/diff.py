@@ -5,6 +5,7 @@ from typing import Any
 
 from vqcheck.codebook.comparison import Change, Comparison, Side, TensorDiff
 from vqcheck.codebook.kind import FileRecord
+from vqcheck.report.json.copies import copies_object
 from vqcheck.report.json.diagnosis import diagnosis_object
 from vqcheck.report.json.digests import digest_object, digests_object
 from vqcheck.report.json.document import dump
@@ -18,24 +19,7 @@ def document(comparison: Comparison) -> str:
         comparison.exit_code,
         scope=comparison.scope,
         codecs=list(comparison.codecs),
-        copies={
-            "pairs": [
-                {"codec": pair.family, "a": pair.a, "b": pair.b, "verdict": pair.verdict, "guessed": pair.guessed}
-                for pair in comparison.pairs
-            ],
-            "unpaired": [
-                {
-                    "file": copy.side.lower(),
-                    "codec": copy.family,
-                    "name": copy.name,
-                    "judged": copy.judged,
-                    "verdict": copy.verdict,
-                    "why": copy.why,
-                }
-                for copy in comparison.lone
-            ],
-            "equal": [{"a": each.a, "b": each.b} for each in comparison.equal],
-        },
+        copies=copies_object(comparison),
         a=_side(comparison.a, comparison.order.a),
         b=_side(comparison.b, comparison.order.b),
         order=comparison.order.order.value,
