@@ -166,6 +166,14 @@ def test_a_copy_that_is_the_other_files_is_named(vq_state, moved, compared):
     assert compared({"weight": vq_state(1)}, {"model": moved, "ema": vq_state()}).equal == ()
 
 
+def test_copies_of_other_names_answer_to_each_other_where_they_are_the_same(vq_state, moved, compared):
+    """An average in A that is the best state in B leaves nothing open; one that is not does."""
+    a = {"model": vq_state(), "ema": moved}
+    found = compared(a, {"model": vq_state(), "best_state": copy.deepcopy(moved)})
+    assert (found.verdict, [each.equal for each in found.lone]) == ("identical", ["best_state", "ema"])
+    assert compared(a, {"model": vq_state(), "best_state": vq_state(2)}).verdict == "undecided"
+
+
 def test_of_two_copies_that_nothing_tells_apart_neither_is_green_alone(vq_state, moved, compared):
     """Neither name nor kind says which of two copies answers to the one of A: only if both agree is it decided."""
     a = {"weight": vq_state()}

@@ -165,10 +165,12 @@ class LoneCopy:
     """`identical`, `equal within n ulp`, `averaging noise`, `changed`, `in one file only` or `cannot be read`."""
     why: str = ""
     """Why it cannot be read."""
+    equal: str = ""
+    """A copy of the other file that is the same and has no partner either."""
 
     @property
     def agrees(self) -> bool:
-        return self.verdict in (IDENTICAL, WITHIN_ULPS, NOISE)
+        return bool(self.equal) or self.verdict in (IDENTICAL, WITHIN_ULPS, NOISE)
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,6 +1,7 @@
 """What the copies of two files come to together: the pairs, those without a partner, and the whole."""
 
 from collections.abc import Sequence
+from dataclasses import replace
 
 from vqcheck.codebook import averaging, digest, effective
 from vqcheck.codebook.comparison import (
@@ -54,6 +55,16 @@ def lone_copies(
         verdict = _relation(pairs, scope) if judged else NO_PARTNER
         found.append(LoneCopy(letter, family, copy.name, judged.name if judged else "", verdict))
     return found + [LoneCopy(letter, "", str(each.name), "", UNREADABLE, each.why) for each in held.unreadable]
+
+
+def answered(a: list[LoneCopy], b: list[LoneCopy], equal: Sequence[EqualCopies]) -> tuple[LoneCopy, ...]:
+    """Return the copies without a partner of both files, those that are the same marked as such."""
+    mine = {each.a: each.b for each in reversed(equal) if any(copy.name == each.b for copy in b)}
+    yours = {each.b: each.a for each in reversed(equal) if any(copy.name == each.a for copy in a)}
+    return (
+        *(replace(copy, equal=mine.get(copy.name, "")) for copy in a),
+        *(replace(copy, equal=yours.get(copy.name, "")) for copy in b),
+    )
 
 
 class DigestsOfCopies:

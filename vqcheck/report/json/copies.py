@@ -21,6 +21,7 @@ def copies_object(found: Comparison | LockCheck) -> dict[str, Any]:
                 "judged": copy.judged,
                 "verdict": copy.verdict,
                 "why": copy.why,
+                "equal": copy.equal,
             }
             for copy in found.lone
         ],

@@ -40,10 +40,13 @@ STANDING: Final = {
 
 def told(comparison: "Comparison | LockCheck", parties: Parties = FILES) -> list[str]:
     """Return what is to be said of copies, a sentence each; nothing where each side holds one alone."""
+    same = {pair.a for pair in comparison.pairs if pair.verdict == IDENTICAL}
+    others = [each for each in comparison.equal if each.a not in same]
+    told_already = {"A": {each.a for each in others}, "B": {each.b for each in others}}
     return [
         *_compared(comparison.pairs, parties),
-        *(equal(each, parties) for each in comparison.equal),
-        *(lone(each, parties) for each in comparison.lone),
+        *(equal(each, parties) for each in others),
+        *(lone(each, parties) for each in comparison.lone if each.name not in told_already[each.side]),
     ]
 
 
@@ -52,7 +55,7 @@ def undecided(comparison: "Comparison | LockCheck", parties: Parties = FILES) ->
     if comparison.contradicting:
         first, *more = comparison.contradicting
         others = f" (and {len(more)} more)" if more else ""
-        return f"What was compared agrees, but {lone(first, parties)}{others}"
+        return f"What was compared agrees, but {_objection(first, parties)}{others}; --copy NAME chooses what to judge"
     first_pair = next(pair for pair in comparison.pairs if pair.guessed)
     names = _names(first_pair, parties)
     return f"Which copies belong together cannot be told: {names} differ, others agree; --copy chooses"
@@ -63,15 +66,23 @@ def lone(copy: LoneCopy, parties: Parties = FILES) -> str:
     own, other = parties if copy.side == "A" else parties[::-1]
     whose = f"{own}'s copy '{copy.name}'"
     if copy.verdict == UNREADABLE:
-        return f"{whose} cannot be read ({copy.why}); --copy chooses another"
+        return f"{whose} cannot be read: {copy.why}"
     if copy.verdict == NO_PARTNER:
-        return f"{whose} is of a codec ({copy.family}) that {other} does not hold; --copy leaves it out"
+        return f"{whose} is of a codec ({copy.family}) that {other} does not hold"
+    if copy.equal:
+        return f"{whose} is {other}'s '{copy.equal}'"
     if copy.agrees:
         return f"{whose} {STANDING[copy.verdict]} its '{copy.judged}'"
-    return (
-        f"{whose} is not the same as its '{copy.judged}', and no copy of {other} answers to it; "
-        "--copy chooses the one to judge"
-    )
+    return f"{whose} is not the same as its '{copy.judged}', and no copy of {other} answers to it"
+
+
+def _objection(copy: LoneCopy, parties: Parties) -> str:
+    """Return in few words what keeps a copy from being passed over."""
+    own, other = parties if copy.side == "A" else parties[::-1]
+    whose = f"{own}'s copy '{copy.name}'"
+    if copy.verdict == UNREADABLE:
+        return f"{whose} cannot be read"
+    return f"{whose} is of a codec that {other} lacks" if copy.verdict == NO_PARTNER else f"{whose} contradicts it"
 
 
 def equal(copies: EqualCopies, parties: Parties = FILES) -> str:
