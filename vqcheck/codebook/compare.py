@@ -10,12 +10,12 @@ from vqcheck.codebook.comparison import ALL, IDENTICAL, WITHIN_ULPS, Comparison,
 from vqcheck.codebook.copies import Copies, Copy, choose
 from vqcheck.codebook.copy_name import Partners, pair_up
 from vqcheck.codebook.copy_verdict import DigestsOfCopies, combined, lone_copies, verdict_on, whole
-from vqcheck.codebook.family import Family
+from vqcheck.codebook.family import INPUT_PROJ, Family
 from vqcheck.codebook.find import find_copies
 from vqcheck.codebook.pair import Pair
 from vqcheck.codebook.pairs import in_common, pairs_of, places
-from vqcheck.codebook.vq_encoder import VQEncoder
-from vqcheck.errors import NoCodebookError
+from vqcheck.codebook.vq_encoder import ABSENT, VQEncoder
+from vqcheck.errors import CheckpointError, NoCodebookError
 
 if TYPE_CHECKING:
     from vqcheck.codebook.diagnosis.result import Diagnosis
@@ -40,7 +40,7 @@ def compare(
 
     Raises:
         NoCodebookError: a file holds no VQ encoder, or the two have no token-relevant tensor in common.
-        CheckpointError: a tensor cannot be read.
+        CheckpointError: a tensor cannot be read, or neither file holds the projection in front of the codebook.
         UsageError: a file has no copy of that name.
 
     """
@@ -49,6 +49,8 @@ def compare(
     together = [(held_a.sound[each.a], held_b.sound[each.b]) for each in partners]
     if not any(in_common(one.encoder, other.encoder) for one, other in together):
         raise NoCodebookError(f"{a.path} and {b.path}: have no codebook in common")
+    for one, other in together:
+        _require_projection(one, other)
     total, done = sum(len(places(one.encoder, other.encoder)) for one, other in together), 0
     all_pairs: list[list[Pair]] = []
     for one, other in together:
@@ -94,6 +96,17 @@ def compare(
     a.check_unchanged()
     b.check_unchanged()
     return comparison
+
+
+def _require_projection(a: Copy, b: Copy) -> None:
+    """Raise CheckpointError where neither copy holds the projection in front, unless both are made to be without."""
+    lacking = [copy for copy in (a, b) if copy.encoder.in_front == ABSENT]
+    if len(lacking) == 2 and not all(copy.encoder.may_lack(INPUT_PROJ) for copy in lacking):
+        template = next(key.template for key in a.encoder.family.keys if key.role == INPUT_PROJ)
+        raise CheckpointError(
+            f"{a.encoder.family.title}: neither {a.file.path} nor {b.file.path} holds the projection in front of the "
+            f"codebook ({template}), which decides tokens as much as the codebook does"
+        )
 
 
 def first_pair(a: Checkpoint, b: Checkpoint, own: tuple[Family, ...], copies: tuple[str, ...]) -> tuple[Copy, Copy]:
@@ -152,4 +165,5 @@ def _side(sides: list[pair.Side], covered: list[Copy]) -> Side:
         prefix=encoder.prefix,
         never_trained=any(_never_trained(copy.file, copy.encoder) for copy in covered),
         digests=combined(sides),
+        in_front=encoder.in_front,
     )

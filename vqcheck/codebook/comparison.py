@@ -5,6 +5,7 @@ from typing import TYPE_CHECKING, Final
 
 from vqcheck.codebook.digest import Digest, EncoderDigests
 from vqcheck.codebook.family import BOOKKEEPING
+from vqcheck.codebook.vq_encoder import STORED
 
 if TYPE_CHECKING:
     from vqcheck.codebook.diagnosis.result import Diagnosis
@@ -87,6 +88,8 @@ class Side:
     prefix: str
     never_trained: bool
     digests: EncoderDigests
+    in_front: str = STORED
+    """What is known of the layers in front of the codebook: `stored` (or there are none), `not stored` or `unknown`."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -49,6 +49,7 @@ def _side(side: Side) -> dict[str, Any]:
         "prefix": side.prefix,
         "never_trained": side.never_trained,
         "digests": digests_object(side.digests),
+        "in_front": side.in_front,
     }
 
 

@@ -2,7 +2,7 @@
 
 from vqcheck.codebook.comparison import TOKENS, Comparison
 from vqcheck.report.words import copies
-from vqcheck.report.words.caveats import left_out, warnings
+from vqcheck.report.words.caveats import front, left_out, warnings
 
 # Rich is imported only where there is more to show than one line: it takes longer than an equal diff.
 
@@ -15,8 +15,9 @@ def one_line(comparison: Comparison, width: int = 0) -> str:
     side = comparison.a
     digest = side.digests.vq_encoder or comparison.b.digests.vq_encoder or side.digests.widest
     lacking = left_out(comparison)
-    what = "same as far as both store it" if lacking else "same VQ encoder"
-    notes = [lacking] if lacking else []
+    in_front = front(comparison)
+    what = "same as far as both store it" if lacking else "same codebook" if in_front else "same VQ encoder"
+    notes = [note for note in (lacking, in_front) if note]
     notes += sorted({diff.note for diff in comparison.tensors if diff.note and diff not in comparison.not_stored})
     notes += copies.told(comparison)
     flips = comparison.diagnosis.flips if comparison.diagnosis else None
