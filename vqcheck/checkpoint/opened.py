@@ -104,6 +104,11 @@ class Checkpoint:
         """Raise CheckpointError where what the file claims of a tensor already shows that it cannot be read."""
         self._checked_span(tensor)
 
+    @cached_property
+    def has_optimizer(self) -> bool:
+        """Whether the file holds an optimizer's state beside its tensors, as what training resumes from does."""
+        return container.has_optimizer(self._root)
+
     def head(self, size: int) -> bytes:
         """Return the first `size` bytes of the (first) file, or all of a shorter one."""
         return bytes(self.files[0].read(0, min(size, self.files[0].size), "beginning of the file"))

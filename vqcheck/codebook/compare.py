@@ -5,13 +5,14 @@ from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from vqcheck.checkpoint.opened import Checkpoint
-from vqcheck.codebook import effective, health, pair
-from vqcheck.codebook.comparison import ALL, IDENTICAL, WITHIN_ULPS, Comparison, CopyPair, Side, TensorDiff
+from vqcheck.codebook import effective, health, kind, pair
+from vqcheck.codebook.comparison import ALL, IDENTICAL, WITHIN_ULPS, Comparison, CopyPair, Side, TensorDiff, titles
 from vqcheck.codebook.copies import Copies, Copy, choose
 from vqcheck.codebook.copy_name import Partners, pair_up
 from vqcheck.codebook.copy_verdict import DigestsOfCopies, combined, lone_copies, verdict_on, whole
 from vqcheck.codebook.family import INPUT_PROJ, Family
 from vqcheck.codebook.find import find_copies
+from vqcheck.codebook.kind import FileOrder, Order, RoundingReading
 from vqcheck.codebook.pair import Pair
 from vqcheck.codebook.pairs import in_common, pairs_of, places
 from vqcheck.codebook.vq_encoder import ABSENT, VQEncoder
@@ -31,12 +32,14 @@ def compare(
     on_tensor: OnTensor | None = None,
     own: tuple[Family, ...] = (),
     copies: tuple[str, ...] = (),
+    order: Order | None = None,
 ) -> Comparison:
     """Return what differs between the VQ encoders of two open checkpoints.
 
     Every copy of A is compared with the copy of B that answers to it, see `pair_up`. `copies` chooses one by its name,
     or one of each file by two. With `scope="tokens"` the bookkeeping tensors are shown, but not judged. `own` are rows
-    of the user's that are tried before the family table.
+    of the user's that are tried before the family table. `order` says which file came first, where the caller knows
+    it; else what the files say of themselves decides.
 
     Raises:
         NoCodebookError: a file holds no VQ encoder, or the two have no token-relevant tensor in common.
@@ -61,7 +64,8 @@ def compare(
             if on_tensor:
                 on_tensor(done, total)
         all_pairs.append(pairs)
-    judged = [effective.judge(pairs, scope) for pairs in all_pairs]
+    orders = [_order(one, other, pairs, order) for (one, other), pairs in zip(together, all_pairs, strict=True)]
+    judged = [effective.judge(pairs, scope, known) for pairs, known in zip(all_pairs, orders, strict=True)]
     copy_pairs = tuple(
         CopyPair(one.encoder.family.name, one.name, other.name, whole(each.diffs), partner.guessed)
         for (one, other), each, partner in zip(together, judged, partners, strict=True)
@@ -76,8 +80,8 @@ def compare(
     )
     equal = digests.equal(together)
     comparison = Comparison(
-        a=_side([each.a for each in all_pairs[0]], [one for one, _ in together]),
-        b=_side([each.b for each in all_pairs[0]], [other for _, other in together]),
+        a=_side([[each.a for each in pairs] for pairs in all_pairs], [one for one, _ in together]),
+        b=_side([[each.b for each in pairs] for pairs in all_pairs], [other for _, other in together]),
         scope=scope,
         tensors=_labelled(copy_pairs, [each.diffs for each in judged]),
         verdict=verdict_on(copy_pairs, lone, equal),
@@ -85,6 +89,8 @@ def compare(
         lone=lone,
         equal=equal,
         codecs=tuple(dict.fromkeys(each.family for each in copy_pairs)),
+        order=orders[0],
+        losses=tuple(loss for each in judged for loss in each.losses.values()),
     )
     found = [
         replace(_diagnosis(pairs, each), copy=copy_pair.name if len(copy_pairs) > 1 else "")
@@ -101,12 +107,16 @@ def compare(
 def _require_projection(a: Copy, b: Copy) -> None:
     """Raise CheckpointError where neither copy holds the projection in front, unless both are made to be without."""
     lacking = [copy for copy in (a, b) if copy.encoder.in_front == ABSENT]
-    if len(lacking) == 2 and not all(copy.encoder.may_lack(INPUT_PROJ) for copy in lacking):
+    if len(lacking) == 2 and not all(map(_may_lack_projection, lacking)):
         template = next(key.template for key in a.encoder.family.keys if key.role == INPUT_PROJ)
         raise CheckpointError(
             f"{a.encoder.family.title}: neither {a.file.path} nor {b.file.path} holds the projection in front of the "
             f"codebook ({template}), which decides tokens as much as the codebook does"
         )
+
+
+def _may_lack_projection(copy: Copy) -> bool:
+    return kind.may_leave_out(kind.record(copy.file), copy.encoder.family, INPUT_PROJ)
 
 
 def first_pair(a: Checkpoint, b: Checkpoint, own: tuple[Family, ...], copies: tuple[str, ...]) -> tuple[Copy, Copy]:
@@ -122,12 +132,24 @@ def partners_of(a: Copies, b: Copies) -> list[Partners]:
     return found or [Partners(0, 0, guessed=len(a.sound) > 1 or len(b.sound) > 1)]
 
 
+def _order(one: Copy, other: Copy, pairs: list[Pair], told: Order | None) -> FileOrder:
+    """Return which of two copies came first."""
+    records = kind.record(one.file), kind.record(other.file)
+    known = FileOrder(*records, told or kind.order(*records))
+    return replace(known, both_ways=_both_ways(pairs, known)) if known.order is Order.UNKNOWN else known
+
+
+def _both_ways(pairs: list[Pair], order: FileOrder) -> bool:
+    """Say whether A is B's rounding in one tensor and B is A's in another, where only the order tells what that is."""
+    undecided = [pair for pair in pairs if pair.rounded and order.reading(pair.rounded) is RoundingReading.UNDECIDED]
+    return len({pair.rounded.narrower for pair in undecided if pair.rounded}) > 1
+
+
 def _labelled(pairs: tuple[CopyPair, ...], diffs: list[tuple[TensorDiff, ...]]) -> tuple[TensorDiff, ...]:
     """Return the diffs of all pairs, those of every pair but the first with its codec or its copy in front."""
-    families = [each.family for each in pairs]
     return diffs[0] + tuple(
-        replace(diff, label=f"{each.family if families.count(each.family) == 1 else each.name} {diff.label}")
-        for each, more in zip(pairs[1:], diffs[1:], strict=True)
+        replace(diff, label=f"{title} {diff.label}")
+        for title, more in zip(titles(pairs)[1:], diffs[1:], strict=True)
         for diff in more
     )
 
@@ -150,20 +172,26 @@ def _diagnosis(pairs: list[Pair], judged: effective.Judged) -> "Diagnosis":
     )
     # A file may hold any bits; what they come to is said by the verdicts, not by warnings on stderr.
     with np.errstate(all="ignore"):
-        return diagnose(a, b, judged.verdicts)
+        return diagnose(a, b, judged)
 
 
 def _never_trained(file: Checkpoint, encoder: VQEncoder) -> bool:
     return any(health.never_trained(file, codebook) for codebook in encoder.codebooks)
 
 
-def _side(sides: list[pair.Side], covered: list[Copy]) -> Side:
-    file, encoder = sides[0].file, sides[0].encoder
+def _side(sides: list[list[pair.Side]], covered: list[Copy]) -> Side:
+    """Return what is said of one file, given its part of each pair of each copy."""
+    first = sides[0]
+    file, encoder = first[0].file, first[0].encoder
+    examined = {side.tensor: side for copy in sides for side in copy if side.tensor and health.is_examined(side.tensor)}
+    encoders = tuple(copy.encoder for copy in covered)
+    ailments = health.ailments_of(file, encoders, sum(side.not_finite for side in examined.values()))
     return Side(
         path=file.path,
         family=encoder.family.name,
         prefix=encoder.prefix,
-        never_trained=any(_never_trained(copy.file, copy.encoder) for copy in covered),
-        digests=combined(sides),
+        never_trained=health.NEVER_TRAINED in ailments,
+        digests=combined(first),
+        ailments=tuple(ailment for ailment in ailments if ailment != health.NEVER_TRAINED),
         in_front=encoder.in_front,
     )

@@ -1,10 +1,12 @@
 """What a comparison of two VQ encoders found. Plain data, which reports read."""
 
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Final
 
 from vqcheck.codebook.digest import Digest, EncoderDigests
 from vqcheck.codebook.family import BOOKKEEPING
+from vqcheck.codebook.kind import FileOrder, RoundingReading
 from vqcheck.codebook.vq_encoder import STORED
 
 if TYPE_CHECKING:
@@ -77,6 +79,39 @@ class TensorDiff:
     a_digest: Digest | None
     b_digest: Digest | None
     change: Change | None
+    rounded_to: str = ""
+    """The type to which one side is the other's rounding, whatever the verdict; empty where neither is."""
+    narrower: str = ""
+    """`A` or `B`, the side that is the other's rounding; empty where neither is, though one source may be both's."""
+    reading: RoundingReading | None = None
+    """How it came to that; None where neither side is the other's rounding."""
+
+
+@dataclass(frozen=True, slots=True)
+class RoundingLoss:
+    """What rounding destroyed in one codebook; codes of several heads stand one behind the other."""
+
+    place: str
+    """What tells the codebook from others, such as `acoustic.3`; empty when there is but one."""
+    side: str
+    """`A` or `B`: the file that was rounded."""
+    zero: tuple[int, ...]
+    """Codes in use of which nothing is left but zeros."""
+    not_finite: tuple[int, ...]
+    """Codes in use that became NaN or infinite."""
+    equal: tuple[int, ...]
+    """Codes in use that became equal to another code in use."""
+    unused: int
+    """Codes not in use that went the same ways."""
+    overflowed: int
+    """Counts that are not finite any more, or stand at the type's greatest value."""
+    underflowed: int
+    """Counts that became zero."""
+
+    @property
+    def of_use(self) -> int:
+        """How many codes in use were lost; then the file is changed, and else it is only worth a remark."""
+        return len({*self.zero, *self.not_finite, *self.equal})
 
 
 @dataclass(frozen=True, slots=True)
@@ -88,6 +123,8 @@ class Side:
     prefix: str
     never_trained: bool
     digests: EncoderDigests
+    ailments: tuple[str, ...] = ()
+    """What makes its codebook unfit for use though it was trained: `not finite`, `broken`, `collapsed`."""
     in_front: str = STORED
     """What is known of the layers in front of the codebook: `stored` (or there are none), `not stored` or `unknown`."""
 
@@ -106,7 +143,15 @@ class CopyPair:
 
     @property
     def name(self) -> str:
-        return self.a if self.a == self.b else f"{self.a} and {self.b}"
+        """What tells the pair from others; a lock of one copy has no name for it."""
+        return " and ".join(dict.fromkeys(filter(None, (self.a, self.b))))
+
+
+def titles(pairs: Sequence[CopyPair]) -> list[str]:
+    """Return what tells the tensors of each pair from those of others: its codec or its copy; the first has none."""
+    families = [pair.family for pair in pairs]
+    others = [pair.family if families.count(pair.family) == 1 else pair.name for pair in pairs[1:]]
+    return ["", *others]
 
 
 @dataclass(frozen=True, slots=True)
@@ -156,6 +201,10 @@ class Comparison:
     """Copies that are the same in both files under names that do not belong together."""
     codecs: tuple[str, ...] = ()
     """Families that both files hold and that were compared; the first is the one that the sides describe."""
+    order: FileOrder = field(default_factory=FileOrder)
+    """What kinds of files these are, and which came first."""
+    losses: tuple[RoundingLoss, ...] = ()
+    """What a rounding destroyed."""
     diagnosis: "Diagnosis | None" = None
     """Why they differ and what it does, of the first codec that does; None where none does and all were trained."""
     further: "tuple[Diagnosis, ...]" = ()
@@ -166,7 +215,7 @@ class Comparison:
         return {CHANGED: 1, UNDECIDED: 2}.get(self.verdict, 0)
 
     @property
-    def undecided(self) -> tuple[LoneCopy, ...]:
+    def contradicting(self) -> tuple[LoneCopy, ...]:
         """Copies that disagree with the one that was judged, and that no other file's copy answers to."""
         return tuple(copy for copy in self.lone if not copy.agrees)
 
@@ -174,6 +223,16 @@ class Comparison:
     def not_stored(self) -> tuple[TensorDiff, ...]:
         """Tensors that one file leaves out where its family allows that."""
         return tuple(diff for diff in self.tensors if diff.verdict == NOT_STORED)
+
+    @property
+    def undecided(self) -> tuple[TensorDiff, ...]:
+        """Judged tensors that are roundings, or were trained by less than a step: nothing says which came first."""
+        return tuple(diff for diff in self.tensors if diff.judged and diff.reading is RoundingReading.UNDECIDED)
+
+    @property
+    def moved_within_a_step(self) -> tuple[TensorDiff, ...]:
+        """Judged tensors that one file holds rounded, and that training moved by less than a step in the later one."""
+        return tuple(diff for diff in self.tensors if diff.judged and diff.reading is RoundingReading.TRAINED)
 
     @property
     def never_trained(self) -> tuple[Side, ...]:

@@ -1,13 +1,10 @@
 """What a copy of a VQ encoder is called in its file, and which copies of two files belong together by that."""
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from typing import Final
 
 from vqcheck.checkpoint.container import second_hand
-
-_WRAPPERS: Final = frozenset({"module", "_orig_mod", "_fsdp_wrapped_module", "_checkpoint_wrapped_module"})
-"""What tools put around a model without making another of it."""
+from vqcheck.codebook.wrappers import WRAPPERS
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,7 +27,7 @@ class CopyName:
 
     @property
     def unwrapped(self) -> tuple[str, ...]:
-        return tuple(part for part in self._components if part not in _WRAPPERS)
+        return tuple(part for part in self._components if part not in WRAPPERS)
 
     @property
     def _components(self) -> tuple[str, ...]:
@@ -43,11 +40,11 @@ class Labelled:
 
     family: str
     names: tuple[CopyName, ...]
-    """Several where the same bytes of the file stand under several names."""
+    """Several where the same bytes of the file stand under several names; none where its file holds no other copy."""
 
     @property
     def is_second_hand(self) -> bool:
-        return all(name.second_hand for name in self.names)
+        return bool(self.names) and all(name.second_hand for name in self.names)
 
     @property
     def words(self) -> frozenset[str]:
@@ -76,14 +73,20 @@ def pair_up(a: Sequence[Labelled], b: Sequence[Labelled]) -> list[Partners]:
 
 
 class _Side:
-    """One file's copies of one codec that have no partner yet."""
+    """One file's copies of one codec, and which have no partner yet."""
 
     def __init__(self, copies: Sequence[Labelled], family: str) -> None:
-        self.left = {number: copy for number, copy in enumerate(copies) if copy.family == family}
+        self.all = {number: copy for number, copy in enumerate(copies) if copy.family == family}
+        self.left = dict(self.all)
 
-    def by(self, called: Callable[[CopyName], object]) -> dict[object, int]:
-        """Return the copies by what they are called."""
-        return {called(name): number for number, copy in self.left.items() for name in copy.names}
+    def by(self, *, exact: bool) -> dict[object, int]:
+        """Return the copies by what they are called, exactly or without wrappers."""
+        copies = self.all if exact else self.left
+        return {
+            name if exact else name.unwrapped: number
+            for number, copy in reversed(copies.items())
+            for name in reversed(copy.names)
+        }
 
     def candidates(self) -> list[int]:
         """Return those in use; where none is, all."""
@@ -91,13 +94,16 @@ class _Side:
 
 
 def _of_family(a: _Side, b: _Side) -> Iterator[Partners]:
-    paired = False
-    for called in (lambda name: name, lambda name: name.unwrapped):
-        theirs = b.by(called)
-        for name, one in a.by(called).items():
+    paired: set[tuple[int, int]] = set()
+    for exact in (True, False):
+        theirs = b.by(exact=exact)
+        for name, one in reversed(a.by(exact=exact).items()):
             other = theirs.get(name)
-            if other in b.left and one in a.left:
-                paired = True
+            if other is None or (one, other) in paired:
+                continue
+            # A copy of several names answers to each of them.
+            if (one in a.left and other in b.left) or (exact and (one in a.left or other in b.left)):
+                paired.add((one, other))
                 yield _take(a, b, one, other)
     if not a.left or not b.left:
         return
@@ -111,5 +117,6 @@ def _of_family(a: _Side, b: _Side) -> Iterator[Partners]:
 
 
 def _take(a: _Side, b: _Side, one: int, other: int, *, guessed: bool = False) -> Partners:
-    del a.left[one], b.left[other]
+    a.left.pop(one, None)
+    b.left.pop(other, None)
     return Partners(one, other, guessed)

@@ -21,6 +21,7 @@ from vqcheck.codebook.comparison import (
 )
 from vqcheck.codebook.copies import Copies, Copy
 from vqcheck.codebook.digest import EncoderDigests
+from vqcheck.codebook.kind import FileOrder
 from vqcheck.codebook.pair import Pair, Side
 from vqcheck.codebook.pairs import pairs_of
 
@@ -98,7 +99,8 @@ def combined(sides: Sequence[Side]) -> EncoderDigests:
 
 
 def _relation(pairs: list[Pair], scope: str) -> str:
-    diffs = effective.judge(pairs, scope).diffs
+    record = pairs[0].a.record
+    diffs = effective.judge(pairs, scope, FileOrder(record, record)).diffs
     verdict = whole(diffs)
     if verdict in (IDENTICAL, WITHIN_ULPS):
         return verdict

@@ -5,20 +5,19 @@ from dataclasses import dataclass
 from typing import Final
 
 from vqcheck.checkpoint.opened import Checkpoint
-from vqcheck.codebook import digest, health, model
+from vqcheck.codebook import digest, health, kind, model
 from vqcheck.codebook.copies import Copies, Copy, Unreadable
 from vqcheck.codebook.copy_verdict import relation
 from vqcheck.codebook.digest import EncoderDigests
 from vqcheck.codebook.family import Family
 from vqcheck.codebook.find import find_copies
-from vqcheck.codebook.health import Health
+from vqcheck.codebook.finite import not_finite
+from vqcheck.codebook.health import AILMENTS, HEALTHY, NOT_FINITE, Health
+from vqcheck.codebook.kind import FileRecord
 from vqcheck.codebook.model import Model, Training
 from vqcheck.codebook.vq_encoder import Codebook, RoleTensor, VQEncoder
 from vqcheck.errors import NoCodebookError
 
-HEALTHY: Final = "healthy"
-NEVER_TRAINED: Final = "never trained"
-NOT_FINITE: Final = "not finite"
 NO_CODEBOOK: Final = "no codebook"
 UNREADABLE_COPY: Final = "unreadable copy"
 """A copy can be judged, but there is another one that training might load and that cannot be read."""
@@ -80,13 +79,12 @@ class EncoderSummary:
     """Values of the projections that decide tokens that are NaN or infinite."""
     f32: EncoderDigests
     f16: EncoderDigests
+    bf16: EncoderDigests
 
     @property
     def verdict(self) -> str:
-        if any(book.never_trained for book in self.codebooks):
-            return NEVER_TRAINED
-        not_finite = self.projection_not_finite or any(book.not_finite for book in self.codebooks)
-        return NOT_FINITE if not_finite else HEALTHY
+        found = {book.verdict for book in self.codebooks} | ({NOT_FINITE} if self.projection_not_finite else set())
+        return next((ailment for ailment in AILMENTS if ailment in found), HEALTHY)
 
 
 @dataclass(frozen=True, slots=True)
@@ -104,6 +102,8 @@ class Inspection:
     """(element type, number of tensors), most frequent first."""
     model: Model
     training: Training
+    record: FileRecord
+    """What kind of file it shows itself to be."""
     vq_encoder: EncoderSummary | None
     """The one that `diff` judges first."""
     others: tuple[EncoderSummary, ...]
@@ -120,7 +120,7 @@ class Inspection:
         if self.unreadable:
             return UNREADABLE_COPY
         verdicts = {each.verdict for each in (self.vq_encoder, *self.others)}
-        return next(verdict for verdict in (NEVER_TRAINED, NOT_FINITE, HEALTHY) if verdict in verdicts)
+        return next((ailment for ailment in AILMENTS if ailment in verdicts), HEALTHY)
 
 
 def inspect(checkpoint: Checkpoint, own: tuple[Family, ...] = (), copy: str = "") -> Inspection:
@@ -155,6 +155,7 @@ def inspect(checkpoint: Checkpoint, own: tuple[Family, ...] = (), copy: str = ""
         precision=tuple(types.most_common()),
         model=model.identify(used),
         training=model.training(checkpoint),
+        record=kind.record(checkpoint),
         vq_encoder=summaries[0] if summaries else None,
         others=tuple(summaries[1:]),
         unreadable=copies.unreadable,
@@ -175,7 +176,7 @@ def _summarise(copy: Copy, first: Copy) -> EncoderSummary:
             {tensor: digest.tensor_digest(tensor, content, algorithm) for tensor, content in data.items()},
             algorithm,
         )
-        for algorithm in (digest.F32V1, digest.F16V1)
+        for algorithm in digest.ALGORITHMS
     }
     return EncoderSummary(
         copy=copy.name,
@@ -195,10 +196,11 @@ def _summarise(copy: Copy, first: Copy) -> EncoderSummary:
             for codebook in encoder.codebooks
         ),
         projection_not_finite=sum(
-            health.not_finite(tensor, data[tensor]) for tensor in encoder.projection if tensor.token_relevant
+            not_finite(data[tensor], tensor.tensor.dtype) for tensor in encoder.projection if tensor.token_relevant
         ),
         f32=digests[digest.F32V1],
         f16=digests[digest.F16V1],
+        bf16=digests[digest.BF16V1],
     )
 
 

@@ -24,7 +24,7 @@ from vqcheck.codebook.siblings import sibling_rows
 from vqcheck.codebook.token_relevant import mark
 from vqcheck.codebook.twins import copies
 from vqcheck.codebook.vq_encoder import BookPlace
-from vqcheck.codebook.wrappers import by_unwrapped, wrapped_prefix
+from vqcheck.codebook.wrappers import around_all, by_unwrapped, wrapped_prefix
 
 
 def match(shapes: Mapping[str, Shape], own: tuple[Family, ...] = ()) -> list[Match]:
@@ -55,6 +55,13 @@ def search(shapes: Mapping[str, Shape], own: tuple[Family, ...] = ()) -> Matches
 
     """
     stored = by_unwrapped(shapes)
+    models = around_all(shapes) if any(len(names) > 1 for names in stored.values()) else {}
+    if len(models) > 1:
+        apart = [search({name: shapes[name] for name in names}, own) for names in models.values()]
+        return Matches(
+            tuple(sorted((one for each in apart for one in each.sound), key=_preference)),
+            tuple(error for each in apart for error in each.misshapen),
+        )
     plain = {name: shapes[names[0]] for name, names in stored.items()}
     found = _one_by_one(plain, own)
     _require_one_name(found.sound, stored)
@@ -64,8 +71,12 @@ def search(shapes: Mapping[str, Shape], own: tuple[Family, ...] = ()) -> Matches
     for one in found.sound:
         alike.setdefault(one.family, []).append(one)
     merged = [merge(copy) if len(copy) > 1 else copy[0] for same in alike.values() for copy in copies(same, plain)]
-    merged.sort(key=lambda each: (each.is_second_hand, each.family.structural, len(each.prefix)))
+    merged.sort(key=_preference)
     return Matches(tuple(_as_stored(each, stored) for each in merged), found.misshapen)
+
+
+def _preference(one: Match) -> tuple[bool, bool, int]:
+    return one.is_second_hand, one.family.structural, len(one.prefix)
 
 
 def _one_by_one(shapes: Mapping[str, Shape], own: tuple[Family, ...]) -> Matches:

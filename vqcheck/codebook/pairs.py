@@ -2,8 +2,7 @@
 
 from collections.abc import Callable, Iterator
 
-from vqcheck.checkpoint.opened import Checkpoint
-from vqcheck.codebook import pair
+from vqcheck.codebook import kind, pair
 from vqcheck.codebook.copies import Copy
 from vqcheck.codebook.family import CODEBOOK_ROLES
 from vqcheck.codebook.pair import Pair
@@ -17,7 +16,7 @@ def pairs_of(a: Copy, b: Copy) -> Iterator[Pair]:
         CheckpointError: a tensor cannot be read.
 
     """
-    side_a, side_b = _sides(a.file, a.encoder), _sides(b.file, b.encoder)
+    side_a, side_b = _sides(a), _sides(b)
     for place in places(a.encoder, b.encoder):
         yield Pair(place, side_a(place), side_b(place))
 
@@ -35,12 +34,12 @@ def in_common(a: VQEncoder, b: VQEncoder) -> bool:
     return not sources[0].isdisjoint(sources[1])
 
 
-def _sides(file: Checkpoint, encoder: VQEncoder) -> Callable[[Place], pair.Side]:
+def _sides(copy: Copy) -> Callable[[Place], pair.Side]:
     """Return what gives one file's part of each pair."""
-    tensors = encoder.by_place()
+    tensors, record = copy.encoder.by_place(), kind.record(copy.file)
     books = {place[:3] for place in tensors if place[3] in CODEBOOK_ROLES}
 
     def side(place: Place) -> pair.Side:
-        return pair.Side(file, encoder, tensors.get(place), has_codebook=place[:3] in books)
+        return pair.Side(copy.file, copy.encoder, tensors.get(place), record, has_codebook=place[:3] in books)
 
     return side

@@ -159,10 +159,6 @@ class VQEncoder:
         """Return the place that `where` gives these words for, or None where the encoder has nothing there."""
         return next((tensor.place[:3] for tensor in self.tensors if self.where(tensor.place[:3]) == where), None)
 
-    def may_lack(self, role: str) -> bool:
-        """Say whether this file may leave the role out and still be whole."""
-        return role in self.family.optional or (self.is_lora and role in self.family.optional_in_lora)
-
 
 def lacks_projection(family: Family, tensors: Iterable[HasRole]) -> bool:
     """Say whether features pass a projection in front of some codebook that is not among these tensors."""

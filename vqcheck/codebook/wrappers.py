@@ -22,6 +22,16 @@ def by_unwrapped(names: Collection[str]) -> dict[str, list[str]]:
     return found
 
 
+def around_all(names: Collection[str]) -> dict[str, list[str]]:
+    """Return the wrappers that names begin with -> those names: a bare model and a wrapped one stand side by side."""
+    found: dict[str, list[str]] = {}
+    for name in names:
+        parts = name.split(".")
+        length = next((number for number, part in enumerate(parts[:-1]) if part not in WRAPPERS), len(parts) - 1)
+        found.setdefault("".join(f"{part}." for part in parts[:length]), []).append(name)
+    return found
+
+
 def wrapped_prefix(prefix: str, name: str) -> str:
     """Return the beginning of a name that comes to an unwrapped prefix, wrappers behind it included."""
     left = prefix.split(".")[:-1]

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from typing import Final
 
 from vqcheck.checkpoint.opened import Checkpoint
-from vqcheck.codebook.comparison import ALL, CHANGED
+from vqcheck.codebook.comparison import ALL, CHANGED, UNDECIDED
 from vqcheck.errors import NoCodebookError, UsageError
 from vqcheck.experiment.bound_files import file_digest, tokens_digest
 from vqcheck.experiment.check_lock import check_lock
@@ -106,12 +106,15 @@ def _by_lock(s1: str, s2: Checkpoint, path: str, folder: str, copy: str) -> Stag
         raise UsageError(
             f"{path}: the tokens of {folder} are not the locked ones any more, and it binds no s1 checkpoint"
         )
-    found = check_lock(lock, path, s2, None, None, ALL, copy=copy)
+    result = check_lock(lock, path, s2, None, None, ALL, copy=copy)
     bound = (
         "is the one the lock is bound to" if lock.s1 else "names the locked experiment's tokens (by path, not proved)"
     )
-    verdict = INCONSISTENT if found.verdict == CHANGED else CONSISTENT
-    agrees = "does not agree" if found.verdict == CHANGED else "agrees"
+    if result.verdict == UNDECIDED:
+        names = ", ".join(f"'{each.name}'" for each in result.contradicting) or "which is meant"
+        raise UsageError(f"{s2.path}: copies contradict the one verified against {path} ({names}); --copy NAME chooses")
+    verdict = INCONSISTENT if result.verdict == CHANGED else CONSISTENT
+    agrees = "does not agree" if result.verdict == CHANGED else "agrees"
     return StageComparison(
         s1,
         s2.path,

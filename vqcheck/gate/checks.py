@@ -8,7 +8,9 @@ import os
 from vqcheck.checkpoint.open import open_checkpoint
 from vqcheck.codebook.compare import compare
 from vqcheck.codebook.comparison import ALL, CHANGED, UNDECIDED
-from vqcheck.codebook.inspection import HEALTHY, NEVER_TRAINED, NO_CODEBOOK
+from vqcheck.codebook.health import COLLAPSED, EXPLAINED, HEALTHY, NEVER_TRAINED
+from vqcheck.codebook.inspection import NO_CODEBOOK
+from vqcheck.codebook.kind import Order
 from vqcheck.experiment.bound_files import file_digest, tokens_digest
 from vqcheck.experiment.check_lock import check_lock
 from vqcheck.experiment.lock import LockedFile
@@ -29,8 +31,14 @@ def trained(subject: Subject) -> Finding:
         return Finding(COULD_NOT_CHECK, f"{name} {found.why_none}")
     if found.verdict == NEVER_TRAINED:
         return Finding(FAILED, f"the codebook of {name} was never trained, and freezing keeps it so")
+    if found.verdict == COLLAPSED:
+        return Finding(FAILED, f"the codebook of {name} has collapsed: {EXPLAINED[COLLAPSED]}", advisory=True)
     if found.verdict != HEALTHY:
-        return Finding(FAILED, f"the codebook of {name} holds NaN or infinity")
+        return Finding(FAILED, f"the VQ encoder of {name} is {found.verdict}: {EXPLAINED[found.verdict]}")
+    books = found.vq_encoder.codebooks if found.vq_encoder else ()
+    if any(book.many_unused for book in books):
+        unused = sum(book.unused or 0 for book in books)
+        return Finding(FAILED, f"{unused} of {_codes(subject)} codes of {name} are not in use", advisory=True)
     return Finding(PASSED, f"{name} holds a trained VQ encoder ({_codes(subject)} codes)")
 
 
@@ -78,7 +86,12 @@ def lock(subject: Subject) -> Finding:
         return Finding(NOT_APPLICABLE, "there is no lock; make one right after token extraction: vqcheck lock")
     experiment = subject.experiment if record.tsv else None
     with open_checkpoint(subject.pretrained) as checkpoint:
-        result = check_lock(record, path, as_training_reads(checkpoint, PRETRAINED), experiment, None, ALL)
+        used = as_training_reads(checkpoint, PRETRAINED)
+        copy = PRETRAINED if any(each.name == PRETRAINED for each in record.copies) else ""
+        result = check_lock(record, path, used, experiment, None, ALL, copy=copy)
+    if result.verdict == UNDECIDED:
+        contradicting = ", ".join(f"'{each.name}'" for each in result.contradicting) or "which is meant"
+        return Finding(COULD_NOT_CHECK, f"copies contradict the one that was verified against {path}: {contradicting}")
     if result.verdict == CHANGED:
         faults = ", ".join(
             line.what for line in result.verdicts if line.judged and line.verdict in (CHANGED, "missing")
@@ -117,9 +130,9 @@ def resume(subject: Subject) -> Finding:
         later = as_training_reads(checkpoint, RESUMED)
         if checkpoint.header_code or later.container != RESUMED:
             return Finding(FAILED, f"training would try to resume from {resumed}, which is no training checkpoint")
-        result = compare(as_training_reads(base, PRETRAINED), later)
+        result = compare(as_training_reads(base, PRETRAINED), later, order=Order.A_FIRST)
     if result.verdict == UNDECIDED:
-        contradicting = ", ".join(f"'{copy.name}'" for copy in result.undecided)
+        contradicting = ", ".join(f"'{copy.name}'" for copy in result.contradicting) or "which is meant"
         return Finding(COULD_NOT_CHECK, f"copies of the VQ encoder contradict what training reads: {contradicting}")
     if result.verdict == CHANGED:
         return Finding(FAILED, f"training would resume from {resumed}, whose VQ encoder is not the pretrained one's")

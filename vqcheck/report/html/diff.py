@@ -10,7 +10,7 @@ from vqcheck.report.html.parts import bullets, code, facts, fitting, path, pill,
 from vqcheck.report.words import copies
 from vqcheck.report.words import diff as words
 from vqcheck.report.words.causes import evidence
-from vqcheck.report.words.caveats import warnings
+from vqcheck.report.words.caveats import remarks, warnings
 
 
 def document(comparison: Comparison) -> str:
@@ -58,7 +58,7 @@ def _compared(comparison: Comparison) -> Element:
             )
         )
     scope = "bookkeeping is shown but not judged" if comparison.scope == TOKENS else None
-    others = copies.told(comparison)
+    others = [*copies.told(comparison), *remarks(comparison)]
     return section(
         "What was compared",
         element("div", *parts, class_="pair"),

@@ -1,8 +1,11 @@
 """`vqcheck diff` for machines."""
 
+from dataclasses import asdict
 from typing import Any
 
 from vqcheck.codebook.comparison import Change, Comparison, Side, TensorDiff
+from vqcheck.codebook.kind import FileRecord
+from vqcheck.report.json.copies import copies_object
 from vqcheck.report.json.diagnosis import diagnosis_object
 from vqcheck.report.json.digests import digest_object, digests_object
 from vqcheck.report.json.document import dump
@@ -16,38 +19,25 @@ def document(comparison: Comparison) -> str:
         comparison.exit_code,
         scope=comparison.scope,
         codecs=list(comparison.codecs),
-        copies={
-            "pairs": [
-                {"codec": pair.family, "a": pair.a, "b": pair.b, "verdict": pair.verdict, "guessed": pair.guessed}
-                for pair in comparison.pairs
-            ],
-            "unpaired": [
-                {
-                    "file": copy.side.lower(),
-                    "codec": copy.family,
-                    "name": copy.name,
-                    "judged": copy.judged,
-                    "verdict": copy.verdict,
-                    "why": copy.why,
-                }
-                for copy in comparison.lone
-            ],
-            "equal": [{"a": each.a, "b": each.b} for each in comparison.equal],
-        },
-        a=_side(comparison.a),
-        b=_side(comparison.b),
+        copies=copies_object(comparison),
+        a=_side(comparison.a, comparison.order.a),
+        b=_side(comparison.b, comparison.order.b),
+        order=comparison.order.order.value,
         tensors=[_tensor(diff) for diff in comparison.tensors],
+        rounding_losses=[asdict(loss) for loss in comparison.losses],
         diagnosis=diagnosis_object(comparison.diagnosis) if comparison.diagnosis else None,
         further_diagnoses=[diagnosis_object(diagnosis) for diagnosis in comparison.further],
     )
 
 
-def _side(side: Side) -> dict[str, Any]:
+def _side(side: Side, record: FileRecord) -> dict[str, Any]:
     return {
         "path": side.path,
+        "kind": record.kind.value,
         "family": side.family,
         "prefix": side.prefix,
         "never_trained": side.never_trained,
+        "ailments": list(side.ailments),
         "digests": digests_object(side.digests),
         "in_front": side.in_front,
     }
@@ -60,6 +50,9 @@ def _tensor(diff: TensorDiff) -> dict[str, Any]:
         "verdict": diff.verdict,
         "judged": diff.judged,
         "note": diff.note,
+        "rounded_to": diff.rounded_to,
+        "narrower": diff.narrower,
+        "reading": diff.reading.value if diff.reading else None,
         "a": _stored(diff.a_name, diff.a_dtype, diff.a_shape, diff.a_digest),
         "b": _stored(diff.b_name, diff.b_dtype, diff.b_shape, diff.b_digest),
         "change": _change(diff.change) if diff.change else None,

@@ -3,6 +3,7 @@
 from vqcheck.codebook.digest import F32V1
 from vqcheck.experiment.check_lock import LockCheck
 from vqcheck.experiment.lock import Lock
+from vqcheck.report.json.copies import copies_object
 from vqcheck.report.json.digests import digest_object
 from vqcheck.report.json.document import dump
 
@@ -15,8 +16,18 @@ def written(lock: Lock, path: str, state: str) -> str:
         0,
         lock=path,
         checkpoint=lock.checkpoint,
+        kind=lock.record.kind.value,
         vq_encoder=digest_object(lock.whole("vq_encoder", F32V1)),
         codebook=digest_object(lock.whole("codebook", F32V1)),
+        copies=[
+            {
+                "codec": copy.family,
+                "name": copy.name,
+                "vq_encoder": digest_object(copy.whole("vq_encoder", F32V1)),
+                "codebook": digest_object(copy.whole("codebook", F32V1)),
+            }
+            for copy in lock.copies
+        ],
     )
 
 
@@ -28,9 +39,12 @@ def checked(result: LockCheck) -> str:
         result.exit_code,
         lock=result.lock,
         checkpoint=result.path,
+        kind=result.kind.value,
+        locked_kind=result.locked_kind.value,
         never_trained=result.never_trained,
         recorded=digest_object(result.recorded),
         found=digest_object(result.found),
+        copies=copies_object(result),
         checks=[
             {"what": line.what, "verdict": line.verdict, "note": line.note, "judged": line.judged}
             for line in result.verdicts

@@ -3,6 +3,7 @@
 import os
 
 from vqcheck.codebook.comparison import Comparison
+from vqcheck.codebook.health import EXPLAINED, NOT_FINITE
 from vqcheck.codebook.vq_encoder import ABSENT, UNKNOWN
 
 
@@ -14,6 +15,12 @@ def warnings(comparison: Comparison) -> list[str]:
         "every frame gets a meaningless token"
         for side in comparison.never_trained
     ]
+    lines += [
+        f"WARNING: the VQ encoder of {names[side is comparison.b]} is {ailment}: {EXPLAINED[ailment]}"
+        for side in (comparison.a, comparison.b)
+        for ailment in side.ailments
+        if ailment != NOT_FINITE or not any(diff.change and diff.change.not_finite for diff in comparison.tensors)
+    ]
     broken = {
         diff.label: diff.change.not_finite for diff in comparison.tensors if diff.change and diff.change.not_finite
     }
@@ -21,6 +28,20 @@ def warnings(comparison: Comparison) -> list[str]:
         where = ", ".join(f"{count} in {label}" for label, count in broken.items())
         lines.append(f"WARNING: values that changed are NaN or infinite ({where}): one of the files is damaged")
     return list(dict.fromkeys(lines))
+
+
+def remarks(comparison: Comparison) -> list[str]:
+    """Return what a rounding destroyed that decides no verdict: codes that are not in use, and counts."""
+    lines = []
+    for loss in comparison.losses:
+        where = f" of {loss.place}" if loss.place else ""
+        told = (
+            (loss.unused, "unused codes", "became zero, infinite or equal to others"),
+            (loss.overflowed, "counts", "overflowed"),
+            (loss.underflowed, "counts", "became zero"),
+        )
+        lines += [f"{count} {what}{where} {did} in {loss.side}" for count, what, did in told if count]
+    return lines
 
 
 def left_out(comparison: Comparison) -> str:

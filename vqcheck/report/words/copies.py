@@ -1,7 +1,7 @@
 """Which copies of two files were compared, and what is to be said of the others, in words."""
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Final, NamedTuple
 
 from vqcheck.codebook.comparison import (
     IDENTICAL,
@@ -17,6 +17,18 @@ from vqcheck.codebook.comparison import (
 
 if TYPE_CHECKING:
     from vqcheck.codebook.diagnosis.result import Diagnosis
+    from vqcheck.experiment.check_lock import LockCheck
+
+
+class Parties(NamedTuple):
+    """What the two that were compared are called."""
+
+    a: str
+    b: str
+
+
+FILES: Final = Parties("A", "B")
+LOCK: Final = Parties("the lock", "the file")
 
 STANDING: Final = {
     IDENTICAL: "is the same as",
@@ -26,32 +38,30 @@ STANDING: Final = {
 """How a copy that agrees stands to another one of its file."""
 
 
-def told(comparison: Comparison) -> list[str]:
-    """Return what is to be said of copies, a sentence each; nothing where each file holds one alone."""
+def told(comparison: "Comparison | LockCheck", parties: Parties = FILES) -> list[str]:
+    """Return what is to be said of copies, a sentence each; nothing where each side holds one alone."""
     return [
-        *_compared(comparison.pairs),
-        *(equal(each) for each in comparison.equal),
-        *(lone(each) for each in comparison.lone),
+        *_compared(comparison.pairs, parties),
+        *(equal(each, parties) for each in comparison.equal),
+        *(lone(each, parties) for each in comparison.lone),
     ]
 
 
-def undecided(comparison: Comparison) -> str:
+def undecided(comparison: "Comparison | LockCheck", parties: Parties = FILES) -> str:
     """Return why what was compared does not settle the question, in one sentence without its full stop."""
-    if comparison.undecided:
-        first, *more = comparison.undecided
+    if comparison.contradicting:
+        first, *more = comparison.contradicting
         others = f" (and {len(more)} more)" if more else ""
-        return f"What was compared agrees, but {lone(first)}{others}"
+        return f"What was compared agrees, but {lone(first, parties)}{others}"
     first_pair = next(pair for pair in comparison.pairs if pair.guessed)
-    return (
-        f"Which copies belong together cannot be told: {_names(first_pair)} differ, others agree; "
-        "--copy A_NAME --copy B_NAME chooses"
-    )
+    names = _names(first_pair, parties)
+    return f"Which copies belong together cannot be told: {names} differ, others agree; --copy chooses"
 
 
-def lone(copy: LoneCopy) -> str:
+def lone(copy: LoneCopy, parties: Parties = FILES) -> str:
     """Return how a copy stands that has no partner."""
-    other = "B" if copy.side == "A" else "A"
-    whose = f"{copy.side}'s copy '{copy.name}'"
+    own, other = parties if copy.side == "A" else parties[::-1]
+    whose = f"{own}'s copy '{copy.name}'"
     if copy.verdict == UNREADABLE:
         return f"{whose} cannot be read ({copy.why}); --copy chooses another"
     if copy.verdict == NO_PARTNER:
@@ -64,8 +74,9 @@ def lone(copy: LoneCopy) -> str:
     )
 
 
-def equal(copies: EqualCopies) -> str:
-    return f"B's copy '{copies.b}' is A's '{copies.a}'"
+def equal(copies: EqualCopies, parties: Parties = FILES) -> str:
+    """Return that a copy of one side is the other's, though not by name."""
+    return f"{parties.b}'s copy '{copies.b}' is {_whose(parties.a, copies.a)}"
 
 
 def of_which(diagnosis: "Diagnosis", comparison: Comparison) -> str:
@@ -76,9 +87,9 @@ def of_which(diagnosis: "Diagnosis", comparison: Comparison) -> str:
     return diagnosis.family if families.count(diagnosis.family) == 1 else diagnosis.copy
 
 
-def _compared(pairs: Sequence[CopyPair]) -> list[str]:
+def _compared(pairs: Sequence[CopyPair], parties: Parties) -> list[str]:
     guessed = [
-        f"{_names(pair)} were compared, but others could as well belong together; --copy A_NAME --copy B_NAME chooses"
+        f"{_names(pair, parties)} were compared, but others could as well belong together; --copy chooses"
         for pair in pairs
         if pair.guessed
     ]
@@ -88,5 +99,10 @@ def _compared(pairs: Sequence[CopyPair]) -> list[str]:
     return [f"{len(pairs)} copies compared by name: {listed}"]
 
 
-def _names(pair: CopyPair) -> str:
-    return f"A's copy '{pair.a}' and B's '{pair.b}'"
+def _names(pair: CopyPair, parties: Parties) -> str:
+    return f"{_whose(parties.a, pair.a)} and {_whose(parties.b, pair.b)}"
+
+
+def _whose(party: str, name: str) -> str:
+    """Return whose copy it is; a lock of one copy has no name for it."""
+    return f"{party}'s '{name}'" if name else f"{party}'s copy"

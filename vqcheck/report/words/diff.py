@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 
-from vqcheck.codebook.comparison import CHANGED, UNDECIDED, Change, Comparison, Side
+from vqcheck.codebook.comparison import CHANGED, UNDECIDED, WITHIN_ULPS, Change, Comparison, Side
 from vqcheck.codebook.digest import Digest
 from vqcheck.codebook.vq_encoder import UNKNOWN
 from vqcheck.report.words import copies
@@ -17,6 +17,8 @@ def headline(comparison: Comparison) -> str:
         return f"{copies.undecided(comparison)}."
     if comparison.diagnosis is None:
         lacking = left_out(comparison)
+        if comparison.verdict == WITHIN_ULPS:
+            return "The VQ encoders are equal but for last places of what is calculated."
         if comparison.verdict != CHANGED and front(comparison):
             return f"The codebook is the same; {front(comparison)}."
         return f"The VQ encoder is the same{f' as far as both files store it ({lacking})' if lacking else ''}."
