@@ -10,13 +10,13 @@ from vqcheck.codebook.comparison import ALL, IDENTICAL, WITHIN_ULPS, Comparison,
 from vqcheck.codebook.copies import Copies, Copy, choose
 from vqcheck.codebook.copy_name import Partners, pair_up
 from vqcheck.codebook.copy_verdict import DigestsOfCopies, answered, combined, lone_copies, verdict_on, whole
-from vqcheck.codebook.family import Family
+from vqcheck.codebook.family import INPUT_PROJ, Family
 from vqcheck.codebook.find import find_copies
 from vqcheck.codebook.kind import FileOrder, Order, RoundingReading
 from vqcheck.codebook.pair import Pair
 from vqcheck.codebook.pairs import in_common, pairs_of, places
-from vqcheck.codebook.vq_encoder import VQEncoder
-from vqcheck.errors import NoCodebookError
+from vqcheck.codebook.vq_encoder import ABSENT, VQEncoder
+from vqcheck.errors import CheckpointError, NoCodebookError
 
 if TYPE_CHECKING:
     from vqcheck.codebook.diagnosis.result import Diagnosis
@@ -43,7 +43,7 @@ def compare(
 
     Raises:
         NoCodebookError: a file holds no VQ encoder, or the two have no token-relevant tensor in common.
-        CheckpointError: a tensor cannot be read.
+        CheckpointError: a tensor cannot be read, or neither file holds the projection in front of the codebook.
         UsageError: a file has no copy of that name.
 
     """
@@ -52,6 +52,8 @@ def compare(
     together = [(held_a.sound[each.a], held_b.sound[each.b]) for each in partners]
     if not any(in_common(one.encoder, other.encoder) for one, other in together):
         raise NoCodebookError(f"{a.path} and {b.path}: have no codebook in common")
+    for one, other in together:
+        _require_projection(one, other)
     total, done = sum(len(places(one.encoder, other.encoder)) for one, other in together), 0
     all_pairs: list[list[Pair]] = []
     for one, other in together:
@@ -99,6 +101,21 @@ def compare(
     a.check_unchanged()
     b.check_unchanged()
     return comparison
+
+
+def _require_projection(a: Copy, b: Copy) -> None:
+    """Raise CheckpointError where neither copy holds the projection in front, unless both are made to be without."""
+    lacking = [copy for copy in (a, b) if copy.encoder.in_front == ABSENT]
+    if len(lacking) == 2 and not all(map(_may_lack_projection, lacking)):
+        template = next(key.template for key in a.encoder.family.keys if key.role == INPUT_PROJ)
+        raise CheckpointError(
+            f"{a.encoder.family.title}: neither {a.file.path} nor {b.file.path} holds the projection in front of the "
+            f"codebook ({template}), which decides tokens as much as the codebook does"
+        )
+
+
+def _may_lack_projection(copy: Copy) -> bool:
+    return kind.may_leave_out(kind.record(copy.file), copy.encoder.family, INPUT_PROJ)
 
 
 def first_pair(a: Checkpoint, b: Checkpoint, own: tuple[Family, ...], copies: tuple[str, ...]) -> tuple[Copy, Copy]:
@@ -175,4 +192,5 @@ def _side(sides: list[list[pair.Side]], covered: list[Copy]) -> Side:
         never_trained=health.NEVER_TRAINED in ailments,
         digests=combined(first),
         ailments=tuple(ailment for ailment in ailments if ailment != health.NEVER_TRAINED),
+        in_front=encoder.in_front,
     )

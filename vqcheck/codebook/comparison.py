@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Final
 from vqcheck.codebook.digest import Digest, EncoderDigests
 from vqcheck.codebook.family import BOOKKEEPING
 from vqcheck.codebook.kind import FileOrder, RoundingReading
+from vqcheck.codebook.vq_encoder import STORED
 
 if TYPE_CHECKING:
     from vqcheck.codebook.diagnosis.result import Diagnosis
@@ -124,6 +125,8 @@ class Side:
     digests: EncoderDigests
     ailments: tuple[str, ...] = ()
     """What makes its codebook unfit for use though it was trained: `not finite`, `broken`, `collapsed`."""
+    in_front: str = STORED
+    """What is known of the layers in front of the codebook: `stored` (or there are none), `not stored` or `unknown`."""
 
 
 @dataclass(frozen=True, slots=True)

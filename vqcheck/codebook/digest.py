@@ -51,7 +51,7 @@ from dataclasses import dataclass
 from typing import Final
 
 from vqcheck.codebook.family import INIT_FLAG, INPUT_PROJ, OUTPUT_PROJ
-from vqcheck.codebook.vq_encoder import Codebook, RoleTensor, VQEncoder
+from vqcheck.codebook.vq_encoder import STORED, Codebook, RoleTensor, VQEncoder
 from vqcheck.codebook.widen import WIDENED, narrowed, widen
 
 F32V1: Final = "sha256-f32v1"
@@ -174,12 +174,11 @@ def combine(encoder: VQEncoder, by_tensor: dict[RoleTensor, Digest], algorithm: 
     codebook_lines += [_line("-", tensor, by_tensor[tensor], _where(tensor, None)) for tensor in behind]
     inputs = [tensor for tensor in encoder.projection if tensor.role == INPUT_PROJ]
     projection_lines = [_line("-", tensor, by_tensor[tensor]) for tensor in inputs]
-    whole = (bool(inputs) or not encoder.family.projects) and not encoder.family.structural
     return EncoderDigests(
         tensors=tuple((encoder.label(tensor), by_tensor[tensor]) for tensor in encoder.tensors),
         codebook=_combined(codebook_lines, algorithm) if codebook_lines else None,
         projection=_combined(projection_lines, algorithm) if inputs else None,
-        vq_encoder=_combined(codebook_lines + projection_lines, algorithm) if whole else None,
+        vq_encoder=_combined(codebook_lines + projection_lines, algorithm) if encoder.in_front == STORED else None,
     )
 
 

@@ -90,9 +90,10 @@ class Family:
     """Roles without which names that common are no evidence."""
     alone: bool = False
     """Nothing else may stand under the same prefix, and no other model around it: names too common for more."""
-    in_front: tuple[str, ...] = ()
+    in_front: tuple[str, ...] = ("ssl_proj",)
     """Modules that stand in front of this codebook, or show that one does. Where none is found beside the codebook, but
-    one elsewhere in the model, the codebook alone would be too little to judge."""
+    one elsewhere in the model, the codebook alone would be too little to judge. GPT-SoVITS's own is looked for always:
+    its codebook under changed names is that of many."""
     structural: bool = False
     """No codec at all: names that belong together in any codec of this kind."""
     axes: str = CODES_DIM

@@ -13,7 +13,7 @@ from vqcheck.codebook.family import CODEBOOK_ROLES, Family
 from vqcheck.codebook.found import Found, Match, Matches
 from vqcheck.codebook.match import search
 from vqcheck.codebook.vq_encoder import BookPlace, Codebook, RoleTensor, VQEncoder, is_lora
-from vqcheck.errors import CheckpointError, NoCodebookError
+from vqcheck.errors import CheckpointError, NoCodebookError, UsageError
 
 _MOST_COPIES: Final = 256
 """No trainer writes more; each is compared with others."""
@@ -43,7 +43,7 @@ def find_copies(checkpoint: Checkpoint, own: tuple[Family, ...] = (), chosen: st
     Raises:
         NoCodebookError: the file holds none; the text says what it holds instead.
         CheckpointError: none can be read: tensors of impossible shapes, unsupported types.
-        UsageError: there is no copy of the chosen name.
+        UsageError: there is no copy of the chosen name, or none that any row of the user's fits.
 
     """
     found = [*_everywhere(checkpoint, own)]
@@ -55,6 +55,12 @@ def find_copies(checkpoint: Checkpoint, own: tuple[Family, ...] = (), chosen: st
         from vqcheck.codebook import model
 
         raise NoCodebookError(f"{checkpoint.path}: {model.why_no_codebook(checkpoint)}")
+    if own and not any(copy.encoder.family in own for copy in sound):
+        names = ", ".join(repr(family.name) for family in own)
+        raise UsageError(
+            f"{checkpoint.path}: holds no codes under the names of {names} of --family; without it, it is read as "
+            f"{sound[0].encoder.family.name}"
+        )
     if len(found) > _MOST_COPIES:
         raise CheckpointError(f"{checkpoint.path}: holds more than {_MOST_COPIES} copies of a VQ encoder")
     # However many copies claim the same bytes: what is read must follow what the file has.

@@ -50,7 +50,8 @@ def search(shapes: Mapping[str, Shape], own: tuple[Family, ...] = ()) -> Matches
 
     Raises:
         MisshapenError: more names than any codec has.
-        UnclearError: two tensors have the name of one, or what belongs in front of a codebook stands elsewhere.
+        UnclearError: two tensors have the name of one, what belongs in front of a codebook stands elsewhere, or a role
+            that a row of the user's names is played by none.
 
     """
     stored = by_unwrapped(shapes)
@@ -64,6 +65,7 @@ def search(shapes: Mapping[str, Shape], own: tuple[Family, ...] = ()) -> Matches
     plain = {name: shapes[names[0]] for name, names in stored.items()}
     found = _one_by_one(plain, own)
     _require_one_name(found.sound, stored)
+    _require_named_roles(found.sound, own)
     _require_what_is_in_front(found.sound, plain)
     alike: dict[Family, list[Match]] = {}
     for one in found.sound:
@@ -92,6 +94,8 @@ def _one_by_one(shapes: Mapping[str, Shape], own: tuple[Family, ...]) -> Matches
             continue
         try:
             found = _found(family, named, shapes)
+        except UnclearError:
+            raise
         except MisshapenError as error:
             # A lone name of the wrong shape is somebody else's; several that belong together are a broken codebook.
             if len({each.key.role for each in named}) > 1:
@@ -112,21 +116,39 @@ def _require_one_name(matches: Iterable[Match], stored: Mapping[str, Sequence[st
             )
 
 
+def _require_named_roles(matches: Iterable[Match], own: Sequence[Family]) -> None:
+    """Raise UnclearError where a user's row names a role that no tensor plays: a slip, or not the file it is for."""
+    for one in (each for each in matches if each.family in own):
+        played = {(each.book, each.role) for each in one.found}
+        for key in one.family.keys:
+            if (key.book, key.role) not in played and key.role not in one.family.optional:
+                raise UnclearError(
+                    f"'{key.template}', the {key.role} of '{one.family.name}', names no tensor here; name a tensor, or "
+                    f"everything below a module as 'module.*', or list {key.role} under optional"
+                )
+
+
 def _require_what_is_in_front(matches: Sequence[Match], names: Iterable[str]) -> None:
     """Raise UnclearError where a codebook stands alone, and what belongs in front of one stands somewhere else."""
-    lacking = [one for one in matches if one.family.in_front and all(each.role != INPUT_PROJ for each in one.found)]
-    wanted = {module for one in lacking for module in one.family.in_front}
+    lacking = {number: _lacks(one) for number, one in enumerate(matches)}
+    wanted = frozenset().union(*lacking.values())
     if not wanted:
         return
     taken = {each.name for one in matches for each in one.found}
     elsewhere = {module: name for name in names if name not in taken for module in _elsewhere(name, wanted, matches)}
-    for one in lacking:
-        module = next((module for module in one.family.in_front if module in elsewhere), None)
-        if module:
+    for number, one in enumerate(matches):
+        for module in sorted(lacking[number] & elsewhere.keys()):
             raise UnclearError(
                 f"{elsewhere[module]}: stands under another prefix than the codebook ({one.found[0].name}), so whether "
                 "it belongs in front of it cannot be told; describe this model in a file for --family"
             )
+
+
+def _lacks(one: Match) -> frozenset[str]:
+    """Return the modules that stand in front of such a codebook, and that were not found beside this one."""
+    return frozenset(
+        module for module in one.family.in_front if not any(f".{module}." in f".{each.name}" for each in one.found)
+    )
 
 
 def _elsewhere(name: str, wanted: Collection[str], matches: Sequence[Match]) -> Iterator[str]:
@@ -194,7 +216,13 @@ def _found(family: Family, named: Iterable[Named], shapes: Mapping[str, Shape]) 
     books: dict[BookPlace, dict[tuple[str, str], Named]] = {}
     for each in named:
         place = each.key.book, each.group, each.layer
-        books.setdefault(place, {}).setdefault((each.key.role, each.part), each)
+        played = books.setdefault(place, {})
+        first = played.setdefault((each.key.role, each.part), each)
+        if first.name != each.name:
+            raise UnclearError(
+                f"{first.name} and {each.name}: both have a name of {family.name}'s {each.key.role}, so which is the "
+                "one in use cannot be told"
+            )
     found: list[Found] = []
     for (book, group, layer), tensors in books.items():
         count = tensors.get((EMA_COUNT, ""))

@@ -151,6 +151,7 @@ def read_own_family(path: str) -> Family:
         epsilon=reader.number("epsilon", 1e-5) or 0.0,
         dead_code_threshold=reader.number("dead_code_threshold", None),
         projects=reader.flag("projects"),
+        in_front=(),
         optional=frozenset(optional),
     )
     if family.source_of_codes not in {key.role for key in family.keys}:

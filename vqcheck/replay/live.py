@@ -32,6 +32,9 @@ class LiveModule(Checkpoint):
     def require_stored(self, tensors: Iterable[StoredTensor]) -> None:
         """Do nothing: what is in memory claims no more than it has."""
 
+    def require_readable(self, tensor: StoredTensor) -> None:
+        """Do nothing: what is in memory can be read."""
+
     def read(self, tensor: StoredTensor) -> bytes:
         """Return the tensor's elements in the order of its strides, which may be transposed; little-endian."""
         value = self._state[tensor.name].contiguous().as_strided(tensor.shape, tensor.stride).cpu()

@@ -10,6 +10,7 @@ from torch.nn.parameter import is_lazy
 from vqcheck.codebook.canonical import MisshapenError
 from vqcheck.codebook.family import BOOKKEEPING, Family
 from vqcheck.codebook.match import match
+from vqcheck.codebook.vq_encoder import lacks_projection
 from vqcheck.errors import NoCodebookError
 
 
@@ -70,6 +71,12 @@ def find_live_encoder(module: nn.Module) -> LiveEncoder:
         )
     reused = _in_several_layers(module)
     in_use = [each for each in matches if not each.is_shadow] or matches
+    lacking = next((each for each in in_use if lacks_projection(each.family, each.found)), None)
+    if lacking:
+        raise NoCodebookError(
+            f"{type(module).__name__}: holds the codebook of {lacking.family.title} ({lacking.found[0].name}), but not "
+            "the projection in front of it, which decides tokens as much; pass the whole model"
+        )
     live = [
         LiveTensor(
             each.name,

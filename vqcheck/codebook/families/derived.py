@@ -93,6 +93,35 @@ DERIVED: Final = (
         projects=True,
     ),
     Family(
+        name="simvq-authors",
+        title="SimVQ (its authors')",
+        keys=(
+            Key(CODES, "quantize.embedding.weight"),
+            Key(CODE_TRANSFORM, "quantize.embedding_proj.*"),
+            *projection(INPUT_PROJ, "quant_conv"),
+            *projection(OUTPUT_PROJ, "post_quant_conv"),
+        ),
+        requires=frozenset({CODES, CODE_TRANSFORM}),
+        derivation=TRANSFORMED,
+        update=GRADIENT,
+        in_front=("quant_conv",),
+    ),
+    Family(
+        name="xcodec2",
+        title="X-Codec 2",
+        keys=(
+            # Semantic and acoustic features are mixed here, in front of the projection to the grid.
+            Key(INPUT_PROJ, "fc_prior.*", "fc_prior."),
+            *projection(INPUT_PROJ, "generator.quantizer.project_in"),
+            *projection(OUTPUT_PROJ, "generator.quantizer.project_out"),
+        ),
+        requires=_BOTH_PROJECTIONS,
+        markers=("fc_prior.",),
+        derivation=IMPLICIT,
+        update=GRADIENT,
+        projects=True,
+    ),
+    Family(
         name="fsq",
         title="FSQ in a codec (X-Codec 2, NeuCodec, fish-speech firefly)",
         keys=(
@@ -100,6 +129,7 @@ DERIVED: Final = (
             *projection(OUTPUT_PROJ, "quantizer.project_out", "quantizer.residual_fsq.rvqs.{group}.project_out"),
             Key(INPUT_PROJ, "quantizer.downsample.*", "downsample."),
         ),
+        in_front=("fc_prior",),
         requires=_BOTH_PROJECTIONS,
         derivation=IMPLICIT,
         update=GRADIENT,

@@ -6,6 +6,7 @@ from vqcheck.codebook.family import (
     BOOKS,
     CODE_TRANSFORM,
     CODES,
+    COSINE,
     DIM_CODES,
     EMA_COUNT,
     EMA_SUM,
@@ -48,7 +49,6 @@ EMA_FAMILIES: Final = (
         ),
         # Other codecs keep their codebook under the same names.
         markers=("ssl_proj.", "enc_p.", "cfm."),
-        in_front=("ssl_proj",),
         decay=0.99,
         dead_code_threshold=2.0,
         projects=True,
@@ -67,7 +67,9 @@ EMA_FAMILIES: Final = (
                 *projection(INPUT_PROJ, f"{quantizer}.vq.layers.{{layer}}.project_in", book=book),
                 *projection(OUTPUT_PROJ, f"{quantizer}.vq.layers.{{layer}}.project_out", book=book),
             )
-        ),
+        )
+        # X-Codec mixes semantic and acoustic features here.
+        + projection(INPUT_PROJ, "fc_prior"),
         decay=0.99,
         dead_code_threshold=2.0,
         optional=_BOOKKEEPING,
@@ -106,7 +108,7 @@ EMA_FAMILIES: Final = (
     Family(
         name="random-projection",
         title="RandomProjectionQuantizer (vector-quantize-pytorch)",
-        keys=(Key(INPUT_PROJ, "rand_projs", "weight"), *_vector_quantize("vq.")),
+        keys=(Key(INPUT_PROJ, "rand_projs", "rand_projs"), *_vector_quantize("vq.")),
         requires=frozenset({CODES, INPUT_PROJ}),
         update=NOTHING,
         projects=True,
@@ -187,6 +189,17 @@ EMA_FAMILIES: Final = (
         in_front=("quant_conv", "encode_task_layer"),
         requires=_ALL,
         decay=0.99,
+    ),
+    Family(
+        name="beats",
+        title="BEATs tokenizer, BEiT v2 (VQ-KD)",
+        keys=(
+            *codebook("quantize.embedding", "weight", "embed_avg", "cluster_size", ("initted",)),
+            Key(INPUT_PROJ, "encode_task_layer.*"),
+        ),
+        requires=_ALL | {INPUT_PROJ},
+        metric=COSINE,
+        projects=True,
     ),
     Family(
         name="vq-ema",

@@ -17,8 +17,6 @@ from vqcheck.codebook.family import (
     codebook,
 )
 
-_IN_FRONT: Final = ("ssl_proj",)
-"""The projections that are known by name alone; without it the tokens are those of another function."""
 _FLAGS: Final = ("inited", "initted", "initialized", "_initialized")
 
 
@@ -39,7 +37,6 @@ def siblings(codes: str, sums: str, counts: str) -> Family:
         keys=codebook("", codes, sums, counts, _FLAGS),
         requires=frozenset({CODES, EMA_COUNT}),
         structural=True,
-        in_front=_IN_FRONT,
     )
 
 
@@ -57,6 +54,5 @@ STRUCTURAL: Final = (
         requires=frozenset({EMA_SUM, EMA_COUNT}),
         derivation=SUM_OVER_COUNT,
         structural=True,
-        in_front=_IN_FRONT,
     ),
 )

@@ -39,6 +39,7 @@ def _side(side: Side, record: FileRecord) -> dict[str, Any]:
         "never_trained": side.never_trained,
         "ailments": list(side.ailments),
         "digests": digests_object(side.digests),
+        "in_front": side.in_front,
     }
 
 

@@ -19,7 +19,8 @@ def written(lock: Lock, path: str, state: str, style: Style) -> str:
     with_files = f", bound to {' and '.join(bound)}" if bound else ""
     short = f"{whole.algorithm} {whole.short}" if whole else ""
     page = Page(style)
-    page.line(f"{state}  {path}: VQ encoder of {lock.checkpoint} {short}{which}{with_files}", indent=len(state) + 2)
+    what = "VQ encoder" if lock.whole("vq_encoder", F32V1) else "codebook alone"
+    page.line(f"{state}  {path}: {what} of {lock.checkpoint} {short}{which}{with_files}", indent=len(state) + 2)
     return page.text()
 
 

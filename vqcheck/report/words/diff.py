@@ -4,9 +4,10 @@ from collections.abc import Sequence
 
 from vqcheck.codebook.comparison import CHANGED, UNDECIDED, WITHIN_ULPS, Change, Comparison, Side
 from vqcheck.codebook.digest import Digest
+from vqcheck.codebook.vq_encoder import UNKNOWN
 from vqcheck.report.words import copies
 from vqcheck.report.words.causes import headline as what_happened
-from vqcheck.report.words.caveats import left_out
+from vqcheck.report.words.caveats import front, left_out
 from vqcheck.report.words.share import share
 
 
@@ -18,6 +19,8 @@ def headline(comparison: Comparison) -> str:
         lacking = left_out(comparison)
         if comparison.verdict == WITHIN_ULPS:
             return "The VQ encoders are equal but for last places of what is calculated."
+        if comparison.verdict != CHANGED and front(comparison):
+            return f"The codebook is the same; {front(comparison)}."
         return f"The VQ encoder is the same{f' as far as both files store it ({lacking})' if lacking else ''}."
     if comparison.verdict != CHANGED and comparison.never_trained:
         return "The two VQ encoders agree, but there is nothing in them to agree on."
@@ -42,7 +45,8 @@ def identity(side: Side) -> str:
     """Return what one file's VQ encoder is, and its digest."""
     digest, what = whole(side)
     prefix = f", names begin with {side.prefix}" if side.prefix else ""
-    return f"{side.family}, {what} {digest.algorithm} {digest.short}{prefix}"
+    unknown = ", what is in front is not known" if side.in_front == UNKNOWN else ""
+    return f"{side.family}, {what} {digest.algorithm} {digest.short}{prefix}{unknown}"
 
 
 def whole(side: Side) -> tuple[Digest, str]:
