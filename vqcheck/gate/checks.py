@@ -4,9 +4,9 @@ An exception of vqcheck's own inside a check means that it could not be carried 
 """
 
 import os
+from typing import Final
 
 from vqcheck.checkpoint.open import open_checkpoint
-from vqcheck.codebook.compare import compare
 from vqcheck.codebook.comparison import ALL, CHANGED
 from vqcheck.codebook.inspection import HEALTHY, NEVER_TRAINED, NO_CODEBOOK
 from vqcheck.experiment.bound_files import file_digest, tokens_digest
@@ -18,6 +18,9 @@ from vqcheck.experiment.token_audit import audit_tokens
 from vqcheck.experiment.token_summary import summary
 from vqcheck.gate.outcome import COULD_NOT_CHECK, FAILED, NOT_APPLICABLE, PASSED, Finding
 from vqcheck.gate.subject import Subject
+
+_READ_AS: Final = {"v4": "v3", "v2Pro": "v2", "v2ProPlus": "v2"}
+"""Versions that token extraction knows under another's name; their VQ encoder is the same function."""
 
 
 def trained(subject: Subject) -> Finding:
@@ -47,10 +50,12 @@ def loader(subject: Subject) -> Finding:
         return Finding(
             FAILED, f"{name} keeps its weights under {found.container!r}; training reads 'weight' and would not find it"
         )
-    if found.model.version and version not in found.model.version.split(" or "):
-        return Finding(FAILED, f"{name} is {found.model.version}, the config says {version}")
     if not found.model.version:
         return Finding(COULD_NOT_CHECK, f"{name}: its version cannot be told from its tensors")
+    if version is None:
+        return Finding(PASSED, f"{name} is {found.model.version}; the config names no version")
+    if version not in found.model.version.split(" or "):
+        return Finding(FAILED, f"{name} is {found.model.version}, the config says {version}")
     return Finding(PASSED, f"{name} is {found.model.version}, as configured")
 
 
@@ -59,14 +64,21 @@ def extraction_version(subject: Subject) -> Finding:
     found = subject.inspection
     guessed = _version_by_size(os.path.getsize(found.path))
     name = os.path.basename(found.path)
-    if found.model.version not in ("v1", "v2", "v3", "v4"):
-        return Finding(NOT_APPLICABLE, f"token extraction is told the version of {found.model.version or 'this file'}")
-    actual = "v3" if found.model.version == "v4" else found.model.version
-    if guessed != actual:
+    read_as = {_READ_AS.get(version, version) for version in found.model.version.split(" or ")}
+    if len(read_as) > 1 or "" in read_as:
+        return Finding(COULD_NOT_CHECK, f"{name}: its version cannot be told from its tensors")
+    if {guessed} != read_as:
         return Finding(
-            FAILED, f"by its size upstream's token extraction takes {name} for {guessed}, but it is {actual}"
+            FAILED,
+            f"by its size upstream's token extraction takes {name} for {guessed}, but it is {found.model.version}",
         )
-    return Finding(PASSED, f"upstream's token extraction takes {name} for {guessed}, which it is")
+    if guessed == found.model.version:
+        return Finding(PASSED, f"upstream's token extraction takes {name} for {guessed}, which it is")
+    return Finding(
+        PASSED,
+        f"upstream's token extraction takes {name} for {guessed}; it is {found.model.version}, which derives tokens "
+        "in the same way",
+    )
 
 
 def lock(subject: Subject) -> Finding:
@@ -101,22 +113,6 @@ def freeze(subject: Subject) -> Finding:
     if not flag:
         return Finding(FAILED, "freeze_quantizer is false: training will move the codebook")
     return Finding(PASSED, "freeze_quantizer is true")
-
-
-def resume(subject: Subject) -> Finding:
-    """Whether a checkpoint that upstream would silently resume from has the same VQ encoder."""
-    assert subject.experiment  # without the directory there is nothing to find, and nothing was checked
-    resumed = subject.run.resumed()
-    if resumed is None:
-        return Finding(PASSED, "there is no checkpoint of an earlier run to resume from")
-    name = os.path.basename(resumed)
-    with open_checkpoint(subject.pretrained) as base, open_checkpoint(resumed) as checkpoint:
-        if checkpoint.header_code or checkpoint.container != "model":
-            return Finding(FAILED, f"training would try to resume from {resumed}, which is no training checkpoint")
-        result = compare(base, checkpoint)
-    if result.verdict == CHANGED:
-        return Finding(FAILED, f"training would resume from {resumed}, whose VQ encoder is not the pretrained one's")
-    return Finding(PASSED, f"training will resume from {name}, which has the same VQ encoder")
 
 
 def s1(subject: Subject) -> Finding:
