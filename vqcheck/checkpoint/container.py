@@ -70,6 +70,16 @@ def information(root: object) -> dict[str, Plain]:
     return plain
 
 
+def has_optimizer(root: object) -> bool:
+    """Say whether a saved object has an optimizer's state at its top level."""
+    if isinstance(root, Placeholder):
+        root = root.items
+    return isinstance(root, dict) and any(
+        isinstance(key, str) and _is_optimizer(key) and not isinstance(value, TensorRecord)
+        for key, value in root.items()
+    )
+
+
 def _is_tensor_data(value: object) -> bool:
     if isinstance(value, dict):
         return any(isinstance(item, TensorRecord) for item in islice(value.values(), _MAX_VALUES))

@@ -76,6 +76,11 @@ class Checkpoint:
         """What the file says beside its tensors (`info`, `config`, `iteration`, ...), as plain values."""
         return container.information(self._root)
 
+    @cached_property
+    def has_optimizer(self) -> bool:
+        """Whether the file holds an optimizer's state beside its tensors, as what training resumes from does."""
+        return container.has_optimizer(self._root)
+
     def head(self, size: int) -> bytes:
         """Return the first `size` bytes of the (first) file, or all of a shorter one."""
         return bytes(self.files[0].read(0, min(size, self.files[0].size), "beginning of the file"))

@@ -104,6 +104,11 @@ def identify(checkpoint: Checkpoint) -> Model:
     return Model("s2 LoRA export" if lora else "s2 synthesizer", version, evidence, base_name, lacks)
 
 
+def is_published_base(checkpoint: Checkpoint) -> bool:
+    """Say whether a file is one of the published base models, by its first 8 KiB."""
+    return _head_digest(checkpoint) in _KNOWN_BASES
+
+
 def published_bases(version: str) -> list[str]:
     """Return the file names of the published base models of a version such as `v2` or `v3 or v4`."""
     return [name for name, base_version in _KNOWN_BASES.values() if base_version in version.split(" or ")]
