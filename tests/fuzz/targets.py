@@ -31,8 +31,8 @@ from vqcheck.experiment.make_lock import make_lock
 from vqcheck.experiment.name2semantic import read_name2semantic
 from vqcheck.experiment.name2text import read_name2text
 from vqcheck.experiment.read_config import read_config
-from vqcheck.experiment.s1_tokens import recorded_tsv
 from vqcheck.experiment.resume import resume_folders
+from vqcheck.experiment.s1_tokens import recorded_tsv
 from vqcheck.experiment.s2_run import read_s2_run
 from vqcheck.report.json import diff as diff_json
 from vqcheck.report.json import inspect as inspect_json
