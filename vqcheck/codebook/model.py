@@ -144,7 +144,7 @@ def why_no_codebook(checkpoint: Checkpoint) -> str:
     if model.kind == "s1 GPT":
         return (
             "is an s1 (GPT) checkpoint: it predicts tokens and holds no codebook; "
-            "use the s2 generator its tokens were extracted with (pretrained s2G*.pth, G_*.pth or an exported weight)"
+            "use the s2 generator its tokens were extracted with (pretrained s2G*.pth or an exported weight)"
         )
     if model.kind == "s2 discriminator":
         return "is an s2 discriminator: it holds no codebook; the generator does (s2G*.pth, G_*.pth)"

@@ -30,7 +30,7 @@ def trained(subject: Subject) -> Finding:
     if found.verdict == NO_CODEBOOK:
         return Finding(COULD_NOT_CHECK, f"{name} {found.why_none}")
     if found.verdict == NEVER_TRAINED:
-        return Finding(FAILED, f"the codebook of {name} was never trained, and freezing keeps it so")
+        return Finding(FAILED, f"the codebook of {name} was never trained, and a frozen run does not train it")
     if found.verdict != HEALTHY:
         return Finding(FAILED, f"the codebook of {name} holds NaN or infinity")
     return Finding(PASSED, f"{name} holds a trained VQ encoder ({_codes(subject)} codes)")

@@ -31,9 +31,9 @@ CHECKS: Final = (
         "the pretrained generator has a trained VQ encoder",
         True,
         checks.trained,
-        "Training with the quantizer frozen keeps the codebook as it is. A codebook that was never trained (all zero, "
-        "or its init flag is 0) then stays meaningless for ever, without any error. Use a published s2G base model, or "
-        "train from scratch with freeze_quantizer off, and s1 after that.",
+        "No tokens come from a codebook that was never trained, and freezing does not mend it: one that is all zero "
+        "stays so, and one whose init flag is 0 is filled from the first batch that it sees, where that is no error. Use "
+        "a published s2G base model, or train from scratch with freeze_quantizer off, and s1 after that.",
     ),
     Check(
         "loader",
@@ -41,8 +41,9 @@ CHECKS: Final = (
         True,
         checks.loader,
         "The training script loads the state dict under 'weight' of an ordinary torch file and keeps its own values "
-        "for what does not fit. Exports of Pro versions and LoRA have an overwritten header, G_*.pth keep their "
-        "weights elsewhere, and a file of another version fits only in part. Name the published base of your version.",
+        "for tensors that are not in it; one of another shape ends it. Exports of Pro versions and LoRA have an "
+        "overwritten header, G_*.pth keep their weights elsewhere, and a file of another version fits only in part, if "
+        "at all. Name the published base of your version.",
     ),
     Check(
         "lock",
