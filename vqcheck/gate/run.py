@@ -32,8 +32,8 @@ CHECKS: Final = (
         True,
         checks.trained,
         "No tokens come from a codebook that was never trained, and freezing does not mend it: one that is all zero "
-        "stays so, and one whose init flag is 0 is filled from the first batch that it sees, where that is no error. Use "
-        "a published s2G base model, or train from scratch with freeze_quantizer off, and s1 after that.",
+        "stays so, and one whose init flag is 0 is filled from the first batch that it sees, where that is no error. "
+        "Use a published s2G base model, or train from scratch with freeze_quantizer off, and s1 after that.",
     ),
     Check(
         "loader",
