@@ -1,5 +1,7 @@
 """Measures how far two tensors of one shape are apart, in rows and in values."""
 
+from typing import Final
+
 import numpy as np
 import numpy.typing as npt
 
@@ -29,6 +31,24 @@ def measure(a: npt.NDArray[np.floating], b: npt.NDArray[np.floating], row_axes: 
         max_rel_index=max_rel_index,
         not_finite=int(np.count_nonzero(differs & ~finite)),
     )
+
+
+def ulps_apart(a: npt.NDArray[np.floating], b: npt.NDArray[np.floating], dtype: str) -> int | None:
+    """Return by how many units in the last place of `dtype` two arrays differ at most; None where that means nothing.
+
+    That is so of narrow types, whose last places training moves, too. The unit is that of the larger of two values.
+    """
+    step = _LAST_PLACE.get(dtype)
+    if step is None or not a.size or not (np.isfinite(a).all() and np.isfinite(b).all()):
+        return None
+    larger = np.maximum(np.abs(a), np.abs(b)).astype(np.float64)
+    unit = np.ldexp(step, np.frexp(np.maximum(larger, _SMALLEST_NORMAL[dtype]))[1] - 1)
+    apart = np.abs(a.astype(np.float64) - b.astype(np.float64)) / unit
+    return int(np.ceil(apart.max())) if apart.max() < np.iinfo(np.int32).max else None
+
+
+_LAST_PLACE: Final = {"float64": 2.0**-52, "float32": 2.0**-23}
+_SMALLEST_NORMAL: Final = {"float64": 2.0**-1022, "float32": 2.0**-126}
 
 
 def same_bits(a: npt.NDArray[np.floating], b: npt.NDArray[np.floating]) -> bool:

@@ -5,7 +5,7 @@ from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from vqcheck.checkpoint.opened import Checkpoint
-from vqcheck.codebook import digest, effective, health, pair
+from vqcheck.codebook import digest, effective, health, kind, pair
 from vqcheck.codebook.comparison import (
     ALL,
     CHANGED,
@@ -19,6 +19,7 @@ from vqcheck.codebook.comparison import (
 )
 from vqcheck.codebook.family import CODEBOOK_ROLES, Family
 from vqcheck.codebook.find import find_vq_encoders
+from vqcheck.codebook.kind import FileOrder, FileRecord, Order, RoundingReading
 from vqcheck.codebook.pair import Pair
 from vqcheck.codebook.vq_encoder import Place, VQEncoder
 from vqcheck.errors import NoCodebookError
@@ -36,8 +37,11 @@ def compare(
     scope: str = ALL,
     on_tensor: OnTensor | None = None,
     own: tuple[Family, ...] = (),
+    order: Order | None = None,
 ) -> Comparison:
     """Return what differs between the VQ encoders of two open checkpoints.
+
+    `order` says which came first, where the caller knows it; else what the files say of themselves decides.
 
     With `scope="tokens"` the bookkeeping tensors are shown, but not judged. Where both files hold further codecs of
     the same families, these are judged, too; a moving average of the model is not. `own` are rows of the user's that
@@ -54,9 +58,10 @@ def compare(
     total, done = sum(map(len, places)), 0
     if not any(_in_common(one, other) for one, other in together[:1]):
         raise NoCodebookError(f"{a.path} and {b.path}: have no codebook in common")
+    records = kind.record(a), kind.record(b)
     all_pairs: list[list[Pair]] = []
     for (one, other), their_places in zip(together, places, strict=True):
-        side_a, side_b = _sides(a, one), _sides(b, other)
+        side_a, side_b = _sides(a, one, records[0]), _sides(b, other, records[1])
         pairs: list[Pair] = []
         for place in their_places:
             pairs.append(Pair(place, side_a(place), side_b(place)))
@@ -64,7 +69,10 @@ def compare(
             if on_tensor:
                 on_tensor(done, total)
         all_pairs.append(pairs)
-    judged = [effective.judge(pairs, scope) for pairs in all_pairs]
+    known = FileOrder(*records, order or kind.order(*records))
+    if known.order is Order.UNKNOWN:
+        known = replace(known, both_ways=_both_ways([pair for pairs in all_pairs for pair in pairs], known))
+    judged = [effective.judge(pairs, scope, known) for pairs in all_pairs]
     diffs = judged[0].diffs + tuple(
         replace(diff, label=f"{one.family.name} {diff.label}")
         for (one, _), more in zip(together[1:], judged[1:], strict=True)
@@ -78,6 +86,8 @@ def compare(
         tensors=diffs,
         verdict=_whole(diffs),
         codecs=tuple(encoder.family.name for encoder in covered_a),
+        order=known,
+        losses=tuple(loss for each in judged for loss in each.losses.values()),
     )
     found = [_diagnosis(pairs, each) for pairs, each in zip(all_pairs, judged, strict=True) if _is_ill(pairs, each)]
     if found:
@@ -114,13 +124,19 @@ def _in_common(a: VQEncoder, b: VQEncoder) -> bool:
     return not sources[0].isdisjoint(sources[1])
 
 
-def _sides(file: Checkpoint, encoder: VQEncoder) -> Callable[[Place], pair.Side]:
+def _both_ways(pairs: list[Pair], order: FileOrder) -> bool:
+    """Say whether A is B's rounding in one tensor and B is A's in another, where only the order tells what that is."""
+    undecided = [pair for pair in pairs if pair.rounded and order.reading(pair.rounded) is RoundingReading.UNDECIDED]
+    return len({pair.rounded.narrower for pair in undecided if pair.rounded}) > 1
+
+
+def _sides(file: Checkpoint, encoder: VQEncoder, record: FileRecord) -> Callable[[Place], pair.Side]:
     """Return what gives one file's part of each pair."""
     tensors = encoder.by_place()
     books = {place[:3] for place in tensors if place[3] in CODEBOOK_ROLES}
 
     def side(place: Place) -> pair.Side:
-        return pair.Side(file, encoder, tensors.get(place), has_codebook=place[:3] in books)
+        return pair.Side(file, encoder, tensors.get(place), record, has_codebook=place[:3] in books)
 
     return side
 
@@ -143,7 +159,7 @@ def _diagnosis(pairs: list[Pair], judged: effective.Judged) -> "Diagnosis":
     )
     # A file may hold any bits; what they come to is said by the verdicts, not by warnings on stderr.
     with np.errstate(all="ignore"):
-        return diagnose(a, b, judged.verdicts)
+        return diagnose(a, b, judged)
 
 
 def _never_trained(file: Checkpoint, encoder: VQEncoder) -> bool:

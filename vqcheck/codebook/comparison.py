@@ -1,10 +1,11 @@
 """What a comparison of two VQ encoders found. Plain data, which reports read."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Final
 
 from vqcheck.codebook.digest import Digest, EncoderDigests
 from vqcheck.codebook.family import BOOKKEEPING, OUTPUT_PROJ
+from vqcheck.codebook.kind import FileOrder, RoundingReading
 
 if TYPE_CHECKING:
     from vqcheck.codebook.diagnosis.result import Diagnosis
@@ -67,6 +68,39 @@ class TensorDiff:
     a_digest: Digest | None
     b_digest: Digest | None
     change: Change | None
+    rounded_to: str = ""
+    """The type to which one side is the other's rounding, whatever the verdict; empty where neither is."""
+    narrower: str = ""
+    """`A` or `B`, the side that is the other's rounding; empty where neither is, though one source may be both's."""
+    reading: RoundingReading | None = None
+    """How it came to that; None where neither side is the other's rounding."""
+
+
+@dataclass(frozen=True, slots=True)
+class RoundingLoss:
+    """What rounding destroyed in one codebook; codes of several heads stand one behind the other."""
+
+    place: str
+    """What tells the codebook from others, such as `acoustic.3`; empty when there is but one."""
+    side: str
+    """`A` or `B`: the file that was rounded."""
+    zero: tuple[int, ...]
+    """Codes in use of which nothing is left but zeros."""
+    not_finite: tuple[int, ...]
+    """Codes in use that became NaN or infinite."""
+    equal: tuple[int, ...]
+    """Codes in use that became equal to another code in use."""
+    unused: int
+    """Codes not in use that went the same ways."""
+    overflowed: int
+    """Counts that are not finite any more, or stand at the type's greatest value."""
+    underflowed: int
+    """Counts that became zero."""
+
+    @property
+    def of_use(self) -> int:
+        """How many codes in use were lost; then the file is changed, and else it is only worth a remark."""
+        return len({*self.zero, *self.not_finite, *self.equal})
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,6 +114,8 @@ class Side:
     not_judged: tuple[str, ...]
     """Further VQ encoders of the file that the comparison does not cover."""
     digests: EncoderDigests
+    ailments: tuple[str, ...] = ()
+    """What makes its codebook unfit for use though it was trained: `not finite`, `broken`, `collapsed`."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -95,6 +131,10 @@ class Comparison:
     """`identical`, `equal within n ulp`, `rounded` or `changed`."""
     codecs: tuple[str, ...] = ()
     """Families that both files hold and that were compared; the first is the one that the sides describe."""
+    order: FileOrder = field(default_factory=FileOrder)
+    """What kinds of files these are, and which came first."""
+    losses: tuple[RoundingLoss, ...] = ()
+    """What a rounding destroyed."""
     diagnosis: "Diagnosis | None" = None
     """Why they differ and what it does, of the first codec that does; None where none does and all were trained."""
     further: "tuple[Diagnosis, ...]" = ()
@@ -108,6 +148,16 @@ class Comparison:
     def not_stored(self) -> tuple[TensorDiff, ...]:
         """Tensors that one file leaves out where its family allows that."""
         return tuple(diff for diff in self.tensors if diff.verdict == NOT_STORED)
+
+    @property
+    def undecided(self) -> tuple[TensorDiff, ...]:
+        """Judged tensors that are roundings, or were trained by less than a step: nothing says which came first."""
+        return tuple(diff for diff in self.tensors if diff.judged and diff.reading is RoundingReading.UNDECIDED)
+
+    @property
+    def moved_within_a_step(self) -> tuple[TensorDiff, ...]:
+        """Judged tensors that one file holds rounded, and that training moved by less than a step in the later one."""
+        return tuple(diff for diff in self.tensors if diff.judged and diff.reading is RoundingReading.TRAINED)
 
     @property
     def never_trained(self) -> tuple[Side, ...]:

@@ -1,7 +1,7 @@
 r"""The digests of a VQ encoder: the same for the same stored values, whatever the file around them.
 
-Specification of `sha256-f32v1` and `sha256-f16v1`
---------------------------------------------------
+Specification of `sha256-f32v1`, `sha256-f16v1` and `sha256-bf16v1`
+-----------------------------------------------------------------
 A *tensor digest* is the SHA-256 of a header line and the data that follows it. The header is ASCII:
 
     <algorithm> <role> <element type> <shape>\\n
@@ -12,10 +12,12 @@ A *tensor digest* is the SHA-256 of a header line and the data that follows it. 
   `[heads, codes, dim]` and counts `[heads, codes]`, also where the file stores them in another order.
 - data: C order, little-endian. `init_flag` is one byte, 1 when any of its stored bytes is not zero, with the element
   type `bool`. Every other tensor:
-  - `sha256-f32v1`: float16, bfloat16 and float8 widened to `float32`, which loses nothing; float32, float64 and integer
-    types as they are stored. NaN payloads and the sign of zero count.
+  - `sha256-f32v1`: float16, bfloat16 and float8 widened to `float32`, which loses nothing; float64 narrowed to `float32`
+    where every value of the tensor keeps all its bits; what does not, float32 and integer types as they are stored. NaN
+    payloads and the sign of zero count.
   - `sha256-f16v1`: rounded to `float16`, to nearest, ties to even, overflow to infinity; float64 is rounded to
     float32 first; every NaN becomes 0x7e00. Integer types as they are stored.
+  - `sha256-bf16v1`: the same with `bfloat16`; every NaN becomes 0x7fc0.
 
 A *combined digest* is the SHA-256 of one ASCII line for each tensor, in order:
 
@@ -40,12 +42,15 @@ from typing import Final
 
 from vqcheck.codebook.family import INIT_FLAG, INPUT_PROJ
 from vqcheck.codebook.vq_encoder import RoleTensor, VQEncoder
-from vqcheck.codebook.widen import WIDENED, widen
+from vqcheck.codebook.widen import WIDENED, narrowed, widen
 
 F32V1: Final = "sha256-f32v1"
 F16V1: Final = "sha256-f16v1"
+BF16V1: Final = "sha256-bf16v1"
+ALGORITHMS: Final = (F32V1, F16V1, BF16V1)
 
-_NAN16: Final = 0x7E00
+_ROUNDED_TO: Final = {F16V1: "float16", BF16V1: "bfloat16"}
+_NAN: Final = {"float16": 0x7E00, "bfloat16": 0x7FC0}
 
 
 @dataclass(frozen=True, slots=True)
@@ -93,32 +98,47 @@ class Hasher:
 
     def __init__(self, tensor: RoleTensor, algorithm: str) -> None:
         self._algorithm = algorithm
+        self._tensor = tensor
         self._flag = False if tensor.role == INIT_FLAG else None
-        self._element_type = tensor.tensor.dtype
+        stored = tensor.tensor.dtype
+        self._rounds = _ROUNDED_TO.get(algorithm, "") if stored in WIDENED | {"float32", "float64"} else ""
+        # Only all values together say whether float64 can be narrowed.
+        self._kept = bytearray() if stored == "float64" and not self._rounds and self._flag is None else None
+        self._state = None if self._kept is not None else self._start(self._element_type(stored))
+
+    def _element_type(self, stored: str) -> str:
         if self._flag is not None:
-            element_type = "bool"
-        elif algorithm == F16V1 and self._element_type in WIDENED | {"float32", "float64"}:
-            element_type = "float16"
-        else:
-            element_type = "float32" if self._element_type in WIDENED else self._element_type
-        shape = "x".join(map(str, tensor.shape)) or "scalar"
-        self._state = hashlib.sha256(f"{algorithm} {tensor.name_of_part} {element_type} {shape}\n".encode("ascii"))
-        self._rounds = element_type == "float16"
+            return "bool"
+        return self._rounds or ("float32" if stored in WIDENED else stored)
+
+    def _start(self, element_type: str) -> "hashlib._Hash":
+        shape = "x".join(map(str, self._tensor.shape)) or "scalar"
+        header = f"{self._algorithm} {self._tensor.name_of_part} {element_type} {shape}\n"
+        return hashlib.sha256(header.encode("ascii"))
 
     def update(self, piece: bytes | bytearray) -> None:
         """Take in the next stored bytes."""
         if self._flag is not None:
             self._flag = self._flag or any(piece)
+        elif self._state is None or self._kept is not None:
+            self._kept = self._kept or bytearray()
+            self._kept += piece
         elif self._rounds:
-            self._state.update(_round_to_float16(piece, self._element_type))
+            self._state.update(_rounded(piece, self._tensor.tensor.dtype, self._rounds))
         else:
-            self._state.update(widen(piece, self._element_type))
+            self._state.update(widen(piece, self._tensor.tensor.dtype))
 
     def digest(self) -> Digest:
         """Return the digest of everything taken in; call it once."""
+        state = self._state
+        if state is None:
+            kept = self._kept or b""
+            narrow = narrowed(kept)
+            state = self._start("float64" if narrow is None else "float32")
+            state.update(kept if narrow is None else narrow)
         if self._flag is not None:
-            self._state.update(bytes([self._flag]))
-        return Digest(self._algorithm, self._state.hexdigest())
+            state.update(bytes([self._flag]))
+        return Digest(self._algorithm, state.hexdigest())
 
 
 def tensor_digest(tensor: RoleTensor, data: bytes | bytearray, algorithm: str) -> Digest:
@@ -155,14 +175,22 @@ def _combined(lines: list[str], algorithm: str) -> Digest:
     return Digest(algorithm, hashlib.sha256("".join(lines).encode("ascii")).hexdigest())
 
 
-def _round_to_float16(data: bytes | bytearray, element_type: str) -> bytes:
+def _rounded(data: bytes | bytearray, stored: str, target: str) -> bytes:
+    """Return the little-endian bytes of float values in 16 bits: to nearest, ties to even, one NaN for all."""
     import numpy as np
 
-    with np.errstate(over="ignore", under="ignore", invalid="ignore"):
-        if element_type == "float16":
-            rounded = np.frombuffer(data, "<u2").copy()
-        else:
-            wide = np.frombuffer(widen(data, element_type), "<f8" if element_type == "float64" else "<f4")
-            rounded = wide.astype("<f4").astype("<f2").view("<u2")
-    rounded[(rounded & 0x7FFF) > 0x7C00] = _NAN16
+    if stored == target:
+        rounded = np.frombuffer(data, "<u2").copy()
+    else:
+        with np.errstate(over="ignore", under="ignore", invalid="ignore"):
+            wide = np.frombuffer(widen(data, stored), "<f8" if stored == "float64" else "<f4").astype("<f4")
+            if target == "float16":
+                rounded = wide.astype("<f2").view("<u2")
+            else:
+                bits = wide.view("<u4")
+                # A NaN may lose its payload in the addition, and is replaced anyway.
+                rounded = ((bits + 0x7FFF + (bits >> 16 & 1)) >> 16).astype("<u2")
+                rounded[np.isnan(wide)] = _NAN[target]
+    magnitude, infinity = rounded & 0x7FFF, 0x7C00 if target == "float16" else 0x7F80
+    rounded[magnitude > infinity] = _NAN[target]
     return rounded.tobytes()

@@ -17,10 +17,12 @@ from vqcheck.codebook.comparison import (
     ROUNDED,
     WITHIN_ULPS,
     Change,
+    RoundingLoss,
     TensorDiff,
 )
 from vqcheck.codebook.family import (
     CODE_TRANSFORM,
+    CODEBOOK_ROLES,
     CODES,
     EMA_COUNT,
     EMA_SUM,
@@ -28,6 +30,7 @@ from vqcheck.codebook.family import (
     SUM_OVER_COUNT,
     TRANSFORMED,
 )
+from vqcheck.codebook.kind import FileOrder, RoundingReading
 from vqcheck.codebook.vq_encoder import Place
 
 if TYPE_CHECKING:
@@ -40,24 +43,35 @@ EFFECTIVE: Final = "effective"
 """Part of codes that are calculated, where the stored ones have none."""
 MOST_ULPS: Final = 16
 """Units in the last place that two ways of calculating may differ by; a step of training moves values much further."""
+MOST_NARROW_ULPS: Final = 4
+"""The same where a source was rounded to 16 bits: each of the few roundings moves the result by half a unit."""
 
 
 class Judged(NamedTuple):
-    """Every tensor's diff, and the verdicts by place that a diagnosis goes by."""
+    """Every tensor's diff, and what a diagnosis goes by."""
 
     diffs: tuple[TensorDiff, ...]
     verdicts: dict[Place, str]
+    losses: dict[Place, RoundingLoss]
+    """What rounding destroyed, by the place of the codes."""
+    readings: dict[Place, TensorDiff]
+    """The diffs of tensors of which one is the other's rounding."""
 
 
-def judge(pairs: list["Pair"], scope: str) -> Judged:
+def judge(pairs: list["Pair"], scope: str, order: FileOrder) -> Judged:
     """Return the verdicts on stored tensors, with those on calculated values behind their sources."""
-    own = {pair.place: pair.diff(scope) for pair in pairs}
+    own = {pair.place: pair.diff(scope, order) for pair in pairs}
+    losses = _losses(pairs, own)
+    for place, loss in losses.items():
+        if loss.of_use and place in own:
+            own[place] = replace(own[place], verdict=CHANGED, note=f"{own[place].note}, which destroyed codes in use")
+    readings = {place: diff for place, diff in own.items() if diff.reading}
     verdicts = {place: diff.verdict for place, diff in own.items()}
     behind: dict[Place, list[TensorDiff]] = {}
     # A layer that is spelled otherwise on the other side is one line, not three that are missing.
     spelled_otherwise: set[Place] = set()
     for place, sources in _calculated(pairs):
-        result = _result(place, sources, [own[source.place] for source in sources])
+        result = _result(place, sources, [own[source.place] for source in sources], losses.get(place))
         if result is None:
             continue
         behind.setdefault(sources[-1].place, []).append(result)
@@ -74,7 +88,17 @@ def judge(pairs: list["Pair"], scope: str) -> Judged:
     for pair in pairs:
         diffs += [own[pair.place]] * (pair.place not in spelled_otherwise)
         diffs += behind.get(pair.place, [])
-    return Judged(tuple(diffs), verdicts)
+    return Judged(tuple(diffs), verdicts, losses, readings)
+
+
+def _losses(pairs: list["Pair"], own: dict[Place, TensorDiff]) -> dict[Place, RoundingLoss]:
+    """Return what rounding destroyed, by the place of the codes; nothing is imported where nothing is rounded."""
+    rounded = [pair for pair in pairs if own[pair.place].verdict == ROUNDED and pair.place[3] in CODEBOOK_ROLES]
+    if not rounded:
+        return {}
+    from vqcheck.codebook.rounding_loss import of_books
+
+    return of_books(pairs, rounded)
 
 
 def _calculated(pairs: list["Pair"]) -> Iterator[tuple[Place, list["Pair"]]]:
@@ -103,13 +127,17 @@ def _calculated(pairs: list["Pair"]) -> Iterator[tuple[Place, list["Pair"]]]:
                 yield (*book, CODES, EFFECTIVE), parts
 
 
-def _result(place: Place, sources: list["Pair"], diffs: list[TensorDiff]) -> TensorDiff | None:
+def _result(
+    place: Place, sources: list["Pair"], diffs: list[TensorDiff], loss: RoundingLoss | None
+) -> TensorDiff | None:
     """Return the verdict on a calculated value, or None where its sources say all there is to say."""
     seen = {diff.verdict for diff in diffs}
     whole = seen <= {IDENTICAL, ROUNDED}
-    if whole and not _is_of_bookkeeping(place):
+    if loss is not None and loss.of_use:
+        verdict, note, change = CHANGED, "rounding destroyed codes in use", None
+    elif whole and not _is_of_bookkeeping(place):
         return None
-    if whole:
+    elif whole:
         verdict, note, change = (ROUNDED if ROUNDED in seen else IDENTICAL), "", None
     elif OTHER_SHAPE in seen:
         verdict, note, change = OTHER_SHAPE, "", None
@@ -122,7 +150,8 @@ def _result(place: Place, sources: list["Pair"], diffs: list[TensorDiff]) -> Ten
             values = [_values(place, sources, side) for side in "ab"]
             if values[0] is None or values[1] is None:
                 return None
-            verdict, note, change = _compare(values[0], values[1], place, narrow)
+            trained = any(diff.reading is RoundingReading.TRAINED for diff in diffs)
+            verdict, note, change = _compare(values[0], values[1], place, set() if trained else narrow)
     labels = sources[0].a.encoder
     where = labels.where(place[:3])
     name = f"{place[3]}.{place[4]}" if place[4] else place[3]
@@ -197,9 +226,10 @@ def _compare(
     width, coarser = ("bfloat16", 2.0**16) if "bfloat16" in dtypes else ("float32", 1.0)
     if "float16" in dtypes and width == "float32":
         width, coarser = "float16", 2.0**13
+    most = MOST_ULPS if width == "float32" else MOST_NARROW_ULPS
     with np.errstate(all="ignore"):
         apart = np.abs(a.astype(np.float64) - b) / (np.spacing(largest) * coarser)
     ulps = float(np.ceil(apart.max())) if np.isfinite(apart).all() else np.inf
-    if ulps <= MOST_ULPS:
+    if ulps <= most:
         return WITHIN_ULPS, f"calculated values are at most {int(ulps)} ulp of {width} apart", change
     return CHANGED, "", change

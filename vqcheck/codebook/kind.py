@@ -8,11 +8,15 @@ import os
 import re
 from dataclasses import dataclass
 from enum import Enum
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
 from vqcheck.checkpoint.opened import Checkpoint
 from vqcheck.codebook import model
+from vqcheck.codebook.family import Family
 from vqcheck.codebook.vq_encoder import is_lora
+
+if TYPE_CHECKING:
+    from vqcheck.codebook.rounding import Rounded
 
 
 class FileKind(Enum):
@@ -43,6 +47,17 @@ class Order(Enum):
         return {Order.A_FIRST: Order.B_FIRST, Order.B_FIRST: Order.A_FIRST}.get(self, self)
 
 
+class RoundingReading(Enum):
+    """How it came about that one of two tensors is the other's rounding."""
+
+    ROUNDED = "rounded"
+    """The narrower one was made from the wider one, or both from one source."""
+    TRAINED = "trained"
+    """The narrower one was there first, and training moved the wider one by less than a step of it."""
+    UNDECIDED = "undecided"
+    """One or the other: nothing says which was there first."""
+
+
 @dataclass(frozen=True, slots=True)
 class FileRecord:
     """What one file says of itself."""
@@ -52,6 +67,40 @@ class FileRecord:
     steps: int | None = None
     leaves_out: str = ""
     """What shows that the file may leave parts of the VQ encoder out: `LoRA export`, `export`, or empty."""
+
+    @property
+    def why_left_out(self) -> str:
+        """Why the file need not store everything, for people."""
+        return "a LoRA export leaves it to its base model" if self.leaves_out == _LORA else "an export leaves it out"
+
+
+@dataclass(frozen=True, slots=True)
+class FileOrder:
+    """Two files, and which came first: by what they say themselves, or because the caller knows it."""
+
+    a: FileRecord = FileRecord(FileKind.UNKNOWN)
+    b: FileRecord = FileRecord(FileKind.UNKNOWN)
+    order: Order = Order.UNKNOWN
+    both_ways: bool = False
+    """Some tensors of A are B's rounding and others the other way round: no order makes all of them roundings."""
+
+    def reading(self, rounded: "Rounded") -> RoundingReading:
+        """Say what a rounding means: where the wider file is the later one, training moved its values.
+
+        Two narrow files may be roundings of one source in any order, unless training went on with the wider one.
+        """
+        if not rounded.narrower:
+            return RoundingReading.ROUNDED
+        wide = self.b if rounded.narrower == "A" else self.a
+        narrow_first = self.order is (Order.A_FIRST if rounded.narrower == "A" else Order.B_FIRST)
+        of_one_source = rounded.wider_is_narrow and (
+            self.order is Order.UNKNOWN or wide.kind in (FileKind.EXPORT, FileKind.STEP)
+        )
+        if of_one_source:
+            return RoundingReading.ROUNDED
+        if narrow_first or (self.order is Order.UNKNOWN and self.both_ways):
+            return RoundingReading.TRAINED
+        return RoundingReading.UNDECIDED if self.order is Order.UNKNOWN else RoundingReading.ROUNDED
 
 
 _EXPORT_NAME: Final = re.compile(r".*_e(\d{1,9})_s(\d{1,12})(?:_l\d{1,9})?")
@@ -63,6 +112,15 @@ _NUMBERED_NAME: Final = re.compile(r"(?:checkpoint|ckpt)[_-](\d{1,12})", re.IGNO
 _EPOCH_NAME: Final = re.compile(r"(?:.*[^a-z])?epochs?[=_-]?(\d{1,9})(?!\d).*", re.IGNORECASE)
 _STEP_KEYS: Final = ("global_step", "step", "steps", "epoch")
 _RUN_INFO: Final = re.compile(r"\d{1,9}epoch|\d{1,12}iteration|-e\d{1,9}$")
+
+
+_LORA: Final = "LoRA export"
+
+
+def may_leave_out(record: FileRecord, family: Family, role: str) -> bool:
+    """Say whether a file of this kind may lack a role of its family and still be whole."""
+    in_lora = record.leaves_out == _LORA and role in family.optional_in_lora
+    return in_lora or (bool(record.leaves_out) and role in family.optional)
 
 
 def record(checkpoint: Checkpoint) -> FileRecord:
@@ -80,7 +138,7 @@ def record(checkpoint: Checkpoint) -> FileRecord:
         return FileRecord(FileKind.TRAINING, epoch, steps)
     exported = bool(checkpoint.header_code) or (isinstance(info, str) and bool(_RUN_INFO.search(info)))
     if lora or exported:
-        return FileRecord(FileKind.EXPORT, epoch, steps, "LoRA export" if lora else "export")
+        return FileRecord(FileKind.EXPORT, epoch, steps, _LORA if lora else "export")
     if model.is_published_base(checkpoint):
         return FileRecord(FileKind.BASE)
     if named in (FileKind.TRAINING, FileKind.EXPORT):

@@ -2,10 +2,10 @@
 
 from functools import cached_property
 from itertools import zip_longest
-from typing import Final
+from typing import TYPE_CHECKING
 
 from vqcheck.checkpoint.opened import Checkpoint
-from vqcheck.codebook import digest
+from vqcheck.codebook import digest, kind
 from vqcheck.codebook.comparison import (
     CHANGED,
     IDENTICAL,
@@ -18,21 +18,30 @@ from vqcheck.codebook.comparison import (
     is_judged,
 )
 from vqcheck.codebook.digest import Digest
-from vqcheck.codebook.family import CODEBOOK_ROLES, CODES, EMA_COUNT, EMA_SUM, INIT_FLAG
+from vqcheck.codebook.family import BOOKKEEPING, CODEBOOK_ROLES, CODES, EMA_COUNT, EMA_SUM, INIT_FLAG
+from vqcheck.codebook.kind import FileOrder, FileRecord, RoundingReading
 from vqcheck.codebook.vq_encoder import Place, RoleTensor, VQEncoder
 
-_ROUNDINGS: Final = ("float16", "bfloat16")
+if TYPE_CHECKING:
+    from vqcheck.codebook.rounding import Rounded
 
 
 class Side:
     """One file's part of a pair: the tensor, if the file has it, and its digest once known."""
 
     def __init__(
-        self, file: Checkpoint, encoder: VQEncoder, tensor: RoleTensor | None, *, has_codebook: bool = True
+        self,
+        file: Checkpoint,
+        encoder: VQEncoder,
+        tensor: RoleTensor | None,
+        record: FileRecord,
+        *,
+        has_codebook: bool = True,
     ) -> None:
         self.file = file
         self.encoder = encoder
         self.tensor = tensor
+        self.record = record
         self.has_codebook = has_codebook
         """Whether the file has a codebook at this place at all."""
         self.digest: Digest | None = None
@@ -68,9 +77,26 @@ class Pair:
         self.a.digest = self.b.digest = hasher.digest()
         return True
 
-    def diff(self, scope: str) -> TensorDiff:
-        """Return the verdict on the tensor; outside `scope` it is given but not judged."""
-        verdict, note, change = self._judge()
+    @property
+    def differs(self) -> bool:
+        """Whether both files have the tensor in one shape, with other values."""
+        a, b = self.a.tensor, self.b.tensor
+        return a is not None and b is not None and a.shape == b.shape and self.a.digest != self.b.digest
+
+    @cached_property
+    def rounded(self) -> "Rounded | None":
+        """How values that differ are roundings; None where they are not, or do not differ."""
+        a, b = self.a.tensor, self.b.tensor
+        if a is None or b is None or not self.differs or a.role == INIT_FLAG:
+            return None
+        from vqcheck.codebook.rounding import relation
+        from vqcheck.codebook.values import as_array
+
+        return relation(as_array(a, self.a.data), as_array(b, self.b.data), saturates=a.role in BOOKKEEPING)
+
+    def diff(self, scope: str, order: FileOrder) -> TensorDiff:
+        """Return the verdict on the tensor, given which file came first; outside `scope` it is not judged."""
+        verdict, note, change = self._judge(order)
         side = self.a if self.a.tensor else self.b
         some, a, b = side.tensor, self.a.tensor, self.b.tensor
         assert some is not None
@@ -89,9 +115,12 @@ class Pair:
             a_digest=self.a.digest,
             b_digest=self.b.digest,
             change=change,
+            rounded_to=" and ".join(self.rounded.dtypes) if self.rounded else "",
+            narrower=self.rounded.narrower if self.rounded else "",
+            reading=order.reading(self.rounded) if self.rounded else None,
         )
 
-    def _judge(self) -> tuple[str, str, Change | None]:
+    def _judge(self, order: FileOrder) -> tuple[str, str, Change | None]:
         """Return (verdict, note, change)."""
         a, b = self.a.tensor, self.b.tensor
         if a is None or b is None:
@@ -102,33 +131,40 @@ class Pair:
             return IDENTICAL, "", None
         if self.a.digest == self.b.digest:
             # Equal digests mean equal values: the digest covers every bit of the widened values.
-            width_note = "" if a.tensor.dtype == b.tensor.dtype else f"A stores {a.tensor.dtype}, B {b.tensor.dtype}"
-            return IDENTICAL, width_note, None
-        return self._judge_values(a, b)
+            return IDENTICAL, _widths(a, b), None
+        return self._judge_values(a, b, order)
 
     def _judge_absence(self) -> tuple[str, str, Change | None]:
         letter, lacking, present = ("A", self.a, self.b) if self.a.tensor is None else ("B", self.b, self.a)
         assert present.tensor is not None
         if present.tensor.role in CODEBOOK_ROLES and not lacking.has_codebook:
             return MISSING, f"{letter} has no such codebook", None
-        if not lacking.encoder.may_lack(present.tensor.role):
+        if not kind.may_leave_out(lacking.record, lacking.encoder.family, present.tensor.role):
             return MISSING, f"not in {letter}", None
-        kind = "a LoRA export leaves it to its base model" if lacking.encoder.is_lora else "an export leaves it out"
-        return NOT_STORED, f"not in {letter}: {kind}", None
+        return NOT_STORED, f"not in {letter}: {lacking.record.why_left_out}", None
 
-    def _judge_values(self, a: RoleTensor, b: RoleTensor) -> tuple[str, str, Change | None]:
-        from vqcheck.codebook.change import measure, same_bits
-        from vqcheck.codebook.values import as_array, round_to
+    def _judge_values(self, a: RoleTensor, b: RoleTensor, order: FileOrder) -> tuple[str, str, Change | None]:
+        from vqcheck.codebook.change import measure
+        from vqcheck.codebook.values import as_array
 
         values_a, values_b = as_array(a, self.a.data), as_array(b, self.b.data)
         change = measure(values_a, values_b, _row_axes(a))
-        if a.role != INIT_FLAG:
-            for dtype in _ROUNDINGS:
-                if same_bits(round_to(values_a, dtype), values_b):
-                    return ROUNDED, f"B is A rounded to {dtype}", change
-                if same_bits(values_a, round_to(values_b, dtype)):
-                    return ROUNDED, f"A is B rounded to {dtype}", change
-        return CHANGED, "", change
+        found = self.rounded
+        if found is None:
+            return CHANGED, "", change
+        if order.reading(found) is RoundingReading.TRAINED:
+            return CHANGED, f"{found.sentence}, and was there first: training moved it by less than a step", change
+        if change.not_finite and a.role not in CODEBOOK_ROLES:
+            return CHANGED, f"{found.sentence}, which made {change.not_finite} values infinite", change
+        if a.role not in CODEBOOK_ROLES and a.part.rpartition(".")[2] != "bias" and values_a.any() != values_b.any():
+            return CHANGED, f"{found.sentence}, which left nothing but zeros", change
+        return ROUNDED, found.sentence, change
+
+
+def _widths(a: RoleTensor, b: RoleTensor) -> str:
+    """Return in which widths two files store the same values; empty where they agree."""
+    dtypes = a.tensor.dtype, b.tensor.dtype
+    return "" if dtypes[0] == dtypes[1] else f"A stores {dtypes[0]}, B {dtypes[1]}"
 
 
 def _row_axes(tensor: RoleTensor) -> int:

@@ -130,10 +130,6 @@ class VQEncoder:
             return ""
         return (self.books[book] if book < len(self.books) else "") or str(book)
 
-    def may_lack(self, role: str) -> bool:
-        """Say whether this file may leave the role out and still be whole."""
-        return role in self.family.optional or (self.is_lora and role in self.family.optional_in_lora)
-
 
 def is_lora(names: Iterable[str]) -> bool:
     """Say whether tensors of these names make up a LoRA export, which leaves out what it did not train."""

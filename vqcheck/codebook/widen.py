@@ -1,4 +1,4 @@
-"""Widens narrow floating-point bytes to float32, exactly, with the standard library alone.
+"""Turns floating-point bytes of other widths into float32, exactly, with the standard library alone.
 
 Two equal half-precision files are compared and digested without importing numpy, which would take longer than the
 comparison itself. Bytes are translated whole, so a megabyte takes a few milliseconds.
@@ -7,6 +7,8 @@ comparison itself. Bytes are translated whole, so a megabyte takes a few millise
 import math
 import re
 import struct
+import sys
+from array import array
 from functools import cache
 from typing import Final
 
@@ -38,6 +40,20 @@ def widen(data: bytes | bytearray, dtype: str) -> bytes | bytearray:
             out[position::4] = data.translate(table)
         return out
     return data
+
+
+def narrowed(data: bytes | bytearray) -> bytes | None:
+    """Return little-endian float64 values as float32, or None where one of them would lose a bit."""
+    wide = array("d")
+    wide.frombytes(data)
+    if sys.byteorder == "big":
+        wide.byteswap()
+    narrow = array("f", wide)
+    if array("d", narrow).tobytes() != wide.tobytes():
+        return None
+    if sys.byteorder == "big":
+        narrow.byteswap()
+    return narrow.tobytes()
 
 
 def _from_float16(data: bytes | bytearray) -> bytearray:

@@ -10,18 +10,33 @@ from vqcheck.codebook.diagnosis.evidence import (
     EmaUpdates,
     Evidence,
     Initialised,
+    LostByRounding,
     MissingBooks,
     NeverTrained,
     NotFinite,
     Rounding,
+    WithinAStep,
 )
 from vqcheck.codebook.diagnosis.result import Advice, Cause, TokenFlips
 from vqcheck.codebook.diagnosis.wording import wording_of
 
 _NOTHING: Final = (
-    "Nothing to do: both files hold the same codebook in different widths. Only a frame that lies between two codes "
-    "to the last digit may get another token."
+    "Nothing to do: both files hold one codebook in different widths. Only a frame that lies between two codes to the "
+    "last digit may get another token."
 )
+_COARSE: Final = (
+    "Both files hold one codebook, in a width ({dtype}) that gives some frames another token: measure it with "
+    "--features, or use one file throughout."
+)
+_FLIPPED: Final = (
+    "Use one file throughout: rounding alone gives these recordings other tokens. Extract them with the file that will "
+    "be used."
+)
+_WHICH_FIRST: Final = (
+    "If {narrow} was exported from {wide}, there is nothing to do. If {wide} was trained from {narrow}, it was not "
+    "frozen: compare {wide} with the file that it started from, or check it against a lock of {narrow}."
+)
+_WIDER: Final = "Use {wide} instead of {narrow}, or round again to a wider type: codes that were in use are lost."
 _SOUND: Final = (
     "Do not use {files}: get the file again where it came from, or go back to an earlier checkpoint of its training, "
     "which diverged if the file is as it was written."
@@ -43,23 +58,45 @@ def advise(causes: tuple[Cause, ...], flips: TokenFlips | None, family: str) -> 
         files = " and ".join(broken.sides)
         return (Advice("get-a-sound-file", _SOUND.format(files=files)),)
     missing = [found for found in evidence if isinstance(found, MissingBooks)]
-    rest = [found for found in evidence if not isinstance(found, (MissingBooks, Rounding))]
+    lost = [found for found in evidence if isinstance(found, LostByRounding)]
+    rounding = next((found for found in evidence if isinstance(found, Rounding)), None)
+    rest = [found for found in evidence if not isinstance(found, (MissingBooks, Rounding, LostByRounding))]
     if missing and not rest:
         return (_in_common(missing),)
-    if evidence and not rest:
-        return (Advice("nothing-to-do", _NOTHING),)
+    if lost and not rest:
+        return tuple(_use_the_wider(found) for found in lost[:1])
+    if rounding and not rest:
+        return (_of_rounding(rounding, flips),)
     advice = [Advice("no-token-changed", _NO_FLIP)] if flips and flips.frames and not flips.flipped else []
     advice += _choice(rest, words.again, words.keep, trained=untrained is None)
-    if any(isinstance(found, (EmaUpdates, DeadCodes, Initialised)) for found in evidence):
+    if any(isinstance(found, (EmaUpdates, DeadCodes, Initialised, WithinAStep)) for found in evidence):
         advice.append(Advice("freeze-by-eval", words.freeze))
     if missing:
         advice.append(_in_common(missing))
     return tuple(advice)
 
 
+def _of_rounding(found: Rounding, flips: TokenFlips | None) -> Advice:
+    """Return what to do about a rounding that is no change, or may be none."""
+    if flips and flips.flipped:
+        return Advice("one-file-for-both-stages", _FLIPPED)
+    if found.undecided:
+        wide = "A" if found.narrower == "B" else "B"
+        return Advice("find-out-which-was-first", _WHICH_FIRST.format(narrow=found.narrower, wide=wide))
+    if found.dtype not in ("float16", "float32") and not flips:
+        return Advice("measure-the-rounding", _COARSE.format(dtype=found.dtype))
+    return Advice("nothing-to-do", _NOTHING)
+
+
+def _use_the_wider(found: LostByRounding) -> Advice:
+    return Advice("use-the-wider-file", _WIDER.format(wide="A" if found.side == "B" else "B", narrow=found.side))
+
+
 def _choice(rest: Sequence[Evidence], again: str, keep: str, *, trained: bool) -> list[Advice]:
     """Return whose tokens to go on with, given how to make tokens again and how to keep them."""
     orders = {found.order for found in rest if isinstance(found, EmaUpdates)}
+    # What is rounded was there first; where that is B, A is the later file.
+    orders |= {B_TO_A for found in rest if isinstance(found, WithinAStep) and found.narrower == "B"}
     if SIBLINGS in orders:
         both = again.format(later="the file that you go on from")
         return [Advice("one-file-for-both-stages", f"Use one file throughout: {both}")]

@@ -10,11 +10,22 @@ from typing import TYPE_CHECKING
 
 from vqcheck.checkpoint.opened import Checkpoint
 from vqcheck.codebook import health, model
-from vqcheck.codebook.comparison import CHANGED, OTHER_SHAPE, ROUNDED, Comparison
+from vqcheck.codebook.comparison import CHANGED, MISSING, OTHER_SHAPE, ROUNDED, Comparison
 from vqcheck.codebook.diagnosis.advice import advise
-from vqcheck.codebook.diagnosis.evidence import CODE, Initialised, MissingBooks, NeverTrained, Rounding, Unrelated
+from vqcheck.codebook.diagnosis.evidence import (
+    CODE,
+    Initialised,
+    LastPlaces,
+    LostByRounding,
+    MissingBooks,
+    NeverTrained,
+    Rounding,
+    Unrelated,
+    WithinAStep,
+)
 from vqcheck.codebook.diagnosis.result import CERTAIN, Cause, CodeChanges, Diagnosis, Displacement, TokenFlips
 from vqcheck.codebook.family import BOOKKEEPING, CODEBOOK_ROLES, CODES, EMA_COUNT, EMA_SUM, INPUT_PROJ
+from vqcheck.codebook.kind import RoundingReading
 from vqcheck.codebook.pair import Side
 from vqcheck.codebook.vq_encoder import BookPlace, Codebook, Place, RoleTensor, VQEncoder
 from vqcheck.errors import UsageError
@@ -22,8 +33,12 @@ from vqcheck.errors import UsageError
 _MOST_CODES = 1 << 14
 """Codes of the largest codebook whose change is explained; the search for neighbours takes time with the square."""
 
+_FEW_ULPS = 4
+"""Units in the last place within which another order of summation, or an average of equals, stays."""
+
 if TYPE_CHECKING:
     from vqcheck.codebook.diagnosis.book import Book, State
+    from vqcheck.codebook.effective import Judged
     from vqcheck.codebook.ema_fit import Array
 
 
@@ -49,8 +64,16 @@ class Reading:
         return {codebook.codes.place[:3]: codebook for codebook in self.encoder.codebooks}
 
 
-def diagnose(a: Reading, b: Reading, verdicts: dict[Place, str]) -> Diagnosis:
+def diagnose(a: Reading, b: Reading, judged: "Judged") -> Diagnosis:
     """Return the diagnosis of two VQ encoders, given the verdict on each tensor that both have or one lacks."""
+    verdicts = judged.verdicts
+    by_rounding = _by_rounding(judged)
+    last_places = _last_places(a, b, judged)
+    unexplained = {
+        place: verdict
+        for place, verdict in verdicts.items()
+        if place not in by_rounding and not (last_places and verdict == CHANGED)
+    }
     causes: list[Cause] = []
     displacement: list[Displacement] = []
     codes: list[CodeChanges] = []
@@ -65,6 +88,8 @@ def diagnose(a: Reading, b: Reading, verdicts: dict[Place, str]) -> Diagnosis:
         changed = frozenset(
             role for role in CODEBOOK_ROLES if verdicts.get((*place, role, "")) in (CHANGED, OTHER_SHAPE)
         )
+        # What rounding or a few last places explain is no evidence of anything else, unless something else moved, too.
+        evident = frozenset(role for role in changed if (*place, role, "") in unexplained)
         if untrained[place]:
             if len(untrained[place]) == 1 and changed:
                 how = "filled" if untrained[place] == "A" else "emptied"
@@ -74,7 +99,7 @@ def diagnose(a: Reading, b: Reading, verdicts: dict[Place, str]) -> Diagnosis:
             causes.append(Cause(CERTAIN, Unrelated(None, *shapes), number))
         elif changed & {CODES, EMA_SUM, EMA_COUNT} or verdicts.get((*place, CODES, "")) == ROUNDED:
             book = _book(number, a, b, books_a[place], books_b[place], changed)
-            if book and book.changed:
+            if book and evident:
                 from vqcheck.codebook.diagnosis import code_changes
                 from vqcheck.codebook.diagnosis.causes import of_codebook
 
@@ -84,9 +109,9 @@ def diagnose(a: Reading, b: Reading, verdicts: dict[Place, str]) -> Diagnosis:
                 from vqcheck.codebook.diagnosis.displacement import measure
 
                 displacement += filter(None, [measure(book)])
-    causes += _projection(a, b, verdicts)
+    causes += _projection(a, b, unexplained)
     causes += _missing_books(a, b)
-    causes += _rounding(a, b, verdicts)
+    causes += _roundings(judged, numbers) + ([Cause(CERTAIN, last_places)] if last_places else [])
     order = [*CODE.values()]
     causes.sort(key=lambda cause: order.index(cause.code))
     return Diagnosis(
@@ -203,19 +228,60 @@ def _spelled_otherwise(a: Reading, b: Reading, verdicts: dict[Place, str]) -> di
     return moved
 
 
-def _rounding(a: Reading, b: Reading, verdicts: dict[Place, str]) -> Iterator[Cause]:
-    rounded = [pair for pair in _pairs(a, b) if verdicts.get(pair[0].place) == ROUNDED]
-    if not rounded or CHANGED in verdicts.values():
-        return
-    from vqcheck.codebook.change import same_bits
-    from vqcheck.codebook.values import round_to
+def _by_rounding(judged: "Judged") -> set[Place]:
+    """Return the tensors whose change is that a rounding lost codes, or that they moved by less than a step."""
+    lost = {place for place, loss in judged.losses.items() if loss.of_use}
+    return lost | {place for place, diff in judged.readings.items() if diff.reading is RoundingReading.TRAINED}
 
-    values_a, values_b = a.array(rounded[0][0]), b.array(rounded[0][1])
-    for dtype in ("float16", "bfloat16"):
-        for letter, wide, narrow in (("B", values_a, values_b), ("A", values_b, values_a)):
-            if same_bits(round_to(wide, dtype), narrow):
-                yield Cause(CERTAIN, Rounding(dtype, letter))
-                return
+
+def _roundings(judged: "Judged", numbers: dict[BookPlace, int]) -> list[Cause]:
+    """Return what was rounded, moved by less than a step, or lost in a rounding."""
+    causes: list[Cause] = []
+    readings = {place: diff for place, diff in judged.readings.items() if diff.judged}
+    for place, loss in judged.losses.items():
+        dtype = next((diff.rounded_to for at, diff in judged.readings.items() if at[:3] == place[:3]), "")
+        if loss.of_use:
+            lost = LostByRounding(dtype, loss.side, loss.zero, loss.not_finite, loss.equal)
+            causes.append(Cause(CERTAIN, lost, numbers[place[:3]]))
+    moved = [diff for diff in readings.values() if diff.reading is RoundingReading.TRAINED]
+    if moved:
+        sides = {diff.narrower for diff in moved}
+        dtypes = " and ".join(sorted({diff.rounded_to for diff in moved}))
+        largest = max(diff.change.max_abs for diff in moved if diff.change)
+        labels = tuple(diff.label for diff in moved)
+        causes.append(Cause(CERTAIN, WithinAStep(dtypes, sides.pop() if len(sides) == 1 else "", labels, largest)))
+    elif readings and CHANGED not in judged.verdicts.values():
+        first = next((diff for diff in readings.values() if diff.reading is RoundingReading.UNDECIDED), None)
+        undecided = first is not None
+        first = first or next(iter(readings.values()))
+        causes.append(Cause(CERTAIN, Rounding(first.rounded_to, first.narrower, undecided)))
+    return causes
+
+
+def _last_places(a: Reading, b: Reading, judged: "Judged") -> LastPlaces | None:
+    """Return by how little two files differ, where most rows of every changed tensor do, in their last places alone."""
+    changed = [
+        diff
+        for diff in judged.diffs
+        if diff.verdict == CHANGED and diff.judged and diff.reading is None and diff.a_digest and diff.change
+    ]
+    others = any(diff.verdict in (MISSING, OTHER_SHAPE) for diff in judged.diffs if diff.judged)
+    everywhere = all(2 * diff.change.rows_changed > diff.change.rows for diff in changed if diff.change)
+    if not changed or others or not everywhere:
+        return None
+    from vqcheck.codebook.change import ulps_apart
+
+    labels = {diff.label for diff in changed}
+    most = 0
+    for in_a, in_b in _pairs(a, b):
+        if a.encoder.label(in_a) in labels:
+            apart = ulps_apart(a.array(in_a), b.array(in_b), in_a.tensor.dtype)
+            if in_a.tensor.dtype != in_b.tensor.dtype:
+                return None
+            if apart is None or apart > _FEW_ULPS:
+                return None
+            most = max(most, apart)
+    return LastPlaces(most, tuple(sorted(labels))) if most else None
 
 
 def _pairs(a: Reading, b: Reading) -> Iterator[tuple[RoleTensor, RoleTensor]]:

@@ -132,11 +132,47 @@ class MissingBooks:
 
 @dataclass(frozen=True, slots=True)
 class Rounding:
-    """One side is the other one in a narrower type."""
+    """One side is the other one in a narrower type, or both are one source in two narrow types."""
+
+    dtype: str
+    """Two, joined with `and`, where one source was rounded to both."""
+    narrower: str
+    """`A` or `B`; empty where neither is the other's rounding."""
+    undecided: bool = False
+    """Nothing says which was there first, so the wider one may as well be trained by less than a step."""
+
+
+@dataclass(frozen=True, slots=True)
+class WithinAStep:
+    """One side is rounded and was there first: training moved the values by less than a step of its type."""
 
     dtype: str
     narrower: str
-    """`A` or `B`."""
+    """`A` or `B`, the earlier file; empty where some tensors are rounded in one file and others in the other."""
+    tensors: tuple[str, ...]
+    largest: float
+    """Greatest distance a value moved."""
+
+
+@dataclass(frozen=True, slots=True)
+class LostByRounding:
+    """A rounding left codes in use without a meaning of their own."""
+
+    dtype: str
+    side: str
+    """`A` or `B`, which was rounded."""
+    zero: tuple[int, ...]
+    not_finite: tuple[int, ...]
+    equal: tuple[int, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class LastPlaces:
+    """Values everywhere differ in their last places alone, as after a merge of equals or another summation order."""
+
+    ulps: int
+    """Units in the last place that two values differ by at most."""
+    tensors: tuple[str, ...]
 
 
 @dataclass(frozen=True, slots=True)
@@ -166,6 +202,9 @@ Evidence = (
     | OtherProjection
     | MissingBooks
     | Rounding
+    | WithinAStep
+    | LostByRounding
+    | LastPlaces
     | NotFinite
     | Unexplained
 )
@@ -182,6 +221,9 @@ CODE: Final[dict[type, str]] = {
     Projection: "projection-trained",
     OtherProjection: "another-projection",
     MissingBooks: "codebooks-missing",
+    LostByRounding: "lost-by-rounding",
+    WithinAStep: "moved-within-a-step",
+    LastPlaces: "last-places",
     Rounding: "rounding-only",
     Unexplained: "unexplained",
 }

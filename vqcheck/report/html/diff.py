@@ -9,7 +9,7 @@ from vqcheck.report.html.page import page
 from vqcheck.report.html.parts import bullets, code, facts, fitting, path, pill, section, table
 from vqcheck.report.words import diff as words
 from vqcheck.report.words.causes import evidence
-from vqcheck.report.words.caveats import not_judged, warnings
+from vqcheck.report.words.caveats import not_judged, remarks, warnings
 
 
 def document(comparison: Comparison) -> str:
@@ -58,7 +58,7 @@ def _compared(comparison: Comparison) -> Element:
             )
         )
     scope = "bookkeeping is shown but not judged" if comparison.scope == TOKENS else None
-    others = not_judged(comparison)
+    others = [*not_judged(comparison), *remarks(comparison)]
     return section(
         "What was compared",
         element("div", *parts, class_="pair"),

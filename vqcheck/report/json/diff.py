@@ -1,8 +1,10 @@
 """`vqcheck diff` for machines."""
 
+from dataclasses import asdict
 from typing import Any
 
 from vqcheck.codebook.comparison import Change, Comparison, Side, TensorDiff
+from vqcheck.codebook.kind import FileRecord
 from vqcheck.report.json.diagnosis import diagnosis_object
 from vqcheck.report.json.digests import digest_object, digests_object
 from vqcheck.report.json.document import dump
@@ -16,20 +18,24 @@ def document(comparison: Comparison) -> str:
         comparison.exit_code,
         scope=comparison.scope,
         codecs=list(comparison.codecs),
-        a=_side(comparison.a),
-        b=_side(comparison.b),
+        a=_side(comparison.a, comparison.order.a),
+        b=_side(comparison.b, comparison.order.b),
+        order=comparison.order.order.value,
         tensors=[_tensor(diff) for diff in comparison.tensors],
+        rounding_losses=[asdict(loss) for loss in comparison.losses],
         diagnosis=diagnosis_object(comparison.diagnosis) if comparison.diagnosis else None,
         further_diagnoses=[diagnosis_object(diagnosis) for diagnosis in comparison.further],
     )
 
 
-def _side(side: Side) -> dict[str, Any]:
+def _side(side: Side, record: FileRecord) -> dict[str, Any]:
     return {
         "path": side.path,
+        "kind": record.kind.value,
         "family": side.family,
         "prefix": side.prefix,
         "never_trained": side.never_trained,
+        "ailments": list(side.ailments),
         "not_judged": list(side.not_judged),
         "digests": digests_object(side.digests),
     }
@@ -42,6 +48,9 @@ def _tensor(diff: TensorDiff) -> dict[str, Any]:
         "verdict": diff.verdict,
         "judged": diff.judged,
         "note": diff.note,
+        "rounded_to": diff.rounded_to,
+        "narrower": diff.narrower,
+        "reading": diff.reading.value if diff.reading else None,
         "a": _stored(diff.a_name, diff.a_dtype, diff.a_shape, diff.a_digest),
         "b": _stored(diff.b_name, diff.b_dtype, diff.b_shape, diff.b_digest),
         "change": _change(diff.change) if diff.change else None,

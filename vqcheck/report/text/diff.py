@@ -1,7 +1,7 @@
 """`vqcheck diff` for people: one line when nothing changed, otherwise what changed and by how much."""
 
-from vqcheck.codebook.comparison import TOKENS, Comparison
-from vqcheck.report.words.caveats import left_out, not_judged, warnings
+from vqcheck.codebook.comparison import IDENTICAL, TOKENS, WITHIN_ULPS, Comparison
+from vqcheck.report.words.caveats import left_out, not_judged, remarks, warnings
 
 # Rich is imported only where there is more to show than one line: it takes longer than an equal diff.
 
@@ -14,10 +14,12 @@ def one_line(comparison: Comparison, width: int = 0) -> str:
     side = comparison.a
     digest = side.digests.vq_encoder or comparison.b.digests.vq_encoder or side.digests.widest
     lacking = left_out(comparison)
-    what = "same as far as both store it" if lacking else "same VQ encoder"
+    what = _what(comparison, lacking)
     notes = [lacking] if lacking else []
-    notes += sorted({diff.note for diff in comparison.tensors if diff.note and diff not in comparison.not_stored})
+    said = {diff.note for diff in comparison.tensors if diff.note and diff not in comparison.not_stored}
+    notes += sorted(note for note in said if note not in what)
     notes += not_judged(comparison)
+    notes += remarks(comparison)
     flips = comparison.diagnosis.flips if comparison.diagnosis else None
     if flips:
         notes.append(f"{flips.flipped} of {flips.frames} frames get another token")
@@ -34,3 +36,14 @@ def one_line(comparison: Comparison, width: int = 0) -> str:
     for line in lines:
         page.line(line, indent=len(verdict) if line is lines[-1] else 0)
     return page.text()
+
+
+def _what(comparison: Comparison, lacking: str) -> str:
+    """Return what two VQ encoders that agree come to; `same` is said of equal values alone."""
+    if comparison.verdict == IDENTICAL:
+        return "same as far as both store it" if lacking else "same VQ encoder"
+    if comparison.verdict == WITHIN_ULPS or comparison.diagnosis is None:
+        return "equal but for last places of what is calculated"
+    from vqcheck.report.words.causes import headline
+
+    return headline(comparison.diagnosis)

@@ -10,7 +10,7 @@ from vqcheck.report.text.page import Page, Style, verdict
 from vqcheck.report.text.tensor_groups import Group, grouped
 from vqcheck.report.text.wrap import pad
 from vqcheck.report.words import diff as words
-from vqcheck.report.words.caveats import warnings
+from vqcheck.report.words.caveats import remarks, warnings
 
 
 def table(comparison: Comparison, style: Style) -> str:
@@ -31,6 +31,8 @@ def table(comparison: Comparison, style: Style) -> str:
             sections(page, style, diagnosis, diagnosis.family if several else "")
             page.blank()
         page.line(("Tensors", "bold"))
+    for remark in remarks(comparison):
+        page.prose(remark, "  ", indent=2)
     _tensors(page, comparison.tensors, style)
     return page.text()
 

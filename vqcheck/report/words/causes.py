@@ -11,6 +11,8 @@ from vqcheck.codebook.diagnosis.evidence import (
     Edited,
     EmaUpdates,
     Initialised,
+    LastPlaces,
+    LostByRounding,
     MissingBooks,
     NeverTrained,
     NotFinite,
@@ -20,6 +22,7 @@ from vqcheck.codebook.diagnosis.evidence import (
     Rounding,
     Unexplained,
     Unrelated,
+    WithinAStep,
 )
 from vqcheck.codebook.diagnosis.result import Cause, Diagnosis
 from vqcheck.report.words.ranges import ranges
@@ -65,8 +68,28 @@ def headline(diagnosis: Diagnosis) -> str:
             return "The projection in front of the codebook was trained: frames may get another token"
         case MissingBooks(side=side, codebooks=numbers, stored=stored):
             return f"{side} lacks {len(numbers)} of the {stored} codebooks that {_other(side)} stores"
+        case LostByRounding(dtype=dtype, side=side, zero=zero, not_finite=not_finite, equal=equal):
+            lost = len({*zero, *not_finite, *equal})
+            return f"Rounding to {dtype} destroyed {lost} code{'s' * (lost != 1)} in use of {side}"
+        case WithinAStep(dtype=dtype, narrower="", largest=largest):
+            return f"A and B differ by less than a step of {dtype}, each way round: by {largest:.2g} at most"
+        case WithinAStep(dtype=dtype, narrower=side, largest=largest):
+            return (
+                f"{_other(side)} was trained on from {side} and moved by less than a step of {dtype}: "
+                f"by {largest:.2g} at most"
+            )
+        case LastPlaces(ulps=ulps):
+            return f"All values moved by a hair, {ulps} ulp at most: averaged with equals, or summed in another order"
+        case Rounding(dtype=dtype, narrower=side) if " and " in dtype:
+            return f"A and B can be one source rounded to {dtype}"
+        case Rounding(dtype=dtype, narrower=side, undecided=True):
+            other = _other(side)
+            return (
+                f"{side} is {other} rounded to {dtype}: either {side} was exported from {other}, or {other} was trained "
+                f"from {side} and moved by less than a step"
+            )
         case Rounding(dtype=dtype, narrower=side):
-            return f"The VQ encoder is the same; {side} stores it in {dtype} precision"
+            return f"{side} is {_other(side)} rounded to {dtype}"
         case _:
             return "The codebook changed, and the files do not tell why"
 
@@ -134,8 +157,30 @@ def _sentence(cause: Cause) -> str:
         case MissingBooks(side=side, codebooks=numbers):
             what = f"codebook {numbers[0]}" if len(numbers) == 1 else f"codebooks {ranges(numbers)}"
             return f"{_other(side)} stores {what}, {side} does not."
+        case Rounding(dtype=dtype) if " and " in dtype:
+            return f"Each value of A and of B has numbers that are rounded to both ({dtype})."
         case Rounding(dtype=dtype, narrower=side):
             return f"{side} is {_other(side)} rounded to {dtype}, to the last bit."
+        case LostByRounding(side=side, zero=zero, not_finite=not_finite, equal=equal):
+            parts = [
+                f"{len(codes)} became {what} ({_some(codes)})"
+                for codes, what in (
+                    (zero, "zero"),
+                    (not_finite, "NaN or infinite"),
+                    (equal, "equal to another code in use"),
+                )
+                if codes
+            ]
+            return f"Of the codes in use of {side} {', '.join(parts)}."
+        case WithinAStep(dtype=dtype, narrower=side, tensors=tensors):
+            if not side:
+                return f"No order of the two makes all of {', '.join(tensors)} a rounding to {dtype}."
+            return (
+                f"Rounded to {dtype}, {_other(side)} gives {side} to the last bit; but {side} was there first, so that "
+                f"{', '.join(tensors)} would be {side}'s own values had nothing moved them."
+            )
+        case LastPlaces(ulps=ulps, tensors=tensors):
+            return f"{', '.join(tensors)}: most rows differ, and by no more than {ulps} units in the last place."
         case NotFinite(sides=sides):
             who = "Each file holds" if len(sides) == 2 else f"{sides[0]} holds"
             return (

@@ -22,6 +22,20 @@ def warnings(comparison: Comparison) -> list[str]:
     return list(dict.fromkeys(lines))
 
 
+def remarks(comparison: Comparison) -> list[str]:
+    """Return what a rounding destroyed that decides no verdict: codes that are not in use, and counts."""
+    lines = []
+    for loss in comparison.losses:
+        where = f" of {loss.place}" if loss.place else ""
+        told = (
+            (loss.unused, "unused codes", "became zero, infinite or equal to others"),
+            (loss.overflowed, "counts", "overflowed"),
+            (loss.underflowed, "counts", "became zero"),
+        )
+        lines += [f"{count} {what}{where} {did} in {loss.side}" for count, what, did in told if count]
+    return lines
+
+
 def left_out(comparison: Comparison) -> str:
     """Return what one of two files does not store, and why it need not; empty where both store everything."""
     if not comparison.not_stored:

@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 
-from vqcheck.codebook.comparison import CHANGED, Change, Comparison, Side
+from vqcheck.codebook.comparison import CHANGED, WITHIN_ULPS, Change, Comparison, Side
 from vqcheck.codebook.digest import Digest
 from vqcheck.report.words.causes import headline as what_happened
 from vqcheck.report.words.caveats import left_out
@@ -13,6 +13,8 @@ def headline(comparison: Comparison) -> str:
     """Return what two files come to, in one sentence."""
     if comparison.diagnosis is None:
         lacking = left_out(comparison)
+        if comparison.verdict == WITHIN_ULPS:
+            return "The VQ encoders are equal but for last places of what is calculated."
         return f"The VQ encoder is the same{f' as far as both files store it ({lacking})' if lacking else ''}."
     if comparison.verdict != CHANGED and comparison.never_trained:
         return "The two VQ encoders agree, but there is nothing in them to agree on."

@@ -1,0 +1,109 @@
+"""Says what a rounding destroyed: codes that became zero, infinite, or one and the same as others."""
+
+from typing import TYPE_CHECKING
+
+import numpy as np
+import numpy.typing as npt
+
+from vqcheck.codebook.comparison import RoundingLoss
+from vqcheck.codebook.effective import EFFECTIVE
+from vqcheck.codebook.family import (
+    CODE_TRANSFORM,
+    CODEBOOK_ROLES,
+    CODES,
+    EMA_COUNT,
+    EMA_SUM,
+    SUM_OVER_COUNT,
+    TRANSFORMED,
+    Family,
+)
+from vqcheck.codebook.rounding import Array
+from vqcheck.codebook.use import least_count
+from vqcheck.codebook.values import as_array, sum_over_count, transformed
+from vqcheck.codebook.vq_encoder import Place
+
+if TYPE_CHECKING:
+    from vqcheck.codebook.pair import Pair, Side
+
+Codes = npt.NDArray[np.bool_]
+
+
+def in_use(counts: "Array | None", shape: tuple[int, ...]) -> Codes:
+    """Return which codes `[heads, codes]` are in use by their counts; every one where nothing is counted."""
+    if counts is None or not counts.any():
+        return np.ones(shape, dtype=bool)
+    used = [~(row < least_count(row.tolist())) for row in counts]
+    return np.stack(used)
+
+
+def spoilt(codes: "Array", used: Codes) -> tuple[Codes, Codes, Codes]:
+    """Return which codes of `[heads, codes, dim]` are zero, not finite, and equal to another code in use."""
+    zero = np.asarray(~codes.any(axis=-1))
+    not_finite = np.asarray(~np.isfinite(codes).all(axis=-1))
+    equal = np.zeros(codes.shape[:2], dtype=bool)
+    for head, rows in enumerate(codes):
+        # Adding zero makes one of both zeros; which of them a code holds decides no distance.
+        _, group, size = np.unique(rows + 0.0, axis=0, return_inverse=True, return_counts=True)
+        group = group.reshape(-1)
+        used_in_group = np.bincount(group, weights=used[head], minlength=len(size))
+        equal[head] = used_in_group[group] - used[head] > 0
+    return zero, not_finite, equal & ~zero & ~not_finite
+
+
+def measure(
+    side: str, place: str, wide: "Array", narrow: "Array", counts: tuple["Array | None", "Array | None"]
+) -> RoundingLoss | None:
+    """Return what rounding `wide` codes `[heads, codes, dim]` to `narrow` ones destroyed, or None where nothing was.
+
+    `counts` are the wide file's and the narrow file's, `[heads, codes]`, where they store them.
+    """
+    wide_counts, narrow_counts = counts
+    used = in_use(wide_counts if wide_counts is not None else narrow_counts, wide.shape[:2])
+    lost = [after & ~before for before, after in zip(spoilt(wide, used), spoilt(narrow, used), strict=True)]
+    zero, not_finite, equal = (tuple(np.flatnonzero((each & used).reshape(-1)).tolist()) for each in lost)
+    overflowed = underflowed = 0
+    if wide_counts is not None and narrow_counts is not None and wide_counts.shape == narrow_counts.shape:
+        overflowed = int(np.count_nonzero(np.isfinite(wide_counts) & ~np.isfinite(narrow_counts)))
+        underflowed = int(np.count_nonzero((wide_counts != 0) & (narrow_counts == 0)))
+    unused = int(np.count_nonzero(np.logical_or.reduce(lost) & ~used))
+    found = RoundingLoss(place, side, zero, not_finite, equal, unused, overflowed, underflowed)
+    return found if found.of_use or unused or overflowed or underflowed else None
+
+
+def of_books(pairs: list["Pair"], rounded: list["Pair"]) -> dict[Place, RoundingLoss]:
+    """Return what rounding destroyed, by the place of the codes: stored ones, or those calculated from what is."""
+    losses: dict[Place, RoundingLoss] = {}
+    for book in dict.fromkeys(pair.place[:3] for pair in rounded):
+        of_book = [pair for pair in pairs if pair.place[:3] == book]
+        encoder = of_book[0].a.encoder
+        where = encoder.where(book)
+        sides = {
+            letter
+            for pair in rounded
+            if pair.place[:3] == book and pair.rounded
+            for letter in pair.rounded.narrower or "AB"
+        }
+        with np.errstate(all="ignore"):
+            a, b = (_codes_and_counts(encoder.family, of_book, letter) for letter in "ab")
+            if a[0] is None or b[0] is None or a[0].shape != b[0].shape:
+                continue
+            found = [measure("A", where, b[0], a[0], (b[1], a[1]))] if "A" in sides else []
+            found += [measure("B", where, a[0], b[0], (a[1], b[1]))] if "B" in sides else []
+        if worst := max(filter(None, found), key=lambda loss: loss.of_use, default=None):
+            losses[(*book, CODES, EFFECTIVE if encoder.family.derivation == TRANSFORMED else "")] = worst
+    return losses
+
+
+def _codes_and_counts(family: Family, pairs: list["Pair"], letter: str) -> tuple["Array | None", "Array | None"]:
+    """Return one file's vectors of the lookup, calculated where they are not stored, and its counts."""
+    arrays: dict[tuple[str, str], Array] = {}
+    for pair in pairs:
+        side: Side = getattr(pair, letter)
+        if side.tensor and side.tensor.role in CODEBOOK_ROLES:
+            arrays[side.tensor.role, side.tensor.part] = as_array(side.tensor, side.data)
+    codes, sums, counts = (arrays.get((role, "")) for role in (CODES, EMA_SUM, EMA_COUNT))
+    if family.derivation == SUM_OVER_COUNT:
+        codes = None if sums is None or counts is None else sum_over_count(sums, counts)
+    elif family.derivation == TRANSFORMED and codes is not None:
+        codes = transformed(codes, {part: values for (role, part), values in arrays.items() if role == CODE_TRANSFORM})
+    return codes, counts
