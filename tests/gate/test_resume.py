@@ -122,6 +122,22 @@ def test_the_latest_decides(gate, put):
     assert "G_233333333333.pth" in found.told
 
 
+@pytest.mark.parametrize("steps", [0.0, 0.3])
+def test_what_rounds_to_the_base_has_moved_all_the_same(gate, sound, put, steps):
+    """A training file within half a float16 step of the base is not the base's; exactly on it, it is."""
+    put("logs_s2_v2/G_900.pth")
+    path = sound.folder / "logs_s2_v2" / "G_900.pth"
+    content = torch.load(path, weights_only=True)
+    name = f"{CODEBOOK}.embed"
+    stored = sound.state[name]
+    step = torch.nextafter(stored, torch.full_like(stored, 6e4)).float() - stored.float()
+    content["model"][name] += steps * step
+    assert torch.equal(content["model"][name].half(), stored)
+    torch.save(content, path)
+    found = gate()
+    assert (found.code, found.resume) == ((1, "failed") if steps else (0, "passed"))
+
+
 def test_a_file_that_cannot_be_read_could_not_be_checked(gate, sound, put):
     """It is never green where it would be resumed from; elsewhere it is advice."""
     put("logs_s2_v2/G_900.pth")

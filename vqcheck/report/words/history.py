@@ -104,10 +104,9 @@ def compared(run: TrainingRun) -> str:
     """Return what the checkpoints were compared with, in words."""
     if run.base is not None and run.compared_with == WITH_BASE:
         return f"{run.base.path} ({_TOLD_BY[run.base.told_by]}) and those before them"
-    if run.compared_with != WITH_EACH_OTHER:
-        return "nothing"
     why = run.base_note or "no base is known"
-    return f"each other alone: {why} (--base CKPT)"
+    with_what = "each other alone" if run.compared_with == WITH_EACH_OTHER else "nothing"
+    return f"{with_what}: {why} (--base CKPT)"
 
 
 def digest(row: Row) -> str:
