@@ -41,7 +41,8 @@ def test_what_an_export_leaves_out_is_named(lock):
     """The one line on agreement says which tensors the file does not have."""
     lock("base_v2.pth")
     run = lock("lora_v3_e2_s50_l32.pth", "--check")
-    assert (run.returncode, run.stdout.splitlines()[1:]) == (0, ["  input_proj: an export leaves it out"])
+    said = ["  input_proj: a LoRA export leaves it to its base model"]
+    assert (run.returncode, run.stdout.splitlines()[1:]) == (0, said)
 
 
 def test_a_lock_is_replaced_only_on_request(lock, tmp_path):

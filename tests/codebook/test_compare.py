@@ -151,15 +151,33 @@ def test_a_projection_missing_from_an_ordinary_file_is_a_fault(vq_state, save):
     assert (verdicts(result)["input_proj.bias"], result.exit_code) == ("missing", 1)
 
 
-def test_an_inference_export_without_bookkeeping_is_not_a_change(vq_state, save):
-    """Running sums and counts may be left out."""
+@pytest.mark.parametrize("around", [{"info": "8epoch_400iteration"}, {}], ids=["export", "no sign of one"])
+def test_bookkeeping_may_be_absent_in_an_export_alone(vq_state, save, around):
+    """A file that shows itself an export may leave running sums and counts out; in any other they are missing."""
     state = vq_state()
     a = save(state, "a.pth")
     for name in ("embed_avg", "cluster_size", "inited"):
         del state[f"{CODEBOOK}.{name}"]
-    result = diff(a, save(state, "b.pth"))
-    assert result.verdict == "identical"
-    assert [tensor.label for tensor in result.not_stored] == ["ema_sum", "ema_count", "init_flag"]
+    result = diff(a, save(state, "b.pth", **around))
+    labels = ["ema_sum", "ema_count", "init_flag"]
+    assert (result.verdict, [tensor.label for tensor in result.not_stored]) == (
+        ("identical", labels) if around else ("changed", [])
+    )
+    assert {verdicts(result)[label] for label in labels} == {"not stored" if around else "missing"}
+
+
+@pytest.mark.parametrize("name", ["base.pth", "G_400.pth", "me_e8_s400.pth"])
+def test_a_projection_that_no_lora_export_lacks_is_missing(vq_state, save, name):
+    """A base, a training file (of a LoRA run, too) and an ordinary export must have ssl_proj."""
+    state = vq_state()
+    a = save(state, "a.pth")
+    del state["ssl_proj.weight"], state["ssl_proj.bias"]
+    state["cfm.to_q.lora_A.default.weight"] = torch.ones(2)
+    around = {"base.pth": {}, "G_400.pth": {"iteration": 8, "optimizer": {}}, "me_e8_s400.pth": {"info": "8epoch"}}
+    if name != "G_400.pth":
+        del state["cfm.to_q.lora_A.default.weight"]
+    result = diff(a, save(state, name, **around[name]))
+    assert (verdicts(result)["input_proj.weight"], result.exit_code) == ("missing", 1)
 
 
 def test_another_shape_is_a_fault(vq_state, save):

@@ -1,5 +1,7 @@
 """A lock records the VQ encoder once; every later file agrees with it exactly if it holds the same values."""
 
+from dataclasses import replace
+
 import pytest
 import torch
 
@@ -73,6 +75,133 @@ def test_two_float32_files_that_round_to_the_same_halves_are_not_the_same(lock, 
     assert torch.equal(moved.half(), embed.half())
     state[f"{CODEBOOK}.embed"] = moved
     assert faults(check(made, save(state, "b.pth"))) == {"codes": "changed"}
+
+
+def to(state, dtype):
+    return {name: value.to(dtype) for name, value in state.items()}
+
+
+def moved_within_a_step(half):
+    return {name: value.float() * (1 if name.endswith("inited") else 1 + 1e-4) for name, value in half.items()}
+
+
+@pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16])
+def test_a_lock_of_a_float32_file_judges_its_narrow_exports(lock, vq_state, save, dtype):
+    """A float16 and a bfloat16 export of the locked file are `rounded`, one with a moved code is `changed`."""
+    made = lock(save(vq_state(), "G_400.pth", iteration=8, optimizer={}))
+    narrow = to(vq_state(), dtype)
+    export = save(narrow, "e_e8_s400.pth", info="8epoch_400iteration")
+    assert (check(made, export).verdict, check(made, export).exit_code) == ("rounded", 0)
+    narrow[f"{CODEBOOK}.embed"][1] *= 1.5
+    assert faults(check(made, save(narrow, "f_e8_s400.pth", info="8epoch_400iteration"))) == {"codes": "changed"}
+
+
+def test_what_moved_by_less_than_a_step_of_the_locked_values_is_changed(lock, vq_state, save):
+    """The float32 training file, and any other wider file, of a locked float16 base; the base itself is identical."""
+    half = to(vq_state(), torch.float16)
+    wide = moved_within_a_step(half)
+    assert torch.equal(wide["ssl_proj.weight"].half(), half["ssl_proj.weight"])
+    made = lock(save(half, "base.pth"))
+    for name, around in (
+        ("G_400.pth", {"iteration": 8}),
+        ("base2.pth", {}),
+        ("e_e1_s2.pth", {"info": "1epoch_2iteration"}),
+    ):
+        assert check(made, save(wide, name, **around)).exit_code == 1
+    assert check(made, save(to(half, torch.float32), "G_400.pth", iteration=8)).verdict == "identical"
+
+
+def test_a_lock_of_an_export_accepts_its_training_file(lock, vq_state, save):
+    """The lock records that it was made from an export, which came from the training file, and not from a base."""
+    half = to(vq_state(), torch.float16)
+    training = save(moved_within_a_step(half), "G_400.pth", iteration=8, optimizer={})
+    made = lock(save(half, "e_e8_s400.pth", info="8epoch_400iteration"))
+    assert (made.record.kind.value, made.record.epoch, made.record.steps) == ("export", 8, 400)
+    assert check(made, training).verdict == "rounded"
+    assert check(lock(save(half, "base.pth")), training).verdict == "changed"
+
+
+def test_two_narrow_types_are_not_compared_by_digest(lock, vq_state, save):
+    """Of a float16 lock and a bfloat16 file digests do not tell a rounding from a change: 2, and `diff` is named."""
+    made = lock(save(to(vq_state(), torch.float16), "e_e8_s400.pth", info="8epoch_400iteration"))
+    other = save(to(vq_state(), torch.bfloat16), "f_e8_s400.pth", info="8epoch_400iteration")
+    with pytest.raises(UsageError, match=r"not comparable by digest: vqcheck diff e_e8_s400\.pth"):
+        check(made, other)
+    eight = save(to(vq_state(), torch.float8_e5m2), "g_e8_s400.pth", info="8epoch_400iteration")
+    with pytest.raises(UsageError, match="not comparable by digest"):
+        check(lock(save(vq_state(), "G_400.pth", iteration=8)), eight)
+
+
+def test_codes_that_rounding_destroyed_are_changed(lock, vq_state, save):
+    """From digests alone: what the rounded file itself shows of codes in use; unused codes do not count."""
+    state = vq_state()
+    state[f"{CODEBOOK}.embed"][3] = 1e-9
+    made = lock(save(state, "G_400.pth", iteration=8))
+    assert faults(check(made, save(to(state, torch.float16), "e.pth", info="8epoch"))) == {"codes": "changed"}
+    state[f"{CODEBOOK}.cluster_size"][3] = 1e-6
+    made = lock(save(state, "G_400.pth", iteration=8))
+    assert check(made, save(to(state, torch.float16), "e.pth", info="8epoch")).verdict == "rounded"
+
+
+@pytest.mark.parametrize(
+    ("spoil", "words"),
+    [
+        (lambda state: state.pop("ssl_proj.weight") is state.pop("ssl_proj.bias"), "without the projection"),
+        (lambda state: state.pop("ssl_proj.weight"), "without the projection"),
+        (lambda state: state[f"{CODEBOOK}.embed"][2].fill_(float("nan")), "NaN or infinity"),
+        (lambda state: state["ssl_proj.weight"].fill_(float("inf")), "NaN or infinity"),
+        (lambda state: state[f"{CODEBOOK}.cluster_size"][2].fill_(-1.0), "counts are negative"),
+        (lambda state: state[f"{CODEBOOK}.inited"].zero_(), "never trained"),
+    ],
+)
+def test_what_proves_nothing_is_not_locked(lock, vq_state, save, spoil, words):
+    """Half a VQ encoder, NaN, impossible counts and an untrained codebook are refused."""
+    state = vq_state() | {"enc_p.text_embedding.weight": torch.ones(732, 2)}
+    spoil(state)
+    with pytest.raises(UsageError, match=words):
+        lock(save(state, "a.pth"))
+
+
+def test_a_lora_export_names_the_base_to_lock(lock, checkpoints):
+    """It has no projection, and a lock of it would accept any."""
+    with pytest.raises(
+        UsageError, match=r"a LoRA export .* lock its base model \(s2Gv3.pth, or what it was trained from\)"
+    ):
+        lock(checkpoints / "lora_v3_e2_s50_l32.pth")
+
+
+def test_combined_digests_must_be_those_of_the_tensors(lock, checkpoints):
+    """A lock that was written anew with other combined digests is damaged, whichever algorithm's they are."""
+    made = lock(checkpoints / "base_v2.pth")
+    for number in range(len(made.wholes)):
+        part, digest = made.wholes[number]
+        wholes = (*made.wholes[:number], (part, replace(digest, hex="0" * 64)), *made.wholes[number + 1 :])
+        with pytest.raises(UsageError, match="damaged: its combined digests"):
+            check(replace(made, wholes=wholes), checkpoints / "G_400.pth")
+
+
+def test_another_codec_is_not_comparable(lock, checkpoints, save):
+    """A lock of one family against a file of another is 2, unless both store the same tensors."""
+    made = lock(checkpoints / "base_v2.pth")
+    layer = {"embed": torch.randn(8, 4), "embed_avg": torch.randn(8, 4), "cluster_size": torch.ones(8)}
+    encodec = {f"quantizer.vq.layers.{n}._codebook.{name}": value for n in range(2) for name, value in layer.items()}
+    other = save(encodec, "encodec.th")
+    with pytest.raises(UsageError, match=r"records one of gpt-sovits; not comparable by digest"):
+        check(made, other)
+
+
+def test_another_spelling_is_not_comparable(lock, save):
+    """A weight-normed projection against the same one fused: 2, and `diff` is named, which calculates."""
+    generator = torch.Generator().manual_seed(0)
+    path = "quantizer.quantizers.0"
+    g, v = torch.rand(4, 1, 1, generator=generator) + 0.5, torch.randn(4, 8, 1, generator=generator)
+    state = {f"{path}.codebook.weight": torch.randn(16, 4, generator=generator), f"{path}.in_proj.bias": torch.zeros(4)}
+    state |= {f"{path}.out_proj.weight": torch.randn(8, 4, 1), f"{path}.out_proj.bias": torch.zeros(8)}
+    normed = state | {f"{path}.in_proj.weight_g": g, f"{path}.in_proj.weight_v": v}
+    fused = state | {f"{path}.in_proj.weight": torch._weight_norm(v, g, 0)}
+    made = lock(save(normed, "a.pth"))
+    with pytest.raises(UsageError, match=r"weight-normed .* not comparable by digest: vqcheck diff a.pth"):
+        check(made, save(fused, "b.pth"))
 
 
 def test_scope_tokens_leaves_bookkeeping_out(lock, vq_state, save):
@@ -150,11 +279,11 @@ def test_the_tokens_are_bound_by_their_content(lock, checkpoints, tmp_path):
 
 
 def test_the_file_is_sorted_small_and_diffable(lock, checkpoints):
-    """One fact a line, in sorted order, base names only, both digests of every tensor."""
+    """One fact a line, in sorted order, base names only, all three digests of every tensor."""
     made = lock(checkpoints / "base_v2.pth", s1=str(checkpoints / "gpt-e15.ckpt"))
     lines = [line for line in made.text().splitlines() if not line.startswith("#")]
     assert lines == sorted(lines)
-    assert sum(line.startswith("tensor ") for line in lines) == 12
+    assert sum(line.startswith("tensor ") for line in lines) == 18
     assert 'checkpoint "base_v2.pth"' in lines
     assert str(checkpoints) not in made.text()
     assert len(made.text()) < 4_000
@@ -183,6 +312,23 @@ DAMAGE = {
     "no tensors": (lambda text: "\n".join(x for x in text.splitlines() if "tensor" not in x), "no digests"),
     "bad name": (lambda text: text.replace('checkpoint "base', "checkpoint base"), "no name"),
     "binary": (lambda _: "\udcff\udcfe", "no vqcheck lock"),
+    "another family": (
+        lambda text: text.replace("family gpt-sovits", "family encodec"),
+        "not those it was written with",
+    ),
+    "another kind": (lambda text: text.replace("kind base", "kind export"), "not those it was written with"),
+    "combined digest": (
+        lambda text: text.replace("vq_encoder sha256-f32v1:a", "vq_encoder sha256-f32v1:b"),
+        "not those it was written with",
+    ),
+    "lost lines": (
+        lambda text: "".join(x for x in text.splitlines(True) if "tensor input_proj" not in x),
+        "not those it was written with",
+    ),
+    "no content line": (
+        lambda text: "".join(x for x in text.splitlines(True) if not x.startswith("content")),
+        "no line 'content'",
+    ),
     "two schemas": (lambda text: text + "schema vqcheck/lock/1\n", "no vqcheck lock"),
 }
 

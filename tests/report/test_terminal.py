@@ -236,7 +236,7 @@ def test_the_files_own_steps_are_told_of_both(checkpoints, steps, sentence):
 def test_health_counts_each_code_once(reports):
     """A dead code is not in use: the numbers add up."""
     text = " ".join(reports["inspect"](Style()).split())
-    assert "128 codes: 126 in use, 2 dead (count below 2); sums and counts fit the codes" in text
+    assert "128 codes: 126 in use, 2 dead (count below 2), perplexity 115; sums and counts fit the codes" in text
 
 
 @pytest.mark.parametrize("encoding", ["ascii", "gbk", "latin-1", "utf-8"])

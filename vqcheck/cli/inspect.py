@@ -13,7 +13,8 @@ from vqcheck.cli.help import Command
 from vqcheck.cli.output import Output, output_options
 from vqcheck.cli.progress import Waiting
 from vqcheck.codebook.family import Family
-from vqcheck.codebook.inspection import HEALTHY, NO_CODEBOOK, EncoderSummary, Inspection, inspect
+from vqcheck.codebook.health import HEALTHY
+from vqcheck.codebook.inspection import NO_CODEBOOK, EncoderSummary, Inspection, inspect
 from vqcheck.errors import VqcheckError
 
 _EXAMPLES: Final = """
@@ -24,8 +25,8 @@ Examples:
   vqcheck inspect G_400.pth --format json
   vqcheck inspect models/mimi/
 
-Exit status: 0 every file holds a codebook, 1 with --strict when one was never trained or holds NaN, 2 when a file
-cannot be read or holds no codebook.
+Exit status: 0 every file holds a codebook, 1 with --strict when one is unfit for use, 2 when a file cannot be read or
+holds no codebook.
 """
 
 _Result = Inspection | tuple[str, str]
@@ -34,7 +35,9 @@ _Result = Inspection | tuple[str, str]
 
 @click.command("inspect", cls=Command, epilog=_EXAMPLES)
 @click.argument("checkpoints", metavar="CKPT...", nargs=-1, required=True, type=click.Path(readable=False))
-@click.option("--strict", is_flag=True, help="Fail when a codebook was never trained or holds NaN or infinity.")
+@click.option(
+    "--strict", is_flag=True, help="Fail when a codebook was never trained, is not finite, broken or collapsed."
+)
 @family_option
 @output_options(PLAIN, verbose="Show more: full digests, every codebook.")
 def command(checkpoints: tuple[str, ...], strict: bool, own: tuple[Family, ...], output: Output) -> int:

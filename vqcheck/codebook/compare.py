@@ -80,8 +80,8 @@ def compare(
     )
     covered_a, covered_b = zip(*together, strict=True)
     comparison = Comparison(
-        a=_side([each.a for each in all_pairs[0]], covered_a, _others(encoders_a, covered_a)),
-        b=_side([each.b for each in all_pairs[0]], covered_b, _others(encoders_b, covered_b)),
+        a=_side([[each.a for each in pairs] for pairs in all_pairs], covered_a, _others(encoders_a, covered_a)),
+        b=_side([[each.b for each in pairs] for pairs in all_pairs], covered_b, _others(encoders_b, covered_b)),
         scope=scope,
         tensors=diffs,
         verdict=_whole(diffs),
@@ -173,14 +173,21 @@ def _whole(diffs: tuple[TensorDiff, ...]) -> str:
     return next((verdict for verdict in (ROUNDED, WITHIN_ULPS) if verdict in verdicts), IDENTICAL)
 
 
-def _side(sides: list[pair.Side], covered: tuple[VQEncoder, ...], others: tuple[str, ...]) -> Side:
-    file, encoder = sides[0].file, sides[0].encoder
-    digests = {side.tensor: side.digest for side in sides if side.tensor and side.digest}
+def _side(sides: list[list[pair.Side]], covered: tuple[VQEncoder, ...], others: tuple[str, ...]) -> Side:
+    """Return what is said of one file, given its part of each pair of each codec."""
+    first = sides[0]
+    file, encoder = first[0].file, first[0].encoder
+    digests = {side.tensor: side.digest for side in first if side.tensor and side.digest}
+    examined = {
+        side.tensor: side for codec in sides for side in codec if side.tensor and health.is_examined(side.tensor)
+    }
+    ailments = health.ailments_of(file, covered, sum(side.not_finite for side in examined.values()))
     return Side(
         path=file.path,
         family=encoder.family.name,
         prefix=encoder.prefix,
-        never_trained=any(_never_trained(file, each) for each in covered),
+        never_trained=health.NEVER_TRAINED in ailments,
         not_judged=others,
         digests=digest.combine(encoder, digests, digest.F32V1),
+        ailments=tuple(ailment for ailment in ailments if ailment != health.NEVER_TRAINED),
     )

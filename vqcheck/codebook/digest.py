@@ -12,9 +12,9 @@ A *tensor digest* is the SHA-256 of a header line and the data that follows it. 
   `[heads, codes, dim]` and counts `[heads, codes]`, also where the file stores them in another order.
 - data: C order, little-endian. `init_flag` is one byte, 1 when any of its stored bytes is not zero, with the element
   type `bool`. Every other tensor:
-  - `sha256-f32v1`: float16, bfloat16 and float8 widened to `float32`, which loses nothing; float64 narrowed to `float32`
-    where every value of the tensor keeps all its bits; what does not, float32 and integer types as they are stored. NaN
-    payloads and the sign of zero count.
+  - `sha256-f32v1`: float16, bfloat16 and float8 widened to `float32`, which loses nothing; float64 narrowed to
+    `float32` where every value of the tensor keeps all its bits; what does not, float32 and integer types as they are
+    stored. NaN payloads and the sign of zero count.
   - `sha256-f16v1`: rounded to `float16`, to nearest, ties to even, overflow to infinity; float64 is rounded to
     float32 first; every NaN becomes 0x7e00. Integer types as they are stored.
   - `sha256-bf16v1`: the same with `bfloat16`; every NaN becomes 0x7fc0.

@@ -1,10 +1,39 @@
-"""Tells whether a codebook is fit for use: trained, finite, in use, and with running sums that fit its codes."""
+"""Tells whether a codebook is fit for use: trained, finite, in use, and with running sums that fit its codes.
 
+*Broken* and *collapsed* are what `use` says. Many codes out of use, short of that, are told and fail nothing: a third
+is ordinary. Where nothing is counted, nothing is said of use.
+"""
+
+from array import array
+from collections.abc import Iterable
 from dataclasses import dataclass
+from typing import TYPE_CHECKING, Final
 
 from vqcheck.checkpoint.opened import Checkpoint
-from vqcheck.codebook.family import EMA_COUNT, EMA_SUM, INIT_FLAG, STORED, Family
-from vqcheck.codebook.vq_encoder import Codebook, RoleTensor
+from vqcheck.codebook.family import EMA_COUNT, EMA_SUM, INIT_FLAG, OUTPUT_PROJ, STORED, Family
+from vqcheck.codebook.finite import not_finite
+from vqcheck.codebook.use import MANY_DEAD, Use, least_count, use_of
+from vqcheck.codebook.vq_encoder import Codebook, RoleTensor, VQEncoder
+from vqcheck.codebook.widen import widen
+
+if TYPE_CHECKING:
+    from vqcheck.codebook.tokens import Array
+
+HEALTHY: Final = "healthy"
+NEVER_TRAINED: Final = "never trained"
+NOT_FINITE: Final = "not finite"
+BROKEN: Final = "broken"
+COLLAPSED: Final = "collapsed"
+AILMENTS: Final = (NEVER_TRAINED, NOT_FINITE, BROKEN, COLLAPSED)
+"""What makes a codebook unfit for use, the worst first."""
+FIT_TO_TRAIN: Final = frozenset({HEALTHY, COLLAPSED})
+"""What training can start from: where few codes are used, the tokens still mean what they mean."""
+EXPLAINED: Final = {
+    NEVER_TRAINED: "all zero, or its init flag is 0",
+    NOT_FINITE: "it holds NaN or infinity",
+    BROKEN: "some counts are negative",
+    COLLAPSED: "nearly all frames go to a few of its codes",
+}
 
 
 @dataclass(frozen=True, slots=True)
@@ -17,15 +46,20 @@ class Health:
     not_finite: int
     """Values of the codebook's tensors that are NaN or infinite."""
     dead: int | None
-    """Codes whose count is below the family's threshold."""
+    """Codes whose count is below the family's threshold, or, where it has none, codes not in use."""
     unused: int | None
-    """Codes whose count is zero."""
+    """Codes whose count is less than a thousandth of the mean count; None also where nothing was counted yet."""
     rows_off: int | None
     """Codes that are not their running sum over their smoothed count; None where they need not be."""
     place: str = ""
     """What tells the codebook from others, such as `acoustic.3`; empty when there is but one."""
     threshold: float | None = None
     """Count below which the family calls a code dead."""
+    perplexity: float | None = None
+    """So many codes would do if all were used alike; of several heads the least."""
+    negative: int = 0
+    """Counts below zero, which no frames add up to."""
+    collapsed: bool = False
 
     @property
     def never_trained(self) -> bool:
@@ -33,8 +67,73 @@ class Health:
         return self.all_zero or self.initialised is False
 
     @property
+    def verdict(self) -> str:
+        """What ails it most, or `healthy`."""
+        ill = (self.never_trained, self.not_finite, self.negative, self.collapsed)
+        return next((ailment for ailment, has_it in zip(AILMENTS, ill, strict=True) if has_it), HEALTHY)
+
+    @property
     def usable(self) -> bool:
-        return not self.never_trained and not self.not_finite
+        return self.verdict == HEALTHY
+
+    @property
+    def many_unused(self) -> bool:
+        """More codes are out of use than in a sound codebook, though it may be fit for use."""
+        return self.unused is not None and self.unused > MANY_DEAD * self.codes
+
+
+def ailments(checkpoint: Checkpoint, encoder: VQEncoder) -> tuple[str, ...]:
+    """Return what makes the VQ encoder of a file unfit for use, the worst first; all of it is read."""
+    judged = [tensor for tensor in encoder.tensors if is_examined(tensor)]
+    count = sum(not_finite(checkpoint.read(tensor.tensor), tensor.tensor.dtype) for tensor in judged)
+    return ailments_of(checkpoint, (encoder,), count)
+
+
+def ailments_of(checkpoint: Checkpoint, encoders: Iterable[VQEncoder], not_finite_values: int) -> tuple[str, ...]:
+    """Return what makes VQ encoders unfit for use, given how many of their values are NaN or infinite."""
+    books = [codebook for encoder in encoders for codebook in encoder.codebooks]
+    uses = [use for codebook in books for use in stored_use(checkpoint, codebook)]
+    ill = (
+        any(never_trained(checkpoint, codebook) for codebook in books),
+        bool(not_finite_values),
+        any(use.negative for use in uses),
+        any(use.collapsed for use in uses),
+    )
+    return tuple(ailment for ailment, has_it in zip(AILMENTS, ill, strict=True) if has_it)
+
+
+def is_examined(tensor: RoleTensor) -> bool:
+    """Say whether values of this tensor that are no numbers make a VQ encoder unfit for use."""
+    return tensor.role != OUTPUT_PROJ
+
+
+def stored_use(checkpoint: Checkpoint, codebook: Codebook) -> list[Use]:
+    """Return how the codes of each head are used; empty where nothing is counted. numpy is not needed for it."""
+    tensor = codebook.of_role(EMA_COUNT)
+    return [] if tensor is None else _uses(tensor, checkpoint.read(tensor.tensor))
+
+
+def _uses(tensor: RoleTensor, data: bytes | bytearray) -> list[Use]:
+    """Return the use of each head, given the stored counts `[heads, codes]`."""
+    dtype = tensor.tensor.dtype
+    counts = array(_ARRAY_TYPES.get(dtype, "f"), bytes(widen(data, dtype)))
+    heads, codes = tensor.shape
+    uses = [use_of(counts[head * codes : (head + 1) * codes]) for head in range(heads)]
+    return [use for use in uses if use is not None]
+
+
+_ARRAY_TYPES: Final = {
+    "float64": "d",
+    "int64": "q",
+    "int32": "i",
+    "int16": "h",
+    "int8": "b",
+    "uint64": "Q",
+    "uint32": "I",
+    "uint16": "H",
+    "uint8": "B",
+    "bool": "B",
+}
 
 
 def never_trained(checkpoint: Checkpoint, codebook: Codebook) -> bool:
@@ -65,30 +164,30 @@ def _examine(family: Family, codebook: Codebook, data: dict[RoleTensor, bytes | 
     stored = [(tensor.role, as_array(tensor, data[tensor])) for tensor in codebook.tensors]
     arrays = dict(stored)
     flag = arrays.get(INIT_FLAG)
-    counts = arrays.get(EMA_COUNT)
     codes = code_vectors(family, codebook, data)
+    counted = codebook.of_role(EMA_COUNT)
+    uses = _uses(counted, data[counted]) if counted else []
+    unused = sum(use.codes - use.used for use in uses) if uses else None
+    threshold = family.dead_code_threshold
     return Health(
         codes=codes.shape[0] * codes.shape[1],
         initialised=None if flag is None else bool(flag.any()),
         all_zero=not codes.any(),
         not_finite=sum(int(np.count_nonzero(~np.isfinite(array))) for _, array in stored),
-        dead=None
-        if counts is None or family.dead_code_threshold is None
-        else int(np.count_nonzero(counts < family.dead_code_threshold)),
-        unused=None if counts is None else int(np.count_nonzero(counts == 0)),
+        dead=unused if not uses or threshold is None else _dead(arrays[EMA_COUNT], threshold),
+        unused=unused,
         rows_off=_rows_off(family, codebook, data),
         place=place,
-        threshold=family.dead_code_threshold,
+        threshold=threshold,
+        perplexity=min((use.perplexity for use in uses), default=None),
+        negative=sum(use.negative for use in uses),
+        collapsed=any(use.collapsed for use in uses),
     )
 
 
-def not_finite(tensor: RoleTensor, data: bytes | bytearray) -> int:
-    """Return how many values of a tensor are NaN or infinite, given its stored bytes."""
-    import numpy as np
-
-    from vqcheck.codebook.values import as_array
-
-    return int(np.count_nonzero(~np.isfinite(as_array(tensor, data))))
+def _dead(counts: "Array", threshold: float) -> int:
+    """Return how many counts `[heads, codes]` are below the family's threshold, or too small to be in use."""
+    return sum(sum(count < max(threshold, least_count(row)) for count in row) for row in counts.tolist())
 
 
 def _rows_off(family: Family, codebook: Codebook, data: dict[RoleTensor, bytes | bytearray]) -> int | None:

@@ -5,18 +5,17 @@ from dataclasses import dataclass
 from typing import Final
 
 from vqcheck.checkpoint.opened import Checkpoint
-from vqcheck.codebook import digest, health, model
+from vqcheck.codebook import digest, health, kind, model
 from vqcheck.codebook.digest import EncoderDigests
 from vqcheck.codebook.family import INPUT_PROJ, Family
 from vqcheck.codebook.find import find_vq_encoders
-from vqcheck.codebook.health import Health
+from vqcheck.codebook.finite import not_finite
+from vqcheck.codebook.health import AILMENTS, HEALTHY, NOT_FINITE, Health
+from vqcheck.codebook.kind import FileRecord
 from vqcheck.codebook.model import Model, Training
 from vqcheck.codebook.vq_encoder import Codebook, RoleTensor, VQEncoder
 from vqcheck.errors import NoCodebookError
 
-HEALTHY: Final = "healthy"
-NEVER_TRAINED: Final = "never trained"
-NOT_FINITE: Final = "not finite"
 NO_CODEBOOK: Final = "no codebook"
 
 
@@ -69,13 +68,12 @@ class EncoderSummary:
     """Values of the input projection that are NaN or infinite."""
     f32: EncoderDigests
     f16: EncoderDigests
+    bf16: EncoderDigests
 
     @property
     def verdict(self) -> str:
-        if any(book.never_trained for book in self.codebooks):
-            return NEVER_TRAINED
-        not_finite = self.projection_not_finite or any(book.not_finite for book in self.codebooks)
-        return NOT_FINITE if not_finite else HEALTHY
+        found = {book.verdict for book in self.codebooks} | ({NOT_FINITE} if self.projection_not_finite else set())
+        return next((ailment for ailment in AILMENTS if ailment in found), HEALTHY)
 
 
 @dataclass(frozen=True, slots=True)
@@ -91,6 +89,8 @@ class Inspection:
     """(element type, number of tensors), most frequent first."""
     model: Model
     training: Training
+    record: FileRecord
+    """What kind of file it shows itself to be."""
     vq_encoder: EncoderSummary | None
     """The one that `diff` judges first."""
     others: tuple[EncoderSummary, ...]
@@ -103,7 +103,7 @@ class Inspection:
         if self.vq_encoder is None:
             return NO_CODEBOOK
         verdicts = {each.verdict for each in (self.vq_encoder, *self.others)}
-        return next(verdict for verdict in (NEVER_TRAINED, NOT_FINITE, HEALTHY) if verdict in verdicts)
+        return next((ailment for ailment in AILMENTS if ailment in verdicts), HEALTHY)
 
 
 def inspect(checkpoint: Checkpoint, own: tuple[Family, ...] = ()) -> Inspection:
@@ -131,6 +131,7 @@ def inspect(checkpoint: Checkpoint, own: tuple[Family, ...] = ()) -> Inspection:
         precision=tuple(types.most_common()),
         model=model.identify(checkpoint),
         training=model.training(checkpoint),
+        record=kind.record(checkpoint),
         vq_encoder=summaries[0] if summaries else None,
         others=tuple(summaries[1:]),
         why_none=why_none,
@@ -145,7 +146,7 @@ def _summarise(checkpoint: Checkpoint, encoder: VQEncoder) -> EncoderSummary:
             {tensor: digest.tensor_digest(tensor, content, algorithm) for tensor, content in data.items()},
             algorithm,
         )
-        for algorithm in (digest.F32V1, digest.F16V1)
+        for algorithm in digest.ALGORITHMS
     }
     return EncoderSummary(
         family=encoder.family.name,
@@ -162,10 +163,11 @@ def _summarise(checkpoint: Checkpoint, encoder: VQEncoder) -> EncoderSummary:
             for codebook in encoder.codebooks
         ),
         projection_not_finite=sum(
-            health.not_finite(tensor, data[tensor]) for tensor in encoder.projection if tensor.role == INPUT_PROJ
+            not_finite(data[tensor], tensor.tensor.dtype) for tensor in encoder.projection if tensor.role == INPUT_PROJ
         ),
         f32=digests[digest.F32V1],
         f16=digests[digest.F16V1],
+        bf16=digests[digest.BF16V1],
     )
 
 

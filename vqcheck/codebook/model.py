@@ -113,6 +113,13 @@ def is_published_base(checkpoint: Checkpoint) -> bool:
     return _head_digest(checkpoint) in _KNOWN_BASES
 
 
+def base_model(checkpoint: Checkpoint) -> str:
+    """Return the words for the base model of an export, with the names of published ones where they are known."""
+    bases = published_bases(identify(checkpoint).version)
+    named = f" ({' or '.join(bases)}, or what it was trained from)" if bases else ""
+    return f"its base model{named}"
+
+
 def published_bases(version: str) -> list[str]:
     """Return the file names of the published base models of a version such as `v2` or `v3 or v4`."""
     return [name for name, base_version in _KNOWN_BASES.values() if base_version in version.split(" or ")]

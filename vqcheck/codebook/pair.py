@@ -19,6 +19,7 @@ from vqcheck.codebook.comparison import (
 )
 from vqcheck.codebook.digest import Digest
 from vqcheck.codebook.family import BOOKKEEPING, CODEBOOK_ROLES, CODES, EMA_COUNT, EMA_SUM, INIT_FLAG
+from vqcheck.codebook.finite import not_finite
 from vqcheck.codebook.kind import FileOrder, FileRecord, RoundingReading
 from vqcheck.codebook.vq_encoder import Place, RoleTensor, VQEncoder
 
@@ -45,6 +46,8 @@ class Side:
         self.has_codebook = has_codebook
         """Whether the file has a codebook at this place at all."""
         self.digest: Digest | None = None
+        self.not_finite = 0
+        """Values that are NaN or infinite."""
 
     @cached_property
     def data(self) -> bytes | bytearray:
@@ -61,20 +64,25 @@ class Pair:
         self._same_bytes = self._compare_bytes()
         if not self._same_bytes:
             for side in (a, b):
-                side.digest = digest.tensor_digest(side.tensor, side.data, digest.F32V1) if side.tensor else None
+                if side.tensor:
+                    side.digest = digest.tensor_digest(side.tensor, side.data, digest.F32V1)
+                    side.not_finite = not_finite(side.data, side.tensor.tensor.dtype)
 
     def _compare_bytes(self) -> bool:
         a, b = self.a.tensor, self.b.tensor
         if a is None or b is None or (a.tensor.dtype, a.shape) != (b.tensor.dtype, b.shape):
             return False
         hasher = digest.Hasher(a, digest.F32V1)
+        found = 0
         pieces_a, pieces_b = self.a.file.pieces(a.tensor), self.b.file.pieces(b.tensor)
         for piece_a, piece_b in zip_longest(pieces_a, pieces_b, fillvalue=b""):
             # One file may be packed, and so come in other pieces; then the digests of the whole decide.
             if piece_a != piece_b:
                 return False
             hasher.update(piece_a)
+            found += not_finite(piece_a, a.tensor.dtype)
         self.a.digest = self.b.digest = hasher.digest()
+        self.a.not_finite = self.b.not_finite = found
         return True
 
     @property

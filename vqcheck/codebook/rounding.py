@@ -16,9 +16,9 @@ from vqcheck.codebook.widen import widen
 Array = npt.NDArray[np.floating]
 Bits = npt.NDArray[np.bool_]
 
-_EIGHT_BITS: Final = ("float8_e4m3fn", "float8_e5m2", "float8_e4m3fnuz", "float8_e5m2fnuz")
+EIGHT_BITS: Final = ("float8_e4m3fn", "float8_e5m2", "float8_e4m3fnuz", "float8_e5m2fnuz")
 """float8_e8m0fnu is none of them: it holds powers of two without a sign, which no codebook is rounded to."""
-_NARROW: Final = ("float16", "bfloat16", *_EIGHT_BITS)
+NARROW: Final = ("float16", "bfloat16", *EIGHT_BITS)
 _FIRST: Final = 4096
 """Values looked at before all are."""
 
@@ -51,7 +51,7 @@ def relation(a: Array, b: Array, *, saturates: bool = False) -> Rounded | None:
     for narrower, wide, narrow, wide_fits, narrow_fits in (("B", a, b, fits_a, fits_b), ("A", b, a, fits_b, fits_a)):
         for dtype in narrow_fits:
             if dtype not in wide_fits and _stands_for(narrow, dtype, wide, saturates=saturates):
-                return Rounded(narrower, (dtype,), any(each in _NARROW for each in wide_fits))
+                return Rounded(narrower, (dtype,), any(each in NARROW for each in wide_fits))
     for dtype_a in fits_a:
         for dtype_b in fits_b:
             if "float32" in (dtype_a, dtype_b) or (dtype_a in fits_b and dtype_b in fits_a):
@@ -62,10 +62,16 @@ def relation(a: Array, b: Array, *, saturates: bool = False) -> Rounded | None:
     return None
 
 
+def precision(values: Array) -> str:
+    """Return the narrowest type that holds every value: what the tensor was last rounded to."""
+    fits = _fits(values)
+    return next((dtype for dtype in (*EIGHT_BITS, "bfloat16", "float16") if dtype in fits), str(values.dtype))
+
+
 def _fits(values: Array) -> list[str]:
     """Return the types that hold every value, widest first."""
     found = ["float32"] if values.dtype == np.float32 or _holds("float32", values) else []
-    found += [dtype for dtype in _NARROW if _holds(dtype, values.ravel()[:_FIRST]) and _holds(dtype, values)]
+    found += [dtype for dtype in NARROW if _holds(dtype, values.ravel()[:_FIRST]) and _holds(dtype, values)]
     return found
 
 
@@ -115,7 +121,7 @@ def _intervals(values: Array, dtype: str, *, saturates: bool) -> _Intervals:
     middles = (grid[1:] + grid[:-1]) / 2
     overflow = grid[-1] + (grid[-1] - grid[-2]) / 2
     below, above = np.concatenate([[0.0], middles]), np.concatenate([middles, [overflow]])
-    if saturates and dtype in _EIGHT_BITS:
+    if saturates and dtype in EIGHT_BITS:
         above[-1] = np.inf
     magnitude = np.abs(values.astype(np.float64))
     index = np.searchsorted(grid, magnitude).clip(max=len(grid) - 1)

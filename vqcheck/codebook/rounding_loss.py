@@ -5,6 +5,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 import numpy.typing as npt
 
+from vqcheck.checkpoint.opened import Checkpoint
 from vqcheck.codebook.comparison import RoundingLoss
 from vqcheck.codebook.effective import EFFECTIVE
 from vqcheck.codebook.family import (
@@ -19,8 +20,8 @@ from vqcheck.codebook.family import (
 )
 from vqcheck.codebook.rounding import Array
 from vqcheck.codebook.use import least_count
-from vqcheck.codebook.values import as_array, sum_over_count, transformed
-from vqcheck.codebook.vq_encoder import Place
+from vqcheck.codebook.values import as_array, code_vectors, sum_over_count, transformed
+from vqcheck.codebook.vq_encoder import Codebook, Place
 
 if TYPE_CHECKING:
     from vqcheck.codebook.pair import Pair, Side
@@ -68,6 +69,16 @@ def measure(
     unused = int(np.count_nonzero(np.logical_or.reduce(lost) & ~used))
     found = RoundingLoss(place, side, zero, not_finite, equal, unused, overflowed, underflowed)
     return found if found.of_use or unused or overflowed or underflowed else None
+
+
+def spoilt_in_use(checkpoint: Checkpoint, family: Family, codebook: Codebook) -> int:
+    """Return how many codes in use of one file are zero, not finite, or equal to another code in use."""
+    data = {tensor: checkpoint.read(tensor.tensor) for tensor in codebook.tensors}
+    counted = codebook.of_role(EMA_COUNT)
+    with np.errstate(all="ignore"):
+        codes = code_vectors(family, codebook, data)
+        used = in_use(as_array(counted, data[counted]) if counted else None, codes.shape[:2])
+        return int(np.count_nonzero(np.logical_or.reduce(spoilt(codes, used)) & used))
 
 
 def of_books(pairs: list["Pair"], rounded: list["Pair"]) -> dict[Place, RoundingLoss]:

@@ -99,9 +99,7 @@ def read_tokenizer(checkpoint: Checkpoint) -> Tokenizer:
 
 def _why_no_projection(checkpoint: Checkpoint, encoder: VQEncoder) -> str:
     kind = "a LoRA export" if encoder.is_lora else "a file"
-    bases = model.published_bases(model.identify(checkpoint).version)
-    name = f" ({' or '.join(bases)}, or what it was trained from)" if bases else ""
     return (
         f"{checkpoint.path}: is {kind} without the projection (ssl_proj) that comes before the lookup, so it derives "
-        f"no tokens; give its base model{name} instead"
+        f"no tokens; give {model.base_model(checkpoint)} instead"
     )

@@ -5,10 +5,14 @@ The format is one fact a line, sorted, so that a diff of two locks reads as what
     # comments and blank lines are ignored
     checkpoint NAME
     codebook DIGEST                              one line for each algorithm
+    content DIGEST                               of all other lines, so that none is edited, or lost in a merge
+    epoch NUMBER                                 where the checkpoint says it
     family NAME
+    kind KIND                                    what kind of file the checkpoint is: base, training, export, step
     projection DIGEST
     s1 DIGEST NAME                               where an s1 checkpoint was given
     schema vqcheck/lock/1
+    step NUMBER                                  where the checkpoint says it
     tensor LABEL PRECISION DIGEST
     tsv DIGEST NAME                              where an experiment was given
     vq_encoder DIGEST
@@ -17,6 +21,7 @@ DIGEST is `algorithm:hex`. NAME is a JSON string, so that any file name fits on 
 PRECISION is the narrowest type that holds every value of the tensor, whatever it was stored in.
 """
 
+import hashlib
 import json
 import re
 from dataclasses import dataclass
@@ -24,6 +29,7 @@ from typing import Final
 
 from vqcheck.checkpoint.regular import regular
 from vqcheck.codebook.digest import Digest
+from vqcheck.codebook.kind import FileKind, FileRecord
 from vqcheck.errors import UsageError
 
 SCHEMA: Final = "vqcheck/lock/1"
@@ -31,12 +37,11 @@ NAME: Final = "vqcheck.lock"
 """What a lock is called in an experiment's directory."""
 PARTS: Final = ("codebook", "projection", "vq_encoder")
 """What has a combined digest."""
-HALVES: Final = ("bfloat16", "float16")
-"""Precisions of a tensor that was rounded, in the order in which they are tried."""
 _PREAMBLE: Final = (
     "# The VQ encoder that this experiment's semantic tokens were made with.\n"
     "# Verify a checkpoint against it: vqcheck lock --check CHECKPOINT\n"
 )
+_SINGLE: Final = ("checkpoint", "content", "epoch", "family", "kind", "schema", "step")
 _MAX_BYTES: Final = 1 << 20
 _DIGEST: Final = re.compile(r"([a-z0-9-]+):([0-9a-f]{64})")
 
@@ -47,7 +52,7 @@ class LockedTensor:
 
     label: str
     precision: str
-    """`float16`, `bfloat16` or `float32`: the narrowest type that holds every value."""
+    """The narrowest float type that holds every value, or `flag`."""
     digests: tuple[Digest, ...]
 
     def digest(self, algorithm: str) -> Digest | None:
@@ -72,6 +77,8 @@ class Lock:
     tensors: tuple[LockedTensor, ...]
     wholes: tuple[tuple[str, Digest], ...]
     """(`codebook`, `projection` or `vq_encoder`; digest), one for each algorithm."""
+    record: FileRecord
+    """What the checkpoint said of itself."""
     tsv: LockedFile | None = None
     s1: LockedFile | None = None
 
@@ -81,7 +88,14 @@ class Lock:
 
     def text(self) -> str:
         """Return the lock file's content."""
-        lines = [f"checkpoint {json.dumps(self.checkpoint)}", f"family {self.family}", f"schema {SCHEMA}"]
+        lines = [
+            f"checkpoint {json.dumps(self.checkpoint)}",
+            f"family {self.family}",
+            f"kind {self.record.kind.value}",
+            f"schema {SCHEMA}",
+        ]
+        numbers = (("epoch", self.record.epoch), ("step", self.record.steps))
+        lines += [f"{name} {number}" for name, number in numbers if number is not None]
         lines += [f"{part} {digest}" for part, digest in self.wholes]
         for tensor in self.tensors:
             lines += [f"tensor {tensor.label} {tensor.precision} {digest}" for digest in tensor.digests]
@@ -90,6 +104,7 @@ class Lock:
             for kind, bound in (("s1", self.s1), ("tsv", self.tsv))
             if bound
         ]
+        lines.append(f"content {_content(lines)}")
         return _PREAMBLE + "".join(f"{line}\n" for line in sorted(lines))
 
 
@@ -136,7 +151,7 @@ def _parse(lines: list[str]) -> Lock:
     files: dict[str, LockedFile] = {}
     for line in lines:
         kind, _, rest = line.partition(" ")
-        if kind in ("checkpoint", "family", "schema") and kind not in single:
+        if kind in _SINGLE and kind not in single:
             single[kind] = _name(rest) if kind == "checkpoint" else rest
         elif kind in PARTS:
             digest = _digest(rest)
@@ -155,17 +170,40 @@ def _parse(lines: list[str]) -> Lock:
             _put(files, kind, LockedFile(_name(name), _digest(shown)), line)
         else:
             raise ValueError(f"line {line!r:.80}")
-    missing = {"checkpoint", "family"} - single.keys()
+    missing = {"checkpoint", "content", "family", "kind"} - single.keys()
     if missing or not tensors or not wholes:
         raise ValueError(f"no line '{min(missing)}'" if missing else "no digests")
+    if _digest(single["content"]) != _content([line for line in lines if not line.startswith("content ")]):
+        raise ValueError("its lines are not those it was written with; restore it, or delete it and make it again")
     return Lock(
         single["checkpoint"],
         single["family"],
         tuple(LockedTensor(label, precision, tuple(found.values())) for label, (precision, found) in tensors.items()),
         tuple((part, digest) for (part, _), digest in wholes.items()),
+        FileRecord(_kind(single["kind"]), _number(single, "epoch"), _number(single, "step")),
         files.get("tsv"),
         files.get("s1"),
     )
+
+
+def _content(lines: list[str]) -> Digest:
+    return Digest("sha256", hashlib.sha256("".join(f"{line}\n" for line in sorted(lines)).encode()).hexdigest())
+
+
+def _kind(text: str) -> FileKind:
+    try:
+        return FileKind(text)
+    except ValueError:
+        raise ValueError(f"{text!r:.80} is no kind of file") from None
+
+
+def _number(single: dict[str, str], name: str) -> int | None:
+    text = single.get(name)
+    if text is None:
+        return None
+    if not (text.isascii() and text.isdecimal() and len(text) < 20):
+        raise ValueError(f"{text!r:.80} is no number")
+    return int(text)
 
 
 def _put(target: dict, key: object, value: object, line: str) -> None:  # type: ignore[type-arg]

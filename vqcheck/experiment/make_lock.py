@@ -4,14 +4,15 @@ import os
 from dataclasses import replace
 
 from vqcheck.checkpoint.opened import Checkpoint
-from vqcheck.codebook import digest, health
-from vqcheck.codebook.digest import F16V1, F32V1, Digest, EncoderDigests
-from vqcheck.codebook.family import INIT_FLAG, Family
+from vqcheck.codebook import digest, health, kind
+from vqcheck.codebook.digest import ALGORITHMS, Digest, EncoderDigests
+from vqcheck.codebook.family import INIT_FLAG, INPUT_PROJ, Family
 from vqcheck.codebook.find import find_vq_encoder
+from vqcheck.codebook.model import base_model
 from vqcheck.codebook.vq_encoder import RoleTensor, VQEncoder
 from vqcheck.errors import UsageError
 from vqcheck.experiment.bound_files import OnBytes, file_digest, tokens_digest
-from vqcheck.experiment.lock import HALVES, PARTS, Lock, LockedFile, LockedTensor
+from vqcheck.experiment.lock import PARTS, Lock, LockedFile, LockedTensor
 from vqcheck.experiment.name2semantic import MERGED
 from vqcheck.experiment.s1_tokens import recorded_tsv, same_experiment
 
@@ -27,13 +28,20 @@ def make_lock(
 
     Raises:
         NoCodebookError, CheckpointError: the checkpoint has no VQ encoder, or it cannot be read.
-        UsageError: the tokens cannot be read, the codebook was never trained, or the s1 file is no s1 checkpoint or
-            was trained on other tokens.
+        UsageError: the tokens cannot be read, the VQ encoder is not whole or not fit for use, or the s1 file is no s1
+            checkpoint or was trained on other tokens.
 
     """
     encoder = find_vq_encoder(checkpoint, own)
-    if any(health.never_trained(checkpoint, codebook) for codebook in encoder.codebooks):
+    if encoder.family.projects and not any(_is_weight(tensor) for tensor in encoder.projection):
+        raise UsageError(f"{_without_projection(checkpoint, encoder)}; lock {base_model(checkpoint)} instead")
+    ailments = health.ailments(checkpoint, encoder)
+    if health.NEVER_TRAINED in ailments:
         raise UsageError(f"{checkpoint.path}: its codebook was never trained, so a lock of it would prove nothing")
+    if unfit := [ailment for ailment in ailments if ailment in (health.NOT_FINITE, health.BROKEN)]:
+        raise UsageError(
+            f"{checkpoint.path}: its VQ encoder is {unfit[0]} ({health.EXPLAINED[unfit[0]]}); lock a sound file"
+        )
     if s1:
         _check_s1(s1, experiment)
     tensors, wholes = record(checkpoint, encoder)
@@ -44,6 +52,7 @@ def make_lock(
         wholes=tuple(
             (part, whole) for digests in wholes for part in PARTS if (whole := getattr(digests, part)) is not None
         ),
+        record=kind.record(checkpoint),
         tsv=LockedFile(MERGED, tokens_digest(experiment)) if experiment else None,
         s1=LockedFile(os.path.basename(s1), file_digest(s1, on_bytes)) if s1 else None,
     )
@@ -62,9 +71,9 @@ def keep_bindings(old: Lock, new: Lock) -> Lock:
 
 
 def record(checkpoint: Checkpoint, encoder: VQEncoder) -> tuple[dict[str, LockedTensor], tuple[EncoderDigests, ...]]:
-    """Return (label -> locked tensor, combined digests by f32v1 and f16v1)."""
+    """Return (label -> locked tensor, combined digests by each algorithm)."""
     locked: dict[str, LockedTensor] = {}
-    digests: dict[str, dict[RoleTensor, Digest]] = {F32V1: {}, F16V1: {}}
+    digests: dict[str, dict[RoleTensor, Digest]] = {algorithm: {} for algorithm in ALGORITHMS}
     for tensor in encoder.tensors:
         data = checkpoint.read(tensor.tensor)
         for algorithm, found in digests.items():
@@ -75,15 +84,25 @@ def record(checkpoint: Checkpoint, encoder: VQEncoder) -> tuple[dict[str, Locked
     return locked, tuple(digest.combine(encoder, found, algorithm) for algorithm, found in digests.items())
 
 
+def _is_weight(tensor: RoleTensor) -> bool:
+    return tensor.role == INPUT_PROJ and not tensor.part.endswith("bias")
+
+
+def _without_projection(checkpoint: Checkpoint, encoder: VQEncoder) -> str:
+    what = "a LoRA export" if encoder.is_lora else "a file"
+    return (
+        f"{checkpoint.path}: is {what} without the projection in front of the lookup, so a lock of it would accept any"
+    )
+
+
 def _precision(tensor: RoleTensor, data: bytes | bytearray) -> str:
     """Return the narrowest type that holds every value: what the tensor was last rounded to."""
     if tensor.role == INIT_FLAG:
         return "flag"
-    from vqcheck.codebook.change import same_bits
-    from vqcheck.codebook.values import as_array, round_to
+    from vqcheck.codebook.rounding import precision
+    from vqcheck.codebook.values import as_array
 
-    values = as_array(tensor, data)
-    return next((dtype for dtype in HALVES if same_bits(round_to(values, dtype), values)), str(values.dtype))
+    return precision(as_array(tensor, data))
 
 
 def _check_s1(path: str, experiment: str | None) -> None:

@@ -8,7 +8,8 @@ from typing import Final
 
 from vqcheck.checkpoint.open import open_checkpoint
 from vqcheck.codebook.comparison import ALL, CHANGED
-from vqcheck.codebook.inspection import HEALTHY, NEVER_TRAINED, NO_CODEBOOK
+from vqcheck.codebook.health import COLLAPSED, EXPLAINED, HEALTHY, NEVER_TRAINED
+from vqcheck.codebook.inspection import NO_CODEBOOK
 from vqcheck.experiment.bound_files import file_digest, tokens_digest
 from vqcheck.experiment.check_lock import check_lock
 from vqcheck.experiment.lock import LockedFile
@@ -31,8 +32,14 @@ def trained(subject: Subject) -> Finding:
         return Finding(COULD_NOT_CHECK, f"{name} {found.why_none}")
     if found.verdict == NEVER_TRAINED:
         return Finding(FAILED, f"the codebook of {name} was never trained, and a frozen run does not train it")
+    if found.verdict == COLLAPSED:
+        return Finding(FAILED, f"the codebook of {name} has collapsed: {EXPLAINED[COLLAPSED]}", advisory=True)
     if found.verdict != HEALTHY:
-        return Finding(FAILED, f"the codebook of {name} holds NaN or infinity")
+        return Finding(FAILED, f"the VQ encoder of {name} is {found.verdict}: {EXPLAINED[found.verdict]}")
+    books = found.vq_encoder.codebooks if found.vq_encoder else ()
+    if any(book.many_unused for book in books):
+        unused = sum(book.unused or 0 for book in books)
+        return Finding(FAILED, f"{unused} of {_codes(subject)} codes of {name} are not in use", advisory=True)
     return Finding(PASSED, f"{name} holds a trained VQ encoder ({_codes(subject)} codes)")
 
 

@@ -6,6 +6,7 @@ from torch import Tensor, nn
 from vqcheck.checkpoint.open import open_checkpoint
 from vqcheck.checkpoint.opened import Checkpoint
 from vqcheck.codebook import inspection
+from vqcheck.codebook.health import FIT_TO_TRAIN
 from vqcheck.errors import UsageError
 
 
@@ -13,7 +14,7 @@ def check_generator(outline: nn.Module, path: str, version: str) -> None:
     """Refuse a checkpoint that the generator cannot start from; only its index and its VQ encoder are read.
 
     Raises:
-        UsageError: it is no generator, of another version or size, or its codebook was never trained or is not finite.
+        UsageError: it is no generator, of another version or size, or its codebook is not fit to train from.
         CheckpointError: it cannot be read.
 
     """
@@ -24,7 +25,7 @@ def check_generator(outline: nn.Module, path: str, version: str) -> None:
         if version != "tiny" and found.model.version and version not in found.model.version.split(" or "):
             stored = f"a {found.model.version} checkpoint ({found.model.evidence})"
             raise UsageError(f"{path}: is {stored}, the configuration says {version}")
-        if found.verdict != inspection.HEALTHY:
+        if found.verdict not in FIT_TO_TRAIN:
             raise UsageError(f"{path}: its codebook is {found.verdict}: a replay from it would prove nothing")
         _check_shapes(outline, checkpoint)
 

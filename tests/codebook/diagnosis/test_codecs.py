@@ -78,12 +78,16 @@ def test_a_codebook_that_one_file_lacks_is_missing_as_a_whole(diff):
     assert "only codebooks 0..1" in texts(result.diagnosis)
 
 
-def test_what_an_export_leaves_out_is_still_not_stored(diff):
-    """Where the codes are there, absent sums and counts are no fault."""
+@pytest.mark.parametrize("around", [{"info": "8epoch_400iteration"}, {}], ids=["export", "no sign of one"])
+def test_what_an_export_leaves_out_is_still_not_stored(tmp_path, around):
+    """Where the codes are there, absent sums and counts are no fault of an export, and missing in any other file."""
     export = {name: value for name, value in encodec(range(2)).items() if name.endswith("embed")}
-    result = diff(encodec(range(2)), export)
-    assert (result.verdict, result.exit_code) == ("identical", 0)
-    assert {diff.verdict for diff in result.tensors} == {"identical", "not stored"}
+    torch.save({"weight": encodec(range(2))}, tmp_path / "a.pth")
+    torch.save({"weight": export, **around}, tmp_path / "b.pth")
+    with open_checkpoint(tmp_path / "a.pth") as first, open_checkpoint(tmp_path / "b.pth") as second:
+        result = compare(first, second)
+    assert (result.verdict, result.exit_code) == (("identical", 0) if around else ("changed", 1))
+    assert {diff.verdict for diff in result.tensors} == {"identical", "not stored" if around else "missing"}
 
 
 def test_updates_and_missing_codebooks_are_both_told(diff):

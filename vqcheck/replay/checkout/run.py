@@ -11,6 +11,7 @@ from torch import Tensor
 
 from vqcheck.checkpoint.open import open_checkpoint
 from vqcheck.codebook import inspection
+from vqcheck.codebook.health import FIT_TO_TRAIN
 from vqcheck.errors import UsageError
 from vqcheck.experiment.config import Config
 from vqcheck.replay import ranks
@@ -171,7 +172,7 @@ def _plain(path: str | None, folder: str, name: str, *, generator: bool) -> str 
     with open_checkpoint(path) as checkpoint:
         if generator:
             found = inspection.inspect(checkpoint)
-            if found.verdict != inspection.HEALTHY:
+            if found.verdict not in FIT_TO_TRAIN:
                 raise UsageError(f"{path}: its codebook is {found.verdict}: a replay from it would prove nothing")
         state = {tensor: read_tensor(checkpoint, tensor) for tensor in checkpoint.tensors}
     target = os.path.join(folder, f"{name}.pt")

@@ -12,6 +12,7 @@ from vqcheck.codebook.family import (
     INPUT_PROJ,
     OUTPUT_PROJ,
 )
+from vqcheck.codebook.health import EXPLAINED
 from vqcheck.report.cases.case import FAILED, NOT_APPLICABLE, PASSED, Case, Rule, Run
 from vqcheck.report.cases.trained import trained
 from vqcheck.report.words.diff import headline, size
@@ -40,7 +41,7 @@ _TRAINED: Final = trained("diff")
 
 
 def run(comparison: Comparison) -> Run:
-    """Return a comparison as one case a tensor, and one for each file whose codebook was never trained."""
+    """Return a comparison as one case a tensor, and one for whatever makes a file's codebook unfit for use."""
     a, b = comparison.a.path, comparison.b.path
     untrained = [
         Case(
@@ -54,13 +55,20 @@ def run(comparison: Comparison) -> Run:
         for letter, side in (("A", comparison.a), ("B", comparison.b))
         if side.never_trained
     ]
+    unfit = [
+        Case(
+            _TRAINED, f"{ailment}: {letter}", FAILED, f"{side.path} is {ailment}: {EXPLAINED[ailment]}", side.path, True
+        )
+        for letter, side in (("A", comparison.a), ("B", comparison.b))
+        for ailment in side.ailments
+    ]
     return Run(
         "diff",
         f"{a} and {b}",
         comparison.verdict,
         comparison.exit_code,
         headline(comparison),
-        (*(_tensor(diff, b) for diff in comparison.tensors), *untrained),
+        (*(_tensor(diff, b) for diff in comparison.tensors), *untrained, *unfit),
     )
 
 

@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from typing import Any
 
-from vqcheck.codebook.digest import F16V1, F32V1
+from vqcheck.codebook.digest import BF16V1, F16V1, F32V1
 from vqcheck.codebook.health import Health
 from vqcheck.codebook.inspection import EncoderSummary, Inspection
 from vqcheck.report.json.digests import digests_object
@@ -24,6 +24,7 @@ def _file(inspection: Inspection) -> dict[str, Any]:
     return {
         "path": inspection.path,
         "verdict": inspection.verdict,
+        "kind": inspection.record.kind.value,
         "format": inspection.format,
         "header_code": inspection.header_code,
         "container": inspection.container,
@@ -70,7 +71,11 @@ def _encoder(encoder: EncoderSummary) -> dict[str, Any]:
         ],
         "codebooks": [_health(health) for health in encoder.codebooks],
         "projection_not_finite": encoder.projection_not_finite,
-        "digests": {F32V1: digests_object(encoder.f32)} | {F16V1: digests_object(encoder.f16)},
+        "digests": {
+            F32V1: digests_object(encoder.f32),
+            F16V1: digests_object(encoder.f16),
+            BF16V1: digests_object(encoder.bf16),
+        },
     }
 
 
@@ -85,4 +90,8 @@ def _health(health: Health) -> dict[str, Any]:
         "dead": health.dead,
         "unused": health.unused,
         "rows_off": health.rows_off,
+        "perplexity": health.perplexity,
+        "negative": health.negative,
+        "collapsed": health.collapsed,
+        "verdict": health.verdict,
     }

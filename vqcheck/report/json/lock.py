@@ -15,6 +15,7 @@ def written(lock: Lock, path: str, state: str) -> str:
         0,
         lock=path,
         checkpoint=lock.checkpoint,
+        kind=lock.record.kind.value,
         vq_encoder=digest_object(lock.whole("vq_encoder", F32V1)),
         codebook=digest_object(lock.whole("codebook", F32V1)),
     )
@@ -28,6 +29,8 @@ def checked(result: LockCheck) -> str:
         result.exit_code,
         lock=result.lock,
         checkpoint=result.path,
+        kind=result.kind.value,
+        locked_kind=result.locked_kind.value,
         never_trained=result.never_trained,
         recorded=digest_object(result.recorded),
         found=digest_object(result.found),

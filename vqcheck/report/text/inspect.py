@@ -1,10 +1,17 @@
 """`vqcheck inspect` for people: what is in this file."""
 
 from vqcheck.codebook.inspection import EncoderSummary, Inspection
+from vqcheck.codebook.kind import FileKind
 from vqcheck.report.text.inspect_encoder import describe_encoder, title
 from vqcheck.report.text.page import Page, Span, Style, verdict
 
 _INDENT = 14
+_KIND = {
+    FileKind.BASE: "base model",
+    FileKind.TRAINING: "training file",
+    FileKind.EXPORT: "export of a run",
+    FileKind.STEP: "weights of one step of a run",
+}
 
 
 def describe(inspection: Inspection, style: Style) -> str:
@@ -52,6 +59,8 @@ def _facts(inspection: Inspection) -> list[tuple[Span, ...]]:
     if model.base:
         facts.append(("base model", f"{model.base}, as published (by its first 8 KiB)"))
     facts.append(("precision", ", ".join(f"{count} tensors {dtype}" for dtype, count in inspection.precision)))
+    if inspection.record.kind is not FileKind.UNKNOWN:
+        facts.append(("kind", _KIND[inspection.record.kind]))
     progress = [
         f"info '{training.info}'" if training.info else "",
         f"epoch {training.epoch}" if training.epoch is not None else "",

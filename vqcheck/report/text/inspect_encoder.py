@@ -90,6 +90,10 @@ def _health(books: list[Health]) -> list[Span]:
         parts.append((f"NEVER TRAINED ({why}); ", "bold red"))
     if not_finite := sum(book.not_finite for book in books):
         parts.append((f"{not_finite} values are NaN or infinite; ", "bold red"))
+    if negative := sum(book.negative for book in books):
+        parts.append((f"BROKEN ({negative} counts are negative); ", "bold red"))
+    elif any(book.collapsed for book in books):
+        parts.append(("COLLAPSED (nearly all frames go to a few codes); ", "bold red"))
     return [*parts, "; ".join(filter(None, [_use(books), _bookkeeping(books)]))]
 
 
@@ -98,13 +102,15 @@ def _use(books: list[Health]) -> str:
     codes = sum(book.codes for book in books)
     dead = [book.dead for book in books if book.dead is not None]
     unused = [book.unused for book in books if book.unused is not None]
-    if dead:
-        idle, word, below = sum(dead), "dead", f"count below {books[0].threshold:g}"
-    elif unused:
-        idle, word, below = sum(unused), "unused", "count 0"
-    else:
+    if not unused:
         return f"{codes} codes"
-    return f"{codes} codes: {codes - idle} in use, {idle} {word} ({below})"
+    if books[0].threshold is not None:
+        idle, word, below = sum(dead), "dead", f"{books[0].threshold:g}"
+    else:
+        idle, word, below = sum(unused), "unused", "a thousandth of the mean"
+    least = min(book.perplexity for book in books if book.perplexity is not None)
+    perplexity = f"perplexity {least:.3g}{' or more' * (len(books) > 1)}"
+    return f"{codes} codes: {codes - idle} in use, {idle} {word} (count below {below}), {perplexity}"
 
 
 def _bookkeeping(books: list[Health]) -> str:

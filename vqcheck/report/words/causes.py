@@ -85,8 +85,8 @@ def headline(diagnosis: Diagnosis) -> str:
         case Rounding(dtype=dtype, narrower=side, undecided=True):
             other = _other(side)
             return (
-                f"{side} is {other} rounded to {dtype}: either {side} was exported from {other}, or {other} was trained "
-                f"from {side} and moved by less than a step"
+                f"{side} is {other} rounded to {dtype}: either {side} was exported from {other}, or {other} was "
+                f"trained from {side} and moved by less than a step"
             )
         case Rounding(dtype=dtype, narrower=side):
             return f"{side} is {_other(side)} rounded to {dtype}"

@@ -3,6 +3,7 @@
 import os
 
 from vqcheck.codebook.comparison import Comparison
+from vqcheck.codebook.health import EXPLAINED, NOT_FINITE
 
 
 def warnings(comparison: Comparison) -> list[str]:
@@ -12,6 +13,12 @@ def warnings(comparison: Comparison) -> list[str]:
         f"WARNING: the codebook of {names[side is comparison.b]} was never trained (all zero, or its init flag is 0): "
         "every frame gets a meaningless token"
         for side in comparison.never_trained
+    ]
+    lines += [
+        f"WARNING: the VQ encoder of {names[side is comparison.b]} is {ailment}: {EXPLAINED[ailment]}"
+        for side in (comparison.a, comparison.b)
+        for ailment in side.ailments
+        if ailment != NOT_FINITE or not any(diff.change and diff.change.not_finite for diff in comparison.tensors)
     ]
     broken = {
         diff.label: diff.change.not_finite for diff in comparison.tensors if diff.change and diff.change.not_finite

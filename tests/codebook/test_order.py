@@ -1,0 +1,207 @@
+"""A rounding is no change only where the narrower file is the later one: the files say which it is."""
+
+import pytest
+import torch
+
+from vqcheck import compare, open_checkpoint
+from vqcheck.codebook.kind import Order
+
+CODEBOOK = "quantizer.vq.layers.0._codebook"
+EMBED = f"{CODEBOOK}.embed"
+INFO = "8epoch_400iteration"
+
+
+@pytest.fixture
+def write(tmp_path):
+    """Writes a state dict as the kind of file that its name says, as the trainers do; returns its path."""
+
+    def make(name, state):
+        weight = dict(state)
+        content = {
+            "G": {"model": weight, "iteration": 8, "optimizer": {"state": {}}, "learning_rate": 1e-4},
+            "b": {"weight": weight, "config": {}},
+            "e": {"weight": weight, "config": {}, "info": INFO},
+            "l": {"state_dict": weight, "epoch": 3, "global_step": 400, "optimizer_states": [{}]},
+            "s": {"state_dict": weight, "epoch": 3, "global_step": 400},
+            "w": weight,
+        }[name[0]]
+        torch.save(content, tmp_path / name)
+        return tmp_path / name
+
+    return make
+
+
+def diff(a, b, order=None):
+    with open_checkpoint(a) as first, open_checkpoint(b) as second:
+        return compare(first, second, order=order)
+
+
+def to(state, dtype):
+    return {name: value.to(dtype) for name, value in state.items()}
+
+
+def moved_by_half_a_step(half):
+    """Return float32 values, none of them the float16 ones, that float16 rounds to exactly these."""
+    moved = {}
+    for name, value in half.items():
+        away = torch.nextafter(value, torch.full_like(value, 6e4)).float() - value.float()
+        moved[name] = value.float() + (0 if name.endswith("inited") else 0.49) * away
+        assert torch.equal(moved[name].half(), value)
+    return moved
+
+
+@pytest.mark.parametrize("base", [torch.float16, torch.float32])
+def test_the_commonest_flows_stay_green_when_frozen(vq_state, write, base):
+    """A base, the frozen float32 training files made from it (also Lightning's) and their float16 exports all agree."""
+    start = to(vq_state(), base)
+    trained = to(start, torch.float32)
+    files = [
+        write("base.pth", start),
+        write("G_400.pth", trained),
+        write("lightning.ckpt", trained),
+        write("e_e8_s400.pth", to(trained, torch.float16)),
+        write("s.ckpt", to(trained, torch.float16)),
+    ]
+    narrow = {"e_e8_s400.pth", "s.ckpt"}
+    for number, a in enumerate(files):
+        for b in files[number + 1 :]:
+            same = base is torch.float16 or (a.name in narrow) == (b.name in narrow)
+            for result in (diff(a, b), diff(b, a)):
+                assert (result.verdict, result.exit_code) == ("identical" if same else "rounded", 0), (a, b)
+                assert not result.undecided
+
+
+def test_a_frozen_lora_run_stays_green(vq_state, write):
+    """float16 base, float32 training file with the adapters, float16 export without ssl_proj."""
+    adapters = {"cfm.to_q.lora_A.default.weight": torch.randn(2)}
+    base = to(vq_state(), torch.float16)
+    kept = {name: value for name, value in base.items() if not name.startswith("ssl_proj")}
+    a = write("base.pth", base)
+    g = write("G_50.pth", to(base, torch.float32) | adapters)
+    e = write("e_e2_s50_l32.pth", kept | to(adapters, torch.float16))
+    for pair in ((a, g), (a, e), (g, e), (e, g)):
+        assert diff(*pair).verdict == "identical"
+    assert {tensor.label for tensor in diff(g, e).not_stored} == {"input_proj.weight", "input_proj.bias"}
+
+
+def test_a_training_file_that_moved_by_less_than_a_step_of_its_base_is_changed(vq_state, write):
+    """Every weight of the float32 training file moved by half a float16 step: both ways round, for every later file."""
+    base = to(vq_state(), torch.float16)
+    moved = moved_by_half_a_step(base)
+    a = write("base.pth", base)
+    for name in ("G_400.pth", "lightning.ckpt", "s.ckpt", "e_e8_s400.pth"):
+        b = write(name, moved)
+        for result in (diff(a, b), diff(b, a)):
+            assert (result.verdict, result.exit_code) == ("changed", 1)
+            (cause,) = result.diagnosis.causes
+            assert cause.code == "moved-within-a-step"
+            largest = max(float((moved[key] - value.float()).abs().max()) for key, value in base.items())
+            assert cause.evidence.largest == pytest.approx(largest)
+            assert {"codes", "ema_sum", "ema_count", "input_proj.weight"} <= set(cause.evidence.tensors)
+
+
+def test_the_export_of_a_drifted_run_is_that_runs(vq_state, write):
+    """An export was made from its run's training file, whatever the steps say: `rounded`."""
+    half = to(vq_state(), torch.float16)
+    g, e = write("G_800.pth", moved_by_half_a_step(half)), write("e_e8_s400.pth", half)
+    assert diff(g, e).verdict == diff(e, g).verdict == "rounded"
+    assert diff(g, e).diagnosis.causes[0].evidence.undecided is False
+
+
+def test_without_a_word_in_either_file_both_readings_stand(vq_state, write):
+    """Bare weights that are a rounding of bare weights: status 0, and it is said that it may be training."""
+    half = to(vq_state(), torch.float16)
+    a, b = write("w.pth", half), write("wide.pth", moved_by_half_a_step(half))
+    for result, narrower in ((diff(a, b), "A"), (diff(b, a), "B")):
+        assert (result.verdict, result.exit_code) == ("rounded", 0)
+        (cause,) = result.diagnosis.causes
+        assert (cause.evidence.undecided, cause.evidence.narrower) == (True, narrower)
+        assert {tensor.label for tensor in result.undecided} >= {"codes", "input_proj.weight"}
+
+
+def test_a_caller_that_knows_the_order_is_believed(vq_state, write):
+    """What `history` against a base and the gate know: the wider later file was trained, the narrower one rounded."""
+    half = to(vq_state(), torch.float16)
+    a, b = write("w.pth", half), write("wide.pth", moved_by_half_a_step(half))
+    assert diff(a, b, Order.A_FIRST).verdict == "changed"
+    assert diff(a, b, Order.B_FIRST).verdict == "rounded"
+
+
+def test_the_later_step_of_one_run_must_be_the_narrower(vq_state, write):
+    """Training files of one run are ordered by their steps."""
+    half = to(vq_state(), torch.float16)
+    wide = moved_by_half_a_step(half)
+    assert diff(write("G_100.pth", wide), write("G_200.pth", half)).verdict == "rounded"
+    assert diff(write("G_100.pth", half), write("G_200.pth", wide)).verdict == "changed"
+
+
+def test_roundings_in_both_directions_are_no_rounding(vq_state, write):
+    """Codes are rounded in B and the projection in A: no order of the two makes both an export."""
+    state = vq_state()
+    a = state | {"ssl_proj.weight": state["ssl_proj.weight"].half().float()}
+    b = state | {EMBED: state[EMBED].half().float()}
+    assert diff(write("w1.pth", a), write("w2.pth", b)).verdict == "changed"
+
+
+@pytest.mark.parametrize(
+    "dtypes", [("float16", "bfloat16"), ("float8_e4m3fn", "float8_e5m2"), ("bfloat16", "float8_e5m2")]
+)
+def test_two_exports_of_one_file_agree_in_any_order(vq_state, write, dtypes):
+    """float16, bfloat16 and 8-bit exports of one training file are roundings of one source; a moved code is none."""
+    state = vq_state(codes=8)
+    a, b = (to(state, getattr(torch, dtype)) for dtype in dtypes)
+    first, second = write("e_e8_s400.pth", a), write("ex_e8_s400.pth", b)
+    for result in (diff(first, second), diff(second, first)):
+        assert (result.verdict, result.exit_code) == ("rounded", 0)
+        assert not result.undecided
+    b[EMBED] = to({EMBED: state[EMBED] * 1.5}, getattr(torch, dtypes[1]))[EMBED]
+    assert diff(first, write("ey_e8_s400.pth", b)).verdict == "changed"
+
+
+def test_a_training_file_in_half_precision_is_no_export_of_its_narrower_base(vq_state, write):
+    """A float16 training file that moved within a step of its bfloat16 base is changed; frozen it is identical."""
+    base = to(vq_state(), torch.bfloat16)
+    a = write("base.pth", base)
+    assert diff(a, write("G_1.pth", to(base, torch.float16))).verdict == "identical"
+    moved = to(base, torch.float16)
+    moved[EMBED] = (base[EMBED].float() * (1 + 2**-10)).half()
+    assert not torch.equal(moved[EMBED].float(), base[EMBED].float())
+    assert torch.equal(moved[EMBED].bfloat16(), base[EMBED])
+    assert diff(a, write("G_2.pth", moved)).verdict == "changed"
+
+
+@pytest.mark.parametrize("name", ["float16", "bfloat16", "float8_e4m3fn", "float8_e5m2fnuz", "float64"])
+def test_lossless_widening_is_identical(vq_state, write, name):
+    """The same values in float32 and in another type that holds them all, the sign of zero included."""
+    narrow = to(vq_state(), torch.float32 if name == "float64" else getattr(torch, name))
+    narrow[EMBED][0, 0] = 0.0
+    same = to(narrow, torch.float64 if name == "float64" else torch.float32)
+    result = diff(write("w.pth", narrow), write("w2.pth", same))
+    assert (result.verdict, result.exit_code) == ("identical", 0)
+    assert result.a.digests == result.b.digests
+    same[EMBED][0, 0] = -0.0
+    assert diff(write("w.pth", narrow), write("w3.pth", same)).verdict == "changed"
+
+
+def test_doubles_that_are_no_singles_round_to_them(vq_state, write):
+    """A float64 file and its float32 copy: both readings, or an export where the files say so; never identical."""
+    wide = {name: value.double() * (1 + 1e-12) for name, value in vq_state().items()}
+    result = diff(write("G_4.pth", wide), write("e_e8_s400.pth", to(wide, torch.float32)))
+    assert (result.verdict, result.exit_code) == ("rounded", 0)
+
+
+def test_values_that_differ_in_last_places_everywhere_are_changed_and_named_so(vq_state, write):
+    """An average of a file with itself, summed in another order; one flipped bit of one code is not called that."""
+    state = vq_state()
+    apart = {
+        name: value if name.endswith("inited") else torch.nextafter(value, torch.full_like(value, 1e9))
+        for name, value in state.items()
+    }
+    result = diff(write("w.pth", state), write("w2.pth", apart))
+    assert result.verdict == "changed"
+    assert [cause.code for cause in result.diagnosis.causes] == ["last-places"]
+    assert result.diagnosis.causes[0].evidence.ulps == 1
+    one = state | {EMBED: state[EMBED].clone()}
+    one[EMBED].view(torch.int32)[2, 2] ^= 1
+    codes = [cause.code for cause in diff(write("w.pth", state), write("w3.pth", one)).diagnosis.causes]
+    assert codes == ["edited"]
