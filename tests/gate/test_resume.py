@@ -1,6 +1,8 @@
 """The gate's checks on earlier checkpoints: they fire on the file that training would resume from, and on no other."""
 
 import json
+import subprocess
+import sys
 from types import SimpleNamespace
 
 import pytest
@@ -122,9 +124,12 @@ def test_the_latest_decides(gate, put):
     assert "G_233333333333.pth" in found.told
 
 
+@pytest.mark.parametrize("info", [None, "8epoch_400iteration"])
 @pytest.mark.parametrize("steps", [0.0, 0.3])
-def test_what_rounds_to_the_base_has_moved_all_the_same(gate, sound, put, steps):
-    """A training file within half a float16 step of the base is not the base's; exactly on it, it is."""
+def test_what_rounds_to_the_base_has_moved_all_the_same(gate, sound, put, steps, info):
+    """A training file within half a float16 step of the base, be that an export, is not it; exactly on it, it is."""
+    if info:
+        torch.save({"weight": sound.state, "info": info}, sound.base)
     put("logs_s2_v2/G_900.pth")
     path = sound.folder / "logs_s2_v2" / "G_900.pth"
     content = torch.load(path, weights_only=True)
@@ -192,3 +197,12 @@ def test_a_named_checkout_decides_the_folder(gate, sound, put, script, folder, o
     assert ("all were looked at: logs_s2, logs_s2_v2" in found.told) == unknown
     if not unknown:
         assert found.elsewhere == ("failed" if outcome == "passed" else "passed")
+
+
+def test_without_assertions_a_missing_experiment_is_never_green(sound):
+    """`python -O` gives the same answer: nothing was looked at, so nothing is said of it."""
+    sound.write(data__exp_dir=str(sound.root / "typo"))
+    command = [sys.executable, "-O", "-m", "vqcheck", "gate", str(sound.config), "--only", "resume", "--format", "json"]
+    done = subprocess.run(command, capture_output=True, text=True, encoding="utf-8", check=False, timeout=120)
+    (resume,) = [check for check in json.loads(done.stdout)["checks"] if check["code"] == "resume"]
+    assert (done.returncode, resume["outcome"]) == (2, "could not check")
