@@ -3,6 +3,7 @@
 import shutil
 
 import pytest
+import torch
 
 from vqcheck.cli.main import main
 
@@ -123,3 +124,26 @@ def test_a_base_that_cannot_be_read_is_one_line(vqcheck, run_folder):
     assert (run.returncode, run.stdout) == (2, "")
     assert len(run.stderr.splitlines()) == 1
     assert "absent.pth" in run.stderr
+
+
+def test_a_second_codec_that_moves_has_a_row_of_its_own(history, vq_state, tmp_path):
+    """Rows that share a digest are one line only where nothing else in them moved."""
+    for step, factor in ((1, 1.0), (2, 1.0), (3, 1.5)):
+        other = {f"codec.quantizer.quantizers.{i}.codebook.weight": torch.ones(4, 2) * i * factor for i in (1, 2)}
+        other |= {f"codec.quantizer.quantizers.{i}.in_proj.weight": torch.ones(2, 3, 1) for i in (1, 2)}
+        other |= {f"codec.quantizer.quantizers.{i}.out_proj.weight": torch.ones(3, 2, 1) for i in (1, 2)}
+        torch.save({"state_dict": vq_state() | other, "global_step": step}, tmp_path / f"step_{step}.pth")
+    code, text = history(tmp_path)
+    assert code == 1
+    assert "  step_1.pth .. step_2.pth (2) " in text
+    assert "  step_3.pth " in text
+
+
+def test_a_move_that_the_start_is_too_coarse_for_is_shown(history, vq_state, tmp_path):
+    """Float64 values that move by less than a step of the float32 start moved, though not since the start."""
+    for step, factor in ((1, None), (2, 1.0), (3, 1 + 2.0**-40)):
+        state = {name: value if factor is None else value.double() * factor for name, value in vq_state().items()}
+        torch.save({"state_dict": state, "global_step": step}, tmp_path / f"step_{step}.pth")
+    code, text = history(tmp_path)
+    assert code == 1
+    assert [line.split()[-2] for line in text.splitlines() if line.startswith("  step_3")] == ["yes"]

@@ -2,7 +2,7 @@
 
 import math
 from collections.abc import Iterator, Sequence
-from itertools import groupby, pairwise
+from itertools import pairwise
 from typing import Final
 
 from vqcheck.codebook.comparison import CHANGED, TOKENS
@@ -149,7 +149,7 @@ def _moved(row: Row) -> float:
 def _checkpoints(run: TrainingRun, prefix: str, number: int) -> Element:
     """Return the checkpoints, those in a row with one VQ encoder as one line."""
     start = "base" if run.base else "first"
-    lines = [_line(list(same), start) for _, same in groupby(run.rows, key=lambda row: row.digest)]
+    lines = [_line(rows, start) for rows in words.series(run.rows)]
     since = "base" if run.base else "first checkpoint"
     caption = (
         "In training order; checkpoints in a row that hold the same VQ encoder share a line. Moved: the median over "
@@ -186,7 +186,7 @@ def _line(rows: list[Row], start: str) -> tuple[Node, ...]:
         _span(first.record.steps, last.record.steps),
         code(words.digest(first)),
         "" if drift is None else f"{drift.rows_changed} of {drift.rows}" if drift.rows else "0",
-        "" if drift is None else words.moved(drift),
+        words.moved(first),
         "" if first.from_previous is None else words.updates(first.from_previous),
     )
 

@@ -1,6 +1,5 @@
 """`vqcheck history` for people: one row for each series of equal checkpoints, and the first that moved."""
 
-from itertools import groupby
 from typing import Final
 
 from vqcheck.experiment.history_result import History, Row, TrainingRun
@@ -33,8 +32,7 @@ def _run(page: Page, run: TrainingRun) -> None:
     if run.rows:
         page.line(("  compared with ", "dim"), (words.compared(run), "dim"), indent=4)
         page.blank()
-        groups = [list(rows) for _, rows in groupby(run.rows, key=lambda row: row.digest)]
-        named_rows(page, _columns(run), [_cells(rows) for rows in groups], widest=_WIDEST)
+        named_rows(page, _columns(run), [_cells(rows) for rows in words.series(run.rows)], widest=_WIDEST)
         if run.first_moved:
             page.line(
                 f"  * median move of a code since {'the base' if run.base else 'the first checkpoint'}, in half the "
@@ -62,12 +60,11 @@ def _names(rows: list[Row]) -> str:
 
 def _cells(rows: list[Row]) -> tuple[Span, ...]:
     first = rows[0]
-    since = first.since_start
     return (
         _names(rows),
         "-" if first.record.epoch is None else str(first.record.epoch),
         "-" if first.record.steps is None else str(first.record.steps),
         words.digest(first),
-        ("" if since is None else words.moved(since), "bold red" if first.moved else ""),
+        (words.moved(first), "bold red" if first.moved else ""),
         "" if first.from_previous is None else words.updates(first.from_previous),
     )

@@ -1,8 +1,10 @@
 """The history of a folder, in words."""
 
 import os
+from collections.abc import Sequence
+from itertools import groupby
 
-from vqcheck.codebook.comparison import CHANGED, ROUNDED, WITHIN_ULPS
+from vqcheck.codebook.comparison import CHANGED, IDENTICAL, ROUNDED, WITHIN_ULPS
 from vqcheck.experiment.history_result import (
     CONFIGURATION,
     COULD_NOT_CHECK,
@@ -109,15 +111,25 @@ def compared(run: TrainingRun) -> str:
     return f"{with_what}: {why} (--base CKPT)"
 
 
+def series(rows: Sequence[Row]) -> list[list[Row]]:
+    """Return the checkpoints in series that hold one VQ encoder, of which none but the first moved."""
+    # What moved may be another codec of the file than the one that the digest is of.
+    return [list(same) for _, same in groupby(rows, key=lambda row: (row.digest, row.digest_of, row.moved))]
+
+
 def digest(row: Row) -> str:
     """Return the digest's first digits, and what it covers where that is not the whole VQ encoder."""
     return row.digest.short if row.digest_of == "vq_encoder" else f"{row.digest_of} {row.digest.short}"
 
 
-def moved(drift: Drift) -> str:
-    """Return the median move of a code, or that it cannot be measured."""
+def moved(row: Row) -> str:
+    """Return the median move of a code since the base or the first checkpoint, or that it cannot be measured."""
+    drift = row.since_start
+    if drift is None:
+        return ""
     if drift.verdict != CHANGED:
-        return "0"
+        # What the start stores with less precision does not show all that moved since.
+        return "yes" if row.moved and drift.verdict != IDENTICAL else "0"
     if drift.displacement is None:
         return "yes"
     return f"{drift.displacement:.3f}" if drift.displacement >= 0.0005 or not drift.displacement else "<0.001"
