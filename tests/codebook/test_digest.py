@@ -1,6 +1,7 @@
 """The digest is that of its specification, and of the stored values alone."""
 
 import hashlib
+import math
 import struct
 
 import pytest
@@ -115,6 +116,33 @@ def test_the_half_digest_judges_an_export_by_its_float32_original(vq_state, save
     a, b = digests(save(wide, "a.pth")), digests(save(narrow, "b.pth"))
     assert a.f16 == b.f16
     assert a.f32.vq_encoder != b.f32.vq_encoder
+
+
+def test_the_bfloat16_digest_judges_an_export_by_its_float32_original(vq_state, save):
+    """sha256-bf16v1 of a float32 file, large and tiny values included, is that of its bfloat16 export by torch."""
+    wide = vq_state()
+    wide[EMBED][0] = torch.tensor([3.39e38, -3.4e38, 1e-40, -0.0, math.nan, math.inf, 1.00390625, 1.01171875])
+    narrow = {name: value.bfloat16() for name, value in wide.items()}
+    a, b = digests(save(wide, "a.pth")), digests(save(narrow, "b.pth"))
+    assert a.bf16 == b.bf16
+    assert a.f16 != b.f16
+    narrow[EMBED][3, 3] *= 2
+    assert digests(save(narrow, "b.pth")).bf16.codebook != a.bf16.codebook
+
+
+def test_doubles_have_the_digest_of_the_singles_they_are(vq_state, save):
+    """float64 copies of float32 values have their digests; with one value between two singles they have their own."""
+    single = vq_state()
+    single[EMBED][0, :3] = torch.tensor([-0.0, math.inf, 1e-45])
+    double = {name: value.double() for name, value in single.items()}
+    a, b = digests(save(single, "a.pth")), digests(save(double, "b.pth"))
+    assert (a.f32, a.f16, a.bf16) == (b.f32, b.f16, b.bf16)
+    double[EMBED][5, 5] *= 1 + 2.0**-40
+    after = digests(save(double, "b.pth"))
+    assert after.f32.codebook != a.f32.codebook
+    codes = double[EMBED].numpy().tobytes()
+    expected = hashlib.sha256(b"sha256-f32v1 codes float64 1x16x8\n" + codes).hexdigest()
+    assert dict(after.f32.tensors)["codes"].hex == expected
 
 
 def test_half_a_vq_encoder_has_no_whole_digest(checkpoints):

@@ -1,9 +1,12 @@
 """A file's kind follows from what it holds, then from its name; and of two files the kinds say which came first."""
 
+import hashlib
+
 import pytest
 import torch
 
 from vqcheck import open_checkpoint
+from vqcheck.codebook import model
 from vqcheck.codebook.kind import FileKind, FileRecord, Order, order, record
 
 STATE = {"ssl_proj.bias": torch.ones(2)}
@@ -58,6 +61,16 @@ def test_only_what_the_file_itself_holds_lets_it_leave_parts_out(tmp_path):
             assert record(file).leaves_out == leaves_out
 
 
+def test_a_published_base_is_known_by_its_beginning(tmp_path, monkeypatch):
+    """The first 8 KiB decide, not the name, and a record of its own run does not make it an export."""
+    torch.save({"weight": STATE, "info": "8epoch_400iteration"}, tmp_path / "x.pth")
+    with open_checkpoint(tmp_path / "x.pth") as file:
+        assert (record(file).kind, record(file).published) == (EXPORT, False)
+        head = hashlib.md5((tmp_path / "x.pth").read_bytes()[:8192], usedforsecurity=False).hexdigest()
+        monkeypatch.setattr(model, "_KNOWN_BASES", {head: ("s2G2333k.pth", "v2")})
+        assert (record(file).kind, record(file).published) == (BASE, True)
+
+
 def test_an_overwritten_header_is_an_exports(checkpoints):
     """The published layout of Pro exports is recognised by its header."""
     with open_checkpoint(checkpoints / "sovits_v2pro_e2_s100.pth") as file:
@@ -69,6 +82,8 @@ def test_an_overwritten_header_is_an_exports(checkpoints):
     [
         (FileRecord(BASE), FileRecord(TRAINING, 1, 100)),
         (FileRecord(UNKNOWN), FileRecord(TRAINING)),
+        (FileRecord(BASE, published=True), FileRecord(UNKNOWN)),
+        (FileRecord(BASE, published=True), FileRecord(BASE)),
         (FileRecord(BASE), FileRecord(EXPORT, 1, 100)),
         (FileRecord(UNKNOWN), FileRecord(STEP, None, 5)),
         (FileRecord(TRAINING, 8, 400), FileRecord(EXPORT, 4, 200)),

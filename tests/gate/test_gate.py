@@ -113,9 +113,25 @@ def drifted_resume(sound):
     torch.save({"model": state, "iteration": 2}, folder / "G_1000.pth")
 
 
+def resume_moved_within_a_step(sound):
+    folder = sound.folder / "logs_s2_v2"
+    folder.mkdir()
+    state = {name: value.float() for name, value in sound.state.items()}
+    half = sound.state[f"{CODEBOOK}.embed"]
+    state[f"{CODEBOOK}.embed"] = half.float() * (1 + 1e-4)
+    assert torch.equal(state[f"{CODEBOOK}.embed"].half(), half)
+    torch.save({"model": state, "iteration": 1}, folder / "G_900.pth")
+
+
+def negative_counts(sound):
+    resave(sound.base, **{f"{CODEBOOK}.cluster_size": lambda old: -old})
+
+
 @pytest.mark.parametrize(
     ("plant", "fires"),
     [
+        (resume_moved_within_a_step, {"resume"}),
+        (negative_counts, {"codebook-trained"}),
         (overwritten_header, {"loader"}),
         (training_file, {"loader"}),
         (other_version, {"loader"}),
@@ -135,6 +151,21 @@ def test_each_fault_is_found_by_its_own_check(gate, sound, plant, fires):
     unchecked = {name for name, found in outcomes.items() if found == "could not check"}
     assert failed | unchecked == fires
     assert code == (2 if unchecked else 1)
+
+
+@pytest.mark.parametrize(
+    ("used", "words"), [(1, "has collapsed"), (40, "88 of 128 codes"), (90, "trained VQ encoder (128 codes)")]
+)
+def test_few_codes_in_use_are_advice(gate, sound, used, words):
+    """A collapsed codebook, and one with most of its codes dead, are told and close no gate; 30 % dead are ordinary."""
+
+    def few(old):
+        return torch.where(torch.arange(len(old)) < used, old, torch.zeros_like(old))
+
+    resave(sound.base, **{f"{CODEBOOK}.cluster_size": few})
+    code, outcomes, messages = gate()
+    assert (code, outcomes["codebook-trained"]) == (0, "passed" if used == 90 else "failed")
+    assert words in messages["codebook-trained"]
 
 
 @pytest.mark.usefixtures("locked")

@@ -65,6 +65,8 @@ class FileRecord:
     kind: FileKind
     epoch: int | None = None
     steps: int | None = None
+    published: bool = False
+    """It is one of the published base models, which nobody exported from a file of his own."""
     leaves_out: str = ""
     """What shows that the file may leave parts of the VQ encoder out: `LoRA export`, `export`, or empty."""
 
@@ -136,11 +138,11 @@ def record(checkpoint: Checkpoint) -> FileRecord:
     steps = steps if training.steps is None else training.steps
     if checkpoint.has_optimizer or "iteration" in information:
         return FileRecord(FileKind.TRAINING, epoch, steps)
+    if model.is_published_base(checkpoint):
+        return FileRecord(FileKind.BASE, published=True)
     exported = bool(checkpoint.header_code) or (isinstance(info, str) and bool(_RUN_INFO.search(info)))
     if lora or exported:
-        return FileRecord(FileKind.EXPORT, epoch, steps, _LORA if lora else "export")
-    if model.is_published_base(checkpoint):
-        return FileRecord(FileKind.BASE)
+        return FileRecord(FileKind.EXPORT, epoch, steps, leaves_out=_LORA if lora else "export")
     if named in (FileKind.TRAINING, FileKind.EXPORT):
         return FileRecord(named, epoch, steps)
     if named is FileKind.STEP or any(_is_number(information.get(key)) for key in _STEP_KEYS):
@@ -152,10 +154,11 @@ def record(checkpoint: Checkpoint) -> FileRecord:
 def order(a: FileRecord, b: FileRecord) -> Order:
     """Return which of two files came first, as far as they say it.
 
-    A file of a run is later than one without a step record, which the run started from. What is exported from a run
-    was made from that run's training file. Of two files of one kind the one with fewer steps came first.
+    A published base comes before everything, and a file of a run after one without a step record, from which it
+    started. What is exported from a run was made from that run's training file. Of two files of one kind the one with
+    fewer steps came first.
     """
-    rank_a, rank_b = _RANK[a.kind], _RANK[b.kind]
+    rank_a, rank_b = (-1 if each.published else _RANK[each.kind] for each in (a, b))
     if rank_a != rank_b:
         return Order.A_FIRST if rank_a < rank_b else Order.B_FIRST
     for own, other in ((a.steps, b.steps), (a.epoch, b.epoch)):
