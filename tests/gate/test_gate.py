@@ -116,6 +116,7 @@ def drifted_resume(sound):
 def resume_moved_within_a_step(sound):
     folder = sound.folder / "logs_s2_v2"
     folder.mkdir()
+    (folder / "D_900.pth").touch()
     state = {name: value.float() for name, value in sound.state.items()}
     half = sound.state[f"{CODEBOOK}.embed"]
     state[f"{CODEBOOK}.embed"] = half.float() * (1 + 1e-4)
