@@ -1,7 +1,7 @@
 """Copies of a VQ encoder on the command line: every command and every format tells them, and `--copy` chooses."""
 
 import json
-from xml.etree import ElementTree
+from xml.etree import ElementTree as ET
 
 import pytest
 import torch
@@ -61,7 +61,7 @@ def test_documents_say_what_was_paired_and_what_was_not(run, valid):
     ]
     found = valid(run("diff", "base.pth", "broken.pth", "--format", "json")[1])
     assert "embed" in found["copies"]["unpaired"][0]["why"]
-    suite = ElementTree.fromstring(run("diff", "base.pth", "moved.pth", "--format", "junit")[1])
+    suite = ET.fromstring(run("diff", "base.pth", "moved.pth", "--format", "junit")[1])
     (unchecked,) = [case for case in suite.iter("testcase") if case.find("error") is not None]
     assert "ema" in unchecked.get("name")
 
@@ -75,7 +75,7 @@ def test_a_wrong_name_is_one_line_with_the_names_there_are(run):
 
 
 def test_inspect_lists_copies(run, valid):
-    """Each with its name and how it stands to the first; one that cannot be read is status 2 unless another is chosen."""
+    """Each with its name and how it stands to the first; one that cannot be read is status 2 till another is chosen."""
     status, out, _ = run("inspect", "moved.pth")
     assert status == 0
     assert "copy 'ema'" in out
@@ -111,19 +111,24 @@ def test_lock_binds_and_verifies_copies(run, valid):
 
 
 def test_history_says_which_copies_contradict(run, files, valid):
-    """Status 2 until the copy is chosen; files of one copy answer to it."""
+    """Status 2 until the copy is chosen; an average that moved from one checkpoint to the next is a move."""
     (files / "broken.pth").unlink()
+    (files / "same.pth").rename(files / "later")
+    (files / "moved.pth").rename(files / "G_1.pth")
     status, out, _ = run("history", ".", "--format", "json")
     assert status == 2
-    rows = {row["name"]: row for row in valid(out)["checkpoints"]}
-    against_first = {name: (row["from_first"] or {}).get("verdict") for name, row in rows.items()}
-    assert against_first == {"base.pth": None, "moved.pth": "undecided", "same.pth": "identical"}
+    (found,) = valid(out)["runs"]
+    against_base = {row["name"]: (row["from_base"] or {}).get("verdict") for row in found["checkpoints"]}
+    assert against_base == {"base.pth": None, "G_1.pth": "undecided"}
     for form in ("text", "html", "junit", "github"):
         status, out, _ = run("history", ".", "--format", form)
         assert status == 2
-        assert "moved.pth" in out
+        assert "G_1.pth" in out
     assert run("history", ".", "--copy", "model")[0] == 0
     assert run("history", ".", "--copy", "ema")[0] == 1
+    (files / "later").rename(files / "G_2.pth")
+    assert run("history", ".")[0] == 1
+    assert run("history", ".", "--copy", "model")[0] == 0
 
 
 def test_tokens_need_one_copy(run, sound):

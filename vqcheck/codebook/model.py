@@ -43,7 +43,7 @@ class Model:
     """The model a checkpoint belongs to."""
 
     kind: str
-    """`s2 synthesizer`, `s2 LoRA export`, `s2 discriminator`, `s1 GPT` or `unknown`."""
+    """`s2 synthesizer`, `s2 LoRA export`, `s2 LoRA training file`, `s2 discriminator`, `s1 GPT` or `unknown`."""
     version: str
     """`v1`, `v2`, `v3`, `v4`, `v3 or v4`, `v2Pro`, `v2ProPlus`, or empty where it cannot be told."""
     evidence: str
@@ -105,7 +105,11 @@ def identify(checkpoint: Checkpoint) -> Model:
         lacks = f"{', '.join(absent)} and the frozen weights stay in the base model" if absent else ""
     elif not names.any("enc_q."):
         lacks = "enc_q (an inference export leaves it out)"
-    return Model("s2 LoRA export" if lora else "s2 synthesizer", version, evidence, base_name, lacks)
+    kind = "s2 synthesizer"
+    if lora:
+        resumable = checkpoint.has_optimizer or "iteration" in checkpoint.information
+        kind = "s2 LoRA training file" if resumable else "s2 LoRA export"
+    return Model(kind, version, evidence, base_name, lacks)
 
 
 def is_published_base(checkpoint: Checkpoint) -> bool:
@@ -151,7 +155,7 @@ def why_no_codebook(checkpoint: Checkpoint) -> str:
     if model.kind == "s1 GPT":
         return (
             "is an s1 (GPT) checkpoint: it predicts tokens and holds no codebook; "
-            "use the s2 generator its tokens were extracted with (pretrained s2G*.pth, G_*.pth or an exported weight)"
+            "use the s2 generator its tokens were extracted with (pretrained s2G*.pth or an exported weight)"
         )
     if model.kind == "s2 discriminator":
         return "is an s2 discriminator: it holds no codebook; the generator does (s2G*.pth, G_*.pth)"
@@ -216,7 +220,10 @@ def _flow_matching_version(checkpoint: Checkpoint, base_version: str) -> tuple[s
     version = _config_version(checkpoint)
     if version:
         return version, "flow matching; config.model.version"
-    return "v3 or v4", "flow matching; nothing in the file tells v3 from v4"
+    folder = os.path.basename(os.path.dirname(os.path.abspath(checkpoint.path)))
+    if match := re.fullmatch(r"logs_s2_(v3|v4)(?:_lora_\d{1,9})?", folder):
+        return match[1], f"flow matching; the name of its folder, {folder}"
+    return "v3 or v4", "flow matching; neither the file nor its folder tells v3 from v4"
 
 
 def _config_version(checkpoint: Checkpoint) -> str:

@@ -84,7 +84,7 @@ def read_tokenizer(checkpoint: Checkpoint, copy: str = "") -> Tokenizer:
     found = lookup(checkpoint, encoder, data)
     projection = found.projection
     if projection is None:
-        raise UsageError(_why_no_projection(checkpoint, encoder))
+        raise UsageError(_why_no_projection(checkpoint))
     arrays = (found.codes, projection.weight, projection.bias)
     if not all(array is None or np.isfinite(array).all() for array in arrays):
         raise UsageError(f"{checkpoint.path}: its VQ encoder holds NaN or infinity, so it derives no tokens")
@@ -98,8 +98,8 @@ def read_tokenizer(checkpoint: Checkpoint, copy: str = "") -> Tokenizer:
     )
 
 
-def _why_no_projection(checkpoint: Checkpoint, encoder: VQEncoder) -> str:
-    kind = "a LoRA export" if encoder.is_lora else "a file"
+def _why_no_projection(checkpoint: Checkpoint) -> str:
+    kind = "a LoRA export" if model.identify(checkpoint).kind == "s2 LoRA export" else "a file"
     return (
         f"{checkpoint.path}: is {kind} without the projection (ssl_proj) that comes before the lookup, so it derives "
         f"no tokens; give {model.base_model(checkpoint)} instead"

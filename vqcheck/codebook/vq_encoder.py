@@ -89,7 +89,7 @@ class VQEncoder:
     """Empty where the codes are a fixed grid of which nothing is stored."""
     projection: tuple[RoleTensor, ...]
     is_lora: bool
-    """The file is a LoRA export, which may lack what stays in its base model."""
+    """The file holds LoRA's tensors: it is an export, which may lack what stays in its base, or a training file."""
     books: tuple[str, ...] = ("",)
     """Names of the quantizers."""
     is_shadow: bool = False
@@ -169,5 +169,5 @@ def lacks_projection(family: Family, tensors: Iterable[HasRole]) -> bool:
 
 
 def is_lora(names: Iterable[str]) -> bool:
-    """Say whether tensors of these names make up a LoRA export, which leaves out what it did not train."""
+    """Say whether tensors of these names are of LoRA training: of an export, or of its training file."""
     return any(".lora_A." in name for name in names)

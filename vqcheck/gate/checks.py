@@ -4,13 +4,12 @@ An exception of vqcheck's own inside a check means that it could not be carried 
 """
 
 import os
+from typing import Final
 
 from vqcheck.checkpoint.open import open_checkpoint
-from vqcheck.codebook.compare import compare
 from vqcheck.codebook.comparison import ALL, CHANGED, UNDECIDED
 from vqcheck.codebook.health import COLLAPSED, EXPLAINED, HEALTHY, NEVER_TRAINED
 from vqcheck.codebook.inspection import NO_CODEBOOK
-from vqcheck.codebook.kind import Order
 from vqcheck.experiment.bound_files import file_digest, tokens_digest
 from vqcheck.experiment.check_lock import check_lock
 from vqcheck.experiment.lock import LockedFile
@@ -20,7 +19,10 @@ from vqcheck.experiment.token_audit import audit_tokens
 from vqcheck.experiment.token_summary import summary
 from vqcheck.gate.outcome import COULD_NOT_CHECK, FAILED, NOT_APPLICABLE, PASSED, Finding
 from vqcheck.gate.subject import Subject
-from vqcheck.gate.training_reads import PRETRAINED, RESUMED, as_training_reads
+from vqcheck.gate.training_reads import PRETRAINED, as_training_reads
+
+_READ_AS: Final = {"v4": "v3", "v2Pro": "v2", "v2ProPlus": "v2"}
+"""Versions that token extraction knows under another's name; their VQ encoder is the same function."""
 
 
 def trained(subject: Subject) -> Finding:
@@ -30,7 +32,7 @@ def trained(subject: Subject) -> Finding:
     if found.verdict == NO_CODEBOOK:
         return Finding(COULD_NOT_CHECK, f"{name} {found.why_none}")
     if found.verdict == NEVER_TRAINED:
-        return Finding(FAILED, f"the codebook of {name} was never trained, and freezing keeps it so")
+        return Finding(FAILED, f"the codebook of {name} was never trained, and a frozen run does not train it")
     if found.verdict == COLLAPSED:
         return Finding(FAILED, f"the codebook of {name} has collapsed: {EXPLAINED[COLLAPSED]}", advisory=True)
     if found.verdict != HEALTHY:
@@ -56,11 +58,13 @@ def loader(subject: Subject) -> Finding:
         return Finding(
             FAILED, f"{name} keeps its weights under {found.container!r}; training reads 'weight' and would not find it"
         )
-    if found.model.version and version not in found.model.version.split(" or "):
-        return Finding(FAILED, f"{name} is {found.model.version}, the config says {version}")
     if not found.model.version:
         return Finding(COULD_NOT_CHECK, f"{name}: its version cannot be told from its tensors")
     also = f"; of its copies training reads '{PRETRAINED}', not {', '.join(subject.unread)}" if subject.unread else ""
+    if version is None:
+        return Finding(PASSED, f"{name} is {found.model.version}; the config names no version{also}")
+    if version not in found.model.version.split(" or "):
+        return Finding(FAILED, f"{name} is {found.model.version}, the config says {version}")
     return Finding(PASSED, f"{name} is {found.model.version}, as configured{also}")
 
 
@@ -69,14 +73,21 @@ def extraction_version(subject: Subject) -> Finding:
     found = subject.inspection
     guessed = _version_by_size(os.path.getsize(found.path))
     name = os.path.basename(found.path)
-    if found.model.version not in ("v1", "v2", "v3", "v4"):
-        return Finding(NOT_APPLICABLE, f"token extraction is told the version of {found.model.version or 'this file'}")
-    actual = "v3" if found.model.version == "v4" else found.model.version
-    if guessed != actual:
+    read_as = {_READ_AS.get(version, version) for version in found.model.version.split(" or ")}
+    if len(read_as) > 1 or "" in read_as:
+        return Finding(COULD_NOT_CHECK, f"{name}: its version cannot be told from its tensors")
+    if {guessed} != read_as:
         return Finding(
-            FAILED, f"by its size upstream's token extraction takes {name} for {guessed}, but it is {actual}"
+            FAILED,
+            f"by its size upstream's token extraction takes {name} for {guessed}, but it is {found.model.version}",
         )
-    return Finding(PASSED, f"upstream's token extraction takes {name} for {guessed}, which it is")
+    if guessed == found.model.version:
+        return Finding(PASSED, f"upstream's token extraction takes {name} for {guessed}, which it is")
+    return Finding(
+        PASSED,
+        f"upstream's token extraction takes {name} for {guessed}; it is {found.model.version}, which derives tokens "
+        "in the same way",
+    )
 
 
 def lock(subject: Subject) -> Finding:
@@ -117,26 +128,6 @@ def freeze(subject: Subject) -> Finding:
     if not flag:
         return Finding(FAILED, "freeze_quantizer is false: training will move the codebook")
     return Finding(PASSED, "freeze_quantizer is true")
-
-
-def resume(subject: Subject) -> Finding:
-    """Whether a checkpoint that upstream would silently resume from has the same VQ encoder."""
-    assert subject.experiment  # without the directory there is nothing to find, and nothing was checked
-    resumed = subject.run.resumed()
-    if resumed is None:
-        return Finding(PASSED, "there is no checkpoint of an earlier run to resume from")
-    name = os.path.basename(resumed)
-    with open_checkpoint(subject.pretrained) as base, open_checkpoint(resumed) as checkpoint:
-        later = as_training_reads(checkpoint, RESUMED)
-        if checkpoint.header_code or later.container != RESUMED:
-            return Finding(FAILED, f"training would try to resume from {resumed}, which is no training checkpoint")
-        result = compare(as_training_reads(base, PRETRAINED), later, order=Order.A_FIRST)
-    if result.verdict == UNDECIDED:
-        contradicting = ", ".join(f"'{copy.name}'" for copy in result.contradicting) or "which is meant"
-        return Finding(COULD_NOT_CHECK, f"copies of the VQ encoder contradict what training reads: {contradicting}")
-    if result.verdict == CHANGED:
-        return Finding(FAILED, f"training would resume from {resumed}, whose VQ encoder is not the pretrained one's")
-    return Finding(PASSED, f"training will resume from {name}, which has the same VQ encoder")
 
 
 def s1(subject: Subject) -> Finding:
