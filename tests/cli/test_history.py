@@ -3,6 +3,9 @@
 import shutil
 
 import pytest
+import torch
+
+from vqcheck.cli.main import main
 
 
 @pytest.fixture
@@ -31,7 +34,7 @@ def test_a_still_run_is_identical(vqcheck, run_folder):
     (run_folder / "G_437.pth").unlink()
     run = vqcheck("history", run_folder)
     assert run.returncode == 0
-    assert run.stdout.startswith("identical  all 2 checkpoints hold the same VQ encoder")
+    assert run.stdout.startswith("identical  all 2 checkpoints hold the same VQ encoder\n")
 
 
 @pytest.mark.parametrize("fault", ["none", "moved", "unreadable", "missing"])
@@ -46,3 +49,101 @@ def test_json_fits_its_schema(vqcheck, valid, run_folder, fault):
     document = valid(run.stdout)
     expected = {"none": 0, "moved": 1, "unreadable": 2, "missing": 2}[fault]
     assert (document["exit_code"], run.returncode) == (expected, expected)
+
+
+@pytest.fixture
+def history(capsys):
+    """Runs the command in this process; returns (exit status, what it printed)."""
+
+    def run(*arguments):
+        code = main(["history", *map(str, arguments)])
+        return code, capsys.readouterr().out
+
+    return run
+
+
+def test_files_that_were_compared_with_nothing_else_say_so(history, valid, checkpoints, tmp_path):
+    """In the headline, in the text and in JSON; with a base none of them says it, and the drift is seen."""
+    for step in (400, 800):
+        shutil.copy(checkpoints / "G_437.pth", tmp_path / f"G_{step}.pth")
+    code, text = history(tmp_path)
+    assert code == 0
+    assert text.startswith(
+        "identical  all 2 checkpoints hold the same VQ encoder: they agree with each other, and were "
+    )
+    assert "compared with nothing else" in text.splitlines()[0]
+    assert "compared with each other alone: no base is known (--base CKPT)" in text
+    (run,) = valid(history(tmp_path, "--format", "json")[1])["runs"]
+    assert (run["compared_with"], run["base"], run["checkpoints"][1]["from_base"]) == ("each other", None, None)
+    base = checkpoints / "base_v2.pth"
+    code, text = history(tmp_path, "--base", base)
+    assert code == 1
+    assert text.startswith("changed  the VQ encoder of G_400.pth is not that of its base base_v2.pth\n")
+    assert "each other alone" not in text
+    (run,) = valid(history(tmp_path, "--base", base, "--format", "json")[1])["runs"]
+    assert (run["compared_with"], run["base"]["told_by"], run["first_moved"]) == ("base", "option", "G_400.pth")
+    assert run["checkpoints"][0]["from_base"]["verdict"] == "changed"
+
+
+@pytest.mark.parametrize("form", ["text", "json", "junit", "sarif", "github", "html"])
+def test_every_voice_has_its_own_line_and_verdict(history, valid, checkpoints, tmp_path, form):
+    """Two voices of one folder are told apart in every format, and the status is the worst."""
+    for name, source in (("ann", "frozen"), ("bob", "frozen")):
+        shutil.copy(checkpoints / f"{source}_v2_e8_s400.pth", tmp_path / f"{name}_e4_s80.pth")
+    shutil.copy(checkpoints / "frozen_v2_e8_s400.pth", tmp_path / "ann_e8_s160.pth")
+    shutil.copy(checkpoints / "drifted_v2_e8_s400.pth", tmp_path / "bob_e8_s160.pth")
+    code, out = history(tmp_path, "--format", form)
+    assert code == 1
+    if form == "text":
+        assert out.startswith("changed  1 of 2 runs in ")
+        assert "\nann  identical  all 2 checkpoints hold the same VQ encoder: they agree" in out
+        assert "\nbob  changed  the VQ encoder moved between bob_e4_s80.pth and bob_e8_s160.pth\n" in out
+    elif form == "json":
+        found = [(run["name"], run["verdict"], len(run["checkpoints"])) for run in valid(out)["runs"]]
+        assert found == [("ann", "identical", 2), ("bob", "changed", 2)]
+    else:
+        assert "bob_e8_s160.pth" in out
+        assert "1 of 2 runs in" in out or form == "github"
+
+
+def test_a_digest_of_a_part_is_labelled(history, checkpoints, tmp_path):
+    """The codebook's digest of a LoRA export does not stand unlabelled below those of whole VQ encoders."""
+    shutil.copy(checkpoints / "base_v2.pth", tmp_path)
+    shutil.copy(checkpoints / "lora_v3_e2_s50_l32.pth", tmp_path)
+    code, text = history(tmp_path)
+    assert code == 0
+    rows = {line.split()[0]: line for line in text.splitlines() if line.startswith(("  base", "  lora"))}
+    assert " codebook " in rows["lora_v3_e2_s50_l32.pth"]
+    assert " codebook " not in rows["base_v2.pth"]
+    assert "of lora_v3_e2_s50_l32.pth the codebook alone" in text.splitlines()[0]
+
+
+def test_a_base_that_cannot_be_read_is_one_line(vqcheck, run_folder):
+    """Status 2, the base named, no traceback."""
+    run = vqcheck("history", run_folder, "--base", run_folder / "absent.pth")
+    assert (run.returncode, run.stdout) == (2, "")
+    assert len(run.stderr.splitlines()) == 1
+    assert "absent.pth" in run.stderr
+
+
+def test_a_second_codec_that_moves_has_a_row_of_its_own(history, vq_state, tmp_path):
+    """Rows that share a digest are one line only where nothing else in them moved."""
+    for step, factor in ((1, 1.0), (2, 1.0), (3, 1.5)):
+        other = {f"codec.quantizer.quantizers.{i}.codebook.weight": torch.ones(4, 2) * i * factor for i in (1, 2)}
+        other |= {f"codec.quantizer.quantizers.{i}.in_proj.weight": torch.ones(2, 3, 1) for i in (1, 2)}
+        other |= {f"codec.quantizer.quantizers.{i}.out_proj.weight": torch.ones(3, 2, 1) for i in (1, 2)}
+        torch.save({"state_dict": vq_state() | other, "global_step": step}, tmp_path / f"step_{step}.pth")
+    code, text = history(tmp_path)
+    assert code == 1
+    assert "  step_1.pth .. step_2.pth (2) " in text
+    assert "  step_3.pth " in text
+
+
+def test_a_move_that_the_start_is_too_coarse_for_is_shown(history, vq_state, tmp_path):
+    """Float64 values that move by less than a step of the float32 start moved, though not since the start."""
+    for step, factor in ((1, None), (2, 1.0), (3, 1 + 2.0**-40)):
+        state = {name: value if factor is None else value.double() * factor for name, value in vq_state().items()}
+        torch.save({"state_dict": state, "global_step": step}, tmp_path / f"step_{step}.pth")
+    code, text = history(tmp_path)
+    assert code == 1
+    assert [line.split()[-2] for line in text.splitlines() if line.startswith("  step_3")] == ["yes"]

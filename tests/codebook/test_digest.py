@@ -57,6 +57,72 @@ def test_vectors_by_the_words_of_the_specification(save):
     assert dict(encoder.f16.tensors)["codes"].hex == of("sha256-f16v1 codes float16 1x2x3\n", halves)
 
 
+def of(header, values):
+    return hashlib.sha256(header.encode() + struct.pack(f"<{len(values)}f", *values)).hexdigest()
+
+
+def combined(*lines):
+    return hashlib.sha256("".join(f"{line}\n" for line in lines).encode()).hexdigest()
+
+
+def weight(*values):
+    return torch.tensor([list(values)])
+
+
+def test_output_projections_of_a_residual_chain_by_the_words_of_the_specification(save):
+    """Each layer's output projection but the last one's is a line behind its codebook's, with the codebook's number."""
+    layer = "quantizer.quantizers.{}.{}"
+    state = {}
+    for number in range(2):
+        state[layer.format(number, "codebook.weight")] = weight(1.0 + number, 2.0)
+        state[layer.format(number, "in_proj.weight")] = weight(3.0 + number, 4.0)
+        state[layer.format(number, "out_proj.weight")] = weight(5.0 + number, 6.0)
+        state[layer.format(number, "out_proj.bias")] = torch.tensor([7.0 + number])
+    codes = [of("sha256-f32v1 codes float32 1x1x2\n", (1.0 + number, 2.0)) for number in range(2)]
+    front = [of("sha256-f32v1 input_proj.weight float32 1x2\n", (3.0 + number, 4.0)) for number in range(2)]
+    behind = of("sha256-f32v1 output_proj.weight float32 1x2\n", (5.0, 6.0))
+    bias = of("sha256-f32v1 output_proj.bias float32 1\n", (7.0,))
+    lines = [
+        f"0 codes {codes[0]}",
+        f"0 output_proj.weight {behind}",
+        f"0 output_proj.bias {bias}",
+        f"1 codes {codes[1]}",
+    ]
+    inputs = [f"- input_proj.weight {digest}" for digest in front]
+    found = digests(save(state)).f32
+    assert found.codebook.hex == combined(*lines)
+    assert found.projection.hex == combined(*inputs)
+    assert found.vq_encoder.hex == combined(*lines, *inputs)
+
+
+def test_output_projections_of_a_shared_codebook_by_the_words_of_the_specification(save):
+    """A codebook that three layers share counts once, and the projections of its further places say where they are."""
+    shared, counts = torch.tensor([[[1.0, 2.0]]]), torch.tensor([[3.0]])
+    state = {}
+    for number in range(3):
+        state |= {f"layers.{number}._codebook.embed": shared, f"layers.{number}._codebook.cluster_size": counts}
+        state[f"layers.{number}.project_out.weight"] = weight(5.0 + number, 6.0)
+    behind = [of("sha256-f32v1 output_proj.weight float32 1x2\n", (5.0 + number, 6.0)) for number in range(2)]
+    assert digests(save(state)).f32.codebook.hex == combined(
+        f"0 codes {of('sha256-f32v1 codes float32 1x1x2' + chr(10), (1.0, 2.0))}",
+        f"0 ema_count {of('sha256-f32v1 ema_count float32 1x1' + chr(10), (3.0,))}",
+        "0 tied 0.0 0.1 0.2",
+        f"0 output_proj.weight {behind[0]}",
+        f"0 output_proj.weight at 0.1 {behind[1]}",
+    )
+
+
+def test_an_output_projection_that_is_fed_back_by_the_words_of_the_specification(save):
+    """One behind all lookups that a later lookup depends on says behind which book and group it stands."""
+    state = {"quantize.embedding.weight": weight(1.0, 2.0), "quantize.quant_resi.weight": weight(5.0, 6.0)}
+    state["post_quant_conv.weight"] = weight(8.0, 9.0)
+    behind = of("sha256-f32v1 output_proj.quant_resi.weight float32 1x2\n", (5.0, 6.0))
+    assert digests(save(state)).f32.codebook.hex == combined(
+        f"0 codes {of('sha256-f32v1 codes float32 1x1x2' + chr(10), (1.0, 2.0))}",
+        f"0 output_proj.quant_resi.weight behind 0.0 {behind}",
+    )
+
+
 RELEASED = {
     "base_v2.pth": "a999277e57d91009e86fa5f7f0d281b5b8692c5cfa20462f75c1793c2c069235",
     "drifted_v2_e8_s400.pth": "77206fcda7c2d536aa0de176a14b95ed8d64b6298e3e5613df340fc0471b96eb",

@@ -50,7 +50,7 @@ def test_the_live_codebook_comes_before_its_ema_shadow(vq_state, save):
     both = {f"ema_model.{name}": value for name, value in vq_state(seed=1).items()} | state
     encoder, _ = roles(save(both))
     assert encoder.prefix == ""
-    assert encoder.also_found == ("ema_model.",)
+    assert encoder.also_found == ("weight.ema_model",)
 
 
 @pytest.mark.parametrize(

@@ -57,6 +57,27 @@ def test_a_lora_export_says_what_it_lacks(checkpoints):
     assert "ssl_proj" in found.lacks
 
 
+@pytest.mark.parametrize(
+    ("folder", "version"),
+    [
+        ("logs_s2_v3_lora_32", "v3"),
+        ("logs_s2_v4_lora_8", "v4"),
+        ("logs_s2_v4", "v4"),
+        ("logs_s2_v2", "v3 or v4"),
+        ("my_logs_s2_v3", "v3 or v4"),
+    ],
+)
+def test_the_folder_of_a_training_file_tells_v3_from_v4(tmp_path, monkeypatch, folder, version):
+    """A LoRA training file is no export and lacks nothing; its version is in the name of its folder."""
+    tensors = {**state("v3"), "cfm.estimator.to_q.lora_A.default.weight": torch.ones(1), "ssl_proj.bias": torch.ones(1)}
+    (tmp_path / folder).mkdir()
+    torch.save({"model": tensors, "iteration": 2, "optimizer": {}}, tmp_path / folder / "G_20.pth")
+    found = identify(tmp_path / folder / "G_20.pth")
+    assert (found.kind, found.version, found.lacks) == ("s2 LoRA training file", version, "")
+    monkeypatch.chdir(tmp_path / folder)
+    assert identify("G_20.pth").version == version
+
+
 def test_an_inference_export_lacks_the_posterior_encoder(checkpoints):
     """An export drops enc_q, a training file does not."""
     assert "enc_q" in identify(checkpoints / "frozen_v2_e8_s400.pth").lacks

@@ -25,13 +25,13 @@ def step(model):
 
 @pytest.mark.parametrize("train", [True, False])
 def test_a_gradient_step_is_found_in_either_mode(train, model, state_of, compared):
-    """Codes and the projections in front of them move; eval mode stops no gradient."""
+    """Codes and the projections in front of and behind them move; eval mode stops no gradient."""
     before = state_of(model)
     step(model.train(train))
     comparison = compared(before, state_of(model))
     assert comparison.a.family == "dac"
     changed = {d.role for d in comparison.tensors if d.judged and d.verdict == "changed"}
-    assert changed == {"codes", "input_proj"}
+    assert changed == {"codes", "input_proj", "output_proj"}
 
 
 def test_without_gradients_it_holds_still(model, state_of, compared):

@@ -5,6 +5,7 @@ import sys
 from pathlib import Path
 
 import pytest
+import torch
 
 from vqcheck.errors import UsageError
 from vqcheck.experiment.config import Config
@@ -141,9 +142,23 @@ def test_mistakes_in_an_s2_json_are_named(write, tmp_path, changes, message):
         read_config(write(s2_json(**changes)), str(tmp_path))
 
 
-def test_the_version_has_upstreams_default(write, tmp_path):
-    """Without model.version it is what upstream's class takes."""
-    assert read_config(write(s2_json(model__version=None)), str(tmp_path)).subject.version == "v2"
+@pytest.mark.parametrize(("symbols", "version"), [(322, "v1"), (732, "v2")])
+def test_without_a_version_it_is_the_bases(write, tmp_path, symbols, version):
+    """Trees before v2 write no version: it is that of the generator they start from."""
+    torch.save({"weight": {"enc_p.text_embedding.weight": torch.ones(symbols, 1)}}, tmp_path / "base.pth")
+    path = write(s2_json(model__version=None, train__pretrained_s2G="base.pth"))
+    assert read_config(path, str(tmp_path)).subject.version == version
+
+
+@pytest.mark.parametrize(
+    ("base", "message"),
+    [("", "there is no pretrained_s2G to go by"), ("base.pth", r"the version of .*base\.pth cannot be told")],
+)
+def test_a_version_that_nothing_tells_is_asked_for(write, tmp_path, base, message):
+    """Neither the file nor a base: the field that is missing is named."""
+    torch.save({"weight": {"conv.weight": torch.ones(2)}}, tmp_path / "base.pth")
+    with pytest.raises(UsageError, match=f"model.version is missing, and {message}"):
+        read_config(write(s2_json(model__version=None, train__pretrained_s2G=base)), str(tmp_path))
 
 
 @pytest.mark.parametrize(

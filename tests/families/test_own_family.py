@@ -129,8 +129,8 @@ def test_a_missing_row_file_is_named(tmp_path, saved, state, vqcheck):
     assert "absent.toml: cannot be read" in run.stderr
 
 
-def test_a_row_that_fits_nothing_is_told_of(row, saved, vqcheck):
-    """One line on stderr, with every command that takes the option; the verdict and stdout stay as they are."""
+def test_a_row_that_fits_nothing_is_status_2(row, saved, vqcheck):
+    """With every command that takes the option: a slip in a name must not end in another codec's green."""
     path = saved({"quantize.embedding.weight": torch.randn(8, 4)})
     folder = path.parent / "run"
     folder.mkdir()
@@ -140,11 +140,60 @@ def test_a_row_that_fits_nothing_is_told_of(row, saved, vqcheck):
     commands = [["inspect", path], ["diff", path, path], ["history", folder]]
     commands += [["lock", path, "-o", lock], ["lock", path, "-o", lock, "--check"]]
     for command in commands:
-        without = vqcheck(*command)
+        assert vqcheck(*command).returncode == 0
         run = vqcheck(*command, "--family", row())
-        assert run.stderr == "vqcheck: note: nothing here was read as 'my-codec' of --family\n", command
-        # The second time the lock is there already.
-        assert (run.returncode, run.stdout.replace("unchanged", "written")) == (0, without.stdout)
+        assert run.returncode == 2, command
+        assert "holds no codes under the names of 'my-codec' of --family" in run.stderr + run.stdout, command
+
+
+def test_a_row_that_fits_nothing_beside_one_that_fits_is_told_of(state, row, saved, vqcheck):
+    """Rows of several codecs may be given together: the one that no file needs is named on stderr."""
+    own = row('name = "other"\n[tensors]\ncodes = "another.table"\n')
+    own = own.rename(own.with_name("other.toml"))
+    run = vqcheck("diff", saved(state), saved(state, "b.pth"), "--family", row(), "--family", own)
+    assert (run.returncode, run.stderr) == (0, "vqcheck: note: nothing here was read as 'other' of --family\n")
+
+
+ROLES = {
+    "ema_sum": 'ema_sum = "tokenizer.layers.{layer}.sums"',
+    "ema_count": 'ema_count = "tokenizer.layers.{layer}.count"',
+    "init_flag": 'init_flag = "tokenizer.layers.{layer}.filled"',
+    "code_transform": 'code_transform = "tokenizer.transform"',
+    "input_proj": 'input_proj = ["tokenizer.in_front", "tokenizer.front"]',
+    "output_proj": 'output_proj = "tokenizer.layers.{layer}.behind"',
+}
+
+
+@pytest.mark.parametrize("role", ROLES)
+def test_a_role_that_names_no_tensor_is_named(role, state, row, saved, vqcheck):
+    """A slip in any role is status 2 with each command that reads it, unless the row says that it is optional."""
+    path = saved(state)
+    text = 'name = "mine"\n{}[tensors]\ncodes = "tokenizer.layers.{{layer}}.table"\n' + ROLES[role].replace(
+        "{", "{{"
+    ).replace("}", "}}")
+    for command in (["diff", path, path], ["inspect", path], ["lock", path, "-o", path.parent / "a.lock"]):
+        run = vqcheck(*command, "--family", row(text.format("")))
+        assert run.returncode == 2, command
+        assert f"the {role} of 'mine', names no tensor" in run.stderr
+    assert vqcheck("diff", path, path, "--family", row(text.format(f'optional = ["{role}"]\n'))).returncode == 0
+
+
+def test_a_book_of_which_nothing_is_there_is_named(state, row, saved, vqcheck):
+    """Each `[[tensors]]` is looked for by itself."""
+    text = 'name = "two"\n[[tensors]]\ncodes = "tokenizer.layers.{layer}.table"\n[[tensors]]\ncodes = "absent.table"\n'
+    run = vqcheck("diff", saved(state), saved(state), "--family", row(text))
+    assert (run.returncode, run.stdout) == (2, "")
+    assert "'absent.table', the codes of 'two', names no tensor" in run.stderr
+
+
+def test_two_tensors_for_one_part_of_a_role_are_refused(state, row, saved, vqcheck):
+    """Names in a list are spellings of one tensor; where a file has both, neither is left out in silence."""
+    text = ROW.replace('input_proj = "tokenizer.before"', 'input_proj = ["tokenizer.before", "tokenizer.too"]')
+    both = state | {"tokenizer.too.weight": torch.randn(4, 6)}
+    assert vqcheck("diff", saved(state), saved(state), "--family", row(text)).returncode == 0
+    run = vqcheck("diff", saved(both), saved(both), "--family", row(text))
+    assert run.returncode == 2
+    assert "tokenizer.before.weight and tokenizer.too.weight" in run.stderr
 
 
 def test_a_row_that_fits_is_not_told_of(state, row, saved, vqcheck):

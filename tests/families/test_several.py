@@ -77,28 +77,33 @@ def test_a_file_of_several_reads_like_a_table_of_contents(several, saved, vqchec
 
 
 @pytest.mark.parametrize(
-    ("name", "verdict"),
+    ("name", "copy"),
     [
-        ("mimi.quantizer.semantic_residual_vector_quantizer.layers.0.codebook.embed_sum", "changed"),
-        ("codec.quantizer.vq.layers.2._codebook.embed", "changed"),
-        ("foo.bar.embed", "changed"),
-        ("ema_model.mimi.quantizer.semantic_residual_vector_quantizer.layers.0.codebook.embed_sum", "identical"),
+        ("mimi.quantizer.semantic_residual_vector_quantizer.layers.0.codebook.embed_sum", "mimi"),
+        ("codec.quantizer.vq.layers.2._codebook.embed", "codec"),
+        ("foo.bar.embed", "foo.bar"),
+        ("ema_model.mimi.quantizer.semantic_residual_vector_quantizer.layers.0.codebook.embed_sum", "ema_model.mimi"),
     ],
 )
-def test_every_codec_that_both_files_have_is_judged(several, compared, name, verdict):
-    """A change in any of them is found; a moving average is not judged, and the comparison says so."""
+def test_every_copy_that_both_files_have_is_judged(several, compared, name, copy):
+    """A change in any of them is found, in a moving average, too; nothing else is said to have changed."""
     comparison = compared(several, {**several, name: several[name] + 1})
-    assert comparison.verdict == verdict
-    assert comparison.a.not_judged == ("ema_model.mimi.",)
+    assert comparison.verdict == "changed"
+    changed = [pair.a for pair in comparison.pairs if pair.verdict != "identical"]
+    assert changed == [copy]
+    assert compared(several, several).verdict == "identical"
 
 
-def test_what_only_one_file_has_is_named(several, saved, vqcheck):
-    """Codecs without a counterpart are named as not judged."""
+def test_what_only_one_file_has_keeps_the_pair_from_being_green(several, saved, vqcheck):
+    """Codecs without a counterpart are named; what both have is judged alone where it is chosen."""
     mimi = {name: value for name, value in several.items() if name.startswith("mimi.")}
-    run = vqcheck("diff", saved(several, "a.pth"), saved(mimi, "b.pth"))
-    assert run.returncode == 0
-    assert "not judged: codec. in a.pth" in run.stdout
-    assert "not judged: foo.bar. in a.pth" in run.stdout
+    a, b = saved(several, "a.pth"), saved(mimi, "b.pth")
+    run = vqcheck("diff", a, b)
+    assert run.returncode == 2
+    said = " ".join(run.stdout.split())
+    assert "A's copy 'codec' is of a codec (encodec) that B does not hold" in said
+    assert "A's copy 'foo.bar' is of a codec" in said
+    assert vqcheck("diff", a, b, "--copy", "mimi").returncode == 0
 
 
 @pytest.mark.parametrize(

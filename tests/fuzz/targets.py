@@ -31,6 +31,7 @@ from vqcheck.experiment.make_lock import make_lock
 from vqcheck.experiment.name2semantic import read_name2semantic
 from vqcheck.experiment.name2text import read_name2text
 from vqcheck.experiment.read_config import read_config
+from vqcheck.experiment.resume import resume_folders
 from vqcheck.experiment.s1_tokens import recorded_tsv
 from vqcheck.experiment.s2_run import read_s2_run
 from vqcheck.report.json import diff as diff_json
@@ -136,7 +137,7 @@ def _name2text(folder: str, _: str) -> None:
 
 def _config(folder: str, path: str) -> None:
     with suppress(VqcheckError):
-        read_s2_run(path, folder).resumed()
+        resume_folders(read_s2_run(path, folder), folder, "v2")
     read_config(path, folder)
 
 

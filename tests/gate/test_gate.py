@@ -1,7 +1,11 @@
 """The gate, as the installed command: open on a sound experiment, and each check fires on its own fault alone."""
 
+from types import SimpleNamespace
+
 import pytest
 import torch
+
+from vqcheck.gate import checks
 
 CODEBOOK = "quantizer.vq.layers.0._codebook"
 
@@ -102,6 +106,7 @@ def freeze_not_said(sound):
 def drifted_resume(sound):
     folder = sound.folder / "logs_s2_v2"
     folder.mkdir()
+    (folder / "D_900.pth").touch()
     state = {name: value.float() for name, value in sound.state.items()}
     torch.save({"model": state, "iteration": 1}, folder / "G_900.pth")
     state[f"{CODEBOOK}.cluster_size"] = state[f"{CODEBOOK}.cluster_size"] * 0.99
@@ -111,6 +116,7 @@ def drifted_resume(sound):
 def resume_moved_within_a_step(sound):
     folder = sound.folder / "logs_s2_v2"
     folder.mkdir()
+    (folder / "D_900.pth").touch()
     state = {name: value.float() for name, value in sound.state.items()}
     half = sound.state[f"{CODEBOOK}.embed"]
     state[f"{CODEBOOK}.embed"] = half.float() * (1 + 1e-4)
@@ -173,23 +179,6 @@ def test_the_lock_catches_generator_and_tokens(gate, sound, plant, fires):
     assert code == 1
 
 
-def test_a_frozen_run_may_be_resumed(gate, sound):
-    """An earlier run's float32 checkpoint with the same VQ encoder is no fault, and is named."""
-    folder = sound.folder / "logs_s2_v2"
-    folder.mkdir()
-    state = {name: value.float() for name, value in sound.state.items()}
-    torch.save({"model": state, "iteration": 1}, folder / "G_900.pth")
-    code, outcomes, messages = gate()
-    assert (code, outcomes["resume"]) == (0, "passed")
-    assert "G_900.pth" in messages["resume"]
-
-
-def test_the_latest_is_found_by_upstreams_rule(gate, sound):
-    """G_1000 is later than G_900, and it is the one that is checked."""
-    drifted_resume(sound)
-    assert "G_1000.pth" in gate()[2]["resume"]
-
-
 class TestS1:
     """Whether the s1 checkpoint belongs to the tokens, and on what evidence."""
 
@@ -233,6 +222,14 @@ def test_could_not_check_is_never_green(gate, sound):
     assert gate()[1]["codebook-trained"] == "could not check"
 
 
+def test_a_config_without_a_version_is_of_the_bases(gate, sound):
+    """Configurations of trees before v2 name no version, and that is no fault of the base, whatever it is."""
+    sound.write(model__version=None)
+    code, outcomes, messages = gate()
+    assert (code, outcomes["loader"]) == (0, "passed")
+    assert "is v2; the config names no version" in messages["loader"]
+
+
 def test_a_missing_experiment_is_never_green(gate, sound):
     """Without the directory neither lock nor resume were checked, and the gate does not open."""
     sound.write(data__exp_dir=str(sound.root / "typo"))
@@ -240,16 +237,6 @@ def test_a_missing_experiment_is_never_green(gate, sound):
     assert (code, outcomes["resume"]) == (2, "could not check")
     code, outcomes, _ = gate("--only", "lock")
     assert (code, outcomes["lock"]) == (2, "could not check")
-
-
-def test_an_export_in_the_resume_folder_is_no_checkpoint_to_resume_from(gate, sound, checkpoints):
-    """A LoRA export under a training checkpoint's name cannot be resumed from, and is called out."""
-    folder = sound.folder / "logs_s2_v2"
-    folder.mkdir()
-    (folder / "G_900.pth").write_bytes((checkpoints / "lora_v3_e2_s50_l32.pth").read_bytes())
-    code, outcomes, messages = gate()
-    assert (code, outcomes["resume"]) == (1, "failed")
-    assert "no training checkpoint" in messages["resume"]
 
 
 def test_unchecked_tokens_are_told_and_not_green_when_they_are_most(gate, sound):
@@ -354,6 +341,28 @@ def test_the_gate_writes_nothing(gate, sound):
     before = {path: path.read_bytes() for path in sound.root.rglob("*") if path.is_file()}
     gate("--s1", sound.s1)
     assert {path: path.read_bytes() for path in sound.root.rglob("*") if path.is_file()} == before
+
+
+@pytest.mark.parametrize(
+    ("version", "size", "outcome", "words"),
+    [
+        ("v2", 90 << 20, "passed", "for v2, which it is"),
+        ("v2", 80 << 20, "failed", "for v1, but it is v2"),
+        ("v2Pro", 200 << 20, "passed", "for v2; it is v2Pro"),
+        ("v2ProPlus", 60 << 20, "failed", "for v1, but it is v2ProPlus"),
+        ("v3", 730 << 20, "passed", "for v3, which it is"),
+        ("v3 or v4", 730 << 20, "passed", "for v3; it is v3 or v4"),
+        ("v4", 200 << 20, "failed", "for v2, but it is v4"),
+        ("", 90 << 20, "could not check", "cannot be told"),
+    ],
+)
+def test_extraction_goes_by_size_for_every_version(monkeypatch, version, size, outcome, words):
+    """Pro versions are read as v2 and v4 as v3, which is right; a size that stands for another version is not."""
+    monkeypatch.setattr("os.path.getsize", lambda _: size)
+    found = SimpleNamespace(path="base.pth", model=SimpleNamespace(version=version))
+    finding = checks.extraction_version(SimpleNamespace(inspection=found))
+    assert finding.outcome == outcome
+    assert words in finding.message
 
 
 def test_size_based_extraction_is_advice(gate):

@@ -23,8 +23,8 @@ from vqcheck.codebook.comparison import (
 )
 from vqcheck.codebook.digest import F32V1, Digest, EncoderDigests
 from vqcheck.codebook.family import ROLES
-from vqcheck.codebook.model import Training
-from vqcheck.experiment.history import Drift, History, Row
+from vqcheck.codebook.kind import FileKind, FileRecord
+from vqcheck.experiment.history_result import Base, Drift, History, Row, TrainingRun
 from vqcheck.experiment.token_audit_result import HALF, FrameCounts, ItemAudit, TokenAudit
 from vqcheck.gate.outcome import Finding, GateReport, Outcome
 from vqcheck.gate.run import CHECKS
@@ -45,7 +45,7 @@ from vqcheck.report.cases.case import COULD_NOT_CHECK, FAILED, NOT_APPLICABLE, P
 
 WHOLE = Digest(F32V1, "a" * 64)
 DIGESTS = EncoderDigests((("codes", WHOLE),), WHOLE, WHOLE, WHOLE)
-SIDE = Side("a.pth", "gpt-sovits", "", never_trained=False, not_judged=(), digests=DIGESTS)
+SIDE = Side("a.pth", "gpt-sovits", "", never_trained=False, digests=DIGESTS)
 
 
 def agrees(run):
@@ -112,26 +112,33 @@ def test_a_gate_that_was_asked_for_less_says_so():
 
 
 def test_a_history_agrees_with_its_rows():
-    """Moved or not, with unreadable and passed-over files, and with fewer than two rows."""
-    still = Drift(IDENTICAL, 0, 8, None, None, "")
-    moved = Drift(CHANGED, 3, 8, 0.25, 7, "exact")
-    for count, drift, skipped, unreadable, untrained in product((0, 1, 2, 3), (still, moved), *[(True, False)] * 3):
+    """Moved or not, with a base and without, with unreadable and passed-over files, of one run and of two."""
+    still = Drift(("G_0.pth",), IDENTICAL, 0, 8, None, None, "")
+    moved = Drift(("G_0.pth",), CHANGED, 3, 8, 0.25, 7, "exact")
+    switches = [(True, False)] * 5
+    for count, drift, based, skipped, unreadable, untrained, two in product((0, 1, 2, 3), (still, moved), *switches):
         rows = tuple(
-            Row(f"G_{n}.pth", Training("", None, n), WHOLE, drift if n else None, drift if n else None)
+            Row(
+                f"G_{n}.pth",
+                FileRecord(FileKind.TRAINING, None, n),
+                WHOLE,
+                "vq_encoder",
+                drift if based else None,
+                drift if n and not based else None,
+                drift if n else None,
+            )
             for n in range(count)
         )
-        found = History(
-            "run",
-            ALL,
-            rows,
-            (("D_1.pth", "a discriminator"),) * skipped,
-            (("G_9.pth", "is damaged"),) * unreadable,
-            ("G_0.pth",) * untrained,
-        )
+        base = Base("base.pth", "option") if based else None
+        runs = [TrainingRun("me", base, "", rows, (("G_9.pth", "is damaged"),) * unreadable)]
+        if two:
+            other = replace(rows[0], name="other.pth", from_base=still) if rows else None
+            runs.append(TrainingRun("other", base, "", (other,) if other else (), ()))
+        found = History("run", ALL, tuple(runs), (("D_1.pth", "a discriminator"),) * skipped, ("G_0.pth",) * untrained)
         run = history.run(found)
         assert agrees(run)
         failed = {case.name for case in run.cases if case.outcome == FAILED and not case.advisory}
-        assert failed == ({row.name for row in rows[1:]} if drift is moved else set())
+        assert failed == ({row.name for row in rows[not based :]} if drift is moved else set())
 
 
 def test_an_audit_agrees_with_its_items():

@@ -8,6 +8,7 @@ import sys
 from xml.etree import ElementTree as ET
 
 import pytest
+import torch
 from markdown_it import MarkdownIt
 
 from vqcheck.cli.main import main
@@ -149,3 +150,22 @@ def test_hostile_items_end_to_end(sound, capsys, read_junit, read_sarif, read_gi
 def readers_of(read_junit, read_sarif, read_github, read_html):
     """The readers of the formats by name."""
     return {"junit": read_junit, "sarif": read_sarif, "github": read_github, "html": read_html, "json": json.loads}
+
+
+@pytest.mark.parametrize("form", ["text", "junit", "sarif", "github", "html", "json"])
+def test_hostile_words_inside_exports(vq_state, tmp_path, capsys, valid, readers_of, form):
+    """What exports say of their voice and their base is shown, and is nothing else than words."""
+    said = " ".join(text for text in HOSTILE if "\udc80" not in text)
+    for number in range(2):
+        config = {"name": f"{said}{number}", "train": {"pretrained_s2G": said}}
+        content = {"weight": vq_state(), "config": config, "info": "1epoch_2iteration"}
+        torch.save(content, tmp_path / f"{number}.pth")
+    assert main(["history", str(tmp_path), "--format", form]) == 2
+    out = capsys.readouterr().out
+    if form == "text":
+        assert out == "".join(f"{plain(line)}\n" for line in out.splitlines())
+    elif form == "json":
+        runs = valid(out)["runs"]
+        assert [run["name"] for run in runs] == [f"{said}{number}" for number in range(2)]
+    else:
+        readers_of[form](out)

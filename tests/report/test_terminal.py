@@ -165,13 +165,19 @@ def test_every_report_on_an_experiment_fits_the_terminal(experiment_reports):
             require_sound(name, report, width)
 
 
+def columns_of_digests(text):
+    """Return in how many columns digests begin, for each table of a history."""
+    tables = []
+    for part in text.split("\n\n"):
+        lines = [(line, re.search(r"[0-9a-f]{12}(?= |$)", line)) for line in part.splitlines()]
+        tables.append({cell_len(line[: match.start()]) for line, match in lines if match})
+    return [len(at) for at in tables if at]
+
+
 def test_columns_of_a_history_are_aligned_below_chinese_names(reports):
-    """Every digest begins in the same column, counted as a terminal counts."""
+    """In the table of each voice, every digest begins in the same column, counted as a terminal counts."""
     for width in (0, *WIDTHS):
-        lines = reports["history"](Style(width=width)).splitlines()
-        found = [re.search(r"[0-9a-f]{12}(?= |$)", line) for line in lines]
-        at = {cell_len(line[: match.start()]) for line, match in zip(lines, found, strict=True) if match}
-        assert len(at) == 1, width
+        assert columns_of_digests(reports["history"](Style(width=width))) == [1, 1, 1], width
 
 
 def test_columns_of_a_diff_are_aligned(reports):
@@ -240,9 +246,7 @@ def test_a_stream_that_cannot_show_a_name_still_has_columns(reports, encoding):
             if "one line" not in name:
                 text.encode(encoding)
             assert [line for line in text.splitlines() if cell_len(line) > width] == [], name
-    lines = reports["history"](Style(encoding=encoding)).splitlines()
-    found = [re.search(r"[0-9a-f]{12}(?= |$)", line) for line in lines]
-    assert len({cell_len(line[: match.start()]) for line, match in zip(lines, found, strict=True) if match}) == 1
+    assert columns_of_digests(reports["history"](Style(encoding=encoding))) == [1, 1, 1]
 
 
 @pytest.fixture

@@ -236,3 +236,16 @@ def test_nothing_is_read_back_between_two_looks(small_model):
         guard.step()
     with pytest.raises(RuntimeError, match="meta tensor"):
         guard.step()
+
+
+def test_one_layer_in_all_places_of_a_residual_chain_is_watched_whole(dac_like):
+    """Where every layer is the same module, its output projection decides the tokens of the next round."""
+    model = dac_like()
+    assert not any("out_proj" in name for name in vqcheck.guard(model).names)
+    model.quantizer.quantizers.append(model.quantizer.quantizers[0])
+    guard = vqcheck.guard(model)
+    assert "quantizer.quantizers.0.out_proj.weight" in guard.names
+    with torch.no_grad():
+        model.quantizer.quantizers[0].out_proj.bias += 1
+    with pytest.raises(CodebookChanged, match=r"out_proj\.bias"):
+        guard.check()

@@ -1,7 +1,7 @@
 """Where in a saved object the state dict is: containers are recognised by name, the rest is information."""
 
 from collections import deque
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from itertools import islice
 from math import isfinite
@@ -17,14 +17,19 @@ KNOWN: Final = (
     "generator",
     "net_g",
     "model_state_dict",
-    "best_state",
     "model_g",
+    "best_state",
     "ema",
     "model_ema",
     "ema_state_dict",
     "ema_model",
 )
 """Names under which trainers keep the state dict, in the order they are preferred."""
+
+SECOND_HAND: Final = frozenset(
+    {"ema", "teacher", "best", "average", "averaged", "avg", "swa", "shadow", "target", "momentum"}
+)
+"""Words in the name of a copy that is not the model in use: an average of it, or the model of another time."""
 
 _MAX_DEPTH: Final = 4
 _MAX_MAPPINGS: Final = 10_000
@@ -44,6 +49,11 @@ class StateDict:
     path: tuple[str, ...]
     """Keys that lead to it; empty when the saved object itself is the state dict."""
     tensors: dict[str, TensorRecord]
+
+
+def second_hand(components: Iterable[str]) -> frozenset[str]:
+    """Return which words in the components of a name say that what it names is not the model in use."""
+    return SECOND_HAND.intersection(word for component in components for word in component.lower().split("_"))
 
 
 def find_state_dicts(root: object) -> list[StateDict]:
@@ -117,9 +127,11 @@ def _leads_on(key: object, item: object) -> bool:
     )
 
 
-def _preference(state_dict: StateDict) -> tuple[int, int, int]:
-    rank = KNOWN.index(state_dict.path[-1]) if state_dict.path and state_dict.path[-1] in KNOWN else len(KNOWN)
-    return rank, len(state_dict.path), -len(state_dict.tensors)
+def _preference(state_dict: StateDict) -> tuple[int, bool, int, int]:
+    path = state_dict.path
+    # A known name inside an unknown one says little: `discriminator.model` and `teacher.model` are no generator.
+    rank = max((KNOWN.index(name) if name in KNOWN else len(KNOWN) for name in path), default=len(KNOWN))
+    return rank, bool(second_hand(path)), len(path), -len(state_dict.tensors)
 
 
 def _plain(value: object, depth: int, budget: list[int]) -> Plain:

@@ -119,8 +119,8 @@ def _from_torch(
         _stored_tensors(used, extents),
         read,
         header_code=header_code,
-        container=".".join(used.path),
-        other_containers=tuple(".".join(other.path) for other in state_dicts[1:]),
+        keys=used.path,
+        others={other.path: _stored_tensors(other, extents) for other in state_dicts[1:]},
         root=root,
     )
 

@@ -1,5 +1,6 @@
 """An open checkpoint: the index of its tensors, and reading one of them with every claim checked first."""
 
+import copy
 from array import array
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from functools import cached_property
@@ -41,8 +42,7 @@ class Checkpoint:
         path: the file as the user named it.
         format: `torch zip`, `torch legacy`, `safetensors` or `sharded`.
         header_code: the two characters GPT-SoVITS writes over a zip's first two bytes, or an empty text.
-        container: keys that lead to the state dict that is used, joined with dots.
-        other_containers: further state dicts of the file, which are not used.
+        keys: what leads to the state dict that `tensors` are of; empty when the saved object itself is it.
         tensors: name -> StoredTensor.
         files: every file that is read; one, unless the checkpoint is sharded.
 
@@ -57,24 +57,52 @@ class Checkpoint:
         read_extent: ReadExtent,
         *,
         header_code: str = "",
-        container: str = "",
-        other_containers: tuple[str, ...] = (),
+        keys: tuple[str, ...] = (),
+        others: Mapping[tuple[str, ...], Mapping[str, StoredTensor]] | None = None,
         root: object = None,
     ) -> None:
         self.path = path
         self.format = format
         self.header_code = header_code
-        self.container = container
-        self.other_containers = other_containers
+        self.keys = keys
         self.tensors = tensors
         self.files = files
         self.read_extent = read_extent
+        self._others = others or {}
         self._root = root
 
     @cached_property
     def information(self) -> dict[str, Plain]:
         """What the file says beside its tensors (`info`, `config`, `iteration`, ...), as plain values."""
         return container.information(self._root)
+
+    @property
+    def container(self) -> str:
+        """The keys that lead to the state dict that is used, joined with dots."""
+        return ".".join(self.keys)
+
+    @property
+    def other_containers(self) -> tuple[str, ...]:
+        """Further state dicts of the file."""
+        return tuple(map(".".join, self._others))
+
+    @cached_property
+    def state_dicts(self) -> tuple["Checkpoint", ...]:
+        """This file once for each state dict in it, this one first; all read through the same open file."""
+        return (self.only(self.keys), *map(self.only, self._others)) if self._others else (self,)
+
+    def only(self, keys: tuple[str, ...]) -> "Checkpoint":
+        """Return the same open file with one of its state dicts alone; `KeyError` where it has no such one."""
+        view = copy.copy(self)
+        view.__dict__.pop("state_dicts", None)
+        if keys != self.keys:
+            view.keys, view.tensors = keys, self._others[keys]
+        view._others = {}  # noqa: SLF001 - its own
+        return view
+
+    def require_readable(self, tensor: StoredTensor) -> None:
+        """Raise CheckpointError where what the file claims of a tensor already shows that it cannot be read."""
+        self._checked_span(tensor)
 
     @cached_property
     def has_optimizer(self) -> bool:

@@ -6,13 +6,14 @@ import click
 
 from vqcheck.checkpoint.open import open_checkpoint
 from vqcheck.checkpoint.opened import Checkpoint
+from vqcheck.cli.copy_option import copies_option
 from vqcheck.cli.family import family_option, tell_unused
 from vqcheck.cli.help import Command
 from vqcheck.cli.output import Output, output_options
 from vqcheck.cli.progress import Waiting
 from vqcheck.cli.scope import scope_option
 from vqcheck.codebook.compare import compare
-from vqcheck.codebook.comparison import CHANGED, IDENTICAL, Comparison
+from vqcheck.codebook.comparison import CHANGED, IDENTICAL, UNDECIDED, Comparison
 from vqcheck.codebook.family import Family
 from vqcheck.errors import NoCodebookError, UsageError
 
@@ -31,7 +32,7 @@ Examples:
   vqcheck diff me-e15.ckpt G_400.pth --lock voices.lock --format junit
   vqcheck diff before/ after/ --family my_codec.toml
 
-Exit status: 0 the same, 1 changed, 2 could not check.
+Exit status: 0 the same, 1 changed, 2 could not check, or a copy in one of the files contradicts the one judged.
 """
 
 
@@ -54,6 +55,7 @@ Exit status: 0 the same, 1 changed, 2 could not check.
     type=click.Path(readable=False),
     help="The lock to go by; default: vqcheck.lock in the experiment.",
 )
+@copies_option
 @family_option
 @output_options(verbose="Show more: full digests, the table of an equal pair, every code and recording measured.")
 def command(
@@ -63,6 +65,7 @@ def command(
     features: str | None,
     experiment: str | None,
     lock: str | None,
+    copies: tuple[str, ...],
     own: tuple[Family, ...],
     output: Output,
 ) -> int:
@@ -76,9 +79,9 @@ def command(
     with open_checkpoint(a) as first, open_checkpoint(b) as second:
         try:
             with Waiting("comparing", quiet=output.quiet) as waiting:
-                comparison = compare(first, second, scope, waiting.step, own)
+                comparison = compare(first, second, scope, waiting.step, own, copies)
         except NoCodebookError:
-            stages = _stages(first, second, experiment, lock)
+            stages = _stages(first, second, experiment, lock, copies)
             if stages is None:
                 raise
             output.show("stages", stages, text=_stages_text)
@@ -89,19 +92,25 @@ def command(
                 "codebook each ('vqcheck lock --check' verifies one against a lock)"
             )
         if features is not None and comparison.verdict != IDENTICAL:
-            comparison = _with_flips(comparison, first, second, features, own, output)
+            comparison = _with_flips(comparison, first, second, features, own, copies, output)
     output.show("diff", comparison, text=_text)
     tell_unused(own, (comparison.a.family, comparison.b.family))
     return comparison.exit_code
 
 
-def _stages(a: Checkpoint, b: Checkpoint, experiment: str | None, lock: str | None) -> "StageComparison | None":
+def _stages(
+    a: Checkpoint, b: Checkpoint, experiment: str | None, lock: str | None, copies: tuple[str, ...]
+) -> "StageComparison | None":
     """Return s1 against s2 where one file is an s1 checkpoint and the other is not."""
     from vqcheck.codebook import model
     from vqcheck.experiment.stages import compare_stages
 
     s1 = [file for file in (a, b) if model.identify(file).kind == "s1 GPT"]
-    return compare_stages(s1[0].path, b if s1[0] is a else a, experiment, lock) if len(s1) == 1 else None
+    if len(s1) != 1:
+        return None
+    if len(copies) > 1:
+        raise UsageError(f"{s1[0].path}: an s1 checkpoint holds no copies to choose from; give --copy once")
+    return compare_stages(s1[0].path, b if s1[0] is a else a, experiment, lock, "".join(copies))
 
 
 def _stages_text(stages: "StageComparison", output: Output) -> str:
@@ -111,7 +120,13 @@ def _stages_text(stages: "StageComparison", output: Output) -> str:
 
 
 def _with_flips(
-    comparison: Comparison, a: Checkpoint, b: Checkpoint, folder: str, own: tuple[Family, ...], output: Output
+    comparison: Comparison,
+    a: Checkpoint,
+    b: Checkpoint,
+    folder: str,
+    own: tuple[Family, ...],
+    copies: tuple[str, ...],
+    output: Output,
 ) -> Comparison:
     from vqcheck.codebook.diagnosis import flips
     from vqcheck.codebook.diagnosis.diagnose import with_flips
@@ -119,12 +134,14 @@ def _with_flips(
 
     recordings = FeatureFolder(folder)
     with Waiting("deriving tokens", quiet=output.quiet) as waiting:
-        found = flips.measure(a, b, recordings.path, recordings, lambda done: waiting.step(done, len(recordings)), own)
+        found = flips.measure(
+            a, b, recordings.path, recordings, lambda done: waiting.step(done, len(recordings)), own, copies
+        )
     return with_flips(comparison, found)
 
 
 def _text(comparison: Comparison, output: Output) -> str:
-    if comparison.verdict == CHANGED or comparison.never_trained or output.verbose:
+    if comparison.verdict in (CHANGED, UNDECIDED) or comparison.never_trained or output.verbose:
         from vqcheck.report.text.diff_table import table
 
         return table(comparison, output.style())

@@ -7,6 +7,7 @@ from typing import Final
 import click
 
 from vqcheck.checkpoint.open import open_checkpoint
+from vqcheck.cli.copy_option import copy_option
 from vqcheck.cli.family import family_option, tell_unused
 from vqcheck.cli.formats import JSON, PLAIN
 from vqcheck.cli.help import Command
@@ -14,7 +15,7 @@ from vqcheck.cli.output import Output, output_options
 from vqcheck.cli.progress import Waiting
 from vqcheck.codebook.family import Family
 from vqcheck.codebook.health import HEALTHY
-from vqcheck.codebook.inspection import NO_CODEBOOK, EncoderSummary, Inspection, inspect
+from vqcheck.codebook.inspection import NO_CODEBOOK, UNREADABLE_COPY, EncoderSummary, Inspection, inspect
 from vqcheck.errors import VqcheckError
 
 _EXAMPLES: Final = """
@@ -38,15 +39,16 @@ _Result = Inspection | tuple[str, str]
 @click.option(
     "--strict", is_flag=True, help="Fail when a codebook was never trained, is not finite, broken or collapsed."
 )
+@copy_option
 @family_option
 @output_options(PLAIN, verbose="Show more: full digests, every codebook.")
-def command(checkpoints: tuple[str, ...], strict: bool, own: tuple[Family, ...], output: Output) -> int:
+def command(checkpoints: tuple[str, ...], strict: bool, copy: str, own: tuple[Family, ...], output: Output) -> int:
     """Show format, model version, VQ encoder, digests and health of checkpoints."""
     results: list[_Result] = []
     with Waiting("inspecting", quiet=output.quiet) as waiting:
         paths = [path for named in checkpoints for path in _in_folder(named)]
         for done, path in enumerate(paths, start=1):
-            results.append(_inspect(path, own))
+            results.append(_inspect(path, own, copy))
             waiting.step(done, len(paths))
     verdict, exit_code = _whole(results, strict)
     output.write(_report(results, verdict, exit_code, output))
@@ -75,10 +77,10 @@ def _in_folder(path: str) -> list[str]:
         return [path]
 
 
-def _inspect(path: str, own: tuple[Family, ...]) -> _Result:
+def _inspect(path: str, own: tuple[Family, ...], copy: str) -> _Result:
     try:
         with open_checkpoint(path) as checkpoint:
-            return inspect(checkpoint, own)
+            return inspect(checkpoint, own, copy)
     except VqcheckError as error:
         return path, str(error)
 
@@ -86,7 +88,7 @@ def _inspect(path: str, own: tuple[Family, ...]) -> _Result:
 def _whole(results: list[_Result], strict: bool) -> tuple[str, int]:
     """Return the verdict on all files and the exit status: 2 beats 1 beats 0."""
     verdicts = ["could not check" if isinstance(result, tuple) else result.verdict for result in results]
-    for unchecked in ("could not check", NO_CODEBOOK):
+    for unchecked in ("could not check", NO_CODEBOOK, UNREADABLE_COPY):
         if unchecked in verdicts:
             return unchecked, 2
     unhealthy = next((verdict for verdict in verdicts if verdict != HEALTHY), None)

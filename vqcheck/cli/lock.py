@@ -6,6 +6,7 @@ from typing import Final
 import click
 
 from vqcheck.checkpoint.open import open_checkpoint
+from vqcheck.cli.copy_option import copy_option
 from vqcheck.cli.family import family_option, tell_unused
 from vqcheck.cli.formats import JSON, PLAIN
 from vqcheck.cli.help import Command
@@ -27,7 +28,7 @@ Examples:
   vqcheck lock --check SoVITS_weights_v2/me_e8_s400.pth --experiment logs/me
   vqcheck lock s2G2333k.pth -o voices.lock
 
-Exit status: 0 written, or the file agrees with the lock; 1 it does not; 2 could not check.
+Exit status: 0 written, or the file agrees with the lock; 1 it does not; 2 could not check, or a copy contradicts.
 """
 
 
@@ -52,6 +53,7 @@ Exit status: 0 written, or the file agrees with the lock; 1 it does not; 2 could
 )
 @click.option("--check", is_flag=True, help="Verify CKPT against the lock instead of writing one.")
 @click.option("--update", is_flag=True, help="Replace a lock that says something else.")
+@copy_option
 @scope_option
 @family_option
 @output_options(PLAIN, verbose="Show every check of a lock that agrees, too.", to_file=False)
@@ -62,6 +64,7 @@ def command(
     lock_file: str | None,
     check: bool,
     update: bool,
+    copy: str,
     scope: str,
     own: tuple[Family, ...],
     output: Output,
@@ -76,9 +79,9 @@ def command(
     path = lock_file or os.path.join(experiment or "", NAME)
     with open_checkpoint(checkpoint) as file, Waiting("reading s1", quiet=output.quiet) as waiting:
         if not check:
-            lock = make_lock(file, experiment, s1, own, waiting.step)
+            lock = make_lock(file, experiment, s1, own, waiting.step, copy)
         else:
-            result = check_lock(read_lock(path), path, file, experiment, s1, scope, own, waiting.step)
+            result = check_lock(read_lock(path), path, file, experiment, s1, scope, own, waiting.step, copy)
     tell_unused(own, (result.family if check else lock.family,))
     return _report(result, output) if check else _write(path, lock, update, output)
 

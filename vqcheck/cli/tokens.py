@@ -6,6 +6,7 @@ from typing import Final
 import click
 
 from vqcheck.checkpoint.open import open_checkpoint
+from vqcheck.cli.copy_option import copies_option
 from vqcheck.cli.help import Command
 from vqcheck.cli.output import Output, output_options
 from vqcheck.cli.progress import Waiting
@@ -35,8 +36,11 @@ read, half precision overflows). A proven contradiction is 1 although other item
     help="Ask which of the two explains the tokens better.",
 )
 @click.option("--sample", metavar="N", type=click.IntRange(min=1), help="Check N items only, the same ones each time.")
+@copies_option
 @output_options(verbose="Show every item and every count.")
-def command(checkpoint: str, experiment: str, against: str | None, sample: int | None, output: Output) -> int:
+def command(
+    checkpoint: str, experiment: str, against: str | None, sample: int | None, copies: tuple[str, ...], output: Output
+) -> int:
     """Derive the tokens of an experiment again and compare them with its 6-name2semantic.tsv.
 
     EXPERIMENT is a directory logs/NAME with the features in 4-cnhubert. Every frame is derived in float32 and as a GPU
@@ -46,17 +50,21 @@ def command(checkpoint: str, experiment: str, against: str | None, sample: int |
         if os.path.isdir(checkpoint):
             raise UsageError(f"{experiment}: the checkpoint comes first, then the experiment directory")
         raise UsageError(f"{experiment}: is a file; name the experiment directory (logs/<name>)")
-    audit = _audit(checkpoint, experiment, sample, output)
-    other = _audit(against, experiment, sample, output) if against is not None else None
+    audit = _audit(checkpoint, experiment, sample, copies[0] if copies else "", output)
+    other = (
+        _audit(against, experiment, sample, copies[1] if len(copies) > 1 else "", output)
+        if against is not None
+        else None
+    )
     output.show("tokens", audit, other, text=_text)
     return audit.exit_code
 
 
-def _audit(checkpoint: str, experiment: str, sample: int | None, output: Output) -> TokenAudit:
+def _audit(checkpoint: str, experiment: str, sample: int | None, copy: str, output: Output) -> TokenAudit:
     from vqcheck.experiment.token_audit import audit_tokens
 
     with open_checkpoint(checkpoint) as opened, Waiting("deriving tokens", quiet=output.quiet) as waiting:
-        return audit_tokens(opened, experiment, sample=sample, on_item=waiting.step)
+        return audit_tokens(opened, experiment, sample=sample, copy=copy, on_item=waiting.step)
 
 
 def _text(audit: TokenAudit, other: TokenAudit | None, output: Output) -> str:

@@ -29,6 +29,10 @@ class MisshapenError(ValueError):
     """Tensors under a VQ encoder's names, but of impossible shapes."""
 
 
+class UnclearError(MisshapenError):
+    """Names of which it cannot be told whether, or to which VQ encoder, they belong."""
+
+
 def axes_of_codes(family_axes: str, codes: Mapping[str, Shape], count: tuple[str, Shape] | None) -> str:
     """Return how the codes of one codebook lie in the file: the axis as long as the count is the codes' axis.
 

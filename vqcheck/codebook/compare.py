@@ -5,24 +5,18 @@ from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from vqcheck.checkpoint.opened import Checkpoint
-from vqcheck.codebook import digest, effective, health, kind, pair
-from vqcheck.codebook.comparison import (
-    ALL,
-    CHANGED,
-    FAULTS,
-    IDENTICAL,
-    ROUNDED,
-    WITHIN_ULPS,
-    Comparison,
-    Side,
-    TensorDiff,
-)
-from vqcheck.codebook.family import CODEBOOK_ROLES, Family
-from vqcheck.codebook.find import find_vq_encoders
-from vqcheck.codebook.kind import FileOrder, FileRecord, Order, RoundingReading
+from vqcheck.codebook import effective, health, kind, pair
+from vqcheck.codebook.comparison import ALL, IDENTICAL, WITHIN_ULPS, Comparison, CopyPair, Side, TensorDiff, titles
+from vqcheck.codebook.copies import Copies, Copy, choose
+from vqcheck.codebook.copy_name import Partners, pair_up
+from vqcheck.codebook.copy_verdict import DigestsOfCopies, answered, combined, lone_copies, verdict_on, whole
+from vqcheck.codebook.family import INPUT_PROJ, Family
+from vqcheck.codebook.find import find_copies
+from vqcheck.codebook.kind import FileOrder, Order, RoundingReading
 from vqcheck.codebook.pair import Pair
-from vqcheck.codebook.vq_encoder import Place, VQEncoder
-from vqcheck.errors import NoCodebookError
+from vqcheck.codebook.pairs import in_common, pairs_of, places
+from vqcheck.codebook.vq_encoder import ABSENT, VQEncoder
+from vqcheck.errors import CheckpointError, NoCodebookError
 
 if TYPE_CHECKING:
     from vqcheck.codebook.diagnosis.result import Diagnosis
@@ -37,59 +31,71 @@ def compare(
     scope: str = ALL,
     on_tensor: OnTensor | None = None,
     own: tuple[Family, ...] = (),
+    copies: tuple[str, ...] = (),
     order: Order | None = None,
 ) -> Comparison:
     """Return what differs between the VQ encoders of two open checkpoints.
 
-    `order` says which came first, where the caller knows it; else what the files say of themselves decides.
-
-    With `scope="tokens"` the bookkeeping tensors are shown, but not judged. Where both files hold further codecs of
-    the same families, these are judged, too; a moving average of the model is not. `own` are rows of the user's that
-    are tried before the family table.
+    Every copy of A is compared with the copy of B that answers to it, see `pair_up`. `copies` chooses one by its name,
+    or one of each file by two. With `scope="tokens"` the bookkeeping tensors are shown, but not judged. `own` are rows
+    of the user's that are tried before the family table. `order` says which file came first, where the caller knows
+    it; else what the files say of themselves decides.
 
     Raises:
         NoCodebookError: a file holds no VQ encoder, or the two have no token-relevant tensor in common.
-        CheckpointError: a tensor cannot be read.
+        CheckpointError: a tensor cannot be read, or neither file holds the projection in front of the codebook.
+        UsageError: a file has no copy of that name.
 
     """
-    encoders_a, encoders_b = find_vq_encoders(a, own), find_vq_encoders(b, own)
-    together = _together(encoders_a, encoders_b)
-    places = [_places(one, other) for one, other in together]
-    total, done = sum(map(len, places)), 0
-    if not any(_in_common(one, other) for one, other in together[:1]):
+    held_a, held_b = choose(find_copies(a, own), find_copies(b, own), copies)
+    partners = partners_of(held_a, held_b)
+    together = [(held_a.sound[each.a], held_b.sound[each.b]) for each in partners]
+    if not any(in_common(one.encoder, other.encoder) for one, other in together):
         raise NoCodebookError(f"{a.path} and {b.path}: have no codebook in common")
-    records = kind.record(a), kind.record(b)
+    for one, other in together:
+        _require_projection(one, other)
+    total, done = sum(len(places(one.encoder, other.encoder)) for one, other in together), 0
     all_pairs: list[list[Pair]] = []
-    for (one, other), their_places in zip(together, places, strict=True):
-        side_a, side_b = _sides(a, one, records[0]), _sides(b, other, records[1])
+    for one, other in together:
         pairs: list[Pair] = []
-        for place in their_places:
-            pairs.append(Pair(place, side_a(place), side_b(place)))
+        for each in pairs_of(one, other):
+            pairs.append(each)
             done += 1
             if on_tensor:
                 on_tensor(done, total)
         all_pairs.append(pairs)
-    known = FileOrder(*records, order or kind.order(*records))
-    if known.order is Order.UNKNOWN:
-        known = replace(known, both_ways=_both_ways([pair for pairs in all_pairs for pair in pairs], known))
-    judged = [effective.judge(pairs, scope, known) for pairs in all_pairs]
-    diffs = judged[0].diffs + tuple(
-        replace(diff, label=f"{one.family.name} {diff.label}")
-        for (one, _), more in zip(together[1:], judged[1:], strict=True)
-        for diff in more.diffs
+    orders = [_order(one, other, pairs, order) for (one, other), pairs in zip(together, all_pairs, strict=True)]
+    judged = [effective.judge(pairs, scope, known) for pairs, known in zip(all_pairs, orders, strict=True)]
+    copy_pairs = tuple(
+        CopyPair(one.encoder.family.name, one.name, other.name, whole(each.diffs), partner.guessed)
+        for (one, other), each, partner in zip(together, judged, partners, strict=True)
     )
-    covered_a, covered_b = zip(*together, strict=True)
+    digests = DigestsOfCopies(held_a, held_b)
+    for (one, other), pairs in zip(together, all_pairs, strict=True):
+        digests.put("A", one, [each.a for each in pairs])
+        digests.put("B", other, [each.b for each in pairs])
+    lone_a = lone_copies("A", held_a, [one for one, _ in together], scope, digests)
+    lone_b = lone_copies("B", held_b, [other for _, other in together], scope, digests)
+    equal = digests.equal(together)
+    lone = answered(lone_a, lone_b, equal)
     comparison = Comparison(
-        a=_side([[each.a for each in pairs] for pairs in all_pairs], covered_a, _others(encoders_a, covered_a)),
-        b=_side([[each.b for each in pairs] for pairs in all_pairs], covered_b, _others(encoders_b, covered_b)),
+        a=_side([[each.a for each in pairs] for pairs in all_pairs], [one for one, _ in together]),
+        b=_side([[each.b for each in pairs] for pairs in all_pairs], [other for _, other in together]),
         scope=scope,
-        tensors=diffs,
-        verdict=_whole(diffs),
-        codecs=tuple(encoder.family.name for encoder in covered_a),
-        order=known,
+        tensors=_labelled(copy_pairs, [each.diffs for each in judged]),
+        verdict=verdict_on(copy_pairs, lone, equal),
+        pairs=copy_pairs,
+        lone=lone,
+        equal=equal,
+        codecs=tuple(dict.fromkeys(each.family for each in copy_pairs)),
+        order=orders[0],
         losses=tuple(loss for each in judged for loss in each.losses.values()),
     )
-    found = [_diagnosis(pairs, each) for pairs, each in zip(all_pairs, judged, strict=True) if _is_ill(pairs, each)]
+    found = [
+        replace(_diagnosis(pairs, each), copy=copy_pair.name if len(copy_pairs) > 1 else "")
+        for pairs, each, copy_pair in zip(all_pairs, judged, copy_pairs, strict=True)
+        if _is_ill(pairs, each)
+    ]
     if found:
         comparison = replace(comparison, diagnosis=found[0], further=tuple(found[1:]))
     a.check_unchanged()
@@ -97,31 +103,39 @@ def compare(
     return comparison
 
 
-def _together(
-    encoders_a: tuple[VQEncoder, ...], encoders_b: tuple[VQEncoder, ...]
-) -> list[tuple[VQEncoder, VQEncoder]]:
-    """Return which VQ encoders of the two files to compare: the first ones, and others of equal families."""
-    rest_b = {other.family.name: other for other in encoders_b[1:] if not other.is_shadow}
-    return [(encoders_a[0], encoders_b[0])] + [
-        (one, rest_b[one.family.name]) for one in encoders_a[1:] if not one.is_shadow and one.family.name in rest_b
-    ]
+def _require_projection(a: Copy, b: Copy) -> None:
+    """Raise CheckpointError where neither copy holds the projection in front, unless both are made to be without."""
+    lacking = [copy for copy in (a, b) if copy.encoder.in_front == ABSENT]
+    if len(lacking) == 2 and not all(map(_may_lack_projection, lacking)):
+        template = next(key.template for key in a.encoder.family.keys if key.role == INPUT_PROJ)
+        raise CheckpointError(
+            f"{a.encoder.family.title}: neither {a.file.path} nor {b.file.path} holds the projection in front of the "
+            f"codebook ({template}), which decides tokens as much as the codebook does"
+        )
 
 
-def _others(encoders: tuple[VQEncoder, ...], covered: tuple[VQEncoder, ...]) -> tuple[str, ...]:
-    return tuple(each.prefix or each.family.title for each in encoders if each not in covered)
+def _may_lack_projection(copy: Copy) -> bool:
+    return kind.may_leave_out(kind.record(copy.file), copy.encoder.family, INPUT_PROJ)
 
 
-def _places(a: VQEncoder, b: VQEncoder) -> list[Place]:
-    """Return every place once, in order; one that both files tie to another is compared there."""
-    return list(dict.fromkeys(tensor.place for encoder in (a, b) for tensor in encoder.tensors))
+def first_pair(a: Checkpoint, b: Checkpoint, own: tuple[Family, ...], copies: tuple[str, ...]) -> tuple[Copy, Copy]:
+    """Return the copies that a comparison describes first; raises as `compare`."""
+    held_a, held_b = choose(find_copies(a, own), find_copies(b, own), copies)
+    first = partners_of(held_a, held_b)[0]
+    return held_a.sound[first.a], held_b.sound[first.b]
 
 
-def _in_common(a: VQEncoder, b: VQEncoder) -> bool:
-    """Say whether both hold what the same codes come from, under whatever spelling."""
-    sources = [
-        {place[:4] for place in encoder.by_place() if place[3] == encoder.family.source_of_codes} for encoder in (a, b)
-    ]
-    return not sources[0].isdisjoint(sources[1])
+def partners_of(a: Copies, b: Copies) -> list[Partners]:
+    """Return which copies of two files belong together; where no codec is in both, the first of each."""
+    found = pair_up([copy.label for copy in a.sound], [copy.label for copy in b.sound])
+    return found or [Partners(0, 0, guessed=len(a.sound) > 1 or len(b.sound) > 1)]
+
+
+def _order(one: Copy, other: Copy, pairs: list[Pair], told: Order | None) -> FileOrder:
+    """Return which of two copies came first."""
+    records = kind.record(one.file), kind.record(other.file)
+    known = FileOrder(*records, told or kind.order(*records))
+    return replace(known, both_ways=_both_ways(pairs, known)) if known.order is Order.UNKNOWN else known
 
 
 def _both_ways(pairs: list[Pair], order: FileOrder) -> bool:
@@ -130,20 +144,18 @@ def _both_ways(pairs: list[Pair], order: FileOrder) -> bool:
     return len({pair.rounded.narrower for pair in undecided if pair.rounded}) > 1
 
 
-def _sides(file: Checkpoint, encoder: VQEncoder, record: FileRecord) -> Callable[[Place], pair.Side]:
-    """Return what gives one file's part of each pair."""
-    tensors = encoder.by_place()
-    books = {place[:3] for place in tensors if place[3] in CODEBOOK_ROLES}
-
-    def side(place: Place) -> pair.Side:
-        return pair.Side(file, encoder, tensors.get(place), record, has_codebook=place[:3] in books)
-
-    return side
+def _labelled(pairs: tuple[CopyPair, ...], diffs: list[tuple[TensorDiff, ...]]) -> tuple[TensorDiff, ...]:
+    """Return the diffs of all pairs, those of every pair but the first with its codec or its copy in front."""
+    return diffs[0] + tuple(
+        replace(diff, label=f"{title} {diff.label}")
+        for title, more in zip(titles(pairs)[1:], diffs[1:], strict=True)
+        for diff in more
+    )
 
 
 def _is_ill(pairs: list[Pair], judged: effective.Judged) -> bool:
     """Say whether one codec of the two files needs a diagnosis: it differs, or was never trained."""
-    if _whole(judged.diffs) not in (IDENTICAL, WITHIN_ULPS):
+    if whole(judged.diffs) not in (IDENTICAL, WITHIN_ULPS):
         return True
     return any(_never_trained(side.file, side.encoder) for side in (pairs[0].a, pairs[0].b))
 
@@ -166,28 +178,19 @@ def _never_trained(file: Checkpoint, encoder: VQEncoder) -> bool:
     return any(health.never_trained(file, codebook) for codebook in encoder.codebooks)
 
 
-def _whole(diffs: tuple[TensorDiff, ...]) -> str:
-    verdicts = {diff.verdict for diff in diffs if diff.judged}
-    if verdicts & FAULTS:
-        return CHANGED
-    return next((verdict for verdict in (ROUNDED, WITHIN_ULPS) if verdict in verdicts), IDENTICAL)
-
-
-def _side(sides: list[list[pair.Side]], covered: tuple[VQEncoder, ...], others: tuple[str, ...]) -> Side:
-    """Return what is said of one file, given its part of each pair of each codec."""
+def _side(sides: list[list[pair.Side]], covered: list[Copy]) -> Side:
+    """Return what is said of one file, given its part of each pair of each copy."""
     first = sides[0]
     file, encoder = first[0].file, first[0].encoder
-    digests = {side.tensor: side.digest for side in first if side.tensor and side.digest}
-    examined = {
-        side.tensor: side for codec in sides for side in codec if side.tensor and health.is_examined(side.tensor)
-    }
-    ailments = health.ailments_of(file, covered, sum(side.not_finite for side in examined.values()))
+    examined = {side.tensor: side for copy in sides for side in copy if side.tensor and health.is_examined(side.tensor)}
+    encoders = tuple(copy.encoder for copy in covered)
+    ailments = health.ailments_of(file, encoders, sum(side.not_finite for side in examined.values()))
     return Side(
         path=file.path,
         family=encoder.family.name,
         prefix=encoder.prefix,
         never_trained=health.NEVER_TRAINED in ailments,
-        not_judged=others,
-        digests=digest.combine(encoder, digests, digest.F32V1),
+        digests=combined(first),
         ailments=tuple(ailment for ailment in ailments if ailment != health.NEVER_TRAINED),
+        in_front=encoder.in_front,
     )

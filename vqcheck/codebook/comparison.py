@@ -1,11 +1,13 @@
 """What a comparison of two VQ encoders found. Plain data, which reports read."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Final
 
 from vqcheck.codebook.digest import Digest, EncoderDigests
-from vqcheck.codebook.family import BOOKKEEPING, OUTPUT_PROJ
+from vqcheck.codebook.family import BOOKKEEPING
 from vqcheck.codebook.kind import FileOrder, RoundingReading
+from vqcheck.codebook.vq_encoder import STORED
 
 if TYPE_CHECKING:
     from vqcheck.codebook.diagnosis.result import Diagnosis
@@ -19,6 +21,15 @@ CHANGED: Final = "changed"
 MISSING: Final = "missing"
 OTHER_SHAPE: Final = "other shape"
 
+UNDECIDED: Final = "undecided"
+"""What was paired agrees, but a copy that nothing answers to disagrees with it."""
+
+NOISE: Final = "averaging noise"
+"""A copy that is a few units in the last place off another one of its file, as an average of equals is."""
+NO_PARTNER: Final = "in one file only"
+"""A codec of which the other file holds no copy."""
+UNREADABLE: Final = "cannot be read"
+
 ALL: Final = "all"
 TOKENS: Final = "tokens"
 SCOPES: Final = (ALL, TOKENS)
@@ -28,9 +39,9 @@ FAULTS: Final = frozenset({CHANGED, MISSING, OTHER_SHAPE})
 """Verdicts on a tensor that make the whole comparison `changed`."""
 
 
-def is_judged(role: str, scope: str) -> bool:
-    """Say whether a tensor of this role counts in the verdict; the others are only shown."""
-    return role != OUTPUT_PROJ and not (scope == TOKENS and role in BOOKKEEPING)
+def is_judged(role: str, scope: str, *, token_relevant: bool) -> bool:
+    """Say whether a tensor counts in the verdict; the others are only shown."""
+    return scope != TOKENS if role in BOOKKEEPING else token_relevant
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,7 +68,7 @@ class TensorDiff:
     role: str
     verdict: str
     judged: bool
-    """Whether it counts in the verdict: not outside the chosen scope, never for output projections."""
+    """Whether it counts in the verdict: not outside the chosen scope, nor where no lookup depends on it."""
     note: str
     a_name: str
     b_name: str
@@ -111,11 +122,66 @@ class Side:
     family: str
     prefix: str
     never_trained: bool
-    not_judged: tuple[str, ...]
-    """Further VQ encoders of the file that the comparison does not cover."""
     digests: EncoderDigests
     ailments: tuple[str, ...] = ()
     """What makes its codebook unfit for use though it was trained: `not finite`, `broken`, `collapsed`."""
+    in_front: str = STORED
+    """What is known of the layers in front of the codebook: `stored` (or there are none), `not stored` or `unknown`."""
+
+
+@dataclass(frozen=True, slots=True)
+class CopyPair:
+    """A copy of A and the copy of B that it was compared with."""
+
+    family: str
+    a: str
+    """What the copy is called in A."""
+    b: str
+    verdict: str
+    guessed: bool
+    """Whether other copies of the files could as well belong together."""
+
+    @property
+    def name(self) -> str:
+        """What tells the pair from others; a lock of one copy has no name for it."""
+        return " and ".join(dict.fromkeys(filter(None, (self.a, self.b))))
+
+
+def titles(pairs: Sequence[CopyPair]) -> list[str]:
+    """Return what tells the tensors of each pair from those of others: its codec or its copy; the first has none."""
+    families = [pair.family for pair in pairs]
+    others = [pair.family if families.count(pair.family) == 1 else pair.name for pair in pairs[1:]]
+    return ["", *others]
+
+
+@dataclass(frozen=True, slots=True)
+class LoneCopy:
+    """A copy to which none of the other file's answers, and how it stands to the one that was judged instead."""
+
+    side: str
+    """`A` or `B`."""
+    family: str
+    name: str
+    judged: str
+    """The copy of the same file that was judged; empty where none of this codec was."""
+    verdict: str
+    """`identical`, `equal within n ulp`, `averaging noise`, `changed`, `in one file only` or `cannot be read`."""
+    why: str = ""
+    """Why it cannot be read."""
+    equal: str = ""
+    """A copy of the other file that is the same and has no partner either."""
+
+    @property
+    def agrees(self) -> bool:
+        return bool(self.equal) or self.verdict in (IDENTICAL, WITHIN_ULPS, NOISE)
+
+
+@dataclass(frozen=True, slots=True)
+class EqualCopies:
+    """A copy of A and one of B that are the same, though they do not belong together by name."""
+
+    a: str
+    b: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -128,7 +194,13 @@ class Comparison:
     """`all`, or `tokens` to leave bookkeeping out."""
     tensors: tuple[TensorDiff, ...]
     verdict: str
-    """`identical`, `equal within n ulp`, `rounded` or `changed`."""
+    """`identical`, `equal within n ulp`, `rounded`, `changed` or `undecided`."""
+    pairs: tuple[CopyPair, ...] = ()
+    """Which copies were compared; the first pair is the one that the sides describe."""
+    lone: tuple[LoneCopy, ...] = ()
+    """Copies without a partner."""
+    equal: tuple[EqualCopies, ...] = ()
+    """Copies that are the same in both files under names that do not belong together."""
     codecs: tuple[str, ...] = ()
     """Families that both files hold and that were compared; the first is the one that the sides describe."""
     order: FileOrder = field(default_factory=FileOrder)
@@ -142,7 +214,12 @@ class Comparison:
 
     @property
     def exit_code(self) -> int:
-        return int(self.verdict == CHANGED)
+        return {CHANGED: 1, UNDECIDED: 2}.get(self.verdict, 0)
+
+    @property
+    def contradicting(self) -> tuple[LoneCopy, ...]:
+        """Copies that disagree with the one that was judged, and that no other file's copy answers to."""
+        return tuple(copy for copy in self.lone if not copy.agrees)
 
     @property
     def not_stored(self) -> tuple[TensorDiff, ...]:

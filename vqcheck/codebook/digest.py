@@ -29,9 +29,19 @@ and parts in the order weight, g, v, bias, then by name. A codebook that several
 
     <codebook number> tied <group.layer of each place, separated by spaces>\\n
 
-follows it then. Projections come last, in the order of book, group and layer, one in front of all layers first.
-`codebook` combines all codebooks, `projection` the input projections, and `vq_encoder` codebooks and then input
-projections. `output_proj` decides no token and is in none. Where codes are a fixed grid there is no `codebook`.
+follows it then. Last of a codebook come the output projections that decide tokens: those behind which a later lookup
+takes what is left of the features, as in every layer of a residual codec but the last. Their lines are
+
+    <codebook number> output_proj.<part> <tensor digest in hexadecimal>\n
+
+with ` at <group.layer>` behind the part for every place of a shared codebook but its first, and ` behind <book.group>`
+for a projection that stands behind all layers, which follows the last codebook of its book and group; the number is `-`
+where codes are a fixed grid. All other output projections are in no combined digest.
+
+Input projections come last, in the order of book, group and layer, one in front of all layers first. `codebook`
+combines all codebooks with these output projections, `projection` the input projections, and `vq_encoder` what
+`codebook` does and then the input projections. Where codes are a fixed grid and no output projection counts there is no
+`codebook`; where what stands in front is not known, or is known to be missing, there is no `vq_encoder`.
 
 Names of tensors, file format and the width in which a value is stored are not part of any digest.
 """
@@ -40,8 +50,8 @@ import hashlib
 from dataclasses import dataclass
 from typing import Final
 
-from vqcheck.codebook.family import INIT_FLAG, INPUT_PROJ
-from vqcheck.codebook.vq_encoder import RoleTensor, VQEncoder
+from vqcheck.codebook.family import INIT_FLAG, INPUT_PROJ, OUTPUT_PROJ
+from vqcheck.codebook.vq_encoder import STORED, Codebook, RoleTensor, VQEncoder
 from vqcheck.codebook.widen import WIDENED, narrowed, widen
 
 F32V1: Final = "sha256-f32v1"
@@ -76,11 +86,12 @@ class EncoderDigests:
     tensors: tuple[tuple[str, Digest], ...]
     """(label, digest) of each tensor, in canonical order."""
     codebook: Digest | None
-    """None when codes are a fixed grid of which nothing is stored."""
+    """None when codes are a fixed grid, of which nothing is stored, and nothing behind a lookup counts."""
     projection: Digest | None
     """None when the file stores no input projection."""
     vq_encoder: Digest | None
-    """None when the file leaves an input projection of its family out: half a VQ encoder has no digest."""
+    """None when the file leaves an input projection of its family out, or the layout is an unknown one, of which nobody
+    knows what stands in front: half a VQ encoder has no digest."""
 
     @property
     def widest(self) -> Digest:
@@ -150,25 +161,53 @@ def tensor_digest(tensor: RoleTensor, data: bytes | bytearray, algorithm: str) -
 
 def combine(encoder: VQEncoder, by_tensor: dict[RoleTensor, Digest], algorithm: str) -> EncoderDigests:
     """Return all digests of a VQ encoder, given those of its tensors."""
+    behind = [tensor for tensor in encoder.projection if tensor.role == OUTPUT_PROJ and tensor.token_relevant]
     codebook_lines: list[str] = []
     for number, codebook in enumerate(encoder.codebooks):
         codebook_lines += [_line(str(number), tensor, by_tensor[tensor]) for tensor in codebook.tensors]
         if codebook.tied:
             places = " ".join(f"{group}.{layer}" for _, group, layer in (codebook.place, *codebook.tied))
             codebook_lines.append(f"{number} tied {places}\n")
+        following = encoder.codebooks[number + 1 :]
+        here, behind = _split(behind, codebook, is_last=all(_row(other) != _row(codebook) for other in following))
+        codebook_lines += [_line(str(number), tensor, by_tensor[tensor], _where(tensor, codebook)) for tensor in here]
+    codebook_lines += [_line("-", tensor, by_tensor[tensor], _where(tensor, None)) for tensor in behind]
     inputs = [tensor for tensor in encoder.projection if tensor.role == INPUT_PROJ]
     projection_lines = [_line("-", tensor, by_tensor[tensor]) for tensor in inputs]
-    whole = bool(inputs) or not encoder.family.projects
     return EncoderDigests(
         tensors=tuple((encoder.label(tensor), by_tensor[tensor]) for tensor in encoder.tensors),
         codebook=_combined(codebook_lines, algorithm) if codebook_lines else None,
         projection=_combined(projection_lines, algorithm) if inputs else None,
-        vq_encoder=_combined(codebook_lines + projection_lines, algorithm) if whole else None,
+        vq_encoder=_combined(codebook_lines + projection_lines, algorithm) if encoder.in_front == STORED else None,
     )
 
 
-def _line(number: str, tensor: RoleTensor, digest: Digest) -> str:
-    return f"{number} {tensor.name_of_part} {digest.hex}\n"
+def _line(number: str, tensor: RoleTensor, digest: Digest, where: str = "") -> str:
+    return f"{number} {tensor.name_of_part}{where} {digest.hex}\n"
+
+
+def _row(codebook: Codebook) -> tuple[int, int]:
+    """Return book and group: the layers that one projection may stand behind."""
+    return codebook.place[:2]
+
+
+def _split(behind: list[RoleTensor], codebook: Codebook, *, is_last: bool) -> tuple[list[RoleTensor], list[RoleTensor]]:
+    """Return (output projections that belong to a codebook, those that do not); the last one has those behind all."""
+    places = (codebook.place, *codebook.tied)
+    here = [
+        tensor
+        for tensor in behind
+        if tensor.place[:3] in places or (is_last and tensor.layer < 0 and tensor.place[:2] == _row(codebook))
+    ]
+    return here, [tensor for tensor in behind if tensor not in here]
+
+
+def _where(tensor: RoleTensor, codebook: Codebook | None) -> str:
+    if tensor.layer < 0:
+        return f" behind {tensor.book}.{tensor.group}"
+    if codebook and tensor.place[:3] == codebook.place:
+        return ""
+    return f" at {tensor.group}.{tensor.layer}"
 
 
 def _combined(lines: list[str], algorithm: str) -> Digest:

@@ -160,7 +160,7 @@ def _result(
         label=f"{where} {name}".strip(),
         role=place[3],
         verdict=verdict,
-        judged=place[3] != OUTPUT_PROJ,
+        judged=place[3] != OUTPUT_PROJ or any(diff.judged for diff in diffs),
         note=note,
         a_name=", ".join(filter(None, a_names)),
         b_name=", ".join(filter(None, b_names)),

@@ -16,7 +16,10 @@ ROLES: Final = (CODES, EMA_SUM, EMA_COUNT, INIT_FLAG, CODE_TRANSFORM, INPUT_PROJ
 """Every role, in the order in which tensors are listed and digested."""
 CODEBOOK_ROLES: Final = frozenset({CODES, EMA_SUM, EMA_COUNT, INIT_FLAG, CODE_TRANSFORM})
 BOOKKEEPING: Final = frozenset({EMA_SUM, EMA_COUNT})
-"""Roles that decide no token today, but betray train-mode updates; every other role but output_proj decides some."""
+"""Roles that decide no token today, but betray train-mode updates."""
+
+LOOK_ALIKES: Final = frozenset({"enc_p.ssl_proj"})
+"""Modules that are called as one in front of a codebook, and stand elsewhere: GPT-SoVITS's text encoder has its own."""
 
 CODES_DIM: Final = "codes dim"
 DIM_CODES: Final = "dim codes"
@@ -44,6 +47,14 @@ ARGMAX: Final = "argmax"
 METRICS: Final = (EUCLIDEAN, COSINE, ARGMAX)
 """What the lookup goes by; with `argmax` the input projection alone decides the token."""
 
+NOWHERE: Final = "nowhere"
+LAYERS: Final = "layers"
+GROUPS: Final = "groups"
+BOOKS: Final = "books"
+RESIDUALS: Final = (NOWHERE, LAYERS, GROUPS, BOOKS)
+"""Among what a lookup takes what the lookups before it left of the features: the layers of one group, all groups of one
+book in their order, or all books in theirs."""
+
 
 @dataclass(frozen=True, slots=True)
 class Key:
@@ -59,6 +70,8 @@ class Key:
     """`weight`, `g`, `v` or `bias` where one role has several tensors; with `*` what stands in front of the part."""
     book: int = 0
     """Position of the quantizer among those of the family: first before rest, semantic before acoustic."""
+    fed_back: bool = False
+    """What comes out is taken off the features before the same codebook is looked up again."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -75,16 +88,20 @@ class Family:
     """Beginnings of names of which at least one must be present, where the keys alone are not enough."""
     requires: frozenset[str] = frozenset()
     """Roles without which names that common are no evidence."""
-    wrapped_only: bool = False
-    """Only wrappers such as `module.` may stand in front: names too common to look for inside any model."""
     alone: bool = False
-    """Nothing else may stand under the same prefix: the names are those of a bare quantizer and of much else."""
+    """Nothing else may stand under the same prefix, and no other model around it: names too common for more."""
+    in_front: tuple[str, ...] = ("ssl_proj",)
+    """Modules that stand in front of this codebook, or show that one does. Where none is found beside the codebook, but
+    one elsewhere in the model, the codebook alone would be too little to judge. GPT-SoVITS's own is looked for always:
+    its codebook under changed names is that of many."""
     structural: bool = False
     """No codec at all: names that belong together in any codec of this kind."""
     axes: str = CODES_DIM
     derivation: str = STORED
     update: str = EMA
     metric: str = EUCLIDEAN
+    residual: str = NOWHERE
+    """How far a chain of residuals reaches, see RESIDUALS."""
     decay: float | None = None
     """EMA decay per update, where the family fixes it."""
     epsilon: float = 1e-5

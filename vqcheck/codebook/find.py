@@ -1,53 +1,108 @@
-"""Finds the VQ encoders among the named tensors of a checkpoint."""
+"""Finds the VQ encoders, and every copy of them, among the named tensors of a checkpoint."""
 
+from collections.abc import Iterator
 from dataclasses import replace
+from typing import Final
 
 from vqcheck.checkpoint.opened import Checkpoint
 from vqcheck.checkpoint.tensor import StoredTensor
 from vqcheck.codebook.canonical import MisshapenError
+from vqcheck.codebook.copies import Copies, Copy, Unreadable
+from vqcheck.codebook.copy_name import CopyName
 from vqcheck.codebook.family import CODEBOOK_ROLES, Family
-from vqcheck.codebook.found import Found, Match
-from vqcheck.codebook.match import match
+from vqcheck.codebook.found import Found, Match, Matches
+from vqcheck.codebook.match import search
 from vqcheck.codebook.vq_encoder import BookPlace, Codebook, RoleTensor, VQEncoder, is_lora
-from vqcheck.errors import CheckpointError, NoCodebookError
+from vqcheck.errors import CheckpointError, NoCodebookError, UsageError
+
+_MOST_COPIES: Final = 256
+"""No trainer writes more; each is compared with others."""
 
 
-def find_vq_encoder(checkpoint: Checkpoint, own: tuple[Family, ...] = ()) -> VQEncoder:
+def find_vq_encoder(checkpoint: Checkpoint, own: tuple[Family, ...] = (), copy: str = "") -> VQEncoder:
     """Return the VQ encoder of an open checkpoint; nothing but its index is read.
 
-    Where the file holds several, this is the one to judge: a known codec before an unknown one, the model in use
-    before a moving average of it, an outer one before an inner one. `also_found` names the others.
+    Where the file holds several copies, this is the one to judge: the model in use before an average of it, a known
+    codec before an unknown one. `copy` names another; `also_found` are the names of those that were not taken.
 
     Raises:
         NoCodebookError: the file holds none; the text says what it holds instead.
         CheckpointError: tensors under a VQ encoder's names, but of impossible shapes.
+        UsageError: there is no copy of that name.
 
     """
-    return find_vq_encoders(checkpoint, own)[0]
+    first, *others = find_copies(checkpoint, own, copy).sound
+    return replace(first.encoder, also_found=tuple(other.name for other in others))
 
 
-def find_vq_encoders(checkpoint: Checkpoint, own: tuple[Family, ...] = ()) -> tuple[VQEncoder, ...]:
-    """Return every VQ encoder of an open checkpoint, the one to judge first.
+def find_copies(checkpoint: Checkpoint, own: tuple[Family, ...] = (), chosen: str = "") -> Copies:
+    """Return every copy of a VQ encoder in an open checkpoint; nothing but its index is read.
 
-    `own` are rows of the user's, which are tried before the family table.
+    `own` are rows of the user's, which are tried before the family table; `chosen` is the name of one copy.
 
     Raises:
         NoCodebookError: the file holds none; the text says what it holds instead.
-        CheckpointError: tensors under a VQ encoder's names, but of impossible shapes.
+        CheckpointError: none can be read: tensors of impossible shapes, unsupported types.
+        UsageError: there is no copy of the chosen name, or none that any row of the user's fits.
 
     """
-    try:
-        matches = match({name: tensor.shape for name, tensor in checkpoint.tensors.items()}, own)
-    except MisshapenError as error:
-        raise CheckpointError(f"{checkpoint.path}: {error}") from None
-    if not matches:
+    found = [*_everywhere(checkpoint, own)]
+    sound = [each for each in found if isinstance(each, Copy)]
+    unreadable = [each for each in found if isinstance(each, Unreadable)]
+    if not sound and unreadable:
+        raise CheckpointError(unreadable[0].why)
+    if not sound:
         from vqcheck.codebook import model
 
         raise NoCodebookError(f"{checkpoint.path}: {model.why_no_codebook(checkpoint)}")
-    encoders = [_assemble(checkpoint, each) for each in matches]
-    checkpoint.require_stored(tensor.tensor for encoder in encoders for tensor in encoder.tensors)
-    others = tuple(each.prefix or each.family.title for each in encoders[1:])
-    return (replace(encoders[0], also_found=others), *encoders[1:])
+    if own and not any(copy.encoder.family in own for copy in sound):
+        names = ", ".join(repr(family.name) for family in own)
+        raise UsageError(
+            f"{checkpoint.path}: holds no codes under the names of {names} of --family; without it, it is read as "
+            f"{sound[0].encoder.family.name}"
+        )
+    if len(found) > _MOST_COPIES:
+        raise CheckpointError(f"{checkpoint.path}: holds more than {_MOST_COPIES} copies of a VQ encoder")
+    # However many copies claim the same bytes: what is read must follow what the file has.
+    checkpoint.require_stored(tensor.tensor for copy in sound for tensor in copy.encoder.tensors)
+    sound.sort(key=lambda copy: (copy.label.is_second_hand, copy.encoder.family.structural))
+    copies = Copies(str(checkpoint.path), _aliases_once(sound), tuple(unreadable))
+    return copies.choose(chosen) if chosen else copies
+
+
+def _everywhere(checkpoint: Checkpoint, own: tuple[Family, ...]) -> Iterator[Copy | Unreadable]:
+    for file in checkpoint.state_dicts:
+        try:
+            found = search({name: tensor.shape for name, tensor in file.tensors.items()}, own)
+        except MisshapenError as error:
+            found = Matches((), (error,))
+        for match in found.sound:
+            copy = Copy((CopyName(file.keys, match.prefix),), file, _assemble(file, match))
+            why = _why_unreadable(copy)
+            yield Unreadable(copy.names[0], why) if why else copy
+        for misshapen in found.misshapen:
+            yield Unreadable(CopyName(file.keys, ""), f"{checkpoint.path}: {misshapen}")
+
+
+def _why_unreadable(copy: Copy) -> str:
+    try:
+        for tensor in copy.encoder.tensors:
+            copy.file.require_readable(tensor.tensor)
+    except CheckpointError as error:
+        return str(error)
+    return ""
+
+
+def _aliases_once(copies: list[Copy]) -> tuple[Copy, ...]:
+    """Return the copies, those that are the same bytes of the file once, under all their names."""
+    if len(copies) == 1:
+        return tuple(copies)
+    once: dict[object, Copy] = {}
+    for copy in copies:
+        bytes_ = frozenset((tensor.place, _bytes_of(tensor.tensor)) for tensor in copy.encoder.tensors)
+        first = once.get((copy.encoder.family, bytes_))
+        once[copy.encoder.family, bytes_] = replace(first, names=(*first.names, *copy.names)) if first else copy
+    return tuple(once.values())
 
 
 def _assemble(checkpoint: Checkpoint, found: Match) -> VQEncoder:
@@ -75,7 +130,9 @@ def _role_tensor(checkpoint: Checkpoint, found: Found) -> RoleTensor:
     if found.axes:
         shape, stride = (tuple(axes[axis] for axis in found.axes) for axes in (tensor.shape, tensor.stride))
         tensor = replace(tensor, shape=shape, stride=stride)
-    return RoleTensor(found.role, found.part, found.book, found.group, found.layer, tensor, found.shape)
+    return RoleTensor(
+        found.role, found.part, found.book, found.group, found.layer, tensor, found.shape, found.token_relevant
+    )
 
 
 def _tied_once(books: dict[BookPlace, list[RoleTensor]]) -> tuple[Codebook, ...]:

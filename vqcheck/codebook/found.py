@@ -2,6 +2,8 @@
 
 from typing import Final, NamedTuple
 
+from vqcheck.checkpoint.container import second_hand
+from vqcheck.codebook.canonical import MisshapenError
 from vqcheck.codebook.family import ROLES, Family
 
 SHADOWS: Final = frozenset({"ema_model", "model_ema", "ema"})
@@ -25,6 +27,8 @@ class Found(NamedTuple):
     """Canonical shape, see `canonical`."""
     axes: Shape
     """Which stored axis each axis of the canonical shape is, where that is not the order in the file."""
+    token_relevant: bool
+    """Whether a lookup depends on it, see `token_relevant`."""
 
     @property
     def order(self) -> tuple[int, int, int, int, int, str]:
@@ -46,3 +50,16 @@ class Match(NamedTuple):
     @property
     def is_shadow(self) -> bool:
         return not SHADOWS.isdisjoint(self.prefix.split("."))
+
+    @property
+    def is_second_hand(self) -> bool:
+        return bool(second_hand(self.prefix.split(".")))
+
+
+class Matches(NamedTuple):
+    """Every VQ encoder among some named tensors."""
+
+    sound: tuple[Match, ...]
+    """The one to judge first."""
+    misshapen: tuple[MisshapenError, ...]
+    """What is wrong with others, under whose names tensors of impossible shapes stand."""

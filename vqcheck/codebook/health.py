@@ -104,7 +104,7 @@ def ailments_of(checkpoint: Checkpoint, encoders: Iterable[VQEncoder], not_finit
 
 def is_examined(tensor: RoleTensor) -> bool:
     """Say whether values of this tensor that are no numbers make a VQ encoder unfit for use."""
-    return tensor.role != OUTPUT_PROJ
+    return tensor.role != OUTPUT_PROJ or tensor.token_relevant
 
 
 def stored_use(checkpoint: Checkpoint, codebook: Codebook) -> list[Use]:

@@ -6,9 +6,11 @@ from typing import Final
 
 from vqcheck.checkpoint.opened import Checkpoint
 from vqcheck.codebook import digest, health, kind, model
+from vqcheck.codebook.copies import Copies, Copy, Unreadable
+from vqcheck.codebook.copy_verdict import relation
 from vqcheck.codebook.digest import EncoderDigests
-from vqcheck.codebook.family import INPUT_PROJ, Family
-from vqcheck.codebook.find import find_vq_encoders
+from vqcheck.codebook.family import Family
+from vqcheck.codebook.find import find_copies
 from vqcheck.codebook.finite import not_finite
 from vqcheck.codebook.health import AILMENTS, HEALTHY, NOT_FINITE, Health
 from vqcheck.codebook.kind import FileRecord
@@ -17,6 +19,8 @@ from vqcheck.codebook.vq_encoder import Codebook, RoleTensor, VQEncoder
 from vqcheck.errors import NoCodebookError
 
 NO_CODEBOOK: Final = "no codebook"
+UNREADABLE_COPY: Final = "unreadable copy"
+"""A copy can be judged, but there is another one that training might load and that cannot be read."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,6 +57,14 @@ class BookSummary:
 class EncoderSummary:
     """One VQ encoder of a file."""
 
+    copy: str
+    """What the copy is called."""
+    aliases: tuple[str, ...]
+    """Further names under which the same bytes stand."""
+    against: str
+    """The copy of the same codec that is judged first; empty where this is it."""
+    relation: str
+    """How it stands to that one: `identical`, `averaging noise`, `changed`, ...; empty where this is it."""
     family: str
     title: str
     prefix: str
@@ -60,12 +72,11 @@ class EncoderSummary:
     structural: bool
     """No codec is known that has these names; it was found by what lies side by side."""
     derivation: str
-    also_found: tuple[str, ...]
     books: tuple[BookSummary, ...]
     tensors: tuple[TensorSummary, ...]
     codebooks: tuple[Health, ...]
     projection_not_finite: int
-    """Values of the input projection that are NaN or infinite."""
+    """Values of the projections that decide tokens that are NaN or infinite."""
     f32: EncoderDigests
     f16: EncoderDigests
     bf16: EncoderDigests
@@ -84,7 +95,9 @@ class Inspection:
     format: str
     header_code: str
     container: str
+    """Keys that lead to the state dict of the VQ encoder that is judged first, joined with dots."""
     other_containers: tuple[str, ...]
+    """State dicts without a VQ encoder."""
     precision: tuple[tuple[str, int], ...]
     """(element type, number of tensors), most frequent first."""
     model: Model
@@ -95,6 +108,8 @@ class Inspection:
     """The one that `diff` judges first."""
     others: tuple[EncoderSummary, ...]
     """Further VQ encoders of the file."""
+    unreadable: tuple[Unreadable, ...]
+    """Copies that cannot be read."""
     why_none: str
     """Why there is no VQ encoder; empty when there is one."""
 
@@ -102,43 +117,58 @@ class Inspection:
     def verdict(self) -> str:
         if self.vq_encoder is None:
             return NO_CODEBOOK
+        if self.unreadable:
+            return UNREADABLE_COPY
         verdicts = {each.verdict for each in (self.vq_encoder, *self.others)}
         return next((ailment for ailment in AILMENTS if ailment in verdicts), HEALTHY)
 
 
-def inspect(checkpoint: Checkpoint, own: tuple[Family, ...] = ()) -> Inspection:
+def inspect(checkpoint: Checkpoint, own: tuple[Family, ...] = (), copy: str = "") -> Inspection:
     """Return what an open checkpoint is; a file without a codebook is described too.
 
-    `own` are rows of the user's that are tried before the family table.
+    `own` are rows of the user's that are tried before the family table; `copy` names the one copy to describe.
 
     Raises:
         CheckpointError: a tensor of the VQ encoder cannot be read.
+        UsageError: there is no copy of that name.
 
     """
-    summaries: list[EncoderSummary] = []
     why_none = ""
     try:
-        summaries = [_summarise(checkpoint, encoder) for encoder in find_vq_encoders(checkpoint, own)]
+        held = find_copies(checkpoint, own)
     except NoCodebookError:
         why_none = model.why_no_codebook(checkpoint)
-    types = Counter(tensor.dtype for tensor in checkpoint.tensors.values())
+        held = Copies(str(checkpoint.path), (), ())
+    copies = held.choose(copy) if copy else held
+    summaries = [_summarise(each, _first_of_codec(each, copies)) for each in copies.sound]
+    used = copies.sound[0].file if copies.sound else checkpoint.state_dicts[0]
+    holding = {name.keys for each in held.sound for name in each.names} | {each.name.keys for each in held.unreadable}
+    types = Counter(tensor.dtype for tensor in used.tensors.values())
     return Inspection(
         path=str(checkpoint.path),
         format=checkpoint.format,
         header_code=checkpoint.header_code,
-        container=checkpoint.container,
-        other_containers=checkpoint.other_containers,
+        container=used.container,
+        other_containers=tuple(
+            file.container for file in checkpoint.state_dicts if file is not used and file.keys not in holding
+        ),
         precision=tuple(types.most_common()),
-        model=model.identify(checkpoint),
+        model=model.identify(used),
         training=model.training(checkpoint),
         record=kind.record(checkpoint),
         vq_encoder=summaries[0] if summaries else None,
         others=tuple(summaries[1:]),
+        unreadable=copies.unreadable,
         why_none=why_none,
     )
 
 
-def _summarise(checkpoint: Checkpoint, encoder: VQEncoder) -> EncoderSummary:
+def _first_of_codec(copy: Copy, copies: Copies) -> Copy:
+    return next(each for each in copies.sound if each.encoder.family is copy.encoder.family)
+
+
+def _summarise(copy: Copy, first: Copy) -> EncoderSummary:
+    checkpoint, encoder = copy.file, copy.encoder
     data = {tensor: checkpoint.read(tensor.tensor) for tensor in encoder.tensors}
     digests = {
         algorithm: digest.combine(
@@ -149,13 +179,16 @@ def _summarise(checkpoint: Checkpoint, encoder: VQEncoder) -> EncoderSummary:
         for algorithm in digest.ALGORITHMS
     }
     return EncoderSummary(
+        copy=copy.name,
+        aliases=tuple(map(str, copy.names[1:])),
+        against="" if copy is first else first.name,
+        relation="" if copy is first else relation(first, copy),
         family=encoder.family.name,
         title=encoder.family.title,
         prefix=encoder.prefix,
         is_shadow=encoder.is_shadow,
         structural=encoder.family.structural,
         derivation=encoder.family.derivation,
-        also_found=encoder.also_found,
         books=_books(encoder),
         tensors=tuple(_tensor(encoder, tensor) for tensor in encoder.tensors),
         codebooks=tuple(
@@ -163,7 +196,7 @@ def _summarise(checkpoint: Checkpoint, encoder: VQEncoder) -> EncoderSummary:
             for codebook in encoder.codebooks
         ),
         projection_not_finite=sum(
-            not_finite(data[tensor], tensor.tensor.dtype) for tensor in encoder.projection if tensor.role == INPUT_PROJ
+            not_finite(data[tensor], tensor.tensor.dtype) for tensor in encoder.projection if tensor.token_relevant
         ),
         f32=digests[digest.F32V1],
         f16=digests[digest.F16V1],

@@ -1,14 +1,14 @@
 """Looks tensor names up in the family table: by dictionary, with every number of a name replaced by a sign."""
 
 from collections.abc import Collection
-from functools import lru_cache
+from functools import cache, lru_cache
 from typing import Final, NamedTuple
 
 from vqcheck.codebook.families import FAMILIES
 from vqcheck.codebook.family import CODEBOOK_ROLES, Family, Key, canonical_part
 
-WRAPPERS: Final = frozenset({"module", "_orig_mod", "ema_model", "model", "generator", "net_g", "autoencoder"})
-"""Names of modules that trainers put around a model."""
+AROUND: Final = frozenset({"ema_model", "model", "generator", "net_g", "autoencoder"})
+"""Names of modules that trainers put around a model, beside those of `wrappers`, which are gone here."""
 WHOLE_BOOK: Final = -1
 """Layer of a projection that stands in front of all layers of its quantizer."""
 
@@ -54,6 +54,7 @@ def candidates(
     table = _table(own, last)
     found: dict[tuple[str, str], tuple[Family, list[Named]]] = {}
     count = 0
+    covers = cache(lambda prefix: all(name.startswith(prefix) for name in names))
     for name in names:
         if len(name) > _LONGEST or name.count(".") > _MOST_DOTS:
             continue
@@ -74,9 +75,9 @@ def candidates(
                 rows = table.below.get(".".join(plain[start:end]), ())
                 fits += [(start, end, family, key) for family, key in rows]
         for start, end, family, key in fits:
-            if family.wrapped_only and not WRAPPERS.issuperset(parts[:start]):
-                continue
             prefix = "".join(f"{part}." for part in parts[:start])
+            if family.alone and not AROUND.issuperset(parts[:start]) and not covers(prefix):
+                continue
             if family.structural and _is_alone(prefix, family, key, names):
                 continue
             named = _named(name, parts, start, end, key)

@@ -3,31 +3,87 @@
 Nothing here knows of files: a state dict in memory is matched as a checkpoint is.
 """
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 
 from vqcheck.codebook import canonical
-from vqcheck.codebook.canonical import MisshapenError
-from vqcheck.codebook.family import CODEBOOK_ROLES, CODES, EMA_COUNT, EMA_SUM, IMPLICIT, INPUT_PROJ, Family
-from vqcheck.codebook.found import Found, Match, Shape
+from vqcheck.codebook.canonical import MisshapenError, UnclearError
+from vqcheck.codebook.family import (
+    CODEBOOK_ROLES,
+    CODES,
+    EMA_COUNT,
+    EMA_SUM,
+    IMPLICIT,
+    INPUT_PROJ,
+    LOOK_ALIKES,
+    Family,
+)
+from vqcheck.codebook.found import Found, Match, Matches, Shape
 from vqcheck.codebook.lookup import MOST_NAMES, Named, candidates
 from vqcheck.codebook.merge import merge
 from vqcheck.codebook.siblings import sibling_rows
+from vqcheck.codebook.token_relevant import mark
+from vqcheck.codebook.twins import copies
 from vqcheck.codebook.vq_encoder import BookPlace
+from vqcheck.codebook.wrappers import around_all, by_unwrapped, wrapped_prefix
 
 
 def match(shapes: Mapping[str, Shape], own: tuple[Family, ...] = ()) -> list[Match]:
     """Return every VQ encoder among named tensors, the one to judge first.
 
-    The same codec more than once in a model, as for semantics and acoustics, is one VQ encoder of several books;
-    only a moving average of the whole model counts as another.
-
     Raises:
-        MisshapenError: tensors under a VQ encoder's names, but of impossible shapes, and no other VQ encoder.
+        MisshapenError: tensors under a VQ encoder's names, but of impossible shapes.
+        UnclearError: two tensors have the name of one, or what belongs in front of a codebook stands elsewhere.
 
     """
-    matches: dict[tuple[Family, bool], list[Match]] = {}
+    found = search(shapes, own)
+    if found.misshapen and not found.sound:
+        raise found.misshapen[0]
+    return list(found.sound)
+
+
+def search(shapes: Mapping[str, Shape], own: tuple[Family, ...] = ()) -> Matches:
+    """Return every VQ encoder among named tensors, the one to judge first, and those of impossible shapes.
+
+    The same codec more than once in a model, as for semantics and acoustics, is one VQ encoder of several books;
+    only a copy of the whole model counts as another. Any prefix may stand in front of a codec, as long as all its
+    tensors have it; wrappers may stand anywhere.
+
+    Raises:
+        MisshapenError: more names than any codec has.
+        UnclearError: two tensors have the name of one, what belongs in front of a codebook stands elsewhere, or a role
+            that a row of the user's names is played by none.
+
+    """
+    stored = by_unwrapped(shapes)
+    models = around_all(shapes) if any(len(names) > 1 for names in stored.values()) else {}
+    if len(models) > 1:
+        apart = [search({name: shapes[name] for name in names}, own) for names in models.values()]
+        return Matches(
+            tuple(sorted((one for each in apart for one in each.sound), key=_preference)),
+            tuple(error for each in apart for error in each.misshapen),
+        )
+    plain = {name: shapes[names[0]] for name, names in stored.items()}
+    found = _one_by_one(plain, own)
+    _require_one_name(found.sound, stored)
+    _require_named_roles(found.sound, own)
+    _require_what_is_in_front(found.sound, plain)
+    alike: dict[Family, list[Match]] = {}
+    for one in found.sound:
+        alike.setdefault(one.family, []).append(one)
+    merged = [merge(copy) if len(copy) > 1 else copy[0] for same in alike.values() for copy in copies(same, plain)]
+    merged.sort(key=_preference)
+    return Matches(tuple(_as_stored(each, stored) for each in merged), found.misshapen)
+
+
+def _preference(one: Match) -> tuple[bool, bool, int]:
+    return one.is_second_hand, one.family.structural, len(one.prefix)
+
+
+def _one_by_one(shapes: Mapping[str, Shape], own: tuple[Family, ...]) -> Matches:
+    """Return each codec at each prefix by itself."""
+    matches: list[Match] = []
     taken: set[str] = set()
-    problem: MisshapenError | None = None
+    misshapen: list[MisshapenError] = []
     fitting = candidates(shapes, own, sibling_rows(shapes))
     if sum(map(len, fitting.values())) > MOST_NAMES:
         raise MisshapenError(f"more than {MOST_NAMES} names could be parts of a codebook, which no codec has")
@@ -38,20 +94,84 @@ def match(shapes: Mapping[str, Shape], own: tuple[Family, ...] = ()) -> list[Mat
             continue
         try:
             found = _found(family, named, shapes)
+        except UnclearError:
+            raise
         except MisshapenError as error:
             # A lone name of the wrong shape is somebody else's; several that belong together are a broken codebook.
             if len({each.key.role for each in named}) > 1:
-                problem = problem or error
+                misshapen.append(error)
                 taken.update(each.name for each in named)
             continue
-        one = Match(family, prefix, family.books, found)
         taken.update(each.name for each in named)
-        matches.setdefault((family, one.is_shadow), []).append(one)
-    if problem and not matches:
-        raise problem
-    merged = [merge(same) if len(same) > 1 else same[0] for same in matches.values()]
-    merged.sort(key=lambda each: (each.is_shadow, each.family.structural, len(each.prefix)))
-    return merged
+        matches.append(Match(family, prefix, family.books, found))
+    return Matches(tuple(matches), tuple(misshapen))
+
+
+def _require_one_name(matches: Iterable[Match], stored: Mapping[str, Sequence[str]]) -> None:
+    for name in (each.name for one in matches for each in one.found):
+        if len(stored[name]) > 1:
+            raise UnclearError(
+                f"{' and '.join(stored[name])}: are the same name but for wrappers, so which is the VQ encoder's "
+                "cannot be told"
+            )
+
+
+def _require_named_roles(matches: Iterable[Match], own: Sequence[Family]) -> None:
+    """Raise UnclearError where a user's row names a role that no tensor plays: a slip, or not the file it is for."""
+    for one in (each for each in matches if each.family in own):
+        played = {(each.book, each.role) for each in one.found}
+        for key in one.family.keys:
+            if (key.book, key.role) not in played and key.role not in one.family.optional:
+                raise UnclearError(
+                    f"'{key.template}', the {key.role} of '{one.family.name}', names no tensor here; name a tensor, or "
+                    f"everything below a module as 'module.*', or list {key.role} under optional"
+                )
+
+
+def _require_what_is_in_front(matches: Sequence[Match], names: Iterable[str]) -> None:
+    """Raise UnclearError where a codebook stands alone, and what belongs in front of one stands somewhere else."""
+    lacking = {number: _lacks(one) for number, one in enumerate(matches)}
+    wanted = frozenset().union(*lacking.values())
+    if not wanted:
+        return
+    taken = {each.name for one in matches for each in one.found}
+    elsewhere = {module: name for name in names if name not in taken for module in _elsewhere(name, wanted, matches)}
+    for number, one in enumerate(matches):
+        for module in sorted(lacking[number] & elsewhere.keys()):
+            raise UnclearError(
+                f"{elsewhere[module]}: stands under another prefix than the codebook ({one.found[0].name}), so whether "
+                "it belongs in front of it cannot be told; describe this model in a file for --family"
+            )
+
+
+def _lacks(one: Match) -> frozenset[str]:
+    """Return the modules that stand in front of such a codebook, and that were not found beside this one."""
+    return frozenset(
+        module for module in one.family.in_front if not any(f".{module}." in f".{each.name}" for each in one.found)
+    )
+
+
+def _elsewhere(name: str, wanted: Collection[str], matches: Sequence[Match]) -> Iterator[str]:
+    """Yield the wanted modules that a tensor stands in and that no codec under the same prefix knows as its own."""
+    modules = name.split(".")[:-1]
+    for depth, module in enumerate(modules):
+        if module not in wanted or ".".join(modules[depth - 1 : depth + 1]) in LOOK_ALIKES:
+            continue
+        prefix = "".join(f"{part}." for part in modules[:depth])
+        if not any(one.prefix == prefix and _knows(one.family, module) for one in matches):
+            yield module
+
+
+def _knows(family: Family, module: str) -> bool:
+    own = (*family.markers, *(key.template for key in family.keys if key.role == INPUT_PROJ))
+    return any(name.partition(".")[0] == module for name in own)
+
+
+def _as_stored(one: Match, stored: Mapping[str, Sequence[str]]) -> Match:
+    """Return a match with the names that the tensors have, wrappers included."""
+    found = tuple(each._replace(name=stored[each.name][0]) for each in one.found)
+    prefixes = {wrapped_prefix(one.prefix, each.name) for each in found}
+    return one._replace(prefix=prefixes.pop() if len(prefixes) == 1 else one.prefix, found=found)
 
 
 def _best_first(
@@ -96,7 +216,13 @@ def _found(family: Family, named: Iterable[Named], shapes: Mapping[str, Shape]) 
     books: dict[BookPlace, dict[tuple[str, str], Named]] = {}
     for each in named:
         place = each.key.book, each.group, each.layer
-        books.setdefault(place, {}).setdefault((each.key.role, each.part), each)
+        played = books.setdefault(place, {})
+        first = played.setdefault((each.key.role, each.part), each)
+        if first.name != each.name:
+            raise UnclearError(
+                f"{first.name} and {each.name}: both have a name of {family.name}'s {each.key.role}, so which is the "
+                "one in use cannot be told"
+            )
     found: list[Found] = []
     for (book, group, layer), tensors in books.items():
         count = tensors.get((EMA_COUNT, ""))
@@ -108,5 +234,5 @@ def _found(family: Family, named: Iterable[Named], shapes: Mapping[str, Shape]) 
         canonical.require_codes(family, {role for role, _ in tensors}, next(iter(tensors.values())).name)
         for (role, part), each in tensors.items():
             shape, order = canonical.canonical(role, each.name, shapes[each.name], axes)
-            found.append(Found(each.name, role, part, book, group, layer, shape, order))
-    return tuple(sorted(found, key=lambda each: each.order))
+            found.append(Found(each.name, role, part, book, group, layer, shape, order, each.key.fed_back))
+    return mark(sorted(found, key=lambda each: each.order), family.residual)

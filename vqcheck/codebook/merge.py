@@ -2,10 +2,11 @@
 
 from typing import Final
 
-from vqcheck.codebook.family import CODEBOOK_ROLES
+from vqcheck.codebook.family import BOOKS, CODEBOOK_ROLES, OUTPUT_PROJ
 from vqcheck.codebook.found import Found, Match
+from vqcheck.codebook.token_relevant import mark
 
-_FIRST: Final = ("semantic", "first", "content")
+FIRST: Final = ("semantic", "first", "content")
 """Words in the name of a quantizer that comes before those of its kind."""
 
 
@@ -13,7 +14,8 @@ def merge(same: list[Match]) -> Match:
     """Return one match for several of one family.
 
     Prefixes that differ only in a number are layers of one quantizer (or groups, where the family counts layers
-    itself); others are books, semantic before acoustic, then by name.
+    itself); others are books, semantic before acoustic, then by name. Whether one of them takes what another left of
+    the features is not known, nor in which order books do: so an output projection that may decide a token counts.
     """
     patterns: dict[str, list[Match]] = {}
     for each in sorted(same, key=_order):
@@ -28,11 +30,14 @@ def merge(same: list[Match]) -> Match:
                 numbers = _numbers(match.prefix) if len(numbered) > 1 else []
                 found += [_placed(each, numbers, len(names), has_layers=_has_layers(matches)) for each in match.found]
             names += [f"{inner}.{name}".strip(".") for name in matches[0].books]
-    return Match(same[0].family, common, tuple(names), tuple(sorted(found, key=lambda each: each.order)))
+    if len(patterns) > 1:
+        found = [each._replace(token_relevant=each.token_relevant or each.role == OUTPUT_PROJ) for each in found]
+    found.sort(key=lambda each: each.order)
+    return Match(same[0].family, common, tuple(names), mark(found, BOOKS))
 
 
 def _order(match: Match) -> tuple[bool, list[tuple[bool, int, str]]]:
-    later = not any(word in match.prefix for word in _FIRST)
+    later = not any(word in match.prefix for word in FIRST)
     parts = match.prefix.split(".")
     return later, [(part.isdecimal(), int(part) if part.isdecimal() else 0, part) for part in parts]
 

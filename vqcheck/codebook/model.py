@@ -3,12 +3,14 @@
 import hashlib
 import os
 import re
+from collections.abc import Collection
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Final
 
 from vqcheck.checkpoint.opened import Checkpoint
 from vqcheck.codebook.vq_encoder import is_lora
+from vqcheck.codebook.wrappers import unwrapped
 
 # MD5 of the first 8 KiB of the published base models, as upstream's own loader knows them.
 _KNOWN_BASES: Final = {
@@ -28,6 +30,10 @@ _HEADER_VERSION: Final = {
     "05": "v2Pro",
     "06": "v2ProPlus",
 }
+_SYNTHESIZER: Final = frozenset({"enc_p", "cfm", "ssl_proj"})
+"""Modules of a synthesizer of GPT-SoVITS, one of which stands beside the quantizer in every file of it."""
+_TELLING: Final = _SYNTHESIZER | {"ar_audio_embedding", "discriminators"}
+"""Modules that stand at the top of GPT-SoVITS's models."""
 _LATEST_ONLY: Final = 233333333333
 """The step number upstream puts into a file's name when it keeps only the latest checkpoint."""
 
@@ -37,7 +43,7 @@ class Model:
     """The model a checkpoint belongs to."""
 
     kind: str
-    """`s2 synthesizer`, `s2 LoRA export`, `s2 discriminator`, `s1 GPT` or `unknown`."""
+    """`s2 synthesizer`, `s2 LoRA export`, `s2 LoRA training file`, `s2 discriminator`, `s1 GPT` or `unknown`."""
     version: str
     """`v1`, `v2`, `v3`, `v4`, `v3 or v4`, `v2Pro`, `v2ProPlus`, or empty where it cannot be told."""
     evidence: str
@@ -57,18 +63,16 @@ class Training:
 
 
 class _Names:
-    """Tensor shapes by name, without the wrapper prefix that all names share."""
+    """Tensor shapes by name, without wrappers and without whatever stands in front of the model."""
 
     def __init__(self, checkpoint: Checkpoint) -> None:
         self._checkpoint = checkpoint
 
     @cached_property
     def shapes(self) -> dict[str, tuple[int, ...]]:
-        shapes = {name: tensor.shape for name, tensor in self._checkpoint.tensors.items()}
-        for prefix in ("module.", "_orig_mod.", "model.", "generator.", "net_g."):
-            if shapes and all(name.startswith(prefix) for name in shapes):
-                shapes = {name[len(prefix) :]: shape for name, shape in shapes.items()}
-        return shapes
+        shapes = {unwrapped(name): tensor.shape for name, tensor in self._checkpoint.tensors.items()}
+        prefix = _prefix(shapes)
+        return {name[len(prefix) :]: shape for name, shape in shapes.items() if name.startswith(prefix)}
 
     def size(self, name: str, axis: int) -> int | None:
         shape = self.shapes.get(name, ())
@@ -101,7 +105,11 @@ def identify(checkpoint: Checkpoint) -> Model:
         lacks = f"{', '.join(absent)} and the frozen weights stay in the base model" if absent else ""
     elif not names.any("enc_q."):
         lacks = "enc_q (an inference export leaves it out)"
-    return Model("s2 LoRA export" if lora else "s2 synthesizer", version, evidence, base_name, lacks)
+    kind = "s2 synthesizer"
+    if lora:
+        resumable = checkpoint.has_optimizer or "iteration" in checkpoint.information
+        kind = "s2 LoRA training file" if resumable else "s2 LoRA export"
+    return Model(kind, version, evidence, base_name, lacks)
 
 
 def is_published_base(checkpoint: Checkpoint) -> bool:
@@ -147,7 +155,7 @@ def why_no_codebook(checkpoint: Checkpoint) -> str:
     if model.kind == "s1 GPT":
         return (
             "is an s1 (GPT) checkpoint: it predicts tokens and holds no codebook; "
-            "use the s2 generator its tokens were extracted with (pretrained s2G*.pth, G_*.pth or an exported weight)"
+            "use the s2 generator its tokens were extracted with (pretrained s2G*.pth or an exported weight)"
         )
     if model.kind == "s2 discriminator":
         return "is an s2 discriminator: it holds no codebook; the generator does (s2G*.pth, G_*.pth)"
@@ -156,6 +164,28 @@ def why_no_codebook(checkpoint: Checkpoint) -> str:
 
 def _head_digest(checkpoint: Checkpoint) -> str:
     return hashlib.md5(checkpoint.head(8192), usedforsecurity=False).hexdigest()
+
+
+def _prefix(names: Collection[str]) -> str:
+    """Return what stands in front of a synthesizer, wherever in the model it is; else what all names begin with."""
+    modules: dict[str, set[str]] = {}
+    for name in names:
+        prefix = ""
+        for part in name.split(".")[:-1]:
+            modules.setdefault(prefix, set()).add(part)
+            prefix += f"{part}."
+    found = [
+        prefix for prefix, inside in modules.items() if "quantizer" in inside and not _SYNTHESIZER.isdisjoint(inside)
+    ]
+    if found:
+        return min(found, key=lambda prefix: (prefix.count("."), prefix))
+    prefix = ""
+    while len(modules.get(prefix, ())) == 1 and not _TELLING & modules[prefix]:
+        longer = f"{prefix}{next(iter(modules[prefix]))}."
+        if not all(name.startswith(longer) for name in names):
+            break
+        prefix = longer
+    return prefix
 
 
 def _is_s1(names: _Names) -> bool:
@@ -190,7 +220,10 @@ def _flow_matching_version(checkpoint: Checkpoint, base_version: str) -> tuple[s
     version = _config_version(checkpoint)
     if version:
         return version, "flow matching; config.model.version"
-    return "v3 or v4", "flow matching; nothing in the file tells v3 from v4"
+    folder = os.path.basename(os.path.dirname(os.path.abspath(checkpoint.path)))
+    if match := re.fullmatch(r"logs_s2_(v3|v4)(?:_lora_\d{1,9})?", folder):
+        return match[1], f"flow matching; the name of its folder, {folder}"
+    return "v3 or v4", "flow matching; neither the file nor its folder tells v3 from v4"
 
 
 def _config_version(checkpoint: Checkpoint) -> str:

@@ -11,6 +11,9 @@
 
 Codes, sums, counts and flags are names of tensors; projections are names of modules, whose weight and bias are found in
 every spelling. `{layer}` and `{group}` stand for a number. Several quantizers are several `[[tensors]]` with a `book`.
+
+An output projection decides tokens where a later lookup takes what it leaves of the features. `residual` says how far
+that reaches: "layers", "groups", "books", or "nowhere"; left out it is "books", everything in its order.
 """
 
 import difflib
@@ -21,6 +24,7 @@ from vqcheck.checkpoint.regular import regular
 from vqcheck.checkpoint.strict_toml import LONGEST, parse_toml
 from vqcheck.codebook.family import (
     AXES,
+    BOOKS,
     CODE_TRANSFORM,
     CODES_DIM,
     DERIVATIONS,
@@ -29,6 +33,7 @@ from vqcheck.codebook.family import (
     INPUT_PROJ,
     METRICS,
     OUTPUT_PROJ,
+    RESIDUALS,
     ROLES,
     STORED,
     UPDATES,
@@ -38,7 +43,7 @@ from vqcheck.codebook.family import (
 )
 from vqcheck.errors import UsageError
 
-_CHOICES: Final = {"axes": AXES, "derivation": DERIVATIONS, "update": UPDATES, "metric": METRICS}
+_CHOICES: Final = {"axes": AXES, "derivation": DERIVATIONS, "update": UPDATES, "metric": METRICS, "residual": RESIDUALS}
 _NUMBERS: Final = ("decay", "epsilon", "dead_code_threshold")
 _FLAGS: Final = ("projects",)
 _LISTS: Final = ("markers", "optional")
@@ -141,10 +146,12 @@ def read_own_family(path: str) -> Family:
         derivation=reader.choice("derivation", STORED),
         update=reader.choice("update", EMA),
         metric=reader.choice("metric", EUCLIDEAN),
+        residual=reader.choice("residual", BOOKS),
         decay=decay,
         epsilon=reader.number("epsilon", 1e-5) or 0.0,
         dead_code_threshold=reader.number("dead_code_threshold", None),
         projects=reader.flag("projects"),
+        in_front=(),
         optional=frozenset(optional),
     )
     if family.source_of_codes not in {key.role for key in family.keys}:

@@ -102,6 +102,11 @@ class Pair:
 
         return relation(as_array(a, self.a.data), as_array(b, self.b.data), saturates=a.role in BOOKKEEPING)
 
+    def is_judged(self, scope: str) -> bool:
+        """Say whether the tensor counts in the verdict: where it decides tokens in either file."""
+        tensors = [side.tensor for side in (self.a, self.b) if side.tensor]
+        return any(is_judged(tensor.role, scope, token_relevant=tensor.token_relevant) for tensor in tensors)
+
     def diff(self, scope: str, order: FileOrder) -> TensorDiff:
         """Return the verdict on the tensor, given which file came first; outside `scope` it is not judged."""
         verdict, note, change = self._judge(order)
@@ -112,7 +117,7 @@ class Pair:
             label=side.encoder.label(some, self.place),
             role=some.role,
             verdict=verdict,
-            judged=is_judged(some.role, scope),
+            judged=self.is_judged(scope),
             note=note,
             a_name=a.tensor.name if a else "",
             b_name=b.tensor.name if b else "",

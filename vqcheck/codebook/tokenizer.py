@@ -9,7 +9,7 @@ from vqcheck.checkpoint.opened import Checkpoint
 from vqcheck.codebook import digest, health, model
 from vqcheck.codebook.digest import EncoderDigests
 from vqcheck.codebook.family import EUCLIDEAN, INPUT_PROJ, STORED
-from vqcheck.codebook.find import find_vq_encoder
+from vqcheck.codebook.only_copy import only_copy
 from vqcheck.codebook.tokens import Array, Projection
 from vqcheck.codebook.values import as_array
 from vqcheck.codebook.vq_encoder import RoleTensor, VQEncoder
@@ -68,22 +68,23 @@ def _is_one_stored_codebook(encoder: VQEncoder) -> bool:
     return not codebook.tied and codebook.codes.shape[0] == 1
 
 
-def read_tokenizer(checkpoint: Checkpoint) -> Tokenizer:
-    """Return the tokenizer of an open checkpoint.
+def read_tokenizer(checkpoint: Checkpoint, copy: str = "") -> Tokenizer:
+    """Return the tokenizer of an open checkpoint; `copy` names one where the file holds several that differ.
 
     Raises:
         NoCodebookError: the file holds no VQ encoder.
         UsageError: it holds one that derives no tokens: without its projection, of several codebooks, never trained.
 
     """
-    encoder = find_vq_encoder(checkpoint)
+    used = only_copy(checkpoint, chosen=copy)
+    checkpoint, encoder = used.file, used.encoder
     if any(health.never_trained(checkpoint, codebook) for codebook in encoder.codebooks[:1]):
         raise UsageError(f"{checkpoint.path}: its codebook was never trained, so it derives no tokens")
     data = {tensor: checkpoint.read(tensor.tensor) for tensor in encoder.tensors}
     found = lookup(checkpoint, encoder, data)
     projection = found.projection
     if projection is None:
-        raise UsageError(_why_no_projection(checkpoint, encoder))
+        raise UsageError(_why_no_projection(checkpoint))
     arrays = (found.codes, projection.weight, projection.bias)
     if not all(array is None or np.isfinite(array).all() for array in arrays):
         raise UsageError(f"{checkpoint.path}: its VQ encoder holds NaN or infinity, so it derives no tokens")
@@ -97,8 +98,8 @@ def read_tokenizer(checkpoint: Checkpoint) -> Tokenizer:
     )
 
 
-def _why_no_projection(checkpoint: Checkpoint, encoder: VQEncoder) -> str:
-    kind = "a LoRA export" if encoder.is_lora else "a file"
+def _why_no_projection(checkpoint: Checkpoint) -> str:
+    kind = "a LoRA export" if model.identify(checkpoint).kind == "s2 LoRA export" else "a file"
     return (
         f"{checkpoint.path}: is {kind} without the projection (ssl_proj) that comes before the lookup, so it derives "
         f"no tokens; give {model.base_model(checkpoint)} instead"

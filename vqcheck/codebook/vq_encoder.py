@@ -2,14 +2,30 @@
 
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
+from typing import Final, Protocol
 
 from vqcheck.checkpoint.tensor import StoredTensor
-from vqcheck.codebook.family import CODES, EMA_SUM, Family
+from vqcheck.codebook.family import CODES, EMA_SUM, INPUT_PROJ, Family
 
 Place = tuple[int, int, int, str, str]
 """Book, group, layer, role and part."""
 BookPlace = tuple[int, int, int]
 """Book, group and layer."""
+
+
+STORED: Final = "stored"
+ABSENT: Final = "not stored"
+UNKNOWN: Final = "unknown"
+"""What may be known of the layers in front of a codebook."""
+
+
+class HasRole(Protocol):
+    """A tensor of which book and role are known, in a file or in memory."""
+
+    @property
+    def role(self) -> str: ...
+    @property
+    def book(self) -> int: ...
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,6 +42,8 @@ class RoleTensor:
     """Read in the order of the canonical axes, also where the file has another."""
     shape: tuple[int, ...]
     """Canonical shape: codes and sums `[heads, codes, dim]`, counts `[heads, codes]`, the flag `[]`."""
+    token_relevant: bool = True
+    """Whether a lookup depends on it; bookkeeping decides no token, and an output projection only some."""
 
     @property
     def place(self) -> Place:
@@ -71,7 +89,7 @@ class VQEncoder:
     """Empty where the codes are a fixed grid of which nothing is stored."""
     projection: tuple[RoleTensor, ...]
     is_lora: bool
-    """The file is a LoRA export, which may lack what stays in its base model."""
+    """The file holds LoRA's tensors: it is an export, which may lack what stays in its base, or a training file."""
     books: tuple[str, ...] = ("",)
     """Names of the quantizers."""
     is_shadow: bool = False
@@ -130,7 +148,26 @@ class VQEncoder:
             return ""
         return (self.books[book] if book < len(self.books) else "") or str(book)
 
+    @property
+    def in_front(self) -> str:
+        """What is known of the layers in front: STORED, also where there are none; ABSENT; or UNKNOWN."""
+        if self.family.structural:
+            return UNKNOWN
+        return ABSENT if lacks_projection(self.family, self.tensors) else STORED
+
+    def lookup_at(self, where: str) -> BookPlace | None:
+        """Return the place that `where` gives these words for, or None where the encoder has nothing there."""
+        return next((tensor.place[:3] for tensor in self.tensors if self.where(tensor.place[:3]) == where), None)
+
+
+def lacks_projection(family: Family, tensors: Iterable[HasRole]) -> bool:
+    """Say whether features pass a projection in front of some codebook that is not among these tensors."""
+    books: dict[int, set[str]] = {}
+    for tensor in tensors:
+        books.setdefault(tensor.book, set()).add(tensor.role)
+    return family.projects and any(INPUT_PROJ not in roles for roles in books.values())
+
 
 def is_lora(names: Iterable[str]) -> bool:
-    """Say whether tensors of these names make up a LoRA export, which leaves out what it did not train."""
+    """Say whether tensors of these names are of LoRA training: of an export, or of its training file."""
     return any(".lora_A." in name for name in names)

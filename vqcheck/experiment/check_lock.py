@@ -1,38 +1,39 @@
 """Says whether a checkpoint, and what belongs to it, agrees with a lock."""
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, Final
+from typing import Final
 
 from vqcheck.checkpoint.opened import Checkpoint
-from vqcheck.codebook import health, kind
-from vqcheck.codebook.comparison import CHANGED, FAULTS, IDENTICAL, MISSING, NOT_STORED, ROUNDED, is_judged
-from vqcheck.codebook.digest import ALGORITHMS, BF16V1, F16V1, F32V1, Digest, combine
-from vqcheck.codebook.family import CODEBOOK_ROLES, CODES, EMA_SUM, Family
-from vqcheck.codebook.find import find_vq_encoder
-from vqcheck.codebook.kind import FileKind, FileOrder, FileRecord, Order, RoundingReading
-from vqcheck.codebook.vq_encoder import VQEncoder
+from vqcheck.codebook import kind
+from vqcheck.codebook.comparison import (
+    CHANGED,
+    IDENTICAL,
+    NO_PARTNER,
+    NOISE,
+    TOKENS,
+    UNDECIDED,
+    CopyPair,
+    EqualCopies,
+    LoneCopy,
+    titles,
+)
+from vqcheck.codebook.copies import Copies, Copy
+from vqcheck.codebook.copy_name import Partners, pair_up
+from vqcheck.codebook.copy_verdict import DigestsOfCopies, lone_copies, verdict_on
+from vqcheck.codebook.digest import F32V1, Digest
+from vqcheck.codebook.family import BOOKKEEPING, Family
+from vqcheck.codebook.find import find_copies
+from vqcheck.codebook.kind import FileKind, FileOrder, FileRecord, Order
 from vqcheck.errors import UsageError
 from vqcheck.experiment.bound_files import OnBytes, file_digest, tokens_digest
-from vqcheck.experiment.lock import PARTS, Lock, LockedFile, LockedTensor
+from vqcheck.experiment.check_copy import LockVerdict, check_copy
+from vqcheck.experiment.lock import Lock, LockedFile
+from vqcheck.experiment.locked_encoder import LockedEncoder
 from vqcheck.experiment.make_lock import record
 
-if TYPE_CHECKING:
-    from vqcheck.codebook.rounding import Rounded
-
-NOT_COMPARABLE: Final = "not comparable"
-"""Digests do not tell whether it is a rounding or a change."""
-
-
-@dataclass(frozen=True, slots=True)
-class LockVerdict:
-    """What became of one thing a lock records."""
-
-    what: str
-    """A tensor's label, `family`, `tsv` or `s1`."""
-    verdict: str
-    note: str
-    judged: bool
+_BOUND: Final = ("tsv", "s1")
+"""What a lock binds beside VQ encoders."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,17 +52,28 @@ class LockCheck:
     recorded: Digest | None
     found: Digest | None
     verdicts: tuple[LockVerdict, ...]
+    """What became of each tensor, those of further copies with the copy's name in front; then of `tsv` and `s1`."""
+    pairs: tuple[CopyPair, ...]
+    """Which recorded copies (A) were verified against which of the file (B)."""
+    lone: tuple[LoneCopy, ...]
+    """Copies of the lock (A) or of the file (B) without a partner."""
+    equal: tuple[EqualCopies, ...]
+    """Copies that are the same under names that do not belong together, where names did not say which to verify."""
 
     @property
     def verdict(self) -> str:
-        judged = {verdict.verdict for verdict in self.verdicts if verdict.judged}
-        if judged & FAULTS:
+        if any(line.verdict == CHANGED for line in self.verdicts if line.what in _BOUND):
             return CHANGED
-        return ROUNDED if ROUNDED in judged else IDENTICAL
+        return verdict_on(self.pairs, self.lone, self.equal)
 
     @property
     def exit_code(self) -> int:
-        return int(self.verdict == CHANGED)
+        return {CHANGED: 1, UNDECIDED: 2}.get(self.verdict, 0)
+
+    @property
+    def contradicting(self) -> tuple[LoneCopy, ...]:
+        """Copies that disagree with the one that was verified, and that nothing answers to."""
+        return tuple(copy for copy in self.lone if not copy.agrees)
 
 
 def check_lock(
@@ -73,181 +85,123 @@ def check_lock(
     scope: str,
     own: tuple[Family, ...] = (),
     on_bytes: OnBytes | None = None,
+    copy: str = "",
 ) -> LockCheck:
     """Return whether a checkpoint, an experiment's tokens and an s1 checkpoint are what a lock records.
 
+    Copies are paired as those of two files are, see `pair_up`; `copy` names the one to verify.
+
     Raises:
         NoCodebookError, CheckpointError: the checkpoint has no VQ encoder, or it cannot be read.
-        UsageError: the tokens cannot be read, or the lock does not bind what is to be checked.
+        UsageError: the tokens cannot be read, the lock does not bind what is to be checked, or there is no copy of
+            that name.
 
     """
-    encoder = find_vq_encoder(checkpoint, own)
-    found, wholes = record(checkpoint, encoder)
-    recorded = {tensor.label: tensor for tensor in lock.tensors}
-    _require_comparable(lock, lock_path, checkpoint, encoder, found)
-    _require_consistent(lock, lock_path, encoder)
+    held = find_copies(checkpoint, own)
+    locked, held = _chosen(lock, lock_path, held, copy)
+    partners = pair_up([each.label for each in locked], [each.label for each in held.sound])
+    partners = partners or [Partners(0, 0, guessed=len(locked) > 1 or len(held.sound) > 1)]
     files = FileOrder(lock.record, kind.record(checkpoint), _order(lock.record, kind.record(checkpoint)))
-    tensors = {encoder.label(tensor): tensor for tensor in encoder.tensors}
-    verdicts = []
-    in_both = _books(recorded, encoder) & _books(found, encoder)
-    for label in [*recorded, *(label for label in found if label not in recorded)]:
-        role = _role(label)
-        whole_book = role in CODEBOOK_ROLES and _place(label) not in in_both
-        verdict, note = _compare(recorded.get(label), found.get(label), encoder.family, files, may_lack=not whole_book)
-        if verdict == CHANGED and label in tensors and tensors[label].tensor.dtype.startswith("float8"):
-            # There is no digest of an 8-bit rounding, so a change is not told from one.
-            verdict = NOT_COMPARABLE
-        verdicts.append(LockVerdict(label, verdict, note, is_judged(role, scope)))
-    verdicts = [*_without_lost_codes(verdicts, checkpoint, encoder)]
-    if lock.family != encoder.family.name:
-        told = f"locked as {lock.family}, and read as {encoder.family.name}, which stores the same tensors"
-        verdicts.append(LockVerdict("family", IDENTICAL, told, judged=False))
-    judged = {line.verdict for line in verdicts if line.judged}
-    if NOT_COMPARABLE in judged and not judged & FAULTS:
-        labels = ", ".join(line.what for line in verdicts if line.judged and line.verdict == NOT_COMPARABLE)
-        raise UsageError(
-            f"{checkpoint.path}: {labels}: rounded to another narrow type than {lock_path} has digests of; "
-            f"{_by_diff(lock, checkpoint)}"
-        )
+    by_diff = f"not comparable by digest: vqcheck diff {lock.checkpoint} {checkpoint.path}"
+    checks = [check_copy(locked[each.a], lock_path, held.sound[each.b], files, scope, by_diff) for each in partners]
+    pairs = tuple(
+        CopyPair(locked[each.a].family, locked[each.a].name, held.sound[each.b].name, check.verdict, each.guessed)
+        for each, check in zip(partners, checks, strict=True)
+    )
+    bound = []
     if experiment:
-        verdicts.append(_bound("tsv", lock.tsv, tokens_digest(experiment), f"{lock_path}: binds no tokens"))
+        bound.append(_bound("tsv", lock.tsv, tokens_digest(experiment), f"{lock_path}: binds no tokens"))
     if s1:
-        verdicts.append(_bound("s1", lock.s1, file_digest(s1, on_bytes), f"{lock_path}: binds no s1 checkpoint"))
-    part = "vq_encoder" if lock.whole("vq_encoder", F32V1) and wholes[0].vq_encoder else "codebook"
+        bound.append(_bound("s1", lock.s1, file_digest(s1, on_bytes), f"{lock_path}: binds no s1 checkpoint"))
+    paired = [held.sound[each.b] for each in partners]
+    first = checks[0]
     return LockCheck(
         lock=lock_path,
         path=checkpoint.path,
-        family=encoder.family.name,
+        family=held.sound[partners[0].b].encoder.family.name,
         kind=files.b.kind,
         locked_kind=files.a.kind,
-        never_trained=any(health.never_trained(checkpoint, codebook) for codebook in encoder.codebooks),
-        recorded=lock.whole(part, F32V1),
-        found=getattr(wholes[0], part),
-        verdicts=tuple(verdicts),
+        never_trained=any(check.never_trained for check in checks),
+        recorded=first.recorded,
+        found=first.found,
+        verdicts=(
+            *(
+                replace(line, what=f"{title} {line.what}".strip())
+                for title, check in zip(titles(pairs), checks, strict=True)
+                for line in check.verdicts
+            ),
+            *bound,
+        ),
+        pairs=pairs,
+        lone=(
+            *_lone(locked, [each.a for each in partners], scope),
+            *lone_copies("B", held, paired, scope, DigestsOfCopies()),
+        ),
+        equal=_equal(locked, held, partners) if any(each.guessed for each in partners) else (),
     )
 
 
-def _books(labels: Iterable[str], encoder: VQEncoder) -> set[str]:
-    """Return the places that have a codebook."""
-    return {_place(label) for label in labels if _role(label) == encoder.family.source_of_codes}
+def _chosen(lock: Lock, path: str, held: Copies, copy: str) -> tuple[tuple[LockedEncoder, ...], Copies]:
+    """Return which recorded copies to verify, and against which of the file."""
+    recorded = lock.copies
+    if copy:
+        named = tuple(each for each in recorded if any(str(name) == copy for name in each.names))
+        if not named and len(recorded) > 1:
+            there = ", ".join(each.name for each in recorded)
+            raise UsageError(f"{path}: records no copy named '{copy}'; it records {there}")
+        one_only = len(held.names) == 1 and not held.holds(copy) and bool(named)
+        return named or recorded, held if one_only else held.choose(copy)
+    if lock.chosen and held.holds(lock.chosen):
+        return recorded, held.choose(lock.chosen)
+    return recorded, held
+
+
+def _lone(locked: tuple[LockedEncoder, ...], paired: list[int], scope: str) -> Iterable[LoneCopy]:
+    """Yield the recorded copies to which none of the file answers."""
+    for number, copy in enumerate(locked):
+        if number in paired:
+            continue
+        judged = next((locked[each] for each in paired if locked[each].family == copy.family), None)
+        verdict = NO_PARTNER
+        if judged is not None:
+            first = next(each for each in locked if each.family == copy.family)
+            verdict = NOISE if copy.is_noise and judged is first else _relation(judged, copy, scope)
+        yield LoneCopy("A", copy.family, copy.name, judged.name if judged else "", verdict)
+
+
+def _relation(judged: LockedEncoder, copy: LockedEncoder, scope: str) -> str:
+    one, other = (
+        {
+            tensor.label: tensor.digest(F32V1)
+            for tensor in each.tensors
+            if not (scope == TOKENS and tensor.label.rpartition(" ")[2] in BOOKKEEPING)
+        }
+        for each in (judged, copy)
+    )
+    return IDENTICAL if one == other else CHANGED
+
+
+def _equal(locked: tuple[LockedEncoder, ...], held: Copies, partners: list[Partners]) -> tuple[EqualCopies, ...]:
+    compared = {(each.a, each.b) for each in partners}
+    return tuple(
+        EqualCopies(one.name, other.name)
+        for a, one in enumerate(locked)
+        for b, other in enumerate(held.sound)
+        if (a, b) not in compared and _is_whole(one, other)
+    )
+
+
+def _is_whole(one: LockedEncoder, other: Copy) -> bool:
+    """Say whether a copy of the file has the digest that is recorded."""
+    _, (digests, *_) = record(other.file, other.encoder)
+    part = "vq_encoder" if digests.vq_encoder else "codebook"
+    return getattr(digests, part) is not None and getattr(digests, part) == one.whole(part, F32V1)
 
 
 def _order(locked: FileRecord, file: FileRecord) -> Order:
     """Return which came first; where nothing says it the lock's file did, as a lock is made before what it judges."""
     found = kind.order(locked, file)
     return Order.A_FIRST if found is Order.UNKNOWN else found
-
-
-def _by_diff(lock: Lock, checkpoint: Checkpoint) -> str:
-    return f"not comparable by digest: vqcheck diff {lock.checkpoint} {checkpoint.path}"
-
-
-def _require_comparable(
-    lock: Lock, path: str, checkpoint: Checkpoint, encoder: VQEncoder, found: dict[str, LockedTensor]
-) -> None:
-    """Raise UsageError where lock and file store the same in another form, or are not the same codec's at all."""
-    forms: list[dict[tuple[str, str, str], set[str]]] = [{}, {}]
-    for form, labels in zip(forms, ([tensor.label for tensor in lock.tensors], found), strict=True):
-        for label in labels:
-            part = label.rsplit(" ", maxsplit=1)[-1].partition(".")[2]
-            stem, _, last = part.rpartition(".")
-            if last in ("weight", "g", "v"):
-                form.setdefault((_place(label), _role(label), stem), set()).add(last)
-    for key in forms[0].keys() & forms[1].keys():
-        if {"weight" in form[key] for form in forms} == {True, False}:
-            what = f"{key[0]} {key[1]}".strip()
-            raise UsageError(
-                f"{checkpoint.path}: {what} is weight-normed in one of file and {path}, and not in the other; "
-                f"{_by_diff(lock, checkpoint)}"
-            )
-    if lock.family != encoder.family.name and {tensor.label for tensor in lock.tensors} != found.keys():
-        raise UsageError(
-            f"{checkpoint.path}: holds a {encoder.family.name} codec, {path} records one of {lock.family}; "
-            f"{_by_diff(lock, checkpoint)}"
-        )
-
-
-def _require_consistent(lock: Lock, path: str, encoder: VQEncoder) -> None:
-    """Raise UsageError where combined digests of a lock are not those of its tensors, put together as in the file."""
-    recorded = {tensor.label: tensor for tensor in lock.tensors}
-    tensors = {encoder.label(tensor): tensor for tensor in encoder.tensors}
-    if recorded.keys() != tensors.keys() or lock.family != encoder.family.name:
-        return
-    for algorithm in ALGORITHMS:
-        digests = {tensors[label]: locked.digest(algorithm) for label, locked in recorded.items()}
-        known = {tensor: found for tensor, found in digests.items() if found is not None}
-        whole = combine(encoder, known, algorithm) if len(known) == len(digests) else None
-        if whole is None or any(getattr(whole, part) != lock.whole(part, algorithm) for part in PARTS):
-            raise UsageError(f"{path}: is damaged: its combined digests are not those of its tensors")
-
-
-def _compare(
-    recorded: LockedTensor | None, found: LockedTensor | None, family: Family, files: FileOrder, *, may_lack: bool
-) -> tuple[str, str]:
-    if recorded is None:
-        assert found is not None
-        left_out = may_lack and files.a.kind is FileKind.EXPORT and _role(found.label) in family.optional
-        return (NOT_STORED, "the lock was made from an export without it") if left_out else (MISSING, "not in the lock")
-    if found is None:
-        left_out = may_lack and kind.may_leave_out(files.b, family, _role(recorded.label))
-        return (NOT_STORED, files.b.why_left_out) if left_out else (MISSING, "not in the file")
-    if recorded.digest(F32V1) == found.digest(F32V1):
-        return IDENTICAL, ""
-    rounded = _rounded(recorded, found)
-    if rounded is None:
-        both = {recorded.precision, found.precision}
-        return (NOT_COMPARABLE if both == {"float16", "bfloat16"} else CHANGED), ""
-    said = "the file holds the locked values" if rounded.narrower == "B" else "the lock holds the file's values"
-    said += f" rounded to {rounded.dtypes[0]}"
-    if files.reading(rounded) is RoundingReading.TRAINED:
-        return CHANGED, f"{said}, which were there first: training moved them by less than a step"
-    return ROUNDED, said
-
-
-def _rounded(recorded: LockedTensor, found: LockedTensor) -> "Rounded | None":
-    """Return how one is the other's rounding: equal once rounded proves it only where one of the two is rounded."""
-    from vqcheck.codebook.rounding import NARROW, Rounded
-
-    for narrower, one, other in (("B", found, recorded), ("A", recorded, found)):
-        algorithm = BF16V1 if one.precision == "bfloat16" else F16V1
-        rounded = one.precision in NARROW and one.precision != other.precision
-        if rounded and recorded.digest(algorithm) == found.digest(algorithm):
-            dtype = "bfloat16" if algorithm == BF16V1 else "float16"
-            return Rounded(narrower, (dtype,), other.precision in NARROW)
-    return None
-
-
-def _without_lost_codes(
-    verdicts: list[LockVerdict], checkpoint: Checkpoint, encoder: VQEncoder
-) -> Iterator[LockVerdict]:
-    """Yield the verdicts; rounded codes of which some in use are spoilt in the file are changed.
-
-    Digests do not tell what the locked values were, so what the file shows must do.
-    """
-    rounded = {line.what for line in verdicts if line.verdict == ROUNDED}
-    spoilt: dict[str, int] = {}
-    for codebook in encoder.codebooks:
-        labels = {tensor.role: encoder.label(tensor) for tensor in codebook.tensors}
-        if rounded.intersection(labels.values()):
-            from vqcheck.codebook.rounding_loss import spoilt_in_use
-
-            label = labels.get(CODES) or labels[EMA_SUM]
-            spoilt[label] = spoilt_in_use(checkpoint, encoder.family, codebook)
-    for line in verdicts:
-        count = spoilt.get(line.what, 0)
-        if count and line.verdict in (ROUNDED, IDENTICAL):
-            note = f"{count} codes in use are zero, infinite or equal to others once rounded"
-            yield replace(line, verdict=CHANGED, note="; ".join(filter(None, [line.note, note])))
-        else:
-            yield line
-
-
-def _place(label: str) -> str:
-    return label.rpartition(" ")[0]
-
-
-def _role(label: str) -> str:
-    return label.rsplit(" ", maxsplit=1)[-1].split(".", maxsplit=1)[0]
 
 
 def _bound(what: str, recorded: LockedFile | None, found: Digest, unbound: str) -> LockVerdict:

@@ -53,3 +53,24 @@ def read_config_text(path: str) -> ConfigText:
         kind = "JSON" if is_json else "TOML"
         raise UsageError(f"{path}: is no valid {kind}: {' '.join(str(error).split())}") from None
     return ConfigText(path, is_json, values)
+
+
+def named_version(values: dict[str, Any], path: str) -> str | None:
+    """Return the version that an s2 JSON names; None where it names none, as those of GPT-SoVITS before v2.
+
+    The web page writes it into the model's section and, later, beside it, too.
+
+    Raises:
+        UsageError: it is no text, or two are named.
+
+    """
+    model = values.get("model")
+    named = {"model.version": model.get("version") if isinstance(model, dict) else None}
+    named["version"] = values.get("version")
+    told = {key: value for key, value in named.items() if value not in (None, "")}
+    for key, value in told.items():
+        if not isinstance(value, str):
+            raise UsageError(f"{path}: {key}: expected a text, given {value!r:.80}")
+    if len(set(told.values())) > 1:
+        raise UsageError(f"{path}: model.version is {told['model.version']!r:.40}, version {told['version']!r:.40}")
+    return next(iter(told.values()), None)

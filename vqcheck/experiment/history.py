@@ -1,145 +1,220 @@
-"""The checkpoints of one run in training order: which VQ encoder each holds, and when it started to move."""
+"""The checkpoints of a folder in training order: which VQ encoder each holds, and when it started to move."""
 
 import os
 import re
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
 from math import inf
-from typing import Final
+from typing import Any, Final
 
 from vqcheck.checkpoint.open import open_checkpoint
-from vqcheck.codebook import model
+from vqcheck.checkpoint.opened import Checkpoint
 from vqcheck.codebook.compare import compare
-from vqcheck.codebook.comparison import CHANGED, IDENTICAL, Comparison
-from vqcheck.codebook.diagnosis.evidence import A_TO_B, EmaUpdates
-from vqcheck.codebook.digest import Digest
 from vqcheck.codebook.family import Family
-from vqcheck.codebook.model import Training
-from vqcheck.errors import NoCodebookError, UsageError, VqcheckError
+from vqcheck.codebook.find import find_copies
+from vqcheck.codebook.kind import FileKind, record
+from vqcheck.errors import CheckpointError, NoCodebookError, UsageError, VqcheckError
+from vqcheck.experiment.earlier import Comparer, Earlier, Stored
+from vqcheck.experiment.history_result import CONFIGURATION, FOLDER, OPTION, Base, History, Row, TrainingRun
+from vqcheck.experiment.run_base import named_base
 
 _SUFFIXES: Final = (".pth", ".pt", ".ckpt", ".safetensors", ".bin", ".th")
-
-
 _SHARD: Final = re.compile(r"-\d{5}-of-\d{5}\.")
 """A part of one model, which is no checkpoint of its own."""
-
-
-@dataclass(frozen=True, slots=True)
-class Drift:
-    """How far one checkpoint's VQ encoder is from another's."""
-
-    verdict: str
-    rows_changed: int
-    rows: int
-    displacement: float | None
-    """Median over the codes of distance moved, in half the distance to the nearest neighbour; None if not measured."""
-    ema_steps: int | None
-    """EMA updates that ran in between; None where they left no trace to count by."""
-    precision: str
-    """How `ema_steps` is to be read: `exact`, `about`, `at least`, or empty."""
-
-
-@dataclass(frozen=True, slots=True)
-class Row:
-    """One checkpoint of the run."""
-
-    name: str
-    training: Training
-    digest: Digest
-    from_first: Drift | None
-    """None for the first checkpoint."""
-    from_previous: Drift | None
-
-
-@dataclass(frozen=True, slots=True)
-class History:
-    """A folder of checkpoints in training order."""
-
-    folder: str
-    scope: str
-    rows: tuple[Row, ...]
-    skipped: tuple[tuple[str, str], ...]
-    """(file, what it is): files without a codebook, such as discriminators."""
-    unreadable: tuple[tuple[str, str], ...]
-    """(file, why it could not be read)."""
-    never_trained: tuple[str, ...]
-    """Files whose codebook still waits for its first batch."""
-    family: str = ""
-    """What the rows' VQ encoders are read as; empty where there is no row."""
-
-    @property
-    def first_moved(self) -> Row | None:
-        """The first checkpoint whose VQ encoder is not that of the first one."""
-        return next((row for row in self.rows if row.from_first and row.from_first.verdict == CHANGED), None)
-
-    @property
-    def verdict(self) -> str:
-        if self.unreadable or len(self.rows) < 2:
-            return "could not check"
-        return CHANGED if self.first_moved else IDENTICAL
-
-    @property
-    def exit_code(self) -> int:
-        return {IDENTICAL: 0, CHANGED: 1}.get(self.verdict, 2)
-
-
-@dataclass(frozen=True, slots=True)
-class _Found:
-    path: str
-    family: str
-    training: Training
-    digest: Digest
-
+_EXPORT: Final = re.compile(r"(.+)_e\d+_s\d+(?:_l(\d+))?", flags=re.ASCII)
+_WITHOUT_STEP: Final = (FileKind.BASE, FileKind.UNKNOWN)
 
 OnFile = Callable[[int, int], None]
 """Called as (files done, files in all)."""
 
 
-def read_history(folder: str, scope: str, on_file: OnFile | None = None, own: tuple[Family, ...] = ()) -> History:
+@dataclass(frozen=True)
+class _Found:
+    """One checkpoint with a codebook."""
+
+    stored: Stored
+    digest_of: str
+    trained: bool
+    config: Any
+    """The configuration that the file itself holds, as exports do."""
+
+    @property
+    def voice(self) -> str:
+        """Whose export it is, by its name or else by its configuration; empty for other files."""
+        named = _voice(self.stored.name)
+        own = self.config.get("name") if isinstance(self.config, dict) else None
+        return named or (own if isinstance(own, str) and self.stored.record.kind is FileKind.EXPORT else "")
+
+    @property
+    def has_step(self) -> bool:
+        return self.stored.record.kind not in _WITHOUT_STEP
+
+
+@dataclass
+class _Group:
+    """The files of one run before they are compared, in training order."""
+
+    found: list[_Found] = field(default_factory=list)
+    unreadable: list[tuple[str, str]] = field(default_factory=list)
+
+
+def read_history(
+    folder: str,
+    scope: str,
+    on_file: OnFile | None = None,
+    own: tuple[Family, ...] = (),
+    base: str | None = None,
+    copy: str = "",
+) -> History:
     """Return the history of the checkpoints in a folder; its sub-folders are not searched.
+
+    Every checkpoint is judged against the base and against those before it. The base is the one given, else the file
+    that the run's configuration names as `pretrained_s2G`, else a file of the folder that says nothing of training.
+    Exports of several voices are several runs. `copy` names the copy to judge in files that hold several.
 
     Raises:
         UsageError: the folder cannot be listed, or holds no checkpoint.
+        CheckpointError: the base cannot be read.
+        NoCodebookError: it has no codebook, or none in common with a checkpoint.
 
     """
     paths = _checkpoints(folder)
+    tell = on_file or _tell_nobody
     found: list[_Found] = []
-    skipped, unreadable, untrained = [], [], []
+    skipped, unreadable = [], []
     for done, path in enumerate(paths, start=1):
+        name = os.path.basename(path)
         try:
-            with open_checkpoint(path) as checkpoint:
-                # Against itself: the digest and the never-trained check, in one pass.
-                side = compare(checkpoint, checkpoint, scope, own=own).a
-                digest = side.digests.widest
-                if side.never_trained:
-                    untrained.append(os.path.basename(path))
-                found.append(_Found(path, side.family, model.training(checkpoint), digest))
+            found.append(_read(path, scope, own, copy))
         except NoCodebookError as error:
-            skipped.append((os.path.basename(path), str(error).removeprefix(f"{path}: ")))
+            skipped.append((name, str(error).removeprefix(f"{path}: ")))
         except VqcheckError as error:
-            unreadable.append((os.path.basename(path), str(error).removeprefix(f"{path}: ")))
-        if on_file:
-            on_file(done, 2 * len(paths))
-    found = sorted(found, key=lambda each: _training_order(each, found))
-    for other in [each for each in found if each.family != found[0].family]:
-        found.remove(other)
-        skipped.append((os.path.basename(other.path), f"is another codec's ({other.family})"))
-    comparer = _Comparer(scope, own)
-    rows = []
-    for number, each in enumerate(found):
-        rows.append(
-            Row(
-                name=os.path.basename(each.path),
-                training=each.training,
-                digest=each.digest,
-                from_first=comparer.drift(found[0], each) if number else None,
-                from_previous=comparer.drift(found[number - 1], each) if number else None,
+            unreadable.append((name, str(error).removeprefix(f"{path}: ")))
+        tell(done, 2 * len(paths))
+    groups = _groups(found, unreadable)
+    for group in groups.values():
+        for other in [each for each in group.found if each.stored.family != group.found[0].stored.family]:
+            group.found.remove(other)
+            skipped.append((other.stored.name, f"is another codec's ({other.stored.family})"))
+    given = _read(base, scope, own, copy) if base is not None else None
+    comparer = Comparer(scope, own)
+    runs: list[TrainingRun] = []
+    bases: list[_Found] = []
+    done, total = len(paths), len(paths) + len(found)
+    for voice, group in groups.items():
+        start, told_by, note = given, OPTION, ""
+        if start is None:
+            named = named_base(folder, voice, [each.config for each in group.found])
+            start = _read(named.path, scope, own, copy) if named.path else None
+            told_by, note = CONFIGURATION, named.note
+        if start is None:
+            start, told_by = _in_folder(group, groups), FOLDER
+        rows = []
+        for row in _rows(group, start, comparer):
+            rows.append(row)
+            done += 1
+            tell(done, total)
+        bases += [start] if start else []
+        runs.append(
+            TrainingRun(
+                name=voice if len(groups) > 1 else "",
+                base=Base(start.stored.path, told_by) if start else None,
+                base_note="" if start else note,
+                rows=tuple(rows),
+                unreadable=tuple(group.unreadable),
+                family=group.found[0].stored.family if group.found else "",
             )
         )
-        if on_file:
-            on_file(len(paths) + number + 1, len(paths) + len(found))
-    family = found[0].family if found else ""
-    return History(folder, scope, tuple(rows), tuple(skipped), tuple(unreadable), tuple(untrained), family)
+    untrained = dict.fromkeys(each.stored.name for each in (*bases, *found) if not each.trained)
+    return History(folder, scope, tuple(runs), tuple(skipped), tuple(sorted(untrained)))
+
+
+def _tell_nobody(_done: int, _total: int) -> None:
+    return
+
+
+def _read(path: str, scope: str, own: tuple[Family, ...], copy: str) -> _Found:
+    with open_checkpoint(path) as checkpoint:
+        chosen = _chosen(checkpoint, own, copy)
+        # Against itself: the digests and the never-trained check, in one pass.
+        comparison = compare(checkpoint, checkpoint, scope, own=own, copies=chosen)
+        for each in comparison.contradicting:
+            raise CheckpointError(
+                f"{path}: its copy '{each.name}' cannot be read: {each.why}; --copy NAME chooses another"
+            )
+        side = comparison.a
+        digests = side.digests
+        what, digest = next(
+            (part, digest)
+            for part in ("vq_encoder", "codebook", "projection")
+            if (digest := getattr(digests, part)) is not None
+        )
+        tensors = {diff.label: (diff.a_dtype, diff.a_digest) for diff in comparison.tensors if diff.a_digest}
+        stored = Stored(path, os.path.basename(path), side.family, record(checkpoint), digest, tensors, chosen)
+        return _Found(stored, what, not side.never_trained, checkpoint.information.get("config"))
+
+
+def _chosen(checkpoint: Checkpoint, own: tuple[Family, ...], copy: str) -> tuple[str, ...]:
+    """Return the name of the copy to judge, if one was chosen: a file of one copy is judged by that."""
+    if not copy:
+        return ()
+    held = find_copies(checkpoint, own)
+    return (held.names[0] if len(held.names) == 1 and not held.holds(copy) else copy,)
+
+
+def _groups(found: list[_Found], unreadable: list[tuple[str, str]]) -> dict[str, _Group]:
+    """Return the files of each run in training order, by voice; all of them as one where there are not several voices.
+
+    Where there are, what is no export of a voice is a run of its own, called by an empty name.
+    """
+    voices = [each.voice for each in found], [_voice(name) for name, _ in unreadable]
+    several = len({voice for part in voices for voice in part if voice}) > 1
+    groups: dict[str, _Group] = {}
+    for voice, each in zip(voices[0], found, strict=True):
+        groups.setdefault(voice if several else "", _Group()).found.append(each)
+    for voice, file in zip(voices[1], unreadable, strict=True):
+        groups.setdefault(voice if several else "", _Group()).unreadable.append(file)
+    for group in groups.values():
+        group.found = sorted(group.found, key=lambda each: _training_order(each, group.found))
+    # Other files come last.
+    return {voice: groups[voice] for voice in sorted(groups, key=lambda voice: (not voice, voice))} or {"": _Group()}
+
+
+def _voice(name: str) -> str:
+    """Return whose export a file is by its name; runs of different ranks are different ones of the same voice."""
+    match = _EXPORT.fullmatch(os.path.splitext(name)[0])
+    if match is None:
+        return ""
+    return f"{match[1]} (LoRA rank {match[2]})" if match[2] else match[1]
+
+
+def _in_folder(group: _Group, groups: dict[str, _Group]) -> _Found | None:
+    """Return the file that a run started from, where one in its folder says nothing of training and others do."""
+    own = next((each for each in group.found if not each.has_step), None)
+    if own is not None:
+        return own if any(each.has_step for each in group.found) else None
+    # Exports of several voices may have one base in common.
+    rest = groups[""].found if "" in groups else []
+    return rest[0] if len(rest) == 1 and not rest[0].has_step else None
+
+
+def _rows(group: _Group, base: _Found | None, comparer: Comparer) -> Iterator[Row]:
+    earlier, first = Earlier(), Earlier()
+    for number, each in enumerate(group.found):
+        stored = each.stored
+        is_base = base is not None and os.path.realpath(base.stored.path) == os.path.realpath(stored.path)
+        yield Row(
+            name=stored.name,
+            record=stored.record,
+            digest=stored.digest,
+            digest_of=each.digest_of,
+            from_base=comparer.with_base(base.stored, stored) if base and not is_base else None,
+            from_first=None if base else comparer.with_earlier(first, stored),
+            from_previous=comparer.with_earlier(earlier, stored),
+        )
+        earlier.add(stored)
+        if not number:
+            first.add(stored)
 
 
 def _checkpoints(folder: str) -> list[str]:
@@ -162,49 +237,15 @@ def _by_number(path: str) -> list[tuple[int, str]]:
     return [(int(piece), "") if piece.isdecimal() else (-1, piece) for piece in pieces]
 
 
-def _training_order(each: _Found, found: list[_Found]) -> tuple[float, float, list[tuple[int, str]]]:
+def _training_order(each: _Found, found: list[_Found]) -> tuple[float, float, int, list[tuple[int, str]]]:
     """Sort key: a file that says nothing of training is the base and comes first; then steps, where all tell them."""
-    epoch, steps = each.training.epoch, each.training.steps
-    name = _by_number(each.path)
-    if epoch is None and steps is None:
-        return -1, -1, name
-    all_steps = all(other.training.steps is not None for other in found if other.training.epoch is not None)
-    if all_steps and steps is not None:
-        return 0, steps, name
+    kind, epoch, steps = each.stored.record.kind, each.stored.record.epoch, each.stored.record.steps
+    name = _by_number(each.stored.path)
+    if not each.has_step:
+        return -1, -1, 0, name
+    # Of one step the training file is there before its export.
+    exported = int(kind is not FileKind.TRAINING)
+    if all(other.stored.record.steps is not None for other in found if other.has_step):
+        return 0, steps or 0, exported, name
     # The step number of a file that keeps only the latest is not known, but it is the epoch's last.
-    return (inf if epoch is None else epoch), (inf if steps is None else steps), name
-
-
-class _Comparer:
-    """Compares two files, once for each pair of digests."""
-
-    def __init__(self, scope: str, own: tuple[Family, ...]) -> None:
-        self._scope = scope
-        self._own = own
-        self._known: dict[tuple[Digest, Digest], Drift] = {}
-
-    def drift(self, a: _Found, b: _Found) -> Drift:
-        key = a.digest, b.digest
-        if key not in self._known:
-            with open_checkpoint(a.path) as first, open_checkpoint(b.path) as second:
-                self._known[key] = _drift(compare(first, second, self._scope, own=self._own))
-        return self._known[key]
-
-
-def _drift(comparison: Comparison) -> Drift:
-    changes = [diff.change for diff in comparison.tensors if diff.role == "codes" and diff.change]
-    diagnosis = comparison.diagnosis
-    moved = diagnosis.displacement if diagnosis else ()
-    cause = diagnosis.of("ema-updates") if diagnosis else None
-    updates = cause.evidence if cause and isinstance(cause.evidence, EmaUpdates) else None
-    if updates and updates.order != A_TO_B:
-        # The later file is the less trained one: it went back, or belongs to another run.
-        updates = None
-    return Drift(
-        verdict=comparison.verdict,
-        rows_changed=sum(change.rows_changed for change in changes),
-        rows=sum(change.rows for change in changes),
-        displacement=max((each.median for each in moved), default=None),
-        ema_steps=updates.steps if updates else None,
-        precision=updates.precision if updates else "",
-    )
+    return (inf if epoch is None else epoch), (inf if steps is None else steps), exported, name

@@ -17,47 +17,38 @@ The format is one fact a line, sorted, so that a diff of two locks reads as what
     tsv DIGEST NAME                              where an experiment was given
     vq_encoder DIGEST
 
+Where the checkpoint holds several copies or codecs, lines of every one but the first follow, and the names of all;
+where one of several was chosen, its name:
+
+    copy NUMBER codebook DIGEST                  likewise family, projection, tensor and vq_encoder
+    copy NUMBER name [[KEY, ...], PREFIX]        where it is in its file; several where its bytes have several names
+    copy NUMBER noise                            where it differs from the first by no more than averaging leaves
+
 DIGEST is `algorithm:hex`. NAME is a JSON string, so that any file name fits on a line; only base names are kept.
 PRECISION is the narrowest type that holds every value of the tensor, whatever it was stored in.
 """
 
 import hashlib
 import json
-import re
 from dataclasses import dataclass
 from typing import Final
 
 from vqcheck.checkpoint.regular import regular
+from vqcheck.codebook.copy_name import CopyName
 from vqcheck.codebook.digest import Digest
 from vqcheck.codebook.kind import FileKind, FileRecord
 from vqcheck.errors import UsageError
+from vqcheck.experiment.locked_encoder import EncoderLines, LockedEncoder, LockedTensor, parse_digest, put
 
 SCHEMA: Final = "vqcheck/lock/1"
 NAME: Final = "vqcheck.lock"
 """What a lock is called in an experiment's directory."""
-PARTS: Final = ("codebook", "projection", "vq_encoder")
-"""What has a combined digest."""
 _PREAMBLE: Final = (
     "# The VQ encoder that this experiment's semantic tokens were made with.\n"
     "# Verify a checkpoint against it: vqcheck lock --check CHECKPOINT\n"
 )
-_SINGLE: Final = ("checkpoint", "content", "epoch", "family", "kind", "schema", "step")
+_SINGLE: Final = ("checkpoint", "content", "epoch", "kind", "schema", "step")
 _MAX_BYTES: Final = 1 << 20
-_DIGEST: Final = re.compile(r"([a-z0-9-]+):([0-9a-f]{64})")
-
-
-@dataclass(frozen=True, slots=True)
-class LockedTensor:
-    """One tensor of the VQ encoder."""
-
-    label: str
-    precision: str
-    """The narrowest float type that holds every value, or `flag`."""
-    digests: tuple[Digest, ...]
-
-    def digest(self, algorithm: str) -> Digest | None:
-        """Return the digest by this algorithm, if the lock has one."""
-        return next((digest for digest in self.digests if digest.algorithm == algorithm), None)
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,24 +72,39 @@ class Lock:
     """What the checkpoint said of itself."""
     tsv: LockedFile | None = None
     s1: LockedFile | None = None
+    names: tuple[CopyName, ...] = ()
+    """Where in its file the first copy was; empty where there was no other and none was chosen."""
+    others: tuple[LockedEncoder, ...] = ()
+    """Further copies and codecs."""
+
+    @property
+    def copies(self) -> tuple[LockedEncoder, ...]:
+        """Every copy and codec, the one that the lock begins with first."""
+        return LockedEncoder(self.family, self.tensors, self.wholes, self.names), *self.others
+
+    @property
+    def chosen(self) -> str:
+        """The name of the one copy that was chosen of its file; empty where everything was recorded."""
+        return str(self.names[0]) if self.names and not self.others else ""
 
     def whole(self, part: str, algorithm: str) -> Digest | None:
-        """Return the combined digest of a part, if the lock has it."""
-        return next((digest for name, digest in self.wholes if (name, digest.algorithm) == (part, algorithm)), None)
+        """Return the combined digest of a part of the first copy, if the lock has it."""
+        return self.copies[0].whole(part, algorithm)
 
     def text(self) -> str:
         """Return the lock file's content."""
         lines = [
             f"checkpoint {json.dumps(self.checkpoint)}",
-            f"family {self.family}",
             f"kind {self.record.kind.value}",
             f"schema {SCHEMA}",
         ]
         numbers = (("epoch", self.record.epoch), ("step", self.record.steps))
         lines += [f"{name} {number}" for name, number in numbers if number is not None]
-        lines += [f"{part} {digest}" for part, digest in self.wholes]
-        for tensor in self.tensors:
-            lines += [f"tensor {tensor.label} {tensor.precision} {digest}" for digest in tensor.digests]
+        lines += self.copies[0].lines()
+        for number, copy in enumerate(self.copies):
+            names = [f"name {json.dumps([list(name.keys), name.prefix])}" for name in copy.names]
+            told = [*names, *(["noise"] if copy.is_noise else []), *(copy.lines() if number else [])]
+            lines += [f"copy {number} {line}" for line in told]
         lines += [
             f"{kind} {bound.digest} {json.dumps(bound.name)}"
             for kind, bound in (("s1", self.s1), ("tsv", self.tsv))
@@ -146,44 +152,54 @@ def _parse(lines: list[str]) -> Lock:
 
     """
     single: dict[str, str] = {}
-    wholes: dict[tuple[str, str], Digest] = {}
-    tensors: dict[str, tuple[str, dict[str, Digest]]] = {}
     files: dict[str, LockedFile] = {}
-    for line in lines:
+    copies = [EncoderLines()]
+    for line in sorted(lines, key=_number_of_copy):
         kind, _, rest = line.partition(" ")
         if kind in _SINGLE and kind not in single:
             single[kind] = _name(rest) if kind == "checkpoint" else rest
-        elif kind in PARTS:
-            digest = _digest(rest)
-            _put(wholes, (kind, digest.algorithm), digest, line)
-        elif kind == "tensor":
-            words = rest.rsplit(" ", 2)
-            if len(words) != 3:
-                raise ValueError(f"line {line!r:.80}")
-            label, precision, digest = words[0], words[1], _digest(words[2])
-            known_precision, digests = tensors.setdefault(label, (precision, {}))
-            if known_precision != precision:
-                raise ValueError(f"tensor {label} has two precisions")
-            _put(digests, digest.algorithm, digest, line)
         elif kind in ("s1", "tsv"):
             shown, _, name = rest.partition(" ")
-            _put(files, kind, LockedFile(_name(name), _digest(shown)), line)
+            put(files, kind, LockedFile(_name(name), parse_digest(shown)), line)
+        elif kind == "copy":
+            number = _number_of_copy(line)
+            if number == len(copies):
+                copies.append(EncoderLines())
+            if number >= len(copies):
+                raise ValueError(f"line {line!r:.80} is of a copy that follows none")
+            copies[number].read(rest.partition(" ")[2], line)
         else:
-            raise ValueError(f"line {line!r:.80}")
-    missing = {"checkpoint", "content", "family", "kind"} - single.keys()
-    if missing or not tensors or not wholes:
-        raise ValueError(f"no line '{min(missing)}'" if missing else "no digests")
-    if _digest(single["content"]) != _content([line for line in lines if not line.startswith("content ")]):
+            copies[0].read(line, line)
+    missing = {"checkpoint", "content", "kind"} - single.keys()
+    if missing:
+        raise ValueError(f"no line '{min(missing)}'")
+    first, *others = (copy.encoder() for copy in copies)
+    if others and not all(copy.names for copy in (first, *others)):
+        raise ValueError("a copy without a name")
+    if parse_digest(single["content"]) != _content([line for line in lines if not line.startswith("content ")]):
         raise ValueError("its lines are not those it was written with; restore it, or delete it and make it again")
     return Lock(
         single["checkpoint"],
-        single["family"],
-        tuple(LockedTensor(label, precision, tuple(found.values())) for label, (precision, found) in tensors.items()),
-        tuple((part, digest) for (part, _), digest in wholes.items()),
+        first.family,
+        first.tensors,
+        first.wholes,
         FileRecord(_kind(single["kind"]), _number(single, "epoch"), _number(single, "step")),
         files.get("tsv"),
         files.get("s1"),
+        first.names,
+        tuple(others),
     )
+
+
+def _number_of_copy(line: str) -> int:
+    """Return which copy a line is of; the first is also meant where a line names none."""
+    kind, _, rest = line.partition(" ")
+    number = rest.partition(" ")[0]
+    if kind != "copy":
+        return 0
+    if not (number.isascii() and number.isdecimal() and len(number) < 4):
+        raise ValueError(f"line {line!r:.80}")
+    return int(number)
 
 
 def _content(lines: list[str]) -> Digest:
@@ -204,19 +220,6 @@ def _number(single: dict[str, str], name: str) -> int | None:
     if not (text.isascii() and text.isdecimal() and len(text) < 20):
         raise ValueError(f"{text!r:.80} is no number")
     return int(text)
-
-
-def _put(target: dict, key: object, value: object, line: str) -> None:  # type: ignore[type-arg]
-    if key in target:
-        raise ValueError(f"line {line!r:.80} says something a second time")
-    target[key] = value
-
-
-def _digest(text: str) -> Digest:
-    match = _DIGEST.fullmatch(text)
-    if not match:
-        raise ValueError(f"{text!r:.80} is no digest")
-    return Digest(match[1], match[2])
 
 
 def _name(text: str) -> str:

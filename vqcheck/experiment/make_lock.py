@@ -5,14 +5,18 @@ from dataclasses import replace
 
 from vqcheck.checkpoint.opened import Checkpoint
 from vqcheck.codebook import digest, health, kind
+from vqcheck.codebook.comparison import NOISE
+from vqcheck.codebook.copies import Copies, Copy
+from vqcheck.codebook.copy_verdict import relation
 from vqcheck.codebook.digest import ALGORITHMS, Digest, EncoderDigests
 from vqcheck.codebook.family import INIT_FLAG, INPUT_PROJ, Family
-from vqcheck.codebook.find import find_vq_encoder
+from vqcheck.codebook.find import find_copies
 from vqcheck.codebook.model import base_model
 from vqcheck.codebook.vq_encoder import RoleTensor, VQEncoder
 from vqcheck.errors import UsageError
 from vqcheck.experiment.bound_files import OnBytes, file_digest, tokens_digest
-from vqcheck.experiment.lock import PARTS, Lock, LockedFile, LockedTensor
+from vqcheck.experiment.lock import Lock, LockedFile
+from vqcheck.experiment.locked_encoder import PARTS, LockedEncoder, LockedTensor
 from vqcheck.experiment.name2semantic import MERGED
 from vqcheck.experiment.s1_tokens import recorded_tsv, same_experiment
 
@@ -23,16 +27,47 @@ def make_lock(
     s1: str | None,
     own: tuple[Family, ...] = (),
     on_bytes: OnBytes | None = None,
+    copy: str = "",
 ) -> Lock:
     """Return the lock of a checkpoint's VQ encoder, bound to an experiment's tokens and an s1 checkpoint where given.
 
+    Every copy and every codec of the file is recorded, or the one that `copy` names.
+
     Raises:
         NoCodebookError, CheckpointError: the checkpoint has no VQ encoder, or it cannot be read.
-        UsageError: the tokens cannot be read, the VQ encoder is not whole or not fit for use, or the s1 file is no s1
-            checkpoint or was trained on other tokens.
+        UsageError: the tokens cannot be read, a VQ encoder is not whole or not fit for use, there is no copy of that
+            name, or the s1 file is no s1 checkpoint or was trained on other tokens.
 
     """
-    encoder = find_vq_encoder(checkpoint, own)
+    copies = find_copies(checkpoint, own, copy)
+    names = ", ".join(copies.names)
+    for each in copies.unreadable:
+        raise UsageError(f"{each.why}; to lock another copy than '{each.name}': --copy NAME ({names})")
+    several = len(copies.sound) > 1
+    for each_copy in copies.sound:
+        try:
+            _require_fit(checkpoint, each_copy.encoder)
+        except UsageError as error:
+            which = f" (that is its copy '{each_copy.name}'; --copy NAME locks one of {names})" if several else ""
+            raise UsageError(f"{error}{which}") from None
+    if s1:
+        _check_s1(s1, experiment)
+    first, *others = (_locked(each, copies, named=several or bool(copy)) for each in copies.sound)
+    return Lock(
+        checkpoint=os.path.basename(checkpoint.path),
+        family=first.family,
+        tensors=first.tensors,
+        wholes=first.wholes,
+        record=kind.record(checkpoint),
+        tsv=LockedFile(MERGED, tokens_digest(experiment)) if experiment else None,
+        s1=LockedFile(os.path.basename(s1), file_digest(s1, on_bytes)) if s1 else None,
+        names=first.names,
+        others=tuple(others),
+    )
+
+
+def _require_fit(checkpoint: Checkpoint, encoder: VQEncoder) -> None:
+    """Raise UsageError where a lock of this VQ encoder would accept what it should not."""
     if encoder.family.projects and not any(_is_weight(tensor) for tensor in encoder.projection):
         raise UsageError(f"{_without_projection(checkpoint, encoder)}; lock {base_model(checkpoint)} instead")
     ailments = health.ailments(checkpoint, encoder)
@@ -42,19 +77,19 @@ def make_lock(
         raise UsageError(
             f"{checkpoint.path}: its VQ encoder is {unfit[0]} ({health.EXPLAINED[unfit[0]]}); lock a sound file"
         )
-    if s1:
-        _check_s1(s1, experiment)
-    tensors, wholes = record(checkpoint, encoder)
-    return Lock(
-        checkpoint=os.path.basename(checkpoint.path),
-        family=encoder.family.name,
+
+
+def _locked(copy: Copy, copies: Copies, *, named: bool) -> LockedEncoder:
+    tensors, wholes = record(copy.file, copy.encoder)
+    first = next(each for each in copies.sound if each.encoder.family is copy.encoder.family)
+    return LockedEncoder(
+        family=copy.encoder.family.name,
         tensors=tuple(tensors.values()),
         wholes=tuple(
             (part, whole) for digests in wholes for part in PARTS if (whole := getattr(digests, part)) is not None
         ),
-        record=kind.record(checkpoint),
-        tsv=LockedFile(MERGED, tokens_digest(experiment)) if experiment else None,
-        s1=LockedFile(os.path.basename(s1), file_digest(s1, on_bytes)) if s1 else None,
+        names=copy.names if named else (),
+        is_noise=copy is not first and relation(first, copy) == NOISE,
     )
 
 
@@ -63,7 +98,8 @@ def keep_bindings(old: Lock, new: Lock) -> Lock:
 
     Tokens stay bound while the VQ encoder is the same, and the s1 checkpoint while the tokens are, too.
     """
-    if set(old.wholes) != set(new.wholes):
+    before, after = ([(copy.name, set(copy.wholes)) for copy in lock.copies] for lock in (old, new))
+    if before != after:
         return new
     tsv = new.tsv or old.tsv
     s1 = new.s1 or (old.s1 if tsv == old.tsv else None)

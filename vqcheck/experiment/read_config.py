@@ -6,6 +6,8 @@ from typing import Any
 
 from pydantic import BaseModel, ValidationError
 
+from vqcheck.checkpoint.open import open_checkpoint
+from vqcheck.codebook.model import identify
 from vqcheck.errors import UsageError
 from vqcheck.experiment import s2_json
 from vqcheck.experiment.config import Config
@@ -32,6 +34,7 @@ def read_config(path: str, root: str | None = None) -> Config:
 
     Raises:
         UsageError: the file is missing or malformed, a key is unknown or its value wrong, a path leads nowhere.
+        CheckpointError: the pretrained generator, which an s2 JSON without a version goes by, cannot be read.
 
     """
     text = read_config_text(path)
@@ -43,6 +46,8 @@ def read_config(path: str, root: str | None = None) -> Config:
     base = text.base(root)
     for section, key in _PATHS:
         config = _resolve(config, section, key, base, path)
+    if text.is_json and "version" not in values["subject"]:
+        config = config.changed("subject", version=_version_of_base(config, path))
     python = config.subject.python
     if python and os.path.dirname(python):  # a name alone is looked for as a shell would
         config = config.changed("subject", python=os.path.join(base, os.path.expanduser(python)))
@@ -75,6 +80,18 @@ def _resolve(config: Config, section: str, key: str, base: str, path: str) -> Co
             "(--root sets where relative paths begin)"
         )
     return config.changed(section, **{key: resolved})
+
+
+def _version_of_base(config: Config, path: str) -> str:
+    """Return the version of an s2 JSON that names none, as those of trees before v2: its pretrained generator's."""
+    base = config.subject.pretrained_s2G
+    if base is None:
+        raise UsageError(f"{path}: model.version is missing, and there is no pretrained_s2G to go by")
+    with open_checkpoint(base) as checkpoint:
+        version = identify(checkpoint).version
+    if version not in s2_json.VERSIONS:
+        raise UsageError(f"{path}: model.version is missing, and the version of {base} cannot be told from its tensors")
+    return version
 
 
 def _first_problem(error: ValidationError) -> str:

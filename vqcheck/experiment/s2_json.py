@@ -9,16 +9,17 @@ from pydantic import BaseModel
 
 from vqcheck.errors import UsageError
 from vqcheck.experiment.config import Discriminator, Model, Spectrogram, Training
+from vqcheck.experiment.config_text import named_version
 
-_UPSTREAM_DEFAULT = "v2"
-_VERSIONS = ("v1", "v2", "v2Pro", "v2ProPlus", "v3", "v4")
+VERSIONS = ("v1", "v2", "v2Pro", "v2ProPlus", "v3", "v4")
 
 
 def translate(values: Any, path: str) -> dict[str, Any]:
     """Return the sections of a `Config` for a parsed s2 JSON.
 
     Raises:
-        UsageError: a section or a field that upstream's training script needs is missing, or the version is unknown.
+        UsageError: a section or a field that upstream's training script needs is missing, or the version is none of
+            upstream's.
 
     """
     train, data, model = (_section(values, name, path) for name in ("train", "data", "model"))
@@ -29,7 +30,7 @@ def translate(values: Any, path: str) -> dict[str, Any]:
         raise UsageError(f"{path}: train.pretrained_s2G is missing; it may be empty, but then weights are fresh")
     return {
         "subject": {
-            "version": _version(values, model, path),
+            **_version(values, path),
             "pretrained_s2G": train["pretrained_s2G"] or None,
             "pretrained_s2D": train.get("pretrained_s2D") or None,
             # upstream's class does not freeze unless it is told to
@@ -55,9 +56,9 @@ def _known(section: dict[str, Any], kind: type[BaseModel]) -> dict[str, Any]:
     return {key: section[key] for key in kind.model_fields if section.get(key) is not None}
 
 
-def _version(values: dict[str, Any], model: dict[str, Any], path: str) -> str:
-    """Return the version; the web UI writes model.version, and upstream's class has a default."""
-    version = model.get("version") or values.get("version") or _UPSTREAM_DEFAULT
-    if version not in _VERSIONS:
-        raise UsageError(f"{path}: model.version: expected one of {', '.join(_VERSIONS)}, given {version!r}")
-    return str(version)
+def _version(values: dict[str, Any], path: str) -> dict[str, str]:
+    """Return the version as a key of `subject`; none where the file names none, and then it is the base's."""
+    version = named_version(values, path)
+    if version is not None and version not in VERSIONS:
+        raise UsageError(f"{path}: model.version: expected one of {', '.join(VERSIONS)}, given {version!r}")
+    return {} if version is None else {"version": version}

@@ -4,11 +4,12 @@ Only what is needed is looked at; a replay's numbers are validated where they ar
 """
 
 import os
+import re
 from dataclasses import dataclass, replace
 from typing import Any
 
 from vqcheck.errors import UsageError
-from vqcheck.experiment.config_text import read_config_text
+from vqcheck.experiment.config_text import named_version, read_config_text
 
 
 @dataclass(frozen=True, slots=True)
@@ -18,31 +19,20 @@ class S2Run:
     config: str
     pretrained_s2G: str | None  # noqa: N815 - upstream's spelling
     exp_dir: str | None
-    version: str
-    """Upstream's default `v2` where the config names none."""
+    version: str | None
+    """None where the config names none, as those of GPT-SoVITS before v2."""
     freeze_quantizer: bool | None
     """None where the config does not say."""
     trains_code: bool
     """Whether the config names the training code itself, so that it can be replayed."""
     root: str | None = None
     """Where relative paths in the config begin, if that was said."""
-
-    @property
-    def checkpoint_folder(self) -> str | None:
-        """Where upstream keeps, and silently resumes from, this run's G_*.pth and D_*.pth."""
-        return os.path.join(self.exp_dir, f"logs_s2_{self.version}") if self.exp_dir else None
-
-    def resumed(self) -> str | None:
-        """Return the generator checkpoint that upstream would silently resume from, if there is one.
-
-        Upstream sorts by the number that all digits of the path make up and takes the last one.
-        """
-        folder = self.checkpoint_folder
-        if folder is None or not os.path.isdir(folder):
-            return None
-        names = [name for name in os.listdir(folder) if name.startswith("G_") and name.endswith(".pth")]
-        paths = [os.path.join(folder, name) for name in names]
-        return max(paths, key=lambda path: int("0" + "".join(filter(str.isdecimal, path))), default=None)
+    lora_rank: str | None = None
+    """As the web page writes it, whatever the version; LoRA training alone goes by it."""
+    checkout: str | None = None
+    """The GPT-SoVITS tree that will train, where the config names it."""
+    is_json: bool = True
+    """Whether it is GPT-SoVITS's own configuration, and so tells by its fields how old the tree is."""
 
 
 def read_s2_run(path: str, root: str | None) -> S2Run:
@@ -67,9 +57,10 @@ def _from_json(path: str, values: dict[str, Any], base: str) -> S2Run:
         config=path,
         pretrained_s2G=_path(path, "train.pretrained_s2G", train.get("pretrained_s2G"), base),
         exp_dir=_path(path, "data.exp_dir", data.get("exp_dir"), base),
-        version=str(model.get("version") or values.get("version") or "v2"),
+        version=named_version(values, path),
         freeze_quantizer=_flag(path, "model.freeze_quantizer", model.get("freeze_quantizer")),
         trains_code=False,
+        lora_rank=_rank(path, train.get("lora_rank")),
     )
 
 
@@ -79,10 +70,28 @@ def _from_toml(path: str, values: dict[str, Any], base: str) -> S2Run:
         config=path,
         pretrained_s2G=_path(path, "subject.pretrained_s2G", subject.get("pretrained_s2G"), base),
         exp_dir=_path(path, "data.exp_dir", data.get("exp_dir"), base),
-        version=str(subject.get("version") or "v2"),
+        version=_toml_version(path, subject.get("version")),
         freeze_quantizer=_flag(path, "subject.freeze_quantizer", subject.get("freeze_quantizer")),
         trains_code=bool(subject.get("checkout") or subject.get("factory")),
+        checkout=_path(path, "subject.checkout", subject.get("checkout"), base),
+        is_json=False,
     )
+
+
+def _toml_version(path: str, value: Any) -> str | None:
+    if value is not None and not isinstance(value, str):
+        raise UsageError(f"{path}: subject.version: expected a text, given {value!r:.80}")
+    # tiny is a size of ours; of a tree it means the newest version that it knows
+    return None if value in (None, "", "tiny") else value
+
+
+def _rank(path: str, value: Any) -> str | None:
+    """Return LoRA's rank as it stands in a folder's name; the web page writes a text."""
+    if value is None or value == "":
+        return None
+    if isinstance(value, bool) or not re.fullmatch(r"\d{1,9}", str(value), flags=re.ASCII):
+        raise UsageError(f"{path}: train.lora_rank: expected a number, given {value!r:.80}")
+    return str(value)
 
 
 def _section(path: str, values: Any, name: str) -> dict[str, Any]:

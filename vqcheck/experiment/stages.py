@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from typing import Final
 
 from vqcheck.checkpoint.opened import Checkpoint
-from vqcheck.codebook.comparison import ALL, CHANGED
+from vqcheck.codebook.comparison import ALL, CHANGED, UNDECIDED
 from vqcheck.errors import NoCodebookError, UsageError
 from vqcheck.experiment.bound_files import file_digest, tokens_digest
 from vqcheck.experiment.check_lock import check_lock
@@ -40,12 +40,14 @@ class StageComparison:
         return {CONSISTENT: 0, INCONSISTENT: 1}.get(self.verdict, 2)
 
 
-def compare_stages(s1: str, s2: Checkpoint, experiment: str | None, lock: str | None = None) -> StageComparison:
+def compare_stages(
+    s1: str, s2: Checkpoint, experiment: str | None, lock: str | None = None, copy: str = ""
+) -> StageComparison:
     """Return whether an s1 checkpoint and an open s2 generator share one VQ encoder.
 
     `experiment` is the directory of the tokens that s1 was trained on; without it the one that s1 names is used, if it
     is there. `lock` is the lock to go by; without it the one in that directory. A lock that is bound to the s1
-    checkpoint needs no directory.
+    checkpoint needs no directory. `copy` names the copy of the generator to judge.
 
     Raises:
         NoCodebookError: nothing at hand says which VQ encoder s1 was trained with; the text says what would.
@@ -53,13 +55,13 @@ def compare_stages(s1: str, s2: Checkpoint, experiment: str | None, lock: str | 
 
     """
     if lock is not None and read_lock(lock).s1 is not None:
-        return _by_lock(s1, s2, lock, os.path.dirname(lock))
+        return _by_lock(s1, s2, lock, os.path.dirname(lock), copy)
     folder = _experiment_of(s1, experiment, lock)
     lock_path = lock or os.path.join(folder, NAME)
     if lock is not None or os.path.exists(lock_path):
-        return _by_lock(s1, s2, lock_path, folder)
+        return _by_lock(s1, s2, lock_path, folder, copy)
     if os.path.isdir(os.path.join(folder, "4-cnhubert")):
-        return _by_tokens(s1, s2, folder)
+        return _by_tokens(s1, s2, folder, copy)
     raise NoCodebookError(
         f"{s1}: {_holds_none(s1)} was trained on the tokens of {folder}, where there is neither a {NAME} nor "
         "4-cnhubert to derive them from; either would settle it"
@@ -91,7 +93,7 @@ def _holds_none(s1: str) -> str:
     return f"is an s1 (GPT) checkpoint and holds no codebook; {os.path.basename(s1)}"
 
 
-def _by_lock(s1: str, s2: Checkpoint, path: str, folder: str) -> StageComparison:
+def _by_lock(s1: str, s2: Checkpoint, path: str, folder: str, copy: str) -> StageComparison:
     lock = read_lock(path)
     name = os.path.basename(s1)
     if lock.s1 is not None and lock.s1.digest != file_digest(s1):
@@ -104,12 +106,15 @@ def _by_lock(s1: str, s2: Checkpoint, path: str, folder: str) -> StageComparison
         raise UsageError(
             f"{path}: the tokens of {folder} are not the locked ones any more, and it binds no s1 checkpoint"
         )
-    found = check_lock(lock, path, s2, None, None, ALL)
+    result = check_lock(lock, path, s2, None, None, ALL, copy=copy)
     bound = (
         "is the one the lock is bound to" if lock.s1 else "names the locked experiment's tokens (by path, not proved)"
     )
-    verdict = INCONSISTENT if found.verdict == CHANGED else CONSISTENT
-    agrees = "does not agree" if found.verdict == CHANGED else "agrees"
+    if result.verdict == UNDECIDED:
+        names = ", ".join(f"'{each.name}'" for each in result.contradicting) or "which is meant"
+        raise UsageError(f"{s2.path}: copies contradict the one verified against {path} ({names}); --copy NAME chooses")
+    verdict = INCONSISTENT if result.verdict == CHANGED else CONSISTENT
+    agrees = "does not agree" if result.verdict == CHANGED else "agrees"
     return StageComparison(
         s1,
         s2.path,
@@ -119,8 +124,8 @@ def _by_lock(s1: str, s2: Checkpoint, path: str, folder: str) -> StageComparison
     )
 
 
-def _by_tokens(s1: str, s2: Checkpoint, folder: str) -> StageComparison:
-    audit = audit_tokens(s2, folder)
+def _by_tokens(s1: str, s2: Checkpoint, folder: str, copy: str) -> StageComparison:
+    audit = audit_tokens(s2, folder, copy=copy)
     verdict = {0: CONSISTENT, 1: INCONSISTENT}.get(audit.exit_code, "could not check")
     return StageComparison(
         s1,

@@ -47,18 +47,20 @@ def audit_tokens(
     experiment: str,
     *,
     sample: int | None = None,
+    copy: str = "",
     on_item: Callable[[int, int], None] | None = None,
 ) -> TokenAudit:
     """Return whether the tokens of an experiment directory come from an open checkpoint.
 
-    `sample` limits the check to so many rows, the same ones each time. `on_item` is told (rows done, rows in all).
+    `sample` limits the check to so many rows, the same ones each time; `copy` names the copy to derive them with.
+    `on_item` is told (rows done, rows in all).
 
     Raises:
         NoCodebookError, CheckpointError, UsageError: the checkpoint derives no tokens, the directory lacks tokens or
             features, or they have no usable item in common.
 
     """
-    tokenizer = read_tokenizer(checkpoint)
+    tokenizer = read_tokenizer(checkpoint, copy)
     recorded = read_name2semantic(experiment)
     folder = FeatureFolder(experiment)
     have_features = set(folder.items)

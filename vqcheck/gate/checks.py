@@ -4,13 +4,12 @@ An exception of vqcheck's own inside a check means that it could not be carried 
 """
 
 import os
+from typing import Final
 
 from vqcheck.checkpoint.open import open_checkpoint
-from vqcheck.codebook.compare import compare
-from vqcheck.codebook.comparison import ALL, CHANGED
+from vqcheck.codebook.comparison import ALL, CHANGED, UNDECIDED
 from vqcheck.codebook.health import COLLAPSED, EXPLAINED, HEALTHY, NEVER_TRAINED
 from vqcheck.codebook.inspection import NO_CODEBOOK
-from vqcheck.codebook.kind import Order
 from vqcheck.experiment.bound_files import file_digest, tokens_digest
 from vqcheck.experiment.check_lock import check_lock
 from vqcheck.experiment.lock import LockedFile
@@ -20,6 +19,10 @@ from vqcheck.experiment.token_audit import audit_tokens
 from vqcheck.experiment.token_summary import summary
 from vqcheck.gate.outcome import COULD_NOT_CHECK, FAILED, NOT_APPLICABLE, PASSED, Finding
 from vqcheck.gate.subject import Subject
+from vqcheck.gate.training_reads import PRETRAINED, as_training_reads
+
+_READ_AS: Final = {"v4": "v3", "v2Pro": "v2", "v2ProPlus": "v2"}
+"""Versions that token extraction knows under another's name; their VQ encoder is the same function."""
 
 
 def trained(subject: Subject) -> Finding:
@@ -29,7 +32,7 @@ def trained(subject: Subject) -> Finding:
     if found.verdict == NO_CODEBOOK:
         return Finding(COULD_NOT_CHECK, f"{name} {found.why_none}")
     if found.verdict == NEVER_TRAINED:
-        return Finding(FAILED, f"the codebook of {name} was never trained, and freezing keeps it so")
+        return Finding(FAILED, f"the codebook of {name} was never trained, and a frozen run does not train it")
     if found.verdict == COLLAPSED:
         return Finding(FAILED, f"the codebook of {name} has collapsed: {EXPLAINED[COLLAPSED]}", advisory=True)
     if found.verdict != HEALTHY:
@@ -51,15 +54,18 @@ def loader(subject: Subject) -> Finding:
         )
     if found.format not in ("torch zip", "torch legacy"):
         return Finding(FAILED, f"{name} is a {found.format} file; training loads torch files only")
-    if found.container != "weight":
+    if found.container != PRETRAINED:
         return Finding(
             FAILED, f"{name} keeps its weights under {found.container!r}; training reads 'weight' and would not find it"
         )
-    if found.model.version and version not in found.model.version.split(" or "):
-        return Finding(FAILED, f"{name} is {found.model.version}, the config says {version}")
     if not found.model.version:
         return Finding(COULD_NOT_CHECK, f"{name}: its version cannot be told from its tensors")
-    return Finding(PASSED, f"{name} is {found.model.version}, as configured")
+    also = f"; of its copies training reads '{PRETRAINED}', not {', '.join(subject.unread)}" if subject.unread else ""
+    if version is None:
+        return Finding(PASSED, f"{name} is {found.model.version}; the config names no version{also}")
+    if version not in found.model.version.split(" or "):
+        return Finding(FAILED, f"{name} is {found.model.version}, the config says {version}")
+    return Finding(PASSED, f"{name} is {found.model.version}, as configured{also}")
 
 
 def extraction_version(subject: Subject) -> Finding:
@@ -67,14 +73,21 @@ def extraction_version(subject: Subject) -> Finding:
     found = subject.inspection
     guessed = _version_by_size(os.path.getsize(found.path))
     name = os.path.basename(found.path)
-    if found.model.version not in ("v1", "v2", "v3", "v4"):
-        return Finding(NOT_APPLICABLE, f"token extraction is told the version of {found.model.version or 'this file'}")
-    actual = "v3" if found.model.version == "v4" else found.model.version
-    if guessed != actual:
+    read_as = {_READ_AS.get(version, version) for version in found.model.version.split(" or ")}
+    if len(read_as) > 1 or "" in read_as:
+        return Finding(COULD_NOT_CHECK, f"{name}: its version cannot be told from its tensors")
+    if {guessed} != read_as:
         return Finding(
-            FAILED, f"by its size upstream's token extraction takes {name} for {guessed}, but it is {actual}"
+            FAILED,
+            f"by its size upstream's token extraction takes {name} for {guessed}, but it is {found.model.version}",
         )
-    return Finding(PASSED, f"upstream's token extraction takes {name} for {guessed}, which it is")
+    if guessed == found.model.version:
+        return Finding(PASSED, f"upstream's token extraction takes {name} for {guessed}, which it is")
+    return Finding(
+        PASSED,
+        f"upstream's token extraction takes {name} for {guessed}; it is {found.model.version}, which derives tokens "
+        "in the same way",
+    )
 
 
 def lock(subject: Subject) -> Finding:
@@ -84,7 +97,12 @@ def lock(subject: Subject) -> Finding:
         return Finding(NOT_APPLICABLE, "there is no lock; make one right after token extraction: vqcheck lock")
     experiment = subject.experiment if record.tsv else None
     with open_checkpoint(subject.pretrained) as checkpoint:
-        result = check_lock(record, path, checkpoint, experiment, None, ALL)
+        used = as_training_reads(checkpoint, PRETRAINED)
+        copy = PRETRAINED if any(each.name == PRETRAINED for each in record.copies) else ""
+        result = check_lock(record, path, used, experiment, None, ALL, copy=copy)
+    if result.verdict == UNDECIDED:
+        contradicting = ", ".join(f"'{each.name}'" for each in result.contradicting) or "which is meant"
+        return Finding(COULD_NOT_CHECK, f"copies contradict the one that was verified against {path}: {contradicting}")
     if result.verdict == CHANGED:
         faults = ", ".join(
             line.what for line in result.verdicts if line.judged and line.verdict in (CHANGED, "missing")
@@ -97,7 +115,8 @@ def lock(subject: Subject) -> Finding:
 def tokens(subject: Subject) -> Finding:
     """Whether the recorded tokens come from the generator that training starts from."""
     with open_checkpoint(subject.pretrained) as checkpoint:
-        audit = audit_tokens(checkpoint, subject.experiment, sample=subject.sample)
+        used = as_training_reads(checkpoint, PRETRAINED)
+        audit = audit_tokens(used, subject.experiment, sample=subject.sample)
     return Finding({0: PASSED, 1: FAILED}.get(audit.exit_code, COULD_NOT_CHECK), f"{MERGED}: {summary(audit)}")
 
 
@@ -109,22 +128,6 @@ def freeze(subject: Subject) -> Finding:
     if not flag:
         return Finding(FAILED, "freeze_quantizer is false: training will move the codebook")
     return Finding(PASSED, "freeze_quantizer is true")
-
-
-def resume(subject: Subject) -> Finding:
-    """Whether a checkpoint that upstream would silently resume from has the same VQ encoder."""
-    assert subject.experiment  # without the directory there is nothing to find, and nothing was checked
-    resumed = subject.run.resumed()
-    if resumed is None:
-        return Finding(PASSED, "there is no checkpoint of an earlier run to resume from")
-    name = os.path.basename(resumed)
-    with open_checkpoint(subject.pretrained) as base, open_checkpoint(resumed) as checkpoint:
-        if checkpoint.header_code or checkpoint.container != "model":
-            return Finding(FAILED, f"training would try to resume from {resumed}, which is no training checkpoint")
-        result = compare(base, checkpoint, order=Order.A_FIRST)
-    if result.verdict == CHANGED:
-        return Finding(FAILED, f"training would resume from {resumed}, whose VQ encoder is not the pretrained one's")
-    return Finding(PASSED, f"training will resume from {name}, which has the same VQ encoder")
 
 
 def s1(subject: Subject) -> Finding:

@@ -9,6 +9,7 @@ from typing import Final
 from vqcheck.errors import UsageError, VqcheckError
 from vqcheck.gate import checks
 from vqcheck.gate.outcome import COULD_NOT_CHECK, SKIPPED, Finding, GateReport, Outcome
+from vqcheck.gate.resume import resume, resume_elsewhere
 from vqcheck.gate.subject import Subject
 
 
@@ -30,9 +31,9 @@ CHECKS: Final = (
         "the pretrained generator has a trained VQ encoder",
         True,
         checks.trained,
-        "Training with the quantizer frozen keeps the codebook as it is. A codebook that was never trained (all zero, "
-        "or its init flag is 0) then stays meaningless for ever, without any error. Use a published s2G base model, or "
-        "train from scratch with freeze_quantizer off, and s1 after that.",
+        "No tokens come from a codebook that was never trained, and freezing does not mend it: one that is all zero "
+        "stays so, and one whose init flag is 0 is filled from the first batch that it sees, where that is no error. "
+        "Use a published s2G base model, or train from scratch with freeze_quantizer off, and s1 after that.",
     ),
     Check(
         "loader",
@@ -40,8 +41,9 @@ CHECKS: Final = (
         True,
         checks.loader,
         "The training script loads the state dict under 'weight' of an ordinary torch file and keeps its own values "
-        "for what does not fit. Exports of Pro versions and LoRA have an overwritten header, G_*.pth keep their "
-        "weights elsewhere, and a file of another version fits only in part. Name the published base of your version.",
+        "for tensors that are not in it; one of another shape ends it. Exports of Pro versions and LoRA have an "
+        "overwritten header, G_*.pth keep their weights elsewhere, and a file of another version fits only in part, if "
+        "at all. Name the published base of your version.",
     ),
     Check(
         "lock",
@@ -72,9 +74,19 @@ CHECKS: Final = (
         "resume",
         "a checkpoint that training would resume from has the same VQ encoder",
         True,
-        checks.resume,
-        "The training script silently resumes from the latest G_*.pth in logs_s2_<version>, whatever pretrained_s2G "
-        "says. If an earlier run moved the codebook, move that folder away. vqcheck history shows when it happened.",
+        resume,
+        "The training script silently resumes from the latest G_*.pth in the experiment, whatever pretrained_s2G says: "
+        "in logs_s2_<version>, for LoRA in logs_s2_<version>_lora_<rank>, trees before February 2025 in logs_s2. If an "
+        "earlier run moved the codebook, move that folder away. vqcheck history shows when it happened.",
+    ),
+    Check(
+        "resume-elsewhere",
+        "trees of another age would resume from the same VQ encoder, too",
+        False,
+        resume_elsewhere,
+        "Which folder training resumes from depends on the age of the tree, and for v3 and v4 on whether it trains "
+        "LoRA or all. A checkpoint with another VQ encoder that this run does not read will be read by one that does. "
+        "Move it away.",
     ),
     Check(
         "s1",
@@ -89,8 +101,8 @@ CHECKS: Final = (
         "token extraction guesses the version right",
         False,
         checks.extraction_version,
-        "Upstream's token extraction guesses v1, v2 or v3 from the size of the file alone, and a file that was saved "
-        "again can be taken for another version. Use the published file as it was downloaded.",
+        "Upstream's token extraction guesses v1, v2 or v3 from the size of the file alone, whatever its version, and a "
+        "file that was saved again can be taken for another one. Use the published file as it was downloaded.",
     ),
     Check(
         "replay",

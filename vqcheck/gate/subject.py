@@ -5,10 +5,12 @@ from dataclasses import dataclass
 from functools import cached_property
 
 from vqcheck.checkpoint.open import open_checkpoint
+from vqcheck.codebook.find import find_copies
 from vqcheck.codebook.inspection import Inspection, inspect
 from vqcheck.errors import UsageError
 from vqcheck.experiment.lock import NAME, Lock, read_lock
 from vqcheck.experiment.s2_run import S2Run
+from vqcheck.gate.training_reads import PRETRAINED, as_training_reads
 
 
 @dataclass(frozen=True)
@@ -39,7 +41,16 @@ class Subject:
     def inspection(self) -> Inspection:
         """The generator that training starts from, described."""
         with open_checkpoint(self.pretrained) as checkpoint:
-            return inspect(checkpoint)
+            return inspect(as_training_reads(checkpoint, PRETRAINED))
+
+    @cached_property
+    def unread(self) -> tuple[str, ...]:
+        """Copies of a VQ encoder in that file which training does not load."""
+        with open_checkpoint(self.pretrained) as checkpoint:
+            used = as_training_reads(checkpoint, PRETRAINED)
+            if used is checkpoint:
+                return ()
+            return tuple(copy.name for copy in find_copies(checkpoint).sound if copy.file.keys != used.keys)
 
     @property
     def lock_path(self) -> str | None:

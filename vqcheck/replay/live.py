@@ -7,6 +7,7 @@ from torch import nn
 
 from vqcheck.checkpoint.opened import Checkpoint
 from vqcheck.checkpoint.tensor import Extent, StoredTensor, contiguous_stride
+from vqcheck.codebook.comparison import ALL, is_judged
 from vqcheck.codebook.digest import F32V1, EncoderDigests, combine, tensor_digest
 from vqcheck.codebook.find import find_vq_encoder
 
@@ -31,6 +32,9 @@ class LiveModule(Checkpoint):
     def require_stored(self, tensors: Iterable[StoredTensor]) -> None:
         """Do nothing: what is in memory claims no more than it has."""
 
+    def require_readable(self, tensor: StoredTensor) -> None:
+        """Do nothing: what is in memory can be read."""
+
     def read(self, tensor: StoredTensor) -> bytes:
         """Return the tensor's elements in the order of its strides, which may be transposed; little-endian."""
         value = self._state[tensor.name].contiguous().as_strided(tensor.shape, tensor.stride).cpu()
@@ -48,6 +52,10 @@ def digests(module: nn.Module) -> EncoderDigests:
 
 
 def tensor_names(module: nn.Module) -> dict[str, str]:
-    """Return label -> name in the module for each tensor of its VQ encoder."""
+    """Return label -> name in the module for each tensor of its VQ encoder that counts in a verdict."""
     encoder = find_vq_encoder(LiveModule(module))
-    return {encoder.label(tensor): tensor.tensor.name for tensor in encoder.tensors}
+    return {
+        encoder.label(tensor): tensor.tensor.name
+        for tensor in encoder.tensors
+        if is_judged(tensor.role, ALL, token_relevant=tensor.token_relevant)
+    }

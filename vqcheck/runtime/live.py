@@ -3,18 +3,15 @@
 from collections.abc import Mapping
 from dataclasses import dataclass
 from operator import attrgetter
-from typing import Final
 
 from torch import Tensor, nn
 from torch.nn.parameter import is_lazy
 
 from vqcheck.codebook.canonical import MisshapenError
-from vqcheck.codebook.family import OUTPUT_PROJ, Family
+from vqcheck.codebook.family import BOOKKEEPING, Family
 from vqcheck.codebook.match import match
+from vqcheck.codebook.vq_encoder import lacks_projection
 from vqcheck.errors import NoCodebookError
-
-_WRAPPED: Final = frozenset({"_orig_mod", "_checkpoint_wrapped_module", "_fsdp_wrapped_module"})
-"""What wrappers around any part of a model put into the names below them."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,6 +27,8 @@ class LiveTensor:
     """Canonical shape: codes and sums `[heads, codes, dim]`, counts `[heads, codes]`, the flag `[]`."""
     axes: tuple[int, ...]
     """Which stored axis each axis of the canonical shape is, where that is not the order in the module."""
+    counts: bool
+    """Whether a lookup depends on it, or it shows that the codebook is updated."""
 
     @property
     def owner(self) -> str:
@@ -47,9 +46,9 @@ class LiveEncoder:
 
     module: nn.Module
     tensors: tuple[LiveTensor, ...]
-    """Those that count for the verdict: codebooks, and the projections in front of them."""
+    """Those that count for the verdict: codebooks, and the projections that some lookup depends on."""
     behind: tuple[LiveTensor, ...]
-    """Projections behind the lookup, which may learn."""
+    """Projections behind the last lookup, which may learn."""
     families: tuple[Family, ...]
 
 
@@ -61,9 +60,8 @@ def find_live_encoder(module: nn.Module) -> LiveEncoder:
 
     """
     tensors = stored_tensors(module)
-    names = {_unwrapped(name): name for name in tensors}
     try:
-        matches = match({unwrapped: tuple(tensors[name].shape) for unwrapped, name in names.items()})
+        matches = match({name: tuple(tensor.shape) for name, tensor in tensors.items()})
     except MisshapenError as error:
         raise NoCodebookError(f"{type(module).__name__}: {error}") from None
     if not matches:
@@ -71,16 +69,31 @@ def find_live_encoder(module: nn.Module) -> LiveEncoder:
             f"{type(module).__name__}: none of its {len(tensors)} parameters and persistent buffers is known as part "
             "of a VQ encoder; pass the whole model, under the names that its checkpoint has"
         )
+    reused = _in_several_layers(module)
     in_use = [each for each in matches if not each.is_shadow] or matches
+    lacking = next((each for each in in_use if lacks_projection(each.family, each.found)), None)
+    if lacking:
+        raise NoCodebookError(
+            f"{type(module).__name__}: holds the codebook of {lacking.family.title} ({lacking.found[0].name}), but not "
+            "the projection in front of it, which decides tokens as much; pass the whole model"
+        )
     live = [
-        LiveTensor(names[each.name], each.role, each.part, one.family, each.shape, each.axes)
+        LiveTensor(
+            each.name,
+            each.role,
+            each.part,
+            one.family,
+            each.shape,
+            each.axes,
+            each.token_relevant or each.role in BOOKKEEPING or each.name in reused,
+        )
         for one in in_use
         for each in one.found
     ]
     return LiveEncoder(
         module,
-        tuple(tensor for tensor in live if tensor.role != OUTPUT_PROJ),
-        tuple(tensor for tensor in live if tensor.role == OUTPUT_PROJ),
+        tuple(tensor for tensor in live if tensor.counts),
+        tuple(tensor for tensor in live if not tensor.counts),
         tuple(one.family for one in in_use),
     )
 
@@ -98,6 +111,22 @@ def stored_tensors(module: nn.Module) -> dict[str, Tensor]:
             if name not in left_out:
                 tensors[prefix + name] = buffer
     return tensors
+
+
+def _in_several_layers(module: nn.Module) -> set[str]:
+    """Return the tensors, by their first names, of modules that stand in several numbered places, such as all layers.
+
+    A lookup in one of them depends on what the others left, also where the place that counts once is the last.
+    """
+    names: dict[int, list[str]] = {}
+    for path, each in module.named_modules(remove_duplicate=False):
+        names.setdefault(id(each), []).append(path)
+    reused = {paths[0] for paths in names.values() if len(paths) > len(set(map(_pattern, paths)))}
+    return {name for name in stored_tensors(module) if name.rpartition(".")[0] in reused}
+
+
+def _pattern(path: str) -> str:
+    return ".".join("#" if part.isdecimal() else part for part in path.split("."))
 
 
 class Names:
@@ -122,7 +151,3 @@ def _attempt(get: "attrgetter[object]", module: nn.Module) -> object:
         return get(module)
     except AttributeError:
         return None
-
-
-def _unwrapped(name: str) -> str:
-    return ".".join(part for part in name.split(".") if part not in _WRAPPED)

@@ -21,8 +21,9 @@ from vqcheck.codebook.diagnosis.result import (
     TokenFlips,
 )
 from vqcheck.codebook.digest import F32V1, Digest, EncoderDigests
+from vqcheck.codebook.kind import FileKind, FileRecord
 from vqcheck.codebook.model import Training
-from vqcheck.experiment.history import Drift, History, Row
+from vqcheck.experiment.history_result import Drift, History, Row, TrainingRun
 from vqcheck.experiment.stages import StageComparison
 from vqcheck.experiment.token_audit_result import FrameCounts, ItemAudit, TokenAudit
 from vqcheck.gate.outcome import COULD_NOT_CHECK, FAILED, NOT_APPLICABLE, PASSED, SKIPPED, Finding, GateReport, Outcome
@@ -139,16 +140,17 @@ def make_diagnosis(books=1, codes=64, said="", flips=20):
 def make_history(count=8, *, first=5, said=""):
     def row(number):
         moved = first is not None and number >= first
-        drift = Drift("changed", 9, 64, 0.01 * (number - first + 1), 1, "exact") if moved else None
-        same = Drift("identical", 0, 64, 0.0, 0, "")
+        drift = Drift(("G_0.pth",), "changed", 9, 64, 0.01 * (number - first + 1), 1, "exact") if moved else None
+        same = Drift(("G_0.pth",), "identical", 0, 64, 0.0, 0, "")
         letter = f"{number:064x}" if moved else "a" * 64
         return Row(
-            f"G_{number}{said}.pth", Training(None, 1, 100 * number), Digest(F32V1, letter),
-            (drift or same) if number else None, (drift or same) if number else None,
+            f"G_{number}{said}.pth", FileRecord(FileKind.TRAINING, 1, 100 * number), Digest(F32V1, letter),
+            "vq_encoder", None, (drift or same) if number else None, (drift or same) if number else None,
         )  # fmt: skip
 
     others = ((f"D_1{said}.pth", f"no codebook{said}"),)
-    return History(f"/logs{said}", "all", tuple(map(row, range(count))), others * min(count, 60), (), ())
+    run = TrainingRun("", None, "", tuple(map(row, range(count))), ())
+    return History(f"/logs{said}", "all", (run,), others * min(count, 60), ())
 
 
 def make_audit(items=4, *, wrong=1, said="", notes=1):

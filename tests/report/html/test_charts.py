@@ -114,8 +114,8 @@ def test_history_draws_every_checkpoint(make, charts_of):
     found = make.history(8, first=5)
     chart = charts_of(history.document(found))["drift"]
     (drawn,) = lines(chart)["first"]
-    assert [round(x) for x, _ in drawn] == [row.training.steps for row in found.rows]
-    expected = [row.from_first.displacement if row.from_first else 0.0 for row in found.rows]
+    assert [round(x) for x, _ in drawn] == [row.record.steps for row in found.runs[0].rows]
+    expected = [row.from_first.displacement if row.from_first else 0.0 for row in found.runs[0].rows]
     assert [y for _, y in drawn] == pytest.approx(expected, abs=0.0005)
     assert "first moved: G_5.pth" in [each.text for each in chart.iter("text")]
     (event,) = (path for path in chart.iter("path") if path.get("class") == "event")

@@ -172,7 +172,12 @@ class TestHistory:
         assert "\N{BALLOT X}" not in found["Checkpoints"]
 
     def test_what_could_not_be_read_is_named(self, make, said):
-        broken = replace(make.history(), unreadable=(("G_9.pth", "is truncated"),), never_trained=("G_0.pth",))
+        broken = make.history()
+        broken = replace(
+            broken,
+            runs=(replace(broken.runs[0], unreadable=(("G_9.pth", "is truncated"),)),),
+            never_trained=("G_0.pth",),
+        )
         found = said(history.document(broken))
         assert "G_9.pth : is truncated" in found["Could not be read"]
         assert "WARNING: the codebook of G_0.pth was never trained" in found["verdict"]

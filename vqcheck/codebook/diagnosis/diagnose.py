@@ -24,7 +24,7 @@ from vqcheck.codebook.diagnosis.evidence import (
     WithinAStep,
 )
 from vqcheck.codebook.diagnosis.result import CERTAIN, Cause, CodeChanges, Diagnosis, Displacement, TokenFlips
-from vqcheck.codebook.family import BOOKKEEPING, CODEBOOK_ROLES, CODES, EMA_COUNT, EMA_SUM, INPUT_PROJ
+from vqcheck.codebook.family import BOOKKEEPING, CODEBOOK_ROLES, CODES, EMA_COUNT, EMA_SUM, INPUT_PROJ, OUTPUT_PROJ
 from vqcheck.codebook.kind import RoundingReading
 from vqcheck.codebook.pair import Side
 from vqcheck.codebook.vq_encoder import BookPlace, Codebook, Place, RoleTensor, VQEncoder
@@ -189,27 +189,32 @@ def _state(reading: Reading, codebook: Codebook) -> "State | None":
 
 
 def _projection(a: Reading, b: Reading, verdicts: dict[Place, str]) -> Iterator[Cause]:
-    changed = [
-        (in_a, (a.array(in_a), b.array(in_b)))
-        for in_a, in_b in _pairs(a, b)
-        if in_a.role == INPUT_PROJ and verdicts.get(in_a.place) == CHANGED
-    ]
-    moved = {a.encoder.label(tensor): arrays for tensor, arrays in changed} | _spelled_otherwise(a, b, verdicts)
-    if moved:
-        from vqcheck.codebook.diagnosis import projection
+    for role in (INPUT_PROJ, OUTPUT_PROJ):
+        moved = {
+            a.encoder.label(in_a): (a.array(in_a), b.array(in_b))
+            for in_a, in_b in _pairs(a, b)
+            if in_a.role == role and in_a.token_relevant and verdicts.get(in_a.place) == CHANGED
+        } | _spelled_otherwise(a, b, verdicts, role)
+        if moved:
+            from vqcheck.codebook.diagnosis import projection
 
-        cause = projection.find(moved)
-        if cause:
-            yield cause
+            cause = projection.find(moved) if role == INPUT_PROJ else projection.find_behind(moved)
+            if cause:
+                yield cause
 
 
-def _spelled_otherwise(a: Reading, b: Reading, verdicts: dict[Place, str]) -> dict[str, tuple["Array", "Array"]]:
-    """Return layers in front of the lookup that moved, and of which one file has the weight norm and one has not."""
+def _spelled_otherwise(
+    a: Reading, b: Reading, verdicts: dict[Place, str], role: str
+) -> dict[str, tuple["Array", "Array"]]:
+    """Return projections that moved, and of which one file has the weight norm and one has not."""
+    relevant = {
+        tensor.place[:4] for reading in (a, b) for tensor in reading.encoder.projection if tensor.token_relevant
+    }
     from vqcheck.codebook.values import layer_weight
 
     moved: dict[str, tuple[Array, Array]] = {}
     for place, verdict in verdicts.items():
-        if verdict != CHANGED or place[3] != INPUT_PROJ or not place[4].endswith("weight"):
+        if verdict != CHANGED or place[3] != role or place[:4] not in relevant or not place[4].endswith("weight"):
             continue
         stem = place[4].removesuffix("weight")
         weights = [
@@ -224,7 +229,7 @@ def _spelled_otherwise(a: Reading, b: Reading, verdicts: dict[Place, str]) -> di
         ]
         if weights[0] is not None and weights[1] is not None:
             where = a.encoder.where(place[:3])
-            moved[f"{where} {INPUT_PROJ}.{place[4]}".strip()] = weights[0], weights[1]
+            moved[f"{where} {role}.{place[4]}".strip()] = weights[0], weights[1]
     return moved
 
 

@@ -119,6 +119,11 @@ class OtherProjection(Projection):
 
 
 @dataclass(frozen=True, slots=True)
+class ProjectionBehind(Projection):
+    """A projection behind one lookup moved, whose result is taken off the features of a later one."""
+
+
+@dataclass(frozen=True, slots=True)
 class MissingBooks:
     """One file lacks codebooks that the other one stores."""
 
@@ -200,6 +205,7 @@ Evidence = (
     | Unrelated
     | Projection
     | OtherProjection
+    | ProjectionBehind
     | MissingBooks
     | Rounding
     | WithinAStep
@@ -220,6 +226,7 @@ CODE: Final[dict[type, str]] = {
     Unrelated: "another-codebook",
     Projection: "projection-trained",
     OtherProjection: "another-projection",
+    ProjectionBehind: "output-projection-moved",
     MissingBooks: "codebooks-missing",
     LostByRounding: "lost-by-rounding",
     WithinAStep: "moved-within-a-step",

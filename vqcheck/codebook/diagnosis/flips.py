@@ -5,9 +5,10 @@ from collections.abc import Callable, Iterable
 import numpy as np
 
 from vqcheck.checkpoint.opened import Checkpoint
+from vqcheck.codebook.compare import first_pair
+from vqcheck.codebook.copies import Copy
 from vqcheck.codebook.diagnosis.result import CodeFlips, ItemFlips, TokenFlips
 from vqcheck.codebook.family import Family
-from vqcheck.codebook.find import find_vq_encoder
 from vqcheck.codebook.tokenizer import Lookup, lookup
 from vqcheck.codebook.tokens import Array, Features, Projection, Tokens, nearest_codes
 from vqcheck.errors import UsageError
@@ -24,16 +25,17 @@ def measure(
     features: Iterable[Features],
     on_item: Callable[[int], None] | None = None,
     own: tuple[Family, ...] = (),
+    copies: tuple[str, ...] = (),
 ) -> TokenFlips:
     """Return how many frames flip their token between the VQ encoders of two open checkpoints.
 
-    `own` are rows of the user's that are tried before the family table.
+    `own` are rows of the user's that are tried before the family table; `copies` chooses as in `compare`.
 
     Raises:
         UsageError: these VQ encoders have no tokens to derive from features, or no features are usable.
 
     """
-    lookup_a, lookup_b = _lookup(a, own), _lookup(b, own)
+    lookup_a, lookup_b = (_lookup(copy) for copy in first_pair(a, b, own, copies))
     own_a, own_b = lookup_a.projection, lookup_b.projection
     projection_a, projection_b = own_a or own_b, own_b or own_a
     if projection_a is None or projection_b is None:
@@ -112,10 +114,10 @@ class _Count:
         )
 
 
-def _lookup(checkpoint: Checkpoint, own: tuple[Family, ...]) -> Lookup:
-    encoder = find_vq_encoder(checkpoint, own)
+def _lookup(copy: Copy) -> Lookup:
+    file, encoder = copy.file, copy.encoder
     try:
-        return lookup(checkpoint, encoder, {tensor: checkpoint.read(tensor.tensor) for tensor in encoder.tensors})
+        return lookup(file, encoder, {tensor: file.read(tensor.tensor) for tensor in encoder.tensors})
     except UsageError as error:
         raise UsageError(f"--features: {error}") from None
 

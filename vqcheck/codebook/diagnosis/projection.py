@@ -1,8 +1,8 @@
-"""Says how the projection in front of the lookup moved: trained on, or another one altogether."""
+"""Says how the projections around the lookup moved: trained on, or other ones altogether."""
 
 import numpy as np
 
-from vqcheck.codebook.diagnosis.evidence import OtherProjection, Projection
+from vqcheck.codebook.diagnosis.evidence import OtherProjection, Projection, ProjectionBehind
 from vqcheck.codebook.diagnosis.result import CERTAIN, LIKELY, Cause
 from vqcheck.codebook.ema_fit import Array
 
@@ -10,8 +10,17 @@ _UNRELATED = 0.5
 """Cosine below which two projections are not one that was trained on."""
 
 
+def find_behind(tensors: dict[str, tuple[Array, Array]]) -> Cause | None:
+    """Return what became of output projections that decide tokens, given label -> (A's values, B's values)."""
+    cause = find(tensors)
+    if cause is None or not isinstance(cause.evidence, Projection):
+        return None
+    moved = cause.evidence
+    return Cause(cause.certainty, ProjectionBehind(moved.tensors, moved.relative, moved.cosine))
+
+
 def find(tensors: dict[str, tuple[Array, Array]]) -> Cause | None:
-    """Return what became of the input projection, given label -> (A's values, B's values) of what changed."""
+    """Return what became of a projection, given label -> (A's values, B's values) of what changed."""
     if not tensors:
         return None
     a, b = (np.concatenate([pair[side].ravel() for pair in tensors.values()]).astype(np.float64) for side in (0, 1))

@@ -119,6 +119,8 @@ class Diagnosis:
     advice: tuple[Advice, ...]
     codes: tuple[CodeChanges, ...] = ()
     """The codebooks of which values changed, and that have one shape in both files."""
+    copy: str = ""
+    """Which copy it is of; empty where only one was compared."""
 
     def of(self, code: str) -> Cause | None:
         """Return the first cause with this code."""

@@ -20,7 +20,8 @@ _HARMLESS: Final = "A changed codebook is harmless once the tokens are made agai
 _GPT_SOVITS: Final = Wording(
     start_trained="Start s2 from a pretrained s2G file (pretrained_s2G in its configuration). Who really trains from "
     "scratch must let the codebook train (freeze_quantizer: false) until it has content, and extract tokens only then.",
-    again=f"extract the tokens (6-name2semantic.tsv) again with {{later}} and train s1 on them. {_HARMLESS}",
+    again="extract the tokens (6-name2semantic.tsv) again with {later}, or the weight exported at its step if it is a "
+    f"G_*.pth, which extraction cannot read, and train s1 on them. {_HARMLESS}",
     keep="Or keep the tokens and s1 as they are: train s2 again from {earlier}, with the codebook frozen.",
     freeze="To keep the codebook still the next time, put the quantizer into eval() on every forward, as GPT-SoVITS "
     "does since 2 May 2024 with freeze_quantizer: true. requires_grad_(False), no_grad(), or eval() before "

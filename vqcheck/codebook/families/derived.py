@@ -11,6 +11,7 @@ from vqcheck.codebook.family import (
     IMPLICIT,
     INIT_FLAG,
     INPUT_PROJ,
+    LAYERS,
     NOTHING,
     OUTPUT_PROJ,
     SUM_OVER_COUNT,
@@ -53,6 +54,8 @@ DERIVED: Final = (
         requires=frozenset({EMA_SUM, EMA_COUNT}),
         derivation=SUM_OVER_COUNT,
         decay=0.99,
+        # Both books take the features themselves, and one projection stands behind all layers of each.
+        residual=LAYERS,
     ),
     Family(
         name="simvq",
@@ -68,6 +71,7 @@ DERIVED: Final = (
         requires=frozenset({CODES, CODE_TRANSFORM}),
         derivation=TRANSFORMED,
         update=GRADIENT,
+        residual=LAYERS,
     ),
     Family(
         name="latent-quantize",
@@ -89,6 +93,35 @@ DERIVED: Final = (
         projects=True,
     ),
     Family(
+        name="simvq-authors",
+        title="SimVQ (its authors')",
+        keys=(
+            Key(CODES, "quantize.embedding.weight"),
+            Key(CODE_TRANSFORM, "quantize.embedding_proj.*"),
+            *projection(INPUT_PROJ, "quant_conv"),
+            *projection(OUTPUT_PROJ, "post_quant_conv"),
+        ),
+        requires=frozenset({CODES, CODE_TRANSFORM}),
+        derivation=TRANSFORMED,
+        update=GRADIENT,
+        in_front=("quant_conv",),
+    ),
+    Family(
+        name="xcodec2",
+        title="X-Codec 2",
+        keys=(
+            # Semantic and acoustic features are mixed here, in front of the projection to the grid.
+            Key(INPUT_PROJ, "fc_prior.*", "fc_prior."),
+            *projection(INPUT_PROJ, "generator.quantizer.project_in"),
+            *projection(OUTPUT_PROJ, "generator.quantizer.project_out"),
+        ),
+        requires=_BOTH_PROJECTIONS,
+        markers=("fc_prior.",),
+        derivation=IMPLICIT,
+        update=GRADIENT,
+        projects=True,
+    ),
+    Family(
         name="fsq",
         title="FSQ in a codec (X-Codec 2, NeuCodec, fish-speech firefly)",
         keys=(
@@ -96,8 +129,8 @@ DERIVED: Final = (
             *projection(OUTPUT_PROJ, "quantizer.project_out", "quantizer.residual_fsq.rvqs.{group}.project_out"),
             Key(INPUT_PROJ, "quantizer.downsample.*", "downsample."),
         ),
+        in_front=("fc_prior",),
         requires=_BOTH_PROJECTIONS,
-        wrapped_only=True,
         derivation=IMPLICIT,
         update=GRADIENT,
         projects=True,
@@ -108,7 +141,6 @@ DERIVED: Final = (
         keys=(*projection(INPUT_PROJ, "project_in"), *projection(OUTPUT_PROJ, "project_out")),
         markers=("mask", "layers.0.mask"),
         requires=_BOTH_PROJECTIONS,
-        wrapped_only=True,
         alone=True,
         derivation=IMPLICIT,
         update=GRADIENT,
@@ -119,7 +151,6 @@ DERIVED: Final = (
         title="FSQ, ResidualFSQ (vector-quantize-pytorch)",
         keys=(*projection(INPUT_PROJ, "project_in"), *projection(OUTPUT_PROJ, "project_out")),
         requires=_BOTH_PROJECTIONS,
-        wrapped_only=True,
         alone=True,
         derivation=IMPLICIT,
         update=GRADIENT,

@@ -3,13 +3,16 @@
 from typing import Final
 
 from vqcheck.codebook.family import (
+    BOOKS,
     CODE_TRANSFORM,
     CODES,
+    COSINE,
     DIM_CODES,
     EMA_COUNT,
     EMA_SUM,
     INIT_FLAG,
     INPUT_PROJ,
+    LAYERS,
     NOTHING,
     OUTPUT_PROJ,
     Family,
@@ -42,12 +45,10 @@ EMA_FAMILIES: Final = (
         title="GPT-SoVITS",
         keys=(
             *codebook("quantizer.vq.layers.{layer}._codebook", *_ENCODEC, ("inited",)),
-            Key(INPUT_PROJ, "ssl_proj.weight", "weight"),
-            Key(INPUT_PROJ, "ssl_proj.bias", "bias"),
+            *projection(INPUT_PROJ, "ssl_proj"),
         ),
         # Other codecs keep their codebook under the same names.
         markers=("ssl_proj.", "enc_p.", "cfm."),
-        wrapped_only=True,
         decay=0.99,
         dead_code_threshold=2.0,
         projects=True,
@@ -66,10 +67,14 @@ EMA_FAMILIES: Final = (
                 *projection(INPUT_PROJ, f"{quantizer}.vq.layers.{{layer}}.project_in", book=book),
                 *projection(OUTPUT_PROJ, f"{quantizer}.vq.layers.{{layer}}.project_out", book=book),
             )
-        ),
+        )
+        # X-Codec mixes semantic and acoustic features here.
+        + projection(INPUT_PROJ, "fc_prior"),
         decay=0.99,
         dead_code_threshold=2.0,
         optional=_BOOKKEEPING,
+        residual=BOOKS,
+        in_front=("ssl_proj", "enc_p", "fc_prior"),
     ),
     Family(
         name="vector-quantize-pytorch",
@@ -85,11 +90,25 @@ EMA_FAMILIES: Final = (
             Key(CODE_TRANSFORM, "rvqs.{group}.mlps.{layer}.*"),
         ),
         requires=frozenset({CODES, EMA_COUNT}),
+        residual=LAYERS,
+    ),
+    Family(
+        name="hierarchical-vq",
+        title="HierarchicalVQ (vector-quantize-pytorch)",
+        keys=(
+            *_vector_quantize("vq."),
+            *_vector_quantize("vqs.{layer}."),
+            # Each scale is looked up in what these layers leave of the scales before it.
+            Key(OUTPUT_PROJ, "phi_shared.*", "phi_shared.", fed_back=True),
+            Key(OUTPUT_PROJ, "phi_levels.*", "phi_levels.", fed_back=True),
+        ),
+        requires=frozenset({CODES, EMA_COUNT, OUTPUT_PROJ}),
+        residual=LAYERS,
     ),
     Family(
         name="random-projection",
         title="RandomProjectionQuantizer (vector-quantize-pytorch)",
-        keys=(Key(INPUT_PROJ, "rand_projs", "weight"), *_vector_quantize("vq.")),
+        keys=(Key(INPUT_PROJ, "rand_projs", "rand_projs"), *_vector_quantize("vq.")),
         requires=frozenset({CODES, INPUT_PROJ}),
         update=NOTHING,
         projects=True,
@@ -120,6 +139,7 @@ EMA_FAMILIES: Final = (
             *codebook("quantize_b", *_ENCODEC, book=1),
             *projection(INPUT_PROJ, "quantize_conv_b", book=1),
         ),
+        in_front=("quantize_conv_t", "quantize_conv_b"),
         axes=DIM_CODES,
         decay=0.99,
         projects=True,
@@ -156,6 +176,7 @@ EMA_FAMILIES: Final = (
         ),
         requires=frozenset({CODES, EMA_COUNT}),
         dead_code_threshold=2.0,
+        residual=LAYERS,
     ),
     Family(
         name="taming-ema",
@@ -165,8 +186,20 @@ EMA_FAMILIES: Final = (
             *projection(INPUT_PROJ, "quant_conv"),
             *projection(OUTPUT_PROJ, "post_quant_conv"),
         ),
+        in_front=("quant_conv", "encode_task_layer"),
         requires=_ALL,
         decay=0.99,
+    ),
+    Family(
+        name="beats",
+        title="BEATs tokenizer, BEiT v2 (VQ-KD)",
+        keys=(
+            *codebook("quantize.embedding", "weight", "embed_avg", "cluster_size", ("initted",)),
+            Key(INPUT_PROJ, "encode_task_layer.*"),
+        ),
+        requires=_ALL | {INPUT_PROJ},
+        metric=COSINE,
+        projects=True,
     ),
     Family(
         name="vq-ema",
@@ -176,6 +209,7 @@ EMA_FAMILIES: Final = (
             *codebook("_vq_vae", "_embedding.weight", "_ema_w", "_ema_cluster_size"),
             *projection(INPUT_PROJ, "_pre_vq_conv"),
         ),
+        in_front=("_pre_vq_conv",),
         requires=_ALL,
         # The count is stored smoothed already, over a total that is not.
         smoothed=False,

@@ -9,6 +9,7 @@ from vqcheck.codebook.family import (
     EMA_SUM,
     INIT_FLAG,
     INPUT_PROJ,
+    LAYERS,
     NOTHING,
     OUTPUT_PROJ,
     Family,
@@ -32,6 +33,7 @@ FIXED: Final = (
         update=NOTHING,
         dead_code_threshold=2.0,
         optional=_BOOKKEEPING,
+        residual=LAYERS,
     ),
     Family(
         name="xcodec-transformers",
@@ -44,6 +46,7 @@ FIXED: Final = (
         update=NOTHING,
         dead_code_threshold=2.0,
         optional=_BOOKKEEPING,
+        residual=LAYERS,
     ),
     Family(
         name="s3tokenizer-v1",

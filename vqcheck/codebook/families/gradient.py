@@ -4,11 +4,14 @@ from typing import Final
 
 from vqcheck.codebook.family import (
     ARGMAX,
+    BOOKS,
     CODES,
     CODES_HEADS_DIM,
     COSINE,
     GRADIENT,
+    GROUPS,
     INPUT_PROJ,
+    LAYERS,
     OUTPUT_PROJ,
     Family,
     Key,
@@ -37,6 +40,7 @@ GRADIENT_FAMILIES: Final = (
         keys=_factorised(_LAYER, *_DAC),
         update=GRADIENT,
         metric=COSINE,
+        residual=LAYERS,
     ),
     Family(
         name="fish-dac",
@@ -50,6 +54,7 @@ GRADIENT_FAMILIES: Final = (
         ),
         update=GRADIENT,
         metric=COSINE,
+        residual=BOOKS,
     ),
     Family(
         name="maskgct",
@@ -58,12 +63,14 @@ GRADIENT_FAMILIES: Final = (
         requires=frozenset({CODES, INPUT_PROJ}),
         update=GRADIENT,
         metric=COSINE,
+        residual=LAYERS,
     ),
     Family(
         name="amphion-simple",
         title="Amphion VectorQuantize with a simple codebook",
         keys=_factorised(_LAYER, *_AMPHION, "codebook.embed.weight"),
         update=GRADIENT,
+        residual=LAYERS,
     ),
     Family(
         name="factorised-vq",
@@ -76,6 +83,7 @@ GRADIENT_FAMILIES: Final = (
         ),
         update=GRADIENT,
         metric=COSINE,
+        residual=GROUPS,
     ),
     Family(
         name="vqgan",
@@ -83,8 +91,11 @@ GRADIENT_FAMILIES: Final = (
         keys=(
             *codebook("quantize.embedding", "weight"),
             *projection(INPUT_PROJ, "quant_conv", "quant_conv.conv"),
+            # VAR looks one codebook up at several scales, each in what the scales before it left.
+            Key(OUTPUT_PROJ, "quantize.quant_resi.*", "quant_resi.", fed_back=True),
             *projection(OUTPUT_PROJ, "post_quant_conv", "post_quant_conv.conv"),
         ),
+        in_front=("quant_conv",),
         update=GRADIENT,
     ),
     Family(

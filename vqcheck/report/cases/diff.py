@@ -2,7 +2,7 @@
 
 from typing import Final
 
-from vqcheck.codebook.comparison import FAULTS, NOT_STORED, Comparison, TensorDiff
+from vqcheck.codebook.comparison import CHANGED, FAULTS, NOT_STORED, UNDECIDED, Comparison, TensorDiff
 from vqcheck.codebook.family import (
     CODE_TRANSFORM,
     CODES,
@@ -13,13 +13,18 @@ from vqcheck.codebook.family import (
     OUTPUT_PROJ,
 )
 from vqcheck.codebook.health import EXPLAINED
-from vqcheck.report.cases.case import FAILED, NOT_APPLICABLE, PASSED, Case, Rule, Run
+from vqcheck.report.cases.case import COULD_NOT_CHECK, FAILED, NOT_APPLICABLE, PASSED, Case, Rule, Run
 from vqcheck.report.cases.trained import trained
+from vqcheck.report.words import copies
 from vqcheck.report.words.diff import headline, size
 
 _DRIFT: Final = (
     "Stage 1 was trained on tokens of the one codebook, and stage 2 would speak the other. Extract the tokens again "
     "and train s1 again, or start s2 from the checkpoint that the tokens came from; freeze the quantizer in training."
+)
+_CHAIN: Final = (
+    "Later layers get what it leaves of the features, so it decides their tokens. (Behind the last layer it decides "
+    "none, and is shown but not judged.)"
 )
 _BOOKKEEPING: Final = (
     "They decide no token today, but only updates of the codebook in training write them: it was not frozen. "
@@ -34,10 +39,20 @@ _RULES: Final = {
         (INIT_FLAG, "the init flag is", f"It says whether the codebook still waits for its first batch. {_DRIFT}"),
         (EMA_SUM, "the running sums are", _BOOKKEEPING),
         (EMA_COUNT, "the running counts are", _BOOKKEEPING),
-        (OUTPUT_PROJ, "the projection behind the codebook is", "It decides no token, and is shown but not judged."),
+        (
+            OUTPUT_PROJ,
+            "the projection behind the codebook is",
+            f"{_CHAIN} {_DRIFT}",
+        ),
     )
 }
 _TRAINED: Final = trained("diff")
+_COPIES: Final = Rule(
+    "diff/copy-undecided",
+    "no copy of the VQ encoder contradicts the one that was judged",
+    "A file may hold several: raw and averaged weights, the best state, a teacher. Whoever loads a copy that the other "
+    "file has nothing to answer to gets other tokens. Name the copy that will be used: --copy NAME.",
+)
 
 
 def run(comparison: Comparison) -> Run:
@@ -68,8 +83,28 @@ def run(comparison: Comparison) -> Run:
         comparison.verdict,
         comparison.exit_code,
         headline(comparison),
-        (*(_tensor(diff, b) for diff in comparison.tensors), *untrained, *unfit),
+        (*(_tensor(diff, b) for diff in comparison.tensors), *_copies(comparison), *untrained, *unfit),
     )
+
+
+def _copies(comparison: Comparison) -> list[Case]:
+    """Return a case for each copy without a partner, and one where it is not clear which belong together."""
+    advisory = comparison.verdict == CHANGED
+    cases = [
+        Case(
+            _COPIES,
+            f"{copy.side}: {copy.name}",
+            PASSED if copy.agrees else COULD_NOT_CHECK,
+            copies.lone(copy),
+            (comparison.a if copy.side == "A" else comparison.b).path,
+            advisory=advisory,
+        )
+        for copy in comparison.lone
+    ]
+    if comparison.verdict == UNDECIDED and not comparison.contradicting:
+        message = copies.undecided(comparison)
+        cases.append(Case(_COPIES, "which belong together", COULD_NOT_CHECK, message, comparison.b.path))
+    return cases
 
 
 def _tensor(diff: TensorDiff, path: str) -> Case:

@@ -4,14 +4,15 @@ import os
 from typing import Final
 
 from vqcheck.codebook.comparison import CHANGED
-from vqcheck.experiment.history import History, Row
+from vqcheck.experiment.history_result import COULD_NOT_CHECK as NOT_CHECKED
+from vqcheck.experiment.history_result import History, Row, TrainingRun
 from vqcheck.report.cases.case import COULD_NOT_CHECK, FAILED, NOT_APPLICABLE, PASSED, Case, Rule, Run
 from vqcheck.report.cases.trained import trained
-from vqcheck.report.words.history import headline
+from vqcheck.report.words.history import base_name, digest, headline, run_headline, title
 
 _MOVED: Final = Rule(
     "history/moved",
-    "the VQ encoder is the one of the first checkpoint",
+    "the VQ encoder is the one of the base and of the checkpoints before it",
     "Training wrote the codebook: tokens of the earlier checkpoint mean something else in this one. Go back to the "
     "last checkpoint before it, freeze the quantizer, and train on from there.",
 )
@@ -23,7 +24,8 @@ _UNREADABLE: Final = Rule(
 _TOO_FEW: Final = Rule(
     "history/too-few",
     "there are two checkpoints to compare",
-    "A history needs two files with a codebook. Name the folder of a run, such as logs/NAME/logs_s2_v2.",
+    "A history needs two files with a codebook, or one and the base it was trained from. Name the folder of a run, "
+    "such as logs/NAME/logs_s2_v2, and the base with --base.",
 )
 _TRAINED: Final = trained("history")
 
@@ -34,25 +36,39 @@ def run(history: History) -> Run:
     def at(rule: Rule, name: str, outcome: str, message: str, *, advisory: bool = False) -> Case:
         return Case(rule, name, outcome, message, os.path.join(history.folder, name), advisory=advisory)
 
-    cases = [at(_MOVED, row.name, *_moved(row, history)) for row in history.rows]
-    cases += [at(_UNREADABLE, name, COULD_NOT_CHECK, why) for name, why in history.unreadable]
-    if len(history.rows) < 2 and not history.unreadable:
-        cases.append(Case(_TOO_FEW, "two checkpoints", COULD_NOT_CHECK, headline(history), history.folder))
+    cases = [at(_MOVED, row.name, *_moved(row, each)) for each in history.runs for row in each.rows]
+    cases += [at(_UNREADABLE, name, COULD_NOT_CHECK, why) for each in history.runs for name, why in each.unreadable]
+    for each in history.runs:
+        if each.verdict == NOT_CHECKED and not each.unreadable:
+            said = run_headline(each, history.folder)
+            name = "two checkpoints" if len(history.runs) == 1 else f"two checkpoints of {title(each)}"
+            cases.append(Case(_TOO_FEW, name, COULD_NOT_CHECK, said, history.folder))
     cases += [at(_MOVED, name, NOT_APPLICABLE, what) for name, what in history.skipped]
     cases += [at(_TRAINED, name, FAILED, "never trained", advisory=True) for name in history.never_trained]
     return Run("history", history.folder, history.verdict, history.exit_code, headline(history), tuple(cases))
 
 
-def _moved(row: Row, history: History) -> tuple[str, str]:
+def _moved(row: Row, training: TrainingRun) -> tuple[str, str]:
     """Return the outcome for one checkpoint, and the message."""
-    digest = f"{row.digest.algorithm} {row.digest.short}"
-    if row.from_first is None:
-        return PASSED, f"the first checkpoint: {digest}"
-    if row.from_first.verdict != CHANGED:
-        return PASSED, f"{row.from_first.verdict}: {digest}"
-    first = history.rows[0]
-    drift = row.from_first
-    start = ", the first that moved" if row is history.first_moved else ""
-    codes = f"{drift.rows_changed} of {drift.rows} codes are not those of {first.name}{start}"
+    held = f"{row.digest.algorithm} {digest(row)}"
+    since = row.since_start
+    if not row.drifts:
+        return PASSED, f"the {'base' if training.base else 'first checkpoint'}: {held}"
+    if row.is_undecided and not row.moved:
+        return COULD_NOT_CHECK, f"a copy in it contradicts the one that was judged; --copy NAME chooses: {held}"
+    if not row.moved:
+        return PASSED, f"{(since or row.drifts[0]).verdict}: {held}"
+    drift = (
+        since if since and since.verdict == CHANGED else next(each for each in row.drifts if each.verdict == CHANGED)
+    )
+    start = ", the first that moved" if row is training.first_moved else ""
+    codes = f"{drift.rows_changed} of {drift.rows} codes are not those of {', '.join(drift.against)}{start}"
+    if not drift.rows_changed:
+        codes = f"its VQ encoder is not that of {', '.join(drift.against)}{start}"
     far = "" if drift.displacement is None else f", by {drift.displacement:.3g} of half the way to the nearest (median)"
-    return FAILED, f"{codes}{far}; {digest}, {first.digest.short} at first"
+    first = (
+        f", {training.rows[0].digest.short} at first"
+        if row is not training.rows[0]
+        else f", base {base_name(training)}"
+    )
+    return FAILED, f"{codes}{far}; {held}{first}"

@@ -7,22 +7,22 @@ from vqcheck.report.html.effect import effect
 from vqcheck.report.html.markup import Element, Node, element
 from vqcheck.report.html.page import page
 from vqcheck.report.html.parts import bullets, code, facts, fitting, path, pill, section, table
+from vqcheck.report.words import copies
 from vqcheck.report.words import diff as words
 from vqcheck.report.words.causes import evidence
-from vqcheck.report.words.caveats import not_judged, remarks, warnings
+from vqcheck.report.words.caveats import remarks, warnings
 
 
 def document(comparison: Comparison) -> str:
     """Return the report on a comparison as one page."""
     diagnoses = [each for each in (comparison.diagnosis, *comparison.further) if each]
-    several = len(diagnoses) > 1
     return page(
         "diff",
         comparison.exit_code,
         comparison.verdict,
         words.headline(comparison),
         _compared(comparison),
-        *(part for each in diagnoses for part in _diagnosis(each, named=several)),
+        *(part for each in diagnoses for part in _diagnosis(each, copies.of_which(each, comparison))),
         *code_changes(diagnoses),
         _tensors(comparison),
         lead=_warnings(comparison),
@@ -58,7 +58,7 @@ def _compared(comparison: Comparison) -> Element:
             )
         )
     scope = "bookkeeping is shown but not judged" if comparison.scope == TOKENS else None
-    others = [*not_judged(comparison), *remarks(comparison)]
+    others = [*copies.told(comparison), *remarks(comparison)]
     return section(
         "What was compared",
         element("div", *parts, class_="pair"),
@@ -72,9 +72,9 @@ def _digest(side: Side) -> Element:
     return element("span", f"{what} ", code(str(whole)))
 
 
-def _diagnosis(diagnosis: Diagnosis, *, named: bool) -> tuple[Node, ...]:
-    """Return evidence, consequence and advice; `named` where there are several codecs."""
-    of = f" ({diagnosis.family})" if named else ""
+def _diagnosis(diagnosis: Diagnosis, which: str) -> tuple[Node, ...]:
+    """Return evidence, consequence and advice; `which` names the codec or the copy where there are several."""
+    of = f" ({which})" if which else ""
     # What holds for all codebooks is said once.
     found = dict.fromkeys(line for cause in diagnosis.causes for line in evidence(cause, diagnosis))
     lines, left = fitting([*found], lambda line: element("li", *map(element, ("b", "span"), line)), 4_500)

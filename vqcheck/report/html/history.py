@@ -1,12 +1,12 @@
-"""`vqcheck history` as a page: the verdict, the drift over the checkpoints, and every checkpoint."""
+"""`vqcheck history` as a page: the verdict, and for each run its drift over the checkpoints, and every checkpoint."""
 
 import math
-from collections.abc import Sequence
-from itertools import groupby, pairwise
+from collections.abc import Iterator, Sequence
+from itertools import pairwise
 from typing import Final
 
-from vqcheck.codebook.comparison import CHANGED, TOKENS
-from vqcheck.experiment.history import History, Row
+from vqcheck.codebook.comparison import CHANGED, TOKENS, UNDECIDED
+from vqcheck.experiment.history_result import Drift, History, Row, TrainingRun
 from vqcheck.report.html.axis import counted, from_zero
 from vqcheck.report.html.charts import Event, Line, line_chart, thinned
 from vqcheck.report.html.markup import Element, Node, element
@@ -15,20 +15,20 @@ from vqcheck.report.html.parts import bullets, code, facts, paragraph, path, pil
 from vqcheck.report.words import history as words
 
 _POINTS: Final = 300
+_NAMED: Final = 20
+"""Runs that are named where there are more."""
+_LONGEST: Final = 600
 
 
 def document(history: History) -> str:
     """Return the history of a folder as one page."""
-    first = history.first_moved
     return page(
         "history",
         history.exit_code,
         history.verdict,
         words.headline(history),
         _what(history),
-        _drift(history.rows, first) if history.rows else None,
-        _checkpoints(history.rows) if history.rows else None,
-        _others("Could not be read", history.unreadable),
+        *(part for number, run in enumerate(history.runs) for part in _run(run, history, number)),
         _others("Passed over", history.skipped),
         lead=_warnings(history),
     )
@@ -40,20 +40,49 @@ def _warnings(history: History) -> Node:
 
 
 def _what(history: History) -> Element:
-    first = history.first_moved
-    scope = "bookkeeping is not judged" if history.scope == TOKENS else None
+    only = history.runs[0] if len(history.runs) == 1 else None
     return section(
         "What was compared",
         facts(
             ("Folder", path(history.folder)),
-            ("Checkpoints", f"{len(history.rows)} with a codebook, in the order of training"),
-            ("First that moved", path(first.name) if first else "none"),
-            ("Scope", scope),
+            *(_facts(only) if only else [("Runs", f"{len(history.runs)}: {_titles(history.runs)}")]),
+            ("Scope", "bookkeeping is not judged" if history.scope == TOKENS else None),
         ),
     )
 
 
-def _drift(rows: Sequence[Row], first: Row | None) -> Node:
+def _titles(runs: Sequence[TrainingRun]) -> str:
+    more = f" and {len(runs) - _NAMED} more" if len(runs) > _NAMED else ""
+    return short(", ".join(words.title(run) for run in runs[:_NAMED]), _LONGEST) + more
+
+
+def _facts(run: TrainingRun) -> list[tuple[str, Node]]:
+    first = run.first_moved
+    return [
+        ("Checkpoints", f"{len(run.rows)} with a codebook, in the order of training"),
+        ("Compared with", short(words.compared(run), _LONGEST)),
+        ("First that moved", path(first.name) if first else "none"),
+    ]
+
+
+def _run(run: TrainingRun, history: History, number: int) -> Iterator[Node]:
+    several = len(history.runs) > 1
+    prefix = f"{short(words.title(run), 60)}: " if several else ""
+    if several:
+        yield section(
+            f"{prefix}{run.verdict}",
+            paragraph(short(words.run_headline(run, history.folder), _LONGEST)),
+            facts(*_facts(run)),
+        )
+    if run.rows:
+        yield _drift(run, prefix, number)
+        yield _checkpoints(run, prefix, number)
+    yield _others(f"{prefix}Could not be read" if several else "Could not be read", run.unreadable)
+
+
+def _drift(run: TrainingRun, prefix: str, number: int) -> Node:
+    rows, first = run.rows, run.first_moved
+    start = "base" if run.base else "first checkpoint"
     places, title = _places(rows)
     points = [(place, _moved(row)) for place, row in zip(places, rows, strict=True)]
     known = [value for _, value in points if math.isfinite(value)]
@@ -66,7 +95,7 @@ def _drift(rows: Sequence[Row], first: Row | None) -> Node:
         event = Event(at, f"first moved: {short(first.name, 36)}")
     unit = "half distances to the nearest code"
     chart = line_chart(
-        "drift",
+        f"drift-{number}" if number else "drift",
         "Drift of the VQ encoder over the checkpoints",
         _description(rows, first, known),
         [Line("first", drawn)],
@@ -83,7 +112,7 @@ def _drift(rows: Sequence[Row], first: Row | None) -> Node:
     if len(known) < len(points):
         notes.append("A gap is a checkpoint whose drift cannot be measured.")
     return section(
-        "Drift since the first checkpoint",
+        f"{prefix}Drift since the {start}",
         paragraph(
             "How far a code has moved (the median over all codes), in half the distance to its nearest neighbour. At 1 "
             "a code may be as near to its neighbour's place as to its own."
@@ -96,12 +125,14 @@ def _drift(rows: Sequence[Row], first: Row | None) -> Node:
 def _description(rows: Sequence[Row], first: Row | None, known: Sequence[float]) -> str:
     if first is None:
         return f"All {len(rows)} checkpoints stay at 0."
+    if first is rows[0]:
+        return f"Not 0 from the first checkpoint on; at most {max(known):.3g}."
     return f"0 until {first.name}, where it begins to move; at most {max(known):.3g}."
 
 
 def _places(rows: Sequence[Row]) -> tuple[list[float], str]:
     """Return the checkpoints' places on the x axis: their steps where all tell them in order, else their numbers."""
-    steps = [row.training.steps for row in rows]
+    steps = [row.record.steps for row in rows]
     told = [step for step in steps if step is not None]
     if len(told) == len(rows) and all(a < b for a, b in pairwise(told)):
         return [float(step) for step in told], "training step"
@@ -109,44 +140,61 @@ def _places(rows: Sequence[Row]) -> tuple[list[float], str]:
 
 
 def _moved(row: Row) -> float:
-    drift = row.from_first
+    drift = row.since_start
     if drift is None or drift.verdict != CHANGED:
         return 0.0
     return math.nan if drift.displacement is None else drift.displacement
 
 
-def _checkpoints(rows: Sequence[Row]) -> Element:
+def _checkpoints(run: TrainingRun, prefix: str, number: int) -> Element:
     """Return the checkpoints, those in a row with one VQ encoder as one line."""
-    lines = [_line(list(same)) for _, same in groupby(rows, key=lambda row: row.digest)]
+    start = "base" if run.base else "first"
+    lines = [_line(rows, start) for rows in words.series(run.rows)]
+    since = "base" if run.base else "first checkpoint"
     caption = (
         "In training order; checkpoints in a row that hold the same VQ encoder share a line. Moved: the median over "
-        "the codes since the first checkpoint, in half the distance to the nearest neighbour. EMA updates: since the "
-        "line above."
+        f"the codes since the {since}, in half the distance to the nearest neighbour. EMA updates: since the line "
+        "above."
     )
-    head = ("Checkpoint", "Against the first", "Epoch", "Step", "VQ encoder", "Rows changed", "Moved", "EMA updates")
-    looks = ("w", "k", "n", "n", "k", "n", "n", "n")
-    return section("Checkpoints", table("checkpoints", caption, head, lines, looks, left_out="lines are", most=40_000))
+    head = (
+        "Checkpoint",
+        f"Against the {start}",
+        "Against those before",
+        "Epoch",
+        "Step",
+        "VQ encoder",
+        "Rows changed",
+        "Moved",
+        "EMA updates",
+    )
+    looks = ("w", "k", "k", "n", "n", "k", "n", "n", "n")
+    name = f"checkpoints-{number}" if number else "checkpoints"
+    return section(f"{prefix}Checkpoints", table(name, caption, head, lines, looks, left_out="lines are", most=40_000))
 
 
-def _line(rows: list[Row]) -> tuple[Node, ...]:
+def _line(rows: list[Row], start: str) -> tuple[Node, ...]:
     first, last = rows[0], rows[-1]
     name = path(first.name)
     if len(rows) > 1:
         name = element("span", path(first.name), " to ", path(last.name), f" ({len(rows)})")
-    drift = first.from_first
-    verdict = (
-        pill("first", "quiet") if drift is None else pill(drift.verdict, "bad" if drift.verdict == CHANGED else "good")
-    )
+    drift = first.since_start
     return (
         name,
-        verdict,
-        _span(first.training.epoch, last.training.epoch),
-        _span(first.training.steps, last.training.steps),
-        code(first.digest.short),
+        _verdict(drift, start),
+        _verdict(first.from_previous, "-"),
+        _span(first.record.epoch, last.record.epoch),
+        _span(first.record.steps, last.record.steps),
+        code(words.digest(first)),
         "" if drift is None else f"{drift.rows_changed} of {drift.rows}" if drift.rows else "0",
-        "" if drift is None else words.moved(drift),
+        words.moved(first),
         "" if first.from_previous is None else words.updates(first.from_previous),
     )
+
+
+def _verdict(drift: Drift | None, none: str) -> Node:
+    if drift is None:
+        return pill(none, "quiet")
+    return pill(drift.verdict, "bad" if drift.verdict in (CHANGED, UNDECIDED) else "good")
 
 
 def _span(first: int | None, last: int | None) -> str:

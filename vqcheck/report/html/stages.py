@@ -34,6 +34,6 @@ def _advice(comparison: StageComparison) -> Node:
         return None
     s2 = os.path.basename(comparison.s2)
     return paragraph(
-        f"Extract the tokens again with {s2} and train s1 on them, or start s2 from the file that s1's tokens were "
-        "made with."
+        f"Extract the tokens again with {s2}, or the weight exported at its step if it is a G_*.pth, and train s1 on "
+        "them, or start s2 from the file that s1's tokens were made with."
     )

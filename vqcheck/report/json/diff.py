@@ -5,6 +5,7 @@ from typing import Any
 
 from vqcheck.codebook.comparison import Change, Comparison, Side, TensorDiff
 from vqcheck.codebook.kind import FileRecord
+from vqcheck.report.json.copies import copies_object
 from vqcheck.report.json.diagnosis import diagnosis_object
 from vqcheck.report.json.digests import digest_object, digests_object
 from vqcheck.report.json.document import dump
@@ -18,6 +19,7 @@ def document(comparison: Comparison) -> str:
         comparison.exit_code,
         scope=comparison.scope,
         codecs=list(comparison.codecs),
+        copies=copies_object(comparison),
         a=_side(comparison.a, comparison.order.a),
         b=_side(comparison.b, comparison.order.b),
         order=comparison.order.order.value,
@@ -36,8 +38,8 @@ def _side(side: Side, record: FileRecord) -> dict[str, Any]:
         "prefix": side.prefix,
         "never_trained": side.never_trained,
         "ailments": list(side.ailments),
-        "not_judged": list(side.not_judged),
         "digests": digests_object(side.digests),
+        "in_front": side.in_front,
     }
 
 

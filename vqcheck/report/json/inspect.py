@@ -40,12 +40,17 @@ def _file(inspection: Inspection) -> dict[str, Any]:
         "training": {"info": training.info, "epoch": training.epoch, "steps": training.steps},
         "vq_encoder": _encoder(inspection.vq_encoder) if inspection.vq_encoder else None,
         "others": [_encoder(other) for other in inspection.others],
+        "unreadable": [{"copy": str(each.name), "why": each.why} for each in inspection.unreadable],
         "why_none": inspection.why_none,
     }
 
 
 def _encoder(encoder: EncoderSummary) -> dict[str, Any]:
     return {
+        "copy": encoder.copy,
+        "aliases": list(encoder.aliases),
+        "against": encoder.against,
+        "relation": encoder.relation,
         "family": encoder.family,
         "title": encoder.title,
         "prefix": encoder.prefix,
@@ -53,7 +58,6 @@ def _encoder(encoder: EncoderSummary) -> dict[str, Any]:
         "structural": encoder.structural,
         "derivation": encoder.derivation,
         "verdict": encoder.verdict,
-        "also_found": list(encoder.also_found),
         "books": [
             {
                 "name": book.name,

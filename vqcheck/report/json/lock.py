@@ -3,6 +3,7 @@
 from vqcheck.codebook.digest import F32V1
 from vqcheck.experiment.check_lock import LockCheck
 from vqcheck.experiment.lock import Lock
+from vqcheck.report.json.copies import copies_object
 from vqcheck.report.json.digests import digest_object
 from vqcheck.report.json.document import dump
 
@@ -18,6 +19,15 @@ def written(lock: Lock, path: str, state: str) -> str:
         kind=lock.record.kind.value,
         vq_encoder=digest_object(lock.whole("vq_encoder", F32V1)),
         codebook=digest_object(lock.whole("codebook", F32V1)),
+        copies=[
+            {
+                "codec": copy.family,
+                "name": copy.name,
+                "vq_encoder": digest_object(copy.whole("vq_encoder", F32V1)),
+                "codebook": digest_object(copy.whole("codebook", F32V1)),
+            }
+            for copy in lock.copies
+        ],
     )
 
 
@@ -34,6 +44,7 @@ def checked(result: LockCheck) -> str:
         never_trained=result.never_trained,
         recorded=digest_object(result.recorded),
         found=digest_object(result.found),
+        copies=copies_object(result),
         checks=[
             {"what": line.what, "verdict": line.verdict, "note": line.note, "judged": line.judged}
             for line in result.verdicts

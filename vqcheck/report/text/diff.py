@@ -1,7 +1,8 @@
 """`vqcheck diff` for people: one line when nothing changed, otherwise what changed and by how much."""
 
 from vqcheck.codebook.comparison import IDENTICAL, TOKENS, WITHIN_ULPS, Comparison
-from vqcheck.report.words.caveats import left_out, not_judged, remarks, warnings
+from vqcheck.report.words import copies
+from vqcheck.report.words.caveats import front, left_out, remarks, warnings
 
 # Rich is imported only where there is more to show than one line: it takes longer than an equal diff.
 
@@ -14,11 +15,12 @@ def one_line(comparison: Comparison, width: int = 0) -> str:
     side = comparison.a
     digest = side.digests.vq_encoder or comparison.b.digests.vq_encoder or side.digests.widest
     lacking = left_out(comparison)
-    what = _what(comparison, lacking)
-    notes = [lacking] if lacking else []
+    in_front = front(comparison)
+    what = _what(comparison, lacking, in_front)
+    notes = [note for note in (lacking, in_front) if note]
     said = {diff.note for diff in comparison.tensors if diff.note and diff not in comparison.not_stored}
     notes += sorted(note for note in said if note not in what)
-    notes += not_judged(comparison)
+    notes += copies.told(comparison)
     notes += remarks(comparison)
     flips = comparison.diagnosis.flips if comparison.diagnosis else None
     if flips:
@@ -38,10 +40,11 @@ def one_line(comparison: Comparison, width: int = 0) -> str:
     return page.text()
 
 
-def _what(comparison: Comparison, lacking: str) -> str:
+def _what(comparison: Comparison, lacking: str, in_front: str) -> str:
     """Return what two VQ encoders that agree come to; `same` is said of equal values alone."""
     if comparison.verdict == IDENTICAL:
-        return "same as far as both store it" if lacking else "same VQ encoder"
+        whole = "same codebook" if in_front else "same VQ encoder"
+        return "same as far as both store it" if lacking else whole
     if comparison.verdict == WITHIN_ULPS or comparison.diagnosis is None:
         return "equal but for last places of what is calculated"
     from vqcheck.report.words.causes import headline

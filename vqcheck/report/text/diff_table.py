@@ -9,6 +9,7 @@ from vqcheck.report.text.diagnosis import sections
 from vqcheck.report.text.page import Page, Style, verdict
 from vqcheck.report.text.tensor_groups import Group, grouped
 from vqcheck.report.text.wrap import pad
+from vqcheck.report.words import copies
 from vqcheck.report.words import diff as words
 from vqcheck.report.words.caveats import remarks, warnings
 
@@ -24,11 +25,12 @@ def table(comparison: Comparison, style: Style) -> str:
     for letter, side in (("A", comparison.a), ("B", comparison.b)):
         page.line((f"  {letter}  ", "bold"), side.path, indent=5)
         page.line("     ", (words.identity(side), "dim"), indent=5)
+    for line in copies.told(comparison):
+        page.line(f"  {line}", indent=4)
     page.blank()
     if comparison.diagnosis:
-        several = len(comparison.codecs) > 1
         for diagnosis in (comparison.diagnosis, *comparison.further):
-            sections(page, style, diagnosis, diagnosis.family if several else "")
+            sections(page, style, diagnosis, copies.of_which(diagnosis, comparison))
             page.blank()
         page.line(("Tensors", "bold"))
     for remark in remarks(comparison):

@@ -1,10 +1,8 @@
-"""`vqcheck history` for people: one row for each run of equal checkpoints, and the first that moved."""
+"""`vqcheck history` for people: one row for each series of equal checkpoints, and the first that moved."""
 
-from itertools import groupby
 from typing import Final
 
-from vqcheck.codebook.comparison import CHANGED
-from vqcheck.experiment.history import History, Row
+from vqcheck.experiment.history_result import History, Row, TrainingRun
 from vqcheck.report.text.columns import Column, named_rows
 from vqcheck.report.text.page import Page, Span, Style, verdict
 from vqcheck.report.words import history as words
@@ -19,30 +17,39 @@ def table(history: History, style: Style) -> str:
     for name in history.never_trained:
         page.line((f"WARNING: the codebook of {name} was never trained", "bold yellow"), indent=9)
     page.line(verdict(history.verdict), f"  {words.headline(history)}", indent=2)
-    if history.rows:
-        page.blank()
-        groups = [list(rows) for _, rows in groupby(history.rows, key=lambda row: row.digest)]
-        named_rows(page, _columns(history), [_cells(rows) for rows in groups], widest=_WIDEST)
-        if history.first_moved:
-            page.line(
-                "  * median move of a code since the first checkpoint, in half the distance to its nearest neighbour; "
-                "EMA updates are counted since the previous row",
-                indent=4,
-            )
+    for run in history.runs:
+        if len(history.runs) > 1:
+            page.blank()
+            told = words.run_headline(run, history.folder)
+            page.line((words.title(run), "bold"), "  ", verdict(run.verdict), f"  {told}", indent=2)
+        _run(page, run)
     for name, what in history.skipped:
         page.line((f"  passed over  {name}: {what.split(':')[0]}", "dim"), indent=15)
-    for name, why in history.unreadable:
-        page.line((f"  UNREADABLE   {name}: {why}", "bold red"), indent=15)
     return page.text()
 
 
-def _columns(history: History) -> tuple[Column, ...]:
+def _run(page: Page, run: TrainingRun) -> None:
+    if run.rows:
+        page.line(("  compared with ", "dim"), (words.compared(run), "dim"), indent=4)
+        page.blank()
+        named_rows(page, _columns(run), [_cells(rows) for rows in words.series(run.rows)], widest=_WIDEST)
+        if run.first_moved:
+            page.line(
+                f"  * median move of a code since {'the base' if run.base else 'the first checkpoint'}, in half the "
+                "distance to its nearest neighbour; EMA updates are counted since the previous row",
+                indent=4,
+            )
+    for name, why in run.unreadable:
+        page.line((f"  UNREADABLE   {name}: {why}", "bold red"), indent=15)
+
+
+def _columns(run: TrainingRun) -> tuple[Column, ...]:
     return (
         Column("checkpoint"),
         Column("epoch", right=True),
         Column("step", right=True),
         Column("VQ encoder"),
-        Column("moved*" if history.first_moved else "moved", right=True),
+        Column("moved*" if run.first_moved else "moved", right=True),
         Column("EMA updates"),
     )
 
@@ -55,12 +62,9 @@ def _cells(rows: list[Row]) -> tuple[Span, ...]:
     first = rows[0]
     return (
         _names(rows),
-        "-" if first.training.epoch is None else str(first.training.epoch),
-        "-" if first.training.steps is None else str(first.training.steps),
-        first.digest.short,
-        (
-            "" if first.from_first is None else words.moved(first.from_first),
-            "bold red" if first.from_first and first.from_first.verdict == CHANGED else "",
-        ),
+        "-" if first.record.epoch is None else str(first.record.epoch),
+        "-" if first.record.steps is None else str(first.record.steps),
+        words.digest(first),
+        (words.moved(first), "bold red" if first.moved else ""),
         "" if first.from_previous is None else words.updates(first.from_previous),
     )

@@ -4,6 +4,7 @@ from vqcheck.codebook.inspection import EncoderSummary, Inspection
 from vqcheck.codebook.kind import FileKind
 from vqcheck.report.text.inspect_encoder import describe_encoder, title
 from vqcheck.report.text.page import Page, Span, Style, verdict
+from vqcheck.report.words.copies import STANDING
 
 _INDENT = 14
 _KIND = {
@@ -31,9 +32,9 @@ def describe(inspection: Inspection, style: Style) -> str:
 def _contents(page: Page, encoders: list[EncoderSummary], style: Style) -> None:
     """List what VQ encoders the file holds, a line each."""
     page.line(
-        f"  {'contents':<12}{len(encoders)} VQ encoders; 'diff' judges the first, and others that both files have"
+        f"  {'contents':<12}{len(encoders)} VQ encoders; 'diff' compares those of one name, --copy NAME chooses one"
     )
-    titles = [f"{number}  {title(encoder)}" for number, encoder in enumerate(encoders, start=1)]
+    titles = [f"{number}  {title(encoder)}, copy '{encoder.copy}'" for number, encoder in enumerate(encoders, start=1)]
     for text, encoder in zip(titles, encoders, strict=True):
         digest = encoder.f32.widest
         page.line(
@@ -43,6 +44,17 @@ def _contents(page: Page, encoders: list[EncoderSummary], style: Style) -> None:
             verdict(encoder.verdict),
             indent=_INDENT + 3,
         )
+        for standing in _standing(encoder):
+            page.line(f"  {'':<12}   {standing}", indent=_INDENT + 3)
+
+
+def _standing(encoder: EncoderSummary) -> list[str]:
+    """Return how one of several VQ encoders stands to the others."""
+    lines = [f"the same bytes as {', '.join(encoder.aliases)}"] if encoder.aliases else []
+    if encoder.against:
+        standing = STANDING.get(encoder.relation, "is not the same as")
+        lines.append(f"{standing} '{encoder.against}'")
+    return lines
 
 
 def _facts(inspection: Inspection) -> list[tuple[Span, ...]]:
@@ -71,7 +83,11 @@ def _facts(inspection: Inspection) -> list[tuple[Span, ...]]:
     if model.lacks:
         facts.append(("not stored", model.lacks))
     if inspection.other_containers:
-        facts.append(("also holds", f"further state dicts, not used: {', '.join(inspection.other_containers)}"))
+        names = ", ".join(inspection.other_containers)
+        facts.append(("also holds", f"further state dicts, without a VQ encoder: {names}"))
+    for copy in inspection.unreadable:
+        why = f"copy '{copy.name}' cannot be read ({copy.why}); --copy chooses another"
+        facts.append(("undecided", (why, "bold red")))
     if inspection.why_none:
         facts.append(("VQ encoder", (f"none: this file {inspection.why_none}", "yellow")))
     return facts

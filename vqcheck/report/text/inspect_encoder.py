@@ -44,7 +44,7 @@ def describe_encoder(page: Page, encoder: EncoderSummary, style: Style, number: 
             page.line(f"  {'':<12}{_book(book)}", indent=_INDENT)
     _health_lines(page, encoder)
     if encoder.projection_not_finite:
-        words = f"{encoder.projection_not_finite} values of the input projection are NaN or infinite"
+        words = f"{encoder.projection_not_finite} values of projections that decide tokens are NaN or infinite"
         page.line(f"  {'health':<12}", (words, "bold red"), indent=_INDENT)
     page.blank()
     _tensors(page, encoder, style)

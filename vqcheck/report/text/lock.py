@@ -1,20 +1,26 @@
 """`vqcheck lock` for people: what was recorded, or whether a file agrees with the record."""
 
-from vqcheck.codebook.comparison import CHANGED, NOT_STORED
+from vqcheck.codebook.comparison import CHANGED, NOT_STORED, UNDECIDED
 from vqcheck.codebook.digest import F32V1
-from vqcheck.experiment.check_lock import LockCheck, LockVerdict
+from vqcheck.experiment.check_copy import LockVerdict
+from vqcheck.experiment.check_lock import LockCheck
 from vqcheck.experiment.lock import Lock
 from vqcheck.report.text.page import Page, Style, verdict
+from vqcheck.report.words import copies
 
 
 def written(lock: Lock, path: str, state: str, style: Style) -> str:
     """Return one line on a lock that was written, or was there already."""
     whole = lock.whole("vq_encoder", F32V1) or lock.whole("codebook", F32V1)
     bound = [f"{kind} {file.name}" for kind, file in (("tokens", lock.tsv), ("s1", lock.s1)) if file]
+    which = f", {lock.names[0]}" if lock.chosen else ""
+    if lock.others:
+        which = f" and {len(lock.others)} more ({', '.join(copy.name for copy in lock.copies)})"
     with_files = f", bound to {' and '.join(bound)}" if bound else ""
     short = f"{whole.algorithm} {whole.short}" if whole else ""
     page = Page(style)
-    page.line(f"{state}  {path}: VQ encoder of {lock.checkpoint} {short}{with_files}", indent=len(state) + 2)
+    what = "VQ encoder" if lock.whole("vq_encoder", F32V1) else "codebook alone"
+    page.line(f"{state}  {path}: {what} of {lock.checkpoint} {short}{which}{with_files}", indent=len(state) + 2)
     return page.text()
 
 
@@ -23,9 +29,13 @@ def checked(result: LockCheck, style: Style) -> str:
     page = Page(style)
     if result.never_trained:
         page.line(("WARNING: the codebook of this file was never trained", "bold yellow"))
-    agrees = result.verdict != CHANGED
-    what = "agrees with" if agrees else "does not agree with"
+    agrees = result.verdict not in (CHANGED, UNDECIDED)
+    what = {CHANGED: "does not agree with", UNDECIDED: "does not wholly answer to"}.get(result.verdict, "agrees with")
     page.line(verdict(result.verdict), f"  {result.path} {what} {result.lock}", indent=2)
+    if result.verdict == UNDECIDED:
+        page.line(f"  {copies.undecided(result, copies.LOCK)}", indent=2)
+    for line in copies.told(result, copies.LOCK):
+        page.line(f"  {line}", indent=2)
     if agrees and not style.verbose:
         notes = sorted({_note(line) for line in result.verdicts if line.note})
         for note in notes:
@@ -37,9 +47,9 @@ def checked(result: LockCheck, style: Style) -> str:
         page.line(f"  found   {result.found.algorithm} {result.found.short}")
         page.blank()
     width = max(len(line.what) for line in result.verdicts)
-    for line in result.verdicts:
-        judged = "" if line.judged else " (not judged)"
-        page.line(f"  {line.what:<{width}}  ", verdict(line.verdict, 11), f"  {line.note}{judged}", indent=4)
+    for each in result.verdicts:
+        judged = "" if each.judged else " (not judged)"
+        page.line(f"  {each.what:<{width}}  ", verdict(each.verdict, 11), f"  {each.note}{judged}", indent=4)
     return page.text()
 
 

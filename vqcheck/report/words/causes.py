@@ -19,6 +19,7 @@ from vqcheck.codebook.diagnosis.evidence import (
     OtherProjection,
     Permuted,
     Projection,
+    ProjectionBehind,
     Rounding,
     Unexplained,
     Unrelated,
@@ -64,6 +65,8 @@ def headline(diagnosis: Diagnosis) -> str:
             return "These are two different codebooks: no token of A means the same in B"
         case OtherProjection():
             return "The projections in front of the codebooks are two different ones: tokens mean other things"
+        case ProjectionBehind():
+            return "A projection that later layers depend on moved: frames may get other tokens there"
         case Projection():
             return "The projection in front of the codebook was trained: frames may get another token"
         case MissingBooks(side=side, codebooks=numbers, stored=stored):
@@ -152,6 +155,11 @@ def _sentence(cause: Cause) -> str:
             )
         case OtherProjection(cosine=cosine):
             return f"The values of the projections do not resemble each other (cosine {cosine:.2f})."
+        case ProjectionBehind(relative=relative, tensors=tensors):
+            return (
+                f"{' and '.join(tensors)} moved by {relative:.2g} of the projection's size; what comes out is taken "
+                "off the features before the next lookup."
+            )
         case Projection(relative=relative, tensors=tensors):
             return f"{' and '.join(tensors)} moved by {relative:.2g} of the projection's size, as gradients move them."
         case MissingBooks(side=side, codebooks=numbers):

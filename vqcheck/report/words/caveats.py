@@ -4,6 +4,7 @@ import os
 
 from vqcheck.codebook.comparison import Comparison
 from vqcheck.codebook.health import EXPLAINED, NOT_FINITE
+from vqcheck.codebook.vq_encoder import ABSENT, UNKNOWN
 
 
 def warnings(comparison: Comparison) -> list[str]:
@@ -51,14 +52,12 @@ def left_out(comparison: Comparison) -> str:
     return f"{', '.join(roles)} {comparison.not_stored[0].note}"
 
 
-def not_judged(comparison: Comparison) -> list[str]:
-    """Return what the files hold besides, and the comparison does not cover."""
-    names = _short_names(comparison)
-    return [
-        f"not judged: {other} in {name}"
-        for name, side in zip(names, (comparison.a, comparison.b), strict=True)
-        for other in side.not_judged
-    ]
+def front(comparison: Comparison) -> str:
+    """Return what is not known of the layers in front of the codebook; empty where a difference there would show."""
+    known = {comparison.a.in_front, comparison.b.in_front}
+    if UNKNOWN in known:
+        return "what stands in front of it is not known, as no known codec has these names"
+    return "neither file stores the projection in front of it" if known == {ABSENT} else ""
 
 
 def _short_names(comparison: Comparison) -> tuple[str, str]:

@@ -2,19 +2,25 @@
 
 from collections.abc import Sequence
 
-from vqcheck.codebook.comparison import CHANGED, WITHIN_ULPS, Change, Comparison, Side
+from vqcheck.codebook.comparison import CHANGED, UNDECIDED, WITHIN_ULPS, Change, Comparison, Side
 from vqcheck.codebook.digest import Digest
+from vqcheck.codebook.vq_encoder import UNKNOWN
+from vqcheck.report.words import copies
 from vqcheck.report.words.causes import headline as what_happened
-from vqcheck.report.words.caveats import left_out
+from vqcheck.report.words.caveats import front, left_out
 from vqcheck.report.words.share import share
 
 
 def headline(comparison: Comparison) -> str:
     """Return what two files come to, in one sentence."""
+    if comparison.verdict == UNDECIDED:
+        return f"{copies.undecided(comparison)}."
     if comparison.diagnosis is None:
         lacking = left_out(comparison)
         if comparison.verdict == WITHIN_ULPS:
             return "The VQ encoders are equal but for last places of what is calculated."
+        if comparison.verdict != CHANGED and front(comparison):
+            return f"The codebook is the same; {front(comparison)}."
         return f"The VQ encoder is the same{f' as far as both files store it ({lacking})' if lacking else ''}."
     if comparison.verdict != CHANGED and comparison.never_trained:
         return "The two VQ encoders agree, but there is nothing in them to agree on."
@@ -24,9 +30,13 @@ def headline(comparison: Comparison) -> str:
         some = f"{share(flips.flipped, flips.frames)} of your frames now mean another token"
         effect = f"; {some if flips.flipped else 'none of your frames now means another token'}"
     what = what_happened(comparison.diagnosis)
-    if len(comparison.codecs) > 1:
-        what = f"{comparison.diagnosis.family}: {what}"
-    also = [diagnosis.family for diagnosis in comparison.further]
+    which = copies.of_which(comparison.diagnosis, comparison)
+    if which:
+        what = f"{which}: {what}"
+    also = [copies.of_which(diagnosis, comparison) for diagnosis in comparison.further]
+    same = [each for each in comparison.equal if each.a == comparison.pairs[0].a]
+    if same:
+        effect += f"; {copies.equal(same[0])}"
     too = f"; {' and '.join(also)} differ{'s' * (len(also) == 1)}, too" if also else ""
     return f"{what}{effect}{too}."
 
@@ -35,7 +45,8 @@ def identity(side: Side) -> str:
     """Return what one file's VQ encoder is, and its digest."""
     digest, what = whole(side)
     prefix = f", names begin with {side.prefix}" if side.prefix else ""
-    return f"{side.family}, {what} {digest.algorithm} {digest.short}{prefix}"
+    unknown = ", what is in front is not known" if side.in_front == UNKNOWN else ""
+    return f"{side.family}, {what} {digest.algorithm} {digest.short}{prefix}{unknown}"
 
 
 def whole(side: Side) -> tuple[Digest, str]:

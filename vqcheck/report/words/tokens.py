@@ -27,8 +27,8 @@ PRECISION: Final = {
     EITHER: "float32 and half precision give the same tokens",
 }
 ADVICE: Final = (
-    "Extract the tokens again with this checkpoint and train s1 again on them, or start s2 from the one that they come "
-    "from."
+    "Extract the tokens again with this checkpoint, or the weight exported at its step if it is a G_*.pth, and train "
+    "s1 again on them, or start s2 from the one that they come from."
 )
 
 

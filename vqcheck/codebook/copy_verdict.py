@@ -1,0 +1,118 @@
+"""What the copies of two files come to together: the pairs, those without a partner, and the whole."""
+
+from collections.abc import Sequence
+from dataclasses import replace
+
+from vqcheck.codebook import averaging, digest, effective
+from vqcheck.codebook.comparison import (
+    ALL,
+    CHANGED,
+    FAULTS,
+    IDENTICAL,
+    NO_PARTNER,
+    NOISE,
+    ROUNDED,
+    UNDECIDED,
+    UNREADABLE,
+    WITHIN_ULPS,
+    CopyPair,
+    EqualCopies,
+    LoneCopy,
+    TensorDiff,
+)
+from vqcheck.codebook.copies import Copies, Copy
+from vqcheck.codebook.digest import EncoderDigests
+from vqcheck.codebook.kind import FileOrder
+from vqcheck.codebook.pair import Pair, Side
+from vqcheck.codebook.pairs import pairs_of
+
+
+def whole(diffs: tuple[TensorDiff, ...]) -> str:
+    """Return the verdict on one copy in both files."""
+    verdicts = {diff.verdict for diff in diffs if diff.judged}
+    if verdicts & FAULTS:
+        return CHANGED
+    return next((verdict for verdict in (ROUNDED, WITHIN_ULPS) if verdict in verdicts), IDENTICAL)
+
+
+def relation(judged: Copy, other: Copy, scope: str = ALL) -> str:
+    """Return how a copy stands to the judged one of the same file: a verdict, see `LoneCopy`."""
+    return _relation(list(pairs_of(judged, other)), scope)
+
+
+def lone_copies(
+    letter: str, held: Copies, paired: list[Copy], scope: str, digests: "DigestsOfCopies"
+) -> list[LoneCopy]:
+    """Return the copies of one file that have no partner; what is read of them goes into `digests`."""
+    found = []
+    for copy in held.sound:
+        if any(copy is each for each in paired):
+            continue
+        family = copy.encoder.family.name
+        judged = next((each for each in paired if each.encoder.family.name == family), None)
+        pairs = list(pairs_of(judged or copy, copy))
+        digests.put(letter, copy, [each.b for each in pairs])
+        verdict = _relation(pairs, scope) if judged else NO_PARTNER
+        found.append(LoneCopy(letter, family, copy.name, judged.name if judged else "", verdict))
+    return found + [LoneCopy(letter, "", str(each.name), "", UNREADABLE, each.why) for each in held.unreadable]
+
+
+def answered(a: list[LoneCopy], b: list[LoneCopy], equal: Sequence[EqualCopies]) -> tuple[LoneCopy, ...]:
+    """Return the copies without a partner of both files, those that are the same marked as such."""
+    mine = {each.a: each.b for each in reversed(equal) if any(copy.name == each.b for copy in b)}
+    yours = {each.b: each.a for each in reversed(equal) if any(copy.name == each.a for copy in a)}
+    return (
+        *(replace(copy, equal=mine.get(copy.name, "")) for copy in a),
+        *(replace(copy, equal=yours.get(copy.name, "")) for copy in b),
+    )
+
+
+class DigestsOfCopies:
+    """The digests of every copy, where there are several to tell apart."""
+
+    def __init__(self, *held: Copies) -> None:
+        self._wanted = any(len(copies.sound) > 1 for copies in held)
+        self._found: dict[str, list[tuple[Copy, EncoderDigests]]] = {"A": [], "B": []}
+
+    def put(self, letter: str, copy: Copy, sides: list[Side]) -> None:
+        if self._wanted:
+            self._found[letter].append((copy, combined(sides)))
+
+    def equal(self, together: list[tuple[Copy, Copy]]) -> tuple[EqualCopies, ...]:
+        """Return the copies of both files that are the same and were not compared with each other."""
+        return tuple(
+            EqualCopies(one.name, other.name)
+            for one, mine in self._found["A"]
+            for other, yours in self._found["B"]
+            if mine.widest == yours.widest and not any(one is first and other is second for first, second in together)
+        )
+
+
+def verdict_on(pairs: tuple[CopyPair, ...], lone: Sequence[LoneCopy], equal: tuple[EqualCopies, ...]) -> str:
+    changed = [each for each in pairs if each.verdict == CHANGED]
+    # That a copy is not that of another name proves nothing where one that is the same may be the one meant.
+    if any(not each.guessed or not _has_equal(each, equal) for each in changed):
+        return CHANGED
+    if changed or not all(copy.agrees for copy in lone):
+        return UNDECIDED
+    verdicts = {each.verdict for each in pairs}
+    return next((verdict for verdict in (ROUNDED, WITHIN_ULPS) if verdict in verdicts), IDENTICAL)
+
+
+def _has_equal(copies: CopyPair, equal: tuple[EqualCopies, ...]) -> bool:
+    return any(each.a == copies.a or each.b == copies.b for each in equal)
+
+
+def combined(sides: Sequence[Side]) -> EncoderDigests:
+    """Return the digests of one copy, given its part of each pair."""
+    digests = {side.tensor: side.digest for side in sides if side.tensor and side.digest}
+    return digest.combine(sides[0].encoder, digests, digest.F32V1)
+
+
+def _relation(pairs: list[Pair], scope: str) -> str:
+    record = pairs[0].a.record
+    diffs = effective.judge(pairs, scope, FileOrder(record, record)).diffs
+    verdict = whole(diffs)
+    if verdict in (IDENTICAL, WITHIN_ULPS):
+        return verdict
+    return NOISE if averaging.is_noise(pairs, scope) else CHANGED

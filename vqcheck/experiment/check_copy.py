@@ -1,0 +1,223 @@
+"""Says whether one copy of a VQ encoder in a file agrees with what a lock records of it."""
+
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Final
+
+from vqcheck.checkpoint.opened import Checkpoint
+from vqcheck.codebook import health, kind
+from vqcheck.codebook.comparison import CHANGED, FAULTS, IDENTICAL, MISSING, NOT_STORED, ROUNDED, is_judged
+from vqcheck.codebook.copies import Copy
+from vqcheck.codebook.digest import ALGORITHMS, BF16V1, F16V1, F32V1, Digest, combine
+from vqcheck.codebook.family import CODEBOOK_ROLES, CODES, EMA_SUM, OUTPUT_PROJ, Family
+from vqcheck.codebook.kind import FileKind, FileOrder, RoundingReading
+from vqcheck.codebook.token_relevant import feeds_a_lookup
+from vqcheck.codebook.vq_encoder import VQEncoder
+from vqcheck.errors import UsageError
+from vqcheck.experiment.locked_encoder import PARTS, LockedEncoder, LockedTensor
+from vqcheck.experiment.make_lock import record
+
+if TYPE_CHECKING:
+    from vqcheck.codebook.rounding import Rounded
+
+NOT_COMPARABLE: Final = "not comparable"
+"""Digests do not tell whether it is a rounding or a change."""
+
+
+@dataclass(frozen=True, slots=True)
+class LockVerdict:
+    """What became of one thing a lock records."""
+
+    what: str
+    """A tensor's label, `family`, `tsv` or `s1`."""
+    verdict: str
+    note: str
+    judged: bool
+
+
+@dataclass(frozen=True, slots=True)
+class CopyCheck:
+    """One copy against the lock."""
+
+    verdicts: tuple[LockVerdict, ...]
+    recorded: Digest | None
+    found: Digest | None
+    never_trained: bool
+
+    @property
+    def verdict(self) -> str:
+        judged = {verdict.verdict for verdict in self.verdicts if verdict.judged}
+        if judged & FAULTS:
+            return CHANGED
+        return ROUNDED if ROUNDED in judged else IDENTICAL
+
+
+def check_copy(
+    locked: LockedEncoder, lock_path: str, copy: Copy, files: FileOrder, scope: str, by_diff: str
+) -> CopyCheck:
+    """Return whether a copy agrees with what is recorded; `by_diff` says how to compare what digests do not.
+
+    Raises:
+        CheckpointError: it cannot be read.
+        UsageError: digests do not tell, or the lock is damaged.
+
+    """
+    checkpoint, encoder = copy.file, copy.encoder
+    found, wholes = record(checkpoint, encoder)
+    recorded = {tensor.label: tensor for tensor in locked.tensors}
+    _require_comparable(locked, lock_path, checkpoint, encoder, found, by_diff)
+    _require_consistent(locked, lock_path, encoder)
+    tensors = {encoder.label(tensor): tensor for tensor in encoder.tensors}
+    verdicts = []
+    in_both = _books(recorded, encoder) & _books(found, encoder)
+    for label in [*recorded, *(label for label in found if label not in recorded)]:
+        role = _role(label)
+        whole_book = role in CODEBOOK_ROLES and _place(label) not in in_both
+        verdict, note = _compare(recorded.get(label), found.get(label), encoder.family, files, may_lack=not whole_book)
+        if verdict == CHANGED and label in tensors and tensors[label].tensor.dtype.startswith("float8"):
+            # There is no digest of an 8-bit rounding, so a change is not told from one.
+            verdict = NOT_COMPARABLE
+        relevant = tensors[label].token_relevant if label in tensors else _decides(label, encoder)
+        verdicts.append(LockVerdict(label, verdict, note, is_judged(role, scope, token_relevant=relevant)))
+    verdicts = [*_without_lost_codes(verdicts, checkpoint, encoder)]
+    if locked.family != encoder.family.name:
+        told = f"locked as {locked.family}, and read as {encoder.family.name}, which stores the same tensors"
+        verdicts.append(LockVerdict("family", IDENTICAL, told, judged=False))
+    judged = {line.verdict for line in verdicts if line.judged}
+    if NOT_COMPARABLE in judged and not judged & FAULTS:
+        labels = ", ".join(line.what for line in verdicts if line.judged and line.verdict == NOT_COMPARABLE)
+        raise UsageError(
+            f"{checkpoint.path}: {labels}: rounded to another narrow type than {lock_path} has digests of; {by_diff}"
+        )
+    part = "vq_encoder" if locked.whole("vq_encoder", F32V1) and wholes[0].vq_encoder else "codebook"
+    return CopyCheck(
+        tuple(verdicts),
+        locked.whole(part, F32V1),
+        getattr(wholes[0], part),
+        any(health.never_trained(checkpoint, codebook) for codebook in encoder.codebooks),
+    )
+
+
+def _decides(label: str, encoder: VQEncoder) -> bool:
+    """Say whether a tensor that the file lacks would decide tokens in it; in doubt it would."""
+    if _role(label) != OUTPUT_PROJ or len(encoder.books) > len(encoder.family.books):
+        return True
+    place = encoder.lookup_at(_place(label))
+    lookups = {tensor.place[:3] for tensor in encoder.tensors}
+    return place is None or feeds_a_lookup(place, lookups, encoder.family.residual)
+
+
+def _books(labels: Iterable[str], encoder: VQEncoder) -> set[str]:
+    """Return the places that have a codebook."""
+    return {_place(label) for label in labels if _role(label) == encoder.family.source_of_codes}
+
+
+def _require_comparable(
+    lock: LockedEncoder,
+    path: str,
+    checkpoint: Checkpoint,
+    encoder: VQEncoder,
+    found: dict[str, LockedTensor],
+    by_diff: str,
+) -> None:
+    """Raise UsageError where lock and file store the same in another form, or are not the same codec's at all."""
+    forms: list[dict[tuple[str, str, str], set[str]]] = [{}, {}]
+    for form, labels in zip(forms, ([tensor.label for tensor in lock.tensors], found), strict=True):
+        for label in labels:
+            part = label.rsplit(" ", maxsplit=1)[-1].partition(".")[2]
+            stem, _, last = part.rpartition(".")
+            if last in ("weight", "g", "v"):
+                form.setdefault((_place(label), _role(label), stem), set()).add(last)
+    for key in forms[0].keys() & forms[1].keys():
+        if {"weight" in form[key] for form in forms} == {True, False}:
+            what = f"{key[0]} {key[1]}".strip()
+            raise UsageError(
+                f"{checkpoint.path}: {what} is weight-normed in one of file and {path}, and not in the other; {by_diff}"
+            )
+    if lock.family != encoder.family.name and {tensor.label for tensor in lock.tensors} != found.keys():
+        raise UsageError(
+            f"{checkpoint.path}: holds a {encoder.family.name} codec, {path} records one of {lock.family}; {by_diff}"
+        )
+
+
+def _require_consistent(lock: LockedEncoder, path: str, encoder: VQEncoder) -> None:
+    """Raise UsageError where combined digests of a lock are not those of its tensors, put together as in the file."""
+    recorded = {tensor.label: tensor for tensor in lock.tensors}
+    tensors = {encoder.label(tensor): tensor for tensor in encoder.tensors}
+    if recorded.keys() != tensors.keys() or lock.family != encoder.family.name:
+        return
+    for algorithm in ALGORITHMS:
+        digests = {tensors[label]: locked.digest(algorithm) for label, locked in recorded.items()}
+        known = {tensor: found for tensor, found in digests.items() if found is not None}
+        whole = combine(encoder, known, algorithm) if len(known) == len(digests) else None
+        if whole is None or any(getattr(whole, part) != lock.whole(part, algorithm) for part in PARTS):
+            raise UsageError(f"{path}: is damaged: its combined digests are not those of its tensors")
+
+
+def _compare(
+    recorded: LockedTensor | None, found: LockedTensor | None, family: Family, files: FileOrder, *, may_lack: bool
+) -> tuple[str, str]:
+    if recorded is None:
+        assert found is not None
+        left_out = may_lack and files.a.kind is FileKind.EXPORT and _role(found.label) in family.optional
+        return (NOT_STORED, "the lock was made from an export without it") if left_out else (MISSING, "not in the lock")
+    if found is None:
+        left_out = may_lack and kind.may_leave_out(files.b, family, _role(recorded.label))
+        return (NOT_STORED, files.b.why_left_out) if left_out else (MISSING, "not in the file")
+    if recorded.digest(F32V1) == found.digest(F32V1):
+        return IDENTICAL, ""
+    rounded = _rounded(recorded, found)
+    if rounded is None:
+        both = {recorded.precision, found.precision}
+        return (NOT_COMPARABLE if both == {"float16", "bfloat16"} else CHANGED), ""
+    said = "the file holds the locked values" if rounded.narrower == "B" else "the lock holds the file's values"
+    said += f" rounded to {rounded.dtypes[0]}"
+    if files.reading(rounded) is RoundingReading.TRAINED:
+        return CHANGED, f"{said}, which were there first: training moved them by less than a step"
+    return ROUNDED, said
+
+
+def _rounded(recorded: LockedTensor, found: LockedTensor) -> "Rounded | None":
+    """Return how one is the other's rounding: equal once rounded proves it only where one of the two is rounded."""
+    from vqcheck.codebook.rounding import NARROW, Rounded
+
+    for narrower, one, other in (("B", found, recorded), ("A", recorded, found)):
+        algorithm = BF16V1 if one.precision == "bfloat16" else F16V1
+        rounded = one.precision in NARROW and one.precision != other.precision
+        if rounded and recorded.digest(algorithm) == found.digest(algorithm):
+            dtype = "bfloat16" if algorithm == BF16V1 else "float16"
+            return Rounded(narrower, (dtype,), other.precision in NARROW)
+    return None
+
+
+def _without_lost_codes(
+    verdicts: list[LockVerdict], checkpoint: Checkpoint, encoder: VQEncoder
+) -> Iterator[LockVerdict]:
+    """Yield the verdicts; rounded codes of which some in use are spoilt in the file are changed.
+
+    Digests do not tell what the locked values were, so what the file shows must do.
+    """
+    rounded = {line.what for line in verdicts if line.verdict == ROUNDED}
+    spoilt: dict[str, int] = {}
+    for codebook in encoder.codebooks:
+        labels = {tensor.role: encoder.label(tensor) for tensor in codebook.tensors}
+        if rounded.intersection(labels.values()):
+            from vqcheck.codebook.rounding_loss import spoilt_in_use
+
+            label = labels.get(CODES) or labels[EMA_SUM]
+            spoilt[label] = spoilt_in_use(checkpoint, encoder.family, codebook)
+    for line in verdicts:
+        count = spoilt.get(line.what, 0)
+        if count and line.verdict in (ROUNDED, IDENTICAL):
+            note = f"{count} codes in use are zero, infinite or equal to others once rounded"
+            yield replace(line, verdict=CHANGED, note="; ".join(filter(None, [line.note, note])))
+        else:
+            yield line
+
+
+def _place(label: str) -> str:
+    return label.rpartition(" ")[0]
+
+
+def _role(label: str) -> str:
+    return label.rsplit(" ", maxsplit=1)[-1].split(".", maxsplit=1)[0]

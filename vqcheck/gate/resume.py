@@ -1,0 +1,87 @@
+"""The gate's checks on checkpoints of an earlier run, which upstream's training resumes from without a word."""
+
+import os
+
+from vqcheck.checkpoint.open import open_checkpoint
+from vqcheck.codebook.compare import compare
+from vqcheck.codebook.comparison import CHANGED, UNDECIDED
+from vqcheck.codebook.kind import Order
+from vqcheck.errors import UsageError
+from vqcheck.experiment.resume import Folder, ResumeFolders, latest, resume_folders
+from vqcheck.gate.outcome import FAILED, NOT_APPLICABLE, PASSED, Finding
+from vqcheck.gate.subject import Subject
+from vqcheck.gate.training_reads import PRETRAINED, RESUMED, as_training_reads
+
+
+def resume(subject: Subject) -> Finding:
+    """Whether a checkpoint that this run would silently resume from has the pretrained generator's VQ encoder."""
+    folders = _folders(subject)
+    would = "may" if folders.doubt else "would"
+    alike, told = [], []
+    for folder in folders.read:
+        found = latest(subject.experiment, folder)
+        if found.generators and not found.resumed:
+            told.append(f"{_short(found.generators[0])} is not resumed from: there is no D_*.pth beside it")
+            continue
+        for path in found.generators:
+            fault = _fault(subject, path)
+            if fault:
+                return Finding(FAILED, f"training {would} resume from {path}, {fault}{_looked_at(folders)}")
+            alike.append(_short(path))
+    if alike:
+        will = "may" if folders.doubt or len(alike) > 1 else "will"
+        have = "which has" if len(alike) == 1 else "which have"
+        told.append(f"training {will} resume from {' or '.join(alike)}, {have} the same VQ encoder")
+    elif not told:
+        told.append("there is no checkpoint of an earlier run to resume from")
+    return Finding(PASSED, f"{'; '.join(told)}{_looked_at(folders)}")
+
+
+def resume_elsewhere(subject: Subject) -> Finding:
+    """Whether trees of another age, or another way to train, would resume from another VQ encoder."""
+    folders = _folders(subject)
+    if folders.doubt:
+        return Finding(NOT_APPLICABLE, "resume looked in every folder")
+    faults = []
+    for folder in folders.others:
+        found = latest(subject.experiment, folder)
+        if found.resumed:
+            faults += [_elsewhere(folder, path, fault) for path in found.generators if (fault := _fault(subject, path))]
+    names = ", ".join(folder.name for folder in folders.others) or "no other folder"
+    if faults:
+        return Finding(FAILED, "; ".join(faults))
+    return Finding(PASSED, f"looked in {names}: no checkpoint with another VQ encoder")
+
+
+def _folders(subject: Subject) -> ResumeFolders:
+    base_version = "" if subject.run.version else subject.inspection.model.version
+    return resume_folders(subject.run, subject.experiment, base_version)
+
+
+def _fault(subject: Subject, path: str) -> str:
+    """Return what is wrong with a checkpoint to resume from; empty where nothing is."""
+    with open_checkpoint(subject.pretrained) as base, open_checkpoint(path) as checkpoint:
+        later = as_training_reads(checkpoint, RESUMED)
+        if checkpoint.header_code or later.container != RESUMED:
+            return "which is no training checkpoint"
+        # The pretrained generator was there first, whatever the files say: what merely rounds to it has moved.
+        result = compare(as_training_reads(base, PRETRAINED), later, order=Order.A_FIRST)
+    if result.verdict == UNDECIDED:
+        names = ", ".join(f"'{copy.name}'" for copy in result.contradicting) or "which is meant"
+        raise UsageError(f"{path}: copies of the VQ encoder contradict what training reads: {names}")
+    return "whose VQ encoder is not the pretrained one's" if result.verdict == CHANGED else ""
+
+
+def _elsewhere(folder: Folder, path: str, fault: str) -> str:
+    return f"{folder.reader} would resume from {path}, {fault}"
+
+
+def _looked_at(folders: ResumeFolders) -> str:
+    names = ", ".join(folder.name for folder in folders.read)
+    if folders.doubt:
+        return f"; which folder is resumed from cannot be told ({folders.doubt}), so all were looked at: {names}"
+    return f" (looked in {names})"
+
+
+def _short(path: str) -> str:
+    return "/".join((os.path.basename(os.path.dirname(path)), os.path.basename(path)))
