@@ -3,15 +3,19 @@
 import gc
 import os
 from dataclasses import replace
+from typing import Final
 
 from vqcheck.checkpoint import container
 from vqcheck.checkpoint.container import StateDict
 from vqcheck.checkpoint.dtypes import ITEM_SIZE
 from vqcheck.checkpoint.file import PositionedFile
 from vqcheck.checkpoint.opened import Checkpoint, ReadExtent
+from vqcheck.checkpoint.pickle_values import PickleError
 from vqcheck.checkpoint.shown import shown
 from vqcheck.checkpoint.tensor import Extent, StoredTensor
 from vqcheck.errors import CheckpointError
+
+_TAR_HEADER: Final = 512
 
 
 def open_checkpoint(path: str | os.PathLike[str]) -> Checkpoint:
@@ -54,13 +58,20 @@ def _open_file(path: str | os.PathLike[str], *, shard: bool) -> Checkpoint:
 def _open(file: PositionedFile, *, shard: bool) -> Checkpoint:
     if not file.size:
         raise CheckpointError(f"{file.label}: is empty")
-    head = bytes(file.read(0, min(file.size, 265), "beginning of the file"))
+    head = bytes(file.read(0, min(file.size, _TAR_HEADER), "beginning of the file"))
+    if head[:2] != b"PK" and (head[257:262] == b"ustar" or _is_tar(head)):
+        # Asked first, as torch does: whatever else the file may be, this is what it would read.
+        raise CheckpointError(
+            f"{file.label}: is a tar archive of torch before 0.1.10; save it again with a newer torch"
+        )
     if head[2:4] == b"\x03\x04" and (head[:2] == b"PK" or head[:2].isdigit()):
         return _open_torch_zip(file, "" if head[:2] == b"PK" else head[:2].decode())
     from vqcheck.checkpoint import safetensors_header
 
     # Asked before JSON: the length in front of a header may begin with the byte of a brace.
     if safetensors_header.looks_like(head):
+        if not file.path.endswith(".safetensors"):
+            _refuse_pickle(file)
         tensors, metadata = safetensors_header.read_header(file)
         read = _direct_reader(file)
         return Checkpoint([file], file.path, "safetensors", tensors, read, root=dict(metadata))
@@ -69,13 +80,25 @@ def _open(file: PositionedFile, *, shard: bool) -> Checkpoint:
             # Followed, it could lead back to itself.
             raise CheckpointError(f"{file.label}: is the index of a sharded checkpoint, where a shard is expected")
         return _open_sharded(file)
-    if head[257:262] == b"ustar":
-        raise CheckpointError(
-            f"{file.label}: is a tar archive of torch before 0.1.10; save it again with a newer torch"
-        )
     if head[:1] == b"\x80" or head[:1].isascii():
         return _open_torch_legacy(file)
     raise CheckpointError(f"{file.label}: is no checkpoint (neither torch nor safetensors)")
+
+
+def _is_tar(head: bytes) -> bool:
+    """Say whether Python takes the first bytes of a file for the header of a tar archive, in any of its forms."""
+    if len(head) < _TAR_HEADER:
+        return False
+    rest = head[:148] + b" " * 8 + head[156:]
+    field = head[148:156]
+    if field[0] in (0o200, 0o377):
+        number = int.from_bytes(field[1:], "big") - (256**7 if field[0] == 0o377 else 0)
+    else:
+        try:
+            number = int(field.partition(b"\0")[0].decode("ascii").strip() or "0", 8)
+        except ValueError:
+            return False
+    return number == sum(rest) or number == sum(rest) - 256 * sum(byte > 127 for byte in rest)
 
 
 def _open_torch_zip(file: PositionedFile, header_code: str) -> Checkpoint:
@@ -83,22 +106,31 @@ def _open_torch_zip(file: PositionedFile, header_code: str) -> Checkpoint:
     from vqcheck.checkpoint.zip_archive import ZipArchive
 
     archive = ZipArchive(file)
-    root, extents = torch_zip.read_index(archive, file.label)
+    root, extents, classes = torch_zip.read_index(archive, file.label)
     return _from_torch(
         file,
         "torch zip",
         root,
         extents,
+        classes,
         lambda extent, start, size: archive.read(extent.member, start, size),
         header_code,
     )
 
 
+def _refuse_pickle(file: PositionedFile) -> None:
+    """Raise CheckpointError when a safetensors file that is not named so is one for torch, too."""
+    from vqcheck.checkpoint import torch_legacy
+
+    if torch_legacy.has_magic(file):
+        raise CheckpointError(f"{file.label}: is a safetensors file and a torch file at once; which one would be read?")
+
+
 def _open_torch_legacy(file: PositionedFile) -> Checkpoint:
     from vqcheck.checkpoint import torch_legacy
 
-    root, extents = torch_legacy.read_index(file)
-    return _from_torch(file, "torch legacy", root, extents, _direct_reader(file), "")
+    root, extents, classes = torch_legacy.read_index(file)
+    return _from_torch(file, "torch legacy", root, extents, classes, _direct_reader(file), "")
 
 
 def _direct_reader(file: PositionedFile) -> ReadExtent:
@@ -106,9 +138,18 @@ def _direct_reader(file: PositionedFile) -> ReadExtent:
 
 
 def _from_torch(
-    file: PositionedFile, format_name: str, root: object, extents: dict[str, Extent], read: ReadExtent, header_code: str
+    file: PositionedFile,
+    format_name: str,
+    root: object,
+    extents: dict[str, Extent],
+    classes: tuple[str, ...],
+    read: ReadExtent,
+    header_code: str,
 ) -> Checkpoint:
-    state_dicts = container.find_state_dicts(root)
+    try:
+        state_dicts = container.find_state_dicts(root)
+    except PickleError as error:
+        raise CheckpointError(f"{file.label}: {error}") from None
     if not state_dicts:
         raise CheckpointError(f"{file.label}: holds no state dict (no mapping of names to tensors); save state_dict()")
     used = state_dicts[0]
@@ -122,6 +163,7 @@ def _from_torch(
         container=".".join(used.path),
         other_containers=tuple(".".join(other.path) for other in state_dicts[1:]),
         root=root,
+        classes=classes,
     )
 
 
@@ -131,11 +173,16 @@ def _stored_tensors(state_dict: StateDict, extents: dict[str, Extent]) -> dict[s
         storage = record.storage
         extent = extents.get(storage.key) if storage else None
         problem = record.problem
-        if extent is None:
+        width = ITEM_SIZE.get(storage.dtype, 0) if storage else 0
+        if storage is None or extent is None:
             problem = problem or f"its storage {shown(storage.key) if storage else ''} is missing from the archive"
             extent = Extent("", 0, 0)
-        elif storage and storage.count * ITEM_SIZE.get(storage.dtype, 0) > extent.size:
-            problem = problem or f"its storage claims {storage.count} elements, more than are stored"
+        elif width and storage.count * width != extent.size:
+            than = "more" if storage.count * width > extent.size else "fewer"
+            problem = problem or f"its storage claims {storage.count} elements, {than} than are stored"
+        elif storage.view:
+            _, first, count = storage.view
+            extent = replace(extent, start=extent.start + first * width, size=count * width)
         offset = record.offset * ITEM_SIZE.get(record.dtype, 1)
         tensors[name] = StoredTensor(name, record.dtype, record.shape, record.stride, offset, extent, problem)
     return tensors

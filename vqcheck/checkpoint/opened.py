@@ -45,6 +45,7 @@ class Checkpoint:
         other_containers: further state dicts of the file, which are not used.
         tensors: name -> StoredTensor.
         files: every file that is read; one, unless the checkpoint is sharded.
+        classes: names of the classes whose code runs when Python loads the file with weights_only=False.
 
     """
 
@@ -60,6 +61,7 @@ class Checkpoint:
         container: str = "",
         other_containers: tuple[str, ...] = (),
         root: object = None,
+        classes: tuple[str, ...] = (),
     ) -> None:
         self.path = path
         self.format = format
@@ -69,6 +71,7 @@ class Checkpoint:
         self.tensors = tensors
         self.files = files
         self.read_extent = read_extent
+        self.classes = classes
         self._root = root
 
     @cached_property

@@ -70,6 +70,7 @@ class ZipArchive:
     def __init__(self, file: PositionedFile) -> None:
         self._file = file
         self._data_starts: dict[str, int] = {}
+        self._spelled: dict[bytes, Member] = {}
         self.members = self._read_directory()
 
     def read(self, name: str, start: int, size: int) -> bytearray:
@@ -88,6 +89,10 @@ class ZipArchive:
         if member.method == _STORED:
             return self._file.read(data_start + start, size, name)
         return self._inflate(member, data_start, start, size)
+
+    def find(self, name: str) -> Member | None:
+        """Return the member that torch finds under a name, without regard to the case of its letters."""
+        return self._spelled.get(name.encode("utf-8", "surrogatepass").lower())
 
     def _error(self, what: str, reason: str) -> CheckpointError:
         return CheckpointError(f"{self._file.label}: {shown(what)}: {reason}")
@@ -187,9 +192,13 @@ class ZipArchive:
         for start, packed, full, method, name, raw_name in found:
             if name in members:
                 raise self._error(name, "is listed twice in the zip directory")
+            # Torch finds a member by its letters in any case, up to the first NUL.
+            spelling = raw_name.lower()
+            if spelling in self._spelled or b"\0" in raw_name:
+                raise self._error(name, "is named so that torch takes it for another, or another for it")
             if start + _LOCAL.size + len(raw_name) + packed > limit:
                 raise self._error(name, "overlaps another member of the archive or the zip directory")
-            members[name] = Member(name, start, packed, full, method, raw_name, limit)
+            members[name] = self._spelled[spelling] = Member(name, start, packed, full, method, raw_name, limit)
             limit = start
         return members
 
