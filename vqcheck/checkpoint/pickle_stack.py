@@ -178,9 +178,10 @@ class PickleStack:
         self.stack.append(self.memo[self.integer_text()])
 
     def integer_text(self, ending: bytes = b"") -> int:
-        digits = self.line().removesuffix(ending)
+        digits = self.line()
         if len(digits) > _MAX_INTEGER_BYTES:
             raise PickleError(f"holds an integer of {len(digits)} digits")
+        digits = digits.removesuffix(ending)
         if not _INTEGER.fullmatch(digits):
             raise PickleError("spells an integer in a way that readers take differently")
         return int(digits)

@@ -17,6 +17,8 @@ SAVE_AGAIN: Final = "; save it again as a plain state dict (torch.save(model.sta
 
 _TENSOR_CLASS: Final = re.compile(r"(Tensor|Parameter|Storage|Buffer|Variable|TensorBase|ndarray|memmap)$")
 _RECONSTRUCTORS: Final = (("copyreg", "_reconstructor"), ("copy_reg", "_reconstructor"))
+_WORKING_MODULES: Final = ("builtins", "__builtin__", "itertools", "operator", "_operator")
+"""Modules whose classes work through their arguments as soon as they are made, as `bytes` does with a `map`."""
 _OBJECT: Final = (Global("builtins", "object"), Global("__builtin__", "object"))
 
 
@@ -75,6 +77,8 @@ class TorchMeaning(Meaning):
         of_torch = kind.module.partition(".")[0] in ("torch", "numpy")
         if key in REBUILD or _TENSOR_CLASS.search(kind.name) or (of_torch and args and key not in NO_TENSOR):
             raise PickleError(f"makes an object of {kind}, which may be a tensor{SAVE_AGAIN}")
+        if kind.module in _WORKING_MODULES and key not in NO_TENSOR and kind not in _OBJECT:
+            raise PickleError(f"makes an object of {kind}, which may do anything{SAVE_AGAIN}")
         made = Placeholder(kind, args if keywords is None else (*args, keywords))
         if key not in HOLDERS:
             self._objects.append(made)
