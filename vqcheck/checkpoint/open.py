@@ -62,6 +62,8 @@ def _open(file: PositionedFile, *, shard: bool) -> Checkpoint:
     # Asked before JSON: the length in front of a header may begin with the byte of a brace.
     if safetensors_header.looks_like(head):
         tensors, metadata = safetensors_header.read_header(file)
+        if not shard:
+            tensors = safetensors_header.with_aliases(tensors, metadata)
         read = _direct_reader(file)
         return Checkpoint([file], file.path, "safetensors", tensors, read, root=dict(metadata))
     if head[:1] == b"{" or head[:4] == b"\xef\xbb\xbf{":
