@@ -20,6 +20,7 @@ class PositionedFile:
         path: the file as the caller named it.
         label: the same as it stands in messages, one printable line.
         size: its bytes when it was opened.
+        bytes_read: how many were read from it until now.
 
     Raises:
         CheckpointError: the path is missing, no regular file, or not readable.
@@ -40,6 +41,7 @@ class PositionedFile:
             raise CheckpointError(f"{self.label}: cannot be opened: {reason}") from None
         self._identity = _identity(os.fstat(self._file.fileno()))
         self.size: int = self._identity[0]
+        self.bytes_read = 0
 
     def read(self, start: int, size: int, what: str) -> bytearray:
         """Return exactly `size` bytes from position `start`; `what` names them in errors.
@@ -62,6 +64,7 @@ class PositionedFile:
                 done += count
         except OSError as error:
             raise CheckpointError(f"{self.label}: {shown(what)}: cannot be read: {error.strerror}") from None
+        self.bytes_read += size
         return buffer
 
     def check_unchanged(self) -> None:

@@ -56,7 +56,7 @@ def _open(file: PositionedFile, *, shard: bool) -> Checkpoint:
         raise CheckpointError(f"{file.label}: is empty")
     head = bytes(file.read(0, min(file.size, 265), "beginning of the file"))
     if head[2:4] == b"\x03\x04" and (head[:2] == b"PK" or head[:2].isdigit()):
-        return _open_torch_zip(file, "" if head[:2] == b"PK" else head[:2].decode())
+        return _open_torch_zip(file, "" if head[:2] == b"PK" else head[:2].decode(), shard=shard)
     from vqcheck.checkpoint import safetensors_header
 
     # Asked before JSON: the length in front of a header may begin with the byte of a brace.
@@ -80,11 +80,14 @@ def _open(file: PositionedFile, *, shard: bool) -> Checkpoint:
     raise CheckpointError(f"{file.label}: is no checkpoint (neither torch nor safetensors)")
 
 
-def _open_torch_zip(file: PositionedFile, header_code: str) -> Checkpoint:
+def _open_torch_zip(file: PositionedFile, header_code: str, *, shard: bool) -> Checkpoint:
     from vqcheck.checkpoint import torch_zip
     from vqcheck.checkpoint.zip_archive import ZipArchive
 
     archive = ZipArchive(file)
+    if shard and any(member.is_packed and name.endswith("data.pkl") for name, member in archive.members.items()):
+        # Unpacked, the indexes of many small shards could be of any size; no library packs one.
+        raise CheckpointError(f"{file.label}: its index is packed, as in no shard; unpack it: save the model again")
     root, extents = torch_zip.read_index(archive, file.label)
     return _from_torch(
         file,
@@ -144,34 +147,30 @@ def _stored_tensors(state_dict: StateDict, extents: dict[str, Extent]) -> dict[s
 
 
 def _open_sharded(index: PositionedFile) -> Checkpoint:
-    from vqcheck.checkpoint.sharded import shard_of_each_tensor
+    from vqcheck.checkpoint import sharded
 
-    names_in: dict[str, list[str]] = {}
-    for name, shard in shard_of_each_tensor(index).items():
-        names_in.setdefault(shard, []).append(name)
-    files = [index]
-    readers: dict[str, ReadExtent] = {}
-    tensors: dict[str, StoredTensor] = {}
+    shard_of = sharded.shard_of_each_tensor(index)
+    opened: dict[str, Checkpoint] = {}
     try:
-        for shard, names in names_in.items():
-            opened = _open_file(os.path.join(os.path.dirname(index.path), shard), shard=True)
-            files += opened.files
-            readers[shard] = opened.read_extent
-            for name in names:
-                tensor = opened.tensors.get(name)
-                if tensor is None:
-                    raise CheckpointError(
-                        f"{index.label}: {shown(name)}: is not in {shown(shard)}, where the index says it is"
-                    )
-                tensors[name] = replace(tensor, extent=replace(tensor.extent, shard=shard))
+        for shard in dict.fromkeys(shard_of.values()):
+            opened[shard] = _open_file(sharded.shard_path(index, shard), shard=True)
+            sharded.check_shards(index, shard_of, opened)
+        tensors = {name: _in_shard(index, name, shard, opened[shard]) for name, shard in shard_of.items()}
     except BaseException:
-        for file in files:
-            file.close()
+        for each in opened.values():
+            each.close()
         raise
     return Checkpoint(
-        files,
+        [index, *(file for each in opened.values() for file in each.files)],
         index.path,
         "sharded",
         tensors,
-        lambda extent, start, size: readers[extent.shard](extent, start, size),
+        lambda extent, start, size: opened[extent.shard].read_extent(extent, start, size),
     )
+
+
+def _in_shard(index: PositionedFile, name: str, shard: str, opened: Checkpoint) -> StoredTensor:
+    tensor = opened.tensors.get(name)
+    if tensor is None:
+        raise CheckpointError(f"{index.label}: {shown(name)}: is not in {shown(shard)}, where the index says it is")
+    return replace(tensor, extent=replace(tensor.extent, shard=shard))
