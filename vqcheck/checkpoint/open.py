@@ -9,7 +9,7 @@ from vqcheck.checkpoint.container import StateDict
 from vqcheck.checkpoint.dtypes import ITEM_SIZE
 from vqcheck.checkpoint.file import PositionedFile
 from vqcheck.checkpoint.opened import Checkpoint, ReadExtent
-from vqcheck.checkpoint.shown import shown
+from vqcheck.checkpoint.shown import one_line, shown
 from vqcheck.checkpoint.tensor import Extent, StoredTensor
 from vqcheck.errors import CheckpointError
 
@@ -40,21 +40,45 @@ def open_checkpoint(path: str | os.PathLike[str]) -> Checkpoint:
 
 
 def _open_file(path: str | os.PathLike[str], *, shard: bool) -> Checkpoint:
-    file = PositionedFile(path)
+    file = _positioned(path)
     try:
         return _open(file, shard=shard)
     except MemoryError:
         file.close()
         raise CheckpointError(f"{file.label}: not enough memory to read its index") from None
+    except CheckpointError as error:
+        file.close()
+        from vqcheck.checkpoint.other_kind import unfinished
+
+        hint = unfinished(file.path)
+        if not hint or hint in str(error):
+            raise
+        raise CheckpointError(f"{error}; the file {hint}") from None
     except BaseException:
         file.close()
         raise
 
 
+def _positioned(path: str | os.PathLike[str]) -> PositionedFile:
+    try:
+        return PositionedFile(path)
+    except CheckpointError:
+        from vqcheck.checkpoint.other_kind import path_kind
+
+        kind = path_kind(os.fsdecode(path))
+        if not kind:
+            raise
+        raise CheckpointError(f"{one_line(os.fsdecode(path))}: {kind}") from None
+
+
 def _open(file: PositionedFile, *, shard: bool) -> Checkpoint:
     if not file.size:
-        raise CheckpointError(f"{file.label}: is empty")
-    head = bytes(file.read(0, min(file.size, 265), "beginning of the file"))
+        raise CheckpointError(f"{file.label}: is empty; save or download it again")
+    if os.path.exists(f"{file.path}.aria2"):
+        from vqcheck.checkpoint.other_kind import unfinished
+
+        raise CheckpointError(f"{file.label}: {unfinished(file.path)}")
+    head = bytes(file.read(0, min(file.size, 512), "beginning of the file"))
     if head[2:4] == b"\x03\x04" and (head[:2] == b"PK" or head[:2].isdigit()):
         return _open_torch_zip(file, "" if head[:2] == b"PK" else head[:2].decode(), shard=shard)
     from vqcheck.checkpoint import safetensors_header
@@ -71,13 +95,7 @@ def _open(file: PositionedFile, *, shard: bool) -> Checkpoint:
             # Followed, it could lead back to itself.
             raise CheckpointError(f"{file.label}: is the index of a sharded checkpoint, where a shard is expected")
         return _open_sharded(file)
-    if head[257:262] == b"ustar":
-        raise CheckpointError(
-            f"{file.label}: is a tar archive of torch before 0.1.10; save it again with a newer torch"
-        )
-    if head[:1] == b"\x80" or head[:1].isascii():
-        return _open_torch_legacy(file)
-    raise CheckpointError(f"{file.label}: is no checkpoint (neither torch nor safetensors)")
+    return _open_torch_legacy(file, head)
 
 
 def _open_torch_zip(file: PositionedFile, header_code: str, *, shard: bool) -> Checkpoint:
@@ -85,6 +103,10 @@ def _open_torch_zip(file: PositionedFile, header_code: str, *, shard: bool) -> C
     from vqcheck.checkpoint.zip_archive import ZipArchive
 
     archive = ZipArchive(file)
+    if not any(name.endswith("data.pkl") for name in archive.members):
+        from vqcheck.checkpoint.other_kind import zip_kind
+
+        raise CheckpointError(f"{file.label}: {zip_kind(archive.members)}")
     if shard and any(member.is_packed and name.endswith("data.pkl") for name, member in archive.members.items()):
         # Unpacked, the indexes of many small shards could be of any size; no library packs one.
         raise CheckpointError(f"{file.label}: its index is packed, as in no shard; unpack it: save the model again")
@@ -99,10 +121,20 @@ def _open_torch_zip(file: PositionedFile, header_code: str, *, shard: bool) -> C
     )
 
 
-def _open_torch_legacy(file: PositionedFile) -> Checkpoint:
-    from vqcheck.checkpoint import torch_legacy
+def _open_torch_legacy(file: PositionedFile, head: bytes) -> Checkpoint:
+    from vqcheck.checkpoint import other_kind, torch_legacy
 
-    root, extents = torch_legacy.read_index(file)
+    archive = other_kind.tar_kind(head)
+    if archive:
+        # torch looks for one first: what is behind may be a legacy file as well.
+        raise CheckpointError(f"{file.label}: {archive}")
+    try:
+        root, extents = torch_legacy.read_index(file)
+    except CheckpointError:
+        kind = "" if head[:1] == b"\x80" else other_kind.file_kind(file.path, head)
+        if not kind:
+            raise
+        raise CheckpointError(f"{file.label}: {kind}") from None
     return _from_torch(file, "torch legacy", root, extents, _direct_reader(file), "")
 
 
