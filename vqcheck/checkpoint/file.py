@@ -90,5 +90,8 @@ class PositionedFile:
         self.close()
 
 
-def _identity(status: os.stat_result) -> tuple[int, int, int, int]:
-    return status.st_size, status.st_mtime_ns, status.st_ino, status.st_dev
+def _identity(status: os.stat_result) -> tuple[int, ...]:
+    # Whoever writes can put the time of modification back, but not that of the change. Windows has none: what it gives
+    # there is the time of creation.
+    changed = status.st_ctime_ns if os.name == "posix" else 0
+    return status.st_size, status.st_mtime_ns, changed, status.st_ino, status.st_dev
