@@ -26,12 +26,13 @@ print(json.dumps([sys.flags.optimize, results]))
 def narrows(test):
     """Say whether an assertion only tells a type checker what a value is: then the next line fails without it."""
     if isinstance(test, ast.Compare):
-        return isinstance(test.ops[0], (ast.Is, ast.IsNot)) and ast.unparse(test.comparators[0]) == "None"
+        return isinstance(test.ops[0], ast.IsNot) and ast.unparse(test.comparators[0]) == "None"
     return isinstance(test, ast.Call) and ast.unparse(test.func) in ("isinstance", "issubclass")
 
 
 @pytest.mark.parametrize(
-    ("text", "narrow"), [("x is not None", True), ("isinstance(x, str)", True), ("x", False), ("f(x)", False)]
+    ("text", "narrow"),
+    [("x is not None", True), ("isinstance(x, str)", True), ("x", False), ("x is None", False), ("f(x)", False)],
 )
 def test_what_counts_as_narrowing(text, narrow):
     assert narrows(ast.parse(text, mode="eval").body) is narrow
