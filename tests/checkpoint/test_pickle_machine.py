@@ -154,8 +154,10 @@ def test_a_key_that_python_would_calculate_is_marked(key):
 
 @pytest.mark.parametrize(
     "number",
-    [b"I010\n", b"I0x10\n", b"I+1\n", b"I 1\n", b"I1 \n", b"I1_0\n", b"I-0\n", b"I1L\n", b"L010L\n", b"L1LL\n"]
-    + [b"L0b1\n", b"L 1L\n", b"F1_0\n", b"F 1\n", b"F0x1p0\n", b"Fnan(1)\n", b"Finfinity\n", "F\u0661\n".encode()],
+    [
+        *(b"I010\n", b"I0x10\n", b"I+1\n", b"I 1\n", b"I1 \n", b"I1_0\n", b"I-0\n", b"I1L\n", b"L010L\n", b"L1LL\n"),
+        *(b"L0b1\n", b"L 1L\n", b"F1_0\n", b"F 1\n", b"F0x1p0\n", b"Fnan(1)\n", b"Finfinity\n", "F\u0661\n".encode()),
+    ],
 )
 def test_a_number_that_readers_take_differently_is_refused(number):
     with pytest.raises(PickleError, match="in a way that readers take differently"):

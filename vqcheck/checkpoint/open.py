@@ -3,7 +3,6 @@
 import gc
 import os
 from dataclasses import replace
-from typing import Final
 
 from vqcheck.checkpoint import container
 from vqcheck.checkpoint.container import StateDict
@@ -11,11 +10,9 @@ from vqcheck.checkpoint.dtypes import ITEM_SIZE
 from vqcheck.checkpoint.file import PositionedFile
 from vqcheck.checkpoint.opened import Checkpoint, ReadExtent
 from vqcheck.checkpoint.pickle_values import PickleError
-from vqcheck.checkpoint.shown import shown
+from vqcheck.checkpoint.shown import one_line, shown
 from vqcheck.checkpoint.tensor import Extent, StoredTensor
 from vqcheck.errors import CheckpointError
-
-_TAR_HEADER: Final = 512
 
 
 def open_checkpoint(path: str | os.PathLike[str]) -> Checkpoint:
@@ -44,35 +41,58 @@ def open_checkpoint(path: str | os.PathLike[str]) -> Checkpoint:
 
 
 def _open_file(path: str | os.PathLike[str], *, shard: bool) -> Checkpoint:
-    file = PositionedFile(path)
+    file = _positioned(path)
     try:
         return _open(file, shard=shard)
     except MemoryError:
         file.close()
         raise CheckpointError(f"{file.label}: not enough memory to read its index") from None
+    except CheckpointError as error:
+        file.close()
+        from vqcheck.checkpoint.other_kind import unfinished
+
+        hint = unfinished(file.path)
+        if not hint or hint in str(error):
+            raise
+        raise CheckpointError(f"{error}; the file {hint}") from None
     except BaseException:
         file.close()
         raise
 
 
+def _positioned(path: str | os.PathLike[str]) -> PositionedFile:
+    try:
+        return PositionedFile(path)
+    except CheckpointError:
+        from vqcheck.checkpoint.other_kind import path_kind
+
+        kind = path_kind(os.fsdecode(path))
+        if not kind:
+            raise
+        raise CheckpointError(f"{one_line(os.fsdecode(path))}: {kind}") from None
+
+
 def _open(file: PositionedFile, *, shard: bool) -> Checkpoint:
     if not file.size:
-        raise CheckpointError(f"{file.label}: is empty")
-    head = bytes(file.read(0, min(file.size, _TAR_HEADER), "beginning of the file"))
-    if head[:2] != b"PK" and (head[257:262] == b"ustar" or _is_tar(head)):
-        # Asked first, as torch does: whatever else the file may be, this is what it would read.
-        raise CheckpointError(
-            f"{file.label}: is a tar archive of torch before 0.1.10; save it again with a newer torch"
-        )
+        raise CheckpointError(f"{file.label}: is empty; save or download it again")
+    if os.path.exists(f"{file.path}.aria2"):
+        from vqcheck.checkpoint.other_kind import unfinished
+
+        raise CheckpointError(f"{file.label}: {unfinished(file.path)}")
+    head = bytes(file.read(0, min(file.size, 512), "beginning of the file"))
     if head[2:4] == b"\x03\x04" and (head[:2] == b"PK" or head[:2].isdigit()):
-        return _open_torch_zip(file, "" if head[:2] == b"PK" else head[:2].decode())
+        if head[6:8] == b"\0\0" and head[8:9] in (b"{", b" ", b"\t", b"\r", b"\n"):
+            raise CheckpointError(f"{file.label}: begins as an archive and as a safetensors file; save it again as one")
+        return _open_torch_zip(file, "" if head[:2] == b"PK" else head[:2].decode(), shard=shard)
     from vqcheck.checkpoint import safetensors_header
 
     # Asked before JSON: the length in front of a header may begin with the byte of a brace.
     if safetensors_header.looks_like(head):
         if not file.path.endswith(".safetensors"):
-            _refuse_pickle(file)
+            _refuse_torch_file(file, head)
         tensors, metadata = safetensors_header.read_header(file)
+        if not shard:
+            tensors = safetensors_header.with_aliases(tensors, metadata)
         read = _direct_reader(file)
         return Checkpoint([file], file.path, "safetensors", tensors, read, root=dict(metadata))
     if head[:1] == b"{" or head[:4] == b"\xef\xbb\xbf{":
@@ -80,32 +100,21 @@ def _open(file: PositionedFile, *, shard: bool) -> Checkpoint:
             # Followed, it could lead back to itself.
             raise CheckpointError(f"{file.label}: is the index of a sharded checkpoint, where a shard is expected")
         return _open_sharded(file)
-    if head[:1] == b"\x80" or head[:1].isascii():
-        return _open_torch_legacy(file)
-    raise CheckpointError(f"{file.label}: is no checkpoint (neither torch nor safetensors)")
+    return _open_torch_legacy(file, head)
 
 
-def _is_tar(head: bytes) -> bool:
-    """Say whether Python takes the first bytes of a file for the header of a tar archive, in any of its forms."""
-    if len(head) < _TAR_HEADER:
-        return False
-    rest = head[:148] + b" " * 8 + head[156:]
-    field = head[148:156]
-    if field[0] in (0o200, 0o377):
-        number = int.from_bytes(field[1:], "big") - (256**7 if field[0] == 0o377 else 0)
-    else:
-        try:
-            number = int(field.partition(b"\0")[0].decode("ascii").strip() or "0", 8)
-        except ValueError:
-            return False
-    return number == sum(rest) or number == sum(rest) - 256 * sum(byte > 127 for byte in rest)
-
-
-def _open_torch_zip(file: PositionedFile, header_code: str) -> Checkpoint:
+def _open_torch_zip(file: PositionedFile, header_code: str, *, shard: bool) -> Checkpoint:
     from vqcheck.checkpoint import torch_zip
     from vqcheck.checkpoint.zip_archive import ZipArchive
 
     archive = ZipArchive(file)
+    if not any(name.endswith("data.pkl") for name in archive.members):
+        from vqcheck.checkpoint.other_kind import zip_kind
+
+        raise CheckpointError(f"{file.label}: {zip_kind(archive.members)}")
+    if shard and any(member.is_packed and name.endswith("data.pkl") for name, member in archive.members.items()):
+        # Unpacked, the indexes of many small shards could be of any size; no library packs one.
+        raise CheckpointError(f"{file.label}: its index is packed, as in no shard; unpack it: save the model again")
     root, extents, classes = torch_zip.read_index(archive, file.label)
     return _from_torch(
         file,
@@ -118,18 +127,28 @@ def _open_torch_zip(file: PositionedFile, header_code: str) -> Checkpoint:
     )
 
 
-def _refuse_pickle(file: PositionedFile) -> None:
+def _refuse_torch_file(file: PositionedFile, head: bytes) -> None:
     """Raise CheckpointError when a safetensors file that is not named so is one for torch, too."""
-    from vqcheck.checkpoint import torch_legacy
+    from vqcheck.checkpoint import other_kind, torch_legacy
 
-    if torch_legacy.has_magic(file):
-        raise CheckpointError(f"{file.label}: is a safetensors file and a torch file at once; which one would be read?")
+    if torch_legacy.has_magic(file) or other_kind.tar_kind(head):
+        raise CheckpointError(f"{file.label}: begins as a torch file and as a safetensors file; save it again as one")
 
 
-def _open_torch_legacy(file: PositionedFile) -> Checkpoint:
-    from vqcheck.checkpoint import torch_legacy
+def _open_torch_legacy(file: PositionedFile, head: bytes) -> Checkpoint:
+    from vqcheck.checkpoint import other_kind, torch_legacy
 
-    root, extents, classes = torch_legacy.read_index(file)
+    archive = other_kind.tar_kind(head)
+    if archive:
+        # torch looks for one first: what is behind may be a legacy file as well.
+        raise CheckpointError(f"{file.label}: {archive}")
+    try:
+        root, extents, classes = torch_legacy.read_index(file)
+    except CheckpointError:
+        kind = "" if head[:1] == b"\x80" else other_kind.file_kind(file.path, head)
+        if not kind:
+            raise
+        raise CheckpointError(f"{file.label}: {kind}") from None
     return _from_torch(file, "torch legacy", root, extents, classes, _direct_reader(file), "")
 
 
@@ -189,34 +208,30 @@ def _stored_tensors(state_dict: StateDict, extents: dict[str, Extent]) -> dict[s
 
 
 def _open_sharded(index: PositionedFile) -> Checkpoint:
-    from vqcheck.checkpoint.sharded import shard_of_each_tensor
+    from vqcheck.checkpoint import sharded
 
-    names_in: dict[str, list[str]] = {}
-    for name, shard in shard_of_each_tensor(index).items():
-        names_in.setdefault(shard, []).append(name)
-    files = [index]
-    readers: dict[str, ReadExtent] = {}
-    tensors: dict[str, StoredTensor] = {}
+    shard_of = sharded.shard_of_each_tensor(index)
+    opened: dict[str, Checkpoint] = {}
     try:
-        for shard, names in names_in.items():
-            opened = _open_file(os.path.join(os.path.dirname(index.path), shard), shard=True)
-            files += opened.files
-            readers[shard] = opened.read_extent
-            for name in names:
-                tensor = opened.tensors.get(name)
-                if tensor is None:
-                    raise CheckpointError(
-                        f"{index.label}: {shown(name)}: is not in {shown(shard)}, where the index says it is"
-                    )
-                tensors[name] = replace(tensor, extent=replace(tensor.extent, shard=shard))
+        for shard in dict.fromkeys(shard_of.values()):
+            opened[shard] = _open_file(sharded.shard_path(index, shard), shard=True)
+            sharded.check_shards(index, shard_of, opened)
+        tensors = {name: _in_shard(index, name, shard, opened[shard]) for name, shard in shard_of.items()}
     except BaseException:
-        for file in files:
-            file.close()
+        for each in opened.values():
+            each.close()
         raise
     return Checkpoint(
-        files,
+        [index, *(file for each in opened.values() for file in each.files)],
         index.path,
         "sharded",
         tensors,
-        lambda extent, start, size: readers[extent.shard](extent, start, size),
+        lambda extent, start, size: opened[extent.shard].read_extent(extent, start, size),
     )
+
+
+def _in_shard(index: PositionedFile, name: str, shard: str, opened: Checkpoint) -> StoredTensor:
+    tensor = opened.tensors.get(name)
+    if tensor is None:
+        raise CheckpointError(f"{index.label}: {shown(name)}: is not in {shown(shard)}, where the index says it is")
+    return replace(tensor, extent=replace(tensor.extent, shard=shard))

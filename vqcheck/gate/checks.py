@@ -105,8 +105,7 @@ def freeze(subject: Subject) -> Finding:
 
 def resume(subject: Subject) -> Finding:
     """Whether a checkpoint that upstream would silently resume from has the same VQ encoder."""
-    assert subject.experiment  # without the directory there is nothing to find, and nothing was checked
-    resumed = subject.run.resumed()
+    resumed = subject.resumed
     if resumed is None:
         return Finding(PASSED, "there is no checkpoint of an earlier run to resume from")
     name = os.path.basename(resumed)

@@ -34,8 +34,8 @@ def attacks(shell):
     def spelled(name, outcome):
         return Attack(archive(INDEX, extra=[(zipfile.ZipInfo(name), hostile)]), outcome)
 
-    def only(name, outcome=REFUSES):
-        return Attack(archive(INDEX).replace(raw, name.encode().ljust(len(raw), b"_")[: len(raw)]), outcome)
+    def only(name):
+        return Attack(archive(INDEX).replace(raw, name.encode().ljust(len(raw), b"_")[: len(raw)]), REFUSES)
 
     def duplicate(first, second):
         return archive(first, extra=[(zipfile.ZipInfo(f"{ROOT}data.pkl"), second)])
@@ -50,7 +50,7 @@ def attacks(shell):
             shadowed.replace(f"{ROOT}data.pkx".encode(), raw, 1), READS
         ),
         "name in other case": spelled(f"{ROOT}DATA.PKL", REFUSES),
-        "only name in other case": only(f"{ROOT}DATA.PKL", READS),
+        "only name in other case": only(f"{ROOT}DATA.PKL"),
         "name with a backslash": spelled(f"{ROOT[:-1]}\\data.pkl", READS),
         "only name with a backslash": only(f"{ROOT[:-1]}\\data.pkl"),
         "name that begins with ./": spelled(f"./{ROOT}data.pkl", REFUSES),

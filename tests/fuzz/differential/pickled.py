@@ -1,7 +1,7 @@
 """State dicts in which something may not be what it seems: one construct for each way to lead a reader astray.
 
-`Draft` makes the pickle of one file at random. In every draft the plain tensors say A, and B lies in the file as well, so
-a reader and torch that do not mean the same are seen at once.
+`Draft` makes the pickle of one file at random. Every tensor has values of its own, and another lies in the file as
+well, so a reader and torch that do not mean the same are seen at once.
 """
 
 import codecs
@@ -54,7 +54,13 @@ class Draft:
             items.insert(self.random.randrange(len(items) + 1), (text(f"extra {extra}"), self.plain()))
         if self._tricked():
             items.append((self.key(names[0], always=True), self.state_dict()))
-        root = self.mapping(items) if self._rarely() else dictionary(*items)
+        root = (
+            self.mapping(items)
+            if self._tricked()
+            else self.sound_mapping(items)
+            if self._rarely()
+            else dictionary(*items)
+        )
         if self._rarely():
             root = self.state_dict()
         return b"\x80\x02" + root + b"."
@@ -114,16 +120,21 @@ class Draft:
         )
 
     def tensor(self, name: str) -> bytes:
-        """Return a tensor that looks as if it said A."""
-        key = self._stored(name, list(range(len(name), len(name) + COUNT)))
-        if self._rarely():
+        """Return a tensor that looks as if it could be read."""
+        first = 10 * len(self.storages)
+        key = f"{name} {len(self.storages)}"
+        if self._tricked():
+            key = self.random.choice([*self.storages])
+        elif self._rarely():
             # Its storage is longer than it.
-            self._stored(name, list(range(len(name), len(name) + 2 * COUNT)))
+            self._stored(key, list(range(first, first + 2 * COUNT)))
             return self.rebuilt(self.storage(key, 2 * COUNT), self.random.choice((0, COUNT, 1)))
+        else:
+            self._stored(key, list(range(first, first + COUNT)))
         return self.rebuilt(self.storage(key))
 
     def other(self) -> bytes:
-        """Return a plain tensor that says B."""
+        """Return a plain tensor of other values."""
         kind = group(text("storage"), named("torch", "FloatStorage"), text(self.b_key), text("cpu"), integer(COUNT))
         if self.legacy:
             kind = kind[:-1] + NONE + b"t"
@@ -159,7 +170,7 @@ class Draft:
             ),
             lambda: built(plain, self.state()),
             lambda: built(call("torch._utils", "_rebuild_parameter", plain, FALSE, EMPTY), self.state()),
-            lambda: self.no_record(),
+            self.no_record,
         )
 
     def marks(self) -> bytes:
@@ -200,7 +211,7 @@ class Draft:
         return group(*parts, *([NONE] if self.legacy else [])) + b"Q"
 
     def no_record(self) -> bytes:
-        """Return a tensor B that is not made by one of torch's rebuild functions, or cannot be read."""
+        """Return a tensor that is not made by one of torch's rebuild functions, or cannot be read."""
         numbers = several(*(several(number(float(row)), number(2.0)) for row in range(SHAPE[0])))
         return self.chance(
             lambda: call("torch", "FloatTensor", numbers),
@@ -229,7 +240,7 @@ class Draft:
             lambda: named("torch", "float16"),
             lambda: numbers,
             lambda: NONE,
-            lambda: self._b_storage(),
+            self._b_storage,
         )
 
     # Keys and containers
@@ -273,17 +284,30 @@ class Draft:
             items.append((text("module." + NAMES[0]), self.other()))
         if self._tricked():
             items.append((text("beside"), self.plain()))
-        return self.mapping(items) if self._tricked() or self._rarely() else dictionary(*items)
+        if self._tricked():
+            return self.mapping(items)
+        return self.sound_mapping(items) if self._rarely() else dictionary(*items)
 
-    def mapping(self, items: list[tuple[bytes, bytes]]) -> bytes:
-        listed = several(*(group(key, value) for key, value in items))
+    def sound_mapping(self, items: list[tuple[bytes, bytes]]) -> bytes:
         half = len(items) // 2
-        in_both = [
+        listed = several(*(group(key, value) for key, value in items))
+        return self.chance(
             lambda: EMPTY + pairs(items),
             lambda: EMPTY + pairs(items[:half]) + pairs(items[half:]),
             lambda: b"}" + b"".join(key + value + b"s" for key, value in items),
             lambda: call("collections", "OrderedDict", listed),
             lambda: call("collections", "OrderedDict", dictionary(*items)),
+            lambda: call("collections", "Counter", dictionary(*items[:half])) + pairs(items[half:]),
+            lambda: new("collections", "OrderedDict", listed) + pairs(items),
+            lambda: built(EMPTY + pairs(items), dictionary((text("_metadata"), EMPTY))),
+            lambda: self._changed_later(items),
+        )
+
+    def mapping(self, items: list[tuple[bytes, bytes]]) -> bytes:
+        listed = several(*(group(key, value) for key, value in items))
+        half = len(items) // 2
+        in_both = [
+            lambda: self.sound_mapping(items),
             lambda: new("collections", "OrderedDict", listed),
             lambda: new("collections", "OrderedDict", listed) + pairs(items[half:]),
             lambda: call("collections", "Counter", dictionary(*items)),
@@ -341,19 +365,19 @@ class Draft:
             lambda: call("builtins", "set", several(integer(1))),
             lambda: call("torch", "device", text("cpu")),
             lambda: dictionary((text("deep"), dictionary((text("deeper"), self.other())))),
-            lambda: self.other(),
+            self.other,
             lambda: several(self.other()),
-            lambda: call(
-                "torch._utils", "_rebuild_parameter_with_state", self.tensor(NAMES[1]), FALSE, EMPTY, self.state()
-            ),
         ]
+        if self._tricked():
+            parameter = (self.tensor(NAMES[1]), FALSE, EMPTY, self.state())
+            in_both.append(lambda: call("torch._utils", "_rebuild_parameter_with_state", *parameter))
         in_full = [
+            lambda: call("copy", "copy", self.other()) if self._tricked() else NONE,
             lambda: built(new("argparse", "Namespace"), dictionary((text("rate"), integer(3)))),
             lambda: call("pathlib", "PurePosixPath", text("a"), text("b")),
             lambda: built(new("types", "SimpleNamespace"), dictionary((text("t"), self.other()))),
             lambda: call("collections", "deque", several(integer(1)), integer(5)),
             lambda: call("functools", "partial", named("collections", "OrderedDict")),
-            lambda: call("copy", "copy", self.other()),
             lambda: call("builtins", "getattr", named("collections", "OrderedDict"), text("fromkeys")),
         ]
         return self.chance(*in_both, *(in_full if self.full else ()))
