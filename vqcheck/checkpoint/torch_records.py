@@ -210,7 +210,7 @@ _PLAIN_TYPES: Final = frozenset({("torch", "Tensor"), ("torch.nn.parameter", "Pa
 
 def _require_inert(state: object) -> None:
     """Raise PickleError unless a tensor's state is attributes that cannot touch its values."""
-    parts = state if isinstance(state, tuple) and len(state) in (0, 2) else (state,)
+    parts = state if isinstance(state, tuple) and len(state) == 2 else (state,)
     for part in parts:
         if part is None:
             continue

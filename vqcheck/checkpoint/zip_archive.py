@@ -29,6 +29,8 @@ _STORED: Final = 0
 _DEFLATED: Final = 8
 _ENCRYPTED: Final = 1
 _SIZES_FOLLOW: Final = 8
+_DIRECTORY: Final = 0x10
+"""Among the external attributes: torch reads nothing of a member that is marked so, and takes what its memory held."""
 _MAX_DIRECTORY: Final = 16 << 20
 _UNKNOWN: Final = 0xFFFFFFFF
 """Stands for a number too large for its 32-bit field; the zip64 extra field or end record has it."""
@@ -123,6 +125,8 @@ class ZipArchive:
                 full, packed, header = self._zip64(name, extra, full, packed, header)
             if flags & _ENCRYPTED or method not in (_STORED, _DEFLATED):
                 raise self._error(name, "is encrypted or packed with an unsupported method")
+            if full and (entry[15] & _DIRECTORY or raw_name.endswith(b"/")):
+                raise self._error(name, "is called a folder, yet holds bytes")
             if method == _STORED and packed != full:
                 raise self._error(name, f"is stored, yet claims {packed} bytes packed and {full} unpacked")
             found.append((header, packed, full, method, name, raw_name))
