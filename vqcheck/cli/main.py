@@ -8,6 +8,7 @@ import sys
 from collections.abc import Iterator, Sequence
 from typing import Final
 
+from vqcheck.cli.terminal import forget_impossible_sizes
 from vqcheck.errors import VqcheckError
 
 EXIT_COULD_NOT_CHECK: Final = 2
@@ -19,6 +20,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """Run the program and return its exit status; never raises."""
     arguments = sys.argv[1:] if arguments is None else list(arguments)
     _open_missing_streams()
+    forget_impossible_sizes()
     for stream in (sys.stdout, sys.stderr):
         # File names and the text in checkpoints may hold anything; a console that cannot show it must not end the run.
         reconfigure = getattr(stream, "reconfigure", None)
