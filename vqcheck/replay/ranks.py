@@ -52,7 +52,7 @@ def process_group(device: torch.device) -> Iterator[None]:
     try:
         distributed.init_process_group("nccl" if device.type == "cuda" else "gloo")
     except (ValueError, RuntimeError) as error:
-        raise UsageError(f"cannot join the processes of torchrun: {" ".join(str(error).split())}") from None
+        raise UsageError(f"cannot join the processes of torchrun: {' '.join(str(error).split())}") from None
     try:
         # nccl works on the current device
         with torch.cuda.device(device) if device.type == "cuda" else nullcontext():
