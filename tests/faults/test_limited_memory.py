@@ -1,4 +1,4 @@
-"""Where memory is limited a command ends in its right answer, or in status 2 and a line: never in a status of numpy's."""
+"""Where memory is limited a command ends in its right answer, or in status 2 and a line: never in status 1 of numpy."""
 
 import os
 import signal
