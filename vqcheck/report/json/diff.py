@@ -15,6 +15,7 @@ def document(comparison: Comparison) -> str:
         comparison.verdict,
         comparison.exit_code,
         scope=comparison.scope,
+        one_file=comparison.one_file,
         codecs=list(comparison.codecs),
         a=_side(comparison.a),
         b=_side(comparison.b),

@@ -1,7 +1,7 @@
 """`vqcheck diff` for people: one line when nothing changed, otherwise what changed and by how much."""
 
 from vqcheck.codebook.comparison import TOKENS, Comparison
-from vqcheck.report.words.caveats import left_out, not_judged, warnings
+from vqcheck.report.words.caveats import ONE_FILE, left_out, not_judged, warnings
 
 # Rich is imported only where there is more to show than one line: it takes longer than an equal diff.
 
@@ -18,6 +18,7 @@ def one_line(comparison: Comparison, width: int = 0) -> str:
     notes = [lacking] if lacking else []
     notes += sorted({diff.note for diff in comparison.tensors if diff.note and diff not in comparison.not_stored})
     notes += not_judged(comparison)
+    notes += [ONE_FILE] if comparison.one_file else []
     flips = comparison.diagnosis.flips if comparison.diagnosis else None
     if flips:
         notes.append(f"{flips.flipped} of {flips.frames} frames get another token")

@@ -1,8 +1,11 @@
 """What must be said of two files whatever the verdict on them."""
 
 import os
+from typing import Final
 
 from vqcheck.codebook.comparison import Comparison
+
+ONE_FILE: Final = "both names are of one file, which was compared with itself"
 
 
 def warnings(comparison: Comparison) -> list[str]:

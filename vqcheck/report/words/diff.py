@@ -4,13 +4,19 @@ from collections.abc import Sequence
 
 from vqcheck.codebook.comparison import CHANGED, Change, Comparison, Side
 from vqcheck.codebook.digest import Digest
+from vqcheck.report.words import caveats
 from vqcheck.report.words.causes import headline as what_happened
 from vqcheck.report.words.caveats import left_out
 from vqcheck.report.words.share import share
 
 
 def headline(comparison: Comparison) -> str:
-    """Return what two files come to, in one sentence."""
+    """Return what two files come to, in one sentence, or that they are one, in another."""
+    itself = f" {caveats.ONE_FILE[:1].upper()}{caveats.ONE_FILE[1:]}." if comparison.one_file else ""
+    return f"{_sentence(comparison)}{itself}"
+
+
+def _sentence(comparison: Comparison) -> str:
     if comparison.diagnosis is None:
         lacking = left_out(comparison)
         return f"The VQ encoder is the same{f' as far as both files store it ({lacking})' if lacking else ''}."
