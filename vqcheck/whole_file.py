@@ -10,6 +10,7 @@ import contextlib
 import errno
 import os
 import stat
+import time
 from collections.abc import Iterator
 from types import ModuleType
 from typing import BinaryIO, Final
@@ -22,6 +23,10 @@ except ImportError:  # Windows
 
 _LONGEST_NAME: Final = 255
 """Bytes; what every file system in use allows."""
+_PATIENCE: Final = 30.0
+"""Seconds for which another program may have the temporary name: one that writes much, or one that has it for ever."""
+_MOST_TRIES: Final = 1_000
+_CONTENDED: Final = "another program makes its temporary file (.NAME.vqcheck) again and again"
 _CANNOT: Final = (errno.EOPNOTSUPP, errno.EISDIR, errno.ENOENT, errno.EINVAL)
 """What a system says that knows no files without a name."""
 
@@ -82,10 +87,8 @@ def _locked_file(folder: str, temporary: str, path: str) -> Iterator[BinaryIO]:
             with contextlib.suppress(FileNotFoundError):
                 os.fchmod(descriptor, stat.S_IMODE(os.stat(path).st_mode))
             if has_name or not _give_name(descriptor, path):
-                while not has_name:
-                    has_name = _give_name(descriptor, temporary)
-                    if not has_name:
-                        _take_away(temporary)
+                if not has_name:
+                    _give_temporary_name(descriptor, temporary)
                 os.replace(temporary, path)
         except BaseException:
             _take_away_own(descriptor, temporary)
@@ -105,7 +108,7 @@ def _new_file(folder: str, temporary: str) -> tuple[int, bool]:
                 _lock(descriptor)
                 return descriptor, False
             os.close(descriptor)
-    while True:
+    for _ in range(_MOST_TRIES):
         try:
             descriptor = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o666)
         except FileExistsError:
@@ -115,6 +118,15 @@ def _new_file(folder: str, temporary: str) -> tuple[int, bool]:
         if os.fstat(descriptor).st_nlink:
             return descriptor, True
         os.close(descriptor)  # somebody took it for one left behind, before it was locked
+    raise OSError(errno.EBUSY, _CONTENDED)
+
+
+def _give_temporary_name(descriptor: int, temporary: str) -> None:
+    for _ in range(_MOST_TRIES):
+        if _give_name(descriptor, temporary):
+            return
+        _take_away(temporary)
+    raise OSError(errno.EBUSY, _CONTENDED)
 
 
 def _give_name(descriptor: int, path: str) -> bool:
@@ -153,8 +165,23 @@ def _take_away_own(descriptor: int, temporary: str) -> None:
 
 
 def _lock(descriptor: int) -> None:
-    """Wait until nobody else has the file; have it until it is closed."""
+    """Wait until nobody else has the file; have it until it is closed.
+
+    Raises:
+        OSError: another program has had it for too long.
+
+    """
     assert fcntl is not None
-    # Some network drives know no locks: there, two that write the same file at the same time are not kept apart.
-    with contextlib.suppress(OSError):
-        fcntl.flock(descriptor, fcntl.LOCK_EX)
+    deadline = time.monotonic() + _PATIENCE
+    while True:
+        try:
+            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            if time.monotonic() >= deadline:
+                raise OSError(errno.EBUSY, "another program holds its temporary file (.NAME.vqcheck)") from None
+            time.sleep(0.01)
+        except OSError:
+            # Some network drives know no locks: there, two that write the same file at once are not kept apart.
+            return
+        else:
+            return

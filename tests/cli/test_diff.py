@@ -1,11 +1,15 @@
 """`vqcheck diff` as a user runs it: what it prints, where, and how it exits."""
 
 import json
+import os
+import shutil
 import subprocess
 import sys
 from pathlib import Path
 
 import pytest
+
+from vqcheck.cli.main import main
 
 
 def test_equal_files_give_one_line_with_the_digest(vqcheck, checkpoints):
@@ -25,6 +29,40 @@ def test_changed_files_give_the_table(vqcheck, checkpoints):
     assert codes.split() == ["codes", "changed", "127", "of", "128", "rows", "5697b8b1765e", ">", "24d407c6e822"]
     assert any("max |b-a|" in line and "at [0, 79, 9]" in line for line in lines)
     assert any(line.split()[:2] == ["input_proj.weight", "identical"] for line in lines)
+
+
+ONE_FILE = "both names are of one file, which was compared with itself"
+
+
+@pytest.mark.parametrize("name", ["itself", "another spelling", "symlink", "hard link", "folder"])
+def test_one_file_under_two_names_is_told_as_one(name, checkpoints, tmp_path, valid, capsys):
+    """Status 0, and a sentence that says why in every format that people read; a copy is another file."""
+    path = tmp_path / "base.pth"
+    shutil.copy(checkpoints / "base_v2.pth", path)
+    other = tmp_path / "other.pth"
+    if name == "symlink":
+        other.symlink_to(path)
+    elif name == "hard link":
+        os.link(path, other)
+    elif name == "another spelling":
+        other = Path(f"{tmp_path}/./../{tmp_path.name}/base.pth")
+    else:
+        other = path if name == "itself" else tmp_path
+    copied = tmp_path.parent / "copied.pth"
+    shutil.copy(path, copied)
+    for b, said in ((other, True), (copied, False)):
+        for options in ([], ["-v"], *(["--format", form] for form in ("junit", "html", "github"))):
+            assert main(["diff", str(path), str(b), *options]) == 0
+            out = " ".join(capsys.readouterr().out.split())
+            summary = "" if "github" not in options else _summary(tmp_path, path, b)
+            assert (ONE_FILE in (out + summary).replace("Both names", "both names")) is said, (options, out)
+        assert main(["diff", str(path), str(b), "--format", "json"]) == 0
+        assert valid(capsys.readouterr().out)["one_file"] is said
+
+
+def _summary(folder, a, b):
+    assert main(["diff", str(a), str(b), "--format", "github", "-q", "-o", str(folder / "summary.md")]) == 0
+    return " ".join((folder / "summary.md").read_text("utf-8").split())
 
 
 def test_verbose_gives_the_table_of_an_equal_pair(vqcheck, checkpoints):

@@ -8,6 +8,9 @@ import sys
 import pytest
 from warm import HANGS
 
+from vqcheck.errors import UsageError
+from vqcheck.replay import ranks
+
 pytestmark = pytest.mark.skipif(os.name != "posix", reason="surroundings as Windows has none")
 
 
@@ -85,3 +88,45 @@ def test_a_name_in_a_config_that_the_locale_cannot_write_is_told(desk):
     )
     assert (done.returncode, done.stderr) == (2, "")
     assert "codebook-trained    passed" in done.stdout
+
+
+SIZES = ["²", "\uff18\uff10", "-1", "0", "9" * 5000, "999999999", "\udcff", "", " 80", "1e3"]
+
+
+@pytest.mark.parametrize("size", SIZES)
+@pytest.mark.parametrize("name", ["COLUMNS", "LINES"])
+def test_an_impossible_size_of_a_terminal_is_as_good_as_none(name, size, desk, told, monkeypatch):
+    """What is a digit to one library is none to the next, and a report of that width may not fit in memory."""
+    monkeypatch.delenv(name, raising=False)
+    for words in (["inspect", desk.base], ["diff", desk.base, desk.drifted], ["diff", "absent", "absent"], ["--help"]):
+        expected = told(*words)
+        monkeypatch.setenv(name, size)
+        assert told(*words) == expected
+        monkeypatch.delenv(name, raising=False)
+
+
+def test_a_possible_size_of_a_terminal_counts(told, monkeypatch):
+    """The control: help is laid out for it."""
+    helps = set()
+    for size in ("50", "70"):
+        monkeypatch.setenv("COLUMNS", size)
+        helps.add(told("diff", "--help")[1])
+    assert len(helps) == 2
+
+
+@pytest.mark.parametrize("value", ["", "²", "x", "-1", "9" * 5000])
+def test_a_number_of_processes_that_is_none_is_named(value, could_not, monkeypatch):
+    """In every variable of torchrun's, and so is one that is missing."""
+    monkeypatch.setenv("RANK", "0")
+    monkeypatch.setenv("WORLD_SIZE", value)
+    assert "WORLD_SIZE" in could_not("replay", "--steps", "1")
+    monkeypatch.setenv("LOCAL_RANK", value)
+    monkeypatch.setenv("WORLD_SIZE", "2")
+    with pytest.raises(UsageError, match="LOCAL_RANK"):
+        ranks.local_rank()
+    monkeypatch.setenv("RANK", value)
+    with pytest.raises(UsageError, match="variable RANK"):
+        ranks.rank()
+    monkeypatch.setenv("RANK", "0")
+    monkeypatch.delenv("MASTER_ADDR", raising=False)
+    assert "MASTER_ADDR" in could_not("replay", "--steps", "1")

@@ -17,6 +17,8 @@ import threading
 from pathlib import Path
 
 import pytest
+import torch
+from safetensors.torch import save_file
 
 from vqcheck import whole_file as module
 from vqcheck.whole_file import whole_file
@@ -279,6 +281,140 @@ def test_a_report_to_a_device_or_through_a_link_goes_where_it_leads(desk, told):
     status, _, err = told("inspect", desk.base, "-o", loop)
     assert (status, loop.is_symlink()) == (2, True)
     assert "Too many levels" in err
+
+
+@pytest.fixture
+def other_user():
+    """The number of a user that is not this one; only root can act as another."""
+    if os.geteuid() != 0:
+        pytest.skip("only root can lay another user's link")
+    return 12345
+
+
+@pytest.mark.parametrize("what", COMMANDS)
+@pytest.mark.parametrize("where", ["the file", "a folder", "behind a link of our own"])
+def test_a_link_that_another_user_laid_in_a_shared_folder_is_not_followed(where, what, desk, told, other_user):
+    """Whoever may write beside a report must not choose the file that it replaces."""
+    shared, precious = desk.root / "shared", desk.root / "precious"
+    shared.mkdir()
+    shared.chmod(0o1777)
+    precious.mkdir()
+    (precious / "out").write_bytes(desk.lock.read_bytes() + b"# mine\n")
+    if where == "a folder":
+        laid, out = shared / "folder", shared / "folder" / "out"
+        laid.symlink_to(precious)
+    else:
+        laid, out = shared / "out", shared / "out"
+        laid.symlink_to(precious / "out")
+    if where == "behind a link of our own":
+        out = desk.root / "link"
+        out.symlink_to(laid)
+    arguments = [{"BASE": desk.drifted, "OUT": out}.get(word, word) for word in COMMANDS[what]]
+    os.chown(laid, other_user, other_user, follow_symlinks=False)
+    before = (precious / "out").read_bytes()
+    status, _, err = told(*arguments)
+    assert (status, err) == (2, f"vqcheck: {out}: cannot be written: a link that another user made leads elsewhere\n")
+    assert (precious / "out").read_bytes() == before
+    # The same link of this user's, or in a folder of its maker's, is followed.
+    os.chown(shared, other_user, other_user)
+    assert told(*arguments)[0] == 0
+    os.chown(shared, 0, 0)
+    (precious / "out").write_bytes(before)
+    os.chown(laid, 0, 0, follow_symlinks=False)
+    assert told(*arguments)[0] == 0
+    assert (precious / "out").read_bytes() != before
+
+
+def test_a_temporary_name_that_somebody_holds_is_waited_for_a_while_and_named(desk, could_not, monkeypatch):
+    """Not for ever: whoever may read the folder could hold it."""
+    monkeypatch.setattr(module, "_PATIENCE", 0)
+    out = desk.root / "out"
+    held = desk.root / ".out.vqcheck"
+    held.write_bytes(b"")
+    with open(held, "rb") as file:
+        module.fcntl.flock(file, module.fcntl.LOCK_SH)
+        line = could_not("inspect", desk.base, "-o", out)
+    assert line == f"{out}: cannot be written: another program holds its temporary file (.NAME.vqcheck)"
+    assert not out.exists()
+    assert could_not("inspect", "absent", "-o", out)
+    write(out)
+    assert not held.exists()
+
+
+def test_a_temporary_name_that_comes_again_and_again_is_given_up(tmp_path, monkeypatch):
+    monkeypatch.setattr(module, "_give_name", lambda *_: False)
+    path = tmp_path / "out"
+    path.write_bytes(b"old")
+    with pytest.raises(OSError, match="again and again"):
+        write(path)
+    assert path.read_bytes() == b"old"
+
+
+@pytest.mark.parametrize("kind", ["pipe", "device", "folder"])
+@pytest.mark.parametrize("command", ["diff", "absent"])
+def test_a_step_summary_that_is_no_file_is_not_waited_for(kind, command, desk, told, monkeypatch):
+    page = desk.root / "summary"
+    {"pipe": lambda: os.mkfifo(page), "device": lambda: page.symlink_to("/dev/full"), "folder": page.mkdir}[kind]()
+    monkeypatch.setenv("GITHUB_STEP_SUMMARY", str(page))
+    other = desk.base if command == "diff" else "absent"
+    status, _, err = told("diff", desk.base, other, "--format", "github")
+    assert status == 2
+    assert err.count("\n") == 1
+    assert "internal" not in err
+    page.rename(desk.root / "moved")
+    assert told("diff", desk.base, desk.base, "--format", "github")[0] == 0
+    assert page.read_text("utf-8").startswith("### vqcheck diff: identical")
+    assert told("diff", desk.base, desk.base, "--format", "github")[0] == 0
+    assert page.read_text("utf-8").count("### vqcheck diff: identical") == 2
+
+
+def test_a_report_to_a_pipe_goes_to_its_reader_and_waits_for_none(desk, told, could_not):
+    """As `-o >(cat)` in a shell. One that nobody reads is named instead."""
+    pipe = desk.root / "pipe"
+    os.mkfifo(pipe)
+    assert could_not("inspect", desk.base, "-o", pipe) == f"{pipe}: cannot be written: nobody reads this pipe"
+    reader = os.open(pipe, os.O_RDONLY | os.O_NONBLOCK)
+    try:
+        assert told("inspect", desk.base, "-o", pipe)[0] == 0
+        assert b"healthy" in os.read(reader, 1 << 16)
+    finally:
+        os.close(reader)
+
+
+def safetensors_with_space(path):
+    header = b' {"a":{"dtype":"U8","shape":[1],"data_offsets":[0,1]}}'
+    path.write_bytes(len(header).to_bytes(8, "little") + header + b"1")
+
+
+CHECKPOINTS = {
+    "zip": lambda path: torch.save({}, path),
+    "overwritten header": lambda path: path.write_bytes(b"05\3\4" + bytes(40)),
+    "legacy": lambda path: torch.save({}, path, _use_new_zipfile_serialization=False),
+    "legacy, protocol 0": lambda path: torch.save({}, path, _use_new_zipfile_serialization=False, pickle_protocol=0),
+    "safetensors": lambda path: save_file({"a": torch.ones(1)}, path),
+    "safetensors after a space": safetensors_with_space,
+    "index of shards": lambda path: path.write_text('{"metadata": {}, "weight_map": {"a": "b"}}'),
+    "gguf": lambda path: path.write_bytes(b"GGUF" + bytes(40)),
+    "half a download": lambda path: path.write_bytes((9).to_bytes(8, "little") + b"{"),
+}
+TEXTS = ("results {", "run_0012{a}\n", "01234567{", '{"schema": "vqcheck/diff/1"}', "€" * 9, "", "x", "PK, 8th{")
+
+
+@pytest.mark.parametrize("what", CHECKPOINTS)
+def test_a_report_never_replaces_a_model(what, desk, could_not):
+    out = desk.root / "out"
+    CHECKPOINTS[what](out)
+    before = out.read_bytes()
+    assert could_not("inspect", desk.base, "-o", out) == f"{out}: is a checkpoint; the output must go to another file"
+    assert out.read_bytes() == before
+
+
+@pytest.mark.parametrize("text", [text.encode() for text in TEXTS] + ["€uro {".encode("cp1252")])
+def test_a_report_replaces_any_text(text, desk, told):
+    out = desk.root / "out"
+    out.write_bytes(text)
+    assert told("inspect", desk.base, "-o", out) == (0, "", "")
+    assert "healthy" in out.read_text("utf-8")
 
 
 REPLAY = "[data]\ngenerated_items = 6\n[training]\nbatch_size = 2\n[replay]\nsteps = 1\n"

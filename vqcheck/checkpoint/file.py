@@ -67,6 +67,10 @@ class PositionedFile:
         self.bytes_read += size
         return buffer
 
+    def is_same(self, other: "PositionedFile") -> bool:
+        """Say whether this and the other are one file, under whatever names."""
+        return os.path.sameopenfile(self._file.fileno(), other._file.fileno())  # noqa: SLF001 - of this class
+
     def check_unchanged(self) -> None:
         """Raise CheckpointError when the file was written to or replaced since it was opened."""
         try:

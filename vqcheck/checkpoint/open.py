@@ -40,6 +40,19 @@ def open_checkpoint(path: str | os.PathLike[str]) -> Checkpoint:
             gc.enable()
 
 
+def begins_as_checkpoint(head: bytes) -> bool:
+    """Say whether the first kilobytes of a file are those of a checkpoint, whole or damaged, or of an index of one."""
+    from vqcheck.checkpoint import other_kind, safetensors_header
+
+    return (
+        head[2:4] == b"\x03\x04"
+        or safetensors_header.looks_like(head)
+        or (head[:1] == b"\x80" and head[1:2] in (b"\2", b"\3", b"\4", b"\5"))
+        or (head.lstrip(b"\xef\xbb\xbf")[:1] == b"{" and b'"weight_map"' in head)
+        or other_kind.is_other_model(head)
+    )
+
+
 def _open_file(path: str | os.PathLike[str], *, shard: bool) -> Checkpoint:
     file = _positioned(path)
     try:

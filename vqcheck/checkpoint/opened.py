@@ -186,6 +186,10 @@ class Checkpoint:
                 f"{self.files[0].label}: its VQ encoder claims {claimed} bytes, far more than the file's {stored}"
             )
 
+    def is_same_file(self, other: "Checkpoint") -> bool:
+        """Say whether the two were opened by names, links among them, of one file."""
+        return self.files[0].is_same(other.files[0])
+
     def check_unchanged(self) -> None:
         """Raise CheckpointError when the file was written to or replaced since it was opened."""
         for file in self.files:

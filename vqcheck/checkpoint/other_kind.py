@@ -73,6 +73,13 @@ def file_kind(path: str, head: bytes) -> str:
     return "is no checkpoint but a text file" if _is_text(head) else ""
 
 
+def is_other_model(head: bytes) -> bool:
+    """Say whether a file that is none of the checkpoints that are read holds a model all the same."""
+    return bool(tar_kind(head)) or head.startswith(
+        (b"GGUF", b"\x89HDF\r\n", b"\x93NUMPY", b"L119547037146038801333356")
+    )
+
+
 def unfinished(path: str) -> str:
     """Return why a file is not whole yet, by its name or what stands beside it, or an empty text."""
     if os.path.exists(f"{path}.aria2"):

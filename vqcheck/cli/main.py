@@ -8,17 +8,37 @@ import sys
 from collections.abc import Iterator, Sequence
 from typing import Final
 
+from vqcheck.cli.limited_memory import Watched, is_limited
+from vqcheck.cli.terminal import forget_impossible_sizes
 from vqcheck.errors import VqcheckError
 
 EXIT_COULD_NOT_CHECK: Final = 2
 _ENDED: Final = ("SIGTERM", "SIGHUP")
 """Signals by which a system, or a terminal that is closed, ends a program."""
+_ENDED_BY_A_LIBRARY: Final = "not enough memory: a numerical library ended the program ({})"
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run the program and return its exit status; never raises."""
-    arguments = sys.argv[1:] if arguments is None else list(arguments)
+    watched = Watched(lambda how: _failed(sys.argv[1:], _ENDED_BY_A_LIBRARY.format(how)))
+    if arguments is None:
+        sys.meta_path.insert(0, watched)
+    try:
+        status = _main(sys.argv[1:] if arguments is None else list(arguments))
+    except (MemoryError, SystemError):
+        # Not even enough to say so in the usual way.
+        os.write(2, b"vqcheck: not enough memory\n")
+        status = EXIT_COULD_NOT_CHECK
+        if arguments is None:
+            watched.finish(status)
+            os._exit(status)  # what Python does at its end takes memory, too
+    watched.finish(status)
+    return status
+
+
+def _main(arguments: Sequence[str]) -> int:
     _open_missing_streams()
+    forget_impossible_sizes()
     for stream in (sys.stdout, sys.stderr):
         # File names and the text in checkpoints may hold anything; a console that cannot show it must not end the run.
         reconfigure = getattr(stream, "reconfigure", None)
@@ -73,7 +93,11 @@ def _run(arguments: Sequence[str]) -> int:
         if error.errno == errno.EINVAL:
             return EXIT_COULD_NOT_CHECK
         return _failed(arguments, f"the output cannot be written: {error.strerror}")
+    except MemoryError:
+        return _failed(arguments, "not enough memory")
     except Exception as error:  # noqa: BLE001 - an internal error must not end in status 1
+        if isinstance(error, ImportError) and is_limited():
+            return _failed(arguments, f"not enough memory to load {error.name or 'a library'}")
         if "--debug" in arguments:
             import traceback
 

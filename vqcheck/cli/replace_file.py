@@ -1,24 +1,31 @@
 """Writes a report or a lock to the file that the user named, as a whole or not at all."""
 
+import errno
 import os
+import stat
+from typing import Final
 
 from vqcheck.errors import UsageError
+
+_MOST_LINKS: Final = 40
+"""As many as systems follow."""
 
 
 def replace_file(path: str, report: str) -> None:
     """Write a text file that replaces an old one only when it is complete. A link is followed, a device written to.
 
     Raises:
-        UsageError: it cannot be written, or holds a checkpoint; an old file is left as it was.
+        UsageError: it cannot be written, holds a checkpoint, is a pipe that nobody reads, or a link that another user
+            made; an old file is left as it was.
 
     """
     from vqcheck.whole_file import whole_file
 
     content = report.encode("utf-8", "backslashreplace")
-    target = os.path.realpath(path)
     try:
+        target = _followed(path) if hasattr(os, "geteuid") else os.path.realpath(path)
         if os.path.exists(path) and not os.path.isfile(path):
-            with open(path, "wb") as stream:
+            with open(path, "wb", opener=_at_once) as stream:
                 stream.write(content)
             return
         if os.path.islink(target):
@@ -31,10 +38,65 @@ def replace_file(path: str, report: str) -> None:
         raise UsageError(f"{path}: cannot be written: {error.strerror}") from None
 
 
+def _followed(path: str) -> str:
+    """Return the path without links in it.
+
+    A link counts only where its maker could as well have written what it leads to: it is this user's, root's, or that
+    of the folder's owner. In a folder that many may write to, anybody can lay one.
+
+    Raises:
+        OSError: another user's link, or links that lead in a circle.
+
+    """
+    trusted = (os.geteuid(), 0)
+    names = os.path.join(os.getcwd(), path).split("/")[::-1]
+    at, links = "/", 0
+    while names:
+        name = names.pop()
+        step = os.path.join(at, name)
+        if name in ("", "."):
+            continue
+        if name == "..":
+            at = os.path.dirname(at)
+            continue
+        try:
+            status = os.lstat(step)
+        except FileNotFoundError:
+            # Nothing more to follow; whether it can be made is told by making it.
+            return os.path.join(step, *names[::-1])
+        if not stat.S_ISLNK(status.st_mode):
+            at = step
+            continue
+        if status.st_uid not in (*trusted, os.lstat(at).st_uid):
+            raise OSError(errno.EPERM, "a link that another user made leads elsewhere", step)
+        links += 1
+        if links > _MOST_LINKS:
+            raise OSError(errno.ELOOP, os.strerror(errno.ELOOP), path)
+        aim = os.readlink(step)
+        at = "/" if aim.startswith("/") else at
+        names += aim.split("/")[::-1]
+    return at
+
+
+def _at_once(path: str, flags: int) -> int:
+    """Open a device, or a pipe that somebody reads; one that nobody reads would be waited for without end."""
+    if not hasattr(os, "O_NONBLOCK"):
+        return os.open(path, flags, 0o666)
+    try:
+        descriptor = os.open(path, flags | os.O_NONBLOCK, 0o666)
+    except OSError as error:
+        if error.errno == errno.ENXIO:
+            raise OSError(error.errno, "nobody reads this pipe", path) from None
+        raise
+    os.set_blocking(descriptor, True)
+    return descriptor
+
+
 def _holds_a_checkpoint(path: str) -> bool:
     """Say whether a file begins as checkpoints begin: a slip of the command line must not cost a model."""
+    from vqcheck.checkpoint.open import begins_as_checkpoint
+
     if not os.path.isfile(path):
         return False
     with open(path, "rb") as file:
-        head = file.read(9)
-    return head[2:4] == b"\x03\x04" or head[:1] == b"\x80" or head[8:9] == b"{"
+        return begins_as_checkpoint(file.read(1 << 12))

@@ -2,6 +2,7 @@
 
 import os
 
+from vqcheck.checkpoint.regular import regular
 from vqcheck.cli.replace_file import replace_file
 from vqcheck.errors import UsageError
 
@@ -20,7 +21,17 @@ def write_summary(markdown: str, file: str | None) -> None:
     if not page:
         return
     try:
-        with open(page, "a", encoding="utf-8", errors="backslashreplace", newline="\n") as stream:
+        with open(
+            page, "a", encoding="utf-8", errors="backslashreplace", newline="\n", opener=_regular_or_new
+        ) as stream:
             stream.write(markdown)
     except OSError as error:
         raise UsageError(f"{page}: the step summary cannot be written: {error.strerror}") from None
+
+
+def _regular_or_new(path: str, flags: int) -> int:
+    """Open a file to write at its end; anything else, such as a pipe, could be waited for without end."""
+    try:
+        return regular(path, flags & ~os.O_CREAT)
+    except FileNotFoundError:
+        return os.open(path, flags | os.O_EXCL, 0o666)

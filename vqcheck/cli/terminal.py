@@ -1,7 +1,20 @@
 """What a terminal can show."""
 
 import os
-from typing import TextIO
+from typing import Final, TextIO
+
+_SIZES: Final = ("COLUMNS", "LINES", "JUPYTER_COLUMNS", "JUPYTER_LINES")
+_LARGEST: Final = 10_000
+
+
+def forget_impossible_sizes() -> None:
+    """Drop what the environment says of a terminal's size where no terminal has it: libraries would stumble over it."""
+    for name in _SIZES:
+        said = os.environ.get(name)
+        if said is not None and not (
+            said.isascii() and said.isdecimal() and len(said) < 9 and 0 < int(said) <= _LARGEST
+        ):
+            del os.environ[name]
 
 
 def can_draw(stream: TextIO) -> bool:

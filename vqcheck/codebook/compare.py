@@ -100,7 +100,7 @@ def compare(
         comparison = replace(comparison, diagnosis=found[0], further=tuple(found[1:]))
     a.check_unchanged()
     b.check_unchanged()
-    return comparison
+    return replace(comparison, one_file=a.is_same_file(b))
 
 
 def _require_projection(a: Copy, b: Copy) -> None:

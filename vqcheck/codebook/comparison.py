@@ -211,6 +211,8 @@ class Comparison:
     """Why they differ and what it does, of the first codec that does; None where none does and all were trained."""
     further: "tuple[Diagnosis, ...]" = ()
     """The same of every other codec that differs."""
+    one_file: bool = False
+    """Whether both names lead to one file, which was compared with itself."""
 
     @property
     def exit_code(self) -> int:

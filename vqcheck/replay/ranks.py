@@ -7,31 +7,52 @@ from contextlib import contextmanager, nullcontext
 import torch
 from torch import Tensor, distributed
 
+from vqcheck.errors import UsageError
 from vqcheck.runtime.bits import bits
 
 
 def world_size() -> int:
-    """Return the number of processes that torchrun started."""
-    return int(os.environ.get("WORLD_SIZE", "1")) if "RANK" in os.environ else 1
+    """Return the number of processes that torchrun started.
+
+    Raises:
+        UsageError: the environment says none.
+
+    """
+    return _number("WORLD_SIZE", "1") if "RANK" in os.environ else 1
 
 
 def rank() -> int:
     """Return this process's number, 0 for a process alone."""
-    return int(os.environ["RANK"]) if world_size() > 1 else 0
+    return _number("RANK", "0") if world_size() > 1 else 0
 
 
 def local_rank() -> int:
     """Return this process's number on its machine, which is that of its GPU."""
-    return int(os.environ.get("LOCAL_RANK", "0")) if world_size() > 1 else 0
+    return _number("LOCAL_RANK", "0") if world_size() > 1 else 0
+
+
+def _number(name: str, default: str) -> int:
+    said = os.environ.get(name, default)
+    if not (said.isascii() and said.isdecimal() and len(said) < 9):
+        raise UsageError(f"the environment variable {name} is {said[:20]!r}, expected a number as torchrun sets it")
+    return int(said)
 
 
 @contextmanager
 def process_group(device: torch.device) -> Iterator[None]:
-    """Join the processes that torchrun started: nccl on CUDA, gloo on a CPU."""
+    """Join the processes that torchrun started: nccl on CUDA, gloo on a CPU.
+
+    Raises:
+        UsageError: the environment describes no such processes, or they cannot be reached.
+
+    """
     if world_size() == 1:
         yield
         return
-    distributed.init_process_group("nccl" if device.type == "cuda" else "gloo")
+    try:
+        distributed.init_process_group("nccl" if device.type == "cuda" else "gloo")
+    except (ValueError, RuntimeError) as error:
+        raise UsageError(f"cannot join the processes of torchrun: {' '.join(str(error).split())}") from None
     try:
         # nccl works on the current device
         with torch.cuda.device(device) if device.type == "cuda" else nullcontext():

@@ -18,6 +18,7 @@ def document(comparison: Comparison) -> str:
         comparison.verdict,
         comparison.exit_code,
         scope=comparison.scope,
+        one_file=comparison.one_file,
         codecs=list(comparison.codecs),
         copies=copies_object(comparison),
         a=_side(comparison.a, comparison.order.a),

@@ -2,7 +2,7 @@
 
 from vqcheck.codebook.comparison import IDENTICAL, TOKENS, WITHIN_ULPS, Comparison
 from vqcheck.report.words import copies
-from vqcheck.report.words.caveats import front, left_out, remarks, warnings
+from vqcheck.report.words.caveats import ONE_FILE, front, left_out, remarks, warnings
 
 # Rich is imported only where there is more to show than one line: it takes longer than an equal diff.
 
@@ -22,6 +22,7 @@ def one_line(comparison: Comparison, width: int = 0) -> str:
     notes += sorted(note for note in said if note not in what)
     notes += copies.told(comparison)
     notes += remarks(comparison)
+    notes += [ONE_FILE] if comparison.one_file else []
     flips = comparison.diagnosis.flips if comparison.diagnosis else None
     if flips:
         notes.append(f"{flips.flipped} of {flips.frames} frames get another token")

@@ -1,10 +1,13 @@
 """What must be said of two files whatever the verdict on them."""
 
 import os
+from typing import Final
 
 from vqcheck.codebook.comparison import Comparison
 from vqcheck.codebook.health import EXPLAINED, NOT_FINITE
 from vqcheck.codebook.vq_encoder import ABSENT, UNKNOWN
+
+ONE_FILE: Final = "both names are of one file, which was compared with itself"
 
 
 def warnings(comparison: Comparison) -> list[str]:

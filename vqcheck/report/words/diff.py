@@ -5,14 +5,19 @@ from collections.abc import Sequence
 from vqcheck.codebook.comparison import CHANGED, UNDECIDED, WITHIN_ULPS, Change, Comparison, Side
 from vqcheck.codebook.digest import Digest
 from vqcheck.codebook.vq_encoder import UNKNOWN
-from vqcheck.report.words import copies
+from vqcheck.report.words import caveats, copies
 from vqcheck.report.words.causes import headline as what_happened
 from vqcheck.report.words.caveats import front, left_out
 from vqcheck.report.words.share import share
 
 
 def headline(comparison: Comparison) -> str:
-    """Return what two files come to, in one sentence."""
+    """Return what two files come to, in one sentence, or that they are one, in another."""
+    itself = f" {caveats.ONE_FILE[:1].upper()}{caveats.ONE_FILE[1:]}." if comparison.one_file else ""
+    return f"{_sentence(comparison)}{itself}"
+
+
+def _sentence(comparison: Comparison) -> str:
     if comparison.verdict == UNDECIDED:
         return f"{copies.undecided(comparison)}."
     if comparison.diagnosis is None:
