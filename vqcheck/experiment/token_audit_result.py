@@ -31,13 +31,15 @@ class FrameCounts:
     explained: int
     """The recorded token is the one derived in the item's precision."""
     near_ties: int
-    """It is not, but rounding to half precision can explain it."""
+    """It is not, but rounding can explain it."""
     mismatches: int
     """Nothing can."""
     undecided: int
-    """Half precision overflows there and so tells nothing."""
+    """Half precision tells nothing there: it overflows, or is coarse."""
     precision: str
     """`float32`, `float16` or `either`: what explains more of the item's tokens"""
+    coarse: int = 0
+    """The undecided ones where nothing overflows, but half precision cannot tell apart more than a tenth of the codes"""
 
 
 @dataclass(frozen=True, slots=True)
@@ -107,6 +109,8 @@ class TokenAudit:
     """Only some of the rows that have features were chosen to be checked."""
     arithmetic: str
     """How half-precision products are summed up, as far as it explains the tsv best"""
+    float_arithmetic: str
+    """How a float32 run carries out its products: in float32 or TF32"""
     predicted: tuple[int, int]
     """Near-ties that the least favourable variant would have made of this data: in float32, and in half precision"""
     without_tokens: tuple[str, ...]
@@ -135,6 +139,7 @@ class TokenAudit:
             mismatches=sum(count.mismatches for count in counts),
             undecided=sum(count.undecided for count in counts),
             precision=MIXED if len(precisions) > 1 else next(iter(precisions), EITHER),
+            coarse=sum(count.coarse for count in counts),
         )
 
     @cached_property
@@ -177,8 +182,11 @@ class TokenAudit:
     @property
     def gaps(self) -> tuple[str, ...]:
         """What could not be checked and should have been; machine-readable words."""
+        total = self.total
+        too_many = total.undecided > UNDECIDED_SHARE * total.frames
         found = {
-            "overflow": self.total.undecided > UNDECIDED_SHARE * self.total.frames,
+            "overflow": too_many and total.undecided > total.coarse,
+            "coarse": too_many and total.coarse,
             "unreadable": self.unreadable,
             "malformed": self.malformed,
             # Features are often cleaned up; but a verdict on the whole must not rest on a small part of it.
@@ -198,7 +206,13 @@ class TokenAudit:
         return {CONSISTENT: 0, INCONSISTENT: 1, INCONCLUSIVE: 2}[self.verdict]
 
     def better_than(self, other: "TokenAudit") -> str:
-        """Say which explains more of the tokens: `checkpoint` (this one), `against` (the other one) or `equal`."""
+        """Say which explains more of the tokens: `checkpoint` (this one), `against` (the other one) or `equal`.
+
+        Of two that explain equally many, the better is that to which fewer are proven not to belong.
+        """
         mine, theirs = self.total, other.total
-        difference = (mine.explained + mine.undecided) - (theirs.explained + theirs.undecided)
+        difference = (
+            mine.explained * theirs.frames - theirs.explained * mine.frames
+            or theirs.mismatches * mine.frames - mine.mismatches * theirs.frames
+        )
         return "checkpoint" if difference > 0 else "against" if difference < 0 else "equal"
