@@ -20,7 +20,7 @@ Wide = npt.NDArray[np.float64]
 
 UNIT: Final = 2.0**-24
 """Relative rounding error of float32."""
-_SURE: Final = 8
+SURE: Final = 8
 """Rounding errors of n operations add up to more than this times sqrt(n) UNIT with a probability below 1e-13."""
 _RIVALS: Final = 8
 """Nearest codes of a frame among which other orders of summation choose."""
@@ -102,7 +102,7 @@ class FloatEncoder:
         self.codes = codes
         self.factors = arithmetic.lookup.of(codes)
         """The codes as they are multiplied."""
-        self.squares: Array = np.einsum("ij,ij->i", codes, codes)
+        self.squares: Array = (codes * codes).sum(axis=1)
         self._minus_twice_t = np.ascontiguousarray(-2 * self.factors.T)
         wide = self.codes.astype(np.float64)
         self._exact_squares: Wide = np.einsum("ij,ij->i", wide, wide)
@@ -143,9 +143,9 @@ class FloatEncoder:
         """
         size, norm = _lengths(patches), _lengths(found.x)
         inputs, dim = self.weight.shape
-        moved = _SURE * np.sqrt(inputs + 1) * UNIT * (self._greatest_column * size + self._greatest_bias)
+        moved = SURE * np.sqrt(inputs + 1) * UNIT * (self._greatest_column * size + self._greatest_bias)
         moved = moved + 2 * self.arithmetic.lookup.error * norm
-        summed = _SURE * np.sqrt(dim + 3) * UNIT * (norm + self._longest) ** 2
+        summed = SURE * np.sqrt(dim + 3) * UNIT * (norm + self._longest) ** 2
         reach = 4 * moved * self._longest + 2 * summed
         nearest = found.distances[np.arange(len(norm)), found.tokens]
         rivals = np.count_nonzero(found.distances <= (nearest + reach)[:, None], axis=1)
@@ -170,18 +170,18 @@ class FloatEncoder:
         """Return distances `[frames, rivals]` in upstream's order of operations, by three orders of summation.
 
         One is this machine's library's, which sums up in blocks. The others take one product after the other, as a
-        plain loop does, with a rounding for the product or without (a fused multiply-add).
+        plain loop does, with a rounding for the product or without (a fused multiply-add). Squares are no product, and
+        torch sums them up pairwise, as numpy does.
         """
         here = np.take_along_axis(distances, rivals, axis=1) - self.squares[rivals]
         norms = np.einsum("ij,ij->i", x, x)[:, None]
         squares = self.squares[rivals]
         twice = np.ascontiguousarray(2 * self.arithmetic.lookup.of(x).T)[:, :, None]
         factors = np.ascontiguousarray(np.moveaxis(self.factors[rivals], 2, 0))
-        codes = factors if self.factors is self.codes else np.moveaxis(self.codes[rivals], 2, 0)
         return (
             (norms + here) + squares,
-            (norms - _rounded_products(twice, factors)) + _rounded_products(codes, codes),
-            (norms - _fused(twice, factors)) + _fused(codes, codes),
+            (norms - _rounded_products(twice, factors)) + squares,
+            (norms - _fused(twice, factors)) + squares,
         )
 
 

@@ -40,7 +40,7 @@ from vqcheck.experiment.features import FeatureFolder
 from vqcheck.experiment.name2semantic import Name2Semantic, Row, read_name2semantic
 from vqcheck.experiment.token_audit_result import ItemAudit, TokenAudit
 from vqcheck.experiment.token_counts import counts_of
-from vqcheck.experiment.token_frames import KINDS, FrameJudge
+from vqcheck.experiment.token_frames import FAR, KINDS, FrameJudge
 
 _SEED: Final = 1234
 _FEW: Final = 0.01
@@ -117,6 +117,8 @@ class _Tally:
     judge: FrameJudge
     by_row: npt.NDArray[np.int64]
     """`[rows, kinds]`: frames"""
+    beyond: npt.NDArray[np.int64]
+    """`[rows]`: frames whose token float32 rounding does not explain, mismatches among them"""
     predicted: tuple[int, int]
     """In float32 and in half precision"""
 
@@ -124,13 +126,14 @@ class _Tally:
 def _tally(
     judge: FrameJudge, reader: BatchReader, rows: list[Row], on_item: Callable[[int, int], None] | None
 ) -> _Tally:
-    by_row = np.zeros((len(rows), KINDS), np.int64)
+    by_row, beyond = np.zeros((len(rows), KINDS), np.int64), np.zeros(len(rows), np.int64)
     varied = np.zeros(1 + len(judge.arithmetic.variants), np.int64)
     for batch in reader.batches(rows, (lambda done: on_item(done, len(rows))) if on_item else None):
         judged = judge.judge(batch)
         np.add.at(by_row, (batch.rows, judged.kinds), 1)
+        np.add.at(beyond, batch.rows, judged.beyond | (judged.kinds == FAR))
         varied = varied + judged.varied
-    return _Tally(judge, by_row, (int(varied[0]), int(varied[1:].max())))
+    return _Tally(judge, by_row, beyond, (int(varied[0]), int(varied[1:].max())))
 
 
 def _sample(rows: list[Row], size: int | None) -> list[Row]:
@@ -151,11 +154,12 @@ def _result(
     tally: _Tally,
 ) -> TokenAudit:
     items, unreadable = [], []
-    for row, reading, counts in zip(rows, readings, tally.by_row.tolist(), strict=True):
+    of_rows = zip(rows, readings, tally.by_row.tolist(), tally.beyond.tolist(), strict=True)
+    for row, reading, kinds, beyond in of_rows:
         if reading.problem:
             unreadable.append((row.item, reading.problem))
         else:
-            items.append(ItemAudit(row.item, row.line, len(row.tokens), reading.derived, counts_of(counts)))
+            items.append(ItemAudit(row.item, row.line, len(row.tokens), reading.derived, counts_of(kinds, beyond)))
     if not any(item.counts.frames for item in items):
         first = f": {unreadable[0][0]}: {unreadable[0][1]}" if unreadable else ""
         raise UsageError(f"{experiment}: none of {len(rows)} items has features that give a token{first}")

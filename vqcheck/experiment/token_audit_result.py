@@ -40,6 +40,8 @@ class FrameCounts:
     """`float32`, `float16` or `either`: what explains more of the item's tokens"""
     coarse: int = 0
     """The undecided ones where nothing overflows, but half precision cannot tell apart more than a tenth of the codes"""
+    beyond: int = 0
+    """The near-ties of a float32 item that float32 rounding does not explain, only half precision's"""
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,6 +82,21 @@ class PrecisionGroup:
     """Near-ties per frame to expect: one more than the emulation made, since a count of 0 is no rate of 0"""
     limit: int
     """The binomial count of `frames` at `rate` that is exceeded with a probability of at most `RISK`"""
+    beyond: int = 0
+    """Near-ties in float32 that float32 rounding does not explain: the item may yet be a half-precision one"""
+    beyond_limit: int = 0
+    """The same limit for those, whose expected number is 0"""
+
+    @property
+    def surplus(self) -> int:
+        """Near-ties that a right tsv does not have."""
+        return max(self.near_ties - self.limit, self.beyond - self.beyond_limit, 0)
+
+    @property
+    def exceeded(self) -> tuple[int, int]:
+        """The count that exceeds its limit, and that limit; near-ties and theirs where none does."""
+        beyond = self.near_ties <= self.limit and self.beyond > self.beyond_limit
+        return (self.beyond, self.beyond_limit) if beyond else (self.near_ties, self.limit)
 
     @classmethod
     def of(cls, precision: str, items: list[ItemAudit], predicted: int, all_frames: int) -> "PrecisionGroup":
@@ -88,7 +105,16 @@ class PrecisionGroup:
         frames = sum(item.counts.frames - item.counts.undecided for item in items)
         rate = predicted / all_frames + 1 / max(frames, 1)
         near_ties = sum(item.counts.near_ties for item in items)
-        return cls(precision, len(items), frames, near_ties, min(rate, 1.0), upper_limit(frames, rate, RISK))
+        return cls(
+            precision,
+            len(items),
+            frames,
+            near_ties,
+            min(rate, 1.0),
+            upper_limit(frames, rate, RISK),
+            sum(item.counts.beyond for item in items) if precision == FLOAT32 else 0,
+            upper_limit(frames, 1 / max(frames, 1), RISK),
+        )
 
 
 @dataclass(frozen=True)
@@ -109,8 +135,6 @@ class TokenAudit:
     """Only some of the rows that have features were chosen to be checked."""
     arithmetic: str
     """How half-precision products are summed up, as far as it explains the tsv best"""
-    float_arithmetic: str
-    """How a float32 run carries out its products: in float32 or TF32"""
     predicted: tuple[int, int]
     """Near-ties that the least favourable variant would have made of this data: in float32, and in half precision"""
     without_tokens: tuple[str, ...]
@@ -126,6 +150,8 @@ class TokenAudit:
     headless: bool
     """The merged tsv has no header, so stage 1 loses its first item."""
     leftover_parts: tuple[str, ...]
+    float_arithmetic: str = FLOAT32
+    """How a float32 run carries out its products: in float32 or TF32"""
 
     @cached_property
     def total(self) -> FrameCounts:
@@ -140,6 +166,7 @@ class TokenAudit:
             undecided=sum(count.undecided for count in counts),
             precision=MIXED if len(precisions) > 1 else next(iter(precisions), EITHER),
             coarse=sum(count.coarse for count in counts),
+            beyond=sum(count.beyond for count in counts),
         )
 
     @cached_property
@@ -163,7 +190,7 @@ class TokenAudit:
     @property
     def beyond_limit(self) -> int:
         """Near-ties that a right tsv does not have."""
-        return sum(max(group.near_ties - group.limit, 0) for group in self.groups)
+        return sum(group.surplus for group in self.groups)
 
     @property
     def wrong_lengths(self) -> tuple[ItemAudit, ...]:

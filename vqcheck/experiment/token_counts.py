@@ -15,8 +15,10 @@ from vqcheck.experiment.token_frames import (
 )
 
 
-def counts_of(kinds: Sequence[int]) -> FrameCounts:
-    """Return the counts of one item, given how many of its frames are of each kind (see `token_frames`).
+def counts_of(kinds: Sequence[int], beyond: int) -> FrameCounts:
+    """Return the counts of one item, given how many of its frames are of each kind and beyond float32 rounding.
+
+    The kinds are those of `token_frames`.
 
     In a float32 item the tokens that only half precision gives are near-ties, in a half-precision item those that only
     float32 gives. Where half precision overflows it gives arbitrary tokens, and where it is coarse nearly so: an item
@@ -34,6 +36,7 @@ def counts_of(kinds: Sequence[int]) -> FrameCounts:
         near_ties = kinds[NEAR] + kinds[ONLY_FLOAT32]
         overflowing, coarse = kinds[HOT_OTHER], kinds[COARSE_OTHER]
     mismatches = kinds[FAR]
+    beyond = beyond - mismatches if precision != HALF else 0
     undecided = overflowing + coarse
     explained = frames - near_ties - mismatches - undecided
-    return FrameCounts(frames, explained, near_ties, mismatches, undecided, precision, coarse)
+    return FrameCounts(frames, explained, near_ties, mismatches, undecided, precision, coarse, beyond)

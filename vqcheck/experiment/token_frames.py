@@ -37,6 +37,8 @@ class Judged:
 
     kinds: npt.NDArray[np.intp]
     """`[frames]`"""
+    beyond: Flags
+    """Where the token is another one than in float32, and farther from it than float32 rounding, `[frames]`"""
     varied: npt.NDArray[np.intp]
     """Frames whose token another order of summation may change in float32, and by each variant of half precision"""
 
@@ -127,13 +129,16 @@ class FrameJudge:
             [FAR, BOTH, HOT_FLOAT32, HOT_OTHER, COARSE_FLOAT32, COARSE_OTHER, ONLY_FLOAT32, ONLY_HALF],
             NEAR,
         )
-        neither = np.flatnonzero(kinds == NEAR)
-        if len(neither):
-            token, codes = safe[neither], self._half.codes
-            far = ~(excess(derived.sums[neither], self._half.bias, codes[token], codes[nearest[neither]]) <= 0)
-            far &= ~(float_excess(self._float, batch.patches[neither], token, tokens[neither]) <= 0)
-            kinds[neither[far]] = FAR
-        return Judged(kinds, varied)
+        beyond = np.zeros(len(safe), bool)
+        other = np.flatnonzero(is_token & ~in_float32)
+        if len(other):
+            token, codes = safe[other], self._half.codes
+            by_float = float_excess(self._float, batch.patches[other], token, tokens[other])
+            beyond[other] = ~(by_float.probable <= 0)
+            by_half = excess(derived.sums[other], self._half.bias, codes[token], codes[nearest[other]])
+            far = (kinds[other] == NEAR) & ~(by_half <= 0) & ~(by_float.certain <= 0)
+            kinds[other[far]] = FAR
+        return Judged(kinds, beyond, varied)
 
     def _vary(self, patches: Array, lookup: Lookup) -> list[Flags]:
         """Return for each variant where it does not give the best code of `lookup`."""
