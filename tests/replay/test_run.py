@@ -300,8 +300,8 @@ class TestSkippedSteps:
 
     def test_what_is_attributed_is_what_no_scaler_would_change(self, config):
         """The same tensors are written by the same lines as without any skipped step."""
-        chosen = config(STRATEGIES, steps=2)
-        plain, skipped = replay(chosen), replay(chosen, make_scaler=skipping(3))
+        chosen = config(["none", "requires-grad", "eval-in-forward"], steps=1)
+        plain, skipped = replay(chosen), replay(chosen, make_scaler=skipping(2))
         for one, other in zip(plain.arms, skipped.arms, strict=True):
             assert (one.strategy, one.verdict, one.skipped_steps) == (other.strategy, other.verdict, 0)
             assert {(w.label, w.line) for w in one.first_writes} == {(w.label, w.line) for w in other.first_writes}
@@ -310,8 +310,9 @@ class TestSkippedSteps:
     def test_nothing_is_skipped_without_a_scaler_that_does(self, config):
         """Full precision and a scaler at a harmless scale both end with the planned step."""
         for make in ({}, {"make_scaler": skipping(0)}):
-            (arm,) = replay(config(["none"], steps=2), **make).arms
-            assert (arm.steps_run, arm.skipped_steps, words.optimizer_steps(replay(config(["none"])), arm)) == (2, 0, "")
+            result = replay(config(["none"], steps=2), **make)
+            (arm,) = result.arms
+            assert (arm.steps_run, arm.skipped_steps, words.optimizer_steps(result, arm)) == (2, 0, "")
 
     def test_an_arm_that_never_learns_is_given_up_and_not_called_frozen(self, config, valid):
         """After the bound the arm is not measured: exit 2, and every report says why."""
@@ -353,8 +354,8 @@ def test_verdicts_on_a_gpu_are_those_on_a_cpu(config, precision):
 
 @pytest.mark.gpu
 @pytest.mark.skipif(not torch.cuda.is_available(), reason="needs CUDA")
-def test_half_precision_on_a_gpu_warns_of_nothing(config):
-    """Not even of half complex numbers."""
+def test_half_precision_on_a_gpu_needs_no_half_complex_numbers(config):
+    """torch calls them experimental, with a warning."""
     with warnings.catch_warnings():
-        warnings.simplefilter("error")
+        warnings.filterwarnings("error", message=".*ComplexHalf")
         replay(config(["none"], steps=1).changed("replay", device="cuda", precision="fp16"))
