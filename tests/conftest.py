@@ -139,7 +139,6 @@ def two_ranks():
 @pytest.fixture(scope="session")
 def valid():
     """Returns a JSON document parsed and validated against the schema that it names."""
-
     jsonschema = pytest.importorskip("jsonschema")
 
     def validate(text):

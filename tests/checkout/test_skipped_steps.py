@@ -25,7 +25,7 @@ def learner():
 @pytest.mark.parametrize("scheduled", [False, True])
 @pytest.mark.filterwarnings("ignore:Detected call of `lr_scheduler")
 def test_a_step_counts_as_skipped_when_the_weights_stay(learner, scheduled):
-    """An infinite scale skips a step, the finite one after it takes it; a scheduler that wraps `step` changes nothing."""
+    """An infinite scale skips a step, the finite one after it takes it, also under a scheduler that wraps `step`."""
     arm, net, optimizer = learner
     scheduler = ExponentialLR(optimizer, 0.9) if scheduled else None
     arm.scaler = torch.amp.GradScaler("cpu", init_scale=math.inf)
@@ -67,7 +67,9 @@ class Slow:
         skipped = number <= self.skips
         if not skipped:
             self.module.ssl_proj.weight.data.add_(1)
-        writes = {} if skipped or watch is None else {"input_proj.weight": Write("aten.add_.Tensor", "me.py", 1, "step")}
+        writes = (
+            {} if skipped or watch is None else {"input_proj.weight": Write("aten.add_.Tensor", "me.py", 1, "step")}
+        )
         return StepReport(losses={}, optimizer_step_skipped=skipped, writes=writes, uses_codebook=True)
 
 

@@ -265,7 +265,7 @@ def nearest(frames, codes):
 
 
 def shuffled_sums(made, features, order, fused=False):
-    """Derive tokens in float32 as upstream writes it, one product after the other in a given order of the inner axis."""
+    """Derive tokens in float32 as upstream writes it, one product after the other in a given order."""
     x = (made.project(features)).astype(np.float32)
     norms, squares = (x**2).sum(1, keepdims=True), (made.codes**2).sum(1)
     products = np.zeros((len(x), CODES), np.float32)
@@ -289,7 +289,11 @@ class TestNearDuplicates:
         plain, turned, mixed = np.arange(DIM), np.arange(DIM)[::-1], made.draw.permutation(DIM)
         return [
             made.float32_tokens,
-            *(lambda f, o=order, n=fused: shuffled_sums(made, f, o, n) for order in (plain, turned) for fused in (0, 1)),
+            *(
+                lambda f, o=order, n=fused: shuffled_sums(made, f, o, n)
+                for order in (plain, turned)
+                for fused in (0, 1)
+            ),
             lambda f: shuffled_sums(made, f, mixed),
         ]
 
@@ -305,7 +309,7 @@ class TestNearDuplicates:
         assert max(off) > 6
 
     def test_drift_is_not_swallowed(self, made):
-        """The same limit does not excuse tokens of codes that moved by more than float32 rounds, however many twins."""
+        """The same limit does not excuse tokens of codes that moved by more than float32 rounds."""
         pairs = CODES // 2
         for share in (0.02, 0.05, 0.2):
             moved, step = made.codes, 2e-3 * made.scale * made.draw.standard_normal(made.codes.shape)
@@ -371,7 +375,7 @@ class TestFarCode:
 
     @pytest.mark.parametrize("far", [1e3, 1e4, 6e4, 1e6, 1e10])
     def test_it_excuses_nothing(self, world, far):
-        """Whatever its length, up to squares and elements that overflow: wrong tokens are mismatches, right ones pass."""
+        """Whatever its length, up to squares and elements that overflow: wrong tokens fail, right ones pass."""
         made = world(seed=50, size=30.0, noise=0.3, items=10)
         frames = np.concatenate([made.project(f) for f in made.features.values()])
         direction = -frames.mean(0) / np.linalg.norm(frames.mean(0))
@@ -437,9 +441,7 @@ class TestAgainst:
         audit = made.audit()
         item, *others = audit.items
         counts = replace(item.counts, explained=item.counts.explained - 1)
-        return audit, lambda kind: replace(
-            audit, items=(replace(item, counts=replace(counts, **{kind: 1})), *others)
-        )
+        return audit, lambda kind: replace(audit, items=(replace(item, counts=replace(counts, **{kind: 1})), *others))
 
     @pytest.mark.parametrize("kind", ["undecided", "near_ties", "mismatches"])
     def test_what_is_not_explained_is_not_counted_so(self, counted, kind):

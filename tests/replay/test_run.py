@@ -282,7 +282,7 @@ class TestSkippedSteps:
     """A gradient scaler takes no optimizer step while gradients overflow; what it skipped proves nothing."""
 
     def test_an_arm_that_learned_nothing_is_run_on_until_it_has(self, config):
-        """Two steps were planned and the first ones are skipped: the projection moves in the first step that is taken."""
+        """Two steps were planned, four are skipped: the projection moves in the first step that is taken."""
         chosen = config(["none", "requires-grad"], steps=2)
         result = replay(chosen, make_scaler=skipping(4))
         for arm in result.arms:
@@ -355,7 +355,7 @@ def test_verdicts_on_a_gpu_are_those_on_a_cpu(config, precision):
 @pytest.mark.gpu
 @pytest.mark.skipif(not torch.cuda.is_available(), reason="needs CUDA")
 def test_half_precision_on_a_gpu_needs_no_half_complex_numbers(config):
-    """torch calls them experimental, with a warning."""
+    """Torch calls them experimental, with a warning."""
     with warnings.catch_warnings():
         warnings.filterwarnings("error", message=".*ComplexHalf")
         replay(config(["none"], steps=1).changed("replay", device="cuda", precision="fp16"))

@@ -74,7 +74,7 @@ def test_wrong_shapes_are_named():
 @pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16])
 @pytest.mark.filterwarnings("error")
 def test_waves_narrower_than_float32_are_transformed_in_float32(dtype):
-    """torch would warn of half complex numbers on a GPU, and refuse on a CPU; the values are those of the same wave."""
+    """Torch would warn of half complex numbers on a GPU, and refuse on a CPU; the values are those of the same wave."""
     settings = SpectrogramSettings()
     wave = torch.randn(1, 6400, generator=torch.Generator().manual_seed(0)).to(dtype)
     found = linear_spectrogram(wave, settings)

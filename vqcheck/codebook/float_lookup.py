@@ -193,15 +193,15 @@ def _choose(rivals: Tokens, distances: npt.NDArray[np.floating]) -> Tokens:
 
 def _rounded_products(a: Array, b: Array) -> Array:
     """Return the sum over the first axis, one rounded product after the other."""
-    total = a[0] * b[0]
+    total: Array = a[0] * b[0]
     for left, right in zip(a[1:], b[1:], strict=True):
         total += left * right
     return total
 
 
 def _fused(a: Array, b: Array) -> Array:
-    """Return the sum over the first axis, each sum rounded once: a product of two float32 values is exact in float64."""
-    total = a[0] * b[0]
+    """Return the sum over the first axis, each sum rounded once: products of float32 values are exact in float64."""
+    total: Array = a[0] * b[0]
     for left, right in zip(a[1:], b[1:], strict=True):
         total = (total + left.astype(np.float64) * right).astype(np.float32)
     return total

@@ -116,7 +116,6 @@ class Lookup:
         return finite
 
 
-
 class HalfEncoder:
     """A VQ encoder in half precision.
 

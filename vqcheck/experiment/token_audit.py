@@ -15,10 +15,12 @@ that explains more of its tokens. A recorded token is
 
 One mismatch proves that the tokens come from another VQ encoder. But a codebook that has drifted makes near-ties first,
 because frames near a border flip first. So their number is limited, too. The data's own fragile frames are derived
-again with what two processors may do differently: other orders of summation, and other choices among ties. The least favourable of them gives k near-ties. A right tsv of n frames has more than the binomial limit of
-n trials at the rate (k + 1) / n with a probability of 1e-4 only. Items in float32 and in half precision have a limit
-each. Where there are more, arithmetics in which GPUs differ more (`half_lookup.ARITHMETICS`, and TF32 in
-`float_lookup.FLOAT_ARITHMETICS`) are tried one after the other.
+again with what two processors may do differently: other orders of summation, and other choices among ties. The least
+favourable of them gives k near-ties. A right tsv of n frames has more than the binomial limit of n trials at the rate
+(k + 1) / n with a probability of 1e-4 only. Items in float32 and in half precision have a limit each, and those in
+float32 a second one: near-ties that only half precision explains, of which none is expected. Where there are more,
+arithmetics in which GPUs differ more (`half_lookup.ARITHMETICS`, and TF32 in `float_lookup.FLOAT_ARITHMETICS`) are tried
+one after the other.
 """
 
 import random

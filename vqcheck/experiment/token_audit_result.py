@@ -39,7 +39,7 @@ class FrameCounts:
     precision: str
     """`float32`, `float16` or `either`: what explains more of the item's tokens"""
     coarse: int = 0
-    """The undecided ones where nothing overflows, but half precision cannot tell apart more than a tenth of the codes"""
+    """The undecided ones where nothing overflows: half precision cannot tell apart more than a tenth of the codes"""
     beyond: int = 0
     """The near-ties of a float32 item that float32 rounding does not explain, only half precision's"""
 

@@ -184,7 +184,7 @@ def parameter_groups(net_g: SynthesizerTrn, rate: float, text_rate: float) -> li
 
 @contextlib.contextmanager
 def counted_steps(optimizer: torch.optim.Optimizer) -> Iterator[list[None]]:
-    """Collect one entry for each step that an optimizer takes meanwhile: a scaler takes none while gradients overflow."""
+    """Collect one entry for each step that an optimizer takes: a scaler takes none while gradients overflow."""
     steps: list[None] = []
     handle = optimizer.register_step_post_hook(lambda *_: steps.append(None))
     try:

@@ -20,8 +20,8 @@ OFF: Final = "off (eval mode)"
 NOT_REPORTED: Final = "not reported"
 
 MOST_FURTHER: Final = 40
-"""Steps that an arm is run beyond its number at most. A gradient scaler starts at 2^16 and halves with each step that it
-skips, so after 40 of them gradients would overflow at a scale of 2^-24: they are not finite in themselves."""
+"""Steps that an arm is run beyond its number at most. A gradient scaler starts at 2^16 and halves with each step that
+it skips, so after 40 of them gradients would overflow at a scale of 2^-24: they are not finite in themselves."""
 
 AS_IS: Final = "as-is"
 """The arm of a user's own code with nothing done to it."""
