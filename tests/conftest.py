@@ -7,6 +7,7 @@ import os
 os.environ["OMP_NUM_THREADS"] = "1"
 
 import json
+import re
 import shutil
 import subprocess
 import sys
@@ -14,7 +15,6 @@ from importlib import resources
 from pathlib import Path
 from types import SimpleNamespace
 
-import jsonschema
 import pytest
 
 sys.path.insert(0, str(Path(__file__).parent))
@@ -31,6 +31,29 @@ def pytest_xdist_make_scheduler(config, log):
     from xdist.scheduler import WorkStealingScheduling
 
     return WorkStealingScheduling(config, log)
+
+
+BASE = frozenset({"click", "numpy", "rich", "safetensors", "torch", "vqcheck"})
+"""What a machine with a GPU has, beside pytest; more than these it need not have."""
+
+
+def pytest_ignore_collect(collection_path, config):
+    """With `-m gpu`, read only files that have such tests: what the others import may not be there."""
+    if config.option.markexpr != "gpu":
+        return None
+    files = collection_path.rglob("test_*.py") if collection_path.is_dir() else [collection_path]
+    return None if any("mark.gpu" in file.read_text("utf-8") for file in files) else True
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_make_collect_report(collector):
+    """With `-m gpu`, skip test modules that need another package and tell which, so that the rest is run."""
+    report = yield
+    if report.failed and collector.config.option.markexpr == "gpu":
+        missing = re.search(r"ModuleNotFoundError: No module named '(\w+)", str(report.longrepr))
+        if missing and missing[1] not in BASE:
+            report.outcome, report.longrepr = "skipped", (str(collector.path), 0, f"Skipped: needs {missing[1]}")
+    return report
 
 
 @pytest.fixture(scope="session")
@@ -188,6 +211,7 @@ def two_ranks(warm):
 @pytest.fixture(scope="session")
 def valid():
     """Returns a JSON document parsed and validated against the schema that it names."""
+    jsonschema = pytest.importorskip("jsonschema")
 
     def validate(text):
         document = json.loads(text)

@@ -1,5 +1,7 @@
 """The token audit: right checkpoints pass in every arithmetic, drifted ones fail, and nothing is left unsaid."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 import torch
@@ -9,6 +11,7 @@ from vqcheck.codebook.half import half
 from vqcheck.errors import UsageError
 from vqcheck.experiment.name2semantic import HEADER, MERGED
 from vqcheck.experiment.token_audit import audit_tokens
+from vqcheck.report.words.tokens import against
 
 DIM, CODES = 96, 256
 CODEBOOK = "quantizer.vq.layers.0._codebook"
@@ -230,6 +233,236 @@ def test_one_wrong_token_is_enough(world):
         audit = made.audit()
         assert (audit.contradictions, audit.total.mismatches) == (("mismatches",), 1)
         assert [item.item for item in audit.items if item.counts.mismatches] == ["07.wav"]
+
+
+def twins(made, apart=1e-3):
+    """Make the codes' second half near-duplicates of their first, as dead-code replacement does."""
+    first = made.codes[: CODES // 2]
+    step = made.draw.standard_normal(first.shape)
+    made.codes = np.concatenate([first, (first + apart * made.scale * step).astype(np.float32)])
+
+
+def rival_twins(made):
+    """Make twins that float32 hardly tells apart on one frame each, and half precision does, by the squares' rounding.
+
+    Each differs from its original by few units in the last place of half precision, of many choices the one that the
+    frame is most nearly in the middle of.
+    """
+    first = made.codes[: CODES // 2]
+    frames = np.concatenate([made.project(f) for f in made.features.values()])
+    owner, second = nearest(frames, first), []
+    for number, code in enumerate(first):
+        steps = np.spacing(code.astype(np.float16)).astype(np.float64) * made.draw.integers(-1, 2, (3000, DIM))
+        squares = in_half(in_half((code + steps) ** 2).sum(1))
+        steps = steps[squares != in_half(in_half(code**2).sum())]
+        mine = frames[owner == number]
+        offsets = (steps**2).sum(1) - 2 * steps @ (mine[0] - code) if len(mine) else np.zeros(len(steps))
+        second.append(code + steps[np.abs(offsets).argmin()])
+    made.codes = np.concatenate([first, half(np.array(second))])
+
+
+def nearest(frames, codes):
+    codes = codes.astype(np.float64)
+    return (np.einsum("ij,ij->i", codes, codes) - 2 * frames @ codes.T).argmin(1)
+
+
+def shuffled_sums(made, features, order, fused=False):
+    """Derive tokens in float32 as upstream writes it, one product after the other in a given order."""
+    x = (made.project(features)).astype(np.float32)
+    norms, squares = (x**2).sum(1, keepdims=True), (made.codes**2).sum(1)
+    products = np.zeros((len(x), CODES), np.float32)
+    for at in order:
+        left, right = 2 * x[:, at, None], made.codes[None, :, at]
+        products = (products + left.astype(np.float64) * right).astype(np.float32) if fused else products + left * right
+    return np.argmax(-((norms - products) + squares), axis=1)
+
+
+class TestNearDuplicates:
+    """Codes so alike that the order of float32 summation decides which of them is the nearest."""
+
+    @pytest.fixture
+    def made(self, world):
+        made = world(seed=31, items=25, noise=0.5)
+        rival_twins(made)
+        return made
+
+    def orders(self, made):
+        """Ways to sum up that differ in which twin they choose on many frames."""
+        plain, turned, mixed = np.arange(DIM), np.arange(DIM)[::-1], made.draw.permutation(DIM)
+        return [
+            made.float32_tokens,
+            *(
+                lambda f, o=order, n=fused: shuffled_sums(made, f, o, n)
+                for order in (plain, turned)
+                for fused in (0, 1)
+            ),
+            lambda f: shuffled_sums(made, f, mixed),
+        ]
+
+    def test_any_order_of_summation_passes(self, made):
+        """Float32 tokens of another processor are consistent, though more than a few differ from the exact ones."""
+        for derive in self.orders(made):
+            made.write_tsv(derive)
+            audit = made.audit()
+            assert (audit.verdict, audit.total.mismatches) == ("consistent", 0), (audit.total, audit.groups)
+            assert audit.total.precision == "float32"
+        exact = np.concatenate([made.float32_tokens(f) for f in made.features.values()])
+        off = [(np.concatenate([d(f) for f in made.features.values()]) != exact).sum() for d in self.orders(made)[1:]]
+        assert max(off) > 6
+
+    def test_drift_is_not_swallowed(self, made):
+        """The same limit does not excuse tokens of codes that moved by more than float32 rounds."""
+        pairs = CODES // 2
+        for share in (0.02, 0.05, 0.2):
+            moved, step = made.codes, 2e-3 * made.scale * made.draw.standard_normal(made.codes.shape)
+            frames = np.concatenate([made.project(f) for f in made.features.values()])
+            before = nearest(frames, made.codes) % pairs
+            while (nearest(frames, moved) % pairs != before).mean() < share:
+                moved = (moved + step).astype(np.float32)
+            for derive in self.orders(made)[:3]:
+                made.write_tsv(derive)
+                audit = made.audit(moved)
+                assert audit.verdict == "inconsistent", (share, audit.total, audit.groups)
+
+    def test_codes_that_are_equal_go_to_the_first(self, world):
+        """Exact duplicates are no coarse frame, and the first of them is the token; the last are near-ties, and told."""
+        made = world(seed=33, items=12, noise=0.5)
+        made.codes = np.concatenate([made.codes[:40], np.repeat(made.codes[:1], CODES - 40, axis=0)])
+        made.write_tsv(made.float32_tokens)
+        audit = made.audit()
+        assert (audit.verdict, audit.total.explained) == ("consistent", audit.total.frames)
+
+        def last(features):
+            tokens = made.float32_tokens(features)
+            return np.where(tokens == 0, CODES - 1, tokens)
+
+        made.write_tsv(last)
+        assert made.audit().total.mismatches == 0
+
+
+def tf32(values, cut):
+    bits = np.ascontiguousarray(values, np.float32).view(np.uint32)
+    return ((bits if cut else bits + np.uint32(0x1000)) & np.uint32(0xFFFFE000)).view(np.float32)
+
+
+@pytest.mark.parametrize("cut", [False, True], ids=["rounded", "cut off"])
+@pytest.mark.parametrize("lookup", [False, True], ids=["convolution", "convolution and lookup"])
+@pytest.mark.parametrize("near", [False, True], ids=["noise", "near-duplicates"])
+def test_tf32_passes_and_drift_in_it_does_not(world, cut, lookup, near):
+    """Tokens whose products lost 13 bits are consistent with the checkpoint, and not with one that moved."""
+    made = world(seed=40 + cut, items=30)
+    made.weight, made.bias = (made.weight * 1.0003).astype(np.float32), (made.bias * 1.0003).astype(np.float32)
+    made.codes = (made.codes * 1.0003).astype(np.float32)
+    if near:
+        twins(made)
+    for item, features in made.features.items():
+        made.features[item] = (features * np.float32(1.0003)).astype(np.float32)
+        made.write_features(item, made.features[item])
+
+    def derive(features):
+        weight = tf32(made.weight.reshape(DIM, -1), cut).T.astype(np.float64)
+        x = (tf32(made.patches(features).astype(np.float32), cut) @ weight + made.bias).astype(np.float32)
+        left, right = (tf32(a, cut) if lookup else a for a in (x, made.codes))
+        return ((made.codes.astype(np.float64) ** 2).sum(1) - 2 * left.astype(np.float64) @ right.T).argmin(1)
+
+    made.write_tsv(derive)
+    audit = made.audit()
+    assert (audit.verdict, audit.total.mismatches) == ("consistent", 0), (audit.total, audit.groups)
+    drifted = made.audit(made.drifted(0.05).astype(np.float32))
+    assert drifted.verdict == "inconsistent", (drifted.total, drifted.groups)
+
+
+class TestFarCode:
+    """One code far from all others, which no frame uses."""
+
+    @pytest.mark.parametrize("far", [1e3, 1e4, 6e4, 1e6, 1e10])
+    def test_it_excuses_nothing(self, world, far):
+        """Whatever its length, up to squares and elements that overflow: wrong tokens fail, right ones pass."""
+        made = world(seed=50, size=30.0, noise=0.3, items=10)
+        frames = np.concatenate([made.project(f) for f in made.features.values()])
+        direction = -frames.mean(0) / np.linalg.norm(frames.mean(0))
+        made.codes[-1] = (direction * far**0.5).astype(np.float32)
+        for derive in (made.float32_tokens, made.half_tokens):
+            right = made.write_tsv(derive)
+            audit = made.audit()
+            if far < 1e9:
+                assert (audit.verdict, audit.total.undecided) == ("consistent", 0), (audit.total, audit.groups)
+            wrong = made.codes.copy()
+            used = np.unique(np.concatenate([*right.values()]))
+            wrong[used[:2]] = wrong[used[1::-1]]
+            audit = made.audit(wrong)
+            if far < 1e9 or derive == made.float32_tokens:
+                assert audit.verdict == "inconsistent", (audit.total, audit.groups)
+
+    def test_frames_whose_product_overflows_are_undecided(self, world):
+        """A product beyond 65504 makes a code the half-precision token whatever the codebook is: those frames alone."""
+        made = world(seed=51, size=1000.0, noise=0.3, items=20)
+        frames = np.concatenate([made.project(f) for f in made.features.values()])
+        lone = frames[7] / np.linalg.norm(frames[7])
+        made.codes[-1] = half(lone * 1500)
+        made.write_tsv(made.half_tokens)
+        overflows = (2 * in_half(frames) @ made.codes[-1].astype(np.float64) > 65504).mean()
+        audit = made.audit()
+        assert 0 < audit.total.undecided <= 2 * overflows * audit.total.frames
+        assert audit.verdict == ("inconclusive" if audit.total.undecided > 0.01 * audit.total.frames else "consistent")
+        made.write_tsv(made.float32_tokens)
+        assert made.audit().verdict == "consistent"
+
+    def test_a_code_that_half_precision_cannot_choose_is_no_excuse(self, world):
+        """The nearest code's square overflows: half precision takes the next one, and only that is explained."""
+        made = world(seed=52, size=100.0, noise=0.3, items=20)
+        made.codes[-1] = half(np.full(DIM, 27.0))
+        assert 27.0**2 * DIM > 65520
+        item = next(iter(made.features))
+        made.write_tsv(made.half_tokens, lambda t: t[item].__setitem__(3, CODES - 1))
+        audit = made.audit()
+        assert (audit.contradictions, audit.total.mismatches) == (("mismatches",), 1)
+
+
+def test_codes_that_half_precision_cannot_tell_apart_are_said_to_be_that(world):
+    """A collapsed codebook: nothing overflows, and the reason given is not that it does."""
+    made = world(seed=60, offset=6.0, size=1000.0, items=10)
+    centre = made.codes.mean(0)
+    made.codes = (centre + 1e-4 * (made.codes - centre)).astype(np.float32)
+    made.write_tsv(lambda f: made.draw.integers(0, CODES, f.shape[1] // 2))
+    audit = made.audit()
+    assert audit.verdict != "consistent"
+    assert "overflow" not in audit.gaps
+    made.write_tsv(made.float32_tokens)
+    assert made.audit().verdict == "consistent"
+
+
+class TestAgainst:
+    """Which of two checkpoints explains the tokens better."""
+
+    @pytest.fixture
+    def counted(self, world):
+        """Return an audit whose first item lacks one explained frame for one of another kind."""
+        made = world(seed=71, items=6)
+        made.write_tsv(made.float32_tokens)
+        audit = made.audit()
+        item, *others = audit.items
+        counts = replace(item.counts, explained=item.counts.explained - 1)
+        return audit, lambda kind: replace(audit, items=(replace(item, counts=replace(counts, **{kind: 1})), *others))
+
+    @pytest.mark.parametrize("kind", ["undecided", "near_ties", "mismatches"])
+    def test_what_is_not_explained_is_not_counted_so(self, counted, kind):
+        """A frame that is undecided speaks for a checkpoint no more than a near-tie: the other one is the better."""
+        whole, lacking = counted
+        assert (whole.better_than(lacking(kind)), lacking(kind).better_than(whole)) == ("checkpoint", "against")
+        assert "explains the tokens better (100 %) than" in against(whole, lacking(kind))
+        assert lacking(kind).better_than(lacking(kind)) == "equal"
+
+    def test_undecided_frames_are_said_beside_the_share(self, counted):
+        """The reader sees that one of the two could not be judged on some frames."""
+        whole, lacking = counted
+        assert ", 1 undecided)" in against(whole, lacking("undecided"))
+
+    def test_of_equals_the_one_that_is_not_disproved_is_better(self, counted):
+        """As many explained, but fewer mismatches."""
+        _, lacking = counted
+        tied, wrong = lacking("near_ties"), lacking("mismatches")
+        assert (tied.better_than(wrong), wrong.better_than(tied)) == ("checkpoint", "against")
 
 
 class TestOverflow:

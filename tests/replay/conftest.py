@@ -2,13 +2,11 @@
 
 import pytest
 
-from vqcheck.experiment.config import Config
-from vqcheck.replay.run import replay
-from vqcheck.replay.strategies import STRATEGIES
-
 
 def tiny(strategies, steps=2, **sections):
     """Return a configuration of the tiny subject on little data."""
+    from vqcheck.experiment.config import Config
+
     base = {"data": {"generated_items": 6}, "training": {"batch_size": 2}}
     return Config.model_validate({**base, **sections, "replay": {"strategies": list(strategies), "steps": steps}})
 
@@ -16,6 +14,9 @@ def tiny(strategies, steps=2, **sections):
 @pytest.fixture(scope="session")
 def every_strategy():
     """The replay of all strategies over three steps, run once."""
+    from vqcheck.replay.run import replay
+    from vqcheck.replay.strategies import STRATEGIES
+
     return replay(tiny(STRATEGIES, steps=3))
 
 

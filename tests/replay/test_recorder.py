@@ -7,13 +7,13 @@ import pytest
 
 from vqcheck.replay import recorder as module
 from vqcheck.replay.recorder import Recorder
-from vqcheck.replay.trace import COMPUTED, StepTrace, TensorStep
+from vqcheck.replay.trace import COMPUTED, MOST_FURTHER, StepTrace, TensorStep
 
 
-def step(number, commit_loss=0.5, changed=False, seconds=0.01, differing=()):
+def step(number, commit_loss=0.5, changed=False, seconds=0.01, differing=(), skipped=None):
     tensor = TensorStep("codes", changed, changed, int(changed), 4, 0.0, 0.0)
     return StepTrace(
-        number, 1, {}, {}, commit_loss, COMPUTED, commit_loss, (tensor,), 0, 1e-4, seconds, tuple(differing)
+        number, 1, {}, {}, commit_loss, COMPUTED, commit_loss, (tensor,), 0, 1e-4, seconds, tuple(differing), skipped
     )
 
 
@@ -60,3 +60,35 @@ def test_times_come_from_steps_without_attribution():
         recorder.add(step(number, seconds=seconds), seconds / 10)
     assert recorder.median_seconds == pytest.approx(0.2)
     assert recorder.median_tracing_seconds == pytest.approx(0.02)
+
+
+@pytest.mark.parametrize(
+    ("skips", "due", "steps"),
+    [
+        ([None] * 9, False, 3),
+        ([False] * 9, True, 3),
+        ([True, False, True, True], False, 3),
+        ([True, True, True, True, False, False], False, 5),
+        ([True] * 99, False, 3 + MOST_FURTHER),
+        ([True] * 3 + [False] * 99, True, 3 + MOST_FURTHER),
+    ],
+    ids=["unknown", "none skipped", "some skipped", "all planned ones skipped", "all skipped", "never attributed"],
+)
+def test_an_arm_is_run_on_only_while_skipped_steps_leave_something_open(skips, due, steps):
+    """Three steps are planned: more are run until one is taken and what it wrote is attributed, and not for ever."""
+    recorder = Recorder()
+    for number, skipped in enumerate(skips, start=1):
+        if recorder.is_done(3, due):
+            break
+        recorder.add(step(number, skipped=skipped), 0)
+    assert recorder.steps_run == steps
+    assert recorder.skipped_steps == (None if None in skips else sum(skips[:steps]))
+
+
+def test_every_skipped_step_is_counted_kept_or_not(monkeypatch):
+    """Thinning the trace loses no count."""
+    monkeypatch.setattr(module, "MAX_KEPT", 4)
+    recorder = Recorder()
+    for number in range(1, 101):
+        recorder.add(step(number, skipped=number % 3 == 0), 0)
+    assert recorder.skipped_steps == 33

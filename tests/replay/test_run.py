@@ -1,7 +1,11 @@
 """The replay as a whole: verdicts, late first changes, interruption, and what it leaves behind."""
 
+import csv
 import dataclasses
+import io
 import itertools
+import math
+import warnings
 
 import pytest
 import torch
@@ -17,12 +21,16 @@ from vqcheck.replay.trace import (
     FROZEN,
     INCOMPLETE,
     INCONCLUSIVE,
+    MOST_FURTHER,
     NOT_AS_EXPECTED,
     NOT_MEASURED,
 )
+from vqcheck.report.csv import replay as table
+from vqcheck.report.html import replay as html
 from vqcheck.report.json.replay import document
 from vqcheck.report.text.page import Style
 from vqcheck.report.text.replay import summary
+from vqcheck.report.words import replay as words
 
 pytestmark = pytest.mark.slow
 
@@ -254,11 +262,87 @@ def test_every_version_has_its_batch(config, version):
     assert (item.sv_emb is not None) == version.startswith("v2Pro")
 
 
+class Overflowing(torch.amp.GradScaler):
+    """Torch's own scaler, whose scale is infinite for so many steps, as if gradients overflowed half precision."""
+
+    def __init__(self, device_type, times):
+        super().__init__(device_type, init_scale=math.inf if times else 1.0)
+        self.left = times
+
+    def update(self, new_scale=None):
+        assert new_scale is None
+        self.left -= 1
+        super().update(math.inf if self.left > 0 else 1.0)
+
+
+def skipping(times):
+    """Return the maker of a gradient scaler that skips so many steps."""
+    return lambda device_type, _fp16: Overflowing(device_type, times)
+
+
+class TestSkippedSteps:
+    """A gradient scaler takes no optimizer step while gradients overflow; what it skipped proves nothing."""
+
+    def test_an_arm_that_learned_nothing_is_run_on_until_it_has(self, config):
+        """Two steps were planned, four are skipped: the projection moves in the first step that is taken."""
+        chosen = config(["none", "requires-grad"], steps=2)
+        result = replay(chosen, make_scaler=skipping(4))
+        for arm in result.arms:
+            skips = [step.optimizer_step_skipped for step in arm.steps]
+            moved = [any(t.changed for t in step.tensors if t.label.startswith("input_proj")) for step in arm.steps]
+            assert arm.skipped_steps == skips.count(True) == 4
+            assert not skips[-1]
+            assert moved == [arm.strategy == "none" and False in skips[: n + 1] for n in range(len(skips))]
+        still, trained = result.arms[1], result.arms[0]
+        assert (words.projection(trained), words.projection(still)) == ("moved", "still")
+        assert result.verdict == AS_EXPECTED
+        # what the first step that is taken writes is attributed in the one after it
+        lines = {write.label: write for write in trained.first_writes}
+        assert lines["input_proj.weight"].traced_step == lines["input_proj.weight"].first_changed_step + 1
+
+    def test_what_is_attributed_is_what_no_scaler_would_change(self, config):
+        """The same tensors are written by the same lines as without any skipped step."""
+        chosen = config(["none", "requires-grad", "eval-in-forward"], steps=1)
+        plain, skipped = replay(chosen), replay(chosen, make_scaler=skipping(2))
+        for one, other in zip(plain.arms, skipped.arms, strict=True):
+            assert (one.strategy, one.verdict, one.skipped_steps) == (other.strategy, other.verdict, 0)
+            assert {(w.label, w.line) for w in one.first_writes} == {(w.label, w.line) for w in other.first_writes}
+            assert other.skipped_steps > 0
+
+    def test_nothing_is_skipped_without_a_scaler_that_does(self, config):
+        """Full precision and a scaler at a harmless scale both end with the planned step."""
+        for make in ({}, {"make_scaler": skipping(0)}):
+            result = replay(config(["none"], steps=2), **make)
+            (arm,) = result.arms
+            assert (arm.steps_run, arm.skipped_steps, words.optimizer_steps(result, arm)) == (2, 0, "")
+
+    def test_an_arm_that_never_learns_is_given_up_and_not_called_frozen(self, config, valid):
+        """After the bound the arm is not measured: exit 2, and every report says why."""
+        result = replay(config(["none", "eval-in-forward"], steps=1), make_scaler=skipping(1000))
+        control, arm = result.arms
+        assert (arm.steps_run, arm.skipped_steps) == (1 + MOST_FURTHER, 1 + MOST_FURTHER)
+        assert (control.verdict, arm.verdict) == (DRIFTED, NOT_MEASURED)
+        assert (result.verdict, result.exit_code) == (INCOMPLETE, 2)
+        assert words.projection(arm) == words.projection(control) == "not trained"
+        text = " ".join(summary(result, Style()).split())
+        assert text.startswith("incomplete the gradient scaler skipped every optimizer step of eval-in-forward")
+        assert f"all {arm.steps_run} steps skipped by the gradient scaler, the most that are tried" in text
+        assert "all 41 steps skipped" in html.document(result)
+        told = valid(document(result))["arms"][1]
+        assert told["optimizer_steps_skipped"] == arm.steps_run
+        assert all(step["optimizer_step_skipped"] for step in told["steps"])
+        rows = list(csv.DictReader(io.StringIO(table.document(result))))
+        assert {row["optimizer_step_skipped"] for row in rows} == {"1"}
+
+
 @pytest.mark.gpu
 @pytest.mark.skipif(not torch.cuda.is_available(), reason="needs CUDA")
 @pytest.mark.parametrize("precision", ["fp32", "fp16"])
 def test_verdicts_on_a_gpu_are_those_on_a_cpu(config, precision):
-    """The same arms drift and hold on CUDA, in both precisions, with the writes attributed to the same lines."""
+    """The same arms drift and hold on CUDA, in both precisions, with the writes attributed to the same lines.
+
+    In half precision the gradient scaler skips the first steps, so that the arms there are longer.
+    """
     chosen = config(STRATEGIES, steps=3)
     cpu = replay(chosen.changed("replay", device="cpu"))
     gpu = replay(chosen.changed("replay", device="cuda", precision=precision))
@@ -266,4 +350,14 @@ def test_verdicts_on_a_gpu_are_those_on_a_cpu(config, precision):
     assert [(arm.strategy, arm.verdict) for arm in gpu.arms] == [(arm.strategy, arm.verdict) for arm in cpu.arms]
     for one, other in zip(gpu.arms, cpu.arms, strict=True):
         assert {(w.label, w.line) for w in one.first_writes} == {(w.label, w.line) for w in other.first_writes}
+        assert one.skipped_steps == sum(step.optimizer_step_skipped for step in one.steps) < one.steps_run
     assert all(0 < step.shadow_commit_loss < 2 for arm in gpu.arms for step in arm.steps)
+
+
+@pytest.mark.gpu
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="needs CUDA")
+def test_half_precision_on_a_gpu_needs_no_half_complex_numbers(config):
+    """Torch calls them experimental, with a warning."""
+    with warnings.catch_warnings():
+        warnings.filterwarnings("error", message=".*ComplexHalf")
+        replay(config(["none"], steps=1).changed("replay", device="cuda", precision="fp16"))

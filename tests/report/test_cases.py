@@ -143,8 +143,11 @@ def test_a_history_agrees_with_its_rows():
 
 def test_an_audit_agrees_with_its_items():
     """Over every combination of contradiction and gap."""
-    for mismatch, ties, length, overflow, unreadable, malformed, coverage, notes in product((False, True), repeat=8):
-        counts = FrameCounts(400, 300 - mismatch, 90 * ties, int(mismatch), 20 * overflow, HALF)
+    for mismatch, ties, length, overflow, coarse, unreadable, malformed, coverage, notes in product(
+        (False, True), repeat=9
+    ):
+        undecided = 20 * overflow + 20 * coarse
+        counts = FrameCounts(400, 300 - mismatch, 90 * ties, int(mismatch), undecided, HALF, 20 * coarse)
         audit = TokenAudit(
             checkpoint="base.pth",
             family="gpt-sovits",

@@ -15,7 +15,16 @@ pytestmark = [
     pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA device"),
 ]
 
-WAITS = ("Synchronize", "Memcpy DtoH", "cudaMemcpy", "aten::item", "aten::_local_scalar_dense", "aten::is_nonzero")
+WAITS = (
+    "cudaStreamSynchronize",
+    "cudaEventSynchronize",
+    "Memcpy DtoH",
+    "aten::item",
+    "aten::_local_scalar_dense",
+    "aten::is_nonzero",
+)
+"""How the names of what the host waits for begin. Copies within the device are queued like any other work, under the
+same call (cudaMemcpyAsync) as copies to the host, so only the kind of copy tells them apart."""
 
 
 def waits(work):
@@ -23,9 +32,16 @@ def waits(work):
     torch.cuda.synchronize()
     with profile(activities=[ProfilerActivity.CPU, ProfilerActivity.CUDA]) as profiled:
         work()
-    names = {event.name for event in profiled.events()}
-    # the profiler waits itself when it ends; of memory copies only those to or from the host count
-    return {name for name in names if name.startswith(WAITS) and name != "cudaDeviceSynchronize"}
+    # the profiler waits itself when it ends, for the whole device (cudaDeviceSynchronize)
+    return {event.name for event in profiled.events() if event.name.startswith(WAITS)}
+
+
+def test_a_copy_within_the_device_is_no_wait_and_one_to_the_host_is():
+    """What the test below counts: copies on the device and kernels do not, every way to hand a value over does."""
+    a, b = torch.zeros(2, 1000, device="cuda")
+    assert waits(lambda: (a.copy_(b), a.clone(), a.add_(1), (a != b).any())) == set()
+    for hands_over in (a.cpu, a.sum().item, a.tolist, lambda: bool(a.any())):
+        assert waits(hands_over) != set()
 
 
 def test_nothing_waits_between_two_looks(small_model):

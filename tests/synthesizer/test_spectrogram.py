@@ -74,3 +74,14 @@ def test_wrong_shapes_are_named():
         mel_spectrogram(torch.zeros(1, 704), settings)
     with pytest.raises(InputError, match=r"spec: expected shape \[B, 1025, T\], given \[1, 513, 4\]"):
         spec_to_mel(torch.zeros(1, 513, 4), settings)
+
+
+@pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16])
+@pytest.mark.filterwarnings("error")
+def test_waves_narrower_than_float32_are_transformed_in_float32(dtype):
+    """Torch would warn of half complex numbers on a GPU, and refuse on a CPU; the values are those of the same wave."""
+    settings = SpectrogramSettings()
+    wave = torch.randn(1, 6400, generator=torch.Generator().manual_seed(0)).to(dtype)
+    found = linear_spectrogram(wave, settings)
+    assert found.dtype == torch.float32
+    assert torch.equal(found, linear_spectrogram(wave.float(), settings))

@@ -48,11 +48,11 @@ def is_half(values: npt.NDArray[np.floating]) -> bool:
     return values.dtype == np.float16 or bool((half(values) == values).all())
 
 
-def spacing(values: npt.NDArray[np.floating]) -> npt.NDArray[np.float64]:
-    """Return the distance between neighbouring half values at these magnitudes; infinite where they overflow.
+def spacing(values: npt.NDArray[np.floating], largest: float = LARGEST) -> npt.NDArray[np.float64]:
+    """Return the distance between neighbouring half values at these magnitudes; infinite beyond the largest.
 
     For 2^e <= |v| < 2^(e+1) it is 2^(e-10), and never below 2^-24. Rounding errs by at most half of it.
     """
     size = np.abs(np.asarray(values, np.float64))
-    exponent = np.frexp(np.maximum(np.where(size <= LARGEST, size, 1.0), _SMALLEST_NORMAL))[1] - 1
-    return np.where(size <= LARGEST, np.exp2(exponent - 10.0), np.inf)
+    exponent = np.frexp(np.maximum(np.where(size <= largest, size, 1.0), _SMALLEST_NORMAL))[1] - 1
+    return np.where(size <= largest, np.exp2(exponent - 10.0), np.inf)

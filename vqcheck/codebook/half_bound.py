@@ -36,15 +36,15 @@ Wide = npt.NDArray[np.float64]
 
 _ACCUMULATION = 9 / 8
 _ENLARGED = 1 + 1 / 64
-_FLOAT32 = 2.0**-20
-"""Relative allowance for float32 distances, whose cancellation depends on library and number of threads."""
 
 
 def excess(sums: Array, bias: Array, recorded: Array, nearest: Array) -> Wide:
     """Return by how much D_r - D_t exceeds the half-precision bound, `[frames]`; not above 0 for a near-tie.
 
     Takes the convolution's sums c `[frames, dim]`, the bias `[dim]`, and the code vectors of the recorded and of the
-    nearest token `[frames, dim]`, all of them half-precision inputs in float32.
+    nearest token `[frames, dim]`, all of them half-precision inputs in float32. The nearest one's half distance must
+    be finite. The recorded one's may overflow: a code whose distance is infinite is not chosen, so that a finite bound
+    allows more than what happened.
     """
     x = sums + bias
     apart = np.abs(nearest - recorded)
@@ -55,15 +55,8 @@ def excess(sums: Array, bias: Array, recorded: Array, nearest: Array) -> Wide:
         parts = [2 * _dot(a, b) for a, b in zip(_quarters(x), _quarters(code), strict=True)]
         sums_of_parts = list(accumulate(parts))[1:]
         terms = (*parts, *sums_of_parts, norm - product, norm - product + square, square)
-        bound = bound + UNIT * square + sum(spacing(_ENLARGED * term) for term in terms) / 2
+        bound = bound + UNIT * square + sum(spacing(_ENLARGED * term, largest=np.inf) for term in terms) / 2
     excess: Wide = gap(x, recorded, nearest) - _ACCUMULATION * bound
-    return excess
-
-
-def float32_excess(x: Array, recorded: Array, nearest: Array) -> Wide:
-    """Return by how much D_r - D_t exceeds the error of float32 distances, `[frames]`."""
-    error = _FLOAT32 * (_dot(x, x) + np.maximum(_dot(recorded, recorded), _dot(nearest, nearest)))
-    excess: Wide = gap(x, recorded, nearest) - error
     return excess
 
 

@@ -98,16 +98,22 @@ class Lookup:
         best: npt.NDArray[np.bool_] = (at == least) & np.isfinite(least)
         return best
 
-    def overflows(self, nearest: Tokens) -> npt.NDArray[np.bool_]:
+    @property
+    def overflows(self) -> npt.NDArray[np.bool_]:
         """Say for which frames half distances mean nothing: terms overflow that decide the token.
 
-        A far code whose distance becomes infinite is harmless, since it is not chosen; an infinite norm makes
-        all codes equal, and an infinite product makes a code the best.
+        A far code whose distance becomes infinite is harmless, since it is not chosen while another's is finite; an
+        infinite norm makes all codes equal, and an infinite product makes a code the best, or not a number.
         """
-        at = np.take_along_axis(self.distances, nearest[:, None], axis=1)[:, 0]
-        inside = (self.norms[:, 0] <= SAFE) & (self.products.max(axis=1) <= SAFE) & (at <= SAFE)
+        inside = (self.norms[:, 0] <= SAFE) & (self.products.max(axis=1) <= SAFE) & (self.distances.min(axis=1) <= SAFE)
         outside: npt.NDArray[np.bool_] = ~inside
         return outside
+
+    def finite(self, tokens: Tokens) -> npt.NDArray[np.bool_]:
+        """Say for which frames the distance of this code is finite in every order of accumulation."""
+        at = np.take_along_axis(self.distances, tokens[:, None], axis=1)[:, 0]
+        finite: npt.NDArray[np.bool_] = at <= SAFE
+        return finite
 
 
 class HalfEncoder:

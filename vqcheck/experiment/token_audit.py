@@ -4,24 +4,28 @@ Tokens depend on precision: upstream extracts them in half precision on a GPU an
 is derived twice, in float32 and in emulated half precision, and each item is taken to be extracted in the precision
 that explains more of its tokens. A recorded token is
 
-- *explained*, if it is the token of that precision: in half precision any code that no other is nearer than, since
-  several can be equally near and which of them a GPU takes is its own choice;
-- a *near-tie*, if it is not, but half precision can explain it under the bound of `codebook.half_bound`;
+- *explained*, if it is the token of that precision: in float32 the nearest code in exact arithmetic, in half precision
+  any code that no other is nearer than, since several can be equally near and which of them a GPU takes is its own
+  choice;
+- a *near-tie*, if it is not, but rounding can explain it under the bound of `codebook.half_bound` or, for float32, of
+  `codebook.float_bound`;
 - a *mismatch*, if nothing can;
-- *undecided*, if half precision overflows there, so that the bound is useless, and the item is not a float32 one.
+- *undecided*, if half precision overflows there or cannot tell the codes apart, so that the bound is useless, and the
+  item is not a float32 one.
 
 One mismatch proves that the tokens come from another VQ encoder. But a codebook that has drifted makes near-ties first,
 because frames near a border flip first. So their number is limited, too. The data's own fragile frames are derived
-again with what two GPUs may do differently: other orders of summation and other choices among ties, or TF32 for items
-in float32. The least favourable of them gives k near-ties. A right tsv of n frames has more than the binomial limit of
-n trials at the rate (k + 1) / n with a probability of 1e-4 only. Items in float32 and in half precision have a limit
-each. Where there are more, half-precision arithmetics in which GPUs differ more (`half_lookup.ARITHMETICS`) are tried
+again with what two processors may do differently: other orders of summation, and other choices among ties. The least
+favourable of them gives k near-ties. A right tsv of n frames has more than the binomial limit of n trials at the rate
+(k + 1) / n with a probability of 1e-4 only. Items in float32 and in half precision have a limit each, and those in
+float32 a second one: near-ties that only half precision explains, of which none is expected. Where there are more,
+arithmetics in which GPUs differ more (`half_lookup.ARITHMETICS`, and TF32 in `float_lookup.FLOAT_ARITHMETICS`) are tried
 one after the other.
 """
 
 import random
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Final
 
@@ -29,7 +33,8 @@ import numpy as np
 import numpy.typing as npt
 
 from vqcheck.checkpoint.opened import Checkpoint
-from vqcheck.codebook.half_lookup import ARITHMETICS, Arithmetic
+from vqcheck.codebook.float_lookup import FLOAT_ARITHMETICS
+from vqcheck.codebook.half_lookup import ARITHMETICS
 from vqcheck.codebook.tokenizer import Tokenizer, read_tokenizer
 from vqcheck.errors import UsageError
 from vqcheck.experiment.feature_batches import BatchReader, Reading
@@ -37,9 +42,11 @@ from vqcheck.experiment.features import FeatureFolder
 from vqcheck.experiment.name2semantic import Name2Semantic, Row, read_name2semantic
 from vqcheck.experiment.token_audit_result import ItemAudit, TokenAudit
 from vqcheck.experiment.token_counts import counts_of
-from vqcheck.experiment.token_frames import KINDS, FrameJudge
+from vqcheck.experiment.token_frames import FAR, KINDS, FrameJudge
 
 _SEED: Final = 1234
+_FEW: Final = 0.01
+"""Share of the frames up to which mismatches may come from an arithmetic that was not tried yet."""
 
 
 def audit_tokens(
@@ -68,26 +75,54 @@ def audit_tokens(
     if not common:
         raise UsageError(_nothing_in_common(experiment, recorded, folder))
     rows = _sample(common, sample)
-    best: TokenAudit | None = None
-    for arithmetic in ARITHMETICS:
-        judge = FrameJudge(tokenizer, arithmetic)
+
+    def audit(judge: FrameJudge) -> TokenAudit:
         reader = BatchReader(folder.read_frames, judge.channels, judge.taps)
         tally = _tally(judge, reader, rows, on_item)
-        audit = _result(tokenizer, experiment, recorded, have_features, rows, len(common), reader.readings, tally)
-        if best is None or audit.beyond_limit < best.beyond_limit:
-            best = audit
-        # The other ones differ in near-ties alone.
-        if audit.contradictions != ("near-ties",):
+        return _result(tokenizer, experiment, recorded, have_features, rows, len(common), reader.readings, tally)
+
+    best = audit(FrameJudge(tokenizer, FLOAT_ARITHMETICS[0], ARITHMETICS[0]))
+    for judge in _other_judges(tokenizer):
+        if not _may_be_arithmetic(best):
             break
-    assert best is not None
+        other = audit(judge)
+        if _explains_better(other, best):
+            best = other
     return best
+
+
+def _may_be_arithmetic(audit: TokenAudit) -> bool:
+    """Say whether an audit fails for no more than another arithmetic may bring about."""
+    few = audit.total.mismatches <= _FEW * audit.total.frames
+    return few and bool(audit.contradictions) and "lengths" not in audit.contradictions
+
+
+def _explains_better(other: TokenAudit, best: TokenAudit) -> bool:
+    """Say whether another arithmetic is the likelier one: it explains more, not only allows for more.
+
+    Where there are mismatches it must explain half of what is left, since a wider bound alone proves nothing.
+    """
+    (left, left_of_best) = (audit.total.frames - audit.total.explained for audit in (other, best))
+    if (other.total.mismatches, other.beyond_limit) >= (best.total.mismatches, best.beyond_limit):
+        return False
+    return 2 * left <= left_of_best if best.total.mismatches else left < left_of_best
+
+
+def _other_judges(tokenizer: Tokenizer) -> Iterator[FrameJudge]:
+    """Yield what else a tsv may have been made with."""
+    for arithmetic in ARITHMETICS[1:]:
+        yield FrameJudge(tokenizer, FLOAT_ARITHMETICS[0], arithmetic)
+    for floats in FLOAT_ARITHMETICS[1:]:
+        yield FrameJudge(tokenizer, floats, ARITHMETICS[0])
 
 
 @dataclass(frozen=True, eq=False)
 class _Tally:
-    arithmetic: Arithmetic
+    judge: FrameJudge
     by_row: npt.NDArray[np.int64]
     """`[rows, kinds]`: frames"""
+    beyond: npt.NDArray[np.int64]
+    """`[rows]`: frames whose token float32 rounding does not explain, mismatches among them"""
     predicted: tuple[int, int]
     """In float32 and in half precision"""
 
@@ -95,13 +130,14 @@ class _Tally:
 def _tally(
     judge: FrameJudge, reader: BatchReader, rows: list[Row], on_item: Callable[[int, int], None] | None
 ) -> _Tally:
-    by_row = np.zeros((len(rows), KINDS), np.int64)
+    by_row, beyond = np.zeros((len(rows), KINDS), np.int64), np.zeros(len(rows), np.int64)
     varied = np.zeros(1 + len(judge.arithmetic.variants), np.int64)
     for batch in reader.batches(rows, (lambda done: on_item(done, len(rows))) if on_item else None):
         judged = judge.judge(batch)
         np.add.at(by_row, (batch.rows, judged.kinds), 1)
+        np.add.at(beyond, batch.rows, judged.beyond | (judged.kinds == FAR))
         varied = varied + judged.varied
-    return _Tally(judge.arithmetic, by_row, (int(varied[0]), int(varied[1:].max())))
+    return _Tally(judge, by_row, beyond, (int(varied[0]), int(varied[1:].max())))
 
 
 def _sample(rows: list[Row], size: int | None) -> list[Row]:
@@ -122,11 +158,12 @@ def _result(
     tally: _Tally,
 ) -> TokenAudit:
     items, unreadable = [], []
-    for row, reading, counts in zip(rows, readings, tally.by_row.tolist(), strict=True):
+    of_rows = zip(rows, readings, tally.by_row.tolist(), tally.beyond.tolist(), strict=True)
+    for row, reading, kinds, beyond in of_rows:
         if reading.problem:
             unreadable.append((row.item, reading.problem))
         else:
-            items.append(ItemAudit(row.item, row.line, len(row.tokens), reading.derived, counts_of(counts)))
+            items.append(ItemAudit(row.item, row.line, len(row.tokens), reading.derived, counts_of(kinds, beyond)))
     if not any(item.counts.frames for item in items):
         first = f": {unreadable[0][0]}: {unreadable[0][1]}" if unreadable else ""
         raise UsageError(f"{experiment}: none of {len(rows)} items has features that give a token{first}")
@@ -140,7 +177,8 @@ def _result(
         rows=len(recorded.rows),
         items=tuple(items),
         sampled=len(rows) < common,
-        arithmetic=str(tally.arithmetic),
+        arithmetic=str(tally.judge.arithmetic),
+        float_arithmetic=str(tally.judge.floats),
         predicted=tally.predicted,
         without_tokens=tuple(sorted(have_features - times.keys())),
         without_features=tuple(dict.fromkeys(row.item for row in recorded.rows if row.item not in have_features)),

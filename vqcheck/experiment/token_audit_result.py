@@ -31,13 +31,17 @@ class FrameCounts:
     explained: int
     """The recorded token is the one derived in the item's precision."""
     near_ties: int
-    """It is not, but rounding to half precision can explain it."""
+    """It is not, but rounding can explain it."""
     mismatches: int
     """Nothing can."""
     undecided: int
-    """Half precision overflows there and so tells nothing."""
+    """Half precision tells nothing there: it overflows, or is coarse."""
     precision: str
     """`float32`, `float16` or `either`: what explains more of the item's tokens"""
+    coarse: int = 0
+    """The undecided ones where nothing overflows: half precision cannot tell apart more than a tenth of the codes"""
+    beyond: int = 0
+    """The near-ties of a float32 item that float32 rounding does not explain, only half precision's"""
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,6 +82,21 @@ class PrecisionGroup:
     """Near-ties per frame to expect: one more than the emulation made, since a count of 0 is no rate of 0"""
     limit: int
     """The binomial count of `frames` at `rate` that is exceeded with a probability of at most `RISK`"""
+    beyond: int = 0
+    """Near-ties in float32 that float32 rounding does not explain: the item may yet be a half-precision one"""
+    beyond_limit: int = 0
+    """The same limit for those, whose expected number is 0"""
+
+    @property
+    def surplus(self) -> int:
+        """Near-ties that a right tsv does not have."""
+        return max(self.near_ties - self.limit, self.beyond - self.beyond_limit, 0)
+
+    @property
+    def exceeded(self) -> tuple[int, int]:
+        """The count that exceeds its limit, and that limit; near-ties and theirs where none does."""
+        beyond = self.near_ties <= self.limit and self.beyond > self.beyond_limit
+        return (self.beyond, self.beyond_limit) if beyond else (self.near_ties, self.limit)
 
     @classmethod
     def of(cls, precision: str, items: list[ItemAudit], predicted: int, all_frames: int) -> "PrecisionGroup":
@@ -86,7 +105,16 @@ class PrecisionGroup:
         frames = sum(item.counts.frames - item.counts.undecided for item in items)
         rate = predicted / all_frames + 1 / max(frames, 1)
         near_ties = sum(item.counts.near_ties for item in items)
-        return cls(precision, len(items), frames, near_ties, min(rate, 1.0), upper_limit(frames, rate, RISK))
+        return cls(
+            precision,
+            len(items),
+            frames,
+            near_ties,
+            min(rate, 1.0),
+            upper_limit(frames, rate, RISK),
+            sum(item.counts.beyond for item in items) if precision == FLOAT32 else 0,
+            upper_limit(frames, 1 / max(frames, 1), RISK),
+        )
 
 
 @dataclass(frozen=True)
@@ -122,6 +150,8 @@ class TokenAudit:
     headless: bool
     """The merged tsv has no header, so stage 1 loses its first item."""
     leftover_parts: tuple[str, ...]
+    float_arithmetic: str = FLOAT32
+    """How a float32 run carries out its products: in float32 or TF32"""
 
     @cached_property
     def total(self) -> FrameCounts:
@@ -135,6 +165,8 @@ class TokenAudit:
             mismatches=sum(count.mismatches for count in counts),
             undecided=sum(count.undecided for count in counts),
             precision=MIXED if len(precisions) > 1 else next(iter(precisions), EITHER),
+            coarse=sum(count.coarse for count in counts),
+            beyond=sum(count.beyond for count in counts),
         )
 
     @cached_property
@@ -158,7 +190,7 @@ class TokenAudit:
     @property
     def beyond_limit(self) -> int:
         """Near-ties that a right tsv does not have."""
-        return sum(max(group.near_ties - group.limit, 0) for group in self.groups)
+        return sum(group.surplus for group in self.groups)
 
     @property
     def wrong_lengths(self) -> tuple[ItemAudit, ...]:
@@ -177,8 +209,11 @@ class TokenAudit:
     @property
     def gaps(self) -> tuple[str, ...]:
         """What could not be checked and should have been; machine-readable words."""
+        total = self.total
+        too_many = total.undecided > UNDECIDED_SHARE * total.frames
         found = {
-            "overflow": self.total.undecided > UNDECIDED_SHARE * self.total.frames,
+            "overflow": too_many and total.undecided > total.coarse,
+            "coarse": too_many and total.coarse,
             "unreadable": self.unreadable,
             "malformed": self.malformed,
             # Features are often cleaned up; but a verdict on the whole must not rest on a small part of it.
@@ -198,7 +233,13 @@ class TokenAudit:
         return {CONSISTENT: 0, INCONSISTENT: 1, INCONCLUSIVE: 2}[self.verdict]
 
     def better_than(self, other: "TokenAudit") -> str:
-        """Say which explains more of the tokens: `checkpoint` (this one), `against` (the other one) or `equal`."""
+        """Say which explains more of the tokens: `checkpoint` (this one), `against` (the other one) or `equal`.
+
+        Of two that explain equally many, the better is that to which fewer are proven not to belong.
+        """
         mine, theirs = self.total, other.total
-        difference = (mine.explained + mine.undecided) - (theirs.explained + theirs.undecided)
+        difference = (
+            mine.explained * theirs.frames - theirs.explained * mine.frames
+            or theirs.mismatches * mine.frames - mine.mismatches * theirs.frames
+        )
         return "checkpoint" if difference > 0 else "against" if difference < 0 else "equal"

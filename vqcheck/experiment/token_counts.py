@@ -3,22 +3,40 @@
 from collections.abc import Sequence
 
 from vqcheck.experiment.token_audit_result import EITHER, FLOAT32, HALF, FrameCounts
-from vqcheck.experiment.token_frames import FAR, HOT_FLOAT32, HOT_OTHER, NEAR, ONLY_FLOAT32, ONLY_HALF
+from vqcheck.experiment.token_frames import (
+    COARSE_FLOAT32,
+    COARSE_OTHER,
+    FAR,
+    HOT_FLOAT32,
+    HOT_OTHER,
+    NEAR,
+    ONLY_FLOAT32,
+    ONLY_HALF,
+)
 
 
-def counts_of(kinds: Sequence[int]) -> FrameCounts:
-    """Return the counts of one item, given how many of its frames are of each kind (see `token_frames`).
+def counts_of(kinds: Sequence[int], beyond: int) -> FrameCounts:
+    """Return the counts of one item, given how many of its frames are of each kind and beyond float32 rounding.
+
+    The kinds are those of `token_frames`.
 
     In a float32 item the tokens that only half precision gives are near-ties, in a half-precision item those that only
-    float32 gives. Where half precision overflows it gives arbitrary tokens: an item that has mostly float32 tokens
-    there was extracted in float32, and then its other tokens there are no more excused than elsewhere.
+    float32 gives. Where half precision overflows it gives arbitrary tokens, and where it is coarse nearly so: an item
+    that has mostly float32 tokens there was extracted in float32, and then its other tokens there are no more excused
+    than elsewhere.
     """
     frames = sum(kinds)
-    float32, in_half = kinds[ONLY_FLOAT32] + kinds[HOT_FLOAT32], kinds[ONLY_HALF] + kinds[HOT_OTHER]
+    float32 = kinds[ONLY_FLOAT32] + kinds[HOT_FLOAT32] + kinds[COARSE_FLOAT32]
+    in_half = kinds[ONLY_HALF] + kinds[HOT_OTHER] + kinds[COARSE_OTHER]
     precision = FLOAT32 if float32 > in_half else HALF if in_half > float32 else EITHER
     if precision == FLOAT32:
-        near_ties, undecided = kinds[NEAR] + kinds[ONLY_HALF] + kinds[HOT_OTHER], 0
+        near_ties = kinds[NEAR] + kinds[ONLY_HALF] + kinds[HOT_OTHER] + kinds[COARSE_OTHER]
+        overflowing = coarse = 0
     else:
-        near_ties, undecided = kinds[NEAR] + kinds[ONLY_FLOAT32], kinds[HOT_OTHER]
+        near_ties = kinds[NEAR] + kinds[ONLY_FLOAT32]
+        overflowing, coarse = kinds[HOT_OTHER], kinds[COARSE_OTHER]
     mismatches = kinds[FAR]
-    return FrameCounts(frames, frames - near_ties - mismatches - undecided, near_ties, mismatches, undecided, precision)
+    beyond = beyond - mismatches if precision != HALF else 0
+    undecided = overflowing + coarse
+    explained = frames - near_ties - mismatches - undecided
+    return FrameCounts(frames, explained, near_ties, mismatches, undecided, precision, coarse, beyond)

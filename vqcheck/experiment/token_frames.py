@@ -6,26 +6,27 @@ from typing import Final
 import numpy as np
 import numpy.typing as npt
 
-from vqcheck.codebook.half import Array, half, is_half, spacing
-from vqcheck.codebook.half_bound import excess, float32_excess
-from vqcheck.codebook.half_lookup import SAFE, Arithmetic, HalfEncoder, Lookup, Tokens
+from vqcheck.codebook.float_bound import float_excess
+from vqcheck.codebook.float_lookup import FloatArithmetic, FloatEncoder, FloatLookup
+from vqcheck.codebook.half import Array, half, is_half
+from vqcheck.codebook.half_bound import excess
+from vqcheck.codebook.half_lookup import Arithmetic, HalfEncoder, Lookup, Tokens
+from vqcheck.codebook.half_reach import HalfReach
 from vqcheck.codebook.tokenizer import Tokenizer
 from vqcheck.experiment.feature_batches import Batch
 
-KINDS: Final = 7
-BOTH, ONLY_FLOAT32, ONLY_HALF, NEAR, FAR, HOT_FLOAT32, HOT_OTHER = range(KINDS)
+KINDS: Final = 9
+(BOTH, ONLY_FLOAT32, ONLY_HALF, NEAR, FAR, HOT_FLOAT32, HOT_OTHER, COARSE_FLOAT32, COARSE_OTHER) = range(KINDS)
 """What a recorded token is.
 
 BOTH, ONLY_FLOAT32, ONLY_HALF: the token derived in both precisions, or in one of them.
 NEAR, FAR: neither, inside and outside the bound.
-HOT_FLOAT32, HOT_OTHER: the float32 token and another one, where half precision tells nothing, because terms overflow or
-the bound admits too many codes.
+HOT_FLOAT32, HOT_OTHER: the float32 token and another one, where terms overflow in half precision.
+COARSE_FLOAT32, COARSE_OTHER: the same where half precision cannot tell apart so many codes that it says nothing.
 """
 
 _TOO_MANY: Final = 0.1
 """Share of the codes that a frame's bound may admit and still tell something."""
-_MARGIN: Final = 1.02
-"""For second-order terms and for magnitudes that rounding moves into the next binade."""
 
 Flags = npt.NDArray[np.bool_]
 
@@ -36,158 +37,114 @@ class Judged:
 
     kinds: npt.NDArray[np.intp]
     """`[frames]`"""
+    beyond: Flags
+    """Where the token is another one than in float32, and farther from it than float32 rounding, `[frames]`"""
     varied: npt.NDArray[np.intp]
-    """Frames whose token would be off, had it been derived in TF32, and by each variant of half precision"""
+    """Frames whose token another order of summation may change in float32, and by each variant of half precision"""
 
 
 @dataclass(frozen=True, eq=False)
-class _Derived:
-    """The float32 tokens of a batch, and what is needed for half precision."""
+class _Half:
+    """What is needed for half precision."""
 
-    x: Array
     sums: Array
     """The convolution of half-precision inputs, before its bias"""
-    half_frames: Array
-    tokens: Tokens
+    frames: Array
     fragile: Tokens
     """Indices of frames in which half precision may find another code the nearest"""
-    admitted: npt.NDArray[np.intp]
-    """Codes that may be nearest in half precision, `[frames]`"""
+    coarse: Flags
+    """Where half precision may find nearly any code the nearest, `[frames]`"""
 
 
 class FrameJudge:
-    """Judges batches by the VQ encoder of one checkpoint and one half-precision arithmetic."""
+    """Judges batches by the VQ encoder of one checkpoint, one float32 and one half-precision arithmetic."""
 
-    def __init__(self, tokenizer: Tokenizer, arithmetic: Arithmetic) -> None:
+    def __init__(self, tokenizer: Tokenizer, floats: FloatArithmetic, arithmetic: Arithmetic) -> None:
+        self.floats = floats
         self.arithmetic = arithmetic
         out, channels, self.taps = tokenizer.projection.weight.shape
         self.channels = channels
         # Inputs are one frame behind the other, so that a frame's channels lie side by side.
         weight = tokenizer.projection.weight.transpose(2, 1, 0).reshape(-1, out)
-        self._weight = np.ascontiguousarray(weight, np.float32)
+        weight = np.ascontiguousarray(weight, np.float32)
         bias = tokenizer.projection.bias
-        self._bias = np.zeros(out, np.float32) if bias is None else bias.astype(np.float32)
-        self._codes = tokenizer.codes.astype(np.float32)
-        self._minus_twice_codes_t = np.ascontiguousarray(-2 * self._codes.T)
-        self._squares = _squares(self._codes)
-        self._half = HalfEncoder(self._weight, self._bias, self._codes)
-        self._weight_is_half = is_half(self._weight)
-        self._lengths = _Lengths.of(self._codes, self._squares, self._half)
+        bias = np.zeros(out, np.float32) if bias is None else bias.astype(np.float32)
+        codes = tokenizer.codes.astype(np.float32)
+        self._plain = FloatEncoder(weight, bias, codes, FloatArithmetic())
+        self._float = self._plain if floats == FloatArithmetic() else FloatEncoder(weight, bias, codes, floats)
+        self._half = HalfEncoder(weight, bias, codes)
+        self._reach = HalfReach(codes, self._plain.squares, self._half)
+        self._weight_is_half = is_half(weight)
+        self._codes = len(codes)
 
     def judge(self, batch: Batch) -> Judged:
         """Return what each frame of a batch is."""
-        recorded = batch.recorded
         with np.errstate(over="ignore", invalid="ignore"):
-            derived = self._derive(batch)
-            is_token = recorded < len(self._codes)
-            safe = np.where(is_token, recorded, 0)
-            in_float32 = is_token & (safe == derived.tokens)
-            in_half = in_float32.copy()
-            hot = derived.admitted > _TOO_MANY * len(self._codes)
-            varied = np.zeros(len(self.arithmetic.variants) + 1, np.intp)
-            at = derived.fragile
-            if len(at):
-                lookup = self._half.look_up(derived.half_frames[at], self.arithmetic)
-                overflows = lookup.overflows(derived.tokens[at])
-                hot[at] |= overflows
-                in_half[at] = is_token[at] & ((safe[at] == lookup.tokens) | lookup.is_best(safe[at]))
-                varied = self._vary(batch, derived, lookup, ~overflows)
-            kinds = np.select(
-                [~is_token, in_float32 & in_half, hot & in_float32, hot, in_float32, in_half],
-                [FAR, BOTH, HOT_FLOAT32, HOT_OTHER, ONLY_FLOAT32, ONLY_HALF],
-                NEAR,
-            )
-            neither = np.flatnonzero(kinds == NEAR)
-            kinds[neither[~self._is_near(derived, safe, neither)]] = FAR
-        return Judged(kinds, varied)
+            plain = self._plain.look_up(batch.patches)
+            named = plain if self._float is self._plain else self._float.look_up(batch.patches)
+            tokens, changed = self._float.settle(batch.patches, named)
+            in_half = self._halve(batch, plain)
+            return self._compare(batch, tokens, changed, plain.tokens, in_half)
 
-    def _derive(self, batch: Batch) -> _Derived:
-        sums = batch.patches @ self._weight
-        x = sums + self._bias
+    def _halve(self, batch: Batch, plain: FloatLookup) -> _Half:
+        sums = plain.sums
         if not (batch.in_half and self._weight_is_half):
             sums = half(batch.patches) @ self._half.weight
-        half_frames = self._half.add_bias(sums, self.arithmetic)
-        # |x|^2 is the same for all codes: left out, distances lose no digits to it.
-        distances = x @ self._minus_twice_codes_t
-        distances += self._squares
-        tokens: Tokens = np.argmin(distances, axis=1)
-        nearest = np.take_along_axis(distances, tokens[:, None], axis=1)[:, 0].astype(np.float32)
-        reach, hot = self._lengths.reach(x, half_frames, nearest)
-        admitted = np.count_nonzero(distances <= (nearest + reach)[:, None], axis=1)
-        return _Derived(x, sums, half_frames, tokens, np.flatnonzero((admitted > 1) | hot), admitted)
+        frames = self._half.add_bias(sums, self.arithmetic)
+        admitted, fragile = self._reach.look(plain.x, frames, plain.distances, plain.tokens)
+        return _Half(sums, frames, np.flatnonzero(fragile), admitted > _TOO_MANY * self._codes)
 
-    def _is_near(self, derived: _Derived, recorded: Tokens, at: Tokens) -> Flags:
-        nearest, token = derived.tokens[at], recorded[at]
-        in_half = excess(derived.sums[at], self._half.bias, self._half.codes[token], self._half.codes[nearest]) <= 0
-        in_float32 = float32_excess(derived.x[at], self._codes[token], self._codes[nearest]) <= 0
-        near: Flags = in_half | in_float32
-        return near
+    def _compare(self, batch: Batch, tokens: Tokens, changed: int, nearest: Tokens, derived: _Half) -> Judged:
+        """Return the kinds of a batch; `tokens` are those of the float32 arithmetic, `nearest` those of plain float32.
 
-    def _vary(self, batch: Batch, derived: _Derived, lookup: Lookup, finite: Flags) -> npt.NDArray[np.intp]:
-        """Return how many frames get another token in TF32, and not the best of `lookup` by each variant."""
+        The nearest code that half precision can choose takes the place of one that it cannot, because it overflows.
+        """
+        recorded = batch.recorded
+        is_token = recorded < self._codes
+        safe = np.where(is_token, recorded, 0)
+        in_float32 = is_token & (safe == tokens)
+        in_half = is_token & (safe == nearest)
+        hot, coarse, nearest = np.zeros(len(safe), bool), derived.coarse, nearest.copy()
+        varied = np.zeros(1 + len(self.arithmetic.variants), np.intp)
+        varied[0] = changed
         at = derived.fragile
-        inputs = half(batch.patches[at])
-        # TF32, which a GPU may use for the convolution of a float32 run, rounds its inputs as half precision does.
-        tf32 = (derived.sums[at] + self._half.bias) @ self._minus_twice_codes_t + self._squares
-        counts = [np.count_nonzero(np.argmin(tf32, axis=1) != derived.tokens[at])]
+        if len(at):
+            lookup = self._half.look_up(derived.frames[at], self.arithmetic)
+            hot[at] = lookup.overflows
+            in_half[at] = is_token[at] & ((safe[at] == lookup.tokens) | lookup.is_best(safe[at]))
+            nearest[at] = np.where(lookup.finite(nearest[at]), nearest[at], lookup.tokens)
+            for number, off in enumerate(self._vary(batch.patches[at], lookup), 1):
+                varied[number] = np.count_nonzero(off & ~hot[at])
+        kinds = np.select(
+            [
+                ~is_token,
+                in_float32 & in_half & ~hot & ~coarse,
+                hot & in_float32,
+                hot,
+                coarse & in_float32,
+                coarse,
+                in_float32,
+                in_half,
+            ],
+            [FAR, BOTH, HOT_FLOAT32, HOT_OTHER, COARSE_FLOAT32, COARSE_OTHER, ONLY_FLOAT32, ONLY_HALF],
+            NEAR,
+        )
+        beyond = np.zeros(len(safe), bool)
+        other = np.flatnonzero(is_token & ~in_float32)
+        if len(other):
+            token, codes = safe[other], self._half.codes
+            by_float = float_excess(self._float, batch.patches[other], token, tokens[other])
+            beyond[other] = ~(by_float.probable <= 0)
+            by_half = excess(derived.sums[other], self._half.bias, codes[token], codes[nearest[other]])
+            far = (kinds[other] == NEAR) & ~(by_half <= 0) & ~(by_float.certain <= 0)
+            kinds[other[far]] = FAR
+        return Judged(kinds, beyond, varied)
+
+    def _vary(self, patches: Array, lookup: Lookup) -> list[Flags]:
+        """Return for each variant where it does not give the best code of `lookup`."""
+        inputs, found = half(patches), []
         for variant in self.arithmetic.variants:
             varied = self._half.look_up(self._half.frames(inputs, variant), variant)
             # Of codes that tie, the first and the last are the likeliest to be another arithmetic's choice.
-            off = ~(lookup.is_best(varied.tokens) & lookup.is_best(varied.last_tokens)) & finite
-            counts.append(np.count_nonzero(off))
-        return np.array(counts, np.intp)
-
-
-@dataclass(frozen=True, slots=True)
-class _Lengths:
-    """Lengths in one codebook, which tell how far half precision can move any frame's distances."""
-
-    longest: float
-    squares: tuple[float, float]
-    """Least and greatest |e|^2"""
-    diameter: float
-    """At least the distance between any two codes"""
-    rounding: float
-    """Greatest |h(e) - e|"""
-    squares_rounding: float
-    """Greatest |E - |e|^2|"""
-
-    @classmethod
-    def of(cls, codes: Array, squares: Array, in_half: HalfEncoder) -> "_Lengths":
-        from_centre = float(np.sqrt(_squares(codes - codes.mean(axis=0)).max()))
-        rounding = float(np.sqrt(_squares(in_half.codes - codes).max()))
-        return cls(
-            longest=float(np.sqrt(squares.max())) + rounding,
-            squares=(float(squares.min()), float(squares.max())),
-            diameter=2 * (from_centre + rounding),
-            rounding=rounding,
-            squares_rounding=float(np.abs(in_half.squares - squares).max()),
-        )
-
-    def reach(self, x: Array, half_frames: Array, nearest: Array) -> tuple[Array, Flags]:
-        """Return how far above the nearest code's a distance may lie and yet be the least in half precision.
-
-        With d = h(x) - x known, the emulated distances of two codes differ from the exact ones by at most
-        2 |d| diameter + 4 |h(x)| max |h(e) - e| + 2 max |E_j - |e_j|^2|, and half a spacing for each rounding of each
-        code: of P, X - P and H. At codes that are candidates, these terms are no larger than computed here; farther
-        off, their roundings grow 500 times more slowly than the distances.
-
-        Also return for which frames terms may come near overflow: (|x| + |e|)^2 bounds all of them. `nearest` is the
-        least distance less |x|^2; all arrays are `[frames]`.
-        """
-        norm = _squares(x)
-        half_norm = np.sqrt(_squares(half_frames))
-        moved = np.sqrt(_squares(half_frames - x))
-        reach = 2 * moved * self.diameter + 4 * half_norm * self.rounding + 2 * self.squares_rounding
-        least, greatest = self.squares
-        product = np.maximum(abs(greatest - nearest), abs(least - nearest)) + reach
-        distance = np.maximum(norm + nearest, 0) + reach + norm / 1024
-        difference = np.maximum(greatest, distance)
-        reach = reach + sum(spacing(_MARGIN * term) for term in (product, difference, distance))
-        hot = ~((half_norm + self.longest) ** 2 <= SAFE)
-        return (_MARGIN * reach).astype(np.float32), hot
-
-
-def _squares(rows: Array) -> Array:
-    squares: Array = np.einsum("ij,ij->i", rows, rows)
-    return squares
+            found.append(~(lookup.is_best(varied.tokens) & lookup.is_best(varied.last_tokens)))
+        return found

@@ -14,9 +14,10 @@ def summary(audit: TokenAudit) -> str:
             return f"{total.mismatches} of {total.frames} recorded tokens{sampled} do not come from this VQ encoder"
         if audit.wrong_lengths:
             return f"{len(audit.wrong_lengths)} items{sampled} have another length than their features"
+        count, limit = max(audit.groups, key=lambda group: group.surplus).exceeded
         return (
-            f"{total.near_ties} of {total.frames} recorded tokens{sampled} are near-ties, where rounding explains at "
-            f"most {audit.limit}: the codebook has moved"
+            f"{count} of {total.frames} recorded tokens{sampled} are near-ties, where rounding explains at most "
+            f"{limit}: the codebook has moved"
         )
     if audit.verdict == CONSISTENT:
         ties = f", {total.near_ties} within rounding" if total.near_ties else ""

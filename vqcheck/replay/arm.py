@@ -5,7 +5,6 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import nullcontext
 from dataclasses import dataclass
-from itertools import islice
 
 import torch
 from torch import Tensor, nn
@@ -21,7 +20,7 @@ from vqcheck.replay.dataset import Dataset
 from vqcheck.replay.live import digests
 from vqcheck.replay.recorder import Recorder
 from vqcheck.replay.sampler import endless_batches
-from vqcheck.replay.step import StepResult, TrainingStep
+from vqcheck.replay.step import MakeScaler, StepResult, TrainingStep, gradient_scaler
 from vqcheck.replay.strategies import Strategy
 from vqcheck.replay.subject import Start, Subject
 from vqcheck.replay.trace import COMPUTED, OFF, Arm, StepTrace
@@ -42,6 +41,7 @@ class Conditions:
     """Features `[B, dim, T]` whose tokens are followed through the training."""
     device: torch.device
     fp16: bool
+    make_scaler: MakeScaler = gradient_scaler
 
 
 class ArmRun:
@@ -65,6 +65,7 @@ class ArmRun:
             conditions.fp16,
             _distributed(self.net_g, device),
             _distributed(self.net_d, device),
+            conditions.make_scaler,
         )
         self.epoch = 0
         self._watch = Watch(self.net_g)
@@ -86,12 +87,14 @@ class ArmRun:
         return self._conditions.config.training.learning_rate
 
     def run(self, on_step: Callable[[StepTrace], None]) -> None:
-        """Train for the configured number of steps and report each one."""
-        for number, (epoch, batch) in enumerate(self._batches(), start=1):
+        """Train for the configured number of steps, or until it has learned, and report each one."""
+        batches, planned = self._batches(), self._conditions.config.replay.steps
+        while not self._recorder.is_done(planned, self._attribution.is_due):
+            epoch, batch = next(batches)
             if epoch != self.epoch:
                 self.epoch = epoch
                 self.training_step.start_epoch()
-            on_step(self._step(number, batch.to(self._conditions.device)))
+            on_step(self._step(self.steps_run + 1, batch.to(self._conditions.device)))
 
     def finish(self, complete: bool, checkpoint: str | None = None) -> Arm:
         """Return the trace as far as it got."""
@@ -114,12 +117,13 @@ class ArmRun:
             median_seconds=recorder.median_seconds,
             tracing_seconds=recorder.median_tracing_seconds,
             checkpoint=checkpoint,
+            skipped_steps=recorder.skipped_steps,
         )
 
     def _batches(self) -> Iterator[tuple[int, Batch]]:
         config, dataset = self._conditions.config, self._conditions.dataset
         plan = endless_batches(dataset.lengths, config.training.batch_size, ranks.rank(), ranks.world_size())
-        for epoch, positions in islice(plan, config.replay.steps):
+        for epoch, positions in plan:
             yield epoch, collate([dataset.item(position) for position in positions])
 
     def _step(self, number: int, batch: Batch) -> StepTrace:
@@ -163,6 +167,7 @@ class ArmRun:
             learning_rate=self.training_step.learning_rate,
             seconds=seconds,
             differing_across_ranks=ranks.differing(self._watch.tensors()),
+            optimizer_step_skipped=result.skipped,
         )
 
     def _wait(self) -> None:

@@ -35,6 +35,8 @@ class StepReport:
     """The first write that changed bits, by label; only of steps with attribution."""
     callers: Mapping[str, Write] = field(default_factory=dict)
     """The line of the user's own code that led to that write, by label."""
+    optimizer_step_skipped: bool | None = None
+    """Whether the gradient scaler skipped the generator's optimizer step."""
     uses_codebook: bool = False
     """Whether an operator took a tensor of the VQ encoder; only of steps with attribution."""
 
@@ -71,8 +73,9 @@ class ObservedArm:
         return self._recorder.steps_run
 
     def run(self, on_step: Callable[[StepTrace], None]) -> None:
-        """Train for the configured number of steps and report each one."""
-        for number in range(1, self._steps + 1):
+        """Train for the configured number of steps, or until it has learned, and report each one."""
+        while not self._recorder.is_done(self._steps, self._attribution.is_due):
+            number = self.steps_run + 1
             report = self._code.step(number, self._watch if self._attribution.is_due else None)
             trained = time.perf_counter()
             step = self._look(number, report)
@@ -100,6 +103,7 @@ class ObservedArm:
             median_seconds=recorder.median_seconds,
             tracing_seconds=recorder.median_tracing_seconds,
             checkpoint=checkpoint,
+            skipped_steps=recorder.skipped_steps,
             uses_codebook=self._uses_codebook,
         )
 
@@ -123,6 +127,7 @@ class ObservedArm:
             learning_rate=report.learning_rate,
             seconds=report.seconds,
             differing_across_ranks=(),
+            optimizer_step_skipped=report.optimizer_step_skipped,
         )
 
     def _flipped(self) -> int:

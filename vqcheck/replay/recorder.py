@@ -5,7 +5,7 @@ import statistics
 from collections import deque
 from typing import Final
 
-from vqcheck.replay.trace import Extent, StepTrace
+from vqcheck.replay.trace import MOST_FURTHER, Extent, StepTrace
 
 MAX_KEPT: Final = 2_000
 """Steps that are kept at most; beyond it every second one is dropped, as often as needed."""
@@ -20,6 +20,7 @@ class Recorder:
         self.steps_run = 0
         self.first_changed: dict[str, int] = {}
         self.rank_differences = 0
+        self.skipped_steps: int | None = 0
         self._kept: list[StepTrace] = []
         self._last: StepTrace | None = None
         self._extents: dict[str, Extent] = {}
@@ -39,11 +40,25 @@ class Recorder:
             if tensor.written or tensor.changed:
                 self.first_changed.setdefault(tensor.label, step.step)
         self.rank_differences += bool(step.differing_across_ranks)
+        if step.optimizer_step_skipped is None:
+            self.skipped_steps = None
+        elif self.skipped_steps is not None:
+            self.skipped_steps += step.optimizer_step_skipped
         for name in ("commit_loss", "shadow_commit_loss"):
             self._widen(name, getattr(step, name))
         if step.seconds is not None:
             self._seconds.append(step.seconds)
             self._tracing.append(tracing_seconds)
+
+    def is_done(self, planned: int, attribution_is_due: bool) -> bool:
+        """Say whether an arm has had the steps that were planned, or more of them where the scaler skipped some.
+
+        Then it must have learned at least once, and what first changed by that needs a step more to be attributed.
+        """
+        if self.steps_run < planned or not self.skipped_steps:
+            return self.steps_run >= planned
+        needs_more = self.skipped_steps == self.steps_run or attribution_is_due
+        return not needs_more or self.steps_run >= planned + MOST_FURTHER
 
     @property
     def steps(self) -> tuple[StepTrace, ...]:

@@ -1,5 +1,6 @@
 """The replay: everything that can be wrong is found out first, then arm after arm is run."""
 
+import dataclasses
 from collections.abc import Sequence
 from functools import partial
 
@@ -13,6 +14,7 @@ from vqcheck.replay.batch import collate
 from vqcheck.replay.dataset import first_batch, make_dataset, some_features
 from vqcheck.replay.device import choose_device, choose_fp16, device_name
 from vqcheck.replay.run_arms import Observer, Ran, Silent, run_arms
+from vqcheck.replay.step import MakeScaler, gradient_scaler
 from vqcheck.replay.strategies import Strategy, choose, with_control
 from vqcheck.replay.subject import Subject, make_start
 from vqcheck.replay.torch_settings import upstream_settings
@@ -23,11 +25,17 @@ _TINY_THREADS = 1
 """For networks this small several threads wait for each other more than they work."""
 
 
-def replay(config: Config, observer: Observer | None = None, save: str | None = None) -> Replay:
+def replay(
+    config: Config,
+    observer: Observer | None = None,
+    save: str | None = None,
+    *,
+    make_scaler: MakeScaler = gradient_scaler,
+) -> Replay:
     """Run every chosen strategy on the same start, and return what was measured.
 
     An interruption (Ctrl-C) or a failure in the middle ends it early: what was measured so far is returned, not
-    complete. `save` is a folder for each arm's final checkpoint.
+    complete. `save` is a folder for each arm's final checkpoint, `make_scaler` makes our own step's gradient scaler.
 
     Raises:
         UsageError, CheckpointError: something in the configuration keeps it from starting.
@@ -57,7 +65,7 @@ def replay(config: Config, observer: Observer | None = None, save: str | None = 
     threads = _TINY_THREADS if config.subject.version == "tiny" else None
     with upstream_settings(device, threads), ranks.process_group(device):
         try:
-            conditions = prepare(config, device, fp16)
+            conditions = dataclasses.replace(prepare(config, device, fp16), make_scaler=make_scaler)
             ran = _run(conditions, strategies, observer, save)
         except SynthesizerError as error:
             raise UsageError(f"data and model do not fit: {error}") from None

@@ -5,7 +5,7 @@ while the generator trains. Upstream computes them and throws them away at the d
 """
 
 import contextlib
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
 import torch
@@ -36,6 +36,17 @@ class StepResult:
     losses: dict[str, Tensor]
     commit_loss: Tensor
     gradient_norms: dict[str, Tensor]
+    skipped: bool
+    """The gradient scaler skipped the generator's optimizer step."""
+
+
+MakeScaler = Callable[[str, bool], torch.amp.GradScaler]
+"""From the type of a device, and whether training is in half precision, to the gradient scaler."""
+
+
+def gradient_scaler(device_type: str, fp16: bool) -> torch.amp.GradScaler:
+    """Return the gradient scaler that upstream uses."""
+    return torch.amp.GradScaler(device_type, enabled=fp16)
 
 
 class TrainingStep:
@@ -53,6 +64,7 @@ class TrainingStep:
         fp16: bool,
         wrap_g: nn.Module | None = None,
         wrap_d: nn.Module | None = None,
+        make_scaler: MakeScaler = gradient_scaler,
     ) -> None:
         self.net_g, self.net_d = net_g, net_d
         self.wrap_g, self.wrap_d = wrap_g or net_g, wrap_d or net_d
@@ -61,7 +73,7 @@ class TrainingStep:
         self.kl_weight = training.c_kl
         self.fp16 = fp16
         self.device_type = next(net_g.parameters()).device.type
-        self.scaler = torch.amp.GradScaler(self.device_type, enabled=fp16)
+        self.scaler = make_scaler(self.device_type, fp16)
 
         rate = training.learning_rate
         betas = (training.betas[0], training.betas[1])
@@ -123,13 +135,15 @@ class TrainingStep:
             self.scaler.scale(total).backward()
         self.scaler.unscale_(self.optim_g)
         norm_g = gradient_norm(self.net_g)
-        self.scaler.step(self.optim_g)
+        with counted_steps(self.optim_g) as steps:
+            self.scaler.step(self.optim_g)
         self.scaler.update()
 
         return StepResult(
             losses={name: loss.detach() for name, loss in {"discriminator": loss_disc, **losses}.items()},
             commit_loss=kl_ssl.detach(),
             gradient_norms={"discriminator": norm_d, "generator": norm_g},
+            skipped=not steps,
         )
 
     @property
@@ -166,6 +180,17 @@ def parameter_groups(net_g: SynthesizerTrn, rate: float, text_rate: float) -> li
         {"params": base, "lr": rate},
         *({"params": list(part.parameters()), "lr": rate * text_rate} for part in text_parts),
     ]
+
+
+@contextlib.contextmanager
+def counted_steps(optimizer: torch.optim.Optimizer) -> Iterator[list[None]]:
+    """Collect one entry for each step that an optimizer takes: a scaler takes none while gradients overflow."""
+    steps: list[None] = []
+    handle = optimizer.register_step_post_hook(lambda *_: steps.append(None))
+    try:
+        yield steps
+    finally:
+        handle.remove()
 
 
 def gradient_norm(module: nn.Module) -> Tensor:

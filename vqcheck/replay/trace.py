@@ -19,6 +19,10 @@ COMPUTED: Final = "computed"
 OFF: Final = "off (eval mode)"
 NOT_REPORTED: Final = "not reported"
 
+MOST_FURTHER: Final = 40
+"""Steps that an arm is run beyond its number at most. A gradient scaler starts at 2^16 and halves with each step that
+it skips, so after 40 of them gradients would overflow at a scale of 2^-24: they are not finite in themselves."""
+
 AS_IS: Final = "as-is"
 """The arm of a user's own code with nothing done to it."""
 
@@ -68,6 +72,11 @@ class StepTrace:
     """Duration without the tracing; None for steps with attribution, which slows them."""
     differing_across_ranks: tuple[str, ...]
     """Labels of tensors that are not the same on every process."""
+    optimizer_step_skipped: bool | None = None
+    """The gradient scaler skipped the generator's optimizer step, as it does while gradients overflow half precision.
+
+    None where other code does not say.
+    """
 
     @property
     def drift(self) -> float:
@@ -137,6 +146,11 @@ class Arm:
     """Median time of the tracing after a step."""
     checkpoint: str | None = None
     """Where the final generator was saved."""
+    skipped_steps: int | None = None
+    """Optimizer steps of the generator that the gradient scaler skipped; None where other code does not say.
+
+    An arm of which every step was skipped is run on, up to `MOST_FURTHER` steps.
+    """
     uses_codebook: bool | None = None
     """Whether an operator of a traced step took a tensor of the VQ encoder; None in our own step, which does."""
 
@@ -144,7 +158,12 @@ class Arm:
     def verdict(self) -> str:
         if self.first_writes or self.rank_differences:
             return DRIFTED
-        return FROZEN if self.complete and self.steps_run else NOT_MEASURED
+        return FROZEN if self.complete and self.steps_run and not self.never_learned else NOT_MEASURED
+
+    @property
+    def never_learned(self) -> bool:
+        """Every optimizer step was skipped, so that what gradients train stands still whatever the strategy is."""
+        return self.steps_run > 0 and self.skipped_steps == self.steps_run
 
     @property
     def is_control(self) -> bool:

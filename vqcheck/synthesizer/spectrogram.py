@@ -33,9 +33,14 @@ class SpectrogramSettings:
 
 
 def linear_spectrogram(wave: Tensor, settings: SpectrogramSettings) -> Tensor:
-    """Return magnitudes `[B, bins, N // hop]` of wave `[B, N]`, in the wave's dtype."""
+    """Return magnitudes `[B, bins, N // hop]` of wave `[B, N]`, in the wave's dtype, or float32 where it is narrower.
+
+    torch transforms half precision on some devices only, to half complex numbers that it calls experimental.
+    """
     if wave.dim() != 2:
         raise InputError(f"wave: expected shape [B, N], given {list(wave.shape)}")
+    if wave.dtype in (torch.float16, torch.bfloat16):
+        wave = wave.float()
     margin = (settings.filter_length - settings.hop_length) // 2
     if wave.size(1) <= margin:
         raise InputError(f"wave: expected more than {margin} samples, given shape {list(wave.shape)}")

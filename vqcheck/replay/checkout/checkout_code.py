@@ -1,7 +1,6 @@
 """One arm of a checkout, run step by step in the child, with its VQ encoder mirrored here."""
 
 from collections.abc import Iterator
-from itertools import islice
 
 from torch import Tensor, nn
 
@@ -64,6 +63,7 @@ class CheckoutCode:
             epoch=epoch,
             seconds=told["seconds"],
             writes=writes,
+            optimizer_step_skipped=told["skipped"],
             # it ran, or there would be no word on its mode
             uses_codebook=told["training"] is not None,
         )
@@ -74,5 +74,5 @@ class CheckoutCode:
 
 
 def _batches(config: Config, dataset: Dataset) -> Iterator[tuple[int, Batch]]:
-    for epoch, positions in islice(endless_batches(dataset.lengths, config.training.batch_size), config.replay.steps):
+    for epoch, positions in endless_batches(dataset.lengths, config.training.batch_size):
         yield epoch, collate([dataset.item(position) for position in positions])

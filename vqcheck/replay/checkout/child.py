@@ -335,6 +335,7 @@ class Arm:
         self.fp16 = tree.request["fp16"]
         self.scaler = torch.cuda.amp.GradScaler(enabled=self.fp16)
         self.filters = from_json(tree.request["filters"]).to(tree.device)
+        self.skipped = False
         self.epoch = 0
         self.last: dict[str, Any] = {}
         seed_all(tree.request["seed"])
@@ -376,6 +377,7 @@ class Arm:
             "commit_loss": float(commit_loss.detach()),
             "training": self.kept.get("training"),
             "shadow": self._shadow(),
+            "skipped": self.skipped,
             "learning_rate": self.optim_g.param_groups[0]["lr"],
             "seconds": None if catcher else seconds,
             "writes": catcher.first if catcher else {},
@@ -436,7 +438,8 @@ class Arm:
         self.scaler.scale(loss).backward()
         self.scaler.unscale_(optimizer)
         norms = [each.grad.float().norm() for each in net.parameters() if each.grad is not None]
-        self.scaler.step(optimizer)
+        taken = steps_taken(optimizer, lambda: self.scaler.step(optimizer))
+        self.skipped = not taken  # the generator, which holds the projection, is the last to learn
         return torch.stack(norms).norm() if norms else torch.zeros(())
 
     def _autocast(self) -> Any:
@@ -464,8 +467,26 @@ def parameter_groups(net_g: Any, rate: float, text_rate: float | None) -> list[A
     return [{"params": base, "lr": rate}, *({"params": part, "lr": rate * (text_rate or 1)} for part in text)]
 
 
+def steps_taken(optimizer: Any, work: Any) -> int:
+    """Return how many steps an optimizer takes in a call: a scaler takes none while gradients overflow."""
+    taken: list[None] = []
+    own = optimizer.step
+
+    def counted(*args: Any, **kwargs: Any) -> Any:
+        taken.append(None)
+        return own(*args, **kwargs)
+
+    optimizer.step = counted
+    try:
+        work()
+    finally:
+        optimizer.step = own
+    return len(taken)
+
+
 def spectrum(wave: Any, sizes: dict[str, Any]) -> Any:
-    """Return magnitudes `[B, bins, N // hop]` of wave `[B, N]`."""
+    """Return magnitudes `[B, bins, N // hop]` of wave `[B, N]`, in float32: torch warns of half complex numbers."""
+    wave = wave.float()
     size, hop = sizes["filter_length"], sizes["hop_length"]
     margin = (size - hop) // 2
     padded = torch.nn.functional.pad(wave[:, None], (margin, margin), mode="reflect")[:, 0]

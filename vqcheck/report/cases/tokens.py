@@ -19,6 +19,12 @@ _OVERFLOW: Final = Rule(
     "Where distances exceed 65504 a GPU's tokens do not depend on the codebook, so they prove nothing. Tokens "
     "extracted in float32 (is_half=False) can be checked.",
 )
+_COARSE: Final = Rule(
+    "tokens/coarse",
+    "half precision tells the codes apart",
+    "Where it does not, a GPU may choose any of them, so its tokens prove nothing. Tokens extracted in float32 "
+    "(is_half=False) can be checked.",
+)
 _COVERAGE: Final = Rule(
     "tokens/coverage",
     "most items have features to check them by",
@@ -73,16 +79,19 @@ def _item(audit: TokenAudit, item: ItemAudit) -> Case:
 
 
 def _whole(audit: TokenAudit) -> list[Case]:
-    return [
-        Case(
-            _NEAR_TIES,
-            f"near-ties in {group.precision}",
-            FAILED if group.near_ties > group.limit else PASSED,
-            f"{group.near_ties} of {group.frames} tokens, where rounding explains at most {group.limit}",
-            _tsv(audit),
+    cases = []
+    for group in audit.groups:
+        count, limit = group.exceeded
+        cases.append(
+            Case(
+                _NEAR_TIES,
+                f"near-ties in {group.precision}",
+                FAILED if group.surplus else PASSED,
+                f"{count} of {group.frames} tokens, where rounding explains at most {limit}",
+                _tsv(audit),
+            )
         )
-        for group in audit.groups
-    ]
+    return cases
 
 
 def _gaps(audit: TokenAudit) -> list[Case]:
@@ -94,7 +103,14 @@ def _gaps(audit: TokenAudit) -> list[Case]:
             _OVERFLOW,
             "overflow",
             COULD_NOT_CHECK if "overflow" in audit.gaps else PASSED,
-            f"{counts.undecided} of {counts.frames} frames overflow",
+            f"{counts.undecided - counts.coarse} of {counts.frames} frames overflow",
+            _tsv(audit),
+        ),
+        Case(
+            _COARSE,
+            "coarse",
+            COULD_NOT_CHECK if "coarse" in audit.gaps else PASSED,
+            f"{counts.coarse} of {counts.frames} frames have too many codes within rounding",
             _tsv(audit),
         ),
     ]

@@ -18,6 +18,7 @@ _HEAD: Final = (
     "flipped_tokens",
     "learning_rate",
     "seconds",
+    "optimizer_step_skipped",
 )
 _LOSSES: Final = ("discriminator", "generator", "feature", "mel", "kl")
 """Of the s2 step; other code has columns of its own instead."""

@@ -52,7 +52,7 @@ def _side_by_side(replay: Replay) -> Element:
                 words.commit_loss(arm),
                 words.shadow(arm),
                 words.moved_codes(last).replace("/", " of "),
-                words.projection(last),
+                words.projection(arm),
                 flipped,
             )
         )
@@ -141,6 +141,7 @@ def _arm(replay: Replay, number: int, arm: Arm) -> Element:
         facts(
             ("VQ encoder", path(words.digests(arm))),
             ("Steps", _steps(replay, arm)),
+            ("Optimizer steps", words.optimizer_steps(replay, arm)),
             ("Processes", words.processes(replay, arm)),
             ("Step time", words.step_time(arm)),
             ("Saved as", path(arm.checkpoint) if arm.checkpoint else None),

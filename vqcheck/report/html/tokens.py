@@ -14,9 +14,9 @@ from vqcheck.report.words.share import share
 
 _KINDS: Final = (
     ("explained", "the recorded token is the one derived here"),
-    ("near-tie", "it is not, but rounding to half precision can explain it"),
+    ("near-tie", "it is not, but rounding can explain it"),
     ("mismatch", "nothing can explain it"),
-    ("undecided", "half precision overflows there and tells nothing"),
+    ("undecided", "half precision overflows there, or cannot tell the codes apart"),
 )
 
 
@@ -50,7 +50,7 @@ def _compared(audit: TokenAudit, other: TokenAudit | None) -> Element:
             ("Tokens", path(os.path.join(audit.experiment, audit.files[0]))),
             ("Recorded", words.recorded(audit)),
             ("Checked", words.checked(audit)),
-            ("Precision", words.PRECISION[audit.total.precision] if consistent else None),
+            ("Precision", words.precision(audit) if consistent else None),
             ("Near-ties to expect", f"at most {audit.limit}"),
             ("Other checkpoint", path(other.checkpoint) if other else None),
         ),

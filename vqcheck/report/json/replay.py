@@ -56,6 +56,7 @@ def _arm(arm: Arm) -> dict[str, Any]:
             "first_change": _digests(arm.digest_at_first_change),
             "end": digests_object(arm.digest_at_end),
         },
+        "optimizer_steps_skipped": arm.skipped_steps,
         "steps_with_rank_differences": arm.rank_differences,
         "median_step_seconds": arm.median_seconds,
         "median_tracing_seconds": arm.tracing_seconds,
@@ -77,6 +78,7 @@ def _step(step: StepTrace) -> dict[str, Any]:
         "learning_rate": _finite(step.learning_rate),
         "seconds": step.seconds,
         "differing_across_ranks": list(step.differing_across_ranks),
+        "optimizer_step_skipped": step.optimizer_step_skipped,
         "tensors": [_tensor(tensor) for tensor in step.tensors],
     }
 

@@ -42,6 +42,7 @@ def _audit(audit: TokenAudit) -> dict[str, Any]:
         "gaps": list(audit.gaps),
         "total": _counts(audit.total),
         "arithmetic": audit.arithmetic,
+        "float_arithmetic": audit.float_arithmetic,
         "risk": RISK,
         "groups": [_group(group) for group in audit.groups],
         "items": [_item(item) for item in audit.items],
@@ -56,6 +57,8 @@ def _group(group: PrecisionGroup) -> dict[str, Any]:
         "near_ties": group.near_ties,
         "rate": group.rate,
         "limit": group.limit,
+        "beyond": group.beyond,
+        "beyond_limit": group.beyond_limit,
     }
 
 
@@ -76,5 +79,7 @@ def _counts(counts: FrameCounts) -> dict[str, Any]:
         "near_ties": counts.near_ties,
         "mismatches": counts.mismatches,
         "undecided": counts.undecided,
+        "coarse": counts.coarse,
+        "beyond": counts.beyond,
         "precision": counts.precision,
     }

@@ -53,7 +53,7 @@ def _side_by_side(page: Page, replay: Replay) -> None:
                 words.commit_loss(arm),
                 words.shadow(arm),
                 words.moved_codes(last),
-                words.projection(last),
+                words.projection(arm),
                 f"{last.flipped_tokens}/{probe}" if last and probe else "-",
             )
         )
@@ -83,6 +83,7 @@ def _arm(page: Page, replay: Replay, arm: Arm, style: Style, bars: str) -> None:
     rows += [(("first write", "")[bool(i)], *_write(write, arm)) for i, write in enumerate(arm.first_writes)]
     rows.append(("VQ encoder", words.digests(arm)))
     rest = {
+        "optimizer": words.optimizer_steps(replay, arm),
         "processes": words.processes(replay, arm),
         "step time": words.step_time(arm),
         "saved as": arm.checkpoint or "",

@@ -57,7 +57,7 @@ def _facts(page: Page, audit: TokenAudit) -> None:
         ("", f"{audit.family}{identity}"),
         ("tokens", f"{os.path.join(audit.experiment, audit.files[0])}, {words.recorded(audit)}"),
         ("checked", words.checked(audit)),
-        ("precision", words.PRECISION[audit.total.precision] if audit.verdict == CONSISTENT else ""),
+        ("precision", words.precision(audit) if audit.verdict == CONSISTENT else ""),
     ):
         if label == "precision" and not text:
             continue

@@ -26,6 +26,9 @@ def headline(replay: Replay) -> str:
         if replay.failure:
             return f"the replay failed ({replay.failure}); what was measured is shown"
         last = replay.arms[-1]
+        if replay.complete:
+            lone = next(arm for arm in replay.arms if arm.verdict == NOT_MEASURED)
+            return f"the gradient scaler skipped every optimizer step of {lone.strategy}, so nothing was learned"
         where = f"{last.strategy}, step {last.steps_run} of {replay.setting.steps}"
         return f"the replay was interrupted ({where}); what was measured is shown"
     if replay.verdict == INCONCLUSIVE:
@@ -81,11 +84,26 @@ def moved_codes(step: StepTrace | None) -> str:
     return f"{sum(tensor.rows_changed for tensor in codes)}/{sum(tensor.rows for tensor in codes)}"
 
 
-def projection(step: StepTrace | None) -> str:
+def projection(arm: Arm) -> str:
+    """Return whether the projection moved; that it did not tells nothing where no step was taken that could move it."""
+    step = arm.steps[-1] if arm.steps else None
     parts = [tensor for tensor in step.tensors if tensor.label.startswith("input_proj")] if step else []
     if not parts:
         return "-"
-    return "moved" if any(tensor.changed for tensor in parts) else "still"
+    if any(tensor.changed for tensor in parts):
+        return "moved"
+    return "not trained" if arm.never_learned else "still"
+
+
+def optimizer_steps(replay: Replay, arm: Arm) -> str:
+    """Return how many optimizer steps the gradient scaler skipped; empty where none was, or where it is not known."""
+    if not arm.skipped_steps:
+        return ""
+    if not arm.never_learned:
+        run_on = f", so that it was run on to step {arm.steps_run}" if arm.steps_run > replay.setting.steps else ""
+        return f"{arm.skipped_steps} of {_steps(arm.steps_run)} skipped by the gradient scaler{run_on}"
+    bound = ", the most that are tried" if arm.complete else ""
+    return f"all {_steps(arm.steps_run)} skipped by the gradient scaler{bound}: the projection was never trained"
 
 
 def shadow(arm: Arm) -> str:
@@ -150,6 +168,8 @@ def seconds(seconds: float) -> str:
 def meets(arm: Arm) -> str:
     """Return how the verdict on an arm compares with what is expected of it."""
     if arm.verdict == NOT_MEASURED:
+        if arm.complete and arm.never_learned:
+            return f"the gradient scaler skipped all {_steps(arm.steps_run)}"
         return f"ended early, after step {arm.steps_run}"
     return "as expected" if arm.as_expected else f"expected {arm.expected}"
 

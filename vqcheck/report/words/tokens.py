@@ -47,7 +47,11 @@ def headline(audit: TokenAudit) -> str:
     if audit.verdict == INCONSISTENT:
         return f"The tokens do not come from {name}."
     if "overflow" in audit.gaps:
-        return f"Half precision overflows on {share(audit.total.undecided, audit.total.frames)} of the frames."
+        overflowing = audit.total.undecided - audit.total.coarse
+        return f"Half precision overflows on {share(overflowing, audit.total.frames)} of the frames."
+    if "coarse" in audit.gaps:
+        coarse = share(audit.total.coarse, audit.total.frames)
+        return f"Half precision cannot tell the codes apart on {coarse} of the frames."
     if "coverage" in audit.gaps:
         return f"Nothing contradicts {name}, but {len(audit.without_features)} of {audit.rows} items have no features."
     return f"Nothing contradicts {name}, but not everything could be read."
@@ -72,12 +76,15 @@ def findings(audit: TokenAudit) -> list[str]:
             f"{total.mismatches} of {total.frames} tokens name a code that is farther from the frame than another one, "
             "by more than rounding can explain in any precision."
         )
-    if "near-ties" in audit.contradictions:
-        found.append(
-            f"{total.near_ties} tokens are not the nearest code, though nearly: too many for rounding, which gives at "
-            f"most {audit.limit} on these features (a binomial limit that a right file exceeds with a probability of "
-            f"{RISK:g}). The codebook or the projection has drifted since the tokens were extracted, or before."
-        )
+    for group in audit.groups:
+        if group.surplus:
+            count, limit = group.exceeded
+            rounding = "float32 rounding" if group.precision == FLOAT32 else "rounding"
+            found.append(
+                f"{count} tokens are not the nearest code, though nearly: too many for {rounding}, which gives at most "
+                f"{limit} on these features (a binomial limit that a right file exceeds with a probability of "
+                f"{RISK:g}). The codebook or the projection has drifted since the tokens were extracted, or before."
+            )
     if audit.wrong_lengths:
         found.append(
             f"{len(audit.wrong_lengths)} items have more than one token too many or too few for their features, so the "
@@ -85,26 +92,49 @@ def findings(audit: TokenAudit) -> list[str]:
         )
     if "overflow" in audit.gaps:
         found.append(
-            f"On {total.undecided} of {total.frames} frames half-precision distances exceed 65504, and what a GPU "
-            "makes of them does not depend on the codebook. Tokens extracted in float32 (is_half=False) can be checked."
+            f"On {total.undecided - total.coarse} of {total.frames} frames half-precision distances exceed 65504, and "
+            "what a GPU makes of them does not depend on the codebook. Tokens extracted in float32 (is_half=False) can "
+            "be checked."
+        )
+    if "coarse" in audit.gaps:
+        found.append(
+            f"On {total.coarse} of {total.frames} frames the distances to more than a tenth of the codes differ by "
+            "less than half precision resolves, so it may choose any of them. Tokens extracted in float32 "
+            "(is_half=False) can be checked."
         )
     return found
 
 
 def against(audit: TokenAudit, other: TokenAudit) -> str:
     """Return which of two checkpoints explains the tokens better."""
-    mine, theirs = (share(a.total.explained, a.total.frames) for a in (audit, other))
+    mine, theirs = (_explained(a) for a in (audit, other))
     names = os.path.basename(audit.checkpoint), os.path.basename(other.checkpoint)
     a, b = names if names[0] != names[1] else (audit.checkpoint, other.checkpoint)
     better = audit.better_than(other)
     if better == "equal":
-        same = audit.digests.vq_encoder == other.digests.vq_encoder
+        same = audit.digests.vq_encoder is not None and audit.digests.vq_encoder == other.digests.vq_encoder
         why = "they hold the same VQ encoder" if same else "these recordings do not tell them apart"
         return f"{a} and {b} explain equally many tokens ({mine}): {why}."
     first, second = ((a, mine), (b, theirs)) if better == "checkpoint" else ((b, theirs), (a, mine))
     winner = audit if better == "checkpoint" else other
-    doubt = "" if winner.verdict == CONSISTENT else ", but is not consistent with them either"
+    doubt = {
+        CONSISTENT: "",
+        INCONSISTENT: ", but is not consistent with them either",
+    }.get(winner.verdict, ", though not everything could be checked")
     return f"{first[0]} explains the tokens better ({first[1]}) than {second[0]} ({second[1]}){doubt}."
+
+
+def _explained(audit: TokenAudit) -> str:
+    total = audit.total
+    undecided = f", {total.undecided} undecided" if total.undecided else ""
+    return f"{share(total.explained, total.frames)}{undecided}"
+
+
+def precision(audit: TokenAudit) -> str:
+    """Return which precision the tokens fit."""
+    words = PRECISION[audit.total.precision]
+    tf32 = audit.total.precision in (FLOAT32, MIXED) and audit.float_arithmetic != FLOAT32
+    return f"{words} ({audit.float_arithmetic})" if tf32 else words
 
 
 def notes(audit: TokenAudit, most: int = NAMED) -> list[str]:

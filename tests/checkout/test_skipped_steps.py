@@ -1,0 +1,96 @@
+"""The child process of a checkout counts the optimizer steps that a gradient scaler skips, as our own step does."""
+
+import math
+
+import pytest
+import torch
+from torch.optim.lr_scheduler import ExponentialLR
+
+from vqcheck.replay.checkout import child
+from vqcheck.replay.observed import ObservedArm, StepReport
+from vqcheck.replay.run import replay
+from vqcheck.replay.strategies import STRATEGIES
+from vqcheck.runtime.finding import Write
+
+
+@pytest.fixture
+def learner():
+    """An arm of the child on one layer, without the tree; its gradient scaler is torch's own."""
+    arm = object.__new__(child.Arm)
+    net = torch.nn.Linear(4, 4)
+    optimizer = torch.optim.AdamW(net.parameters(), 0.1)
+    return arm, net, optimizer
+
+
+@pytest.mark.parametrize("scheduled", [False, True])
+@pytest.mark.filterwarnings("ignore:Detected call of `lr_scheduler")
+def test_a_step_counts_as_skipped_when_the_weights_stay(learner, scheduled):
+    """An infinite scale skips a step, the finite one after it takes it, also under a scheduler that wraps `step`."""
+    arm, net, optimizer = learner
+    scheduler = ExponentialLR(optimizer, 0.9) if scheduled else None
+    arm.scaler = torch.amp.GradScaler("cpu", init_scale=math.inf)
+    for skipped in (True, False, False):
+        before = net.weight.detach().clone()
+        arm._learn(optimizer, net, net(torch.ones(2, 4)).square().sum())
+        arm.scaler.update(1.0)
+        assert (arm.skipped, torch.equal(before, net.weight)) == (skipped, skipped)
+        if scheduler:
+            scheduler.step()
+
+
+def test_a_scaler_that_is_off_skips_nothing(learner):
+    """As in full precision."""
+    arm, net, optimizer = learner
+    arm.scaler = torch.amp.GradScaler("cpu", enabled=False)
+    arm._learn(optimizer, net, net(torch.ones(2, 4)).sum())
+    assert not arm.skipped
+
+
+@pytest.mark.parametrize("version", ["v2", "v3"])
+def test_what_the_child_says_arrives_in_the_trace(tree, version):
+    """A replay in full precision has skipped no step, which is more than not to know it."""
+    result = replay(tree.config(steps=1, version=version))
+    assert [arm.skipped_steps for arm in result.arms] == [0, 0]
+    assert {step.optimizer_step_skipped for arm in result.arms for step in arm.steps} == {False}
+
+
+class Slow:
+    """Training code whose scaler skips the first steps; its projection moves in each step that is taken."""
+
+    def __init__(self, small, skips):
+        self.module, self.skips = small, skips
+
+    def probe_tokens(self):
+        return None
+
+    def step(self, number, watch):
+        skipped = number <= self.skips
+        if not skipped:
+            self.module.ssl_proj.weight.data.add_(1)
+        writes = (
+            {} if skipped or watch is None else {"input_proj.weight": Write("aten.add_.Tensor", "me.py", 1, "step")}
+        )
+        return StepReport(losses={}, optimizer_step_skipped=skipped, writes=writes, uses_codebook=True)
+
+
+@pytest.mark.parametrize(("skips", "steps"), [(0, 2), (1, 3), (2, 4), (5, 7)])
+def test_an_arm_of_a_tree_is_run_on_until_it_has_learned(skips, steps):
+    """And a step more, to attribute what the first one wrote."""
+    module = torch.nn.Module()
+    module.ssl_proj = torch.nn.Conv1d(4, 4, 2, stride=2)
+    module.quantizer = child_like_quantizer()
+    arm = ObservedArm(Slow(module, skips), STRATEGIES["none"], "drifted", 2)
+    arm.run(lambda _step: None)
+    trace = arm.finish(complete=True)
+    assert (trace.steps_run, trace.skipped_steps) == (steps, skips)
+    assert [write.label for write in trace.first_writes] == ["input_proj.weight"]
+    assert trace.first_writes[0].traced_step == (skips + 1 if skips == 0 else skips + 2)
+
+
+def child_like_quantizer():
+    """Return a quantizer with the names of GPT-SoVITS's."""
+    from vqcheck.synthesizer.quantizer import ResidualVectorQuantizer
+
+    quantizer = ResidualVectorQuantizer(4, bins=8)
+    quantizer.codebooks()[0].initialise(torch.randn(50, 4, generator=torch.Generator().manual_seed(0)))
+    return quantizer
