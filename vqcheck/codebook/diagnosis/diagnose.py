@@ -73,7 +73,7 @@ def diagnose(a: Reading, b: Reading, verdicts: dict[Place, str]) -> Diagnosis:
             shapes = books_a[place].codes.shape, books_b[place].codes.shape
             causes.append(Cause(CERTAIN, Unrelated(None, *shapes), number))
         elif changed & {CODES, EMA_SUM, EMA_COUNT} or verdicts.get((*place, CODES, "")) == ROUNDED:
-            book = _book(number, a, b, books_a[place], books_b[place], changed)
+            book = _book(number, a, b, (books_a[place], books_b[place]), changed)
             if book and book.changed:
                 from vqcheck.codebook.diagnosis import code_changes
                 from vqcheck.codebook.diagnosis.causes import of_codebook
@@ -142,14 +142,29 @@ def _never_trained(a: Reading, b: Reading) -> dict[tuple[int, int, int], str]:
 
 
 def _book(
-    number: int, a: Reading, b: Reading, in_a: Codebook, in_b: Codebook, changed: frozenset[str]
+    number: int, a: Reading, b: Reading, books: tuple[Codebook, Codebook], changed: frozenset[str]
 ) -> "Book | None":
     from vqcheck.codebook.diagnosis.book import Book
+    from vqcheck.codebook.diagnosis.padding import padded_codes
 
-    state_a, state_b = _state(a, in_a), _state(b, in_b)
+    state_a, state_b = _state(a, books[0]), _state(b, books[1])
     if state_a is None or state_b is None or state_a.codes.shape[1] > _MOST_CODES:
         return None
-    return Book(number, a.encoder.family, state_a, state_b, changed)
+    biases = [bias for reading, book in zip((a, b), books, strict=True) if (bias := _bias(reading, book)) is not None]
+    return Book(number, a.encoder.family, state_a, state_b, changed, padded_codes(state_a, state_b, biases))
+
+
+def _bias(reading: Reading, codebook: Codebook) -> "Array | None":
+    """Return what the projection makes of a padded frame, `[dim]`, where this codebook's lookup is the first to see it.
+
+    Padding is zero, so that the bias alone is left.
+    """
+    first = min(each.place for each in reading.encoder.codebooks if each.place[0] == codebook.place[0])
+    if codebook.place != first:
+        return None
+    biases = [tensor for tensor in reading.encoder.projection if (tensor.role, tensor.part) == (INPUT_PROJ, "bias")]
+    fitting = [tensor for tensor in biases if tensor.shape == codebook.codes.shape[-1:]]
+    return reading.array(fitting[0]) if len(fitting) == 1 else None
 
 
 def _state(reading: Reading, codebook: Codebook) -> "State | None":
