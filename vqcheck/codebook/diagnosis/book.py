@@ -49,9 +49,7 @@ class State:
 
     def head(self, head: int) -> "State":
         """Return one head as a codebook of its own."""
-        sums, counts = (
-            None if array is None else array[head : head + 1] for array in (self.sums, self.counts)
-        )
+        sums, counts = (None if array is None else array[head : head + 1] for array in (self.sums, self.counts))
         return State(self.codes[head : head + 1], sums, counts)
 
     def off(self, epsilon: float) -> Mask:

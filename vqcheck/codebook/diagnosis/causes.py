@@ -207,7 +207,9 @@ def _kinds(causes: list[Cause]) -> tuple[object, ...]:
 
 def _of_updates(cause: Cause) -> tuple[object, ...]:
     found = cause.evidence
-    return (found.order, found.steps, found.precision) if isinstance(found, EmaUpdates) else ()
+    if not isinstance(found, EmaUpdates):
+        return ()
+    return found.order, found.steps, found.precision, *(round(usual.steps, 1) for usual in found.steps_by_decay)
 
 
 def _of_all_heads(same: tuple[Cause, ...]) -> Cause:

@@ -10,15 +10,17 @@ from typing import TYPE_CHECKING
 
 from vqcheck.checkpoint.opened import Checkpoint
 from vqcheck.codebook import health, model
-from vqcheck.codebook.comparison import CHANGED, OTHER_SHAPE, ROUNDED, Comparison
+from vqcheck.codebook.comparison import CHANGED, MISSING, OTHER_SHAPE, ROUNDED, Comparison
+from vqcheck.codebook.diagnosis import contradiction
 from vqcheck.codebook.diagnosis.advice import advise
 from vqcheck.codebook.diagnosis.evidence import CODE, Initialised, MissingBooks, NeverTrained, Rounding, Unrelated
-from vqcheck.codebook.diagnosis.result import CERTAIN, Cause, CodeChanges, Diagnosis, Displacement, TokenFlips
+from vqcheck.codebook.diagnosis.result import CERTAIN, LIKELY, Cause, CodeChanges, Diagnosis, Displacement, TokenFlips
 from vqcheck.codebook.family import BOOKKEEPING, CODEBOOK_ROLES, CODES, EMA_COUNT, EMA_SUM, INPUT_PROJ
 from vqcheck.codebook.pair import Side
 from vqcheck.codebook.vq_encoder import BookPlace, Codebook, Place, RoleTensor, VQEncoder
 from vqcheck.errors import UsageError
 
+_MOVED = (CHANGED, OTHER_SHAPE, MISSING)
 _MOST_CODES = 1 << 14
 """Codes of the largest codebook whose change is explained; the search for neighbours takes time with the square."""
 
@@ -89,14 +91,19 @@ def diagnose(a: Reading, b: Reading, verdicts: dict[Place, str]) -> Diagnosis:
     causes += _rounding(a, b, verdicts)
     order = [*CODE.values()]
     causes.sort(key=lambda cause: order.index(cause.code))
+    training = model.training(a.checkpoint), model.training(b.checkpoint)
+    contradicted = [cause for cause in causes if contradiction.contradicts(cause, training)]
+    causes = [replace(cause, certainty=LIKELY) if cause in contradicted else cause for cause in causes]
     return Diagnosis(
         family=a.encoder.family.name,
         causes=tuple(causes),
         displacement=tuple(displacement),
         flips=None,
-        training=(model.training(a.checkpoint), model.training(b.checkpoint)),
+        training=training,
         advice=advise(tuple(causes), None, a.encoder.family.name),
         codes=tuple(codes),
+        codes_moved=any(role == CODES and verdict in _MOVED for (*_, role, _), verdict in verdicts.items()),
+        contradicted=bool(contradicted),
     )
 
 

@@ -39,7 +39,8 @@ _STRICT: Final = 1e-5
 _AGREEING: Final = 2
 """Unhit codes that must agree before anything is concluded from them."""
 _AGREEING_ROUGHLY: Final = 4
-"""The same where values are rounded, so that codes that were hardly hit may agree by chance."""
+"""The same where values are rounded to bfloat16, so that codes that were hardly hit may agree by chance."""
+_ROUGH: Final = 5e-3
 _OUTLIERS: Final = 3
 """Codes on each side of the unhit ones that make two files siblings; one or two may have been edited."""
 _ACCURATE: Final = 0.25
@@ -136,7 +137,7 @@ def _counted(book: Book, ratios: _Ratios, unhit: _Unhit) -> Cause | None:
     earlier, later = (book.b, book.a) if order == B_TO_A else (book.a, book.b)
     forward = 1 / unhit.ratio if order == B_TO_A else unhit.ratio
     to_the_last_digit = ratios.tolerance == _STRICT and not later.narrow
-    if _all_were_unhit(book, ratios, unhit):
+    if not _some_were_hit(book, unhit, earlier, later):
         return None
     if order == SIBLINGS:
         apart = None if decay is None else abs(_steps(forward, decay))
@@ -215,7 +216,7 @@ def _unhit(ratios: _Ratios) -> _Unhit | None:
         return None
     slack = 2 * ratios.tolerance
     strict = ratios.tolerance == _STRICT
-    enough = _AGREEING if strict else _AGREEING_ROUGHLY
+    enough = _AGREEING if ratios.tolerance < _ROUGH else _AGREEING_ROUGHLY
     least, most = float(factors[0]), float(factors[-1])
     lowest, highest = factors[factors <= least * (1 + slack)], factors[factors >= most * (1 - slack)]
     falls = len(lowest) >= enough and least < 1 - 2 * slack and ratios.count.min() >= least * (1 - slack)
@@ -250,13 +251,16 @@ def _possible(ratios: _Ratios, unhit: _Unhit, steps: int, decay: float) -> bool:
     return not bool((hit & (added < (1 - decay) * decay ** (steps - 1) / 16)).any())
 
 
-def _all_were_unhit(book: Book, ratios: _Ratios, unhit: _Unhit) -> bool:
-    """Say whether no code was hit, which no update leaves behind: a batch has frames, and each frame hits a code."""
-    earlier, later = (book.b, book.a) if unhit.order == B_TO_A else (book.a, book.b)
+def _some_were_hit(book: Book, unhit: _Unhit, earlier: State, later: State) -> bool:
+    """Say whether frames left a trace: each hits a code, and a code that was hit does not stand still.
+
+    Without a trace somebody scaled sums and counts.
+    """
     assert earlier.counts is not None
     assert later.counts is not None
-    grew_from_nothing = bool(((earlier.counts == 0) & (later.counts > 0)).any())
-    return unhit.codes == len(ratios.count) and not grew_from_nothing
+    if ((earlier.counts == 0) & (later.counts > 0)).any():
+        return True
+    return int(np.count_nonzero(book.usable & (book.sums_moved | book.counts_moved))) > unhit.codes
 
 
 def _rose(earlier: State, later: State) -> tuple[int, ...]:

@@ -32,7 +32,9 @@ def find(book: Book) -> Cause | None:
             np.array_equal(_common(a[order], dtype), _common(b, dtype))
             for order, a, b in zip(known, book.a.counts, book.b.counts, strict=True)
         )
-    return Cause(CERTAIN, Permuted(moved, book.b.codes.shape[0] * book.b.codes.shape[1], follows), book.number, book.head)
+    return Cause(
+        CERTAIN, Permuted(moved, book.b.codes.shape[0] * book.b.codes.shape[1], follows), book.number, book.head
+    )
 
 
 def exchanged(book: Book) -> tuple[Book, Cause] | None:
@@ -47,7 +49,7 @@ def exchanged(book: Book) -> tuple[Book, Cause] | None:
     usual = float(np.median(way))
     spread = float(np.linalg.norm(a - a.mean(axis=0), axis=1).mean())
     far = np.flatnonzero(way > (5 * usual if usual < _FAR * spread else 0.0))
-    if not 2 <= len(far):
+    if len(far) < 2:
         return None
     squares = np.einsum("ij,ij->i", a, a)
     nearest = np.argmin(squares - 2 * (b[far] @ a.T), axis=1)

@@ -41,7 +41,9 @@ def _how(a: Array, b: Array, tensors: dict[str, tuple[Array, Array]]) -> str:
     if np.abs(factor - 1) > 1e-4 and (np.abs(b - factor * a) <= 4e-3 * np.abs(factor * a) + 1e-7).all():
         return "scaled"
     rows = [
-        (x != y).reshape(len(x), -1).any(axis=1).mean() for x, y in tensors.values() if x.ndim > 1 and x.shape == y.shape
+        (x != y).reshape(len(x), -1).any(axis=1).mean()
+        for x, y in tensors.values()
+        if x.ndim > 1 and x.shape == y.shape
     ]
     # Training moves every row; a few lone ones are somebody's edit.
     return "single rows" if rows and max(rows) <= 0.5 else "moved"

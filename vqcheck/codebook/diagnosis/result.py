@@ -119,6 +119,8 @@ class Diagnosis:
     training: tuple[Training, Training]
     """What the files themselves, A and B, say of where in training they were written."""
     advice: tuple[Advice, ...]
+    codes_moved: bool = True
+    """Whether any vector of a lookup differs; sums and counts may move without one."""
     contradicted: bool = False
     """What the files say of their training steps and what their values show exclude each other."""
     codes: tuple[CodeChanges, ...] = ()
