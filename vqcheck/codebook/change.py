@@ -36,7 +36,7 @@ def measure(a: npt.NDArray[np.floating], b: npt.NDArray[np.floating], row_axes: 
 def ulps_apart(a: npt.NDArray[np.floating], b: npt.NDArray[np.floating], dtype: str) -> int | None:
     """Return by how many units in the last place of `dtype` two arrays differ at most; None where that means nothing.
 
-    That is so of narrow types, whose last places training moves, too. The unit is that of the larger of two values.
+    That is so of types in which one update may move no more than the last places. The unit is that of the larger of two values.
     """
     step = _LAST_PLACE.get(dtype)
     if step is None or not a.size or not (np.isfinite(a).all() and np.isfinite(b).all()):
@@ -47,8 +47,8 @@ def ulps_apart(a: npt.NDArray[np.floating], b: npt.NDArray[np.floating], dtype: 
     return int(np.ceil(apart.max())) if apart.max() < np.iinfo(np.int32).max else None
 
 
-_LAST_PLACE: Final = {"float64": 2.0**-52, "float32": 2.0**-23}
-_SMALLEST_NORMAL: Final = {"float64": 2.0**-1022, "float32": 2.0**-126}
+_LAST_PLACE: Final = {"float64": 2.0**-52, "float32": 2.0**-23, "float16": 2.0**-10}
+_SMALLEST_NORMAL: Final = {"float64": 2.0**-1022, "float32": 2.0**-126, "float16": 2.0**-14}
 
 
 def same_bits(a: npt.NDArray[np.floating], b: npt.NDArray[np.floating]) -> bool:

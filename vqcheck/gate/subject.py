@@ -71,16 +71,6 @@ class Subject:
         return read_lock(self.lock_path) if self.lock_path is not None else None
 
     @property
-    def resumed(self) -> str | None:
-        """The generator checkpoint that upstream would silently resume from; None where there is none.
-
-        Raises:
-            UsageError: there is no experiment directory to look for it, so that nothing was checked.
-
-        """
-        return self.run.resumed() if self.experiment else None
-
-    @property
     def experiment(self) -> str:
         """Path of the experiment directory.
 

@@ -13,6 +13,8 @@ EMBED, SUMS, COUNTS = (f"{CODEBOOK}.{name}" for name in ("embed", "embed_avg", "
 STEPS = (1, 2, 5, 20, 100, 500)
 LIBRARIES = [("ours", "before-ema"), ("ours", "after-ema"), ("vqp", "")]
 GPT_SOVITS = FAMILIES[0]
+UNHIT = (5, 6, 7, 8)
+"""Padding may be nearest to one or two of them, which then testify to nothing."""
 
 
 def updates_of(diagnosis):
@@ -33,14 +35,14 @@ def test_exact_when_a_code_went_unhit(base, updates, narrowed, diagnose, library
     """With an unhit code in float32 the number is exact from 1 to 500, also from an fp16 base, and about in fp16."""
     # A count that stays above 2 for 500 steps keeps vector-quantize-pytorch from resetting it.
     start = base()
-    start[COUNTS][5] = 4000.0
-    start[SUMS][5] *= 100
+    start[COUNTS][list(UNHIT)] = 4000.0
+    start[SUMS][list(UNHIT)] *= 100
     for before in (start, narrowed(start)):
-        for run in updates(before, *STEPS, library=library, order=order, unhit=(5,)):
+        for run in updates(before, *STEPS, library=library, order=order, unhit=UNHIT):
             assert 5 in run.unhit
             found = updates_of(diagnose(before, run.after))
             assert (found.precision, found.steps, found.order) == ("exact", run.steps, "a to b")
-            assert found.unhit == len(run.unhit)
+            assert 2 <= found.unhit <= len(run.unhit)
             rounded = updates_of(diagnose(narrowed(before), narrowed(run.after)))
             assert rounded.precision == "about"
             assert rounded.steps == pytest.approx(run.steps, abs=1)
@@ -67,7 +69,7 @@ def test_never_exact_otherwise(base, updates, narrowed, diagnose, library, order
 def test_an_fp16_base_that_was_rounded_after_the_start_is_no_obstacle(base, updates, narrowed, diagnose):
     """Where B goes on from A's unrounded values, the number is not claimed to be exact and no bound is too high."""
     start = base()
-    for run in updates(start, *STEPS, unhit=(5,)):
+    for run in updates(start, *STEPS, unhit=UNHIT):
         found = updates_of(diagnose(narrowed(start), run.after))
         assert found.precision != "exact"
         assert found.steps <= run.steps
@@ -78,7 +80,7 @@ def test_zero_and_subnormal_counts_are_left_out(base, updates, narrowed, diagnos
     start = base()
     start[COUNTS][:4] = torch.tensor([0.0, 1e-40, 3e-7, 1e-5])
     start[SUMS][:4] = start[EMBED][:4] * start[COUNTS][:4, None]
-    for run in updates(start, 1, 20, 100, unhit=(0, 1, 2, 3, 5)):
+    for run in updates(start, 1, 20, 100, unhit=(0, 1, 2, 3, *UNHIT)):
         assert updates_of(diagnose(start, run.after)).steps == run.steps
         assert updates_of(diagnose(start, run.after)).precision == "exact"
         rounded = updates_of(diagnose(narrowed(start), narrowed(run.after)))
@@ -89,8 +91,9 @@ def test_zero_and_subnormal_counts_are_left_out(base, updates, narrowed, diagnos
 def test_another_decay_is_not_counted_with_the_familys(base, updates, diagnose, decay):
     """Updates with a decay that is not the family's are seen as updates, but their number is not claimed."""
     start = base()
-    start[COUNTS][5], start[SUMS][5] = 4000.0, start[SUMS][5] * 100
-    for run in updates(start, 1, 5, 20, decay=decay, unhit=(5,)):
+    start[COUNTS][list(UNHIT)] = 4000.0
+    start[SUMS][list(UNHIT)] *= 100
+    for run in updates(start, 1, 5, 20, decay=decay, unhit=UNHIT):
         found = updates_of(diagnose(start, run.after))
         assert (found.precision, found.steps) == ("unknown", None)
 
@@ -99,8 +102,8 @@ def test_where_users_choose_the_decay_the_usual_values_are_given(base, updates):
     """A family without a decay of its own gets the number for each usual decay, and the true one is whole."""
     family = type(GPT_SOVITS)(name="chosen", title="Chosen", keys=GPT_SOVITS.keys, decay=None)
     start = base()
-    for run in updates(start, 1, 5, 20, library="vqp", decay=0.8, unhit=(5,)):
-        if 5 not in run.unhit:
+    for run in updates(start, 1, 5, 20, library="vqp", decay=0.8, unhit=UNHIT):
+        if not run.unhit >= set(UNHIT):
             continue
         found = ema_steps.find(book(start, run.after, family)).evidence
         assert (found.precision, found.steps, found.decay) == ("unknown", None, None)
@@ -122,7 +125,7 @@ def test_codes_whose_count_rose_are_named_greatest_first(base, updates, diagnose
 def test_files_in_the_wrong_order_are_told(base, updates, diagnose):
     """When A is the later file, the diagnosis says so and counts the same number."""
     start = base()
-    run = updates(start, 37, unhit=(5,))[0]
+    run = updates(start, 37, unhit=UNHIT)[0]
     found = updates_of(diagnose(run.after, start))
     assert (found.order, found.precision, found.steps) == ("b to a", "exact", 37)
 
@@ -131,8 +134,8 @@ def test_files_in_the_wrong_order_are_told(base, updates, diagnose):
 def test_two_trainings_from_one_start_are_not_one_training(base, updates, diagnose, lengths):
     """A code that neither training hit does not make one file the other's successor: no number is claimed."""
     start = base()
-    a = updates(start, lengths[0], unhit=(5,), seed=1)[0].after
-    b = updates(start, lengths[1], unhit=(5,), seed=2, hits="zipf")[0].after
+    a = updates(start, lengths[0], unhit=UNHIT, seed=1)[0].after
+    b = updates(start, lengths[1], unhit=UNHIT, seed=2, hits="zipf")[0].after
     found = updates_of(diagnose(a, b))
     assert (found.order, found.steps, found.precision) == ("siblings", None, "unknown")
 

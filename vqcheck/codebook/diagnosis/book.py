@@ -1,12 +1,26 @@
 """One codebook of both files as numbers, with what several causes need to know about it."""
 
-from dataclasses import dataclass
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
 from functools import cached_property
+from typing import Final
 
 import numpy as np
+import numpy.typing as npt
 
-from vqcheck.codebook.ema_fit import ROUNDOFF, Array, Mask, are_unit_vectors, precision, rows_off
-from vqcheck.codebook.family import EMA_COUNT, EMA_SUM, STORED, Family
+from vqcheck.codebook.ema_fit import (
+    ROUNDOFF,
+    SMALLEST_NORMAL,
+    Array,
+    Mask,
+    are_unit_vectors,
+    precision,
+    rows_off,
+)
+from vqcheck.codebook.family import CODES, EMA_COUNT, EMA_SUM, STORED, Family
+
+_BY_ROUNDING: Final = 1e-5
+"""Way, relative to its length, that a code is moved by roundings alone."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -33,6 +47,11 @@ class State:
     def narrow(self) -> bool:
         return self.precision != "float32"
 
+    def head(self, head: int) -> "State":
+        """Return one head as a codebook of its own."""
+        sums, counts = (None if array is None else array[head : head + 1] for array in (self.sums, self.counts))
+        return State(self.codes[head : head + 1], sums, counts)
+
     def off(self, epsilon: float) -> Mask:
         """Return which codes `[heads, codes]` do not follow from sum and count; none where these are not stored."""
         if self.sums is None or self.counts is None:
@@ -50,6 +69,70 @@ class Book:
     b: State
     changed: frozenset[str]
     """Roles whose values differ by more than a declared rounding."""
+    padding: Mask | None = None
+    """Codes `[heads, codes]` that padded frames, all alike, are nearest to; None where it is not known."""
+    head: int | None = None
+    """Which head of the codebook this is; None where there is but one."""
+
+    def heads(self) -> Iterator["Book"]:
+        """Yield each head as a book of its own, with the roles that changed in it."""
+        count = self.b.codes.shape[0]
+        if count == 1 or self.a.codes.shape != self.b.codes.shape:
+            yield self
+            return
+        for head in range(count):
+            a, b = self.a.head(head), self.b.head(head)
+            pairs = ((CODES, a.codes, b.codes), (EMA_SUM, a.sums, b.sums), (EMA_COUNT, a.counts, b.counts))
+            changed = frozenset(role for role, one, other in pairs if role in self.changed and differ(one, other))
+            padding = None if self.padding is None else self.padding[head : head + 1]
+            yield replace(self, a=a, b=b, changed=changed, padding=padding, head=head)
+
+    def reordered(self, order: npt.NDArray[np.intp], *, bookkeeping: bool) -> "Book":
+        """Return the book of one head with B's code `order[i]` in place of its code i."""
+        a, b = self.a, self.b
+        sums, counts = b.sums, b.counts
+        if bookkeeping and sums is not None and counts is not None:
+            sums, counts = sums[:, order], counts[:, order]
+        b = State(b.codes[:, order], sums, counts)
+        return replace(self, a=a, b=b)
+
+    @cached_property
+    def testifying(self) -> Mask:
+        """Which codes `[heads, codes]` may bear witness to updates: those with usable numbers, but the padding's."""
+        usable = self.usable
+        return usable if self.padding is None else usable & ~self.padding
+
+    @cached_property
+    def usable(self) -> Mask:
+        """Which codes `[heads, codes]` have finite sums, and counts that are normal numbers, in both files."""
+        usable = np.ones(self.b.codes.shape[:2], bool)
+        for state in (self.a, self.b):
+            if state.sums is not None and state.counts is not None:
+                usable &= (state.counts >= SMALLEST_NORMAL[state.precision]) & np.isfinite(state.counts)
+                usable &= np.isfinite(state.sums).all(axis=2)
+        return usable
+
+    @cached_property
+    def untouched(self) -> Mask:
+        """Which codes `[heads, codes]` have the same vector, sum and count in both files."""
+        same: Mask = ~self.moved
+        if self.bookkeeping_stored:
+            same = same & ~self.sums_moved & ~self.counts_moved
+        return same
+
+    @cached_property
+    def sums_moved(self) -> Mask:
+        assert self.a.sums is not None
+        assert self.b.sums is not None
+        moved: Mask = (self.a.sums != self.b.sums).any(axis=2)
+        return moved
+
+    @cached_property
+    def counts_moved(self) -> Mask:
+        assert self.a.counts is not None
+        assert self.b.counts is not None
+        moved: Mask = self.a.counts != self.b.counts
+        return moved
 
     @property
     def bookkeeping_stored(self) -> bool:
@@ -94,6 +177,13 @@ class Book:
         return moved
 
     @cached_property
+    def shifted(self) -> Mask:
+        """Which codes `[heads, codes]` went further than roundings move them."""
+        way = np.linalg.norm(self.b.codes.astype(np.float64) - self.a.codes, axis=2)
+        shifted: Mask = way > _BY_ROUNDING * np.linalg.norm(self.a.codes.astype(np.float64), axis=2)
+        return shifted
+
+    @cached_property
     def dead(self) -> Mask:
         """Which codes `[heads, codes]` an update of B would find dead; none where the threshold is not known."""
         threshold = self.family.dead_code_threshold
@@ -102,6 +192,13 @@ class Book:
         # Rounding may have lifted a count onto the threshold.
         dead: Mask = self.b.counts < threshold * (1 + (2 * self.b.roundoff if self.b.narrow else 0.0))
         return dead
+
+
+def differ(one: Array | None, other: Array | None) -> bool:
+    """Say whether two arrays differ in any value; NaN equals NaN."""
+    if one is None or other is None:
+        return one is not other
+    return not np.array_equal(one, other, equal_nan=True)
 
 
 def numbers(mask: Mask) -> tuple[int, ...]:

@@ -1,13 +1,39 @@
-"""Weighs the evidence on one codebook: which causes are told, and which stay silent."""
+"""Weighs the evidence on one codebook: which causes are told, and which stay silent.
 
+What rules a cause out is looked for before the cause is named.
+"""
+
+from dataclasses import replace
+from math import ceil
 from typing import Final
 
 import numpy as np
 
-from vqcheck.codebook.diagnosis import dead_codes, edited, ema_steps, initialised, permutation
-from vqcheck.codebook.diagnosis.book import Book
+from vqcheck.codebook.diagnosis import (
+    dead_codes,
+    edited,
+    ema_steps,
+    initialised,
+    last_places,
+    merged,
+    permutation,
+    scaled,
+)
+from vqcheck.codebook.diagnosis.book import Book, differ
 from vqcheck.codebook.diagnosis.displacement import same_number
-from vqcheck.codebook.diagnosis.evidence import Edited, NotFinite, Unexplained, Unrelated
+from vqcheck.codebook.diagnosis.evidence import (
+    AT_LEAST,
+    SIBLINGS,
+    UNKNOWN,
+    Edited,
+    EmaUpdates,
+    Merged,
+    NotFinite,
+    Unexplained,
+    Unrelated,
+    ZeroSigns,
+)
+from vqcheck.codebook.diagnosis.refutation import updates_refuted
 from vqcheck.codebook.diagnosis.result import CANNOT_TELL, CERTAIN, LIKELY, Cause
 from vqcheck.codebook.family import GRADIENT
 
@@ -15,27 +41,115 @@ _KEPT: Final = 0.5
 """Share of codes that must still be nearest to themselves for one codebook to come from the other."""
 _LOST: Final = 0.05
 """Share below which they have nothing to do with each other."""
+_FEW: Final = 0.1
+"""Share of the codes that may have been edited beside updates of all of them."""
+_HANDFUL: Final = 5
+"""Codes that somebody may have edited one by one."""
+_SOME: Final = 3
+"""Codes whose counts differ up and down before two files are called siblings."""
 
 
 def of_codebook(book: Book) -> list[Cause]:
-    """Return what happened to one codebook of which some values changed, most certain first."""
-    if book.broken and not ema_steps.find(book):
+    """Return what happened to one codebook of which some values changed, most certain first.
+
+    Each head is looked at by itself; where the same happened to all of them it is told once.
+    """
+    heads = [(head, _of_head(head)) for head in book.heads() if head.changed]
+    if len(heads) == book.b.codes.shape[0] > 1 and len({_kinds(causes) for _, causes in heads}) == 1:
+        return [_of_all_heads(same) for same in zip(*(causes for _, causes in heads), strict=True)]
+    return [cause for _, causes in heads for cause in causes]
+
+
+def _of_head(book: Book) -> list[Cause]:
+    if not _differs(book):
+        return [Cause(CERTAIN, ZeroSigns(), book.number, book.head)]
+    if book.broken:
         # Whatever else happened hides behind such values; only unhit codes prove updates past them.
-        return [Cause(CERTAIN, NotFinite(book.broken), book.number)]
-    if cause := permutation.find(book):
-        return [cause]
-    if cause := initialised.find(book):
-        return [cause]
+        past = None if updates_refuted(book) else ema_steps.find(book)
+        if not past:
+            return [Cause(CERTAIN, NotFinite(book.broken), book.number, book.head)]
+        return [past]
+    for find in (permutation.find, scaled.find, last_places.find, initialised.find):
+        if cause := find(book):
+            return [cause]
+    if not book.bookkeeping_stored:
+        return _without_unhit_code(book, None, None)
+    if not book.bookkeeping_changed:
+        return [cause] if (cause := edited.find(book)) else []
+    if updates_refuted(book):
+        return [_refuted(book)]
+    exchanged = permutation.exchanged(book)
+    if exchanged:
+        book, cause = exchanged
+        return [*_moved(book), cause]
+    return _moved(book)
+
+
+def _differs(book: Book) -> bool:
+    pairs = ((book.a.codes, book.b.codes), (book.a.sums, book.b.sums), (book.a.counts, book.b.counts))
+    return any(differ(a, b) for a, b in pairs)
+
+
+def _refuted(book: Book) -> Cause:
+    """Return what happened to a book that was not updated between the files, as its counts show."""
+    moved_only = ema_steps.find(book, ~(book.sums_moved | book.counts_moved))
+    few = edited.single_rows(book)
+    if few and np.count_nonzero(~book.untouched) <= max(_FEW * book.untouched.size, _HANDFUL):
+        return few
+    if cause := merged.rows(book, moved_only) or few or merged.average(book):
+        return cause
+    return _separate_trainings(book) or edited.find(book) or edited.without_counts(book) or _unexplained(book, "")
+
+
+def _separate_trainings(book: Book) -> Cause | None:
+    """Return that both files were trained, for equally long, from one codebook: codes that neither run hit are alike.
+
+    Any other explanation changes a count only together with all others, or not at all.
+    """
+    assert book.a.counts is not None
+    assert book.b.counts is not None
+    if book.a.narrow or book.b.narrow:
+        return None
+    counts = book.counts_moved
+    fewer = np.count_nonzero(book.b.counts < book.a.counts)
+    more = np.count_nonzero(book.b.counts > book.a.counts)
+    if min(fewer, more) < _SOME or ((book.sums_moved | book.shifted) & ~counts).sum() > 2:
+        return None
+    codes = book.b.codes.shape[0] * book.b.codes.shape[1]
+    unhit = int(np.count_nonzero(~counts & book.testifying))
+    decay = book.family.decay
+    evidence = EmaUpdates(SIBLINGS, None, UNKNOWN, None, decay, unhit, codes, (), ())
+    return Cause(LIKELY, evidence, book.number, book.head)
+
+
+def _moved(book: Book) -> list[Cause]:
+    """Return the updates that counts prove, with whatever else happened beside them."""
     against = edited.find(book)
-    if against and _how(against) == "bookkeeping untouched":
-        return [against]
-    updates, replaced = ema_steps.find(book), dead_codes.find(book)
+    off = edited.against_bookkeeping(book)
+    updates, replaced = ema_steps.find(book, off), dead_codes.find(book)
     if updates and _how(against) == "bookkeeping only":
         # Some trainers track sums and counts and write the codes by other means.
         against = None
+    together = merged.average(book)
+    if updates and together:
+        return [_of_several_runs(updates, together), together]
+    if together:
+        return [together]
     if updates and _share_against(book) <= (0.5 if updates.certainty == CERTAIN else 0.05):
         return [cause for cause in (updates, replaced, against) if cause]
     return _without_unhit_code(book, replaced, against)
+
+
+def _of_several_runs(updates: Cause, together: Cause) -> Cause:
+    """Return what updates of merged files come to: at least one of them had as many as their average shows."""
+    found = updates.evidence
+    assert isinstance(found, EmaUpdates)
+    assert isinstance(together.evidence, Merged)
+    if together.evidence.how == "ranks":
+        return updates
+    steps = None if found.estimate is None else max(ceil(found.estimate * (1 - 1e-4)), 1)
+    how = UNKNOWN if steps is None else AT_LEAST
+    return replace(updates, certainty=LIKELY, evidence=replace(found, steps=steps, precision=how))
 
 
 def _without_unhit_code(book: Book, replaced: Cause | None, against: Cause | None) -> list[Cause]:
@@ -44,11 +158,14 @@ def _without_unhit_code(book: Book, replaced: Cause | None, against: Cause | Non
     if share is None:
         share = same_number(book, np.ones_like(book.dead))
     assert share is not None
-    if share <= max(_LOST, 4 / book.a.codes.shape[1]):
-        return [Cause(LIKELY, Unrelated(share, book.a.codes.shape, book.b.codes.shape), book.number)]
+    if share <= max(_LOST, 6 / book.a.codes.shape[1]):
+        unrelated = Unrelated(share, book.a.codes.shape, book.b.codes.shape)
+        return [Cause(LIKELY, unrelated, book.number, book.head)]
+    off = edited.against_bookkeeping(book)
+    updates = ema_steps.at_least(book, off) if share >= _KEPT else None
     if against:
-        return [against]
-    updates = ema_steps.at_least(book) if share >= _KEPT else None
+        few = _how(against) == "codes off bookkeeping" and off.mean() <= _FEW
+        return [updates, against] if updates and few else [against]
     if updates:
         return [cause for cause in (updates, replaced) if cause]
     if book.bookkeeping_stored and share < _KEPT:
@@ -58,9 +175,23 @@ def _without_unhit_code(book: Book, replaced: Cause | None, against: Cause | Non
         )
     elif book.family.update == GRADIENT:
         why = "gradients train the codes of this family and leave no count behind"
-    else:
+    elif not book.bookkeeping_stored:
+        if few := _few_rows(book):
+            return [few]
         why = "a file stores no sums and counts, which would tell training from an edit"
-    return [Cause(CANNOT_TELL, Unexplained(why), book.number)]
+    else:
+        why = "the values moved by less than their rounding hides"
+    return [_unexplained(book, why)]
+
+
+def _few_rows(book: Book) -> Cause | None:
+    """Return single codes that were edited, where nothing counts frames: training moves more than a few."""
+    return edited.single_rows(book) if book.family.update != GRADIENT else None
+
+
+def _unexplained(book: Book, why: str) -> Cause:
+    why = why or "counts that did not move rule updates out, and the values fit nothing else"
+    return Cause(CANNOT_TELL, Unexplained(why), book.number, book.head)
 
 
 def _share_against(book: Book) -> float:
@@ -74,3 +205,30 @@ def _share_against(book: Book) -> float:
 
 def _how(cause: Cause | None) -> str:
     return cause.evidence.how if cause and isinstance(cause.evidence, Edited) else ""
+
+
+def _kinds(causes: list[Cause]) -> tuple[object, ...]:
+    """Return what the causes of two heads have in common where the same happened to both."""
+    return tuple(
+        (cause.code, cause.certainty, getattr(cause.evidence, "how", ""), *_of_updates(cause)) for cause in causes
+    )
+
+
+def _of_updates(cause: Cause) -> tuple[object, ...]:
+    found = cause.evidence
+    if not isinstance(found, EmaUpdates):
+        return ()
+    return found.order, found.steps, found.precision, *(round(usual.steps, 1) for usual in found.steps_by_decay)
+
+
+def _of_all_heads(same: tuple[Cause, ...]) -> Cause:
+    """Return one cause for all heads, its codes numbered through all of them."""
+    first = same[0].evidence
+    if isinstance(first, EmaUpdates):
+        found = [cause.evidence for cause in same if isinstance(cause.evidence, EmaUpdates)]
+        rose = tuple(code + head * first.codes for head, each in enumerate(found) for code in each.rose)
+        whole = replace(
+            first, unhit=sum(each.unhit for each in found), codes=sum(each.codes for each in found), rose=rose
+        )
+        return Cause(same[0].certainty, whole, same[0].codebook)
+    return Cause(same[0].certainty, first, same[0].codebook)

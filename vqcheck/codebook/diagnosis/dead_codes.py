@@ -13,6 +13,9 @@ from vqcheck.codebook.diagnosis.evidence import DeadCodes
 from vqcheck.codebook.diagnosis.result import CERTAIN, LIKELY, Cause
 from vqcheck.codebook.ema_fit import Mask
 
+_NEAR = 0.05
+"""Distance to what the bookkeeping says, relative to the codebook's spread, below which no random frame was put in."""
+
 
 def find(book: Book) -> Cause | None:
     """Return the replaced codes, if a trace of them is left."""
@@ -22,19 +25,32 @@ def find(book: Book) -> Cause | None:
     if after.any():
         certain = not book.b.narrow and np.array_equal(after, book.dead & book.moved)
         evidence = DeadCodes(numbers(after), book.family.dead_code_threshold, bookkeeping_reset=False)
-        return Cause(CERTAIN if certain else LIKELY, evidence, book.number)
+        return Cause(CERTAIN if certain else LIKELY, evidence, book.number, book.head)
     reset = replaced_with_bookkeeping(book)
     if reset.any():
         assert book.b.counts is not None
         threshold = float(book.b.counts[reset][0])
         evidence = DeadCodes(numbers(reset), threshold, bookkeeping_reset=True)
-        return Cause(LIKELY if book.b.narrow else CERTAIN, evidence, book.number)
+        return Cause(LIKELY if book.b.narrow else CERTAIN, evidence, book.number, book.head)
     return None
 
 
 def replaced_after_update(book: Book) -> Mask:
     """Return which codes `[heads, codes]` are off their bookkeeping and below the family's threshold."""
-    return book.off_b & book.dead & book.moved & ~replaced_with_bookkeeping(book)
+    off = book.off_b & book.dead & book.moved & ~replaced_with_bookkeeping(book)
+    return off & _far_off(book) if off.any() else off
+
+
+def _far_off(book: Book) -> Mask:
+    """Return which codes are as far from what their bookkeeping says as another frame is; averaging moves them less."""
+    assert book.b.sums is not None
+    assert book.b.counts is not None
+    codes = book.b.codes.astype(np.float64)
+    with np.errstate(all="ignore"):
+        expected = book.b.sums / book.b.counts[..., None].astype(np.float64)
+        spread = np.linalg.norm(codes - codes.mean(axis=1, keepdims=True), axis=2).mean(axis=1, keepdims=True)
+        near: Mask = np.linalg.norm(codes - expected, axis=2) <= _NEAR * spread
+    return ~near
 
 
 def replaced_with_bookkeeping(book: Book) -> Mask:

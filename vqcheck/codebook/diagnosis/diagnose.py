@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 from vqcheck.checkpoint.opened import Checkpoint
 from vqcheck.codebook import health, model
 from vqcheck.codebook.comparison import CHANGED, MISSING, OTHER_SHAPE, ROUNDED, Comparison
+from vqcheck.codebook.diagnosis import contradiction
 from vqcheck.codebook.diagnosis.advice import advise
 from vqcheck.codebook.diagnosis.evidence import (
     CODE,
@@ -23,18 +24,16 @@ from vqcheck.codebook.diagnosis.evidence import (
     Unrelated,
     WithinAStep,
 )
-from vqcheck.codebook.diagnosis.result import CERTAIN, Cause, CodeChanges, Diagnosis, Displacement, TokenFlips
+from vqcheck.codebook.diagnosis.result import CERTAIN, LIKELY, Cause, CodeChanges, Diagnosis, Displacement, TokenFlips
 from vqcheck.codebook.family import BOOKKEEPING, CODEBOOK_ROLES, CODES, EMA_COUNT, EMA_SUM, INPUT_PROJ, OUTPUT_PROJ
 from vqcheck.codebook.kind import RoundingReading
 from vqcheck.codebook.pair import Side
 from vqcheck.codebook.vq_encoder import BookPlace, Codebook, Place, RoleTensor, VQEncoder
 from vqcheck.errors import UsageError
 
+_MOVED = (CHANGED, OTHER_SHAPE, MISSING)
 _MOST_CODES = 1 << 14
 """Codes of the largest codebook whose change is explained; the search for neighbours takes time with the square."""
-
-_FEW_ULPS = 4
-"""Units in the last place within which another order of summation, or an average of equals, stays."""
 
 if TYPE_CHECKING:
     from vqcheck.codebook.diagnosis.book import Book, State
@@ -98,7 +97,7 @@ def diagnose(a: Reading, b: Reading, judged: "Judged") -> Diagnosis:
             shapes = books_a[place].codes.shape, books_b[place].codes.shape
             causes.append(Cause(CERTAIN, Unrelated(None, *shapes), number))
         elif changed & {CODES, EMA_SUM, EMA_COUNT} or verdicts.get((*place, CODES, "")) == ROUNDED:
-            book = _book(number, a, b, books_a[place], books_b[place], changed)
+            book = _book(number, a, b, (books_a[place], books_b[place]), changed)
             if book and evident:
                 from vqcheck.codebook.diagnosis import code_changes
                 from vqcheck.codebook.diagnosis.causes import of_codebook
@@ -114,14 +113,19 @@ def diagnose(a: Reading, b: Reading, judged: "Judged") -> Diagnosis:
     causes += _roundings(judged, numbers) + ([Cause(CERTAIN, last_places)] if last_places else [])
     order = [*CODE.values()]
     causes.sort(key=lambda cause: order.index(cause.code))
+    training = model.training(a.checkpoint), model.training(b.checkpoint)
+    contradicted = [cause for cause in causes if contradiction.contradicts(cause, training)]
+    causes = [replace(cause, certainty=LIKELY) if cause in contradicted else cause for cause in causes]
     return Diagnosis(
         family=a.encoder.family.name,
         causes=tuple(causes),
         displacement=tuple(displacement),
         flips=None,
-        training=(model.training(a.checkpoint), model.training(b.checkpoint)),
+        training=training,
         advice=advise(tuple(causes), None, a.encoder.family.name),
         codes=tuple(codes),
+        codes_moved=any(role == CODES and verdict in _MOVED for (*_, role, _), verdict in verdicts.items()),
+        contradicted=bool(contradicted),
     )
 
 
@@ -167,14 +171,29 @@ def _never_trained(a: Reading, b: Reading) -> dict[tuple[int, int, int], str]:
 
 
 def _book(
-    number: int, a: Reading, b: Reading, in_a: Codebook, in_b: Codebook, changed: frozenset[str]
+    number: int, a: Reading, b: Reading, books: tuple[Codebook, Codebook], changed: frozenset[str]
 ) -> "Book | None":
     from vqcheck.codebook.diagnosis.book import Book
+    from vqcheck.codebook.diagnosis.padding import padded_codes
 
-    state_a, state_b = _state(a, in_a), _state(b, in_b)
+    state_a, state_b = _state(a, books[0]), _state(b, books[1])
     if state_a is None or state_b is None or state_a.codes.shape[1] > _MOST_CODES:
         return None
-    return Book(number, a.encoder.family, state_a, state_b, changed)
+    biases = [bias for reading, book in zip((a, b), books, strict=True) if (bias := _bias(reading, book)) is not None]
+    return Book(number, a.encoder.family, state_a, state_b, changed, padded_codes(state_a, state_b, biases))
+
+
+def _bias(reading: Reading, codebook: Codebook) -> "Array | None":
+    """Return what the projection makes of a padded frame, `[dim]`, where this codebook's lookup is the first to see it.
+
+    Padding is zero, so that the bias alone is left.
+    """
+    first = min(each.place for each in reading.encoder.codebooks if each.place[0] == codebook.place[0])
+    if codebook.place != first:
+        return None
+    biases = [tensor for tensor in reading.encoder.projection if (tensor.role, tensor.part) == (INPUT_PROJ, "bias")]
+    fitting = [tensor for tensor in biases if tensor.shape == codebook.codes.shape[-1:]]
+    return reading.array(fitting[0]) if len(fitting) == 1 else None
 
 
 def _state(reading: Reading, codebook: Codebook) -> "State | None":
@@ -275,6 +294,7 @@ def _last_places(a: Reading, b: Reading, judged: "Judged") -> LastPlaces | None:
     if not changed or others or not everywhere:
         return None
     from vqcheck.codebook.change import ulps_apart
+    from vqcheck.codebook.diagnosis.last_places import CLEAR, MOST_ULPS
 
     labels = {diff.label for diff in changed}
     most = 0
@@ -283,7 +303,7 @@ def _last_places(a: Reading, b: Reading, judged: "Judged") -> LastPlaces | None:
             apart = ulps_apart(a.array(in_a), b.array(in_b), in_a.tensor.dtype)
             if in_a.tensor.dtype != in_b.tensor.dtype:
                 return None
-            if apart is None or apart > _FEW_ULPS:
+            if apart is None or in_a.tensor.dtype not in CLEAR or apart > MOST_ULPS[in_a.tensor.dtype]:
                 return None
             most = max(most, apart)
     return LastPlaces(most, tuple(sorted(labels))) if most else None

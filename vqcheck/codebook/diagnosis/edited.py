@@ -15,11 +15,28 @@ def find(book: Book) -> Cause | None:
     if not book.bookkeeping_stored:
         return None
     if not book.bookkeeping_changed:
-        return Cause(LIKELY, Edited("bookkeeping untouched", numbers(book.moved)), book.number)
+        return _cause(book, "bookkeeping untouched", numbers(book.moved))
     if CODES not in book.changed:
-        return Cause(LIKELY, Edited("bookkeeping only", ()), book.number)
+        return _cause(book, "bookkeeping only", ())
     off = against_bookkeeping(book)
-    return Cause(LIKELY, Edited("codes off bookkeeping", numbers(off)), book.number) if off.any() else None
+    return _cause(book, "codes off bookkeeping", numbers(off)) if off.any() else None
+
+
+def single_rows(book: Book) -> Cause | None:
+    """Return the few codes that changed while all others stand as they were, to the last bit."""
+    if not 0 < (~book.untouched).sum() <= book.untouched.sum():
+        return None
+    return _cause(book, "single rows", numbers(~book.untouched))
+
+
+def without_counts(book: Book) -> Cause | None:
+    """Return codes that changed although counts did not; an update decays every count."""
+    touched = ~book.untouched
+    return None if book.counts_moved.any() else _cause(book, "counts untouched", numbers(touched))
+
+
+def _cause(book: Book, how: str, codes: tuple[int, ...]) -> Cause:
+    return Cause(LIKELY, Edited(how, codes), book.number, book.head)
 
 
 def against_bookkeeping(book: Book) -> Mask:

@@ -1,4 +1,4 @@
-"""Counts the EMA updates between two codebooks by a code that no frame was nearest to.
+"""Counts the EMA updates between two codebooks by codes that no frame was nearest to.
 
 One update with decay d turns a code's sum S and count c into
 
@@ -6,7 +6,8 @@ One update with decay d turns a code's sum S and count c into
 
 A code that was *unhit* n times has S' = d^n S in every dimension, and c' = d^n c: a scalar multiple, by one and the
 same ratio, so n = ln(ratio) / ln(d). Any other code keeps a greater share of its count, so the ratio of an unhit
-code is the smallest of all.
+code is the smallest of all. A code that only ever got one and the same frame has proportional sums, too, but a ratio of
+its own: so nothing is concluded from one code alone, and never from the padding's.
 """
 
 from dataclasses import dataclass
@@ -22,6 +23,7 @@ from vqcheck.codebook.diagnosis.evidence import (
     ABOUT,
     AT_LEAST,
     B_TO_A,
+    EITHER,
     EXACT,
     SIBLINGS,
     UNKNOWN,
@@ -29,11 +31,20 @@ from vqcheck.codebook.diagnosis.evidence import (
     EmaUpdates,
 )
 from vqcheck.codebook.diagnosis.result import CERTAIN, LIKELY, Cause
-from vqcheck.codebook.ema_fit import SMALLEST_NORMAL, Mask
+from vqcheck.codebook.ema_fit import Mask
 
 _USUAL_DECAYS: Final = (0.8, 0.9, 0.95, 0.97, 0.98, 0.99, 0.999)
 _STRICT: Final = 1e-5
 """Relative tolerance for a scalar multiple in float32: hundreds of roundings stay well below it."""
+_AGREEING: Final = 2
+"""Unhit codes that must agree before anything is concluded from them."""
+_AGREEING_ROUGHLY: Final = 4
+"""The same where values are rounded to bfloat16, so that codes that were hardly hit may agree by chance."""
+_ROUGH: Final = 5e-3
+_OUTLIERS: Final = 3
+"""Codes on each side of the unhit ones that make two files siblings; one or two may have been edited."""
+_ACCURATE: Final = 0.25
+"""Steps by which roundings may falsify a number that is still called exact."""
 
 _Vector = npt.NDArray[np.float64]
 
@@ -46,41 +57,66 @@ class _Ratios:
     sum: _Vector
     """The least-squares factor between the sums."""
     proportional: Mask
-    """B's sum is a scalar multiple of A's, by the ratio of the counts."""
+    """B's sum is a scalar multiple of A's, by the ratio of the counts, and the code may testify."""
+    before: _Vector
+    """A's count."""
     tolerance: float
 
 
-def find(book: Book) -> Cause | None:
-    """Return the EMA updates that sums and counts prove, or None where they prove none."""
+@dataclass(frozen=True)
+class _Unhit:
+    """Unhit codes that agree on one ratio of B to A."""
+
+    order: str
+    ratio: float
+    codes: int
+
+
+def find(book: Book, ignored: Mask | None = None) -> Cause | None:
+    """Return the EMA updates that at least two unhit codes prove, or None where they prove none.
+
+    `ignored` are codes `[heads, codes]` whose numbers are known to be somebody's edit.
+    """
     if not (book.bookkeeping_stored and book.bookkeeping_changed):
         return None
-    strict = _ratios(book, _STRICT)
-    if strict.proportional.any():
-        return _by_unhit(book, strict, strict=True)
+    strict = _ratios(book, _STRICT, ignored)
+    if unhit := _unhit(strict):
+        return _counted(book, strict, unhit)
     if book.a.narrow or book.b.narrow:
-        loose = _ratios(book, 2 * (book.a.roundoff + book.b.roundoff))
-        if loose.proportional.any():
-            return _by_unhit(book, loose, strict=False)
+        loose = _ratios(book, 2 * (book.a.roundoff + book.b.roundoff), ignored)
+        unhit = _unhit(loose)
+        # Rounding makes codes that were hardly hit look unhit: they tell no siblings, and a later file that was not
+        # rounded would show a code that really was unhit to the last digits.
+        if unhit and unhit.order != SIBLINGS and (book.a if unhit.order == B_TO_A else book.b).narrow:
+            return _counted(book, loose, unhit)
     return None
 
 
-def at_least(book: Book) -> Cause | None:
-    """Return EMA updates without an unhit code: by the count that fell furthest, whose ratio is at least d^n."""
+def at_least(book: Book, ignored: Mask | None = None) -> Cause | None:
+    """Return EMA updates by the counts alone, where too few codes went unhit to tell number and order.
+
+    The count that fell furthest has a ratio of at least d^n if B is the later file, and the one that rose furthest of
+    at most d^-n if A is. The smaller of the two numbers holds in either case.
+    """
     if not (book.bookkeeping_stored and book.bookkeeping_changed):
         return None
-    count = _ratios(book, _STRICT).count
+    count = _ratios(book, _STRICT, ignored).count
     decay = book.family.decay
     if not count.size:
         return None
     steps, estimate = None, None
     if decay is not None:
-        estimate = max(_steps(float(count.min()), decay), 0.0)
-        slack = (book.a.roundoff + book.b.roundoff + 1e-7 * estimate) / -log(decay)
-        steps = max(ceil(estimate - slack), 1)
+        narrower = max(book.a, book.b, key=lambda state: state.roundoff)
+        either = [_fewest(ratio, narrower, decay) for ratio in (float(count.min()), 1 / float(count.max()))]
+        estimate = max(min(either), 0.0)
+        if max(either) <= 0 and narrower.narrow:
+            # Rounding alone explains it.
+            return None
+        steps = max(ceil(estimate), 1)
     return Cause(
         LIKELY,
         EmaUpdates(
-            order=A_TO_B,
+            order=EITHER,
             steps=steps,
             precision=UNKNOWN if steps is None else AT_LEAST,
             estimate=estimate,
@@ -91,69 +127,73 @@ def at_least(book: Book) -> Cause | None:
             steps_by_decay=(),
         ),
         book.number,
+        book.head,
     )
 
 
-def _by_unhit(book: Book, ratios: _Ratios, *, strict: bool) -> Cause | None:
-    order, ratio = _order(ratios)
-    unhit = ratios.proportional & (np.abs(ratios.sum - ratio) <= 2 * ratios.tolerance * ratio)
+def _counted(book: Book, ratios: _Ratios, unhit: _Unhit) -> Cause | None:
+    """Return the updates that agreeing unhit codes prove, with their number as exactly as it is known."""
+    order, decay = unhit.order, book.family.decay
     earlier, later = (book.b, book.a) if order == B_TO_A else (book.a, book.b)
-    if not strict and (order == SIBLINGS or not later.narrow):
-        # Rounding makes codes that were hardly hit look unhit: they prove no order, and a file that was not rounded
-        # would show a code that really was unhit to the last digits.
+    forward = 1 / unhit.ratio if order == B_TO_A else unhit.ratio
+    to_the_last_digit = ratios.tolerance == _STRICT and not later.narrow
+    if not _some_were_hit(book, unhit, earlier, later):
         return None
-    if bool(unhit.all()) and not _grew_from_nothing(earlier, later):
-        # A batch has frames, and each frame hits a code: this is a rescaled file, not an update.
-        return None
-    decay = book.family.decay
-    forward = 1 / ratio if order == B_TO_A else ratio
+    if order == SIBLINGS:
+        apart = None if decay is None else abs(_steps(forward, decay))
+        # Two trainings from one start are a whole number of updates apart, however many each had.
+        if not to_the_last_digit or earlier.narrow or (apart is not None and not _whole(apart, decay or 0.0)):
+            return None
     estimate = None if order == SIBLINGS or decay is None else _steps(forward, decay)
-    steps, how, certainty = None, UNKNOWN, CERTAIN if strict else LIKELY
-    if estimate is not None and strict and not later.narrow:
-        if _whole(estimate):
-            steps, how = round(estimate), EXACT
+    steps, how, certainty = None, UNKNOWN, LIKELY
+    if estimate is not None and decay is not None:
+        if to_the_last_digit:
+            if _whole(estimate, decay) and _possible(ratios, unhit, round(estimate), decay):
+                steps, how, certainty = round(estimate), EXACT, CERTAIN
+        elif later.precision == "float16":
+            # Hits can only make the number look smaller, so it is rounded up, after what rounding may have added.
+            steps, how = max(ceil(estimate - ratios.tolerance / -log(decay)), 1), ABOUT
         else:
-            certainty = LIKELY
-    elif estimate is not None and decay is not None:
-        # Hits can only make the number look smaller, so it is rounded up, after what rounding values may have added.
-        steps, how = max(ceil(estimate - ratios.tolerance / -log(decay)), 1), ABOUT
+            steps, how = max(ceil(_fewest(forward, later, decay)), 1), AT_LEAST
     by_decay: tuple[DecaySteps, ...] = ()
     if order != SIBLINGS and steps is None:
         counted = [(usual, _steps(forward, usual)) for usual in _USUAL_DECAYS]
-        by_decay = tuple(DecaySteps(usual, n, strict and not later.narrow and _whole(n)) for usual, n in counted)
-    return Cause(
-        certainty,
-        EmaUpdates(
-            order=order,
-            steps=steps,
-            precision=how,
-            estimate=estimate,
-            decay=decay,
-            unhit=int(np.count_nonzero(unhit)),
-            codes=book.b.codes.shape[0] * book.b.codes.shape[1],
-            rose=_rose(earlier, later),
-            steps_by_decay=by_decay,
-        ),
-        book.number,
+        by_decay = tuple(DecaySteps(usual, n, to_the_last_digit and _whole(n, usual)) for usual, n in counted)
+    found = EmaUpdates(
+        order=order,
+        steps=steps,
+        precision=how,
+        estimate=estimate,
+        decay=decay,
+        unhit=unhit.codes,
+        codes=book.b.codes.shape[0] * book.b.codes.shape[1],
+        rose=_rose(earlier, later),
+        steps_by_decay=by_decay,
     )
+    return Cause(certainty, found, book.number, book.head)
 
 
-def _ratios(book: Book, tolerance: float) -> _Ratios:
+def _fewest(ratio: float, later: State, decay: float) -> float:
+    """Return a number of updates that are surely needed for a count to fall to this ratio.
+
+    Where a file's values are narrow, each may be off by a rounding, and so may each step of a training that keeps its
+    buffers in that type: then one step may take off more than the decay.
+    """
+    fall, each = -log(ratio), -log(float(np.float32(decay)))
+    if later.narrow:
+        return (fall - 2 * later.roundoff) / (each + later.roundoff)
+    return fall / each * (1 - 1e-4) - 1e-4
+
+
+def _ratios(book: Book, tolerance: float, ignored: Mask | None) -> _Ratios:
+    usable = book.usable if ignored is None else book.usable & ~ignored
+    testifying = book.testifying[usable]
     sums_a, sums_b, counts_a, counts_b = (
-        array.astype(np.float64).reshape(-1, *array.shape[2:])
+        array[usable].astype(np.float64)
         for array in (book.a.sums, book.b.sums, book.a.counts, book.b.counts)
         if array is not None
     )
-    usable = (
-        (counts_a >= SMALLEST_NORMAL[book.a.precision])
-        & (counts_b >= SMALLEST_NORMAL[book.b.precision])
-        & np.isfinite(counts_a)
-        & np.isfinite(counts_b)
-        & np.isfinite(sums_a).all(axis=1)
-        & np.isfinite(sums_b).all(axis=1)
-    )
-    sums_a, sums_b = sums_a[usable], sums_b[usable]
-    count = counts_b[usable] / counts_a[usable]
+    count = counts_b / counts_a
     size = np.einsum("ij,ij->i", sums_a, sums_a)
     with np.errstate(divide="ignore", invalid="ignore"):
         factor = np.nan_to_num(np.einsum("ij,ij->i", sums_a, sums_b) / size)
@@ -162,28 +202,65 @@ def _ratios(book: Book, tolerance: float) -> _Ratios:
     floor = 2.0**-24 if "float16" in (book.a.precision, book.b.precision) else 2.0**-126
     proportional = (
         (factor > 0)
+        & testifying
         & (np.abs(count - factor) <= tolerance * factor)
         & (np.abs(sums_b - expected) <= tolerance * np.abs(expected) + floor).all(axis=1)
     )
-    return _Ratios(count, factor, proportional, tolerance)
+    return _Ratios(count, factor, proportional, counts_a, tolerance)
 
 
-def _order(ratios: _Ratios) -> tuple[str, float]:
-    """Return which file is the later one, and the unhit codes' ratio of B to A."""
-    factors = ratios.sum[ratios.proportional]
+def _unhit(ratios: _Ratios) -> _Unhit | None:
+    """Return the unhit codes that agree, and what their ratio says of the files' order; None where too few agree."""
+    factors = np.sort(ratios.sum[ratios.proportional])
+    if len(factors) < _AGREEING:
+        return None
     slack = 2 * ratios.tolerance
-    least, most = float(factors.min()), float(factors.max())
-    if least < 1 and float(ratios.count.min()) >= least * (1 - slack):
-        return A_TO_B, least
-    if most > 1 and float(ratios.count.max()) <= most * (1 + slack):
-        return B_TO_A, most
-    return SIBLINGS, float(np.median(factors))
+    strict = ratios.tolerance == _STRICT
+    enough = _AGREEING if ratios.tolerance < _ROUGH else _AGREEING_ROUGHLY
+    least, most = float(factors[0]), float(factors[-1])
+    lowest, highest = factors[factors <= least * (1 + slack)], factors[factors >= most * (1 - slack)]
+    falls = len(lowest) >= enough and least < 1 - 2 * slack and ratios.count.min() >= least * (1 - slack)
+    rises = len(highest) >= enough and most > 1 + 2 * slack and ratios.count.max() <= most * (1 + slack)
+    if falls and not rises:
+        return _Unhit(A_TO_B, float(np.median(lowest)) if strict else least, len(lowest))
+    if rises and not falls:
+        return _Unhit(B_TO_A, float(np.median(highest)) if strict else most, len(highest))
+    if falls or not strict:
+        return None
+    agreeing = np.searchsorted(factors, factors * (1 + slack), side="right") - np.arange(len(factors))
+    start = int(np.argmax(agreeing))
+    members = int(agreeing[start])
+    middle = float(np.median(factors[start : start + members]))
+    below, above = ratios.count < middle * (1 - slack), ratios.count > middle * (1 + slack)
+    if members >= _AGREEING and min(np.count_nonzero(below), np.count_nonzero(above)) >= _OUTLIERS:
+        return _Unhit(SIBLINGS, middle, members)
+    return None
 
 
-def _grew_from_nothing(earlier: State, later: State) -> bool:
+def _possible(ratios: _Ratios, unhit: _Unhit, steps: int, decay: float) -> bool:
+    """Say whether the other codes can have been hit in these updates.
+
+    One frame in the first of n updates adds (1 - d) d^(n - 1) to the count that decay leaves, and no hit adds less.
+    (A sixteenth of it is allowed for: copies on several devices are averaged.)
+    """
+    earlier, later, ratio = ratios.before, ratios.count * ratios.before, unhit.ratio
+    if unhit.order == B_TO_A:
+        earlier, later, ratio = later, earlier, 1 / unhit.ratio
+    added = later - ratio * earlier
+    hit = added > 4 * ratios.tolerance * later
+    return not bool((hit & (added < (1 - decay) * decay ** (steps - 1) / 16)).any())
+
+
+def _some_were_hit(book: Book, unhit: _Unhit, earlier: State, later: State) -> bool:
+    """Say whether frames left a trace: each hits a code, and a code that was hit does not stand still.
+
+    Without a trace somebody scaled sums and counts.
+    """
     assert earlier.counts is not None
     assert later.counts is not None
-    return bool(((earlier.counts == 0) & (later.counts > 0)).any())
+    if ((earlier.counts == 0) & (later.counts > 0)).any():
+        return True
+    return int(np.count_nonzero(book.usable & (book.sums_moved | book.counts_moved))) > unhit.codes
 
 
 def _rose(earlier: State, later: State) -> tuple[int, ...]:
@@ -200,10 +277,11 @@ def _steps(ratio: float, decay: float) -> float:
     return log(ratio) / log(float(np.float32(decay)))
 
 
-def _whole(steps: float) -> bool:
+def _whole(steps: float, decay: float) -> bool:
     """Say whether a number of steps is whole within what float32 roundings can do to it.
 
-    A ratio after n roundings is off by at most n 2^-24, which is n 6e-6 steps of a decay of 0.99. A wider tolerance
-    would take one step of a decay of 0.98 for two of 0.99.
+    A ratio after n roundings is off by at most n 2^-24, which is n 2^-24 / (1 - d) steps. A wider tolerance would take
+    one step of a decay of 0.98 for two of 0.99.
     """
-    return steps >= 0.5 and abs(steps - round(steps)) <= min(0.001 + 1e-5 * steps, 0.02)
+    tolerance = 0.001 + steps * 2.0**-23 / (1 - decay)
+    return steps >= -tolerance and tolerance < _ACCURATE and abs(steps - round(steps)) <= tolerance

@@ -6,6 +6,8 @@ from typing import Final
 A_TO_B: Final = "a to b"
 B_TO_A: Final = "b to a"
 SIBLINGS: Final = "siblings"
+EITHER: Final = "unknown"
+"""Nothing tells which file is the later one."""
 
 EXACT: Final = "exact"
 ABOUT: Final = "about"
@@ -35,7 +37,7 @@ class EmaUpdates:
     """Running sums and counts decayed as EMA updates in train mode make them decay."""
 
     order: str
-    """`a to b`, `b to a`, or `siblings`: both come from one codebook, by separate runs."""
+    """`a to b`, `b to a`, `siblings` (both come from one codebook, by separate runs), or `unknown`."""
     steps: int | None
     """Number of updates; None where only the usual decays' numbers can be given."""
     precision: str
@@ -45,7 +47,7 @@ class EmaUpdates:
     decay: float | None
     """The family's decay for one update; None where its users choose it."""
     unhit: int
-    """Codes that no frame was nearest to, by which `steps` is counted."""
+    """Codes that no frame was nearest to and that agree on the number; the padding's code is not counted."""
     codes: int
     rose: tuple[int, ...]
     """Codes whose count rose, by how much: most frames went to the first."""
@@ -88,8 +90,34 @@ class Edited:
     """Codes that no update of this family leaves behind."""
 
     how: str
-    """`bookkeeping untouched`, `codes off bookkeeping` or `bookkeeping only`."""
+    """`bookkeeping untouched`, `codes off bookkeeping`, `bookkeeping only`, `counts untouched` or `single rows`."""
     codes: tuple[int, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Scaled:
+    """Every value was multiplied by one and the same number; None for what was not."""
+
+    codes: float | None
+    sums: float | None
+    counts: float | None
+
+
+@dataclass(frozen=True, slots=True)
+class Merged:
+    """B is put together from A and another file, or from several others."""
+
+    how: str
+    """`average`, `ranks` (copies averaged during training) or `rows` (some rows are another file's)."""
+    weight: float | None
+    """The other file's share in an average with A; None where it is not known."""
+    codes: tuple[int, ...]
+    """The codes that show it."""
+
+
+@dataclass(frozen=True, slots=True)
+class ZeroSigns:
+    """Only signs of zero or NaN payloads differ, which no lookup sees."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -111,6 +139,8 @@ class Projection:
     """|B - A| / |A| over all its values."""
     cosine: float
     """Between A's and B's values; near 1 for training, near 0 for an unrelated projection."""
+    how: str = "moved"
+    """`moved` (as training does), `scaled`, `single rows` or `rounding` (by a few units in the last place)."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -202,6 +232,9 @@ Evidence = (
     | Initialised
     | Permuted
     | Edited
+    | Scaled
+    | Merged
+    | ZeroSigns
     | Unrelated
     | Projection
     | OtherProjection
@@ -222,6 +255,8 @@ CODE: Final[dict[type, str]] = {
     EmaUpdates: "ema-updates",
     DeadCodes: "dead-codes-replaced",
     Permuted: "permuted",
+    Merged: "merged",
+    Scaled: "scaled",
     Edited: "edited",
     Unrelated: "another-codebook",
     Projection: "projection-trained",
@@ -232,6 +267,7 @@ CODE: Final[dict[type, str]] = {
     WithinAStep: "moved-within-a-step",
     LastPlaces: "last-places",
     Rounding: "rounding-only",
+    ZeroSigns: "zero-signs",
     Unexplained: "unexplained",
 }
 """Stable codes of the causes, in the order in which they are told."""

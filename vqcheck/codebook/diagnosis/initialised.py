@@ -30,4 +30,4 @@ def find(book: Book) -> Cause | None:
     )
     if not (by_hits and fits):
         return None
-    return Cause(LIKELY, Initialised("k-means", int(counts.sum())), book.number)
+    return Cause(LIKELY, Initialised("k-means", int(counts.sum())), book.number, book.head)

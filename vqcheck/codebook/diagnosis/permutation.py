@@ -7,9 +7,12 @@ import numpy.typing as npt
 
 from vqcheck.codebook.diagnosis.book import Book
 from vqcheck.codebook.diagnosis.evidence import Permuted
-from vqcheck.codebook.diagnosis.result import CERTAIN, Cause
+from vqcheck.codebook.diagnosis.result import CERTAIN, LIKELY, Cause
 from vqcheck.codebook.ema_fit import Array
 from vqcheck.codebook.values import round_to
+
+_FAR = 0.3
+"""Share of the codebook's spread that codes move by at the median before most of them may have been exchanged."""
 
 
 def find(book: Book) -> Cause | None:
@@ -29,7 +32,38 @@ def find(book: Book) -> Cause | None:
             np.array_equal(_common(a[order], dtype), _common(b, dtype))
             for order, a, b in zip(known, book.a.counts, book.b.counts, strict=True)
         )
-    return Cause(CERTAIN, Permuted(moved, book.b.codes.shape[0] * book.b.codes.shape[1], follows), book.number)
+    return Cause(
+        CERTAIN, Permuted(moved, book.b.codes.shape[0] * book.b.codes.shape[1], follows), book.number, book.head
+    )
+
+
+def exchanged(book: Book) -> tuple[Book, Cause] | None:
+    """Return the book of one head with codes back at their numbers, and which were exchanged besides moving; or None.
+
+    Codes count as exchanged where they went far, and ended up near each other's old places.
+    """
+    a, b = (state.codes[0].astype(np.float64) for state in (book.a, book.b))
+    if not (np.isfinite(a).all() and np.isfinite(b).all()):
+        return None
+    way = np.linalg.norm(b - a, axis=1)
+    usual = float(np.median(way))
+    spread = float(np.linalg.norm(a - a.mean(axis=0), axis=1).mean())
+    far = np.flatnonzero(way > (5 * usual if usual < _FAR * spread else 0.0))
+    if len(far) < 2:
+        return None
+    squares = np.einsum("ij,ij->i", a, a)
+    nearest = np.argmin(squares - 2 * (b[far] @ a.T), axis=1)
+    other = (nearest != far) & (np.linalg.norm(b[far] - a[nearest], axis=1) < way[far] / 4)
+    far, nearest = far[other], nearest[other]
+    if len(far) < 2 or not np.array_equal(np.sort(far), np.sort(nearest)):
+        return None
+    follows = None
+    if book.bookkeeping_stored:
+        follows = not book.off_b[0, far].any()
+    order = np.arange(len(a))
+    order[nearest] = far
+    evidence = Permuted(len(far), len(a), follows)
+    return book.reordered(order, bookkeeping=follows is not False), Cause(LIKELY, evidence, book.number, book.head)
 
 
 def _order(a: Array, b: Array) -> npt.NDArray[np.intp] | None:

@@ -1,13 +1,17 @@
-"""Says how the projections around the lookup moved: trained on, or other ones altogether."""
+"""Says how the projections around the lookup moved: as training moves it, by an edit, or to another one."""
+
+from typing import Final
 
 import numpy as np
 
 from vqcheck.codebook.diagnosis.evidence import OtherProjection, Projection, ProjectionBehind
-from vqcheck.codebook.diagnosis.result import CERTAIN, LIKELY, Cause
-from vqcheck.codebook.ema_fit import Array
+from vqcheck.codebook.diagnosis.result import LIKELY, Cause
+from vqcheck.codebook.ema_fit import Array, precision
 
-_UNRELATED = 0.5
+_UNRELATED: Final = 0.5
 """Cosine below which two projections are not one that was trained on."""
+_FEW_ULPS: Final = 4
+"""Units in the last place that averaging or another order of summation moves a value by."""
 
 
 def find_behind(tensors: dict[str, tuple[Array, Array]]) -> Cause | None:
@@ -29,10 +33,26 @@ def find(tensors: dict[str, tuple[Array, Array]]) -> Cause | None:
     size_a, size_b = float(np.linalg.norm(a)), float(np.linalg.norm(b))
     if not (size_a and size_b):
         return None
-    cosine = min(float(a @ b) / (size_a * size_b), 1.0)
+    cosine = max(min(float(a @ b) / (size_a * size_b), 1.0), -1.0)
     relative = float(np.linalg.norm(b - a)) / size_a
-    if cosine < _UNRELATED:
+    how = _how(a, b, tensors)
+    if cosine < _UNRELATED and how != "scaled":
         return Cause(LIKELY, OtherProjection(tuple(tensors), relative, cosine))
-    # Training moves nearly every value; a few lone ones are somebody's edit.
-    share = float(np.count_nonzero(a != b)) / a.size
-    return Cause(CERTAIN if share > 0.5 else LIKELY, Projection(tuple(tensors), relative, cosine))
+    return Cause(LIKELY, Projection(tuple(tensors), relative, cosine, how))
+
+
+def _how(a: Array, b: Array, tensors: dict[str, tuple[Array, Array]]) -> str:
+    width = np.float16 if precision(a) == precision(b) == "float16" else np.float32
+    ulp = np.spacing(np.maximum(np.abs(a), np.abs(b)).astype(width)).astype(np.float64)
+    if (np.abs(b - a) <= _FEW_ULPS * ulp).all():
+        return "rounding"
+    factor = float(a @ b) / float(a @ a)
+    if np.abs(factor - 1) > 1e-4 and (np.abs(b - factor * a) <= 4e-3 * np.abs(factor * a) + 1e-7).all():
+        return "scaled"
+    rows = [
+        (x != y).reshape(len(x), -1).any(axis=1).mean()
+        for x, y in tensors.values()
+        if x.ndim > 1 and x.shape == y.shape
+    ]
+    # Training moves every row; a few lone ones are somebody's edit.
+    return "single rows" if rows and max(rows) <= 0.5 else "moved"

@@ -19,6 +19,8 @@ class Cause:
     evidence: Evidence
     codebook: int | None = None
     """Number of the codebook in the family's order; None for what is not about one codebook."""
+    head: int | None = None
+    """Which head of the codebook; None where all of it is meant."""
 
     @property
     def code(self) -> str:
@@ -117,6 +119,10 @@ class Diagnosis:
     training: tuple[Training, Training]
     """What the files themselves, A and B, say of where in training they were written."""
     advice: tuple[Advice, ...]
+    codes_moved: bool = True
+    """Whether any vector of a lookup differs; sums and counts may move without one."""
+    contradicted: bool = False
+    """What the files say of their training steps and what their values show exclude each other."""
     codes: tuple[CodeChanges, ...] = ()
     """The codebooks of which values changed, and that have one shape in both files."""
     copy: str = ""

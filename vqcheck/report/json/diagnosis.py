@@ -12,6 +12,8 @@ def diagnosis_object(diagnosis: "Diagnosis") -> dict[str, Any]:
     """Return causes with their evidence, the consequence, and advice; None stands for what was not measured."""
     return {
         "family": diagnosis.family,
+        "codes_moved": diagnosis.codes_moved,
+        "contradicted": diagnosis.contradicted,
         "causes": [_cause(cause) for cause in diagnosis.causes],
         "consequence": {
             "displacement": [asdict(displacement) for displacement in diagnosis.displacement],
@@ -27,6 +29,7 @@ def _cause(cause: "Cause") -> dict[str, Any]:
         "code": cause.code,
         "certainty": cause.certainty,
         "codebook": cause.codebook,
+        "head": cause.head,
         "evidence": asdict(cause.evidence),
     }
 

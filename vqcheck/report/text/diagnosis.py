@@ -2,7 +2,7 @@
 
 from typing import Final
 
-from vqcheck.codebook.diagnosis.evidence import Edited, EmaUpdates, Initialised
+from vqcheck.codebook.diagnosis.evidence import EmaUpdates
 from vqcheck.codebook.diagnosis.result import Cause, Diagnosis, TokenFlips
 from vqcheck.report.text.page import Page, Style
 from vqcheck.report.words.causes import evidence
@@ -50,7 +50,7 @@ def _kind(cause: Cause) -> object:
     """Return what causes have in common that differ in the codebook and in figures alone."""
     found = cause.evidence
     told = (found.order, found.steps, found.precision) if isinstance(found, EmaUpdates) else ()
-    how = found.how if isinstance(found, (Edited, Initialised)) else ""
+    how = getattr(found, "how", "")
     return cause.code, cause.certainty, told, how
 
 

@@ -4,6 +4,7 @@ from vqcheck.codebook.diagnosis.evidence import (
     ABOUT,
     AT_LEAST,
     B_TO_A,
+    EITHER,
     EXACT,
     SIBLINGS,
     UNKNOWN,
@@ -13,6 +14,7 @@ from vqcheck.codebook.diagnosis.evidence import (
     Initialised,
     LastPlaces,
     LostByRounding,
+    Merged,
     MissingBooks,
     NeverTrained,
     NotFinite,
@@ -21,9 +23,11 @@ from vqcheck.codebook.diagnosis.evidence import (
     Projection,
     ProjectionBehind,
     Rounding,
+    Scaled,
     Unexplained,
     Unrelated,
     WithinAStep,
+    ZeroSigns,
 )
 from vqcheck.codebook.diagnosis.result import Cause, Diagnosis
 from vqcheck.report.words.ranges import ranges
@@ -47,26 +51,48 @@ def headline(diagnosis: Diagnosis) -> str:
             return f"The codebook of {' and '.join(sides)} is broken: it holds NaN or infinity"
         case Initialised():
             return "The codebook was filled anew: no token of A means the same in B"
+        case EmaUpdates() if not diagnosis.codes_moved:
+            return "Running sums and counts were updated, but the codes are the same"
         case EmaUpdates(order=order, steps=steps, precision=precision):
+            if diagnosis.contradicted:
+                return "The codebook drifted, and the files' own step numbers contradict its values"
             if order == SIBLINGS:
                 return "The codebook drifted: A and B come from the same one by separate trainings"
             number = _updates(steps, precision)
             if order == B_TO_A:
                 return f"The codebook drifted: A is {number} later than B"
+            if order == EITHER:
+                return f"The codebook drifted: probably {number} ran; the values do not tell which file is later"
             hedge = "probably " if precision == AT_LEAST else ""
             return f"The codebook drifted: {hedge}{number} ran {during}"
         case Permuted():
             return "The codes are the same but under other numbers: every moved token means something else"
         case Edited(how="bookkeeping only"):
             return "The running sums and counts were edited; the codes themselves did not move"
+        case Edited(how="single rows", codes=codes):
+            return f"{_codes(codes)} changed and all others did not: this is an edit, not training"
         case Edited():
             return "The codebook was edited or merged by hand; no training leaves it like this"
+        case Merged(how="rows"):
+            return "Some codes are another file's: the codebook was merged from two files"
+        case Merged():
+            return "The codebook is an average of several files"
+        case Scaled():
+            return "The codebook was scaled: every value was multiplied by one number"
+        case ZeroSigns():
+            return "Only signs of zero or NaN payloads differ; no lookup sees them"
         case Unrelated():
             return "These are two different codebooks: no token of A means the same in B"
         case OtherProjection():
             return "The projections in front of the codebooks are two different ones: tokens mean other things"
         case ProjectionBehind():
             return "A projection that later layers depend on moved: frames may get other tokens there"
+        case Projection(how="scaled"):
+            return "The projection in front of the codebook was scaled: frames may get another token"
+        case Projection(how="single rows"):
+            return "Single rows of the projection in front of the codebook changed: frames may get another token"
+        case Projection(how="rounding"):
+            return "The projection in front of the codebook differs by rounding alone"
         case Projection():
             return "The projection in front of the codebook was trained: frames may get another token"
         case MissingBooks(side=side, codebooks=numbers, stored=stored):
@@ -100,6 +126,7 @@ def headline(diagnosis: Diagnosis) -> str:
 def evidence(cause: Cause, diagnosis: Diagnosis) -> list[tuple[str, str]]:
     """Return (certainty, sentence) lines."""
     where = "" if cause.codebook is None or len(_books(diagnosis)) < 2 else f"Codebook {cause.codebook}: "
+    where += "" if cause.head is None else f"Head {cause.head}: "
     lines = [(cause.certainty, where + _sentence(cause))]
     if isinstance(cause.evidence, EmaUpdates):
         lines += [("", text) for text in (_hits(cause.evidence), _own_count(cause.evidence, diagnosis)) if text]
@@ -140,13 +167,43 @@ def _sentence(cause: Cause) -> str:
             }[found.bookkeeping_follows]
             return f"{found.moved} of {found.codes} codes stand under another number, bit by bit the same{along}."
         case Edited(how="bookkeeping untouched", codes=codes):
-            return (
-                f"{len(codes)} codes moved, their sums and counts did not; an update writes all three: {_some(codes)}."
-            )
+            return f"{_codes(codes)} moved, but no sum and no count did; an update writes all three: {_some(codes)}."
         case Edited(how="bookkeeping only"):
             return "Sums and counts changed, no code did; an update writes all three."
+        case Edited(how="single rows", codes=codes):
+            return f"{_codes(codes)} changed, all others are the same to the last bit; an update decays every count."
+        case Edited(how="counts untouched", codes=codes):
+            return f"{_codes(codes)} changed, but no count did; an update decays every count: {_some(codes)}."
+        case Edited(codes=[_]) as found:
+            return f"1 code does not follow from its sum and count as after an update: {found.codes[0]}."
         case Edited(codes=codes):
             return f"{len(codes)} codes do not follow from their sums and counts as after an update: {_some(codes)}."
+        case Scaled() as found:
+            scaled = (("codes", found.codes), ("sums", found.sums), ("counts", found.counts))
+            factors = ", ".join(f"{name} by {factor:.6g}" for name, factor in scaled if factor is not None)
+            return f"Multiplied were {factors}. Frames that hit codes leave no such trace."
+        case Merged(how="rows", codes=codes):
+            return (
+                f"{_codes(codes)} changed as by updates, the others are the same to the last bit; an update decays "
+                f"every count: {_some(codes)}."
+            )
+        case Merged(how="ranks", codes=codes):
+            return (
+                f"{_codes(codes)} miss their sums and counts by as little as copies that are averaged after every "
+                f"step: {_some(codes)}."
+            )
+        case Merged(weight=weight, codes=codes):
+            if weight is None:
+                return (
+                    f"{_codes(codes)} miss their sums and counts by the little that averaging files leaves, such as a "
+                    f"moving average of a training: {_some(codes)}."
+                )
+            return (
+                f"All values agree on one average: {1 - weight:.2f} of A and {weight:.2f} of another file, whose codes "
+                "follow from its sums and counts."
+            )
+        case ZeroSigns():
+            return "All numbers are equal. Nothing that calculates with them can tell the files apart."
         case Unrelated(same_number=None, shape_a=a, shape_b=b):
             return f"A holds {_size(a)}, B {_size(b)}."
         case Unrelated(same_number=share):
@@ -161,7 +218,13 @@ def _sentence(cause: Cause) -> str:
                 "off the features before the next lookup."
             )
         case Projection(relative=relative, tensors=tensors):
-            return f"{' and '.join(tensors)} moved by {relative:.2g} of the projection's size, as gradients move them."
+            size = f"{' and '.join(tensors)} moved by {relative:.2g} of the projection's size"
+            as_by = {
+                "scaled": "all values by one factor",
+                "single rows": "in single rows, which gradients do not leave alone",
+                "rounding": "a few units in the last place",
+            }.get(cause.evidence.how, "as gradients move them")
+            return f"{size}, {as_by}."
         case MissingBooks(side=side, codebooks=numbers):
             what = f"codebook {numbers[0]}" if len(numbers) == 1 else f"codebooks {ranges(numbers)}"
             return f"{_other(side)} stores {what}, {side} does not."
@@ -201,9 +264,20 @@ def _sentence(cause: Cause) -> str:
 
 def _decay(found: EmaUpdates) -> str:
     if found.precision == AT_LEAST:
+        few = "Too few codes went unhit to count the updates"
+        if found.order != EITHER:
+            return (
+                f"{found.unhit} codes were nearest to no frame, but rounding hides how many updates ran: "
+                f"{_updates(found.steps, AT_LEAST)}."
+            )
         return (
-            f"Every code was hit, so the updates cannot be counted. If B was trained on from A, the count that fell "
-            f"furthest takes {_updates(found.steps, AT_LEAST)}; codes follow from sums and counts as after an update."
+            f"{few}, or to tell which file is the later one. How far counts fell and rose takes "
+            f"{_updates(found.steps, AT_LEAST)}; codes follow from sums and counts as after an update."
+        )
+    if found.order == EITHER:
+        return (
+            "Sums, counts and codes all moved together, as in updates. Too few codes went unhit to count them, or to "
+            "tell which file is the later one."
         )
     codes = f"{found.unhit} of {found.codes} codes {'was' if found.unhit == 1 else 'were'} nearest to no frame"
     if found.order == SIBLINGS:
@@ -233,20 +307,21 @@ def _hits(found: EmaUpdates) -> str:
 
 
 def _own_count(found: EmaUpdates, diagnosis: Diagnosis) -> str:
-    steps_a, steps_b = (training.steps for training in diagnosis.training)
-    later = steps_a if found.order == B_TO_A else steps_b
-    name = "A" if found.order == B_TO_A else "B"
-    if found.order == SIBLINGS or later is None:
+    """Return what the files say of their own steps, and whether that fits the values."""
+    steps = dict(zip("AB", (training.steps for training in diagnosis.training), strict=True))
+    earlier, later = ("B", "A") if found.order == B_TO_A else ("A", "B")
+    known = [name for name in (earlier, later) if steps[name] is not None]
+    if found.order == SIBLINGS or not known or (later not in known and not diagnosis.contradicted):
         return ""
-    earlier, other = (steps_b, "B") if name == "A" else (steps_a, "A")
-    if earlier is None:
-        every = found.precision == EXACT and later == found.steps
-        said = f"{name} says it was written at step {later}"
-    elif earlier == later:
-        return f"Both files say they were written at step {later}."
+    if len(known) == 2 and steps["A"] == steps["B"]:
+        said = f"Both files say they were written at step {steps['A']}"
+    elif len(known) == 2:
+        said = f"{earlier} says it was written at step {steps[earlier]}, {later} at step {steps[later]}"
     else:
-        every = found.precision == EXACT and later - earlier == found.steps
-        said = f"{other} says it was written at step {earlier}, {name} at step {later}"
+        said = f"{known[0]} says it was written at step {steps[known[0]]}"
+    if diagnosis.contradicted:
+        return f"{said}. That contradicts the values: a file or its name is not what it seems."
+    every = found.precision == EXACT and (steps[later] or 0) - (steps[earlier] or 0) == found.steps
     return f"{said}: the codebook moved at every one of these steps." if every else f"{said}."
 
 
@@ -259,6 +334,10 @@ def _updates(steps: int | None, precision: str) -> str:
         return "EMA updates"
     word = {EXACT: "", ABOUT: "about ", AT_LEAST: "at least "}.get(precision, "")
     return f"{word}{steps} EMA update{'s' * (steps != 1)}"
+
+
+def _codes(codes: tuple[int, ...]) -> str:
+    return "1 code" if len(codes) == 1 else f"{len(codes)} codes"
 
 
 def _some(codes: tuple[int, ...]) -> str:
