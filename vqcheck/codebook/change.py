@@ -36,7 +36,8 @@ def measure(a: npt.NDArray[np.floating], b: npt.NDArray[np.floating], row_axes: 
 def ulps_apart(a: npt.NDArray[np.floating], b: npt.NDArray[np.floating], dtype: str) -> int | None:
     """Return by how many units in the last place of `dtype` two arrays differ at most; None where that means nothing.
 
-    That is so of types in which one update may move no more than the last places. The unit is that of the larger of two values.
+    That is so of types in which one update may move no more than the last places. The unit is that of the larger of the
+    two values.
     """
     step = _LAST_PLACE.get(dtype)
     if step is None or not a.size or not (np.isfinite(a).all() and np.isfinite(b).all()):
