@@ -340,7 +340,7 @@ def projection_alone(r):
         b[WEIGHT][0] *= 1.1
     else:
         b[WEIGHT] += 1e-3 * torch.randn(b[WEIGHT].shape, generator=t.random)
-    return Trial(a, b, {PROJECTION})
+    return Trial(a, b, {PROJECTION, "last-places"} if how == "ulp" else {PROJECTION})
 
 
 @scenario
