@@ -205,3 +205,34 @@ def test_values_that_differ_in_last_places_everywhere_are_changed_and_named_so(v
     one[EMBED].view(torch.int32)[2, 2] ^= 1
     codes = [cause.code for cause in diff(write("w.pth", state), write("w3.pth", one)).diagnosis.causes]
     assert codes == ["edited"]
+
+
+def layers(weights, *, fused):
+    """Return one layer of DAC whose projection is weight-normed, or the same one fused, in the type of its parts."""
+    path = "quantizer.quantizers.0"
+    state = {name: value for name, value in weights.items() if not name.startswith("in_proj.weight")}
+    g, v = weights["in_proj.weight_g"], weights["in_proj.weight_v"]
+    state |= (
+        {"in_proj.weight": torch._weight_norm(v, g, 0)} if fused else {"in_proj.weight_g": g, "in_proj.weight_v": v}
+    )
+    return {f"{path}.{name}": value for name, value in state.items()}
+
+
+@pytest.mark.parametrize("fused", [False, True])
+def test_a_weight_normed_layer_that_moved_by_less_than_a_step_is_changed(write, fused):
+    """In whatever form the later float32 file stores it; frozen, it is equal up to what calculating it loses."""
+    generator = torch.Generator().manual_seed(0)
+    half = {
+        "codebook.weight": torch.randn(16, 4, generator=generator),
+        "in_proj.weight_g": torch.rand(4, 1, 1, generator=generator) + 0.5,
+        "in_proj.weight_v": torch.randn(4, 8, 1, generator=generator),
+        "in_proj.bias": torch.randn(4, generator=generator),
+    }
+    half = to(half, torch.float16)
+    base = write("base.pth", layers(half, fused=False))
+    assert diff(base, write("G_1.pth", layers(to(half, torch.float32), fused=fused))).exit_code == 0
+    moved = to(half, torch.float32)
+    moved["in_proj.weight_v"] = moved_by_half_a_step(half)["in_proj.weight_v"]
+    moved["in_proj.weight_v"][:, ::2] = half["in_proj.weight_v"][:, ::2].float()
+    training = write("G_2.pth", layers(moved, fused=fused))
+    assert diff(base, training).exit_code == diff(training, base).exit_code == 1
