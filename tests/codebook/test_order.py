@@ -5,6 +5,12 @@ import torch
 
 from vqcheck import compare, open_checkpoint
 from vqcheck.codebook.kind import Order
+from vqcheck.report.cases.diff import run
+from vqcheck.report.html.diff import document as html_document
+from vqcheck.report.json.diff import document as json_document
+from vqcheck.report.text.diff_table import table
+from vqcheck.report.text.page import Style
+from vqcheck.report.words.diff import headline
 
 CODEBOOK = "quantizer.vq.layers.0._codebook"
 EMBED = f"{CODEBOOK}.embed"
@@ -236,3 +242,35 @@ def test_a_weight_normed_layer_that_moved_by_less_than_a_step_is_changed(write, 
     moved["in_proj.weight_v"][:, ::2] = half["in_proj.weight_v"][:, ::2].float()
     training = write("G_2.pth", layers(moved, fused=fused))
     assert diff(base, training).exit_code == diff(training, base).exit_code == 1
+
+
+@pytest.mark.parametrize("case", ["undecided", "moved-within-a-step", "last-places", "rounding-only"])
+def test_each_reading_is_told_in_every_format(vq_state, write, valid, case):
+    """JSON fits its schema with kinds, order and readings; text, page and cases are written, and name what happened."""
+    half = to(vq_state(), torch.float16)
+    near = {
+        name: value if name.endswith("inited") else torch.nextafter(value, torch.tensor(1e9))
+        for name, value in vq_state().items()
+    }
+    a, b = {
+        "undecided": ("w.pth", "w2.pth"),
+        "moved-within-a-step": ("base.pth", "G_2.pth"),
+        "last-places": ("w.pth", "w2.pth"),
+        "rounding-only": ("e_e8_s400.pth", "G_2.pth"),
+    }[case]
+    first = vq_state() if case == "last-places" else half
+    second = near if case == "last-places" else moved_by_half_a_step(half)
+    result = diff(write(a, first), write(b, second))
+    document = valid(json_document(result))
+    assert document["order"] == {"b": "A first", "e": "B first", "w": "unknown"}[a[0]]
+    assert document["diagnosis"]["causes"][0]["code"] == ("rounding-only" if case == "undecided" else case)
+    words = {
+        "undecided": "either A was exported from B, or B was trained from A",
+        "moved-within-a-step": "B was trained on from A and moved by less than a step of float16: by",
+        "last-places": "1 ulp at most",
+        "rounding-only": "A is B rounded to float16",
+    }[case]
+    assert words in headline(result)
+    for text in (table(result, Style()), html_document(result)):
+        assert words[:25] in " ".join(text.split())
+    assert words in run(result).headline
