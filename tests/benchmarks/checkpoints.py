@@ -74,14 +74,15 @@ def training_file(state):
     return {"model": state, "iteration": 8, "learning_rate": 1e-4, "optimizer": {}}
 
 
-def save(state, path, *, wrap=training_file):
-    """Save a state dict twice: as a training checkpoint `.pth`, and bare as `.safetensors`."""
+def save(state, path, *, wrap=training_file, metadata=None):
+    """Save a state dict twice: as a training checkpoint `.pth`, and bare as `.safetensors`, with what that may say."""
     import safetensors.torch
     import torch
 
     path = Path(path)
     torch.save(wrap(state), path.with_suffix(".pth"))
-    safetensors.torch.save_file({name: value.contiguous() for name, value in state.items()}, f"{path}.safetensors")
+    tensors = {name: value.contiguous() for name, value in state.items()}
+    safetensors.torch.save_file(tensors, f"{path}.safetensors", metadata)
 
 
 def trained_pair(folder, megabytes):

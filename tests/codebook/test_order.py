@@ -5,6 +5,12 @@ import torch
 
 from vqcheck import compare, open_checkpoint
 from vqcheck.codebook.kind import Order
+from vqcheck.report.cases.diff import run
+from vqcheck.report.html.diff import document as html_document
+from vqcheck.report.json.diff import document as json_document
+from vqcheck.report.text.diff_table import table
+from vqcheck.report.text.page import Style
+from vqcheck.report.words.diff import headline
 
 CODEBOOK = "quantizer.vq.layers.0._codebook"
 EMBED = f"{CODEBOOK}.embed"
@@ -205,3 +211,66 @@ def test_values_that_differ_in_last_places_everywhere_are_changed_and_named_so(v
     one[EMBED].view(torch.int32)[2, 2] ^= 1
     codes = [cause.code for cause in diff(write("w.pth", state), write("w3.pth", one)).diagnosis.causes]
     assert codes == ["edited"]
+
+
+def layers(weights, *, fused):
+    """Return one layer of DAC whose projection is weight-normed, or the same one fused, in the type of its parts."""
+    path = "quantizer.quantizers.0"
+    state = {name: value for name, value in weights.items() if not name.startswith("in_proj.weight")}
+    g, v = weights["in_proj.weight_g"], weights["in_proj.weight_v"]
+    state |= (
+        {"in_proj.weight": torch._weight_norm(v, g, 0)} if fused else {"in_proj.weight_g": g, "in_proj.weight_v": v}
+    )
+    return {f"{path}.{name}": value for name, value in state.items()}
+
+
+@pytest.mark.parametrize("fused", [False, True])
+def test_a_weight_normed_layer_that_moved_by_less_than_a_step_is_changed(write, fused):
+    """In whatever form the later float32 file stores it; frozen, it is equal up to what calculating it loses."""
+    generator = torch.Generator().manual_seed(0)
+    half = {
+        "codebook.weight": torch.randn(16, 4, generator=generator),
+        "in_proj.weight_g": torch.rand(4, 1, 1, generator=generator) + 0.5,
+        "in_proj.weight_v": torch.randn(4, 8, 1, generator=generator),
+        "in_proj.bias": torch.randn(4, generator=generator),
+    }
+    half = to(half, torch.float16)
+    base = write("base.pth", layers(half, fused=False))
+    assert diff(base, write("G_1.pth", layers(to(half, torch.float32), fused=fused))).exit_code == 0
+    moved = to(half, torch.float32)
+    moved["in_proj.weight_v"] = moved_by_half_a_step(half)["in_proj.weight_v"]
+    moved["in_proj.weight_v"][:, ::2] = half["in_proj.weight_v"][:, ::2].float()
+    training = write("G_2.pth", layers(moved, fused=fused))
+    assert diff(base, training).exit_code == diff(training, base).exit_code == 1
+
+
+@pytest.mark.parametrize("case", ["undecided", "moved-within-a-step", "last-places", "rounding-only"])
+def test_each_reading_is_told_in_every_format(vq_state, write, valid, case):
+    """JSON fits its schema with kinds, order and readings; text, page and cases are written, and name what happened."""
+    half = to(vq_state(), torch.float16)
+    near = {
+        name: value if name.endswith("inited") else torch.nextafter(value, torch.tensor(1e9))
+        for name, value in vq_state().items()
+    }
+    a, b = {
+        "undecided": ("w.pth", "w2.pth"),
+        "moved-within-a-step": ("base.pth", "G_2.pth"),
+        "last-places": ("w.pth", "w2.pth"),
+        "rounding-only": ("e_e8_s400.pth", "G_2.pth"),
+    }[case]
+    first = vq_state() if case == "last-places" else half
+    second = near if case == "last-places" else moved_by_half_a_step(half)
+    result = diff(write(a, first), write(b, second))
+    document = valid(json_document(result))
+    assert document["order"] == {"b": "A first", "e": "B first", "w": "unknown"}[a[0]]
+    assert document["diagnosis"]["causes"][0]["code"] == ("rounding-only" if case == "undecided" else case)
+    words = {
+        "undecided": "either A was exported from B, or B was trained from A",
+        "moved-within-a-step": "B was trained on from A and moved by less than a step of float16: by",
+        "last-places": "1 ulp at most",
+        "rounding-only": "A is B rounded to float16",
+    }[case]
+    assert words in headline(result)
+    for text in (table(result, Style()), html_document(result)):
+        assert words[:25] in " ".join(text.split())
+    assert words in run(result).headline

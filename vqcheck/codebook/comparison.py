@@ -203,14 +203,14 @@ class Comparison:
     """Copies that are the same in both files under names that do not belong together."""
     codecs: tuple[str, ...] = ()
     """Families that both files hold and that were compared; the first is the one that the sides describe."""
-    order: FileOrder = field(default_factory=FileOrder)
-    """What kinds of files these are, and which came first."""
-    losses: tuple[RoundingLoss, ...] = ()
-    """What a rounding destroyed."""
     diagnosis: "Diagnosis | None" = None
     """Why they differ and what it does, of the first codec that does; None where none does and all were trained."""
     further: "tuple[Diagnosis, ...]" = ()
     """The same of every other codec that differs."""
+    order: FileOrder = field(default_factory=FileOrder)
+    """What kinds of files these are, and which came first."""
+    losses: tuple[RoundingLoss, ...] = ()
+    """What a rounding destroyed."""
     one_file: bool = False
     """Whether both names lead to one file, which was compared with itself."""
 

@@ -30,7 +30,7 @@ from vqcheck.codebook.family import (
     SUM_OVER_COUNT,
     TRANSFORMED,
 )
-from vqcheck.codebook.kind import FileOrder, RoundingReading
+from vqcheck.codebook.kind import FileOrder, Order, RoundingReading
 from vqcheck.codebook.vq_encoder import Place
 
 if TYPE_CHECKING:
@@ -43,6 +43,7 @@ EFFECTIVE: Final = "effective"
 """Part of codes that are calculated, where the stored ones have none."""
 MOST_ULPS: Final = 16
 """Units in the last place that two ways of calculating may differ by; a step of training moves values much further."""
+_HALVES: Final = frozenset({"float16", "bfloat16"})
 MOST_NARROW_ULPS: Final = 4
 """The same where a source was rounded to 16 bits: each of the few roundings moves the result by half a unit."""
 
@@ -71,7 +72,7 @@ def judge(pairs: list["Pair"], scope: str, order: FileOrder) -> Judged:
     # A layer that is spelled otherwise on the other side is one line, not three that are missing.
     spelled_otherwise: set[Place] = set()
     for place, sources in _calculated(pairs):
-        result = _result(place, sources, [own[source.place] for source in sources], losses.get(place))
+        result = _result(place, sources, [own[source.place] for source in sources], losses.get(place), order)
         if result is None:
             continue
         behind.setdefault(sources[-1].place, []).append(result)
@@ -128,7 +129,7 @@ def _calculated(pairs: list["Pair"]) -> Iterator[tuple[Place, list["Pair"]]]:
 
 
 def _result(
-    place: Place, sources: list["Pair"], diffs: list[TensorDiff], loss: RoundingLoss | None
+    place: Place, sources: list["Pair"], diffs: list[TensorDiff], loss: RoundingLoss | None, order: FileOrder
 ) -> TensorDiff | None:
     """Return the verdict on a calculated value, or None where its sources say all there is to say."""
     seen = {diff.verdict for diff in diffs}
@@ -150,8 +151,9 @@ def _result(
             values = [_values(place, sources, side) for side in "ab"]
             if values[0] is None or values[1] is None:
                 return None
-            trained = any(diff.reading is RoundingReading.TRAINED for diff in diffs)
-            verdict, note, change = _compare(values[0], values[1], place, set() if trained else narrow)
+            verdict, note, change = _compare(
+                values[0], values[1], place, set() if _wide_is_later(diffs, order) else narrow
+            )
     labels = sources[0].a.encoder
     where = labels.where(place[:3])
     name = f"{place[3]}.{place[4]}" if place[4] else place[3]
@@ -172,6 +174,15 @@ def _result(
         b_digest=None,
         change=change,
     )
+
+
+def _wide_is_later(diffs: list[TensorDiff], order: FileOrder) -> bool:
+    """Say whether one side's sources are narrow and were there first: then no rounding lies between the two."""
+    if any(diff.reading is RoundingReading.TRAINED for diff in diffs):
+        return True
+    narrow = [{diff.a_dtype for diff in diffs} & _HALVES, {diff.b_dtype for diff in diffs} & _HALVES]
+    first = {Order.A_FIRST: (True, False), Order.B_FIRST: (False, True)}.get(order.order)
+    return first == tuple(map(bool, narrow))
 
 
 def _is_of_bookkeeping(place: Place) -> bool:
