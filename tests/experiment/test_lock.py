@@ -6,6 +6,7 @@ import pytest
 import torch
 
 from vqcheck import open_checkpoint
+from vqcheck.cli.main import main
 from vqcheck.codebook.digest import F16V1, F32V1
 from vqcheck.errors import UsageError
 from vqcheck.experiment.check_lock import check_lock
@@ -349,3 +350,22 @@ def test_a_missing_lock_says_how_to_make_one(tmp_path):
     """The error names the command."""
     with pytest.raises(UsageError, match="vqcheck lock CHECKPOINT"):
         read_lock(str(tmp_path / "vqcheck.lock"))
+
+
+@pytest.mark.parametrize(("layer", "status"), [(0, 1), (1, 1), (2, 0)])
+def test_a_projection_of_a_residual_chain_that_the_file_lacks(layer, status, tmp_path, capsys):
+    """Missing where a later layer depends on it, which the lock was made with; behind the last one it may be absent."""
+    generator = torch.Generator().manual_seed(0)
+    shapes = {"codebook": (8, 4), "in_proj": (4, 6, 1), "out_proj": (6, 4, 1)}
+    state = {
+        f"quantizer.quantizers.{number}.{name}.weight": torch.randn(shape, generator=generator)
+        for number in range(3)
+        for name, shape in shapes.items()
+    }
+    torch.save(state, tmp_path / "a.pth")
+    del state[f"quantizer.quantizers.{layer}.out_proj.weight"]
+    torch.save(state, tmp_path / "b.pth")
+    lock = str(tmp_path / "a.lock")
+    assert main(["lock", str(tmp_path / "a.pth"), "-o", lock]) == 0
+    assert main(["lock", "--check", str(tmp_path / "b.pth"), "-o", lock]) == status
+    assert (f"{layer} output_proj.weight" in capsys.readouterr().out) is bool(status)

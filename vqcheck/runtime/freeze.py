@@ -1,8 +1,9 @@
 """Holds the VQ encoder of a live model still: `vqcheck.freeze(net_g)`.
 
-Codebooks that a moving average writes stay in eval mode whatever `train()` says later; codebooks and input projections
-that gradients train are taken out of training.  Nothing else changes: the same state dict, the same forward, and
-projections behind the lookup go on learning.
+Codebooks that a moving average writes stay in eval mode whatever `train()` says later; codebooks and projections that
+gradients train are taken out of training, those in front of a lookup and those behind which a later layer looks up what
+is left.  Nothing else changes: the same state dict, the same forward, and projections behind the last lookup go on
+learning.
 
 What eval mode costs: most quantizers written by a moving average pass a gradient to the encoder in front of them only
 in train mode (the straight-through estimator), and compute their commitment loss only there.
@@ -67,7 +68,7 @@ class Frozen:
 
 
 def freeze(module: nn.Module) -> Frozen:
-    """Hold every codebook in a live module, and the projections in front of them, as they are now.
+    """Hold every codebook in a live module, and the projections that decide its tokens, as they are now.
 
     Call it when the weights are loaded; before or after torch.compile, and before DistributedDataParallel (afterwards
     it is as good for codebooks that are buffers; parameters then need find_unused_parameters=True).  Calling it again
