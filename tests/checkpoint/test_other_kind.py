@@ -120,6 +120,14 @@ def test_a_file_of_another_kind_is_called_what_it_is(kind, put):
     assert re.search(said, text), text
 
 
+def test_a_torch_file_written_as_text_keeps_the_reason_why_it_is_not_read(tmp_path):
+    """It begins as a text file does."""
+    path = tmp_path / "a.pth"
+    torch.save({"a": torch.ones(2)}, path, _use_new_zipfile_serialization=False, pickle_protocol=0)
+    path.write_bytes(path.read_bytes()[:-20])
+    assert "text file" not in told(path)
+
+
 @pytest.mark.parametrize(
     ("name", "said"),
     [

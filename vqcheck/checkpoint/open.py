@@ -158,7 +158,7 @@ def _open_torch_legacy(file: PositionedFile, head: bytes) -> Checkpoint:
     try:
         root, extents, classes = torch_legacy.read_index(file)
     except CheckpointError:
-        kind = "" if head[:1] == b"\x80" else other_kind.file_kind(file.path, head)
+        kind = "" if head.startswith((b"\x80", other_kind.MAGIC_AS_TEXT)) else other_kind.file_kind(file.path, head)
         if not kind:
             raise
         raise CheckpointError(f"{file.label}: {kind}") from None

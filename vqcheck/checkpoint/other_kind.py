@@ -12,6 +12,9 @@ from vqcheck.checkpoint.shown import one_line, shown
 HEAD: Final = 512
 """Bytes of a file's beginning by which it is known."""
 
+MAGIC_AS_TEXT: Final = b"L119547037146038801333356"
+"""How a torch file begins that was saved with a pickle protocol for text."""
+
 _AGAIN: Final = "the download went wrong; fetch the file itself"
 _UNPACK: Final = "unpack it and name the checkpoint in it"
 _EXPECTED: Final = "is a directory, expected a checkpoint file or a folder with one"
@@ -75,9 +78,7 @@ def file_kind(path: str, head: bytes) -> str:
 
 def is_other_model(head: bytes) -> bool:
     """Say whether a file that is none of the checkpoints that are read holds a model all the same."""
-    return bool(tar_kind(head)) or head.startswith(
-        (b"GGUF", b"\x89HDF\r\n", b"\x93NUMPY", b"L119547037146038801333356")
-    )
+    return bool(tar_kind(head)) or head.startswith((b"GGUF", b"\x89HDF\r\n", b"\x93NUMPY", MAGIC_AS_TEXT))
 
 
 def unfinished(path: str) -> str:

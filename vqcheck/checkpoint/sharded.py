@@ -11,7 +11,7 @@ from vqcheck.errors import CheckpointError
 
 _MAX_INDEX: Final = 16 << 20
 _MAX_SHARDS: Final = 1_000
-_MAX_INDEXES: Final = 32 << 20
+_MAX_INDEXES: Final = 64 << 20
 """Bytes that are read of all shards together to learn what they hold."""
 
 
