@@ -108,10 +108,12 @@ def _require_projection(a: Copy, b: Copy) -> None:
     lacking = [copy for copy in (a, b) if copy.encoder.in_front == ABSENT]
     if len(lacking) == 2 and not all(map(_may_lack_projection, lacking)):
         template = next(key.template for key in a.encoder.family.keys if key.role == INPUT_PROJ)
-        raise CheckpointError(
-            f"{a.encoder.family.title}: neither {a.file.path} nor {b.file.path} holds the projection in front of the "
-            f"codebook ({template}), which decides tokens as much as the codebook does"
+        part = (
+            f"the projection in front of the codebook ({template}), which decides tokens as much as the codebook does"
         )
+        if a.file.path == b.file.path:
+            raise CheckpointError(f"{a.file.path}: lacks {part}")
+        raise CheckpointError(f"{a.encoder.family.title}: neither {a.file.path} nor {b.file.path} holds {part}")
 
 
 def _may_lack_projection(copy: Copy) -> bool:
