@@ -9,7 +9,7 @@ from vqcheck.codebook import effective, health, kind, pair
 from vqcheck.codebook.comparison import ALL, IDENTICAL, WITHIN_ULPS, Comparison, CopyPair, Side, TensorDiff, titles
 from vqcheck.codebook.copies import Copies, Copy, choose
 from vqcheck.codebook.copy_name import Partners, pair_up
-from vqcheck.codebook.copy_verdict import DigestsOfCopies, answered, combined, lone_copies, verdict_on, whole
+from vqcheck.codebook.copy_verdict import DigestsOfCopies, combined, lone_copies, verdict_on, whole
 from vqcheck.codebook.family import INPUT_PROJ, Family
 from vqcheck.codebook.find import find_copies
 from vqcheck.codebook.kind import FileOrder, Order, RoundingReading
@@ -74,10 +74,11 @@ def compare(
     for (one, other), pairs in zip(together, all_pairs, strict=True):
         digests.put("A", one, [each.a for each in pairs])
         digests.put("B", other, [each.b for each in pairs])
-    lone_a = lone_copies("A", held_a, [one for one, _ in together], scope, digests)
-    lone_b = lone_copies("B", held_b, [other for _, other in together], scope, digests)
+    lone = (
+        *lone_copies("A", held_a, [one for one, _ in together], scope, digests),
+        *lone_copies("B", held_b, [other for _, other in together], scope, digests),
+    )
     equal = digests.equal(together)
-    lone = answered(lone_a, lone_b, equal)
     comparison = Comparison(
         a=_side([[each.a for each in pairs] for pairs in all_pairs], [one for one, _ in together]),
         b=_side([[each.b for each in pairs] for pairs in all_pairs], [other for _, other in together]),
@@ -108,12 +109,10 @@ def _require_projection(a: Copy, b: Copy) -> None:
     lacking = [copy for copy in (a, b) if copy.encoder.in_front == ABSENT]
     if len(lacking) == 2 and not all(map(_may_lack_projection, lacking)):
         template = next(key.template for key in a.encoder.family.keys if key.role == INPUT_PROJ)
-        part = (
-            f"the projection in front of the codebook ({template}), which decides tokens as much as the codebook does"
+        raise CheckpointError(
+            f"{a.encoder.family.title}: neither {a.file.path} nor {b.file.path} holds the projection in front of the "
+            f"codebook ({template}), which decides tokens as much as the codebook does"
         )
-        if a.file.path == b.file.path:
-            raise CheckpointError(f"{a.file.path}: lacks {part}")
-        raise CheckpointError(f"{a.encoder.family.title}: neither {a.file.path} nor {b.file.path} holds {part}")
 
 
 def _may_lack_projection(copy: Copy) -> bool:

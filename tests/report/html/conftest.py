@@ -96,9 +96,7 @@ def make_replay(arms, said=""):
 
 def make_comparison(*, books=1, codes=64, tensors=3, moved=True, said="", flips=20, trained=True):
     def side(letter):
-        return Side(
-            f"/path/{letter}{said}.pth", f"gpt-sovits{said}", said, not trained, (said,) * bool(said), digests(letter)
-        )
+        return Side(f"/path/{letter}{said}.pth", f"gpt-sovits{said}", said, not trained, digests(letter))
 
     def tensor(number):
         change = Change(min(7, codes), codes, 0.5, (0, 1), 0.25, (0, 1), 0) if moved else None
@@ -111,8 +109,9 @@ def make_comparison(*, books=1, codes=64, tensors=3, moved=True, said="", flips=
     diagnosis = make_diagnosis(books, codes, said, flips) if moved else None
     verdict = "changed" if moved else "identical"
     return Comparison(
-        side("a"), side("b"), "all", tuple(map(tensor, range(tensors))), verdict, ("gpt-sovits",), diagnosis
-    )
+        a=side("a"), b=side("b"), scope="all", tensors=tuple(map(tensor, range(tensors))), verdict=verdict,
+        codecs=("gpt-sovits",), diagnosis=diagnosis,
+    )  # fmt: skip
 
 
 def make_diagnosis(books=1, codes=64, said="", flips=20):
