@@ -58,6 +58,7 @@ def search(shapes: Mapping[str, Shape], own: tuple[Family, ...] = ()) -> Matches
     models = around_all(shapes) if any(len(names) > 1 for names in stored.values()) else {}
     if len(models) > 1:
         apart = [search({name: shapes[name] for name in names}, own) for names in models.values()]
+        _require_the_same_parts(apart, stored)
         return Matches(
             tuple(sorted((one for each in apart for one in each.sound), key=_preference)),
             tuple(error for each in apart for error in each.misshapen),
@@ -107,13 +108,22 @@ def _one_by_one(shapes: Mapping[str, Shape], own: tuple[Family, ...]) -> Matches
     return Matches(tuple(matches), tuple(misshapen))
 
 
+def _require_the_same_parts(apart: Sequence[Matches], stored: Mapping[str, Sequence[str]]) -> None:
+    """Raise UnclearError where a bare and a wrapped tensor of one name are not of two whole models of one codec."""
+    families = {each.name: one.family for found in apart for one in found.sound for each in one.found}
+    _refuse(names for names in stored.values() if len({families.get(name) for name in names}) > 1)
+
+
+def _refuse(ambiguous: Iterable[Sequence[str]]) -> None:
+    for names in ambiguous:
+        raise UnclearError(
+            f"{' and '.join(names)}: are the same name but for wrappers, so which is the VQ encoder's cannot be told"
+        )
+
+
 def _require_one_name(matches: Iterable[Match], stored: Mapping[str, Sequence[str]]) -> None:
-    for name in (each.name for one in matches for each in one.found):
-        if len(stored[name]) > 1:
-            raise UnclearError(
-                f"{' and '.join(stored[name])}: are the same name but for wrappers, so which is the VQ encoder's "
-                "cannot be told"
-            )
+    names = (stored[each.name] for one in matches for each in one.found)
+    _refuse(each for each in names if len(each) > 1)
 
 
 def _require_named_roles(matches: Iterable[Match], own: Sequence[Family]) -> None:
