@@ -87,6 +87,8 @@ class Inspection:
     header_code: str
     container: str
     other_containers: tuple[str, ...]
+    classes: tuple[str, ...]
+    """Classes whose code runs when the file is loaded with weights_only=False."""
     precision: tuple[tuple[str, int], ...]
     """(element type, number of tensors), most frequent first."""
     model: Model
@@ -128,6 +130,7 @@ def inspect(checkpoint: Checkpoint, own: tuple[Family, ...] = ()) -> Inspection:
         header_code=checkpoint.header_code,
         container=checkpoint.container,
         other_containers=checkpoint.other_containers,
+        classes=checkpoint.classes,
         precision=tuple(types.most_common()),
         model=model.identify(checkpoint),
         training=model.training(checkpoint),

@@ -1,17 +1,19 @@
 """`vqcheck inspect` for people: what is in this file."""
 
+from vqcheck.checkpoint.shown import shown
 from vqcheck.codebook.inspection import EncoderSummary, Inspection
 from vqcheck.report.text.inspect_encoder import describe_encoder, title
 from vqcheck.report.text.page import Page, Span, Style, verdict
 
 _INDENT = 14
+_MOST_CLASSES = 20
 
 
 def describe(inspection: Inspection, style: Style) -> str:
     """Return the description of one file."""
     page = Page(style)
     page.line((inspection.path, "bold"), indent=2)
-    for name, *spans in _facts(inspection):
+    for name, *spans in _facts(inspection, verbose=style.verbose):
         page.line(f"  {name!s:<12}", *spans, indent=_INDENT)
     encoders = [*filter(None, [inspection.vq_encoder]), *inspection.others]
     if len(encoders) > 1:
@@ -19,6 +21,11 @@ def describe(inspection: Inspection, style: Style) -> str:
     for number, encoder in enumerate(encoders, start=1):
         describe_encoder(page, encoder, style, str(number) if len(encoders) > 1 else "")
     return page.text()
+
+
+def _listed(classes: tuple[str, ...]) -> str:
+    more = f" and {len(classes) - _MOST_CLASSES} more" if len(classes) > _MOST_CLASSES else ""
+    return ", ".join(shown(name) for name in classes[:_MOST_CLASSES]) + more
 
 
 def _contents(page: Page, encoders: list[EncoderSummary], style: Style) -> None:
@@ -38,7 +45,7 @@ def _contents(page: Page, encoders: list[EncoderSummary], style: Style) -> None:
         )
 
 
-def _facts(inspection: Inspection) -> list[tuple[Span, ...]]:
+def _facts(inspection: Inspection, *, verbose: bool) -> list[tuple[Span, ...]]:
     model, training = inspection.model, inspection.training
     place = f", state dict under '{inspection.container}'" if inspection.container else ""
     header = f", header overwritten with code {inspection.header_code}" if inspection.header_code else ""
@@ -63,6 +70,8 @@ def _facts(inspection: Inspection) -> list[tuple[Span, ...]]:
         facts.append(("not stored", model.lacks))
     if inspection.other_containers:
         facts.append(("also holds", f"further state dicts, not used: {', '.join(inspection.other_containers)}"))
+    if verbose and inspection.classes:
+        facts.append(("runs code", f"when loaded with weights_only=False: {_listed(inspection.classes)}"))
     if inspection.why_none:
         facts.append(("VQ encoder", (f"none: this file {inspection.why_none}", "yellow")))
     return facts
