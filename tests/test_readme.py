@@ -248,3 +248,23 @@ def test_both_readmes_have_the_same_sections():
         ]
 
     assert outline(CHINESE) == outline(ENGLISH)
+
+
+def test_no_recipe_imports_what_a_workspace_calls_as_a_module():
+    """`python -m pip` runs ./pip.py where there is one; -I keeps the working directory out, and so does a program."""
+    recipes = [line for line in [*lines("sh"), *lines("yaml"), *lines("console")] if not installs(line)]
+    hook = (ROOT / ".pre-commit-hooks.yaml").read_text(encoding="utf-8")
+    modules = [line for line in [*recipes, *hook.splitlines()] if re.search(r"(^|\s)-m\s", line)]
+    assert modules
+    assert [line for line in modules if "python -I -m " not in line] == []
+
+
+def test_the_hook_takes_the_arguments_that_the_readme_gives_it(workspace):
+    """As pre-commit calls it: the entry, then the arguments."""
+    [entry] = re.findall(r"^  entry: vqcheck (.*)$", (ROOT / ".pre-commit-hooks.yaml").read_text("utf-8"), re.MULTILINE)
+    [arguments] = re.findall(r"^\s*args: \[(.*)\]$", "\n".join(lines("yaml")), re.MULTILINE)
+    words = [*entry.split(), *arguments.split(", ")]
+    assert words[-2] == "--"
+    shell("vqcheck lock pretrained_models/s2G2333k.pth --experiment logs/me --update", workspace)
+    assert shell(f"vqcheck {' '.join(words)}", workspace).returncode == 0
+    assert shell(f"vqcheck {' '.join(words[:-1])} --help", workspace).returncode == 2

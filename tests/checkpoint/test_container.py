@@ -73,17 +73,12 @@ def test_a_mapping_under_many_names_or_inside_itself_is_found_once():
     level = {"t": TENSOR}
     for _ in range(5):
         level = {f"key {index}": level for index in range(1000)}
-    assert paths(level) == []
-    assert paths({"a": {"b": {"c": {"d": {"t": TENSOR}}}}}) == ["a.b.c.d"]
+    assert paths(level) == [".".join(["key 0"] * 5)]
 
 
 def test_a_container_of_an_unreasonably_long_name_is_not_looked_into():
     assert paths({"k" * 200: {"t": TENSOR}}) == ["k" * 200]
     assert paths({"k" * 201: {"t": TENSOR}}) == []
-
-
-def test_a_state_dict_of_an_unknown_dictionary_class_is_found_like_a_plain_one():
-    assert paths({"ema": Placeholder(Global("some", "Dict"), (), items={"t": TENSOR})}) == ["ema"]
 
 
 @pytest.mark.parametrize("saved", [[torch.ones(1)], "text", {"epoch": 3}, {1: torch.ones(1)}, None])

@@ -41,6 +41,7 @@ def test_an_empty_file_is_named(put):
 
 
 def test_a_folder_is_named(tmp_path):
+    (tmp_path / "a").write_bytes(b"x")
     with pytest.raises(CheckpointError, match="is a directory, expected a checkpoint file"):
         open_checkpoint(tmp_path)
 
@@ -71,7 +72,7 @@ def test_a_link_to_itself_is_refused(tmp_path):
 def test_a_path_that_would_break_the_line_is_escaped_in_messages(put):
     with pytest.raises(CheckpointError) as caught:
         open_checkpoint(put(b"", name="two\nlines\x1b[31m.pth"))
-    assert str(caught.value).endswith(r"two\nlines\x1b[31m.pth: is empty")
+    assert str(caught.value).endswith(r"two\nlines\x1b[31m.pth: is empty; save or download it again")
     with pytest.raises(CheckpointError, match="码本: is empty"):
         open_checkpoint(put(b"", name="码本"))
 

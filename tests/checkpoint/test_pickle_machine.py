@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from vqcheck.checkpoint import pickle_machine
 from vqcheck.checkpoint.pickle_machine import load
-from vqcheck.checkpoint.pickle_values import Global, PickleError, Placeholder, TruncatedPickleError
+from vqcheck.checkpoint.pickle_values import Global, Meaning, OtherKey, PickleError, Placeholder, TruncatedPickleError
 
 PROTOCOLS = range(pickle.HIGHEST_PROTOCOL + 1)
 
@@ -51,10 +51,10 @@ def test_what_needs_rare_opcodes_is_read_as_python_reads_it():
     for value in (bytearray(b"abc"), b"x" * 300, "y" * 70_000, [1.5] * 2_000, tuple(range(1000)), 1 << 2000):
         assert load(pickle.dumps(value, 5))[0] == value
     for value in ({1, 2, 3}, frozenset({4, 5})):
-        assert sorted(load(pickle.dumps(value, 4))[0]) == sorted(value)
+        assert sorted(load(pickle.dumps(value, 4))[0].elements) == sorted(value)
     # What Python 2 wrote.
     assert load(b"S'it''s'\n.") == ("it''s", 10)
-    assert load(b"U\x03abcT\x02\x00\x00\x00de\x86.")[0] == ("abc", "de")
+    assert load(b"U\x03abcT\x04\x00\x00\x00d\xc3\xa9e\x86.")[0] == ("abc", "d\u00e9e")
     assert load(b"(I01\nI00\nI-5\nL7L\nF0.5\nV\\u00e9\nt.")[0] == (True, False, -5, 7, 0.5, "é")
     assert load(b"I1\n2\x86.")[0] == (1, 1)
     assert load(b"(I1\n1I2\n0(l.")[0] == []
@@ -101,7 +101,12 @@ def test_an_ordered_dictionary_is_a_call_that_the_reader_may_give_a_meaning():
     data = pickle.dumps(OrderedDict(a=1), 2)
     read, _ = load(data)
     assert (read.callee, read.items) == (Global("collections", "OrderedDict"), {"a": 1})
-    assert load(data, reduce=lambda function, args: {})[0] == {"a": 1}  # noqa: ARG005
+
+    class Dictionaries(Meaning):
+        def call(self, function, args):  # noqa: ARG002
+            return {}
+
+    assert load(data, Dictionaries())[0] == {"a": 1}
 
 
 @pytest.mark.parametrize(
@@ -122,19 +127,58 @@ def test_every_way_to_call_or_make_something_leaves_a_placeholder_and_the_rest_i
     assert (made.callee, made.args) == (Global("os", "system"), (1, 2))
 
 
-def test_a_key_that_is_costly_to_hash_becomes_a_text():
-    keys = [(1, (2,)), 1 << 40, 0.5, b"raw", None, True, 7, "text"]
+def test_a_key_that_is_costly_to_hash_is_no_text_and_no_other_key():
+    keys = [(1, (2,)), 1 << 40, 0.5, b"raw", None, True, 7, "text", "0.5"]
     read, _ = load(pickle.dumps({key: index for index, key in enumerate(keys)}, 4))
-    assert read == {
-        "<tuple 0>": 0,
-        str(1 << 40): 1,
-        "0.5": 2,
-        "<bytes 3>": 3,
-        None: 4,
-        True: 5,
-        7: 6,
-        "text": 7,
-    }
+    assert list(read.values()) == list(range(len(keys)))
+    assert [str(key) for key in read] == [
+        "<tuple 0>",
+        str(1 << 40),
+        "0.5",
+        "<bytes 3>",
+        "None",
+        "True",
+        "7",
+        "text",
+        "0.5",
+    ]
+    assert [isinstance(key, OtherKey) for key in read] == [True] * 4 + [False] * 5
+    assert not any(key.is_calculated for key in read if isinstance(key, OtherKey))
+
+
+@pytest.mark.parametrize("key", [b"ca\nb\n", b"ca\nb\n)R", b"cbuiltins\nstr\nVweight\n\x85R", b"ca\nb\n)\x81"])
+def test_a_key_that_python_would_calculate_is_marked(key):
+    (found,), _ = load(b"}" + key + b"Ns\x85.")
+    assert [each.is_calculated for each in found] == [True]
+
+
+@pytest.mark.parametrize(
+    "number",
+    [
+        *(b"I010\n", b"I0x10\n", b"I+1\n", b"I 1\n", b"I1 \n", b"I1_0\n", b"I-0\n", b"I1L\n", b"L010L\n", b"L1LL\n"),
+        *(b"L0b1\n", b"L 1L\n", b"F1_0\n", b"F 1\n", b"F0x1p0\n", b"Fnan(1)\n", b"Finfinity\n", "F\u0661\n".encode()),
+    ],
+)
+def test_a_number_that_readers_take_differently_is_refused(number):
+    with pytest.raises(PickleError, match="in a way that readers take differently"):
+        load(number + b".")
+
+
+@pytest.mark.parametrize("text", [b"S'a\\x62'\n", b"S'\\142'\n", b"S'\xe9'\n"])
+def test_a_string_that_is_unescaped_or_decoded_differently_is_refused(text):
+    with pytest.raises(PickleError, match="with escapes"):
+        load(text + b".")
+
+
+@pytest.mark.parametrize("text", [b"U\x01\xe9", b"T\x01\x00\x00\x00\xe9"])
+def test_a_binary_string_that_is_no_utf_8_is_refused_as_torch_refuses_it(text):
+    with pytest.raises(PickleError, match="UnicodeDecodeError"):
+        load(text + b".")
+
+
+def test_what_an_object_was_handed_is_never_forgotten():
+    with pytest.raises(PickleError, match=r"sets an item of a\.b twice"):
+        load(b"ca\nb\n)R(Va\nNVa\nNu.")
 
 
 @settings(deadline=None)

@@ -5,7 +5,7 @@ import json
 import pytest
 import torch
 from safetensors import SafetensorError, safe_open
-from safetensors.torch import save_file, save_model
+from safetensors.torch import load_file, load_model, save_file, save_model
 
 from vqcheck.checkpoint.open import open_checkpoint
 from vqcheck.errors import CheckpointError
@@ -31,23 +31,137 @@ def test_metadata_is_information_and_no_tensor(tmp_path):
         assert checkpoint.information == {"epoch": "3", "format": "pt"}
 
 
-def test_names_that_the_library_removed_as_aliases_are_restored(tmp_path, read_all):
-    model = torch.nn.ModuleDict({"kept": torch.nn.Linear(2, 2, bias=False), "tied": torch.nn.Linear(2, 2, bias=False)})
-    model["tied"].weight = model["kept"].weight
-    save_model(model, str(tmp_path / "a.safetensors"))
-    with safe_open(tmp_path / "a.safetensors", "pt") as written:
-        assert len(written.keys()) == 1
-    found = read_all(tmp_path / "a.safetensors")
-    assert sorted(found) == ["kept.weight", "tied.weight"]
-    assert found["kept.weight"] == found["tied.weight"]
+def tied(names, apart=()):
+    """Returns a module that holds one tensor under all these dotted names, and tensors of their own under others."""
+    root, shared = torch.nn.Module(), torch.arange(4.0)
+    for name in (*names, *apart):
+        module = root
+        *path, leaf = name.split(".")
+        for part in path:
+            module.add_module(part, getattr(module, part, None) or torch.nn.Module())
+            module = getattr(module, part)
+        module.register_buffer(leaf, shared if name in names else torch.full((4,), -7.0))
+    return root
 
 
-def test_an_alias_never_replaces_a_stored_tensor(put, safetensors_bytes, read_all):
-    header = {"a": entry(0, 1), "b": entry(1, 2), "__metadata__": {"b": "a", "c": "absent"}}
-    assert {name: found[2] for name, found in read_all(put(safetensors_bytes(header, b"12"))).items()} == {
-        "a": b"1",
-        "b": b"2",
+@pytest.mark.parametrize(
+    "names",
+    [
+        ("layers.0.embed", "layers.1.embed"),
+        # As text ten comes before two, and the library keeps the name that comes first.
+        ("vq.layers.10.codebook.embed", "vq.layers.2.codebook.embed", "vq.layers.3.codebook.embed"),
+        ("codec.0.layers.0.embed", "codec.1.layers.3.embed"),
+    ],
+)
+def test_names_that_the_library_removed_as_aliases_are_restored(names, tmp_path, read_all, torch_bytes):
+    """What load_model gives a model whose layers are tied."""
+    path = tmp_path / "a.safetensors"
+    save_model(tied(names), str(path))
+    assert len(load_file(path)) == 1
+    model = tied(names)
+    model.get_buffer(names[0]).zero_()
+    load_model(model, path)
+    assert {name: found[2] for name, found in read_all(path).items()} == {
+        name: torch_bytes(value) for name, value in model.state_dict().items()
     }
+
+
+@pytest.mark.parametrize(
+    ("stored", "metadata"),
+    [
+        (["a"], {"quantizer.embed": "a"}),
+        (["x"], {"quantizer.embed": "x"}),
+        (["_codebook.embed"], {"quantizer.vq.layers.0._codebook.embed": "_codebook.embed"}),
+        (["model.quantizer.embed"], {"quantizer.embed": "model.quantizer.embed"}),
+        (["layers.0.embed"], {"layers.\u0661.embed": "layers.0.embed"}),
+        # The library keeps the name that comes first.
+        (["layers.1.embed"], {"layers.0.embed": "layers.1.embed"}),
+        (["quantizer.embed"], {"a.quantizer.embed": "quantizer.embed"}),
+        # An alias of an alias is none, in either order.
+        (["layers.0.embed"], {"layers.1.embed": "layers.0.embed", "layers.2.embed": "layers.1.embed"}),
+        (["layers.0.embed"], {"layers.2.embed": "layers.1.embed", "layers.1.embed": "layers.0.embed"}),
+        (["layers.0.embed"], {"layers.1.embed_avg": "layers.0.embed"}),
+        (["layers.0.embed"], {"layers.x.embed": "layers.0.embed"}),
+        (["layers.0.embed"], {"layers.1": "layers.0.embed"}),
+        (["encoder.embed"], {"quantizer.embed": "encoder.embed"}),
+        (["embed"], {"quantizer_embed": "embed"}),
+        (["layers.0.embed"], {"layers.1.embed": "absent", "absent": "layers.0.embed"}),
+    ],
+)
+def test_an_alias_that_the_library_would_not_write_is_ignored_as_it_ignores_it(stored, metadata, tmp_path, read_all):
+    path = tmp_path / "a.safetensors"
+    save_file({name: torch.arange(4.0) for name in stored}, path, metadata)
+    believed = {name for name in ("layers.1.embed",) if metadata.get(name) == "layers.0.embed"}
+    assert set(read_all(path)) == set(load_file(path)) | believed
+
+
+def test_an_alias_never_replaces_a_stored_tensor(tmp_path, read_all, torch_bytes):
+    path = tmp_path / "a.safetensors"
+    state = {"layers.0.embed": torch.zeros(2), "layers.1.embed": torch.ones(2)}
+    save_file(state, path, {"layers.1.embed": "layers.0.embed", "layers.2.embed": "absent"})
+    assert {name: found[2] for name, found in read_all(path).items()} == {
+        name: torch_bytes(value) for name, value in load_file(path).items()
+    }
+
+
+def raw(text, data=b"1"):
+    return len(text).to_bytes(8, "little") + text + data
+
+
+ONE = b'{"a":{"dtype":"U8","shape":[1],"data_offsets":[0,1]}}'
+HALVES = b'{"a":{"dtype":"U8","shape":[2],"data_offsets":[0,2]},"b":{"dtype":"U8","shape":[2],"data_offsets":[2,4]},%s'
+EMPTY = b'"e":{"dtype":"U8","shape":[0],"data_offsets":[%d,%d]}}'
+
+
+@pytest.mark.parametrize(
+    "data",
+    [
+        *(raw(space + ONE) for space in (b" ", b"\n", b"\t", b"\r", b"\r\n \t", b" " * 300)),
+        *(raw(ONE + space) for space in (b" ", b"\r\n\t ")),
+        *(raw(HALVES % EMPTY % (at, at), b"1234") for at in (0, 2, 4)),
+        raw(b'{"__metadata__":null,' + ONE[1:]),
+        raw(b'{"__metadat\\u0061__":{"x":"y"},' + ONE[1:]),
+        raw(ONE.replace(b'"a"', b'"\\ud83d\\ude00"')),
+        raw(ONE.replace(b'"a"', b'"a\x7f"')),
+        raw(ONE.replace(b'"dtype"', b'"further":[1.5,{"x":null}],"dtype"')),
+        raw(b"{}", b""),
+    ],
+)
+def test_what_the_library_reads_is_read_with_the_same_bytes(data, put, read_all, torch_bytes):
+    path = put(data, "file.safetensors")
+    assert {name: found[2] for name, found in read_all(path).items()} == {
+        name: torch_bytes(value) for name, value in load_file(path).items()
+    }
+
+
+@pytest.mark.parametrize(
+    "data",
+    [
+        *(raw(space + ONE) for space in (b"\0", b"\x0b", b"\x0c", b"\xc2\xa0", b"\xef\xbb\xbf", b" \xef\xbb\xbf")),
+        *(raw(ONE + space) for space in (b"\0", b"\x0b", b"\xef\xbb\xbf")),
+        *(raw(HALVES % EMPTY % (at, at), b"1234") for at in (1, 3, 5)),
+        *(
+            raw(b'{"__metadata__":%s,' % other + ONE[1:])
+            for other in (b"[]", b"0", b"false", b'""', b'[["x","a"]]', b'{"x":1}', b'{"x":"\\ud800"}')
+        ),
+        *(raw(ONE.replace(b'"dtype"', b'"x":%s,"dtype"' % other)) for other in (b"NaN", b"Infinity", b"-Infinity")),
+        *(raw(ONE.replace(b"[0,1]", other)) for other in (b"[-0,1]", b"[0.0,1]", b"[0,1e0]", b"[00,1]", b"[0,1,1]")),
+        raw(ONE.replace(b"[1]", b"[-0]"), b""),
+        raw(ONE.replace(b'"a"', b'"\\ud800"')),
+        raw(ONE.replace(b'"a"', b'"a\x01"')),
+        raw(ONE.replace(b'"a"', b'"\xff"')),
+        raw(ONE.replace(b'"dtype"', b'"x":"\\udc00\\ud800","dtype"')),
+        raw(ONE.replace(b'"dtype"', b'"dtype":"U8","dtype"')),
+        raw(b'{"a":null}', b""),
+    ],
+)
+def test_what_the_library_refuses_is_refused(data, put):
+    path = put(data, "file.safetensors")
+    with pytest.raises(SafetensorError):
+        load_file(path)
+    with pytest.raises(CheckpointError, match=r"file\.safetensors: ") as caught:
+        open_checkpoint(path)
+    assert str(caught.value).isprintable()
 
 
 @pytest.mark.parametrize("padding", range(130))

@@ -1,10 +1,14 @@
 """A sharded checkpoint is read through its index, which may name files in its own folder and nowhere else."""
 
 import json
+import os
+import struct
+import zipfile
 
 import pytest
 import torch
-from safetensors.torch import save_file
+from safetensors.torch import load_file, save_file
+from transformers import EncodecConfig, EncodecModel
 
 from vqcheck.checkpoint.open import open_checkpoint
 from vqcheck.errors import CheckpointError
@@ -19,7 +23,7 @@ def write(folder, weight_map, name="model.json", encoding="utf-8"):
 
 
 def shards(folder, save):
-    save({"a": STATE["a"], "unlisted": torch.ones(1)}, folder / "1-of-2")
+    save({"a": STATE["a"]}, folder / "1-of-2")
     save({"b": STATE["b"], "c": STATE["c"]}, folder / "2-of-2")
     return {"a": "1-of-2", "b": "2-of-2", "c": "2-of-2"}
 
@@ -99,3 +103,123 @@ def test_an_index_that_names_itself_or_another_index_is_refused(tmp_path):
     write(tmp_path, {"a": "two.json"}, "one.json")
     with pytest.raises(CheckpointError, match=r"one\.json: is the index of a sharded checkpoint"):
         open_checkpoint(write(tmp_path, {"a": "one.json"}, "two.json"))
+
+
+@pytest.mark.parametrize("save", [save_file, torch.save])
+@pytest.mark.parametrize("extra", [{"unlisted": torch.ones(1)}, {"a": STATE["a"] + 1}, {"a": STATE["a"]}])
+def test_a_shard_with_a_tensor_that_the_index_gives_to_another_or_to_none_is_refused(extra, save, tmp_path):
+    """Libraries load every tensor of every shard, the later over the earlier; readers of the index load others."""
+    weight_map = shards(tmp_path, save)
+    save({"b": STATE["b"], "c": STATE["c"], **extra}, tmp_path / "2-of-2")
+    with pytest.raises(CheckpointError, match=r"2-of-2 holds .*, which the index (gives to 1-of-2|does not)"):
+        open_checkpoint(write(tmp_path, weight_map))
+
+
+@pytest.mark.parametrize(
+    "inner",
+    [
+        {"weight": {"b": STATE["b"], "c": STATE["c"]}},
+        {"b": STATE["b"], "c": STATE["c"], "weight": {"b": STATE["b"] + 1, "c": STATE["c"]}},
+        {"b": STATE["b"], "c": STATE["c"], "more": {"deep": {"b": STATE["b"] + 1}}},
+    ],
+)
+def test_a_shard_with_a_container_inside_is_refused(inner, tmp_path):
+    """A library takes the shard itself for the state dict."""
+    weight_map = shards(tmp_path, torch.save)
+    torch.save(inner, tmp_path / "2-of-2")
+    with pytest.raises(CheckpointError, match="2-of-2: keeps tensors in a container"):
+        open_checkpoint(write(tmp_path, weight_map))
+
+
+def test_an_alias_that_a_shard_names_is_none(tmp_path):
+    """The library that loads shards knows no aliases."""
+    save_file({"layers.0.embed": STATE["a"]}, tmp_path / "1-of-1", {"layers.1.embed": "layers.0.embed"})
+    weight_map = {"layers.0.embed": "1-of-1"}
+    with open_checkpoint(write(tmp_path, weight_map)) as checkpoint:
+        assert set(checkpoint.tensors) == set(load_file(tmp_path / "1-of-1"))
+    with pytest.raises(CheckpointError, match="is not in 1-of-1, where the index says it is"):
+        open_checkpoint(write(tmp_path, weight_map | {"layers.1.embed": "1-of-1"}))
+
+
+@pytest.mark.parametrize("link", [os.symlink, os.link])
+def test_many_names_of_one_shard_are_refused_at_the_second(link, tmp_path):
+    """A header of some MiB, read for each of them, would take minutes."""
+    names = [f"t{number}" for number in range(900)]
+    save_file({name: torch.zeros(0) for name in names}, tmp_path / "0")
+    for number in range(1, 900):
+        link(tmp_path / "0", tmp_path / str(number))
+    with pytest.raises(CheckpointError, match=r"0 holds t\d+, which the index gives to \d+"):
+        open_checkpoint(write(tmp_path, {name: str(number) for number, name in enumerate(names)}))
+
+
+def test_the_indexes_of_all_shards_have_one_budget(tmp_path):
+    """What one file may ask for, many small ones may not ask for each."""
+    for number in range(4):
+        header = json.dumps({f"t{number}": {"dtype": "U8", "shape": [1], "data_offsets": [0, 1]}}).encode()
+        header += b" " * ((12 << 20) - len(header))
+        (tmp_path / str(number)).write_bytes(struct.pack("<Q", len(header)) + header + b"1")
+    with open_checkpoint(write(tmp_path, {"t0": "0", "t1": "1"})) as checkpoint:
+        assert set(checkpoint.tensors) == {"t0", "t1"}
+    with pytest.raises(CheckpointError, match=r"model\.json: .* bytes of indexes in its shards, more than"):
+        open_checkpoint(write(tmp_path, {f"t{number}": str(number) for number in range(4)}))
+
+
+def test_a_shard_whose_index_is_packed_is_refused(tmp_path, zip_bytes, torch_pickle, claim):
+    """A few kilobytes of it may unpack to many times the budget; no library packs it."""
+    for compression, refused in ((zipfile.ZIP_STORED, False), (zipfile.ZIP_DEFLATED, True)):
+        data = zip_bytes(torch_pickle({"a": claim()}), {"0": bytes(16)}, compression=compression)
+        (tmp_path / "1-of-1").write_bytes(data)
+        index = write(tmp_path, {"a": "1-of-1"})
+        if refused:
+            with pytest.raises(CheckpointError, match="1-of-1: its index is packed"):
+                open_checkpoint(index)
+        else:
+            open_checkpoint(index).close()
+
+
+@pytest.mark.skipif(os.name != "posix", reason="making links takes rights on Windows")
+def test_a_link_that_leads_out_of_the_folder_is_refused_and_named(tmp_path):
+    model = tmp_path / "model"
+    model.mkdir()
+    weight_map = shards(model, save_file)
+    index = write(model, weight_map)
+    os.rename(model / "2-of-2", tmp_path / "elsewhere")
+    os.symlink(tmp_path / "elsewhere", model / "2-of-2")
+    with pytest.raises(CheckpointError, match=r"2-of-2: is a link that leads out of the folder, to .*elsewhere"):
+        open_checkpoint(index)
+    os.remove(model / "2-of-2")
+    os.rename(tmp_path / "elsewhere", model / "inside")
+    os.symlink("inside", model / "2-of-2")
+    os.symlink(model, tmp_path / "other name")
+    for path in (index, tmp_path / "other name" / "model.json"):
+        open_checkpoint(path).close()
+
+
+@pytest.mark.skipif(os.name != "posix", reason="making links takes rights on Windows")
+@pytest.mark.parametrize("inner", ["", "codec"])
+def test_the_cache_of_a_hub_is_read_through_its_links(inner, tmp_path, read_all, torch_bytes):
+    """Its snapshots hold nothing but links into a folder of blobs, which are named by their digests."""
+    snapshot, blobs = tmp_path / "snapshots" / "c0ffee" / inner, tmp_path / "blobs"
+    snapshot.mkdir(parents=True)
+    blobs.mkdir()
+    write(snapshot, shards(snapshot, save_file))
+    for number, path in enumerate(sorted(snapshot.iterdir())):
+        path.rename(blobs / str(number))
+        path.symlink_to(os.path.relpath(blobs / str(number), snapshot))
+    found = read_all(snapshot / "model.json")
+    assert {name: each[2] for name, each in found.items()} == {n: torch_bytes(t) for n, t in STATE.items()}
+
+
+def test_what_transformers_loads_from_shards_is_what_is_read(tmp_path, read_all, torch_bytes):
+    """The control to the refusals above: a folder as the library writes it."""
+    config = EncodecConfig(
+        hidden_size=8, num_filters=2, codebook_dim=8, codebook_size=16, num_lstm_layers=1, target_bandwidths=[1.5, 3.0]
+    )
+    model = EncodecModel(config)
+    model.save_pretrained(tmp_path, max_shard_size="2KB")
+    assert (tmp_path / "model.safetensors.index.json").exists()
+    loaded = EncodecModel.from_pretrained(tmp_path).state_dict()
+    found = read_all(tmp_path / "model.safetensors.index.json")
+    books = [name for name in found if "codebook" in name]
+    assert len(books) > 4
+    assert {name: found[name][2] for name in books} == {name: torch_bytes(loaded[name]) for name in books}

@@ -59,8 +59,15 @@ def test_storages_of_several_types_are_found_behind_each_other(put, torch_bytes)
             checkpoint.read(checkpoint.tensors["complex"])
 
 
-def test_a_module_that_was_saved_whole_beside_a_state_dict_stays_a_name(put, read_all):
+def test_a_module_that_was_saved_whole_beside_a_state_dict_is_refused_with_what_to_do(put):
     data = legacy({"net": torch.nn.Linear(2, 2, bias=False), "state_dict": {"t": torch.ones(1)}})
+    assert b"X\x06\x00\x00\x00module" in data
+    with pytest.raises(CheckpointError, match=r"hands a tensor to torch\.nn\S*\.Linear, which may change it; save it"):
+        open_checkpoint(put(data))
+
+
+def test_a_module_without_tensors_stays_a_name(put, read_all):
+    data = legacy({"act": torch.nn.ReLU(), "state_dict": {"t": torch.ones(1)}})
     assert b"X\x06\x00\x00\x00module" in data
     assert read_all(put(data)) == {"t": ("float32", (1,), b"\x00\x00\x80\x3f")}
 

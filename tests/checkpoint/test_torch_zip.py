@@ -124,11 +124,17 @@ class Tagged(torch.Tensor):
     pass
 
 
-def test_a_tensor_subclass_and_a_parameter_with_attributes_are_read_as_their_values(put, read_all):
+def test_a_parameter_with_plain_attributes_is_read_as_its_values(put, read_all):
     parameter = torch.nn.Parameter(torch.ones(2))
-    parameter.note = "mine"
-    found = read_all(put(saved({"tagged": torch.ones(2).as_subclass(Tagged), "parameter": parameter})))
-    assert found["tagged"] == found["parameter"] == ("float32", (2,), b"\x00\x00\x80\x3f" * 2)
+    parameter.note, parameter.partition_dim, parameter._optim = "mine", 0, {"lr": 1e-4, "betas": (0.9, 0.99)}
+    data = saved({"parameter": parameter})
+    assert b"_rebuild_parameter_with_state" in data
+    assert read_all(put(data))["parameter"] == ("float32", (2,), b"\x00\x00\x80\x3f" * 2)
+
+
+def test_a_tensor_of_a_class_of_its_own_is_refused(put):
+    with pytest.raises(CheckpointError, match=r"makes a tensor of the class \S*Tagged, which may change its values"):
+        open_checkpoint(put(saved({"tagged": torch.ones(2).as_subclass(Tagged)})))
 
 
 def test_a_file_without_a_byte_order_is_little_endian(state, expected, put, read_all):

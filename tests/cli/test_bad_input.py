@@ -153,7 +153,7 @@ def test_a_name_with_a_line_break_still_takes_one_line(vqcheck, tmp_path):
     path.write_bytes(b"")
     done = vqcheck("inspect", path)
     assert done.returncode == 2
-    assert done.stderr == f"vqcheck: {tmp_path}/two\\nlines.pth: is empty\n"
+    assert done.stderr == f"vqcheck: {tmp_path}/two\\nlines.pth: is empty; save or download it again\n"
 
 
 PEAK = """

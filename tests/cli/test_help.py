@@ -64,7 +64,7 @@ def test_examples_are_understood(name):
     lines = examples(name)
     assert len(lines) >= 2
     for line in lines:
-        words = re.split("&&|>", line)[0].replace("torchrun --nproc-per-node 2 -m ", "").split()
+        words = re.split("&&|>", line)[0].replace("torchrun --nproc-per-node 2 --no-python ", "").split()
         assert words[:2] == ["vqcheck", name]
         command, group = context(name)
         parser = command.make_parser(click.Context(command, parent=group, resilient_parsing=True))

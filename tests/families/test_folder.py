@@ -5,6 +5,10 @@ import json
 import pytest
 import torch
 from safetensors.torch import save_file
+from transformers import EncodecConfig, EncodecModel
+
+from vqcheck.checkpoint.open import open_checkpoint
+from vqcheck.errors import CheckpointError
 
 
 @pytest.fixture
@@ -55,6 +59,71 @@ def test_safetensors_is_taken_before_the_same_model_as_bin(state_of, tmp_path, v
     torch.save({}, tmp_path / "training_args.bin")
     assert vqcheck("diff", tmp_path, tmp_path / "model.safetensors").returncode == 0
     assert vqcheck("diff", tmp_path, tmp_path / "pytorch_model.bin").returncode == 1
+
+
+def encodec(seed):
+    torch.manual_seed(seed)
+    config = EncodecConfig(
+        hidden_size=8, num_filters=2, codebook_dim=8, codebook_size=16, num_lstm_layers=1, target_bandwidths=[1.5]
+    )
+    model = EncodecModel(config)
+    for name, buffer in model.named_buffers():
+        if name.endswith(".embed"):
+            buffer.copy_(torch.randn(buffer.shape))
+    return model
+
+
+@pytest.mark.parametrize(
+    "names",
+    [
+        ("model.safetensors", "pytorch_model.bin"),
+        ("model.safetensors.index.json", "pytorch_model.bin"),
+        ("model.safetensors.index.json", "model.safetensors"),
+        ("other.safetensors", "pytorch_model.bin"),
+        ("model-ema.safetensors", "pytorch_model.bin"),
+        ("other.safetensors.index.json", "pytorch_model.bin"),
+        ("model.safetensors", "pytorch_model.ema.bin"),
+    ],
+)
+def test_both_forms_in_one_folder_are_what_the_library_loads_or_one_must_be_named(names, tmp_path):
+    """Two models under the names that transformers writes and reads, and under others."""
+    for seed, name in enumerate(names):
+        model = encodec(seed)
+        if name.endswith(".bin"):
+            torch.save(model.state_dict(), tmp_path / name)
+        else:
+            made = tmp_path / f"made{seed}"
+            model.save_pretrained(made, max_shard_size="5KB" if name.endswith(".json") else "1GB")
+            for path in made.iterdir():
+                path.rename(tmp_path / path.name.replace("model.safetensors", name.removesuffix(".index.json")))
+            made.rmdir()
+    codes = "quantizer.layers.0.codebook.embed"
+    loaded = EncodecModel.from_pretrained(tmp_path).state_dict()[codes]
+    read = refused = None
+    try:
+        with open_checkpoint(tmp_path) as checkpoint:
+            read = checkpoint.read(checkpoint.tensors[codes])
+    except CheckpointError as error:
+        refused = str(error)
+    if names in (("model.safetensors", "pytorch_model.bin"), ("model.safetensors.index.json", "pytorch_model.bin")):
+        assert read == loaded.numpy().tobytes()
+    else:
+        assert "holds several checkpoints, name one" in (refused or "")
+
+
+def test_the_shards_of_an_index_are_no_models_of_their_own_whatever_they_are_called(sharded, vqcheck):
+    folder, _ = sharded
+    index = folder / "model.safetensors.index.json"
+    values = json.loads(index.read_text())
+    for number, shard in enumerate(sorted(set(values["weight_map"].values()))):
+        (folder / shard).rename(folder / f"part{number}.safetensors")
+        values["weight_map"] = {
+            name: f"part{number}.safetensors" if held == shard else held for name, held in values["weight_map"].items()
+        }
+    index.write_text(json.dumps(values))
+    assert vqcheck("inspect", folder).returncode == 0
+    (folder / "another.safetensors").write_bytes((folder / "part0.safetensors").read_bytes())
+    assert "another.safetensors" in vqcheck("diff", folder, folder).stderr
 
 
 def test_a_folder_of_several_models_asks_which(state_of, tmp_path, vqcheck):

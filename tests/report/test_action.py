@@ -1,6 +1,7 @@
 """The GitHub action: its script, run as the runner does."""
 
 import os
+import re
 import shutil
 import subprocess
 import sys
@@ -66,3 +67,53 @@ def test_a_gate_that_cannot_check(step, read_github):
     assert (code, output) == (2, "verdict=could not check\n")
     assert [kind for kind, _, _ in read_github(out)] == ["error"]
     assert "could not check" in summary
+
+
+DASHED = ["--help", "-h", "--version", "--explain=resume", "-x.json"]
+
+
+@pytest.mark.parametrize("value", DASHED)
+@pytest.mark.parametrize("name", ["CONFIG", "S1", "LOCK", "ROOT"])
+def test_an_input_that_looks_like_an_option_is_none(name, value, step):
+    """Help ends in status 0: whoever chooses a path must not choose the verdict."""
+    code, out, output, _ = step(**{name: value})
+    assert (code, output) == (2, "verdict=could not check\n")
+    assert out.startswith("::error ")
+    assert out.count("\n") == 1
+
+
+@pytest.mark.parametrize(
+    "options", ["--help", "--sample 2 -h", "-qh", "--explain resume", "--explain=resume", "-- x", "--only\n--help"]
+)
+def test_options_that_check_nothing_are_refused(options, step):
+    code, _, output, _ = step(OPTIONS=options)
+    assert (code, output) == (2, "verdict=could not check\n")
+
+
+def test_options_may_stand_on_several_lines(step, sound):
+    """None of them is dropped: the second line names a check that does not exist."""
+    code, _, output, _ = step(S1=sound.s1, OPTIONS="--sample 2\n--skip tokens\n")
+    assert (code, output) == (0, "verdict=open\n")
+    assert step(OPTIONS="--sample 2\n--skip nonsense\n")[0] == 2
+
+
+def test_a_config_with_spaces_and_signs_of_the_shell_is_one_path(step, sound):
+    odd = sound.config.with_name("s 2;$(touch planted)*.json")
+    odd.write_bytes(sound.config.read_bytes())
+    assert step(CONFIG=odd.name)[0] == 0
+    assert not sound.config.with_name("planted").exists()
+
+
+def test_pip_is_not_what_a_workspace_calls_pip(tmp_path):
+    """The step that installs runs in the workspace, whose files somebody else may have written."""
+    steps = re.findall(r"^      run: (?!\|)(.*)$", ACTION.read_text("utf-8"), re.MULTILINE)
+    [install] = steps
+    assert install.endswith('pip install --quiet -- "$GITHUB_ACTION_PATH/../../.."')
+    (tmp_path / "pip.py").write_text("open('planted', 'w')")
+    path = os.pathsep.join([str(Path(sys.executable).parent), os.environ["PATH"]])
+    environment = {**os.environ, "PATH": path, "GITHUB_ACTION_PATH": str(tmp_path / "a" / "b" / "c" / "d")}
+    for command, planted in ((install, False), (install.replace("-I ", ""), True)):
+        done = subprocess.run(
+            [BASH, "-eo", "pipefail", "-c", command], cwd=tmp_path, env=environment, capture_output=True, check=False
+        )
+        assert (tmp_path / "planted").exists() is planted, done.stderr

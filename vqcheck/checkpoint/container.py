@@ -7,7 +7,11 @@ from itertools import islice
 from math import isfinite
 from typing import Final
 
-from vqcheck.checkpoint.pickle_values import Global, Placeholder
+from vqcheck.checkpoint.dtypes import ITEM_SIZE
+from vqcheck.checkpoint.pickle_values import Global, OtherKey, PickleError, Placeholder
+from vqcheck.checkpoint.shown import shown
+from vqcheck.checkpoint.torch_calls import NO_TENSOR
+from vqcheck.checkpoint.torch_meaning import leads_to_tensor
 from vqcheck.checkpoint.torch_records import TensorRecord
 
 KNOWN: Final = (
@@ -32,7 +36,8 @@ SECOND_HAND: Final = frozenset(
 """Words in the name of a copy that is not the model in use: an average of it, or the model of another time."""
 
 _MAX_DEPTH: Final = 4
-_MAX_MAPPINGS: Final = 10_000
+_DEEPEST: Final = 32
+_MAX_MAPPINGS: Final = 100_000
 _LONGEST_KEY: Final = 200
 _MAX_VALUES: Final = 2_000
 _LONGEST_TEXT: Final = 2_000
@@ -60,6 +65,10 @@ def find_state_dicts(root: object) -> list[StateDict]:
     """Return every mapping with tensors in a saved object, the preferred one first; optimizer state is left out.
 
     A tensor saved by itself is a state dict with one empty name.
+
+    Raises:
+        PickleError: a mapping in which a codebook may stand that is not seen, or more of them than are looked at.
+
     """
     if isinstance(root, TensorRecord):
         return [StateDict((), {"": root})]
@@ -104,27 +113,53 @@ def _mappings_with_tensors(root: object) -> Iterator[StateDict]:
     """Yield them level by level, each mapping once: one that refers to itself, or many to one, would never end."""
     waiting: deque[tuple[tuple[str, ...], object]] = deque([((), root)])
     seen: set[int] = set()
-    while waiting and len(seen) < _MAX_MAPPINGS:
+    while waiting:
         path, value = waiting.popleft()
-        if isinstance(value, Placeholder):
-            value = value.items
         if not isinstance(value, dict) or id(value) in seen:
             continue
         seen.add(id(value))
+        if len(seen) > _MAX_MAPPINGS or len(path) > _DEEPEST:
+            raise PickleError(f"holds more than {_MAX_MAPPINGS} dictionaries, or some more than {_DEEPEST} deep")
         tensors = {key: item for key, item in value.items() if isinstance(key, str) and isinstance(item, TensorRecord)}
         if tensors:
+            _refuse_unread(path, value)
             yield StateDict(path, tensors)
-        if len(path) < _MAX_DEPTH:
-            waiting.extend(((*path, key), item) for key, item in value.items() if _leads_on(key, item))
+        for key in value:
+            if isinstance(key, OtherKey) and key.is_calculated and leads_to_tensor(value):
+                raise PickleError(f"{_at(path)} a key that is calculated: it may replace another; {_SAVE}")
+        waiting.extend(((*path, key), item) for key, item in value.items() if _leads_on(key, item))
+
+
+def _refuse_unread(path: tuple[str, ...], value: dict[object, object]) -> None:
+    """Raise PickleError when a mapping of tensors holds something that may be a tensor, too, and cannot be read."""
+    for key, item in value.items():
+        if isinstance(item, Placeholder):
+            callee = item.callee
+            if isinstance(callee, Global) and (callee.module, callee.name) in NO_TENSOR:
+                continue
+        elif isinstance(item, Global):
+            if item.module == "torch" and item.name in ITEM_SIZE:
+                continue
+            callee = item
+        else:
+            continue
+        name = shown(key) if isinstance(key, str) else "a key that is no text"
+        raise PickleError(f"{_at(path)} {name}, which is {_shown_name(callee)} and may be a tensor; {_SAVE}")
+
+
+_SAVE: Final = "save it again as a plain state dict"
+
+
+def _at(path: tuple[str, ...]) -> str:
+    return f"{shown('.'.join(path))}: holds" if path else "holds"
+
+
+def _shown_name(callee: object) -> str:
+    return shown(str(callee)) if isinstance(callee, Global) else "made by a call"
 
 
 def _leads_on(key: object, item: object) -> bool:
-    return (
-        isinstance(item, (dict, Placeholder))
-        and isinstance(key, str)
-        and len(key) <= _LONGEST_KEY
-        and not _is_optimizer(key)
-    )
+    return isinstance(item, dict) and isinstance(key, str) and len(key) <= _LONGEST_KEY and not _is_optimizer(key)
 
 
 def _preference(state_dict: StateDict) -> tuple[int, bool, int, int]:

@@ -20,6 +20,7 @@ class PositionedFile:
         path: the file as the caller named it.
         label: the same as it stands in messages, one printable line.
         size: its bytes when it was opened.
+        bytes_read: how many were read from it until now.
 
     Raises:
         CheckpointError: the path is missing, no regular file, or not readable.
@@ -40,6 +41,7 @@ class PositionedFile:
             raise CheckpointError(f"{self.label}: cannot be opened: {reason}") from None
         self._identity = _identity(os.fstat(self._file.fileno()))
         self.size: int = self._identity[0]
+        self.bytes_read = 0
 
     def read(self, start: int, size: int, what: str) -> bytearray:
         """Return exactly `size` bytes from position `start`; `what` names them in errors.
@@ -62,6 +64,7 @@ class PositionedFile:
                 done += count
         except OSError as error:
             raise CheckpointError(f"{self.label}: {shown(what)}: cannot be read: {error.strerror}") from None
+        self.bytes_read += size
         return buffer
 
     def check_unchanged(self) -> None:
@@ -87,5 +90,8 @@ class PositionedFile:
         self.close()
 
 
-def _identity(status: os.stat_result) -> tuple[int, int, int, int]:
-    return status.st_size, status.st_mtime_ns, status.st_ino, status.st_dev
+def _identity(status: os.stat_result) -> tuple[int, ...]:
+    # Whoever writes can put the time of modification back, but not that of the change. Windows has none: what it gives
+    # there is the time of creation.
+    changed = status.st_ctime_ns if os.name == "posix" else 0
+    return status.st_size, status.st_mtime_ns, changed, status.st_ino, status.st_dev

@@ -1,46 +1,42 @@
 """Which files of a folder are checkpoints: a model as hubs distribute it, sharded or whole."""
 
 import os
+import re
 from typing import Final
 
 from vqcheck.checkpoint.shown import one_line
 from vqcheck.errors import CheckpointError
 
-_INDEXES: Final = (".safetensors.index.json", ".bin.index.json")
-_ENDINGS: Final = (".safetensors", ".bin", ".pth", ".pt", ".ckpt", ".th")
+_SAFETENSORS: Final = re.compile(r"(.+)\.safetensors(\.index\.json)?")
+_BIN: Final = re.compile(r"(.*model(\.[^.]+)?)\.bin(\.index\.json)?")
+"""Hubs keep other things than weights under this ending, too."""
+_TRAINING: Final = (".pth", ".pt", ".ckpt", ".th")
+_SHARD: Final = re.compile(r".+-\d+-of-\d+\.(safetensors|bin)")
 _SHOWN: Final = 5
 
 
 def checkpoints_in(folder: str) -> list[str]:
     """Return the checkpoints of a folder, by name: indexes of sharded ones, then whole files.
 
-    The kinds are looked for in turn, and the first kind that is there is taken: hubs offer one model in several. Files
-    that an index divides a model into do not count.
+    Hubs offer one model as .safetensors and .bin; the first is taken, as their libraries do. Training files (.pth, ...)
+    count where there is neither. Files that an index divides a model into do not count.
 
     Raises:
         CheckpointError: the folder cannot be read, or holds no checkpoint.
 
     """
-    label = one_line(folder)
-    try:
-        names = sorted(os.listdir(folder))
-    except OSError as error:
-        raise CheckpointError(f"{label}: cannot be read: {error.strerror}") from None
-    for index, ending in zip(_INDEXES, _ENDINGS, strict=False):
-        found = [name for name in names if name.endswith(index)]
-        stems = tuple(name.removesuffix(index) + "-" for name in found)
-        whole = [name for name in names if name.endswith(ending) and not (stems and name.startswith(stems))]
-        if ending == ".bin":
-            # Hubs keep other things than weights under this ending, too.
-            whole = [name for name in whole if name.endswith("model.bin")]
-        if found or whole:
-            return [os.path.join(folder, name) for name in found + whole]
-    whole = [name for name in names if name.endswith(_ENDINGS[2:])]
-    if whole:
-        return [os.path.join(folder, name) for name in whole]
-    inner = [name for name in names if os.path.isdir(os.path.join(folder, name)) and _has_checkpoint(folder, name)]
-    hint = f"; these folders in it hold some: {_listed(inner)}" if inner else ""
-    raise CheckpointError(f"{label}: is a directory, expected a checkpoint file or a folder with one{hint}")
+    names = _listing(folder)
+    models = _models(names, _SAFETENSORS)
+    # Under another name it is another model, and the libraries do not know which of them is meant either.
+    models |= {name: kind for name, kind in _models(names, _BIN).items() if kind not in models.values()}
+    shards = {shard for index in models if index.endswith(".json") for shard in _shards(os.path.join(folder, index))}
+    found = [name for name in models if name not in shards and not _SHARD.fullmatch(name)]
+    found = found or [name for name in names if name.endswith(_TRAINING)]
+    if not found:
+        from vqcheck.checkpoint.other_kind import folder_kind
+
+        raise CheckpointError(f"{one_line(folder)}: {folder_kind(folder, names)}")
+    return [os.path.join(folder, name) for name in sorted(found, key=lambda name: (not name.endswith(".json"), name))]
 
 
 def only_checkpoint_in(folder: str) -> str:
@@ -51,22 +47,47 @@ def only_checkpoint_in(folder: str) -> str:
 
     """
     paths = checkpoints_in(folder)
-    # Hubs offer one model as .safetensors and .bin; training files beside them are other models.
-    others = (os.path.join(folder, name) for name in sorted(os.listdir(folder)) if name.endswith(_ENDINGS[2:]))
+    # Training files beside a hub's are other models.
+    others = (os.path.join(folder, name) for name in _listing(folder) if name.endswith(_TRAINING))
     paths += [path for path in others if path not in paths]
     if len(paths) > 1:
-        names = _listed([os.path.basename(path) for path in paths])
-        raise CheckpointError(f"{one_line(folder)}: holds several checkpoints, name one: {names}")
+        names = listed([os.path.basename(path) for path in paths])
+        hint = "; 'vqcheck history' compares them all" if all(path.endswith(_TRAINING) for path in paths) else ""
+        raise CheckpointError(f"{one_line(folder)}: holds several checkpoints, name one: {names}{hint}")
     return paths[0]
 
 
-def _has_checkpoint(folder: str, name: str) -> bool:
-    try:
-        return any(inner.endswith((*_INDEXES, *_ENDINGS)) for inner in os.listdir(os.path.join(folder, name)))
-    except OSError:
-        return False
+def is_checkpoint_name(name: str) -> bool:
+    """Say whether a file is called as checkpoints are."""
+    return name.endswith(_TRAINING) or bool(_SAFETENSORS.fullmatch(name) or _BIN.fullmatch(name))
 
 
-def _listed(names: list[str]) -> str:
+def listed(names: list[str]) -> str:
+    """Return the first of some names, and how many there are beside."""
     more = f" and {len(names) - _SHOWN} more" if len(names) > _SHOWN else ""
     return one_line(", ".join(names[:_SHOWN])) + more
+
+
+def _listing(folder: str) -> list[str]:
+    try:
+        return sorted(os.listdir(folder))
+    except OSError as error:
+        raise CheckpointError(f"{one_line(folder)}: cannot be read: {error.strerror}") from None
+
+
+def _models(names: list[str], pattern: re.Pattern[str]) -> dict[str, str]:
+    """Return file -> name of the model in it, by which its other forms are known."""
+    matches = {name: pattern.fullmatch(name) for name in names}
+    return {name: match[1].removeprefix("pytorch_") for name, match in matches.items() if match}
+
+
+def _shards(index: str) -> set[str]:
+    """Return the files that an index names; what is wrong with it is told when it is opened."""
+    from vqcheck.checkpoint.file import PositionedFile
+    from vqcheck.checkpoint.sharded import shard_of_each_tensor
+
+    try:
+        with PositionedFile(index) as file:
+            return set(shard_of_each_tensor(file).values())
+    except CheckpointError:
+        return set()

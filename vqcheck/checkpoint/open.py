@@ -9,7 +9,8 @@ from vqcheck.checkpoint.container import StateDict
 from vqcheck.checkpoint.dtypes import ITEM_SIZE
 from vqcheck.checkpoint.file import PositionedFile
 from vqcheck.checkpoint.opened import Checkpoint, ReadExtent
-from vqcheck.checkpoint.shown import shown
+from vqcheck.checkpoint.pickle_values import PickleError
+from vqcheck.checkpoint.shown import one_line, shown
 from vqcheck.checkpoint.tensor import Extent, StoredTensor
 from vqcheck.errors import CheckpointError
 
@@ -40,28 +41,58 @@ def open_checkpoint(path: str | os.PathLike[str]) -> Checkpoint:
 
 
 def _open_file(path: str | os.PathLike[str], *, shard: bool) -> Checkpoint:
-    file = PositionedFile(path)
+    file = _positioned(path)
     try:
         return _open(file, shard=shard)
     except MemoryError:
         file.close()
         raise CheckpointError(f"{file.label}: not enough memory to read its index") from None
+    except CheckpointError as error:
+        file.close()
+        from vqcheck.checkpoint.other_kind import unfinished
+
+        hint = unfinished(file.path)
+        if not hint or hint in str(error):
+            raise
+        raise CheckpointError(f"{error}; the file {hint}") from None
     except BaseException:
         file.close()
         raise
 
 
+def _positioned(path: str | os.PathLike[str]) -> PositionedFile:
+    try:
+        return PositionedFile(path)
+    except CheckpointError:
+        from vqcheck.checkpoint.other_kind import path_kind
+
+        kind = path_kind(os.fsdecode(path))
+        if not kind:
+            raise
+        raise CheckpointError(f"{one_line(os.fsdecode(path))}: {kind}") from None
+
+
 def _open(file: PositionedFile, *, shard: bool) -> Checkpoint:
     if not file.size:
-        raise CheckpointError(f"{file.label}: is empty")
-    head = bytes(file.read(0, min(file.size, 265), "beginning of the file"))
+        raise CheckpointError(f"{file.label}: is empty; save or download it again")
+    if os.path.exists(f"{file.path}.aria2"):
+        from vqcheck.checkpoint.other_kind import unfinished
+
+        raise CheckpointError(f"{file.label}: {unfinished(file.path)}")
+    head = bytes(file.read(0, min(file.size, 512), "beginning of the file"))
     if head[2:4] == b"\x03\x04" and (head[:2] == b"PK" or head[:2].isdigit()):
-        return _open_torch_zip(file, "" if head[:2] == b"PK" else head[:2].decode())
+        if head[6:8] == b"\0\0" and head[8:9] in (b"{", b" ", b"\t", b"\r", b"\n"):
+            raise CheckpointError(f"{file.label}: begins as an archive and as a safetensors file; save it again as one")
+        return _open_torch_zip(file, "" if head[:2] == b"PK" else head[:2].decode(), shard=shard)
     from vqcheck.checkpoint import safetensors_header
 
     # Asked before JSON: the length in front of a header may begin with the byte of a brace.
     if safetensors_header.looks_like(head):
+        if not file.path.endswith(".safetensors"):
+            _refuse_torch_file(file, head)
         tensors, metadata = safetensors_header.read_header(file)
+        if not shard:
+            tensors = safetensors_header.with_aliases(tensors, metadata)
         read = _direct_reader(file)
         return Checkpoint([file], file.path, "safetensors", tensors, read, root=dict(metadata))
     if head[:1] == b"{" or head[:4] == b"\xef\xbb\xbf{":
@@ -69,36 +100,56 @@ def _open(file: PositionedFile, *, shard: bool) -> Checkpoint:
             # Followed, it could lead back to itself.
             raise CheckpointError(f"{file.label}: is the index of a sharded checkpoint, where a shard is expected")
         return _open_sharded(file)
-    if head[257:262] == b"ustar":
-        raise CheckpointError(
-            f"{file.label}: is a tar archive of torch before 0.1.10; save it again with a newer torch"
-        )
-    if head[:1] == b"\x80" or head[:1].isascii():
-        return _open_torch_legacy(file)
-    raise CheckpointError(f"{file.label}: is no checkpoint (neither torch nor safetensors)")
+    return _open_torch_legacy(file, head)
 
 
-def _open_torch_zip(file: PositionedFile, header_code: str) -> Checkpoint:
+def _open_torch_zip(file: PositionedFile, header_code: str, *, shard: bool) -> Checkpoint:
     from vqcheck.checkpoint import torch_zip
     from vqcheck.checkpoint.zip_archive import ZipArchive
 
     archive = ZipArchive(file)
-    root, extents = torch_zip.read_index(archive, file.label)
+    if not any(name.endswith("data.pkl") for name in archive.members):
+        from vqcheck.checkpoint.other_kind import zip_kind
+
+        raise CheckpointError(f"{file.label}: {zip_kind(archive.members)}")
+    if shard and any(member.is_packed and name.endswith("data.pkl") for name, member in archive.members.items()):
+        # Unpacked, the indexes of many small shards could be of any size; no library packs one.
+        raise CheckpointError(f"{file.label}: its index is packed, as in no shard; unpack it: save the model again")
+    root, extents, classes = torch_zip.read_index(archive, file.label)
     return _from_torch(
         file,
         "torch zip",
         root,
         extents,
+        classes,
         lambda extent, start, size: archive.read(extent.member, start, size),
         header_code,
     )
 
 
-def _open_torch_legacy(file: PositionedFile) -> Checkpoint:
-    from vqcheck.checkpoint import torch_legacy
+def _refuse_torch_file(file: PositionedFile, head: bytes) -> None:
+    """Raise CheckpointError when a safetensors file that is not named so is one for torch, too."""
+    from vqcheck.checkpoint import other_kind, torch_legacy
 
-    root, extents = torch_legacy.read_index(file)
-    return _from_torch(file, "torch legacy", root, extents, _direct_reader(file), "")
+    if torch_legacy.has_magic(file) or other_kind.tar_kind(head):
+        raise CheckpointError(f"{file.label}: begins as a torch file and as a safetensors file; save it again as one")
+
+
+def _open_torch_legacy(file: PositionedFile, head: bytes) -> Checkpoint:
+    from vqcheck.checkpoint import other_kind, torch_legacy
+
+    archive = other_kind.tar_kind(head)
+    if archive:
+        # torch looks for one first: what is behind may be a legacy file as well.
+        raise CheckpointError(f"{file.label}: {archive}")
+    try:
+        root, extents, classes = torch_legacy.read_index(file)
+    except CheckpointError:
+        kind = "" if head[:1] == b"\x80" else other_kind.file_kind(file.path, head)
+        if not kind:
+            raise
+        raise CheckpointError(f"{file.label}: {kind}") from None
+    return _from_torch(file, "torch legacy", root, extents, classes, _direct_reader(file), "")
 
 
 def _direct_reader(file: PositionedFile) -> ReadExtent:
@@ -106,9 +157,18 @@ def _direct_reader(file: PositionedFile) -> ReadExtent:
 
 
 def _from_torch(
-    file: PositionedFile, format_name: str, root: object, extents: dict[str, Extent], read: ReadExtent, header_code: str
+    file: PositionedFile,
+    format_name: str,
+    root: object,
+    extents: dict[str, Extent],
+    classes: tuple[str, ...],
+    read: ReadExtent,
+    header_code: str,
 ) -> Checkpoint:
-    state_dicts = container.find_state_dicts(root)
+    try:
+        state_dicts = container.find_state_dicts(root)
+    except PickleError as error:
+        raise CheckpointError(f"{file.label}: {error}") from None
     if not state_dicts:
         raise CheckpointError(f"{file.label}: holds no state dict (no mapping of names to tensors); save state_dict()")
     used = state_dicts[0]
@@ -122,6 +182,7 @@ def _from_torch(
         keys=used.path,
         others={other.path: _stored_tensors(other, extents) for other in state_dicts[1:]},
         root=root,
+        classes=classes,
     )
 
 
@@ -131,45 +192,47 @@ def _stored_tensors(state_dict: StateDict, extents: dict[str, Extent]) -> dict[s
         storage = record.storage
         extent = extents.get(storage.key) if storage else None
         problem = record.problem
-        if extent is None:
+        width = ITEM_SIZE.get(storage.dtype, 0) if storage else 0
+        if storage is None or extent is None:
             problem = problem or f"its storage {shown(storage.key) if storage else ''} is missing from the archive"
             extent = Extent("", 0, 0)
-        elif storage and storage.count * ITEM_SIZE.get(storage.dtype, 0) > extent.size:
-            problem = problem or f"its storage claims {storage.count} elements, more than are stored"
+        elif width and storage.count * width != extent.size:
+            than = "more" if storage.count * width > extent.size else "fewer"
+            problem = problem or f"its storage claims {storage.count} elements, {than} than are stored"
+        elif storage.view:
+            _, first, count = storage.view
+            extent = replace(extent, start=extent.start + first * width, size=count * width)
         offset = record.offset * ITEM_SIZE.get(record.dtype, 1)
         tensors[name] = StoredTensor(name, record.dtype, record.shape, record.stride, offset, extent, problem)
     return tensors
 
 
 def _open_sharded(index: PositionedFile) -> Checkpoint:
-    from vqcheck.checkpoint.sharded import shard_of_each_tensor
+    from vqcheck.checkpoint import sharded
 
-    names_in: dict[str, list[str]] = {}
-    for name, shard in shard_of_each_tensor(index).items():
-        names_in.setdefault(shard, []).append(name)
-    files = [index]
-    readers: dict[str, ReadExtent] = {}
-    tensors: dict[str, StoredTensor] = {}
+    shard_of = sharded.shard_of_each_tensor(index)
+    opened: dict[str, Checkpoint] = {}
     try:
-        for shard, names in names_in.items():
-            opened = _open_file(os.path.join(os.path.dirname(index.path), shard), shard=True)
-            files += opened.files
-            readers[shard] = opened.read_extent
-            for name in names:
-                tensor = opened.tensors.get(name)
-                if tensor is None:
-                    raise CheckpointError(
-                        f"{index.label}: {shown(name)}: is not in {shown(shard)}, where the index says it is"
-                    )
-                tensors[name] = replace(tensor, extent=replace(tensor.extent, shard=shard))
+        for shard in dict.fromkeys(shard_of.values()):
+            opened[shard] = _open_file(sharded.shard_path(index, shard), shard=True)
+            sharded.check_shards(index, shard_of, opened)
+        tensors = {name: _in_shard(index, name, shard, opened[shard]) for name, shard in shard_of.items()}
     except BaseException:
-        for file in files:
-            file.close()
+        for each in opened.values():
+            each.close()
         raise
     return Checkpoint(
-        files,
+        [index, *(file for each in opened.values() for file in each.files)],
         index.path,
         "sharded",
         tensors,
-        lambda extent, start, size: readers[extent.shard](extent, start, size),
+        lambda extent, start, size: opened[extent.shard].read_extent(extent, start, size),
+        classes=tuple(sorted({name for each in opened.values() for name in each.classes})),
     )
+
+
+def _in_shard(index: PositionedFile, name: str, shard: str, opened: Checkpoint) -> StoredTensor:
+    tensor = opened.tensors.get(name)
+    if tensor is None:
+        raise CheckpointError(f"{index.label}: {shown(name)}: is not in {shown(shard)}, where the index says it is")
+    return replace(tensor, extent=replace(tensor.extent, shard=shard))

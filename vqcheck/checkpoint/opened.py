@@ -45,6 +45,7 @@ class Checkpoint:
         keys: what leads to the state dict that `tensors` are of; empty when the saved object itself is it.
         tensors: name -> StoredTensor.
         files: every file that is read; one, unless the checkpoint is sharded.
+        classes: names of the classes whose code runs when Python loads the file with weights_only=False.
 
     """
 
@@ -60,6 +61,7 @@ class Checkpoint:
         keys: tuple[str, ...] = (),
         others: Mapping[tuple[str, ...], Mapping[str, StoredTensor]] | None = None,
         root: object = None,
+        classes: tuple[str, ...] = (),
     ) -> None:
         self.path = path
         self.format = format
@@ -69,6 +71,7 @@ class Checkpoint:
         self.files = files
         self.read_extent = read_extent
         self._others = others or {}
+        self.classes = classes
         self._root = root
 
     @cached_property

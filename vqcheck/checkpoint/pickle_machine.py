@@ -1,14 +1,15 @@
 """Reads a pickle as data. There is no importer here, so nothing named in a pickle can be imported or run.
 
-Every global becomes a `Global` (two strings), every call and every object an inert `Placeholder`. Only what
-builds data is understood: opcodes of protocols 0 to 5 without the extension registry and out-of-band buffers.
+Every global becomes a `Global` (two strings); what calls and objects become, a `Meaning` decides, by default inert
+placeholders. Only what builds data is understood: opcodes of protocols 0 to 5 without the extension registry and
+out-of-band buffers. What Python's unpickler and torch's read differently from each other, or from this one, is refused.
 """
 
 import struct
 from typing import Any, Final
 
-from vqcheck.checkpoint.pickle_stack import RARE, PersistentLoad, PickleStack, Reduce
-from vqcheck.checkpoint.pickle_values import PickleError, TruncatedPickleError, inert
+from vqcheck.checkpoint.pickle_stack import RARE, PickleStack
+from vqcheck.checkpoint.pickle_values import Meaning, PickleError, TruncatedPickleError
 
 MAX_BYTES: Final = 32 << 20
 """Longest pickle that is read; the index of the largest checkpoints in use takes a few MiB."""
@@ -16,15 +17,13 @@ MAX_STEPS: Final = 2_000_000
 """Most opcodes that are executed, which bounds time and memory; 2,000 tensors take about 60,000."""
 
 
-def _no_persistent_id(_: object) -> object:
-    raise PickleError("holds a persistent id outside a checkpoint")
+_NAMES: Final = Meaning()
 
 
 def load(
     data: bytes | bytearray | memoryview,
+    meaning: Meaning = _NAMES,
     *,
-    reduce: Reduce = inert,
-    persistent_load: PersistentLoad = _no_persistent_id,
     start: int = 0,
     max_steps: int = MAX_STEPS,
 ) -> tuple[Any, int]:
@@ -35,7 +34,7 @@ def load(
         PickleError: anything else that is wrong with it.
 
     """
-    machine = PickleStack(bytes(data), start, reduce, persistent_load)
+    machine = PickleStack(bytes(data), start, meaning)
     try:
         return _run(machine, max_steps), machine.at
     except PickleError:
@@ -95,7 +94,7 @@ def _run(machine: PickleStack, max_steps: int) -> object:
             args = stack.pop()
             stack[-1] = machine.call(stack[-1], args)
         elif op == 0x51:  # BINPERSID
-            stack[-1] = machine.persistent_load(stack[-1])
+            stack[-1] = machine.meaning.reference(stack[-1])
         elif op == 0x89:  # NEWFALSE
             stack.append(False)
         elif op == 0x29:  # EMPTY_TUPLE

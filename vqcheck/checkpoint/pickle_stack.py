@@ -1,34 +1,42 @@
 """The stack a pickle is read with, and the opcodes that are rare in a checkpoint's index."""
 
+import re
 import struct
 from collections.abc import Callable
 from typing import Any, Final
 
-from vqcheck.checkpoint.pickle_values import Global, PickleError, Placeholder, TruncatedPickleError, scalar_key
+from vqcheck.checkpoint.pickle_values import (
+    Global,
+    Meaning,
+    PickleError,
+    Placeholder,
+    TruncatedPickleError,
+    dictionary_key,
+)
 
 _MAX_GLOBALS: Final = 10_000
 """Most names of classes and functions; a writer names each once and then refers back to it."""
 _MAX_INTEGER_BYTES: Final = 1_000
 """Longest integer. Hashing and printing a longer one takes noticeable time, and a pickle can do so at every step."""
 
-Reduce = Callable[[Global, tuple[object, ...]], object]
-"""Called as (function, arguments) for each call in the pickle; returns the value that stands for the result."""
-PersistentLoad = Callable[[object], object]
-"""Called with each persistent id; returns the value that stands for it."""
+# Numbers as writers spell them. C's readers take octal, hexadecimal, blanks and underscores, too, each in its own way.
+_INTEGER: Final = re.compile(rb"-?[1-9][0-9]*|0")
+_FLOAT: Final = re.compile(rb"-?(?:[0-9]+(?:\.[0-9]*)?(?:[eE][+-]?[0-9]+)?|inf|nan)")
+SET: Final = Global("builtins", "set")
+FROZENSET: Final = Global("builtins", "frozenset")
 
 
 class PickleStack:
     """The state of a pickle that is being read: its bytes, stack and memo, and every opcode but the most frequent."""
 
-    def __init__(self, data: bytes, at: int, reduce: Reduce, persistent_load: PersistentLoad) -> None:
+    def __init__(self, data: bytes, at: int, meaning: Meaning) -> None:
         self.data = data
         self.at = at
         self.stack: list[Any] = []
         self.marks: list[list[Any]] = []
         self.memo: dict[int, Any] = {}
         self.globals = 0
-        self.reduce = reduce
-        self.persistent_load = persistent_load
+        self.meaning = meaning
 
     def take(self, count: int) -> bytes:
         end = self.at + count
@@ -62,40 +70,51 @@ class PickleStack:
     def call(self, function: object, args: object) -> object:
         if not isinstance(args, tuple):
             raise PickleError("calls something with arguments that are no tuple")
-        if isinstance(function, Global):
-            return self.reduce(function, args)
-        return Placeholder(function, args)
+        return self.meaning.call(function, args)
 
     def store(self, target: object, pairs: list[Any]) -> None:
         if len(pairs) % 2:
             raise PickleError("sets an odd number of keys and values")
-        items = target.items if isinstance(target, Placeholder) else target
-        if not isinstance(items, dict):
+        if isinstance(target, dict):
+            for key, value in zip(pairs[::2], pairs[1::2], strict=True):
+                target[key if type(key) is str else dictionary_key(key, len(target))] = value
+        elif isinstance(target, Placeholder) and not target.is_fixed:
+            for key, value in zip(pairs[::2], pairs[1::2], strict=True):
+                kept = dictionary_key(key, len(target.items))
+                if kept in target.items:
+                    # What it was handed must not be forgotten.
+                    raise PickleError(f"sets an item of {target.callee} twice")
+                target.items[kept] = value
+        else:
             raise PickleError("sets an item of something that is no dictionary")
-        for key, value in zip(pairs[::2], pairs[1::2], strict=True):
-            items[key if type(key) is str else scalar_key(key, len(items))] = value
 
     def extend(self, target: object, values: list[Any]) -> None:
-        elements = target.elements if isinstance(target, Placeholder) else target
-        if not isinstance(elements, list):
+        if isinstance(target, Placeholder) and not target.is_fixed:
+            target.elements.extend(values)
+        elif isinstance(target, list):
+            target.extend(values)
+        else:
             raise PickleError("appends to something that is no list")
-        elements.extend(values)
+
+    def add_to_set(self) -> None:
+        values = self.pop_mark()
+        target = self.stack[-1]
+        if not isinstance(target, Placeholder) or target.callee is not SET:
+            raise PickleError("adds to something that is no set")
+        target.elements.extend(values)
 
     def build(self) -> None:
         state = self.stack.pop()
-        target = self.stack[-1]
-        if isinstance(target, Placeholder):
-            target.state = state
-        # State for plain data (an OrderedDict's attributes, a tensor's) says nothing about its values.
+        self.meaning.build(self.stack[-1], state)
 
     def instance(self) -> None:
         function = self.name_global(self.line().decode(), self.line().decode())
         args = tuple(self.pop_mark())
-        self.stack.append(Placeholder(function, args))
+        self.stack.append(self.meaning.call(function, args))
 
     def build_object(self) -> None:
         values = self.pop_mark()
-        self.stack.append(Placeholder(values[0], tuple(values[1:])))
+        self.stack.append(self.meaning.call(values[0], tuple(values[1:])))
 
     def name_global(self, module: object, name: object) -> Global:
         if not isinstance(name, str) or not isinstance(module, str):
@@ -115,12 +134,16 @@ class PickleStack:
 
     def new_object(self) -> None:
         args = self.stack.pop()
-        self.stack[-1] = self.call(self.stack[-1], args)
+        if not isinstance(args, tuple):
+            raise PickleError("makes an object with arguments that are no tuple")
+        self.stack[-1] = self.meaning.new(self.stack[-1], args)
 
     def new_object_with_keywords(self) -> None:
         keywords = self.stack.pop()
         args = self.stack.pop()
-        self.stack[-1] = Placeholder(self.stack[-1], args if isinstance(args, tuple) else (), state=keywords)
+        if not isinstance(args, tuple) or not isinstance(keywords, dict):
+            raise PickleError("makes an object with arguments that are no tuple and dictionary")
+        self.stack[-1] = self.meaning.new(self.stack[-1], args, keywords)
 
     def dictionary(self) -> None:
         pairs = self.pop_mark()
@@ -154,16 +177,28 @@ class PickleStack:
     def get_text(self) -> None:
         self.stack.append(self.memo[self.integer_text()])
 
-    def integer_text(self) -> int:
+    def integer_text(self, ending: bytes = b"") -> int:
         digits = self.line()
         if len(digits) > _MAX_INTEGER_BYTES:
             raise PickleError(f"holds an integer of {len(digits)} digits")
-        return int(digits.rstrip(b"L"))
+        digits = digits.removesuffix(ending)
+        if not _INTEGER.fullmatch(digits):
+            raise PickleError("spells an integer in a way that readers take differently")
+        return int(digits)
 
     def push_int_text(self) -> None:
         boolean = {b"00\n": False, b"01\n": True}.get(self.data[self.at : self.at + 3])
-        value = self.integer_text()
-        self.stack.append(value if boolean is None else boolean)
+        if boolean is None:
+            self.stack.append(self.integer_text())
+        else:
+            self.at += 3
+            self.stack.append(boolean)
+
+    def push_float_text(self) -> None:
+        digits = self.line()
+        if len(digits) > _MAX_INTEGER_BYTES or not _FLOAT.fullmatch(digits):
+            raise PickleError("spells a number in a way that readers take differently")
+        self.stack.append(float(digits))
 
     def push_long(self, width: int) -> None:
         size = self.number(width)
@@ -175,7 +210,13 @@ class PickleStack:
         quoted = self.line()
         if len(quoted) < 2 or quoted[:1] != quoted[-1:] or quoted[:1] not in (b"'", b'"'):
             raise PickleError("holds a string without quotes")
-        self.stack.append(quoted[1:-1].decode("latin-1"))
+        if b"\\" in quoted or not quoted.isascii():
+            raise PickleError("holds a string with escapes")
+        self.stack.append(quoted[1:-1].decode("ascii"))
+
+    def push_binary_string(self, width: int) -> None:
+        # What Python 2 called a string; torch takes it for UTF-8.
+        self.stack.append(self.take(self.number(width)).decode("utf-8"))
 
     def tuple_of_three(self) -> None:
         self.stack[-3:] = [(self.stack[-3], self.stack[-2], self.stack[-1])]
@@ -214,9 +255,9 @@ RARE: Final[dict[int, Callable[[PickleStack], None]]] = {
     0x6C: lambda m: m.push(m.pop_mark()),  # LIST
     0x61: PickleStack.append_one,
     0x65: PickleStack.append_many,
-    0x8F: lambda m: m.push([]),  # EMPTY_SET: its order and uniqueness say nothing here
-    0x90: PickleStack.append_many,
-    0x91: lambda m: m.push(m.pop_mark()),  # FROZENSET
+    0x8F: lambda m: m.push(Placeholder(SET, ())),  # EMPTY_SET: its order and uniqueness say nothing here
+    0x90: PickleStack.add_to_set,
+    0x91: lambda m: m.push(Placeholder(FROZENSET, (), elements=m.pop_mark())),
     0x87: PickleStack.tuple_of_three,
     0x4E: lambda m: m.push(None),  # NONE
     0x88: lambda m: m.push(True),  # NEWTRUE
@@ -225,11 +266,11 @@ RARE: Final[dict[int, Callable[[PickleStack], None]]] = {
     0x8B: lambda m: m.push_long(4),
     0x47: lambda m: m.push(struct.unpack(">d", m.take(8))[0]),  # BINFLOAT
     0x49: PickleStack.push_int_text,
-    0x4C: lambda m: m.push(m.integer_text()),  # LONG
-    0x46: lambda m: m.push(float(m.line())),  # FLOAT
+    0x4C: lambda m: m.push(m.integer_text(b"L")),  # LONG
+    0x46: PickleStack.push_float_text,
     0x53: PickleStack.push_string,
-    0x54: lambda m: m.push(m.take(m.number(4)).decode("latin-1")),  # BINSTRING
-    0x55: lambda m: m.push(m.take(m.number(1)).decode("latin-1")),  # SHORT_BINSTRING
+    0x54: lambda m: m.push_binary_string(4),
+    0x55: lambda m: m.push_binary_string(1),
     0x56: lambda m: m.push(m.line().decode("raw-unicode-escape")),  # UNICODE
     0x8C: lambda m: m.push(m.text(1)),  # SHORT_BINUNICODE
     0x8D: lambda m: m.push(m.text(8)),  # BINUNICODE8

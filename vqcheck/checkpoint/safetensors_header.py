@@ -19,15 +19,16 @@ from vqcheck.errors import CheckpointError
 _MAX_HEADER: Final = 16 << 20
 _MAX_AXES: Final = 64
 _LONGEST_DTYPE: Final = 20
+_SPACE: Final = b" \t\r\n"
 
 
 def looks_like(head: bytes) -> bool:
     """Say whether the first bytes of a file begin a safetensors header, be its length right or wrong."""
-    return head[8:9] == b"{" and head[6:8] == b"\0\0"
+    return head[6:8] == b"\0\0" and len(head) > 8 and head[8:].lstrip(_SPACE)[:1] in (b"{", b"")
 
 
 def read_header(file: PositionedFile) -> tuple[dict[str, StoredTensor], dict[str, str]]:
-    """Return (tensors by name, metadata) of a safetensors file; names that were removed as aliases are restored.
+    """Return (stored tensors by name, metadata) of a safetensors file.
 
     Raises:
         CheckpointError: a header that is damaged, oversized, or describes bytes outside the file.
@@ -39,18 +40,36 @@ def read_header(file: PositionedFile) -> tuple[dict[str, StoredTensor], dict[str
     if length > _MAX_HEADER:
         raise CheckpointError(f"{file.label}: header: {length} bytes, more than the {_MAX_HEADER} that are read")
     header = parse_json(bytes(file.read(8, length, "header")), f"{file.label}: header")
-    metadata = header.pop("__metadata__", None) or {}
+    metadata = header.pop("__metadata__", None)
+    metadata = {} if metadata is None else metadata
     if not isinstance(metadata, dict) or not all(isinstance(value, str) for value in metadata.values()):
         raise CheckpointError(f"{file.label}: header: its metadata is not text")
     tensors: dict[str, StoredTensor] = {}
     for name, entry in header.items():
         tensors[name] = _tensor(file, name, entry, 8 + length)
     _refuse_overlaps_and_gaps(file, tensors, 8 + length)
-    for alias, kept in metadata.items():
-        # The library stores a tied tensor once and names the others here.
-        if kept in tensors and alias not in tensors:
-            tensors[alias] = replace(tensors[kept], name=alias)
     return tensors, metadata
+
+
+def with_aliases(tensors: dict[str, StoredTensor], metadata: dict[str, str]) -> dict[str, StoredTensor]:
+    """Return the tensors together with those that the library removed because they are one with a stored one.
+
+    Its `save_model` keeps the name that comes first and notes the others in the metadata; its `load_model` restores
+    them where the model ties them, and its `load_file` does not. So a note is believed only of what codecs tie: one
+    tensor in several layers.
+    """
+    return tensors | {
+        alias: replace(tensors[kept], name=alias)
+        for alias, kept in metadata.items()
+        if kept in tensors and kept < alias and alias not in tensors and _differ_in_numbers(kept, alias)
+    }
+
+
+def _differ_in_numbers(a: str, b: str) -> bool:
+    parts, others = a.split("."), b.split(".")
+    return len(parts) == len(others) and all(
+        x == y or ((x + y).isascii() and x.isdecimal() and y.isdecimal()) for x, y in zip(parts, others, strict=True)
+    )
 
 
 def _tensor(file: PositionedFile, name: str, entry: Any, data_start: int) -> StoredTensor:
@@ -79,13 +98,13 @@ def _tensor(file: PositionedFile, name: str, entry: Any, data_start: int) -> Sto
 def _refuse_overlaps_and_gaps(file: PositionedFile, tensors: dict[str, StoredTensor], data_start: int) -> None:
     """Accept only what the safetensors library accepts: every byte behind the header belongs to one tensor."""
     end = data_start
-    for extent in sorted((tensor.extent for tensor in tensors.values()), key=lambda extent: extent.start):
-        if extent.size and extent.start < end:
+    for extent in sorted((tensor.extent for tensor in tensors.values()), key=lambda each: (each.start, each.size)):
+        if extent.start < end:
             raise CheckpointError(f"{file.label}: {shown(extent.member)}: overlaps another tensor")
         if extent.start > end:
             raise CheckpointError(
                 f"{file.label}: {shown(extent.member)}: does not begin where the tensor before it ends"
             )
-        end = max(end, extent.start + extent.size)
+        end += extent.size
     if end != file.size:
         raise CheckpointError(f"{file.label}: {file.size - end} bytes at its end belong to no tensor")

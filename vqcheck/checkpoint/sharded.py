@@ -1,14 +1,18 @@
 """The index of a sharded checkpoint: `{"weight_map": {tensor name: file beside the index}}`."""
 
+import os
 from typing import Final
 
 from vqcheck.checkpoint.file import PositionedFile
-from vqcheck.checkpoint.shown import shown
+from vqcheck.checkpoint.opened import Checkpoint
+from vqcheck.checkpoint.shown import one_line, shown
 from vqcheck.checkpoint.strict_json import parse_json
 from vqcheck.errors import CheckpointError
 
 _MAX_INDEX: Final = 16 << 20
 _MAX_SHARDS: Final = 1_000
+_MAX_INDEXES: Final = 32 << 20
+"""Bytes that are read of all shards together to learn what they hold."""
 
 
 def shard_of_each_tensor(file: PositionedFile) -> dict[str, str]:
@@ -32,3 +36,49 @@ def shard_of_each_tensor(file: PositionedFile) -> dict[str, str]:
     if len(shards) > _MAX_SHARDS:
         raise CheckpointError(f"{file.label}: names {len(shards)} shards, more than the {_MAX_SHARDS} that are opened")
     return weight_map
+
+
+def shard_path(index: PositionedFile, shard: str) -> str:
+    """Return where a shard is.
+
+    Raises:
+        CheckpointError: it is a link that leads out of the folder. The folder is the index's own or, where the index is
+            a link too, the one in which it really is, as in the caches of hubs.
+
+    """
+    path = os.path.join(os.path.dirname(index.path), shard)
+    folder = os.path.dirname(os.path.realpath(path))
+    if folder not in (os.path.realpath(os.path.dirname(index.path)), os.path.dirname(os.path.realpath(index.path))):
+        raise CheckpointError(
+            f"{one_line(path)}: is a link that leads out of the folder, to {one_line(os.path.realpath(path))}; "
+            "name the index beside that file"
+        )
+    return path
+
+
+def check_shards(index: PositionedFile, shard_of: dict[str, str], opened: dict[str, Checkpoint]) -> None:
+    """Refuse shards of which one reader would load other tensors than another.
+
+    A library loads every tensor of every shard, the later over the earlier, whatever the index says.
+
+    Raises:
+        CheckpointError: the last of the shards holds a tensor that the index gives to another one or to none, or holds
+            a state dict inside it; or all of them hold more than is read.
+
+    """
+    name, shard = list(opened.items())[-1]
+    for container in filter(None, (shard.container, *shard.other_containers)):
+        raise CheckpointError(
+            f"{shard.files[0].label}: keeps tensors in a container ({shown(container)}), where a shard is the state "
+            "dict itself"
+        )
+    for tensor in shard.tensors:
+        home = shard_of.get(tensor)
+        if home != name:
+            where = f"which the index gives to {shown(home)}" if home else "which the index does not list"
+            raise CheckpointError(f"{index.label}: {shown(name)} holds {shown(tensor)}, {where}")
+    spent = sum(file.bytes_read for each in opened.values() for file in each.files)
+    if spent > _MAX_INDEXES:
+        raise CheckpointError(
+            f"{index.label}: {spent} bytes of indexes in its shards, more than the {_MAX_INDEXES} that are read"
+        )

@@ -9,15 +9,16 @@ then for each key: int64 element count, that many elements
 """
 
 from collections.abc import Callable
+from dataclasses import dataclass
 from typing import Final
 
-from vqcheck.checkpoint import pickle_machine, torch_records
+from vqcheck.checkpoint import pickle_machine
 from vqcheck.checkpoint.dtypes import ITEM_SIZE, REFUSED_ITEM_SIZE
 from vqcheck.checkpoint.file import PositionedFile
-from vqcheck.checkpoint.pickle_stack import PersistentLoad
-from vqcheck.checkpoint.pickle_values import PickleError, TruncatedPickleError
+from vqcheck.checkpoint.pickle_values import PickleError, PlainData, TruncatedPickleError
 from vqcheck.checkpoint.shown import shown
 from vqcheck.checkpoint.tensor import Extent
+from vqcheck.checkpoint.torch_meaning import TorchMeaning
 from vqcheck.checkpoint.torch_records import StorageRecord
 from vqcheck.errors import CheckpointError
 
@@ -28,40 +29,45 @@ _FIRST_WINDOW: Final = 1 << 20
 _SHORT: Final = 1_000
 """Most opcodes of the first three pickles, which hold a handful of numbers."""
 
-_Pickles = tuple[object, list[object], int]
-"""The saved object, the storage keys, and the position behind the last pickle."""
+
+@dataclass(frozen=True, slots=True)
+class _Pickles:
+    root: object
+    storages: dict[str, StorageRecord]
+    keys: list[object]
+    end: int
+    """Position behind the last pickle."""
+    classes: tuple[str, ...]
 
 
-def read_index(file: PositionedFile) -> tuple[object, dict[str, Extent]]:
-    """Return (unpickled root with records for tensors, storage key -> extent) of a legacy torch file.
+def read_index(file: PositionedFile) -> tuple[object, dict[str, Extent], tuple[str, ...]]:
+    """Return (unpickled root with records for tensors, storage key -> extent, unknown classes) of a legacy torch file.
 
     Raises:
         CheckpointError: not such a file, a pickle that is not plain data, or storages outside the file.
 
     """
     _check_magic(file)
-    storages: dict[str, StorageRecord] = {}
+    pickles = _with_growing_window(file, _read_pickles)
+    return pickles.root, _locate(file, pickles), pickles.classes
 
-    def persistent_load(persistent_id: object) -> object:
-        if isinstance(persistent_id, tuple) and len(persistent_id) > 1 and persistent_id[0] == "module":
-            # The class of a module that was saved whole, with its source; it stays a name.
-            return persistent_id[1]
-        record = torch_records.storage_record(persistent_id)
-        if storages.setdefault(record.key, record).dtype != record.dtype:
-            raise PickleError(f"gives storage {shown(record.key)} two element types")
-        return record
 
-    root, keys, position = _with_growing_window(file, lambda window: _read_pickles(window, persistent_load))
-    return root, _locate(file, storages, keys, position)
+def has_magic(file: PositionedFile) -> bool:
+    """Say whether a file begins with the pickle that begins a legacy torch file, however long torch would look."""
+    for size in (_MAGIC_WINDOW, pickle_machine.MAX_BYTES):
+        window = file.read(0, min(file.size, size), "pickle")
+        try:
+            return bool(pickle_machine.load(window, PlainData(), max_steps=_SHORT)[0] == MAGIC)
+        except TruncatedPickleError:
+            continue
+        except PickleError:
+            return False
+    return False
 
 
 def _check_magic(file: PositionedFile) -> None:
     """Refuse what is no torch file before anything else in it is looked at; it may be of any kind."""
-    try:
-        magic, _ = pickle_machine.load(file.read(0, min(file.size, _MAGIC_WINDOW), "pickle"), max_steps=_SHORT)
-    except PickleError:
-        magic = None
-    if magic != MAGIC:
+    if not has_magic(file):
         raise CheckpointError(f"{file.label}: is no checkpoint (neither torch nor safetensors)")
 
 
@@ -79,27 +85,42 @@ def _with_growing_window(file: PositionedFile, read: Callable[[bytes], _Pickles]
             raise CheckpointError(f"{file.label}: the pickle {error}") from None
 
 
-def _read_pickles(window: bytes, persistent_load: PersistentLoad) -> _Pickles:
-    _, at = pickle_machine.load(window, max_steps=_SHORT)
-    protocol, at = pickle_machine.load(window, start=at, max_steps=_SHORT)
-    system, at = pickle_machine.load(window, start=at, max_steps=_SHORT)
+def _read_pickles(window: bytes) -> _Pickles:
+    plain = PlainData()
+    _, at = pickle_machine.load(window, plain, max_steps=_SHORT)
+    protocol, at = pickle_machine.load(window, plain, start=at, max_steps=_SHORT)
+    system, at = pickle_machine.load(window, plain, start=at, max_steps=_SHORT)
     if protocol != _PROTOCOL or not isinstance(system, dict):
         raise PickleError("is a torch checkpoint of an unknown protocol")
     if system.get("little_endian") is not True:
         raise PickleError("was written on a big-endian machine, which vqcheck does not read")
-    root, at = pickle_machine.load(window, reduce=torch_records.reduce, persistent_load=persistent_load, start=at)
-    keys, at = pickle_machine.load(window, start=at)
+    storages: dict[str, StorageRecord] = {}
+    views: dict[str, StorageRecord] = {}
+
+    def found(record: StorageRecord) -> None:
+        storages.setdefault(record.key, record)
+        if record.view is not None and views.setdefault(record.view[0], record) != record:
+            raise PickleError(f"gives view {shown(record.view[0])} two places")
+
+    meaning = TorchMeaning(found, most_parts=6)
+    root, at = pickle_machine.load(window, meaning, start=at)
+    meaning.require_apart()
+    keys, at = pickle_machine.load(window, plain, start=at)
     if not isinstance(keys, list):
         raise PickleError("has no list of storages")
-    return root, keys, at
+    for key, record in views.items():
+        if key in storages:
+            raise PickleError(f"gives a storage and a view of one the same key {shown(key)}")
+        if record.view is not None and record.view[1] + record.view[2] > record.count:
+            raise PickleError(f"describes view {shown(key)} outside its storage")
+    return _Pickles(root, storages, keys, at, meaning.classes())
 
 
-def _locate(
-    file: PositionedFile, storages: dict[str, StorageRecord], keys: list[object], position: int
-) -> dict[str, Extent]:
+def _locate(file: PositionedFile, pickles: _Pickles) -> dict[str, Extent]:
     extents: dict[str, Extent] = {}
-    for key in keys:
-        record = storages.get(key) if isinstance(key, str) else None
+    position = pickles.end
+    for key in pickles.keys:
+        record = pickles.storages.get(key) if isinstance(key, str) else None
         if record is None or record.key in extents:
             name = shown(key) if isinstance(key, str) else "without a name"
             raise CheckpointError(f"{file.label}: storage {name}: is listed twice or used by no tensor")

@@ -1,15 +1,42 @@
-"""What torch's own globals mean inside a pickle: tensors and storages as records, everything else inert."""
+"""What torch's own calls in a pickle describe: storages and tensors, as records."""
 
 from collections.abc import Callable
 from dataclasses import dataclass, replace
+from itertools import islice
 from typing import Any, Final
 
 from vqcheck.checkpoint.dtypes import TORCH_STORAGE
-from vqcheck.checkpoint.pickle_values import Global, PickleError, inert, scalar_key
+from vqcheck.checkpoint.pickle_values import Global, PickleError
 
 _MAX_AXES: Final = 64
 _MAX_ARGUMENTS: Final = 64
 _LONGEST_NAME: Final = 200
+_MAX_STATE: Final = 200
+_STORAGE_MODULES: Final = ("torch", "torch.cuda", "torch.storage")
+
+_OWN_ATTRIBUTES: Final = frozenset(
+    (
+        *("H", "T", "data", "device", "dtype", "grad", "grad_dtype", "grad_fn", "imag", "is_cpu", "is_cuda", "is_ipu"),
+        *("is_leaf", "is_maia", "is_meta", "is_mkldnn", "is_mps", "is_mtia", "is_nested", "is_quantized", "is_sparse"),
+        *(
+            "is_sparse_csr",
+            "is_vulkan",
+            "is_xla",
+            "is_xpu",
+            "itemsize",
+            "layout",
+            "mH",
+            "mT",
+            "name",
+            "names",
+            "nbytes",
+        ),
+        *("ndim", "output_nr", "real", "requires_grad", "retains_grad", "shape", "volatile"),
+    )
+)
+"""What torch defines on its tensors: to set one of these may write to the tensor's values, as `real` does."""
+_MARKS: Final = ("_is_hf_initialized", "_no_weight_decay", "_optim")
+"""Attributes that trainers put on parameters; any other that begins with an underscore may be torch's."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -19,8 +46,8 @@ class StorageRecord:
     dtype: str
     key: str
     count: int
-    view_offset: int = 0
-    """Elements between the start of the stored block and this view of it (legacy files only)."""
+    view: tuple[str, int, int] | None = None
+    """In legacy files, the part of it that is meant: its own key, first element, elements."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,13 +57,14 @@ class TensorRecord:
     dtype: str
     storage: StorageRecord | None
     offset: int
+    """Elements between the start of the storage, or of the view of it, and the tensor's first."""
     shape: tuple[int, ...]
     stride: tuple[int, ...]
     problem: str = ""
 
 
-def storage_record(persistent_id: object) -> StorageRecord:
-    """Return the storage that a torch persistent id names.
+def storage_record(persistent_id: object, most_parts: int) -> StorageRecord:
+    """Return the storage that a torch persistent id names, which has five parts, or six in a legacy file.
 
     Raises:
         PickleError: it is no tuple ('storage', type, key, location, count[, view]).
@@ -44,23 +72,40 @@ def storage_record(persistent_id: object) -> StorageRecord:
     """
     if not isinstance(persistent_id, tuple) or len(persistent_id) < 5 or persistent_id[0] != "storage":
         raise PickleError("refers to something that is no torch storage")
-    kind, key, _, count = persistent_id[1:5]
-    if not isinstance(kind, Global) or not isinstance(key, str) or not _is_size(count):
+    kind, key, location, count = persistent_id[1:5]
+    if not isinstance(kind, Global) or not isinstance(key, str) or not _is_size(count) or type(location) is not str:
         raise PickleError("describes a torch storage with values of the wrong type")
     if len(kind.name) > _LONGEST_NAME or len(key) > _LONGEST_NAME:
         raise PickleError("describes a torch storage with a name of unreasonable length")
-    view = persistent_id[5] if len(persistent_id) > 5 else None
-    view_offset = 0
-    if isinstance(view, tuple) and len(view) == 3 and _is_size(view[1]):
-        view_offset = view[1]
-    return StorageRecord(TORCH_STORAGE.get(kind.name, kind.name), key, count, view_offset)
+    if "\0" in key or kind.module not in _STORAGE_MODULES:
+        raise PickleError("describes a torch storage under a name that torch reads differently")
+    if location.startswith("meta"):
+        raise PickleError("describes a torch storage without data (on the meta device)")
+    view = persistent_id[5] if len(persistent_id) == 6 else None
+    if len(persistent_id) > most_parts or not (view is None or _is_view(view)):
+        raise PickleError("describes a view of a torch storage in a way that torch does not write")
+    return StorageRecord(TORCH_STORAGE.get(kind.name, kind.name), key, count, view)
 
 
-def reduce(function: Global, args: tuple[object, ...]) -> object:
-    """Return the record, plain value or placeholder that a call in a torch pickle stands for."""
-    known = _KNOWN.get((function.module, function.name))
-    if known is None:
-        return inert(function, args)
+def _is_view(view: object) -> bool:
+    return (
+        type(view) is tuple
+        and len(view) == 3
+        and type(view[0]) is str
+        and len(view[0]) <= _LONGEST_NAME
+        and _is_size(view[1])
+        and _is_size(view[2])
+    )
+
+
+def rebuild(function: Global, args: tuple[object, ...]) -> TensorRecord:
+    """Return the record of the tensor that a call of one of torch's `REBUILD` functions stands for.
+
+    Raises:
+        PickleError: arguments that torch does not write, or that would let it load other values.
+
+    """
+    known = REBUILD[function.module, function.name]
     if len(args) > _MAX_ARGUMENTS:
         # A pickle can pass one long tuple on at every step; what is done with it must not depend on its length.
         raise PickleError(f"calls {function} with arguments it does not take")
@@ -76,10 +121,26 @@ def _is_size(value: object) -> bool:
     return type(value) is int and 0 <= value < 1 << 62
 
 
-def _sizes(values: object) -> tuple[int, ...]:
+def sizes(values: object) -> tuple[int, ...]:
+    """Return a tensor's sizes or strides.
+
+    Raises:
+        PickleError: they are none.
+
+    """
     if not isinstance(values, tuple) or len(values) > _MAX_AXES or not all(map(_is_size, values)):
         raise PickleError("describes a tensor with a negative or overflowing size, stride or offset")
     return values
+
+
+def _plain_tensor(storage: object, offset: object, shape: object, stride: object) -> TensorRecord:
+    if not isinstance(storage, StorageRecord):
+        raise PickleError("describes a tensor without a storage")
+    (start,) = sizes((offset,))
+    lengths, steps = sizes(shape), sizes(stride)
+    if len(lengths) != len(steps):
+        raise PickleError("describes a tensor whose shape and strides have different lengths")
+    return TensorRecord(storage.dtype, storage, start, lengths, steps)
 
 
 def _tensor(
@@ -87,20 +148,19 @@ def _tensor(
     offset: object,
     shape: object,
     stride: object,
-    _grad: object = None,
-    _hooks: object = None,
+    _grad: object,
+    _hooks: object,
     metadata: object = None,
-    *_: object,
 ) -> TensorRecord:
-    if not isinstance(storage, StorageRecord):
-        raise PickleError("describes a tensor without a storage")
-    (start,) = _sizes((offset,))
-    sizes, steps = _sizes(shape), _sizes(stride)
-    if len(sizes) != len(steps):
-        raise PickleError("describes a tensor whose shape and strides have different lengths")
-    lazily_negated = isinstance(metadata, dict) and metadata.get("neg")
-    problem = "is stored with its signs to be flipped, which vqcheck does not read" if lazily_negated else ""
-    return TensorRecord(storage.dtype, storage, start + storage.view_offset, sizes, steps, problem)
+    record = _plain_tensor(storage, offset, shape, stride)
+    if metadata is not None and not isinstance(metadata, dict):
+        raise PickleError("describes a tensor with marks that are no dictionary")
+    if metadata:
+        # To torch, a mark is there whatever its value.
+        return replace(
+            record, problem="is stored with its signs to be flipped or conjugated, which vqcheck does not read"
+        )
+    return record
 
 
 def _typed_tensor(
@@ -112,66 +172,116 @@ def _typed_tensor(
     _hooks: object,
     dtype: object,
     metadata: object = None,
-    *_: object,
 ) -> TensorRecord:
-    record = _tensor(storage, offset, shape, stride, None, None, metadata)
+    record = _tensor(storage, offset, shape, stride, _grad, _hooks, metadata)
     if not isinstance(dtype, Global) or dtype.module != "torch" or len(dtype.name) > _LONGEST_NAME:
         raise PickleError("describes a tensor with an unknown element type")
     return replace(record, dtype=dtype.name)
 
 
-def _first(value: object, *_: object) -> object:
-    return value
+def _parameter(tensor: object, _grad: object, _hooks: object) -> TensorRecord:
+    if not isinstance(tensor, TensorRecord):
+        raise PickleError("makes a parameter of something that is no tensor")
+    return tensor
 
 
-def _from_type(function: object, _kind: object, args: object, *_: object) -> object:
+def _parameter_with_state(tensor: object, grad: object, hooks: object, state: object) -> TensorRecord:
+    _require_inert(state)
+    return _parameter(tensor, grad, hooks)
+
+
+def _from_type(function: object, kind: object, args: object, state: object) -> TensorRecord:
     if not isinstance(function, Global) or not isinstance(args, tuple):
         raise PickleError("rebuilds a tensor subclass in an unknown way")
+    known = REBUILD.get((function.module, function.name))
     # One level only: a subclass wraps one of the plain rebuild functions.
-    if _KNOWN.get((function.module, function.name)) is _from_type:
+    if known is _from_type:
         raise PickleError("wraps a tensor subclass in itself")
-    return reduce(function, args)
+    if known is None:
+        raise PickleError(f"rebuilds a tensor with {function}, which vqcheck does not know")
+    if not isinstance(kind, Global) or (kind.module, kind.name) not in _PLAIN_TYPES:
+        raise PickleError(f"makes a tensor of the class {kind}, which may change its values")
+    _require_inert(state)
+    return rebuild(function, args)
 
 
-def _unreadable(kind: str) -> Callable[..., TensorRecord]:
-    def record(*args: Any) -> TensorRecord:
-        shapes = (arg for arg in args if isinstance(arg, tuple) and len(arg) <= _MAX_AXES and all(map(_is_size, arg)))
-        shape = next(shapes, ())
-        return TensorRecord(kind, None, 0, shape, (0,) * len(shape), f"is {kind}, which vqcheck does not read")
-
-    return record
+_PLAIN_TYPES: Final = frozenset({("torch", "Tensor"), ("torch.nn.parameter", "Parameter")})
 
 
-def _dictionary(pairs: object = (), *_: object) -> dict[object, object]:
-    result: dict[object, object] = {}
-    if pairs == ():
-        return result
-    # Python 2 passes a list of pairs.
-    if not isinstance(pairs, list) or not all(isinstance(pair, (list, tuple)) and len(pair) == 2 for pair in pairs):
-        raise PickleError("builds a dictionary from something else than pairs")
-    for key, value in pairs:
-        result[scalar_key(key, len(result))] = value
-    # Taken over, not copied: a pickle that passed the same list at every step would multiply it.
-    pairs.clear()
-    return result
+def _require_inert(state: object) -> None:
+    """Raise PickleError unless a tensor's state is attributes that cannot touch its values."""
+    parts = state if isinstance(state, tuple) and len(state) == 2 else (state,)
+    for part in parts:
+        if part is None:
+            continue
+        if not isinstance(part, dict) or len(part) > _MAX_STATE:
+            raise PickleError("gives a tensor a state that is no dictionary of attributes")
+        for name, value in part.items():
+            if type(name) is not str or name in _OWN_ATTRIBUTES or (name[:1] == "_" and name not in _MARKS):
+                raise PickleError(
+                    f"gives a tensor the attribute {str(name)[:_LONGEST_NAME]}, which may change its values"
+                )
+            if not _is_plain(value, 3):
+                raise PickleError(f"gives a tensor the attribute {name[:_LONGEST_NAME]} with more than a plain value")
 
 
-_KNOWN: Final[dict[tuple[str, str], Callable[..., object]]] = {
+def _is_plain(value: object, depth: int) -> bool:
+    if isinstance(value, dict):
+        value = [*islice(value, _MAX_STATE), *islice(value.values(), _MAX_STATE + 1)]
+    if isinstance(value, (list, tuple)):
+        return depth > 0 and len(value) <= 2 * _MAX_STATE and all(_is_plain(item, depth - 1) for item in value)
+    return value is None or isinstance(value, (bool, int, float, str))
+
+
+def _of_shape(kind: str, shape: object) -> TensorRecord:
+    lengths = sizes(shape)
+    return TensorRecord(kind, None, 0, lengths, (0,) * len(lengths), f"is {kind}, which vqcheck does not read")
+
+
+def _quantised(_storage: object, _offset: object, shape: object, *_: Any) -> TensorRecord:
+    return _of_shape("quantised", shape)
+
+
+def _sparse(_layout: object, data: object) -> TensorRecord:
+    if not isinstance(data, tuple) or not 3 <= len(data) <= 4:
+        raise PickleError("describes a sparse tensor in a way that torch does not write")
+    # (indices, values, shape[, is coalesced]) or (compressed indices, plain indices, values, shape)
+    return _of_shape("sparse", data[2] if isinstance(data[2], tuple) else data[-1])
+
+
+def _without_data(_dtype: object, shape: object, _stride: object, _grad: object) -> TensorRecord:
+    return _of_shape("a tensor without data", shape)
+
+
+def _on_device(tensor: object, _dtype: object, _device: object, _grad: object) -> TensorRecord:
+    if not isinstance(tensor, TensorRecord):
+        raise PickleError("describes a tensor in a device's own format, which vqcheck does not read")
+    return _of_shape("held in a device's own format", tensor.shape)
+
+
+def _refused(kind: str) -> Callable[..., TensorRecord]:
+    def refuse(*_: Any) -> TensorRecord:
+        raise PickleError(f"describes {kind}, which vqcheck does not read")
+
+    return refuse
+
+
+REBUILD: Final[dict[tuple[str, str], Callable[..., TensorRecord]]] = {
     ("torch._utils", "_rebuild_tensor_v2"): _tensor,
-    ("torch._utils", "_rebuild_tensor"): _tensor,
+    ("torch._utils", "_rebuild_tensor"): _plain_tensor,
     ("torch._utils", "_rebuild_tensor_v3"): _typed_tensor,
-    ("torch._utils", "_rebuild_parameter"): _first,
-    ("torch._utils", "_rebuild_parameter_with_state"): _first,
+    ("torch._utils", "_rebuild_parameter"): _parameter,
+    ("torch._utils", "_rebuild_parameter_with_state"): _parameter_with_state,
     ("torch._tensor", "_rebuild_from_type"): _from_type,
+    ("torch.tensor", "_rebuild_from_type"): _from_type,
     ("torch._tensor", "_rebuild_from_type_v2"): _from_type,
-    ("torch._utils", "_rebuild_qtensor"): _unreadable("quantised"),
-    ("torch._utils", "_rebuild_sparse_tensor"): _unreadable("sparse"),
-    ("torch._utils", "_rebuild_nested_tensor"): _unreadable("nested"),
-    ("torch._utils", "_rebuild_meta_tensor_no_storage"): _unreadable("a tensor without data"),
-    ("torch._utils", "_rebuild_device_tensor_from_numpy"): _unreadable("held in a device's own format"),
-    ("torch._utils", "_rebuild_device_tensor_from_cpu_tensor"): _unreadable("held in a device's own format"),
-    ("torch._utils", "_rebuild_wrapper_subclass"): _unreadable("a wrapper tensor"),
-    ("torch", "Size"): _sizes,
-    ("collections", "OrderedDict"): _dictionary,
-    ("collections", "defaultdict"): lambda *_: {},
+    ("torch.tensor", "_rebuild_from_type_v2"): _from_type,
+    ("torch._utils", "_rebuild_qtensor"): _quantised,
+    ("torch._utils", "_rebuild_sparse_tensor"): _sparse,
+    ("torch._utils", "_rebuild_meta_tensor_no_storage"): _without_data,
+    ("torch._utils", "_rebuild_device_tensor_from_cpu_tensor"): _on_device,
+    ("torch._utils", "_rebuild_device_tensor_from_numpy"): _refused("a tensor in a device's own format"),
+    ("torch._utils", "_rebuild_nested_tensor"): _refused("a nested tensor"),
+    ("torch._utils", "_rebuild_wrapper_subclass"): _refused("a tensor that wraps another"),
 }
+"""What torch rebuilds tensors with. Whatever else is handed a tensor is refused."""

@@ -1,16 +1,17 @@
 """The index of a torch zip archive (torch 1.6 and later), whatever its root folder and member order."""
 
-from vqcheck.checkpoint import pickle_machine, torch_records
+from vqcheck.checkpoint import pickle_machine
 from vqcheck.checkpoint.pickle_values import PickleError
 from vqcheck.checkpoint.shown import shown
 from vqcheck.checkpoint.tensor import Extent
+from vqcheck.checkpoint.torch_meaning import TorchMeaning
 from vqcheck.checkpoint.torch_records import StorageRecord
 from vqcheck.checkpoint.zip_archive import ZipArchive
 from vqcheck.errors import CheckpointError
 
 
-def read_index(archive: ZipArchive, label: str) -> tuple[object, dict[str, Extent]]:
-    """Return (unpickled root with records for tensors, storage key -> extent) of a torch zip archive.
+def read_index(archive: ZipArchive, label: str) -> tuple[object, dict[str, Extent], tuple[str, ...]]:
+    """Return (unpickled root with records for tensors, storage key -> extent, unknown classes) of a torch zip archive.
 
     `label` names the file in errors.
 
@@ -18,15 +19,15 @@ def read_index(archive: ZipArchive, label: str) -> tuple[object, dict[str, Exten
         CheckpointError: no index, several of them, big-endian storages, or a pickle that is not plain data.
 
     """
-    indexes = [name for name in archive.members if name == "data.pkl" or name.endswith("/data.pkl")]
+    indexes = [name for name in archive.members if name[-8:].lower() == "data.pkl" and name[-9:-8] in ("", "/")]
     if len(indexes) != 1:
         found = "no data.pkl" if not indexes else f"{len(indexes)} files named data.pkl"
         raise CheckpointError(f"{label}: a zip archive, but no torch checkpoint ({found} inside)")
     index = indexes[0]
-    root = index.removesuffix("data.pkl")
-    if f"{root}constants.pkl" in archive.members:
+    root = index[:-8]
+    if archive.find(f"{root}constants.pkl"):
         raise CheckpointError(f"{label}: is a TorchScript archive; save the model's state_dict() instead")
-    byteorder = archive.members.get(f"{root}byteorder")
+    byteorder = archive.find(f"{root}byteorder")
     if byteorder is not None and archive.read(byteorder.name, 0, min(byteorder.size, 16)) != b"little":
         raise CheckpointError(f"{label}: {shown(byteorder.name)}: only little-endian checkpoints are read")
     size = archive.members[index].size
@@ -37,17 +38,18 @@ def read_index(archive: ZipArchive, label: str) -> tuple[object, dict[str, Exten
     data = bytes(archive.read(index, 0, size))
     extents: dict[str, Extent] = {}
 
-    def persistent_load(persistent_id: object) -> StorageRecord:
-        record = torch_records.storage_record(persistent_id)
-        if record.key not in extents:
-            name = f"{root}data/{record.key}"
-            member = archive.members.get(name)
-            if member is not None:
-                extents[record.key] = Extent(name, member.start, member.size, packed=member.is_packed)
-        return record
+    def found_storage(record: StorageRecord) -> None:
+        if record.key in extents:
+            return
+        name = f"{root}data/{record.key}"
+        member = archive.members.get(name)
+        if member is not None:
+            extents[record.key] = Extent(name, member.start, member.size, packed=member.is_packed)
 
+    meaning = TorchMeaning(found_storage, most_parts=5)
     try:
-        value, _ = pickle_machine.load(data, reduce=torch_records.reduce, persistent_load=persistent_load)
+        value, _ = pickle_machine.load(data, meaning)
+        meaning.require_apart()
     except PickleError as error:
         raise CheckpointError(f"{label}: {shown(index)}: the pickle {error}") from None
-    return value, extents
+    return value, extents, meaning.classes()

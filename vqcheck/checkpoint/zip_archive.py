@@ -29,6 +29,8 @@ _STORED: Final = 0
 _DEFLATED: Final = 8
 _ENCRYPTED: Final = 1
 _SIZES_FOLLOW: Final = 8
+_DIRECTORY: Final = 0x10
+"""Among the external attributes: torch reads nothing of a member that is marked so, and takes what its memory held."""
 _MAX_DIRECTORY: Final = 16 << 20
 _UNKNOWN: Final = 0xFFFFFFFF
 """Stands for a number too large for its 32-bit field; the zip64 extra field or end record has it."""
@@ -70,6 +72,7 @@ class ZipArchive:
     def __init__(self, file: PositionedFile) -> None:
         self._file = file
         self._data_starts: dict[str, int] = {}
+        self._spelled: dict[bytes, Member] = {}
         self.members = self._read_directory()
 
     def read(self, name: str, start: int, size: int) -> bytearray:
@@ -88,6 +91,10 @@ class ZipArchive:
         if member.method == _STORED:
             return self._file.read(data_start + start, size, name)
         return self._inflate(member, data_start, start, size)
+
+    def find(self, name: str) -> Member | None:
+        """Return the member that torch finds under a name, without regard to the case of its letters."""
+        return self._spelled.get(name.encode("utf-8", "surrogatepass").lower())
 
     def _error(self, what: str, reason: str) -> CheckpointError:
         return CheckpointError(f"{self._file.label}: {shown(what)}: {reason}")
@@ -118,6 +125,8 @@ class ZipArchive:
                 full, packed, header = self._zip64(name, extra, full, packed, header)
             if flags & _ENCRYPTED or method not in (_STORED, _DEFLATED):
                 raise self._error(name, "is encrypted or packed with an unsupported method")
+            if full and (entry[15] & _DIRECTORY or raw_name.endswith(b"/")):
+                raise self._error(name, "is called a folder, yet holds bytes")
             if method == _STORED and packed != full:
                 raise self._error(name, f"is stored, yet claims {packed} bytes packed and {full} unpacked")
             found.append((header, packed, full, method, name, raw_name))
@@ -187,9 +196,13 @@ class ZipArchive:
         for start, packed, full, method, name, raw_name in found:
             if name in members:
                 raise self._error(name, "is listed twice in the zip directory")
+            # Torch finds a member by its letters in any case, up to the first NUL.
+            spelling = raw_name.lower()
+            if spelling in self._spelled or b"\0" in raw_name:
+                raise self._error(name, "is named so that torch takes it for another, or another for it")
             if start + _LOCAL.size + len(raw_name) + packed > limit:
                 raise self._error(name, "overlaps another member of the archive or the zip directory")
-            members[name] = Member(name, start, packed, full, method, raw_name, limit)
+            members[name] = self._spelled[spelling] = Member(name, start, packed, full, method, raw_name, limit)
             limit = start
         return members
 

@@ -53,7 +53,8 @@ def compare(
     if not any(in_common(one.encoder, other.encoder) for one, other in together):
         raise NoCodebookError(f"{a.path} and {b.path}: have no codebook in common")
     for one, other in together:
-        _require_projection(one, other)
+        if a is not b:  # a file beside itself is described, and nothing is said of another
+            _require_projection(one, other)
     total, done = sum(len(places(one.encoder, other.encoder)) for one, other in together), 0
     all_pairs: list[list[Pair]] = []
     for one, other in together:

@@ -53,6 +53,7 @@ from typing import Final
 from vqcheck.codebook.family import INIT_FLAG, INPUT_PROJ, OUTPUT_PROJ
 from vqcheck.codebook.vq_encoder import STORED, Codebook, RoleTensor, VQEncoder
 from vqcheck.codebook.widen import WIDENED, narrowed, widen
+from vqcheck.errors import NoCodebookError
 
 F32V1: Final = "sha256-f32v1"
 F16V1: Final = "sha256-f16v1"
@@ -95,9 +96,15 @@ class EncoderDigests:
 
     @property
     def widest(self) -> Digest:
-        """The digest of as much of the VQ encoder as the file holds."""
+        """The digest of as much of the VQ encoder as the file holds.
+
+        Raises:
+            NoCodebookError: it holds nothing of it.
+
+        """
         digest = self.vq_encoder or self.codebook or self.projection
-        assert digest is not None
+        if digest is None:
+            raise NoCodebookError("nothing of the VQ encoder is stored, so that it has no digest")
         return digest
 
 

@@ -11,6 +11,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
+from vqcheck.synthesizer.errors import InputError
+
 
 class _WeightNormed(nn.Module):
     """A convolution whose weight is `weight_g * weight_v / |weight_v|`, the norm taken for each entry of axis 0.
@@ -97,7 +99,13 @@ class WeightNormConvTranspose1d(_WeightNormed, nn.ConvTranspose1d):
         self._split_weight()
 
     def forward(self, x: Tensor, output_size: list[int] | None = None) -> Tensor:
-        """Convolve `[B, in, T]` to `[B, out, T * stride]` (where kernel - 2 * padding == stride)."""
-        assert output_size is None  # torch's argument; the size is always the default one here
+        """Convolve `[B, in, T]` to `[B, out, T * stride]` (where kernel - 2 * padding == stride).
+
+        Raises:
+            InputError: torch's argument `output_size` is given; the size is always the default one here.
+
+        """
+        if output_size is not None:
+            raise InputError(f"output_size: expected None, given {output_size}")
         weight = self.effective_weight()
         return functional.conv_transpose1d(x, weight, self.bias, self.stride, self.padding)  # type: ignore[arg-type]

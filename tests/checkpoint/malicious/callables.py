@@ -1,6 +1,6 @@
 """Calls of functions that lists of dangerous functions lacked, some of them by a dotted name."""
 
-from malicious.base import READS, Attack, archive, beside, text
+from malicious.base import READS, REFUSES, Attack, archive, beside, text
 
 CALLABLES = (
     "os popen",
@@ -110,10 +110,15 @@ CALLABLES = (
 """Module and name of callables that published reports used because a scanner's list lacked them."""
 
 
+INERT = ("functools partial",)
+"""What holds a function and calls it only when it is called itself."""
+
+
 def attacks(shell):
     """Return name -> attack, given the payload as a shell command pushed by an opcode."""
     return {f"callable {each}": _calling(*each.split(), shell) for each in CALLABLES}
 
 
 def _calling(module, name, shell):
-    return Attack(archive(beside(text(module) + text(name) + b"\x93(" + shell + b"tR", b"\x80\x04")), READS)
+    index = beside(text(module) + text(name) + b"\x93(" + shell + b"tR", b"\x80\x04")
+    return Attack(archive(index), READS if f"{module} {name}" in INERT else REFUSES)

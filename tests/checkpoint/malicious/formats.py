@@ -35,7 +35,7 @@ def attacks(shell):
         "pickle that calls itself .safetensors": Attack(hostile, REFUSES, hostile, "file.safetensors"),
         "pickle that calls itself .json": Attack(hostile, REFUSES, hostile, "file.safetensors.index.json"),
         "pickle without an ending": Attack(hostile, REFUSES, hostile, "file"),
-        "archive that calls itself .txt": Attack(archive(beside(run)), READS, name="file.txt"),
+        "archive that calls itself .txt": Attack(archive(beside(run)), REFUSES, name="file.txt"),
         "7z archive": Attack(b"7z\xbc\xaf\x27\x1c\0\4" + hostile, REFUSES, name="file.pth"),
         "tar archive": Attack(tar.getvalue(), REFUSES),
         "gzip": Attack(b"\x1f\x8b\x08\0" + hostile, REFUSES),

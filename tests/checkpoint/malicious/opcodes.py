@@ -3,7 +3,7 @@
 import pickle
 import struct
 
-from malicious.base import READS, REFUSES, Attack, archive, beside, call, text
+from malicious.base import REFUSES, Attack, archive, beside, call, text
 
 
 class _Call:
@@ -14,10 +14,10 @@ class _Call:
         return self.reduced
 
 
-def _in_archive(expression, protocol=b"\x80\x02", outcome=READS):
+def _in_archive(expression, protocol=b"\x80\x02"):
     index = beside(expression, protocol)
     # Alone, without tensors: what Python's unpickler can load.
-    return Attack(archive(index), outcome, protocol + expression + b".")
+    return Attack(archive(index), REFUSES, protocol + expression + b".")
 
 
 def attacks(shell, code):
@@ -106,9 +106,6 @@ def attacks(shell, code):
         "octal escape in a string": b"S'o\\163'\nS'\\163ystem'\n\x93(" + shell + b"tR",
         "buffer outside the pickle": b"\x97",
     }
-    # Inert even where it is unescaped otherwise than Python does: it is a name, whichever.
-    outcomes = {"octal escape in a string": READS}
     return found | {
-        name: Attack(archive(beside(expression, b"\x80\x04")), outcomes.get(name, REFUSES))
-        for name, expression in refused.items()
+        name: Attack(archive(beside(expression, b"\x80\x04")), REFUSES) for name, expression in refused.items()
     }

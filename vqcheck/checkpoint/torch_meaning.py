@@ -1,0 +1,165 @@
+"""What the calls and objects in a torch pickle mean: exactly what torch makes of them, or the file is refused.
+
+torch.load(weights_only=True) is the measure. A file that needs weights_only=False holds objects of classes that cannot
+be known here; they are read as names, as long as nothing that they are handed leads to a tensor.
+"""
+
+import re
+from collections.abc import Callable, Iterable
+from typing import Final
+
+from vqcheck.checkpoint.pickle_values import Global, Meaning, OtherKey, PickleError, Placeholder
+from vqcheck.checkpoint.shown import shown
+from vqcheck.checkpoint.torch_calls import DICTIONARIES, HOLDERS, NO_TENSOR, Calls
+from vqcheck.checkpoint.torch_records import REBUILD, StorageRecord, TensorRecord, rebuild, storage_record
+
+SAVE_AGAIN: Final = "; save it again as a plain state dict (torch.save(model.state_dict(), FILE))"
+
+_TENSOR_CLASS: Final = re.compile(r"(Tensor|Parameter|Storage|Buffer|Variable|TensorBase|ndarray|memmap)$")
+_RECONSTRUCTORS: Final = (("copyreg", "_reconstructor"), ("copy_reg", "_reconstructor"))
+_WORKING_MODULES: Final = ("builtins", "__builtin__", "itertools", "operator", "_operator")
+"""Modules whose classes work through their arguments as soon as they are made, as `bytes` does with a `map`."""
+_OBJECT: Final = (Global("builtins", "object"), Global("__builtin__", "object"))
+
+
+class TorchMeaning(Meaning):
+    """The meaning of one torch pickle. Read the pickle with it, then ask `require_apart`.
+
+    `found` is called with each reference to a storage. `most_parts` is how many parts a persistent id has.
+    """
+
+    def __init__(self, found: Callable[[StorageRecord], None], most_parts: int) -> None:
+        self._found = found
+        self._most_parts = most_parts
+        self._calls = Calls()
+        self._storages: dict[str, StorageRecord] = {}
+        self._objects: list[Placeholder] = []
+        """What must not be handed a tensor."""
+        self._classes: set[str] = set()
+
+    def reference(self, persistent_id: object) -> object:
+        if self._most_parts == 6 and isinstance(persistent_id, tuple) and persistent_id[:1] == ("module",):
+            # The class of a module that was saved whole, with its source; it stays a name.
+            if len(persistent_id) == 4 and isinstance(persistent_id[1], Global):
+                return persistent_id[1]
+            raise PickleError("refers to a module in a way that torch does not write")
+        record = storage_record(persistent_id, self._most_parts)
+        first = self._storages.setdefault(record.key, record)
+        if (first.dtype, first.count) != (record.dtype, record.count):
+            kind = "two element types" if first.dtype != record.dtype else "two sizes"
+            raise PickleError(f"gives storage {shown(record.key)} {kind}")
+        self._found(record)
+        return record
+
+    def call(self, function: object, args: tuple[object, ...]) -> object:
+        if type(function) is not Global:
+            raise PickleError(f"calls what it has made before{SAVE_AGAIN}")
+        key = function.module, function.name
+        if key in REBUILD:
+            return rebuild(function, args)
+        if key in _RECONSTRUCTORS:
+            return self._reconstructed(args)
+        try:
+            made = self._calls.make(function, args)
+        except PickleError as error:
+            raise PickleError(f"{error}{SAVE_AGAIN}") from None
+        if isinstance(made, Placeholder) and key not in HOLDERS:
+            self._objects.append(made)
+        return made
+
+    def new(self, kind: object, args: tuple[object, ...], keywords: object = None) -> object:
+        if type(kind) is not Global:
+            raise PickleError(f"makes an object of what it has made before{SAVE_AGAIN}")
+        key = kind.module, kind.name
+        if key in DICTIONARIES:
+            # Filled by an initialiser, which is not called here: whatever the arguments, it is empty.
+            return {}
+        of_torch = kind.module.partition(".")[0] in ("torch", "numpy")
+        if key in REBUILD or _TENSOR_CLASS.search(kind.name) or (of_torch and args and key not in NO_TENSOR):
+            raise PickleError(f"makes an object of {kind}, which may be a tensor{SAVE_AGAIN}")
+        if kind.module in _WORKING_MODULES and key not in NO_TENSOR and kind not in _OBJECT:
+            raise PickleError(f"makes an object of {kind}, which may do anything{SAVE_AGAIN}")
+        made = Placeholder(kind, args if keywords is None else (*args, keywords))
+        if key not in HOLDERS:
+            self._objects.append(made)
+        if key not in NO_TENSOR:
+            self._classes.add(shown(str(kind)))
+        return made
+
+    def build(self, target: object, state: object) -> None:
+        if isinstance(target, dict):
+            if not isinstance(state, dict) or not state.keys() <= {"_metadata"}:
+                raise PickleError(f"gives a dictionary a state of its own, which may change what it holds{SAVE_AGAIN}")
+        elif isinstance(target, TensorRecord):
+            raise PickleError(f"gives a tensor a state, which may change its values{SAVE_AGAIN}")
+        elif not isinstance(target, Placeholder) or target.is_fixed:
+            raise PickleError(f"gives a state to {_named(target)}, which may be shared{SAVE_AGAIN}")
+        elif target.state is not None:
+            raise PickleError(f"gives an object of {target.callee} two states")
+        else:
+            target.state = state
+
+    def require_apart(self) -> None:
+        """Raise PickleError when something other than torch's own calls and plain containers is handed a tensor."""
+        seen: set[int] = set()
+        for owner in self._objects:
+            seen.add(id(owner))
+            waiting = list(owner.parts())
+            while waiting:
+                value = waiting.pop()
+                if isinstance(value, (TensorRecord, StorageRecord)):
+                    raise PickleError(f"hands a tensor to {owner.callee}, which may change it{SAVE_AGAIN}")
+                waiting.extend(_parts(value, seen))
+
+    def classes(self) -> tuple[str, ...]:
+        """Return the classes that are no plain data: each runs code of its own when it is loaded by Python."""
+        return tuple(sorted(self._classes))
+
+    def _reconstructed(self, args: tuple[object, ...]) -> object:
+        """Return the object that protocols 0 and 1 make: of a plain class, or of one that is a dictionary or a list."""
+        kind, base, state = args if len(args) == 3 else (None, None, None)
+        if not isinstance(kind, Global) or not isinstance(base, Global):
+            raise PickleError("makes an object in a way that Python does not write")
+        if base in _OBJECT and state is None:
+            return self.new(kind, ())
+        made = self.new(kind, ())
+        if base.name == "dict" and base.module in ("builtins", "__builtin__") and isinstance(state, dict):
+            if isinstance(made, dict):
+                return self._calls.dictionary(base, (state,))
+            made = Placeholder(kind, (state,), items=state)
+            self._objects.append(made)
+            return made
+        if base.name == "list" and base.module in ("builtins", "__builtin__") and isinstance(made, Placeholder):
+            made.args = (state,)
+            return made
+        raise PickleError(f"makes an object of {kind} from {base}, which vqcheck does not know{SAVE_AGAIN}")
+
+
+def leads_to_tensor(value: object) -> bool:
+    """Say whether a tensor or a storage is, or lies anywhere in, a value."""
+    seen: set[int] = set()
+    waiting = [value]
+    while waiting:
+        value = waiting.pop()
+        if isinstance(value, (TensorRecord, StorageRecord)):
+            return True
+        waiting.extend(_parts(value, seen))
+    return False
+
+
+def _parts(value: object, seen: set[int]) -> Iterable[object]:
+    """Return what lies directly in a value, once for each that can hold something."""
+    if not isinstance(value, (dict, list, tuple, Placeholder, OtherKey)) or id(value) in seen:
+        return ()
+    seen.add(id(value))
+    if isinstance(value, dict):
+        return (*(key for key in value if isinstance(key, OtherKey)), *value.values())
+    if isinstance(value, Placeholder):
+        return value.parts()
+    return (value.value,) if isinstance(value, OtherKey) else value
+
+
+def _named(target: object) -> str:
+    if isinstance(target, Global):
+        return str(target)
+    return str(target.callee) if isinstance(target, Placeholder) else f"a {type(target).__name__}"
