@@ -111,7 +111,7 @@ def test_lock_binds_and_verifies_copies(run, valid):
 
 
 def test_history_says_which_copies_contradict(run, files, valid):
-    """Status 2 until the copy is chosen; an average that moved from one checkpoint to the next is a move."""
+    """Status 2 until the copy is chosen, also where an average moved from one checkpoint to the next: that is told."""
     (files / "broken.pth").unlink()
     (files / "same.pth").rename(files / "later")
     (files / "moved.pth").rename(files / "G_1.pth")
@@ -127,7 +127,9 @@ def test_history_says_which_copies_contradict(run, files, valid):
     assert run("history", ".", "--copy", "model")[0] == 0
     assert run("history", ".", "--copy", "ema")[0] == 1
     (files / "later").rename(files / "G_2.pth")
-    assert run("history", ".")[0] == 1
+    status, out, _ = run("history", ".")
+    assert status == 2
+    assert "; the VQ encoder moved at G_2.pth" in out.splitlines()[0]
     assert run("history", ".", "--copy", "model")[0] == 0
 
 

@@ -1,5 +1,8 @@
 """`vqcheck inspect` as a user runs it."""
 
+import json
+import pathlib
+
 import pytest
 import torch
 
@@ -68,6 +71,25 @@ def test_verbose_shows_whole_digests(vqcheck, checkpoints):
     digest = "a999277e57d91009e86fa5f7f0d281b5b8692c5cfa20462f75c1793c2c069235"
     assert fact(whole, "  vq_encoder") == digest
     assert fact(short, "  vq_encoder") == digest[:12]
+
+
+class Settings:
+    def __init__(self):
+        self.rate = 32000
+
+
+def test_verbose_names_the_classes_that_run_code(vqcheck, checkpoints, tmp_path):
+    """Only those that are no plain data, and only when asked; JSON always has them."""
+    state = torch.load(checkpoints / "base_v2.pth", weights_only=False)["weight"]
+    torch.save({"weight": state, "config": Settings(), "where": pathlib.PurePosixPath("a")}, tmp_path / "a.pth")
+    name = f"{Settings.__module__}.Settings"
+    assert fact(vqcheck("inspect", "-v", tmp_path / "a.pth").stdout, "runs code").endswith(
+        f"weights_only=False: {name}"
+    )
+    assert "runs code" not in vqcheck("inspect", tmp_path / "a.pth").stdout
+    assert "runs code" not in vqcheck("inspect", "-v", checkpoints / "base_v2.pth").stdout
+    (file,) = json.loads(vqcheck("inspect", "--format", "json", tmp_path / "a.pth").stdout)["files"]
+    assert file["classes"] == [name]
 
 
 def test_one_bad_file_among_several(vqcheck, valid, checkpoints, tmp_path):

@@ -282,17 +282,26 @@ class TestWhatIsNotStored:
         """A digest of a part is not shown as that of the whole."""
         assert [row.digest_of for row in only(folder()).rows] == ["vq_encoder", "codebook", "vq_encoder"]
 
-    def test_only_a_lora_export_may_leave_it_out(self, vq_state, tmp_path):
+    @pytest.mark.parametrize("step", [50, 200])
+    def test_only_a_lora_export_may_leave_it_out(self, vq_state, tmp_path, step):
         """A training file that lacks ssl_proj lost it, wherever it stands in the run."""
         state = vq_state()
         bare = {name: value for name, value in state.items() if "ssl_proj" not in name} | {"enc_p.x": torch.ones(1)}
-        torch.save({"model": state, "iteration": 1}, tmp_path / "G_100.pth")
-        torch.save({"model": bare, "iteration": 2}, tmp_path / "G_200.pth")
+        torch.save({"model": state, "iteration": 100}, tmp_path / "G_100.pth")
+        torch.save({"model": bare, "iteration": step}, tmp_path / f"G_{step}.pth")
         history = read_history(str(tmp_path), "all")
-        assert (history.exit_code, only(history).first_moved.name) == (1, "G_200.pth")
-        torch.save({"model": bare, "iteration": 0}, tmp_path / "G_50.pth")
-        (tmp_path / "G_200.pth").unlink()
-        assert read_history(str(tmp_path), "all").exit_code == 1
+        assert (history.exit_code, only(history).first_moved.name) == (1, f"G_{max(step, 100)}.pth")
+
+    def test_a_tensor_that_no_earlier_file_stores_is_missing_there(self, vq_state, tmp_path):
+        """A bias that appears is a change as one that disappears is."""
+        state = vq_state()
+        bare = {name: value for name, value in state.items() if name != "ssl_proj.bias"}
+        torch.save({"model": bare, "iteration": 1}, tmp_path / "G_100.pth")
+        torch.save({"model": state, "iteration": 2}, tmp_path / "G_200.pth")
+        assert only(read_history(str(tmp_path), "all")).first_moved.name == "G_200.pth"
+        torch.save({"model": bare, "iteration": 1}, tmp_path / "G_200.pth")
+        torch.save({"model": state, "iteration": 0}, tmp_path / "G_100.pth")
+        assert only(read_history(str(tmp_path), "all")).first_moved.name == "G_200.pth"
 
 
 class TestBase:

@@ -240,6 +240,7 @@ def _open_sharded(index: PositionedFile) -> Checkpoint:
         "sharded",
         tensors,
         lambda extent, start, size: opened[extent.shard].read_extent(extent, start, size),
+        classes=tuple(sorted({name for each in opened.values() for name in each.classes})),
     )
 
 

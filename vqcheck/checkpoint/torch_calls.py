@@ -53,6 +53,7 @@ _FIXED: Final = (
     | _names("fractions", names="Fraction")
     | _names("builtins", "__builtin__", names="complex range xrange slice")
     | _names("re", names="_compile")
+    | _names("types", names="GenericAlias")
     | _names("torch", names="device")
     | _names("torch.serialization", names="_get_layout")
     | _names("torch.torch_version", names="TorchVersion")
@@ -61,6 +62,7 @@ _BUILT: Final = (
     _names("numpy", names="dtype")
     | _names("numpy.random._pickle", names="__randomstate_ctor __generator_ctor __bit_generator_ctor")
     | _names("functools", names="partial")
+    | _names("numpy.random.bit_generator", names="__pyx_unpickle_SeedSequence")
     | _names("uuid", names="UUID")
 )
 _LOOKED_UP: Final = _names("builtins", "__builtin__", names="getattr") | _names(

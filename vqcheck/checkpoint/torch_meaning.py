@@ -83,7 +83,7 @@ class TorchMeaning(Meaning):
         if key not in HOLDERS:
             self._objects.append(made)
         if key not in NO_TENSOR:
-            self._classes.add(str(kind))
+            self._classes.add(shown(str(kind)))
         return made
 
     def build(self, target: object, state: object) -> None:

@@ -98,6 +98,8 @@ class Inspection:
     """Keys that lead to the state dict of the VQ encoder that is judged first, joined with dots."""
     other_containers: tuple[str, ...]
     """State dicts without a VQ encoder."""
+    classes: tuple[str, ...]
+    """Classes whose code runs when the file is loaded with weights_only=False."""
     precision: tuple[tuple[str, int], ...]
     """(element type, number of tensors), most frequent first."""
     model: Model
@@ -152,6 +154,7 @@ def inspect(checkpoint: Checkpoint, own: tuple[Family, ...] = (), copy: str = ""
         other_containers=tuple(
             file.container for file in checkpoint.state_dicts if file is not used and file.keys not in holding
         ),
+        classes=checkpoint.classes,
         precision=tuple(types.most_common()),
         model=model.identify(used),
         training=model.training(checkpoint),

@@ -115,7 +115,7 @@ class TrainingRun:
         if self.unreadable or self.compared_with == WITH_NOTHING:
             return COULD_NOT_CHECK
         found = {drift.verdict for row in self.rows for drift in row.drifts}
-        if UNDECIDED in found and CHANGED not in found:
+        if UNDECIDED in found:
             return COULD_NOT_CHECK
         return next((verdict for verdict in (CHANGED, ROUNDED, WITHIN_ULPS) if verdict in found), IDENTICAL)
 

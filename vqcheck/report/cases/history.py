@@ -39,7 +39,8 @@ def run(history: History) -> Run:
     cases = [at(_MOVED, row.name, *_moved(row, each)) for each in history.runs for row in each.rows]
     cases += [at(_UNREADABLE, name, COULD_NOT_CHECK, why) for each in history.runs for name, why in each.unreadable]
     for each in history.runs:
-        if each.verdict == NOT_CHECKED and not each.unreadable:
+        undecided = any(row.is_undecided for row in each.rows)
+        if each.verdict == NOT_CHECKED and not each.unreadable and not undecided:
             said = run_headline(each, history.folder)
             name = "two checkpoints" if len(history.runs) == 1 else f"two checkpoints of {title(each)}"
             cases.append(Case(_TOO_FEW, name, COULD_NOT_CHECK, said, history.folder))
@@ -54,7 +55,7 @@ def _moved(row: Row, training: TrainingRun) -> tuple[str, str]:
     since = row.since_start
     if not row.drifts:
         return PASSED, f"the {'base' if training.base else 'first checkpoint'}: {held}"
-    if row.is_undecided and not row.moved:
+    if row.is_undecided:
         return COULD_NOT_CHECK, f"a copy in it contradicts the one that was judged; --copy NAME chooses: {held}"
     if not row.moved:
         return PASSED, f"{(since or row.drifts[0]).verdict}: {held}"

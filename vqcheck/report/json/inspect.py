@@ -29,6 +29,7 @@ def _file(inspection: Inspection) -> dict[str, Any]:
         "header_code": inspection.header_code,
         "container": inspection.container,
         "other_containers": list(inspection.other_containers),
+        "classes": list(inspection.classes),
         "precision": dict(inspection.precision),
         "model": {
             "kind": model.kind,

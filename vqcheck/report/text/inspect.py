@@ -1,5 +1,6 @@
 """`vqcheck inspect` for people: what is in this file."""
 
+from vqcheck.checkpoint.shown import shown
 from vqcheck.codebook.inspection import EncoderSummary, Inspection
 from vqcheck.codebook.kind import FileKind
 from vqcheck.report.text.inspect_encoder import describe_encoder, title
@@ -13,13 +14,14 @@ _KIND = {
     FileKind.EXPORT: "export of a run",
     FileKind.STEP: "weights of one step of a run",
 }
+_MOST_CLASSES = 20
 
 
 def describe(inspection: Inspection, style: Style) -> str:
     """Return the description of one file."""
     page = Page(style)
     page.line((inspection.path, "bold"), indent=2)
-    for name, *spans in _facts(inspection):
+    for name, *spans in _facts(inspection, verbose=style.verbose):
         page.line(f"  {name!s:<12}", *spans, indent=_INDENT)
     encoders = [*filter(None, [inspection.vq_encoder]), *inspection.others]
     if len(encoders) > 1:
@@ -27,6 +29,11 @@ def describe(inspection: Inspection, style: Style) -> str:
     for number, encoder in enumerate(encoders, start=1):
         describe_encoder(page, encoder, style, str(number) if len(encoders) > 1 else "")
     return page.text()
+
+
+def _listed(classes: tuple[str, ...]) -> str:
+    more = f" and {len(classes) - _MOST_CLASSES} more" if len(classes) > _MOST_CLASSES else ""
+    return ", ".join(shown(name) for name in classes[:_MOST_CLASSES]) + more
 
 
 def _contents(page: Page, encoders: list[EncoderSummary], style: Style) -> None:
@@ -57,7 +64,7 @@ def _standing(encoder: EncoderSummary) -> list[str]:
     return lines
 
 
-def _facts(inspection: Inspection) -> list[tuple[Span, ...]]:
+def _facts(inspection: Inspection, *, verbose: bool) -> list[tuple[Span, ...]]:
     model, training = inspection.model, inspection.training
     place = f", state dict under '{inspection.container}'" if inspection.container else ""
     header = f", header overwritten with code {inspection.header_code}" if inspection.header_code else ""
@@ -88,6 +95,8 @@ def _facts(inspection: Inspection) -> list[tuple[Span, ...]]:
     for copy in inspection.unreadable:
         why = f"copy '{copy.name}' cannot be read ({copy.why}); --copy chooses another"
         facts.append(("undecided", (why, "bold red")))
+    if verbose and inspection.classes:
+        facts.append(("runs code", f"when loaded with weights_only=False: {_listed(inspection.classes)}"))
     if inspection.why_none:
         facts.append(("VQ encoder", (f"none: this file {inspection.why_none}", "yellow")))
     return facts

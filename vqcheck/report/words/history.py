@@ -46,14 +46,14 @@ def title(run: TrainingRun) -> str:
 def run_headline(run: TrainingRun, folder: str) -> str:
     """Return what the checkpoints of one run come to, in one sentence without its full stop."""
     moved, rows = run.first_moved, run.rows
+    also = f"; the VQ encoder moved at {moved.name}" if moved else ""
     if run.unreadable:
-        also = f"; the VQ encoder moved at {moved.name}" if moved else ""
         return f"{len(run.unreadable)} of the files in {folder} cannot be read{also}"
     if run.verdict == COULD_NOT_CHECK:
         undecided = [row.name for row in rows if row.is_undecided]
         if undecided:
             more = f" and {len(undecided) - 3} more" if len(undecided) > 3 else ""
-            return f"copies in {', '.join(undecided[:3])}{more} contradict what was judged; --copy NAME chooses"
+            return f"copies in {', '.join(undecided[:3])}{more} contradict what was judged; --copy NAME chooses{also}"
         if not rows:
             return f"{folder} holds no checkpoint with a codebook"
         return (
