@@ -55,7 +55,7 @@ def test_frames_that_another_order_changes_are_counted():
 
 
 def summed(a, b, order, cuts):
-    """Return float32 products `[n, m]` of a `[n, k]` and b `[k, m]`, one after the other; or cut off like TF32's sums."""
+    """Return float32 products `[n, m]` of a `[n, k]` and b `[k, m]`, one after the other; or cut off as in TF32."""
     total = np.zeros((len(a), b.shape[1]), np.float32)
     for at in order:
         total = total + (a[:, at, None] * b[at]).astype(np.float32)

@@ -100,7 +100,7 @@ class _Attempt:
 
     @property
     def left(self) -> int:
-        """Frames that are not explained"""
+        """Return how many frames are not explained."""
         return self.audit.total.frames - self.audit.total.explained
 
     @property
