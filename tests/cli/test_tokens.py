@@ -145,6 +145,15 @@ def test_a_sample_is_said(vqcheck, experiment):
     assert vqcheck("tokens", base, folder, "--sample", "0").returncode == 2
 
 
+def test_no_verdict_hangs_on_an_assert(experiment):
+    """`python -O` gives the same statuses: right, drifted, and nothing to check by."""
+    folder, base, drifted = experiment
+    arguments = [(base, folder), (drifted, folder, "--against", base), (base, folder / "elsewhere")]
+    optimised = [sys.executable, "-O", "-m", "vqcheck", "tokens"]
+    runs = [subprocess.run([*optimised, *map(str, each)], capture_output=True, check=False) for each in arguments]
+    assert [run.returncode for run in runs] == [0, 1, 2]
+
+
 def test_torch_is_never_needed(experiment):
     """The audit works with torch blocked."""
     program = "import sys; sys.modules['torch'] = None\nfrom vqcheck.cli.main import main\nsys.exit(main(sys.argv[1:]))"

@@ -325,7 +325,7 @@ class TestNearDuplicates:
                 assert audit.verdict == "inconsistent", (share, audit.total, audit.groups)
 
     def test_codes_that_are_equal_go_to_the_first(self, world):
-        """Exact duplicates are no coarse frame, and the first of them is the token; the last are near-ties, and told."""
+        """Exact duplicates are no coarse frame, and the first is the token; the last one is no mismatch."""
         made = world(seed=33, items=12, noise=0.5)
         made.codes = np.concatenate([made.codes[:40], np.repeat(made.codes[:1], CODES - 40, axis=0)])
         made.write_tsv(made.float32_tokens)
@@ -375,7 +375,7 @@ def test_tf32_passes_and_drift_in_it_does_not(world, cut, lookup, near):
 class TestFarCode:
     """One code far from all others, which no frame uses."""
 
-    @pytest.mark.parametrize("far", [1e3, 1e4, 6e4, 1e6, 1e10])
+    @pytest.mark.parametrize("far", [1e3, 1e4, 6e4, 1e6, 1e10, 1e40])
     def test_it_excuses_nothing(self, world, far):
         """Whatever its length, up to squares and elements that overflow: wrong tokens fail, right ones pass."""
         made = world(seed=50, size=30.0, noise=0.3, items=10)
@@ -481,6 +481,14 @@ class TestOverflow:
         made.write_tsv(made.float32_tokens)
         assert made.audit().verdict == "consistent"
         assert made.audit(made.drifted(0.05)).verdict == "inconsistent"
+
+    def test_float32_tokens_are_excused_by_no_overflow(self, world):
+        """Items that are float32's beyond doubt: a single token far from its frame is a mismatch."""
+        made = world(seed=13, size=60000.0, noise=0.3)
+        made.write_tsv(made.float32_tokens, lambda t: t["07.wav"].__setitem__(3, (t["07.wav"][3] + 1) % CODES))
+        audit = made.audit()
+        assert (audit.contradictions, audit.total.mismatches) == (("mismatches",), 1)
+        assert audit.total.precision == "float32"
 
     def test_a_few_frames_are_tolerated(self, world):
         """One frame in two thousand that overflows leaves the verdict to the others, and is told."""

@@ -128,8 +128,9 @@ class FloatEncoder:
         others = np.zeros(3, np.intp)
         for start in range(0, len(fragile), _AT_ONCE):
             at = fragile[start : start + _AT_ONCE]
-            rivals = self._rivals(found.distances[at])
-            tokens[at] = _choose(rivals, self._exact(patches[at], rivals))
+            exact = self._exact(patches[at])
+            tokens[at] = np.argmin(exact, axis=1)
+            rivals = _nearest(exact)
             for number, distances in enumerate(self._summed(found.x[at], found.distances[at], rivals)):
                 others[number] += np.count_nonzero(_choose(rivals, distances) != tokens[at])
         return tokens, int(others.max())
@@ -151,19 +152,13 @@ class FloatEncoder:
         rivals = np.count_nonzero(found.distances <= (nearest + reach)[:, None], axis=1)
         return np.flatnonzero(rivals > 1)
 
-    def _rivals(self, distances: Array) -> Tokens:
-        """Return the nearest codes, `[frames, rivals]`, in the order of their numbers."""
-        count = min(_RIVALS, distances.shape[1])
-        nearest: Tokens = np.argpartition(distances, count - 1, axis=1)[:, :count]
-        return np.sort(nearest, axis=1)
-
-    def _exact(self, patches: Array, rivals: Tokens) -> Wide:
+    def _exact(self, patches: Array) -> Wide:
+        """Return distances less |x|^2 in float64, `[frames, codes]`."""
         wide = self.arithmetic.convolution.of(patches).astype(np.float64)
         x = wide @ self.weight.astype(np.float64) + self.bias
         if self.arithmetic.lookup is not Products.FLOAT32:
             x = self.arithmetic.lookup.of(x.astype(np.float32)).astype(np.float64)
-        products = np.einsum("ij,ikj->ik", x, self.factors[rivals].astype(np.float64))
-        exact: Wide = self._exact_squares[rivals] - 2 * products
+        exact: Wide = self._exact_squares - 2 * (x @ self.factors.T.astype(np.float64))
         return exact
 
     def _summed(self, x: Array, distances: Array, rivals: Tokens) -> tuple[Array, ...]:
@@ -183,6 +178,13 @@ class FloatEncoder:
             (norms - _rounded_products(twice, factors)) + squares,
             (norms - _fused(twice, factors)) + squares,
         )
+
+
+def _nearest(distances: Wide) -> Tokens:
+    """Return the nearest codes, `[frames, rivals]`, in the order of their numbers."""
+    count = min(_RIVALS, distances.shape[1])
+    nearest: Tokens = np.argpartition(distances, count - 1, axis=1)[:, :count]
+    return np.sort(nearest, axis=1)
 
 
 def _choose(rivals: Tokens, distances: npt.NDArray[np.floating]) -> Tokens:

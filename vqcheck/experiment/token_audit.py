@@ -19,8 +19,8 @@ again with what two processors may do differently: other orders of summation, an
 favourable of them gives k near-ties. A right tsv of n frames has more than the binomial limit of n trials at the rate
 (k + 1) / n with a probability of 1e-4 only. Items in float32 and in half precision have a limit each, and those in
 float32 a second one: near-ties that only half precision explains, of which none is expected. Where there are more,
-arithmetics in which GPUs differ more (`half_lookup.ARITHMETICS`, and TF32 in `float_lookup.FLOAT_ARITHMETICS`) are tried
-one after the other.
+arithmetics in which GPUs differ more are tried one after the other: `half_lookup.ARITHMETICS`, and TF32 in
+`float_lookup.FLOAT_ARITHMETICS`.
 """
 
 import random
@@ -76,36 +76,56 @@ def audit_tokens(
         raise UsageError(_nothing_in_common(experiment, recorded, folder))
     rows = _sample(common, sample)
 
-    def audit(judge: FrameJudge) -> TokenAudit:
+    def attempt(judge: FrameJudge) -> _Attempt:
         reader = BatchReader(folder.read_frames, judge.channels, judge.taps)
         tally = _tally(judge, reader, rows, on_item)
-        return _result(tokenizer, experiment, recorded, have_features, rows, len(common), reader.readings, tally)
+        audit = _result(tokenizer, experiment, recorded, have_features, rows, len(common), reader.readings, tally)
+        return _Attempt(audit, int(tally.by_row[:, FAR].sum()))
 
-    best = audit(FrameJudge(tokenizer, FLOAT_ARITHMETICS[0], ARITHMETICS[0]))
+    best = attempt(FrameJudge(tokenizer, FLOAT_ARITHMETICS[0], ARITHMETICS[0]))
     for judge in _other_judges(tokenizer):
         if not _may_be_arithmetic(best):
             break
-        other = audit(judge)
+        other = attempt(judge)
         if _explains_better(other, best):
             best = other
-    return best
+    return best.audit
 
 
-def _may_be_arithmetic(audit: TokenAudit) -> bool:
+@dataclass(frozen=True, slots=True)
+class _Attempt:
+    """An audit by one arithmetic."""
+
+    audit: TokenAudit
+    far: int
+    """Mismatches that are out of reach of every arithmetic's rounding, not of float32's alone"""
+
+    @property
+    def left(self) -> int:
+        """Return how many frames are not explained."""
+        return self.audit.total.frames - self.audit.total.explained
+
+    @property
+    def badness(self) -> tuple[int, int]:
+        return self.audit.total.mismatches, self.audit.beyond_limit
+
+
+def _may_be_arithmetic(attempt: _Attempt) -> bool:
     """Say whether an audit fails for no more than another arithmetic may bring about."""
-    few = audit.total.mismatches <= _FEW * audit.total.frames
-    return few and bool(audit.contradictions) and "lengths" not in audit.contradictions
+    contradictions = attempt.audit.contradictions
+    few = attempt.far <= _FEW * attempt.audit.total.frames
+    return few and bool(contradictions) and "lengths" not in contradictions
 
 
-def _explains_better(other: TokenAudit, best: TokenAudit) -> bool:
+def _explains_better(other: _Attempt, best: _Attempt) -> bool:
     """Say whether another arithmetic is the likelier one: it explains more, not only allows for more.
 
-    Where there are mismatches it must explain half of what is left, since a wider bound alone proves nothing.
+    Where there are mismatches that no arithmetic tried so far reaches it must explain half of what is left, since a
+    wider bound alone proves nothing.
     """
-    (left, left_of_best) = (audit.total.frames - audit.total.explained for audit in (other, best))
-    if (other.total.mismatches, other.beyond_limit) >= (best.total.mismatches, best.beyond_limit):
+    if other.badness >= best.badness:
         return False
-    return 2 * left <= left_of_best if best.total.mismatches else left < left_of_best
+    return 2 * other.left <= best.left if best.far else other.left < best.left
 
 
 def _other_judges(tokenizer: Tokenizer) -> Iterator[FrameJudge]:
@@ -158,12 +178,18 @@ def _result(
     tally: _Tally,
 ) -> TokenAudit:
     items, unreadable = [], []
+    read = sum(not reading.problem for reading in readings)
+    half_rate = tally.predicted[1] / max(int(tally.by_row.sum()), 1)
     of_rows = zip(rows, readings, tally.by_row.tolist(), tally.beyond.tolist(), strict=True)
     for row, reading, kinds, beyond in of_rows:
         if reading.problem:
             unreadable.append((row.item, reading.problem))
         else:
-            items.append(ItemAudit(row.item, row.line, len(row.tokens), reading.derived, counts_of(kinds, beyond)))
+            items.append(
+                ItemAudit(
+                    row.item, row.line, len(row.tokens), reading.derived, counts_of(kinds, beyond, half_rate, read)
+                )
+            )
     if not any(item.counts.frames for item in items):
         first = f": {unreadable[0][0]}: {unreadable[0][1]}" if unreadable else ""
         raise UsageError(f"{experiment}: none of {len(rows)} items has features that give a token{first}")

@@ -2,7 +2,8 @@
 
 from collections.abc import Sequence
 
-from vqcheck.experiment.token_audit_result import EITHER, FLOAT32, HALF, FrameCounts
+from vqcheck.experiment.binomial import upper_limit
+from vqcheck.experiment.token_audit_result import EITHER, FLOAT32, HALF, RISK, FrameCounts
 from vqcheck.experiment.token_frames import (
     COARSE_FLOAT32,
     COARSE_OTHER,
@@ -15,15 +16,19 @@ from vqcheck.experiment.token_frames import (
 )
 
 
-def counts_of(kinds: Sequence[int], beyond: int) -> FrameCounts:
+def counts_of(kinds: Sequence[int], beyond: int, half_rate: float, items: int) -> FrameCounts:
     """Return the counts of one item, given how many of its frames are of each kind and beyond float32 rounding.
 
-    The kinds are those of `token_frames`.
+    The kinds are those of `token_frames`. `half_rate` is the rate at which half precision makes near-ties of these
+    features, and `items` the number of items that are judged with this one.
 
     In a float32 item the tokens that only half precision gives are near-ties, in a half-precision item those that only
     float32 gives. Where half precision overflows it gives arbitrary tokens, and where it is coarse nearly so: an item
     that has mostly float32 tokens there was extracted in float32, and then its other tokens there are no more excused
     than elsewhere.
+
+    Where more tokens are float32's alone than half precision makes near-ties, the item is a float32 one beyond doubt.
+    Then what is beyond float32 rounding is explained by nothing.
     """
     frames = sum(kinds)
     float32 = kinds[ONLY_FLOAT32] + kinds[HOT_FLOAT32] + kinds[COARSE_FLOAT32]
@@ -37,6 +42,8 @@ def counts_of(kinds: Sequence[int], beyond: int) -> FrameCounts:
         overflowing, coarse = kinds[HOT_OTHER], kinds[COARSE_OTHER]
     mismatches = kinds[FAR]
     beyond = beyond - mismatches if precision != HALF else 0
+    if precision == FLOAT32 and beyond and float32 > upper_limit(frames, half_rate + 1 / frames, RISK / items):
+        near_ties, mismatches, beyond = near_ties - beyond, mismatches + beyond, 0
     undecided = overflowing + coarse
     explained = frames - near_ties - mismatches - undecided
     return FrameCounts(frames, explained, near_ties, mismatches, undecided, precision, coarse, beyond)

@@ -21,7 +21,7 @@ KINDS: Final = 9
 
 BOTH, ONLY_FLOAT32, ONLY_HALF: the token derived in both precisions, or in one of them.
 NEAR, FAR: neither, inside and outside the bound.
-HOT_FLOAT32, HOT_OTHER: the float32 token and another one, where terms overflow in half precision.
+HOT_FLOAT32, HOT_OTHER: the float32 token alone, and another one, where terms overflow in half precision.
 COARSE_FLOAT32, COARSE_OTHER: the same where half precision cannot tell apart so many codes that it says nothing.
 """
 
@@ -70,10 +70,11 @@ class FrameJudge:
         bias = tokenizer.projection.bias
         bias = np.zeros(out, np.float32) if bias is None else bias.astype(np.float32)
         codes = tokenizer.codes.astype(np.float32)
-        self._plain = FloatEncoder(weight, bias, codes, FloatArithmetic())
-        self._float = self._plain if floats == FloatArithmetic() else FloatEncoder(weight, bias, codes, floats)
-        self._half = HalfEncoder(weight, bias, codes)
-        self._reach = HalfReach(codes, self._plain.squares, self._half)
+        with np.errstate(over="ignore", invalid="ignore"):
+            self._plain = FloatEncoder(weight, bias, codes, FloatArithmetic())
+            self._float = self._plain if floats == FloatArithmetic() else FloatEncoder(weight, bias, codes, floats)
+            self._half = HalfEncoder(weight, bias, codes)
+            self._reach = HalfReach(codes, self._plain.squares, self._half)
         self._weight_is_half = is_half(weight)
         self._codes = len(codes)
 
@@ -111,14 +112,16 @@ class FrameJudge:
         if len(at):
             lookup = self._half.look_up(derived.frames[at], self.arithmetic)
             hot[at] = lookup.overflows
-            in_half[at] = is_token[at] & ((safe[at] == lookup.tokens) | lookup.is_best(safe[at]))
+            # Where nearly all codes tie, to be among them is no sign of half precision.
+            ties = lookup.is_best(safe[at]) & ~coarse[at]
+            in_half[at] = is_token[at] & ((safe[at] == lookup.tokens) | ties)
             nearest[at] = np.where(lookup.finite(nearest[at]), nearest[at], lookup.tokens)
             for number, off in enumerate(self._vary(batch.patches[at], lookup), 1):
                 varied[number] = np.count_nonzero(off & ~hot[at])
         kinds = np.select(
             [
                 ~is_token,
-                in_float32 & in_half & ~hot & ~coarse,
+                in_float32 & in_half,
                 hot & in_float32,
                 hot,
                 coarse & in_float32,
