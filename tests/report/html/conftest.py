@@ -8,7 +8,7 @@ from xml.etree import ElementTree as ET
 
 import pytest
 
-from vqcheck.codebook.comparison import Change, Comparison, Side, TensorDiff
+from vqcheck.codebook.comparison import Change, Comparison, CopyPair, EqualCopies, LoneCopy, Side, TensorDiff
 from vqcheck.codebook.diagnosis.evidence import EmaUpdates
 from vqcheck.codebook.diagnosis.result import (
     Advice,
@@ -97,7 +97,7 @@ def make_replay(arms, said=""):
 def make_comparison(*, books=1, codes=64, tensors=3, moved=True, said="", flips=20, trained=True):
     def side(letter):
         return Side(
-            f"/path/{letter}{said}.pth", f"gpt-sovits{said}", said, not trained, (said,) * bool(said), digests(letter)
+            f"/path/{letter}{said}.pth", f"gpt-sovits{said}", said, never_trained=not trained, digests=digests(letter)
         )
 
     def tensor(number):
@@ -111,7 +111,16 @@ def make_comparison(*, books=1, codes=64, tensors=3, moved=True, said="", flips=
     diagnosis = make_diagnosis(books, codes, said, flips) if moved else None
     verdict = "changed" if moved else "identical"
     return Comparison(
-        side("a"), side("b"), "all", tuple(map(tensor, range(tensors))), verdict, ("gpt-sovits",), diagnosis
+        side("a"),
+        side("b"),
+        "all",
+        tuple(map(tensor, range(tensors))),
+        verdict,
+        pairs=(CopyPair(f"gpt-sovits{said}", f"weight{said}", f"model{said}", verdict, guessed=False),),
+        lone=(LoneCopy("B", f"gpt-sovits{said}", f"ema{said}", f"model{said}", "changed"),) * bool(said),
+        equal=(EqualCopies(f"weight{said}", f"ema{said}"),) * bool(said),
+        codecs=("gpt-sovits",),
+        diagnosis=diagnosis,
     )
 
 
