@@ -138,4 +138,4 @@ def test_a_codec_of_the_users_own_is_locked_and_followed(vqcheck, valid, tmp_pat
     checks = [vqcheck("lock", run / f"G_{n}.pth", "--check", *own, cwd=tmp_path).returncode for n in (1, 2)]
     assert checks == [0, 1]
     history = valid(vqcheck("history", run, "--format", "json", *own).stdout)
-    assert history["first_moved"] == "G_2.pth"
+    assert [each["first_moved"] for each in history["runs"]] == ["G_2.pth"]

@@ -8,7 +8,7 @@ from xml.etree import ElementTree as ET
 
 import pytest
 
-from vqcheck.codebook.comparison import Change, Comparison, CopyPair, Side, TensorDiff
+from vqcheck.codebook.comparison import Change, Comparison, CopyPair, EqualCopies, LoneCopy, Side, TensorDiff
 from vqcheck.codebook.diagnosis.evidence import EmaUpdates
 from vqcheck.codebook.diagnosis.result import (
     Advice,
@@ -96,7 +96,9 @@ def make_replay(arms, said=""):
 
 def make_comparison(*, books=1, codes=64, tensors=3, moved=True, said="", flips=20, trained=True):
     def side(letter):
-        return Side(f"/path/{letter}{said}.pth", f"gpt-sovits{said}", said, not trained, digests(letter))
+        return Side(
+            f"/path/{letter}{said}.pth", f"gpt-sovits{said}", said, never_trained=not trained, digests=digests(letter)
+        )
 
     def tensor(number):
         change = Change(min(7, codes), codes, 0.5, (0, 1), 0.25, (0, 1), 0) if moved else None
@@ -109,18 +111,17 @@ def make_comparison(*, books=1, codes=64, tensors=3, moved=True, said="", flips=
     diagnosis = make_diagnosis(books, codes, said, flips) if moved else None
     verdict = "changed" if moved else "identical"
     return Comparison(
-        a=side("a"), b=side("b"), scope="all", tensors=tuple(map(tensor, range(tensors))), verdict=verdict,
-        codecs=("gpt-sovits",), diagnosis=diagnosis,
-    )  # fmt: skip
-
-
-def make_two_codecs(other, *, said=""):
-    """Return a comparison of files that hold another codec, too, with its diagnosis."""
-    pairs = tuple(
-        CopyPair(family, f"model{said}", f"model{said}", "changed", guessed=False)
-        for family in ("gpt-sovits", other.family)
+        side("a"),
+        side("b"),
+        "all",
+        tuple(map(tensor, range(tensors))),
+        verdict,
+        pairs=(CopyPair(f"gpt-sovits{said}", f"weight{said}", f"model{said}", verdict, guessed=False),),
+        lone=(LoneCopy("B", f"gpt-sovits{said}", f"ema{said}", f"model{said}", "changed"),) * bool(said),
+        equal=(EqualCopies(f"weight{said}", f"ema{said}"),) * bool(said),
+        codecs=("gpt-sovits",),
+        diagnosis=diagnosis,
     )
-    return replace(make_comparison(said=said), pairs=pairs, further=(other,))
 
 
 def make_diagnosis(books=1, codes=64, said="", flips=20):
@@ -195,7 +196,9 @@ def every_page(said=""):
     """Return name -> page of each command and outcome, with a text planted wherever a file could put one."""
     arms = [make_arm(f"none{said}", said=said), make_arm(f"freeze{said}", moved=False, said=said)]
     leaking = replace(make_arm(f"as-is{said}", said=said), expected=FROZEN)
-    several = make_two_codecs(replace(make_diagnosis(3, said=said), family=f"mimi{said}"), said=said)
+    several = replace(
+        make_comparison(said=said), further=(replace(make_diagnosis(3, said=said), family=f"mimi{said}"),)
+    )
     return {
         "diff changed": diff.document(make_comparison(said=said)),
         "diff of a residual codec": diff.document(make_comparison(books=4, tensors=12, said=said)),
@@ -252,7 +255,6 @@ def text_of():
 def make():
     """Makes results of every command."""
     return SimpleNamespace(
-        arm=make_arm, replay=make_replay, comparison=make_comparison, two_codecs=make_two_codecs,
-        diagnosis=make_diagnosis, history=make_history,
+        arm=make_arm, replay=make_replay, comparison=make_comparison, diagnosis=make_diagnosis, history=make_history,
         audit=make_audit, gate=make_gate, stages=make_stages, every_page=every_page,
     )  # fmt: skip

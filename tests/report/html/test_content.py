@@ -91,7 +91,9 @@ class TestDiff:
 
     def test_every_codec_has_its_own_diagnosis(self, make, said):
         other = replace(make.diagnosis(2), family="mimi")
-        found = said(diff.document(make.two_codecs(other)))
+        one = make.comparison()
+        pairs = (*one.pairs, replace(one.pairs[0], family="mimi"))
+        found = said(diff.document(replace(one, pairs=pairs, further=(other,))))
         assert {"What happened (gpt-sovits)", "What happened (mimi)"} <= found.keys()
         assert "mimi 1: 9" in found["Which codes moved"] or "mimi" in found["Which codes moved"]
         assert "What happened" in said(diff.document(make.comparison()))
