@@ -93,6 +93,7 @@ def _mappings_with_tensors(root: object) -> Iterator[StateDict]:
     """Yield them level by level, each mapping once: one that refers to itself, or many to one, would never end."""
     waiting: deque[tuple[tuple[str, ...], object]] = deque([((), root)])
     seen: set[int] = set()
+    without: set[int] = set()
     while waiting:
         path, value = waiting.popleft()
         if not isinstance(value, dict) or id(value) in seen:
@@ -104,9 +105,11 @@ def _mappings_with_tensors(root: object) -> Iterator[StateDict]:
         if tensors:
             _refuse_unread(path, value)
             yield StateDict(path, tensors)
-        for key in value:
-            if isinstance(key, OtherKey) and key.is_calculated and leads_to_tensor(value):
+        for key, item in value.items():
+            if isinstance(key, OtherKey) and key.is_calculated and leads_to_tensor(value, without):
                 raise PickleError(f"{_at(path)} a key that is calculated: it may replace another; {_SAVE}")
+            if isinstance(key, str) and len(key) > _LONGEST_KEY and leads_to_tensor(item, without):
+                raise PickleError(f"{_at(path)} tensors under a name of {len(key)} characters; {_SAVE}")
         waiting.extend(((*path, key), item) for key, item in value.items() if _leads_on(key, item))
 
 
@@ -139,7 +142,7 @@ def _shown_name(callee: object) -> str:
 
 
 def _leads_on(key: object, item: object) -> bool:
-    return isinstance(item, dict) and isinstance(key, str) and len(key) <= _LONGEST_KEY and not _is_optimizer(key)
+    return isinstance(item, dict) and isinstance(key, str) and not _is_optimizer(key)
 
 
 def _preference(state_dict: StateDict) -> tuple[int, int, int]:

@@ -135,9 +135,8 @@ class TorchMeaning(Meaning):
         raise PickleError(f"makes an object of {kind} from {base}, which vqcheck does not know{SAVE_AGAIN}")
 
 
-def leads_to_tensor(value: object) -> bool:
-    """Say whether a tensor or a storage is, or lies anywhere in, a value."""
-    seen: set[int] = set()
+def leads_to_tensor(value: object, seen: set[int]) -> bool:
+    """Say whether a tensor or a storage is, or lies anywhere in, a value. `seen` has what is known to hold none."""
     waiting = [value]
     while waiting:
         value = waiting.pop()
