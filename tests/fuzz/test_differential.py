@@ -28,9 +28,9 @@ def library():
 @pytest.mark.parametrize("kind", KINDS_OF_FILES)
 def test_what_is_certified_is_what_the_library_loads(kind, library, tmp_path):
     outcomes = Counter()
-    for number in range(INPUTS[kind]):
-        outcome = judge(make(kind, Random(f"{kind} {number}")), str(tmp_path), library)
-        assert outcome.kind != "difference", f"{kind} {number}: {outcome.what}"
+    for turn in range(INPUTS[kind]):
+        outcome = judge(make(kind, Random(f"{kind} {turn}")), str(tmp_path), library)
+        assert outcome.kind != "difference", f"{kind} {turn}: {outcome.what}"
         outcomes[outcome.kind] += 1
     # Neither only sound files nor only rubbish.
     assert outcomes["equal"] > INPUTS[kind] / 5
