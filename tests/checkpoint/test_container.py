@@ -12,7 +12,7 @@ import torch
 from vqcheck.checkpoint import container
 from vqcheck.checkpoint.container import KNOWN, find_state_dicts, information
 from vqcheck.checkpoint.open import open_checkpoint
-from vqcheck.checkpoint.pickle_values import Global, Placeholder
+from vqcheck.checkpoint.pickle_values import Global, PickleError, Placeholder
 from vqcheck.checkpoint.torch_records import TensorRecord
 from vqcheck.errors import CheckpointError
 
@@ -76,9 +76,12 @@ def test_a_mapping_under_many_names_or_inside_itself_is_found_once():
     assert paths(level) == [".".join(["key 0"] * 5)]
 
 
-def test_a_container_of_an_unreasonably_long_name_is_not_looked_into():
+def test_a_container_of_an_unreasonably_long_name_is_refused():
     assert paths({"k" * 200: {"t": TENSOR}}) == ["k" * 200]
-    assert paths({"k" * 201: {"t": TENSOR}}) == []
+    assert paths({"k" * 201: {"rate": 3}, "weight": {"t": TENSOR}}) == ["weight"]
+    for held in ({"t": TENSOR}, {"deep": [{"t": TENSOR}]}):
+        with pytest.raises(PickleError, match="holds tensors under a name of 201 characters"):
+            paths({"k" * 201: held, "weight": {"t": TENSOR}})
 
 
 @pytest.mark.parametrize("saved", [[torch.ones(1)], "text", {"epoch": 3}, {1: torch.ones(1)}, None])

@@ -12,7 +12,7 @@ from vqcheck.checkpoint.pickle_values import Global, OtherKey, PickleError, Plac
 from vqcheck.checkpoint.shown import shown
 from vqcheck.checkpoint.torch_calls import NO_TENSOR
 from vqcheck.checkpoint.torch_meaning import leads_to_tensor
-from vqcheck.checkpoint.torch_records import TensorRecord
+from vqcheck.checkpoint.torch_records import SAVE_AGAIN, TensorRecord
 
 KNOWN: Final = (
     "weight",
@@ -113,6 +113,7 @@ def _mappings_with_tensors(root: object) -> Iterator[StateDict]:
     """Yield them level by level, each mapping once: one that refers to itself, or many to one, would never end."""
     waiting: deque[tuple[tuple[str, ...], object]] = deque([((), root)])
     seen: set[int] = set()
+    without: set[int] = set()
     while waiting:
         path, value = waiting.popleft()
         if not isinstance(value, dict) or id(value) in seen:
@@ -120,19 +121,28 @@ def _mappings_with_tensors(root: object) -> Iterator[StateDict]:
         seen.add(id(value))
         if len(seen) > _MAX_MAPPINGS or len(path) > _DEEPEST:
             raise PickleError(f"holds more than {_MAX_MAPPINGS} dictionaries, or some more than {_DEEPEST} deep")
-        tensors = {key: item for key, item in value.items() if isinstance(key, str) and isinstance(item, TensorRecord)}
+        tensors: dict[str, TensorRecord] = {}
+        others: list[tuple[object, object]] = []
+        for key, item in value.items():
+            if type(item) is TensorRecord and type(key) is str:
+                tensors[key] = item
+            else:
+                others.append((key, item))
         if tensors:
-            _refuse_unread(path, value)
+            _refuse_unread(path, others)
             yield StateDict(path, tensors)
-        for key in value:
-            if isinstance(key, OtherKey) and key.is_calculated and leads_to_tensor(value):
-                raise PickleError(f"{_at(path)} a key that is calculated: it may replace another; {_SAVE}")
-        waiting.extend(((*path, key), item) for key, item in value.items() if _leads_on(key, item))
+        for key, item in others:
+            if isinstance(key, OtherKey) and key.is_calculated and leads_to_tensor(value, without):
+                raise PickleError(f"{_at(path)} a key that is calculated: it may replace another{SAVE_AGAIN}")
+            if isinstance(item, dict) and isinstance(key, str) and not _is_optimizer(key):
+                if len(key) > _LONGEST_KEY and leads_to_tensor(item, without):
+                    raise PickleError(f"{_at(path)} tensors under a name of {len(key)} characters{SAVE_AGAIN}")
+                waiting.append(((*path, key), item))
 
 
-def _refuse_unread(path: tuple[str, ...], value: dict[object, object]) -> None:
+def _refuse_unread(path: tuple[str, ...], others: list[tuple[object, object]]) -> None:
     """Raise PickleError when a mapping of tensors holds something that may be a tensor, too, and cannot be read."""
-    for key, item in value.items():
+    for key, item in others:
         if isinstance(item, Placeholder):
             callee = item.callee
             if isinstance(callee, Global) and (callee.module, callee.name) in NO_TENSOR:
@@ -144,10 +154,7 @@ def _refuse_unread(path: tuple[str, ...], value: dict[object, object]) -> None:
         else:
             continue
         name = shown(key) if isinstance(key, str) else "a key that is no text"
-        raise PickleError(f"{_at(path)} {name}, which is {_shown_name(callee)} and may be a tensor; {_SAVE}")
-
-
-_SAVE: Final = "save it again as a plain state dict"
+        raise PickleError(f"{_at(path)} {name}, which is {_shown_name(callee)} and may be a tensor{SAVE_AGAIN}")
 
 
 def _at(path: tuple[str, ...]) -> str:
@@ -156,10 +163,6 @@ def _at(path: tuple[str, ...]) -> str:
 
 def _shown_name(callee: object) -> str:
     return shown(str(callee)) if isinstance(callee, Global) else "made by a call"
-
-
-def _leads_on(key: object, item: object) -> bool:
-    return isinstance(item, dict) and isinstance(key, str) and len(key) <= _LONGEST_KEY and not _is_optimizer(key)
 
 
 def _preference(state_dict: StateDict) -> tuple[int, bool, int, int]:

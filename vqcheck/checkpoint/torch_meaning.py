@@ -11,9 +11,7 @@ from typing import Final
 from vqcheck.checkpoint.pickle_values import Global, Meaning, OtherKey, PickleError, Placeholder
 from vqcheck.checkpoint.shown import shown
 from vqcheck.checkpoint.torch_calls import DICTIONARIES, HOLDERS, NO_TENSOR, Calls
-from vqcheck.checkpoint.torch_records import REBUILD, StorageRecord, TensorRecord, rebuild, storage_record
-
-SAVE_AGAIN: Final = "; save it again as a plain state dict (torch.save(model.state_dict(), FILE))"
+from vqcheck.checkpoint.torch_records import REBUILD, SAVE_AGAIN, StorageRecord, TensorRecord, rebuild, storage_record
 
 _TENSOR_CLASS: Final = re.compile(r"(Tensor|Parameter|Storage|Buffer|Variable|TensorBase|ndarray|memmap)$")
 _RECONSTRUCTORS: Final = (("copyreg", "_reconstructor"), ("copy_reg", "_reconstructor"))
@@ -25,7 +23,8 @@ _OBJECT: Final = (Global("builtins", "object"), Global("__builtin__", "object"))
 class TorchMeaning(Meaning):
     """The meaning of one torch pickle. Read the pickle with it, then ask `require_apart`.
 
-    `found` is called with each reference to a storage. `most_parts` is how many parts a persistent id has.
+    `found` is called with each storage that the pickle refers to, and with each view of one. `most_parts` is how many
+    parts a persistent id has.
     """
 
     def __init__(self, found: Callable[[StorageRecord], None], most_parts: int) -> None:
@@ -45,18 +44,23 @@ class TorchMeaning(Meaning):
             raise PickleError("refers to a module in a way that torch does not write")
         record = storage_record(persistent_id, self._most_parts)
         first = self._storages.setdefault(record.key, record)
-        if (first.dtype, first.count) != (record.dtype, record.count):
-            kind = "two element types" if first.dtype != record.dtype else "two sizes"
-            raise PickleError(f"gives storage {shown(record.key)} {kind}")
-        self._found(record)
+        if first is record or record.view is not None:
+            self._found(record)
+        if first.dtype != record.dtype:
+            raise PickleError(f"gives storage {shown(record.key)} two element types")
+        if first.count != record.count:
+            raise PickleError(f"gives storage {shown(record.key)} two sizes")
         return record
 
     def call(self, function: object, args: tuple[object, ...]) -> object:
         if type(function) is not Global:
             raise PickleError(f"calls what it has made before{SAVE_AGAIN}")
         key = function.module, function.name
-        if key in REBUILD:
-            return rebuild(function, args)
+        known = REBUILD.get(key)
+        if known is not None:
+            return rebuild(function, known, args)
+        if not args and key in DICTIONARIES:
+            return {}
         if key in _RECONSTRUCTORS:
             return self._reconstructed(args)
         try:
@@ -135,9 +139,8 @@ class TorchMeaning(Meaning):
         raise PickleError(f"makes an object of {kind} from {base}, which vqcheck does not know{SAVE_AGAIN}")
 
 
-def leads_to_tensor(value: object) -> bool:
-    """Say whether a tensor or a storage is, or lies anywhere in, a value."""
-    seen: set[int] = set()
+def leads_to_tensor(value: object, seen: set[int]) -> bool:
+    """Say whether a tensor or a storage is, or lies anywhere in, a value. `seen` has what is known to hold none."""
     waiting = [value]
     while waiting:
         value = waiting.pop()

@@ -7,6 +7,10 @@ from typing import Any, Final
 
 from vqcheck.checkpoint.dtypes import TORCH_STORAGE
 from vqcheck.checkpoint.pickle_values import Global, PickleError
+from vqcheck.checkpoint.shown import shown
+
+SAVE_AGAIN: Final = "; save it again as a plain state dict (torch.save(model.state_dict(), FILE))"
+"""What to do about a file that may hold other values than it seems to."""
 
 _MAX_AXES: Final = 64
 _MAX_ARGUMENTS: Final = 64
@@ -98,14 +102,13 @@ def _is_view(view: object) -> bool:
     )
 
 
-def rebuild(function: Global, args: tuple[object, ...]) -> TensorRecord:
-    """Return the record of the tensor that a call of one of torch's `REBUILD` functions stands for.
+def rebuild(function: Global, known: Callable[..., TensorRecord], args: tuple[object, ...]) -> TensorRecord:
+    """Return the record of the tensor that a call stands for; `known` is what `REBUILD` has for the function.
 
     Raises:
         PickleError: arguments that torch does not write, or that would let it load other values.
 
     """
-    known = REBUILD[function.module, function.name]
     if len(args) > _MAX_ARGUMENTS:
         # A pickle can pass one long tuple on at every step; what is done with it must not depend on its length.
         raise PickleError(f"calls {function} with arguments it does not take")
@@ -134,13 +137,7 @@ def sizes(values: object) -> tuple[int, ...]:
 
 
 def _plain_tensor(storage: object, offset: object, shape: object, stride: object) -> TensorRecord:
-    if not isinstance(storage, StorageRecord):
-        raise PickleError("describes a tensor without a storage")
-    (start,) = sizes((offset,))
-    lengths, steps = sizes(shape), sizes(stride)
-    if len(lengths) != len(steps):
-        raise PickleError("describes a tensor whose shape and strides have different lengths")
-    return TensorRecord(storage.dtype, storage, start, lengths, steps)
+    return _tensor(storage, offset, shape, stride, None, None)
 
 
 def _tensor(
@@ -152,8 +149,16 @@ def _tensor(
     _hooks: object,
     metadata: object = None,
 ) -> TensorRecord:
-    record = _plain_tensor(storage, offset, shape, stride)
-    if metadata is not None and not isinstance(metadata, dict):
+    if not isinstance(storage, StorageRecord):
+        raise PickleError("describes a tensor without a storage")
+    (start,) = sizes((offset,))
+    lengths, steps = sizes(shape), sizes(stride)
+    if len(lengths) != len(steps):
+        raise PickleError("describes a tensor whose shape and strides have different lengths")
+    record = TensorRecord(storage.dtype, storage, start, lengths, steps)
+    if metadata is None:
+        return record
+    if not isinstance(metadata, dict):
         raise PickleError("describes a tensor with marks that are no dictionary")
     if metadata:
         # To torch, a mark is there whatever its value.
@@ -198,11 +203,11 @@ def _from_type(function: object, kind: object, args: object, state: object) -> T
     if known is _from_type:
         raise PickleError("wraps a tensor subclass in itself")
     if known is None:
-        raise PickleError(f"rebuilds a tensor with {function}, which vqcheck does not know")
+        raise PickleError(f"rebuilds a tensor with {function}, which vqcheck does not know{SAVE_AGAIN}")
     if not isinstance(kind, Global) or (kind.module, kind.name) not in _PLAIN_TYPES:
-        raise PickleError(f"makes a tensor of the class {kind}, which may change its values")
+        raise PickleError(f"makes a tensor of the class {kind}, which may change its values{SAVE_AGAIN}")
     _require_inert(state)
-    return rebuild(function, args)
+    return rebuild(function, known, args)
 
 
 _PLAIN_TYPES: Final = frozenset({("torch", "Tensor"), ("torch.nn.parameter", "Parameter")})
@@ -215,14 +220,13 @@ def _require_inert(state: object) -> None:
         if part is None:
             continue
         if not isinstance(part, dict) or len(part) > _MAX_STATE:
-            raise PickleError("gives a tensor a state that is no dictionary of attributes")
+            raise PickleError(f"gives a tensor a state that is no dictionary of attributes{SAVE_AGAIN}")
         for name, value in part.items():
+            shown_name = shown(str(name))
             if type(name) is not str or name in _OWN_ATTRIBUTES or (name[:1] == "_" and name not in _MARKS):
-                raise PickleError(
-                    f"gives a tensor the attribute {str(name)[:_LONGEST_NAME]}, which may change its values"
-                )
+                raise PickleError(f"gives a tensor the attribute {shown_name}, which may change its values{SAVE_AGAIN}")
             if not _is_plain(value, 3):
-                raise PickleError(f"gives a tensor the attribute {name[:_LONGEST_NAME]} with more than a plain value")
+                raise PickleError(f"gives a tensor the attribute {shown_name} of more than a plain value{SAVE_AGAIN}")
 
 
 def _is_plain(value: object, depth: int) -> bool:

@@ -19,7 +19,7 @@ def read_index(archive: ZipArchive, label: str) -> tuple[object, dict[str, Exten
         CheckpointError: no index, several of them, big-endian storages, or a pickle that is not plain data.
 
     """
-    indexes = [name for name in archive.members if name[-8:].lower() == "data.pkl" and name[-9:-8] in ("", "/")]
+    indexes = [name for name in archive.ending("data.pkl") if name[-9:-8] in ("", "/")]
     if len(indexes) != 1:
         found = "no data.pkl" if not indexes else f"{len(indexes)} files named data.pkl"
         raise CheckpointError(f"{label}: a zip archive, but no torch checkpoint ({found} inside)")
@@ -39,8 +39,6 @@ def read_index(archive: ZipArchive, label: str) -> tuple[object, dict[str, Exten
     extents: dict[str, Extent] = {}
 
     def found_storage(record: StorageRecord) -> None:
-        if record.key in extents:
-            return
         name = f"{root}data/{record.key}"
         member = archive.members.get(name)
         if member is not None:

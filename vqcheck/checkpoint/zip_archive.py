@@ -96,6 +96,11 @@ class ZipArchive:
         """Return the member that torch finds under a name, without regard to the case of its letters."""
         return self._spelled.get(name.encode("utf-8", "surrogatepass").lower())
 
+    def ending(self, ending: str) -> list[str]:
+        """Return the names that end so, without regard to the case of their letters."""
+        raw = ending.encode().lower()
+        return [member.name for spelling, member in self._spelled.items() if spelling.endswith(raw)]
+
     def _error(self, what: str, reason: str) -> CheckpointError:
         return CheckpointError(f"{self._file.label}: {shown(what)}: {reason}")
 
