@@ -194,8 +194,13 @@ def forked_checkouts(warm, monkeypatch):
 def two_ranks(warm):
     """Runs `script RANK *arguments` in two processes at the same time, as data-parallel training does."""
 
+    def start(script, *arguments):
+        if can_fork():
+            return warm("torch").start(*arguments, script=script, stderr=subprocess.PIPE)
+        return subprocess.Popen([sys.executable, script, *map(str, arguments)], stderr=subprocess.PIPE)
+
     def run(script, *arguments):
-        processes = [warm("torch").start(rank, *arguments, script=script, stderr=subprocess.PIPE) for rank in range(2)]
+        processes = [start(script, rank, *arguments) for rank in range(2)]
         try:
             for process in processes:
                 errors = process.stderr.read()

@@ -1,4 +1,4 @@
-"""Runs the vqcheck command with at most 512 MB of memory, where the system can limit it."""
+"""Runs the vqcheck command with at most 512 MB of memory and a minute of work, where the system can limit them."""
 
 import sys
 from pathlib import Path
@@ -7,7 +7,7 @@ sys.path.insert(0, str(Path(__file__).parent.parent))
 
 import numpy as np
 import rich.console
-from fuzz.watch import limit_memory
+from fuzz.watch import limit_memory, limit_work
 
 from vqcheck.cli.main import main
 
@@ -15,4 +15,5 @@ from vqcheck.cli.main import main
 assert np
 assert rich.console
 limit_memory()
+limit_work(60)
 sys.exit(main(sys.argv[1:]))

@@ -2,6 +2,7 @@
 
 import os
 import re
+import signal
 import socket
 import subprocess
 import sys
@@ -137,6 +138,19 @@ def test_memory_is_limited_by_the_system_where_it_can_be():
     """)
     assert done.stdout == "read\n"
     assert "Finding: memory: more than" in done.stderr
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(os.name != "posix", reason="no limit on work as Windows knows none")
+def test_work_is_limited_by_the_system_where_it_can_be():
+    done = in_a_process_of_its_own("""
+        from fuzz.watch import limit_work
+        assert limit_work(1)
+        print("working", flush=True)
+        while True:
+            pass
+    """)
+    assert (done.stdout, done.returncode) == ("working\n", -signal.SIGXCPU)
 
 
 def test_a_mutant_reader_is_caught_by_the_same_run_that_readers_pass(tmp_path):

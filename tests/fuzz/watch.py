@@ -11,6 +11,7 @@ nor a slow one finds what is not there.
 import contextlib
 import faulthandler
 import functools
+import math
 import os
 import signal
 import sys
@@ -152,6 +153,15 @@ def _time_limit() -> Iterator[None]:
                 signal.setitimer(timer, 0)
         else:
             faulthandler.cancel_dump_traceback_later()
+
+
+def limit_work(seconds: int) -> bool:
+    """End this process once it has computed for that long, in whole seconds; return whether the system can do that."""
+    if resource is None:
+        return False
+    _, most = resource.getrlimit(resource.RLIMIT_CPU)
+    resource.setrlimit(resource.RLIMIT_CPU, (math.ceil(time.process_time() + seconds), most))
+    return True
 
 
 def limit_memory() -> bool:
