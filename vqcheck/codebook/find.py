@@ -86,6 +86,7 @@ def _everywhere(checkpoint: Checkpoint, own: tuple[Family, ...]) -> Iterator[Cop
 
 def _why_unreadable(copy: Copy) -> str:
     try:
+        copy.file.require_stored(tensor.tensor for tensor in copy.encoder.tensors)
         for tensor in copy.encoder.tensors:
             copy.file.require_readable(tensor.tensor)
     except CheckpointError as error:
