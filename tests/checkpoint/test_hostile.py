@@ -102,8 +102,8 @@ def test_hostile_settings_beside_good_tensors_are_read_as_names_and_stay_inert(
     marker = tmp_path / "marker"
     config = HParams()
     config.train = {"epochs": 3}
-    config.hook = Call(os.system, f"touch {marker}")
-    config.state = Call(eval, f"open({str(marker)!r}, 'w')")
+    config.hook = os.system
+    config.state = eval
     index = torch_pickle({"weight": {"t": claim()}, "config": config, "info": "3epoch_10iteration"})
     path = put(zip_bytes(index, {"0": torch_bytes(torch.ones(4))}))
     assert watched(path)[:2] == (None, [])
@@ -113,10 +113,15 @@ def test_hostile_settings_beside_good_tensors_are_read_as_names_and_stay_inert(
             "config": {
                 "train": {"epochs": 3},
                 "hook": f"<{os.system.__module__}.system>",
-                "state": f"<{eval.__module__ if False else '__builtin__'}.eval>",
+                "state": "<__builtin__.eval>",
             },
             "info": "3epoch_10iteration",
         }
+    config.hook = Call(os.system, f"touch {marker}")
+    index = torch_pickle({"weight": {"t": claim()}, "config": config})
+    error, executed, _ = watched(put(zip_bytes(index, {"0": torch_bytes(torch.ones(4))})))
+    assert "the pickle calls " in error
+    assert executed == []
     assert not marker.exists()
 
 
@@ -192,7 +197,7 @@ WRAP = b"ctorch._tensor\n_rebuild_from_type_v2\n"
     ("index", "reason"),
     [
         (REBUILD + b"(N(tK\x00tR.", "calls torch._utils._rebuild_tensor_v2 with arguments it does not take"),
-        (REBUILD + b"(NK\x00(t(ttR.", "describes a tensor without a storage"),
+        (REBUILD + b"(NK\x00(t(tNNtR.", "describes a tensor without a storage"),
         (REBUILD + b"(" + b"N" * 65 + b"tR.", "with arguments it does not take"),
         (WRAP + b"(" + WRAP + b"N(tNtR.", "wraps a tensor subclass in itself"),
         (WRAP + b"(NN(tNtR.", "rebuilds a tensor subclass in an unknown way"),

@@ -86,7 +86,7 @@ BAD = {
     "shard elsewhere": (b'{"weight_map":{"a":"../other"}}', "must be a file in the index's own folder"),
     "name that would break the line": (header(b'{"a\\nb\\u001b[31m":1}'), r"a\nb\x1b[31m: its header entry is damaged"),
     **{f"{name}, raw": (data, "is no checkpoint") for name, data in HOSTILE.items()},
-    **{f"{name}, zip": (torch_zip(data), "holds no state dict") for name, data in HOSTILE.items()},
+    **{f"{name}, zip": (torch_zip(data), "the pickle calls ") for name, data in HOSTILE.items()},
 }
 
 
