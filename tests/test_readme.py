@@ -282,7 +282,7 @@ def test_no_recipe_imports_what_a_workspace_calls_as_a_module():
     assert [line for line in modules if "python -I -m " not in line] == []
 
 
-def test_the_hook_takes_the_arguments_that_the_readme_gives_it(workspace):
+def test_the_hook_takes_the_arguments_that_the_readme_gives_it(workspace, shell):
     """As pre-commit calls it: the entry, then the arguments."""
     [entry] = re.findall(r"^  entry: vqcheck (.*)$", (ROOT / ".pre-commit-hooks.yaml").read_text("utf-8"), re.MULTILINE)
     [arguments] = re.findall(r"^\s*args: \[(.*)\]$", "\n".join(lines("yaml")), re.MULTILINE)

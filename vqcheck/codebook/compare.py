@@ -9,7 +9,7 @@ from vqcheck.codebook import effective, health, kind, pair
 from vqcheck.codebook.comparison import ALL, IDENTICAL, WITHIN_ULPS, Comparison, CopyPair, Side, TensorDiff, titles
 from vqcheck.codebook.copies import Copies, Copy, choose
 from vqcheck.codebook.copy_name import Partners, pair_up
-from vqcheck.codebook.copy_verdict import DigestsOfCopies, combined, lone_copies, verdict_on, whole
+from vqcheck.codebook.copy_verdict import DigestsOfCopies, answered, combined, lone_copies, verdict_on, whole
 from vqcheck.codebook.family import INPUT_PROJ, Family
 from vqcheck.codebook.find import find_copies
 from vqcheck.codebook.kind import FileOrder, Order, RoundingReading
@@ -75,11 +75,10 @@ def compare(
     for (one, other), pairs in zip(together, all_pairs, strict=True):
         digests.put("A", one, [each.a for each in pairs])
         digests.put("B", other, [each.b for each in pairs])
-    lone = (
-        *lone_copies("A", held_a, [one for one, _ in together], scope, digests),
-        *lone_copies("B", held_b, [other for _, other in together], scope, digests),
-    )
+    lone_a = lone_copies("A", held_a, [one for one, _ in together], scope, digests)
+    lone_b = lone_copies("B", held_b, [other for _, other in together], scope, digests)
     equal = digests.equal(together)
+    lone = answered(lone_a, lone_b, equal)
     comparison = Comparison(
         a=_side([[each.a for each in pairs] for pairs in all_pairs], [one for one, _ in together]),
         b=_side([[each.b for each in pairs] for pairs in all_pairs], [other for _, other in together]),

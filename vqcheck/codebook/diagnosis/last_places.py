@@ -12,6 +12,8 @@ MOST_ULPS: Final = {"float64": 4, "float32": 4, "float16": 2}
 """Units in the last place within which such values stay. In narrower types one update may move them as little."""
 CLEAR: Final = ("float64", "float32")
 """Types in which no update at all moves values as little as this."""
+_SOME: Final = 3
+"""Codes that differ before it is called a calculation and no edit of one code."""
 
 
 def find(book: Book) -> Cause | None:
@@ -29,7 +31,7 @@ def find(book: Book) -> Cause | None:
     if any(ulps is None or ulps > most for ulps in apart.values()):
         return None
     moved = {role: ulps for role, ulps in apart.items() if ulps}
-    if not moved:
+    if int((~book.untouched).sum()) < _SOME:
         return None
     certainty = CERTAIN if dtype in CLEAR else LIKELY
     return Cause(certainty, LastPlaces(max(moved.values()), tuple(moved)), book.number, book.head)
