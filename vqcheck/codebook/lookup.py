@@ -44,6 +44,11 @@ class _Table(NamedTuple):
     """The last component that is no number of every name in `below`."""
 
 
+def is_endless(name: str) -> bool:
+    """Say whether a name is longer than any module's, so that looking at all its parts would take hours."""
+    return len(name) > _LONGEST or name.count(".") > _MOST_DOTS
+
+
 def candidates(
     names: Collection[str], own: tuple[Family, ...] = (), last: tuple[Family, ...] = ()
 ) -> dict[tuple[str, Family], list[Named]]:
@@ -56,7 +61,7 @@ def candidates(
     count = 0
     covers = cache(lambda prefix: all(name.startswith(prefix) for name in names))
     for name in names:
-        if len(name) > _LONGEST or name.count(".") > _MOST_DOTS:
+        if is_endless(name):
             continue
         parts = name.split(".")
         # Nearly every name of a model is told apart here, without a look at all its components.

@@ -9,6 +9,7 @@ from functools import cached_property
 from typing import Final
 
 from vqcheck.checkpoint.opened import Checkpoint
+from vqcheck.codebook.lookup import is_endless
 from vqcheck.codebook.vq_encoder import is_lora
 from vqcheck.codebook.wrappers import unwrapped
 
@@ -70,7 +71,8 @@ class _Names:
 
     @cached_property
     def shapes(self) -> dict[str, tuple[int, ...]]:
-        shapes = {unwrapped(name): tensor.shape for name, tensor in self._checkpoint.tensors.items()}
+        tensors = self._checkpoint.tensors
+        shapes = {unwrapped(name): tensor.shape for name, tensor in tensors.items() if not is_endless(name)}
         prefix = _prefix(shapes)
         return {name[len(prefix) :]: shape for name, shape in shapes.items() if name.startswith(prefix)}
 

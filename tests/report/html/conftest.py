@@ -196,8 +196,11 @@ def every_page(said=""):
     """Return name -> page of each command and outcome, with a text planted wherever a file could put one."""
     arms = [make_arm(f"none{said}", said=said), make_arm(f"freeze{said}", moved=False, said=said)]
     leaking = replace(make_arm(f"as-is{said}", said=said), expected=FROZEN)
+    one = make_comparison(said=said)
     several = replace(
-        make_comparison(said=said), further=(replace(make_diagnosis(3, said=said), family=f"mimi{said}"),)
+        one,
+        pairs=(*one.pairs, replace(one.pairs[0], family=f"mimi{said}")),
+        further=(replace(make_diagnosis(3, said=said), family=f"mimi{said}"),),
     )
     return {
         "diff changed": diff.document(make_comparison(said=said)),
