@@ -1,10 +1,5 @@
 """Spectrograms against librosa and against their definition."""
 
-import os
-
-# Compiling takes a hundred times as long as what it speeds up here.
-os.environ["NUMBA_DISABLE_JIT"] = "1"
-
 import librosa
 import numpy as np
 import pytest
