@@ -13,7 +13,7 @@ from vqcheck.report.text.page import Style
 from vqcheck.report.words.diff import headline
 
 CODEBOOK = "quantizer.vq.layers.0._codebook"
-EMBED = f"{CODEBOOK}.embed"
+EMBED, COUNTS = (f"{CODEBOOK}.{name}" for name in ("embed", "cluster_size"))
 INFO = "8epoch_400iteration"
 
 
@@ -274,3 +274,23 @@ def test_each_reading_is_told_in_every_format(vq_state, write, valid, case):
     for text in (table(result, Style()), html_document(result)):
         assert words[:25] in " ".join(text.split())
     assert words in run(result).headline
+
+
+@pytest.mark.parametrize(
+    ("name", "before", "after"),
+    [
+        ("ssl_proj.bias", torch.zeros_like, lambda value: torch.full_like(value, 5e-4)),
+        (COUNTS, lambda value: torch.full_like(value, 8.0), lambda value: torch.full_like(value, 8.1)),
+    ],
+)
+def test_zeros_and_whole_numbers_of_one_tensor_prove_no_rounding(vq_state, write, name, before, after):
+    """They fit every narrow type. Only what a file stores, or all of its tensors together, tells of a rounding."""
+    a = vq_state()
+    a |= {name: before(a[name])}
+    b = a | {name: after(a[name])}
+    for narrow in (torch.float16, torch.float8_e4m3fn):
+        rounded = before(a[name]).to(narrow).float()
+        assert torch.equal(rounded, before(a[name]))
+    result = diff(write("w.pth", a), write("w2.pth", b))
+    assert (result.verdict, result.exit_code) == ("changed", 1)
+    assert diff(write("w.pth", to(a, torch.float16)), write("w2.pth", to(b, torch.float16))).verdict == "changed"

@@ -1,5 +1,6 @@
 """One tensor of a VQ encoder in both files: read, digested and judged."""
 
+from collections.abc import Callable
 from functools import cached_property
 from itertools import zip_longest
 from typing import TYPE_CHECKING
@@ -36,6 +37,7 @@ class Side:
         encoder: VQEncoder,
         tensor: RoleTensor | None,
         record: FileRecord,
+        types_of_file: Callable[[], frozenset[str]],
         *,
         has_codebook: bool = True,
     ) -> None:
@@ -43,6 +45,7 @@ class Side:
         self.encoder = encoder
         self.tensor = tensor
         self.record = record
+        self._types_of_file = types_of_file
         self.has_codebook = has_codebook
         """Whether the file has a codebook at this place at all."""
         self.digest: Digest | None = None
@@ -53,6 +56,14 @@ class Side:
     def data(self) -> bytes | bytearray:
         """The stored bytes; empty where the file lacks the tensor."""
         return self.file.read(self.tensor.tensor) if self.tensor else b""
+
+    @property
+    def types(self) -> frozenset[str]:
+        """The types to which the tensor may have been rounded: by how it is stored, or as its whole file was."""
+        from vqcheck.codebook.rounding import types_by_storage
+
+        stored = types_by_storage(self.tensor.tensor.dtype) if self.tensor else frozenset()
+        return stored | self._types_of_file()
 
 
 class Pair:
@@ -100,7 +111,8 @@ class Pair:
         from vqcheck.codebook.rounding import relation
         from vqcheck.codebook.values import as_array
 
-        return relation(as_array(a, self.a.data), as_array(b, self.b.data), saturates=a.role in BOOKKEEPING)
+        values = as_array(a, self.a.data), as_array(b, self.b.data)
+        return relation(*values, (self.a.types, self.b.types), saturates=a.role in BOOKKEEPING)
 
     def is_judged(self, scope: str) -> bool:
         """Say whether the tensor counts in the verdict: where it decides tokens in either file."""

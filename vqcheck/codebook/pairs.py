@@ -1,10 +1,11 @@
 """The tensors of two copies of a VQ encoder, place by place."""
 
 from collections.abc import Callable, Iterator
+from functools import cache
 
 from vqcheck.codebook import kind, pair
 from vqcheck.codebook.copies import Copy
-from vqcheck.codebook.family import CODEBOOK_ROLES
+from vqcheck.codebook.family import CODEBOOK_ROLES, INIT_FLAG
 from vqcheck.codebook.pair import Pair
 from vqcheck.codebook.vq_encoder import Place, VQEncoder
 
@@ -39,7 +40,16 @@ def _sides(copy: Copy) -> Callable[[Place], pair.Side]:
     tensors, record = copy.encoder.by_place(), kind.record(copy.file)
     books = {place[:3] for place in tensors if place[3] in CODEBOOK_ROLES}
 
+    @cache
+    def types_of_file() -> frozenset[str]:
+        from vqcheck.codebook.rounding import types_of_file
+        from vqcheck.codebook.values import as_array
+
+        floats = [tensor for tensor in copy.encoder.tensors if tensor.role != INIT_FLAG]
+        return types_of_file((each.tensor.dtype, as_array(each, copy.file.read(each.tensor))) for each in floats)
+
     def side(place: Place) -> pair.Side:
-        return pair.Side(copy.file, copy.encoder, tensors.get(place), record, has_codebook=place[:3] in books)
+        has_codebook = place[:3] in books
+        return pair.Side(copy.file, copy.encoder, tensors.get(place), record, types_of_file, has_codebook=has_codebook)
 
     return side

@@ -4,6 +4,7 @@ A value of a narrow type stands for an interval: all numbers that are rounded to
 rounding of one source is what lies in one interval with it, whatever wrote it, and in whatever it is stored now.
 """
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 from functools import cache
 from typing import Final
@@ -19,6 +20,13 @@ Bits = npt.NDArray[np.bool_]
 EIGHT_BITS: Final = ("float8_e4m3fn", "float8_e5m2", "float8_e4m3fnuz", "float8_e5m2fnuz")
 """float8_e8m0fnu is none of them: it holds powers of two without a sign, which no codebook is rounded to."""
 NARROW: Final = ("float16", "bfloat16", *EIGHT_BITS)
+_OF_STORED: Final = {
+    "float32": frozenset({"float32"}),
+    "float16": frozenset({"float32", "float16"}),
+    "bfloat16": frozenset({"float32", "bfloat16"}),
+    **{dtype: frozenset({"float32", *NARROW}) for dtype in (*EIGHT_BITS, "float8_e8m0fnu")},
+}
+"""What a tensor was rounded to by being stored: the type itself, and those that hold all of its values."""
 _FIRST: Final = 4096
 """Values looked at before all are."""
 
@@ -42,12 +50,35 @@ class Rounded:
         return f"{self.narrower} is {'A' if self.narrower == 'B' else 'B'} rounded to {self.dtypes[0]}"
 
 
-def relation(a: Array, b: Array, *, saturates: bool = False) -> Rounded | None:
+def types_of_file(tensors: Iterable[tuple[str, Array]]) -> frozenset[str]:
+    """Return the types to which a whole file was rounded, given the (stored type, values) of all its tensors.
+
+    Values of one tensor prove no rounding: zeros, ones and small whole numbers fit every type.
+    """
+    kept = [(stored, values) for stored, values in tensors if values.size]
+    return frozenset(
+        dtype
+        for dtype in ("float32", *NARROW)
+        if all(
+            dtype in _OF_STORED.get(stored, ()) or (_holds(dtype, values.ravel()[:_FIRST]) and _holds(dtype, values))
+            for stored, values in kept
+        )
+    )
+
+
+def relation(
+    a: Array, b: Array, types: tuple[frozenset[str], frozenset[str]] | None = None, *, saturates: bool = False
+) -> Rounded | None:
     """Return how `a` and `b` are roundings, or None where they are not: then the values differ.
 
-    With `saturates` the greatest 8-bit value also stands for everything above it: what a cast does to counts.
+    `types` are those to which A and B may have been rounded, by what they are stored in and by the rest of their files;
+    every one where it is not given. With `saturates` the greatest 8-bit value also stands for everything above it: what
+    a cast does to counts.
     """
     fits_a, fits_b = _fits(a), _fits(b)
+    if types is not None:
+        pairs = zip((fits_a, fits_b), types, strict=True)
+        fits_a, fits_b = ([dtype for dtype in fits if dtype in of] for fits, of in pairs)
     for narrower, wide, narrow, wide_fits, narrow_fits in (("B", a, b, fits_a, fits_b), ("A", b, a, fits_b, fits_a)):
         for dtype in narrow_fits:
             if dtype not in wide_fits and _stands_for(narrow, dtype, wide, saturates=saturates):
@@ -60,6 +91,11 @@ def relation(a: Array, b: Array, *, saturates: bool = False) -> Rounded | None:
                 narrower = "B" if dtype_a in fits_b else "A" if dtype_b in fits_a else ""
                 return Rounded(narrower, (dtype_a, dtype_b), wider_is_narrow=True)
     return None
+
+
+def types_by_storage(stored: str) -> frozenset[str]:
+    """Return the types to which a tensor was rounded by being stored in one."""
+    return _OF_STORED.get(stored, frozenset())
 
 
 def precision(values: Array) -> str:

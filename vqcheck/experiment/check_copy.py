@@ -69,11 +69,14 @@ def check_copy(
     _require_consistent(locked, lock_path, encoder)
     tensors = {encoder.label(tensor): tensor for tensor in encoder.tensors}
     verdicts = []
+    rounded_to = _types_of_file(recorded.values()), _types_of_file(found.values())
     in_both = _books(recorded, encoder) & _books(found, encoder)
     for label in [*recorded, *(label for label in found if label not in recorded)]:
         role = _role(label)
         whole_book = role in CODEBOOK_ROLES and _place(label) not in in_both
-        verdict, note = _compare(recorded.get(label), found.get(label), encoder.family, files, may_lack=not whole_book)
+        verdict, note = _compare(
+            recorded.get(label), found.get(label), encoder.family, files, rounded_to, may_lack=not whole_book
+        )
         if verdict == CHANGED and label in tensors and tensors[label].tensor.dtype.startswith("float8"):
             # There is no digest of an 8-bit rounding, so a change is not told from one.
             verdict = NOT_COMPARABLE
@@ -154,8 +157,22 @@ def _require_consistent(lock: LockedEncoder, path: str, encoder: VQEncoder) -> N
             raise UsageError(f"{path}: is damaged: its combined digests are not those of its tensors")
 
 
+def _types_of_file(tensors: Iterable[LockedTensor]) -> frozenset[str]:
+    """Return the types to which all tensors of one file were rounded: one alone may hold but zeros or whole numbers."""
+    from vqcheck.codebook.rounding import EIGHT_BITS
+
+    precisions = {tensor.precision for tensor in tensors} - {"flag"}
+    return frozenset(dtype for dtype in ("bfloat16", "float16") if precisions <= {*EIGHT_BITS, dtype})
+
+
 def _compare(
-    recorded: LockedTensor | None, found: LockedTensor | None, family: Family, files: FileOrder, *, may_lack: bool
+    recorded: LockedTensor | None,
+    found: LockedTensor | None,
+    family: Family,
+    files: FileOrder,
+    rounded_to: tuple[frozenset[str], frozenset[str]],
+    *,
+    may_lack: bool,
 ) -> tuple[str, str]:
     if recorded is None:
         assert found is not None
@@ -166,7 +183,7 @@ def _compare(
         return (NOT_STORED, files.b.why_left_out) if left_out else (MISSING, "not in the file")
     if recorded.digest(F32V1) == found.digest(F32V1):
         return IDENTICAL, ""
-    rounded = _rounded(recorded, found)
+    rounded = _rounded(recorded, found, rounded_to)
     if rounded is None:
         both = {recorded.precision, found.precision}
         return (NOT_COMPARABLE if both == {"float16", "bfloat16"} else CHANGED), ""
@@ -177,16 +194,18 @@ def _compare(
     return ROUNDED, said
 
 
-def _rounded(recorded: LockedTensor, found: LockedTensor) -> "Rounded | None":
+def _rounded(
+    recorded: LockedTensor, found: LockedTensor, rounded_to: tuple[frozenset[str], frozenset[str]]
+) -> "Rounded | None":
     """Return how one is the other's rounding: equal once rounded proves it only where one of the two is rounded."""
     from vqcheck.codebook.rounding import NARROW, Rounded
 
-    for narrower, one, other in (("B", found, recorded), ("A", recorded, found)):
-        algorithm = BF16V1 if one.precision == "bfloat16" else F16V1
-        rounded = one.precision in NARROW and one.precision != other.precision
-        if rounded and recorded.digest(algorithm) == found.digest(algorithm):
-            dtype = "bfloat16" if algorithm == BF16V1 else "float16"
-            return Rounded(narrower, (dtype,), other.precision in NARROW)
+    for narrower, one, other, types in (("B", found, recorded, rounded_to[1]), ("A", recorded, found, rounded_to[0])):
+        if one.precision == other.precision:
+            continue
+        for dtype, algorithm in (("bfloat16", BF16V1), ("float16", F16V1)):
+            if dtype in types and recorded.digest(algorithm) == found.digest(algorithm):
+                return Rounded(narrower, (dtype,), other.precision in NARROW)
     return None
 
 
