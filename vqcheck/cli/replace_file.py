@@ -18,8 +18,8 @@ _OPEN_FILE: Final = re.compile(r"(?:/proc/(\d+)(?:/task/\d+)?|/dev)/fd/(\d+)")
 def replace_file(path: str, report: str) -> None:
     """Write a text file that replaces an old one only when it is complete. A link is followed, a device written to.
 
-    What the program already has open (`/dev/stdout`, `/dev/fd/3`) is written to where it stands, as a shell does: it may
-    be the log of everything that ran before.
+    What the program already has open (`/dev/stdout`, `/dev/fd/3`) is written to where it stands: it may be the log of
+    everything that ran before.
 
     Raises:
         UsageError: it cannot be written, holds a checkpoint, is a pipe that nobody reads, or a link that another user
