@@ -179,6 +179,41 @@ def test_a_shard_whose_index_is_packed_is_refused(tmp_path, zip_bytes, torch_pic
             open_checkpoint(index).close()
 
 
+SMALL = EncodecConfig(
+    hidden_size=8, num_filters=2, codebook_dim=8, codebook_size=16, num_lstm_layers=1, target_bandwidths=[1.5, 3.0]
+)
+BOOK = "quantizer.layers.0.codebook.embed"
+
+
+@pytest.mark.parametrize("name", ["pytorch_model.bin", "pytorch_model-1-of-1.bin", "1-of-1"])
+def test_packed_values_are_refused_where_transformers_maps_a_file(name, tmp_path, read_all):
+    """It gets the packed bytes as they lie; packed data can be made to hold other values than it unpacks to."""
+    model = EncodecModel(SMALL)
+    state = model.state_dict()
+    SMALL.save_pretrained(tmp_path)
+    torch.save(state, tmp_path / "stored")
+    sharded_as = (
+        None
+        if name == "pytorch_model.bin"
+        else write(tmp_path, dict.fromkeys(state, name), "pytorch_model.bin.index.json")
+    )
+    for compression in (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED):
+        with zipfile.ZipFile(tmp_path / "stored") as old, zipfile.ZipFile(tmp_path / name, "w") as new:
+            for member in old.namelist():
+                new.writestr(member, old.read(member), compression if "/data/" in member else zipfile.ZIP_STORED)
+        loaded = EncodecModel.from_pretrained(tmp_path, use_safetensors=False).state_dict()
+        if compression == zipfile.ZIP_STORED:
+            assert torch.equal(loaded[BOOK], state[BOOK])
+            assert BOOK in read_all(sharded_as or tmp_path)
+        else:
+            assert not torch.equal(loaded[BOOK], state[BOOK])
+            for path in (tmp_path, sharded_as or tmp_path / name):
+                with pytest.raises(CheckpointError, match=rf"{name}: .*: is packed, and transformers would"):
+                    open_checkpoint(path)
+    (tmp_path / name).rename(tmp_path / "unmapped.pth")
+    assert BOOK in read_all(tmp_path / "unmapped.pth")
+
+
 @pytest.mark.skipif(os.name != "posix", reason="making links takes rights on Windows")
 def test_a_link_that_leads_out_of_the_folder_is_refused_and_named(tmp_path):
     model = tmp_path / "model"
@@ -214,10 +249,7 @@ def test_the_cache_of_a_hub_is_read_through_its_links(inner, tmp_path, read_all,
 
 def test_what_transformers_loads_from_shards_is_what_is_read(tmp_path, read_all, torch_bytes):
     """The control to the refusals above: a folder as the library writes it."""
-    config = EncodecConfig(
-        hidden_size=8, num_filters=2, codebook_dim=8, codebook_size=16, num_lstm_layers=1, target_bandwidths=[1.5, 3.0]
-    )
-    model = EncodecModel(config)
+    model = EncodecModel(SMALL)
     model.save_pretrained(tmp_path, max_shard_size="2KB")
     assert (tmp_path / "model.safetensors.index.json").exists()
     loaded = EncodecModel.from_pretrained(tmp_path).state_dict()

@@ -88,6 +88,8 @@ def test_the_archive_that_is_damaged_below_is_read_when_it_is_whole(members):
         (SECOND + 42, "<L", 10, "overlaps another member"),
         (SECOND + 42, "<L", 1 << 30, "overlaps another member of the archive or the zip directory"),
         (SECOND + 8, "<H", 1, "second: is encrypted"),
+        *((SECOND + 8, "<H", flag, "second: is encrypted") for flag in (0x20, 0x40, 0x2000, 0x2841)),
+        (LOCAL_SECOND + 6, "<H", 0x40, "second: its local header disagrees"),
         (LOCAL_SECOND + 6, "<H", 1, "second: its local header disagrees"),
         (SECOND + 10, "<H", 12, "second: is encrypted or packed with an unsupported method"),
         (SECOND + 10, "<H", 8, "second: its local header disagrees"),

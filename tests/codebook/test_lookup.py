@@ -2,6 +2,8 @@
 
 from dataclasses import replace
 
+import pytest
+
 from vqcheck.codebook import lookup
 from vqcheck.codebook.families import FAMILIES
 from vqcheck.codebook.lookup import _table, candidates
@@ -26,3 +28,11 @@ def test_the_search_ends_when_more_names_fit_than_any_codec_has(monkeypatch):
     monkeypatch.setattr(lookup, "MOST_NAMES", 50)
     found = candidates([f"quantizer.layers.{number}.codebook.embed" for number in range(500)])
     assert 50 < sum(map(len, found.values())) < 100
+
+
+@pytest.mark.parametrize("number", ["00", "01", "0_0", "+0", " 0", "٠", "²", "1" * 9])  # noqa: RUF001
+def test_a_number_that_no_module_has_is_none(number):
+    """Another spelling of a layer's number is another name: torch fills nothing from it."""
+    found = {spelled: candidates([CODES.replace("layers.0", f"layers.{spelled}")]) for spelled in ("10", number)}
+    assert {"", "quantizer.vq."} < {prefix for prefix, _ in found["10"]}
+    assert {prefix for prefix, _ in found[number]} == {f"quantizer.vq.layers.{number}."}

@@ -113,3 +113,35 @@ def test_every_name_can_be_given_and_shown_in_every_encoding(locale, desk, valid
         else:
             assert out.strip()
     assert (folder / "锁 🔒.lock").is_file()
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="elsewhere the names of open files are devices")
+@pytest.mark.parametrize(
+    ("name", "how"),
+    [("/dev/stdout", ">"), ("/dev/stdout", ">>"), ("/dev/stderr", "1<>"), ("/dev/fd/7", ">"), ("link", ">")],
+)
+def test_a_report_to_an_open_file_stands_between_what_others_write_there(name, how, desk, tmp_path):
+    """A log is not replaced by a report: what came before is kept, and what comes later is not lost."""
+    log, out = tmp_path / "log", tmp_path / "link" if name == "link" else name
+    (tmp_path / "link").symlink_to("/dev/stdout")
+    done = shell(
+        f"(echo before; vqcheck; echo $?) {how} '{log}' 2>&1 7>&1", ["diff", desk.base, desk.base, "-o", str(out)]
+    )
+    assert done.returncode == 0
+    before, report, *_, after = log.read_text().splitlines()
+    assert (before, after) == ("before", "0")
+    assert report.startswith("identical")
+    assert sorted(path.name for path in tmp_path.iterdir() if path.name.startswith(".")) == []
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="elsewhere the names of open files are devices")
+def test_an_open_file_of_another_program_is_not_replaced(desk, told, tmp_path):
+    log = tmp_path / "log"
+    with log.open("w") as stream, subprocess.Popen(["sleep", "60"], stdout=stream) as other:
+        stream.write("before")
+        stream.flush()
+        code, _, err = told("diff", desk.base, desk.base, "-o", f"/proc/{other.pid}/fd/1")
+        other.kill()
+    assert code == 2
+    assert "cannot be written" in err
+    assert log.read_text() == "before"

@@ -84,6 +84,27 @@ def training_file(sound):
     torch.save({"model": content["weight"], "iteration": 3}, sound.base)
 
 
+def renamed(old, new):
+    """Return a fault: the base's names, rewritten."""
+
+    def plant(sound):
+        content = torch.load(sound.base, weights_only=True)
+        content["weight"] = {name.replace(old, new, 1): value for name, value in content["weight"].items()}
+        torch.save(content, sound.base)
+
+    return plant
+
+
+def renamed_resume(sound):
+    folder = sound.folder / "logs_s2_v2"
+    folder.mkdir()
+    (folder / "D_900.pth").touch()
+    torch.save(
+        {"model": {f"module.{name}": value.float() for name, value in sound.state.items()}, "iteration": 1},
+        folder / "G_900.pth",
+    )
+
+
 def other_version(sound):
     sound.write(model__version="v1")
 
@@ -135,6 +156,11 @@ def negative_counts(sound):
         (negative_counts, {"codebook-trained"}),
         (overwritten_header, {"loader"}),
         (training_file, {"loader"}),
+        (renamed("", "module."), {"loader"}),
+        (renamed("", "anything."), {"loader"}),
+        (renamed("quantizer.vq.", "quantizer.vq._orig_mod."), {"loader"}),
+        (renamed("ssl_proj.", "_orig_mod.ssl_proj."), {"loader"}),
+        (renamed_resume, {"resume"}),
         (other_version, {"loader"}),
         (other_tokens, {"tokens"}),
         (not_frozen, {"freeze"}),

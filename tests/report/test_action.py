@@ -117,3 +117,10 @@ def test_pip_is_not_what_a_workspace_calls_pip(tmp_path):
             [BASH, "-eo", "pipefail", "-c", command], cwd=tmp_path, env=environment, capture_output=True, check=False
         )
         assert (tmp_path / "planted").exists() is planted, done.stderr
+
+
+def test_a_request_for_completions_is_no_open_gate(step, sound):
+    sound.write(model__freeze_quantizer=False)
+    code, _, output, summary = step(_VQCHECK_COMPLETE="bash_source")
+    assert (code, output) == (1, "verdict=closed\n")
+    assert "### vqcheck gate: closed" in summary

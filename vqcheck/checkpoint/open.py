@@ -129,6 +129,13 @@ def _open_torch_zip(file: PositionedFile, header_code: str, *, shard: bool) -> C
         # Unpacked, the indexes of many small shards could be of any size; no library packs one.
         raise CheckpointError(f"{file.label}: its index is packed, as in no shard; unpack it: save the model again")
     root, extents, classes = torch_zip.read_index(archive, file.label)
+    packed = next((extent.member for extent in extents.values() if extent.packed), "")
+    if packed and (shard or file.path.endswith(".bin")):
+        # transformers maps such files into memory: it gets the packed bytes as they lie there, whatever they unpack to.
+        raise CheckpointError(
+            f"{file.label}: {shown(packed)}: is packed, and transformers would read it as if it were not; "
+            "unpack it: save the model again"
+        )
     return _from_torch(
         file,
         "torch zip",

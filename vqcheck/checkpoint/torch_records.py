@@ -39,8 +39,9 @@ _OWN_ATTRIBUTES: Final = frozenset(
     )
 )
 """What torch defines on its tensors: to set one of these may write to the tensor's values, as `real` does."""
-_MARKS: Final = ("_is_hf_initialized", "_no_weight_decay", "_optim")
-"""Attributes that trainers put on parameters; any other that begins with an underscore may be torch's."""
+_MARKS: Final = ("_is_buffer", "_is_hf_initialized", "_no_weight_decay", "_optim")
+"""Attributes that trainers put on parameters, and torch.nn.Buffer on buffers; others that begin with an underscore may
+do more."""
 
 
 @dataclass(frozen=True, slots=True)

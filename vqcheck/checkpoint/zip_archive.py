@@ -27,7 +27,8 @@ _LOCAL: Final = struct.Struct("<4s5H3L2H")
 
 _STORED: Final = 0
 _DEFLATED: Final = 8
-_ENCRYPTED: Final = 1
+_ENCRYPTED: Final = 0x2061
+"""Flags of what is encrypted (also by a strong cipher, or in the directory) or a patch; torch refuses each."""
 _SIZES_FOLLOW: Final = 8
 _DIRECTORY: Final = 0x10
 """Among the external attributes: torch reads nothing of a member that is marked so, and takes what its memory held."""

@@ -2,17 +2,24 @@
 
 import errno
 import os
+import re
 import stat
+import sys
 from typing import Final
 
 from vqcheck.errors import UsageError
 
 _MOST_LINKS: Final = 40
 """As many as systems follow."""
+_OPEN_FILE: Final = re.compile(r"(?:/proc/(\d+)(?:/task/\d+)?|/dev)/fd/(\d+)")
+"""Names of open files, `/dev/stdout` once its links are followed: process, where it is named, and descriptor."""
 
 
 def replace_file(path: str, report: str) -> None:
     """Write a text file that replaces an old one only when it is complete. A link is followed, a device written to.
+
+    What the program already has open (`/dev/stdout`, `/dev/fd/3`) is written to where it stands: it may be the log of
+    everything that ran before.
 
     Raises:
         UsageError: it cannot be written, holds a checkpoint, is a pipe that nobody reads, or a link that another user
@@ -24,6 +31,12 @@ def replace_file(path: str, report: str) -> None:
     content = report.encode("utf-8", "backslashreplace")
     try:
         target = _followed(path) if hasattr(os, "geteuid") else os.path.realpath(path)
+        open_file = _OPEN_FILE.fullmatch(target)
+        if open_file and open_file[1] in (None, str(os.getpid())):
+            sys.stdout.flush()
+            with open(os.dup(int(open_file[2])), "wb") as stream:
+                stream.write(content)
+            return
         if os.path.exists(path) and not os.path.isfile(path):
             with open(path, "wb", opener=_at_once) as stream:
                 stream.write(content)
@@ -64,7 +77,8 @@ def _followed(path: str) -> str:
         except FileNotFoundError:
             # Nothing more to follow; whether it can be made is told by making it.
             return os.path.join(step, *names[::-1])
-        if not stat.S_ISLNK(status.st_mode):
+        if not stat.S_ISLNK(status.st_mode) or _OPEN_FILE.fullmatch(step):
+            # The name of an open file looks like a link; to follow it would open another file of that name.
             at = step
             continue
         if status.st_uid not in (*trusted, os.lstat(at).st_uid):

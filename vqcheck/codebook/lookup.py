@@ -103,7 +103,9 @@ def _is_alone(prefix: str, family: Family, key: Key, names: Collection[str]) -> 
 
 
 def _without_number(part: str) -> str:
-    return _NUMBER if part.isdecimal() and part.isascii() and len(part) < 9 else part
+    """Return the sign in place of a number as modules have it; torch finds no `layers.0` under `layers.00`."""
+    is_number = part.isdecimal() and part.isascii() and len(part) < 9 and (part[0] != "0" or part == "0")
+    return _NUMBER if is_number else part
 
 
 @lru_cache(maxsize=16)

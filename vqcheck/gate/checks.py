@@ -58,6 +58,8 @@ def loader(subject: Subject) -> Finding:
         return Finding(
             FAILED, f"{name} keeps its weights under {found.container!r}; training reads 'weight' and would not find it"
         )
+    if subject.not_found:
+        return Finding(FAILED, f"{name} holds no {subject.not_found}, the name by which training looks for it")
     if not found.model.version:
         return Finding(COULD_NOT_CHECK, f"{name}: its version cannot be told from its tensors")
     also = f"; of its copies training reads '{PRETRAINED}', not {', '.join(subject.unread)}" if subject.unread else ""

@@ -10,7 +10,7 @@ from vqcheck.errors import UsageError
 from vqcheck.experiment.resume import Folder, ResumeFolders, latest, resume_folders
 from vqcheck.gate.outcome import FAILED, NOT_APPLICABLE, PASSED, Finding
 from vqcheck.gate.subject import Subject
-from vqcheck.gate.training_reads import PRETRAINED, RESUMED, as_training_reads
+from vqcheck.gate.training_reads import PRETRAINED, RESUMED, as_training_reads, not_found
 
 
 def resume(subject: Subject) -> Finding:
@@ -64,6 +64,8 @@ def _fault(subject: Subject, path: str) -> str:
         later = as_training_reads(checkpoint, RESUMED)
         if checkpoint.header_code or later.container != RESUMED:
             return "which is no training checkpoint"
+        if name := not_found(later):
+            return f"which holds no {name}, the name by which training looks for it"
         # The pretrained generator was there first, whatever the files say: what merely rounds to it has moved.
         result = compare(as_training_reads(base, PRETRAINED), later, order=Order.A_FIRST)
     if result.verdict == UNDECIDED:

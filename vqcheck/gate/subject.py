@@ -10,7 +10,7 @@ from vqcheck.codebook.inspection import Inspection, inspect
 from vqcheck.errors import UsageError
 from vqcheck.experiment.lock import NAME, Lock, read_lock
 from vqcheck.experiment.s2_run import S2Run
-from vqcheck.gate.training_reads import PRETRAINED, as_training_reads
+from vqcheck.gate.training_reads import PRETRAINED, as_training_reads, not_found
 
 
 @dataclass(frozen=True)
@@ -42,6 +42,12 @@ class Subject:
         """The generator that training starts from, described."""
         with open_checkpoint(self.pretrained) as checkpoint:
             return inspect(as_training_reads(checkpoint, PRETRAINED))
+
+    @cached_property
+    def not_found(self) -> str:
+        """The name of a tensor that training would not find in that file; empty where it finds all."""
+        with open_checkpoint(self.pretrained) as checkpoint:
+            return not_found(as_training_reads(checkpoint, PRETRAINED))
 
     @cached_property
     def unread(self) -> tuple[str, ...]:

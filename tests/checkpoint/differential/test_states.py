@@ -88,12 +88,23 @@ def test_a_state_that_writes_into_the_codebook_from_elsewhere_is_refused(beside,
         group(NONE, NONE),
         group(b"}", NONE),
         dictionary((text("note"), text("mine")), (text("partition_dim"), integer(0))),
+        dictionary((text("_is_buffer"), TRUE), (text("persistent"), TRUE)),
         dictionary((text("_optim"), dictionary((text("lr"), number(1e-4)), (text("betas"), several(number(0.9)))))),
     ],
 )
 def test_a_state_that_cannot_touch_the_values_is_read(state, agreed):
     agreed(archive(index(state_dict(with_state(state)))), A)
     agreed(archive(index(state_dict(from_type(state)))), A)
+
+
+@pytest.mark.parametrize("zipped", [True, False])
+def test_what_a_module_holds_is_read_with_the_marks_of_torch_on_it(zipped, saved, put, read_all, torch_bytes):
+    """`torch.nn.Buffer` marks its tensors, and they are saved so where they are not detached."""
+    module = torch.nn.Module()
+    module.codes, module.bias = torch.nn.Buffer(torch.randn(4, 2)), torch.nn.Parameter(torch.randn(2))
+    state = module.state_dict(keep_vars=True)
+    path = put(saved({"weight": state}, _use_new_zipfile_serialization=zipped))
+    assert {name: found[2] for name, found in read_all(path).items()} == {n: torch_bytes(t) for n, t in state.items()}
 
 
 def test_a_legacy_file_is_no_way_around(refused):
