@@ -4,7 +4,6 @@ A checkpoint holds settings, counters, paths and times beside its tensors. What 
 reader cannot know what it would return, and so what torch would load.
 """
 
-import sys
 from collections.abc import Callable
 from typing import Final
 
@@ -73,32 +72,7 @@ _LOOKED_UP: Final = _names("builtins", "__builtin__", names="getattr") | _names(
 NO_TENSOR: Final = _FIXED | _BUILT | HOLDERS
 """Calls whose result is neither a tensor nor an array of values, whatever their arguments."""
 
-_MEMBER_VALUES: Final = (str, int, bool, float)
-_OTHER_VERSIONS: Final = (
-    "aifc annotationlib asynchat asyncore audioop binhex cgi cgitb chunk compression crypt distutils exceptions imghdr "
-    "imp lib2to3 mailcap msilib nis nntplib ossaudiodev pipes smtpd sndhdr spwd sunau telnetlib tomllib uu xdrlib"
-)
-"""Modules that only some versions of Python have: a file is judged alike in all."""
-_KNOWN: Final = frozenset(("torch", "numpy", "sympy", *_OTHER_VERSIONS.split(), *sys.stdlib_module_names))
-"""Modules that are everywhere where torch is: what their classes do with a value is no enumeration's, and chosen."""
-
 _SHARED_NAMES: Final = ("typing", "builtins", "__builtin__", "collections.abc", "collections")
-
-
-def is_member(function: Global, args: tuple[object, ...]) -> bool:
-    """Say whether a call is how the members of an enumeration are saved: a class of some program, and a plain value.
-
-    Like other objects of unknown classes it is a name here, and whether it runs code is up to its class.
-    """
-    package, _, _ = function.module.partition(".")
-    _, _, name = function.name.rpartition(".")
-    if not package.isidentifier() or package in _KNOWN or package.startswith("__builtin"):
-        return False
-    return name.isidentifier() and name[0].isupper() and not name.isupper() and _is_value(args)
-
-
-def _is_value(args: tuple[object, ...]) -> bool:
-    return len(args) == 1 and type(args[0]) in _MEMBER_VALUES
 
 
 class Calls:

@@ -10,7 +10,7 @@ from typing import Final
 
 from vqcheck.checkpoint.pickle_values import Global, Meaning, OtherKey, PickleError, Placeholder
 from vqcheck.checkpoint.shown import shown
-from vqcheck.checkpoint.torch_calls import DICTIONARIES, HOLDERS, NO_TENSOR, Calls, is_member
+from vqcheck.checkpoint.torch_calls import DICTIONARIES, HOLDERS, NO_TENSOR, Calls
 from vqcheck.checkpoint.torch_records import REBUILD, SAVE_AGAIN, StorageRecord, TensorRecord, rebuild, storage_record
 
 _TENSOR_CLASS: Final = re.compile(r"(Tensor|Parameter|Storage|Buffer|Variable|TensorBase|ndarray|memmap)$")
@@ -63,9 +63,6 @@ class TorchMeaning(Meaning):
             return {}
         if key in _RECONSTRUCTORS:
             return self._reconstructed(args)
-        if is_member(function, args) and not _TENSOR_CLASS.search(function.name):
-            self._classes.add(shown(str(function)))
-            return Placeholder(function, args, is_fixed=True)
         try:
             made = self._calls.make(function, args)
         except PickleError as error:
