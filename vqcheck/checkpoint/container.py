@@ -150,8 +150,9 @@ def _mappings_with_tensors(root: object) -> Iterator[StateDict]:
                 tensors[key] = item
             else:
                 others.append((key, item))
-        # What is counted through holds a model only under the names of modules; optimizers hold tensors for each number.
-        if tensors and (not numbered or any("." in name for name in tensors)):
+        # What is counted through holds a model only under modules' names; optimizers hold tensors for each number.
+        has_modules = any("." in name for name in tensors)
+        if tensors and (has_modules or not numbered):
             _refuse_unread(path, others)
             yield StateDict(path, tensors)
         for position, (key, item) in enumerate(others):

@@ -19,7 +19,7 @@ from vqcheck.experiment.token_audit import audit_tokens
 from vqcheck.experiment.token_summary import summary
 from vqcheck.gate.outcome import COULD_NOT_CHECK, FAILED, NOT_APPLICABLE, PASSED, Finding
 from vqcheck.gate.subject import Subject
-from vqcheck.gate.training_reads import PRETRAINED, as_training_reads
+from vqcheck.gate.training_reads import PRETRAINED, as_training_reads, first_unread
 
 _READ_AS: Final = {"v4": "v3", "v2Pro": "v2", "v2ProPlus": "v2"}
 """Versions that token extraction knows under another's name; their VQ encoder is the same function."""
@@ -58,6 +58,8 @@ def loader(subject: Subject) -> Finding:
         return Finding(
             FAILED, f"{name} keeps its weights under {found.container!r}; training reads 'weight' and would not find it"
         )
+    if unread := first_unread(tensor.name for tensor in found.vq_encoder.tensors) if found.vq_encoder else "":
+        return Finding(FAILED, f"{name} names a tensor {unread}, which training would not find: it reads bare names")
     if not found.model.version:
         return Finding(COULD_NOT_CHECK, f"{name}: its version cannot be told from its tensors")
     also = f"; of its copies training reads '{PRETRAINED}', not {', '.join(subject.unread)}" if subject.unread else ""
