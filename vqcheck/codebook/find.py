@@ -68,7 +68,8 @@ def find_copies(checkpoint: Checkpoint, own: tuple[Family, ...] = (), chosen: st
     checkpoint.require_stored(tensor.tensor for copy in sound for tensor in copy.encoder.tensors)
     sound.sort(key=lambda copy: (copy.label.is_second_hand, copy.encoder.family.structural))
     require_whole(checkpoint, sound)
-    for average in list(averages_of_parameters(checkpoint, sound)):
+    broken = {each.name.keys for each in unreadable}
+    for average in [each for each in averages_of_parameters(checkpoint, sound) if each.file.keys not in broken]:
         if why := _why_unreadable(average):
             unreadable.append(Unreadable(average.names[0], why))
         else:

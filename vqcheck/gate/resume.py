@@ -32,9 +32,8 @@ def resume(subject: Subject) -> Finding:
     if alike:
         will = "may" if folders.doubt or len(alike) > 1 else "will"
         have = "which has" if len(alike) == 1 else "which have"
-        told.append(
-            f"training {will} resume from {' or '.join(alike)}, {have} {'a rounding of the' if rounded else 'the same'} VQ encoder"
-        )
+        which = "a rounding of the" if rounded else "the same"
+        told.append(f"training {will} resume from {' or '.join(alike)}, {have} {which} VQ encoder")
     elif not told:
         told.append("there is no checkpoint of an earlier run to resume from")
     return Finding(PASSED, f"{'; '.join(told)}{_looked_at(folders)}")
@@ -63,7 +62,7 @@ def _folders(subject: Subject) -> ResumeFolders:
 
 
 def _judge(subject: Subject, path: str) -> tuple[str, str]:
-    """Return (what is wrong with a checkpoint to resume from, how it compares); nothing is wrong where that is empty."""
+    """Return what is wrong with a checkpoint to resume from, empty where nothing is, and how it compares."""
     with open_checkpoint(subject.pretrained) as base, open_checkpoint(path) as checkpoint:
         later = as_training_reads(checkpoint, RESUMED)
         if checkpoint.header_code or later.container != RESUMED:
