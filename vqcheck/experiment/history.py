@@ -97,6 +97,10 @@ def read_history(
             group.found.remove(other)
             skipped.append((other.stored.name, f"is another codec's ({other.stored.family})"))
     given = _read(base, scope, own, copy) if base is not None else None
+    if given and (more := _holds_more(given, found)):
+        raise UsageError(
+            f"{base}: holds the {given.digest_of} alone, and {more} what stands in front of it, too: name its base model"
+        )
     comparer = Comparer(scope, own)
     runs: list[TrainingRun] = []
     bases: list[_Found] = []
@@ -107,8 +111,13 @@ def read_history(
             named = named_base(folder, voice, [each.config for each in group.found])
             start = _read(named.path, scope, own, copy) if named.path else None
             told_by, note = CONFIGURATION, named.note
+            if start and (more := _holds_more(start, group.found)):
+                note = f"{start.stored.name}, which the configuration names, holds less than {more}"
+                start = None
         if start is None:
             start, told_by = _in_folder(group, groups), FOLDER
+            if start and _holds_more(start, group.found):
+                start = None
         rows = []
         for row in _rows(group, start, comparer):
             rows.append(row)
@@ -127,6 +136,16 @@ def read_history(
         )
     untrained = dict.fromkeys(each.stored.name for each in (*bases, *found) if not each.trained)
     return History(folder, scope, tuple(runs), tuple(skipped), tuple(sorted(untrained)))
+
+
+def _holds_more(base: _Found, found: list[_Found]) -> str:
+    """Return a file that holds what stands in front of the codebook, where the base does not: nothing to judge that by.
+
+    So it is with a LoRA export. Empty where there is none.
+    """
+    if base.digest_of == "vq_encoder":
+        return ""
+    return next((each.stored.name for each in found if each.digest_of == "vq_encoder"), "")
 
 
 def _tell_nobody(_done: int, _total: int) -> None:
