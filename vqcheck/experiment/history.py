@@ -35,6 +35,7 @@ class _Found:
     stored: Stored
     digest_of: str
     trained: bool
+    ailments: tuple[str, ...]
     config: Any
     """The configuration that the file itself holds, as exports do."""
 
@@ -99,7 +100,8 @@ def read_history(
     given = _read(base, scope, own, copy) if base is not None else None
     if given and (more := _holds_more(given, found)):
         raise UsageError(
-            f"{base}: holds the {given.digest_of} alone, and {more} what stands in front of it, too: name its base model"
+            f"{base}: holds the {given.digest_of} alone, and {more} what stands in front of it, too; "
+            "name its base model"
         )
     comparer = Comparer(scope, own)
     runs: list[TrainingRun] = []
@@ -135,7 +137,8 @@ def read_history(
             )
         )
     untrained = dict.fromkeys(each.stored.name for each in (*bases, *found) if not each.trained)
-    return History(folder, scope, tuple(runs), tuple(skipped), tuple(sorted(untrained)))
+    ailing = dict.fromkeys((each.stored.name, ailment) for each in (*bases, *found) for ailment in each.ailments)
+    return History(folder, scope, tuple(runs), tuple(skipped), tuple(sorted(untrained)), tuple(sorted(ailing)))
 
 
 def _holds_more(base: _Found, found: list[_Found]) -> str:
@@ -170,7 +173,8 @@ def _read(path: str, scope: str, own: tuple[Family, ...], copy: str) -> _Found:
         )
         tensors = {diff.label: (diff.a_dtype, diff.a_digest) for diff in comparison.tensors if diff.a_digest}
         stored = Stored(path, os.path.basename(path), side.family, record(checkpoint), digest, tensors, chosen)
-        return _Found(stored, what, not side.never_trained, checkpoint.information.get("config"))
+        config = checkpoint.information.get("config")
+        return _Found(stored, what, not side.never_trained, side.ailments, config)
 
 
 def _chosen(checkpoint: Checkpoint, own: tuple[Family, ...], copy: str) -> tuple[str, ...]:
