@@ -119,3 +119,36 @@ def test_two_names_that_read_alike_hide_no_copy(vq_state, run):
     for first, second in ((state, moved), (moved, state)):
         files = {"a": {"weight": state}, "b": {"model": state, "[0]": first, 0: second}}
         assert run("diff", "a.pth", "b.pth", **files) == 2
+
+
+@pytest.mark.parametrize("moved", ["quantize.embedding.weight", "quant_conv.weight", "quant_conv.bias"])
+def test_an_average_under_names_without_dots_is_a_copy(moved, run):
+    """So latent diffusion keeps it, beside the model: codes and the layer in front of them, all of them parameters."""
+    generator = torch.Generator().manual_seed(0)
+    shapes = {"quantize.embedding.weight": (9, 4), "quant_conv.weight": (4, 4, 1, 1), "quant_conv.bias": (4,)}
+    state = {name: torch.randn(shape, generator=generator) for name, shape in shapes.items()}
+
+    def averaged(factor):
+        values = {name: value * (factor if name == moved else 1) for name, value in state.items()}
+        average = {f"model_ema.{name.replace('.', '')}": value for name, value in values.items()}
+        return {"state_dict": {**state, **average, "model_ema.decay": torch.tensor(0.9)}}
+
+    files = {"a": {"state_dict": state}, "same": averaged(1.0), "moved": averaged(1.5)}
+    assert run("diff", "a.pth", "same.pth", **files) == 0
+    assert run("diff", "a.pth", "moved.pth") == run("diff", "moved.pth", "a.pth") == 2
+    assert run("diff", "same.pth", "moved.pth") == 1
+
+
+def test_a_projection_behind_a_layer_is_looked_for_in_an_average_too(run):
+    """In a chain of residuals it decides the tokens of the layers after it; the last layer's decides none."""
+    generator = torch.Generator().manual_seed(0)
+    state = {}
+    for layer in range(2):
+        module = f"quantizer.quantizers.{layer}"
+        state[f"{module}.codebook.weight"] = torch.randn(8, 4, generator=generator)
+        state[f"{module}.in_proj.weight"] = torch.randn(4, 6, 1, generator=generator)
+        state[f"{module}.out_proj.weight"] = torch.randn(6, 4, 1, generator=generator)
+    for layer, status in ((0, 2), (1, 0)):
+        name = f"quantizer.quantizers.{layer}.out_proj.weight"
+        files = {"a": {"model": state}, "b": {"model": state, "ema": {name: state[name] * 2}}}
+        assert run("diff", "a.pth", "b.pth", **files) == status
