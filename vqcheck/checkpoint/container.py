@@ -141,7 +141,12 @@ def _mappings_with_tensors(root: object) -> Iterator[StateDict]:
                 continue
             raise PickleError(f"holds more than {_MAX_MAPPINGS} dictionaries, or some more than {_DEEPEST} deep")
         if not isinstance(value, dict):
-            waiting.extend(_Place((*path, f"[{number}]"), item, numbered=True) for number, item in enumerate(value))
+            # A list may hold one thing a million times, and a million numbers.
+            inside: dict[int, tuple[int, object]] = {}
+            for number, item in enumerate(value):
+                if isinstance(item, (dict, list, tuple)) and id(item) not in seen:
+                    inside.setdefault(id(item), (number, item))
+            waiting.extend(_Place((*path, f"[{number}]"), item, numbered=True) for number, item in inside.values())
             continue
         tensors: dict[str, TensorRecord] = {}
         others: list[tuple[object, object]] = []
