@@ -210,3 +210,25 @@ def test_information_leaves_out_tensors_and_what_holds_them():
 def test_values_that_are_none_of_these_kinds_are_shown_as_an_ellipsis():
     assert information({"x": object(), "y": pickle}) == {"x": "...", "y": "..."}
     assert container.information({"o": Placeholder(Placeholder(None, ()), ())}) == {"o": "<object>"}
+
+
+def test_state_dicts_in_lists_and_under_numbers_are_found_once():
+    """By position or key; lists that hold themselves, or one thing twice, end; what optimizers hold is left out."""
+    state = {"a.b": TENSOR}
+    own = [state, state, 3, "text"]
+    own.append(own)
+    assert paths({"model": {"t": TENSOR}, "more": own}) == ["model", "more.[0]"]
+    assert paths({7: {"x": [(state,)]}}) == ["[7].x.[0].[0]"]
+    assert paths({"model": {"t": TENSOR}, "opt": {"state": {0: {"exp_avg": TENSOR}}}}) == ["model"]
+    assert paths({"[0]": {"t": TENSOR}, 0: state}) == ["[0]", "[0]'"]
+
+
+def test_lists_deeper_than_any_file_are_refused_where_tensors_lie_in_them():
+    """Plain lists of any depth say nothing; what may be a model is not passed over."""
+    deep = {"a.b": TENSOR}
+    plain = 1
+    for _ in range(60):
+        deep, plain = [deep], [plain]
+    assert paths({"model": {"t": TENSOR}, "x": plain}) == ["model"]
+    with pytest.raises(PickleError, match="32 deep"):
+        find_state_dicts({"model": {"t": TENSOR}, "x": deep})

@@ -7,6 +7,8 @@ import torch
 
 from vqcheck.cli.main import main
 
+CODEBOOK = "quantizer.vq.layers.0._codebook"
+
 
 @pytest.fixture
 def run_folder(checkpoints, tmp_path):
@@ -147,3 +149,19 @@ def test_a_move_that_the_start_is_too_coarse_for_is_shown(history, vq_state, tmp
     code, text = history(tmp_path)
     assert code == 1
     assert [line.split()[-2] for line in text.splitlines() if line.startswith("  step_3")] == ["yes"]
+
+
+@pytest.mark.parametrize("form", ["text", "json", "html", "junit", "sarif", "github"])
+def test_files_that_agree_and_are_unfit_for_use_say_so(form, history, vq_state, tmp_path):
+    """NaN in all of them is the same in all of them: status 0, with a warning in every format; sound ones have none."""
+    folder = tmp_path / "run"
+    folder.mkdir()
+    state = vq_state()
+    for broken in (False, True):
+        if broken:
+            state[f"{CODEBOOK}.embed"][3, 2] = float("nan")
+        for step in (100, 200):
+            torch.save({"model": state, "iteration": step}, folder / f"G_{step}.pth")
+        code, out = history(folder, "--format", form)
+        assert code == 0
+        assert ("not finite" in out) == broken

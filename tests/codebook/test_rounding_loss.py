@@ -138,3 +138,13 @@ def test_same_is_said_of_identical_alone(vq_state, save, capsys):
         assert ("either B was exported from A" in said) == (not kind)
     assert main(["diff", str(b), str(b)]) == 0
     assert "same VQ encoder" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize("counts", [-1.0, float("nan"), float("inf")])
+def test_counts_that_cannot_be_true_excuse_no_lost_code(counts, vq_state, export):
+    """Nothing is known of use then, so every code may be in use; zeros of all would be no counts either."""
+    state = lossy(vq_state(), "zero", [3, 5])
+    state[COUNT][:] = counts
+    found = export(state)
+    assert found.exit_code == 1
+    assert found.losses[0].zero == (3, 5)

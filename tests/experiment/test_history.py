@@ -505,3 +505,27 @@ def test_lora_rows_decide_the_status(vq_state, tmp_path, moved):
         torch.save({"weight": state, "info": f"2epoch_{step}iteration"}, tmp_path / f"me_e2_s{step}_l32.pth")
     history = read_history(str(tmp_path), "all")
     assert (history.exit_code, {row.digest_of for row in only(history).rows}) == (int(moved), {"codebook"})
+
+
+@pytest.mark.parametrize("named", ["option", "configuration"])
+def test_a_base_without_the_projection_is_no_base_of_files_that_have_one(named, vq_state, tmp_path):
+    """A LoRA export shows nothing of ssl_proj, so any would pass; for exports that lack it, too, it is one."""
+    state = vq_state()
+    lora = {name: value for name, value in state.items() if not name.startswith("ssl_proj.")}
+    lora["cfm.lora_A.default.weight"] = torch.zeros(2)
+    base = tmp_path / "lora.pth"
+    torch.save({"weight": lora, "info": "1epoch_10iteration", "lora_rank": 32}, base)
+    folder = tmp_path / "run"
+    folder.mkdir()
+    other = {**state, "ssl_proj.weight": state["ssl_proj.weight"] * 2}
+    config = {"train": {"pretrained_s2G": str(base)}, "data": {"exp_dir": "run"}}
+    torch.save({"model": other, "iteration": 2, "config": config}, folder / "G_200.pth")
+    if named == "option":
+        with pytest.raises(UsageError, match=r"holds the codebook alone, and G_200\.pth what stands in front"):
+            read_history(str(folder), "all", base=str(base))
+    else:
+        history = read_history(str(folder), "all")
+        assert (history.exit_code, only(history).base) == (2, None)
+        assert "holds less than G_200.pth" in only(history).base_note
+    torch.save({"weight": lora, "info": "2epoch_20iteration", "lora_rank": 32}, folder / "G_200.pth")
+    assert read_history(str(folder), "all", base=str(base)).exit_code == 0

@@ -297,3 +297,15 @@ def test_an_unknown_layout_says_that_what_is_in_front_is_not_known(saved, vqchec
     document = valid(vqcheck("diff", whole, whole, "--format", "json").stdout)
     assert document["a"]["in_front"] == "stored"
     assert "codebook alone" in vqcheck("lock", a, "-o", a.parent / "x.lock").stdout
+
+
+@pytest.mark.parametrize("cut", ["quantizer.", "quantizer.vq.", "quantizer.vq.layers.0."])
+@pytest.mark.parametrize("flag", [0.0, -0.0])
+def test_the_init_flag_counts_in_a_quantizer_saved_without_its_model(cut, flag, compared):
+    """Taken for false by torch, the first forward would write every code anew, whatever the names begin with."""
+    state = {name.removeprefix(cut): value for name, value in gpt_sovits().items() if name.startswith(cut)}
+    name = f"{BOOK}.inited".removeprefix(cut)
+    assert not bool(torch.tensor([flag]))
+    assert compared(state, {**state, name: torch.tensor([flag])}).exit_code == 1
+    assert compared(state, {**state, name: torch.tensor([2.0])}).exit_code == 0
+    assert compared({**state, name: torch.tensor([0.0])}, {**state, name: torch.tensor([-0.0])}).verdict == "identical"

@@ -195,3 +195,19 @@ def test_a_random_projection_quantizer_is_held_still_by_itself(compared):
     assert (comparison.a.family, comparison.verdict) == ("random-projection", "identical")
     module.rand_projs += 1
     assert compared(before, state_of(module)).verdict == "changed"
+
+
+def test_a_projection_with_a_norm_behind_it_is_judged(compared):
+    """layernorm_after_project_in puts two modules in front of the lookup; each of their tensors decides tokens."""
+    module = make(VectorQuantize, dim=DIM, codebook_dim=4, layernorm_after_project_in=True, **BOOK).eval()
+    state = state_of(module)
+    before = module(frames())[1]
+    names = [name for name in state if name.startswith("project_in.")]
+    assert len(names) == 4
+    for name in names:
+        moved = {**state, name: state[name] + torch.linspace(-2, 2, state[name].numel()).reshape(state[name].shape)}
+        module.load_state_dict(moved)
+        assert not torch.equal(module(frames())[1], before)
+        found = compared(state, moved)
+        assert [diff.b_name for diff in found.tensors if diff.verdict == "changed"] == [name]
+        assert found.exit_code == 1

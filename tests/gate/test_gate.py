@@ -396,3 +396,14 @@ def test_size_based_extraction_is_advice(gate):
     code, outcomes, messages = gate()
     assert (code, outcomes["extraction-version"]) == (0, "failed")
     assert "takes s2G2333k.pth for v1" in messages["extraction-version"]
+
+
+@pytest.mark.parametrize("prefix", ["net_g.", "module."])
+def test_a_base_under_other_names_is_not_what_training_loads(prefix, gate, sound):
+    """Upstream looks for bare names and leaves the model random where it finds none: the loader check fails."""
+    content = torch.load(sound.base, weights_only=True)
+    content["weight"] = {prefix + name: value for name, value in content["weight"].items()}
+    torch.save(content, sound.base)
+    code, outcomes, messages = gate("--only", "loader")
+    assert (code, outcomes["loader"]) == (1, "failed")
+    assert f"{prefix}quantizer" in messages["loader"]

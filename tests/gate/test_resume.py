@@ -206,3 +206,32 @@ def test_without_assertions_a_missing_experiment_is_never_green(sound):
     done = subprocess.run(command, capture_output=True, text=True, encoding="utf-8", check=False, timeout=120)
     (resume,) = [check for check in json.loads(done.stdout)["checks"] if check["code"] == "resume"]
     assert (done.returncode, resume["outcome"]) == (2, "could not check")
+
+
+@pytest.mark.parametrize(
+    "rename",
+    [lambda name: f"net_g.{name}", lambda name: f"module.{name}", lambda name: name.replace(".vq.", "._orig_mod.vq.")],
+    ids=["prefix", "DataParallel", "compiled quantizer"],
+)
+def test_names_that_training_does_not_read_close_the_gate(rename, gate, sound, put):
+    """Upstream loads by bare names and keeps its random values for what it does not find, however right the file is."""
+    put("logs_s2_v2/G_900.pth")
+    assert gate().code == 0
+    path = sound.folder / "logs_s2_v2" / "G_900.pth"
+    content = torch.load(path, weights_only=True)
+    torch.save({**content, "model": {rename(name): value for name, value in content["model"].items()}}, path)
+    found = gate()
+    assert (found.code, found.resume) == (1, "failed")
+    assert "would not find" in found.told
+
+
+def test_a_rounding_is_not_called_the_same(gate, sound, put):
+    """A training file whose values are the base's in bfloat16 is told as what it is."""
+    put("logs_s2_v2/G_900.pth")
+    assert "which has the same VQ encoder" in gate().told
+    path = sound.folder / "logs_s2_v2" / "G_900.pth"
+    content = torch.load(path, weights_only=True)
+    narrow = {name: value.bfloat16().float() for name, value in content["model"].items()}
+    assert any(not torch.equal(value, content["model"][name]) for name, value in narrow.items())
+    torch.save({**content, "model": narrow}, path)
+    assert "which has a rounding of the VQ encoder" in gate().told

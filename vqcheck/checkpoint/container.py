@@ -5,7 +5,7 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from itertools import islice
 from math import isfinite
-from typing import Final
+from typing import Final, NamedTuple
 
 from vqcheck.checkpoint.dtypes import ITEM_SIZE
 from vqcheck.checkpoint.pickle_values import Global, OtherKey, PickleError, Placeholder
@@ -56,6 +56,15 @@ class StateDict:
     tensors: dict[str, TensorRecord]
 
 
+class _Place(NamedTuple):
+    """A value inside a saved object."""
+
+    path: tuple[str, ...]
+    value: object
+    numbered: bool
+    """A list, a tuple or a key that is no text leads to it."""
+
+
 def second_hand(components: Iterable[str]) -> frozenset[str]:
     """Return which words in the components of a name say that what it names is not the model in use."""
     return SECOND_HAND.intersection(word for component in components for word in component.lower().split("_"))
@@ -72,7 +81,13 @@ def find_state_dicts(root: object) -> list[StateDict]:
     """
     if isinstance(root, TensorRecord):
         return [StateDict((), {"": root})]
-    return sorted(_mappings_with_tensors(root), key=_preference)
+    found: dict[tuple[str, ...], StateDict] = {}
+    for each in _mappings_with_tensors(root):
+        path = each.path
+        while path in found:
+            path = (*path[:-1], f"{path[-1]}'")
+        found[path] = StateDict(path, each.tensors)
+    return sorted(found.values(), key=_preference)
 
 
 def information(root: object) -> dict[str, Plain]:
@@ -111,16 +126,28 @@ def _is_optimizer(key: str) -> bool:
 
 def _mappings_with_tensors(root: object) -> Iterator[StateDict]:
     """Yield them level by level, each mapping once: one that refers to itself, or many to one, would never end."""
-    waiting: deque[tuple[tuple[str, ...], object]] = deque([((), root)])
+    waiting: deque[_Place] = deque([_Place((), root, numbered=False)])
     seen: set[int] = set()
+    mappings = 0
     without: set[int] = set()
     while waiting:
-        path, value = waiting.popleft()
-        if not isinstance(value, dict) or id(value) in seen:
+        path, value, numbered = waiting.popleft()
+        if not isinstance(value, (dict, list, tuple)) or id(value) in seen:
             continue
         seen.add(id(value))
-        if len(seen) > _MAX_MAPPINGS or len(path) > _DEEPEST:
+        mappings += isinstance(value, dict)
+        if mappings > _MAX_MAPPINGS or len(path) > _DEEPEST:
+            if not leads_to_tensor(value, without):
+                continue
             raise PickleError(f"holds more than {_MAX_MAPPINGS} dictionaries, or some more than {_DEEPEST} deep")
+        if not isinstance(value, dict):
+            # A list may hold one thing a million times, and a million numbers.
+            inside: dict[int, tuple[int, object]] = {}
+            for number, item in enumerate(value):
+                if isinstance(item, (dict, list, tuple)) and id(item) not in seen:
+                    inside.setdefault(id(item), (number, item))
+            waiting.extend(_Place((*path, f"[{number}]"), item, numbered=True) for number, item in inside.values())
+            continue
         tensors: dict[str, TensorRecord] = {}
         others: list[tuple[object, object]] = []
         for key, item in value.items():
@@ -128,16 +155,27 @@ def _mappings_with_tensors(root: object) -> Iterator[StateDict]:
                 tensors[key] = item
             else:
                 others.append((key, item))
-        if tensors:
+        # What is counted through holds a model only under modules' names; optimizers hold tensors for each number.
+        has_modules = any("." in name for name in tensors)
+        if tensors and (has_modules or not numbered):
             _refuse_unread(path, others)
             yield StateDict(path, tensors)
-        for key, item in others:
+        for position, (key, item) in enumerate(others):
             if isinstance(key, OtherKey) and key.is_calculated and leads_to_tensor(value, without):
                 raise PickleError(f"{_at(path)} a key that is calculated: it may replace another{SAVE_AGAIN}")
-            if isinstance(item, dict) and isinstance(key, str) and not _is_optimizer(key):
+            if not isinstance(item, (dict, list, tuple)):
+                continue
+            if not isinstance(key, str):
+                waiting.append(_Place((*path, f"[{_shown_key(key, position)}]"), item, numbered=True))
+            elif not _is_optimizer(key):
                 if len(key) > _LONGEST_KEY and leads_to_tensor(item, without):
                     raise PickleError(f"{_at(path)} tensors under a name of {len(key)} characters{SAVE_AGAIN}")
-                waiting.append(((*path, key), item))
+                waiting.append(_Place((*path, key), item, numbered))
+
+
+def _shown_key(key: object, position: int) -> str:
+    """Return what a key that is no text is called: the number it is, or where it stands."""
+    return str(key) if isinstance(key, int) and not isinstance(key, bool) else f"key {position}"
 
 
 def _refuse_unread(path: tuple[str, ...], others: list[tuple[object, object]]) -> None:

@@ -24,7 +24,7 @@ class Copy:
 
     @property
     def label(self) -> Labelled:
-        return Labelled(self.encoder.family.name, self.names)
+        return Labelled(self.encoder.family.name, self.names, has_codebook=bool(self.encoder.codebooks))
 
 
 @dataclass(frozen=True, slots=True)

@@ -41,6 +41,8 @@ class Labelled:
     family: str
     names: tuple[CopyName, ...]
     """Several where the same bytes of the file stand under several names; none where its file holds no other copy."""
+    has_codebook: bool = True
+    """False where nothing but projections is stored: of an average of parameters, or of codes that are a grid."""
 
     @property
     def is_second_hand(self) -> bool:
@@ -67,16 +69,17 @@ def pair_up(a: Sequence[Labelled], b: Sequence[Labelled]) -> list[Partners]:
     Copies of one codec belong together that have the same name; where none has, the one that each file has, or the
     one that is the model in use.
     """
-    families = dict.fromkeys(each.family for each in a)
-    found = [pair for family in families for pair in _of_family(_Side(a, family), _Side(b, family))]
+    kinds = dict.fromkeys((each.family, each.has_codebook) for each in a)
+    found = [pair for kind in kinds for pair in _of_family(_Side(a, *kind), _Side(b, *kind))]
     return sorted(found, key=lambda pair: pair.a)
 
 
 class _Side:
     """One file's copies of one codec, and which have no partner yet."""
 
-    def __init__(self, copies: Sequence[Labelled], family: str) -> None:
-        self.all = {number: copy for number, copy in enumerate(copies) if copy.family == family}
+    def __init__(self, copies: Sequence[Labelled], family: str, has_codebook: bool) -> None:
+        kind = family, has_codebook
+        self.all = {number: copy for number, copy in enumerate(copies) if (copy.family, copy.has_codebook) == kind}
         self.left = dict(self.all)
 
     def by(self, *, exact: bool) -> dict[object, int]:

@@ -1,6 +1,6 @@
 """What the copies of two files come to together: the pairs, those without a partner, and the whole."""
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import replace
 
 from vqcheck.codebook import averaging, digest, effective
@@ -37,7 +37,7 @@ def whole(diffs: tuple[TensorDiff, ...]) -> str:
 
 def relation(judged: Copy, other: Copy, scope: str = ALL) -> str:
     """Return how a copy stands to the judged one of the same file: a verdict, see `LoneCopy`."""
-    return _relation(list(pairs_of(judged, other)), scope)
+    return _relation(_stored(pairs_of(judged, other), other), scope)
 
 
 def lone_copies(
@@ -50,11 +50,16 @@ def lone_copies(
             continue
         family = copy.encoder.family.name
         judged = next((each for each in paired if each.encoder.family.name == family), None)
-        pairs = list(pairs_of(judged or copy, copy))
+        pairs = _stored(pairs_of(judged or copy, copy), copy)
         digests.put(letter, copy, [each.b for each in pairs])
         verdict = _relation(pairs, scope) if judged else NO_PARTNER
         found.append(LoneCopy(letter, family, copy.name, judged.name if judged else "", verdict))
     return found + [LoneCopy(letter, "", str(each.name), "", UNREADABLE, each.why) for each in held.unreadable]
+
+
+def _stored(pairs: Iterable[Pair], copy: Copy) -> list[Pair]:
+    """Return the pairs of the judged copy and another: those that it stores, where it is loaded over the judged one."""
+    return [pair for pair in pairs if copy.encoder.codebooks or pair.b.tensor]
 
 
 def answered(a: list[LoneCopy], b: list[LoneCopy], equal: Sequence[EqualCopies]) -> tuple[LoneCopy, ...]:

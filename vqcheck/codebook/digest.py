@@ -10,8 +10,8 @@ A *tensor digest* is the SHA-256 of a header line and the data that follows it. 
   has the parts `g` and `v` in each of torch's spellings. Values that are calculated when the codec runs have no digest.
 - shape: the canonical shape, lengths joined with `x` (`1x1024x768`), or `scalar`. Codes and sums are
   `[heads, codes, dim]` and counts `[heads, codes]`, also where the file stores them in another order.
-- data: C order, little-endian. `init_flag` is one byte, 1 when any of its stored bytes is not zero, with the element
-  type `bool`. Every other tensor:
+- data: C order, little-endian. `init_flag` is one byte, 1 when its value is not zero (negative zero is zero), with the
+  element type `bool`. Every other tensor:
   - `sha256-f32v1`: float16, bfloat16 and float8 widened to `float32`, which loses nothing; float64 narrowed to
     `float32` where every value of the tensor keeps all its bits; what does not, float32 and integer types as they are
     stored. NaN payloads and the sign of zero count.
@@ -50,6 +50,7 @@ import hashlib
 from dataclasses import dataclass
 from typing import Final
 
+from vqcheck.checkpoint.dtypes import ITEM_SIZE
 from vqcheck.codebook.family import INIT_FLAG, INPUT_PROJ, OUTPUT_PROJ
 from vqcheck.codebook.vq_encoder import STORED, Codebook, RoleTensor, VQEncoder
 from vqcheck.codebook.widen import WIDENED, narrowed, widen
@@ -62,6 +63,8 @@ ALGORITHMS: Final = (F32V1, F16V1, BF16V1)
 
 _ROUNDED_TO: Final = {F16V1: "float16", BF16V1: "bfloat16"}
 _NAN: Final = {"float16": 0x7E00, "bfloat16": 0x7FC0}
+_ONE_ZERO: Final = frozenset({"float8_e4m3fnuz", "float8_e5m2fnuz", "float8_e8m0fnu"})
+"""Types whose highest bit alone is not a negative zero."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -137,7 +140,7 @@ class Hasher:
     def update(self, piece: bytes | bytearray) -> None:
         """Take in the next stored bytes."""
         if self._flag is not None:
-            self._flag = self._flag or any(piece)
+            self._flag = self._flag or _is_set(piece, self._tensor.tensor.dtype)
         elif self._state is None or self._kept is not None:
             self._kept = self._kept or bytearray()
             self._kept += piece
@@ -187,6 +190,14 @@ def combine(encoder: VQEncoder, by_tensor: dict[RoleTensor, Digest], algorithm: 
         projection=_combined(projection_lines, algorithm) if inputs else None,
         vq_encoder=_combined(codebook_lines + projection_lines, algorithm) if encoder.in_front == STORED else None,
     )
+
+
+def _is_set(data: bytes | bytearray, dtype: str) -> bool:
+    """Say whether a flag is taken for true: any number but zero, whose sign says nothing."""
+    if dtype in _ONE_ZERO or "float" not in dtype:
+        return any(data)
+    width = ITEM_SIZE[dtype]
+    return any(byte & 0x7F if index % width == width - 1 else byte for index, byte in enumerate(data))
 
 
 def _line(number: str, tensor: RoleTensor, digest: Digest, where: str = "") -> str:

@@ -12,6 +12,7 @@ from vqcheck.codebook.copy_name import CopyName
 from vqcheck.codebook.family import CODEBOOK_ROLES, Family
 from vqcheck.codebook.found import Found, Match, Matches
 from vqcheck.codebook.match import search
+from vqcheck.codebook.other_state_dicts import averages_of_parameters, require_whole
 from vqcheck.codebook.vq_encoder import BookPlace, Codebook, RoleTensor, VQEncoder, is_lora
 from vqcheck.errors import CheckpointError, NoCodebookError, UsageError
 
@@ -66,6 +67,13 @@ def find_copies(checkpoint: Checkpoint, own: tuple[Family, ...] = (), chosen: st
     # However many copies claim the same bytes: what is read must follow what the file has.
     checkpoint.require_stored(tensor.tensor for copy in sound for tensor in copy.encoder.tensors)
     sound.sort(key=lambda copy: (copy.label.is_second_hand, copy.encoder.family.structural))
+    require_whole(checkpoint, sound)
+    broken = {each.name.keys for each in unreadable}
+    for average in [each for each in averages_of_parameters(checkpoint, sound) if each.file.keys not in broken]:
+        if why := _why_unreadable(average):
+            unreadable.append(Unreadable(average.names[0], why))
+        else:
+            sound.append(average)
     copies = Copies(str(checkpoint.path), _aliases_once(sound), tuple(unreadable))
     return copies.choose(chosen) if chosen else copies
 

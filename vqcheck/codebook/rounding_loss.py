@@ -30,8 +30,8 @@ Codes = npt.NDArray[np.bool_]
 
 
 def in_use(counts: "Array | None", shape: tuple[int, ...]) -> Codes:
-    """Return which codes `[heads, codes]` are in use by their counts; every one where nothing is counted."""
-    if counts is None or not counts.any():
+    """Return which codes `[heads, codes]` are in use by their counts; every one where those tell nothing."""
+    if counts is None or not counts.any() or not (np.isfinite(counts) & (counts >= 0)).all():
         return np.ones(shape, dtype=bool)
     used = [~(row < least_count(row.tolist())) for row in counts]
     return np.stack(used)

@@ -9,10 +9,10 @@ from vqcheck.codebook import health, kind
 from vqcheck.codebook.comparison import CHANGED, FAULTS, IDENTICAL, MISSING, NOT_STORED, ROUNDED, is_judged
 from vqcheck.codebook.copies import Copy
 from vqcheck.codebook.digest import ALGORITHMS, BF16V1, F16V1, F32V1, Digest, combine
-from vqcheck.codebook.family import CODEBOOK_ROLES, CODES, EMA_SUM, OUTPUT_PROJ, Family
+from vqcheck.codebook.family import BOOKKEEPING, CODEBOOK_ROLES, CODES, EMA_SUM, OUTPUT_PROJ, SUM_OVER_COUNT, Family
 from vqcheck.codebook.kind import FileKind, FileOrder, RoundingReading
 from vqcheck.codebook.token_relevant import feeds_a_lookup
-from vqcheck.codebook.vq_encoder import VQEncoder
+from vqcheck.codebook.vq_encoder import RoleTensor, VQEncoder
 from vqcheck.errors import UsageError
 from vqcheck.experiment.locked_encoder import PARTS, LockedEncoder, LockedTensor
 from vqcheck.experiment.make_lock import record
@@ -81,13 +81,14 @@ def check_copy(
             # There is no digest of an 8-bit rounding, so a change is not told from one.
             verdict = NOT_COMPARABLE
         relevant = tensors[label].token_relevant if label in tensors else _decides(label, encoder)
-        verdicts.append(LockVerdict(label, verdict, note, is_judged(role, scope, token_relevant=relevant)))
-    verdicts = [*_without_lost_codes(verdicts, checkpoint, encoder)]
+        judged = is_judged(role, scope, token_relevant=relevant) or makes_codes(role, encoder.family)
+        verdicts.append(LockVerdict(label, verdict, note, judged))
+    verdicts = [*_without_lost_codes(_without_lost_projections(verdicts, checkpoint, tensors), checkpoint, encoder)]
     if locked.family != encoder.family.name:
         told = f"locked as {locked.family}, and read as {encoder.family.name}, which stores the same tensors"
         verdicts.append(LockVerdict("family", IDENTICAL, told, judged=False))
-    judged = {line.verdict for line in verdicts if line.judged}
-    if NOT_COMPARABLE in judged and not judged & FAULTS:
+    found_of = {line.verdict for line in verdicts if line.judged}
+    if NOT_COMPARABLE in found_of and not found_of & FAULTS:
         labels = ", ".join(line.what for line in verdicts if line.judged and line.verdict == NOT_COMPARABLE)
         raise UsageError(
             f"{checkpoint.path}: {labels}: rounded to another narrow type than {lock_path} has digests of; {by_diff}"
@@ -99,6 +100,11 @@ def check_copy(
         getattr(wholes[0], part),
         any(health.never_trained(checkpoint, codebook) for codebook in encoder.codebooks),
     )
+
+
+def makes_codes(role: str, family: Family) -> bool:
+    """Say whether codes are calculated from what plays this role, so that it decides tokens in every scope."""
+    return role in BOOKKEEPING and family.derivation == SUM_OVER_COUNT
 
 
 def _decides(label: str, encoder: VQEncoder) -> bool:
@@ -207,6 +213,33 @@ def _rounded(
             if dtype in types and recorded.digest(algorithm) == found.digest(algorithm):
                 return Rounded(narrower, (dtype,), other.precision in NARROW)
     return None
+
+
+def _without_lost_projections(
+    verdicts: list[LockVerdict], checkpoint: Checkpoint, tensors: dict[str, RoleTensor]
+) -> list[LockVerdict]:
+    """Return the verdicts; a rounded projection that is infinite, or nothing but zeros, in the file is changed."""
+    return [
+        replace(line, verdict=CHANGED, note=f"{line.note}, which {lost}")
+        if line.verdict == ROUNDED and (lost := _lost(checkpoint, tensors[line.what]))
+        else line
+        for line in verdicts
+    ]
+
+
+def _lost(checkpoint: Checkpoint, tensor: RoleTensor) -> str:
+    """Return what rounding took of a projection of the file, in words; empty where it is still one."""
+    if tensor.role in CODEBOOK_ROLES:
+        return ""
+    import numpy as np
+
+    from vqcheck.codebook.values import as_array
+
+    values = as_array(tensor, checkpoint.read(tensor.tensor))
+    if broken := int(np.count_nonzero(~np.isfinite(values))):
+        return f"made {broken} values infinite"
+    is_layer = tensor.part.rpartition(".")[2] != "bias"
+    return "left nothing but zeros" if is_layer and not values.any() else ""
 
 
 def _without_lost_codes(

@@ -22,12 +22,13 @@ from vqcheck.codebook.copies import Copies, Copy
 from vqcheck.codebook.copy_name import Partners, pair_up
 from vqcheck.codebook.copy_verdict import DigestsOfCopies, lone_copies, verdict_on
 from vqcheck.codebook.digest import F32V1, Digest
+from vqcheck.codebook.families import FAMILIES
 from vqcheck.codebook.family import BOOKKEEPING, Family
 from vqcheck.codebook.find import find_copies
 from vqcheck.codebook.kind import FileKind, FileOrder, FileRecord, Order
 from vqcheck.errors import UsageError
 from vqcheck.experiment.bound_files import OnBytes, file_digest, tokens_digest
-from vqcheck.experiment.check_copy import LockVerdict, check_copy
+from vqcheck.experiment.check_copy import LockVerdict, check_copy, makes_codes
 from vqcheck.experiment.lock import Lock, LockedFile
 from vqcheck.experiment.locked_encoder import LockedEncoder
 from vqcheck.experiment.make_lock import record
@@ -174,11 +175,18 @@ def _relation(judged: LockedEncoder, copy: LockedEncoder, scope: str) -> str:
         {
             tensor.label: tensor.digest(F32V1)
             for tensor in each.tensors
-            if not (scope == TOKENS and tensor.label.rpartition(" ")[2] in BOOKKEEPING)
+            if scope != TOKENS or not _is_bookkeeping(tensor.label, each.family)
         }
         for each in (judged, copy)
     )
     return IDENTICAL if one == other else CHANGED
+
+
+def _is_bookkeeping(label: str, family: str) -> bool:
+    """Say whether a recorded tensor decides no token; rows of the user's are not at hand, so in doubt it does."""
+    role = label.rpartition(" ")[2]
+    rows = [row for row in FAMILIES if row.name == family]
+    return role in BOOKKEEPING and bool(rows) and not any(makes_codes(role, row) for row in rows)
 
 
 def _equal(locked: tuple[LockedEncoder, ...], held: Copies, partners: list[Partners]) -> tuple[EqualCopies, ...]:

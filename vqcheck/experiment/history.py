@@ -35,6 +35,7 @@ class _Found:
     stored: Stored
     digest_of: str
     trained: bool
+    ailments: tuple[str, ...]
     config: Any
     """The configuration that the file itself holds, as exports do."""
 
@@ -97,6 +98,11 @@ def read_history(
             group.found.remove(other)
             skipped.append((other.stored.name, f"is another codec's ({other.stored.family})"))
     given = _read(base, scope, own, copy) if base is not None else None
+    if given and (more := _holds_more(given, found)):
+        raise UsageError(
+            f"{base}: holds the {given.digest_of} alone, and {more} what stands in front of it, too; "
+            "name its base model"
+        )
     comparer = Comparer(scope, own)
     runs: list[TrainingRun] = []
     bases: list[_Found] = []
@@ -107,8 +113,13 @@ def read_history(
             named = named_base(folder, voice, [each.config for each in group.found])
             start = _read(named.path, scope, own, copy) if named.path else None
             told_by, note = CONFIGURATION, named.note
+            if start and (more := _holds_more(start, group.found)):
+                note = f"{start.stored.name}, which the configuration names, holds less than {more}"
+                start = None
         if start is None:
             start, told_by = _in_folder(group, groups), FOLDER
+            if start and _holds_more(start, group.found):
+                start = None
         rows = []
         for row in _rows(group, start, comparer):
             rows.append(row)
@@ -126,7 +137,18 @@ def read_history(
             )
         )
     untrained = dict.fromkeys(each.stored.name for each in (*bases, *found) if not each.trained)
-    return History(folder, scope, tuple(runs), tuple(skipped), tuple(sorted(untrained)))
+    ailing = dict.fromkeys((each.stored.name, ailment) for each in (*bases, *found) for ailment in each.ailments)
+    return History(folder, scope, tuple(runs), tuple(skipped), tuple(sorted(untrained)), tuple(sorted(ailing)))
+
+
+def _holds_more(base: _Found, found: list[_Found]) -> str:
+    """Return a file that holds what stands in front of the codebook, where the base does not: nothing to judge that by.
+
+    So it is with a LoRA export. Empty where there is none.
+    """
+    if base.digest_of == "vq_encoder":
+        return ""
+    return next((each.stored.name for each in found if each.digest_of == "vq_encoder"), "")
 
 
 def _tell_nobody(_done: int, _total: int) -> None:
@@ -151,7 +173,8 @@ def _read(path: str, scope: str, own: tuple[Family, ...], copy: str) -> _Found:
         )
         tensors = {diff.label: (diff.a_dtype, diff.a_digest) for diff in comparison.tensors if diff.a_digest}
         stored = Stored(path, os.path.basename(path), side.family, record(checkpoint), digest, tensors, chosen)
-        return _Found(stored, what, not side.never_trained, checkpoint.information.get("config"))
+        config = checkpoint.information.get("config")
+        return _Found(stored, what, not side.never_trained, side.ailments, config)
 
 
 def _chosen(checkpoint: Checkpoint, own: tuple[Family, ...], copy: str) -> tuple[str, ...]:

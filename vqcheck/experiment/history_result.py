@@ -136,6 +136,8 @@ class History:
     """(file, what it is): files without a codebook, such as discriminators."""
     never_trained: tuple[str, ...]
     """Files whose codebook still waits for its first batch."""
+    ailing: tuple[tuple[str, str], ...] = ()
+    """(file, what else ails its VQ encoder): not finite, broken, collapsed."""
 
     @property
     def worst(self) -> TrainingRun:

@@ -7,6 +7,7 @@ from typing import Any, Final
 
 from vqcheck.codebook.copy_name import CopyName, Labelled
 from vqcheck.codebook.digest import Digest
+from vqcheck.codebook.family import CODEBOOK_ROLES
 
 PARTS: Final = ("codebook", "projection", "vq_encoder")
 """What has a combined digest."""
@@ -47,7 +48,8 @@ class LockedEncoder:
 
     @property
     def label(self) -> Labelled:
-        return Labelled(self.family, self.names)
+        roles = {tensor.label.rpartition(" ")[2].partition(".")[0] for tensor in self.tensors}
+        return Labelled(self.family, self.names, has_codebook=not CODEBOOK_ROLES.isdisjoint(roles))
 
     def whole(self, part: str, algorithm: str) -> Digest | None:
         """Return the combined digest of a part, if the lock has it."""

@@ -4,7 +4,7 @@ import os
 
 from vqcheck.checkpoint.open import open_checkpoint
 from vqcheck.codebook.compare import compare
-from vqcheck.codebook.comparison import CHANGED, UNDECIDED
+from vqcheck.codebook.comparison import CHANGED, ROUNDED, UNDECIDED
 from vqcheck.codebook.kind import Order
 from vqcheck.errors import UsageError
 from vqcheck.experiment.resume import Folder, ResumeFolders, latest, resume_folders
@@ -17,21 +17,23 @@ def resume(subject: Subject) -> Finding:
     """Whether a checkpoint that this run would silently resume from has the pretrained generator's VQ encoder."""
     folders = _folders(subject)
     would = "may" if folders.doubt else "would"
-    alike, told = [], []
+    alike, told, rounded = [], [], False
     for folder in folders.read:
         found = latest(subject.experiment, folder)
         if found.generators and not found.resumed:
             told.append(f"{_short(found.generators[0])} is not resumed from: there is no D_*.pth beside it")
             continue
         for path in found.generators:
-            fault = _fault(subject, path)
+            fault, verdict = _judge(subject, path)
             if fault:
                 return Finding(FAILED, f"training {would} resume from {path}, {fault}{_looked_at(folders)}")
             alike.append(_short(path))
+            rounded |= verdict == ROUNDED
     if alike:
         will = "may" if folders.doubt or len(alike) > 1 else "will"
         have = "which has" if len(alike) == 1 else "which have"
-        told.append(f"training {will} resume from {' or '.join(alike)}, {have} the same VQ encoder")
+        which = "a rounding of the" if rounded else "the same"
+        told.append(f"training {will} resume from {' or '.join(alike)}, {have} {which} VQ encoder")
     elif not told:
         told.append("there is no checkpoint of an earlier run to resume from")
     return Finding(PASSED, f"{'; '.join(told)}{_looked_at(folders)}")
@@ -46,7 +48,8 @@ def resume_elsewhere(subject: Subject) -> Finding:
     for folder in folders.others:
         found = latest(subject.experiment, folder)
         if found.resumed:
-            faults += [_elsewhere(folder, path, fault) for path in found.generators if (fault := _fault(subject, path))]
+            found_faults = [(path, _judge(subject, path)[0]) for path in found.generators]
+            faults += [_elsewhere(folder, path, fault) for path, fault in found_faults if fault]
     names = ", ".join(folder.name for folder in folders.others) or "no other folder"
     if faults:
         return Finding(FAILED, "; ".join(faults))
@@ -58,20 +61,20 @@ def _folders(subject: Subject) -> ResumeFolders:
     return resume_folders(subject.run, subject.experiment, base_version)
 
 
-def _fault(subject: Subject, path: str) -> str:
-    """Return what is wrong with a checkpoint to resume from; empty where nothing is."""
+def _judge(subject: Subject, path: str) -> tuple[str, str]:
+    """Return what is wrong with a checkpoint to resume from, empty where nothing is, and how it compares."""
     with open_checkpoint(subject.pretrained) as base, open_checkpoint(path) as checkpoint:
         later = as_training_reads(checkpoint, RESUMED)
         if checkpoint.header_code or later.container != RESUMED:
-            return "which is no training checkpoint"
+            return "which is no training checkpoint", ""
         if name := not_found(later):
-            return f"which holds no {name}, the name by which training looks for it"
+            return f"which holds no {name}, the name by which training looks for it", ""
         # The pretrained generator was there first, whatever the files say: what merely rounds to it has moved.
         result = compare(as_training_reads(base, PRETRAINED), later, order=Order.A_FIRST)
     if result.verdict == UNDECIDED:
         names = ", ".join(f"'{copy.name}'" for copy in result.contradicting) or "which is meant"
         raise UsageError(f"{path}: copies of the VQ encoder contradict what training reads: {names}")
-    return "whose VQ encoder is not the pretrained one's" if result.verdict == CHANGED else ""
+    return "whose VQ encoder is not the pretrained one's" if result.verdict == CHANGED else "", result.verdict
 
 
 def _elsewhere(folder: Folder, path: str, fault: str) -> str:

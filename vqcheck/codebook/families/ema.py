@@ -32,9 +32,12 @@ def _vector_quantize(path: str) -> tuple[Key, ...]:
     """Return the keys of one vector-quantize-pytorch VectorQuantize; embed is `[heads, codes, dim]`."""
     affine = (*_AFFINE, *(f"{name}_needs_init" for name in _AFFINE))
     return (
-        *codebook(f"{path}_codebook", *_ENCODEC, ("initted",)),
+        # EnCodec's quantizer, saved without its model, goes by the same names but for the flag.
+        *codebook(f"{path}_codebook", *_ENCODEC, ("initted", "inited")),
         *(Key(CODE_TRANSFORM, f"{path}_codebook.{name}", name) for name in affine),
         *projection(INPUT_PROJ, f"{path}project_in"),
+        # layernorm_after_project_in=True: a linear layer and the norm behind it.
+        *(Key(INPUT_PROJ, f"{path}project_in.{number}.*", f"{number}.") for number in (0, 1)),
         *projection(OUTPUT_PROJ, f"{path}project_out"),
     )
 

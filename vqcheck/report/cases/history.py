@@ -4,6 +4,7 @@ import os
 from typing import Final
 
 from vqcheck.codebook.comparison import CHANGED
+from vqcheck.codebook.health import EXPLAINED
 from vqcheck.experiment.history_result import COULD_NOT_CHECK as NOT_CHECKED
 from vqcheck.experiment.history_result import History, Row, TrainingRun
 from vqcheck.report.cases.case import COULD_NOT_CHECK, FAILED, NOT_APPLICABLE, PASSED, Case, Rule, Run
@@ -46,6 +47,10 @@ def run(history: History) -> Run:
             cases.append(Case(_TOO_FEW, name, COULD_NOT_CHECK, said, history.folder))
     cases += [at(_MOVED, name, NOT_APPLICABLE, what) for name, what in history.skipped]
     cases += [at(_TRAINED, name, FAILED, "never trained", advisory=True) for name in history.never_trained]
+    cases += [
+        at(_TRAINED, name, FAILED, f"{ailment}: {EXPLAINED[ailment]}", advisory=True)
+        for name, ailment in history.ailing
+    ]
     return Run("history", history.folder, history.verdict, history.exit_code, headline(history), tuple(cases))
 
 

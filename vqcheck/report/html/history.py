@@ -35,8 +35,8 @@ def document(history: History) -> str:
 
 
 def _warnings(history: History) -> Node:
-    lines = [element("b", f"WARNING: the codebook of {name} was never trained") for name in history.never_trained]
-    return bullets(lines, "more were never trained") if lines else None
+    lines = [element("b", warning) for warning in words.warnings(history)]
+    return bullets(lines, "more are not fit for use") if lines else None
 
 
 def _what(history: History) -> Element:

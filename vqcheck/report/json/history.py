@@ -16,6 +16,7 @@ def document(history: History) -> str:
         folder=history.folder,
         scope=history.scope,
         never_trained=list(history.never_trained),
+        ailments=[{"name": name, "ailment": ailment} for name, ailment in history.ailing],
         runs=[_run(run) for run in history.runs],
         skipped=_files(history.skipped),
     )

@@ -14,8 +14,8 @@ _WIDEST: Final = 40
 def table(history: History, style: Style) -> str:
     """Return the history of a folder."""
     page = Page(style)
-    for name in history.never_trained:
-        page.line((f"WARNING: the codebook of {name} was never trained", "bold yellow"), indent=9)
+    for warning in words.warnings(history):
+        page.line((warning, "bold yellow"), indent=9)
     page.line(verdict(history.verdict), f"  {words.headline(history)}", indent=2)
     for run in history.runs:
         if len(history.runs) > 1:

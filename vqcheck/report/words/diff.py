@@ -2,13 +2,19 @@
 
 from collections.abc import Sequence
 
-from vqcheck.codebook.comparison import CHANGED, UNDECIDED, WITHIN_ULPS, Change, Comparison, Side
+from vqcheck.codebook.comparison import CHANGED, FAULTS, MISSING, UNDECIDED, WITHIN_ULPS, Change, Comparison, Side
+from vqcheck.codebook.diagnosis.evidence import Rounding
 from vqcheck.codebook.digest import Digest
+from vqcheck.codebook.effective import EFFECTIVE
+from vqcheck.codebook.family import CODES
 from vqcheck.codebook.vq_encoder import UNKNOWN
 from vqcheck.report.words import caveats, copies
 from vqcheck.report.words.causes import headline as what_happened
 from vqcheck.report.words.caveats import front, left_out
 from vqcheck.report.words.share import share
+
+_SHOWN = 3
+"""Tensors named in a headline."""
 
 
 def headline(comparison: Comparison) -> str:
@@ -34,7 +40,7 @@ def _sentence(comparison: Comparison) -> str:
     if flips:
         some = f"{share(flips.flipped, flips.frames)} of your frames now mean another token"
         effect = f"; {some if flips.flipped else 'none of your frames now means another token'}"
-    what = what_happened(comparison.diagnosis)
+    what = _faults(comparison) or what_happened(comparison.diagnosis)
     which = copies.of_which(comparison.diagnosis, comparison)
     if which:
         what = f"{which}: {what}"
@@ -44,6 +50,26 @@ def _sentence(comparison: Comparison) -> str:
         effect += f"; {copies.equal(same[0])}"
     too = f"; {' and '.join(also)} differ{'s' * (len(also) == 1)}, too" if also else ""
     return f"{what}{effect}{too}."
+
+
+def _faults(comparison: Comparison) -> str:
+    """Return what is wrong where no cause tells: tensors that one file lacks, or values that changed."""
+    diagnosis = comparison.diagnosis
+    faults = [diff for diff in comparison.tensors if diff.judged and diff.verdict in FAULTS]
+    told = diagnosis is not None and any(not isinstance(cause.evidence, Rounding) for cause in diagnosis.causes)
+    if told or not faults:
+        return ""
+    absent = [diff.label for diff in faults if diff.verdict == MISSING]
+    if absent:
+        return f"The two VQ encoders do not store the same tensors: only one of them has {_some(absent)}"
+    calculated = any(diff.role == CODES and diff.label.endswith(f".{EFFECTIVE}") for diff in faults)
+    what = "The calculated codes" if calculated else _some([diff.label for diff in faults])
+    return f"{what} changed: frames may get another token"
+
+
+def _some(labels: Sequence[str]) -> str:
+    more = len(labels) - _SHOWN
+    return f"{', '.join(labels[:_SHOWN])}{f' and {more} more' if more > 0 else ''}"
 
 
 def identity(side: Side) -> str:

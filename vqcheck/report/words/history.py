@@ -5,6 +5,7 @@ from collections.abc import Sequence
 from itertools import groupby
 
 from vqcheck.codebook.comparison import CHANGED, IDENTICAL, ROUNDED, UNDECIDED, WITHIN_ULPS
+from vqcheck.codebook.health import EXPLAINED
 from vqcheck.experiment.history_result import (
     CONFIGURATION,
     COULD_NOT_CHECK,
@@ -99,6 +100,12 @@ def _partly(run: TrainingRun) -> str:
         return ""
     names = ", ".join(row.name for row in alone[:3]) + (f" and {len(alone) - 3} more" if len(alone) > 3 else "")
     return f"; of {names} the {alone[0].digest_of} alone, which is all they store"
+
+
+def warnings(history: History) -> list[str]:
+    """Return what must be said first: files that agree may all be unfit for use."""
+    lines = [f"WARNING: the codebook of {name} was never trained" for name in history.never_trained]
+    return lines + [f"WARNING: the VQ encoder of {name} is {ail}: {EXPLAINED[ail]}" for name, ail in history.ailing]
 
 
 def base_name(run: TrainingRun) -> str:
