@@ -28,14 +28,16 @@ _SMALLEST_HALF: Final = 2.0**-24
 
 def rows_off(codes: Array, sums: Array, counts: Array, epsilon: float) -> Mask:
     """Return which codes `[heads, codes]` are not their running sum over their smoothed count."""
-    codes, sums, counts = (array.astype(np.float64) for array in (codes, sums, counts))
+    tolerance = _TOLERANCE[precision(codes, sums, counts)]
+    counts = counts.astype(np.float64)
     total = counts.sum(axis=1, keepdims=True)
     size = counts.shape[1]
-    tolerance = _TOLERANCE[precision(codes, sums, counts)]
     with np.errstate(all="ignore"):
         smoothed = ((counts + epsilon) / (total + size * epsilon) * total)[..., None]
         expected = sums / smoothed
-        allowed = tolerance * np.abs(expected) + 1e-30
+        allowed = np.abs(expected)
+        allowed *= tolerance
+        allowed += 1e-30
         if tolerance > _TOLERANCE["float32"]:
             # Half-precision sums and counts are also off by up to the smallest step there is, which small counts
             # magnify.
@@ -45,9 +47,15 @@ def rows_off(codes: Array, sums: Array, counts: Array, epsilon: float) -> Mask:
     return mask
 
 
+def lengths(rows: Array) -> npt.NDArray[np.float64]:
+    """Return the Euclidean length of each row, of an array whose last axis holds a row's values."""
+    squares: npt.NDArray[np.float64] = np.einsum("...i,...i->...", rows, rows, dtype=np.float64)
+    return np.sqrt(squares)
+
+
 def are_unit_vectors(codes: Array) -> bool:
     """Say whether all codes `[heads, codes, dim]` have length 1: a cosine lookup keeps them so, whatever the sums."""
-    return bool((np.abs(np.linalg.norm(codes.astype(np.float64), axis=2) - 1) < 1e-2).all())
+    return bool((np.abs(lengths(codes) - 1) < 1e-2).all())
 
 
 def precision(*arrays: Array) -> str:

@@ -45,9 +45,20 @@ _NO_FLIP: Final = (
     "None of these recordings' tokens changed, so what was trained on them still fits. Other recordings may differ."
 )
 
+SAME_TOKENS: Final = "keep-tokens"
+_SAME_TOKENS: Final = (
+    "Keep the tokens: A and B give the same ones, for all that a lookup reads is equal in both. Sums and counts matter "
+    "to later training alone."
+)
 
-def advise(causes: tuple[Cause, ...], flips: TokenFlips | None, family: str) -> tuple[Advice, ...]:
-    """Return what to do, most important first."""
+
+def advise(
+    causes: tuple[Cause, ...], flips: TokenFlips | None, family: str, *, same_lookup: bool = False
+) -> tuple[Advice, ...]:
+    """Return what to do, most important first.
+
+    `same_lookup`: all that a lookup reads is equal in both files, so that no token differs.
+    """
     words = wording_of(family)
     evidence = [cause.evidence for cause in causes]
     untrained = next((found for found in evidence if isinstance(found, NeverTrained)), None)
@@ -68,7 +79,10 @@ def advise(causes: tuple[Cause, ...], flips: TokenFlips | None, family: str) -> 
     if rounding and not rest:
         return (_of_rounding(rounding, flips),)
     advice = [Advice("no-token-changed", _NO_FLIP)] if flips and flips.frames and not flips.flipped else []
-    advice += _choice(rest, words.again, words.keep, trained=untrained is None)
+    if same_lookup:
+        advice = [Advice(SAME_TOKENS, _SAME_TOKENS)]
+    else:
+        advice += _choice(rest, words.again, words.keep, trained=untrained is None)
     if any(isinstance(found, (EmaUpdates, DeadCodes, Initialised, WithinAStep)) for found in evidence):
         advice.append(Advice("freeze-by-eval", words.freeze))
     if missing:

@@ -14,6 +14,7 @@ from vqcheck.codebook.ema_fit import (
     Array,
     Mask,
     are_unit_vectors,
+    lengths,
     precision,
     rows_off,
 )
@@ -179,8 +180,8 @@ class Book:
     @cached_property
     def shifted(self) -> Mask:
         """Which codes `[heads, codes]` went further than roundings move them."""
-        way = np.linalg.norm(self.b.codes.astype(np.float64) - self.a.codes, axis=2)
-        shifted: Mask = way > _BY_ROUNDING * np.linalg.norm(self.a.codes.astype(np.float64), axis=2)
+        way = lengths(np.subtract(self.b.codes, self.a.codes, dtype=np.float64))
+        shifted: Mask = way > _BY_ROUNDING * lengths(self.a.codes)
         return shifted
 
     @cached_property

@@ -22,7 +22,9 @@ from vqcheck.codebook.diagnosis import (
 from vqcheck.codebook.diagnosis.book import Book, differ
 from vqcheck.codebook.diagnosis.displacement import same_number
 from vqcheck.codebook.diagnosis.evidence import (
+    A_TO_B,
     AT_LEAST,
+    EXACT,
     SIBLINGS,
     UNKNOWN,
     Edited,
@@ -35,6 +37,7 @@ from vqcheck.codebook.diagnosis.evidence import (
 )
 from vqcheck.codebook.diagnosis.refutation import updates_refuted
 from vqcheck.codebook.diagnosis.result import CANNOT_TELL, CERTAIN, LIKELY, Cause
+from vqcheck.codebook.ema_fit import Array
 from vqcheck.codebook.family import GRADIENT
 
 _KEPT: Final = 0.5
@@ -47,6 +50,8 @@ _HANDFUL: Final = 5
 """Codes that somebody may have edited one by one."""
 _SOME: Final = 3
 """Codes whose counts differ up and down before two files are called siblings."""
+_SAME_TOTAL: Final = 1e-6
+"""Share by which the roundings of many updates let the totals of two books differ."""
 
 
 def of_codebook(book: Book) -> list[Cause]:
@@ -64,11 +69,9 @@ def _of_head(book: Book) -> list[Cause]:
     if not _differs(book):
         return [Cause(CERTAIN, ZeroSigns(), book.number, book.head)]
     if book.broken:
-        # Whatever else happened hides behind such values; only unhit codes prove updates past them.
+        # What else happened hides behind such values; only unhit codes prove updates past them.
         past = None if updates_refuted(book) else ema_steps.find(book)
-        if not past:
-            return [Cause(CERTAIN, NotFinite(book.broken), book.number, book.head)]
-        return [past]
+        return [Cause(CERTAIN, NotFinite(book.broken), book.number, book.head), *([past] if past else [])]
     for find in (permutation.find, scaled.find, last_places.find, initialised.find):
         if cause := find(book):
             return [cause]
@@ -93,33 +96,49 @@ def _differs(book: Book) -> bool:
 def _refuted(book: Book) -> Cause:
     """Return what happened to a book that was not updated between the files, as its counts show."""
     moved_only = ema_steps.find(book, ~(book.sums_moved | book.counts_moved))
+    if not merged.rows(book, moved_only) and (apart := _separate_trainings(book)):
+        return apart
     few = edited.single_rows(book)
     if few and np.count_nonzero(~book.untouched) <= max(_FEW * book.untouched.size, _HANDFUL):
         return few
     if cause := merged.rows(book, moved_only) or few or merged.average(book):
         return cause
-    return _separate_trainings(book) or edited.find(book) or edited.without_counts(book) or _unexplained(book, "")
+    return edited.find(book) or edited.without_counts(book) or _unexplained(book, "")
 
 
 def _separate_trainings(book: Book) -> Cause | None:
     """Return that both files were trained, for equally long, from one codebook: codes that neither run hit are alike.
 
-    Any other explanation changes a count only together with all others, or not at all.
+    Every code that moved then follows from its sum and count, counts went both ways, and batches of one size leave the
+    same total of counts. Where the total differs, rows of another file look alike, and neither is told.
     """
-    assert book.a.counts is not None
-    assert book.b.counts is not None
-    if book.a.narrow or book.b.narrow:
+    a, b = book.a.counts, book.b.counts
+    assert a is not None
+    assert b is not None
+    touched = ~book.untouched & book.usable
+    both_ways = min(np.count_nonzero((b < a) & touched), np.count_nonzero((b > a) & touched))
+    if both_ways < _SOME or (book.off_b & touched & ~book.dead).any():
         return None
-    counts = book.counts_moved
-    fewer = np.count_nonzero(book.b.counts < book.a.counts)
-    more = np.count_nonzero(book.b.counts > book.a.counts)
-    if min(fewer, more) < _SOME or ((book.sums_moved | book.shifted) & ~counts).sum() > 2:
-        return None
-    codes = book.b.codes.shape[0] * book.b.codes.shape[1]
-    unhit = int(np.count_nonzero(~counts & book.testifying))
-    decay = book.family.decay
-    evidence = EmaUpdates(SIBLINGS, None, UNKNOWN, None, decay, unhit, codes, (), ())
-    return Cause(LIKELY, evidence, book.number, book.head)
+    if not (book.a.narrow or book.b.narrow):
+        # Two runs may have hit a code equally often, with other frames; an edit of codes leaves most counts alone.
+        if (touched & ~book.counts_moved & book.shifted).sum() > 2 * both_ways:
+            return None
+        if _equal_totals(a, b):
+            codes, decay = book.b.codes.shape[0] * book.b.codes.shape[1], book.family.decay
+            unhit = int(np.count_nonzero(~book.counts_moved & book.testifying))
+            evidence = EmaUpdates(SIBLINGS, None, UNKNOWN, None, decay, unhit, codes, (), ())
+            return Cause(LIKELY, evidence, book.number, book.head)
+    return _unexplained(
+        book,
+        "some codes moved as in training, all others are the same to the last bit, which two trainings of one length "
+        "from one codebook leave, or rows taken from another file",
+    )
+
+
+def _equal_totals(a: Array, b: Array) -> bool:
+    """Say whether two sets of counts have one sum, but for the roundings of many updates."""
+    total = float(a.sum(dtype=np.float64))
+    return abs(float(b.sum(dtype=np.float64)) - total) <= _SAME_TOTAL * total
 
 
 def _moved(book: Book) -> list[Cause]:
@@ -132,7 +151,7 @@ def _moved(book: Book) -> list[Cause]:
         against = None
     together = merged.average(book)
     if updates and together:
-        return [_of_several_runs(updates, together), together]
+        return _of_several_runs(updates, together)
     if together:
         return [together]
     if updates and _share_against(book) <= (0.5 if updates.certainty == CERTAIN else 0.05):
@@ -140,16 +159,23 @@ def _moved(book: Book) -> list[Cause]:
     return _without_unhit_code(book, replaced, against)
 
 
-def _of_several_runs(updates: Cause, together: Cause) -> Cause:
-    """Return what updates of merged files come to: at least one of them had as many as their average shows."""
+def _of_several_runs(updates: Cause, together: Cause) -> list[Cause]:
+    """Return what updates of merged files come to.
+
+    Copies that had equally many keep that number in their average. Otherwise at least one file had as many as the
+    average shows, if it is later than A; if it seems earlier, A and the other file may be two runs from one start.
+    """
     found = updates.evidence
     assert isinstance(found, EmaUpdates)
     assert isinstance(together.evidence, Merged)
-    if together.evidence.how == "ranks":
-        return updates
+    if found.precision == EXACT:
+        certainty = updates.certainty if together.evidence.how == "ranks" else LIKELY
+        return [replace(updates, certainty=certainty), together]
+    if found.order != A_TO_B:
+        return [together]
     steps = None if found.estimate is None else max(ceil(found.estimate * (1 - 1e-4)), 1)
     how = UNKNOWN if steps is None else AT_LEAST
-    return replace(updates, certainty=LIKELY, evidence=replace(found, steps=steps, precision=how))
+    return [replace(updates, certainty=LIKELY, evidence=replace(found, steps=steps, precision=how)), together]
 
 
 def _without_unhit_code(book: Book, replaced: Cause | None, against: Cause | None) -> list[Cause]:
@@ -158,7 +184,8 @@ def _without_unhit_code(book: Book, replaced: Cause | None, against: Cause | Non
     if share is None:
         share = same_number(book, np.ones_like(book.dead))
     assert share is not None
-    if share <= max(_LOST, 6 / book.a.codes.shape[1]):
+    # Where codes are few, chance alone leaves many at their numbers.
+    if share < _KEPT and share <= max(_LOST, 6 / book.a.codes.shape[1]):
         unrelated = Unrelated(share, book.a.codes.shape, book.b.codes.shape)
         return [Cause(LIKELY, unrelated, book.number, book.head)]
     off = edited.against_bookkeeping(book)

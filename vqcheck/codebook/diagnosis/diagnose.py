@@ -10,9 +10,9 @@ from typing import TYPE_CHECKING
 
 from vqcheck.checkpoint.opened import Checkpoint
 from vqcheck.codebook import health, model
-from vqcheck.codebook.comparison import CHANGED, MISSING, OTHER_SHAPE, ROUNDED, Comparison
+from vqcheck.codebook.comparison import CHANGED, IDENTICAL, MISSING, OTHER_SHAPE, ROUNDED, Comparison
 from vqcheck.codebook.diagnosis import contradiction
-from vqcheck.codebook.diagnosis.advice import advise
+from vqcheck.codebook.diagnosis.advice import SAME_TOKENS, advise
 from vqcheck.codebook.diagnosis.evidence import (
     CODE,
     Initialised,
@@ -23,9 +23,19 @@ from vqcheck.codebook.diagnosis.evidence import (
     Rounding,
     Unrelated,
     WithinAStep,
+    ZeroSigns,
 )
 from vqcheck.codebook.diagnosis.result import CERTAIN, LIKELY, Cause, CodeChanges, Diagnosis, Displacement, TokenFlips
-from vqcheck.codebook.family import BOOKKEEPING, CODEBOOK_ROLES, CODES, EMA_COUNT, EMA_SUM, INPUT_PROJ, OUTPUT_PROJ
+from vqcheck.codebook.family import (
+    BOOKKEEPING,
+    CODEBOOK_ROLES,
+    CODES,
+    EMA_COUNT,
+    EMA_SUM,
+    INPUT_PROJ,
+    OUTPUT_PROJ,
+    STORED,
+)
 from vqcheck.codebook.kind import RoundingReading
 from vqcheck.codebook.pair import Side
 from vqcheck.codebook.vq_encoder import BookPlace, Codebook, Place, RoleTensor, VQEncoder
@@ -122,7 +132,7 @@ def diagnose(a: Reading, b: Reading, judged: "Judged") -> Diagnosis:
         displacement=tuple(displacement),
         flips=None,
         training=training,
-        advice=advise(tuple(causes), None, a.encoder.family.name),
+        advice=advise(tuple(causes), None, a.encoder.family.name, same_lookup=_same_lookup(a, verdicts, causes)),
         codes=tuple(codes),
         codes_moved=any(role == CODES and verdict in _MOVED for (*_, role, _), verdict in verdicts.items()),
         contradicted=bool(contradicted),
@@ -143,8 +153,19 @@ def with_flips(comparison: Comparison, flips: TokenFlips) -> Comparison:
         raise UsageError(
             f"--features: tokens are derived for {comparison.a.family}, which did not change; {found.family} did"
         )
-    diagnosis = replace(found, flips=flips, advice=advise(found.causes, flips, found.family))
+    same_lookup = any(advice.code == SAME_TOKENS for advice in found.advice)
+    advice = advise(found.causes, flips, found.family, same_lookup=same_lookup)
+    diagnosis = replace(found, flips=flips, advice=advice)
     return replace(comparison, diagnosis=diagnosis)
+
+
+def _same_lookup(a: Reading, verdicts: dict[Place, str], causes: list[Cause]) -> bool:
+    """Say whether all that a lookup reads is equal in both files, as numbers: sums and counts alone decide no token."""
+    if a.encoder.family.derivation != STORED:
+        return False
+    differing = {role for (*_, role, _), verdict in verdicts.items() if verdict != IDENTICAL} - {*BOOKKEEPING}
+    only_signs = bool(causes) and all(isinstance(cause.evidence, ZeroSigns) for cause in causes)
+    return not differing or (only_signs and differing == {CODES})
 
 
 def _numbers(a: Reading, b: Reading) -> dict[BookPlace, int]:
@@ -300,10 +321,11 @@ def _last_places(a: Reading, b: Reading, judged: "Judged") -> LastPlaces | None:
     most = 0
     for in_a, in_b in _pairs(a, b):
         if a.encoder.label(in_a) in labels:
-            apart = ulps_apart(a.array(in_a), b.array(in_b), in_a.tensor.dtype)
-            if in_a.tensor.dtype != in_b.tensor.dtype:
+            dtype = in_a.tensor.dtype
+            if dtype != in_b.tensor.dtype or dtype not in CLEAR:
                 return None
-            if apart is None or in_a.tensor.dtype not in CLEAR or apart > MOST_ULPS[in_a.tensor.dtype]:
+            apart = ulps_apart(a.array(in_a), b.array(in_b), dtype, MOST_ULPS[dtype])
+            if apart is None:
                 return None
             most = max(most, apart)
     return LastPlaces(most, tuple(sorted(labels))) if most else None

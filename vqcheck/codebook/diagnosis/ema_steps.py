@@ -36,11 +36,12 @@ from vqcheck.codebook.ema_fit import Mask
 _USUAL_DECAYS: Final = (0.8, 0.9, 0.95, 0.97, 0.98, 0.99, 0.999)
 _STRICT: Final = 1e-5
 """Relative tolerance for a scalar multiple in float32: hundreds of roundings stay well below it."""
+_TO_A_ROUNDING: Final = 1.1
+"""The tolerance where values are rounded to float16, in roundings: what is hit once is off by not much more."""
 _AGREEING: Final = 2
 """Unhit codes that must agree before anything is concluded from them."""
-_AGREEING_ROUGHLY: Final = 4
-"""The same where values are rounded to bfloat16, so that codes that were hardly hit may agree by chance."""
-_ROUGH: Final = 5e-3
+_CHANCE: Final = 4
+"""Agreeing codes that do so by chance no more, even where rounding makes codes that were hit look unhit."""
 _OUTLIERS: Final = 3
 """Codes on each side of the unhit ones that make two files siblings; one or two may have been edited."""
 _ACCURATE: Final = 0.25
@@ -82,11 +83,12 @@ def find(book: Book, ignored: Mask | None = None) -> Cause | None:
     strict = _ratios(book, _STRICT, ignored)
     if unhit := _unhit(strict):
         return _counted(book, strict, unhit)
-    if book.a.narrow or book.b.narrow:
-        loose = _ratios(book, 2 * (book.a.roundoff + book.b.roundoff), ignored)
+    if {book.a.precision, book.b.precision} <= {"float16", "float32"}:
+        loose = _ratios(book, _TO_A_ROUNDING * (book.a.roundoff + book.b.roundoff), ignored)
         unhit = _unhit(loose)
         # Rounding makes codes that were hardly hit look unhit: they tell no siblings, and a later file that was not
-        # rounded would show a code that really was unhit to the last digits.
+        # rounded would show a code that really was unhit to the last digits. A step of bfloat16 is nearly as wide as an
+        # update, so there such codes tell nothing.
         if unhit and unhit.order != SIBLINGS and (book.a if unhit.order == B_TO_A else book.b).narrow:
             return _counted(book, loose, unhit)
     return None
@@ -151,8 +153,12 @@ def _counted(book: Book, ratios: _Ratios, unhit: _Unhit) -> Cause | None:
             if _whole(estimate, decay) and _possible(ratios, unhit, round(estimate), decay):
                 steps, how, certainty = round(estimate), EXACT, CERTAIN
         elif later.precision == "float16":
+            hidden = ratios.tolerance / -log(decay)
+            if unhit.codes < _CHANCE and abs(estimate - round(estimate)) > hidden:
+                # No number of updates: so few codes that were hit may have one ratio by chance.
+                return None
             # Hits can only make the number look smaller, so it is rounded up, after what rounding may have added.
-            steps, how = max(ceil(estimate - ratios.tolerance / -log(decay)), 1), ABOUT
+            steps, how = max(ceil(estimate - hidden), 1), ABOUT
         else:
             steps, how = max(ceil(_fewest(forward, later, decay)), 1), AT_LEAST
     by_decay: tuple[DecaySteps, ...] = ()
@@ -197,15 +203,12 @@ def _ratios(book: Book, tolerance: float, ignored: Mask | None) -> _Ratios:
     size = np.einsum("ij,ij->i", sums_a, sums_a)
     with np.errstate(divide="ignore", invalid="ignore"):
         factor = np.nan_to_num(np.einsum("ij,ij->i", sums_a, sums_b) / size)
-    expected = factor[:, None] * sums_a
     # Below the smallest normal number rounding is absolute, not relative.
     floor = 2.0**-24 if "float16" in (book.a.precision, book.b.precision) else 2.0**-126
-    proportional = (
-        (factor > 0)
-        & testifying
-        & (np.abs(count - factor) <= tolerance * factor)
-        & (np.abs(sums_b - expected) <= tolerance * np.abs(expected) + floor).all(axis=1)
-    )
+    proportional = (factor > 0) & testifying & (np.abs(count - factor) <= tolerance * factor)
+    expected = factor[proportional, None] * sums_a[proportional]
+    fits = (np.abs(sums_b[proportional] - expected) <= tolerance * np.abs(expected) + floor).all(axis=1)
+    proportional[proportional] = fits
     return _Ratios(count, factor, proportional, counts_a, tolerance)
 
 
@@ -214,13 +217,14 @@ def _unhit(ratios: _Ratios) -> _Unhit | None:
     factors = np.sort(ratios.sum[ratios.proportional])
     if len(factors) < _AGREEING:
         return None
-    slack = 2 * ratios.tolerance
     strict = ratios.tolerance == _STRICT
-    enough = _AGREEING if ratios.tolerance < _ROUGH else _AGREEING_ROUGHLY
+    # Rounded sums have one factor in common more closely than each value and count has it.
+    slack = (2.0 if strict else 0.5) * ratios.tolerance
+    single = slack if strict else ratios.tolerance
     least, most = float(factors[0]), float(factors[-1])
     lowest, highest = factors[factors <= least * (1 + slack)], factors[factors >= most * (1 - slack)]
-    falls = len(lowest) >= enough and least < 1 - 2 * slack and ratios.count.min() >= least * (1 - slack)
-    rises = len(highest) >= enough and most > 1 + 2 * slack and ratios.count.max() <= most * (1 + slack)
+    falls = len(lowest) >= _AGREEING and least < 1 - 2 * single and ratios.count.min() >= least * (1 - single)
+    rises = len(highest) >= _AGREEING and most > 1 + 2 * single and ratios.count.max() <= most * (1 + single)
     if falls and not rises:
         return _Unhit(A_TO_B, float(np.median(lowest)) if strict else least, len(lowest))
     if rises and not falls:
@@ -281,7 +285,7 @@ def _whole(steps: float, decay: float) -> bool:
     """Say whether a number of steps is whole within what float32 roundings can do to it.
 
     A ratio after n roundings is off by at most n 2^-24, which is n 2^-24 / (1 - d) steps. A wider tolerance would take
-    one step of a decay of 0.98 for two of 0.99.
+    one step of a decay of 0.98 for two of 0.99, and a moving average of the files of a training for its first file.
     """
-    tolerance = 0.001 + steps * 2.0**-23 / (1 - decay)
+    tolerance = 3e-5 + steps * 2.0**-23 / (1 - decay)
     return steps >= -tolerance and tolerance < _ACCURATE and abs(steps - round(steps)) <= tolerance

@@ -27,8 +27,8 @@ def find(book: Book) -> Cause | None:
         (EMA_SUM, book.a.sums, book.b.sums),
         (EMA_COUNT, book.a.counts, book.b.counts),
     )
-    apart = {role: ulps_apart(a, b, dtype) for role, a, b in pairs if a is not None and b is not None}
-    if any(ulps is None or ulps > most for ulps in apart.values()):
+    apart = {role: ulps_apart(a, b, dtype, most) for role, a, b in pairs if a is not None and b is not None}
+    if any(ulps is None for ulps in apart.values()):
         return None
     moved = {role: ulps for role, ulps in apart.items() if ulps}
     if int((~book.untouched).sum()) < _SOME:

@@ -14,6 +14,7 @@ import numpy as np
 import numpy.typing as npt
 
 from vqcheck.codebook.diagnosis.book import Book, State, numbers
+from vqcheck.codebook.diagnosis.dead_codes import replaced_with_bookkeeping
 from vqcheck.codebook.diagnosis.evidence import EmaUpdates, Merged
 from vqcheck.codebook.diagnosis.result import LIKELY, Cause
 from vqcheck.codebook.ema_fit import Mask
@@ -36,7 +37,7 @@ def average(book: Book) -> Cause | None:
     """
     if book.a.narrow or book.b.narrow:
         return None
-    off = book.off_b & book.moved
+    off = book.off_b & book.moved & ~replaced_with_bookkeeping(book)
     shifted = book.shifted
     if not (off & shifted).any() or (off & shifted).sum() < _MOST * shifted.sum():
         return None

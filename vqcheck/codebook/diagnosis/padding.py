@@ -9,7 +9,7 @@ from typing import Final
 import numpy as np
 
 from vqcheck.codebook.diagnosis.book import State
-from vqcheck.codebook.ema_fit import Array, Mask
+from vqcheck.codebook.ema_fit import Array, Mask, lengths
 
 _ALIKE: Final = 1e-2
 """Distance to the bias, relative to its length, within which nothing but padding can have put a code."""
@@ -28,7 +28,7 @@ def padded_codes(a: State, b: State, biases: Sequence[Array]) -> Mask | None:
         length = float(np.linalg.norm(wide))
         for codes in (a.codes, b.codes):
             with np.errstate(all="ignore"):
-                distance = np.linalg.norm(codes - wide, axis=2)
+                distance = lengths(codes - wide)
             distance[~np.isfinite(distance)] = np.inf
             nearest = distance.min(axis=1, keepdims=True)
             padded |= distance <= np.maximum(nearest * (1 + 1e-3), _ALIKE * length)

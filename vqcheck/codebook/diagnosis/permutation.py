@@ -8,7 +8,7 @@ import numpy.typing as npt
 from vqcheck.codebook.diagnosis.book import Book
 from vqcheck.codebook.diagnosis.evidence import Permuted
 from vqcheck.codebook.diagnosis.result import CERTAIN, LIKELY, Cause
-from vqcheck.codebook.ema_fit import Array
+from vqcheck.codebook.ema_fit import Array, lengths
 from vqcheck.codebook.values import round_to
 
 _FAR = 0.3
@@ -42,17 +42,16 @@ def exchanged(book: Book) -> tuple[Book, Cause] | None:
 
     Codes count as exchanged where they went far, and ended up near each other's old places.
     """
-    a, b = (state.codes[0].astype(np.float64) for state in (book.a, book.b))
+    a, b = (state.codes[0] for state in (book.a, book.b))
     if not (np.isfinite(a).all() and np.isfinite(b).all()):
         return None
-    way = np.linalg.norm(b - a, axis=1)
+    way = lengths(np.subtract(b, a, dtype=np.float64))
     usual = float(np.median(way))
-    spread = float(np.linalg.norm(a - a.mean(axis=0), axis=1).mean())
+    spread = float(lengths(a - a.mean(axis=0, dtype=np.float64)).mean())
     far = np.flatnonzero(way > (5 * usual if usual < _FAR * spread else 0.0))
     if len(far) < 2:
         return None
-    squares = np.einsum("ij,ij->i", a, a)
-    nearest = np.argmin(squares - 2 * (b[far] @ a.T), axis=1)
+    nearest = np.argmin(lengths(a) ** 2 - 2 * (b[far] @ a.T), axis=1)
     other = (nearest != far) & (np.linalg.norm(b[far] - a[nearest], axis=1) < way[far] / 4)
     far, nearest = far[other], nearest[other]
     if len(far) < 2 or not np.array_equal(np.sort(far), np.sort(nearest)):

@@ -77,6 +77,8 @@ def headline(diagnosis: Diagnosis) -> str:
             return "Some codes are another file's: the codebook was merged from two files"
         case Merged():
             return "The codebook is an average of several files"
+        case Scaled(codes=None):
+            return "Sums or counts were multiplied by one number; the codes themselves did not move"
         case Scaled():
             return "The codebook was scaled: every value was multiplied by one number"
         case ZeroSigns():
@@ -251,11 +253,12 @@ def _sentence(cause: Cause) -> str:
                 f"{', '.join(tensors)} would be {side}'s own values had nothing moved them."
             )
         case LastPlaces(ulps=ulps, tensors=tensors):
-            return f"{', '.join(tensors)}: most rows differ, and by no more than {ulps} units in the last place."
+            units = f"{ulps} unit{'s' * (ulps != 1)} in the last place"
+            return f"{', '.join(tensors)}: most rows differ, and by no more than {units}."
         case NotFinite(sides=sides):
             who = "Each file holds" if len(sides) == 2 else f"{sides[0]} holds"
             return (
-                f"{who} NaN or infinity where the other has numbers, which hides whatever else happened: a "
+                f"{who} NaN or infinity where the other has numbers, which hides what else happened there: a "
                 "damaged file, or a training that diverged."
             )
         case Unexplained(why=why):
@@ -267,7 +270,7 @@ def _decay(found: EmaUpdates) -> str:
         few = "Too few codes went unhit to count the updates"
         if found.order != EITHER:
             return (
-                f"{found.unhit} codes were nearest to no frame, but rounding hides how many updates ran: "
+                f"{found.unhit} codes were nearest to no frame. How far their sums and counts shrank takes "
                 f"{_updates(found.steps, AT_LEAST)}."
             )
         return (

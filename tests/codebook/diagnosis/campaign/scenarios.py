@@ -353,3 +353,83 @@ def signs_of_zero(r):
     for name in (EMBED, SUMS):
         b[name][3] = -b[name][3]
     return Trial(a, b, {"zero-signs"})
+
+
+@scenario
+def updates_of_few_codes(r):
+    t = Training(r.choice([3, 4, 6]), r.choice([4, 16]), r.randrange(1 << 30))
+    frames = r.choice([8, 100])
+    t.settle(frames)
+    a, n = t.state(), steps_of(r)
+    b = t.run(n, frames).state()
+    backwards = r.random() < 0.5
+    trial = (b, a) if backwards else (a, b)
+    return Trial(*trial, {UPDATES}, "b to a" if backwards else "a to b", n, exact=unhit(t))
+
+
+@scenario
+def updates_by_frames_that_are_hardly_off_the_codes(r):
+    """Sums stay all but proportional, so that rounding makes codes that were hit look unhit."""
+    t = Training(r.choice([16, 32]), 8, r.randrange(1 << 30), noise=0.02, uniform=True)
+    frames = r.choice([500, 3000])
+    t.settle(frames // 2)
+    dtype = r.choice([torch.float16, torch.bfloat16])
+    a, n = t.state(), r.choice([1, 3, 5, 13, 37])
+    b = t.run(n, frames).state()
+    backwards = r.random() < 0.5
+    one, other = (b, a) if backwards else (a, b)
+    order = "b to a" if backwards else "a to b"
+    # Rounding may hide all of it, and make a code of it that did not follow.
+    causes = {UPDATES, EDITED, "last-places", "lost-by-rounding"}
+    return Trial(cast(one, dtype), cast(other, dtype), causes, order, n, tellable=False)
+
+
+@scenario
+def two_trainings_of_one_length(r):
+    t, _ = drawn(r)
+    one, other = t.fork(1), t.fork(2)
+    n, few = r.choice([1, 2, 3]), r.choice([16, 24])
+    same = r.random() < 0.5
+    a, b = one.run(n, few).state(), other.run(n, few if same else 2 * few).state()
+    if r.random() < 0.3:
+        a, b = cast(a, torch.float16), cast(b, torch.float16)
+    only = [int(((x.hits > 0) & (y.hits == 0)).sum()) for x, y in ((one, other), (other, one))]
+    order = "siblings" if min(only) else "siblings, a to b, b to a"
+    return Trial(a, b, {UPDATES, "lost-by-rounding"}, order, None, tellable=False)
+
+
+@scenario
+def two_trainings_in_low_precision(r):
+    t, frames = drawn(r)
+    one, other = t.fork(1), t.fork(2)
+    dtype = r.choice([torch.float16, torch.bfloat16])
+    a = one.run(r.choice([10, 37]), max(50, frames // 4)).state()
+    b = other.run(r.choice([10, 37, 100]), max(50, frames // 4)).state()
+    both = ((one.hits > 0) & (other.hits == 0)).any() and ((other.hits > 0) & (one.hits == 0)).any()
+    order = "siblings" if both else "siblings, a to b, b to a"
+    return Trial(cast(a, dtype), cast(b, dtype), {UPDATES, "lost-by-rounding"}, order, None, tellable=False)
+
+
+@scenario
+def average_of_a_with_its_sibling(r):
+    t, frames = drawn(r)
+    one, other = t.fork(1), t.fork(2)
+    few = max(20, frames // 8)
+    a, x = one.run(steps_of(r), few).state(), other.run(steps_of(r), few).state()
+    w = r.choice([0.25, 0.5, 0.75])
+    mixed = {name: a[name] * (1 - w) + x[name] * w for name in a}
+    # No file is later than the other one; what is earlier on the average may be told of A's own side alone.
+    return Trial(a, mixed, {UPDATES, MERGED, EDITED, PROJECTION}, "siblings, a to b", None, tellable=False)
+
+
+@scenario
+def moving_average_and_its_last_file(r):
+    t, frames = drawn(r)
+    few, m = max(20, frames // 8), r.choice([0.9, 0.99, 0.999])
+    shadow = t.state()
+    n = r.choice([1, 2, 20])
+    for _ in range(n):
+        now = t.run(1, few).state()
+        shadow = {name: m * shadow[name] + (1 - m) * now[name] for name in shadow}
+    # The average counts no updates of its own: an exact number is wrong here, a direction is not.
+    return Trial(t.state(), shadow, {UPDATES, MERGED, EDITED, PROJECTION}, "b to a", None, tellable=False)
