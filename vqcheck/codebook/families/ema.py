@@ -34,6 +34,8 @@ def _vector_quantize(path: str) -> tuple[Key, ...]:
     return (
         *codebook(f"{path}_codebook", *_ENCODEC, ("initted",)),
         *(Key(CODE_TRANSFORM, f"{path}_codebook.{name}", name) for name in affine),
+        # A network of the user's that the codes pass (vq_bridge), and whatever else stands beside them.
+        Key(CODE_TRANSFORM, f"{path}_codebook.*"),
         *projection(INPUT_PROJ, f"{path}project_in"),
         *projection(OUTPUT_PROJ, f"{path}project_out"),
     )
