@@ -227,5 +227,6 @@ def test_a_projection_of_several_layers_is_all_judged(state, row, saved, vqcheck
     path = saved(state)
     for name in before.state_dict():
         full = f"tokenizer.before.{name}"
-        assert vqcheck("diff", path, saved({**state, full: state[full] + 1}, "b.pth"), "--family", row()).returncode == 1
+        other = saved({**state, full: state[full] + 1}, "b.pth")
+        assert vqcheck("diff", path, other, "--family", row()).returncode == 1
     assert vqcheck("diff", path, saved(state, "b.pth"), "--family", row()).returncode == 0
