@@ -217,3 +217,16 @@ def test_a_row_that_fits_nothing_in_a_file_without_codebook(row, saved, vqcheck)
     run = vqcheck("diff", path, path, "--family", row())
     assert run.returncode == 2
     assert run.stderr.endswith("nor does 'my-codec' of --family fit it\n")
+
+
+def test_a_projection_of_several_layers_is_all_judged(state, row, saved, vqcheck):
+    """A row names a module in front of the codebook: each layer in it decides tokens, statistics of a norm as well."""
+    del state["tokenizer.before.weight"]
+    before = torch.nn.Sequential(torch.nn.Linear(6, 4), torch.nn.BatchNorm1d(4))
+    state |= {f"tokenizer.before.{name}": value for name, value in before.state_dict().items()}
+    path = saved(state)
+    for name in before.state_dict():
+        full = f"tokenizer.before.{name}"
+        other = saved({**state, full: state[full] + 1}, "b.pth")
+        assert vqcheck("diff", path, other, "--family", row()).returncode == 1
+    assert vqcheck("diff", path, saved(state, "b.pth"), "--family", row()).returncode == 0

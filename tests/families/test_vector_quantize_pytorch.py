@@ -1,18 +1,25 @@
 """vector-quantize-pytorch itself: what its own training moves is found, what holds it still is equal."""
 
+import copy
+
 import pytest
 import torch
 from vector_quantize_pytorch import (
     FSQ,
     LFQ,
+    GroupedResidualFSQ,
+    GroupedResidualLFQ,
     GroupedResidualVQ,
     LatentQuantize,
     RandomProjectionQuantizer,
+    ResidualLFQ,
     ResidualSimVQ,
     ResidualVQ,
     SimVQ,
     VectorQuantize,
 )
+
+import vqcheck.errors
 
 DIM = 8
 BOOK = {"codebook_size": 16}
@@ -197,17 +204,92 @@ def test_a_random_projection_quantizer_is_held_still_by_itself(compared):
     assert compared(before, state_of(module)).verdict == "changed"
 
 
-def test_a_projection_with_a_norm_behind_it_is_judged(compared):
-    """layernorm_after_project_in puts two modules in front of the lookup; each of their tensors decides tokens."""
-    module = make(VectorQuantize, dim=DIM, codebook_dim=4, layernorm_after_project_in=True, **BOOK).eval()
-    state = state_of(module)
-    before = module(frames())[1]
-    names = [name for name in state if name.startswith("project_in.")]
-    assert len(names) == 4
-    for name in names:
-        moved = {**state, name: state[name] + torch.linspace(-2, 2, state[name].numel()).reshape(state[name].shape)}
-        module.load_state_dict(moved)
-        assert not torch.equal(module(frames())[1], before)
-        found = compared(state, moved)
-        assert [diff.b_name for diff in found.tensors if diff.verdict == "changed"] == [name]
-        assert found.exit_code == 1
+EVERY = {
+    "norm behind the projection": (
+        VectorQuantize,
+        {"dim": DIM, "codebook_dim": 4, "layernorm_after_project_in": True, **BOOK},
+    ),
+    "a network behind the codes": (VectorQuantize, {"dim": DIM, "vq_bridge": torch.nn.Linear(DIM, DIM), **BOOK}),
+    "residual, projected": (ResidualVQ, {"dim": DIM, "codebook_dim": 4, "num_quantizers": 2, **BOOK}),
+    "implicit neural": (ResidualVQ, {"dim": DIM, "num_quantizers": 2, "implicit_neural_codebook": True, **BOOK}),
+    "SimVQ through a network": (
+        SimVQ,
+        {
+            "dim": DIM,
+            "frozen_codebook_dim": 4,
+            "codebook_transform": torch.nn.Sequential(torch.nn.Linear(4, 6), torch.nn.ReLU(), torch.nn.Linear(6, DIM)),
+            **BOOK,
+        },
+    ),
+    "rotated FSQ": (FSQ, {"levels": [5, 5, 5], "dim": DIM, "orthogonal_rotation": True}),
+    "rotated LFQ": (LFQ, {"codebook_size": 16, "dim": DIM, "orthogonal_rotation": True}),
+    "ResidualLFQ": (ResidualLFQ, {"dim": DIM, "codebook_size": 16, "num_quantizers": 2}),
+    "grouped FSQ": (GroupedResidualFSQ, {"dim": DIM, "levels": [5, 5, 3], "num_quantizers": 2, "groups": 2}),
+    "grouped LFQ": (GroupedResidualLFQ, {"dim": DIM, "codebook_size": 8, "num_quantizers": 2, "groups": 2}),
+}
+
+
+@pytest.mark.parametrize("prefix", ["", "quantizer."])
+@pytest.mark.parametrize("case", EVERY)
+def test_whatever_moves_tokens_is_found(case, prefix, compared):
+    """Each tensor in turn is moved, and the quantizer itself says whether its tokens move with it."""
+    kind, options = EVERY[case]
+    module = make(kind, **copy.deepcopy(options))
+    forward(module)
+    module.eval()
+    before = state_of(module)
+
+    def tokens():
+        with torch.no_grad():
+            return module(frames(7))[1]
+
+    first, decisive = tokens(), set()
+    for name, value in before.items():
+        if not value.is_floating_point():
+            continue
+        moved = value + torch.randn(value.shape, generator=torch.Generator().manual_seed(3))
+        module.load_state_dict({**before, name: moved})
+        if torch.equal(tokens(), first):
+            continue
+        decisive.add(name)
+        a, b = ({prefix + key: each for key, each in s.items()} for s in (before, module.state_dict()))
+        assert compared(a, b).verdict == "changed", name
+        assert compared(a, b, scope="tokens").verdict == "changed", name
+    assert decisive
+    module.load_state_dict(before)
+    assert torch.equal(tokens(), first)
+
+
+@pytest.mark.parametrize("case", EVERY)
+def test_frozen_tokens_stay(case):
+    """Training that would move the tokens moves none of a frozen quantizer, and a guard sees it without."""
+    kind, options = EVERY[case]
+    model = torch.nn.Module()
+    model.quantizer = make(kind, **copy.deepcopy(options))
+    forward(model.quantizer)
+
+    def tokens():
+        with torch.no_grad():
+            return model.quantizer.eval()(frames(7))[1]
+
+    def train():
+        model.train()
+        optimizer = torch.optim.AdamW(model.parameters(), 0.5)
+        quantized, _, *losses = model.quantizer(frames().requires_grad_())
+        loss = sum(each.sum() for each in losses) + (quantized * frames(2)).sum()
+        if loss.requires_grad:
+            loss.backward()
+        optimizer.step()
+
+    first = tokens()
+    handle = vqcheck.freeze(model)
+    with vqcheck.guard(model, every=1) as watched:
+        train()
+        watched.step()
+    assert torch.equal(tokens(), first)
+    handle.remove()
+    guard = vqcheck.guard(model, every=1)
+    train()
+    assert not torch.equal(tokens(), first)
+    with pytest.raises(vqcheck.errors.CodebookChanged):
+        guard.check()

@@ -146,7 +146,10 @@ def test_reading_the_codebook_is_a_use_of_it(own):
         ({"result": "{'loss': torch.ones(2)}"}, "step 1 must return losses by name"),
         ({"init": "self.module = 3"}, "no torch.nn.Module under .module"),
         ({"init": "self.step = None"}, r"no method step\(number\)"),
-        ({"init": "self.probe = torch.ones(2, 5)"}, r"probe must be frames \[N, 4\], given \[2, 5\]"),
+        (
+            {"init": "self.probe = torch.ones(2, 5)"},
+            r"frames \[N, 4\] as they reach the codes, given \[2, 5\]",
+        ),
     ],
 )
 def test_code_that_is_wrong_is_told_so_in_one_line(own, changes, message):
@@ -209,3 +212,75 @@ def test_a_hidden_replacement_of_the_codebook_is_seen(own):
     own(UNUSED.format(**{**OWN, "step": step}))
     (arm,) = replay(factory("mine:make", steps=2)).arms
     assert arm.verdict == DRIFTED
+
+
+TRANSPOSED = """
+import torch
+from torch import nn
+
+class Quantize(nn.Module):
+    def __init__(self, dim, codes):
+        super().__init__()
+        self.register_buffer("embed", torch.eye(max(dim, codes))[:dim, :codes] + torch.arange(codes) / 100)
+        self.register_buffer("cluster_size", torch.ones(codes))
+        self.register_buffer("embed_avg", self.embed.clone())
+
+class Training:
+    def __init__(self, dim, codes):
+        self.module = nn.Module()
+        self.module.quantize_t = Quantize(dim, codes)
+        self.module.quantize_conv_t = nn.Conv1d(dim, dim, 1)
+        self.probe = self.module.quantize_t.embed.t().clone()
+        torch.manual_seed(3)
+        self.step = self.swap
+
+    def swap(self, number):
+        embed = self.module.quantize_t.embed
+        embed[:, :2] = embed[:, :2].flip(1)
+        return {"loss": embed.sum()}
+
+def wide():
+    return Training(3, 6)
+
+def square():
+    return Training(6, 6)
+"""
+
+
+@pytest.mark.parametrize("shape", ["wide", "square"])
+def test_the_probe_of_transposed_codes_is_followed(own, shape):
+    """Codes that are columns are looked up as columns: of two that change places, just their two frames flip."""
+    own(TRANSPOSED)
+    result = replay(factory(f"mine:{shape}", steps=1))
+    assert result.setting.probe_tokens == 6
+    assert result.arms[0].steps[0].flipped_tokens == 2
+
+
+COSINE_CODES = """
+import torch
+from torch import nn
+
+class Training:
+    def __init__(self):
+        self.module = nn.Module()
+        self.module.quantizer = nn.Module()
+        layer = nn.Module()
+        layer.codebook = nn.Embedding(3, 2)
+        layer.codebook.weight.data = torch.tensor([[1.0, 0.0], [0.0, 1.0], [-1.0, -1.0]])
+        layer.in_proj, layer.out_proj = nn.Conv1d(4, 2, 1), nn.Conv1d(2, 4, 1)
+        self.module.quantizer.quantizers = nn.ModuleList([layer])
+        self.codes = layer.codebook.weight
+        self.probe = torch.tensor([[0.9, 0.1], [0.1, 0.9], [-1.0, -1.0]])
+
+    def step(self, number):
+        self.codes.data[0] *= 50  # another length, the same direction: no cosine lookup minds
+        return {"loss": self.codes.sum()}
+"""
+
+
+def test_the_probe_of_a_cosine_lookup_goes_by_direction(own):
+    """DAC looks up the direction nearest to a frame, so a longer code takes no frame from another."""
+    own(COSINE_CODES)
+    result = replay(factory("mine:Training", steps=1))
+    assert result.arms[0].verdict == DRIFTED
+    assert result.arms[0].steps[0].flipped_tokens == 0

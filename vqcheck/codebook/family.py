@@ -135,8 +135,11 @@ _SPELLINGS: Final = (
 
 
 def projection(role: str, *modules: str, book: int = 0) -> tuple[Key, ...]:
-    """Return the keys of layers in front of or behind the lookup, with or without weight norm."""
-    return tuple(Key(role, f"{module}.{ending}", part, book) for module in modules for ending, part in _SPELLINGS)
+    """Return the keys of modules in front of or behind the lookup: whatever a module holds, features pass through it.
+
+    A plain layer, one with weight norm, or several in a row.
+    """
+    return tuple(Key(role, f"{module}.*", "", book) for module in modules)
 
 
 def canonical_part(below: str) -> str:

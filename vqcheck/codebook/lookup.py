@@ -75,10 +75,12 @@ def candidates(
         for start in range(len(plain)) if is_exact else ():
             rows = table.exact.get(".".join(plain[start:]), ())
             fits += [(start, len(plain), family, key) for family, key in rows]
-        for end in range(1, len(plain)) if is_below else ():
+        # A row takes a tensor by its name, else with the innermost module that it takes whole.
+        for end in range(len(plain) - 1, 0, -1) if is_below else ():
+            closer = {(start, family) for start, _, family, _ in fits}
             for start in range(end):
                 rows = table.below.get(".".join(plain[start:end]), ())
-                fits += [(start, end, family, key) for family, key in rows]
+                fits += [(start, end, family, key) for family, key in rows if (start, family) not in closer]
         for start, end, family, key in fits:
             prefix = "".join(f"{part}." for part in parts[:start])
             if family.alone and not AROUND.issuperset(parts[:start]) and not covers(prefix):
@@ -100,6 +102,11 @@ def _is_alone(prefix: str, family: Family, key: Key, names: Collection[str]) -> 
         if other.role in family.requires and other.role != key.role and prefix + other.template in names:
             return False
     return True
+
+
+def any_number(name: str) -> str:
+    """Return a name with a sign for each number in it, as the table has it."""
+    return ".".join(map(_without_number, name.split(".")))
 
 
 def _without_number(part: str) -> str:

@@ -18,7 +18,7 @@ from vqcheck.codebook.family import (
     Family,
 )
 from vqcheck.codebook.found import Found, Match, Matches, Shape
-from vqcheck.codebook.lookup import MOST_NAMES, Named, candidates
+from vqcheck.codebook.lookup import MOST_NAMES, Named, any_number, candidates
 from vqcheck.codebook.merge import merge
 from vqcheck.codebook.siblings import sibling_rows
 from vqcheck.codebook.token_relevant import mark
@@ -218,7 +218,8 @@ def _is_evident(family: Family, prefix: str, named: Sequence[Named], shapes: Map
         return False
     if family.alone:
         names = {each.name for each in named}
-        return all(name in names or name in markers or not name.startswith(prefix) for name in shapes)
+        beside = {any_number(marker) for marker in markers}
+        return all(name in names or any_number(name) in beside or not name.startswith(prefix) for name in shapes)
     return True
 
 

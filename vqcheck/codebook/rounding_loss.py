@@ -116,5 +116,7 @@ def _codes_and_counts(family: Family, pairs: list["Pair"], letter: str) -> tuple
     if family.derivation == SUM_OVER_COUNT:
         codes = None if sums is None or counts is None else sum_over_count(sums, counts)
     elif family.derivation == TRANSFORMED and codes is not None:
-        codes = transformed(codes, {part: values for (role, part), values in arrays.items() if role == CODE_TRANSFORM})
+        transform = {part: values for (role, part), values in arrays.items() if role == CODE_TRANSFORM}
+        vectors = transformed(codes, transform)
+        codes = codes if vectors is None else vectors
     return codes, counts

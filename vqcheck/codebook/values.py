@@ -44,7 +44,9 @@ def code_vectors(
         return sum_over_count(arrays[EMA_SUM, ""], arrays[EMA_COUNT, ""])
     codes = arrays[CODES, ""]
     if family.derivation == TRANSFORMED:
-        return transformed(codes, {part: array for (role, part), array in arrays.items() if role == CODE_TRANSFORM})
+        transform = {part: array for (role, part), array in arrays.items() if role == CODE_TRANSFORM}
+        vectors = transformed(codes, transform)
+        return codes if vectors is None else vectors
     return codes
 
 
@@ -57,12 +59,12 @@ def sum_over_count(sums: npt.NDArray[np.floating], counts: npt.NDArray[np.floati
 
 def transformed(
     codes: npt.NDArray[np.floating], transform: Mapping[str, npt.NDArray[np.floating]]
-) -> npt.NDArray[np.floating]:
-    """Return codes `[heads, codes, dim]` sent through one linear layer, or as they are through anything else."""
+) -> npt.NDArray[np.floating] | None:
+    """Return codes `[heads, codes, dim]` sent through one linear layer, or None where it is anything else."""
     weight = transform.get("weight")
     linear = set(transform) <= {"weight", "bias"} and weight is not None and weight.ndim == 2
     if weight is None or not linear or weight.shape[1] != codes.shape[2]:
-        return codes
+        return None
     vectors: npt.NDArray[np.floating] = codes.astype(np.float32) @ weight.astype(np.float32).T
     return vectors + transform["bias"] if "bias" in transform else vectors
 

@@ -7,17 +7,19 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
+from torch.nn import functional
 from torch.utils._python_dispatch import TorchDispatchMode
 
+from vqcheck.codebook.family import ARGMAX, CODES, COSINE, STORED
 from vqcheck.errors import UsageError
 from vqcheck.replay.callers import CallerWatch
-from vqcheck.replay.live import tensor_names
 from vqcheck.replay.observed import NOT_A_NUMBER, StepReport
 from vqcheck.replay.own_code import OwnCode, make
 from vqcheck.replay.own_error import in_one_line
 from vqcheck.replay.trace import COMPUTED, NOT_REPORTED
 from vqcheck.replay.watch import Watch
 from vqcheck.runtime.first_write import WriteCatcher
+from vqcheck.runtime.live import LiveTensor, find_live_encoder
 
 COMMIT_LOSS = "commit_loss"
 
@@ -29,8 +31,7 @@ class LiveCode:
         self._name = name
         torch.manual_seed(seed)
         self._code = make(factory, name)
-        names = tensor_names(self.module)
-        self._codes = next((path for label, path in names.items() if label.endswith("codes")), None)
+        self._codes = next(filter(_is_looked_up, find_live_encoder(self.module).tensors), None)
         self._probe = self._checked_probe()
 
     @property
@@ -83,10 +84,13 @@ class LiveCode:
         return torch.cdist(self._probe.to(codes), codes).argmin(dim=1)
 
     def _stored_codes(self) -> Tensor:
+        """Return the codes of the first lookup (the first head's, where there are several), `[codes, dim]`."""
         if self._codes is None:
             raise UsageError(f"factory {self._name}: its codes are not stored as such, so no probe can be followed")
-        codes: Tensor = self.module.state_dict()[self._codes].detach().float()
-        return codes.reshape(-1, codes.shape[-1])
+        stored = self.module.state_dict()[self._codes.name].detach().float()
+        canonical = stored.permute(self._codes.axes) if self._codes.axes else stored
+        first = canonical.reshape(self._codes.shape)[0]
+        return functional.normalize(first, dim=1) if self._codes.family.metric == COSINE else first
 
     def _checked_probe(self) -> Tensor | None:
         probe = getattr(self._code, "probe", None)
@@ -95,7 +99,9 @@ class LiveCode:
         dim = self._stored_codes().shape[1]
         if not isinstance(probe, Tensor) or probe.dim() != 2 or probe.shape[1] != dim:
             given = list(probe.shape) if isinstance(probe, Tensor) else type(probe).__name__
-            raise UsageError(f"factory {self._name}: its probe must be frames [N, {dim}], given {given}")
+            raise UsageError(
+                f"factory {self._name}: its probe must be frames [N, {dim}] as they reach the codes, given {given}"
+            )
         return probe.detach().float()
 
     def _read(self, given: object, number: int) -> dict[str, float]:
@@ -105,6 +111,11 @@ class LiveCode:
             except (TypeError, ValueError, RuntimeError):
                 pass
         raise UsageError(f"factory {self._name}: step {number} must return losses by name, each a number or a scalar")
+
+
+def _is_looked_up(tensor: LiveTensor) -> bool:
+    """Say whether these are codes as they are stored, of which the nearest to a frame is its token."""
+    return tensor.role == CODES and tensor.family.derivation == STORED and tensor.family.metric != ARGMAX
 
 
 class UseWatcher(TorchDispatchMode):  # type: ignore[no-untyped-call]

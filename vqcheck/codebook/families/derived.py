@@ -40,6 +40,19 @@ def _mimi(quantizer: str, layer: str, sums: tuple[str, ...], flags: tuple[str, .
 _MOSHI: Final = ("vq.layers.{layer}._codebook", ("embedding_sum", "embed_sum", "embed_avg"), ("_initialized", "inited"))
 _HUGGING_FACE: Final = ("layers.{layer}.codebook", ("embed_sum",), ("initialized",))
 
+
+def _grids(path: str) -> tuple[Key, ...]:
+    """Return the keys of vector-quantize-pytorch's fixed grids: those in groups, and the rotation in front of each."""
+    return (
+        *projection(INPUT_PROJ, f"{path}rvqs.{{group}}.project_in"),
+        *projection(OUTPUT_PROJ, f"{path}rvqs.{{group}}.project_out"),
+        *(
+            Key(INPUT_PROJ, f"{path}{inside}orthogonal_rot", "orthogonal_rot")
+            for inside in ("", "layers.{layer}.", "rvqs.{group}.layers.{layer}.")
+        ),
+    )
+
+
 DERIVED: Final = (
     Family(
         name="mimi",
@@ -128,6 +141,7 @@ DERIVED: Final = (
             *projection(INPUT_PROJ, "quantizer.project_in", "quantizer.residual_fsq.rvqs.{group}.project_in"),
             *projection(OUTPUT_PROJ, "quantizer.project_out", "quantizer.residual_fsq.rvqs.{group}.project_out"),
             Key(INPUT_PROJ, "quantizer.downsample.*", "downsample."),
+            *_grids("quantizer."),
         ),
         in_front=("fc_prior",),
         requires=_BOTH_PROJECTIONS,
@@ -138,8 +152,8 @@ DERIVED: Final = (
     Family(
         name="lfq",
         title="LFQ, ResidualLFQ (vector-quantize-pytorch)",
-        keys=(*projection(INPUT_PROJ, "project_in"), *projection(OUTPUT_PROJ, "project_out")),
-        markers=("mask", "layers.0.mask"),
+        keys=(*projection(INPUT_PROJ, "project_in"), *projection(OUTPUT_PROJ, "project_out"), *_grids("")),
+        markers=("mask", "layers.0.mask", "rvqs.0.layers.0.mask"),
         requires=_BOTH_PROJECTIONS,
         alone=True,
         derivation=IMPLICIT,
@@ -149,7 +163,7 @@ DERIVED: Final = (
     Family(
         name="fsq-alone",
         title="FSQ, ResidualFSQ (vector-quantize-pytorch)",
-        keys=(*projection(INPUT_PROJ, "project_in"), *projection(OUTPUT_PROJ, "project_out")),
+        keys=(*projection(INPUT_PROJ, "project_in"), *projection(OUTPUT_PROJ, "project_out"), *_grids("")),
         requires=_BOTH_PROJECTIONS,
         alone=True,
         derivation=IMPLICIT,

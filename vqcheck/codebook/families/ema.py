@@ -35,6 +35,8 @@ def _vector_quantize(path: str) -> tuple[Key, ...]:
         # EnCodec's quantizer, saved without its model, goes by the same names but for the flag.
         *codebook(f"{path}_codebook", *_ENCODEC, ("initted", "inited")),
         *(Key(CODE_TRANSFORM, f"{path}_codebook.{name}", name) for name in affine),
+        # A network of the user's that the codes pass (vq_bridge), and whatever else stands beside them.
+        Key(CODE_TRANSFORM, f"{path}_codebook.*"),
         *projection(INPUT_PROJ, f"{path}project_in"),
         # layernorm_after_project_in=True: a linear layer and the norm behind it.
         *(Key(INPUT_PROJ, f"{path}project_in.{number}.*", f"{number}.") for number in (0, 1)),

@@ -74,7 +74,7 @@ def findings(audit: TokenAudit) -> list[str]:
     if total.mismatches:
         found.append(
             f"{total.mismatches} of {total.frames} tokens name a code that is farther from the frame than another one, "
-            "by more than rounding can explain in any precision."
+            "by more than rounding can explain in float32, TF32 or float16."
         )
     for group in audit.groups:
         if group.surplus:
