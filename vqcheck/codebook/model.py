@@ -105,7 +105,7 @@ def identify(checkpoint: Checkpoint) -> Model:
     if lora:
         absent = [part for part in ("ssl_proj", "enc_p") if not names.any(f"{part}.")]
         lacks = f"{', '.join(absent)} and the frozen weights stay in the base model" if absent else ""
-    elif not names.any("enc_q."):
+    elif not names.any("enc_q.") and not names.any("cfm."):  # v3 and v4 have none to leave out
         lacks = "enc_q (an inference export leaves it out)"
     kind = "s2 synthesizer"
     if lora:
