@@ -29,6 +29,12 @@ def test_the_first_that_moved_is_in_the_first_line(vqcheck, run_folder):
     assert any("passed over  gpt-e15.ckpt" in line for line in lines)
 
 
+def test_a_file_in_place_of_a_folder_is_told(run_folder, capsys):
+    path = run_folder / "G_400.pth"
+    assert main(["history", str(path)]) == 2
+    assert capsys.readouterr().err == f"vqcheck: {path}: is a file; name the folder of the run's checkpoints\n"
+
+
 def test_a_still_run_is_identical(vqcheck, run_folder):
     """Without the drifted file the status is 0."""
     (run_folder / "G_437.pth").unlink()

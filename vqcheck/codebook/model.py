@@ -161,7 +161,9 @@ def why_no_codebook(checkpoint: Checkpoint) -> str:
         )
     if model.kind == "s2 discriminator":
         return "is an s2 discriminator: it holds no codebook; the generator does (s2G*.pth, G_*.pth)"
-    return f"holds no codebook that vqcheck knows ({len(checkpoint.tensors)} tensors, none under known names)"
+    count = len(checkpoint.tensors)
+    tensors = "one tensor, not under a known name" if count == 1 else f"{count} tensors, none under known names"
+    return f"holds no codebook that vqcheck knows ({tensors})"
 
 
 def _head_digest(checkpoint: Checkpoint) -> str:

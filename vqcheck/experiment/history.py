@@ -222,6 +222,8 @@ def _checkpoints(folder: str) -> list[str]:
         # A link that leads nowhere, or a pipe, stands for a checkpoint that cannot be read.
         names = [name for name in os.listdir(folder) if not os.path.isdir(os.path.join(folder, name))]
     except OSError as error:
+        if os.path.isfile(folder):
+            raise UsageError(f"{folder}: is a file; name the folder of the run's checkpoints") from None
         raise UsageError(f"{folder}: cannot be listed: {error.strerror}") from None
     paths = [
         os.path.join(folder, name) for name in names if name.lower().endswith(_SUFFIXES) and not _SHARD.search(name)
