@@ -229,6 +229,9 @@ def _checkpoints(folder: str) -> list[str]:
         os.path.join(folder, name) for name in names if name.lower().endswith(_SUFFIXES) and not _SHARD.search(name)
     ]
     if not paths:
+        runs = sorted(name for name in os.listdir(folder) if name.startswith("logs_s2"))
+        if runs:
+            raise UsageError(f"{folder}: holds no checkpoint; name the folder of a run in it ({', '.join(runs)})")
         raise UsageError(f"{folder}: holds no checkpoint (no file named {', '.join('*' + s for s in _SUFFIXES)})")
     return sorted(paths, key=_by_number)
 
