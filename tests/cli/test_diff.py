@@ -331,3 +331,22 @@ def test_nan_is_said_first(vqcheck, save, vq_state):
     damaged = vqcheck("diff", a, save(state, "b.pth"))
     assert damaged.returncode == 1
     assert damaged.stdout.startswith("WARNING: values that changed are NaN or infinite (1 in codes)")
+
+
+@pytest.mark.parametrize("left_out", ["embed_avg", "ssl_proj"])
+def test_a_file_that_lacks_something_is_no_ground_to_make_tokens_again(vqcheck, vq_state, save, left_out):
+    """All that both store is equal, and of the rest nothing is known."""
+    state = vq_state()
+    whole = save(state, "a.pth")
+    part = save({name: value for name, value in state.items() if left_out not in name}, "b.pth")
+    run = vqcheck("diff", whole, part)
+    assert run.returncode == 1
+    assert "Compare files that store everything" in " ".join(run.stdout.split())
+    assert "again" not in run.stdout
+
+
+def test_a_lock_in_place_of_a_checkpoint_is_called_a_lock(vqcheck, vq_state, save, tmp_path):
+    path, lock = save(vq_state()), tmp_path / "x.lock"
+    assert vqcheck("lock", path, "-o", lock).returncode == 0
+    run = vqcheck("diff", lock, path)
+    assert (run.returncode, run.stderr.split("; ")[0]) == (2, f"vqcheck: {lock}: is a vqcheck lock")

@@ -78,6 +78,17 @@ def test_another_s1_than_the_locked_one_is_inconsistent(diff, sound):
     assert (code, document["verdict"]) == (1, "inconsistent")
 
 
+@pytest.mark.usefixtures("locked")
+def test_another_s1_is_no_proof_of_another_vq_encoder(vqcheck, sound):
+    """A later epoch of the same s1 training is not the locked file, and that is all that is known."""
+    content = torch.load(sound.s1, weights_only=True)
+    content["info"] = "GPT-e16"
+    torch.save(content, sound.s1)
+    run = vqcheck("diff", sound.s1, sound.base, "--experiment", sound.folder)
+    assert run.stdout.startswith("inconsistent  this s1 checkpoint is not the one that the lock is bound to\n")
+    assert "mean something else" not in run.stdout
+
+
 def test_the_order_of_the_two_files_does_not_matter(vqcheck, sound):
     """s2 first and s1 second is the same question."""
     run = vqcheck("diff", sound.base, sound.s1, "--experiment", sound.folder)

@@ -31,6 +31,21 @@ def test_the_first_that_moved_is_in_the_first_line(vqcheck, run_folder):
     assert any("passed over  gpt-e15.ckpt" in line for line in lines)
 
 
+def test_a_file_in_place_of_a_folder_is_told(run_folder, capsys):
+    path = run_folder / "G_400.pth"
+    assert main(["history", str(path)]) == 2
+    assert capsys.readouterr().err == f"vqcheck: {path}: is a file; name the folder of the run's checkpoints\n"
+
+
+def test_an_experiment_in_place_of_a_run_names_its_runs(tmp_path, capsys):
+    (tmp_path / "logs_s2_v2").mkdir()
+    assert main(["history", str(tmp_path)]) == 2
+    line = f"vqcheck: {tmp_path}: holds no checkpoint; name the folder of a run in it (logs_s2_v2)\n"
+    assert capsys.readouterr().err == line
+    assert main(["gate", str(tmp_path)]) == 2
+    assert capsys.readouterr().err.startswith(f"vqcheck: {tmp_path}: is a folder; name the configuration")
+
+
 def test_a_still_run_is_identical(vqcheck, run_folder):
     """Without the drifted file the status is 0."""
     (run_folder / "G_437.pth").unlink()

@@ -84,6 +84,14 @@ def test_an_inference_export_lacks_the_posterior_encoder(checkpoints):
     assert identify(checkpoints / "G_400.pth").lacks == ""
 
 
+@pytest.mark.parametrize("version", ["v3", "v4"])
+def test_a_base_of_v3_and_v4_left_no_posterior_encoder_out(save, version):
+    """Their class has none."""
+    state = {"cfm.x": torch.ones(1), "enc_p.text_embedding.weight": torch.ones(732, 1)}
+    found = identify(save(state, config={"model": {"version": version}}))
+    assert (found.version, found.lacks) == (version, "")
+
+
 @pytest.mark.parametrize(("phonemes", "version"), [(512, "v1"), (732, "v2 or later")])
 def test_s1_checkpoints(save, phonemes, version):
     """A GPT is known by its token embedding, and its version by the number of phonemes."""

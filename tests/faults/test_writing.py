@@ -417,6 +417,34 @@ def test_a_report_replaces_any_text(text, desk, told):
     assert "healthy" in out.read_text("utf-8")
 
 
+@pytest.mark.parametrize("name", ["6-name2semantic.tsv", "vqcheck.lock", "2-name2text.txt"])
+def test_a_report_never_replaces_a_record_of_an_experiment(name, desk, could_not):
+    out = desk.folder / name
+    out.write_text(out.read_text("utf-8") if out.exists() else "kept\n", "utf-8")
+    before = out.read_bytes()
+    line = could_not("tokens", desk.base, desk.folder, "-o", out)
+    assert line == f"{out}: belongs to an experiment; the output must go to another file"
+    assert out.read_bytes() == before
+
+
+def test_a_report_never_replaces_what_the_command_reads(desk, could_not):
+    """By whatever name: a configuration, or the file behind a link to it."""
+    config, link = desk.root / "my s2.json", desk.root / "link"
+    config.write_text('{"train": {}, "data": {}}', "utf-8")
+    link.symlink_to(config)
+    for out in (config, link):
+        line = could_not("gate", config, "-o", out)
+        assert line == f"{out}: is what this command reads; the output must go to another file"
+    assert config.read_text("utf-8") == '{"train": {}, "data": {}}'
+
+
+def test_a_missing_folder_is_told_before_any_work_is_done(desk, could_not):
+    out = desk.root / "nowhere" / "out.html"
+    assert could_not("replay", desk.root / "no such.toml", "-o", out) == (
+        f"{out}: cannot be written: No such file or directory"
+    )
+
+
 REPLAY = "[data]\ngenerated_items = 6\n[training]\nbatch_size = 2\n[replay]\nsteps = 1\n"
 
 

@@ -73,6 +73,8 @@ def file_kind(path: str, head: bytes) -> str:
     for endings, kind in _BY_NAME:
         if path.lower().endswith(endings):
             return kind
+    if b'\ncheckpoint "' in head and head.startswith(b"# The VQ encoder that "):
+        return "is a vqcheck lock; 'vqcheck lock --check CHECKPOINT -o LOCK' verifies a checkpoint against it"
     return "is no checkpoint but a text file" if _is_text(head) else ""
 
 

@@ -2,14 +2,14 @@
 
 import os
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final, TypeVar
 
 import click
 
 from vqcheck.cli import formats
-from vqcheck.cli.replace_file import replace_file
+from vqcheck.cli.replace_file import check_target, replace_file
 from vqcheck.cli.step_summary import write_summary
 from vqcheck.cli.terminal import can_draw, wants_color
 
@@ -100,6 +100,12 @@ def print_document(document: str, *, quiet: bool) -> None:
     sys.stdout.flush()
 
 
+def _each(values: Iterable[object]) -> Iterator[object]:
+    """Yield what a command was given, value by value: some options may be repeated."""
+    for value in values:
+        yield from value if isinstance(value, tuple) else (value,)
+
+
 def output_options(
     choices: Sequence[str] = formats.EVERY, *, verbose: str | None = None, to_file: bool = True
 ) -> Callable[[_Command], _Command]:
@@ -136,6 +142,8 @@ def _with_options(command: _Command, choices: Sequence[str], verbose: str | None
         **kw: Any,
     ) -> Any:
         del debug  # main() looks for it on the command line: it matters when parsing fails, too
+        if file is not None:
+            check_target(file, _each(kw.values()))
         return command(*args, output=Output(format_, file, in_full, quiet), **kw)
 
     whole: Any = with_output

@@ -5,6 +5,7 @@ import os
 import re
 import stat
 import sys
+from collections.abc import Iterable
 from typing import Final
 
 from vqcheck.errors import UsageError
@@ -13,6 +14,29 @@ _MOST_LINKS: Final = 40
 """As many as systems follow."""
 _OPEN_FILE: Final = re.compile(r"(?:/proc/(\d+)(?:/task/\d+)?|/dev)/fd/(\d+)")
 """Names of open files, `/dev/stdout` once its links are followed: process, where it is named, and descriptor."""
+
+_RECORDS: Final = re.compile(r"(6-name2semantic(-\d+)?\.tsv|2-name2text(-\d+)?\.txt|vqcheck\.lock)", re.IGNORECASE)
+"""Files of an experiment that a report must not replace: making them again takes a training's preparation."""
+
+
+def check_target(path: str, inputs: Iterable[object]) -> None:
+    """Refuse, before any work is done, a file for a report that could not be written or that is needed as it is.
+
+    `inputs` are the values that the command was given; those that name files must not be overwritten.
+
+    Raises:
+        UsageError: its folder is missing, it is one of the inputs, or a record of an experiment.
+
+    """
+    folder = os.path.dirname(path) or os.curdir
+    if not os.path.isdir(folder):
+        raise UsageError(f"{path}: cannot be written: {os.strerror(errno.ENOENT)}")
+    if not os.path.isfile(path):
+        return
+    if any(isinstance(name, str) and os.path.isfile(name) and os.path.samefile(name, path) for name in inputs):
+        raise UsageError(f"{path}: is what this command reads; the output must go to another file")
+    if _RECORDS.fullmatch(os.path.basename(path)):
+        raise UsageError(f"{path}: belongs to an experiment; the output must go to another file")
 
 
 def replace_file(path: str, report: str) -> None:

@@ -105,7 +105,7 @@ def identify(checkpoint: Checkpoint) -> Model:
     if lora:
         absent = [part for part in ("ssl_proj", "enc_p") if not names.any(f"{part}.")]
         lacks = f"{', '.join(absent)} and the frozen weights stay in the base model" if absent else ""
-    elif not names.any("enc_q."):
+    elif not names.any("enc_q.") and not names.any("cfm."):  # v3 and v4 have none to leave out
         lacks = "enc_q (an inference export leaves it out)"
     kind = "s2 synthesizer"
     if lora:
@@ -161,7 +161,9 @@ def why_no_codebook(checkpoint: Checkpoint) -> str:
         )
     if model.kind == "s2 discriminator":
         return "is an s2 discriminator: it holds no codebook; the generator does (s2G*.pth, G_*.pth)"
-    return f"holds no codebook that vqcheck knows ({len(checkpoint.tensors)} tensors, none under known names)"
+    count = len(checkpoint.tensors)
+    tensors = "one tensor, not under a known name" if count == 1 else f"{count} tensors, none under known names"
+    return f"holds no codebook that vqcheck knows ({tensors})"
 
 
 def _head_digest(checkpoint: Checkpoint) -> str:

@@ -41,6 +41,8 @@ def read_config_text(path: str) -> ConfigText:
         with open(path, encoding="utf-8-sig", opener=regular) as file:
             text = file.read(LONGEST + 1)
     except OSError as error:
+        if os.path.isdir(path):
+            raise UsageError(f"{path}: is a folder; name the configuration (TEMP/tmp_s2.json, or a TOML)") from None
         raise UsageError(f"{path}: cannot be read: {error.strerror}") from None
     except UnicodeDecodeError:
         raise UsageError(f"{path}: is no configuration (neither TOML nor JSON text)") from None

@@ -245,11 +245,16 @@ def _checkpoints(folder: str) -> list[str]:
         # A link that leads nowhere, or a pipe, stands for a checkpoint that cannot be read.
         names = [name for name in os.listdir(folder) if not os.path.isdir(os.path.join(folder, name))]
     except OSError as error:
+        if os.path.isfile(folder):
+            raise UsageError(f"{folder}: is a file; name the folder of the run's checkpoints") from None
         raise UsageError(f"{folder}: cannot be listed: {error.strerror}") from None
     paths = [
         os.path.join(folder, name) for name in names if name.lower().endswith(_SUFFIXES) and not _SHARD.search(name)
     ]
     if not paths:
+        runs = sorted(name for name in os.listdir(folder) if name.startswith("logs_s2"))
+        if runs:
+            raise UsageError(f"{folder}: holds no checkpoint; name the folder of a run in it ({', '.join(runs)})")
         raise UsageError(f"{folder}: holds no checkpoint (no file named {', '.join('*' + s for s in _SUFFIXES)})")
     return sorted(paths, key=_by_number)
 

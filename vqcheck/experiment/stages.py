@@ -34,6 +34,8 @@ class StageComparison:
     evidence: str
     """`lock`, `tokens` or empty."""
     message: str
+    other_s1: bool = False
+    """The lock binds another s1 checkpoint, so that nothing was learned of these two."""
 
     @property
     def exit_code(self) -> int:
@@ -98,7 +100,13 @@ def _by_lock(s1: str, s2: Checkpoint, path: str, folder: str, copy: str) -> Stag
     name = os.path.basename(s1)
     if lock.s1 is not None and lock.s1.digest != file_digest(s1):
         return StageComparison(
-            s1, s2.path, INCONSISTENT, "lock", f"{path} is bound to another s1 checkpoint than {name}"
+            s1,
+            s2.path,
+            INCONSISTENT,
+            "lock",
+            f"{path} is bound to another s1 checkpoint than {name}; if {name} was trained on the locked tokens, "
+            "bind it (vqcheck lock --s1 --update)",
+            other_s1=True,
         )
     if lock.tsv is None:
         raise UsageError(f"{path}: binds no tokens, so it says nothing of s1; make it again with --experiment --update")

@@ -41,6 +41,11 @@ _SOUND: Final = (
     "Do not use {files}: get the file again where it came from, or go back to an earlier checkpoint of its training, "
     "which diverged if the file is as it was written."
 )
+_WHOLE: Final = (
+    "Compare files that store everything: what one of them lacks, or stores in another shape, cannot be judged, and "
+    "whoever wrote that file may have left it out. Where running sums or counts alone are missing, --scope tokens "
+    "judges what decides tokens."
+)
 _NO_FLIP: Final = (
     "None of these recordings' tokens changed, so what was trained on them still fits. Other recordings may differ."
 )
@@ -59,6 +64,8 @@ def advise(
 
     `same_lookup`: all that a lookup reads is equal in both files, so that no token differs.
     """
+    if not causes:
+        return (Advice("compare-whole-files", _WHOLE),)
     words = wording_of(family)
     evidence = [cause.evidence for cause in causes]
     untrained = next((found for found in evidence if isinstance(found, NeverTrained)), None)

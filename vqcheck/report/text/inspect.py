@@ -77,7 +77,12 @@ def _facts(inspection: Inspection, *, verbose: bool) -> list[tuple[Span, ...]]:
         facts.append(("model", kind, (f"  ({model.evidence})", "dim")))
     if model.base:
         facts.append(("base model", f"{model.base}, as published (by its first 8 KiB)"))
-    facts.append(("precision", ", ".join(f"{count} tensors {dtype}" for dtype, count in inspection.precision)))
+    facts.append(
+        (
+            "precision",
+            ", ".join(f"{count} tensor{'' if count == 1 else 's'} {dtype}" for dtype, count in inspection.precision),
+        )
+    )
     if inspection.record.kind is not FileKind.UNKNOWN:
         facts.append(("kind", _KIND[inspection.record.kind]))
     progress = [

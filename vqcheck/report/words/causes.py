@@ -323,7 +323,8 @@ def _own_count(found: EmaUpdates, diagnosis: Diagnosis) -> str:
     else:
         said = f"{known[0]} says it was written at step {steps[known[0]]}"
     if diagnosis.contradicted:
-        return f"{said}. That contradicts the values: a file or its name is not what it seems."
+        why = "the files are of different runs, or one is not what it or its name says"
+        return f"{said}. That contradicts the values: {why}."
     every = found.precision == EXACT and (steps[later] or 0) - (steps[earlier] or 0) == found.steps
     return f"{said}: the codebook moved at every one of these steps." if every else f"{said}."
 

@@ -89,8 +89,8 @@ def _agree(run: TrainingRun) -> str:
     own = [row for row in run.rows if row.from_base]
     if len(own) < len(run.rows):
         return f"all {len(run.rows)} checkpoints hold {held}"
-    which = "the one checkpoint and" if len(own) == 1 else f"all {len(own)} checkpoints and"
-    return f"{which} their base {base_name(run)} hold {held}"
+    which = "the one checkpoint and its" if len(own) == 1 else f"all {len(own)} checkpoints and their"
+    return f"{which} base {base_name(run)} hold {held}"
 
 
 def _partly(run: TrainingRun) -> str:
