@@ -162,18 +162,24 @@ def _described(root: object) -> Loaded:
         return {"": {"": _tensor(root)}}
     while waiting:
         path, value = waiting.pop(0)
-        if not isinstance(value, Mapping) or id(value) in seen:
+        if not isinstance(value, (Mapping, list, tuple)) or id(value) in seen:
             continue
         seen.add(id(value))
+        if not isinstance(value, Mapping):
+            waiting += [((*path, f"[{number}]"), item) for number, item in enumerate(value) if len(path) < 40]
+            continue
         # As a module takes its state dict.
         items = OrderedDict(value).items() if type(value) is not dict else value.items()
+        others = 0
         for key, item in items:
-            if not isinstance(key, str) or (not path and str(key).lower().startswith("optim")):
-                continue
-            if isinstance(item, torch.Tensor):
+            if isinstance(key, str) and isinstance(item, torch.Tensor):
                 found.setdefault("\n".join(path), {})[str(key)] = _tensor(item)
-            elif isinstance(item, Mapping) and len(path) < 40:
-                waiting.append(((*path, str(key)), item))
+                continue
+            if len(path) < 40 and not (isinstance(key, str) and key.lower().startswith("optim")):
+                counted = isinstance(key, int) and not isinstance(key, bool)
+                name = str(key) if isinstance(key, str) else f"[{key if counted else f'key {others}'}]"
+                waiting.append(((*path, name), item))
+            others += 1
     return found
 
 
