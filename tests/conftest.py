@@ -25,6 +25,24 @@ TRAINS = {"replay", "run", "restore"}
 """Commands that import torch."""
 
 
+SLOW = (
+    *("faults", "checkout", "gate", "fuzz", "families", "codebook/diagnosis", "checkpoint/malicious", "report/html"),
+    *("checkpoint/test_hostile.py", "checkpoint/test_bombs.py", "checkpoint/test_pickle_machine.py"),
+    *("cli/test_replay.py", "cli/test_replay_checkout.py", "cli/test_replay_factory.py", "cli/test_diff.py"),
+    *("experiment/test_token_audit.py", "report/test_formats.py", "report/test_failures.py", "report/test_terminal.py"),
+    *("synthesizer", "test_gpu_collection.py", "test_optimized.py", "test_released.py", "test_warm.py"),
+)
+"""Folders and files that the quick loop leaves out: each takes seconds, or starts processes."""
+
+
+def pytest_collection_modifyitems(items):
+    """Mark what `-m "not slow"` leaves out by where it stands, besides single tests that say so themselves."""
+    slow = tuple(ROOT / "tests" / name for name in SLOW)
+    for item in items:
+        if any(item.path == place or place in item.path.parents for place in slow):
+            item.add_marker("slow")
+
+
 @pytest.hookimpl(optionalhook=True)
 def pytest_xdist_make_scheduler(config, log):
     """Give each worker tests that stand together: what a module sets up is then set up by one of them."""
