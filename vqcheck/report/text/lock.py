@@ -6,7 +6,7 @@ from vqcheck.experiment.check_copy import LockVerdict
 from vqcheck.experiment.check_lock import LockCheck
 from vqcheck.experiment.lock import Lock
 from vqcheck.report.text.page import Page, Style, verdict
-from vqcheck.report.words import copies
+from vqcheck.report.views import copies
 
 
 def written(lock: Lock, path: str, state: str, style: Style) -> str:
