@@ -1,8 +1,7 @@
 """Says whether a checkpoint, and what belongs to it, agrees with a lock."""
 
 from collections.abc import Iterable
-from dataclasses import dataclass, replace
-from typing import Final
+from dataclasses import replace
 
 from vqcheck.checkpoint.opened import Checkpoint
 from vqcheck.codebook import kind
@@ -12,7 +11,6 @@ from vqcheck.codebook.comparison import (
     NO_PARTNER,
     NOISE,
     TOKENS,
-    UNDECIDED,
     CopyPair,
     EqualCopies,
     LoneCopy,
@@ -20,61 +18,19 @@ from vqcheck.codebook.comparison import (
 )
 from vqcheck.codebook.copies import Copies, Copy
 from vqcheck.codebook.copy_name import Partners, pair_up
-from vqcheck.codebook.copy_verdict import DigestsOfCopies, lone_copies, verdict_on
+from vqcheck.codebook.copy_verdict import DigestsOfCopies, lone_copies
 from vqcheck.codebook.digest import F32V1, Digest
 from vqcheck.codebook.families import FAMILIES
 from vqcheck.codebook.family import BOOKKEEPING, Family
 from vqcheck.codebook.find import find_copies
-from vqcheck.codebook.kind import FileKind, FileOrder, FileRecord, Order
+from vqcheck.codebook.kind import FileOrder, FileRecord, Order
 from vqcheck.errors import UsageError
 from vqcheck.experiment.bound_files import OnBytes, file_digest, tokens_digest
-from vqcheck.experiment.check_copy import LockVerdict, check_copy, makes_codes
+from vqcheck.experiment.check_copy import check_copy, makes_codes
 from vqcheck.experiment.lock import Lock, LockedFile
+from vqcheck.experiment.lock_result import S1, TSV, LockCheck, LockReason, LockVerdict
 from vqcheck.experiment.locked_encoder import LockedEncoder
 from vqcheck.experiment.make_lock import record
-
-_BOUND: Final = ("tsv", "s1")
-"""What a lock binds beside VQ encoders."""
-
-
-@dataclass(frozen=True, slots=True)
-class LockCheck:
-    """A checkpoint, and what belongs to it, against a lock."""
-
-    lock: str
-    """The lock file's path."""
-    path: str
-    family: str
-    kind: FileKind
-    """What kind of file the checkpoint shows itself to be."""
-    locked_kind: FileKind
-    """What kind of file the lock was made from."""
-    never_trained: bool
-    recorded: Digest | None
-    found: Digest | None
-    verdicts: tuple[LockVerdict, ...]
-    """What became of each tensor, those of further copies with the copy's name in front; then of `tsv` and `s1`."""
-    pairs: tuple[CopyPair, ...]
-    """Which recorded copies (A) were verified against which of the file (B)."""
-    lone: tuple[LoneCopy, ...]
-    """Copies of the lock (A) or of the file (B) without a partner."""
-    equal: tuple[EqualCopies, ...]
-    """Copies that are the same under names that do not belong together, where names did not say which to verify."""
-
-    @property
-    def verdict(self) -> str:
-        if any(line.verdict == CHANGED for line in self.verdicts if line.what in _BOUND):
-            return CHANGED
-        return verdict_on(self.pairs, self.lone, self.equal)
-
-    @property
-    def exit_code(self) -> int:
-        return {CHANGED: 1, UNDECIDED: 2}.get(self.verdict, 0)
-
-    @property
-    def contradicting(self) -> tuple[LoneCopy, ...]:
-        """Copies that disagree with the one that was verified, and that nothing answers to."""
-        return tuple(copy for copy in self.lone if not copy.agrees)
 
 
 def check_lock(
@@ -111,9 +67,9 @@ def check_lock(
     )
     bound = []
     if experiment:
-        bound.append(_bound("tsv", lock.tsv, tokens_digest(experiment), f"{lock_path}: binds no tokens"))
+        bound.append(_bound(TSV, lock.tsv, tokens_digest(experiment), f"{lock_path}: binds no tokens"))
     if s1:
-        bound.append(_bound("s1", lock.s1, file_digest(s1, on_bytes), f"{lock_path}: binds no s1 checkpoint"))
+        bound.append(_bound(S1, lock.s1, file_digest(s1, on_bytes), f"{lock_path}: binds no s1 checkpoint"))
     paired = [held.sound[each.b] for each in partners]
     first = checks[0]
     return LockCheck(
@@ -127,7 +83,7 @@ def check_lock(
         found=first.found,
         verdicts=(
             *(
-                replace(line, what=f"{title} {line.what}".strip())
+                replace(line, copy=title)
                 for title, check in zip(titles(pairs), checks, strict=True)
                 for line in check.verdicts
             ),
@@ -216,5 +172,5 @@ def _bound(what: str, recorded: LockedFile | None, found: Digest, unbound: str) 
     if recorded is None:
         raise UsageError(f"{unbound}; make the lock again with it and --update")
     if recorded.digest == found:
-        return LockVerdict(what, IDENTICAL, "", judged=True)
-    return LockVerdict(what, CHANGED, f"its content is not that of the locked {recorded.name}", judged=True)
+        return LockVerdict(what, what, IDENTICAL, judged=True)
+    return LockVerdict(what, what, CHANGED, judged=True, why=LockReason.OTHER_CONTENT, recorded=recorded.name)

@@ -15,7 +15,18 @@ from vqcheck.codebook.find import find_copies
 from vqcheck.codebook.kind import FileKind, record
 from vqcheck.errors import CheckpointError, NoCodebookError, UsageError, VqcheckError
 from vqcheck.experiment.earlier import Comparer, Earlier, Stored
-from vqcheck.experiment.history_result import CONFIGURATION, FOLDER, OPTION, Base, History, Row, TrainingRun
+from vqcheck.experiment.history_result import (
+    CONFIGURATION,
+    FOLDER,
+    OPTION,
+    Base,
+    BaseProblem,
+    History,
+    Row,
+    SkippedFile,
+    TrainingRun,
+    UnusedBase,
+)
 from vqcheck.experiment.run_base import named_base
 
 _SUFFIXES: Final = (".pth", ".pt", ".ckpt", ".safetensors", ".bin", ".th")
@@ -82,13 +93,14 @@ def read_history(
     paths = _checkpoints(folder)
     tell = on_file or _tell_nobody
     found: list[_Found] = []
-    skipped, unreadable = [], []
+    skipped: list[SkippedFile] = []
+    unreadable: list[tuple[str, str]] = []
     for done, path in enumerate(paths, start=1):
         name = os.path.basename(path)
         try:
             found.append(_read(path, scope, own, copy))
         except NoCodebookError as error:
-            skipped.append((name, str(error).removeprefix(f"{path}: ")))
+            skipped.append(SkippedFile(name, str(error).removeprefix(f"{path}: ")))
         except VqcheckError as error:
             unreadable.append((name, str(error).removeprefix(f"{path}: ")))
         tell(done, 2 * len(paths))
@@ -96,7 +108,7 @@ def read_history(
     for group in groups.values():
         for other in [each for each in group.found if each.stored.family != group.found[0].stored.family]:
             group.found.remove(other)
-            skipped.append((other.stored.name, f"is another codec's ({other.stored.family})"))
+            skipped.append(SkippedFile(other.stored.name, "", other.stored.family))
     given = _read(base, scope, own, copy) if base is not None else None
     if given and (more := _holds_more(given, found)):
         raise UsageError(
@@ -108,13 +120,13 @@ def read_history(
     bases: list[_Found] = []
     done, total = len(paths), len(paths) + len(found)
     for voice, group in groups.items():
-        start, told_by, note = given, OPTION, ""
+        start, told_by, unused = given, OPTION, None
         if start is None:
             named = named_base(folder, voice, [each.config for each in group.found])
             start = _read(named.path, scope, own, copy) if named.path else None
-            told_by, note = CONFIGURATION, named.note
+            told_by, unused = CONFIGURATION, named.unused
             if start and (more := _holds_more(start, group.found)):
-                note = f"{start.stored.name}, which the configuration names, holds less than {more}"
+                unused = UnusedBase(BaseProblem.HOLDS_LESS, (start.stored.name,), more)
                 start = None
         if start is None:
             start, told_by = _in_folder(group, groups), FOLDER
@@ -130,7 +142,7 @@ def read_history(
             TrainingRun(
                 name=voice if len(groups) > 1 else "",
                 base=Base(start.stored.path, told_by) if start else None,
-                base_note="" if start else note,
+                unused_base=None if start else unused,
                 rows=tuple(rows),
                 unreadable=tuple(group.unreadable),
                 family=group.found[0].stored.family if group.found else "",

@@ -1,6 +1,7 @@
 """What a history of checkpoints came to. Plain data, which reports read."""
 
 from dataclasses import dataclass
+from enum import Enum
 from typing import Final
 
 from vqcheck.codebook.comparison import CHANGED, IDENTICAL, ROUNDED, UNDECIDED, WITHIN_ULPS
@@ -83,6 +84,36 @@ class Base:
     """`option`, `configuration` or `folder`."""
 
 
+class BaseProblem(str, Enum):
+    """Why a run is compared with no base though its configuration names one."""
+
+    SEVERAL = "several files are named"
+    ABSENT = "the named file is not there"
+    HOLDS_LESS = "the named file stores less than a checkpoint"
+
+
+@dataclass(frozen=True, slots=True)
+class UnusedBase:
+    """The base that a configuration names, and that could not be used."""
+
+    problem: BaseProblem
+    files: tuple[str, ...]
+    """The files that are named."""
+    checkpoint: str = ""
+    """The checkpoint that stores more than the file."""
+
+
+@dataclass(frozen=True, slots=True)
+class SkippedFile:
+    """A file of the folder that was not compared."""
+
+    name: str
+    reason: str
+    """Why it holds no codebook, as the error says it; empty where it holds one."""
+    family: str = ""
+    """The codec that it holds, where the run is of another one."""
+
+
 @dataclass(frozen=True, slots=True)
 class TrainingRun:
     """The checkpoints of one training run, in its order."""
@@ -90,8 +121,8 @@ class TrainingRun:
     name: str
     """The voice, where the folder holds exports of several; else empty."""
     base: Base | None
-    base_note: str
-    """Why no base is known though a configuration names one; else empty."""
+    unused_base: UnusedBase | None
+    """What a configuration names, where there is no base for all that."""
     rows: tuple[Row, ...]
     unreadable: tuple[tuple[str, str], ...]
     """(file, why it could not be read)."""
@@ -132,8 +163,8 @@ class History:
     scope: str
     runs: tuple[TrainingRun, ...]
     """At least one."""
-    skipped: tuple[tuple[str, str], ...]
-    """(file, what it is): files without a codebook, such as discriminators."""
+    skipped: tuple[SkippedFile, ...]
+    """Files without a codebook, such as discriminators, or of another codec."""
     never_trained: tuple[str, ...]
     """Files whose codebook still waits for its first batch."""
     ailing: tuple[tuple[str, str], ...] = ()

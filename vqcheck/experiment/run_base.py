@@ -8,6 +8,7 @@ from typing import Any, Final
 
 from vqcheck.errors import UsageError
 from vqcheck.experiment.config_text import named_version, read_config_text
+from vqcheck.experiment.history_result import BaseProblem, UnusedBase
 
 _CHECKPOINT_FOLDER: Final = re.compile(r"logs_s2(?:_(v\d\w*?))?(?:_lora_\d+)?")
 
@@ -18,8 +19,8 @@ class NamedBase:
 
     path: str | None
     """None where none names a file that is there, or several name different ones."""
-    note: str = ""
-    """Why there is no path though a configuration names a file; else empty."""
+    unused: UnusedBase | None = None
+    """What is named, where there is no path for all that."""
 
 
 def named_base(folder: str, voice: str, configs: Iterable[Any]) -> NamedBase:
@@ -38,9 +39,9 @@ def named_base(folder: str, voice: str, configs: Iterable[Any]) -> NamedBase:
     if len(there) == 1:
         return NamedBase(next(iter(there.values())))
     if there:
-        return NamedBase(None, f"its configurations name several: {', '.join(sorted(there.values()))}")
+        return NamedBase(None, UnusedBase(BaseProblem.SEVERAL, tuple(sorted(there.values()))))
     if named:
-        return NamedBase(None, f"there is no {', '.join(named)}, which its configuration names")
+        return NamedBase(None, UnusedBase(BaseProblem.ABSENT, tuple(named)))
     return NamedBase(None)
 
 

@@ -107,7 +107,7 @@ def lock(subject: Subject) -> Finding:
         return Finding(COULD_NOT_CHECK, f"copies contradict the one that was verified against {path}: {contradicting}")
     if result.verdict == CHANGED:
         faults = ", ".join(
-            line.what for line in result.verdicts if line.judged and line.verdict in (CHANGED, "missing")
+            line.name for line in result.verdicts if line.judged and line.verdict in (CHANGED, "missing")
         )
         return Finding(FAILED, f"{path} records something else: {faults}")
     bound = " and the recorded tokens" if record.tsv else ""
