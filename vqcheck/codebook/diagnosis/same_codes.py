@@ -1,4 +1,4 @@
-"""Finds out whether one codebook is the other one with its codes under other numbers."""
+"""Finds codes of one file among those of the other: under other numbers, or as a part of a larger codebook."""
 
 from collections import defaultdict
 
@@ -7,7 +7,7 @@ import numpy.typing as npt
 
 from vqcheck.codebook.diagnosis.book import Book
 from vqcheck.codebook.diagnosis.evidence import Permuted
-from vqcheck.codebook.diagnosis.result import CERTAIN, LIKELY, Cause
+from vqcheck.codebook.diagnosis.result import Cause, Certainty
 from vqcheck.codebook.ema_fit import Array, lengths
 from vqcheck.codebook.values import round_to
 
@@ -15,7 +15,7 @@ _FAR = 0.3
 """Share of the codebook's spread that codes move by at the median before most of them may have been exchanged."""
 
 
-def find(book: Book) -> Cause | None:
+def permuted(book: Book) -> Cause | None:
     """Return the permutation that turns A's codes into B's, if there is one and it moves any."""
     dtype = next((state.precision for state in (book.a, book.b) if state.narrow), "float32")
     pairs = [(_common(a, dtype), _common(b, dtype)) for a, b in zip(book.a.codes, book.b.codes, strict=True)]
@@ -32,9 +32,7 @@ def find(book: Book) -> Cause | None:
             np.array_equal(_common(a[order], dtype), _common(b, dtype))
             for order, a, b in zip(known, book.a.counts, book.b.counts, strict=True)
         )
-    return Cause(
-        CERTAIN, Permuted(moved, book.b.codes.shape[0] * book.b.codes.shape[1], follows), book.number, book.head
-    )
+    return book.cause(Certainty.CERTAIN, Permuted(moved, book.b.codes.shape[0] * book.b.codes.shape[1], follows))
 
 
 def exchanged(book: Book) -> tuple[Book, Cause] | None:
@@ -62,7 +60,7 @@ def exchanged(book: Book) -> tuple[Book, Cause] | None:
     order = np.arange(len(a))
     order[nearest] = far
     evidence = Permuted(len(far), len(a), follows)
-    return book.reordered(order, bookkeeping=follows is not False), Cause(LIKELY, evidence, book.number, book.head)
+    return book.reordered(order, bookkeeping=follows is not False), book.cause(Certainty.LIKELY, evidence)
 
 
 def _order(a: Array, b: Array) -> npt.NDArray[np.intp] | None:
