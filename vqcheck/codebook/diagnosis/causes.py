@@ -176,8 +176,7 @@ def _without_unhit_code(book: Book, refilled: Cause | None, against: Cause | Non
     assert share is not None
     # Where codes are few, chance alone leaves many at their numbers.
     if share < _KEPT and share <= max(_LOST, 6 / book.a.codes.shape[1]):
-        unrelated = Unrelated(share, book.a.codes.shape, book.b.codes.shape)
-        return [book.cause(Certainty.LIKELY, unrelated)]
+        return [book.cause(Certainty.LIKELY, Unrelated(share))]
     off = edited.against_bookkeeping(book)
     updates = ema_steps.at_least(book, off) if share >= _KEPT else None
     if against:

@@ -7,11 +7,11 @@ from typing import Final
 from vqcheck.checkpoint.opened import Checkpoint
 from vqcheck.codebook import health, model
 from vqcheck.codebook.comparison import CHANGED, IDENTICAL, MISSING, OTHER_SHAPE, ROUNDED, Comparison
-from vqcheck.codebook.diagnosis import displacement, projection, roundings
+from vqcheck.codebook.diagnosis import displacement, projection, roundings, same_codes
 from vqcheck.codebook.diagnosis.advice import SAME_TOKENS, advise
 from vqcheck.codebook.diagnosis.book import Book, State, padded_codes
 from vqcheck.codebook.diagnosis.causes import of_codebook
-from vqcheck.codebook.diagnosis.evidence import CODE, Initialised, MissingBooks, NeverTrained, Unrelated, ZeroSigns
+from vqcheck.codebook.diagnosis.evidence import CODE, Initialised, MissingBooks, NeverTrained, Unexplained, ZeroSigns
 from vqcheck.codebook.diagnosis.refutation import contradicts
 from vqcheck.codebook.diagnosis.result import Cause, Certainty, CodeChanges, Diagnosis, Displacement, TokenFlips
 from vqcheck.codebook.effective import Judged
@@ -34,6 +34,7 @@ from vqcheck.errors import UsageError
 _MOVED: Final = (CHANGED, OTHER_SHAPE, MISSING)
 _MOST_CODES: Final = 1 << 14
 """Codes of the largest codebook whose change is explained; the search for neighbours takes time with the square."""
+_TOO_MANY: Final = f"a codebook of more than {_MOST_CODES} codes is not looked into"
 
 
 @dataclass(frozen=True, slots=True)
@@ -91,11 +92,14 @@ def diagnose(a: StoredEncoder, b: StoredEncoder, judged: Judged) -> Diagnosis:
             if len(untrained[place]) == 1 and changed:
                 how = "filled" if untrained[place] == "A" else "emptied"
                 causes.append(Cause(Certainty.CERTAIN, Initialised(how, None), number))
-        elif verdicts.get((*place, CODES, "")) == OTHER_SHAPE:
-            shapes = books_a[place].codes.shape, books_b[place].codes.shape
-            causes.append(Cause(Certainty.CERTAIN, Unrelated(None, *shapes), number))
         elif changed & {CODES, EMA_SUM, EMA_COUNT} or verdicts.get((*place, CODES, "")) == ROUNDED:
             book = _book(number, a, b, (books_a[place], books_b[place]), changed)
+            if book and book.a.codes.shape != book.b.codes.shape:
+                causes.append(same_codes.part(book))
+                continue
+            if book and book.a.codes.shape[1] > _MOST_CODES:
+                causes += [book.cause(Certainty.CANNOT_TELL, Unexplained(_TOO_MANY))] if evident else []
+                continue
             if book and evident:
                 causes += of_codebook(book)
                 codes.append(displacement.by_code(book, a.encoder.where(place)))
@@ -180,7 +184,7 @@ def _book(
     number: int, a: StoredEncoder, b: StoredEncoder, books: tuple[Codebook, Codebook], changed: frozenset[str]
 ) -> Book | None:
     state_a, state_b = _state(a, books[0]), _state(b, books[1])
-    if state_a is None or state_b is None or state_a.codes.shape[1] > _MOST_CODES:
+    if state_a is None or state_b is None:
         return None
     biases = [bias for reading, book in zip((a, b), books, strict=True) if (bias := _bias(reading, book)) is not None]
     return Book(number, a.encoder.family, state_a, state_b, changed, padded_codes(state_a, state_b, biases))

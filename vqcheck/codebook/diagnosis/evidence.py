@@ -167,10 +167,24 @@ class ZeroSigns:
 class Unrelated:
     """Two codebooks that have nothing to do with each other."""
 
-    same_number: float | None
-    """Share of A's codes whose nearest code in B has the same number; None where the shapes differ."""
+    same_number: float
+    """Share of A's codes whose nearest code in B has the same number."""
+
+
+@dataclass(frozen=True, slots=True)
+class OtherShape:
+    """Codebooks of two shapes, and what is the same in both, over the channels that both have."""
+
     shape_a: tuple[int, ...]
     shape_b: tuple[int, ...]
+    part: str
+    """`A` or `B`, the smaller one, if each of its codes is in the other one, too; empty otherwise."""
+    shared: int
+    """Codes of the smaller one that are in the other one, too."""
+    in_place: bool
+    """They all stand under the same number there."""
+    rounded_to: str
+    """The type to which the values had to be rounded; empty where they are the same to the last bit."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -278,6 +292,7 @@ Evidence = (
     | Merged
     | ZeroSigns
     | Unrelated
+    | OtherShape
     | ProjectionMoved
     | OtherProjection
     | ProjectionBehind
@@ -301,6 +316,7 @@ CODE: Final[dict[type, str]] = {
     Scaled: "scaled",
     Edited: "edited",
     Unrelated: "another-codebook",
+    OtherShape: "other-shape",
     ProjectionMoved: "projection-trained",
     OtherProjection: "another-projection",
     ProjectionBehind: "output-projection-moved",

@@ -71,7 +71,7 @@ def find(judged: Judged, numbers: dict[BookPlace, int]) -> list[Cause]:
         causes.append(
             Cause(Certainty.CERTAIN, WithinAStep(dtypes, sides.pop() if len(sides) == 1 else "", labels, largest))
         )
-    elif readings and CHANGED not in judged.verdicts.values():
+    elif readings and not {CHANGED, OTHER_SHAPE} & {*judged.verdicts.values()}:
         first = next((diff for diff in readings.values() if diff.reading is RoundingReading.UNDECIDED), None)
         undecided = first is not None
         first = first or next(iter(readings.values()))

@@ -6,7 +6,7 @@ import numpy as np
 import numpy.typing as npt
 
 from vqcheck.codebook.diagnosis.book import Book
-from vqcheck.codebook.diagnosis.evidence import Permuted
+from vqcheck.codebook.diagnosis.evidence import OtherShape, Permuted
 from vqcheck.codebook.diagnosis.result import Cause, Certainty
 from vqcheck.codebook.ema_fit import Array, lengths
 from vqcheck.codebook.values import round_to
@@ -33,6 +33,28 @@ def permuted(book: Book) -> Cause | None:
             for order, a, b in zip(known, book.a.counts, book.b.counts, strict=True)
         )
     return book.cause(Certainty.CERTAIN, Permuted(moved, book.b.codes.shape[0] * book.b.codes.shape[1], follows))
+
+
+def part(book: Book) -> Cause:
+    """Return how much of the smaller of two codebooks, whose shapes differ, is in the other one."""
+    dtype = next((state.precision for state in (book.a, book.b) if state.narrow), "float32")
+    channels = min(state.codes.shape[2] for state in (book.a, book.b))
+    rows_a, rows_b = (
+        _rows(_common(state.codes.reshape(-1, state.codes.shape[2])[:, :channels], dtype)) for state in (book.a, book.b)
+    )
+    smaller = "A" if (len(rows_a), book.a.codes.shape) < (len(rows_b), book.b.codes.shape) else "B"
+    rows, others = (rows_a, rows_b) if smaller == "A" else (rows_b, rows_a)
+    among = set(others)
+    found = [number for number, row in enumerate(rows) if row in among]
+    evidence = OtherShape(
+        shape_a=book.a.codes.shape,
+        shape_b=book.b.codes.shape,
+        part=smaller if len(found) == len(rows) else "",
+        shared=len(found),
+        in_place=bool(found) and all(rows[number] == others[number] for number in found),
+        rounded_to="" if book.a.precision == book.b.precision else dtype,
+    )
+    return book.cause(Certainty.CERTAIN, evidence)
 
 
 def exchanged(book: Book) -> tuple[Book, Cause] | None:
@@ -67,7 +89,7 @@ def _order(a: Array, b: Array) -> npt.NDArray[np.intp] | None:
     """Return `order` with `a[order] == b` in every row, or None. Equal rows stay where they are if they can."""
     # Dictionaries for their keys, in order: a number is taken out of many as fast as out of few.
     places: defaultdict[bytes, dict[int, None]] = defaultdict(dict)
-    rows_a, rows_b = ([row.tobytes() for row in codes] for codes in (a, b))
+    rows_a, rows_b = _rows(a), _rows(b)
     for number, row in enumerate(rows_a):
         places[row][number] = None
     order = np.full(len(b), -1, np.intp)
@@ -81,6 +103,10 @@ def _order(a: Array, b: Array) -> npt.NDArray[np.intp] | None:
                 return None
             order[number] = places[row].popitem()[0]
     return order
+
+
+def _rows(codes: Array) -> list[bytes]:
+    return [row.tobytes() for row in codes]
 
 
 def _common(values: Array, dtype: str) -> Array:

@@ -1,5 +1,7 @@
 """Each cause in words: a headline for the whole comparison, and the evidence for one cause."""
 
+from math import prod
+
 from vqcheck.codebook.diagnosis.evidence import (
     DeadCodes,
     Edited,
@@ -12,6 +14,7 @@ from vqcheck.codebook.diagnosis.evidence import (
     NeverTrained,
     NotFinite,
     OtherProjection,
+    OtherShape,
     Permuted,
     ProjectionBehind,
     ProjectionMoved,
@@ -80,6 +83,10 @@ def headline(diagnosis: Diagnosis) -> str:
             return "Only signs of zero or NaN payloads differ; no lookup sees them"
         case Unrelated():
             return "These are two different codebooks: no token of A means the same in B"
+        case OtherShape(part=part) if part:
+            return f"The codebooks have different shapes: {part} is a part of {_other(part)}"
+        case OtherShape():
+            return "The codebooks have different shapes"
         case OtherProjection():
             return "The projections in front of the codebooks are two different ones: tokens mean other things"
         case ProjectionBehind():
@@ -201,8 +208,8 @@ def _sentence(cause: Cause) -> str:
             )
         case ZeroSigns():
             return "All numbers are equal. Nothing that calculates with them can tell the files apart."
-        case Unrelated(same_number=None, shape_a=a, shape_b=b):
-            return f"A holds {_size(a)}, B {_size(b)}."
+        case OtherShape() as found:
+            return f"A holds {_size(found.shape_a)}, B {_size(found.shape_b)}. {_in_common(found)}"
         case Unrelated(same_number=share):
             return (
                 f"Only {share:.1%} of A's codes are nearest to the code of the same number in B; chance gives as much."
@@ -258,6 +265,20 @@ def _sentence(cause: Cause) -> str:
             )
         case Unexplained(why=why):
             return f"Updates in training, an edit, or another codebook: {why}."
+
+
+def _in_common(found: OtherShape) -> str:
+    """Return which codes are in both of two codebooks of different shapes."""
+    sides = ("A", found.shape_a), ("B", found.shape_b)
+    (smaller, shape), (larger, other) = sorted(sides, key=lambda side: (prod(side[1][:2]), side[1]))
+    if not found.shared:
+        return f"No code of {smaller} is in {larger}."
+    codes = prod(shape[:2])
+    share = f"All {codes}" if found.shared == codes else f"{found.shared} of the {codes}"
+    bits = f"rounded to {found.rounded_to}" if found.rounded_to else "to the last bit"
+    over = "" if shape[2] == other[2] else f" in the {min(shape[2], other[2])} channels that both have"
+    number = "under the same numbers" if found.in_place else "under other numbers"
+    return f"{share} codes of {smaller} are in {larger} too, {bits}{over}, {number}."
 
 
 def _decay(found: EmaUpdates) -> str:
