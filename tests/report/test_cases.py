@@ -5,6 +5,8 @@ from itertools import product
 
 import pytest
 
+from vqcheck.audit.history_result import Base, Drift, History, Row, TrainingRun
+from vqcheck.audit.token_audit_result import HALF, FrameCounts, ItemAudit, TokenAudit
 from vqcheck.checkpoint.open import open_checkpoint
 from vqcheck.codebook.compare import compare
 from vqcheck.codebook.comparison import (
@@ -24,8 +26,6 @@ from vqcheck.codebook.comparison import (
 from vqcheck.codebook.digest import F32V1, Digest, EncoderDigests
 from vqcheck.codebook.family import ROLES
 from vqcheck.codebook.kind import FileKind, FileRecord
-from vqcheck.experiment.history_result import Base, Drift, History, Row, TrainingRun
-from vqcheck.experiment.token_audit_result import HALF, FrameCounts, ItemAudit, TokenAudit
 from vqcheck.gate.outcome import Finding, GateReport, Outcome
 from vqcheck.gate.run import CHECKS
 from vqcheck.replay.trace import (

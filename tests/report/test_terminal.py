@@ -10,13 +10,13 @@ import torch
 from rich.cells import cell_len
 
 from vqcheck import compare, open_checkpoint
+from vqcheck.audit.check_lock import check_lock
+from vqcheck.audit.history import read_history
+from vqcheck.audit.make_lock import make_lock
+from vqcheck.audit.s1_s2_consistency import compare_stages
+from vqcheck.audit.token_audit import audit_tokens
 from vqcheck.codebook.inspection import inspect
-from vqcheck.experiment.check_lock import check_lock
-from vqcheck.experiment.history import read_history
-from vqcheck.experiment.make_lock import make_lock
 from vqcheck.experiment.s2_run import read_s2_run
-from vqcheck.experiment.stages import compare_stages
-from vqcheck.experiment.token_audit import audit_tokens
 from vqcheck.gate.run import CHECKS, run_gate
 from vqcheck.gate.subject import Subject
 from vqcheck.report.text import diff, diff_table, gate, history, lock, stages, tokens

@@ -6,20 +6,20 @@ An exception of vqcheck's own inside a check means that it could not be carried 
 import os
 from typing import Final
 
+from vqcheck.audit.bound_files import file_digest, tokens_digest
+from vqcheck.audit.check_lock import check_lock
+from vqcheck.audit.lock import LockedFile
+from vqcheck.audit.token_audit import audit_tokens
+from vqcheck.audit.token_summary import summary
+from vqcheck.audit.training_reads import PRETRAINED, as_training_reads
 from vqcheck.checkpoint.open import open_checkpoint
 from vqcheck.codebook.comparison import ALL, CHANGED, UNDECIDED
 from vqcheck.codebook.health import COLLAPSED, EXPLAINED, HEALTHY, NEVER_TRAINED
 from vqcheck.codebook.inspection import NO_CODEBOOK
-from vqcheck.experiment.bound_files import file_digest, tokens_digest
-from vqcheck.experiment.check_lock import check_lock
-from vqcheck.experiment.lock import LockedFile
 from vqcheck.experiment.name2semantic import MERGED
 from vqcheck.experiment.s1_tokens import recorded_tsv, same_experiment
-from vqcheck.experiment.token_audit import audit_tokens
-from vqcheck.experiment.token_summary import summary
 from vqcheck.gate.outcome import COULD_NOT_CHECK, FAILED, NOT_APPLICABLE, PASSED, Finding
 from vqcheck.gate.subject import Subject
-from vqcheck.gate.training_reads import PRETRAINED, as_training_reads
 
 _READ_AS: Final = {"v4": "v3", "v2Pro": "v2", "v2ProPlus": "v2"}
 """Versions that token extraction knows under another's name; their VQ encoder is the same function."""

@@ -2,15 +2,15 @@
 
 import os
 
+from vqcheck.audit.training_reads import PRETRAINED, RESUMED, as_training_reads, not_found
 from vqcheck.checkpoint.open import open_checkpoint
 from vqcheck.codebook.compare import compare
 from vqcheck.codebook.comparison import CHANGED, ROUNDED, UNDECIDED
 from vqcheck.codebook.kind import Order
 from vqcheck.errors import UsageError
-from vqcheck.experiment.resume import Folder, ResumeFolders, latest, resume_folders
+from vqcheck.experiment.resume_folders import Folder, ResumeFolders, latest, resume_folders
 from vqcheck.gate.outcome import FAILED, NOT_APPLICABLE, PASSED, Finding
 from vqcheck.gate.subject import Subject
-from vqcheck.gate.training_reads import PRETRAINED, RESUMED, as_training_reads, not_found
 
 
 def resume(subject: Subject) -> Finding:

@@ -4,13 +4,13 @@ import os
 from dataclasses import dataclass
 from functools import cached_property
 
+from vqcheck.audit.lock import NAME, Lock, read_lock
+from vqcheck.audit.training_reads import PRETRAINED, as_training_reads, not_found
 from vqcheck.checkpoint.open import open_checkpoint
 from vqcheck.codebook.find import find_copies
 from vqcheck.codebook.inspection import Inspection, inspect
 from vqcheck.errors import UsageError
-from vqcheck.experiment.lock import NAME, Lock, read_lock
 from vqcheck.experiment.s2_run import S2Run
-from vqcheck.gate.training_reads import PRETRAINED, as_training_reads, not_found
 
 
 @dataclass(frozen=True)

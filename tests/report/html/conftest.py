@@ -8,6 +8,9 @@ from xml.etree import ElementTree as ET
 
 import pytest
 
+from vqcheck.audit.history_result import Drift, History, Row, TrainingRun
+from vqcheck.audit.s1_s2_consistency import StageComparison
+from vqcheck.audit.token_audit_result import FrameCounts, ItemAudit, TokenAudit
 from vqcheck.codebook.comparison import Change, Comparison, CopyPair, EqualCopies, LoneCopy, Side, TensorDiff
 from vqcheck.codebook.diagnosis.evidence import EmaUpdates
 from vqcheck.codebook.diagnosis.result import (
@@ -23,9 +26,6 @@ from vqcheck.codebook.diagnosis.result import (
 from vqcheck.codebook.digest import F32V1, Digest, EncoderDigests
 from vqcheck.codebook.kind import FileKind, FileRecord
 from vqcheck.codebook.model import Training
-from vqcheck.experiment.history_result import Drift, History, Row, TrainingRun
-from vqcheck.experiment.stages import StageComparison
-from vqcheck.experiment.token_audit_result import FrameCounts, ItemAudit, TokenAudit
 from vqcheck.gate.outcome import COULD_NOT_CHECK, FAILED, NOT_APPLICABLE, PASSED, SKIPPED, Finding, GateReport, Outcome
 from vqcheck.gate.run import CHECKS
 from vqcheck.replay.trace import (

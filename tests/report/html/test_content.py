@@ -5,11 +5,11 @@ from dataclasses import replace
 
 import pytest
 
+from vqcheck.audit.history import read_history
+from vqcheck.audit.token_audit_result import FrameCounts
 from vqcheck.checkpoint.open import open_checkpoint
 from vqcheck.codebook.compare import compare
 from vqcheck.codebook.diagnosis.evidence import EmaUpdates
-from vqcheck.experiment.history import read_history
-from vqcheck.experiment.token_audit_result import FrameCounts
 from vqcheck.gate.outcome import FAILED, PASSED
 from vqcheck.gate.run import CHECKS
 from vqcheck.replay.trace import DRIFTED, FROZEN, FirstWrite

@@ -3,10 +3,10 @@
 import os
 from typing import Final
 
+from vqcheck.audit.history_result import COULD_NOT_CHECK as NOT_CHECKED
+from vqcheck.audit.history_result import History, Row, TrainingRun
 from vqcheck.codebook.comparison import CHANGED
 from vqcheck.codebook.health import EXPLAINED
-from vqcheck.experiment.history_result import COULD_NOT_CHECK as NOT_CHECKED
-from vqcheck.experiment.history_result import History, Row, TrainingRun
 from vqcheck.report.cases.case import COULD_NOT_CHECK, FAILED, NOT_APPLICABLE, PASSED, Case, Rule, Run
 from vqcheck.report.cases.trained import trained
 from vqcheck.report.words.history import base_name, digest, headline, run_headline, title

@@ -5,8 +5,8 @@ from collections.abc import Iterator, Sequence
 from itertools import pairwise
 from typing import Final
 
+from vqcheck.audit.history_result import Drift, History, Row, TrainingRun
 from vqcheck.codebook.comparison import CHANGED, TOKENS, UNDECIDED
-from vqcheck.experiment.history_result import Drift, History, Row, TrainingRun
 from vqcheck.report.html.axis import counted, from_zero
 from vqcheck.report.html.charts import Event, Line, line_chart, thinned
 from vqcheck.report.html.markup import Element, Node, element

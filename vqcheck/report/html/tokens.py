@@ -4,7 +4,7 @@ import os
 from collections.abc import Sequence
 from typing import Final
 
-from vqcheck.experiment.token_audit_result import CONSISTENT, INCONSISTENT, FrameCounts, TokenAudit
+from vqcheck.audit.token_audit_result import CONSISTENT, INCONSISTENT, FrameCounts, TokenAudit
 from vqcheck.report.html.charts import picture
 from vqcheck.report.html.markup import Element, Node, element
 from vqcheck.report.html.page import page

@@ -2,7 +2,7 @@
 
 from typing import Any
 
-from vqcheck.experiment.history_result import Drift, History, Row, TrainingRun
+from vqcheck.audit.history_result import Drift, History, Row, TrainingRun
 from vqcheck.report.json.digests import digest_object
 from vqcheck.report.json.document import dump
 

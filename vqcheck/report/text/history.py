@@ -2,7 +2,7 @@
 
 from typing import Final
 
-from vqcheck.experiment.history_result import History, Row, TrainingRun
+from vqcheck.audit.history_result import History, Row, TrainingRun
 from vqcheck.report.text.columns import Column, named_rows
 from vqcheck.report.text.page import Page, Span, Style, verdict
 from vqcheck.report.words import history as words

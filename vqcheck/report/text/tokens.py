@@ -4,13 +4,13 @@ import os
 from collections.abc import Sequence
 from typing import Final
 
-from vqcheck.checkpoint.shown import shown
-from vqcheck.experiment.token_audit_result import (
+from vqcheck.audit.token_audit_result import (
     CONSISTENT,
     INCONSISTENT,
     ItemAudit,
     TokenAudit,
 )
+from vqcheck.checkpoint.shown import shown
 from vqcheck.report.text.page import Page, Style
 from vqcheck.report.words import tokens as words
 from vqcheck.report.words.share import share

@@ -4,9 +4,7 @@ import os
 from collections.abc import Sequence
 from itertools import groupby
 
-from vqcheck.codebook.comparison import CHANGED, IDENTICAL, ROUNDED, UNDECIDED, WITHIN_ULPS
-from vqcheck.codebook.health import EXPLAINED
-from vqcheck.experiment.history_result import (
+from vqcheck.audit.history_result import (
     CONFIGURATION,
     COULD_NOT_CHECK,
     FOLDER,
@@ -18,6 +16,8 @@ from vqcheck.experiment.history_result import (
     Row,
     TrainingRun,
 )
+from vqcheck.codebook.comparison import CHANGED, IDENTICAL, ROUNDED, UNDECIDED, WITHIN_ULPS
+from vqcheck.codebook.health import EXPLAINED
 
 _TOLD_BY = {
     OPTION: "--base",

@@ -4,8 +4,7 @@ import os
 from collections.abc import Sequence
 from typing import Final
 
-from vqcheck.checkpoint.shown import shown
-from vqcheck.experiment.token_audit_result import (
+from vqcheck.audit.token_audit_result import (
     CONSISTENT,
     EITHER,
     FLOAT32,
@@ -16,6 +15,7 @@ from vqcheck.experiment.token_audit_result import (
     ItemAudit,
     TokenAudit,
 )
+from vqcheck.checkpoint.shown import shown
 from vqcheck.report.words.share import share
 
 NAMED: Final = 5

@@ -6,6 +6,7 @@ from typing import Final
 import numpy as np
 import numpy.typing as npt
 
+from vqcheck.audit.feature_batches import Batch
 from vqcheck.codebook.float_bound import float_excess
 from vqcheck.codebook.float_lookup import FloatArithmetic, FloatEncoder, FloatLookup
 from vqcheck.codebook.half import Array, half, is_half
@@ -13,7 +14,6 @@ from vqcheck.codebook.half_bound import excess
 from vqcheck.codebook.half_lookup import Arithmetic, HalfEncoder, Lookup, Tokens
 from vqcheck.codebook.half_reach import HalfReach
 from vqcheck.codebook.tokenizer import Tokenizer
-from vqcheck.experiment.feature_batches import Batch
 
 KINDS: Final = 9
 (BOTH, ONLY_FLOAT32, ONLY_HALF, NEAR, FAR, HOT_FLOAT32, HOT_OTHER, COARSE_FLOAT32, COARSE_OTHER) = range(KINDS)

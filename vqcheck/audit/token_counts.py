@@ -2,9 +2,9 @@
 
 from collections.abc import Sequence
 
-from vqcheck.experiment.binomial import upper_limit
-from vqcheck.experiment.token_audit_result import EITHER, FLOAT32, HALF, RISK, FrameCounts
-from vqcheck.experiment.token_frames import (
+from vqcheck.audit.binomial import upper_limit
+from vqcheck.audit.token_audit_result import EITHER, FLOAT32, HALF, RISK, FrameCounts
+from vqcheck.audit.token_frames import (
     COARSE_FLOAT32,
     COARSE_OTHER,
     FAR,

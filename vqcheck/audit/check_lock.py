@@ -4,6 +4,11 @@ from collections.abc import Iterable
 from dataclasses import dataclass, replace
 from typing import Final
 
+from vqcheck.audit.bound_files import OnBytes, file_digest, tokens_digest
+from vqcheck.audit.check_copy import LockVerdict, check_copy, makes_codes
+from vqcheck.audit.lock import Lock, LockedFile
+from vqcheck.audit.locked_encoder import LockedEncoder
+from vqcheck.audit.make_lock import record
 from vqcheck.checkpoint.opened import Checkpoint
 from vqcheck.codebook import kind
 from vqcheck.codebook.comparison import (
@@ -27,11 +32,6 @@ from vqcheck.codebook.family import BOOKKEEPING, Family
 from vqcheck.codebook.find import find_copies
 from vqcheck.codebook.kind import FileKind, FileOrder, FileRecord, Order
 from vqcheck.errors import UsageError
-from vqcheck.experiment.bound_files import OnBytes, file_digest, tokens_digest
-from vqcheck.experiment.check_copy import LockVerdict, check_copy, makes_codes
-from vqcheck.experiment.lock import Lock, LockedFile
-from vqcheck.experiment.locked_encoder import LockedEncoder
-from vqcheck.experiment.make_lock import record
 
 _BOUND: Final = ("tsv", "s1")
 """What a lock binds beside VQ encoders."""

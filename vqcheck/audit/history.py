@@ -7,6 +7,8 @@ from dataclasses import dataclass, field
 from math import inf
 from typing import Any, Final
 
+from vqcheck.audit.earlier import Comparer, Earlier, Stored
+from vqcheck.audit.history_result import CONFIGURATION, FOLDER, OPTION, Base, History, Row, TrainingRun
 from vqcheck.checkpoint.open import open_checkpoint
 from vqcheck.checkpoint.opened import Checkpoint
 from vqcheck.codebook.compare import compare
@@ -14,8 +16,6 @@ from vqcheck.codebook.family import Family
 from vqcheck.codebook.find import find_copies
 from vqcheck.codebook.kind import FileKind, record
 from vqcheck.errors import CheckpointError, NoCodebookError, UsageError, VqcheckError
-from vqcheck.experiment.earlier import Comparer, Earlier, Stored
-from vqcheck.experiment.history_result import CONFIGURATION, FOLDER, OPTION, Base, History, Row, TrainingRun
 from vqcheck.experiment.run_base import named_base
 
 _SUFFIXES: Final = (".pth", ".pt", ".ckpt", ".safetensors", ".bin", ".th")

@@ -32,17 +32,17 @@ from typing import Final
 import numpy as np
 import numpy.typing as npt
 
+from vqcheck.audit.feature_batches import BatchReader, Reading
+from vqcheck.audit.token_audit_result import ItemAudit, TokenAudit
+from vqcheck.audit.token_counts import counts_of
+from vqcheck.audit.token_frames import FAR, KINDS, FrameJudge
 from vqcheck.checkpoint.opened import Checkpoint
 from vqcheck.codebook.float_lookup import FLOAT_ARITHMETICS
 from vqcheck.codebook.half_lookup import ARITHMETICS
 from vqcheck.codebook.tokenizer import Tokenizer, read_tokenizer
 from vqcheck.errors import UsageError
-from vqcheck.experiment.feature_batches import BatchReader, Reading
 from vqcheck.experiment.features import FeatureFolder
 from vqcheck.experiment.name2semantic import Name2Semantic, Row, read_name2semantic
-from vqcheck.experiment.token_audit_result import ItemAudit, TokenAudit
-from vqcheck.experiment.token_counts import counts_of
-from vqcheck.experiment.token_frames import FAR, KINDS, FrameJudge
 
 _SEED: Final = 1234
 _FEW: Final = 0.01

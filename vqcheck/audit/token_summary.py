@@ -1,6 +1,6 @@
 """One sentence on a token audit, for the reports that have room for no more."""
 
-from vqcheck.experiment.token_audit_result import CONSISTENT, INCONSISTENT, TokenAudit
+from vqcheck.audit.token_audit_result import CONSISTENT, INCONSISTENT, TokenAudit
 
 
 def summary(audit: TokenAudit) -> str:

@@ -100,7 +100,7 @@ class PrecisionGroup:
 
     @classmethod
     def of(cls, precision: str, items: list[ItemAudit], predicted: int, all_frames: int) -> "PrecisionGroup":
-        from vqcheck.experiment.binomial import upper_limit
+        from vqcheck.audit.binomial import upper_limit
 
         frames = sum(item.counts.frames - item.counts.undecided for item in items)
         rate = predicted / all_frames + 1 / max(frames, 1)

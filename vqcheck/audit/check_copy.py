@@ -4,6 +4,8 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Final
 
+from vqcheck.audit.locked_encoder import PARTS, LockedEncoder, LockedTensor
+from vqcheck.audit.make_lock import record
 from vqcheck.checkpoint.opened import Checkpoint
 from vqcheck.codebook import health, kind
 from vqcheck.codebook.comparison import CHANGED, FAULTS, IDENTICAL, MISSING, NOT_STORED, ROUNDED, is_judged
@@ -14,8 +16,6 @@ from vqcheck.codebook.kind import FileKind, FileOrder, RoundingReading
 from vqcheck.codebook.token_relevant import feeds_a_lookup
 from vqcheck.codebook.vq_encoder import RoleTensor, VQEncoder
 from vqcheck.errors import UsageError
-from vqcheck.experiment.locked_encoder import PARTS, LockedEncoder, LockedTensor
-from vqcheck.experiment.make_lock import record
 
 if TYPE_CHECKING:
     from vqcheck.codebook.rounding import Rounded

@@ -8,16 +8,16 @@ import os
 from dataclasses import dataclass
 from typing import Final
 
+from vqcheck.audit.bound_files import file_digest, tokens_digest
+from vqcheck.audit.check_lock import check_lock
+from vqcheck.audit.lock import NAME, read_lock
+from vqcheck.audit.token_audit import audit_tokens
+from vqcheck.audit.token_summary import summary
 from vqcheck.checkpoint.opened import Checkpoint
 from vqcheck.codebook.comparison import ALL, CHANGED, UNDECIDED
 from vqcheck.errors import NoCodebookError, UsageError
-from vqcheck.experiment.bound_files import file_digest, tokens_digest
-from vqcheck.experiment.check_lock import check_lock
-from vqcheck.experiment.lock import NAME, read_lock
 from vqcheck.experiment.name2semantic import MERGED
 from vqcheck.experiment.s1_tokens import recorded_tsv, same_experiment
-from vqcheck.experiment.token_audit import audit_tokens
-from vqcheck.experiment.token_summary import summary
 
 CONSISTENT: Final = "consistent"
 INCONSISTENT: Final = "inconsistent"
