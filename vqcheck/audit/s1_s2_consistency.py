@@ -12,7 +12,7 @@ from vqcheck.audit.bound_files import file_digest, tokens_digest
 from vqcheck.audit.check_lock import check_lock
 from vqcheck.audit.lock import NAME, read_lock
 from vqcheck.audit.token_audit import audit_tokens
-from vqcheck.audit.token_summary import summary
+from vqcheck.audit.token_audit_result import summary
 from vqcheck.checkpoint.opened import Checkpoint
 from vqcheck.codebook.comparison import ALL, CHANGED, UNDECIDED
 from vqcheck.errors import NoCodebookError, UsageError

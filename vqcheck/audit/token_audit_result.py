@@ -100,7 +100,7 @@ class PrecisionGroup:
 
     @classmethod
     def of(cls, precision: str, items: list[ItemAudit], predicted: int, all_frames: int) -> "PrecisionGroup":
-        from vqcheck.audit.binomial import upper_limit
+        from vqcheck.audit.token_counts import upper_limit
 
         frames = sum(item.counts.frames - item.counts.undecided for item in items)
         rate = predicted / all_frames + 1 / max(frames, 1)
@@ -243,3 +243,25 @@ class TokenAudit:
             or theirs.mismatches * mine.frames - mine.mismatches * theirs.frames
         )
         return "checkpoint" if difference > 0 else "against" if difference < 0 else "equal"
+
+
+def summary(audit: TokenAudit) -> str:
+    """Return what an audit came to, in one sentence."""
+    total = audit.total
+    sampled = f" of {len(audit.items)} sampled items" if audit.sampled else ""
+    if audit.without_features:
+        sampled += f" ({len(audit.without_features)} of {audit.rows} items have no features to check them by)"
+    if audit.verdict == INCONSISTENT:
+        if total.mismatches:
+            return f"{total.mismatches} of {total.frames} recorded tokens{sampled} do not come from this VQ encoder"
+        if audit.wrong_lengths:
+            return f"{len(audit.wrong_lengths)} items{sampled} have another length than their features"
+        count, limit = max(audit.groups, key=lambda group: group.surplus).exceeded
+        return (
+            f"{count} of {total.frames} recorded tokens{sampled} are near-ties, where rounding explains at most "
+            f"{limit}: the codebook has moved"
+        )
+    if audit.verdict == CONSISTENT:
+        ties = f", {total.near_ties} within rounding" if total.near_ties else ""
+        return f"{total.explained} of {total.frames} recorded tokens{sampled} are derived again{ties}"
+    return f"inconclusive{sampled} ({', '.join(audit.gaps)}); vqcheck tokens shows the items"

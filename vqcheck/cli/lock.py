@@ -5,8 +5,9 @@ from typing import Final
 
 import click
 
-from vqcheck.audit.check_lock import LockCheck, check_lock
+from vqcheck.audit.check_lock import check_lock
 from vqcheck.audit.lock import NAME, Lock, read_lock
+from vqcheck.audit.lock_result import LockCheck
 from vqcheck.audit.make_lock import keep_bindings, make_lock
 from vqcheck.checkpoint.open import open_checkpoint
 from vqcheck.cli.copy_option import copy_option

@@ -9,6 +9,7 @@ from xml.etree import ElementTree as ET
 import pytest
 
 from vqcheck.audit.history_result import Drift, History, Row, TrainingRun
+from vqcheck.audit.judgement import COULD_NOT_CHECK, FAILED, NOT_APPLICABLE, PASSED, SKIPPED, Judgement
 from vqcheck.audit.s1_s2_consistency import StageComparison
 from vqcheck.audit.token_audit_result import FrameCounts, ItemAudit, TokenAudit
 from vqcheck.codebook.comparison import Change, Comparison, CopyPair, EqualCopies, LoneCopy, Side, TensorDiff
@@ -26,8 +27,8 @@ from vqcheck.codebook.diagnosis.result import (
 from vqcheck.codebook.digest import F32V1, Digest, EncoderDigests
 from vqcheck.codebook.kind import FileKind, FileRecord
 from vqcheck.codebook.model import Training
-from vqcheck.gate.outcome import COULD_NOT_CHECK, FAILED, NOT_APPLICABLE, PASSED, SKIPPED, Finding, GateReport, Outcome
-from vqcheck.gate.run import CHECKS
+from vqcheck.gate.checks import CHECKS
+from vqcheck.gate.result import CheckResult, GateReport
 from vqcheck.replay.trace import (
     COMPUTED,
     DRIFTED,
@@ -182,7 +183,7 @@ def make_gate(outcome=FAILED, said=""):
     return GateReport(
         f"s2{said}.json",
         tuple(
-            Outcome(check.code, check.title, check.required, Finding(found[at % len(found)], f"found so{said}"))
+            CheckResult(check.code, check.title, check.required, Judgement(found[at % len(found)], f"found so{said}"))
             for at, check in enumerate(CHECKS)
         ),
     )

@@ -6,12 +6,12 @@ from dataclasses import replace
 import pytest
 
 from vqcheck.audit.history import read_history
+from vqcheck.audit.judgement import FAILED, PASSED
 from vqcheck.audit.token_audit_result import FrameCounts
 from vqcheck.checkpoint.open import open_checkpoint
 from vqcheck.codebook.compare import compare
 from vqcheck.codebook.diagnosis.evidence import EmaUpdates
-from vqcheck.gate.outcome import FAILED, PASSED
-from vqcheck.gate.run import CHECKS
+from vqcheck.gate.checks import CHECKS
 from vqcheck.replay.trace import DRIFTED, FROZEN, FirstWrite
 from vqcheck.report.html import diff, failed, gate, history, replay, stages, tokens
 from vqcheck.report.words.causes import evidence

@@ -4,7 +4,7 @@ import hashlib
 import os
 from dataclasses import dataclass
 
-from vqcheck.gate.outcome import COULD_NOT_CHECK, FAILED, NOT_APPLICABLE, PASSED
+from vqcheck.audit.judgement import COULD_NOT_CHECK, FAILED, NOT_APPLICABLE, PASSED
 
 __all__ = ["COULD_NOT_CHECK", "FAILED", "NOT_APPLICABLE", "PASSED", "Case", "Rule", "Run"]
 

@@ -2,8 +2,9 @@
 
 from typing import Final
 
-from vqcheck.gate.outcome import COULD_NOT_CHECK, FAILED, NOT_APPLICABLE, PASSED, SKIPPED, GateReport, Outcome
-from vqcheck.gate.run import CHECKS
+from vqcheck.audit.judgement import COULD_NOT_CHECK, FAILED, NOT_APPLICABLE, PASSED, SKIPPED
+from vqcheck.gate.checks import CHECKS
+from vqcheck.gate.result import CheckResult, GateReport
 from vqcheck.report.html.markup import Element, Node, element
 from vqcheck.report.html.page import page
 from vqcheck.report.html.parts import code, facts, path, pill, section, table, tag
@@ -70,7 +71,7 @@ def _explanations(report: GateReport) -> Element:
     return section("What each check is for", *(part for each in order for part in _explanation(each)))
 
 
-def _explanation(outcome: Outcome) -> tuple[Node, ...]:
+def _explanation(outcome: CheckResult) -> tuple[Node, ...]:
     why = _WHY.get(outcome.code)
     if why is None:
         return ()

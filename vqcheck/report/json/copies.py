@@ -2,7 +2,7 @@
 
 from typing import Any
 
-from vqcheck.audit.check_lock import LockCheck
+from vqcheck.audit.lock_result import LockCheck
 from vqcheck.codebook.comparison import Comparison
 
 

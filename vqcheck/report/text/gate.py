@@ -2,12 +2,12 @@
 
 from typing import TYPE_CHECKING, Final
 
-from vqcheck.gate.outcome import CLOSED, OPEN, GateReport
+from vqcheck.gate.result import CLOSED, OPEN, GateReport
 from vqcheck.report.text.page import Page, Style
 from vqcheck.report.words import gate as words
 
 if TYPE_CHECKING:
-    from vqcheck.gate.run import Check
+    from vqcheck.gate.checks import GateCheck
 
 _LOOKS: Final = {
     "passed": "green",
@@ -47,7 +47,7 @@ def table(report: GateReport, style: Style) -> str:
     return page.text()
 
 
-def explained(check: "Check", style: Style) -> str:
+def explained(check: "GateCheck", style: Style) -> str:
     """Return what a check asks, why, and what to do when it fails."""
     page = Page(style)
     page.prose(f"({'required' if check.required else 'advisory'}): {check.title}", (check.code, "bold"), " ", indent=2)

@@ -1,8 +1,7 @@
 """`vqcheck lock` for people: what was recorded, or whether a file agrees with the record."""
 
-from vqcheck.audit.check_copy import LockVerdict
-from vqcheck.audit.check_lock import LockCheck
 from vqcheck.audit.lock import Lock
+from vqcheck.audit.lock_result import LockCheck, LockVerdict
 from vqcheck.codebook.comparison import CHANGED, NOT_STORED, UNDECIDED
 from vqcheck.codebook.digest import F32V1
 from vqcheck.report.text.page import Page, Style, verdict

@@ -16,7 +16,7 @@ from vqcheck.codebook.comparison import (
 )
 
 if TYPE_CHECKING:
-    from vqcheck.audit.check_lock import LockCheck
+    from vqcheck.audit.lock_result import LockCheck
     from vqcheck.codebook.diagnosis.result import Diagnosis
 
 

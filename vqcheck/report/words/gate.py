@@ -2,7 +2,8 @@
 
 from typing import Final
 
-from vqcheck.gate.outcome import CLOSED, COULD_NOT_CHECK, FAILED, OPEN, SKIPPED, GateReport
+from vqcheck.audit.judgement import COULD_NOT_CHECK, FAILED, SKIPPED
+from vqcheck.gate.result import CLOSED, OPEN, GateReport
 
 _HEADLINES: Final = {OPEN: "s2 training may start", CLOSED: "do not start s2 training"}
 

@@ -3,35 +3,21 @@
 from dataclasses import dataclass
 from typing import Final
 
-PASSED: Final = "passed"
-FAILED: Final = "failed"
-COULD_NOT_CHECK: Final = "could not check"
-NOT_APPLICABLE: Final = "not applicable"
-SKIPPED: Final = "skipped"
+from vqcheck.audit.judgement import COULD_NOT_CHECK, FAILED, PASSED, Judgement
 
 OPEN: Final = "open"
 CLOSED: Final = "closed"
 
 
 @dataclass(frozen=True, slots=True)
-class Finding:
-    """What one check came to: an outcome, and in one sentence why."""
-
-    outcome: str
-    message: str
-    advisory: bool = False
-    """Whether this finding only advises, though the check could decide."""
-
-
-@dataclass(frozen=True, slots=True)
-class Outcome:
+class CheckResult:
     """One check of the gate and what it found."""
 
     code: str
     title: str
     required: bool
     """A required check decides the gate; an advisory one is only shown."""
-    finding: Finding
+    finding: Judgement
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,7 +25,7 @@ class GateReport:
     """All checks of one run of the gate."""
 
     config: str
-    outcomes: tuple[Outcome, ...]
+    outcomes: tuple[CheckResult, ...]
 
     @property
     def exit_code(self) -> int:
