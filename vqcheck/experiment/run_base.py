@@ -4,13 +4,34 @@ import os
 import re
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
+from enum import Enum
 from typing import Any, Final
 
 from vqcheck.errors import UsageError
 from vqcheck.experiment.config_text import named_version, read_config_text
-from vqcheck.experiment.history_result import BaseProblem, UnusedBase
 
 _CHECKPOINT_FOLDER: Final = re.compile(r"logs_s2(?:_(v\d\w*?))?(?:_lora_\d+)?")
+
+
+class BaseProblem(str, Enum):
+    """Why a run is compared with no base though its configuration names one."""
+
+    SEVERAL = "several files are named"
+    ABSENT = "the named file is not there"
+    HOLDS_LESS = "the named file stores less than a checkpoint"
+
+    __str__ = str.__str__
+
+
+@dataclass(frozen=True, slots=True)
+class UnusedBase:
+    """The base that a configuration names, and that could not be used."""
+
+    problem: BaseProblem
+    files: tuple[str, ...]
+    """The files that are named."""
+    checkpoint: str = ""
+    """The checkpoint that stores more than the file."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -4,20 +4,17 @@ import math
 from collections.abc import Iterator, Sequence
 from itertools import groupby, pairwise
 
-from vqcheck.codebook.comparison import CHANGED, IDENTICAL, TOKENS, UNDECIDED
-from vqcheck.codebook.health import NEVER_TRAINED
-from vqcheck.experiment.history_result import (
-    CONFIGURATION,
-    COULD_NOT_CHECK,
-    FOLDER,
-    OPTION,
-    WITH_BASE,
-    WITH_EACH_OTHER,
+from vqcheck.audit.history_result import (
+    BaseSource,
+    ComparedWith,
     Drift,
     History,
-    Row,
+    HistoryRow,
+    HistoryVerdict,
     TrainingRun,
 )
+from vqcheck.codebook.comparison import CHANGED, IDENTICAL, TOKENS, UNDECIDED
+from vqcheck.codebook.health import NEVER_TRAINED
 from vqcheck.report.document import (
     Block,
     Column,
@@ -111,15 +108,15 @@ def _facts(run: TrainingRun) -> list[Fact]:
 
 
 def _with_what(run: TrainingRun) -> Inline:
-    if run.base is not None and run.compared_with == WITH_BASE:
+    if run.base is not None and run.compared_with is ComparedWith.BASE:
         origin = {
-            OPTION: "given with --base",
-            CONFIGURATION: "named by the configuration of the run",
-            FOLDER: "the file in this folder without a training step",
+            BaseSource.OPTION: "given with --base",
+            BaseSource.CONFIGURATION: "named by the configuration of the run",
+            BaseSource.FOLDER: "the file in this folder without a training step",
         }[run.base.told_by]
         return [path(run.base.path), f" ({origin}), and the checkpoints before"]
     why = why_no_base(run.unused_base) or "no base is known"
-    with_what = "each other only" if run.compared_with == WITH_EACH_OTHER else "nothing"
+    with_what = "each other only" if run.compared_with is ComparedWith.EACH_OTHER else "nothing"
     return f"{with_what}: {why} (--base CKPT)"
 
 
@@ -188,7 +185,7 @@ def _description(run: TrainingRun, known: Sequence[float]) -> str:
     return f"Not 0 from the first checkpoint on; {most}." if first is run.rows[0] else f"0 until {first.name}; {most}."
 
 
-def _places(rows: Sequence[Row]) -> tuple[list[float], str]:
+def _places(rows: Sequence[HistoryRow]) -> tuple[list[float], str]:
     """Return the checkpoints' places on the x axis: their steps where all have one, in order, else their numbers."""
     steps = [row.record.steps for row in rows]
     known = [step for step in steps if step is not None]
@@ -197,7 +194,7 @@ def _places(rows: Sequence[Row]) -> tuple[list[float], str]:
     return [float(number) for number in range(1, len(rows) + 1)], "number of the checkpoint"
 
 
-def _distance(row: Row) -> float:
+def _distance(row: HistoryRow) -> float:
     drift = row.since_start
     if drift is None or drift.verdict != CHANGED:
         return 0.0
@@ -228,7 +225,7 @@ def _checkpoints(run: TrainingRun) -> Section:
     return Section("Checkpoints", (table, note), heading=Shown.PAGE)
 
 
-def _series(rows: Sequence[Row]) -> list[list[Row]]:
+def _series(rows: Sequence[HistoryRow]) -> list[list[HistoryRow]]:
     """Return the checkpoints in series that hold one VQ encoder, of which none but the first moved."""
     # What moved may be another codec of the file than the one that the digest is of.
     return [
@@ -237,7 +234,7 @@ def _series(rows: Sequence[Row]) -> list[list[Row]]:
     ]
 
 
-def _line(rows: list[Row], start: str) -> tuple[Inline, ...]:
+def _line(rows: list[HistoryRow], start: str) -> tuple[Inline, ...]:
     first, last = rows[0], rows[-1]
     name: Inline = path(first.name)
     if len(rows) > 1:
@@ -261,7 +258,9 @@ def _against(drift: Drift | None, none: str) -> Word:
 
 
 def _tone(word: str) -> Tone:
-    return {CHANGED: Tone.BAD, UNDECIDED: Tone.WARNING, COULD_NOT_CHECK: Tone.WARNING}.get(word, Tone.GOOD)
+    return {CHANGED: Tone.BAD, UNDECIDED: Tone.WARNING, HistoryVerdict.COULD_NOT_CHECK: Tone.WARNING}.get(
+        word, Tone.GOOD
+    )
 
 
 def _span(first: int | None, last: int | None) -> str:
@@ -269,7 +268,7 @@ def _span(first: int | None, last: int | None) -> str:
     return " .. ".join(known) or "-"
 
 
-def _moved(row: Row) -> str:
+def _moved(row: HistoryRow) -> str:
     """Return the median move of a code since the base or the first checkpoint, or that it cannot be measured."""
     drift = row.since_start
     if drift is None:

@@ -4,15 +4,15 @@ import os
 from collections.abc import Iterator
 from typing import Any, Final
 
-from vqcheck.codebook.comparison import CHANGED
-from vqcheck.codebook.health import NEVER_TRAINED
-from vqcheck.experiment.history_result import (
-    COULD_NOT_CHECK,
+from vqcheck.audit.history_result import (
     Drift,
     History,
-    Row,
+    HistoryRow,
+    HistoryVerdict,
     TrainingRun,
 )
+from vqcheck.codebook.comparison import CHANGED
+from vqcheck.codebook.health import NEVER_TRAINED
 from vqcheck.report.document import (
     Case,
     CaseOutcome,
@@ -64,21 +64,23 @@ def remedies(history: History) -> Iterator[Remedy]:
     for run in history.runs:
         of = title(run) if len(history.runs) > 1 else ""
         if run.first_moved:
-            yield Remedy(_after_a_move(run.first_moved, run), of)
+            yield Remedy(_after_a_move(run.first_moved, run, history.folder), of)
         if run.unreadable:
             yield Remedy("Copy the files that cannot be read again, or move them out of the folder.", of)
-        elif run.verdict == COULD_NOT_CHECK and any(row.is_undecided for row in run.rows):
+        elif run.verdict is HistoryVerdict.COULD_NOT_CHECK and any(row.is_undecided for row in run.rows):
             yield Remedy("Name the copy that will be used: --copy NAME.", of)
-        elif run.verdict == COULD_NOT_CHECK:
+        elif run.verdict is HistoryVerdict.COULD_NOT_CHECK:
             yield Remedy("Name the file that training started from: --base CKPT. Or name the folder of a run.", of)
 
 
-def _after_a_move(moved: Row, run: TrainingRun) -> str:
+def _after_a_move(moved: HistoryRow, run: TrainingRun, folder: str) -> str:
     before = last_before(moved, run)
     frozen = "Freeze the quantizer, and train on from there."
     if before is None:
-        return f"Start again from {base_name(run)}. {frozen} vqcheck diff BASE CKPT shows what changed."
-    return f"Go back to {before}. {frozen} vqcheck diff {before} {moved.name} shows what changed."
+        one, said = run.base.path if run.base else "BASE", f"Start again from {base_name(run)}."
+    else:
+        one, said = os.path.join(folder, before), f"Go back to {before}."
+    return f"{said} {frozen} This shows what changed: vqcheck diff {one} {os.path.join(folder, moved.name)}"
 
 
 def cases(history: History) -> tuple[Case, ...]:
@@ -91,7 +93,7 @@ def cases(history: History) -> tuple[Case, ...]:
     ]
     for run in history.runs:
         undecided = any(row.is_undecided for row in run.rows)
-        if run.verdict == COULD_NOT_CHECK and not run.unreadable and not undecided:
+        if run.verdict is HistoryVerdict.COULD_NOT_CHECK and not run.unreadable and not undecided:
             said = run_headline(run, history.folder)
             name = "two checkpoints" if len(history.runs) == 1 else f"two checkpoints of {title(run)}"
             found.append(Case(_TOO_FEW, name, CaseOutcome.COULD_NOT_CHECK, said, history.folder))
@@ -105,7 +107,7 @@ def cases(history: History) -> tuple[Case, ...]:
     return tuple(found)
 
 
-def _outcome(row: Row, run: TrainingRun) -> tuple[CaseOutcome, str]:
+def _outcome(row: HistoryRow, run: TrainingRun) -> tuple[CaseOutcome, str]:
     """Return the outcome for one checkpoint, and the message."""
     held = f"{row.digest.algorithm} {held_digest(row)}"
     since = row.since_start
@@ -152,7 +154,7 @@ def _run_data(run: TrainingRun) -> dict[str, Any]:
     }
 
 
-def _row_data(row: Row) -> dict[str, Any]:
+def _row_data(row: HistoryRow) -> dict[str, Any]:
     return {
         "name": row.name,
         "kind": row.record.kind.value,

@@ -3,17 +3,16 @@
 import os
 from collections.abc import Sequence
 
-from vqcheck.codebook.comparison import CHANGED, ROUNDED, WITHIN_ULPS
-from vqcheck.experiment.history_result import (
-    COULD_NOT_CHECK,
-    WITH_EACH_OTHER,
-    BaseProblem,
+from vqcheck.audit.history_result import (
+    ComparedWith,
     History,
-    Row,
+    HistoryRow,
+    HistoryVerdict,
     SkippedFile,
     TrainingRun,
-    UnusedBase,
 )
+from vqcheck.codebook.comparison import CHANGED, ROUNDED, WITHIN_ULPS
+from vqcheck.experiment.run_base import BaseProblem, UnusedBase
 
 
 def headline(history: History) -> str:
@@ -23,7 +22,7 @@ def headline(history: History) -> str:
     of = f"of {len(history.runs)} runs in {history.folder}"
     said = [
         f"{len(names)} {of} {what} ({', '.join(names)})"
-        for found, what in ((COULD_NOT_CHECK, "could not be checked"), (CHANGED, "moved"))
+        for found, what in ((HistoryVerdict.COULD_NOT_CHECK, "could not be checked"), (CHANGED, "moved"))
         if (names := [title(run) for run in history.runs if run.verdict == found])
     ]
     return "; ".join(said) or f"none {of} moved"
@@ -40,13 +39,13 @@ def run_headline(run: TrainingRun, folder: str) -> str:
     also = f"; the VQ encoder moved at {moved.name}" if moved else ""
     if run.unreadable:
         return f"{len(run.unreadable)} of the files in {folder} cannot be read{also}"
-    if run.verdict == COULD_NOT_CHECK:
+    if run.verdict is HistoryVerdict.COULD_NOT_CHECK:
         undecided = [row.name for row in rows if row.is_undecided]
         if undecided:
             return f"another copy in {_some(undecided)} contradicts the copy that was judged{also}"
         if not rows:
-            return f"{folder} holds no checkpoint with a codebook"
-        return f"{rows[0].name} is the only checkpoint with a codebook, so there is nothing to compare it with"
+            return f"the folder {folder} holds no checkpoint with a codebook"
+        return f"the only checkpoint with a codebook is {rows[0].name}, so there is nothing to compare it with"
     return _moved_at(moved, run) if moved else f"{_agree(run)}{_partly(run)}"
 
 
@@ -55,14 +54,14 @@ def _some(names: Sequence[str]) -> str:
     return f"{', '.join(names[:3])}{more}"
 
 
-def _moved_at(moved: Row, run: TrainingRun) -> str:
+def _moved_at(moved: HistoryRow, run: TrainingRun) -> str:
     before = last_before(moved, run)
     if before is None:
         return f"the VQ encoder of {moved.name} is not that of its base {base_name(run)}"
     return f"the VQ encoder moved between {before} and {moved.name}"
 
 
-def last_before(moved: Row, run: TrainingRun) -> str | None:
+def last_before(moved: HistoryRow, run: TrainingRun) -> str | None:
     """Return the last checkpoint before the move; None where nothing shows that any had not moved."""
     number = run.rows.index(moved)
     if number == 0:
@@ -80,7 +79,7 @@ def _agree(run: TrainingRun) -> str:
         WITHIN_ULPS: "VQ encoders that differ only in the last places",
     }.get(run.verdict, "the same VQ encoder")
     own = [row for row in run.rows if row.from_base]
-    if run.compared_with == WITH_EACH_OTHER:
+    if run.compared_with is ComparedWith.EACH_OTHER:
         return f"all {len(run.rows)} checkpoints hold {held}, but they were compared only with each other"
     if len(own) < len(run.rows):
         return f"all {len(run.rows)} checkpoints hold {held}"
@@ -117,7 +116,7 @@ def start_of(run: TrainingRun) -> str:
     return "base" if run.base else "first checkpoint"
 
 
-def held_digest(row: Row) -> str:
+def held_digest(row: HistoryRow) -> str:
     """Return the digest's first digits, and what it covers where that is not the whole VQ encoder."""
     return row.digest.short if row.digest_of == "vq_encoder" else f"{row.digest_of} {row.digest.short}"
 

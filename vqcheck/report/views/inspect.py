@@ -88,9 +88,9 @@ def _headline(files: InspectedFiles) -> str:
 
 def _what_of_one(file: Inspection | UnreadFile) -> str:
     found = {
-        COULD_NOT_CHECK: f"{file.path} cannot be read",
-        NO_CODEBOOK: f"{file.path} holds no codebook",
-        UNREADABLE_COPY: f"{file.path} holds a copy of the VQ encoder that cannot be read",
+        COULD_NOT_CHECK: f"the file {file.path} cannot be read",
+        NO_CODEBOOK: f"the file {file.path} holds no codebook",
+        UNREADABLE_COPY: f"the file {file.path} holds a copy of the VQ encoder that cannot be read",
         HEALTHY: f"the VQ encoder of {file.path} is fit for use",
         NEVER_TRAINED: f"the codebook of {file.path} was never trained",
     }

@@ -141,8 +141,15 @@ def tensors(encoder: EncoderSummary) -> list[Block]:
     columns = (Column("Tensor"), Column("Type"), Column("Shape"), Column(F32V1))
     totals = _totals(encoder)
     return [
-        Table("", columns, [*short, *((name, "", "", strong(each.short)) for name, each in totals)], Shown.BRIEF),
-        Paragraph("-v lists every tensor." if is_long else "", Shown.BRIEF),
+        Section(
+            "Tensors",
+            (
+                Table("", columns, [*short, *((name, "", "", strong(each.short)) for name, each in totals)]),
+                Paragraph("-v lists every tensor." if is_long else ""),
+            ),
+            Shown.BRIEF,
+            heading=Shown.PAGE,
+        ),
         Section(
             "Tensors",
             (

@@ -6,7 +6,7 @@ from vqcheck.codebook.comparison import Comparison
 from vqcheck.codebook.digest import Digest, EncoderDigests
 
 if TYPE_CHECKING:
-    from vqcheck.experiment.check_lock import LockCheck
+    from vqcheck.audit.lock_result import LockCheck
 
 
 def digest_object(digest: Digest | None) -> str | None:

@@ -2,9 +2,9 @@
 
 from typing import Any, Final
 
+from vqcheck.audit.lock import Lock
+from vqcheck.audit.locked_encoder import LockedEncoder
 from vqcheck.codebook.digest import F32V1
-from vqcheck.experiment.lock import Lock
-from vqcheck.experiment.locked_encoder import LockedEncoder
 from vqcheck.report.document import (
     Case,
     CaseOutcome,
@@ -30,8 +30,8 @@ _RECORDED: Final = Rule(
 def written(lock: Lock, lock_path: str, state: str) -> Document:
     """Return the document of a lock that was `written`, or was there already (`unchanged`)."""
     whole = lock.whole("vq_encoder", F32V1) or lock.whole("codebook", F32V1)
-    what = "VQ encoder" if lock.whole("vq_encoder", F32V1) else "codebook alone"
-    headline = f"{lock_path} records the {what} of {lock.checkpoint}"
+    what = "VQ encoder" if lock.whole("vq_encoder", F32V1) else "codebook"
+    headline = f"the {what} of {lock.checkpoint} is recorded in {lock_path}"
     return Document(
         command="lock",
         status=Status.CONSISTENT,

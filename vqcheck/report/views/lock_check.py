@@ -2,9 +2,9 @@
 
 from typing import Any, Final
 
+from vqcheck.audit.lock_result import S1, TSV, LockCheck, LockReason, LockVerdict
 from vqcheck.codebook.comparison import CHANGED, FAULTS, IDENTICAL, MISSING, NOT_STORED, ROUNDED, UNDECIDED
 from vqcheck.codebook.health import NEVER_TRAINED
-from vqcheck.experiment.lock_result import S1, TSV, LockCheck, LockReason, LockVerdict
 from vqcheck.report.document import (
     Bullets,
     Case,
@@ -102,10 +102,10 @@ def checked(result: LockCheck) -> Document:
 
 def _headline(result: LockCheck) -> str:
     if result.verdict == CHANGED:
-        return f"{result.path} does not agree with {result.lock}"
+        return f"the file {result.path} does not agree with {result.lock}"
     if result.verdict == UNDECIDED:
-        return f"could not decide whether {result.path} agrees with {result.lock}"
-    return f"{result.path} agrees with {result.lock}"
+        return f"could not decide whether the file {result.path} agrees with {result.lock}"
+    return f"the file {result.path} agrees with {result.lock}"
 
 
 def _digests(result: LockCheck, shown: Shown) -> list[Fact]:

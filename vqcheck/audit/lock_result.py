@@ -4,10 +4,13 @@ from dataclasses import dataclass
 from enum import Enum
 from typing import Final
 
-from vqcheck.codebook.comparison import CHANGED, UNDECIDED, CopyPair, EqualCopies, LoneCopy
+from vqcheck.codebook.comparison import CHANGED, FAULTS, IDENTICAL, ROUNDED, UNDECIDED, CopyPair, EqualCopies, LoneCopy
 from vqcheck.codebook.copy_verdict import verdict_on
 from vqcheck.codebook.digest import Digest
 from vqcheck.codebook.kind import FileKind
+
+NOT_COMPARABLE: Final = "not comparable"
+"""Digests do not tell whether it is a rounding or a change."""
 
 
 class LockReason(str, Enum):
@@ -22,6 +25,8 @@ class LockReason(str, Enum):
     LOCK_ROUNDED = "the lock holds the values of the file rounded"
     OTHER_FAMILY = "another codec that stores the same tensors"
     OTHER_CONTENT = "a file of other content"
+
+    __str__ = str.__str__
 
 
 FAMILY: Final = "family"
@@ -62,6 +67,23 @@ class LockVerdict:
     def name(self) -> str:
         """What tells it from everything else in the check."""
         return f"{self.copy} {self.what}".strip()
+
+
+@dataclass(frozen=True, slots=True)
+class CopyCheck:
+    """One copy against the lock."""
+
+    verdicts: tuple[LockVerdict, ...]
+    recorded: Digest | None
+    found: Digest | None
+    never_trained: bool
+
+    @property
+    def verdict(self) -> str:
+        judged = {verdict.verdict for verdict in self.verdicts if verdict.judged}
+        if judged & FAULTS:
+            return CHANGED
+        return ROUNDED if ROUNDED in judged else IDENTICAL
 
 
 @dataclass(frozen=True, slots=True)

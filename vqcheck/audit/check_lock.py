@@ -3,6 +3,12 @@
 from collections.abc import Iterable
 from dataclasses import replace
 
+from vqcheck.audit.bound_files import OnBytes, file_digest, tokens_digest
+from vqcheck.audit.check_copy import check_copy, makes_codes
+from vqcheck.audit.lock import Lock, LockedFile
+from vqcheck.audit.lock_result import S1, TSV, LockCheck, LockReason, LockVerdict
+from vqcheck.audit.locked_encoder import LockedEncoder
+from vqcheck.audit.make_lock import record
 from vqcheck.checkpoint.opened import Checkpoint
 from vqcheck.codebook import kind
 from vqcheck.codebook.comparison import (
@@ -25,12 +31,6 @@ from vqcheck.codebook.family import BOOKKEEPING, Family
 from vqcheck.codebook.find import find_copies
 from vqcheck.codebook.kind import FileOrder, FileRecord, Order
 from vqcheck.errors import UsageError
-from vqcheck.experiment.bound_files import OnBytes, file_digest, tokens_digest
-from vqcheck.experiment.check_copy import check_copy, makes_codes
-from vqcheck.experiment.lock import Lock, LockedFile
-from vqcheck.experiment.lock_result import S1, TSV, LockCheck, LockReason, LockVerdict
-from vqcheck.experiment.locked_encoder import LockedEncoder
-from vqcheck.experiment.make_lock import record
 
 
 def check_lock(
