@@ -25,6 +25,15 @@ def document(form: str, kind: str, *result: Any) -> str:
     return _DOCUMENT[form](form, kind, *result)
 
 
+def rendered(form: str, document: Any) -> str:
+    """Return a document in a machine format."""
+    if form == HTML:
+        from vqcheck.report.render.html.page import render
+
+        return render(document)
+    return str(import_module(f"vqcheck.report.render.{form}").render(document))
+
+
 def failed(form: str, command: str, message: str, path: str) -> str:
     """Return the document of a run that could not check; `path` is the file that the message is about, if one is."""
     return _FAILED[form](form, command, message, path)

@@ -13,7 +13,7 @@ from vqcheck.cli.scope import scope_option
 from vqcheck.codebook.family import Family
 
 if TYPE_CHECKING:
-    from vqcheck.audit.history_result import History
+    pass
 
 _EXAMPLES: Final = """
 \b
@@ -45,15 +45,10 @@ def command(folder: str, base: str | None, copy: str, scope: str, own: tuple[Fam
     without a codebook (discriminators, s1 checkpoints) are named and passed over.
     """
     from vqcheck.audit.history import read_history
+    from vqcheck.report.views.history import view
 
     with Waiting("reading checkpoints", quiet=output.quiet) as waiting:
         history = read_history(folder, scope, waiting.step, own, base, copy)
-    output.show("history", history, text=_text)
+    output.report(view(history))
     tell_unused(own, tuple(run.family for run in history.runs))
     return history.exit_code
-
-
-def _text(history: "History", output: Output) -> str:
-    from vqcheck.report.text.history import table
-
-    return table(history, output.style())

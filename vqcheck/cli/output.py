@@ -14,6 +14,7 @@ from vqcheck.cli.step_summary import write_summary
 from vqcheck.cli.terminal import can_draw, wants_color
 
 if TYPE_CHECKING:
+    from vqcheck.report.document import Document
     from vqcheck.report.text.page import Style
 
 _FILE_HELP: Final = "Write the report to this file instead of stdout."
@@ -74,6 +75,31 @@ class Output:
             replace_file(file, document)
         else:
             print_document(document, quiet=self.quiet)
+
+    def report(self, document: "Document") -> None:
+        """Write a document in the format that was asked for.
+
+        Raises:
+            UsageError: a file cannot be written; the old one is left as it was.
+
+        """
+        if self.format == formats.TEXT:
+            from vqcheck.report.render.text import Style, render
+
+            style = self.style()
+            self.write(render(document, Style(style.color, style.width, style.verbose, style.encoding)))
+            return
+        file = self.file
+        if self.format == formats.GITHUB:
+            from vqcheck.report.render.github import summary
+
+            write_summary(summary(document), file)
+            file = None
+        rendered = formats.rendered(self.format, document)
+        if file is not None:
+            replace_file(file, rendered)
+        else:
+            print_document(rendered, quiet=self.quiet)
 
     def write(self, report: str) -> None:
         """Write a finished text.

@@ -155,6 +155,14 @@ class InspectedFiles:
     """Whether a VQ encoder that is unfit for use fails."""
 
     @property
+    def inspected(self) -> list[Inspection]:
+        return [file for file in self.files if isinstance(file, Inspection)]
+
+    @property
+    def unread(self) -> list[UnreadFile]:
+        return [file for file in self.files if isinstance(file, UnreadFile)]
+
+    @property
     def verdict(self) -> str:
         """The first of the worst kind: what could not be checked, then what is unfit for use."""
         verdicts = [file.verdict for file in self.files]
