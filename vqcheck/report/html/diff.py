@@ -8,9 +8,9 @@ from vqcheck.report.html.markup import Element, Node, element
 from vqcheck.report.html.page import page
 from vqcheck.report.html.parts import bullets, code, facts, fitting, path, pill, section, table
 from vqcheck.report.views import copies
+from vqcheck.report.views.causes import evidence
+from vqcheck.report.views.caveats import remarks, warnings
 from vqcheck.report.words import diff as words
-from vqcheck.report.words.causes import evidence
-from vqcheck.report.words.caveats import remarks, warnings
 
 
 def document(comparison: Comparison) -> str:

@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from vqcheck.codebook.diagnosis.result import Diagnosis, Displacement, TokenFlips
 from vqcheck.report.html.markup import Node
 from vqcheck.report.html.parts import bullets, paragraph, path, section, table
-from vqcheck.report.words.diagnosis import flipped, moved, not_measured
+from vqcheck.report.views.diagnosis import flipped, moved, not_measured
 from vqcheck.report.words.share import share
 
 

@@ -5,8 +5,8 @@ from typing import Final
 from vqcheck.codebook.diagnosis.evidence import EmaUpdates
 from vqcheck.codebook.diagnosis.result import Cause, Diagnosis, TokenFlips
 from vqcheck.report.text.page import Page, Style
-from vqcheck.report.words.causes import evidence
-from vqcheck.report.words.diagnosis import flipped, moved, not_measured
+from vqcheck.report.views.causes import evidence
+from vqcheck.report.views.diagnosis import flipped, moved, not_measured
 from vqcheck.report.words.ranges import ranges
 from vqcheck.report.words.share import share
 

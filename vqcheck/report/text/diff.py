@@ -2,7 +2,7 @@
 
 from vqcheck.codebook.comparison import IDENTICAL, TOKENS, WITHIN_ULPS, Comparison
 from vqcheck.report.views import copies
-from vqcheck.report.words.caveats import ONE_FILE, front, left_out, remarks, warnings
+from vqcheck.report.views.caveats import ONE_FILE, front, left_out, remarks, warnings
 
 # Rich is imported only where there is more to show than one line: it takes longer than an equal diff.
 
@@ -48,6 +48,6 @@ def _what(comparison: Comparison, lacking: str, in_front: str) -> str:
         return "same as far as both store it" if lacking else whole
     if comparison.verdict == WITHIN_ULPS or comparison.diagnosis is None:
         return "equal but for last places of what is calculated"
-    from vqcheck.report.words.causes import headline
+    from vqcheck.report.views.causes import headline
 
     return headline(comparison.diagnosis)
