@@ -4,10 +4,10 @@ from typing import TYPE_CHECKING, Final
 
 import click
 
-from vqcheck.cli.formats import TEXT
+from vqcheck.cli.formats import TEXT, show_old, write_old
 from vqcheck.cli.help import Command, complete_check
 from vqcheck.cli.output import Output, output_options
-from vqcheck.cli.progress import Waiting
+from vqcheck.cli.terminal import Waiting
 from vqcheck.errors import UsageError
 
 if TYPE_CHECKING:
@@ -84,7 +84,7 @@ def command(
             raise UsageError(f"--explain is for people; it has no format {output.format}")
         from vqcheck.report.text.gate import explained
 
-        output.write(explained(find_check(explain), output.style()))
+        write_old(output, explained(find_check(explain), output.style()))
         return 0
     if config is None:
         raise click.UsageError("Missing argument 'CONFIG'", click.get_current_context())
@@ -93,7 +93,7 @@ def command(
 
     with Waiting("checking", quiet=output.quiet) as waiting:
         report = run_gate(Subject(read_s2_run(config, root), lock, s1, sample), only, skip, waiting.step)
-    output.show("gate", report, text=_text)
+    show_old(output, "gate", report, text=_text)
     return report.exit_code
 
 

@@ -5,11 +5,10 @@ from typing import TYPE_CHECKING, Any, Final
 
 import click
 
-from vqcheck.cli.first_process import is_first_process
-from vqcheck.cli.formats import CSV, EVERY
+from vqcheck.cli.formats import show_old
 from vqcheck.cli.help import Command, complete_device, complete_strategy
 from vqcheck.cli.output import Output, output_options
-from vqcheck.cli.terminal import can_draw, wants_color
+from vqcheck.cli.terminal import can_draw, is_first_process, wants_color
 from vqcheck.errors import UsageError
 
 if TYPE_CHECKING:
@@ -70,7 +69,7 @@ could not start.
 @click.option(
     "--save", type=click.Path(file_okay=False, readable=False), help="Save each arm's final checkpoint in this folder."
 )
-@output_options((*EVERY, CSV))
+@output_options()
 def command(
     config: str | None,
     strategies: tuple[str, ...],
@@ -91,7 +90,7 @@ def command(
     subject = {"factory": factory, "checkout": checkout, "python": python}
     result = _run(_config(config, root, strategies, every, subject, numbers), save, output)
     if is_first_process():
-        output.show("replay", result, text=_text)
+        show_old(output, "replay", result, text=_text)
     return result.exit_code
 
 

@@ -6,10 +6,11 @@ from typing import Final
 import click
 
 from vqcheck.checkpoint.open import open_checkpoint
-from vqcheck.cli.copy_option import copies_option
+from vqcheck.cli.formats import show_old
 from vqcheck.cli.help import Command
+from vqcheck.cli.options import copies_option
 from vqcheck.cli.output import Output, output_options
-from vqcheck.cli.progress import Waiting
+from vqcheck.cli.terminal import Waiting
 from vqcheck.errors import UsageError
 from vqcheck.experiment.token_audit_result import TokenAudit
 
@@ -56,7 +57,7 @@ def command(
         if against is not None
         else None
     )
-    output.show("tokens", audit, other, text=_text)
+    show_old(output, "tokens", audit, other, text=_text)
     return audit.exit_code
 
 
