@@ -1,0 +1,1 @@
+"""Documents to text, JSON and further formats, one file a format."""
