@@ -1,6 +1,7 @@
 """What several views say in the same way: shares, numbers in a row, and a rule that more than one command looks at."""
 
-from collections.abc import Iterable
+import math
+from collections.abc import Iterable, Sequence
 from itertools import groupby
 
 from vqcheck.report.document import Rule
@@ -14,6 +15,21 @@ def share(part: int, whole: int) -> str:
     if percent > 99:
         return f"{min(percent, 99.99):.2f} %" if percent > 99.5 else f"{percent:.1f} %"
     return f"{percent:.0f} %" if percent >= 10 else f"{percent:.1f} %" if percent >= 0.1 else f"{percent:.2g} %"
+
+
+def listed(names: Sequence[str], most: int | None) -> str:
+    """Return names in a row, of more than `most` only the first; None for all."""
+    row = ", ".join(names[:most])
+    return f"{row} and {len(names) - most} more" if most is not None and len(names) > most else row
+
+
+def number(value: float) -> str:
+    """Return a figure with three digits, and a word where it is not finite."""
+    if not math.isfinite(value):
+        return "not finite"
+    if value == 0:
+        return "0"
+    return f"{value:.3f}" if 0.001 <= value < 100 else f"{value:.3g}"
 
 
 def ranges(numbers: Iterable[int]) -> str:
