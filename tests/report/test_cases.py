@@ -5,9 +5,14 @@ from itertools import product
 
 import pytest
 
-from vqcheck.audit.history_result import Base, Drift, History, Row, TrainingRun
+from vqcheck.audit.history_result import Base, Drift, History, HistoryRow, TrainingRun
 from vqcheck.audit.judgement import Judgement
-from vqcheck.audit.token_audit_result import HALF, FrameCounts, ItemAudit, TokenAudit
+from vqcheck.audit.token_audit_result import (
+    FrameCounts,
+    ItemAudit,
+    TokenAudit,
+    TokenPrecision,
+)
 from vqcheck.checkpoint.open import open_checkpoint
 from vqcheck.codebook.compare import compare
 from vqcheck.codebook.comparison import (
@@ -119,7 +124,7 @@ def test_a_history_agrees_with_its_rows():
     switches = [(True, False)] * 5
     for count, drift, based, skipped, unreadable, untrained, two in product((0, 1, 2, 3), (still, moved), *switches):
         rows = tuple(
-            Row(
+            HistoryRow(
                 f"G_{n}.pth",
                 FileRecord(FileKind.TRAINING, None, n),
                 WHOLE,
@@ -148,7 +153,7 @@ def test_an_audit_agrees_with_its_items():
         (False, True), repeat=9
     ):
         undecided = 20 * overflow + 20 * coarse
-        counts = FrameCounts(400, 300 - mismatch, 90 * ties, int(mismatch), undecided, HALF, 20 * coarse)
+        counts = FrameCounts(400, 300 - mismatch, 90 * ties, int(mismatch), undecided, TokenPrecision.HALF, 20 * coarse)
         audit = TokenAudit(
             checkpoint="base.pth",
             family="gpt-sovits",

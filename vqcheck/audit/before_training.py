@@ -8,7 +8,7 @@ from typing import Final
 
 from vqcheck.audit.bound_files import file_digest, tokens_digest
 from vqcheck.audit.check_lock import check_lock
-from vqcheck.audit.judgement import COULD_NOT_CHECK, FAILED, NOT_APPLICABLE, PASSED, Judgement
+from vqcheck.audit.judgement import CheckOutcome, Judgement, could_not_check, failed, not_applicable, passed
 from vqcheck.audit.lock import LockedFile
 from vqcheck.audit.planned_run import PRETRAINED, PlannedRun, as_training_reads
 from vqcheck.audit.token_audit import audit_tokens
@@ -29,18 +29,18 @@ def trained(run: PlannedRun) -> Judgement:
     found = run.inspection
     name = os.path.basename(found.path)
     if found.verdict == NO_CODEBOOK:
-        return Judgement(COULD_NOT_CHECK, f"{name} {found.why_none}")
+        return could_not_check(f"{name} {found.why_none}")
     if found.verdict == NEVER_TRAINED:
-        return Judgement(FAILED, f"the codebook of {name} was never trained, and a frozen run does not train it")
+        return failed(f"the codebook of {name} was never trained, and a frozen run does not train it")
     if found.verdict == COLLAPSED:
-        return Judgement(FAILED, f"the codebook of {name} has collapsed: {EXPLAINED[COLLAPSED]}", advisory=True)
+        return failed(f"the codebook of {name} has collapsed: {EXPLAINED[COLLAPSED]}", advisory=True)
     if found.verdict != HEALTHY:
-        return Judgement(FAILED, f"the VQ encoder of {name} is {found.verdict}: {EXPLAINED[found.verdict]}")
+        return failed(f"the VQ encoder of {name} is {found.verdict}: {EXPLAINED[found.verdict]}")
     books = found.vq_encoder.codebooks if found.vq_encoder else ()
     if any(book.many_unused for book in books):
         unused = sum(book.unused or 0 for book in books)
-        return Judgement(FAILED, f"{unused} of {_codes(run)} codes of {name} are not in use", advisory=True)
-    return Judgement(PASSED, f"{name} holds a trained VQ encoder ({_codes(run)} codes)")
+        return failed(f"{unused} of {_codes(run)} codes of {name} are not in use", advisory=True)
+    return passed(f"{name} holds a trained VQ encoder ({_codes(run)} codes)")
 
 
 def loader(run: PlannedRun) -> Judgement:
@@ -48,25 +48,25 @@ def loader(run: PlannedRun) -> Judgement:
     found, version = run.inspection, run.s2.version
     name = os.path.basename(found.path)
     if found.header_code:
-        return Judgement(
-            FAILED, f"{name} is an export with an overwritten header ({found.header_code}); training cannot load it"
+        return failed(
+            f"{name} is an export with an overwritten header ({found.header_code}); training cannot load it",
         )
     if found.format not in ("torch zip", "torch legacy"):
-        return Judgement(FAILED, f"{name} is a {found.format} file; training loads torch files only")
+        return failed(f"{name} is a {found.format} file; training loads torch files only")
     if found.container != PRETRAINED:
-        return Judgement(
-            FAILED, f"{name} keeps its weights under {found.container!r}; training reads 'weight' and would not find it"
+        return failed(
+            f"{name} keeps its weights under {found.container!r}; training reads 'weight' and would not find it",
         )
     if run.not_found:
-        return Judgement(FAILED, f"{name} holds no {run.not_found}, the name by which training looks for it")
+        return failed(f"{name} holds no {run.not_found}, the name by which training looks for it")
     if not found.model.version:
-        return Judgement(COULD_NOT_CHECK, f"{name}: its version cannot be told from its tensors")
+        return could_not_check(f"{name}: its version cannot be told from its tensors")
     also = f"; of its copies training reads '{PRETRAINED}', not {', '.join(run.unread)}" if run.unread else ""
     if version is None:
-        return Judgement(PASSED, f"{name} is {found.model.version}; the config names no version{also}")
+        return passed(f"{name} is {found.model.version}; the config names no version{also}")
     if version not in found.model.version.split(" or "):
-        return Judgement(FAILED, f"{name} is {found.model.version}, the config says {version}")
-    return Judgement(PASSED, f"{name} is {found.model.version}, as configured{also}")
+        return failed(f"{name} is {found.model.version}, the config says {version}")
+    return passed(f"{name} is {found.model.version}, as configured{also}")
 
 
 def extraction_version(run: PlannedRun) -> Judgement:
@@ -76,16 +76,14 @@ def extraction_version(run: PlannedRun) -> Judgement:
     name = os.path.basename(found.path)
     read_as = {_READ_AS.get(version, version) for version in found.model.version.split(" or ")}
     if len(read_as) > 1 or "" in read_as:
-        return Judgement(COULD_NOT_CHECK, f"{name}: its version cannot be told from its tensors")
+        return could_not_check(f"{name}: its version cannot be told from its tensors")
     if {guessed} != read_as:
-        return Judgement(
-            FAILED,
+        return failed(
             f"by its size upstream's token extraction takes {name} for {guessed}, but it is {found.model.version}",
         )
     if guessed == found.model.version:
-        return Judgement(PASSED, f"upstream's token extraction takes {name} for {guessed}, which it is")
-    return Judgement(
-        PASSED,
+        return passed(f"upstream's token extraction takes {name} for {guessed}, which it is")
+    return passed(
         f"upstream's token extraction takes {name} for {guessed}; it is {found.model.version}, which derives tokens "
         "in the same way",
     )
@@ -95,7 +93,7 @@ def lock(run: PlannedRun) -> Judgement:
     """Whether the generator's VQ encoder, and the tokens, are the locked ones."""
     record, path = run.lock, run.lock_path
     if record is None or path is None:
-        return Judgement(NOT_APPLICABLE, "there is no lock; make one right after token extraction: vqcheck lock")
+        return not_applicable("there is no lock; make one right after token extraction: vqcheck lock")
     experiment = run.experiment if record.tsv else None
     with open_checkpoint(run.pretrained) as checkpoint:
         used = as_training_reads(checkpoint, PRETRAINED)
@@ -103,16 +101,14 @@ def lock(run: PlannedRun) -> Judgement:
         result = check_lock(record, path, used, experiment, None, ALL, copy=copy)
     if result.verdict == UNDECIDED:
         contradicting = ", ".join(f"'{each.name}'" for each in result.contradicting) or "which is meant"
-        return Judgement(
-            COULD_NOT_CHECK, f"copies contradict the one that was verified against {path}: {contradicting}"
-        )
+        return could_not_check(f"copies contradict the one that was verified against {path}: {contradicting}")
     if result.verdict == CHANGED:
         faults = ", ".join(
             line.what for line in result.verdicts if line.judged and line.verdict in (CHANGED, "missing")
         )
-        return Judgement(FAILED, f"{path} records something else: {faults}")
+        return failed(f"{path} records something else: {faults}")
     bound = " and the recorded tokens" if record.tsv else ""
-    return Judgement(PASSED, f"the VQ encoder{bound} of {os.path.basename(checkpoint.path)} agree with {path}")
+    return passed(f"the VQ encoder{bound} of {os.path.basename(checkpoint.path)} agree with {path}")
 
 
 def tokens(run: PlannedRun) -> Judgement:
@@ -120,38 +116,40 @@ def tokens(run: PlannedRun) -> Judgement:
     with open_checkpoint(run.pretrained) as checkpoint:
         used = as_training_reads(checkpoint, PRETRAINED)
         audit = audit_tokens(used, run.experiment, sample=run.sample)
-    return Judgement({0: PASSED, 1: FAILED}.get(audit.exit_code, COULD_NOT_CHECK), f"{MERGED}: {summary(audit)}")
+    return Judgement(
+        {0: CheckOutcome.PASSED, 1: CheckOutcome.FAILED}.get(audit.exit_code, CheckOutcome.COULD_NOT_CHECK),
+        f"{MERGED}: {summary(audit)}",
+    )
 
 
 def freeze(run: PlannedRun) -> Judgement:
     """Whether the config freezes the quantizer."""
     flag = run.s2.freeze_quantizer
     if flag is None:
-        return Judgement(FAILED, "freeze_quantizer is not set, and upstream's default is not to freeze")
+        return failed("freeze_quantizer is not set, and upstream's default is not to freeze")
     if not flag:
-        return Judgement(FAILED, "freeze_quantizer is false: training will move the codebook")
-    return Judgement(PASSED, "freeze_quantizer is true")
+        return failed("freeze_quantizer is false: training will move the codebook")
+    return passed("freeze_quantizer is true")
 
 
 def s1(run: PlannedRun) -> Judgement:
     """Whether the s1 checkpoint was trained on these tokens."""
     if run.s1 is None:
-        return Judgement(NOT_APPLICABLE, "no s1 checkpoint was named (--s1)")
+        return not_applicable("no s1 checkpoint was named (--s1)")
     name = os.path.basename(run.s1)
     record = run.lock
     if record is not None and record.s1 is not None and record.tsv is not None:
         if not _is(record.s1, file_digest(run.s1)):
-            return Judgement(FAILED, f"{name} is not the s1 checkpoint that {run.lock_path} is bound to")
+            return failed(f"{name} is not the s1 checkpoint that {run.lock_path} is bound to")
         if not _is(record.tsv, tokens_digest(run.experiment)):
-            return Judgement(FAILED, f"{name} is the locked s1 checkpoint, but the recorded tokens have changed since")
-        return Judgement(PASSED, f"{name} and the recorded tokens are the locked ones")
+            return failed(f"{name} is the locked s1 checkpoint, but the recorded tokens have changed since")
+        return passed(f"{name} and the recorded tokens are the locked ones")
     trained_on = recorded_tsv(run.s1)
     if trained_on is None:
-        return Judgement(COULD_NOT_CHECK, f"{name} does not say which tokens it was trained on, and no lock binds it")
+        return could_not_check(f"{name} does not say which tokens it was trained on, and no lock binds it")
     if not same_experiment(trained_on, os.path.join(run.experiment, MERGED)):
-        return Judgement(FAILED, f"{name} was trained on {trained_on}, which is another experiment's")
-    return Judgement(
-        COULD_NOT_CHECK,
+        return failed(f"{name} was trained on {trained_on}, which is another experiment's")
+    return could_not_check(
         f"{name} names this experiment's {os.path.basename(trained_on)}; content unproved "
         "(bind it: vqcheck lock --s1 --update)",
         advisory=True,

@@ -2,7 +2,7 @@
 
 import os
 
-from vqcheck.audit.judgement import FAILED, NOT_APPLICABLE, PASSED, Judgement
+from vqcheck.audit.judgement import Judgement, failed, not_applicable, passed
 from vqcheck.audit.planned_run import PRETRAINED, RESUMED, PlannedRun, as_training_reads, not_found
 from vqcheck.checkpoint.open import open_checkpoint
 from vqcheck.codebook.compare import compare
@@ -25,7 +25,7 @@ def resume(run: PlannedRun) -> Judgement:
         for path in found.generators:
             fault, verdict = _judge(run, path)
             if fault:
-                return Judgement(FAILED, f"training {would} resume from {path}, {fault}{_looked_at(folders)}")
+                return failed(f"training {would} resume from {path}, {fault}{_looked_at(folders)}")
             alike.append(_short(path))
             rounded |= verdict == ROUNDED
     if alike:
@@ -35,14 +35,14 @@ def resume(run: PlannedRun) -> Judgement:
         told.append(f"training {will} resume from {' or '.join(alike)}, {have} {which} VQ encoder")
     elif not told:
         told.append("there is no checkpoint of an earlier run to resume from")
-    return Judgement(PASSED, f"{'; '.join(told)}{_looked_at(folders)}")
+    return passed(f"{'; '.join(told)}{_looked_at(folders)}")
 
 
 def resume_elsewhere(run: PlannedRun) -> Judgement:
     """Whether trees of another age, or another way to train, would resume from another VQ encoder."""
     folders = _folders(run)
     if folders.doubt:
-        return Judgement(NOT_APPLICABLE, "resume looked in every folder")
+        return not_applicable("resume looked in every folder")
     faults = []
     for folder in folders.others:
         found = latest(run.experiment, folder)
@@ -51,8 +51,8 @@ def resume_elsewhere(run: PlannedRun) -> Judgement:
             faults += [_elsewhere(folder, path, fault) for path, fault in found_faults if fault]
     names = ", ".join(folder.name for folder in folders.others) or "no other folder"
     if faults:
-        return Judgement(FAILED, "; ".join(faults))
-    return Judgement(PASSED, f"looked in {names}: no checkpoint with another VQ encoder")
+        return failed("; ".join(faults))
+    return passed(f"looked in {names}: no checkpoint with another VQ encoder")
 
 
 def _folders(run: PlannedRun) -> ResumeFolders:

@@ -3,7 +3,7 @@
 import math
 from collections.abc import Sequence
 
-from vqcheck.audit.token_audit_result import EITHER, FLOAT32, HALF, RISK, FrameCounts
+from vqcheck.audit.token_audit_result import RISK, FrameCounts, TokenPrecision
 from vqcheck.audit.token_frames import (
     COARSE_FLOAT32,
     COARSE_OTHER,
@@ -33,16 +33,26 @@ def counts_of(kinds: Sequence[int], beyond: int, half_rate: float, items: int) -
     frames = sum(kinds)
     float32 = kinds[ONLY_FLOAT32] + kinds[HOT_FLOAT32] + kinds[COARSE_FLOAT32]
     in_half = kinds[ONLY_HALF] + kinds[HOT_OTHER] + kinds[COARSE_OTHER]
-    precision = FLOAT32 if float32 > in_half else HALF if in_half > float32 else EITHER
-    if precision == FLOAT32:
+    precision = (
+        TokenPrecision.FLOAT32
+        if float32 > in_half
+        else TokenPrecision.HALF
+        if in_half > float32
+        else TokenPrecision.EITHER
+    )
+    if precision is TokenPrecision.FLOAT32:
         near_ties = kinds[NEAR] + kinds[ONLY_HALF] + kinds[HOT_OTHER] + kinds[COARSE_OTHER]
         overflowing = coarse = 0
     else:
         near_ties = kinds[NEAR] + kinds[ONLY_FLOAT32]
         overflowing, coarse = kinds[HOT_OTHER], kinds[COARSE_OTHER]
     mismatches = kinds[FAR]
-    beyond = beyond - mismatches if precision != HALF else 0
-    if precision == FLOAT32 and beyond and float32 > upper_limit(frames, half_rate + 1 / frames, RISK / items):
+    beyond = beyond - mismatches if precision is not TokenPrecision.HALF else 0
+    if (
+        precision is TokenPrecision.FLOAT32
+        and beyond
+        and float32 > upper_limit(frames, half_rate + 1 / frames, RISK / items)
+    ):
         near_ties, mismatches, beyond = near_ties - beyond, mismatches + beyond, 0
     undecided = overflowing + coarse
     explained = frames - near_ties - mismatches - undecided

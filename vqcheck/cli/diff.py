@@ -18,7 +18,7 @@ from vqcheck.codebook.family import Family
 from vqcheck.errors import NoCodebookError, UsageError
 
 if TYPE_CHECKING:
-    from vqcheck.audit.s1_s2_consistency import StageComparison
+    from vqcheck.audit.judgement import StageComparison
 
 _EXAMPLES: Final = """
 \b

@@ -1,12 +1,17 @@
 """What a gate's checks found. Plain data, which reports read."""
 
 from dataclasses import dataclass
-from typing import Final
+from enum import Enum
 
-from vqcheck.audit.judgement import COULD_NOT_CHECK, FAILED, PASSED, Judgement
+from vqcheck.audit.judgement import CheckOutcome, Judgement
 
-OPEN: Final = "open"
-CLOSED: Final = "closed"
+
+class GateVerdict(str, Enum):
+    OPEN = "open"
+    CLOSED = "closed"
+    COULD_NOT_CHECK = "could not check"
+
+    __str__ = str.__str__
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,11 +35,11 @@ class GateReport:
     @property
     def exit_code(self) -> int:
         """2 beats 1 beats 0, over the required checks; 2 when none of them was carried out."""
-        found = {outcome.finding.outcome for outcome in self.outcomes if outcome.required}
-        if COULD_NOT_CHECK in found or not found & {PASSED, FAILED}:
+        found = {check.finding.outcome for check in self.outcomes if check.required}
+        if CheckOutcome.COULD_NOT_CHECK in found or not found & {CheckOutcome.PASSED, CheckOutcome.FAILED}:
             return 2
-        return int(FAILED in found)
+        return int(CheckOutcome.FAILED in found)
 
     @property
-    def verdict(self) -> str:
-        return {0: OPEN, 1: CLOSED}.get(self.exit_code, COULD_NOT_CHECK)
+    def verdict(self) -> GateVerdict:
+        return (GateVerdict.OPEN, GateVerdict.CLOSED, GateVerdict.COULD_NOT_CHECK)[self.exit_code]

@@ -5,7 +5,7 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Final
 
 from vqcheck.audit import before_training, resume
-from vqcheck.audit.judgement import COULD_NOT_CHECK, FAILED, NOT_APPLICABLE, PASSED, SKIPPED, Judgement
+from vqcheck.audit.judgement import CheckOutcome, Judgement, could_not_check, failed, not_applicable, passed
 from vqcheck.audit.planned_run import PlannedRun
 from vqcheck.errors import UsageError, VqcheckError
 from vqcheck.experiment.s2_run import S2Run
@@ -33,7 +33,7 @@ def run_gate(
     results = []
     for done, check in enumerate(CHECKS, start=1):
         left_out = check.code in skip or (bool(only) and check.code not in only)
-        found = Judgement(SKIPPED, "left out by --only or --skip") if left_out else _judge(check.code, run)
+        found = Judgement(CheckOutcome.SKIPPED, "left out by --only or --skip") if left_out else _judge(check.code, run)
         results.append(CheckResult(check.code, check.title, check.required and not found.advisory, found))
         if on_check:
             on_check(done, len(CHECKS))
@@ -43,7 +43,7 @@ def run_gate(
 def replay(run: PlannedRun) -> Judgement:
     """Whether the code that will train keeps the codebook still."""
     if not run.s2.trains_code:
-        return Judgement(NOT_APPLICABLE, "no training code named")
+        return not_applicable("no training code named")
     return replay_training_code(run.s2)
 
 
@@ -69,14 +69,12 @@ def replay_training_code(run: S2Run) -> Judgement:
     if arm.verdict == DRIFTED:
         where = next((write.called_from or write for write in arm.first_writes if write.file), None)
         line = f" at {where.file}:{where.line}" if where else ""
-        return Judgement(FAILED, f"{code} writes the codebook while it trains{line}")
+        return failed(f"{code} writes the codebook while it trains{line}")
     if result.verdict == INCOMPLETE:
-        return Judgement(COULD_NOT_CHECK, f"the replay of {code} is incomplete: {result.failure or 'interrupted'}")
+        return could_not_check(f"the replay of {code} is incomplete: {result.failure or 'interrupted'}")
     if result.verdict == INCONCLUSIVE:
-        return Judgement(
-            COULD_NOT_CHECK, f"the replay of {code} is inconclusive: nothing wrote the codebook in any arm"
-        )
-    return Judgement(PASSED, f"{code} leaves the codebook bit-identical over {arm.steps_run} steps")
+        return could_not_check(f"the replay of {code} is inconclusive: nothing wrote the codebook in any arm")
+    return passed(f"{code} leaves the codebook bit-identical over {arm.steps_run} steps")
 
 
 _JUDGES: Final[Mapping[str, Callable[[PlannedRun], Judgement]]] = {
@@ -98,4 +96,4 @@ def _judge(code: str, run: PlannedRun) -> Judgement:
     try:
         return _JUDGES[code](run)
     except VqcheckError as error:
-        return Judgement(COULD_NOT_CHECK, str(error).replace(os.getcwd() + os.sep, ""))
+        return could_not_check(str(error).replace(os.getcwd() + os.sep, ""))

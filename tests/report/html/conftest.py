@@ -8,9 +8,8 @@ from xml.etree import ElementTree as ET
 
 import pytest
 
-from vqcheck.audit.history_result import Drift, History, Row, TrainingRun
-from vqcheck.audit.judgement import COULD_NOT_CHECK, FAILED, NOT_APPLICABLE, PASSED, SKIPPED, Judgement
-from vqcheck.audit.s1_s2_consistency import StageComparison
+from vqcheck.audit.history_result import Drift, History, HistoryRow, TrainingRun
+from vqcheck.audit.judgement import CheckOutcome, Judgement, StageComparison
 from vqcheck.audit.token_audit_result import FrameCounts, ItemAudit, TokenAudit
 from vqcheck.codebook.comparison import Change, Comparison, CopyPair, EqualCopies, LoneCopy, Side, TensorDiff
 from vqcheck.codebook.diagnosis.evidence import EmaUpdates
@@ -153,7 +152,7 @@ def make_history(count=8, *, first=5, said=""):
         drift = Drift(("G_0.pth",), "changed", 9, 64, 0.01 * (number - first + 1), 1, "exact") if moved else None
         same = Drift(("G_0.pth",), "identical", 0, 64, 0.0, 0, "")
         letter = f"{number:064x}" if moved else "a" * 64
-        return Row(
+        return HistoryRow(
             f"G_{number}{said}.pth", FileRecord(FileKind.TRAINING, 1, 100 * number), Digest(F32V1, letter),
             "vq_encoder", None, (drift or same) if number else None, (drift or same) if number else None,
         )  # fmt: skip
@@ -176,10 +175,16 @@ def make_audit(items=4, *, wrong=1, said="", notes=1):
     )  # fmt: skip
 
 
-def make_gate(outcome=FAILED, said=""):
-    found = [outcome, COULD_NOT_CHECK, PASSED, NOT_APPLICABLE, SKIPPED]
-    if outcome == PASSED:
-        found = [PASSED]
+def make_gate(outcome=CheckOutcome.FAILED, said=""):
+    found = [
+        outcome,
+        CheckOutcome.COULD_NOT_CHECK,
+        CheckOutcome.PASSED,
+        CheckOutcome.NOT_APPLICABLE,
+        CheckOutcome.SKIPPED,
+    ]
+    if outcome == CheckOutcome.PASSED:
+        found = [CheckOutcome.PASSED]
     return GateReport(
         f"s2{said}.json",
         tuple(
@@ -222,8 +227,8 @@ def every_page(said=""):
         "replay not as expected": replay.document(make_replay([arms[0], leaking], said)),
         "replay inconclusive": replay.document(make_replay([arms[1]], said)),
         "gate closed": gate.document(make_gate(said=said)),
-        "gate open": gate.document(make_gate(PASSED, said)),
-        "gate unknown": gate.document(make_gate(COULD_NOT_CHECK, said)),
+        "gate open": gate.document(make_gate(CheckOutcome.PASSED, said)),
+        "gate unknown": gate.document(make_gate(CheckOutcome.COULD_NOT_CHECK, said)),
         "failed": failed.document("diff", f"absent.pth: no such file{said}"),
     }
 

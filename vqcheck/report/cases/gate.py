@@ -2,7 +2,7 @@
 
 from typing import Final
 
-from vqcheck.audit.judgement import SKIPPED
+from vqcheck.audit.judgement import CheckOutcome
 from vqcheck.gate.checks import find_check
 from vqcheck.gate.result import CheckResult, GateReport
 from vqcheck.report.cases.case import COULD_NOT_CHECK, NOT_APPLICABLE, Case, Rule, Run
@@ -29,5 +29,5 @@ def run(report: GateReport) -> Run:
 def _check(outcome: CheckResult, config: str) -> Case:
     rule = Rule(f"gate/{outcome.code}", outcome.title, find_check(outcome.code).why)
     found = outcome.finding
-    result = NOT_APPLICABLE if found.outcome == SKIPPED else found.outcome
+    result = NOT_APPLICABLE if found.outcome == CheckOutcome.SKIPPED else found.outcome
     return Case(rule, outcome.code, result, found.message, config, advisory=not outcome.required)

@@ -2,7 +2,7 @@
 
 from typing import TYPE_CHECKING, Final
 
-from vqcheck.gate.result import CLOSED, OPEN, GateReport
+from vqcheck.gate.result import GateReport, GateVerdict
 from vqcheck.report.text.page import Page, Style
 from vqcheck.report.words import gate as words
 
@@ -24,7 +24,7 @@ _LEAST: Final = 36
 def table(report: GateReport, style: Style) -> str:
     """Return the report of a gate."""
     page = Page(style)
-    look = {OPEN: "bold green", CLOSED: "bold red"}.get(report.verdict, "bold yellow")
+    look = {GateVerdict.OPEN: "bold green", GateVerdict.CLOSED: "bold red"}.get(report.verdict, "bold yellow")
     where = ", ".join(filter(None, (report.config, words.partly(report))))
     page.line((report.verdict, look), f"  {words.headline(report)}  ({where})", indent=2)
     page.blank()

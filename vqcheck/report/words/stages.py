@@ -1,6 +1,6 @@
 """Two stages against each other, in words."""
 
-from vqcheck.audit.s1_s2_consistency import StageComparison
+from vqcheck.audit.judgement import StageComparison
 
 
 def headline(comparison: StageComparison) -> str:
