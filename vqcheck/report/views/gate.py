@@ -53,7 +53,7 @@ def view(report: GateReport) -> Document:
     return Document(
         command="gate",
         status=Status(report.exit_code),
-        verdict=report.verdict,
+        verdict=report.verdict.value,
         headline=f"{said} ({partly})" if partly else said,
         subject=report.config,
         cases=_cases(report),
@@ -72,14 +72,8 @@ def view(report: GateReport) -> Document:
         },
         figures=_figures(report),
         blocks=(
-            Section(
-                "What was checked",
-                (
-                    Facts((Fact("config", path(report.config)), Fact("decided by", ", ".join(map(_code, decisive))))),
-                    _checks(report),
-                ),
-                heading=Shown.PAGE,
-            ),
+            Section("What was checked", (_facts(report),), heading=Shown.PAGE),
+            Section("Checks", (_checks(report),), heading=Shown.PAGE),
             Section(
                 "What each check is for",
                 tuple(map(_explanation, (*decisive, *(each for each in report.outcomes if each not in decisive)))),
@@ -115,10 +109,6 @@ def headline(report: GateReport) -> str:
     }.get(report.exit_code, "could not decide whether s2 training may start")
 
 
-def _code(result: CheckResult) -> str:
-    return result.code
-
-
 def _outcome(result: CheckResult) -> CaseOutcome:
     return CaseOutcome(result.finding.outcome)
 
@@ -144,15 +134,17 @@ def _remedies(report: GateReport) -> tuple[Remedy, ...]:
 def _remedy(result: CheckResult) -> Remedy:
     if _outcome(result) is CaseOutcome.FAILED:
         return Remedy(f"{result.code}: {find_check(result.code).fix}")
-    return Remedy(
-        f"{result.code}: remove what keeps this check from running; its message says what that is. "
-        f"vqcheck gate --explain {result.code} says what it is for."
-    )
+    return Remedy(f"{result.code}: this check could not run. Solve what its message names, then run the gate again.")
 
 
 def _figures(report: GateReport) -> tuple[Figure, ...]:
     found = [_outcome(result) for result in report.outcomes]
     return tuple(Figure(kind.value, str(found.count(kind)), tone) for kind, tone in _TONES.items() if kind in found)
+
+
+def _facts(report: GateReport) -> Facts:
+    decisive = ", ".join(result.code for result in _decisive(report))
+    return Facts((Fact("config", path(report.config)), Fact("decided by", decisive)))
 
 
 def _checks(report: GateReport) -> Table:

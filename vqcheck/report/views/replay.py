@@ -38,7 +38,7 @@ from vqcheck.report.document import (
     verdict,
 )
 from vqcheck.report.views.replay_charts import charts, numbers, reported, shadow
-from vqcheck.report.views.replay_machine import cases, data, digests, first_write, meets, sheet, shorter, steps
+from vqcheck.report.views.replay_data import cases, data, digests, first_write, meets, sheet, shorter, steps
 
 
 def view(replay: Replay) -> Document:
@@ -55,11 +55,11 @@ def view(replay: Replay) -> Document:
         sheet=sheet(replay),
         figures=_figures(replay),
         blocks=(
-            *(Paragraph((muted(line),), Shown.TEXT) for line in circumstances),
+            Section("", tuple(Paragraph((muted(line),)) for line in circumstances), shown=Shown.TEXT),
             Section("Side by side", _side_by_side(replay), heading=Shown.PAGE),
             Section("First write", (_first_write_of_each(replay.arms),), shown=Shown.PAGE),
             *charts(replay.arms),
-            Section("Arm by arm", tuple(_arm(replay, arm) for arm in replay.arms), heading=Shown.PAGE),
+            Section("Arm by arm", tuple(_arm(replay, arm) for arm in replay.arms)),
             Section("Setting", (_setting(replay.setting),), shown=Shown.PAGE),
             Section("Notes", (Bullets(replay.setting.notes),)),
             Section("The charts in numbers", numbers(replay.arms), shown=Shown.PAGE, folded=True),
@@ -169,9 +169,9 @@ def _side_by_side(replay: Replay) -> tuple[Table, Paragraph]:
         last = arm.steps[-1] if arm.steps else None
         rows.append(
             (
-                (arm.strategy, " ", tag("control")) if arm.is_control else arm.strategy,
+                arm.strategy,
                 _said(arm),
-                arm.expected,
+                f"{arm.expected} (control)" if arm.is_control else arm.expected,
                 reported(arm),
                 shadow(arm),
                 _moved_codes(arm),

@@ -3,7 +3,7 @@
 import os
 from typing import Final
 
-from vqcheck.audit.s1_s2_result import StageComparison
+from vqcheck.audit.judgement import StageComparison
 from vqcheck.audit.token_audit_result import summary
 from vqcheck.report.document import (
     Case,
@@ -18,6 +18,7 @@ from vqcheck.report.document import (
     Status,
     path,
 )
+from vqcheck.report.views.words import extract_again
 
 _SHARED: Final = Rule(
     "diff/other-stage",
@@ -35,7 +36,7 @@ def view(comparison: StageComparison) -> Document:
     return Document(
         command="diff",
         status=Status(comparison.exit_code),
-        verdict=comparison.verdict,
+        verdict=comparison.verdict.value,
         headline=headline(comparison),
         subject=f"{comparison.s1} and {comparison.s2}",
         cases=(Case(_SHARED, "s1 and s2", outcome, message, comparison.s2),),
@@ -81,8 +82,8 @@ def headline(comparison: StageComparison) -> str:
 def evidence(comparison: StageComparison) -> str:
     """Return what the verdict rests on."""
     s1, s2, lock = os.path.basename(comparison.s1), os.path.basename(comparison.s2), comparison.lock
-    if comparison.audit:
-        return f"{s1} names these tokens by their path, which proves nothing. {summary(comparison.audit)}"
+    if comparison.tokens:
+        return f"{s1} names these tokens by their path, which proves nothing. {summary(comparison.tokens)}"
     if comparison.other_s1:
         return f"{lock} is bound to another s1 checkpoint than {s1}."
     agrees = "agrees" if comparison.exit_code == 0 else "does not agree"
@@ -103,12 +104,8 @@ def _remedies(comparison: StageComparison) -> tuple[str, ...]:
     if comparison.other_s1:
         return (f"If {s1} was trained on the locked tokens, bind it: vqcheck lock --s1 --update.",)
     if comparison.exit_code == 1:
-        again = (
-            f"Extract the tokens again with {s2}, then train s1 again on them. If {s2} is a G_*.pth, extract them with "
-            "the weights exported at its step."
-        )
-        return again, "Or start s2 from the file that the tokens of s1 come from."
-    if comparison.exit_code == 2 and comparison.audit:
-        folder = comparison.audit.experiment
+        return extract_again(s2), "Or start s2 from the file that the tokens of s1 come from."
+    if comparison.exit_code == 2 and comparison.tokens:
+        folder = comparison.tokens.experiment
         return (f"See what could not be checked: vqcheck tokens {comparison.s2} {folder}",)
     return ()

@@ -5,15 +5,12 @@ from collections.abc import Iterable, Sequence
 from typing import Final
 
 from vqcheck.audit.token_audit_result import (
-    CONSISTENT,
-    FLOAT32,
-    HALF,
-    INCONSISTENT,
-    MIXED,
     RISK,
     FrameCounts,
     ItemAudit,
     TokenAudit,
+    TokenPrecision,
+    TokenVerdict,
 )
 from vqcheck.report.document import (
     Bullets,
@@ -36,8 +33,8 @@ from vqcheck.report.document import (
     code,
     path,
 )
-from vqcheck.report.views.tokens_machine import NAMED, cases, data, tsv
-from vqcheck.report.views.words import listed, share
+from vqcheck.report.views.tokens_data import NAMED, cases, data, tsv
+from vqcheck.report.views.words import extract_again, listed, share
 
 _ON_A_PAGE: Final = 20
 """Items that a page names of a list; text without -v names `NAMED`, and with -v all."""
@@ -49,7 +46,7 @@ def view(audit: TokenAudit, other: TokenAudit | None = None) -> Document:
     return Document(
         command="tokens",
         status=Status(audit.exit_code),
-        verdict=audit.verdict,
+        verdict=audit.verdict.value,
         headline=said,
         subject=f"{audit.checkpoint} and {audit.experiment}",
         cases=cases(audit),
@@ -73,9 +70,9 @@ def headline(audit: TokenAudit) -> str:
     """
     name, total = os.path.basename(audit.checkpoint), audit.total
     lacking = f"{len(audit.without_features)} of {audit.rows} items have no features"
-    if audit.verdict == INCONSISTENT:
+    if audit.verdict == TokenVerdict.INCONSISTENT:
         return f"The tokens do not come from {name}."
-    if audit.verdict == CONSISTENT:
+    if audit.verdict == TokenVerdict.CONSISTENT:
         so_far = f" as far as they can be checked: {lacking}" if audit.without_features else ""
         if not total.near_ties:
             return f"The tokens agree with {name}{so_far}."
@@ -101,7 +98,7 @@ def findings(audit: TokenAudit) -> list[str]:
     for group in audit.groups:
         if group.surplus:
             count, limit = group.exceeded
-            rounding = "float32 rounding" if group.precision == FLOAT32 else "rounding"
+            rounding = "float32 rounding" if group.precision == TokenPrecision.FLOAT32 else "rounding"
             found.append(
                 f"{count} tokens name a code that is nearly the nearest one. That is too many: {rounding} gives at "
                 f"most {limit} on these features (binomial limit; a right file exceeds it with a probability of "
@@ -143,8 +140,8 @@ def against(audit: TokenAudit, other: TokenAudit) -> str:
     first, second = ((a, mine), (b, theirs)) if better == "checkpoint" else ((b, theirs), (a, mine))
     winner = audit if better == "checkpoint" else other
     doubt = {
-        CONSISTENT: "",
-        INCONSISTENT: f" But the tokens do not come from {first[0]} either.",
+        TokenVerdict.CONSISTENT: "",
+        TokenVerdict.INCONSISTENT: f" But the tokens do not come from {first[0]} either.",
     }.get(winner.verdict, " But not everything could be checked.")
     return f"{first[0]} explains the tokens better ({first[1]}) than {second[0]} ({second[1]}).{doubt}"
 
@@ -155,12 +152,8 @@ def _explained(audit: TokenAudit) -> str:
 
 
 def _remedies(audit: TokenAudit) -> Iterable[str]:
-    if audit.verdict == INCONSISTENT:
-        name = os.path.basename(audit.checkpoint)
-        yield (
-            f"Extract the tokens again with {name}, then train s1 again on them. If {name} is a G_*.pth, extract them "
-            "with the weights exported at its step."
-        )
+    if audit.verdict == TokenVerdict.INCONSISTENT:
+        yield extract_again(os.path.basename(audit.checkpoint))
         yield "Or start s2 from the checkpoint that the tokens come from."
         return
     if {"overflow", "coarse"} & set(audit.gaps):
@@ -192,7 +185,7 @@ def _compared(audit: TokenAudit, other: TokenAudit | None) -> Facts:
             Fact("VQ encoder", code(str(digest)), Shown.DETAIL),
             Fact("Tokens", (path(tsv(audit)), f", {audit.rows} items{parts}")),
             Fact("Checked", f"{len(audit.items)} items{sample}, {total.frames} frames"),
-            Fact("Precision", precision(audit) if audit.verdict == CONSISTENT else None),
+            Fact("Precision", precision(audit) if audit.verdict == TokenVerdict.CONSISTENT else None),
             Fact(
                 "Near-ties",
                 f"at most {audit.limit} are to be expected",
@@ -207,11 +200,11 @@ def precision(audit: TokenAudit) -> str:
     """Return which precision the tokens fit."""
     found = audit.total.precision
     words = {
-        HALF: "half precision fits the tokens best",
-        FLOAT32: "float32 fits the tokens best",
-        MIXED: "half precision fits some items best, float32 fits others best",
+        TokenPrecision.HALF: "half precision fits the tokens best",
+        TokenPrecision.FLOAT32: "float32 fits the tokens best",
+        TokenPrecision.MIXED: "half precision fits some items best, float32 fits others best",
     }.get(found, "float32 and half precision give the same tokens")
-    tf32 = found in (FLOAT32, MIXED) and audit.float_arithmetic != FLOAT32
+    tf32 = found in (TokenPrecision.FLOAT32, TokenPrecision.MIXED) and audit.float_arithmetic != TokenPrecision.FLOAT32
     return f"{words} ({audit.float_arithmetic})" if tf32 else words
 
 
@@ -254,7 +247,7 @@ def _by_item(audit: TokenAudit) -> tuple[Section, ...]:
         f"{len(worst)} of {len(audit.items)} items have tokens that are not explained. Those that agree least come "
         "first. Tokens: the recorded ones, and how many the features give where that differs."
     )
-    brief = Shown.PAGE if audit.verdict == CONSISTENT else Shown.BRIEF | Shown.PAGE
+    brief = Shown.PAGE if audit.verdict == TokenVerdict.CONSISTENT else Shown.BRIEF | Shown.PAGE
     least = _item_table(caption, worst, brief, f"{len(worst) - NAMED} more items have tokens that are not explained.")
     return (
         Section("Items that agree least", (least,), shown=brief),

@@ -38,6 +38,12 @@ def ranges(numbers: Iterable[int]) -> str:
     return ", ".join(f"{run[0]}" if len(run) == 1 else f"{run[0]}..{run[-1]}" for run in runs)
 
 
+def extract_again(name: str) -> str:
+    """Return how to make tokens with a checkpoint: upstream extracts them with exported weights, not with a G_*.pth."""
+    with_what = f"the weights exported at the step of {name}" if name.startswith("G_") else name
+    return f"Extract the tokens again with {with_what}. Then train s1 again on them."
+
+
 def trained(command: str) -> Rule:
     """Return the rule that a codebook was trained, under a command's own id."""
     return Rule(

@@ -161,7 +161,7 @@ def _audit_object(audit: TokenAudit) -> dict[str, Any]:
         "checkpoint": audit.checkpoint,
         "family": audit.family,
         "digests": digests_object(audit.digests),
-        "verdict": audit.verdict,
+        "verdict": audit.verdict.value,
         "contradictions": list(audit.contradictions),
         "gaps": list(audit.gaps),
         "total": plain_object(audit.total),
