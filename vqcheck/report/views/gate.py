@@ -144,7 +144,7 @@ def _figures(report: GateReport) -> tuple[Figure, ...]:
 
 def _facts(report: GateReport) -> Facts:
     decisive = ", ".join(result.code for result in _decisive(report))
-    return Facts((Fact("config", path(report.config)), Fact("decided by", decisive)))
+    return Facts((Fact("Config", path(report.config)), Fact("Decided by", decisive)))
 
 
 def _checks(report: GateReport) -> Table:
@@ -154,7 +154,7 @@ def _checks(report: GateReport) -> Table:
         message = result.finding.message
         found = message if result.required else (message, muted(" (advisory)"))
         rows.append((code(result.code), verdict(outcome.value, _TONES[outcome]), found))
-    columns = (Column("check"), Column("outcome"), Column("what was found", Kind.PROSE))
+    columns = (Column("Check"), Column("Outcome"), Column("What was found", Kind.PROSE))
     return Table("A required check decides the gate. An advisory one is only shown.", columns, rows)
 
 

@@ -52,7 +52,7 @@ def view(replay: Replay) -> Document:
         subject=circumstances[0],
         cases=cases(replay),
         data=data(replay),
-        sheet=sheet(replay),
+        sheet=sheet(replay.arms),
         figures=_figures(replay),
         blocks=(
             Section("", tuple(Paragraph((muted(line),)) for line in circumstances), shown=Shown.TEXT),
@@ -183,14 +183,14 @@ def _side_by_side(replay: Replay) -> tuple[Table, Paragraph]:
     if any(arm.is_control for arm in replay.arms):
         caption += " A control arm must drift, or the replay proves nothing about the others."
     columns = (
-        Column("strategy"),
-        Column("verdict"),
-        Column("expected", shown=Shown.DETAIL),
-        *map(Column, ("commit_loss", "shadow loss", "codes", "projection", "flipped")),
+        Column("Strategy"),
+        Column("Verdict"),
+        Column("Expected", shown=Shown.DETAIL),
+        *map(Column, ("commit_loss", "Shadow loss", "Codes", "Projection", "Flipped")),
     )
     key = (
-        "codes: how many moved; shadow loss: commit_loss, computed in every mode; flipped: tokens of a fixed probe "
-        "that changed"
+        "Codes: how many moved. Shadow loss: commit_loss, computed in every mode. Flipped: tokens of a fixed probe "
+        "that changed."
     )
     return Table(caption.strip(), columns, rows), Paragraph((muted(key),))
 
@@ -223,7 +223,7 @@ def _first_write_of_each(arms: Sequence[Arm]) -> Table:
 
 
 def _write_columns() -> tuple[Column, ...]:
-    return Column("first write to"), Column("step", Kind.NUMBER), Column("operator"), Column("where", Kind.NAME)
+    return Column("First write to"), Column("Step", Kind.NUMBER), Column("Operator"), Column("Where", Kind.NAME)
 
 
 def _write(write: FirstWrite) -> tuple[Inline, ...]:
@@ -244,11 +244,11 @@ def _arm(replay: Replay, arm: Arm) -> Section:
     facts = Facts(
         (
             Fact("VQ encoder", code(digests(arm))),
-            Fact("steps", f"{arm.steps_run} of {replay.setting.steps}{kept}", Shown.DETAIL),
-            Fact("optimizer", _optimizer_steps(replay, arm)),
-            Fact("processes", _processes(replay, arm)),
-            Fact("step time", seconds),
-            Fact("saved as", path(arm.checkpoint) if arm.checkpoint else None),
+            Fact("Steps", f"{arm.steps_run} of {replay.setting.steps}{kept}", Shown.DETAIL),
+            Fact("Optimizer", _optimizer_steps(replay, arm)),
+            Fact("Processes", _processes(replay, arm)),
+            Fact("Step time", seconds),
+            Fact("Saved as", path(arm.checkpoint) if arm.checkpoint else None),
         )
     )
     notes = (_said(arm), meets(arm), *((tag("control"),) if arm.is_control else ()))

@@ -264,12 +264,11 @@ _SHEET: Final = (
 _SHEET_TENSOR: Final = ("changed", "written", "rows_changed", "l2", "max_abs")
 
 
-def sheet(replay: Replay) -> Sheet:
-    """Return every kept step of every arm; each loss and each tensor has columns of its own.
+def sheet(arms: Sequence[Arm]) -> Sheet:
+    """Return every kept step of the arms, of none the head alone; each loss and each tensor has columns of its own.
 
     Times of steps that attribution slowed down are empty.
     """
-    arms = replay.arms
     labels = list(dict.fromkeys(tensor.label for arm in arms for step in arm.steps[:1] for tensor in step.tensors))
     losses = list(dict.fromkeys(name for arm in arms for step in arm.steps for name in step.losses))
     rows: list[Sequence[object]] = []
