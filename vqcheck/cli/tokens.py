@@ -5,6 +5,7 @@ from typing import Final
 
 import click
 
+from vqcheck.audit.token_audit_result import TokenAudit
 from vqcheck.checkpoint.open import open_checkpoint
 from vqcheck.cli.formats import show_old
 from vqcheck.cli.help import Command
@@ -12,7 +13,6 @@ from vqcheck.cli.options import copies_option
 from vqcheck.cli.output import Output, output_options
 from vqcheck.cli.terminal import Waiting
 from vqcheck.errors import UsageError
-from vqcheck.experiment.token_audit_result import TokenAudit
 
 _EXAMPLES: Final = """
 \b
@@ -62,7 +62,7 @@ def command(
 
 
 def _audit(checkpoint: str, experiment: str, sample: int | None, copy: str, output: Output) -> TokenAudit:
-    from vqcheck.experiment.token_audit import audit_tokens
+    from vqcheck.audit.token_audit import audit_tokens
 
     with open_checkpoint(checkpoint) as opened, Waiting("deriving tokens", quiet=output.quiet) as waiting:
         return audit_tokens(opened, experiment, sample=sample, copy=copy, on_item=waiting.step)
