@@ -6,7 +6,6 @@ import click
 
 from vqcheck.checkpoint.open import open_checkpoint
 from vqcheck.checkpoint.opened import Checkpoint
-from vqcheck.cli.formats import show_old
 from vqcheck.cli.help import Command
 from vqcheck.cli.options import copies_option, family_option, name_unused, scope_option
 from vqcheck.cli.output import Output, output_options
@@ -84,8 +83,9 @@ def command(
             stages = _stages(first, second, experiment, lock, copies)
             if stages is None:
                 raise
-            show_old(output, "stages", stages, text=_stages_text)
-            return stages.exit_code
+            from vqcheck.report.views import s1_s2
+
+            return output.show(s1_s2.view(stages))
         if experiment is not None or lock is not None:
             raise UsageError(
                 f"{a}: --experiment and --lock are for an s1 checkpoint against an s2 generator; these two hold a "
@@ -111,12 +111,6 @@ def _stages(
     if len(copies) > 1:
         raise UsageError(f"{s1[0].path}: an s1 checkpoint holds no copies to choose from; give --copy once")
     return compare_stages(s1[0].path, b if s1[0] is a else a, experiment, lock, "".join(copies))
-
-
-def _stages_text(stages: "StageComparison", output: Output) -> str:
-    from vqcheck.report.text.stages import describe
-
-    return describe(stages, output.style())
 
 
 def _with_flips(

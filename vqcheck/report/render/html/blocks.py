@@ -182,7 +182,9 @@ def _word(word: Word) -> Node:
 def _row(cells: Sequence[Sequence[Node]], kinds: Sequence[str]) -> Element:
     first = element("th", *cells[0], scope="row", class_=kinds[0] or None)
     return element(
-        "tr", first, *(element("td", *cell, class_=kind or None) for cell, kind in zip(cells[1:], kinds[1:], strict=True))
+        "tr",
+        first,
+        *(element("td", *cell, class_=kind or None) for cell, kind in zip(cells[1:], kinds[1:], strict=True)),
     )
 
 
