@@ -7,12 +7,10 @@ from typing import Final
 import click
 
 from vqcheck.checkpoint.open import open_checkpoint
-from vqcheck.cli.copy_option import copy_option
-from vqcheck.cli.family import family_option, tell_unused
-from vqcheck.cli.formats import TEXT
 from vqcheck.cli.help import Command
-from vqcheck.cli.output import Output, output_options
-from vqcheck.cli.progress import Waiting
+from vqcheck.cli.options import copy_option, family_option, name_unused
+from vqcheck.cli.output import TEXT, Output, output_options
+from vqcheck.cli.terminal import Waiting
 from vqcheck.codebook.family import Family
 from vqcheck.codebook.inspection import InspectedFiles, Inspection, UnreadFile, inspect
 from vqcheck.errors import VqcheckError
@@ -29,7 +27,6 @@ Examples:
 Exit status: 0 every file holds a codebook, 1 with --strict when one is unfit for use, 2 when a file cannot be read or
 holds no codebook.
 """
-
 
 @click.command("inspect", cls=Command, epilog=_EXAMPLES)
 @click.argument("checkpoints", metavar="CKPT...", nargs=-1, required=True, type=click.Path(readable=False))
@@ -50,10 +47,10 @@ def command(checkpoints: tuple[str, ...], strict: bool, copy: str, own: tuple[Fa
     files = InspectedFiles(tuple(found), strict)
     if files.inspected or output.format != TEXT:
         # Otherwise there is nothing to read but errors, which stand on stderr.
-        output.report(view(files))
+        output.show(view(files))
     for file in files.unread:
         print(f"vqcheck: {file.why}", file=sys.stderr)
-    tell_unused(own, (encoder.family for file in files.inspected for encoder in file.encoders))
+    name_unused(own, (encoder.family for file in files.inspected for encoder in file.encoders))
     return files.exit_code
 
 

@@ -9,13 +9,11 @@ from vqcheck.audit.check_lock import check_lock
 from vqcheck.audit.lock import NAME, Lock, read_lock
 from vqcheck.audit.make_lock import keep_bindings, make_lock
 from vqcheck.checkpoint.open import open_checkpoint
-from vqcheck.cli.copy_option import copy_option
-from vqcheck.cli.family import family_option, tell_unused
 from vqcheck.cli.help import Command
+from vqcheck.cli.options import copy_option, family_option, name_unused, scope_option
 from vqcheck.cli.output import Output, output_options
-from vqcheck.cli.progress import Waiting
 from vqcheck.cli.replace_file import replace_file
-from vqcheck.cli.scope import scope_option
+from vqcheck.cli.terminal import Waiting
 from vqcheck.codebook.family import Family
 from vqcheck.errors import UsageError
 
@@ -55,7 +53,7 @@ Exit status: 0 written, or the file agrees with the lock; 1 it does not; 2 could
 @copy_option
 @scope_option
 @family_option
-@output_options(verbose="Show every check of a lock that agrees, too.", to_file=False)
+@output_options(verbose="Show every check of a lock that agrees, too.", file=("--report",))
 def command(
     checkpoint: str,
     experiment: str | None,
@@ -81,13 +79,12 @@ def command(
             lock = make_lock(file, experiment, s1, own, waiting.step, copy)
         else:
             result = check_lock(read_lock(path), path, file, experiment, s1, scope, own, waiting.step, copy)
-    tell_unused(own, (result.family if check else lock.family,))
+    name_unused(own, (result.family if check else lock.family,))
     if not check:
         return _write(path, lock, update, output)
     from vqcheck.report.views.lock_check import checked
 
-    output.report(checked(result))
-    return result.exit_code
+    return output.show(checked(result))
 
 
 def _write(path: str, lock: Lock, update: bool, output: Output) -> int:
@@ -106,5 +103,4 @@ def _write(path: str, lock: Lock, update: bool, output: Output) -> int:
         replace_file(path, lock.text())
     from vqcheck.report.views.lock import written
 
-    output.report(written(lock, path, state))
-    return 0
+    return output.show(written(lock, path, state))

@@ -1,5 +1,9 @@
-"""What several JSON documents hold in the same form: digests with the name of their rules, and copies."""
+"""What several JSON documents hold in the same form: results as they are, digests with their rules, and copies."""
 
+import math
+from collections.abc import Mapping
+from dataclasses import fields, is_dataclass
+from enum import Enum
 from typing import TYPE_CHECKING, Any
 
 from vqcheck.codebook.comparison import Comparison
@@ -45,3 +49,16 @@ def copies_object(found: "Comparison | LockCheck") -> dict[str, Any]:
         ],
         "equal": [{"a": each.a, "b": each.b} for each in found.equal],
     }
+
+
+def plain_object(value: object) -> Any:
+    """Return a result in the types of JSON: fields by name, lists, words, and null for a number that is not finite."""
+    if is_dataclass(value):
+        return {field.name: plain_object(getattr(value, field.name)) for field in fields(value)}
+    if isinstance(value, Mapping):
+        return {str(key): plain_object(each) for key, each in value.items()}
+    if isinstance(value, (tuple, list)):
+        return [plain_object(each) for each in value]
+    if isinstance(value, Enum):
+        return value.value
+    return None if isinstance(value, float) and not math.isfinite(value) else value
