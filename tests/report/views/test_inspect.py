@@ -171,7 +171,7 @@ def test_several_copies_are_told_apart(vq_state, save, valid):
         document = view(InspectedFiles((inspect(file),)))
     said = words(document)
     assert "--copy NAME chooses one copy" in said
-    assert "is not the same as 'weight'" in said
+    assert "differs from 'weight'" in said
     (section,) = document.blocks
     first, *others = [block.title for block in section.blocks if isinstance(block, Section)]
     assert first == "2 VQ encoders"

@@ -38,9 +38,9 @@ from vqcheck.report.document import (
     verdict,
 )
 from vqcheck.report.views.copies import STANDING
-from vqcheck.report.views.health import explained
 from vqcheck.report.views.inspect_data import cases, data
 from vqcheck.report.views.inspect_encoder import encoder_facts, health_facts, tensors, title
+from vqcheck.report.views.words import explained
 
 _MOST_CLASSES: Final = 20
 
@@ -155,7 +155,7 @@ def _contents(encoders: tuple[EncoderSummary, ...]) -> Section:
 def _standing(encoder: EncoderSummary) -> str:
     """Return how one of several VQ encoders stands to the others."""
     same = f"the same bytes as {', '.join(encoder.aliases)}" if encoder.aliases else ""
-    standing = STANDING.get(encoder.relation, "is not the same as")
+    standing = STANDING.get(encoder.relation, "differs from")
     return "; ".join(filter(None, [same, f"{standing} '{encoder.against}'" if encoder.against else ""]))
 
 

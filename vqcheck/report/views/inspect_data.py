@@ -7,9 +7,8 @@ from vqcheck.codebook.digest import BF16V1, F16V1, F32V1
 from vqcheck.codebook.health import HEALTHY, NEVER_TRAINED, Health
 from vqcheck.codebook.inspection import EncoderSummary, InspectedFiles, Inspection, UnreadFile
 from vqcheck.report.document import Case, CaseOutcome, Rule, Weight
-from vqcheck.report.views.health import unfit_rule, warning
 from vqcheck.report.views.json_objects import digests_object
-from vqcheck.report.views.words import trained
+from vqcheck.report.views.words import trained, unfit_rule, warning
 
 _READABLE: Final = Rule(
     "inspect/unreadable",
