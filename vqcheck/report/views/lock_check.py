@@ -215,7 +215,7 @@ def _case(line: LockVerdict, result: LockCheck) -> Case:
     else:
         # Of copies that may not belong together, or where digests do not tell a rounding from a change.
         outcome, weight = CaseOutcome.COULD_NOT_CHECK, Weight.ADVICE
-    why = _why(line)
+    why = _why(line) or ("" if outcome is CaseOutcome.PASSED else "the lock records other values")
     return Case(rule, line.name, outcome, f"{line.verdict}: {why}" if why else line.verdict, result.path, weight=weight)
 
 
