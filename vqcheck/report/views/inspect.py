@@ -38,7 +38,7 @@ from vqcheck.report.document import (
     verdict,
 )
 from vqcheck.report.views.copies import STANDING
-from vqcheck.report.views.inspect_data import cases, data
+from vqcheck.report.views.inspect_data import cases, data, lacking
 from vqcheck.report.views.inspect_encoder import encoder_facts, health_facts, tensors, title
 from vqcheck.report.views.words import explained
 
@@ -185,7 +185,7 @@ def _facts(file: Inspection) -> Iterator[Fact]:
         f"step {training.steps}" if training.steps is not None else "",
     ]
     yield Fact("Training", ", ".join(filter(None, progress)))
-    yield Fact("Not stored", model.lacks)
+    yield Fact("Not stored", lacking(model))
     others = ", ".join(file.other_containers)
     yield Fact("Also holds", f"further state dicts, without a VQ encoder: {others}" if others else None)
     for copy in file.unreadable:

@@ -6,6 +6,7 @@ from typing import Any, Final
 from vqcheck.codebook.digest import BF16V1, F16V1, F32V1
 from vqcheck.codebook.health import HEALTHY, NEVER_TRAINED, Health
 from vqcheck.codebook.inspection import EncoderSummary, InspectedFiles, Inspection, UnreadFile
+from vqcheck.codebook.model import Model
 from vqcheck.report.document import Case, CaseOutcome, Rule, Weight
 from vqcheck.report.views.json_objects import digests_object
 from vqcheck.report.views.words import trained, unfit_rule, warning
@@ -91,7 +92,7 @@ def _file(inspection: Inspection) -> dict[str, Any]:
             "version": model.version,
             "evidence": model.evidence,
             "base": model.base,
-            "lacks": model.lacks,
+            "lacks": lacking(model),
         },
         "training": {"info": training.info, "epoch": training.epoch, "steps": training.steps},
         "vq_encoder": _encoder(inspection.vq_encoder) if inspection.vq_encoder else None,
@@ -99,6 +100,16 @@ def _file(inspection: Inspection) -> dict[str, Any]:
         "unreadable": [{"copy": str(each.name), "why": each.why} for each in inspection.unreadable],
         "why_none": inspection.why_none,
     }
+
+
+def lacking(model: Model) -> str:
+    """Return what an export leaves to its base model; empty where it leaves nothing to it."""
+    absent = ", ".join(model.lacks)
+    if not absent:
+        return ""
+    if "enc_q" in model.lacks:
+        return f"{absent} (an inference export does not store it)"
+    return f"{absent} and the frozen weights (they stay in the base model)"
 
 
 def _encoder(encoder: EncoderSummary) -> dict[str, Any]:
