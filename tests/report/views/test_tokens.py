@@ -68,9 +68,7 @@ def test_an_audit_agrees_with_its_items():
         (False, True), repeat=9
     ):
         undecided = 20 * overflow + 20 * coarse
-        counts = FrameCounts(
-            400, 300 - mismatch, 90 * ties, int(mismatch), undecided, TokenPrecision.HALF, 20 * coarse
-        )
+        counts = FrameCounts(400, 300 - mismatch, 90 * ties, int(mismatch), undecided, TokenPrecision.HALF, 20 * coarse)
         found = audit(
             ItemAudit("1.wav", f"{TSV}:2", 400 + 5 * length, 400, counts),
             rows=4,
