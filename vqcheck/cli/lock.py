@@ -1,6 +1,7 @@
 """`vqcheck lock CKPT`: record the VQ encoder once, and verify against the record ever after."""
 
 import os
+import sys
 from typing import Final
 
 import click
@@ -78,13 +79,19 @@ def command(
     if check and update:
         raise UsageError("--check verifies and --update writes; give one of them")
     path = lock_file or os.path.join(experiment or "", NAME)
-    with open_checkpoint(checkpoint) as file, Waiting("reading s1", quiet=output.quiet) as waiting:
+    unchecked: list[str] = []
+    with open_checkpoint(checkpoint) as file, Waiting("reading tokens and s1", quiet=output.quiet) as waiting:
         if not check:
-            lock = make_lock(file, experiment, s1, own, waiting.step, copy)
+            lock = make_lock(file, experiment, s1, own, waiting.step, copy, unchecked.append)
         else:
             result = check_lock(read_lock(path), path, file, experiment, s1, scope, own, waiting.step, copy)
     tell_unused(own, (result.family if check else lock.family,))
-    return _report(result, output) if check else _write(path, lock, update, output)
+    if check:
+        return _report(result, output)
+    status = _write(path, lock, update, output)
+    for why in unchecked:
+        print(f"vqcheck: note: whether the tokens come from {checkpoint} could not be checked: {why}", file=sys.stderr)
+    return status
 
 
 def _write(path: str, lock: Lock, update: bool, output: Output) -> int:
