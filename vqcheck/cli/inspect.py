@@ -7,12 +7,11 @@ from typing import Final
 import click
 
 from vqcheck.checkpoint.open import open_checkpoint
-from vqcheck.cli.copy_option import copy_option
-from vqcheck.cli.family import family_option, tell_unused
-from vqcheck.cli.formats import JSON, PLAIN
+from vqcheck.cli.formats import JSON, write_old
 from vqcheck.cli.help import Command
+from vqcheck.cli.options import copy_option, family_option, name_unused
 from vqcheck.cli.output import Output, output_options
-from vqcheck.cli.progress import Waiting
+from vqcheck.cli.terminal import Waiting
 from vqcheck.codebook.family import Family
 from vqcheck.codebook.health import HEALTHY
 from vqcheck.codebook.inspection import NO_CODEBOOK, UNREADABLE_COPY, EncoderSummary, Inspection, inspect
@@ -41,7 +40,7 @@ _Result = Inspection | tuple[str, str]
 )
 @copy_option
 @family_option
-@output_options(PLAIN, verbose="Show more: full digests, every codebook.")
+@output_options(verbose="Show more: full digests, every codebook.")
 def command(checkpoints: tuple[str, ...], strict: bool, copy: str, own: tuple[Family, ...], output: Output) -> int:
     """Show format, model version, VQ encoder, digests and health of checkpoints."""
     results: list[_Result] = []
@@ -51,11 +50,11 @@ def command(checkpoints: tuple[str, ...], strict: bool, copy: str, own: tuple[Fa
             results.append(_inspect(path, own, copy))
             waiting.step(done, len(paths))
     verdict, exit_code = _whole(results, strict)
-    output.write(_report(results, verdict, exit_code, output))
+    write_old(output, _report(results, verdict, exit_code, output))
     for result in results:
         if isinstance(result, tuple):
             print(f"vqcheck: {result[1]}", file=sys.stderr)
-    tell_unused(own, (found.family for result in results for found in _encoders(result)))
+    name_unused(own, (found.family for result in results for found in _encoders(result)))
     return exit_code
 
 

@@ -413,7 +413,7 @@ class Document:
     data: Mapping[str, Any]
     """What JSON has besides schema, version, verdict and exit code."""
     brief: str = ""
-    """What text without -v says behind the verdict instead of the headline; empty: the headline."""
+    """What text without -v says behind the verdict instead of the headline and the remedies; empty: those."""
     tone: Tone | None = None
     """Of the verdict; None: that of the status."""
     warnings: tuple[str, ...] = ()

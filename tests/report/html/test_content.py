@@ -14,7 +14,7 @@ from vqcheck.codebook.diagnosis.evidence import EmaUpdates
 from vqcheck.gate.checks import CHECKS
 from vqcheck.replay.trace import DRIFTED, FROZEN, FirstWrite
 from vqcheck.report.html import diff, failed, gate, history, replay, stages, tokens
-from vqcheck.report.words.causes import evidence
+from vqcheck.report.views.causes import evidence
 from vqcheck.report.words.replay import meets
 
 

@@ -36,7 +36,7 @@ _LOOKS: Final = {Tone.GOOD: "green", Tone.BAD: "bold red", Tone.WARNING: "bold y
 _PROSE: Final = 80
 """Columns of sentences where the stream has no width of its own."""
 _NO_WIDTH: Final = 10_000
-_LEAST: Final = {Kind.NAME: 24, Kind.PROSE: 30}
+_LEAST: Final = {Kind.NAME: 24, Kind.PROSE: 24}
 """Columns that cells which can be broken must have; where they have less, rows are laid out below each other."""
 _BARS: Final = 40
 _SPACES: Final = re.compile(r" +(?=(?:\x1b\[[0-9;]*m)*$)", re.MULTILINE)
@@ -64,9 +64,11 @@ class Style:
 
 def render(document: Document, style: Style) -> str:
     """Return the report."""
-    said = document.brief if document.brief and not style.verbose else document.headline
+    in_brief = document.brief and not style.verbose
+    said = document.brief if in_brief else document.headline
     blocks = [block for block in document.blocks if _has_content(block, style.level)]
-    if not blocks and not document.remedies:
+    remedies = () if in_brief else document.remedies
+    if not blocks and not remedies:
         lines = [style.shown(line) for line in (*document.warnings, f"{document.verdict}  {said}")]
         if not style.width or all(line.isascii() and len(line) <= style.width for line in lines):
             return "".join(f"{line}\n" for line in lines)
@@ -77,7 +79,7 @@ def render(document: Document, style: Style) -> str:
     for block in blocks:
         page.blank()
         page.block(block, 0 if isinstance(block, Section) else 2)
-    page.remedies(document.remedies)
+    page.remedies(remedies)
     return page.text()
 
 
@@ -171,13 +173,15 @@ class _Page:
 
         Where the stream has no width, only prose is broken into lines, and no word of it is cut.
         """
+        from rich.cells import cell_len
         from rich.text import Text
 
         width = self._width or (_PROSE if prose else _NO_WIDTH)
         indent = front.cell_len
         if indent > width // 2:  # too narrow for both beside each other
             text, front, indent = front + text, Text(), 2
-        lines = text.wrap(self._console, width - indent, overflow="fold" if self._width else "ignore")
+        longest = 0 if self._width else max((cell_len(word) for word in text.plain.split()), default=0)
+        lines = text.wrap(self._console, max(width - indent, longest), overflow="fold")
         for number, line in enumerate(lines):
             line.rstrip()
             self._console.print((Text(" " * indent) if number else front) + line, soft_wrap=True)

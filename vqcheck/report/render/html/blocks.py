@@ -36,7 +36,7 @@ _SIGNS: Final = {
     Tone.MUTED: "\N{EN DASH}",
     Tone.NEUTRAL: "\N{EN DASH}",
 }
-_KINDS: Final = {Kind.WORD: "k", Kind.NUMBER: "n", Kind.NAME: "w", Kind.PROSE: "w"}
+_KINDS: Final = {Kind.WORD: "k", Kind.NUMBER: "n", Kind.NAME: "", Kind.PROSE: "w"}
 _NAME: Final = 180
 _LONG: Final = 40
 """Rows from which on a table scrolls in a box."""
@@ -123,7 +123,7 @@ class Writer:
     ) -> Element:
         """Return a table whose first column names the rows; it scrolls inside its own box where it is too large."""
         name = f"{self._name()}-caption"
-        heads = [element("th", title, scope="col", class_=kind) for title, kind in titles]
+        heads = [element("th", title, scope="col", class_=kind or None) for title, kind in titles]
         kinds = [kind for _, kind in titles]
         return element(
             "div",
@@ -180,9 +180,11 @@ def _word(word: Word) -> Node:
 
 
 def _row(cells: Sequence[Sequence[Node]], kinds: Sequence[str]) -> Element:
-    first = element("th", *cells[0], scope="row", class_=kinds[0])
+    first = element("th", *cells[0], scope="row", class_=kinds[0] or None)
     return element(
-        "tr", first, *(element("td", *cell, class_=kind) for cell, kind in zip(cells[1:], kinds[1:], strict=True))
+        "tr",
+        first,
+        *(element("td", *cell, class_=kind or None) for cell, kind in zip(cells[1:], kinds[1:], strict=True)),
     )
 
 

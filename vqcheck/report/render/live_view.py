@@ -11,7 +11,7 @@ from rich.text import Text
 
 from vqcheck.replay.trace import NOT_REPORTED, OFF, StepTrace
 from vqcheck.report.render.sparkline import bars_for, sparkline
-from vqcheck.report.words.replay import number
+from vqcheck.report.views.words import number
 
 _REFRESH = 0.1
 _LEAST = 4

@@ -28,7 +28,7 @@ from vqcheck.codebook.diagnosis.evidence import (
     ZeroSigns,
 )
 from vqcheck.codebook.diagnosis.result import Cause, Diagnosis
-from vqcheck.report.words.ranges import ranges
+from vqcheck.report.views.words import ranges
 
 _SHOWN = 8
 
