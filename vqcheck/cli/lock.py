@@ -8,10 +8,8 @@ import click
 
 from vqcheck.audit.check_lock import check_lock
 from vqcheck.audit.lock import NAME, Lock, read_lock
-from vqcheck.audit.lock_result import LockCheck
 from vqcheck.audit.make_lock import keep_bindings, make_lock
 from vqcheck.checkpoint.open import open_checkpoint
-from vqcheck.cli.formats import JSON, write_old
 from vqcheck.cli.help import Command
 from vqcheck.cli.options import copy_option, family_option, name_unused, scope_option
 from vqcheck.cli.output import Output, output_options
@@ -85,7 +83,9 @@ def command(
             result = check_lock(read_lock(path), path, file, experiment, s1, scope, own, waiting.step, copy)
     name_unused(own, (result.family if check else lock.family,))
     if check:
-        return _report(result, output)
+        from vqcheck.report.views.lock_check import checked
+
+        return output.show(checked(result))
     status = _write(path, lock, update, output)
     for why in unchecked:
         print(f"vqcheck: note: whether the tokens come from {checkpoint} could not be checked: {why}", file=sys.stderr)
@@ -106,24 +106,6 @@ def _write(path: str, lock: Lock, update: bool, output: Output) -> int:
             )
     if state == "written":
         replace_file(path, lock.text())
-    if output.format == JSON:
-        from vqcheck.report.json.lock import written
+    from vqcheck.report.views.lock import written
 
-        write_old(output, written(lock, path, state))
-    else:
-        from vqcheck.report.text.lock import written as written_text
-
-        write_old(output, written_text(lock, path, state, output.style()))
-    return 0
-
-
-def _report(result: LockCheck, output: Output) -> int:
-    if output.format == JSON:
-        from vqcheck.report.json.lock import checked
-
-        write_old(output, checked(result))
-    else:
-        from vqcheck.report.text.lock import checked as checked_text
-
-        write_old(output, checked_text(result, output.style()))
-    return result.exit_code
+    return output.show(written(lock, path, state))

@@ -243,18 +243,21 @@ class _Page:
             for place, column in enumerate(table.columns)
             if self._style.level in column.shown and any(_plain(row[place]) for row in rows)
         ]
-        columns = [table.columns[place] for place in kept]
+        columns = [table.columns[place]._replace(title=self._style.shown(table.columns[place].title)) for place in kept]
         cells = [[self._rich(row[place]) for place in kept] for row in rows]
         self._grid(columns, cells, indent)
         self._rest(table, len(rows), len(table.rows), indent)
 
     def _grid(self, columns: Sequence[Column], rows: Sequence[Sequence["Text"]], indent: int) -> None:
         """Add a table, or, where there is no room for it, its rows below each other."""
+        from rich.cells import cell_len
         from rich.padding import Padding
         from rich.table import Table as RichTable
+        from rich.text import Text
 
         natural = [
-            max([len(column.title), *(row[place].cell_len for row in rows)]) for place, column in enumerate(columns)
+            max([cell_len(column.title), *(row[place].cell_len for row in rows)])
+            for place, column in enumerate(columns)
         ]
         least = [min(wide, _LEAST.get(column.kind, wide)) for column, wide in zip(columns, natural, strict=True)]
         room = (self._width or _NO_WIDTH) - indent
@@ -266,7 +269,7 @@ class _Page:
         grid = RichTable(box=None, show_header=titles, header_style="bold", padding=(0, gap, 0, 0), pad_edge=False)
         for column, wide in zip(columns, least, strict=True):
             grid.add_column(
-                column.title,
+                Text(column.title),
                 justify="right" if column.kind is Kind.NUMBER else "left",
                 no_wrap=column.kind not in _LEAST,
                 overflow="fold",
@@ -277,14 +280,16 @@ class _Page:
         self._console.print(Padding(grid, (0, 0, 0, indent), expand=False))
 
     def _stacked(self, columns: Sequence[Column], rows: Sequence[Sequence["Text"]], indent: int) -> None:
+        from rich.cells import cell_len
         from rich.text import Text
 
-        wide = max(len(column.title) for column in columns)
+        wide = max(cell_len(column.title) for column in columns)
         for row in rows:
             self._flow(Text(" " * indent), row[0])
             for column, cell in zip(columns[1:], row[1:], strict=True):
                 if cell.plain:
-                    self._flow(Text(f"{' ' * (indent + 2)}{column.title:<{wide}}  "), cell)
+                    blanks = " " * (wide - cell_len(column.title) + 2)
+                    self._flow(Text(f"{' ' * (indent + 2)}{column.title}{blanks}"), cell)
 
     def _charts(self, charts: LineCharts, indent: int) -> None:
         """Add a sparkline for each panel, all of one scale."""
