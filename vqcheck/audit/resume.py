@@ -83,7 +83,8 @@ def _elsewhere(folder: Folder, path: str, fault: str) -> str:
 def _looked_at(folders: ResumeFolders) -> str:
     names = ", ".join(folder.name for folder in folders.read)
     if folders.doubt:
-        return f"; could not decide which folder training resumes from ({folders.doubt}), so all were looked at: {names}"
+        doubt = f"could not decide which folder training resumes from ({folders.doubt})"
+        return f"; {doubt}, so all were looked at: {names}"
     return f" (looked in {names})"
 
 
