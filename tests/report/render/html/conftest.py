@@ -1,15 +1,13 @@
 """Results of every command, small and very large, harmless and hostile, and the page of each."""
 
 import math
-import re
 from dataclasses import replace
 from types import SimpleNamespace
-from xml.etree import ElementTree as ET
 
 import pytest
 
-from vqcheck.audit.history_result import Drift, History, HistoryRow, TrainingRun
-from vqcheck.audit.judgement import CheckOutcome, Judgement, StageComparison
+from vqcheck.audit.history_result import Drift, History, HistoryRow, SkippedFile, TrainingRun
+from vqcheck.audit.judgement import CheckOutcome, Judgement, StageComparison, StageVerdict
 from vqcheck.audit.token_audit_result import FrameCounts, ItemAudit, TokenAudit
 from vqcheck.codebook.comparison import Change, Comparison, CopyPair, EqualCopies, LoneCopy, Side, TensorDiff
 from vqcheck.codebook.diagnosis.evidence import EmaUpdates
@@ -41,7 +39,8 @@ from vqcheck.replay.trace import (
     StepTrace,
     TensorStep,
 )
-from vqcheck.report.html import diff, failed, gate, history, replay, stages, tokens
+from vqcheck.report.render.html import render
+from vqcheck.report.views import diff, failure, gate, history, replay, s1_s2, tokens
 
 
 def digests(letter):
@@ -157,8 +156,8 @@ def make_history(count=8, *, first=5, said=""):
             "vq_encoder", None, (drift or same) if number else None, (drift or same) if number else None,
         )  # fmt: skip
 
-    others = ((f"D_1{said}.pth", f"no codebook{said}"),)
-    run = TrainingRun("", None, "", tuple(map(row, range(count))), ())
+    others = (SkippedFile(f"D_1{said}.pth", f"no codebook{said}"),)
+    run = TrainingRun("", None, None, tuple(map(row, range(count))), ())
     return History(f"/logs{said}", "all", (run,), others * min(count, 60), ())
 
 
@@ -171,7 +170,7 @@ def make_audit(items=4, *, wrong=1, said="", notes=1):
     return TokenAudit(
         f"/path/s2G{said}.pth", "gpt-sovits", digests("a"), f"/logs/me{said}", (f"6-name2semantic{said}.tsv",), items,
         tuple(map(item, range(items))), False, "any", (0, 0), (f"w{said}",) * notes, (), (f"r{said}",) * notes,
-        (), ((f"tsv:3{said}", f"bad{said}"),) * (notes if said else 0), False, (),
+        (), ((f"tsv{said}:3", f"bad{said}"),) * (notes if said else 0), False, (),
     )  # fmt: skip
 
 
@@ -194,8 +193,8 @@ def make_gate(outcome=CheckOutcome.FAILED, said=""):
     )
 
 
-def make_stages(verdict="inconsistent", said=""):
-    return StageComparison(f"s1{said}.ckpt", f"s2{said}.pth", verdict, "lock", f"the lock agrees{said}")
+def make_stages(verdict=StageVerdict.INCONSISTENT, said=""):
+    return StageComparison(f"s1{said}.ckpt", f"s2{said}.pth", verdict, f"vqcheck{said}.lock")
 
 
 def every_page(said=""):
@@ -209,27 +208,27 @@ def every_page(said=""):
         further=(replace(make_diagnosis(3, said=said), family=f"mimi{said}"),),
     )
     return {
-        "diff changed": diff.document(make_comparison(said=said)),
-        "diff of a residual codec": diff.document(make_comparison(books=4, tensors=12, said=said)),
-        "diff of two codecs": diff.document(several),
-        "diff identical": diff.document(make_comparison(moved=False, said=said)),
-        "diff never trained": diff.document(make_comparison(moved=False, said=said, trained=False)),
-        "stages apart": stages.document(make_stages(said=said)),
-        "stages together": stages.document(make_stages("consistent", said)),
-        "stages unknown": stages.document(make_stages("could not check", said)),
-        "tokens wrong": tokens.document(make_audit(said=said), None),
-        "tokens right": tokens.document(make_audit(wrong=0), None),
-        "tokens of two files": tokens.document(make_audit(said=said), make_audit(wrong=0, said=said)),
-        "history moved": history.document(make_history(said=said)),
-        "history still": history.document(make_history(first=None, said=said)),
-        "history of nothing": history.document(make_history(0, first=None, said=said)),
-        "replay as expected": replay.document(make_replay(arms, said)),
-        "replay not as expected": replay.document(make_replay([arms[0], leaking], said)),
-        "replay inconclusive": replay.document(make_replay([arms[1]], said)),
-        "gate closed": gate.document(make_gate(said=said)),
-        "gate open": gate.document(make_gate(CheckOutcome.PASSED, said)),
-        "gate unknown": gate.document(make_gate(CheckOutcome.COULD_NOT_CHECK, said)),
-        "failed": failed.document("diff", f"absent.pth: no such file{said}"),
+        "diff changed": render(diff.view(make_comparison(said=said))),
+        "diff of a residual codec": render(diff.view(make_comparison(books=4, tensors=12, said=said))),
+        "diff of two codecs": render(diff.view(several)),
+        "diff identical": render(diff.view(make_comparison(moved=False, said=said))),
+        "diff never trained": render(diff.view(make_comparison(moved=False, said=said, trained=False))),
+        "stages apart": render(s1_s2.view(make_stages(said=said))),
+        "stages together": render(s1_s2.view(make_stages(StageVerdict.CONSISTENT, said))),
+        "stages unknown": render(s1_s2.view(make_stages(StageVerdict.COULD_NOT_CHECK, said))),
+        "tokens wrong": render(tokens.view(make_audit(said=said), None)),
+        "tokens right": render(tokens.view(make_audit(wrong=0), None)),
+        "tokens of two files": render(tokens.view(make_audit(said=said), make_audit(wrong=0, said=said))),
+        "history moved": render(history.view(make_history(said=said))),
+        "history still": render(history.view(make_history(first=None, said=said))),
+        "history of nothing": render(history.view(make_history(0, first=None, said=said))),
+        "replay as expected": render(replay.view(make_replay(arms, said))),
+        "replay not as expected": render(replay.view(make_replay([arms[0], leaking], said))),
+        "replay inconclusive": render(replay.view(make_replay([arms[1]], said))),
+        "gate closed": render(gate.view(make_gate(said=said))),
+        "gate open": render(gate.view(make_gate(CheckOutcome.PASSED, said))),
+        "gate unknown": render(gate.view(make_gate(CheckOutcome.COULD_NOT_CHECK, said))),
+        "failed": render(failure.view("diff", f"absent.pth: no such file{said}")),
     }
 
 
@@ -246,18 +245,6 @@ def pages():
 def page(request):
     """Each page in turn."""
     return HARMLESS[request.param]
-
-
-@pytest.fixture(scope="session")
-def body_of():
-    """Returns the body of a page as a tree; it is strict: every element is closed, every attribute quoted."""
-    return lambda page: ET.fromstring(re.search("<body>.*</body>", page, re.DOTALL)[0])
-
-
-@pytest.fixture(scope="session")
-def text_of():
-    """Returns the words in an element, joined by spaces."""
-    return lambda element: " ".join(" ".join(element.itertext()).split())
 
 
 @pytest.fixture(scope="session")
