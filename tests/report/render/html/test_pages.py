@@ -131,7 +131,9 @@ def contrast(one, other):
 def schemes():
     """Return name -> colour of the light and of the dark scheme."""
     light, dark = re.findall(r":root *\{(.*?)\}", style_sheet())
-    return [dict(pair.split(":") for pair in re.sub(r"\s|--", "", rules).strip(";").split(";")) for rules in (light, dark)]
+    return [
+        dict(pair.split(":") for pair in re.sub(r"\s|--", "", rules).strip(";").split(";")) for rules in (light, dark)
+    ]
 
 
 @pytest.mark.parametrize("scheme", schemes(), ids=["light", "dark"])
