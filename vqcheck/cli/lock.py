@@ -1,6 +1,7 @@
 """`vqcheck lock CKPT`: record the VQ encoder once, and verify against the record ever after."""
 
 import os
+import sys
 from typing import Final
 
 import click
@@ -76,17 +77,21 @@ def command(
     path = lock_file or os.path.join(experiment or "", NAME)
     if output.file is not None and os.path.realpath(output.file) == os.path.realpath(path):
         raise UsageError(f"{path}: is the lock; write the report to another file")
-    with open_checkpoint(checkpoint) as file, Waiting("reading s1", quiet=output.quiet) as waiting:
+    unchecked: list[str] = []
+    with open_checkpoint(checkpoint) as file, Waiting("reading tokens and s1", quiet=output.quiet) as waiting:
         if not check:
-            lock = make_lock(file, experiment, s1, own, waiting.step, copy)
+            lock = make_lock(file, experiment, s1, own, waiting.step, copy, unchecked.append)
         else:
             result = check_lock(read_lock(path), path, file, experiment, s1, scope, own, waiting.step, copy)
     name_unused(own, (result.family if check else lock.family,))
-    if not check:
-        return _write(path, lock, update, output)
-    from vqcheck.report.views.lock_check import checked
+    if check:
+        from vqcheck.report.views.lock_check import checked
 
-    return output.show(checked(result))
+        return output.show(checked(result))
+    status = _write(path, lock, update, output)
+    for why in unchecked:
+        print(f"vqcheck: note: whether the tokens come from {checkpoint} could not be checked: {why}", file=sys.stderr)
+    return status
 
 
 def _write(path: str, lock: Lock, update: bool, output: Output) -> int:
