@@ -28,7 +28,7 @@ from vqcheck.report.document import (
 )
 from vqcheck.report.views import copies
 from vqcheck.report.views.json_objects import copies_object, digest_object
-from vqcheck.report.views.words import trained, warning
+from vqcheck.report.views.words import kind_of_file, trained, warning
 
 _ENCODER: Final = Rule(
     "lock/vq-encoder-changed",
@@ -77,9 +77,9 @@ def checked(result: LockCheck) -> Document:
                     Facts(
                         (
                             Fact("File", path(result.path), Shown.PAGE),
-                            Fact("Kind of file", result.kind.value, Shown.DETAIL),
+                            Fact("Kind of file", kind_of_file(result.kind), Shown.DETAIL),
                             Fact("Lock", path(result.lock), Shown.PAGE),
-                            Fact("Locked kind of file", result.locked_kind.value, Shown.DETAIL),
+                            Fact("Locked kind of file", kind_of_file(result.locked_kind), Shown.DETAIL),
                             *_digests(result, Shown.ALWAYS if differs else Shown.DETAIL),
                         )
                     ),
