@@ -75,8 +75,8 @@ CHECKS: Final = (
         "resume-elsewhere",
         "an older or newer training script would resume from the same VQ encoder, too",
         False,
-        "Which folder training resumes from depends on the age of the training script, and for v3 and v4 on whether it trains "
-        "LoRA or all. This run does not read the other folders, but another run will.",
+        "Which folder training resumes from depends on the age of the training script. For v3 and v4 it also depends "
+        "on LoRA. This run does not read the other folders, but another run will.",
         "Move a folder away whose checkpoint has another VQ encoder.",
     ),
     GateCheck(
