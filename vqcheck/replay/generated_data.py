@@ -12,7 +12,7 @@ import torch
 from torch import Generator, Tensor
 from torch.nn import functional
 
-from vqcheck.replay.batch import Item
+from vqcheck.replay.batches import Item
 from vqcheck.synthesizer import SpectrogramSettings, linear_spectrogram
 
 _PHONES = 60

@@ -1,21 +1,97 @@
-"""The items of an experiment directory, loaded as upstream's loader does.
+"""What a replay trains on: generated items, or those of an experiment directory, loaded as upstream's loader does.
 
 Where upstream trains on zeros because an item cannot be loaded, this is an error that names the item.
 """
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping, Sequence
+from itertools import islice
+from typing import Final, Protocol
 
 import torch
+from torch import Tensor
 
 from vqcheck.errors import CheckpointError, UsageError
 from vqcheck.experiment.audio import read_wav
-from vqcheck.experiment.directory import Entry, Experiment
+from vqcheck.experiment.config import Config
+from vqcheck.experiment.directory import Entry, Experiment, read_experiment
 from vqcheck.experiment.item_tensors import read_speaker_vector, read_ssl
 from vqcheck.experiment.phones import ids_from_file, ids_in_sorted_order
-from vqcheck.replay.batch import Item, fit_features
+from vqcheck.replay.batches import BOUNDARIES, Item, TrainingBatch, collate, endless_batches, fit_features
+from vqcheck.replay.generated_data import GeneratedData
+from vqcheck.replay.surroundings import rank, world_size
 from vqcheck.synthesizer import InputError, SpectrogramSettings, linear_spectrogram
 
-_CACHED_ITEMS = 128
+_FEATURE_ITEMS: Final = 64
+"""Items whose features fill a fresh codebook."""
+_CACHED_ITEMS: Final = 128
+
+
+class Dataset(Protocol):
+    """Items that can be trained on."""
+
+    @property
+    def lengths(self) -> Sequence[int]:
+        """Frames of each item."""
+
+    @property
+    def description(self) -> str:
+        """What it is, in a few words."""
+
+    @property
+    def notes(self) -> tuple[str, ...]:
+        """What was left out or assumed."""
+
+    def item(self, position: int) -> Item:
+        """Load one item."""
+
+
+def make_dataset(
+    config: Config, spectrogram: SpectrogramSettings, ssl_dim: int, symbols: int, sv_dim: int | None
+) -> Dataset:
+    """Return the configured data for a model that takes so many feature dimensions, symbols and, for Pro, sv_dim.
+
+    Raises:
+        UsageError: the experiment directory cannot be used.
+
+    """
+    if config.data.exp_dir is None:
+        count, seed = config.data.generated_items, config.replay.seed
+        return GeneratedData(count, seed, spectrogram, ssl_dim, symbols, sv_dim)
+    if config.subject.version == "tiny":
+        raise UsageError("subject.version = 'tiny' takes generated data only; choose v1, v2, v2Pro or v2ProPlus")
+    experiment = read_experiment(config.data.exp_dir, with_speakers=sv_dim is not None)
+    return RecordedData(experiment, spectrogram, ssl_dim, symbols, sv_dim, config.data.symbols)
+
+
+def first_batch(config: Config, dataset: Dataset) -> list[int]:
+    """Load every batch of this process once, so that a bad item ends the replay before it begins; return the first.
+
+    Raises:
+        UsageError: no item is long enough, or one cannot be used.
+
+    """
+    plan = endless_batches(dataset.lengths, config.training.batch_size, rank(), world_size())
+    batches = [positions for _, positions in islice(plan, config.replay.steps)]
+    if not batches:
+        raise UsageError(f"{dataset.description}: none is long enough to train on (more than {BOUNDARIES[0]} frames)")
+    checked: set[tuple[int, ...]] = set()
+    for positions in batches:
+        if tuple(positions) not in checked:
+            checked.add(tuple(positions))
+            collate([dataset.item(position) for position in positions])
+    return batches[0]
+
+
+def some_features(dataset: Dataset) -> list[Tensor]:
+    """Return features `[dim, T]` of the first items, enough to fill a fresh codebook."""
+    return [dataset.item(position).ssl for position in range(min(len(dataset.lengths), _FEATURE_ITEMS))]
+
+
+def endless_training_batches(config: Config, dataset: Dataset) -> Iterator[tuple[int, TrainingBatch]]:
+    """Yield (epoch, batch) of this process, for one epoch after another."""
+    plan = endless_batches(dataset.lengths, config.training.batch_size, rank(), world_size())
+    for epoch, positions in plan:
+        yield epoch, collate([dataset.item(position) for position in positions])
 
 
 class RecordedData:

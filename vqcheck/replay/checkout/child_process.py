@@ -15,11 +15,11 @@ from typing import Any
 
 from vqcheck.errors import UsageError
 
-_CHILD = os.path.join(os.path.dirname(__file__), "child.py")
+_CHILD = os.path.join(os.path.dirname(__file__), "child", "__main__.py")
 
 
 class ChildProcess:
-    """A Python that runs `child.py` in a folder. Use it in a with block: at its end nothing of it is left running."""
+    """A Python that runs the child package in a folder. Use it in a with block: at its end nothing of it is left running."""
 
     def __init__(self, python: str | None, folder: str, time_limit: float) -> None:
         self._time_limit = time_limit
@@ -75,9 +75,11 @@ class ChildProcess:
         if answer is None:
             raise UsageError(f"the checkout's process ended {_DOING[request['do']]}: {self._why_it_ended()}")
         try:
-            read: dict[str, Any] = json.loads(answer)
+            read = json.loads(answer)
         except ValueError:
-            raise UsageError(f"python {self._python}: is no Python, or prints at its start: {answer[:80]!r}") from None
+            read = None
+        if not isinstance(read, dict) or not {"ok", "error"} & read.keys():
+            raise UsageError(f"python {self._python}: is not a Python, or prints at its start: {answer[:80]!r}")
         if "error" in read:
             raise UsageError(f"checkout: {read['error']}")
         result: dict[str, Any] = read["ok"]
@@ -119,7 +121,7 @@ class ChildProcess:
                     stream.close()
 
 
-_DOING = {"load": "while it was loaded", "arm": "while its networks were made", "step": "in a training step"}
+_DOING = {"load": "while it was loaded", "start": "while its networks were made", "step": "in a training step"}
 
 
 def _program(python: str | None) -> str:
