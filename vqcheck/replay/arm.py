@@ -1,6 +1,7 @@
 """Runs one arm: a strategy on the shared start, step by step, with every look at the VQ encoder."""
 
 import copy
+import dataclasses
 import time
 from collections.abc import Callable, Iterator
 from contextlib import nullcontext
@@ -13,19 +14,20 @@ from torch.nn.parallel import DistributedDataParallel
 
 from vqcheck.codebook.digest import EncoderDigests
 from vqcheck.experiment.config import Config
+from vqcheck.live.encoder import find
+from vqcheck.live.first_write import WriteCatcher
+from vqcheck.live.module_checkpoint import digests
+from vqcheck.live.watch import EncoderWatch
 from vqcheck.replay import ranks
 from vqcheck.replay.attribution import Attribution
 from vqcheck.replay.batch import Batch, collate
 from vqcheck.replay.dataset import Dataset
-from vqcheck.replay.live import digests
 from vqcheck.replay.recorder import Recorder
 from vqcheck.replay.sampler import endless_batches
 from vqcheck.replay.step import MakeScaler, StepResult, TrainingStep, gradient_scaler
 from vqcheck.replay.strategies import Strategy
 from vqcheck.replay.subject import Start, Subject
 from vqcheck.replay.trace import COMPUTED, OFF, Arm, StepTrace
-from vqcheck.replay.watch import Watch
-from vqcheck.runtime.first_write import WriteCatcher
 from vqcheck.synthesizer import SynthesizerTrn
 
 
@@ -68,7 +70,8 @@ class ArmRun:
             conditions.make_scaler,
         )
         self.epoch = 0
-        self._watch = Watch(self.net_g)
+        self._encoder = find(self.net_g)
+        self._watch = EncoderWatch(self._encoder)
         self._quantizer = _QuantizerHook(self.net_g)
         self._probe = conditions.probe.to(device)
         self._first_tokens = probe_tokens(self.net_g, self._probe)
@@ -127,7 +130,7 @@ class ArmRun:
             yield epoch, collate([dataset.item(position) for position in positions])
 
     def _step(self, number: int, batch: Batch) -> StepTrace:
-        catcher = WriteCatcher(self._watch) if self._attribution.is_due else None
+        catcher = WriteCatcher(self._encoder) if self._attribution.is_due else None
         self._wait()
         begun = time.perf_counter()
         with catcher or nullcontext():
@@ -141,8 +144,14 @@ class ArmRun:
     def _look(self, number: int, result: StepResult, catcher: WriteCatcher | None, seconds: float | None) -> StepTrace:
         """Compare everything with the start, and decide whether the next step needs attribution."""
         caught = catcher.first if catcher else {}
-        tensors = self._watch.look(frozenset(caught))
-        is_new = self._attribution.note(number, caught, tensors, self._recorder.first_changed)
+        tensors = self._watch.look(caught)
+        # above vqcheck's own step on the stack is its command line, which is nobody's training code
+        writes = {
+            each.label: dataclasses.replace(caught[each.name], called_from=None)
+            for each in self._encoder.tensors
+            if each.name in caught
+        }
+        is_new = self._attribution.note(number, writes, tensors, self._recorder.first_changed)
         if is_new and self._digest_at_first_change is None:
             self._digest_at_first_change = digests(self.net_g)
         scalars = {
@@ -154,6 +163,7 @@ class ArmRun:
         flipped = (probe_tokens(self.net_g, self._probe) != self._first_tokens).sum()
         values = torch.stack([*(value.float().reshape(()) for value in scalars.values()), flipped.float()]).tolist()
         read = dict(zip(scalars, values, strict=False))
+        now = self._encoder.now()
         return StepTrace(
             step=number,
             epoch=self.epoch,
@@ -162,11 +172,11 @@ class ArmRun:
             commit_loss=read["commit"],
             commit_loss_state=COMPUTED if self._quantizer.was_training else OFF,
             shadow_commit_loss=read["shadow"],
-            tensors=tuple(tensors),
+            tensors=tensors,
             flipped_tokens=int(values[-1]),
             learning_rate=self.training_step.learning_rate,
             seconds=seconds,
-            differing_across_ranks=ranks.differing(self._watch.tensors()),
+            differing_across_ranks=ranks.differing({each.label: now[each.name] for each in self._encoder.tensors}),
             optimizer_step_skipped=result.skipped,
         )
 

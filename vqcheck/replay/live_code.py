@@ -1,25 +1,22 @@
 """A user's training code in this process, with every use of its codebook."""
 
 import time
-from collections.abc import Callable, Mapping, Sequence
-from contextlib import ExitStack
+from collections.abc import Callable, Mapping
+from contextlib import nullcontext
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
-from torch.utils._python_dispatch import TorchDispatchMode
 
 from vqcheck.codebook.family import ARGMAX, CODES, COSINE, STORED
 from vqcheck.errors import UsageError
-from vqcheck.replay.callers import CallerWatch
+from vqcheck.live.encoder import LiveEncoder, LiveTensor, find
+from vqcheck.live.first_write import WriteCatcher
 from vqcheck.replay.observed import NOT_A_NUMBER, StepReport
 from vqcheck.replay.own_code import OwnCode, make
 from vqcheck.replay.own_error import in_one_line
 from vqcheck.replay.trace import COMPUTED, NOT_REPORTED
-from vqcheck.replay.watch import Watch
-from vqcheck.runtime.first_write import WriteCatcher
-from vqcheck.runtime.live import LiveTensor, find_live_encoder
 
 COMMIT_LOSS = "commit_loss"
 
@@ -31,7 +28,8 @@ class LiveCode:
         self._name = name
         torch.manual_seed(seed)
         self._code = make(factory, name)
-        self._codes = next(filter(_is_looked_up, find_live_encoder(self.module).tensors), None)
+        self._encoder = find(self.module)
+        self._codes = next(filter(_is_looked_up, self._encoder.tensors), None)
         self._probe = self._checked_probe()
 
     @property
@@ -43,22 +41,16 @@ class LiveCode:
         """Frames of the probe, 0 without one."""
         return 0 if self._probe is None else len(self._probe)
 
-    def step(self, number: int, watch: Watch | None) -> StepReport:
-        """Train once; with a watch, tell what wrote to its tensors.
+    def step(self, number: int, traced: LiveEncoder | None) -> StepReport:
+        """Train once; with a VQ encoder to be traced, tell what wrote to its tensors.
 
         Raises:
             UsageError: the step raised, or returned no losses by name.
 
         """
-        use = UseWatcher(watch) if watch else None
-        callers = CallerWatch(watch) if watch else None
-        catcher = WriteCatcher(callers) if callers else None
+        catcher = WriteCatcher(traced) if traced else None
         begun = time.perf_counter()
-        with ExitStack() as stack:
-            if use and catcher:
-                # the catcher goes inside: it takes the line below it on the stack for the user's
-                stack.enter_context(use)
-                stack.enter_context(catcher)
+        with catcher or nullcontext():
             try:
                 given = self._code.step(number)
             except Exception as error:
@@ -69,34 +61,37 @@ class LiveCode:
             losses=losses,
             commit_loss=commit_loss,
             commit_loss_state=COMPUTED if COMMIT_LOSS in given else NOT_REPORTED,
-            seconds=None if watch else time.perf_counter() - begun,
+            seconds=None if catcher else time.perf_counter() - begun,
             writes=catcher.first if catcher else {},
-            callers=callers.callers if callers else {},
-            uses_codebook=bool(use and use.used),
+            uses_codebook=bool(catcher and catcher.used),
         )
 
     @torch.no_grad()
     def probe_tokens(self) -> Tensor | None:
-        """Return the number of the nearest code for each frame of the probe, `[N]`."""
+        """Return the number of the nearest code for each frame of the probe, `[N]`; -1 where the codes are gone."""
         if self._probe is None:
             return None
-        codes = self._stored_codes()
-        return torch.cdist(self._probe.to(codes), codes).argmin(dim=1)
+        codes = self._first_codes()
+        if codes is None:
+            return torch.full((len(self._probe),), -1)
+        return torch.cdist(self._probe.to(codes), codes).argmin(dim=1).cpu()
 
-    def _stored_codes(self) -> Tensor:
+    def _first_codes(self) -> Tensor | None:
         """Return the codes of the first lookup (the first head's, where there are several), `[codes, dim]`."""
         if self._codes is None:
             raise UsageError(f"factory {self._name}: its codes are not stored as such, so no probe can be followed")
-        stored = self.module.state_dict()[self._codes.name].detach().float()
-        canonical = stored.permute(self._codes.axes) if self._codes.axes else stored
-        first = canonical.reshape(self._codes.shape)[0]
+        stored = self._encoder.now().get(self._codes.name)
+        if stored is None or tuple(stored.shape) != self._codes.stored_shape:
+            return None
+        first = self._codes.canonical(stored)[0].float()
         return functional.normalize(first, dim=1) if self._codes.family.metric == COSINE else first
 
     def _checked_probe(self) -> Tensor | None:
         probe = getattr(self._code, "probe", None)
         if probe is None:
             return None
-        dim = self._stored_codes().shape[1]
+        codes = self._first_codes()
+        dim = 0 if codes is None else codes.shape[1]
         if not isinstance(probe, Tensor) or probe.dim() != 2 or probe.shape[1] != dim:
             given = list(probe.shape) if isinstance(probe, Tensor) else type(probe).__name__
             raise UsageError(
@@ -118,37 +113,5 @@ def _is_looked_up(tensor: LiveTensor) -> bool:
     return tensor.role == CODES and tensor.family.derivation == STORED and tensor.family.metric != ARGMAX
 
 
-class UseWatcher(TorchDispatchMode):  # type: ignore[no-untyped-call]
-    """While active, notes whether any operator computes with, or writes to, a watched tensor."""
-
-    def __init__(self, watch: Watch) -> None:
-        super().__init__()  # type: ignore[no-untyped-call]
-        self._watch = watch
-        self.used = False
-
-    def __torch_dispatch__(
-        self, func: Any, types: Any, args: Sequence[Any] = (), kwargs: Mapping[str, Any] | None = None
-    ) -> Any:
-        kwargs = kwargs or {}
-        if not self.used and not _is_view(func):
-            watched = {tensor.untyped_storage().data_ptr() for tensor in self._watch.tensors().values()}
-            self.used = any(tensor.untyped_storage().data_ptr() in watched for tensor in _tensors((args, kwargs)))
-        return func(*args, **kwargs)
-
-
 def _number(value: Any) -> float:
     return float(value.detach() if isinstance(value, Tensor) else value)
-
-
-def _is_view(func: Any) -> bool:
-    """Tell whether an operator only looks at a tensor in another way, as `detach` does."""
-    returned = func._schema.returns  # noqa: SLF001 - the only place that says so
-    return bool(returned) and all(each.alias_info and not each.alias_info.is_write for each in returned)
-
-
-def _tensors(value: Any) -> list[Tensor]:
-    if isinstance(value, Tensor):
-        return [value] if value.layout == torch.strided else []
-    if isinstance(value, Mapping):
-        value = list(value.values())
-    return [tensor for each in value for tensor in _tensors(each)] if isinstance(value, (list, tuple)) else []

@@ -8,13 +8,14 @@ from typing import Protocol
 from torch import Tensor, nn
 
 from vqcheck.codebook.digest import EncoderDigests
+from vqcheck.live.encoder import LiveEncoder, find
+from vqcheck.live.module_checkpoint import digests, digests_left
+from vqcheck.live.tensor_change import Write
+from vqcheck.live.watch import EncoderWatch
 from vqcheck.replay.attribution import Attribution
-from vqcheck.replay.live import digests
 from vqcheck.replay.recorder import Recorder
 from vqcheck.replay.strategies import Strategy
 from vqcheck.replay.trace import NOT_REPORTED, Arm, StepTrace
-from vqcheck.replay.watch import Watch
-from vqcheck.runtime.finding import Write
 
 NOT_A_NUMBER = float("nan")
 
@@ -32,9 +33,7 @@ class StepReport:
     epoch: int = 1
     seconds: float | None = None
     writes: Mapping[str, Write] = field(default_factory=dict)
-    """The first write that changed bits, by label; only of steps with attribution."""
-    callers: Mapping[str, Write] = field(default_factory=dict)
-    """The line of the user's own code that led to that write, by label."""
+    """The first write that changed bits, by the tensor's name in the module; only of steps with attribution."""
     optimizer_step_skipped: bool | None = None
     """Whether the gradient scaler skipped the generator's optimizer step."""
     uses_codebook: bool = False
@@ -48,8 +47,8 @@ class Observed(Protocol):
     def module(self) -> nn.Module:
         """The module that holds the VQ encoder, or a mirror of it that is up to date after each step."""
 
-    def step(self, number: int, watch: Watch | None) -> StepReport:
-        """Train once; with a watch, tell what wrote to its tensors."""
+    def step(self, number: int, traced: LiveEncoder | None) -> StepReport:
+        """Train once; with a VQ encoder to be traced, tell what wrote to its tensors."""
 
     def probe_tokens(self) -> Tensor | None:
         """Return the tokens of the probe as the VQ encoder stands now; None without a probe."""
@@ -60,7 +59,8 @@ class ObservedArm:
 
     def __init__(self, code: Observed, strategy: Strategy, expected: str, steps: int) -> None:
         self._code, self._strategy, self._expected, self._steps = code, strategy, expected, steps
-        self._watch = Watch(code.module)
+        self._encoder = find(code.module)
+        self._watch = EncoderWatch(self._encoder)
         self._first_tokens = code.probe_tokens()
         self._digest_at_start = digests(code.module)
         self._digest_at_first_change: EncoderDigests | None = None
@@ -76,7 +76,7 @@ class ObservedArm:
         """Train for the configured number of steps, or until it has learned, and report each one."""
         while not self._recorder.is_done(self._steps, self._attribution.is_due):
             number = self.steps_run + 1
-            report = self._code.step(number, self._watch if self._attribution.is_due else None)
+            report = self._code.step(number, self._encoder if self._attribution.is_due else None)
             trained = time.perf_counter()
             step = self._look(number, report)
             self._recorder.add(step, time.perf_counter() - trained)
@@ -98,7 +98,7 @@ class ObservedArm:
             first_writes=self._attribution.first_writes(recorder.first_changed),
             digest_at_start=self._digest_at_start,
             digest_at_first_change=self._digest_at_first_change,
-            digest_at_end=digests(self._code.module),
+            digest_at_end=digests_left(self._code.module),
             rank_differences=0,
             median_seconds=recorder.median_seconds,
             tracing_seconds=recorder.median_tracing_seconds,
@@ -108,12 +108,13 @@ class ObservedArm:
         )
 
     def _look(self, number: int, report: StepReport) -> StepTrace:
-        tensors = self._watch.look(frozenset(report.writes))
+        tensors = self._watch.look(report.writes)
+        writes = {each.label: report.writes[each.name] for each in self._encoder.tensors if each.name in report.writes}
         self._uses_codebook = self._uses_codebook or report.uses_codebook
         seen = self._recorder.first_changed
-        is_new = self._attribution.note(number, report.writes, tensors, seen, report.callers)
+        is_new = self._attribution.note(number, writes, tensors, seen)
         if is_new and self._digest_at_first_change is None:
-            self._digest_at_first_change = digests(self._code.module)
+            self._digest_at_first_change = digests_left(self._code.module)
         return StepTrace(
             step=number,
             epoch=report.epoch,
@@ -122,7 +123,7 @@ class ObservedArm:
             commit_loss=report.commit_loss,
             commit_loss_state=report.commit_loss_state,
             shadow_commit_loss=report.shadow_commit_loss,
-            tensors=tuple(tensors),
+            tensors=tensors,
             flipped_tokens=self._flipped(),
             learning_rate=report.learning_rate,
             seconds=report.seconds,

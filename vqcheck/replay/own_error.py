@@ -1,14 +1,8 @@
 """An error that a user's own code raised, in one line that points into that code."""
 
-import os
 import traceback
-from typing import Final
 
-import torch
-
-_TORCH: Final = os.path.dirname(torch.__file__) + os.sep
-_PYTHON: Final = os.path.dirname(os.__file__) + os.sep
-_OWN: Final = os.path.dirname(os.path.dirname(__file__)) + os.sep
+from vqcheck.live.first_write import is_foreign
 
 
 def in_one_line(error: BaseException) -> str:
@@ -19,9 +13,3 @@ def in_one_line(error: BaseException) -> str:
         if not is_foreign(frame.filename):
             return f"{shown} ({frame.filename}:{frame.lineno} in {frame.name})"
     return shown
-
-
-def is_foreign(path: str) -> bool:
-    """Tell whether a file is torch's, of Python's standard library, or vqcheck's."""
-    in_standard_library = path.startswith(_PYTHON) and not path.startswith(os.path.join(_PYTHON, "site-packages"))
-    return in_standard_library or path.startswith((_TORCH, _OWN, "<frozen"))

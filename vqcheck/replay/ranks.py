@@ -8,7 +8,7 @@ import torch
 from torch import Tensor, distributed
 
 from vqcheck.errors import UsageError
-from vqcheck.runtime.bits import bits
+from vqcheck.live.watch import bits
 
 
 def world_size() -> int:

@@ -6,6 +6,7 @@ import torch
 
 from vqcheck.errors import UsageError
 from vqcheck.experiment.config import Config
+from vqcheck.live.freeze import freeze
 from vqcheck.replay import ranks
 from vqcheck.replay.live_code import LiveCode
 from vqcheck.replay.observed import ObservedArm
@@ -13,7 +14,6 @@ from vqcheck.replay.own_code import load_factory
 from vqcheck.replay.run_arms import Observer, run_arms
 from vqcheck.replay.strategies import FACTORY_STRATEGIES, FREEZE, Strategy, choose
 from vqcheck.replay.trace import AS_IS, Replay, Setting
-from vqcheck.runtime.freeze import freeze
 
 _DECIDED_BY_FACTORY = ("data", "training", "model", "discriminator", "spectrogram")
 

@@ -57,7 +57,7 @@ def _eval_once(model: "SynthesizerTrn") -> None:
 
 
 def _freeze_from_outside(model: "SynthesizerTrn") -> None:
-    from vqcheck.runtime.freeze import freeze
+    from vqcheck.live.freeze import freeze
 
     freeze(model)
 

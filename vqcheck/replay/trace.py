@@ -1,10 +1,13 @@
 """What a replay found: plain values that any report can show without torch."""
 
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Final
 
 from vqcheck.codebook.digest import EncoderDigests
+from vqcheck.live.tensor_change import SourceLine as SourceLine  # noqa: PLC0414 - part of a trace
+from vqcheck.live.tensor_change import TensorStep as TensorStep  # noqa: PLC0414
 
 DRIFTED: Final = "drifted"
 FROZEN: Final = "frozen"
@@ -25,23 +28,6 @@ it skips, so after 40 of them gradients would overflow at a scale of 2^-24: they
 
 AS_IS: Final = "as-is"
 """The arm of a user's own code with nothing done to it."""
-
-
-@dataclass(frozen=True, slots=True)
-class TensorStep:
-    """One tensor of the VQ encoder after one training step, bit by bit against its state at the start."""
-
-    label: str
-    changed: bool
-    """Its bits differ from those at the start."""
-    written: bool
-    """Its bits differ from those one step earlier."""
-    rows_changed: int
-    rows: int
-    l2: float
-    """Euclidean distance from the start; not a number when the tensor has become one."""
-    max_abs: float
-    """Greatest distance of one value from the start."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,17 +66,8 @@ class StepTrace:
 
     @property
     def drift(self) -> float:
-        """How far the codes are from the start."""
-        return next((tensor.l2 for tensor in self.tensors if tensor.label.endswith("codes")), 0.0)
-
-
-@dataclass(frozen=True, slots=True)
-class SourceLine:
-    """A line of Python."""
-
-    file: str
-    line: int
-    function: str
+        """How far all codes together are from the start, or what they are calculated from where they are not stored."""
+        return math.sqrt(sum(tensor.l2**2 for tensor in self.tensors if tensor.holds_codes))
 
 
 @dataclass(frozen=True, slots=True)

@@ -5,17 +5,16 @@ from collections.abc import Iterator
 from torch import Tensor, nn
 
 from vqcheck.experiment.config import Config
+from vqcheck.live.encoder import LiveEncoder
+from vqcheck.live.tensor_change import Write
 from vqcheck.replay.batch import Batch, collate
 from vqcheck.replay.checkout.inputs import MelTarget, named
 from vqcheck.replay.checkout.mirror import Mirror, encoded
 from vqcheck.replay.checkout.process import ChildProcess
 from vqcheck.replay.dataset import Dataset
-from vqcheck.replay.live import tensor_names
 from vqcheck.replay.observed import StepReport
 from vqcheck.replay.sampler import endless_batches
 from vqcheck.replay.trace import COMPUTED, NOT_REPORTED, OFF
-from vqcheck.replay.watch import Watch
-from vqcheck.runtime.finding import Write
 
 
 class CheckoutCode:
@@ -34,15 +33,14 @@ class CheckoutCode:
         self._child, self._target, self._probe = child, target, probe
         self._mirror = Mirror()
         self._mirror.update(child.ask(do="arm", strategy=strategy, features=encoded(features))["tensors"])
-        self._labels = {name: label for label, name in tensor_names(self._mirror).items()}
         self._batches = _batches(config, dataset)
 
     @property
     def module(self) -> nn.Module:
         return self._mirror
 
-    def step(self, number: int, watch: Watch | None) -> StepReport:
-        """Train once; with a watch, tell what wrote to its tensors.
+    def step(self, number: int, traced: LiveEncoder | None) -> StepReport:
+        """Train once; with a VQ encoder to be traced, tell what wrote to its tensors.
 
         Raises:
             UsageError: the step raised, or the process ended or hangs.
@@ -50,9 +48,8 @@ class CheckoutCode:
         """
         epoch, batch = next(self._batches)
         sent = {name: encoded(value) for name, value in named(batch, self._target).items()}
-        told = self._child.ask(do="step", number=number, batch=sent, epoch=epoch, trace=watch is not None)
+        told = self._child.ask(do="step", number=number, batch=sent, epoch=epoch, trace=traced is not None)
         self._mirror.update(told["tensors"])
-        writes = {self._labels[name]: Write(*place) for name, place in told["writes"].items() if name in self._labels}
         return StepReport(
             losses=told["losses"],
             commit_loss=told["commit_loss"],
@@ -62,7 +59,7 @@ class CheckoutCode:
             learning_rate=told["learning_rate"],
             epoch=epoch,
             seconds=told["seconds"],
-            writes=writes,
+            writes={name: Write(*place) for name, place in told["writes"].items()},
             optimizer_step_skipped=told["skipped"],
             # it ran, or there would be no word on its mode
             uses_codebook=told["training"] is not None,

@@ -92,6 +92,7 @@ def _tensor(tensor: TensorStep) -> dict[str, Any]:
         "rows": tensor.rows,
         "l2": _finite(tensor.l2),
         "max_abs": _finite(tensor.max_abs),
+        "problem": tensor.problem or None,
     }
 
 

@@ -7,20 +7,23 @@ from torch import nn
 
 from vqcheck.checkpoint.opened import Checkpoint
 from vqcheck.checkpoint.tensor import Extent, StoredTensor, contiguous_stride
-from vqcheck.codebook.comparison import ALL, is_judged
 from vqcheck.codebook.digest import F32V1, EncoderDigests, combine, tensor_digest
 from vqcheck.codebook.find import find_vq_encoder
+from vqcheck.errors import VqcheckError
 
 
-class LiveModule(Checkpoint):
+class ModuleCheckpoint(Checkpoint):
     """A module's state dict as an open checkpoint; bytes are copied from the device when they are read."""
 
     def __init__(self, module: nn.Module) -> None:
         self._state = {name: tensor.detach() for name, tensor in module.state_dict().items()}
-        tensors = {}
+        tensors, first_names = {}, dict[object, str]()
         for name, tensor in self._state.items():
             shape = tuple(tensor.shape)
-            extent = Extent(name, 0, tensor.numel() * tensor.element_size())
+            # what several names lead to is one tensor, as it is in a file
+            place = (tensor.untyped_storage().data_ptr(), tensor.storage_offset(), shape, tensor.stride())
+            first = first_names.setdefault(place if tensor.numel() else name, name)
+            extent = Extent(first, 0, tensor.numel() * tensor.element_size())
             dtype = str(tensor.dtype).removeprefix("torch.")
             tensors[name] = StoredTensor(name, dtype, shape, contiguous_stride(shape), 0, extent)
         super().__init__([], type(module).__name__, "live module", tensors, lambda *_: bytearray())
@@ -45,17 +48,15 @@ class LiveModule(Checkpoint):
 
 def digests(module: nn.Module) -> EncoderDigests:
     """Return the digests of the module's VQ encoder, the same that a checkpoint of it would have."""
-    live = LiveModule(module)
+    live = ModuleCheckpoint(module)
     encoder = find_vq_encoder(live)
     by_tensor = {tensor: tensor_digest(tensor, live.read(tensor.tensor), F32V1) for tensor in encoder.tensors}
     return combine(encoder, by_tensor, F32V1)
 
 
-def tensor_names(module: nn.Module) -> dict[str, str]:
-    """Return label -> name in the module for each tensor of its VQ encoder that counts in a verdict."""
-    encoder = find_vq_encoder(LiveModule(module))
-    return {
-        encoder.label(tensor): tensor.tensor.name
-        for tensor in encoder.tensors
-        if is_judged(tensor.role, ALL, token_relevant=tensor.token_relevant)
-    }
+def digests_left(module: nn.Module) -> EncoderDigests:
+    """Return the digests of a module that had a VQ encoder; empty ones where it is not whole any more."""
+    try:
+        return digests(module)
+    except VqcheckError:
+        return EncoderDigests((), None, None, None)
