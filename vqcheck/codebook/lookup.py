@@ -1,5 +1,7 @@
 """Looks tensor names up in the family table: by dictionary, with every number of a name replaced by a sign."""
 
+from __future__ import annotations
+
 from collections.abc import Collection
 from functools import cache, lru_cache
 from typing import Final, NamedTuple

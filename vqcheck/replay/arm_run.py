@@ -11,7 +11,7 @@ from typing import Final, Protocol
 from vqcheck.codebook.digest import EncoderDigests
 from vqcheck.errors import VqcheckError
 from vqcheck.live.encoder import find
-from vqcheck.live.module_checkpoint import digests
+from vqcheck.live.module_checkpoint import digests, digests_left
 from vqcheck.live.tensor_change import Write
 from vqcheck.live.watch import EncoderWatch
 from vqcheck.replay.strategies import Strategy
@@ -145,7 +145,7 @@ class ArmRun:
             first_writes=tuple(sorted(writes, key=lambda write: write.first_changed_step)),
             digest_at_start=self._digest_at_start,
             digest_at_first_change=self._digest_at_first_change,
-            digest_at_end=digests(self.code.module),
+            digest_at_end=digests_left(self.code.module),
             rank_differences=recorder.rank_differences,
             median_seconds=recorder.median_seconds,
             tracing_seconds=recorder.median_tracing_seconds,
@@ -166,7 +166,7 @@ class ArmRun:
         # a first change that was not caught in the act is attributed to the write of the step that follows
         self._traces_next = bool(new - self._caught.keys())
         if new and self._digest_at_first_change is None:
-            self._digest_at_first_change = digests(self.code.module)
+            self._digest_at_first_change = digests_left(self.code.module)
         return StepTrace(
             step=number,
             epoch=report.epoch,

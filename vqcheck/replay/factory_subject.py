@@ -181,7 +181,8 @@ class FactoryTraining:
 
     def __init__(self, code: FactoryCode, name: str) -> None:
         self._code, self._name = code, name
-        self._codes = next(filter(_is_looked_up, find(code.module).tensors), None)
+        self._encoder = find(code.module)
+        self._codes = next(filter(_is_looked_up, self._encoder.tensors), None)
         self._probe = self._checked_probe()
 
     @property
@@ -220,26 +221,30 @@ class FactoryTraining:
 
     @torch.no_grad()
     def probe_tokens(self) -> Tensor | None:
-        """Return the number of the nearest code for each frame of the probe, `[N]`."""
+        """Return the number of the nearest code for each frame of the probe, `[N]`; -1 where the codes are gone."""
         if self._probe is None:
             return None
-        codes = self._stored_codes()
-        return torch.cdist(self._probe.to(codes), codes).argmin(dim=1)
+        codes = self._first_codes()
+        if codes is None:
+            return torch.full((len(self._probe),), -1)
+        return torch.cdist(self._probe.to(codes), codes).argmin(dim=1).cpu()
 
-    def _stored_codes(self) -> Tensor:
+    def _first_codes(self) -> Tensor | None:
         """Return the codes of the first lookup (the first head's, where there are several), `[codes, dim]`."""
         if self._codes is None:
             raise UsageError(f"factory {self._name}: its codes are not stored as such, so no probe can be followed")
-        stored = self.module.state_dict()[self._codes.name].detach().float()
-        canonical = stored.permute(self._codes.axes) if self._codes.axes else stored
-        first = canonical.reshape(self._codes.shape)[0]
+        stored = self._encoder.now().get(self._codes.name)
+        if stored is None or tuple(stored.shape) != self._codes.stored_shape:
+            return None
+        first = self._codes.canonical(stored)[0].float()
         return functional.normalize(first, dim=1) if self._codes.family.metric == COSINE else first
 
     def _checked_probe(self) -> Tensor | None:
         probe = getattr(self._code, "probe", None)
         if probe is None:
             return None
-        dim = self._stored_codes().shape[1]
+        codes = self._first_codes()
+        dim = 0 if codes is None else codes.shape[1]
         if not isinstance(probe, Tensor) or probe.dim() != 2 or probe.shape[1] != dim:
             given = list(probe.shape) if isinstance(probe, Tensor) else type(probe).__name__
             raise UsageError(

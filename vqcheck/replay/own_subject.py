@@ -192,8 +192,11 @@ class OwnTraining:
     def step(self, number: int, traced: LiveEncoder | None) -> StepReport:  # noqa: ARG002 - batches are endless
         """Train once; with the VQ encoder, say who wrote to it."""
         epoch, batch = next(self.batches)
-        # that our own step uses its codebook goes without saying
-        return dataclasses.replace(self.training.step(epoch, batch.inputs(), traced), uses_codebook=None)
+        report = self.training.step(epoch, batch.inputs(), traced)
+        # above our own step on the stack is our own command line, which is nobody's training code
+        writes = {name: dataclasses.replace(write, called_from=None) for name, write in report.writes.items()}
+        # and that it uses its codebook goes without saying
+        return dataclasses.replace(report, writes=writes, uses_codebook=None)
 
     def probe_tokens(self) -> Tensor | None:
         """Return the tokens `[N]` of the probe as the VQ encoder stands now."""

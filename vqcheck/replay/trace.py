@@ -8,7 +8,8 @@ from dataclasses import dataclass
 from enum import Enum
 from typing import TYPE_CHECKING, Final
 
-from vqcheck.live.tensor_change import SourceLine, TensorStep
+from vqcheck.live.tensor_change import SourceLine as SourceLine  # noqa: PLC0414 - part of a trace
+from vqcheck.live.tensor_change import TensorStep as TensorStep  # noqa: PLC0414
 
 if TYPE_CHECKING:
     from vqcheck.codebook.digest import EncoderDigests
@@ -93,7 +94,7 @@ class StepTrace:
 
     @property
     def drift(self) -> float:
-        """How far the codes of all books, layers and heads are from the start."""
+        """How far all codes together are from the start, or what they are calculated from where they are not stored."""
         return math.hypot(*(tensor.l2 for tensor in self.tensors if tensor.holds_codes))
 
 

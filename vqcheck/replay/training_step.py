@@ -29,6 +29,9 @@ from vqcheck.synthesizer.losses import (
 from vqcheck.synthesizer.slicing import slice_segments
 from vqcheck.synthesizer.spectrogram import SpectrogramSettings, mel_spectrogram, spec_to_mel
 
+SWITCHES = {"use_grad_ckpt": False}
+"""Parameters of a `forward` that choose how, not what, it computes."""
+
 MakeScaler = Callable[[str, bool], Any]
 """From the type of a device, and whether training is in half precision, to the gradient scaler."""
 
@@ -37,7 +40,7 @@ def gradient_scaler(device_type: str, fp16: bool) -> Any:
     """Return the gradient scaler that upstream uses."""
     if hasattr(torch.amp, "GradScaler"):
         return torch.amp.GradScaler(device_type, enabled=fp16)
-    return torch.cuda.amp.GradScaler(enabled=fp16)  # type: ignore[no-untyped-call]  # before torch 2.3
+    return torch.cuda.amp.GradScaler(enabled=fp16)  # before torch 2.3
 
 
 @dataclass(frozen=True)
@@ -111,7 +114,8 @@ class TrainingStep:
         raise NotImplementedError
 
     def _forward(self, inputs: Mapping[str, Any]) -> Any:
-        return self.wrap_g(**{name: inputs[name] for name in self.takes if name in inputs})
+        given = {**SWITCHES, **inputs}
+        return self.wrap_g(**{name: given[name] for name in self.takes if name in given})
 
     def _learn(self, optimizer: torch.optim.Optimizer, net: nn.Module, loss: Tensor) -> tuple[Tensor, bool]:
         """Take one step of an optimizer; return the norm of the gradients, and whether the step was skipped."""

@@ -19,7 +19,7 @@ _CHILD = os.path.join(os.path.dirname(__file__), "child", "__main__.py")
 
 
 class ChildProcess:
-    """A Python that runs the child package in a folder. Use it in a with block: at its end nothing of it is left running."""
+    """A Python that runs the child package in a folder. At the end of a with block nothing of it is left running."""
 
     def __init__(self, python: str | None, folder: str, time_limit: float) -> None:
         self._time_limit = time_limit

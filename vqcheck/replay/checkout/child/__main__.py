@@ -64,9 +64,9 @@ def make_session() -> Any:
 
     for name in [each for each in sys.modules if each.partition(".")[0] == "vqcheck"]:
         del sys.modules[name]  # it may be installed here too, and be another version
-    sys.meta_path.insert(0, Finder())  # type: ignore[arg-type]
+    sys.meta_path.insert(0, Finder())
     dataclass = dataclasses.dataclass
-    if sys.version_info < (3, 10):
+    if sys.version_info < (3, 10):  # noqa: UP036 - vqcheck needs it, a checkout's Python need not have it
         dataclasses.dataclass = without_slots  # type: ignore[assignment]
     try:
         return importlib.import_module("vqcheck.replay.checkout.child.session").Session()

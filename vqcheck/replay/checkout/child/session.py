@@ -1,4 +1,4 @@
-"""What the child process does when it is asked: it loads a tree, starts an arm, takes training steps."""
+"""What the child process does when it is wanted: it loads a tree, starts an arm, takes training steps."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ import vqcheck.live.freeze  # noqa: F401 - a strategy; imported here with the re
 from vqcheck.errors import UsageError, VqcheckError
 from vqcheck.live.encoder import LiveEncoder, find
 from vqcheck.live.watch import same_bits
-from vqcheck.replay.checkout.child.tree import SWITCHES, Tree, seed_all
+from vqcheck.replay.checkout.child.tree import Tree, seed_all
 from vqcheck.replay.checkout.tensor_json import decoded, encoded
 from vqcheck.replay.s2_training import S2Training
 from vqcheck.replay.strategies import CHECKOUT_STRATEGIES, undo_own_freeze
@@ -24,7 +24,9 @@ if TYPE_CHECKING:
 
 
 class Session:
-    """One tree, and one arm at a time. The value of "do" says what is asked:
+    """One tree, and one arm at a time.
+
+    The value of "do" says what is requested:
 
     load   a tree, sizes, numbers, pretrained weights   ->  what was found in the tree
     start  a strategy, features for a fresh codebook    ->  the tensors of the VQ encoder as it starts
@@ -47,15 +49,15 @@ class Session:
             return {"error": in_one_line(error)}
 
     def _answer(self, request: Any) -> dict[str, Any]:
-        asked = request.get("do") if isinstance(request, dict) else None
-        if asked == "load":
+        wanted = request.get("do") if isinstance(request, dict) else None
+        if wanted == "load":
             self._tree = Tree(request)
             return self._tree.found
-        if asked == "start" and self._tree:
+        if wanted == "start" and self._tree:
             self._arm = None  # its memory is free before another one is made
             self._arm = ChildArm(self._tree, request["strategy"], decoded(request["features"]))
             return {"tensors": self._arm.changed()}
-        if asked == "step" and self._arm:
+        if wanted == "step" and self._arm:
             return self._arm.step(request)
         raise UsageError(f"the request {str(request)[:60]!r} has no meaning")
 
@@ -78,7 +80,7 @@ class ChildArm:
         batch = {name: decoded(value) for name, value in request["batch"].items()}
         traced: LiveEncoder | None = find(self._net_g) if request["trace"] else None
         try:
-            report = self._training.step(request["epoch"], {**batch, **SWITCHES}, traced)
+            report = self._training.step(request["epoch"], batch, traced)
         except BaseException as error:
             raise UsageError(f"step {request['number']} raised {in_one_line(error)}") from error
         gone = self._last.keys() - _state(self._net_g).keys()

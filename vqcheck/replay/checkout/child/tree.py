@@ -16,9 +16,7 @@ from torch import distributed
 from vqcheck.errors import UsageError
 from vqcheck.replay.s2_training import fresh_vq_encoder
 from vqcheck.replay.subject import in_one_line
-
-SWITCHES = {"use_grad_ckpt": False}
-"""Parameters of a `forward` that choose how, not what, it computes."""
+from vqcheck.replay.training_step import SWITCHES
 
 
 class Tree:

@@ -6,7 +6,8 @@ from torch import nn
 
 from vqcheck import find_vq_encoder, open_checkpoint
 from vqcheck.codebook.digest import F32V1, combine, tensor_digest
-from vqcheck.replay.live import digests, tensor_names
+from vqcheck.live.encoder import find
+from vqcheck.live.module_checkpoint import digests
 
 CODES, DIM = 12, 5
 
@@ -53,5 +54,5 @@ def test_a_codebook_of_any_size_is_read():
     net.quantizer, net.quantizer.vq = nn.Module(), nn.Module()
     net.quantizer.vq.layers = nn.ModuleList([nn.Module()])
     net.quantizer.vq.layers[0]._codebook = book
-    assert len(tensor_names(net)) == 6
+    assert len(find(net).tensors) == 6
     assert digests(net).codebook

@@ -5,8 +5,8 @@ import torch
 from torch import nn
 
 import vqcheck
-from vqcheck.runtime.live import find_live_encoder, stored_tensors
-from vqcheck.runtime.span import spanned_modules
+from vqcheck.live.encoder import find, stored_tensors
+from vqcheck.live.freeze import modules_to_hold
 
 
 class Module(nn.Module):
@@ -71,8 +71,8 @@ HELD = {
 def test_the_class_that_writes_is_held(build):
     """The way outwards from each codebook ends before the first module that holds anything else."""
     model = build()
-    encoder = find_live_encoder(model)
-    assert set(spanned_modules(encoder)) == set(HELD[build])
+    encoder = find(model)
+    assert set(modules_to_hold(encoder)) == set(HELD[build])
 
 
 def test_torchs_own_containers_are_passed_through():

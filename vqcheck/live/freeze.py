@@ -24,16 +24,20 @@ What no freeze can hold: a direct write such as `codebook.training = True` or `c
 `requires_grad_(True)` on the whole model, until `train()` is called again.  `vqcheck.guard` notices these.
 """
 
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Collection
 from dataclasses import dataclass
+from operator import attrgetter
 
-from torch import Tensor, nn
+from torch import nn
+from torch.nn.parallel import DistributedDataParallel
 
-from vqcheck.codebook.family import CODE_TRANSFORM, CODES, EMA_SUM, INIT_FLAG, SUM_OVER_COUNT
+from vqcheck.codebook.family import CODE_TRANSFORM
 from vqcheck.errors import UsageError
-from vqcheck.runtime.data_parallel import require_no_gradient_is_awaited
-from vqcheck.runtime.held_mode import held_modes, hold
-from vqcheck.runtime.live import LiveEncoder, Names, find_live_encoder
-from vqcheck.runtime.span import spanned_modules
+from vqcheck.live.encoder import LiveEncoder, find, stored_tensors
+from vqcheck.live.train_override import hold, train_overrides
 
 
 @dataclass(frozen=True, eq=False, repr=False)
@@ -79,46 +83,35 @@ def freeze(module: nn.Module) -> Frozen:
         UsageError: the codebook was never trained, or cannot be held; or DistributedDataParallel waits for gradients.
 
     """
-    encoder = find_live_encoder(module)
-    require_trained(encoder)
+    encoder = find(module)
+    encoder.require_trained()
     _require_holdable(encoder)
-    parameters = [name for name in _names(encoder) if isinstance(_attribute(module, name), nn.Parameter)]
-    require_no_gradient_is_awaited(module, parameters)
+    names = [tensor.name for tensor in encoder.tensors]
+    parameters = [name for name in names if isinstance(attrgetter(name)(module), nn.Parameter)]
+    _require_no_gradient_is_awaited(module, parameters)
 
-    tops = spanned_modules(encoder)
+    tops = modules_to_hold(encoder)
     for top in tops:
         for each in module.get_submodule(top).modules():
             hold(each)
     for name in parameters:
         owner, _, attribute = name.rpartition(".")
         hold(module.get_submodule(owner)).hold_parameter(attribute)
-    for held in held_modes(module):
+    for held in train_overrides(module):
         held.assert_held()
     return Frozen(
         module,
         tuple(dict.fromkeys(family.title for family in encoder.families)),
         tops,
-        tuple(name for name in _names(encoder) if name not in set(parameters)),
+        tuple(name for name in names if name not in set(parameters)),
         tuple(parameters),
     )
 
 
 def unfreeze(module: nn.Module) -> None:
     """Undo `freeze` on a module, on a copy, or on what was unpickled; nothing happens where nothing is held."""
-    for held in list(held_modes(module)):
+    for held in list(train_overrides(module)):
         held.release()
-
-
-def require_trained(encoder: LiveEncoder) -> None:
-    """Raise UsageError if a codebook still waits for its first batch, which would overwrite it even in eval mode."""
-    tensors = Names(encoder.module, _names(encoder)).tensors()
-    for each in encoder.tensors:
-        is_source = each.role == (EMA_SUM if each.family.derivation == SUM_OVER_COUNT else CODES)
-        if (is_source or each.role == INIT_FLAG) and _is_zero(tensors[each.name]):
-            raise UsageError(
-                f"{each.name} is all zero: this codebook was never trained, and the first batch would fill it; "
-                "load its weights first"
-            )
 
 
 def _require_holdable(encoder: LiveEncoder) -> None:
@@ -130,17 +123,58 @@ def _require_holdable(encoder: LiveEncoder) -> None:
             )
 
 
-def _names(encoder: LiveEncoder) -> tuple[str, ...]:
-    return tuple(tensor.name for tensor in encoder.tensors)
+def _require_no_gradient_is_awaited(module: nn.Module, names: Collection[str]) -> None:
+    """Raise UsageError if a DistributedDataParallel in the module would wait for gradients of these parameters.
+
+    It decides at its construction whose gradients it averages.  Only with find_unused_parameters=True does it look at
+    every step which of them come at all.  Buffers are no concern of its.
+    """
+    for each in module.modules():
+        if not isinstance(each, DistributedDataParallel) or each.find_unused_parameters:
+            continue
+        awaited = {id(parameter) for parameter in each.module.parameters() if parameter.requires_grad}
+        waited_for = [name for name in names if id(module.get_parameter(name)) in awaited]
+        if waited_for:
+            raise UsageError(
+                f"DistributedDataParallel waits for a gradient of {waited_for[0]} in every step: freeze the model "
+                "before wrapping it, or wrap it with find_unused_parameters=True"
+            )
 
 
-def _attribute(module: nn.Module, name: str) -> object:
-    owner, _, attribute = name.rpartition(".")
-    return getattr(module.get_submodule(owner), attribute)
+def modules_to_hold(encoder: LiveEncoder) -> tuple[str, ...]:
+    """Return the names of the outermost modules that hold nothing but a VQ encoder, in the module's order.
+
+    The module that has a codebook as its attribute is often not the one that writes it: the update stands in a class
+    around it (Jukebox's Bottleneck, taming's EMAVectorQuantizer, a ResidualVQ with a shared codebook).  So from each
+    tensor the way goes outwards, as far as everything stored below belongs to a VQ encoder.  Containers and wrappers of
+    torch itself have no mode of their own; there it goes on, but does not end.
+    """
+    ours = {tensor.name for tensor in (*encoder.tensors, *encoder.behind)}
+    stored = Counter(path for name in stored_tensors(encoder.module) for path in _ways_out(name))
+    belonging = Counter(path for name in ours for path in _ways_out(name))
+    modules = dict(encoder.module.named_modules())
+    tops = set()
+    for tensor in encoder.tensors:
+        top, *outwards = _ways_out(tensor.name)
+        for path in outwards:
+            if belonging[path] < stored[path]:
+                break
+            if not _is_of_torch(modules[path]):
+                top = path
+        tops.add(top)
+    return tuple(path for path in modules if path in tops and tops.isdisjoint(_ways_out(path)))
 
 
-def _is_zero(tensor: Tensor) -> bool:
-    return not bool((tensor != 0).any())
+def _ways_out(name: str) -> list[str]:
+    """Return the names of all modules around a name, the innermost first and `""`, the whole, last."""
+    if not name:
+        return []
+    parts = name.split(".")[:-1]
+    return [".".join(parts[:length]) for length in range(len(parts), -1, -1)]
+
+
+def _is_of_torch(module: nn.Module) -> bool:
+    return type(module).__module__.partition(".")[0] == "torch"
 
 
 def _some(names: tuple[str, ...], kind: str) -> str:

@@ -203,7 +203,7 @@ def test_another_shape_and_a_missing_tensor_are_changes(small_model, book):
     with pytest.raises(CodebookChanged) as caught:
         guard.check()
     assert "embed: has now the shape [15, 8], had [16, 8]" in str(caught.value)
-    assert "embed_avg: is gone" in str(caught.value)
+    assert "embed_avg: is missing" in str(caught.value)
 
 
 def test_a_replaced_quantizer_is_seen(small_model):
@@ -222,7 +222,7 @@ def test_a_guard_holds_one_copy_of_the_vq_encoder(small_model):
     """Its memory is that of the tensors it watches."""
     model = small_model()
     guard = vqcheck.guard(model)
-    copies = guard._comparison.copies
+    copies = guard._watch.start
     state = model.state_dict()
     assert {name: copy.shape for name, copy in copies.items()} == {name: state[name].shape for name in guard.names}
 

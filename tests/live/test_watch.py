@@ -6,8 +6,8 @@ import math
 import pytest
 import torch
 
-from vqcheck.replay.watch import Watch
-from vqcheck.runtime.bits import bits, same_bits
+from vqcheck.live.encoder import find
+from vqcheck.live.watch import EncoderWatch, bits, same_bits
 from vqcheck.synthesizer import preset
 
 BOOK = "quantizer.vq.layers.0._codebook"
@@ -31,14 +31,14 @@ def by_label(steps):
 
 def test_untouched_is_unchanged(model):
     """Two looks at a model that nothing wrote to report no change in any tensor."""
-    watch = Watch(model)
+    watch = EncoderWatch(find(model))
     for step in watch.look() + watch.look():
         assert (step.changed, step.written, step.rows_changed, step.l2, step.max_abs) == (False, False, 0, 0.0, 0.0)
 
 
 def test_a_data_write_is_seen_though_the_version_stays(model):
     """A write through `.data` leaves `_version` alone, and is reported with its rows and size."""
-    watch = Watch(model)
+    watch = EncoderWatch(find(model))
     version = book(model).embed._version
     book(model).embed.data[[3, 5], 0] += 2.0
     assert book(model).embed._version == version
@@ -65,7 +65,7 @@ def load(net):
 @pytest.mark.parametrize("write", [rebind, rewrite_by_numpy, load])
 def test_other_kinds_of_write_are_seen(model, write):
     """A tensor that is replaced, written through an alias in numpy, or loaded is seen as changed."""
-    watch = Watch(model)
+    watch = EncoderWatch(find(model))
     write(model)
     steps = by_label(watch.look())
     assert {label for label, step in steps.items() if step.changed} == {"codes"}
@@ -73,7 +73,7 @@ def test_other_kinds_of_write_are_seen(model, write):
 
 def test_another_shape_is_a_change_of_every_row(model):
     """A tensor replaced by one of another shape counts as changed in every row, with no distance."""
-    watch = Watch(model)
+    watch = EncoderWatch(find(model))
     book(model).embed = torch.zeros(8, 32)
     codes = by_label(watch.look())["codes"]
     assert (codes.changed, codes.written, codes.rows_changed) == (True, True, 64)
@@ -85,13 +85,13 @@ def test_signs_of_zero_and_nan_payloads_count(model):
     assert not same_bits(torch.tensor([0.0]), torch.tensor([-0.0]))
     assert same_bits(torch.tensor([math.nan]), torch.tensor([math.nan]))
     book(model).embed.data[0, 0] = math.nan
-    watch = Watch(model)
+    watch = EncoderWatch(find(model))
     assert not by_label(watch.look())["codes"].changed
 
 
 def test_written_back_is_written_but_not_changed(model):
     """A tensor that returns to its first bits is no longer changed, yet the write is reported."""
-    watch = Watch(model)
+    watch = EncoderWatch(find(model))
     book(model).cluster_size.data += 1
     assert by_label(watch.look())["ema_count"].changed
     book(model).cluster_size.data -= 1

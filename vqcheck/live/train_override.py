@@ -5,6 +5,8 @@ another hook can take its id.  A class of this module, not a closure, so that a 
 unpickles it needs vqcheck.
 """
 
+from __future__ import annotations
+
 import weakref
 from collections.abc import Iterator
 from typing import Any
@@ -14,7 +16,7 @@ from torch import nn
 from vqcheck.errors import UsageError
 
 
-class HeldMode:
+class TrainOverride:
     """Stands in the way of one module's `train`, and keeps parameters of its own without gradient.
 
     It points to its module weakly, so that a deleted model still frees its memory at once.
@@ -34,7 +36,7 @@ class HeldMode:
         self._asked = mode
         self.assert_held()
         for child in module.children():
-            child.train(mode if held_mode(child) else False)
+            child.train(mode if train_override(child) else False)
         return module
 
     @property
@@ -76,25 +78,25 @@ class HeldMode:
         self.__dict__.update(state, _module=weakref.ref(state["_module"]))
 
 
-def held_mode(module: nn.Module) -> HeldMode | None:
+def train_override(module: nn.Module) -> TrainOverride | None:
     """Return what holds a module, if it is held."""
     held = module.__dict__.get("train")
-    return held if isinstance(held, HeldMode) else None
+    return held if isinstance(held, TrainOverride) else None
 
 
-def held_modes(module: nn.Module) -> Iterator[HeldMode]:
+def train_overrides(module: nn.Module) -> Iterator[TrainOverride]:
     """Return what holds a module and those below it."""
     for each in module.modules():
-        held = held_mode(each)
+        held = train_override(each)
         if held:
             yield held
 
 
-def hold(module: nn.Module) -> HeldMode:
+def hold(module: nn.Module) -> TrainOverride:
     """Hold a module from now on; one that is held already stays so."""
-    held = held_mode(module)
+    held = train_override(module)
     if held is None:
-        held = HeldMode(module)
+        held = TrainOverride(module)
         # nn.Module's own __setattr__ would do the same, slower and with a type that forbids it
         module.__dict__["train"] = held
     return held

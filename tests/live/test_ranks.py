@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 import torch
 
-from vqcheck.runtime.across_ranks import fingerprint, several
+from vqcheck.live.first_change import fingerprint, several_ranks
 
 SCRIPT = Path(__file__).with_name("two_ranks.py")
 
@@ -47,7 +47,7 @@ def test_equal_ranks_raise_nothing(run):
 
 def test_a_process_alone_asks_nobody():
     """Without a process group there is no collective."""
-    assert not several()
+    assert not several_ranks()
 
 
 def test_the_fingerprint_sees_bits_and_their_places():

@@ -7,8 +7,9 @@ import torch
 
 import vqcheck
 from vqcheck.errors import CodebookChanged
-from vqcheck.runtime.first_write import LastLook, WriteCatcher
-from vqcheck.runtime.live import Names
+from vqcheck.live.encoder import find
+from vqcheck.live.first_write import WriteCatcher
+from vqcheck.live.watch import EncoderWatch
 from vqcheck.synthesizer.codebook import EuclideanCodebook
 
 
@@ -107,13 +108,13 @@ def test_an_error_of_the_user_ends_the_watching(small_model, codebook):
     assert _get_current_dispatch_mode() is None
 
 
-def test_writes_of_the_same_bits_and_of_other_tensors_are_passed_over(small_model, codebook):
+def test_writes_of_the_same_bits_and_of_other_tensors_are_left_out(small_model, codebook):
     """Only the first write that changes bits of a watched tensor counts."""
     model = small_model()
     book = model.get_submodule(codebook)
-    with WriteCatcher(LastLook(Names(model, (f"{codebook}.embed",)))) as catcher:
+    with WriteCatcher(find(model)) as catcher:
         book.embed.data.copy_(book.embed.clone())
-        book.embed_avg.add_(1)
+        model.decoder.weight.data.add_(book.embed[0, 0])
         assert catcher.first == {}
         book.embed[:2].mul_(2)
         book.embed.zero_()
@@ -126,9 +127,37 @@ def test_writes_inside_backward_are_found(small_model, codebook):
     book = model.get_submodule(codebook)
     y = torch.ones(1, requires_grad=True) * 2
     y.register_hook(lambda gradient: gradient if book.embed.add_(1) is None else None)
-    with WriteCatcher(LastLook(Names(model, (f"{codebook}.embed",)))) as catcher:
+    with WriteCatcher(find(model)) as catcher:
         y.backward()
     assert catcher.first[f"{codebook}.embed"].file == __file__
+
+
+def test_a_step_that_writes_nothing_has_no_write(small_model, batch):
+    """A forward in eval mode uses the codebook and leaves it alone."""
+    model = small_model().eval()
+    with WriteCatcher(find(model)) as catcher:
+        model(batch())
+    assert (catcher.first, catcher.used) == ({}, True)
+
+
+def test_a_write_past_the_dispatcher_is_not_invented(small_model, book):
+    """A write through numpy has no operator, so none is named; the comparison after the step sees it all the same."""
+    model = small_model()
+    watch = EncoderWatch(find(model))
+    with WriteCatcher(find(model)) as catcher:
+        book(model).embed.numpy()[0, 0] += 1
+    assert (catcher.first, catcher.used) == ({}, False)
+    assert [step.label for step in watch.look() if step.changed] == ["codes"]
+
+
+def test_a_deletion_is_found_at_its_line(small_model, book):
+    """A buffer that is taken away is put down to the line of the last operator before it."""
+    model = small_model()
+    with WriteCatcher(find(model)) as catcher:
+        torch.ones(1) + 1
+        del book(model).embed_avg
+    (write,) = catcher.first.values()
+    assert (write.operator, write.file) == ("deletion", __file__)
 
 
 @pytest.mark.slow

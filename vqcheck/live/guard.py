@@ -13,28 +13,28 @@ With several processes (torch.distributed, data-parallel) the look also compares
 every process must make a guard and call `step()` equally often.  Tensors sharded over processes are not supported.
 """
 
+from __future__ import annotations
+
 import warnings
 from collections.abc import Callable
 from types import TracebackType
-from typing import Final, Literal
+from typing import Final, Literal, Union
 
 from torch import nn
 
 from vqcheck.errors import CodebookChanged, UsageError
-from vqcheck.runtime.across_ranks import compare_ranks, several
-from vqcheck.runtime.comparison import Comparison
-from vqcheck.runtime.finding import Finding, TensorChange, Write
-from vqcheck.runtime.first_write import LastLook, WriteCatcher
-from vqcheck.runtime.freeze import require_trained
-from vqcheck.runtime.live import Names, find_live_encoder
-from vqcheck.runtime.measure import Extent, extent
+from vqcheck.live.encoder import find
+from vqcheck.live.first_change import FirstChanges, compare_ranks, several_ranks
+from vqcheck.live.first_write import WriteCatcher
+from vqcheck.live.tensor_change import GuardFinding, TensorChange, Write
+from vqcheck.live.watch import EncoderWatch
 
 DEFAULT_EVERY: Final = 20
 
-Action = Literal["raise", "warn"] | Callable[[CodebookChanged], object]
+Action = Union[Literal["raise", "warn"], Callable[[CodebookChanged], object]]  # noqa: UP007 - Python 3.9
 
 
-def guard(module: nn.Module, every: int = DEFAULT_EVERY, action: Action = "raise") -> "Guard":
+def guard(module: nn.Module, every: int = DEFAULT_EVERY, action: Action = "raise") -> Guard:
     """Watch the VQ encoder of a model from now on, as it is now: call this when the weights are loaded.
 
     `every` is the number of steps between two looks of the host.  `action` is what happens at the first look that finds
@@ -57,26 +57,25 @@ class Guard:
             raise UsageError(f"every: expected a number of steps, 1 or more, given {every!r}")
         if action not in ("raise", "warn") and not callable(action):
             raise UsageError(f"action: expected 'raise', 'warn' or a callable, given {action!r}")
-        encoder = find_live_encoder(module)
-        require_trained(encoder)
+        self._encoder = find(module)
+        self._encoder.require_trained()
         self._every = every
         self._action = action
-        self._watched = {tensor.name: tensor for tensor in encoder.tensors}
-        self._names = Names(module, tuple(self._watched))
-        self._comparison = Comparison(self._names.tensors())
-        self._finding: Finding | None = None
+        self._watch = EncoderWatch(self._encoder)
+        self._changes = FirstChanges(self._watch)
+        self._finding: GuardFinding | None = None
         self._catcher: WriteCatcher | None = None
         self._error: CodebookChanged | None = None
 
     @property
     def names(self) -> tuple[str, ...]:
         """Names of the watched tensors."""
-        return tuple(self._watched)
+        return tuple(tensor.name for tensor in self._encoder.tensors)
 
     @property
     def steps(self) -> int:
         """How often `step()` was called."""
-        return self._comparison.steps
+        return self._changes.steps
 
     def step(self) -> None:
         """Compare after a training step; at every `every`-th call wait for the outcome of all of them.
@@ -87,13 +86,13 @@ class Guard:
         """
         if self._is_over():
             return
-        self._comparison.step(self._names.tensors())
+        self._changes.step(self._encoder.now())
         if self._finding:
             self._report(self._with_writes(self._finding))
         elif self.steps % self._every == 0:
             self._finding = self._look()
             if self._finding:
-                self._catcher = WriteCatcher(LastLook(self._names))
+                self._catcher = WriteCatcher(self._encoder)
                 self._catcher.start()
 
     def check(self) -> None:
@@ -107,12 +106,12 @@ class Guard:
             return
         finding = self._finding
         if finding is None:
-            self._comparison.look(self._names.tensors())
+            self._changes.look(self._encoder.now())
             finding = self._look()
         if finding:
             self._report(self._with_writes(finding))
 
-    def __enter__(self) -> "Guard":
+    def __enter__(self) -> Guard:
         return self
 
     def __exit__(
@@ -129,24 +128,23 @@ class Guard:
             raise self._error
         return self._error is not None
 
-    def _look(self) -> Finding | None:
+    def _look(self) -> GuardFinding | None:
         """Wait for the device and return what changed, on any rank."""
-        first_steps, ranks = self._comparison.first_steps(), {}
-        now = self._names.tensors()
-        if several():
-            across = compare_ranks(first_steps, now, self.names, max(self.steps, 1))
+        first_steps, ranks = self._changes.read(), {}
+        if several_ranks():
+            across = compare_ranks(first_steps, self._encoder.now(), self.names, max(self.steps, 1))
             first_steps, ranks = dict(across.first_steps), dict(across.ranks)
         if not first_steps:
             return None
+        looked = dict(zip(self.names, self._watch.look()))  # noqa: B905 - Python 3.9
         changes = []
         for name in sorted(first_steps, key=lambda name: (first_steps[name], self.names.index(name))):
-            misfit = self._comparison.misfits.get(name, "")
-            copy = self._comparison.copies[name]
-            size = Extent(0, 0, 0.0) if misfit else extent(self._watched[name], now[name], copy)
-            changes.append(TensorChange(name, first_steps[name], *size, misfit, ranks.get(name, ())))
-        return Finding(self.steps, tuple(changes))
+            problem, seen = self._changes.problems.get(name, ""), looked[name]
+            size = (0, 0, 0.0) if problem else (seen.rows, seen.rows_changed, seen.max_abs)
+            changes.append(TensorChange(name, first_steps[name], *size, problem, ranks.get(name, ())))
+        return GuardFinding(self.steps, tuple(changes))
 
-    def _with_writes(self, finding: Finding) -> Finding:
+    def _with_writes(self, finding: GuardFinding) -> GuardFinding:
         writes = self._stop_catching()
         return finding.with_writes(writes) if writes else finding
 
@@ -157,9 +155,9 @@ class Guard:
         catcher.stop()
         return catcher.first
 
-    def _report(self, finding: Finding) -> None:
+    def _report(self, finding: GuardFinding) -> None:
         self._error = CodebookChanged(str(finding), finding)
-        self._comparison.let_go()
+        self._watch.let_go()
         if self._action == "raise":
             raise self._error
         if self._action == "warn":

@@ -1,28 +1,72 @@
-"""What a guard found: plain values, so that whoever catches the error needs no torch."""
+"""What is said of tensors that changed, and of who wrote them: plain values, which are read without torch."""
+
+from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from typing import Final
 
+from vqcheck.codebook.family import CODES
+
 _SHOWN: Final = 6
 """Tensors that an error names one by one."""
 
+MISSING: Final = "is missing"
+"""What is wrong with a tensor whose name leads to none any more."""
 
-@dataclass(frozen=True, slots=True)
-class Write:
-    """One write that changed bits: the operator, and the innermost line of Python outside torch."""
 
-    operator: str
-    """The aten operator, such as `aten.copy_.default`, or `rebinding` where the name leads to another tensor."""
+@dataclass(frozen=True)
+class SourceLine:
+    """A line of Python."""
+
     file: str
     line: int
     function: str
 
+
+@dataclass(frozen=True)
+class Write:
+    """One write that changed bits: the operator, and the innermost line of Python outside torch."""
+
+    operator: str
+    """The aten operator, such as `aten.copy_.default`; `rebinding` where the name leads to another tensor, `deletion`
+    where it leads to none."""
+    file: str
+    line: int
+    function: str
+    called_from: SourceLine | None = None
+    """The innermost line of the user's own code, where the write itself is an installed package's."""
+
     def __str__(self) -> str:
-        return f"{self.operator} at {self.file}:{self.line} in {self.function}"
+        own = self.called_from
+        called = f", called from {own.file}:{own.line} in {own.function}" if own else ""
+        return f"{self.operator} at {self.file}:{self.line} in {self.function}{called}"
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
+class TensorStep:
+    """One tensor of the VQ encoder after one training step, bit by bit against its state at the start."""
+
+    label: str
+    changed: bool
+    """Its bits differ from those at the start."""
+    written: bool
+    """Its bits differ from those one step earlier."""
+    rows_changed: int
+    rows: int
+    """Codes, of all heads, where the tensor has a row for each; else the length of its first axis."""
+    l2: float
+    """Euclidean distance from the start; not a number when the tensor has become one."""
+    max_abs: float
+    """Greatest distance of one value from the start."""
+    role: str = CODES
+    holds_codes: bool = True
+    """The vectors of a lookup stand in it, or are calculated from it."""
+    problem: str = ""
+    """How it is no longer comparable at all, such as `is missing`; then every row counts as changed."""
+
+
+@dataclass(frozen=True)
 class TensorChange:
     """One tensor of the VQ encoder that is not what it was when the guard was set."""
 
@@ -30,7 +74,7 @@ class TensorChange:
     step: int
     """The first step, counted from 1, after which its bits were others; the earliest on any rank."""
     rows: int
-    """Codes, where the tensor has one row for each; else the first axis of the tensor."""
+    """Codes, of all heads, where the tensor has a row for each; else the length of its first axis."""
     rows_changed: int
     """As of the check; 0 where all is back as it was, or only other ranks differ."""
     max_abs: float
@@ -53,9 +97,9 @@ class TensorChange:
         return f"{self.name}: {what}, first in step {self.step}{on}"
 
 
-@dataclass(frozen=True, slots=True)
-class Finding:
-    """Everything that changed until one check."""
+@dataclass(frozen=True)
+class GuardFinding:
+    """Everything that changed until one check of a guard."""
 
     found_after: int
     """Steps made when the guard looked."""
@@ -67,7 +111,7 @@ class Finding:
         """The first step that changed anything."""
         return min(change.step for change in self.changes)
 
-    def with_writes(self, writes: Mapping[str, Write]) -> "Finding":
+    def with_writes(self, writes: Mapping[str, Write]) -> GuardFinding:
         """Return the same with the writes of these names added."""
         changes = tuple(replace(change, write=writes.get(change.name)) for change in self.changes)
         return replace(self, changes=changes)

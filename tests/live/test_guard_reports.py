@@ -7,7 +7,7 @@ import torch
 
 import vqcheck
 from vqcheck.errors import CodebookChanged, NoCodebookError, UsageError
-from vqcheck.runtime.finding import Finding, TensorChange
+from vqcheck.live.tensor_change import GuardFinding, TensorChange
 
 
 def test_the_end_of_the_block_looks_once_more(small_model, book):
@@ -111,7 +111,7 @@ def test_an_untrained_codebook_is_refused(small_model, book):
 def test_many_tensors_are_shortened():
     """The text shows the first few changes and counts the rest; the finding has them all."""
     changes = tuple(TensorChange(f"layers.{layer}.embed", 1, 4, 4, 0.5) for layer in range(9))
-    text = str(Finding(20, changes))
+    text = str(GuardFinding(20, changes))
     assert "layers.5.embed: 4 of 4 rows, by at most 0.5" in text
     assert "layers.6" not in text
     assert "and 3 more" in text
