@@ -21,7 +21,7 @@ import struct
 import sys
 import traceback
 
-RUN_BY_PATH = "vqcheck.replay.checkout.child"
+RUN_BY_PATH = "vqcheck.replay.checkout.child.__main__"
 WITHOUT_TORCH = ("checkpoint", "codebook", "experiment", "audit", "report", "cli")
 WITH_TORCH = ("live", "synthesizer", "replay", "restore", "gate")
 WAITING = {}
