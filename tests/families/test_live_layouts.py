@@ -9,9 +9,12 @@ import torch
 from sheet import CODECS, LAYOUTS, decides, roles_of
 from torch import nn
 
-from vqcheck import freeze, guard
+from vqcheck import find_vq_encoder, freeze, guard, open_checkpoint
+from vqcheck.codebook.inspection import inspect
 from vqcheck.errors import CodebookChanged
 from vqcheck.experiment.config import Config
+from vqcheck.live.encoder import find
+from vqcheck.live.module_checkpoint import digests
 from vqcheck.replay.run import replay
 from vqcheck.replay.trace import DRIFTED
 
@@ -77,6 +80,20 @@ def by_code(codec, tensor):
     if codec in CODES_BEFORE_HEADS:
         return tensor
     return tensor.movedim(1 if codec in CODES_ARE_COLUMNS else -2, 0)
+
+
+@pytest.mark.parametrize("codec", CODECS)
+def test_a_module_has_the_labels_and_the_digest_of_its_checkpoint(codec, live, saved):
+    """Each tensor is called in memory what it is called in the file, in the same order; so are the digests."""
+    module = live(codec)
+    with open_checkpoint(saved(module.state_dict())) as checkpoint:
+        encoder = find_vq_encoder(checkpoint)
+        of_file = {tensor.tensor.name: encoder.label(tensor) for tensor in encoder.tensors}
+        assert digests(module) == inspect(checkpoint).vq_encoder.f32
+    found = find(module)
+    in_memory = {tensor.name: tensor.label for tensor in found.tensors}
+    assert list(in_memory.items()) == [(name, label) for name, label in of_file.items() if name in in_memory]
+    assert {tensor.name for tensor in found.behind} == of_file.keys() - in_memory.keys()
 
 
 @pytest.mark.parametrize("codec", CODECS)
