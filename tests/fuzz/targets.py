@@ -26,6 +26,7 @@ from vqcheck.codebook.compare import compare
 from vqcheck.codebook.inspection import inspect
 from vqcheck.codebook.own_family import read_own_family
 from vqcheck.errors import NoCodebookError, VqcheckError
+from vqcheck.experiment.config_file import read_s2_run
 from vqcheck.experiment.directory import read_experiment
 from vqcheck.experiment.features import read_features, read_frames
 from vqcheck.experiment.item_tensors import read_speaker_vector, read_ssl
@@ -34,7 +35,6 @@ from vqcheck.experiment.name2text import read_name2text
 from vqcheck.experiment.read_config import read_config
 from vqcheck.experiment.resume_folders import resume_folders
 from vqcheck.experiment.s1_tokens import recorded_tsv
-from vqcheck.experiment.s2_run import read_s2_run
 from vqcheck.report.json import diff as diff_json
 from vqcheck.report.json import inspect as inspect_json
 from vqcheck.report.json import lock as lock_json

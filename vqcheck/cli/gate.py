@@ -90,7 +90,7 @@ def command(
     if config is None:
         raise click.UsageError("Missing argument 'CONFIG'", click.get_current_context())
     from vqcheck.audit.planned_run import PlannedRun
-    from vqcheck.experiment.s2_run import read_s2_run
+    from vqcheck.experiment.config_file import read_s2_run
 
     with Waiting("checking", quiet=output.quiet) as waiting:
         report = run_gate(PlannedRun(read_s2_run(config, root), lock, s1, sample), only, skip, waiting.step)
