@@ -8,10 +8,8 @@ from collections.abc import Mapping
 import torch
 
 from vqcheck.errors import CheckpointError, UsageError
-from vqcheck.experiment.audio import read_wav
-from vqcheck.experiment.directory import Entry, Experiment
-from vqcheck.experiment.item_tensors import read_speaker_vector, read_ssl
-from vqcheck.experiment.phones import ids_from_file, ids_in_sorted_order
+from vqcheck.experiment.directory import Entry, Experiment, read_speaker_vector, read_ssl, read_wav
+from vqcheck.experiment.name2text import ids_from_file, ids_in_sorted_order
 from vqcheck.replay.batch import Item, fit_features
 from vqcheck.synthesizer import InputError, SpectrogramSettings, linear_spectrogram
 
