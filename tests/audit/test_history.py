@@ -9,6 +9,7 @@ import torch
 from vqcheck.audit.history import read_history
 from vqcheck.checkpoint.opened import Checkpoint
 from vqcheck.errors import CheckpointError, NoCodebookError, UsageError
+from vqcheck.experiment.run_base import BaseProblem, UnusedBase
 
 CODEBOOK = "quantizer.vq.layers.0._codebook"
 
@@ -92,13 +93,13 @@ def test_latest_only_files_are_ordered_by_epoch(vq_state, tmp_path):
     assert names == ["G_500.pth", "G_700.pth", "G_233333333333.pth"]
 
 
-def test_files_without_a_codebook_are_passed_over_by_name(run, checkpoints, tmp_path):
+def test_files_without_a_codebook_are_skipped_by_name(run, checkpoints, tmp_path):
     """A discriminator and an s1 checkpoint are named as what they are, and do not fail the run."""
     torch.save({"model": {"discriminators.0.convs.0.bias": torch.ones(2)}}, tmp_path / "D_400.pth")
     shutil.copy(checkpoints / "gpt-e15.ckpt", tmp_path)
     history = read_history(run(base="base_v2.pth", G_400="G_400.pth"), "all")
     assert history.exit_code == 0
-    assert {name: "discriminator" in what or "s1" in what for name, what in history.skipped} == {
+    assert {each.name: "discriminator" in each.reason or "s1" in each.reason for each in history.skipped} == {
         "D_400.pth": True,
         "gpt-e15.ckpt": True,
     }
@@ -117,13 +118,13 @@ def test_one_checkpoint_is_no_history(run):
     assert read_history(run(base="base_v2.pth"), "all").exit_code == 2
 
 
-def test_another_codecs_file_is_passed_over(run, vq_state, tmp_path):
+def test_another_codecs_file_is_skipped(run, vq_state, tmp_path):
     """A file of another codec in the same folder is named, and not compared with this one's."""
     bare = {name: value for name, value in vq_state().items() if name.startswith("quantizer")}
     torch.save({"model": bare, "iteration": 9}, tmp_path / "codec_900.pth")
     history = read_history(run(base="base_v2.pth", G_400="G_400.pth"), "all")
     assert history.exit_code == 0
-    assert [name for name, what in history.skipped if "another codec" in what] == ["codec_900.pth"]
+    assert [each.name for each in history.skipped if each.family] == ["codec_900.pth"]
 
 
 def test_latest_only_comes_last_among_known_steps(vq_state, tmp_path):
@@ -379,14 +380,14 @@ class TestBase:
         """That of another experiment or version, one without a base, and other files do not count."""
         self.configure(experiment.parent, **configuration)
         found = only(read_history(str(experiment), "all"))
-        assert (found.base, found.base_note) == (None, "")
+        assert (found.base, found.unused_base) == (None, None)
 
     def test_a_base_that_is_not_there_is_told(self, experiment):
         """What the configuration names and cannot be found is said beside the comparison with each other."""
         self.configure(experiment.parent, pretrained="pretrained/gone.pth")
         found = only(read_history(str(experiment), "all"))
         assert (found.exit_code, found.compared_with) == (0, "each other")
-        assert "there is no pretrained/gone.pth" in found.base_note
+        assert found.unused_base == UnusedBase(BaseProblem.ABSENT, ("pretrained/gone.pth",))
 
     def test_two_bases_are_one_too_many(self, experiment, checkpoints):
         """Which of two it was is not guessed; the same file under two names is one."""
@@ -396,7 +397,7 @@ class TestBase:
         self.configure(experiment, name="other.json", pretrained=str(checkpoints / "G_437.pth"))
         found = only(read_history(str(experiment), "all"))
         assert found.base is None
-        assert "name several" in found.base_note
+        assert (found.unused_base.problem, len(found.unused_base.files)) == (BaseProblem.SEVERAL, 2)
 
     def test_an_export_names_its_base_itself(self, experiment, checkpoints):
         """The configuration inside an export counts as the run's."""
@@ -544,6 +545,6 @@ def test_a_base_without_the_projection_is_no_base_of_files_that_have_one(named, 
     else:
         history = read_history(str(folder), "all")
         assert (history.exit_code, only(history).base) == (2, None)
-        assert "holds less than G_200.pth" in only(history).base_note
+        assert only(history).unused_base == UnusedBase(BaseProblem.HOLDS_LESS, ("lora.pth",), "G_200.pth")
     torch.save({"weight": lora, "info": "2epoch_20iteration", "lora_rank": 32}, folder / "G_200.pth")
     assert read_history(str(folder), "all", base=str(base)).exit_code == 0

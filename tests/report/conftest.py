@@ -170,3 +170,15 @@ def read_csv():
         return rows
 
     return read
+
+
+@pytest.fixture(scope="session")
+def body_of():
+    """Returns the body of a page as a tree; it is strict: every element is closed, every attribute quoted."""
+    return lambda page: ET.fromstring(re.search("<body>.*</body>", page, re.DOTALL)[0])
+
+
+@pytest.fixture(scope="session")
+def text_of():
+    """Returns the words in an element, joined by spaces."""
+    return lambda element: " ".join(" ".join(element.itertext()).split())

@@ -103,7 +103,7 @@ def lock(run: PlannedRun) -> Judgement:
         return could_not_check(f"copies contradict the one that was verified against {path}: {contradicting}")
     if result.verdict == CHANGED:
         faults = ", ".join(
-            line.what for line in result.verdicts if line.judged and line.verdict in (CHANGED, "missing")
+            line.name for line in result.verdicts if line.judged and line.verdict in (CHANGED, "missing")
         )
         return failed(f"{path} records something else: {faults}")
     bound = " and the recorded tokens" if record.tsv else ""

@@ -4,7 +4,7 @@ from collections.abc import Iterable, Iterator
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
-from vqcheck.audit.lock_result import NOT_COMPARABLE, CopyCheck, LockVerdict
+from vqcheck.audit.lock_result import FAMILY, NOT_COMPARABLE, CopyCheck, LockReason, LockVerdict
 from vqcheck.audit.locked_encoder import PARTS, LockedEncoder, LockedTensor
 from vqcheck.audit.make_lock import record
 from vqcheck.checkpoint.opened import Checkpoint
@@ -44,19 +44,20 @@ def check_copy(
     for label in [*recorded, *(label for label in found if label not in recorded)]:
         role = _role(label)
         whole_book = role in CODEBOOK_ROLES and _place(label) not in in_both
-        verdict, note = _compare(
-            recorded.get(label), found.get(label), encoder.family, files, rounded_to, may_lack=not whole_book
-        )
-        if verdict == CHANGED and label in tensors and tensors[label].tensor.dtype.startswith("float8"):
-            # There is no digest of an 8-bit rounding, so a change is not told from one.
-            verdict = NOT_COMPARABLE
         relevant = tensors[label].token_relevant if label in tensors else _decides(label, encoder)
         judged = is_judged(role, scope, token_relevant=relevant) or makes_codes(role, encoder.family)
-        verdicts.append(LockVerdict(label, verdict, note, judged))
+        line = LockVerdict(label, role, IDENTICAL, judged)
+        line = _compare(
+            line, recorded.get(label), found.get(label), encoder.family, files, rounded_to, may_lack=not whole_book
+        )
+        if line.verdict == CHANGED and label in tensors and tensors[label].tensor.dtype.startswith("float8"):
+            # There is no digest of an 8-bit rounding, so a change is not told from one.
+            line = replace(line, verdict=NOT_COMPARABLE)
+        verdicts.append(line)
     verdicts = [*_without_lost_codes(_without_lost_projections(verdicts, checkpoint, tensors), checkpoint, encoder)]
     if locked.family != encoder.family.name:
-        told = f"locked as {locked.family}, and read as {encoder.family.name}, which stores the same tensors"
-        verdicts.append(LockVerdict("family", IDENTICAL, told, judged=False))
+        other = LockVerdict(FAMILY, FAMILY, IDENTICAL, judged=False, why=LockReason.OTHER_FAMILY)
+        verdicts.append(replace(other, recorded=locked.family, found=encoder.family.name))
     found_of = {line.verdict for line in verdicts if line.judged}
     if NOT_COMPARABLE in found_of and not found_of & FAULTS:
         labels = ", ".join(line.what for line in verdicts if line.judged and line.verdict == NOT_COMPARABLE)
@@ -142,6 +143,7 @@ def _types_of_file(tensors: Iterable[LockedTensor]) -> frozenset[str]:
 
 
 def _compare(
+    line: LockVerdict,
     recorded: LockedTensor | None,
     found: LockedTensor | None,
     family: Family,
@@ -149,25 +151,31 @@ def _compare(
     rounded_to: tuple[frozenset[str], frozenset[str]],
     *,
     may_lack: bool,
-) -> tuple[str, str]:
+) -> LockVerdict:
+    """Return what became of one tensor, given a line that has everything but the verdict and the reason for it."""
     if recorded is None:
-        assert found is not None
-        left_out = may_lack and files.a.kind is FileKind.EXPORT and _role(found.label) in family.optional
-        return (NOT_STORED, "the lock was made from an export without it") if left_out else (MISSING, "not in the lock")
+        left_out = may_lack and files.a.kind is FileKind.EXPORT and line.role in family.optional
+        why = LockReason.LOCK_OF_EXPORT if left_out else LockReason.NOT_IN_LOCK
+        return replace(line, verdict=NOT_STORED if left_out else MISSING, why=why)
     if found is None:
-        left_out = may_lack and kind.may_leave_out(files.b, family, _role(recorded.label))
-        return (NOT_STORED, files.b.why_left_out) if left_out else (MISSING, "not in the file")
+        left_out = may_lack and kind.may_leave_out(files.b, family, line.role)
+        lora = LockReason.LEFT_OUT_BY_LORA if files.b.is_lora else LockReason.LEFT_OUT_BY_EXPORT
+        why = lora if left_out else LockReason.NOT_IN_FILE
+        return replace(line, verdict=NOT_STORED if left_out else MISSING, why=why)
     if recorded.digest(F32V1) == found.digest(F32V1):
-        return IDENTICAL, ""
+        return line
     rounded = _rounded(recorded, found, rounded_to)
     if rounded is None:
         both = {recorded.precision, found.precision}
-        return (NOT_COMPARABLE if both == {"float16", "bfloat16"} else CHANGED), ""
-    said = "the file holds the locked values" if rounded.narrower == "B" else "the lock holds the file's values"
-    said += f" rounded to {rounded.dtypes[0]}"
-    if files.reading(rounded) is RoundingReading.TRAINED:
-        return CHANGED, f"{said}, which were there first: training moved them by less than a step"
-    return ROUNDED, said
+        return replace(line, verdict=NOT_COMPARABLE if both == {"float16", "bfloat16"} else CHANGED)
+    trained = files.reading(rounded) is RoundingReading.TRAINED
+    return replace(
+        line,
+        verdict=CHANGED if trained else ROUNDED,
+        why=LockReason.FILE_ROUNDED if rounded.narrower == "B" else LockReason.LOCK_ROUNDED,
+        rounded_to=rounded.dtypes[0],
+        trained=trained,
+    )
 
 
 def _rounded(
@@ -190,26 +198,23 @@ def _without_lost_projections(
 ) -> list[LockVerdict]:
     """Return the verdicts; a rounded projection that is infinite, or nothing but zeros, in the file is changed."""
     return [
-        replace(line, verdict=CHANGED, note=f"{line.note}, which {lost}")
-        if line.verdict == ROUNDED and (lost := _lost(checkpoint, tensors[line.what]))
-        else line
-        for line in verdicts
+        _unless_lost(line, checkpoint, tensors[line.what]) if line.verdict == ROUNDED else line for line in verdicts
     ]
 
 
-def _lost(checkpoint: Checkpoint, tensor: RoleTensor) -> str:
-    """Return what rounding took of a projection of the file, in words; empty where it is still one."""
+def _unless_lost(line: LockVerdict, checkpoint: Checkpoint, tensor: RoleTensor) -> LockVerdict:
+    """Return the verdict on one rounded tensor; `changed` where rounding took from a projection what makes it one."""
     if tensor.role in CODEBOOK_ROLES:
-        return ""
+        return line
     import numpy as np
 
     from vqcheck.codebook.values import as_array
 
     values = as_array(tensor, checkpoint.read(tensor.tensor))
     if broken := int(np.count_nonzero(~np.isfinite(values))):
-        return f"made {broken} values infinite"
+        return replace(line, verdict=CHANGED, infinite=broken)
     is_layer = tensor.part.rpartition(".")[2] != "bias"
-    return "left nothing but zeros" if is_layer and not values.any() else ""
+    return replace(line, verdict=CHANGED, only_zeros=True) if is_layer and not values.any() else line
 
 
 def _without_lost_codes(
@@ -231,8 +236,7 @@ def _without_lost_codes(
     for line in verdicts:
         count = spoilt.get(line.what, 0)
         if count and line.verdict in (ROUNDED, IDENTICAL):
-            note = f"{count} codes in use are zero, infinite or equal to others once rounded"
-            yield replace(line, verdict=CHANGED, note="; ".join(filter(None, [line.note, note])))
+            yield replace(line, verdict=CHANGED, spoilt=count)
         else:
             yield line
 

@@ -6,7 +6,7 @@ from dataclasses import replace
 from vqcheck.audit.bound_files import OnBytes, file_digest, tokens_digest
 from vqcheck.audit.check_copy import check_copy, makes_codes
 from vqcheck.audit.lock import Lock, LockedFile
-from vqcheck.audit.lock_result import LockCheck, LockVerdict
+from vqcheck.audit.lock_result import S1, TSV, LockCheck, LockReason, LockVerdict
 from vqcheck.audit.locked_encoder import LockedEncoder
 from vqcheck.audit.make_lock import record
 from vqcheck.checkpoint.opened import Checkpoint
@@ -67,9 +67,9 @@ def check_lock(
     )
     bound = []
     if experiment:
-        bound.append(_bound("tsv", lock.tsv, tokens_digest(experiment), f"{lock_path}: binds no tokens"))
+        bound.append(_bound(TSV, lock.tsv, tokens_digest(experiment), f"{lock_path}: binds no tokens"))
     if s1:
-        bound.append(_bound("s1", lock.s1, file_digest(s1, on_bytes), f"{lock_path}: binds no s1 checkpoint"))
+        bound.append(_bound(S1, lock.s1, file_digest(s1, on_bytes), f"{lock_path}: binds no s1 checkpoint"))
     paired = [held.sound[each.b] for each in partners]
     first = checks[0]
     return LockCheck(
@@ -83,7 +83,7 @@ def check_lock(
         found=first.found,
         verdicts=(
             *(
-                replace(line, what=f"{title} {line.what}".strip())
+                replace(line, copy=title)
                 for title, check in zip(titles(pairs), checks, strict=True)
                 for line in check.verdicts
             ),
@@ -172,5 +172,5 @@ def _bound(what: str, recorded: LockedFile | None, found: Digest, unbound: str) 
     if recorded is None:
         raise UsageError(f"{unbound}; make the lock again with it and --update")
     if recorded.digest == found:
-        return LockVerdict(what, IDENTICAL, "", judged=True)
-    return LockVerdict(what, CHANGED, f"its content is not that of the locked {recorded.name}", judged=True)
+        return LockVerdict(what, what, IDENTICAL, judged=True)
+    return LockVerdict(what, what, CHANGED, judged=True, why=LockReason.OTHER_CONTENT, recorded=recorded.name)

@@ -13,6 +13,7 @@ from vqcheck.audit.history_result import (
     BaseSource,
     History,
     HistoryRow,
+    SkippedFile,
     TrainingRun,
 )
 from vqcheck.checkpoint.open import open_checkpoint
@@ -27,7 +28,7 @@ from vqcheck.codebook.kind import FileKind, record
 from vqcheck.codebook.pairs import in_common
 from vqcheck.codebook.vq_encoder import RoleTensor
 from vqcheck.errors import CheckpointError, NoCodebookError, UsageError, VqcheckError
-from vqcheck.experiment.run_base import named_base
+from vqcheck.experiment.run_base import BaseProblem, UnusedBase, named_base
 
 _SUFFIXES: Final = (".pth", ".pt", ".ckpt", ".safetensors", ".bin", ".th")
 _SHARD: Final = re.compile(r"-\d{5}-of-\d{5}\.")
@@ -93,13 +94,14 @@ def read_history(
     paths = _checkpoints(folder)
     tell = on_file or _tell_nobody
     found: list[_Found] = []
-    skipped, unreadable = [], []
+    skipped: list[SkippedFile] = []
+    unreadable: list[tuple[str, str]] = []
     for done, path in enumerate(paths, start=1):
         name = os.path.basename(path)
         try:
             found.append(_read(path, own, copy))
         except NoCodebookError as error:
-            skipped.append((name, str(error).removeprefix(f"{path}: ")))
+            skipped.append(SkippedFile(name, str(error).removeprefix(f"{path}: ")))
         except VqcheckError as error:
             unreadable.append((name, str(error).removeprefix(f"{path}: ")))
         tell(done, 2 * len(paths))
@@ -107,7 +109,7 @@ def read_history(
     for group in groups.values():
         for other in [each for each in group.found if each.stored.family != group.found[0].stored.family]:
             group.found.remove(other)
-            skipped.append((other.stored.name, f"is another codec's ({other.stored.family})"))
+            skipped.append(SkippedFile(other.stored.name, "", other.stored.family))
     given = _read(base, own, copy) if base is not None else None
     if given and (more := _holds_more(given, found)):
         raise UsageError(
@@ -119,13 +121,13 @@ def read_history(
     bases: list[_Found] = []
     done, total = len(paths), len(paths) + len(found)
     for voice, group in groups.items():
-        start, told_by, note = given, BaseSource.OPTION, ""
+        start, told_by, unused = given, BaseSource.OPTION, None
         if start is None:
             named = named_base(folder, voice, [each.config for each in group.found])
             start = _read(named.path, own, copy) if named.path else None
-            told_by, note = BaseSource.CONFIGURATION, named.note
+            told_by, unused = BaseSource.CONFIGURATION, named.unused
             if start and (more := _holds_more(start, group.found)):
-                note = f"{start.stored.name}, which the configuration names, holds less than {more}"
+                unused = UnusedBase(BaseProblem.HOLDS_LESS, (start.stored.name,), more)
                 start = None
         if start is None:
             start, told_by = _in_folder(group, groups), BaseSource.FOLDER
@@ -141,7 +143,7 @@ def read_history(
             TrainingRun(
                 name=voice if len(groups) > 1 else "",
                 base=Base(start.stored.path, told_by) if start else None,
-                base_note="" if start else note,
+                unused_base=None if start else unused,
                 rows=tuple(rows),
                 unreadable=tuple(group.unreadable),
                 family=group.found[0].stored.family if group.found else "",

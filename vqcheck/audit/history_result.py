@@ -6,6 +6,7 @@ from enum import Enum
 from vqcheck.codebook.comparison import CHANGED, IDENTICAL, ROUNDED, UNDECIDED, WITHIN_ULPS
 from vqcheck.codebook.digest import Digest
 from vqcheck.codebook.kind import FileRecord
+from vqcheck.experiment.run_base import UnusedBase
 
 
 class HistoryVerdict(str, Enum):
@@ -114,14 +115,25 @@ class Base:
 
 
 @dataclass(frozen=True, slots=True)
+class SkippedFile:
+    """A file of the folder that was not compared."""
+
+    name: str
+    reason: str
+    """Why it holds no codebook, as the error says it; empty where it holds one."""
+    family: str = ""
+    """The codec that it holds, where the run is of another one."""
+
+
+@dataclass(frozen=True, slots=True)
 class TrainingRun:
     """The checkpoints of one training run, in its order."""
 
     name: str
     """The voice, where the folder holds exports of several; else empty."""
     base: Base | None
-    base_note: str
-    """Why no base is known though a configuration names one; else empty."""
+    unused_base: UnusedBase | None
+    """What a configuration names, where there is no base for all that."""
     rows: tuple[HistoryRow, ...]
     unreadable: tuple[tuple[str, str], ...]
     """(file, why it could not be read)."""
@@ -162,8 +174,8 @@ class History:
     scope: str
     runs: tuple[TrainingRun, ...]
     """At least one."""
-    skipped: tuple[tuple[str, str], ...]
-    """(file, what it is): files without a codebook, such as discriminators."""
+    skipped: tuple[SkippedFile, ...]
+    """Files without a codebook, such as discriminators, or of another codec."""
     never_trained: tuple[str, ...]
     """Files whose codebook still waits for its first batch."""
     ailing: tuple[tuple[str, str], ...] = ()

@@ -6,6 +6,8 @@ Plain data, which reports read.
 from dataclasses import dataclass
 from enum import Enum
 
+from vqcheck.audit.token_audit_result import TokenAudit
+
 
 class CheckOutcome(str, Enum):
     """What became of one question."""
@@ -55,16 +57,24 @@ class StageVerdict(str, Enum):
 
 @dataclass(frozen=True, slots=True)
 class StageComparison:
-    """Whether an s1 checkpoint and an s2 generator belong together, and how that is known."""
+    """Whether an s1 checkpoint and an s2 generator belong together, by a lock or by the tokens that s1 names."""
 
     s1: str
     s2: str
     verdict: StageVerdict
-    evidence: str
-    """`lock`, `tokens` or empty."""
-    message: str
+    lock: str = ""
+    """The lock that decided; empty where tokens did."""
+    binds_s1: bool = False
+    """The lock is bound to an s1 checkpoint by content; else s1 names its tokens by their path alone."""
     other_s1: bool = False
-    """The lock binds another s1 checkpoint, so that nothing was learned of these two."""
+    """It is bound to another s1 checkpoint, so that nothing was learned of these two."""
+    tokens: TokenAudit | None = None
+    """The tokens that s1 names, checked against the generator; None where a lock decided."""
+
+    @property
+    def evidence(self) -> str:
+        """`lock`, `tokens` or empty."""
+        return "lock" if self.lock else "tokens" if self.tokens else ""
 
     @property
     def exit_code(self) -> int:

@@ -11,7 +11,6 @@ from vqcheck.audit.check_lock import check_lock
 from vqcheck.audit.judgement import StageComparison, StageVerdict
 from vqcheck.audit.lock import NAME, read_lock
 from vqcheck.audit.token_audit import audit_tokens
-from vqcheck.audit.token_audit_result import summary
 from vqcheck.checkpoint.opened import Checkpoint
 from vqcheck.codebook.comparison import ALL, CHANGED, UNDECIDED
 from vqcheck.errors import NoCodebookError, UsageError
@@ -73,17 +72,8 @@ def _holds_none(s1: str) -> str:
 
 def _by_lock(s1: str, s2: Checkpoint, path: str, folder: str, copy: str) -> StageComparison:
     lock = read_lock(path)
-    name = os.path.basename(s1)
     if lock.s1 is not None and lock.s1.digest != file_digest(s1):
-        return StageComparison(
-            s1,
-            s2.path,
-            StageVerdict.INCONSISTENT,
-            "lock",
-            f"{path} is bound to another s1 checkpoint than {name}; if {name} was trained on the locked tokens, "
-            "bind it (vqcheck lock --s1 --update)",
-            other_s1=True,
-        )
+        return StageComparison(s1, s2.path, StageVerdict.INCONSISTENT, lock=path, binds_s1=True, other_s1=True)
     if lock.tsv is None:
         raise UsageError(f"{path}: binds no tokens, so it says nothing of s1; make it again with --experiment --update")
     if lock.s1 is None and tokens_digest(folder) != lock.tsv.digest:
@@ -91,21 +81,11 @@ def _by_lock(s1: str, s2: Checkpoint, path: str, folder: str, copy: str) -> Stag
             f"{path}: the tokens of {folder} are not the locked ones any more, and it binds no s1 checkpoint"
         )
     result = check_lock(lock, path, s2, None, None, ALL, copy=copy)
-    bound = (
-        "is the one the lock is bound to" if lock.s1 else "names the locked experiment's tokens (by path, not proved)"
-    )
     if result.verdict == UNDECIDED:
         names = ", ".join(f"'{each.name}'" for each in result.contradicting) or "which is meant"
         raise UsageError(f"{s2.path}: copies contradict the one verified against {path} ({names}); --copy NAME chooses")
     verdict = StageVerdict.INCONSISTENT if result.verdict == CHANGED else StageVerdict.CONSISTENT
-    agrees = "does not agree" if result.verdict == CHANGED else "agrees"
-    return StageComparison(
-        s1,
-        s2.path,
-        verdict,
-        "lock",
-        f"the VQ encoder of {os.path.basename(s2.path)} {agrees} with {path}; {name} {bound}",
-    )
+    return StageComparison(s1, s2.path, verdict, lock=path, binds_s1=lock.s1 is not None)
 
 
 def _by_tokens(s1: str, s2: Checkpoint, folder: str, copy: str) -> StageComparison:
@@ -113,10 +93,4 @@ def _by_tokens(s1: str, s2: Checkpoint, folder: str, copy: str) -> StageComparis
     verdict = {0: StageVerdict.CONSISTENT, 1: StageVerdict.INCONSISTENT}.get(
         audit.exit_code, StageVerdict.COULD_NOT_CHECK
     )
-    return StageComparison(
-        s1,
-        s2.path,
-        verdict,
-        "tokens",
-        f"tokens that {os.path.basename(s1)} names (by path, not proved), derived again: {summary(audit)}",
-    )
+    return StageComparison(s1, s2.path, verdict, tokens=audit)

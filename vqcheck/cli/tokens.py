@@ -7,11 +7,12 @@ import click
 
 from vqcheck.audit.token_audit_result import TokenAudit
 from vqcheck.checkpoint.open import open_checkpoint
-from vqcheck.cli.copy_option import copies_option
 from vqcheck.cli.help import Command
+from vqcheck.cli.options import copies_option
 from vqcheck.cli.output import Output, output_options
-from vqcheck.cli.progress import Waiting
+from vqcheck.cli.terminal import Waiting
 from vqcheck.errors import UsageError
+from vqcheck.report.views.tokens import view
 
 _EXAMPLES: Final = """
 \b
@@ -56,8 +57,7 @@ def command(
         if against is not None
         else None
     )
-    output.show("tokens", audit, other, text=_text)
-    return audit.exit_code
+    return output.show(view(audit, other))
 
 
 def _audit(checkpoint: str, experiment: str, sample: int | None, copy: str, output: Output) -> TokenAudit:
@@ -65,9 +65,3 @@ def _audit(checkpoint: str, experiment: str, sample: int | None, copy: str, outp
 
     with open_checkpoint(checkpoint) as opened, Waiting("deriving tokens", quiet=output.quiet) as waiting:
         return audit_tokens(opened, experiment, sample=sample, copy=copy, on_item=waiting.step)
-
-
-def _text(audit: TokenAudit, other: TokenAudit | None, output: Output) -> str:
-    from vqcheck.report.text.tokens import describe
-
-    return describe(audit, other, output.style())
