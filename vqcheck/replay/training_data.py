@@ -11,11 +11,9 @@ import torch
 from torch import Tensor
 
 from vqcheck.errors import CheckpointError, UsageError
-from vqcheck.experiment.audio import read_wav
 from vqcheck.experiment.config import Config
-from vqcheck.experiment.directory import Entry, Experiment, read_experiment
-from vqcheck.experiment.item_tensors import read_speaker_vector, read_ssl
-from vqcheck.experiment.phones import ids_from_file, ids_in_sorted_order
+from vqcheck.experiment.directory import Entry, Experiment, read_experiment, read_speaker_vector, read_ssl, read_wav
+from vqcheck.experiment.name2text import ids_from_file, ids_in_sorted_order
 from vqcheck.replay.batches import BOUNDARIES, Item, TrainingBatch, collate, endless_batches, fit_features
 from vqcheck.replay.generated_data import GeneratedData
 from vqcheck.replay.surroundings import rank, world_size

@@ -7,6 +7,7 @@ from types import SimpleNamespace
 from xml.etree import ElementTree as ET
 
 import pytest
+from vqcheck.report.html import diff, failed, gate, history, replay, stages, tokens
 
 from vqcheck.audit.history_result import Drift, History, HistoryRow, TrainingRun
 from vqcheck.audit.judgement import CheckOutcome, Judgement, StageComparison
@@ -41,7 +42,6 @@ from vqcheck.replay.trace import (
     StepTrace,
     TensorStep,
 )
-from vqcheck.report.html import diff, failed, gate, history, replay, stages, tokens
 
 
 def digests(letter):

@@ -4,6 +4,8 @@ import math
 from dataclasses import replace
 
 import pytest
+from vqcheck.report.html import diff, failed, gate, history, replay, stages, tokens
+from vqcheck.report.words.replay import meets
 
 from vqcheck.audit.history import read_history
 from vqcheck.audit.judgement import CheckOutcome
@@ -13,9 +15,7 @@ from vqcheck.codebook.compare import compare
 from vqcheck.codebook.diagnosis.evidence import EmaUpdates
 from vqcheck.gate.checks import CHECKS
 from vqcheck.replay.trace import DRIFTED, FROZEN, FirstWrite
-from vqcheck.report.html import diff, failed, gate, history, replay, stages, tokens
 from vqcheck.report.views.causes import evidence
-from vqcheck.report.words.replay import meets
 
 
 @pytest.fixture
