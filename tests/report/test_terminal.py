@@ -8,6 +8,9 @@ import struct
 import pytest
 import torch
 from rich.cells import cell_len
+from vqcheck.report.text import diff, diff_table, gate, history, lock, stages, tokens
+from vqcheck.report.text import inspect as inspection
+from vqcheck.report.text.page import Style
 
 from vqcheck import compare, open_checkpoint
 from vqcheck.audit.check_lock import check_lock
@@ -20,9 +23,6 @@ from vqcheck.codebook.inspection import inspect
 from vqcheck.experiment.config_file import read_s2_run
 from vqcheck.gate.checks import CHECKS
 from vqcheck.gate.run import run_gate
-from vqcheck.report.text import diff, diff_table, gate, history, lock, stages, tokens
-from vqcheck.report.text import inspect as inspection
-from vqcheck.report.text.page import Style
 
 CODEBOOK = "quantizer.vq.layers.0._codebook"
 LONG = "a_very_long_checkpoint_name_that_somebody_gave_to_their_voice_model_v2Pro_final_e8_s400.pth"

@@ -27,7 +27,6 @@ from vqcheck.codebook.family import (
     INPUT_PROJ,
     OUTPUT_PROJ,
 )
-from vqcheck.codebook.health import EXPLAINED
 from vqcheck.codebook.vq_encoder import UNKNOWN
 from vqcheck.report.document import (
     Beside,
@@ -51,6 +50,7 @@ from vqcheck.report.document import (
     path,
 )
 from vqcheck.report.views import caveats, copies, diff_data, tensors
+from vqcheck.report.views.health import explained
 from vqcheck.report.views.words import share, trained
 
 if TYPE_CHECKING:
@@ -291,7 +291,7 @@ def _cases(comparison: Comparison) -> Iterator[Case]:
         if side.never_trained:
             yield _unfit(side, f"never trained: {letter}", f"the codebook of {side.path} was never trained")
         for ailment in side.ailments:
-            yield _unfit(side, f"{ailment}: {letter}", f"{side.path} is {ailment}: {EXPLAINED[ailment]}")
+            yield _unfit(side, f"{ailment}: {letter}", f"{side.path} is {ailment}: {explained(ailment)}")
 
 
 def _unfit(side: Side, name: str, message: str) -> Case:

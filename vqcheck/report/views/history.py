@@ -64,8 +64,8 @@ def view(history: History) -> Document:
         cases=cases(history),
         data=data(history),
         warnings=(
-            *(warning(name, NEVER_TRAINED) for name in history.never_trained),
-            *(warning(name, ailment) for name, ailment in history.ailing),
+            *(f"WARNING: {warning(name, NEVER_TRAINED)}" for name in history.never_trained),
+            *(f"WARNING: {warning(name, ailment)}" for name, ailment in history.ailing),
         ),
         figures=(
             Figure("checkpoints", str(sum(len(run.rows) for run in history.runs))),

@@ -68,7 +68,7 @@ def checked(result: LockCheck) -> Document:
         verdict=result.verdict,
         headline=_headline(result),
         subject=f"{result.path} and {result.lock}",
-        warnings=(warning(result.path, NEVER_TRAINED),) if result.never_trained else (),
+        warnings=(f"WARNING: {warning(result.path, NEVER_TRAINED)}",) if result.never_trained else (),
         cases=_cases(result),
         data=_checked_data(result),
         blocks=(
