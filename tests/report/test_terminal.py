@@ -18,7 +18,7 @@ from vqcheck.audit.planned_run import PlannedRun
 from vqcheck.audit.s1_s2_consistency import compare_stages
 from vqcheck.audit.token_audit import audit_tokens
 from vqcheck.codebook.inspection import InspectedFiles, inspect
-from vqcheck.experiment.s2_run import read_s2_run
+from vqcheck.experiment.config_file import read_s2_run
 from vqcheck.gate.checks import CHECKS
 from vqcheck.gate.run import run_gate
 from vqcheck.report.document import Column, Document, Fact, Facts, Kind, Paragraph, Section, Shown, Status, Table
