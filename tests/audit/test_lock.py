@@ -379,7 +379,7 @@ def make(sound, capsys):
     def run(checkpoint, *options):
         path = sound.root / "new.lock"
         code = main(["lock", str(checkpoint), "--experiment", str(sound.folder), "-o", str(path), *options])
-        return code, capsys.readouterr().err, path.exists()
+        return code, "".join(capsys.readouterr()), path.exists()
 
     return run
 
@@ -399,7 +399,9 @@ def test_tokens_of_another_encoder_are_not_bound(make, sound):
     assert (code, written) == (2, False)
     assert "tokens do not agree with" in said
     assert "recorded tokens do not come from this VQ encoder" in said
-    assert make(sound.base) == (0, "", True)
+    code, said, written = make(sound.base)
+    assert (code, written) == (0, True)
+    assert "could not be compared" not in said
 
 
 def test_tokens_that_cannot_be_checked_are_bound_and_it_says_so(make, sound):
@@ -407,8 +409,7 @@ def test_tokens_that_cannot_be_checked_are_bound_and_it_says_so(make, sound):
     shutil.rmtree(sound.folder / "4-cnhubert")
     code, said, written = make(sound.base)
     assert (code, written) == (0, True)
-    assert "note: whether the tokens come from" in said
-    assert "could not be checked" in said
+    assert "The tokens could not be compared with s2G2333k.pth" in said
 
 
 def test_features_of_other_recordings_are_not_said_to_be_another_encoder(make, sound):

@@ -2,9 +2,9 @@
 
 import pytest
 import torch
+from vqcheck.report.text.diff import one_line
 
 from vqcheck import compare, open_checkpoint
-from vqcheck.report.text.diff import one_line
 from vqcheck.report.views.caveats import remarks
 
 CODEBOOK = "quantizer.vq.layers.0._codebook"

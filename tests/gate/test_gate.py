@@ -338,11 +338,11 @@ def test_relative_paths_count_from_root(vqcheck, sound):
 @pytest.mark.parametrize(
     ("content", "words"),
     [
-        ("{", "no valid JSON"),
+        ("{", "not valid JSON"),
         ('{"train": {}}', "no section 'data'"),
         ('{"train": {"pretrained_s2G": 3}, "data": {}, "model": {}}', "train.pretrained_s2G: expected a path"),
         ('{"train": {}, "data": {}, "model": {"freeze_quantizer": "yes"}}', "expected true or false"),
-        ("x = [", "no valid TOML"),
+        ("x = [", "not valid TOML"),
     ],
 )
 def test_a_bad_config_is_one_line(vqcheck, sound, content, words):

@@ -6,7 +6,7 @@ An exception of vqcheck's own means that the question could not be answered.
 import os
 from typing import Final
 
-from vqcheck.audit.bound_files import file_digest, tokens_digest
+from vqcheck.audit.bound_files import file_digest, recorded_tsv, same_experiment, tokens_digest
 from vqcheck.audit.check_lock import check_lock
 from vqcheck.audit.judgement import CheckOutcome, Judgement, could_not_check, failed, not_applicable, passed
 from vqcheck.audit.lock import LockedFile
@@ -18,7 +18,6 @@ from vqcheck.codebook.comparison import ALL, CHANGED, UNDECIDED
 from vqcheck.codebook.health import COLLAPSED, HEALTHY, NEVER_TRAINED
 from vqcheck.codebook.inspection import NO_CODEBOOK
 from vqcheck.experiment.name2semantic import MERGED
-from vqcheck.experiment.s1_tokens import recorded_tsv, same_experiment
 
 _READ_AS: Final = {"v4": "v3", "v2Pro": "v2", "v2ProPlus": "v2"}
 """Versions that token extraction knows under another's name; their VQ encoder is the same function."""

@@ -4,7 +4,7 @@ import os
 from collections.abc import Callable
 from dataclasses import replace
 
-from vqcheck.audit.bound_files import OnBytes, file_digest, tokens_digest
+from vqcheck.audit.bound_files import OnBytes, file_digest, recorded_tsv, same_experiment, tokens_digest
 from vqcheck.audit.lock import Lock, LockedFile
 from vqcheck.audit.locked_encoder import PARTS, LockedEncoder, LockedTensor
 from vqcheck.audit.token_audit_result import TokenVerdict, summary
@@ -20,7 +20,6 @@ from vqcheck.codebook.model import base_model
 from vqcheck.codebook.vq_encoder import RoleTensor, VQEncoder
 from vqcheck.errors import UsageError, VqcheckError
 from vqcheck.experiment.name2semantic import MERGED
-from vqcheck.experiment.s1_tokens import recorded_tsv, same_experiment
 
 
 def make_lock(

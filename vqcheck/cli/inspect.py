@@ -28,6 +28,7 @@ Exit status: 0 every file holds a codebook, 1 with --strict when one is unfit fo
 holds no codebook.
 """
 
+
 @click.command("inspect", cls=Command, epilog=_EXAMPLES)
 @click.argument("checkpoints", metavar="CKPT...", nargs=-1, required=True, type=click.Path(readable=False))
 @click.option(

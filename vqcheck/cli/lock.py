@@ -1,7 +1,6 @@
 """`vqcheck lock CKPT`: record the VQ encoder once, and verify against the record ever after."""
 
 import os
-import sys
 from typing import Final
 
 import click
@@ -84,17 +83,14 @@ def command(
         else:
             result = check_lock(read_lock(path), path, file, experiment, s1, scope, own, waiting.step, copy)
     name_unused(own, (result.family if check else lock.family,))
-    if check:
-        from vqcheck.report.views.lock_check import checked
+    if not check:
+        return _write(path, lock, "".join(unchecked), update, output)
+    from vqcheck.report.views.lock_check import checked
 
-        return output.show(checked(result))
-    status = _write(path, lock, update, output)
-    for why in unchecked:
-        print(f"vqcheck: note: whether the tokens come from {checkpoint} could not be checked: {why}", file=sys.stderr)
-    return status
+    return output.show(checked(result))
 
 
-def _write(path: str, lock: Lock, update: bool, output: Output) -> int:
+def _write(path: str, lock: Lock, unchecked: str, update: bool, output: Output) -> int:
     state = "written"
     if os.path.exists(path):
         # Read also when it will be replaced: a file that is no lock is somebody else's.
@@ -110,4 +106,4 @@ def _write(path: str, lock: Lock, update: bool, output: Output) -> int:
         replace_file(path, lock.text())
     from vqcheck.report.views.lock import written
 
-    return output.show(written(lock, path, state))
+    return output.show(written(lock, path, state, unchecked))

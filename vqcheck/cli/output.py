@@ -144,7 +144,7 @@ def _wanted(arguments: Sequence[str]) -> tuple[str, Output]:
 
     place = next((place for place, each in enumerate(arguments) if each in COMMANDS), None)
     name = "vqcheck" if place is None else arguments[place]
-    rest = list(arguments if place is None else arguments[place + 1 :])
+    rest = [each for at, each in enumerate(arguments) if at != place]
     command: click.Command | None = None
     with contextlib.suppress(Exception):  # what keeps the command from being loaded may be what failed
         command = program.get_command(click.Context(program), name)

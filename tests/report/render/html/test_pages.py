@@ -131,9 +131,8 @@ def contrast(one, other):
 def schemes():
     """Return name -> colour of the light and of the dark scheme."""
     light, dark = re.findall(r":root *\{(.*?)\}", style_sheet())
-    return [
-        dict(pair.split(":") for pair in re.sub(r"\s|--", "", rules).strip(";").split(";")) for rules in (light, dark)
-    ]
+    plain = [re.sub(r"\s|--", "", rules).strip(";") for rules in (light, dark)]
+    return [dict(pair.split(":") for pair in rules.split(";")) for rules in plain]
 
 
 @pytest.mark.parametrize("scheme", schemes(), ids=["light", "dark"])
