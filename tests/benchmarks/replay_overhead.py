@@ -22,12 +22,13 @@ def measure(run: Run):
 
 def traced_steps(version, strategy, samples, device_name):
     """Return the figure of one arm."""
-    from vqcheck.experiment.config import Config
     from vqcheck.replay.arm import ArmRun
     from vqcheck.replay.device import choose_device, choose_fp16
+    from vqcheck.replay.torch_settings import upstream_settings
+
+    from vqcheck.experiment.config import Config
     from vqcheck.replay.run import prepare
     from vqcheck.replay.strategies import STRATEGIES
-    from vqcheck.replay.torch_settings import upstream_settings
 
     config = Config().changed("subject", version=version).changed("training", batch_size=2)
     device = choose_device(device_name)
