@@ -181,6 +181,9 @@ def undo_own_freeze(net: nn.Module) -> None:
 
     Gradients are on again, and eval() that the network's own code calls has no effect; train() has.
     """
+    if _freezes_on_demand(net):
+        net.freeze_quantizer = False  # type: ignore[assignment]
+        return
     for part in _parts(net):
         part.requires_grad_(True)
         _set_mode(part, mode=True)
@@ -196,8 +199,9 @@ def _parts(net: nn.Module) -> tuple[nn.Module, nn.Module]:
 
 
 def _freezes_on_demand(net: nn.Module) -> bool:
-    """Tell whether this is the shipped synthesizer, which freezes what `freeze_quantizer` says and nothing else."""
-    return any(kind.__module__ == "vqcheck.synthesizer.frozen" for kind in type(net).__mro__)
+    """Tell whether this is the shipped synthesizer, which freezes when `freeze_quantizer` says so, and only then."""
+    encode = getattr(type(net), "encode_semantic", None)
+    return getattr(encode, "__module__", "") == "vqcheck.synthesizer.frozen"
 
 
 def _set_mode(part: nn.Module, *, mode: bool) -> nn.Module:
