@@ -8,7 +8,6 @@ from itertools import islice
 from typing import Final, Protocol
 
 import torch
-from torch import Tensor
 
 from vqcheck.errors import CheckpointError, UsageError
 from vqcheck.experiment.audio import read_wav
@@ -18,7 +17,8 @@ from vqcheck.experiment.item_tensors import read_speaker_vector, read_ssl
 from vqcheck.experiment.phones import ids_from_file, ids_in_sorted_order
 from vqcheck.replay.batches import BOUNDARIES, Item, TrainingBatch, collate, endless_batches, fit_features
 from vqcheck.replay.generated_data import GeneratedData
-from vqcheck.replay.surroundings import rank, world_size
+from vqcheck.replay.surroundings import device_name, rank, world_size
+from vqcheck.replay.trace import Setting
 from vqcheck.synthesizer import InputError, SpectrogramSettings, linear_spectrogram
 
 _FEATURE_ITEMS: Final = 64
@@ -26,29 +26,95 @@ _FEATURE_ITEMS: Final = 64
 _CACHED_ITEMS: Final = 128
 
 
-class Dataset(Protocol):
+class Items(Protocol):
     """Items that can be trained on."""
 
-    @property
-    def lengths(self) -> Sequence[int]:
-        """Frames of each item."""
-
-    @property
-    def description(self) -> str:
-        """What it is, in a few words."""
-
-    @property
-    def notes(self) -> tuple[str, ...]:
-        """What was left out or assumed."""
+    lengths: list[int]
+    """Frames of each."""
+    description: str
+    """What they are, in a few words."""
+    notes: tuple[str, ...]
+    """What was left out or assumed."""
 
     def item(self, position: int) -> Item:
         """Load one item."""
 
 
-def make_dataset(
-    config: Config, spectrogram: SpectrogramSettings, ssl_dim: int, symbols: int, sv_dim: int | None
-) -> Dataset:
-    """Return the configured data for a model that takes so many feature dimensions, symbols and, for Pro, sv_dim.
+class TrainingData:
+    """The configured data for a model that takes so many feature dimensions, symbols and, for Pro, sv_dim.
+
+    `probe` are features `[B, dim, T]` whose tokens are followed through the training, `features` those `[1, dim, T]`
+    that fill a fresh codebook. Every batch of this process is loaded once, so that a bad item ends the replay before it
+    begins.
+
+    Raises:
+        UsageError: the experiment directory cannot be used, no item is long enough, or one cannot be used.
+
+    """
+
+    def __init__(
+        self, config: Config, spectrogram: SpectrogramSettings, ssl_dim: int, symbols: int, sv_dim: int | None
+    ) -> None:
+        self.items = items_of(config, spectrogram, ssl_dim, symbols, sv_dim)
+        self._batch_size = config.training.batch_size
+        planned = [positions for _, positions in islice(self._plan(), config.replay.steps)]
+        if not planned:
+            least = f"none is long enough to train on (more than {BOUNDARIES[0]} frames)"
+            raise UsageError(f"{self.items.description}: {least}")
+        for positions in dict.fromkeys(map(tuple, planned)):
+            self._batch(positions)
+        self.probe = self._batch(planned[0]).ssl
+        first = range(min(len(self.items.lengths), _FEATURE_ITEMS))
+        self.features = torch.cat([self.items.item(position).ssl for position in first], dim=1)[None]
+
+    def batches(self) -> Iterator[tuple[int, TrainingBatch]]:
+        """Yield (epoch, batch) of this process, for one epoch after another."""
+        for epoch, positions in self._plan():
+            yield epoch, self._batch(positions)
+
+    @property
+    def probe_tokens(self) -> int:
+        """Tokens of the probe, of two frames each."""
+        return self.probe.shape[0] * (self.probe.shape[2] // 2)
+
+    def _plan(self) -> Iterator[tuple[int, list[int]]]:
+        return endless_batches(self.items.lengths, self._batch_size, rank(), world_size())
+
+    def _batch(self, positions: Sequence[int]) -> TrainingBatch:
+        return collate([self.items.item(position) for position in positions])
+
+
+def s2_setting(
+    config: Config,
+    data: TrainingData,
+    device: torch.device,
+    fp16: bool,
+    version: str,
+    weights: str,
+    notes: tuple[str, ...],
+    version_of_torch: str = str(torch.__version__),
+    code: str | None = None,
+) -> Setting:
+    """Return what was replayed, for networks of GPT-SoVITS."""
+    return Setting(
+        subject=version,
+        weights=weights,
+        data=data.items.description,
+        steps=config.replay.steps,
+        batch_size=config.training.batch_size,
+        seed=config.replay.seed,
+        device=device_name(device),
+        precision="fp16" if fp16 else "fp32",
+        processes=world_size(),
+        torch=version_of_torch,
+        probe_tokens=data.probe_tokens,
+        notes=(*notes, *data.items.notes),
+        code=code,
+    )
+
+
+def items_of(config: Config, spectrogram: SpectrogramSettings, ssl_dim: int, symbols: int, sv_dim: int | None) -> Items:
+    """Return the configured items.
 
     Raises:
         UsageError: the experiment directory cannot be used.
@@ -61,37 +127,6 @@ def make_dataset(
         raise UsageError("subject.version = 'tiny' takes generated data only; choose v1, v2, v2Pro or v2ProPlus")
     experiment = read_experiment(config.data.exp_dir, with_speakers=sv_dim is not None)
     return RecordedData(experiment, spectrogram, ssl_dim, symbols, sv_dim, config.data.symbols)
-
-
-def first_batch(config: Config, dataset: Dataset) -> list[int]:
-    """Load every batch of this process once, so that a bad item ends the replay before it begins; return the first.
-
-    Raises:
-        UsageError: no item is long enough, or one cannot be used.
-
-    """
-    plan = endless_batches(dataset.lengths, config.training.batch_size, rank(), world_size())
-    batches = [positions for _, positions in islice(plan, config.replay.steps)]
-    if not batches:
-        raise UsageError(f"{dataset.description}: none is long enough to train on (more than {BOUNDARIES[0]} frames)")
-    checked: set[tuple[int, ...]] = set()
-    for positions in batches:
-        if tuple(positions) not in checked:
-            checked.add(tuple(positions))
-            collate([dataset.item(position) for position in positions])
-    return batches[0]
-
-
-def some_features(dataset: Dataset) -> list[Tensor]:
-    """Return features `[dim, T]` of the first items, enough to fill a fresh codebook."""
-    return [dataset.item(position).ssl for position in range(min(len(dataset.lengths), _FEATURE_ITEMS))]
-
-
-def endless_training_batches(config: Config, dataset: Dataset) -> Iterator[tuple[int, TrainingBatch]]:
-    """Yield (epoch, batch) of this process, for one epoch after another."""
-    plan = endless_batches(dataset.lengths, config.training.batch_size, rank(), world_size())
-    for epoch, positions in plan:
-        yield epoch, collate([dataset.item(position) for position in positions])
 
 
 class RecordedData:
