@@ -3,6 +3,7 @@
 import contextlib
 import copy
 import dataclasses
+import functools
 import inspect
 import os
 import tempfile
@@ -127,8 +128,7 @@ class OwnTraining:
             self.net_d,
             step_settings(config, subject.networks.preset, fp16=subject.fp16),
             list(inspect.signature(self.net_g.forward).parameters),
-            _distributed(self.net_g, device),
-            _distributed(self.net_d, device),
+            functools.partial(_distributed, device=device),
             subject.make_scaler,
         )
         self.optim_d = step.optim_d
@@ -167,9 +167,9 @@ def _require_writable(folder: str) -> None:
         raise UsageError(f"{folder}: cannot be written: {error.strerror}") from None
 
 
-def _distributed(net: nn.Module, device: torch.device) -> nn.Module | None:
+def _distributed(net: nn.Module, device: torch.device) -> nn.Module:
     """Wrap a network as upstream does, if there are several processes."""
     if world_size() == 1:
-        return None
+        return net
     ids = [device] if device.type == "cuda" else None
     return DistributedDataParallel(net, device_ids=ids, find_unused_parameters=True)

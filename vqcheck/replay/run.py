@@ -33,8 +33,7 @@ def replay(
     subject, strategies = subject_of(config, make_scaler), chosen_strategies(config)
     try:
         with subject.opened(save):
-            ran = run_arms(subject, strategies, observer or Silent())
-            return Replay(subject.setting(), ran.arms, ran.complete, ran.failure)
+            return run_arms(subject, strategies, observer or Silent())
     except SynthesizerError as error:
         raise UsageError(f"data and model do not fit: {error}") from None
 
