@@ -120,12 +120,16 @@ class ArmRun:
     def run(self, on_step: Callable[[StepTrace], None]) -> None:
         """Train for the planned number of steps, or until it has learned, and report each one."""
         while not self._recorder.is_done(self._planned, self._traces_next):
-            number = self.steps_run + 1
-            report = self.code.step(number, self._encoder if self._traces_next else None)
-            trained = time.perf_counter()
-            step = self._look(number, report)
-            self._recorder.add(step, time.perf_counter() - trained)
-            on_step(step)
+            on_step(self.step())
+
+    def step(self) -> StepTrace:
+        """Train once, and look at the VQ encoder."""
+        number = self.steps_run + 1
+        report = self.code.step(number, self._encoder if self._traces_next else None)
+        trained = time.perf_counter()
+        step = self._look(number, report)
+        self._recorder.add(step, time.perf_counter() - trained)
+        return step
 
     def finish(self, complete: bool, checkpoint: str | None = None) -> Arm:
         """Return the trace as far as it got."""
