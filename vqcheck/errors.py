@@ -10,7 +10,7 @@ CodebookChanged              checked, and it changed: what a guard raises in a t
 
 from typing import Any, Final
 
-from vqcheck.printable import printable
+from vqcheck.sanitize import sanitize
 
 _LONGEST: Final = 2_000
 
@@ -22,7 +22,7 @@ class VqcheckError(Exception):
     """
 
     def __init__(self, text: str) -> None:
-        text = printable(text)
+        text = sanitize(text)
         if len(text) > _LONGEST:
             text = f"{text[: _LONGEST // 2]} ... {text[-_LONGEST // 2 :]}"
         super().__init__(text)

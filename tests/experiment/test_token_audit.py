@@ -7,7 +7,7 @@ import pytest
 import torch
 
 from vqcheck.checkpoint.open import open_checkpoint
-from vqcheck.codebook.half import half
+from vqcheck.codebook.half_lookup import half
 from vqcheck.errors import UsageError
 from vqcheck.experiment.name2semantic import HEADER, MERGED
 from vqcheck.experiment.token_audit import audit_tokens

@@ -20,14 +20,14 @@ import pytest
 import torch
 from safetensors.torch import save_file
 
-from vqcheck import whole_file as module
-from vqcheck.whole_file import whole_file
+from vqcheck import atomic_write as module
+from vqcheck.atomic_write import atomic_write
 
 pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="kills and limits as Linux knows them")
 
 KILLED = """
 import os, signal, sys
-from vqcheck import whole_file
+from vqcheck import atomic_write
 path, step, nameless = sys.argv[1], int(sys.argv[2]), sys.argv[3] == "nameless"
 made = 0
 
@@ -47,8 +47,8 @@ if not nameless:
     del os.O_TMPFILE
 for name in ("open", "fsync", "fchmod", "link", "replace", "close", "unlink"):
     setattr(os, name, counted(getattr(os, name)))
-whole_file.fcntl.flock = counted(whole_file.fcntl.flock)
-with whole_file.whole_file(path) as stream:
+atomic_write.fcntl.flock = counted(atomic_write.fcntl.flock)
+with atomic_write.atomic_write(path) as stream:
     for _ in range(3):
         stream.write(b"new" * 5000)
         counted(stream.flush)()
@@ -70,7 +70,7 @@ def killed_at(path, step, nameless):
 
 
 def write(path, content=b"next", error=None):
-    with whole_file(str(path)) as stream:
+    with atomic_write(str(path)) as stream:
         stream.write(content)
         if error is not None:
             raise error
@@ -114,8 +114,8 @@ def test_one_that_is_killed_while_it_writes_much_leaves_nothing(tmp_path):
     path = tmp_path / "big"
     path.write_bytes(b"old")
     code = (
-        "import sys; from vqcheck.whole_file import whole_file\n"
-        "with whole_file(sys.argv[1]) as s:\n"
+        "import sys; from vqcheck.atomic_write import atomic_write\n"
+        "with atomic_write(sys.argv[1]) as s:\n"
         "    s.write(bytes(1 << 20)); s.flush(); print('on it', flush=True)\n"
         "    while True: s.write(bytes(1000)); s.seek(0)"
     )

@@ -17,13 +17,13 @@ from vqcheck.codebook.comparison import (
     OTHER_SHAPE,
     ROUNDED,
     WITHIN_ULPS,
+    ComparedFile,
     Comparison,
-    Side,
     TensorDiff,
 )
 from vqcheck.codebook.digest import F32V1, Digest, EncoderDigests
 from vqcheck.codebook.family import ROLES
-from vqcheck.codebook.kind import FileKind, FileRecord
+from vqcheck.codebook.file_record import FileKind, FileRecord
 from vqcheck.experiment.history_result import Base, Drift, History, Row, TrainingRun
 from vqcheck.experiment.token_audit_result import HALF, FrameCounts, ItemAudit, TokenAudit
 from vqcheck.gate.outcome import Finding, GateReport, Outcome
@@ -45,7 +45,7 @@ from vqcheck.report.cases.case import COULD_NOT_CHECK, FAILED, NOT_APPLICABLE, P
 
 WHOLE = Digest(F32V1, "a" * 64)
 DIGESTS = EncoderDigests((("codes", WHOLE),), WHOLE, WHOLE, WHOLE)
-SIDE = Side("a.pth", "gpt-sovits", "", never_trained=False, digests=DIGESTS)
+SIDE = ComparedFile("a.pth", "gpt-sovits", "", never_trained=False, digests=DIGESTS)
 
 
 def agrees(run):

@@ -7,12 +7,12 @@ from itertools import islice
 from math import isfinite
 from typing import Final, NamedTuple
 
-from vqcheck.checkpoint.dtypes import ITEM_SIZE
 from vqcheck.checkpoint.pickle_values import Global, OtherKey, PickleError, Placeholder
-from vqcheck.checkpoint.shown import shown
+from vqcheck.checkpoint.stored_tensor import ITEM_SIZE
 from vqcheck.checkpoint.torch_calls import NO_TENSOR
 from vqcheck.checkpoint.torch_meaning import leads_to_tensor
 from vqcheck.checkpoint.torch_records import SAVE_AGAIN, TensorRecord
+from vqcheck.sanitize import sanitize_name
 
 KNOWN: Final = (
     "weight",
@@ -191,16 +191,16 @@ def _refuse_unread(path: tuple[str, ...], others: list[tuple[object, object]]) -
             callee = item
         else:
             continue
-        name = shown(key) if isinstance(key, str) else "a key that is no text"
+        name = sanitize_name(key) if isinstance(key, str) else "a key that is no text"
         raise PickleError(f"{_at(path)} {name}, which is {_shown_name(callee)} and may be a tensor{SAVE_AGAIN}")
 
 
 def _at(path: tuple[str, ...]) -> str:
-    return f"{shown('.'.join(path))}: holds" if path else "holds"
+    return f"{sanitize_name('.'.join(path))}: holds" if path else "holds"
 
 
 def _shown_name(callee: object) -> str:
-    return shown(str(callee)) if isinstance(callee, Global) else "made by a call"
+    return sanitize_name(str(callee)) if isinstance(callee, Global) else "made by a call"
 
 
 def _preference(state_dict: StateDict) -> tuple[int, bool, int, int]:

@@ -1,14 +1,41 @@
-"""Positioned, exact reads from one open file that may be truncated or replaced by somebody else meanwhile."""
+"""Exact reads by position from one open file, which somebody may truncate or replace meanwhile."""
 
+import errno
 import os
+import stat
 from types import TracebackType
 from typing import Final
 
-from vqcheck.checkpoint.regular import regular
-from vqcheck.checkpoint.shown import one_line, shown
 from vqcheck.errors import CheckpointError
+from vqcheck.sanitize import sanitize, sanitize_name
 
 _CHUNK: Final = 8 << 20
+
+
+def open_regular_file(path: str, flags: int) -> int:
+    """Open a regular file; for `open(path, opener=open_regular_file)`.
+
+    Raises:
+        OSError: as `os.open`, or the path leads to a pipe, a device, a socket or a folder.
+
+    """
+    # Asked before, since opening a device can do something; and after, since the path may lead elsewhere by then.
+    _require_regular(os.stat(path).st_mode, path)
+    # Opening a pipe would wait for its other end; to a regular file the flag means nothing.
+    descriptor = os.open(path, flags | getattr(os, "O_NONBLOCK", 0))
+    try:
+        _require_regular(os.fstat(descriptor).st_mode, path)
+    except OSError:
+        os.close(descriptor)
+        raise
+    return descriptor
+
+
+def _require_regular(mode: int, path: str) -> None:
+    if stat.S_ISDIR(mode):
+        raise IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR), path)
+    if not stat.S_ISREG(mode):
+        raise OSError(errno.EINVAL, "it is not a regular file", path)
 
 
 class PositionedFile:
@@ -29,9 +56,9 @@ class PositionedFile:
 
     def __init__(self, path: str | os.PathLike[str]) -> None:
         self.path = os.fsdecode(path)
-        self.label = one_line(self.path)
+        self.label = sanitize(self.path)
         try:
-            self._file = open(self.path, "rb", buffering=0, opener=regular)  # noqa: SIM115 - closed by close()
+            self._file = open(self.path, "rb", buffering=0, opener=open_regular_file)  # noqa: SIM115 - closed by close()
         except FileNotFoundError:
             raise CheckpointError(f"{self.label}: no such file") from None
         except IsADirectoryError:
@@ -51,7 +78,7 @@ class PositionedFile:
 
         """
         if start < 0 or size < 0 or start + size > self.size:
-            raise CheckpointError(f"{self.label}: {shown(what)}: lies outside the file (truncated?)")
+            raise CheckpointError(f"{self.label}: {sanitize_name(what)}: lies outside the file (truncated?)")
         buffer = bytearray(size)
         view = memoryview(buffer)
         done = 0
@@ -60,10 +87,12 @@ class PositionedFile:
             while done < size:
                 count = self._file.readinto(view[done : done + _CHUNK])
                 if not count:
-                    raise CheckpointError(f"{self.label}: {shown(what)}: the file was truncated while it was read")
+                    raise CheckpointError(
+                        f"{self.label}: {sanitize_name(what)}: the file was truncated while it was read"
+                    )
                 done += count
         except OSError as error:
-            raise CheckpointError(f"{self.label}: {shown(what)}: cannot be read: {error.strerror}") from None
+            raise CheckpointError(f"{self.label}: {sanitize_name(what)}: cannot be read: {error.strerror}") from None
         self.bytes_read += size
         return buffer
 

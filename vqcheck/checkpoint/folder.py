@@ -4,8 +4,8 @@ import os
 import re
 from typing import Final
 
-from vqcheck.checkpoint.shown import one_line
 from vqcheck.errors import CheckpointError
+from vqcheck.sanitize import sanitize
 
 _SAFETENSORS: Final = re.compile(r"(.+)\.safetensors(\.index\.json)?")
 _BIN: Final = re.compile(r"(.*model(\.[^.]+)?)\.bin(\.index\.json)?")
@@ -33,9 +33,9 @@ def checkpoints_in(folder: str) -> list[str]:
     found = [name for name in models if name not in shards and not _SHARD.fullmatch(name)]
     found = found or [name for name in names if name.endswith(_TRAINING)]
     if not found:
-        from vqcheck.checkpoint.other_kind import folder_kind
+        from vqcheck.checkpoint.not_a_checkpoint import folder_kind
 
-        raise CheckpointError(f"{one_line(folder)}: {folder_kind(folder, names)}")
+        raise CheckpointError(f"{sanitize(folder)}: {folder_kind(folder, names)}")
     return [os.path.join(folder, name) for name in sorted(found, key=lambda name: (not name.endswith(".json"), name))]
 
 
@@ -53,7 +53,7 @@ def only_checkpoint_in(folder: str) -> str:
     if len(paths) > 1:
         names = listed([os.path.basename(path) for path in paths])
         hint = "; 'vqcheck history' compares them all" if all(path.endswith(_TRAINING) for path in paths) else ""
-        raise CheckpointError(f"{one_line(folder)}: holds several checkpoints, name one: {names}{hint}")
+        raise CheckpointError(f"{sanitize(folder)}: holds several checkpoints, name one: {names}{hint}")
     return paths[0]
 
 
@@ -65,14 +65,14 @@ def is_checkpoint_name(name: str) -> bool:
 def listed(names: list[str]) -> str:
     """Return the first of some names, and how many there are beside."""
     more = f" and {len(names) - _SHOWN} more" if len(names) > _SHOWN else ""
-    return one_line(", ".join(names[:_SHOWN])) + more
+    return sanitize(", ".join(names[:_SHOWN])) + more
 
 
 def _listing(folder: str) -> list[str]:
     try:
         return sorted(os.listdir(folder))
     except OSError as error:
-        raise CheckpointError(f"{one_line(folder)}: cannot be read: {error.strerror}") from None
+        raise CheckpointError(f"{sanitize(folder)}: cannot be read: {error.strerror}") from None
 
 
 def _models(names: list[str], pattern: re.Pattern[str]) -> dict[str, str]:

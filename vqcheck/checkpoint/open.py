@@ -6,13 +6,12 @@ from dataclasses import replace
 
 from vqcheck.checkpoint import container
 from vqcheck.checkpoint.container import StateDict
-from vqcheck.checkpoint.dtypes import ITEM_SIZE
 from vqcheck.checkpoint.file import PositionedFile
 from vqcheck.checkpoint.opened import Checkpoint, ReadExtent
 from vqcheck.checkpoint.pickle_values import PickleError
-from vqcheck.checkpoint.shown import one_line, shown
-from vqcheck.checkpoint.tensor import Extent, StoredTensor
+from vqcheck.checkpoint.stored_tensor import ITEM_SIZE, Extent, StoredTensor
 from vqcheck.errors import CheckpointError
+from vqcheck.sanitize import sanitize, sanitize_name
 
 
 def open_checkpoint(path: str | os.PathLike[str]) -> Checkpoint:
@@ -42,14 +41,14 @@ def open_checkpoint(path: str | os.PathLike[str]) -> Checkpoint:
 
 def begins_as_checkpoint(head: bytes) -> bool:
     """Say whether the first kilobytes of a file are those of a checkpoint, whole or damaged, or of an index of one."""
-    from vqcheck.checkpoint import other_kind, safetensors_header
+    from vqcheck.checkpoint import not_a_checkpoint, safetensors_header
 
     return (
         head[2:4] == b"\x03\x04"
         or safetensors_header.looks_like(head)
         or (head[:1] == b"\x80" and head[1:2] in (b"\2", b"\3", b"\4", b"\5"))
         or (head.lstrip(b"\xef\xbb\xbf")[:1] == b"{" and b'"weight_map"' in head)
-        or other_kind.is_other_model(head)
+        or not_a_checkpoint.is_other_model(head)
     )
 
 
@@ -62,7 +61,7 @@ def _open_file(path: str | os.PathLike[str], *, shard: bool) -> Checkpoint:
         raise CheckpointError(f"{file.label}: not enough memory to read its index") from None
     except CheckpointError as error:
         file.close()
-        from vqcheck.checkpoint.other_kind import unfinished
+        from vqcheck.checkpoint.not_a_checkpoint import unfinished
 
         hint = unfinished(file.path)
         if not hint or hint in str(error):
@@ -77,19 +76,19 @@ def _positioned(path: str | os.PathLike[str]) -> PositionedFile:
     try:
         return PositionedFile(path)
     except CheckpointError:
-        from vqcheck.checkpoint.other_kind import path_kind
+        from vqcheck.checkpoint.not_a_checkpoint import path_kind
 
         kind = path_kind(os.fsdecode(path))
         if not kind:
             raise
-        raise CheckpointError(f"{one_line(os.fsdecode(path))}: {kind}") from None
+        raise CheckpointError(f"{sanitize(os.fsdecode(path))}: {kind}") from None
 
 
 def _open(file: PositionedFile, *, shard: bool) -> Checkpoint:
     if not file.size:
         raise CheckpointError(f"{file.label}: is empty; save or download it again")
     if os.path.exists(f"{file.path}.aria2"):
-        from vqcheck.checkpoint.other_kind import unfinished
+        from vqcheck.checkpoint.not_a_checkpoint import unfinished
 
         raise CheckpointError(f"{file.label}: {unfinished(file.path)}")
     head = bytes(file.read(0, min(file.size, 512), "beginning of the file"))
@@ -122,7 +121,7 @@ def _open_torch_zip(file: PositionedFile, header_code: str, *, shard: bool) -> C
 
     archive = ZipArchive(file)
     if not any(name.endswith("data.pkl") for name in archive.members):
-        from vqcheck.checkpoint.other_kind import zip_kind
+        from vqcheck.checkpoint.not_a_checkpoint import zip_kind
 
         raise CheckpointError(f"{file.label}: {zip_kind(archive.members)}")
     if shard and any(member.is_packed and name.endswith("data.pkl") for name, member in archive.members.items()):
@@ -133,7 +132,7 @@ def _open_torch_zip(file: PositionedFile, header_code: str, *, shard: bool) -> C
     if packed and (shard or file.path.endswith(".bin")):
         # transformers maps such files into memory: it gets the packed bytes as they lie there, whatever they unpack to.
         raise CheckpointError(
-            f"{file.label}: {shown(packed)}: is packed, and transformers would read it as if it were not; "
+            f"{file.label}: {sanitize_name(packed)}: is packed, and transformers would read it as if it were not; "
             "unpack it: save the model again"
         )
     return _from_torch(
@@ -149,23 +148,27 @@ def _open_torch_zip(file: PositionedFile, header_code: str, *, shard: bool) -> C
 
 def _refuse_torch_file(file: PositionedFile, head: bytes) -> None:
     """Raise CheckpointError when a safetensors file that is not named so is one for torch, too."""
-    from vqcheck.checkpoint import other_kind, torch_legacy
+    from vqcheck.checkpoint import not_a_checkpoint, torch_legacy
 
-    if torch_legacy.has_magic(file) or other_kind.tar_kind(head):
+    if torch_legacy.has_magic(file) or not_a_checkpoint.tar_kind(head):
         raise CheckpointError(f"{file.label}: begins as a torch file and as a safetensors file; save it again as one")
 
 
 def _open_torch_legacy(file: PositionedFile, head: bytes) -> Checkpoint:
-    from vqcheck.checkpoint import other_kind, torch_legacy
+    from vqcheck.checkpoint import not_a_checkpoint, torch_legacy
 
-    archive = other_kind.tar_kind(head)
+    archive = not_a_checkpoint.tar_kind(head)
     if archive:
         # torch looks for one first: what is behind may be a legacy file as well.
         raise CheckpointError(f"{file.label}: {archive}")
     try:
         root, extents, classes = torch_legacy.read_index(file)
     except CheckpointError:
-        kind = "" if head.startswith((b"\x80", other_kind.MAGIC_AS_TEXT)) else other_kind.file_kind(file.path, head)
+        kind = (
+            ""
+            if head.startswith((b"\x80", not_a_checkpoint.MAGIC_AS_TEXT))
+            else not_a_checkpoint.file_kind(file.path, head)
+        )
         if not kind:
             raise
         raise CheckpointError(f"{file.label}: {kind}") from None
@@ -214,7 +217,9 @@ def _stored_tensors(state_dict: StateDict, extents: dict[str, Extent]) -> dict[s
         problem = record.problem
         width = ITEM_SIZE.get(storage.dtype, 0) if storage else 0
         if storage is None or extent is None:
-            problem = problem or f"its storage {shown(storage.key) if storage else ''} is missing from the archive"
+            problem = (
+                problem or f"its storage {sanitize_name(storage.key) if storage else ''} is missing from the archive"
+            )
             extent = Extent("", 0, 0)
         elif width and storage.count * width != extent.size:
             than = "more" if storage.count * width > extent.size else "fewer"
@@ -254,5 +259,7 @@ def _open_sharded(index: PositionedFile) -> Checkpoint:
 def _in_shard(index: PositionedFile, name: str, shard: str, opened: Checkpoint) -> StoredTensor:
     tensor = opened.tensors.get(name)
     if tensor is None:
-        raise CheckpointError(f"{index.label}: {shown(name)}: is not in {shown(shard)}, where the index says it is")
+        raise CheckpointError(
+            f"{index.label}: {sanitize_name(name)}: is not in {sanitize_name(shard)}, where the index says it is"
+        )
     return replace(tensor, extent=replace(tensor.extent, shard=shard))

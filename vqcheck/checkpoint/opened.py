@@ -10,11 +10,10 @@ from typing import Final
 
 from vqcheck.checkpoint import container
 from vqcheck.checkpoint.container import Plain
-from vqcheck.checkpoint.dtypes import ITEM_SIZE
 from vqcheck.checkpoint.file import PositionedFile
-from vqcheck.checkpoint.shown import shown
-from vqcheck.checkpoint.tensor import Extent, StoredTensor, contiguous_stride
+from vqcheck.checkpoint.stored_tensor import ITEM_SIZE, Extent, StoredTensor, contiguous_stride
 from vqcheck.errors import CheckpointError
+from vqcheck.sanitize import sanitize_name
 
 MAX_TENSOR_BYTES: Final = 128 << 20
 """Largest tensor that is read; no codebook or projection in use comes near it."""
@@ -148,11 +147,11 @@ class Checkpoint:
 
     def _checked_span(self, tensor: StoredTensor) -> int:
         """Return how many bytes the tensor is spread over, once every claim about it has been checked."""
-        where = f"{self.files[0].label}: {shown(tensor.name)}"
+        where = f"{self.files[0].label}: {sanitize_name(tensor.name)}"
         width = ITEM_SIZE.get(tensor.dtype)
         if tensor.problem or width is None:
             raise CheckpointError(
-                f"{where}: {tensor.problem or f'element type {shown(tensor.dtype)} is not supported'}"
+                f"{where}: {tensor.problem or f'element type {sanitize_name(tensor.dtype)} is not supported'}"
             )
         size = prod(tensor.shape) * width
         if size > MAX_TENSOR_BYTES:
@@ -162,7 +161,7 @@ class Checkpoint:
         reach = sum((length - 1) * step for length, step in zip(tensor.shape, tensor.stride, strict=True))
         span = (reach + 1) * width
         if tensor.offset + span > tensor.extent.size:
-            raise CheckpointError(f"{where}: claims bytes outside its storage ({shown(tensor.extent.member)})")
+            raise CheckpointError(f"{where}: claims bytes outside its storage ({sanitize_name(tensor.extent.member)})")
         if span > MAX_TENSOR_BYTES:
             raise CheckpointError(
                 f"{where}: is spread over {span} bytes, more than the {MAX_TENSOR_BYTES} that are read"

@@ -9,12 +9,11 @@ from dataclasses import replace
 from math import prod
 from typing import Any, Final
 
-from vqcheck.checkpoint.dtypes import ITEM_SIZE, SAFETENSORS
 from vqcheck.checkpoint.file import PositionedFile
-from vqcheck.checkpoint.shown import shown
-from vqcheck.checkpoint.strict_json import parse_json
-from vqcheck.checkpoint.tensor import Extent, StoredTensor, contiguous_stride
+from vqcheck.checkpoint.stored_tensor import ITEM_SIZE, SAFETENSORS, Extent, StoredTensor, contiguous_stride
+from vqcheck.checkpoint.untrusted_text import parse_json
 from vqcheck.errors import CheckpointError
+from vqcheck.sanitize import sanitize_name
 
 _MAX_HEADER: Final = 16 << 20
 _MAX_AXES: Final = 64
@@ -76,22 +75,22 @@ def _tensor(file: PositionedFile, name: str, entry: Any, data_start: int) -> Sto
     try:
         spelled, shape, (begin, end) = entry["dtype"], tuple(entry["shape"]), entry["data_offsets"]
     except (TypeError, KeyError, ValueError):
-        raise CheckpointError(f"{file.label}: {shown(name)}: its header entry is damaged") from None
+        raise CheckpointError(f"{file.label}: {sanitize_name(name)}: its header entry is damaged") from None
     if (
         not isinstance(spelled, str)
         or not 0 < len(spelled) <= _LONGEST_DTYPE
         or len(shape) > _MAX_AXES
         or not all(type(n) is int and 0 <= n < 1 << 62 for n in (*shape, begin, end))
     ):
-        raise CheckpointError(f"{file.label}: {shown(name)}: its header entry is damaged")
+        raise CheckpointError(f"{file.label}: {sanitize_name(name)}: its header entry is damaged")
     dtype = SAFETENSORS.get(spelled, "")
     if begin > end or data_start + end > file.size:
-        raise CheckpointError(f"{file.label}: {shown(name)}: lies outside the file (truncated?)")
+        raise CheckpointError(f"{file.label}: {sanitize_name(name)}: lies outside the file (truncated?)")
     width = ITEM_SIZE.get(dtype)
     if width is not None and prod(shape) * width != end - begin:
-        raise CheckpointError(f"{file.label}: {shown(name)}: its shape and its {end - begin} bytes disagree")
+        raise CheckpointError(f"{file.label}: {sanitize_name(name)}: its shape and its {end - begin} bytes disagree")
     extent = Extent(name, data_start + begin, end - begin)
-    problem = "" if dtype else f"element type {shown(spelled)} is not supported"
+    problem = "" if dtype else f"element type {sanitize_name(spelled)} is not supported"
     return StoredTensor(name, dtype or spelled, shape, contiguous_stride(shape), 0, extent, problem)
 
 
@@ -100,10 +99,10 @@ def _refuse_overlaps_and_gaps(file: PositionedFile, tensors: dict[str, StoredTen
     end = data_start
     for extent in sorted((tensor.extent for tensor in tensors.values()), key=lambda each: (each.start, each.size)):
         if extent.start < end:
-            raise CheckpointError(f"{file.label}: {shown(extent.member)}: overlaps another tensor")
+            raise CheckpointError(f"{file.label}: {sanitize_name(extent.member)}: overlaps another tensor")
         if extent.start > end:
             raise CheckpointError(
-                f"{file.label}: {shown(extent.member)}: does not begin where the tensor before it ends"
+                f"{file.label}: {sanitize_name(extent.member)}: does not begin where the tensor before it ends"
             )
         end += extent.size
     if end != file.size:

@@ -5,9 +5,9 @@ from typing import Final
 
 from vqcheck.checkpoint.file import PositionedFile
 from vqcheck.checkpoint.opened import Checkpoint
-from vqcheck.checkpoint.shown import one_line, shown
-from vqcheck.checkpoint.strict_json import parse_json
+from vqcheck.checkpoint.untrusted_text import parse_json
 from vqcheck.errors import CheckpointError
+from vqcheck.sanitize import sanitize, sanitize_name
 
 _MAX_INDEX: Final = 16 << 20
 _MAX_SHARDS: Final = 1_000
@@ -31,7 +31,9 @@ def shard_of_each_tensor(file: PositionedFile) -> dict[str, str]:
     for name, shard in weight_map.items():
         # Colons and backslashes lead elsewhere on Windows only, but an index has no use for them anywhere.
         if not isinstance(shard, str) or shard in ("", ".", "..") or any(mark in shard for mark in "/\\:\0"):
-            raise CheckpointError(f"{file.label}: {shown(name)}: its shard must be a file in the index's own folder")
+            raise CheckpointError(
+                f"{file.label}: {sanitize_name(name)}: its shard must be a file in the index's own folder"
+            )
         shards.add(shard)
     if len(shards) > _MAX_SHARDS:
         raise CheckpointError(f"{file.label}: names {len(shards)} shards, more than the {_MAX_SHARDS} that are opened")
@@ -50,7 +52,7 @@ def shard_path(index: PositionedFile, shard: str) -> str:
     folder = os.path.dirname(os.path.realpath(path))
     if folder not in (os.path.realpath(os.path.dirname(index.path)), os.path.dirname(os.path.realpath(index.path))):
         raise CheckpointError(
-            f"{one_line(path)}: is a link that leads out of the folder, to {one_line(os.path.realpath(path))}; "
+            f"{sanitize(path)}: is a link that leads out of the folder, to {sanitize(os.path.realpath(path))}; "
             "name the index beside that file"
         )
     return path
@@ -69,14 +71,14 @@ def check_shards(index: PositionedFile, shard_of: dict[str, str], opened: dict[s
     name, shard = list(opened.items())[-1]
     for container in filter(None, (shard.container, *shard.other_containers)):
         raise CheckpointError(
-            f"{shard.files[0].label}: keeps tensors in a container ({shown(container)}), where a shard is the state "
-            "dict itself"
+            f"{shard.files[0].label}: keeps tensors in a container ({sanitize_name(container)}), "
+            "where a shard is the state dict itself"
         )
     for tensor in shard.tensors:
         home = shard_of.get(tensor)
         if home != name:
-            where = f"which the index gives to {shown(home)}" if home else "which the index does not list"
-            raise CheckpointError(f"{index.label}: {shown(name)} holds {shown(tensor)}, {where}")
+            where = f"which the index gives to {sanitize_name(home)}" if home else "which the index does not list"
+            raise CheckpointError(f"{index.label}: {sanitize_name(name)} holds {sanitize_name(tensor)}, {where}")
     spent = sum(file.bytes_read for each in opened.values() for file in each.files)
     if spent > _MAX_INDEXES:
         raise CheckpointError(

@@ -5,9 +5,9 @@ from dataclasses import dataclass, replace
 from itertools import islice
 from typing import Any, Final
 
-from vqcheck.checkpoint.dtypes import TORCH_STORAGE
 from vqcheck.checkpoint.pickle_values import Global, PickleError
-from vqcheck.checkpoint.shown import shown
+from vqcheck.checkpoint.stored_tensor import TORCH_STORAGE
+from vqcheck.sanitize import sanitize_name
 
 SAVE_AGAIN: Final = "; save it again as a plain state dict (torch.save(model.state_dict(), FILE))"
 """What to do about a file that may hold other values than it seems to."""
@@ -223,7 +223,7 @@ def _require_inert(state: object) -> None:
         if not isinstance(part, dict) or len(part) > _MAX_STATE:
             raise PickleError(f"gives a tensor a state that is no dictionary of attributes{SAVE_AGAIN}")
         for name, value in part.items():
-            shown_name = shown(str(name))
+            shown_name = sanitize_name(str(name))
             if type(name) is not str or name in _OWN_ATTRIBUTES or (name[:1] == "_" and name not in _MARKS):
                 raise PickleError(f"gives a tensor the attribute {shown_name}, which may change its values{SAVE_AGAIN}")
             if not _is_plain(value, 3):

@@ -2,12 +2,12 @@
 
 from vqcheck.checkpoint import pickle_machine
 from vqcheck.checkpoint.pickle_values import PickleError
-from vqcheck.checkpoint.shown import shown
-from vqcheck.checkpoint.tensor import Extent
+from vqcheck.checkpoint.stored_tensor import Extent
 from vqcheck.checkpoint.torch_meaning import TorchMeaning
 from vqcheck.checkpoint.torch_records import StorageRecord
 from vqcheck.checkpoint.zip_archive import ZipArchive
 from vqcheck.errors import CheckpointError
+from vqcheck.sanitize import sanitize_name
 
 
 def read_index(archive: ZipArchive, label: str) -> tuple[object, dict[str, Extent], tuple[str, ...]]:
@@ -29,11 +29,11 @@ def read_index(archive: ZipArchive, label: str) -> tuple[object, dict[str, Exten
         raise CheckpointError(f"{label}: is a TorchScript archive; save the model's state_dict() instead")
     byteorder = archive.find(f"{root}byteorder")
     if byteorder is not None and archive.read(byteorder.name, 0, min(byteorder.size, 16)) != b"little":
-        raise CheckpointError(f"{label}: {shown(byteorder.name)}: only little-endian checkpoints are read")
+        raise CheckpointError(f"{label}: {sanitize_name(byteorder.name)}: only little-endian checkpoints are read")
     size = archive.members[index].size
     if size > pickle_machine.MAX_BYTES:
         raise CheckpointError(
-            f"{label}: {shown(index)}: {size} bytes, more than the {pickle_machine.MAX_BYTES} that are read"
+            f"{label}: {sanitize_name(index)}: {size} bytes, more than the {pickle_machine.MAX_BYTES} that are read"
         )
     data = bytes(archive.read(index, 0, size))
     extents: dict[str, Extent] = {}
@@ -49,5 +49,5 @@ def read_index(archive: ZipArchive, label: str) -> tuple[object, dict[str, Exten
         value, _ = pickle_machine.load(data, meaning)
         meaning.require_apart()
     except PickleError as error:
-        raise CheckpointError(f"{label}: {shown(index)}: the pickle {error}") from None
+        raise CheckpointError(f"{label}: {sanitize_name(index)}: the pickle {error}") from None
     return value, extents, meaning.classes()

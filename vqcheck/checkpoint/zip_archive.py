@@ -10,8 +10,8 @@ from dataclasses import dataclass
 from typing import Final
 
 from vqcheck.checkpoint.file import PositionedFile
-from vqcheck.checkpoint.shown import shown
 from vqcheck.errors import CheckpointError
+from vqcheck.sanitize import sanitize_name
 
 # End record:     signature, disk, directory disk, entries here, entries, directory size and start, comment length
 _END: Final = struct.Struct("<4s4H2LH")
@@ -103,7 +103,7 @@ class ZipArchive:
         return [member.name for spelling, member in self._spelled.items() if spelling.endswith(raw)]
 
     def _error(self, what: str, reason: str) -> CheckpointError:
-        return CheckpointError(f"{self._file.label}: {shown(what)}: {reason}")
+        return CheckpointError(f"{self._file.label}: {sanitize_name(what)}: {reason}")
 
     def _read_directory(self) -> dict[str, Member]:
         count, size, start = self._find_directory()

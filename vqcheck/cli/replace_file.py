@@ -50,7 +50,7 @@ def replace_file(path: str, report: str) -> None:
             made; an old file is left as it was.
 
     """
-    from vqcheck.whole_file import whole_file
+    from vqcheck.atomic_write import atomic_write
 
     content = report.encode("utf-8", "backslashreplace")
     try:
@@ -69,7 +69,7 @@ def replace_file(path: str, report: str) -> None:
             os.stat(target)  # a loop of links, which is told apart only here
         if _holds_a_checkpoint(target):
             raise UsageError(f"{path}: is a checkpoint; the output must go to another file")
-        with whole_file(target) as stream:
+        with atomic_write(target) as stream:
             stream.write(content)
     except OSError as error:
         raise UsageError(f"{path}: cannot be written: {error.strerror}") from None

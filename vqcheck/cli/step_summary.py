@@ -2,7 +2,7 @@
 
 import os
 
-from vqcheck.checkpoint.regular import regular
+from vqcheck.checkpoint.file import open_regular_file
 from vqcheck.cli.replace_file import replace_file
 from vqcheck.errors import UsageError
 
@@ -32,6 +32,6 @@ def write_summary(markdown: str, file: str | None) -> None:
 def _regular_or_new(path: str, flags: int) -> int:
     """Open a file to write at its end; anything else, such as a pipe, could be waited for without end."""
     try:
-        return regular(path, flags & ~os.O_CREAT)
+        return open_regular_file(path, flags & ~os.O_CREAT)
     except FileNotFoundError:
         return os.open(path, flags | os.O_EXCL, 0o666)

@@ -5,16 +5,23 @@ from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from vqcheck.checkpoint.opened import Checkpoint
-from vqcheck.codebook import effective, health, kind, pair
-from vqcheck.codebook.comparison import ALL, IDENTICAL, WITHIN_ULPS, Comparison, CopyPair, Side, TensorDiff, titles
-from vqcheck.codebook.copies import Copies, Copy, choose
-from vqcheck.codebook.copy_name import Partners, pair_up
+from vqcheck.codebook import file_record, health, judge_tensors
+from vqcheck.codebook.comparison import (
+    ALL,
+    IDENTICAL,
+    WITHIN_ULPS,
+    ComparedFile,
+    Comparison,
+    CopyPair,
+    TensorDiff,
+    titles,
+)
+from vqcheck.codebook.copies import Copies, Copy, Partners, choose, pair_up
 from vqcheck.codebook.copy_verdict import DigestsOfCopies, answered, combined, lone_copies, verdict_on, whole
 from vqcheck.codebook.family import INPUT_PROJ, Family
+from vqcheck.codebook.file_record import FileOrder, Order, RoundingReading
 from vqcheck.codebook.find import find_copies
-from vqcheck.codebook.kind import FileOrder, Order, RoundingReading
-from vqcheck.codebook.pair import Pair
-from vqcheck.codebook.pairs import in_common, pairs_of, places
+from vqcheck.codebook.tensor_pair import Pair, TensorSide, in_common, pairs_of, places
 from vqcheck.codebook.vq_encoder import ABSENT, VQEncoder
 from vqcheck.errors import CheckpointError, NoCodebookError
 
@@ -66,7 +73,7 @@ def compare(
                 on_tensor(done, total)
         all_pairs.append(pairs)
     orders = [_order(one, other, pairs, order) for (one, other), pairs in zip(together, all_pairs, strict=True)]
-    judged = [effective.judge(pairs, scope, known) for pairs, known in zip(all_pairs, orders, strict=True)]
+    judged = [judge_tensors.judge(pairs, scope, known) for pairs, known in zip(all_pairs, orders, strict=True)]
     copy_pairs = tuple(
         CopyPair(one.encoder.family.name, one.name, other.name, whole(each.diffs), partner.guessed)
         for (one, other), each, partner in zip(together, judged, partners, strict=True)
@@ -116,7 +123,7 @@ def _require_projection(a: Copy, b: Copy) -> None:
 
 
 def _may_lack_projection(copy: Copy) -> bool:
-    return kind.may_leave_out(kind.record(copy.file), copy.encoder.family, INPUT_PROJ)
+    return file_record.may_leave_out(file_record.record(copy.file), copy.encoder.family, INPUT_PROJ)
 
 
 def first_pair(a: Checkpoint, b: Checkpoint, own: tuple[Family, ...], copies: tuple[str, ...]) -> tuple[Copy, Copy]:
@@ -134,8 +141,8 @@ def partners_of(a: Copies, b: Copies) -> list[Partners]:
 
 def _order(one: Copy, other: Copy, pairs: list[Pair], told: Order | None) -> FileOrder:
     """Return which of two copies came first."""
-    records = kind.record(one.file), kind.record(other.file)
-    known = FileOrder(*records, told or kind.order(*records))
+    records = file_record.record(one.file), file_record.record(other.file)
+    known = FileOrder(*records, told or file_record.order(*records))
     return replace(known, both_ways=_both_ways(pairs, known)) if known.order is Order.UNKNOWN else known
 
 
@@ -154,14 +161,14 @@ def _labelled(pairs: tuple[CopyPair, ...], diffs: list[tuple[TensorDiff, ...]]) 
     )
 
 
-def _is_ill(pairs: list[Pair], judged: effective.Judged) -> bool:
+def _is_ill(pairs: list[Pair], judged: judge_tensors.JudgedTensors) -> bool:
     """Say whether one codec of the two files needs a diagnosis: it differs, or was never trained."""
     if whole(judged.diffs) not in (IDENTICAL, WITHIN_ULPS):
         return True
     return any(_never_trained(side.file, side.encoder) for side in (pairs[0].a, pairs[0].b))
 
 
-def _diagnosis(pairs: list[Pair], judged: effective.Judged) -> "Diagnosis":
+def _diagnosis(pairs: list[Pair], judged: judge_tensors.JudgedTensors) -> "Diagnosis":
     import numpy as np
 
     from vqcheck.codebook.diagnosis.diagnose import Reading, diagnose
@@ -179,14 +186,14 @@ def _never_trained(file: Checkpoint, encoder: VQEncoder) -> bool:
     return any(health.never_trained(file, codebook) for codebook in encoder.codebooks)
 
 
-def _side(sides: list[list[pair.Side]], covered: list[Copy]) -> Side:
+def _side(sides: list[list[TensorSide]], covered: list[Copy]) -> ComparedFile:
     """Return what is said of one file, given its part of each pair of each copy."""
     first = sides[0]
     file, encoder = first[0].file, first[0].encoder
     examined = {side.tensor: side for copy in sides for side in copy if side.tensor and health.is_examined(side.tensor)}
     encoders = tuple(copy.encoder for copy in covered)
     ailments = health.ailments_of(file, encoders, sum(side.not_finite for side in examined.values()))
-    return Side(
+    return ComparedFile(
         path=file.path,
         family=encoder.family.name,
         prefix=encoder.prefix,

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Final
 
 from vqcheck.codebook.digest import Digest, EncoderDigests
 from vqcheck.codebook.family import BOOKKEEPING
-from vqcheck.codebook.kind import FileOrder, RoundingReading
+from vqcheck.codebook.file_record import FileOrder, RoundingReading
 from vqcheck.codebook.vq_encoder import STORED
 
 if TYPE_CHECKING:
@@ -115,7 +115,7 @@ class RoundingLoss:
 
 
 @dataclass(frozen=True, slots=True)
-class Side:
+class ComparedFile:
     """One of the two files."""
 
     path: str
@@ -188,8 +188,8 @@ class EqualCopies:
 class Comparison:
     """Two VQ encoders, tensor by tensor, and the verdict on the whole."""
 
-    a: Side
-    b: Side
+    a: ComparedFile
+    b: ComparedFile
     scope: str
     """`all`, or `tokens` to leave bookkeeping out."""
     tensors: tuple[TensorDiff, ...]
@@ -239,6 +239,6 @@ class Comparison:
         return tuple(diff for diff in self.tensors if diff.judged and diff.reading is RoundingReading.TRAINED)
 
     @property
-    def never_trained(self) -> tuple[Side, ...]:
+    def never_trained(self) -> tuple[ComparedFile, ...]:
         """The sides whose codebook still waits for its first batch."""
         return tuple(side for side in (self.a, self.b) if side.never_trained)

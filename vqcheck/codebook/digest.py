@@ -50,10 +50,10 @@ import hashlib
 from dataclasses import dataclass
 from typing import Final
 
-from vqcheck.checkpoint.dtypes import ITEM_SIZE
+from vqcheck.checkpoint.stored_tensor import ITEM_SIZE
 from vqcheck.codebook.family import INIT_FLAG, INPUT_PROJ, OUTPUT_PROJ
+from vqcheck.codebook.float_bytes import WIDENED, narrowed, widen
 from vqcheck.codebook.vq_encoder import STORED, Codebook, RoleTensor, VQEncoder
-from vqcheck.codebook.widen import WIDENED, narrowed, widen
 from vqcheck.errors import NoCodebookError
 
 F32V1: Final = "sha256-f32v1"

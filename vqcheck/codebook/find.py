@@ -5,13 +5,12 @@ from dataclasses import replace
 from typing import Final
 
 from vqcheck.checkpoint.opened import Checkpoint
-from vqcheck.checkpoint.tensor import StoredTensor
-from vqcheck.codebook.canonical import MisshapenError
-from vqcheck.codebook.copies import Copies, Copy, Unreadable
-from vqcheck.codebook.copy_name import CopyName
+from vqcheck.checkpoint.stored_tensor import StoredTensor
+from vqcheck.codebook.canonical_shape import MisshapenError
+from vqcheck.codebook.copies import Copies, Copy, CopyName, Unreadable
 from vqcheck.codebook.family import CODEBOOK_ROLES, Family
-from vqcheck.codebook.found import Found, Match, Matches
 from vqcheck.codebook.match import search
+from vqcheck.codebook.matched_tensors import Found, Match, Matches
 from vqcheck.codebook.other_state_dicts import averages_of_parameters, require_whole
 from vqcheck.codebook.vq_encoder import BookPlace, Codebook, RoleTensor, VQEncoder, is_lora
 from vqcheck.errors import CheckpointError, NoCodebookError, UsageError

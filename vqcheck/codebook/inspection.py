@@ -5,15 +5,15 @@ from dataclasses import dataclass
 from typing import Final
 
 from vqcheck.checkpoint.opened import Checkpoint
-from vqcheck.codebook import digest, health, kind, model
+from vqcheck.codebook import digest, file_record, health, model
 from vqcheck.codebook.copies import Copies, Copy, Unreadable
 from vqcheck.codebook.copy_verdict import relation
 from vqcheck.codebook.digest import EncoderDigests
 from vqcheck.codebook.family import Family
+from vqcheck.codebook.file_record import FileRecord
 from vqcheck.codebook.find import find_copies
-from vqcheck.codebook.finite import not_finite
+from vqcheck.codebook.float_bytes import not_finite
 from vqcheck.codebook.health import AILMENTS, HEALTHY, NOT_FINITE, Health
-from vqcheck.codebook.kind import FileRecord
 from vqcheck.codebook.model import Model, Training
 from vqcheck.codebook.vq_encoder import Codebook, RoleTensor, VQEncoder
 from vqcheck.errors import NoCodebookError
@@ -158,7 +158,7 @@ def inspect(checkpoint: Checkpoint, own: tuple[Family, ...] = (), copy: str = ""
         precision=tuple(types.most_common()),
         model=model.identify(used),
         training=model.training(checkpoint),
-        record=kind.record(checkpoint),
+        record=file_record.record(checkpoint),
         vq_encoder=summaries[0] if summaries else None,
         others=tuple(summaries[1:]),
         unreadable=copies.unreadable,

@@ -5,8 +5,9 @@ Nothing here knows of files: a state dict in memory is matched as a checkpoint i
 
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 
-from vqcheck.codebook import canonical
-from vqcheck.codebook.canonical import MisshapenError, UnclearError
+from vqcheck.codebook import canonical_shape
+from vqcheck.codebook.canonical_shape import MisshapenError, UnclearError
+from vqcheck.codebook.families.structural import sibling_rows
 from vqcheck.codebook.family import (
     CODEBOOK_ROLES,
     CODES,
@@ -17,14 +18,18 @@ from vqcheck.codebook.family import (
     LOOK_ALIKES,
     Family,
 )
-from vqcheck.codebook.found import Found, Match, Matches, Shape
-from vqcheck.codebook.lookup import MOST_NAMES, Named, any_number, candidates
-from vqcheck.codebook.merge import merge
-from vqcheck.codebook.siblings import sibling_rows
-from vqcheck.codebook.token_relevant import mark
-from vqcheck.codebook.twins import copies
+from vqcheck.codebook.matched_tensors import Found, Match, Matches, Shape, mark
+from vqcheck.codebook.repeated_codec import copies, merge
+from vqcheck.codebook.tensor_names import (
+    MOST_NAMES,
+    Named,
+    any_number,
+    around_all,
+    by_unwrapped,
+    candidates,
+    wrapped_prefix,
+)
 from vqcheck.codebook.vq_encoder import BookPlace
-from vqcheck.codebook.wrappers import around_all, by_unwrapped, wrapped_prefix
 
 
 def match(shapes: Mapping[str, Shape], own: tuple[Family, ...] = ()) -> list[Match]:
@@ -237,13 +242,13 @@ def _found(family: Family, named: Iterable[Named], shapes: Mapping[str, Shape]) 
     found: list[Found] = []
     for (book, group, layer), tensors in books.items():
         count = tensors.get((EMA_COUNT, ""))
-        axes = canonical.axes_of_codes(
+        axes = canonical_shape.axes_of_codes(
             family.axes,
             {each.name: shapes[each.name] for (role, _), each in tensors.items() if role in (CODES, EMA_SUM)},
             (count.name, shapes[count.name]) if count else None,
         )
-        canonical.require_codes(family, {role for role, _ in tensors}, next(iter(tensors.values())).name)
+        canonical_shape.require_codes(family, {role for role, _ in tensors}, next(iter(tensors.values())).name)
         for (role, part), each in tensors.items():
-            shape, order = canonical.canonical(role, each.name, shapes[each.name], axes)
+            shape, order = canonical_shape.canonical(role, each.name, shapes[each.name], axes)
             found.append(Found(each.name, role, part, book, group, layer, shape, order, each.key.fed_back))
     return mark(sorted(found, key=lambda each: each.order), family.residual)

@@ -11,11 +11,10 @@ from typing import Final
 
 from vqcheck.checkpoint.container import SECOND_HAND, second_hand
 from vqcheck.checkpoint.opened import Checkpoint
-from vqcheck.codebook.copies import Copy
-from vqcheck.codebook.copy_name import CopyName
+from vqcheck.codebook.copies import Copy, CopyName
 from vqcheck.codebook.family import INPUT_PROJ, LOOK_ALIKES, OUTPUT_PROJ
+from vqcheck.codebook.tensor_names import unwrapped
 from vqcheck.codebook.vq_encoder import Codebook, RoleTensor, VQEncoder
-from vqcheck.codebook.wrappers import unwrapped
 from vqcheck.errors import CheckpointError
 
 _SECOND_HAND: Final = re.compile("|".join(sorted(SECOND_HAND)), re.IGNORECASE)

@@ -20,8 +20,8 @@ import difflib
 from collections.abc import Iterable
 from typing import Any, Final
 
-from vqcheck.checkpoint.regular import regular
-from vqcheck.checkpoint.strict_toml import LONGEST, parse_toml
+from vqcheck.checkpoint.file import open_regular_file
+from vqcheck.checkpoint.untrusted_text import LONGEST_TOML, parse_toml
 from vqcheck.codebook.family import (
     AXES,
     BOOKS,
@@ -119,8 +119,8 @@ def read_own_family(path: str) -> Family:
 
     """
     try:
-        with open(path, encoding="utf-8", opener=regular) as file:
-            values = parse_toml(file.read(LONGEST + 1))
+        with open(path, encoding="utf-8", opener=open_regular_file) as file:
+            values = parse_toml(file.read(LONGEST_TOML + 1))
     except OSError as error:
         raise UsageError(f"{path}: cannot be read: {error.strerror}") from None
     except ValueError as error:

@@ -7,7 +7,6 @@ import numpy.typing as npt
 
 from vqcheck.checkpoint.opened import Checkpoint
 from vqcheck.codebook.comparison import RoundingLoss
-from vqcheck.codebook.effective import EFFECTIVE
 from vqcheck.codebook.family import (
     CODE_TRANSFORM,
     CODEBOOK_ROLES,
@@ -18,13 +17,14 @@ from vqcheck.codebook.family import (
     TRANSFORMED,
     Family,
 )
+from vqcheck.codebook.health import least_count
+from vqcheck.codebook.judge_tensors import EFFECTIVE
 from vqcheck.codebook.rounding import Array
-from vqcheck.codebook.use import least_count
 from vqcheck.codebook.values import as_array, code_vectors, sum_over_count, transformed
 from vqcheck.codebook.vq_encoder import Codebook, Place
 
 if TYPE_CHECKING:
-    from vqcheck.codebook.pair import Pair, Side
+    from vqcheck.codebook.tensor_pair import Pair, TensorSide
 
 Codes = npt.NDArray[np.bool_]
 
@@ -109,7 +109,7 @@ def _codes_and_counts(family: Family, pairs: list["Pair"], letter: str) -> tuple
     """Return one file's vectors of the lookup, calculated where they are not stored, and its counts."""
     arrays: dict[tuple[str, str], Array] = {}
     for pair in pairs:
-        side: Side = getattr(pair, letter)
+        side: TensorSide = getattr(pair, letter)
         if side.tensor and side.tensor.role in CODEBOOK_ROLES:
             arrays[side.tensor.role, side.tensor.part] = as_array(side.tensor, side.data)
     codes, sums, counts = (arrays.get((role, "")) for role in (CODES, EMA_SUM, EMA_COUNT))

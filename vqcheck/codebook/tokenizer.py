@@ -1,19 +1,90 @@
-"""Reads from a checkpoint what it takes to turn features into tokens: the projection and the code vectors."""
+"""From features to tokens: what a checkpoint holds for it, and the projection and nearest code in float32."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
 
 import numpy as np
+import numpy.typing as npt
 
 from vqcheck.checkpoint.opened import Checkpoint
 from vqcheck.codebook import digest, health, model
+from vqcheck.codebook.comparison import IDENTICAL, NOISE, TOKENS, WITHIN_ULPS
+from vqcheck.codebook.copies import Copy
+from vqcheck.codebook.copy_verdict import relation
 from vqcheck.codebook.digest import EncoderDigests
-from vqcheck.codebook.family import EUCLIDEAN, INPUT_PROJ, STORED
-from vqcheck.codebook.only_copy import only_copy
-from vqcheck.codebook.tokens import Array, Projection
+from vqcheck.codebook.family import EUCLIDEAN, INPUT_PROJ, STORED, Family
+from vqcheck.codebook.find import find_copies
 from vqcheck.codebook.values import as_array
 from vqcheck.codebook.vq_encoder import RoleTensor, VQEncoder
 from vqcheck.errors import UsageError
+
+Array = npt.NDArray[np.floating]
+Tokens = npt.NDArray[np.intp]
+
+
+@dataclass(frozen=True, eq=False)
+class Features:
+    """The speech features of one recording; or why there are none."""
+
+    item: str
+    values: Array | None
+    """`[channels, time]`"""
+    problem: str = ""
+
+
+@dataclass(frozen=True, eq=False)
+class InputProjection:
+    """A convolution whose stride equals its kernel, so that each output frame is one matrix product."""
+
+    weight: Array
+    """`[channels out, channels in, kernel]`"""
+    bias: Array | None
+    """`[channels out]`"""
+
+    def patches(self, features: Array) -> Array:
+        """Return the values under each position of the kernel, `[time // kernel, channels in x kernel]`.
+
+        What is left over at the end of features `[channels in, time]` is dropped.
+        """
+        _, channels, kernel = self.weight.shape
+        steps = features.shape[1] // kernel
+        values = features[:, : steps * kernel].reshape(channels, steps, kernel).transpose(1, 0, 2)
+        patches: Array = values.reshape(steps, channels * kernel).astype(np.float32, copy=False)
+        return patches
+
+    def frames(self, patches: Array) -> Array:
+        """Return the frames `[time // kernel, channels out]` that the lookup gets."""
+        frames: Array = patches @ self.weight.reshape(len(self.weight), -1).T
+        return frames if self.bias is None else frames + self.bias
+
+
+def nearest_codes(frames: Array, codes: Array) -> Tokens:
+    """Return the number of the nearest code for each of frames `[time, dim]`, codes being `[codes, dim]`.
+
+    |x - e|^2 = |x|^2 - 2 x.e + |e|^2, of which the first term is the same for all codes.
+    """
+    tokens: Tokens = np.argmin(np.einsum("ij,ij->i", codes, codes) - 2 * (frames @ codes.T), axis=1)
+    return tokens
+
+
+def only_copy(checkpoint: Checkpoint, own: tuple[Family, ...] = (), chosen: str = "") -> Copy:
+    """Return the copy of the codec that is judged first; `chosen` names one.
+
+    Raises:
+        NoCodebookError, CheckpointError: the file holds none, or none can be read.
+        UsageError: it holds several that do not decide the same tokens, or none of that name.
+
+    """
+    copies = find_copies(checkpoint, own, chosen)
+    first, *others = copies.sound
+    which = f"name the one to use with --copy ({', '.join(copies.names)})"
+    for each in copies.unreadable:
+        raise UsageError(f"{copies.path}: its copy '{each.name}' cannot be read ({each.why}); {which}")
+    for other in others:
+        same_codec = other.encoder.family is first.encoder.family
+        if same_codec and relation(first, other, TOKENS) not in (IDENTICAL, WITHIN_ULPS, NOISE):
+            raise UsageError(f"{copies.path}: its copies '{first.name}' and '{other.name}' are not the same; {which}")
+    return first
 
 
 @dataclass(frozen=True, eq=False)
@@ -24,7 +95,7 @@ class Tokenizer:
     family: str
     digests: EncoderDigests
     """Under `sha256-f32v1`."""
-    projection: Projection
+    projection: InputProjection
     codes: Array
     """`[codes, dim]`, float32"""
 
@@ -35,7 +106,7 @@ class Lookup:
 
     codes: Array
     """`[codes, dim]`, float32"""
-    projection: Projection | None
+    projection: InputProjection | None
     """None where the file stores none."""
 
 
@@ -58,7 +129,7 @@ def lookup(checkpoint: Checkpoint, encoder: VQEncoder, data: Mapping[RoleTensor,
         raise UsageError(
             f"{checkpoint.path}: its projection is no convolution of one step per token, so tokens are not derived"
         )
-    return Lookup(codes, Projection(weight, parts.get("bias")))
+    return Lookup(codes, InputProjection(weight, parts.get("bias")))
 
 
 def _is_one_stored_codebook(encoder: VQEncoder) -> bool:

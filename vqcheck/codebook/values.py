@@ -6,8 +6,8 @@ import numpy as np
 import numpy.typing as npt
 
 from vqcheck.codebook.family import CODE_TRANSFORM, CODES, EMA_COUNT, EMA_SUM, SUM_OVER_COUNT, TRANSFORMED, Family
+from vqcheck.codebook.float_bytes import widen
 from vqcheck.codebook.vq_encoder import Codebook, RoleTensor
-from vqcheck.codebook.widen import widen
 
 _NUMPY = {
     "float64": "<f8",

@@ -4,7 +4,7 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from typing import Final, Protocol
 
-from vqcheck.checkpoint.tensor import StoredTensor
+from vqcheck.checkpoint.stored_tensor import StoredTensor
 from vqcheck.codebook.family import CODES, EMA_SUM, INPUT_PROJ, Family
 
 Place = tuple[int, int, int, str, str]

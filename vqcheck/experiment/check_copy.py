@@ -5,13 +5,13 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Final
 
 from vqcheck.checkpoint.opened import Checkpoint
-from vqcheck.codebook import health, kind
+from vqcheck.codebook import file_record, health
 from vqcheck.codebook.comparison import CHANGED, FAULTS, IDENTICAL, MISSING, NOT_STORED, ROUNDED, is_judged
 from vqcheck.codebook.copies import Copy
 from vqcheck.codebook.digest import ALGORITHMS, BF16V1, F16V1, F32V1, Digest, combine
 from vqcheck.codebook.family import BOOKKEEPING, CODEBOOK_ROLES, CODES, EMA_SUM, OUTPUT_PROJ, SUM_OVER_COUNT, Family
-from vqcheck.codebook.kind import FileKind, FileOrder, RoundingReading
-from vqcheck.codebook.token_relevant import feeds_a_lookup
+from vqcheck.codebook.file_record import FileKind, FileOrder, RoundingReading
+from vqcheck.codebook.matched_tensors import feeds_a_lookup
 from vqcheck.codebook.vq_encoder import RoleTensor, VQEncoder
 from vqcheck.errors import UsageError
 from vqcheck.experiment.locked_encoder import PARTS, LockedEncoder, LockedTensor
@@ -185,7 +185,7 @@ def _compare(
         left_out = may_lack and files.a.kind is FileKind.EXPORT and _role(found.label) in family.optional
         return (NOT_STORED, "the lock was made from an export without it") if left_out else (MISSING, "not in the lock")
     if found is None:
-        left_out = may_lack and kind.may_leave_out(files.b, family, _role(recorded.label))
+        left_out = may_lack and file_record.may_leave_out(files.b, family, _role(recorded.label))
         return (NOT_STORED, files.b.why_left_out) if left_out else (MISSING, "not in the file")
     if recorded.digest(F32V1) == found.digest(F32V1):
         return IDENTICAL, ""

@@ -5,7 +5,7 @@ from dataclasses import dataclass, replace
 from typing import Final
 
 from vqcheck.checkpoint.opened import Checkpoint
-from vqcheck.codebook import kind
+from vqcheck.codebook import file_record
 from vqcheck.codebook.comparison import (
     CHANGED,
     IDENTICAL,
@@ -18,14 +18,13 @@ from vqcheck.codebook.comparison import (
     LoneCopy,
     titles,
 )
-from vqcheck.codebook.copies import Copies, Copy
-from vqcheck.codebook.copy_name import Partners, pair_up
+from vqcheck.codebook.copies import Copies, Copy, Partners, pair_up
 from vqcheck.codebook.copy_verdict import DigestsOfCopies, lone_copies, verdict_on
 from vqcheck.codebook.digest import F32V1, Digest
 from vqcheck.codebook.families import FAMILIES
 from vqcheck.codebook.family import BOOKKEEPING, Family
+from vqcheck.codebook.file_record import FileKind, FileOrder, FileRecord, Order
 from vqcheck.codebook.find import find_copies
-from vqcheck.codebook.kind import FileKind, FileOrder, FileRecord, Order
 from vqcheck.errors import UsageError
 from vqcheck.experiment.bound_files import OnBytes, file_digest, tokens_digest
 from vqcheck.experiment.check_copy import LockVerdict, check_copy, makes_codes
@@ -102,7 +101,7 @@ def check_lock(
     locked, held = _chosen(lock, lock_path, held, copy)
     partners = pair_up([each.label for each in locked], [each.label for each in held.sound])
     partners = partners or [Partners(0, 0, guessed=len(locked) > 1 or len(held.sound) > 1)]
-    files = FileOrder(lock.record, kind.record(checkpoint), _order(lock.record, kind.record(checkpoint)))
+    files = FileOrder(lock.record, file_record.record(checkpoint), _order(lock.record, file_record.record(checkpoint)))
     by_diff = f"not comparable by digest: vqcheck diff {lock.checkpoint} {checkpoint.path}"
     checks = [check_copy(locked[each.a], lock_path, held.sound[each.b], files, scope, by_diff) for each in partners]
     pairs = tuple(
@@ -208,7 +207,7 @@ def _is_whole(one: LockedEncoder, other: Copy) -> bool:
 
 def _order(locked: FileRecord, file: FileRecord) -> Order:
     """Return which came first; where nothing says it the lock's file did, as a lock is made before what it judges."""
-    found = kind.order(locked, file)
+    found = file_record.order(locked, file)
     return Order.A_FIRST if found is Order.UNKNOWN else found
 
 

@@ -14,7 +14,7 @@ from vqcheck.codebook.comparison import CHANGED, FAULTS, IDENTICAL, ROUNDED, UND
 from vqcheck.codebook.diagnosis.evidence import A_TO_B, EmaUpdates
 from vqcheck.codebook.digest import Digest
 from vqcheck.codebook.family import Family
-from vqcheck.codebook.kind import FileRecord, Order
+from vqcheck.codebook.file_record import FileRecord, Order
 from vqcheck.experiment.history_result import Drift
 
 _PRECISION: Final = {"float64": 3, "float32": 2, "float16": 1, "bfloat16": 1}

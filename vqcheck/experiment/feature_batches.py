@@ -7,8 +7,8 @@ from typing import Final
 import numpy as np
 import numpy.typing as npt
 
-from vqcheck.codebook.half import is_half
-from vqcheck.codebook.tokens import Features
+from vqcheck.codebook.half_lookup import is_half
+from vqcheck.codebook.tokenizer import Features
 from vqcheck.experiment.name2semantic import Row
 
 FRAMES: Final = 1024

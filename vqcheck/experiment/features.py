@@ -6,11 +6,10 @@ from dataclasses import replace
 
 import numpy as np
 
-from vqcheck.checkpoint.dtypes import ITEM_SIZE
 from vqcheck.checkpoint.open import open_checkpoint
 from vqcheck.checkpoint.opened import Checkpoint
-from vqcheck.checkpoint.tensor import StoredTensor
-from vqcheck.codebook.tokens import Array, Features
+from vqcheck.checkpoint.stored_tensor import ITEM_SIZE, StoredTensor
+from vqcheck.codebook.tokenizer import Array, Features
 from vqcheck.codebook.values import as_array
 from vqcheck.codebook.vq_encoder import RoleTensor
 from vqcheck.errors import CheckpointError, UsageError

@@ -11,8 +11,8 @@ from vqcheck.checkpoint.open import open_checkpoint
 from vqcheck.checkpoint.opened import Checkpoint
 from vqcheck.codebook.compare import compare
 from vqcheck.codebook.family import Family
+from vqcheck.codebook.file_record import FileKind, record
 from vqcheck.codebook.find import find_copies
-from vqcheck.codebook.kind import FileKind, record
 from vqcheck.errors import CheckpointError, NoCodebookError, UsageError, VqcheckError
 from vqcheck.experiment.earlier import Comparer, Earlier, Stored
 from vqcheck.experiment.history_result import CONFIGURATION, FOLDER, OPTION, Base, History, Row, TrainingRun

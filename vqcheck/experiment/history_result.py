@@ -5,7 +5,7 @@ from typing import Final
 
 from vqcheck.codebook.comparison import CHANGED, IDENTICAL, ROUNDED, UNDECIDED, WITHIN_ULPS
 from vqcheck.codebook.digest import Digest
-from vqcheck.codebook.kind import FileRecord
+from vqcheck.codebook.file_record import FileRecord
 
 COULD_NOT_CHECK: Final = "could not check"
 

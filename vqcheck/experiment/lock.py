@@ -33,10 +33,10 @@ import json
 from dataclasses import dataclass
 from typing import Final
 
-from vqcheck.checkpoint.regular import regular
-from vqcheck.codebook.copy_name import CopyName
+from vqcheck.checkpoint.file import open_regular_file
+from vqcheck.codebook.copies import CopyName
 from vqcheck.codebook.digest import Digest
-from vqcheck.codebook.kind import FileKind, FileRecord
+from vqcheck.codebook.file_record import FileKind, FileRecord
 from vqcheck.errors import UsageError
 from vqcheck.experiment.locked_encoder import EncoderLines, LockedEncoder, LockedTensor, parse_digest, put
 
@@ -122,7 +122,7 @@ def read_lock(path: str) -> Lock:
 
     """
     try:
-        with open(path, "rb", opener=regular) as file:
+        with open(path, "rb", opener=open_regular_file) as file:
             content = file.read(_MAX_BYTES + 1)
     except FileNotFoundError:
         raise UsageError(f"{path}: there is no lock; 'vqcheck lock CHECKPOINT' makes one") from None

@@ -4,7 +4,7 @@ import os
 from dataclasses import replace
 
 from vqcheck.checkpoint.opened import Checkpoint
-from vqcheck.codebook import digest, health, kind
+from vqcheck.codebook import digest, file_record, health
 from vqcheck.codebook.comparison import NOISE
 from vqcheck.codebook.copies import Copies, Copy
 from vqcheck.codebook.copy_verdict import relation
@@ -58,7 +58,7 @@ def make_lock(
         family=first.family,
         tensors=first.tensors,
         wholes=first.wholes,
-        record=kind.record(checkpoint),
+        record=file_record.record(checkpoint),
         tsv=LockedFile(MERGED, tokens_digest(experiment)) if experiment else None,
         s1=LockedFile(os.path.basename(s1), file_digest(s1, on_bytes)) if s1 else None,
         names=first.names,

@@ -4,7 +4,7 @@ import os
 from collections.abc import Iterator
 from typing import Final
 
-from vqcheck.checkpoint.regular import regular
+from vqcheck.checkpoint.file import open_regular_file
 from vqcheck.errors import UsageError
 
 _MOST_BYTES: Final = 128 << 20
@@ -22,7 +22,7 @@ def text_lines(path: str | os.PathLike[str]) -> Iterator[str]:
     """
     at = 0
     try:
-        with open(path, "rb", opener=regular) as file:
+        with open(path, "rb", opener=open_regular_file) as file:
             # Not splitlines(): a name may hold what Unicode counts as a line end.
             for number in range(1, MOST_LINES + 2):
                 line = file.readline(_LONGEST + 1)

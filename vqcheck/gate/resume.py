@@ -5,7 +5,7 @@ import os
 from vqcheck.checkpoint.open import open_checkpoint
 from vqcheck.codebook.compare import compare
 from vqcheck.codebook.comparison import CHANGED, ROUNDED, UNDECIDED
-from vqcheck.codebook.kind import Order
+from vqcheck.codebook.file_record import Order
 from vqcheck.errors import UsageError
 from vqcheck.experiment.resume import Folder, ResumeFolders, latest, resume_folders
 from vqcheck.gate.outcome import FAILED, NOT_APPLICABLE, PASSED, Finding

@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING
 import torch
 from torch import nn
 
+from vqcheck.atomic_write import atomic_write
 from vqcheck.errors import UsageError
-from vqcheck.whole_file import whole_file
 
 if TYPE_CHECKING:
     from vqcheck.replay.arm import ArmRun
@@ -55,7 +55,7 @@ def _save(path: str, net: nn.Module, optimizer: torch.optim.Optimizer, arm: "Arm
         "optimizer": optimizer.state_dict(),
         "learning_rate": arm.learning_rate,
     }
-    with whole_file(path) as stream:
+    with atomic_write(path) as stream:
         try:
             torch.save(content, stream)
         except RuntimeError as error:

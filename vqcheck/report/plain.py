@@ -2,7 +2,7 @@
 
 from typing import Final
 
-from vqcheck.printable import printable
+from vqcheck.sanitize import sanitize
 
 _JOINERS: Final = "\u200c\u200d"
 """They join letters and emoji, so that a name looks like what its owner wrote; they steer nothing."""
@@ -10,4 +10,4 @@ _JOINERS: Final = "\u200c\u200d"
 
 def plain(text: str) -> str:
     """Return the text in one line: control characters, overrides of the direction and lone surrogates are escaped."""
-    return printable(text, _JOINERS)
+    return sanitize(text, _JOINERS)

@@ -7,7 +7,7 @@ from operator import attrgetter
 from torch import Tensor, nn
 from torch.nn.parameter import is_lazy
 
-from vqcheck.codebook.canonical import MisshapenError
+from vqcheck.codebook.canonical_shape import MisshapenError
 from vqcheck.codebook.family import BOOKKEEPING, Family
 from vqcheck.codebook.match import match
 from vqcheck.codebook.vq_encoder import lacks_projection

@@ -8,7 +8,7 @@ from xml.etree import ElementTree as ET
 
 import pytest
 
-from vqcheck.codebook.comparison import Change, Comparison, CopyPair, EqualCopies, LoneCopy, Side, TensorDiff
+from vqcheck.codebook.comparison import Change, ComparedFile, Comparison, CopyPair, EqualCopies, LoneCopy, TensorDiff
 from vqcheck.codebook.diagnosis.evidence import EmaUpdates
 from vqcheck.codebook.diagnosis.result import (
     Advice,
@@ -21,7 +21,7 @@ from vqcheck.codebook.diagnosis.result import (
     TokenFlips,
 )
 from vqcheck.codebook.digest import F32V1, Digest, EncoderDigests
-from vqcheck.codebook.kind import FileKind, FileRecord
+from vqcheck.codebook.file_record import FileKind, FileRecord
 from vqcheck.codebook.model import Training
 from vqcheck.experiment.history_result import Drift, History, Row, TrainingRun
 from vqcheck.experiment.stages import StageComparison
@@ -96,7 +96,7 @@ def make_replay(arms, said=""):
 
 def make_comparison(*, books=1, codes=64, tensors=3, moved=True, said="", flips=20, trained=True):
     def side(letter):
-        return Side(
+        return ComparedFile(
             f"/path/{letter}{said}.pth", f"gpt-sovits{said}", said, never_trained=not trained, digests=digests(letter)
         )
 

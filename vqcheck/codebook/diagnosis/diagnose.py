@@ -36,8 +36,8 @@ from vqcheck.codebook.family import (
     OUTPUT_PROJ,
     STORED,
 )
-from vqcheck.codebook.kind import RoundingReading
-from vqcheck.codebook.pair import Side
+from vqcheck.codebook.file_record import RoundingReading
+from vqcheck.codebook.tensor_pair import TensorSide
 from vqcheck.codebook.vq_encoder import BookPlace, Codebook, Place, RoleTensor, VQEncoder
 from vqcheck.errors import UsageError
 
@@ -47,8 +47,8 @@ _MOST_CODES = 1 << 14
 
 if TYPE_CHECKING:
     from vqcheck.codebook.diagnosis.book import Book, State
-    from vqcheck.codebook.effective import Judged
     from vqcheck.codebook.ema_fit import Array
+    from vqcheck.codebook.judge_tensors import JudgedTensors
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,7 +57,7 @@ class Reading:
 
     checkpoint: Checkpoint
     encoder: VQEncoder
-    sides: dict[RoleTensor, Side]
+    sides: dict[RoleTensor, TensorSide]
 
     def array(self, tensor: RoleTensor) -> "Array":
         """Return a tensor's values in its canonical shape."""
@@ -73,7 +73,7 @@ class Reading:
         return {codebook.codes.place[:3]: codebook for codebook in self.encoder.codebooks}
 
 
-def diagnose(a: Reading, b: Reading, judged: "Judged") -> Diagnosis:
+def diagnose(a: Reading, b: Reading, judged: "JudgedTensors") -> Diagnosis:
     """Return the diagnosis of two VQ encoders, given the verdict on each tensor that both have or one lacks."""
     verdicts = judged.verdicts
     by_rounding = _by_rounding(judged)
@@ -273,13 +273,13 @@ def _spelled_otherwise(
     return moved
 
 
-def _by_rounding(judged: "Judged") -> set[Place]:
+def _by_rounding(judged: "JudgedTensors") -> set[Place]:
     """Return the tensors whose change is that a rounding lost codes, or that they moved by less than a step."""
     lost = {place for place, loss in judged.losses.items() if loss.of_use}
     return lost | {place for place, diff in judged.readings.items() if diff.reading is RoundingReading.TRAINED}
 
 
-def _roundings(judged: "Judged", numbers: dict[BookPlace, int]) -> list[Cause]:
+def _roundings(judged: "JudgedTensors", numbers: dict[BookPlace, int]) -> list[Cause]:
     """Return what was rounded, moved by less than a step, or lost in a rounding."""
     causes: list[Cause] = []
     readings = {place: diff for place, diff in judged.readings.items() if diff.judged}
@@ -303,7 +303,7 @@ def _roundings(judged: "Judged", numbers: dict[BookPlace, int]) -> list[Cause]:
     return causes
 
 
-def _last_places(a: Reading, b: Reading, judged: "Judged") -> LastPlaces | None:
+def _last_places(a: Reading, b: Reading, judged: "JudgedTensors") -> LastPlaces | None:
     """Return by how little two files differ, where most rows of every changed tensor do, in their last places alone."""
     changed = [
         diff
@@ -314,8 +314,8 @@ def _last_places(a: Reading, b: Reading, judged: "Judged") -> LastPlaces | None:
     everywhere = all(2 * diff.change.rows_changed > diff.change.rows for diff in changed if diff.change)
     if not changed or others or not everywhere:
         return None
-    from vqcheck.codebook.change import ulps_apart
     from vqcheck.codebook.diagnosis.last_places import CLEAR, MOST_ULPS
+    from vqcheck.codebook.tensor_change import ulps_apart
 
     labels = {diff.label for diff in changed}
     most = 0

@@ -2,11 +2,11 @@
 
 from typing import Final
 
-from vqcheck.codebook.change import ulps_apart
 from vqcheck.codebook.diagnosis.book import Book
 from vqcheck.codebook.diagnosis.evidence import LastPlaces
 from vqcheck.codebook.diagnosis.result import CERTAIN, LIKELY, Cause
 from vqcheck.codebook.family import CODES, EMA_COUNT, EMA_SUM
+from vqcheck.codebook.tensor_change import ulps_apart
 
 MOST_ULPS: Final = {"float64": 4, "float32": 4, "float16": 2}
 """Units in the last place within which such values stay. In narrower types one update may move them as little."""

@@ -30,7 +30,7 @@ from vqcheck.replay.torch_settings import upstream_settings
 from vqcheck.replay.trace import AS_IS, Replay, Setting
 from vqcheck.replay.weights import read_tensor
 from vqcheck.synthesizer import Preset, SynthesizerError
-from vqcheck.synthesizer.mel import mel_filter_bank
+from vqcheck.synthesizer.spectrogram import mel_filter_bank
 
 _SIZES_OF: Final = {"tiny": "v2", "v3": "v2", "v4": "v2"}
 

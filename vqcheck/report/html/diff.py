@@ -1,6 +1,6 @@
 """`vqcheck diff` as a page: the verdict, why, what it does, what to do, which codes moved, and every tensor."""
 
-from vqcheck.codebook.comparison import FAULTS, OTHER_SHAPE, TOKENS, Comparison, Side, TensorDiff
+from vqcheck.codebook.comparison import FAULTS, OTHER_SHAPE, TOKENS, ComparedFile, Comparison, TensorDiff
 from vqcheck.codebook.diagnosis.result import Diagnosis
 from vqcheck.report.html.code_changes import sections as code_changes
 from vqcheck.report.html.effect import effect
@@ -67,7 +67,7 @@ def _compared(comparison: Comparison) -> Element:
     )
 
 
-def _digest(side: Side) -> Element:
+def _digest(side: ComparedFile) -> Element:
     whole, what = words.whole(side)
     return element("span", f"{what} ", code(str(whole)))
 

@@ -3,8 +3,8 @@
 from dataclasses import asdict
 from typing import Any
 
-from vqcheck.codebook.comparison import Change, Comparison, Side, TensorDiff
-from vqcheck.codebook.kind import FileRecord
+from vqcheck.codebook.comparison import Change, ComparedFile, Comparison, TensorDiff
+from vqcheck.codebook.file_record import FileRecord
 from vqcheck.report.json.copies import copies_object
 from vqcheck.report.json.diagnosis import diagnosis_object
 from vqcheck.report.json.digests import digest_object, digests_object
@@ -31,7 +31,7 @@ def document(comparison: Comparison) -> str:
     )
 
 
-def _side(side: Side, record: FileRecord) -> dict[str, Any]:
+def _side(side: ComparedFile, record: FileRecord) -> dict[str, Any]:
     return {
         "path": side.path,
         "kind": record.kind.value,

@@ -1,11 +1,11 @@
 """`vqcheck inspect` for people: what is in this file."""
 
-from vqcheck.checkpoint.shown import shown
+from vqcheck.codebook.file_record import FileKind
 from vqcheck.codebook.inspection import EncoderSummary, Inspection
-from vqcheck.codebook.kind import FileKind
 from vqcheck.report.text.inspect_encoder import describe_encoder, title
 from vqcheck.report.text.page import Page, Span, Style, verdict
 from vqcheck.report.words.copies import STANDING
+from vqcheck.sanitize import sanitize_name
 
 _INDENT = 14
 _KIND = {
@@ -33,7 +33,7 @@ def describe(inspection: Inspection, style: Style) -> str:
 
 def _listed(classes: tuple[str, ...]) -> str:
     more = f" and {len(classes) - _MOST_CLASSES} more" if len(classes) > _MOST_CLASSES else ""
-    return ", ".join(shown(name) for name in classes[:_MOST_CLASSES]) + more
+    return ", ".join(sanitize_name(name) for name in classes[:_MOST_CLASSES]) + more
 
 
 def _contents(page: Page, encoders: list[EncoderSummary], style: Style) -> None:

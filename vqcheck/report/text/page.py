@@ -7,8 +7,8 @@ from typing import Final
 from rich.console import Console
 from rich.text import Text
 
-from vqcheck.printable import printable
 from vqcheck.report.text.wrap import lines
+from vqcheck.sanitize import sanitize
 
 Span = str | tuple[str, str]
 """Plain text, or (text, style)."""
@@ -90,7 +90,7 @@ class Page:
 
         Much of it was written by others: what would steer the terminal is escaped, wherever it comes from.
         """
-        return printable(text).encode(self._encoding, "backslashreplace").decode(self._encoding)
+        return sanitize(text).encode(self._encoding, "backslashreplace").decode(self._encoding)
 
     def prose(self, text: str, *first: Span, indent: int, look: str = "") -> None:
         """Add a paragraph, broken into lines also in a file or a pipe; `first` stands in front, `indent` wide."""

@@ -4,7 +4,6 @@ import os
 from collections.abc import Sequence
 from typing import Final
 
-from vqcheck.checkpoint.shown import shown
 from vqcheck.experiment.token_audit_result import (
     CONSISTENT,
     INCONSISTENT,
@@ -14,6 +13,7 @@ from vqcheck.experiment.token_audit_result import (
 from vqcheck.report.text.page import Page, Style
 from vqcheck.report.words import tokens as words
 from vqcheck.report.words.share import share
+from vqcheck.sanitize import sanitize_name
 
 _STYLES: Final = {CONSISTENT: "green", INCONSISTENT: "bold red"}
 
@@ -53,7 +53,7 @@ def _facts(page: Page, audit: TokenAudit) -> None:
     whole = digests.vq_encoder
     identity = f", VQ encoder {whole.algorithm} {whole.short}" if whole else ""
     for label, text in (
-        ("checkpoint", shown(audit.checkpoint)),
+        ("checkpoint", sanitize_name(audit.checkpoint)),
         ("", f"{audit.family}{identity}"),
         ("tokens", f"{os.path.join(audit.experiment, audit.files[0])}, {words.recorded(audit)}"),
         ("checked", words.checked(audit)),
@@ -89,4 +89,4 @@ def _items(page: Page, style: Style, audit: TokenAudit) -> None:
         parts = [f"{counts.explained} of {counts.frames} explained"]
         named = ((counts.near_ties, "near-tie"), (counts.mismatches, "mismatch"), (counts.undecided, "undecided"))
         parts += [f"{count} {what}" for count, what in named if count]
-        page.line(f"  {shown(item.item)}  {', '.join(parts)}", indent=4)
+        page.line(f"  {sanitize_name(item.item)}  {', '.join(parts)}", indent=4)

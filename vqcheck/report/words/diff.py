@@ -2,11 +2,20 @@
 
 from collections.abc import Sequence
 
-from vqcheck.codebook.comparison import CHANGED, FAULTS, MISSING, UNDECIDED, WITHIN_ULPS, Change, Comparison, Side
+from vqcheck.codebook.comparison import (
+    CHANGED,
+    FAULTS,
+    MISSING,
+    UNDECIDED,
+    WITHIN_ULPS,
+    Change,
+    ComparedFile,
+    Comparison,
+)
 from vqcheck.codebook.diagnosis.evidence import Rounding
 from vqcheck.codebook.digest import Digest
-from vqcheck.codebook.effective import EFFECTIVE
 from vqcheck.codebook.family import CODES
+from vqcheck.codebook.judge_tensors import EFFECTIVE
 from vqcheck.codebook.vq_encoder import UNKNOWN
 from vqcheck.report.words import caveats, copies
 from vqcheck.report.words.causes import headline as what_happened
@@ -72,7 +81,7 @@ def _some(labels: Sequence[str]) -> str:
     return f"{', '.join(labels[:_SHOWN])}{f' and {more} more' if more > 0 else ''}"
 
 
-def identity(side: Side) -> str:
+def identity(side: ComparedFile) -> str:
     """Return what one file's VQ encoder is, and its digest."""
     digest, what = whole(side)
     prefix = f", names begin with {side.prefix}" if side.prefix else ""
@@ -80,7 +89,7 @@ def identity(side: Side) -> str:
     return f"{side.family}, {what} {digest.algorithm} {digest.short}{prefix}{unknown}"
 
 
-def whole(side: Side) -> tuple[Digest, str]:
+def whole(side: ComparedFile) -> tuple[Digest, str]:
     """Return the widest digest that a file has, and what it covers."""
     digests = side.digests
     return (digests.vq_encoder, "VQ encoder") if digests.vq_encoder else (digests.widest, "codebook alone")

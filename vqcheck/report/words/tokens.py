@@ -4,7 +4,6 @@ import os
 from collections.abc import Sequence
 from typing import Final
 
-from vqcheck.checkpoint.shown import shown
 from vqcheck.experiment.token_audit_result import (
     CONSISTENT,
     EITHER,
@@ -17,6 +16,7 @@ from vqcheck.experiment.token_audit_result import (
     TokenAudit,
 )
 from vqcheck.report.words.share import share
+from vqcheck.sanitize import sanitize_name
 
 NAMED: Final = 5
 """Items that are named where there are more."""
@@ -164,7 +164,7 @@ def notes(audit: TokenAudit, most: int = NAMED) -> list[str]:
 
 def in_a_row(names: Sequence[str], most: int = NAMED) -> str:
     """Return names in a row, of very many only the first."""
-    listed = ", ".join(shown(name) for name in names[:most])
+    listed = ", ".join(sanitize_name(name) for name in names[:most])
     return f"{listed} and {len(names) - most} more" if len(names) > most else listed
 
 

@@ -1,4 +1,4 @@
-"""What a file or folder is that is no checkpoint, and the command that helps: the line a user meets first."""
+"""Names a file or folder that is not a checkpoint, and the command that helps: the line a user meets first."""
 
 import os
 import re
@@ -7,7 +7,7 @@ from collections.abc import Collection
 from typing import Final
 
 from vqcheck.checkpoint.folder import is_checkpoint_name, listed
-from vqcheck.checkpoint.shown import one_line, shown
+from vqcheck.sanitize import sanitize, sanitize_name
 
 HEAD: Final = 512
 """Bytes of a file's beginning by which it is known."""
@@ -87,7 +87,7 @@ def unfinished(path: str) -> str:
     """Return why a file is not whole yet, by its name or what stands beside it, or an empty text."""
     if os.path.exists(f"{path}.aria2"):
         # It gives a file its full size before its content.
-        return f"is not downloaded to its end ({one_line(os.path.basename(path))}.aria2 says so); let aria2 finish it"
+        return f"is not downloaded to its end ({sanitize(os.path.basename(path))}.aria2 says so); let aria2 finish it"
     return (
         "is called as an unfinished download; finish it, or start again" if path.lower().endswith(_UNFINISHED) else ""
     )
@@ -101,7 +101,7 @@ def tar_kind(head: bytes) -> str:
         return ""
     if name in _OLD_TORCH:
         return "is a tar archive of torch before 0.1.10; save it again with a newer torch"
-    return f"is a tar archive ({shown(name)}, ...); {_UNPACK} (tar -xf)"
+    return f"is a tar archive ({sanitize_name(name)}, ...); {_UNPACK} (tar -xf)"
 
 
 def zip_kind(members: Collection[str]) -> str:

@@ -7,7 +7,7 @@ import torch
 
 from vqcheck import open_checkpoint
 from vqcheck.codebook import model
-from vqcheck.codebook.kind import FileKind, FileRecord, Order, order, record
+from vqcheck.codebook.file_record import FileKind, FileRecord, Order, order, record
 
 STATE = {"ssl_proj.bias": torch.ones(2)}
 BASE, TRAINING, EXPORT, STEP, UNKNOWN = FileKind

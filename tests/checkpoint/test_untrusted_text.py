@@ -2,7 +2,7 @@
 
 import pytest
 
-from vqcheck.checkpoint.strict_toml import LONGEST, parse_toml
+from vqcheck.checkpoint.untrusted_text import LONGEST_TOML, parse_toml
 
 
 def test_a_configuration_is_read():
@@ -18,7 +18,7 @@ def test_a_configuration_is_read():
         ("a = " + "[" * 5_000 + "]" * 5_000, "is nested too deeply"),
         ("a = " + "{ b = " * 5_000, "is nested too deeply"),
         ("a = " + "9" * 5_000, "5000 digits|integer string conversion"),
-        ("#" * (LONGEST + 1), "more than the 262144 that are read"),
+        ("#" * (LONGEST_TOML + 1), "more than the 262144 that are read"),
         ("a = ", "Invalid value"),
     ],
     ids=["dotted key", "open arrays", "arrays", "tables", "digits", "length", "syntax"],

@@ -1,9 +1,10 @@
-"""JSON from files that cannot be trusted: one object, no repeated keys, bounded depth and width.
+"""JSON and TOML from untrusted files: bounded in size, depth and width, and read as any other reader reads them.
 
 What Python alone takes for JSON (NaN, half a surrogate pair, a whole -0) is refused: other readers of a file refuse it.
 """
 
 import json
+import sys
 from math import isfinite
 from typing import Any, Final, NoReturn
 
@@ -64,3 +65,34 @@ def parse_json(data: bytes, what: str) -> dict[str, Any]:
     if not isinstance(value, dict):
         raise CheckpointError(f"{what}: is no JSON object")
     return value
+
+
+LONGEST_TOML: Final = 1 << 18
+"""Characters of the longest text that is read."""
+_MAX_DOTS: Final = 100
+"""Most dots in a line. The parser's time and memory grow with the square of a dotted key's length."""
+
+
+def parse_toml(text: str) -> dict[str, Any]:
+    """Return the table in a TOML text.
+
+    Raises:
+        ValueError: it is no TOML, or larger or deeper than any configuration; the text says which, in one line.
+
+    """
+    if sys.version_info >= (3, 11):
+        import tomllib
+    else:
+        import tomli as tomllib
+    if len(text) > LONGEST_TOML:
+        raise ValueError(f"{len(text)} characters, more than the {LONGEST_TOML} that are read")
+    if any(line.count(".") > _MAX_DOTS for line in text.split("\n")):
+        raise ValueError(f"a line with more than {_MAX_DOTS} dots")
+    try:
+        return tomllib.loads(text)
+    except tomllib.TOMLDecodeError as error:
+        # Who copies a Windows path into double quotes begins an escape with every backslash.
+        escape = str(error).startswith(("Unescaped '\\'", "Invalid hex value"))
+        raise ValueError(f"{error}; write a Windows path in 'single quotes'" if escape else str(error)) from None
+    except RecursionError:
+        raise ValueError("is nested too deeply") from None

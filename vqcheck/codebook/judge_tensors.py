@@ -30,14 +30,14 @@ from vqcheck.codebook.family import (
     SUM_OVER_COUNT,
     TRANSFORMED,
 )
-from vqcheck.codebook.kind import FileOrder, Order, RoundingReading
+from vqcheck.codebook.file_record import FileOrder, Order, RoundingReading
 from vqcheck.codebook.vq_encoder import Place
 
 if TYPE_CHECKING:
     import numpy as np
     import numpy.typing as npt
 
-    from vqcheck.codebook.pair import Pair, Side
+    from vqcheck.codebook.tensor_pair import Pair, TensorSide
 
 EFFECTIVE: Final = "effective"
 """Part of codes that are calculated, where the stored ones have none."""
@@ -48,7 +48,7 @@ MOST_NARROW_ULPS: Final = 4
 """The same where a source was rounded to 16 bits: each of the few roundings moves the result by half a unit."""
 
 
-class Judged(NamedTuple):
+class JudgedTensors(NamedTuple):
     """Every tensor's diff, and what a diagnosis goes by."""
 
     diffs: tuple[TensorDiff, ...]
@@ -59,7 +59,7 @@ class Judged(NamedTuple):
     """The diffs of tensors of which one is the other's rounding."""
 
 
-def judge(pairs: list["Pair"], scope: str, order: FileOrder) -> Judged:
+def judge(pairs: list["Pair"], scope: str, order: FileOrder) -> JudgedTensors:
     """Return the verdicts on stored tensors, with those on calculated values behind their sources."""
     own = {pair.place: pair.diff(scope, order) for pair in pairs}
     losses = _losses(pairs, own)
@@ -89,7 +89,7 @@ def judge(pairs: list["Pair"], scope: str, order: FileOrder) -> Judged:
     for pair in pairs:
         diffs += [own[pair.place]] * (pair.place not in spelled_otherwise)
         diffs += behind.get(pair.place, [])
-    return Judged(tuple(diffs), verdicts, losses, readings)
+    return JudgedTensors(tuple(diffs), verdicts, losses, readings)
 
 
 def _losses(pairs: list["Pair"], own: dict[Place, TensorDiff]) -> dict[Place, RoundingLoss]:
@@ -200,7 +200,7 @@ def _values(place: Place, sources: list["Pair"], letter: str) -> "npt.NDArray[np
     """Return the calculated values on one side, or None where a source of them is missing."""
     from vqcheck.codebook.values import as_array, layer_weight, sum_over_count, transformed
 
-    sides: list[Side] = [getattr(source, letter) for source in sources]
+    sides: list[TensorSide] = [getattr(source, letter) for source in sources]
     stem = place[4].removesuffix("weight")
     arrays = {
         (side.tensor.role, side.tensor.part.removeprefix(stem)): as_array(side.tensor, side.data)
@@ -223,7 +223,7 @@ def _compare(
 ) -> tuple[str, str, Change | None]:
     import numpy as np
 
-    from vqcheck.codebook.change import measure, same_bits
+    from vqcheck.codebook.tensor_change import measure, same_bits
 
     if a.shape != b.shape:
         return OTHER_SHAPE, "", None

@@ -4,8 +4,8 @@ import numpy as np
 import pytest
 import torch
 
-from vqcheck.codebook import widen as module
-from vqcheck.codebook.widen import widen
+from vqcheck.codebook import float_bytes as module
+from vqcheck.codebook.float_bytes import widen
 
 EIGHT_BITS = ["float8_e4m3fn", "float8_e5m2", "float8_e4m3fnuz", "float8_e5m2fnuz", "float8_e8m0fnu"]
 

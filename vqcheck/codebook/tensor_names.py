@@ -1,4 +1,7 @@
-"""Looks tensor names up in the family table: by dictionary, with every number of a name replaced by a sign."""
+"""Tensor names: without the wrappers of torch, and looked up in the family table.
+
+A lookup takes dictionaries alone: every number of a name is replaced by a sign first.
+"""
 
 from collections.abc import Collection
 from functools import cache, lru_cache
@@ -7,8 +10,51 @@ from typing import Final, NamedTuple
 from vqcheck.codebook.families import FAMILIES
 from vqcheck.codebook.family import CODEBOOK_ROLES, Family, Key, canonical_part
 
+WRAPPERS: Final = frozenset({"module", "_orig_mod", "_fsdp_wrapped_module", "_checkpoint_wrapped_module"})
+"""Components that DataParallel, torch.compile, FSDP and activation checkpointing add, anywhere in a name."""
+
+
+def unwrapped(name: str) -> str:
+    """Return a tensor's name without the wrappers around the modules that it stands in."""
+    *modules, last = name.split(".")
+    return ".".join([part for part in modules if part not in WRAPPERS] + [last])
+
+
+def by_unwrapped(names: Collection[str]) -> dict[str, list[str]]:
+    """Return unwrapped name -> the names that come to it; more than one where wrapped and bare ones stand together."""
+    found: dict[str, list[str]] = {}
+    for name in names:
+        is_wrapped = any(wrapper in name for wrapper in WRAPPERS)
+        found.setdefault(unwrapped(name) if is_wrapped else name, []).append(name)
+    return found
+
+
+def around_all(names: Collection[str]) -> dict[str, list[str]]:
+    """Return the wrappers that names begin with -> those names: a bare model and a wrapped one stand side by side."""
+    found: dict[str, list[str]] = {}
+    for name in names:
+        parts = name.split(".")
+        length = next((number for number, part in enumerate(parts[:-1]) if part not in WRAPPERS), len(parts) - 1)
+        found.setdefault("".join(f"{part}." for part in parts[:length]), []).append(name)
+    return found
+
+
+def wrapped_prefix(prefix: str, name: str) -> str:
+    """Return the beginning of a name that comes to an unwrapped prefix, wrappers behind it included."""
+    left = prefix.split(".")[:-1]
+    parts = name.split(".")[:-1]
+    taken = 0
+    for part in parts:
+        if left and part == left[0]:
+            left.pop(0)
+        elif part not in WRAPPERS:
+            break
+        taken += 1
+    return "".join(f"{part}." for part in parts[:taken])
+
+
 AROUND: Final = frozenset({"ema_model", "model", "generator", "net_g", "autoencoder"})
-"""Names of modules that trainers put around a model, beside those of `wrappers`, which are gone here."""
+"""Names of modules that trainers put around a model, beside WRAPPERS, which are gone here."""
 WHOLE_BOOK: Final = -1
 """Layer of a projection that stands in front of all layers of its quantizer."""
 

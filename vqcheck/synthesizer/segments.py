@@ -1,4 +1,4 @@
-"""Random segments of a batch: the generator is trained on a short piece of each item."""
+"""Cuts random segments out of sequences of different lengths, and masks what lies behind their ends."""
 
 import torch
 from torch import Tensor
@@ -33,3 +33,9 @@ def rand_slice_segments(x: Tensor, lengths: Tensor, size: int) -> tuple[Tensor, 
         )
     starts = (torch.rand([x.size(0)]).to(x.device, non_blocking=True) * (lengths - size + 1)).long()
     return slice_segments(x, starts, size), starts
+
+
+def sequence_mask(lengths: Tensor, size: int, dtype: torch.dtype = torch.float32) -> Tensor:
+    """Return `[B, 1, size]` of `dtype`: 1 on the first `lengths[b]` frames of row b, 0 after them."""
+    frames = torch.arange(size, device=lengths.device)
+    return (frames < lengths[:, None]).unsqueeze(1).to(dtype)

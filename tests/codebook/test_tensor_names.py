@@ -4,9 +4,9 @@ from dataclasses import replace
 
 import pytest
 
-from vqcheck.codebook import lookup
+from vqcheck.codebook import tensor_names
 from vqcheck.codebook.families import FAMILIES
-from vqcheck.codebook.lookup import _table, candidates
+from vqcheck.codebook.tensor_names import _table, candidates
 
 CODES = "quantizer.vq.layers.0._codebook.embed"
 
@@ -25,7 +25,7 @@ def test_a_name_of_very_many_parts_is_passed_over():
 
 
 def test_the_search_ends_when_more_names_fit_than_any_codec_has(monkeypatch):
-    monkeypatch.setattr(lookup, "MOST_NAMES", 50)
+    monkeypatch.setattr(tensor_names, "MOST_NAMES", 50)
     found = candidates([f"quantizer.layers.{number}.codebook.embed" for number in range(500)])
     assert 50 < sum(map(len, found.values())) < 100
 

@@ -32,7 +32,7 @@ _CANNOT: Final = (errno.EOPNOTSUPP, errno.EISDIR, errno.ENOENT, errno.EINVAL)
 
 
 @contextlib.contextmanager
-def whole_file(path: str) -> Iterator[BinaryIO]:
+def atomic_write(path: str) -> Iterator[BinaryIO]:
     """Give a stream whose content becomes the file at the end, unless something raises before.
 
     A link is replaced, not followed. Permissions are those of the old file, or of any new one.
@@ -55,7 +55,7 @@ def _temporary_name(name: str) -> str:
 
 @contextlib.contextmanager
 def _open_file(temporary: str, path: str) -> Iterator[BinaryIO]:
-    """As `whole_file`, where only closed files can be renamed, and no open one can be removed."""
+    """As `atomic_write`, where only closed files can be renamed, and no open one can be removed."""
     with contextlib.suppress(FileNotFoundError):
         os.unlink(temporary)  # of a process that was killed; fails while another one has it open
     try:
@@ -74,7 +74,7 @@ def _open_file(temporary: str, path: str) -> Iterator[BinaryIO]:
 
 @contextlib.contextmanager
 def _locked_file(folder: str, temporary: str, path: str) -> Iterator[BinaryIO]:
-    """As `whole_file`, where a lock tells a file that is being written from one that was left behind."""
+    """As `atomic_write`, where a lock tells a file that is being written from one that was left behind."""
     if os.path.lexists(temporary):
         _take_away(temporary)
     descriptor, has_name = _new_file(folder, temporary)

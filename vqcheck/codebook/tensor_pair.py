@@ -1,12 +1,12 @@
 """One tensor of a VQ encoder in both files: read, digested and judged."""
 
-from collections.abc import Callable
-from functools import cached_property
+from collections.abc import Callable, Iterator
+from functools import cache, cached_property
 from itertools import zip_longest
 from typing import TYPE_CHECKING
 
 from vqcheck.checkpoint.opened import Checkpoint
-from vqcheck.codebook import digest, kind
+from vqcheck.codebook import digest, file_record
 from vqcheck.codebook.comparison import (
     CHANGED,
     IDENTICAL,
@@ -18,17 +18,18 @@ from vqcheck.codebook.comparison import (
     TensorDiff,
     is_judged,
 )
+from vqcheck.codebook.copies import Copy
 from vqcheck.codebook.digest import Digest
 from vqcheck.codebook.family import BOOKKEEPING, CODEBOOK_ROLES, CODES, EMA_COUNT, EMA_SUM, INIT_FLAG
-from vqcheck.codebook.finite import not_finite
-from vqcheck.codebook.kind import FileOrder, FileRecord, RoundingReading
+from vqcheck.codebook.file_record import FileOrder, FileRecord, RoundingReading
+from vqcheck.codebook.float_bytes import not_finite
 from vqcheck.codebook.vq_encoder import Place, RoleTensor, VQEncoder
 
 if TYPE_CHECKING:
     from vqcheck.codebook.rounding import Rounded
 
 
-class Side:
+class TensorSide:
     """One file's part of a pair: the tensor, if the file has it, and its digest once known."""
 
     def __init__(
@@ -69,7 +70,7 @@ class Side:
 class Pair:
     """One tensor in both files. Equal bytes are compared and digested in passing and not kept."""
 
-    def __init__(self, place: Place, a: Side, b: Side) -> None:
+    def __init__(self, place: Place, a: TensorSide, b: TensorSide) -> None:
         self.place = place
         self.a, self.b = a, b
         self._same_bytes = self._compare_bytes()
@@ -164,12 +165,12 @@ class Pair:
         assert present.tensor is not None
         if present.tensor.role in CODEBOOK_ROLES and not lacking.has_codebook:
             return MISSING, f"{letter} has no such codebook", None
-        if not kind.may_leave_out(lacking.record, lacking.encoder.family, present.tensor.role):
+        if not file_record.may_leave_out(lacking.record, lacking.encoder.family, present.tensor.role):
             return MISSING, f"not in {letter}", None
         return NOT_STORED, f"not in {letter}: {lacking.record.why_left_out}", None
 
     def _judge_values(self, a: RoleTensor, b: RoleTensor, order: FileOrder) -> tuple[str, str, Change | None]:
-        from vqcheck.codebook.change import measure
+        from vqcheck.codebook.tensor_change import measure
         from vqcheck.codebook.values import as_array
 
         values_a, values_b = as_array(a, self.a.data), as_array(b, self.b.data)
@@ -197,3 +198,48 @@ def _row_axes(tensor: RoleTensor) -> int:
     if tensor.role in (CODES, EMA_SUM, EMA_COUNT) and not tensor.part:
         return 2
     return min(1, len(tensor.shape))
+
+
+def pairs_of(a: Copy, b: Copy) -> Iterator[Pair]:
+    """Yield each tensor of two copies, read and compared.
+
+    Raises:
+        CheckpointError: a tensor cannot be read.
+
+    """
+    side_a, side_b = _sides(a), _sides(b)
+    for place in places(a.encoder, b.encoder):
+        yield Pair(place, side_a(place), side_b(place))
+
+
+def places(a: VQEncoder, b: VQEncoder) -> list[Place]:
+    """Return every place once, in order; one that both files tie to another is compared there."""
+    return list(dict.fromkeys(tensor.place for encoder in (a, b) for tensor in encoder.tensors))
+
+
+def in_common(a: VQEncoder, b: VQEncoder) -> bool:
+    """Say whether both hold what the same codes come from, under whatever spelling."""
+    sources = [
+        {place[:4] for place in encoder.by_place() if place[3] == encoder.family.source_of_codes} for encoder in (a, b)
+    ]
+    return not sources[0].isdisjoint(sources[1])
+
+
+def _sides(copy: Copy) -> Callable[[Place], TensorSide]:
+    """Return what gives one file's part of each pair."""
+    tensors, record = copy.encoder.by_place(), file_record.record(copy.file)
+    books = {place[:3] for place in tensors if place[3] in CODEBOOK_ROLES}
+
+    @cache
+    def types_of_file() -> frozenset[str]:
+        from vqcheck.codebook.rounding import types_of_file
+        from vqcheck.codebook.values import as_array
+
+        floats = [tensor for tensor in copy.encoder.tensors if tensor.role != INIT_FLAG]
+        return types_of_file((each.tensor.dtype, as_array(each, copy.file.read(each.tensor))) for each in floats)
+
+    def side(place: Place) -> TensorSide:
+        has_codebook = place[:3] in books
+        return TensorSide(copy.file, copy.encoder, tensors.get(place), record, types_of_file, has_codebook=has_codebook)
+
+    return side
