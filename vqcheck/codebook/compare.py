@@ -6,23 +6,14 @@ from typing import TYPE_CHECKING
 
 from vqcheck.checkpoint.opened import Checkpoint
 from vqcheck.codebook import file_record, health, judge_tensors
-from vqcheck.codebook.comparison import (
-    ALL,
-    IDENTICAL,
-    WITHIN_ULPS,
-    ComparedFile,
-    Comparison,
-    CopyPair,
-    TensorDiff,
-    titles,
-)
+from vqcheck.codebook.comparison import ComparedFile, Comparison, CopyPair, Scope, TensorDiff, Verdict, titles
 from vqcheck.codebook.copies import Copies, Copy, Partners, choose, pair_up
 from vqcheck.codebook.copy_verdict import DigestsOfCopies, answered, combined, lone_copies, verdict_on, whole
-from vqcheck.codebook.family import INPUT_PROJ, Family
+from vqcheck.codebook.family import Family, Role
 from vqcheck.codebook.file_record import FileOrder, Order, RoundingReading
 from vqcheck.codebook.find import find_copies
 from vqcheck.codebook.tensor_pair import Pair, TensorSide, in_common, pairs_of, places
-from vqcheck.codebook.vq_encoder import ABSENT, VQEncoder
+from vqcheck.codebook.vq_encoder import InFront, VQEncoder
 from vqcheck.errors import CheckpointError, NoCodebookError
 
 if TYPE_CHECKING:
@@ -35,7 +26,7 @@ OnTensor = Callable[[int, int], None]
 def compare(
     a: Checkpoint,
     b: Checkpoint,
-    scope: str = ALL,
+    scope: str = Scope.ALL,
     on_tensor: OnTensor | None = None,
     own: tuple[Family, ...] = (),
     copies: tuple[str, ...] = (),
@@ -49,11 +40,13 @@ def compare(
     it; else what the files say of themselves decides.
 
     Raises:
+        ValueError: there is no such scope.
         NoCodebookError: a file holds no VQ encoder, or the two have no token-relevant tensor in common.
         CheckpointError: a tensor cannot be read, or neither file holds the projection in front of the codebook.
         UsageError: a file has no copy of that name.
 
     """
+    scope = Scope(scope)
     held_a, held_b = choose(find_copies(a, own), find_copies(b, own), copies)
     partners = partners_of(held_a, held_b)
     together = [(held_a.sound[each.a], held_b.sound[each.b]) for each in partners]
@@ -113,9 +106,9 @@ def compare(
 
 def _require_projection(a: Copy, b: Copy) -> None:
     """Raise CheckpointError where neither copy holds the projection in front, unless both are made to be without."""
-    lacking = [copy for copy in (a, b) if copy.encoder.in_front == ABSENT]
+    lacking = [copy for copy in (a, b) if copy.encoder.in_front == InFront.ABSENT]
     if len(lacking) == 2 and not all(map(_may_lack_projection, lacking)):
-        template = next(key.template for key in a.encoder.family.keys if key.role == INPUT_PROJ)
+        template = next(key.template for key in a.encoder.family.keys if key.role == Role.INPUT_PROJ)
         raise CheckpointError(
             f"{a.encoder.family.title}: neither {a.file.path} nor {b.file.path} holds the projection in front of the "
             f"codebook ({template}), which decides tokens as much as the codebook does"
@@ -123,7 +116,7 @@ def _require_projection(a: Copy, b: Copy) -> None:
 
 
 def _may_lack_projection(copy: Copy) -> bool:
-    return file_record.may_leave_out(file_record.record(copy.file), copy.encoder.family, INPUT_PROJ)
+    return file_record.may_leave_out(file_record.record(copy.file), copy.encoder.family, Role.INPUT_PROJ)
 
 
 def first_pair(a: Checkpoint, b: Checkpoint, own: tuple[Family, ...], copies: tuple[str, ...]) -> tuple[Copy, Copy]:
@@ -163,7 +156,7 @@ def _labelled(pairs: tuple[CopyPair, ...], diffs: list[tuple[TensorDiff, ...]]) 
 
 def _is_ill(pairs: list[Pair], judged: judge_tensors.JudgedTensors) -> bool:
     """Say whether one codec of the two files needs a diagnosis: it differs, or was never trained."""
-    if whole(judged.diffs) not in (IDENTICAL, WITHIN_ULPS):
+    if whole(judged.diffs) not in (Verdict.IDENTICAL, Verdict.WITHIN_ULPS):
         return True
     return any(_never_trained(side.file, side.encoder) for side in (pairs[0].a, pairs[0].b))
 

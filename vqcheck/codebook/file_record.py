@@ -7,19 +7,19 @@ the files say of themselves does.
 import os
 import re
 from dataclasses import dataclass
-from enum import Enum
 from typing import TYPE_CHECKING, Final
 
 from vqcheck.checkpoint.opened import Checkpoint
 from vqcheck.codebook import model
 from vqcheck.codebook.family import Family
 from vqcheck.codebook.vq_encoder import is_lora
+from vqcheck.str_enum import StrEnum
 
 if TYPE_CHECKING:
     from vqcheck.codebook.rounding import Rounded
 
 
-class FileKind(Enum):
+class FileKind(StrEnum):
     """What a file shows itself to be."""
 
     BASE = "base"
@@ -34,7 +34,7 @@ class FileKind(Enum):
     """Weights that say nothing of where they come from."""
 
 
-class Order(Enum):
+class Order(StrEnum):
     """Which of two files came first."""
 
     A_FIRST = "A first"
@@ -47,7 +47,7 @@ class Order(Enum):
         return {Order.A_FIRST: Order.B_FIRST, Order.B_FIRST: Order.A_FIRST}.get(self, self)
 
 
-class RoundingReading(Enum):
+class RoundingReading(StrEnum):
     """How it came about that one of two tensors is the other's rounding."""
 
     ROUNDED = "rounded"

@@ -13,14 +13,13 @@ from vqcheck.codebook.family import Family
 from vqcheck.codebook.file_record import FileRecord
 from vqcheck.codebook.find import find_copies
 from vqcheck.codebook.float_bytes import not_finite
-from vqcheck.codebook.health import AILMENTS, HEALTHY, NOT_FINITE, Health
+from vqcheck.codebook.health import AILMENTS, Condition, Health
 from vqcheck.codebook.model import Model, Training
 from vqcheck.codebook.vq_encoder import Codebook, RoleTensor, VQEncoder
 from vqcheck.errors import NoCodebookError
 
-NO_CODEBOOK: Final = "no codebook"
-UNREADABLE_COPY: Final = "unreadable copy"
-"""A copy can be judged, but there is another one that training might load and that cannot be read."""
+NO_CODEBOOK: Final = Condition.NO_CODEBOOK
+UNREADABLE_COPY: Final = Condition.UNREADABLE_COPY
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,9 +81,11 @@ class EncoderSummary:
     bf16: EncoderDigests
 
     @property
-    def verdict(self) -> str:
-        found = {book.verdict for book in self.codebooks} | ({NOT_FINITE} if self.projection_not_finite else set())
-        return next((ailment for ailment in AILMENTS if ailment in found), HEALTHY)
+    def verdict(self) -> Condition:
+        found = {book.verdict for book in self.codebooks} | (
+            {Condition.NOT_FINITE} if self.projection_not_finite else set()
+        )
+        return next((ailment for ailment in AILMENTS if ailment in found), Condition.HEALTHY)
 
 
 @dataclass(frozen=True, slots=True)
@@ -116,13 +117,13 @@ class Inspection:
     """Why there is no VQ encoder; empty when there is one."""
 
     @property
-    def verdict(self) -> str:
+    def verdict(self) -> Condition:
         if self.vq_encoder is None:
-            return NO_CODEBOOK
+            return Condition.NO_CODEBOOK
         if self.unreadable:
-            return UNREADABLE_COPY
+            return Condition.UNREADABLE_COPY
         verdicts = {each.verdict for each in (self.vq_encoder, *self.others)}
-        return next((ailment for ailment in AILMENTS if ailment in verdicts), HEALTHY)
+        return next((ailment for ailment in AILMENTS if ailment in verdicts), Condition.HEALTHY)
 
 
 def inspect(checkpoint: Checkpoint, own: tuple[Family, ...] = (), copy: str = "") -> Inspection:

@@ -8,28 +8,8 @@ from collections.abc import Iterator
 from dataclasses import replace
 from typing import TYPE_CHECKING, Final, NamedTuple
 
-from vqcheck.codebook.comparison import (
-    CHANGED,
-    FAULTS,
-    IDENTICAL,
-    MISSING,
-    OTHER_SHAPE,
-    ROUNDED,
-    WITHIN_ULPS,
-    Change,
-    RoundingLoss,
-    TensorDiff,
-)
-from vqcheck.codebook.family import (
-    CODE_TRANSFORM,
-    CODEBOOK_ROLES,
-    CODES,
-    EMA_COUNT,
-    EMA_SUM,
-    OUTPUT_PROJ,
-    SUM_OVER_COUNT,
-    TRANSFORMED,
-)
+from vqcheck.codebook.comparison import FAULTS, Change, RoundingLoss, TensorDiff, Verdict
+from vqcheck.codebook.family import CODEBOOK_ROLES, Derivation, Role
 from vqcheck.codebook.file_record import FileOrder, Order, RoundingReading
 from vqcheck.codebook.vq_encoder import Place
 
@@ -65,9 +45,11 @@ def judge(pairs: list["Pair"], scope: str, order: FileOrder) -> JudgedTensors:
     losses = _losses(pairs, own)
     for place, loss in losses.items():
         if loss.of_use and place in own:
-            own[place] = replace(own[place], verdict=CHANGED, note=f"{own[place].note}, which destroyed codes in use")
+            own[place] = replace(
+                own[place], verdict=Verdict.CHANGED, note=f"{own[place].note}, which destroyed codes in use"
+            )
     readings = {place: diff for place, diff in own.items() if diff.reading}
-    verdicts = {place: diff.verdict for place, diff in own.items()}
+    verdicts: dict[Place, str] = {place: diff.verdict for place, diff in own.items()}
     behind: dict[Place, list[TensorDiff]] = {}
     # A layer that is spelled otherwise on the other side is one line, not three that are missing.
     spelled_otherwise: set[Place] = set()
@@ -83,7 +65,7 @@ def judge(pairs: list["Pair"], scope: str, order: FileOrder) -> JudgedTensors:
                 own[source.place] = replace(own[source.place], judged=False)
                 if result.verdict not in FAULTS:
                     verdicts[source.place] = result.verdict
-                if own[source.place].verdict == MISSING:
+                if own[source.place].verdict == Verdict.MISSING:
                     spelled_otherwise.add(source.place)
     diffs: list[TensorDiff] = []
     for pair in pairs:
@@ -94,7 +76,7 @@ def judge(pairs: list["Pair"], scope: str, order: FileOrder) -> JudgedTensors:
 
 def _losses(pairs: list["Pair"], own: dict[Place, TensorDiff]) -> dict[Place, RoundingLoss]:
     """Return what rounding destroyed, by the place of the codes; nothing is imported where nothing is rounded."""
-    rounded = [pair for pair in pairs if own[pair.place].verdict == ROUNDED and pair.place[3] in CODEBOOK_ROLES]
+    rounded = [pair for pair in pairs if own[pair.place].verdict == Verdict.ROUNDED and pair.place[3] in CODEBOOK_ROLES]
     if not rounded:
         return {}
     from vqcheck.codebook.rounding_loss import of_books
@@ -118,14 +100,14 @@ def _calculated(pairs: list["Pair"]) -> Iterator[tuple[Place, list["Pair"]]]:
         books.setdefault(pair.place[:3], []).append(pair)
     for book, sources in books.items():
         derivation = sources[0].a.encoder.family.derivation
-        if derivation == SUM_OVER_COUNT:
-            parts = [source for source in sources if source.place[3] in (EMA_SUM, EMA_COUNT)]
+        if derivation == Derivation.SUM_OVER_COUNT:
+            parts = [source for source in sources if source.place[3] in (Role.EMA_SUM, Role.EMA_COUNT)]
             if parts:
-                yield (*book, CODES, ""), parts
-        elif derivation == TRANSFORMED:
-            parts = [source for source in sources if source.place[3] in (CODES, CODE_TRANSFORM)]
+                yield (*book, Role.CODES, ""), parts
+        elif derivation == Derivation.TRANSFORMED:
+            parts = [source for source in sources if source.place[3] in (Role.CODES, Role.CODE_TRANSFORM)]
             if parts:
-                yield (*book, CODES, EFFECTIVE), parts
+                yield (*book, Role.CODES, EFFECTIVE), parts
 
 
 def _result(
@@ -133,15 +115,15 @@ def _result(
 ) -> TensorDiff | None:
     """Return the verdict on a calculated value, or None where its sources say all there is to say."""
     seen = {diff.verdict for diff in diffs}
-    whole = seen <= {IDENTICAL, ROUNDED}
+    whole = seen <= {Verdict.IDENTICAL, Verdict.ROUNDED}
     if loss is not None and loss.of_use:
-        verdict, note, change = CHANGED, "rounding destroyed codes in use", None
+        verdict, note, change = Verdict.CHANGED, "rounding destroyed codes in use", None
     elif whole and not _is_of_bookkeeping(place):
         return None
     elif whole:
-        verdict, note, change = (ROUNDED if ROUNDED in seen else IDENTICAL), "", None
-    elif OTHER_SHAPE in seen:
-        verdict, note, change = OTHER_SHAPE, "", None
+        verdict, note, change = (Verdict.ROUNDED if Verdict.ROUNDED in seen else Verdict.IDENTICAL), "", None
+    elif Verdict.OTHER_SHAPE in seen:
+        verdict, note, change = Verdict.OTHER_SHAPE, "", None
     else:
         import numpy as np
 
@@ -160,9 +142,9 @@ def _result(
     a_names, b_names = ([getattr(diff, f"{side}_name") for diff in diffs] for side in "ab")
     return TensorDiff(
         label=f"{where} {name}".strip(),
-        role=place[3],
+        role=Role(place[3]),
         verdict=verdict,
-        judged=place[3] != OUTPUT_PROJ or any(diff.judged for diff in diffs),
+        judged=place[3] != Role.OUTPUT_PROJ or any(diff.judged for diff in diffs),
         note=note,
         a_name=", ".join(filter(None, a_names)),
         b_name=", ".join(filter(None, b_names)),
@@ -187,13 +169,13 @@ def _wide_is_later(diffs: list[TensorDiff], order: FileOrder) -> bool:
 
 def _is_of_bookkeeping(place: Place) -> bool:
     """Say whether these are codes made of sums and counts, which are judged for themselves as well."""
-    return place[3] == CODES and not place[4]
+    return place[3] == Role.CODES and not place[4]
 
 
 def _shape(sources: list["Pair"], side: str) -> tuple[int, ...]:
     """Return the shape of the widest source, which the result has, too."""
     tensors = [getattr(source, side).tensor for source in sources if source.place[4] != "g"]
-    return next((tensor.shape for tensor in tensors if tensor and tensor.role != EMA_COUNT), ())
+    return next((tensor.shape for tensor in tensors if tensor and tensor.role != Role.EMA_COUNT), ())
 
 
 def _values(place: Place, sources: list["Pair"], letter: str) -> "npt.NDArray[np.floating] | None":
@@ -208,28 +190,28 @@ def _values(place: Place, sources: list["Pair"], letter: str) -> "npt.NDArray[np
         if side.tensor
     }
     if _is_of_bookkeeping(place):
-        if (EMA_SUM, "") not in arrays or (EMA_COUNT, "") not in arrays:
+        if (Role.EMA_SUM, "") not in arrays or (Role.EMA_COUNT, "") not in arrays:
             return None
-        return sum_over_count(arrays[EMA_SUM, ""], arrays[EMA_COUNT, ""])
-    if place[3] == CODES:
-        codes = arrays.get((CODES, ""))
-        transform = {part: array for (role, part), array in arrays.items() if role == CODE_TRANSFORM}
+        return sum_over_count(arrays[Role.EMA_SUM, ""], arrays[Role.EMA_COUNT, ""])
+    if place[3] == Role.CODES:
+        codes = arrays.get((Role.CODES, ""))
+        transform = {part: array for (role, part), array in arrays.items() if role == Role.CODE_TRANSFORM}
         return None if codes is None else transformed(codes, transform)
     return layer_weight({part: array for (_, part), array in arrays.items()})
 
 
 def _compare(
     a: "npt.NDArray[np.floating]", b: "npt.NDArray[np.floating]", place: Place, dtypes: set[str]
-) -> tuple[str, str, Change | None]:
+) -> tuple[Verdict, str, Change | None]:
     import numpy as np
 
     from vqcheck.codebook.tensor_change import measure, same_bits
 
     if a.shape != b.shape:
-        return OTHER_SHAPE, "", None
+        return Verdict.OTHER_SHAPE, "", None
     if same_bits(a, b):
-        return IDENTICAL, "calculated values are equal to the last bit", None
-    change = measure(a, b, 2 if place[3] == CODES else min(1, a.ndim))
+        return Verdict.IDENTICAL, "calculated values are equal to the last bit", None
+    change = measure(a, b, 2 if place[3] == Role.CODES else min(1, a.ndim))
     largest = np.maximum(np.abs(a), np.abs(b)).astype(np.float32)
     if place[4] == EFFECTIVE:
         # A matrix product is only as exact as the largest values of its row.
@@ -242,5 +224,5 @@ def _compare(
         apart = np.abs(a.astype(np.float64) - b) / (np.spacing(largest) * coarser)
     ulps = float(np.ceil(apart.max())) if np.isfinite(apart).all() else np.inf
     if ulps <= most:
-        return WITHIN_ULPS, f"calculated values are at most {int(ulps)} ulp of {width} apart", change
-    return CHANGED, "", change
+        return Verdict.WITHIN_ULPS, f"calculated values are at most {int(ulps)} ulp of {width} apart", change
+    return Verdict.CHANGED, "", change

@@ -8,16 +8,7 @@ from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from vqcheck.codebook import canonical_shape
 from vqcheck.codebook.canonical_shape import MisshapenError, UnclearError
 from vqcheck.codebook.families.structural import sibling_rows
-from vqcheck.codebook.family import (
-    CODEBOOK_ROLES,
-    CODES,
-    EMA_COUNT,
-    EMA_SUM,
-    IMPLICIT,
-    INPUT_PROJ,
-    LOOK_ALIKES,
-    Family,
-)
+from vqcheck.codebook.family import CODEBOOK_ROLES, LOOK_ALIKES, Derivation, Family, Role
 from vqcheck.codebook.matched_tensors import Found, Match, Matches, Shape, mark
 from vqcheck.codebook.repeated_codec import copies, merge
 from vqcheck.codebook.tensor_names import (
@@ -178,7 +169,7 @@ def _elsewhere(name: str, wanted: Collection[str], matches: Sequence[Match]) -> 
 
 
 def _knows(family: Family, module: str) -> bool:
-    own = (*family.markers, *(key.template for key in family.keys if key.role == INPUT_PROJ))
+    own = (*family.markers, *(key.template for key in family.keys if key.role == Role.INPUT_PROJ))
     return any(name.partition(".")[0] == module for name in own)
 
 
@@ -210,7 +201,9 @@ def _best_first(
 
 def _is_source(family: Family, named: Named) -> bool:
     """Say whether the lookup cannot do without the tensor, so that two rows cannot both have it."""
-    return named.key.role in CODEBOOK_ROLES or (family.derivation == IMPLICIT and named.key.role == INPUT_PROJ)
+    return named.key.role in CODEBOOK_ROLES or (
+        family.derivation == Derivation.IMPLICIT and named.key.role == Role.INPUT_PROJ
+    )
 
 
 def _is_evident(family: Family, prefix: str, named: Sequence[Named], shapes: Mapping[str, Shape]) -> bool:
@@ -229,7 +222,7 @@ def _is_evident(family: Family, prefix: str, named: Sequence[Named], shapes: Map
 
 
 def _found(family: Family, named: Iterable[Named], shapes: Mapping[str, Shape]) -> tuple[Found, ...]:
-    books: dict[BookPlace, dict[tuple[str, str], Named]] = {}
+    books: dict[BookPlace, dict[tuple[Role, str], Named]] = {}
     for each in named:
         place = each.key.book, each.group, each.layer
         played = books.setdefault(place, {})
@@ -241,10 +234,10 @@ def _found(family: Family, named: Iterable[Named], shapes: Mapping[str, Shape]) 
             )
     found: list[Found] = []
     for (book, group, layer), tensors in books.items():
-        count = tensors.get((EMA_COUNT, ""))
+        count = tensors.get((Role.EMA_COUNT, ""))
         axes = canonical_shape.axes_of_codes(
             family.axes,
-            {each.name: shapes[each.name] for (role, _), each in tensors.items() if role in (CODES, EMA_SUM)},
+            {each.name: shapes[each.name] for (role, _), each in tensors.items() if role in (Role.CODES, Role.EMA_SUM)},
             (count.name, shapes[count.name]) if count else None,
         )
         canonical_shape.require_codes(family, {role for role, _ in tensors}, next(iter(tensors.values())).name)

@@ -9,7 +9,7 @@ from typing import Final, NamedTuple
 
 from vqcheck.checkpoint.container import second_hand
 from vqcheck.codebook.canonical_shape import MisshapenError
-from vqcheck.codebook.family import BOOKKEEPING, BOOKS, GROUPS, LAYERS, OUTPUT_PROJ, ROLES, Family
+from vqcheck.codebook.family import BOOKKEEPING, ROLES, Family, ResidualChain, Role
 from vqcheck.codebook.vq_encoder import BookPlace
 
 SHADOWS: Final = frozenset({"ema_model", "model_ema", "ema"})
@@ -24,7 +24,7 @@ class Found(NamedTuple):
     """A named tensor and the part it plays in a VQ encoder."""
 
     name: str
-    role: str
+    role: Role
     part: str
     book: int
     group: int
@@ -84,7 +84,7 @@ def mark(found: Iterable[Found], residual: str) -> tuple[Found, ...]:
 def _is_relevant(found: Found, residual: str, lookups: set[BookPlace]) -> bool:
     if found.role in BOOKKEEPING:
         return False
-    if found.role != OUTPUT_PROJ or found.token_relevant:
+    if found.role != Role.OUTPUT_PROJ or found.token_relevant:
         return True
     return feeds_a_lookup((found.book, found.group, found.layer), lookups, residual)
 
@@ -101,7 +101,9 @@ def _lookup(found: Found) -> BookPlace:
 
 def _is_after(lookup: BookPlace, place: BookPlace, residual: str) -> bool:
     if lookup[:2] == place[:2]:
-        return residual in (LAYERS, GROUPS, BOOKS) and lookup[2] > place[2] >= 0
+        return (
+            residual in (ResidualChain.LAYERS, ResidualChain.GROUPS, ResidualChain.BOOKS) and lookup[2] > place[2] >= 0
+        )
     if lookup[0] == place[0]:
-        return residual in (GROUPS, BOOKS) and lookup[1] > place[1]
-    return residual == BOOKS and lookup[0] > place[0]
+        return residual in (ResidualChain.GROUPS, ResidualChain.BOOKS) and lookup[1] > place[1]
+    return residual == ResidualChain.BOOKS and lookup[0] > place[0]

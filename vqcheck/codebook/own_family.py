@@ -18,32 +18,17 @@ that reaches: "layers", "groups", "books", or "nowhere"; left out it is "books",
 
 import difflib
 from collections.abc import Iterable
-from typing import Any, Final
+from typing import Any, Final, TypeVar
 
 from vqcheck.checkpoint.file import open_regular_file
 from vqcheck.checkpoint.untrusted_text import LONGEST_TOML, parse_toml
-from vqcheck.codebook.family import (
-    AXES,
-    BOOKS,
-    CODE_TRANSFORM,
-    CODES_DIM,
-    DERIVATIONS,
-    EMA,
-    EUCLIDEAN,
-    INPUT_PROJ,
-    METRICS,
-    OUTPUT_PROJ,
-    RESIDUALS,
-    ROLES,
-    STORED,
-    UPDATES,
-    Family,
-    Key,
-    projection,
-)
+from vqcheck.codebook.family import Axes, Derivation, Family, Key, Metric, ResidualChain, Role, Update, projection
 from vqcheck.errors import UsageError
+from vqcheck.str_enum import StrEnum
 
-_CHOICES: Final = {"axes": AXES, "derivation": DERIVATIONS, "update": UPDATES, "metric": METRICS, "residual": RESIDUALS}
+Choice = TypeVar("Choice", bound=StrEnum)
+
+_CHOICES: Final = ("axes", "derivation", "update", "metric", "residual")
 _NUMBERS: Final = ("decay", "epsilon", "dead_code_threshold")
 _FLAGS: Final = ("projects",)
 _LISTS: Final = ("markers", "optional")
@@ -73,11 +58,11 @@ class _Reader:
             raise self.wrong(f"{key}: {'is missing' if value is None else 'must be a text'}")
         return value
 
-    def choice(self, key: str, default: str) -> str:
-        value = self.text(key, default)
-        if value not in _CHOICES[key]:
-            raise self.wrong(f"{key}: is {value!r}, must be one of {', '.join(_CHOICES[key])}")
-        return value
+    def choice(self, key: str, default: Choice) -> Choice:
+        value, choices = self.text(key, default), type(default)
+        if value not in tuple(choices):
+            raise self.wrong(f"{key}: is {str(value)!r}, must be one of {', '.join(choices)}")
+        return choices(value)
 
     def number(self, key: str, default: float | None) -> float | None:
         value = self._values.get(key, default)
@@ -132,8 +117,8 @@ def read_own_family(path: str) -> Family:
         raise reader.wrong(f"decay: is {decay:g}, must lie between 0 and 1")
     optional = reader.texts("optional")
     for role in optional:
-        if role not in ROLES:
-            raise reader.wrong(f"optional: {role}: no such role{_suggestion(role, ROLES)}")
+        if role not in tuple(Role):
+            raise reader.wrong(f"optional: {role}: no such role{_suggestion(role, Role)}")
     books = reader.books()
     name = reader.text("name")
     family = Family(
@@ -142,17 +127,17 @@ def read_own_family(path: str) -> Family:
         keys=tuple(key for number, table in enumerate(books) for key in _keys(reader, table, number)),
         books=tuple(str(table.get("book", "")) for table in books),
         markers=reader.texts("markers"),
-        axes=reader.choice("axes", CODES_DIM),
-        derivation=reader.choice("derivation", STORED),
-        update=reader.choice("update", EMA),
-        metric=reader.choice("metric", EUCLIDEAN),
-        residual=reader.choice("residual", BOOKS),
+        axes=reader.choice("axes", Axes.CODES_DIM),
+        derivation=reader.choice("derivation", Derivation.STORED),
+        update=reader.choice("update", Update.EMA),
+        metric=reader.choice("metric", Metric.EUCLIDEAN),
+        residual=reader.choice("residual", ResidualChain.BOOKS),
         decay=decay,
         epsilon=reader.number("epsilon", 1e-5) or 0.0,
         dead_code_threshold=reader.number("dead_code_threshold", None),
         projects=reader.flag("projects"),
         in_front=(),
-        optional=frozenset(optional),
+        optional=frozenset(map(Role, optional)),
     )
     if family.source_of_codes not in {key.role for key in family.keys}:
         raise reader.wrong(
@@ -162,8 +147,8 @@ def read_own_family(path: str) -> Family:
 
 
 def _keys(reader: _Reader, table: dict[str, Any], book: int) -> Iterable[Key]:
-    reader.check_keys(table, ("book", *ROLES), "tensors.")
-    for role in ROLES:
+    reader.check_keys(table, ("book", *Role), "tensors.")
+    for role in Role:
         for name in reader.listed(f"tensors.{role}", table.get(role, [])):
             for part in name.split("."):
                 if not part or ("{" in part and part not in _PLACEHOLDERS):
@@ -171,11 +156,11 @@ def _keys(reader: _Reader, table: dict[str, Any], book: int) -> Iterable[Key]:
                         f"tensors.{role}: {name!r}: '{part}' is no part of a name; "
                         "{layer} and {group} stand for one number each, between dots"
                     )
-            if role in (INPUT_PROJ, OUTPUT_PROJ) and not name.endswith(".*"):
+            if role in (Role.INPUT_PROJ, Role.OUTPUT_PROJ) and not name.endswith(".*"):
                 yield from projection(role, name.removesuffix(".weight"), book=book)
             else:
                 yield Key(
-                    role, name, name.rpartition(".")[2] if role == CODE_TRANSFORM and name[-1] != "*" else "", book
+                    role, name, name.rpartition(".")[2] if role == Role.CODE_TRANSFORM and name[-1] != "*" else "", book
                 )
 
 

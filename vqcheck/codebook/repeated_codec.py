@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from typing import Final
 
 from vqcheck.checkpoint.container import second_hand
-from vqcheck.codebook.family import BOOKS, CODEBOOK_ROLES, OUTPUT_PROJ
+from vqcheck.codebook.family import CODEBOOK_ROLES, ResidualChain, Role
 from vqcheck.codebook.matched_tensors import Found, Match, Shape, mark
 from vqcheck.codebook.tensor_names import AROUND
 
@@ -36,9 +36,9 @@ def merge(same: list[Match]) -> Match:
                 found += [_placed(each, numbers, len(names), has_layers=_has_layers(matches)) for each in match.found]
             names += [f"{inner}.{name}".strip(".") for name in matches[0].books]
     if len(patterns) > 1:
-        found = [each._replace(token_relevant=each.token_relevant or each.role == OUTPUT_PROJ) for each in found]
+        found = [each._replace(token_relevant=each.token_relevant or each.role == Role.OUTPUT_PROJ) for each in found]
     found.sort(key=lambda each: each.order)
-    return Match(same[0].family, common, tuple(names), mark(found, BOOKS))
+    return Match(same[0].family, common, tuple(names), mark(found, ResidualChain.BOOKS))
 
 
 def _order(match: Match) -> tuple[bool, list[tuple[bool, int, str]]]:

@@ -7,20 +7,10 @@ from typing import TYPE_CHECKING
 
 from vqcheck.checkpoint.opened import Checkpoint
 from vqcheck.codebook import digest, file_record
-from vqcheck.codebook.comparison import (
-    CHANGED,
-    IDENTICAL,
-    MISSING,
-    NOT_STORED,
-    OTHER_SHAPE,
-    ROUNDED,
-    Change,
-    TensorDiff,
-    is_judged,
-)
+from vqcheck.codebook.comparison import Change, TensorDiff, Verdict, is_judged
 from vqcheck.codebook.copies import Copy
 from vqcheck.codebook.digest import Digest
-from vqcheck.codebook.family import BOOKKEEPING, CODEBOOK_ROLES, CODES, EMA_COUNT, EMA_SUM, INIT_FLAG
+from vqcheck.codebook.family import BOOKKEEPING, CODEBOOK_ROLES, Role
 from vqcheck.codebook.file_record import FileOrder, FileRecord, RoundingReading
 from vqcheck.codebook.float_bytes import not_finite
 from vqcheck.codebook.vq_encoder import Place, RoleTensor, VQEncoder
@@ -107,7 +97,7 @@ class Pair:
     def rounded(self) -> "Rounded | None":
         """How values that differ are roundings; None where they are not, or do not differ."""
         a, b = self.a.tensor, self.b.tensor
-        if a is None or b is None or not self.differs or a.role == INIT_FLAG:
+        if a is None or b is None or not self.differs or a.role == Role.INIT_FLAG:
             return None
         from vqcheck.codebook.rounding import relation
         from vqcheck.codebook.values import as_array
@@ -146,30 +136,30 @@ class Pair:
             reading=order.reading(self.rounded) if self.rounded else None,
         )
 
-    def _judge(self, order: FileOrder) -> tuple[str, str, Change | None]:
+    def _judge(self, order: FileOrder) -> tuple[Verdict, str, Change | None]:
         """Return (verdict, note, change)."""
         a, b = self.a.tensor, self.b.tensor
         if a is None or b is None:
             return self._judge_absence()
         if a.shape != b.shape:
-            return OTHER_SHAPE, "", None
+            return Verdict.OTHER_SHAPE, "", None
         if self._same_bytes:
-            return IDENTICAL, "", None
+            return Verdict.IDENTICAL, "", None
         if self.a.digest == self.b.digest:
             # Equal digests mean equal values: the digest covers every bit of the widened values.
-            return IDENTICAL, _widths(a, b), None
+            return Verdict.IDENTICAL, _widths(a, b), None
         return self._judge_values(a, b, order)
 
-    def _judge_absence(self) -> tuple[str, str, Change | None]:
+    def _judge_absence(self) -> tuple[Verdict, str, Change | None]:
         letter, lacking, present = ("A", self.a, self.b) if self.a.tensor is None else ("B", self.b, self.a)
         assert present.tensor is not None
         if present.tensor.role in CODEBOOK_ROLES and not lacking.has_codebook:
-            return MISSING, f"{letter} has no such codebook", None
+            return Verdict.MISSING, f"{letter} has no such codebook", None
         if not file_record.may_leave_out(lacking.record, lacking.encoder.family, present.tensor.role):
-            return MISSING, f"not in {letter}", None
-        return NOT_STORED, f"not in {letter}: {lacking.record.why_left_out}", None
+            return Verdict.MISSING, f"not in {letter}", None
+        return Verdict.NOT_STORED, f"not in {letter}: {lacking.record.why_left_out}", None
 
-    def _judge_values(self, a: RoleTensor, b: RoleTensor, order: FileOrder) -> tuple[str, str, Change | None]:
+    def _judge_values(self, a: RoleTensor, b: RoleTensor, order: FileOrder) -> tuple[Verdict, str, Change | None]:
         from vqcheck.codebook.tensor_change import measure
         from vqcheck.codebook.values import as_array
 
@@ -177,14 +167,18 @@ class Pair:
         change = measure(values_a, values_b, _row_axes(a))
         found = self.rounded
         if found is None:
-            return CHANGED, "", change
+            return Verdict.CHANGED, "", change
         if order.reading(found) is RoundingReading.TRAINED:
-            return CHANGED, f"{found.sentence}, and was there first: training moved it by less than a step", change
+            return (
+                Verdict.CHANGED,
+                f"{found.sentence}, and was there first: training moved it by less than a step",
+                change,
+            )
         if change.not_finite and a.role not in CODEBOOK_ROLES:
-            return CHANGED, f"{found.sentence}, which made {change.not_finite} values infinite", change
+            return Verdict.CHANGED, f"{found.sentence}, which made {change.not_finite} values infinite", change
         if a.role not in CODEBOOK_ROLES and a.part.rpartition(".")[2] != "bias" and values_a.any() != values_b.any():
-            return CHANGED, f"{found.sentence}, which left nothing but zeros", change
-        return ROUNDED, found.sentence, change
+            return Verdict.CHANGED, f"{found.sentence}, which left nothing but zeros", change
+        return Verdict.ROUNDED, found.sentence, change
 
 
 def _widths(a: RoleTensor, b: RoleTensor) -> str:
@@ -195,7 +189,7 @@ def _widths(a: RoleTensor, b: RoleTensor) -> str:
 
 def _row_axes(tensor: RoleTensor) -> int:
     """Return how many leading axes of the canonical shape count rows: heads and codes, or output channels."""
-    if tensor.role in (CODES, EMA_SUM, EMA_COUNT) and not tensor.part:
+    if tensor.role in (Role.CODES, Role.EMA_SUM, Role.EMA_COUNT) and not tensor.part:
         return 2
     return min(1, len(tensor.shape))
 
@@ -235,7 +229,7 @@ def _sides(copy: Copy) -> Callable[[Place], TensorSide]:
         from vqcheck.codebook.rounding import types_of_file
         from vqcheck.codebook.values import as_array
 
-        floats = [tensor for tensor in copy.encoder.tensors if tensor.role != INIT_FLAG]
+        floats = [tensor for tensor in copy.encoder.tensors if tensor.role != Role.INIT_FLAG]
         return types_of_file((each.tensor.dtype, as_array(each, copy.file.read(each.tensor))) for each in floats)
 
     def side(place: Place) -> TensorSide:

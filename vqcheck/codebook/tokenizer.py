@@ -8,11 +8,11 @@ import numpy.typing as npt
 
 from vqcheck.checkpoint.opened import Checkpoint
 from vqcheck.codebook import digest, health, model
-from vqcheck.codebook.comparison import IDENTICAL, NOISE, TOKENS, WITHIN_ULPS
+from vqcheck.codebook.comparison import Scope, Verdict
 from vqcheck.codebook.copies import Copy
 from vqcheck.codebook.copy_verdict import relation
 from vqcheck.codebook.digest import EncoderDigests
-from vqcheck.codebook.family import EUCLIDEAN, INPUT_PROJ, STORED, Family
+from vqcheck.codebook.family import Derivation, Family, Metric, Role
 from vqcheck.codebook.find import find_copies
 from vqcheck.codebook.values import as_array
 from vqcheck.codebook.vq_encoder import RoleTensor, VQEncoder
@@ -82,7 +82,11 @@ def only_copy(checkpoint: Checkpoint, own: tuple[Family, ...] = (), chosen: str 
         raise UsageError(f"{copies.path}: its copy '{each.name}' cannot be read ({each.why}); {which}")
     for other in others:
         same_codec = other.encoder.family is first.encoder.family
-        if same_codec and relation(first, other, TOKENS) not in (IDENTICAL, WITHIN_ULPS, NOISE):
+        if same_codec and relation(first, other, Scope.TOKENS) not in (
+            Verdict.IDENTICAL,
+            Verdict.WITHIN_ULPS,
+            Verdict.NOISE,
+        ):
             raise UsageError(f"{copies.path}: its copies '{first.name}' and '{other.name}' are not the same; {which}")
     return first
 
@@ -121,7 +125,7 @@ def lookup(checkpoint: Checkpoint, encoder: VQEncoder, data: Mapping[RoleTensor,
         raise UsageError(f"{checkpoint.path}: tokens are derived for one codebook looked up by distance, not for this")
     stored = encoder.codebooks[0].codes
     codes = as_array(stored, data[stored])[0].astype(np.float32)
-    parts = {t.part: as_array(t, data[t]).astype(np.float32) for t in encoder.projection if t.role == INPUT_PROJ}
+    parts = {t.part: as_array(t, data[t]).astype(np.float32) for t in encoder.projection if t.role == Role.INPUT_PROJ}
     if not parts:
         return Lookup(codes, None)
     weight = parts.get("weight")
@@ -133,7 +137,9 @@ def lookup(checkpoint: Checkpoint, encoder: VQEncoder, data: Mapping[RoleTensor,
 
 
 def _is_one_stored_codebook(encoder: VQEncoder) -> bool:
-    if (encoder.family.derivation, encoder.family.metric) != (STORED, EUCLIDEAN) or len(encoder.codebooks) != 1:
+    if (encoder.family.derivation, encoder.family.metric) != (Derivation.STORED, Metric.EUCLIDEAN) or len(
+        encoder.codebooks
+    ) != 1:
         return False
     codebook = encoder.codebooks[0]
     return not codebook.tied and codebook.codes.shape[0] == 1

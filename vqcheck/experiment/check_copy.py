@@ -252,7 +252,7 @@ def _without_lost_codes(
     rounded = {line.what for line in verdicts if line.verdict == ROUNDED}
     spoilt: dict[str, int] = {}
     for codebook in encoder.codebooks:
-        labels = {tensor.role: encoder.label(tensor) for tensor in codebook.tensors}
+        labels: dict[str, str] = {tensor.role: encoder.label(tensor) for tensor in codebook.tensors}
         if rounded.intersection(labels.values()):
             from vqcheck.codebook.rounding_loss import spoilt_in_use
 

@@ -16,6 +16,7 @@ from vqcheck.codebook.comparison import (
     CopyPair,
     EqualCopies,
     LoneCopy,
+    Verdict,
     titles,
 )
 from vqcheck.codebook.copies import Copies, Copy, Partners, pair_up
@@ -105,7 +106,9 @@ def check_lock(
     by_diff = f"not comparable by digest: vqcheck diff {lock.checkpoint} {checkpoint.path}"
     checks = [check_copy(locked[each.a], lock_path, held.sound[each.b], files, scope, by_diff) for each in partners]
     pairs = tuple(
-        CopyPair(locked[each.a].family, locked[each.a].name, held.sound[each.b].name, check.verdict, each.guessed)
+        CopyPair(
+            locked[each.a].family, locked[each.a].name, held.sound[each.b].name, Verdict(check.verdict), each.guessed
+        )
         for each, check in zip(partners, checks, strict=True)
     )
     bound = []
@@ -166,7 +169,7 @@ def _lone(locked: tuple[LockedEncoder, ...], paired: list[int], scope: str) -> I
         if judged is not None:
             first = next(each for each in locked if each.family == copy.family)
             verdict = NOISE if copy.is_noise and judged is first else _relation(judged, copy, scope)
-        yield LoneCopy("A", copy.family, copy.name, judged.name if judged else "", verdict)
+        yield LoneCopy("A", copy.family, copy.name, judged.name if judged else "", Verdict(verdict))
 
 
 def _relation(judged: LockedEncoder, copy: LockedEncoder, scope: str) -> str:

@@ -179,5 +179,5 @@ def _outcome(comparison: Comparison) -> _Pair:
         ema_steps=updates.steps if updates else None,
         precision=updates.precision if updates else "",
     )
-    verdicts = {diff.label: diff.verdict for diff in comparison.tensors if diff.judged}
+    verdicts: dict[str, str] = {diff.label: diff.verdict for diff in comparison.tensors if diff.judged}
     return _Pair(drift, verdicts, comparison.verdict == UNDECIDED)

@@ -10,8 +10,7 @@ from vqcheck.checkpoint.open import open_checkpoint
 from vqcheck.checkpoint.opened import Checkpoint
 from vqcheck.checkpoint.stored_tensor import ITEM_SIZE, StoredTensor
 from vqcheck.codebook.tokenizer import Array, Features
-from vqcheck.codebook.values import as_array
-from vqcheck.codebook.vq_encoder import RoleTensor
+from vqcheck.codebook.values import array_of
 from vqcheck.errors import CheckpointError, UsageError
 
 FOLDER = "4-cnhubert"
@@ -82,7 +81,7 @@ def _read(path: str, values: Callable[[Checkpoint, StoredTensor], Array]) -> Fea
 
 
 def _values(file: Checkpoint, tensor: StoredTensor) -> Array:
-    return as_array(RoleTensor("", "", 0, 0, 0, tensor, _shape(tensor)), file.read(tensor))
+    return array_of(tensor.dtype, _shape(tensor), file.read(tensor))
 
 
 def _frames(file: Checkpoint, tensor: StoredTensor) -> Array:

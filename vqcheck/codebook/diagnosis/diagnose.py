@@ -221,7 +221,9 @@ def _state(reading: Reading, codebook: Codebook) -> "State | None":
     """Return the codebook as numbers; codes that are not stored are calculated from sums and counts, as in Mimi."""
     from vqcheck.codebook.diagnosis.book import State
 
-    arrays = {tensor.role: reading.array(tensor) for tensor in codebook.tensors if tensor.role in (CODES, *BOOKKEEPING)}
+    arrays: dict[str, Array] = {
+        tensor.role: reading.array(tensor) for tensor in codebook.tensors if tensor.role in (CODES, *BOOKKEEPING)
+    }
     codes, sums, counts = (arrays.get(role) for role in (CODES, EMA_SUM, EMA_COUNT))
     if codes is None and sums is not None and counts is not None:
         codes = sums / counts.clip(min=1e-5)[..., None]

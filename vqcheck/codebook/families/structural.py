@@ -9,16 +9,7 @@ from collections.abc import Mapping
 from functools import cache
 from typing import Final
 
-from vqcheck.codebook.family import (
-    CODES,
-    EMA_COUNT,
-    EMA_SUM,
-    INIT_FLAG,
-    SUM_OVER_COUNT,
-    Family,
-    Key,
-    codebook,
-)
+from vqcheck.codebook.family import Derivation, Family, Key, Role, codebook
 
 _FLAGS: Final = ("inited", "initted", "initialized", "_initialized")
 
@@ -29,7 +20,7 @@ NAMED: Final = (
     ("embeddings", "z_avg", "N"),
     ("weight", "embed_avg", "cluster_size"),
 )
-"""Names so usual that codes and counts are evidence enough, also without the sums; for other names see `sibling_rows`."""
+"""Names so usual that codes and counts are evidence enough without the sums; for others see `sibling_rows`."""
 
 
 def siblings(codes: str, sums: str, counts: str) -> Family:
@@ -38,7 +29,7 @@ def siblings(codes: str, sums: str, counts: str) -> Family:
         name=f"unknown:{codes}",
         title=f"unknown layout, found by neighbouring tensors ({codes}, {sums}, {counts})",
         keys=codebook("", codes, sums, counts, _FLAGS),
-        requires=frozenset({CODES, EMA_COUNT}),
+        requires=frozenset({Role.CODES, Role.EMA_COUNT}),
         structural=True,
     )
 
@@ -49,13 +40,13 @@ STRUCTURAL: Final = (
         name="unknown:embed_sum",
         title="unknown layout, found by neighbouring tensors (embed_sum, cluster_usage)",
         keys=(
-            Key(EMA_SUM, "embed_sum"),
-            Key(EMA_SUM, "embedding_sum"),
-            Key(EMA_COUNT, "cluster_usage"),
-            *(Key(INIT_FLAG, flag) for flag in _FLAGS),
+            Key(Role.EMA_SUM, "embed_sum"),
+            Key(Role.EMA_SUM, "embedding_sum"),
+            Key(Role.EMA_COUNT, "cluster_usage"),
+            *(Key(Role.INIT_FLAG, flag) for flag in _FLAGS),
         ),
-        requires=frozenset({EMA_SUM, EMA_COUNT}),
-        derivation=SUM_OVER_COUNT,
+        requires=frozenset({Role.EMA_SUM, Role.EMA_COUNT}),
+        derivation=Derivation.SUM_OVER_COUNT,
         structural=True,
     ),
 )
