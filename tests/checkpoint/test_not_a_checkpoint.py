@@ -1,4 +1,4 @@
-"""What is no checkpoint is called what it is, with what helps: the first line that a user meets."""
+"""What is not a checkpoint is called what it is, with what helps: the first line that a user meets."""
 
 import bz2
 import gzip

@@ -35,7 +35,7 @@ def checkpoints_in(folder: str) -> list[str]:
     if not found:
         from vqcheck.checkpoint.not_a_checkpoint import folder_kind
 
-        raise CheckpointError(f"{sanitize(folder)}: {folder_kind(folder, names)}")
+        raise CheckpointError(folder_kind(folder, names), folder)
     return [os.path.join(folder, name) for name in sorted(found, key=lambda name: (not name.endswith(".json"), name))]
 
 
@@ -53,7 +53,7 @@ def only_checkpoint_in(folder: str) -> str:
     if len(paths) > 1:
         names = listed([os.path.basename(path) for path in paths])
         hint = "; 'vqcheck history' compares them all" if all(path.endswith(_TRAINING) for path in paths) else ""
-        raise CheckpointError(f"{sanitize(folder)}: holds several checkpoints, name one: {names}{hint}")
+        raise CheckpointError(f"holds several checkpoints, name one: {names}{hint}", folder)
     return paths[0]
 
 
@@ -72,7 +72,7 @@ def _listing(folder: str) -> list[str]:
     try:
         return sorted(os.listdir(folder))
     except OSError as error:
-        raise CheckpointError(f"{sanitize(folder)}: cannot be read: {error.strerror}") from None
+        raise CheckpointError(f"cannot be read: {error.strerror}", folder) from None
 
 
 def _models(names: list[str], pattern: re.Pattern[str]) -> dict[str, str]:

@@ -32,7 +32,7 @@ _MAGIC: Final = (
     (rb"Rar!\x1a\x07", f"is a rar archive; {_UNPACK} (unrar x)"),
     (rb"GGUF", "is a GGUF file (llama.cpp), which vqcheck does not read; name the checkpoint that it was made from"),
     (rb"\x89HDF\r\n\x1a\n", "is an HDF5 file (Keras), which vqcheck does not read; save a state_dict() or safetensors"),
-    (rb"\x93NUMPY", "is one numpy array (.npy), no checkpoint of named tensors"),
+    (rb"\x93NUMPY", "is one numpy array (.npy), not a checkpoint of named tensors"),
     (rb"....TFL3", "is a TensorFlow Lite model, which vqcheck does not read"),
     (
         rb"IxF[2Il]|I[vw]Fl|I[vw]PQ|IwSq|IHNf|IxPq",
@@ -75,7 +75,7 @@ def file_kind(path: str, head: bytes) -> str:
             return kind
     if b'\ncheckpoint "' in head and head.startswith(b"# The VQ encoder that "):
         return "is a vqcheck lock; 'vqcheck lock --check CHECKPOINT -o LOCK' verifies a checkpoint against it"
-    return "is no checkpoint but a text file" if _is_text(head) else ""
+    return "is a text file, not a checkpoint" if _is_text(head) else ""
 
 
 def is_other_model(head: bytes) -> bool:

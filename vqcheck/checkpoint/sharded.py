@@ -23,20 +23,18 @@ def shard_of_each_tensor(file: PositionedFile) -> dict[str, str]:
 
     """
     if file.size > _MAX_INDEX:
-        raise CheckpointError(f"{file.label}: {file.size} bytes, too long for the index of a sharded checkpoint")
-    weight_map = parse_json(bytes(file.read(0, file.size, "index")), file.label).get("weight_map")
+        raise file.error(f"{file.size} bytes, too long for the index of a sharded checkpoint")
+    weight_map = parse_json(bytes(file.read(0, file.size, "index")), file).get("weight_map")
     if not isinstance(weight_map, dict) or not weight_map:
-        raise CheckpointError(f"{file.label}: is JSON, but no index of a sharded checkpoint (no weight_map)")
+        raise file.error("is JSON, but no index of a sharded checkpoint (no weight_map)")
     shards = set()
     for name, shard in weight_map.items():
         # Colons and backslashes lead elsewhere on Windows only, but an index has no use for them anywhere.
         if not isinstance(shard, str) or shard in ("", ".", "..") or any(mark in shard for mark in "/\\:\0"):
-            raise CheckpointError(
-                f"{file.label}: {sanitize_name(name)}: its shard must be a file in the index's own folder"
-            )
+            raise file.error("its shard must be a file in the index's own folder", name)
         shards.add(shard)
     if len(shards) > _MAX_SHARDS:
-        raise CheckpointError(f"{file.label}: names {len(shards)} shards, more than the {_MAX_SHARDS} that are opened")
+        raise file.error(f"names {len(shards)} shards, more than the {_MAX_SHARDS} that are opened")
     return weight_map
 
 
@@ -52,8 +50,9 @@ def shard_path(index: PositionedFile, shard: str) -> str:
     folder = os.path.dirname(os.path.realpath(path))
     if folder not in (os.path.realpath(os.path.dirname(index.path)), os.path.dirname(os.path.realpath(index.path))):
         raise CheckpointError(
-            f"{sanitize(path)}: is a link that leads out of the folder, to {sanitize(os.path.realpath(path))}; "
-            "name the index beside that file"
+            f"is a link that leads out of the folder, to {sanitize(os.path.realpath(path))}; "
+            "name the index beside that file",
+            path,
         )
     return path
 
@@ -70,17 +69,14 @@ def check_shards(index: PositionedFile, shard_of: dict[str, str], opened: dict[s
     """
     name, shard = list(opened.items())[-1]
     for container in filter(None, (shard.container, *shard.other_containers)):
-        raise CheckpointError(
-            f"{shard.files[0].label}: keeps tensors in a container ({sanitize_name(container)}), "
-            "where a shard is the state dict itself"
+        raise shard.files[0].error(
+            f"keeps tensors in a container ({sanitize_name(container)}), where a shard is the state dict itself"
         )
     for tensor in shard.tensors:
         home = shard_of.get(tensor)
         if home != name:
             where = f"which the index gives to {sanitize_name(home)}" if home else "which the index does not list"
-            raise CheckpointError(f"{index.label}: {sanitize_name(name)} holds {sanitize_name(tensor)}, {where}")
+            raise index.error(f"{sanitize_name(name)} holds {sanitize_name(tensor)}, {where}")
     spent = sum(file.bytes_read for each in opened.values() for file in each.files)
     if spent > _MAX_INDEXES:
-        raise CheckpointError(
-            f"{index.label}: {spent} bytes of indexes in its shards, more than the {_MAX_INDEXES} that are read"
-        )
+        raise index.error(f"{spent} bytes of indexes in its shards, more than the {_MAX_INDEXES} that are read")

@@ -18,7 +18,6 @@ from vqcheck.checkpoint.pickle_values import PickleError, PlainData, TruncatedPi
 from vqcheck.checkpoint.stored_tensor import ITEM_SIZE, REFUSED_ITEM_SIZE, Extent
 from vqcheck.checkpoint.torch_meaning import TorchMeaning
 from vqcheck.checkpoint.torch_records import StorageRecord
-from vqcheck.errors import CheckpointError
 from vqcheck.sanitize import sanitize_name
 
 MAGIC: Final = 0x1950A86A20F9469CFC6C
@@ -67,7 +66,7 @@ def has_magic(file: PositionedFile) -> bool:
 def _check_magic(file: PositionedFile) -> None:
     """Refuse what is no torch file before anything else in it is looked at; it may be of any kind."""
     if not has_magic(file):
-        raise CheckpointError(f"{file.label}: is no checkpoint (neither torch nor safetensors)")
+        raise file.error("is not a checkpoint (neither torch nor safetensors)")
 
 
 def _with_growing_window(file: PositionedFile, read: Callable[[bytes], _Pickles]) -> _Pickles:
@@ -78,10 +77,10 @@ def _with_growing_window(file: PositionedFile, read: Callable[[bytes], _Pickles]
             return read(bytes(file.read(0, size, "pickle")))
         except TruncatedPickleError as error:
             if size == min(file.size, pickle_machine.MAX_BYTES):
-                raise CheckpointError(f"{file.label}: the pickle {error} (truncated?)") from None
+                raise file.error(f"the pickle {error} (truncated?)") from None
             size = min(size * 8, file.size, pickle_machine.MAX_BYTES)
         except PickleError as error:
-            raise CheckpointError(f"{file.label}: the pickle {error}") from None
+            raise file.error(f"the pickle {error}") from None
 
 
 def _read_pickles(window: bytes) -> _Pickles:
@@ -121,16 +120,16 @@ def _locate(file: PositionedFile, pickles: _Pickles) -> dict[str, Extent]:
     for key in pickles.keys:
         record = pickles.storages.get(key) if isinstance(key, str) else None
         if record is None or record.key in extents:
-            name = sanitize_name(key) if isinstance(key, str) else "without a name"
-            raise CheckpointError(f"{file.label}: storage {name}: is listed twice or used by no tensor")
-        name = f"storage {sanitize_name(record.key)}"
+            name = f"storage {key}" if isinstance(key, str) else "storage without a name"
+            raise file.error("is listed twice or used by no tensor", name)
+        name = f"storage {record.key}"
         width = ITEM_SIZE.get(record.dtype) or REFUSED_ITEM_SIZE.get(record.dtype)
         if width is None:
-            raise CheckpointError(f"{file.label}: {name}: element type {sanitize_name(record.dtype)} is not supported")
+            raise file.error(f"element type {sanitize_name(record.dtype)} is not supported", name)
         count = int.from_bytes(file.read(position, 8, name), "little", signed=True)
         size = count * width
         if count < 0 or position + 8 + size > file.size:
-            raise CheckpointError(f"{file.label}: {name}: {count} elements lie outside the file (truncated?)")
+            raise file.error(f"{count} elements lie outside the file (truncated?)", name)
         extents[record.key] = Extent(name, position + 8, size)
         position += 8 + size
     return extents

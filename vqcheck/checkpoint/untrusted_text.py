@@ -8,7 +8,7 @@ import sys
 from math import isfinite
 from typing import Any, Final, NoReturn
 
-from vqcheck.errors import CheckpointError
+from vqcheck.checkpoint.file import PositionedFile
 
 _MAX_ENTRIES: Final = 200_000
 _MAX_VALUES: Final = 2_000_000
@@ -18,8 +18,8 @@ _MAX_BRACKETS: Final = 1_000_000
 _SHOWN: Final = 20
 
 
-def parse_json(data: bytes, what: str) -> dict[str, Any]:
-    """Return a JSON object without repeated keys.
+def parse_json(data: bytes, file: PositionedFile, member: str = "") -> dict[str, Any]:
+    """Return a JSON object without repeated keys; `file` and `member` are where it stands.
 
     Raises:
         CheckpointError: anything else.
@@ -45,7 +45,7 @@ def parse_json(data: bytes, what: str) -> dict[str, Any]:
         return value if isfinite(value) else no_number(text)
 
     if data.count(b",") > _MAX_VALUES or data.count(b"[") + data.count(b"{") > _MAX_BRACKETS:
-        raise CheckpointError(f"{what}: has more values than the index of any checkpoint")
+        raise file.error("has more values than the index of any checkpoint", member)
     try:
         # Decoded here: given bytes, json would also take UTF-16 and UTF-32, which other readers do not.
         text = data.decode("utf-8-sig")
@@ -59,11 +59,11 @@ def parse_json(data: bytes, what: str) -> dict[str, Any]:
         if "\\u" in text:
             json.dumps(value, ensure_ascii=False).encode()
     except RecursionError:
-        raise CheckpointError(f"{what}: is nested too deeply") from None
+        raise file.error("is nested too deeply", member) from None
     except ValueError as error:
-        raise CheckpointError(f"{what}: is not valid JSON ({error})") from None
+        raise file.error(f"is not valid JSON ({error})", member) from None
     if not isinstance(value, dict):
-        raise CheckpointError(f"{what}: is no JSON object")
+        raise file.error("is not a JSON object", member)
     return value
 
 

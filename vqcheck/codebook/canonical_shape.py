@@ -14,7 +14,12 @@ _AS_STORED: Shape = ()
 
 
 class MisshapenError(ValueError):
-    """Tensors under a VQ encoder's names, but of impossible shapes."""
+    """Tensors under a VQ encoder's names, but of impossible shapes: `member` names the tensor."""
+
+    def __init__(self, reason: str, member: str = "") -> None:
+        super().__init__(f"{member}: {reason}" if member else reason)
+        self.reason = reason
+        self.member = member
 
 
 class UnclearError(MisshapenError):
@@ -32,13 +37,13 @@ def axes_of_codes(family_axes: Axes, codes: Mapping[str, Shape], count: tuple[st
     """
     if len(set(codes.values())) > 1:
         (name, shape), (other, expected) = list(codes.items())[:2]
-        raise MisshapenError(f"{name}: has the shape {list(shape)}, which does not fit {other} of {list(expected)}")
+        raise MisshapenError(f"has the shape {list(shape)}, which does not fit {other} of {list(expected)}", name)
     if count is None or not codes:
         return family_axes
     name, shape = next(iter(codes.items()))
     count_name, count_shape = count
     misfit = MisshapenError(
-        f"{count_name}: has the shape {list(count_shape)}, which does not fit codes of shape {list(shape)}"
+        f"has the shape {list(count_shape)}, which does not fit codes of shape {list(shape)}", count_name
     )
     if len(shape) == 2 and len(count_shape) == 1:
         fits = {Axes.CODES_DIM: shape[0] == count_shape[0], Axes.DIM_CODES: shape[1] == count_shape[0]}
@@ -57,7 +62,7 @@ def axes_of_codes(family_axes: Axes, codes: Mapping[str, Shape], count: tuple[st
 def require_codes(family: Family, roles: set[Role], name: str) -> None:
     """Raise MisshapenError when part of a codebook is there, but nothing to get its codes from."""
     if roles & CODEBOOK_ROLES and family.derivation != Derivation.IMPLICIT and family.source_of_codes not in roles:
-        raise MisshapenError(f"{name}: its codebook has no code vectors")
+        raise MisshapenError("its codebook has no code vectors", name)
 
 
 def canonical(role: Role, name: str, shape: Shape, axes: Axes) -> tuple[Shape, Shape]:
@@ -84,4 +89,4 @@ def canonical(role: Role, name: str, shape: Shape, axes: Axes) -> tuple[Shape, S
         return (), _AS_STORED
     elif role not in (Role.EMA_COUNT, Role.INIT_FLAG):
         return shape, _AS_STORED
-    raise MisshapenError(f"{name}: no {role} has the shape {list(shape)}")
+    raise MisshapenError(f"no {role} has the shape {list(shape)}", name)

@@ -110,8 +110,9 @@ def _require_projection(a: Copy, b: Copy) -> None:
     if len(lacking) == 2 and not all(map(_may_lack_projection, lacking)):
         template = next(key.template for key in a.encoder.family.keys if key.role == Role.INPUT_PROJ)
         raise CheckpointError(
-            f"{a.encoder.family.title}: neither {a.file.path} nor {b.file.path} holds the projection in front of the "
-            f"codebook ({template}), which decides tokens as much as the codebook does"
+            f"holds no projection in front of the codebook ({template}), nor does {b.file.path}; it decides tokens as "
+            "much as the codebook does",
+            a.file.path,
         )
 
 

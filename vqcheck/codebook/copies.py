@@ -155,8 +155,11 @@ class Unreadable:
     """A copy that is there, but cannot be read."""
 
     name: CopyName
-    why: str
-    """The error as it would be raised."""
+    error: CheckpointError
+
+    @property
+    def why(self) -> str:
+        return str(self.error)
 
 
 @dataclass(frozen=True, slots=True)
@@ -189,9 +192,9 @@ class Copies:
         """
         chosen = self._of(wanted)
         if chosen.unreadable:
-            raise CheckpointError(chosen.unreadable[0].why)
+            raise chosen.unreadable[0].error
         if not chosen.sound:
-            raise UsageError(f"{self.path}: holds no copy named '{wanted}'; it holds {', '.join(self.names)}")
+            raise UsageError(f"holds no copy named '{wanted}'; it holds {', '.join(self.names)}", self.path)
         return chosen
 
     def _of(self, wanted: str) -> "Copies":

@@ -113,7 +113,7 @@ def _require_the_same_parts(apart: Sequence[Matches], stored: Mapping[str, Seque
 def _refuse(ambiguous: Iterable[Sequence[str]]) -> None:
     for names in ambiguous:
         raise UnclearError(
-            f"{' and '.join(names)}: are the same name but for wrappers, so which is the VQ encoder's cannot be told"
+            "are the same name but for wrappers, so it is not clear which is the VQ encoder's", " and ".join(names)
         )
 
 
@@ -145,8 +145,9 @@ def _require_what_is_in_front(matches: Sequence[Match], names: Iterable[str]) ->
     for number, one in enumerate(matches):
         for module in sorted(lacking[number] & elsewhere.keys()):
             raise UnclearError(
-                f"{elsewhere[module]}: stands under another prefix than the codebook ({one.found[0].name}), so whether "
-                "it belongs in front of it cannot be told; describe this model in a file for --family"
+                f"stands under another prefix than the codebook ({one.found[0].name}), so it is not clear whether it "
+                "belongs in front of it; describe this model in a file for --family",
+                elsewhere[module],
             )
 
 
@@ -229,8 +230,8 @@ def _found(family: Family, named: Iterable[Named], shapes: Mapping[str, Shape]) 
         first = played.setdefault((each.key.role, each.part), each)
         if first.name != each.name:
             raise UnclearError(
-                f"{first.name} and {each.name}: both have a name of {family.name}'s {each.key.role}, so which is the "
-                "one in use cannot be told"
+                f"both have a name of {family.name}'s {each.key.role}, so it is not clear which one is in use",
+                f"{first.name} and {each.name}",
             )
     found: list[Found] = []
     for (book, group, layer), tensors in books.items():

@@ -125,6 +125,8 @@ def require_whole(checkpoint: Checkpoint, copies: Sequence[Copy]) -> None:
                     continue
                 if not lacking.isdisjoint(full.split(".")[:-1]):
                     raise CheckpointError(
-                        f"{checkpoint.path}: {full}: stands in another dictionary than the codebook ('{copy.name}'), "
-                        "so whether it belongs in front of it cannot be told; save the whole model's state_dict()"
+                        f"stands in another dictionary than the codebook ('{copy.name}'), so it is not clear whether "
+                        "it belongs in front of it; save the whole model's state_dict()",
+                        checkpoint.path,
+                        full,
                     )

@@ -43,40 +43,40 @@ class _Reader:
         self._path = path
         self._values = values
 
-    def wrong(self, words: str) -> UsageError:
-        return UsageError(f"{self._path}: {words}")
+    def wrong(self, reason: str, key: str) -> UsageError:
+        return UsageError(reason, self._path, key)
 
     def check_keys(self, table: dict[str, Any], known: Iterable[str], where: str) -> None:
         known = tuple(known)
         for key in table:
             if key not in known:
-                raise self.wrong(f"{where}{key}: no such key{_suggestion(key, known)}")
+                raise self.wrong(f"no such key{_suggestion(key, known)}", f"{where}{key}")
 
     def text(self, key: str, default: str | None = None) -> str:
         value = self._values.get(key, default)
         if not isinstance(value, str) or not value:
-            raise self.wrong(f"{key}: {'is missing' if value is None else 'must be a text'}")
+            raise self.wrong("is missing" if value is None else "must be a text", key)
         return value
 
     def choice(self, key: str, default: Choice) -> Choice:
         value, choices = self.text(key, default), type(default)
         if value not in tuple(choices):
-            raise self.wrong(f"{key}: is {str(value)!r}, must be one of {', '.join(choices)}")
+            raise self.wrong(f"is {str(value)!r}, must be one of {', '.join(choices)}", key)
         return choices(value)
 
     def number(self, key: str, default: float | None) -> float | None:
         value = self._values.get(key, default)
         if value is not None and (isinstance(value, bool) or not isinstance(value, int | float) or not value >= 0):
-            raise self.wrong(f"{key}: must be a number that is not negative")
+            raise self.wrong("must be a number that is not negative", key)
         try:
             return None if value is None else float(value)
         except OverflowError:
-            raise self.wrong(f"{key}: is larger than any number that can be calculated with") from None
+            raise self.wrong("is larger than any number that can be calculated with", key) from None
 
     def flag(self, key: str) -> bool:
         value = self._values.get(key, False)
         if not isinstance(value, bool):
-            raise self.wrong(f"{key}: must be true or false")
+            raise self.wrong("must be true or false", key)
         return value
 
     def texts(self, key: str) -> tuple[str, ...]:
@@ -85,14 +85,14 @@ class _Reader:
     def listed(self, key: str, value: object) -> tuple[str, ...]:
         values = [value] if isinstance(value, str) else value
         if not isinstance(values, list) or not all(isinstance(each, str) and each for each in values):
-            raise self.wrong(f"{key}: must be a text, or a list of texts")
+            raise self.wrong("must be a text, or a list of texts", key)
         return tuple(values)
 
     def books(self) -> list[dict[str, Any]]:
         tables = self._values.get("tensors")
         tables = [tables] if isinstance(tables, dict) else tables
         if not isinstance(tables, list) or not tables or not all(isinstance(table, dict) for table in tables):
-            raise self.wrong("tensors: is missing: it says which tensor plays which role")
+            raise self.wrong("is missing: it says which tensor plays which role", "tensors")
         return tables
 
 
@@ -107,18 +107,18 @@ def read_own_family(path: str) -> Family:
         with open(path, encoding="utf-8", opener=open_regular_file) as file:
             values = parse_toml(file.read(LONGEST_TOML + 1))
     except OSError as error:
-        raise UsageError(f"{path}: cannot be read: {error.strerror}") from None
+        raise UsageError(f"cannot be read: {error.strerror}", path) from None
     except ValueError as error:
-        raise UsageError(f"{path}: is no valid TOML: {error}") from None
+        raise UsageError(f"is no valid TOML: {error}", path) from None
     reader = _Reader(path, values)
     reader.check_keys(values, _KEYS, "")
     decay = reader.number("decay", None)
     if decay is not None and not 0 < decay < 1:
-        raise reader.wrong(f"decay: is {decay:g}, must lie between 0 and 1")
+        raise reader.wrong(f"is {decay:g}, must lie between 0 and 1", "decay")
     optional = reader.texts("optional")
     for role in optional:
         if role not in tuple(Role):
-            raise reader.wrong(f"optional: {role}: no such role{_suggestion(role, Role)}")
+            raise reader.wrong(f"there is no role '{role}'{_suggestion(role, Role)}", "optional")
     books = reader.books()
     name = reader.text("name")
     family = Family(
@@ -141,7 +141,8 @@ def read_own_family(path: str) -> Family:
     )
     if family.source_of_codes not in {key.role for key in family.keys}:
         raise reader.wrong(
-            f"tensors: {family.source_of_codes} is missing: codes of the derivation '{family.derivation}' come from it"
+            f"is missing; codes of the derivation '{family.derivation}' come from it",
+            f"tensors.{family.source_of_codes}",
         )
     return family
 
@@ -153,8 +154,9 @@ def _keys(reader: _Reader, table: dict[str, Any], book: int) -> Iterable[Key]:
             for part in name.split("."):
                 if not part or ("{" in part and part not in _PLACEHOLDERS):
                     raise reader.wrong(
-                        f"tensors.{role}: {name!r}: '{part}' is no part of a name; "
-                        "{layer} and {group} stand for one number each, between dots"
+                        f"{name!r}: '{part}' cannot be part of a name; "
+                        "{layer} and {group} stand for one number each, between dots",
+                        f"tensors.{role}",
                     )
             if role in (Role.INPUT_PROJ, Role.OUTPUT_PROJ) and not name.endswith(".*"):
                 yield from projection(role, name.removesuffix(".weight"), book=book)

@@ -79,7 +79,7 @@ def only_copy(checkpoint: Checkpoint, own: tuple[Family, ...] = (), chosen: str 
     first, *others = copies.sound
     which = f"name the one to use with --copy ({', '.join(copies.names)})"
     for each in copies.unreadable:
-        raise UsageError(f"{copies.path}: its copy '{each.name}' cannot be read ({each.why}); {which}")
+        raise UsageError(f"its copy '{each.name}' cannot be read ({each.why}); {which}", copies.path)
     for other in others:
         same_codec = other.encoder.family is first.encoder.family
         if same_codec and relation(first, other, Scope.TOKENS) not in (
@@ -87,7 +87,7 @@ def only_copy(checkpoint: Checkpoint, own: tuple[Family, ...] = (), chosen: str 
             Verdict.WITHIN_ULPS,
             Verdict.NOISE,
         ):
-            raise UsageError(f"{copies.path}: its copies '{first.name}' and '{other.name}' are not the same; {which}")
+            raise UsageError(f"its copies '{first.name}' and '{other.name}' are not the same; {which}", copies.path)
     return first
 
 
@@ -122,7 +122,7 @@ def lookup(checkpoint: Checkpoint, encoder: VQEncoder, data: Mapping[RoleTensor,
 
     """
     if not _is_one_stored_codebook(encoder):
-        raise UsageError(f"{checkpoint.path}: tokens are derived for one codebook looked up by distance, not for this")
+        raise UsageError("tokens are derived for one codebook looked up by distance, not for this", checkpoint.path)
     stored = encoder.codebooks[0].codes
     codes = as_array(stored, data[stored])[0].astype(np.float32)
     parts = {t.part: as_array(t, data[t]).astype(np.float32) for t in encoder.projection if t.role == Role.INPUT_PROJ}
@@ -131,7 +131,7 @@ def lookup(checkpoint: Checkpoint, encoder: VQEncoder, data: Mapping[RoleTensor,
     weight = parts.get("weight")
     if weight is None or weight.ndim != 3 or weight.shape[0] != codes.shape[1]:
         raise UsageError(
-            f"{checkpoint.path}: its projection is no convolution of one step per token, so tokens are not derived"
+            "its projection is no convolution of one step per token, so tokens are not derived", checkpoint.path
         )
     return Lookup(codes, InputProjection(weight, parts.get("bias")))
 
@@ -156,15 +156,15 @@ def read_tokenizer(checkpoint: Checkpoint, copy: str = "") -> Tokenizer:
     used = only_copy(checkpoint, chosen=copy)
     checkpoint, encoder = used.file, used.encoder
     if any(health.never_trained(checkpoint, codebook) for codebook in encoder.codebooks[:1]):
-        raise UsageError(f"{checkpoint.path}: its codebook was never trained, so it derives no tokens")
+        raise UsageError("its codebook was never trained, so it derives no tokens", checkpoint.path)
     data = {tensor: checkpoint.read(tensor.tensor) for tensor in encoder.tensors}
     found = lookup(checkpoint, encoder, data)
     projection = found.projection
     if projection is None:
-        raise UsageError(_why_no_projection(checkpoint))
+        raise UsageError(_why_no_projection(checkpoint), checkpoint.path)
     arrays = (found.codes, projection.weight, projection.bias)
     if not all(array is None or np.isfinite(array).all() for array in arrays):
-        raise UsageError(f"{checkpoint.path}: its VQ encoder holds NaN or infinity, so it derives no tokens")
+        raise UsageError("its VQ encoder holds NaN or infinity, so it derives no tokens", checkpoint.path)
     digests = {tensor: digest.tensor_digest(tensor, content, digest.F32V1) for tensor, content in data.items()}
     return Tokenizer(
         str(checkpoint.path),
@@ -178,6 +178,6 @@ def read_tokenizer(checkpoint: Checkpoint, copy: str = "") -> Tokenizer:
 def _why_no_projection(checkpoint: Checkpoint) -> str:
     kind = "a LoRA export" if model.identify(checkpoint).kind == "s2 LoRA export" else "a file"
     return (
-        f"{checkpoint.path}: is {kind} without the projection (ssl_proj) that comes before the lookup, so it derives "
-        f"no tokens; give {model.base_model(checkpoint)} instead"
+        f"is {kind} without the projection (ssl_proj) in front of the lookup, so it derives no tokens; "
+        f"give {model.base_model(checkpoint)} instead"
     )
