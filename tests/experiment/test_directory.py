@@ -17,7 +17,7 @@ from vqcheck.experiment.directory import read_experiment
 from vqcheck.experiment.item_tensors import read_speaker_vector, read_ssl
 from vqcheck.experiment.name2text import read_name2text
 from vqcheck.experiment.phones import ids_from_file, ids_in_sorted_order
-from vqcheck.replay.recorded import RecordedData
+from vqcheck.replay.training_data import RecordedData
 from vqcheck.synthesizer import SpectrogramSettings
 
 FIXTURES = Path(__file__).parents[2] / "fixtures"

@@ -6,8 +6,8 @@ Copies are raw and averaged weights, the best state, or several codecs.
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
-from vqcheck.checkpoint.container import second_hand
 from vqcheck.checkpoint.opened import Checkpoint
+from vqcheck.checkpoint.second_hand import second_hand
 from vqcheck.codebook.tensor_names import WRAPPERS
 from vqcheck.codebook.vq_encoder import VQEncoder
 from vqcheck.errors import CheckpointError, UsageError

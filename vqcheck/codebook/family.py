@@ -1,5 +1,7 @@
 """What a row of the family table says: under which names a codec keeps its VQ encoder, and how it is updated."""
 
+from __future__ import annotations
+
 from dataclasses import dataclass
 from typing import Final
 
@@ -83,7 +85,7 @@ _OTHERS: Final[tuple[str, ...]] = (*Derivation, *Update, *Metric)
 STORED, SUM_OVER_COUNT, TRANSFORMED, IMPLICIT, EMA, GRADIENT, NOTHING, EUCLIDEAN, COSINE, ARGMAX = _OTHERS
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class Key:
     """One kind of tensor of a family.
 
@@ -101,7 +103,7 @@ class Key:
     """What comes out is taken off the features before the same codebook is looked up again."""
 
 
-@dataclass(frozen=True, slots=True, eq=False)
+@dataclass(frozen=True, eq=False)
 class Family:
     """One codec family: one row of the table. Rows are told apart by identity."""
 

@@ -4,10 +4,12 @@ Codes, what transforms them, the init flag and input projections always decide t
 output projection does where a later lookup takes what is left of the features once its result is taken off.
 """
 
+from __future__ import annotations
+
 from collections.abc import Iterable
 from typing import Final, NamedTuple
 
-from vqcheck.checkpoint.container import second_hand
+from vqcheck.checkpoint.second_hand import second_hand
 from vqcheck.codebook.canonical_shape import MisshapenError
 from vqcheck.codebook.family import BOOKKEEPING, ROLES, Family, ResidualChain, Role
 from vqcheck.codebook.vq_encoder import BookPlace

@@ -3,10 +3,12 @@
 From names and shapes alone; several quantizers are merged into one VQ encoder, as for semantics and acoustics.
 """
 
+from __future__ import annotations
+
 from collections.abc import Mapping, Sequence
 from typing import Final
 
-from vqcheck.checkpoint.container import second_hand
+from vqcheck.checkpoint.second_hand import second_hand
 from vqcheck.codebook.family import CODEBOOK_ROLES, ResidualChain, Role
 from vqcheck.codebook.matched_tensors import Found, Match, Shape, mark
 from vqcheck.codebook.tensor_names import AROUND
@@ -57,7 +59,8 @@ def _pattern(prefix: str) -> str:
 
 def _common(patterns: list[str]) -> str:
     first, last = patterns[0].split("."), patterns[-1].split(".")
-    length = next((n for n, (a, b) in enumerate(zip(first, last, strict=False)) if a != b or a == "#"), 0)
+    pairs = enumerate(zip(first, last))  # noqa: B905 - Python 3.9
+    length = next((n for n, (a, b) in pairs if a != b or a == "#"), 0)
     if len(patterns) == 1:
         length = first.index("#") if "#" in first else len(first) - 1
     return "".join(f"{part}." for part in first[:length])

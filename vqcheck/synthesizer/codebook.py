@@ -113,17 +113,9 @@ class EuclideanCodebook(nn.Module):
             self._seen_initialised = state
         return True
 
-    @torch.no_grad()
     def initialise(self, frames: Tensor) -> None:
         """Fill every buffer by k-means on frames `[N, dim]`; with several processes on those of rank 0."""
-        centres, counts = torch.zeros_like(self.embed), torch.zeros_like(self.cluster_size)
-        if is_first_rank():
-            centres, counts = kmeans(frames.to(self.embed.dtype), len(self.embed), self.kmeans_iters)
-        self.embed.data.copy_(from_first_rank(centres))
-        self.cluster_size.data.copy_(from_first_rank(counts))
-        # sum and count must agree, or the first update would shrink every code
-        self.embed_avg.data.copy_(self.embed * self.cluster_size[:, None])
-        self.inited.data.fill_(1)
+        fill_by_kmeans(self, frames, self.kmeans_iters)
 
     def _refuse(self) -> None:
         codes, dim = self.embed.shape
@@ -190,6 +182,23 @@ def kmeans(frames: Tensor, n_codes: int, iterations: int) -> tuple[Tensor, Tenso
         means = sums / counts.clamp(min=1)[:, None]
         centres = torch.where(counts[:, None] > 0, means, centres)
     return centres, counts
+
+
+@torch.no_grad()
+def fill_by_kmeans(codebook: nn.Module, frames: Tensor, iterations: int) -> None:
+    """Fill every buffer of a codebook by k-means on frames `[N, dim]`; with several processes on those of rank 0.
+
+    It has the buffers of EuclideanCodebook, whoever wrote its class.
+    """
+    codes, sizes, sums = (codebook.get_buffer(name) for name in ("embed", "cluster_size", "embed_avg"))
+    centres, counts = torch.zeros_like(codes), torch.zeros_like(sizes)
+    if is_first_rank():
+        centres, counts = kmeans(frames.to(codes.dtype), len(codes), iterations)
+    codes.data.copy_(from_first_rank(centres))
+    sizes.data.copy_(from_first_rank(counts))
+    # sum and count must agree, or the first update would shrink every code
+    sums.data.copy_(codes * sizes[:, None])
+    codebook.get_buffer("inited").data.fill_(1)
 
 
 def is_distributed() -> bool:

@@ -6,7 +6,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from vqcheck.synthesizer.checks import check_state_dict, check_version, is_pro, reference_bins, symbol_count
+from vqcheck.synthesizer.checks import check_state_dict, check_version, is_pro, paired, reference_bins, symbol_count
 from vqcheck.synthesizer.codebook import DeadCodeExpiry
 from vqcheck.synthesizer.errors import InputError
 from vqcheck.synthesizer.flow import CouplingFlow, PosteriorEncoder
@@ -228,7 +228,7 @@ class SynthesizerTrn(FrozenVQEncoder):
         ge = torch.stack(
             [
                 self._speaker(reference, torch.ones_like(reference[:, :1]), vector)
-                for reference, vector in zip(references, vectors, strict=True)
+                for reference, vector in paired(references, vectors)
             ]
         ).mean(0)
         quantized = self._at_frame_rate(self.quantizer.decode(codes))

@@ -4,6 +4,8 @@ A count of the length of one axis of a matrix beside it is evidence enough to co
 codec it is, in which order its quantizers come, and what stands in front of them is then not known.
 """
 
+from __future__ import annotations
+
 import re
 from collections.abc import Mapping
 from functools import cache

@@ -4,7 +4,7 @@ import math
 from typing import Any
 
 from vqcheck.codebook.digest import EncoderDigests
-from vqcheck.replay.trace import Arm, Extent, FirstWrite, Replay, SourceLine, StepTrace, TensorStep
+from vqcheck.replay.trace import Arm, FirstWrite, LossRange, Replay, SourceLine, StepTrace, TensorStep
 from vqcheck.report.json.digests import digests_object
 from vqcheck.report.json.document import dump
 
@@ -92,6 +92,7 @@ def _tensor(tensor: TensorStep) -> dict[str, Any]:
         "rows": tensor.rows,
         "l2": _finite(tensor.l2),
         "max_abs": _finite(tensor.max_abs),
+        "problem": tensor.problem or None,
     }
 
 
@@ -117,7 +118,7 @@ def _digests(digests: EncoderDigests | None) -> dict[str, Any] | None:
     return digests_object(digests) if digests else None
 
 
-def _extent(extent: Extent) -> dict[str, float | None]:
+def _extent(extent: LossRange) -> dict[str, float | None]:
     return {"low": _finite(extent.low), "high": _finite(extent.high)}
 
 

@@ -3,6 +3,8 @@
 import math
 import os
 
+from vqcheck.codebook.digest import EncoderDigests
+from vqcheck.codebook.family import INPUT_PROJ
 from vqcheck.replay.trace import (
     AS_IS,
     DRIFTED,
@@ -12,8 +14,8 @@ from vqcheck.replay.trace import (
     NOT_REPORTED,
     OFF,
     Arm,
-    Extent,
     FirstWrite,
+    LossRange,
     Replay,
     Setting,
     StepTrace,
@@ -80,14 +82,14 @@ def _steps(number: int) -> str:
 
 def moved_codes(step: StepTrace | None) -> str:
     """Return how many codes of how many are not where they were at the start."""
-    codes = [tensor for tensor in step.tensors if tensor.label.endswith("codes")] if step else []
+    codes = [tensor for tensor in step.tensors if tensor.holds_codes] if step else []
     return f"{sum(tensor.rows_changed for tensor in codes)}/{sum(tensor.rows for tensor in codes)}"
 
 
 def projection(arm: Arm) -> str:
     """Return whether the projection moved; that it did not tells nothing where no step was taken that could move it."""
     step = arm.steps[-1] if arm.steps else None
-    parts = [tensor for tensor in step.tensors if tensor.label.startswith("input_proj")] if step else []
+    parts = [tensor for tensor in step.tensors if tensor.role == INPUT_PROJ] if step else []
     if not parts:
         return "-"
     if any(tensor.changed for tensor in parts):
@@ -137,18 +139,23 @@ def shorter(path: str) -> str:
 
 def digests(arm: Arm) -> str:
     """Return the digests of the VQ encoder at the start, at the first change and at the end."""
-    start, end = (digests.widest for digests in (arm.digest_at_start, arm.digest_at_end))
+    start, end = arm.digest_at_start.widest, _digest(arm.digest_at_end)
     if arm.verdict != DRIFTED:
         return f"{start.algorithm} {start.short}, bit-identical after {_steps(arm.steps_run)}"
     middle = ""
     if arm.digest_at_first_change and arm.first_writes:
-        first, step = arm.digest_at_first_change.widest, arm.first_writes[0].first_changed_step
+        first, step = _digest(arm.digest_at_first_change), arm.first_writes[0].first_changed_step
         if step != arm.steps_run:
-            middle = f" > {first.short} (step {step})"
-    return f"{start.algorithm} {start.short}{middle} > {end.short} (step {arm.steps_run})"
+            middle = f" > {first} (step {step})"
+    return f"{start.algorithm} {start.short}{middle} > {end} (step {arm.steps_run})"
 
 
-def extent(extent: Extent) -> str:
+def _digest(digests: EncoderDigests) -> str:
+    whole = digests.vq_encoder or digests.codebook or digests.projection
+    return whole.short if whole else "no digest: tensors are missing"
+
+
+def extent(extent: LossRange) -> str:
     low, high = number(extent.low), number(extent.high)
     return low if low == high else f"{low}..{high}"
 
