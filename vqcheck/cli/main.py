@@ -124,13 +124,12 @@ def _ended_as_interrupted() -> Iterator[None]:
 
 def _failed(arguments: Sequence[str], message: str) -> int:
     """Say on stderr, and in a machine format on stdout, that nothing could be checked."""
-    from vqcheck.cli.failure import report_failure
-    from vqcheck.cli.program import COMMANDS
+    from vqcheck.cli.output import report_failure
 
     line = " ".join(message.split())
     try:
         print(f"vqcheck: {line}", file=sys.stderr)
-        report_failure(arguments, tuple(COMMANDS), line)
+        report_failure(arguments, line)
     except OSError:
         pass
     except Exception as error:  # noqa: BLE001 - a report of a failure that fails must not end in status 1

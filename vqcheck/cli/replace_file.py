@@ -1,4 +1,4 @@
-"""Writes a report or a lock to the file that the user named, as a whole or not at all."""
+"""Writes a report or a lock to the file that the user named: as a whole or not at all, or at its end."""
 
 import errno
 import os
@@ -73,6 +73,26 @@ def replace_file(path: str, report: str) -> None:
             stream.write(content)
     except OSError as error:
         raise UsageError(f"{path}: cannot be written: {error.strerror}") from None
+
+
+def add_to_file(path: str, text: str) -> None:
+    """Write a text at the end of a regular file, which need not be there.
+
+    Raises:
+        OSError: it cannot be written, or is anything else, such as a pipe that could be waited for without end.
+
+    """
+    with open(path, "a", encoding="utf-8", errors="backslashreplace", newline="\n", opener=_regular_or_new) as stream:
+        stream.write(text)
+
+
+def _regular_or_new(path: str, flags: int) -> int:
+    from vqcheck.checkpoint.file import open_regular_file
+
+    try:
+        return open_regular_file(path, flags & ~os.O_CREAT)
+    except FileNotFoundError:
+        return os.open(path, flags | os.O_EXCL, 0o666)
 
 
 def _followed(path: str) -> str:

@@ -71,6 +71,10 @@ class FileRecord:
     """What shows that the file may leave parts of the VQ encoder out: `LoRA export`, `export`, or empty."""
 
     @property
+    def is_lora(self) -> bool:
+        return self.leaves_out == _LORA
+
+    @property
     def why_left_out(self) -> str:
         """Why the file need not store everything, for people."""
         return "a LoRA export leaves it to its base model" if self.leaves_out == _LORA else "an export leaves it out"

@@ -41,6 +41,7 @@ class Condition(StrEnum):
     NO_CODEBOOK = "no codebook"
     UNREADABLE_COPY = "unreadable copy"
     """A copy can be judged, but there is another one that training might load and that cannot be read."""
+    COULD_NOT_CHECK = "could not check"
 
 
 AILMENTS: Final = (Condition.NEVER_TRAINED, Condition.NOT_FINITE, Condition.BROKEN, Condition.COLLAPSED)
@@ -50,12 +51,6 @@ _CONDITIONS: Final[tuple[str, ...]] = tuple(Condition)
 HEALTHY, NEVER_TRAINED, NOT_FINITE, BROKEN, COLLAPSED = _CONDITIONS[:5]
 FIT_TO_TRAIN: Final = frozenset({Condition.HEALTHY, Condition.COLLAPSED})
 """What training can start from: where few codes are used, the tokens still mean what they mean."""
-EXPLAINED: Final[dict[str, str]] = {
-    Condition.NEVER_TRAINED: "all zero, or its init flag is 0",
-    Condition.NOT_FINITE: "it holds NaN or infinity",
-    Condition.BROKEN: "some counts are negative",
-    Condition.COLLAPSED: "nearly all frames go to a few of its codes",
-}
 
 
 _LEAST_OF_MEAN: Final = 1e-3

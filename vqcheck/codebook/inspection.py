@@ -20,6 +20,9 @@ from vqcheck.errors import NoCodebookError
 
 NO_CODEBOOK: Final = Condition.NO_CODEBOOK
 UNREADABLE_COPY: Final = Condition.UNREADABLE_COPY
+COULD_NOT_CHECK: Final = Condition.COULD_NOT_CHECK
+UNCHECKED: Final = (Condition.COULD_NOT_CHECK, Condition.NO_CODEBOOK, Condition.UNREADABLE_COPY)
+"""Verdicts on a file that was not judged, the worst first."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -122,8 +125,57 @@ class Inspection:
             return Condition.NO_CODEBOOK
         if self.unreadable:
             return Condition.UNREADABLE_COPY
-        verdicts = {each.verdict for each in (self.vq_encoder, *self.others)}
+        verdicts = {each.verdict for each in self.encoders}
         return next((ailment for ailment in AILMENTS if ailment in verdicts), Condition.HEALTHY)
+
+    @property
+    def encoders(self) -> tuple[EncoderSummary, ...]:
+        """Every VQ encoder of the file, the one that is judged first in front."""
+        return (self.vq_encoder, *self.others) if self.vq_encoder else ()
+
+
+@dataclass(frozen=True, slots=True)
+class UnreadFile:
+    """A file that could not be inspected."""
+
+    path: str
+    why: str
+    """The error as it would be raised."""
+
+    @property
+    def verdict(self) -> Condition:
+        return Condition.COULD_NOT_CHECK
+
+
+@dataclass(frozen=True, slots=True)
+class InspectedFiles:
+    """Everything `vqcheck inspect` was given."""
+
+    files: tuple[Inspection | UnreadFile, ...]
+    strict: bool = False
+    """Whether a VQ encoder that is unfit for use fails."""
+
+    @property
+    def inspected(self) -> list[Inspection]:
+        return [file for file in self.files if isinstance(file, Inspection)]
+
+    @property
+    def unread(self) -> list[UnreadFile]:
+        return [file for file in self.files if isinstance(file, UnreadFile)]
+
+    @property
+    def verdict(self) -> Condition:
+        """The first of the worst kind: what could not be checked, then what is unfit for use."""
+        verdicts = [file.verdict for file in self.files]
+        unchecked = next((each for each in UNCHECKED if each in verdicts), None)
+        return unchecked or next((each for each in verdicts if each != Condition.HEALTHY), Condition.HEALTHY)
+
+    @property
+    def exit_code(self) -> int:
+        """2 beats 1 beats 0."""
+        if self.verdict in UNCHECKED:
+            return 2
+        return int(self.strict and self.verdict != Condition.HEALTHY)
 
 
 def inspect(checkpoint: Checkpoint, own: tuple[Family, ...] = (), copy: str = "") -> Inspection:
