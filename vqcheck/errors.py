@@ -8,6 +8,8 @@ VqcheckError                 could not check: exit status 2
 CodebookChanged              checked, and it changed: what a guard raises in a training process
 """
 
+from __future__ import annotations
+
 import os
 from typing import Any, Final
 

@@ -62,7 +62,7 @@ def check_copy(
     if NOT_COMPARABLE in found_of and not found_of & FAULTS:
         labels = ", ".join(line.what for line in verdicts if line.judged and line.verdict == NOT_COMPARABLE)
         raise UsageError(
-            f"{checkpoint.path}: {labels}: rounded to another narrow type than {lock_path} has digests of; {by_diff}"
+            f"rounded to another narrow type than {lock_path} has digests of; {by_diff}", checkpoint.path, labels
         )
     part = "vq_encoder" if locked.whole("vq_encoder", F32V1) and wholes[0].vq_encoder else "codebook"
     return CopyCheck(
@@ -112,11 +112,11 @@ def _require_comparable(
         if {"weight" in form[key] for form in forms} == {True, False}:
             what = f"{key[0]} {key[1]}".strip()
             raise UsageError(
-                f"{checkpoint.path}: {what} is weight-normed in one of file and {path}, and not in the other; {by_diff}"
+                f"{what} is weight-normed in one of file and {path}, and not in the other; {by_diff}", checkpoint.path
             )
     if lock.family != encoder.family.name and {tensor.label for tensor in lock.tensors} != found.keys():
         raise UsageError(
-            f"{checkpoint.path}: holds a {encoder.family.name} codec, {path} records one of {lock.family}; {by_diff}"
+            f"holds a {encoder.family.name} codec, {path} records one of {lock.family}; {by_diff}", checkpoint.path
         )
 
 
@@ -131,7 +131,7 @@ def _require_consistent(lock: LockedEncoder, path: str, encoder: VQEncoder) -> N
         known = {tensor: found for tensor, found in digests.items() if found is not None}
         whole = combine(encoder, known, algorithm) if len(known) == len(digests) else None
         if whole is None or any(getattr(whole, part) != lock.whole(part, algorithm) for part in PARTS):
-            raise UsageError(f"{path}: is damaged: its combined digests are not those of its tensors")
+            raise UsageError("is damaged: its combined digests are not those of its tensors", path)
 
 
 def _types_of_file(tensors: Iterable[LockedTensor]) -> frozenset[str]:

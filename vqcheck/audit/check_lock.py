@@ -107,7 +107,7 @@ def _chosen(lock: Lock, path: str, held: Copies, copy: str) -> tuple[tuple[Locke
         named = tuple(each for each in recorded if any(str(name) == copy for name in each.names))
         if not named and len(recorded) > 1:
             there = ", ".join(each.name for each in recorded)
-            raise UsageError(f"{path}: records no copy named '{copy}'; it records {there}")
+            raise UsageError(f"records no copy named '{copy}'; it records {there}", path)
         one_only = len(held.names) == 1 and not held.holds(copy) and bool(named)
         return named or recorded, held if one_only else held.choose(copy)
     if lock.chosen and held.holds(lock.chosen):

@@ -101,9 +101,9 @@ def read_history(
         try:
             found.append(_read(path, own, copy))
         except NoCodebookError as error:
-            skipped.append(SkippedFile(name, str(error).removeprefix(f"{path}: ")))
+            skipped.append(SkippedFile(name, error.what))
         except VqcheckError as error:
-            unreadable.append((name, str(error).removeprefix(f"{path}: ")))
+            unreadable.append((name, error.what))
         tell(done, 2 * len(paths))
     groups = _groups(found, unreadable)
     for group in groups.values():
@@ -113,8 +113,8 @@ def read_history(
     given = _read(base, own, copy) if base is not None else None
     if given and (more := _holds_more(given, found)):
         raise UsageError(
-            f"{base}: holds the {given.digest_of} alone, and {more} what stands in front of it, too; "
-            "name its base model"
+            f"holds the {given.digest_of} alone, and {more} what stands in front of it, too; name its base model",
+            base or "",
         )
     comparer = Comparer(scope, own)
     runs: list[TrainingRun] = []
@@ -175,11 +175,11 @@ def _read(path: str, own: tuple[Family, ...], copy: str) -> _Found:
         copies = held.choose(chosen[0]) if chosen else held
         for each in copies.unreadable:
             raise CheckpointError(
-                f"{path}: its copy '{each.name}' cannot be read: {each.why}; --copy NAME chooses another"
+                f"its copy '{each.name}' cannot be read: {each.why}; --copy NAME chooses another", path
             )
         encoders = tuple(each.encoder for each in copies.sound)
         if not any(in_common(encoder, encoder) for encoder in encoders):
-            raise NoCodebookError(f"{path}: holds no codebook")
+            raise NoCodebookError("holds no codebook", path)
         digests: dict[RoleTensor, Digest] = {}
         broken = 0
         for tensor in dict.fromkeys(tensor for encoder in encoders for tensor in encoder.tensors):
@@ -284,16 +284,16 @@ def _checkpoints(folder: str) -> list[str]:
         names = [name for name in os.listdir(folder) if not os.path.isdir(os.path.join(folder, name))]
     except OSError as error:
         if os.path.isfile(folder):
-            raise UsageError(f"{folder}: is a file; name the folder of the run's checkpoints") from None
-        raise UsageError(f"{folder}: cannot be listed: {error.strerror}") from None
+            raise UsageError("is a file; name the folder of the run's checkpoints", folder) from None
+        raise UsageError(f"cannot be listed: {error.strerror}", folder) from None
     paths = [
         os.path.join(folder, name) for name in names if name.lower().endswith(_SUFFIXES) and not _SHARD.search(name)
     ]
     if not paths:
         runs = sorted(name for name in os.listdir(folder) if name.startswith("logs_s2"))
         if runs:
-            raise UsageError(f"{folder}: holds no checkpoint; name the folder of a run in it ({', '.join(runs)})")
-        raise UsageError(f"{folder}: holds no checkpoint (no file named {', '.join('*' + s for s in _SUFFIXES)})")
+            raise UsageError(f"holds no checkpoint; name the folder of a run in it ({', '.join(runs)})", folder)
+        raise UsageError(f"holds no checkpoint (no file named {', '.join('*' + s for s in _SUFFIXES)})", folder)
     return sorted(paths, key=_by_number)
 
 

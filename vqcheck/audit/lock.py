@@ -125,9 +125,9 @@ def read_lock(path: str) -> Lock:
         with open(path, "rb", opener=open_regular_file) as file:
             content = file.read(_MAX_BYTES + 1)
     except FileNotFoundError:
-        raise UsageError(f"{path}: there is no lock; 'vqcheck lock CHECKPOINT' makes one") from None
+        raise UsageError("there is no lock; 'vqcheck lock CHECKPOINT' makes one", path) from None
     except OSError as error:
-        raise UsageError(f"{path}: cannot be read: {error.strerror}") from None
+        raise UsageError(f"cannot be read: {error.strerror}", path) from None
     try:
         text = content.decode("utf-8")
     except UnicodeDecodeError:
@@ -135,13 +135,13 @@ def read_lock(path: str) -> Lock:
     lines = [line.strip() for line in text.splitlines() if line.strip() and not line.startswith("#")]
     schemas = [line.split(" ", 1)[1] for line in lines if line.startswith("schema ")]
     if len(content) > _MAX_BYTES or len(schemas) != 1 or not schemas[0].startswith("vqcheck/lock/"):
-        raise UsageError(f"{path}: is no vqcheck lock (it has no line 'schema {SCHEMA}')")
+        raise UsageError(f"is no vqcheck lock (it has no line 'schema {SCHEMA}')", path)
     if schemas[0] != SCHEMA:
-        raise UsageError(f"{path}: is a lock of another version ({schemas[0]:.40}), this vqcheck reads {SCHEMA}")
+        raise UsageError(f"is a lock of another version ({schemas[0]:.40}), this vqcheck reads {SCHEMA}", path)
     try:
         return _parse(lines)
     except ValueError as error:
-        raise UsageError(f"{path}: is damaged: {error}") from None
+        raise UsageError(f"is damaged: {error}", path) from None
 
 
 def _parse(lines: list[str]) -> Lock:

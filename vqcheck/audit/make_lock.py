@@ -72,11 +72,9 @@ def _require_fit(checkpoint: Checkpoint, encoder: VQEncoder) -> None:
         raise UsageError(f"{_without_projection(checkpoint, encoder)}; lock {base_model(checkpoint)} instead")
     ailments = health.ailments(checkpoint, encoder)
     if health.NEVER_TRAINED in ailments:
-        raise UsageError(f"{checkpoint.path}: its codebook was never trained, so a lock of it would prove nothing")
+        raise UsageError("its codebook was never trained, so a lock of it would prove nothing", checkpoint.path)
     if unfit := [ailment for ailment in ailments if ailment in (health.NOT_FINITE, health.BROKEN)]:
-        raise UsageError(
-            f"{checkpoint.path}: its VQ encoder is {unfit[0]}; lock a file whose VQ encoder is fit for use"
-        )
+        raise UsageError(f"its VQ encoder is {unfit[0]}; lock a file whose VQ encoder is fit for use", checkpoint.path)
 
 
 def _locked(copy: Copy, copies: Copies, *, named: bool) -> LockedEncoder:
@@ -144,4 +142,4 @@ def _precision(tensor: RoleTensor, data: bytes | bytearray) -> str:
 def _check_s1(path: str, experiment: str | None) -> None:
     named = recorded_tsv(path)
     if experiment and named and not same_experiment(named, os.path.join(experiment, MERGED)):
-        raise UsageError(f"{path}: was trained on {named}, not on the tokens of {experiment}")
+        raise UsageError(f"was trained on {named}, not on the tokens of {experiment}", path)

@@ -192,7 +192,7 @@ def _result(
             )
     if not any(item.counts.frames for item in items):
         first = f": {unreadable[0][0]}: {unreadable[0][1]}" if unreadable else ""
-        raise UsageError(f"{experiment}: none of {len(rows)} items has features that give a token{first}")
+        raise UsageError(f"none of {len(rows)} items has features that give a token{first}", experiment)
     times = Counter(row.item for row in recorded.rows)
     return TokenAudit(
         checkpoint=tokenizer.path,

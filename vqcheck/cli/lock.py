@@ -97,7 +97,7 @@ def _write(path: str, lock: Lock, update: bool, output: Output) -> int:
             state = "unchanged"
         elif not update:
             raise UsageError(
-                f"{path}: exists and records something else; --check shows what differs, --update replaces it"
+                "exists and records something else; --check shows what differs, --update replaces it", path
             )
     if state == "written":
         replace_file(path, lock.text())

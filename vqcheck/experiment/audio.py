@@ -22,12 +22,12 @@ def read_wav(path: str, rate: int) -> npt.NDArray[np.float32]:
             count = file.getnframes()
             data = file.readframes(count)
     except (OSError, EOFError, wave.Error) as error:
-        raise UsageError(f"{path}: is no PCM wav file: {error}") from None
+        raise UsageError(f"is no PCM wav file: {error}", path) from None
     if found != (1, 2, rate):
         channels, width, hertz = found
         raise UsageError(
-            f"{path}: expected 16-bit mono at {rate} Hz, found {8 * width}-bit, {channels} channels at {hertz} Hz"
+            f"expected 16-bit mono at {rate} Hz, found {8 * width}-bit, {channels} channels at {hertz} Hz", path
         )
     if len(data) != 2 * count:
-        raise UsageError(f"{path}: ends after {len(data) // 2} of {count} samples")
+        raise UsageError(f"ends after {len(data) // 2} of {count} samples", path)
     return np.frombuffer(data, "<i2").astype(np.float32) / np.float32(32768)

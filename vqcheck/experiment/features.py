@@ -31,9 +31,9 @@ class FeatureFolder:
         try:
             names = sorted(entry.name for entry in os.scandir(self.path) if entry.name.endswith(_SUFFIX))
         except OSError as error:
-            raise UsageError(f"{self.path}: cannot be listed: {error.strerror}") from None
+            raise UsageError(f"cannot be listed: {error.strerror}", self.path) from None
         if not names:
-            raise UsageError(f"{self.path}: holds no features (no *{_SUFFIX} file); expected is a folder {FOLDER}")
+            raise UsageError(f"holds no features (no *{_SUFFIX} file); expected is a folder {FOLDER}", self.path)
         self._names = names
 
     @property
@@ -77,7 +77,7 @@ def _read(path: str, values: Callable[[Checkpoint, StoredTensor], Array]) -> Fea
                 return Features(item, None, f"is a {tensor.dtype} tensor {list(tensor.shape)}, not [1, channels, time]")
             return Features(item, values(file, tensor))
     except CheckpointError as error:
-        return Features(item, None, str(error).removeprefix(f"{path}: "))
+        return Features(item, None, error.what)
 
 
 def _values(file: Checkpoint, tensor: StoredTensor) -> Array:

@@ -55,12 +55,12 @@ def read_name2semantic(folder: str) -> Name2Semantic:
     try:
         names = os.listdir(folder)
     except OSError as error:
-        raise UsageError(f"{folder}: cannot be listed: {error.strerror}") from None
+        raise UsageError(f"cannot be listed: {error.strerror}", folder) from None
     numbers = {name: int(match[1]) for name in names if (match := _PART.fullmatch(name))}
     parts = tuple(sorted(numbers, key=lambda name: numbers[name]))
     files = (MERGED,) if MERGED in names else parts
     if not files:
-        raise UsageError(f"{folder}: holds no {MERGED} (nor parts of it): extract the tokens first")
+        raise UsageError(f"holds no {MERGED} (nor parts of it): extract the tokens first", folder)
     rows: list[TokenRow] = []
     malformed: list[tuple[str, str]] = []
     headless = False
@@ -83,9 +83,9 @@ def read_name2semantic(folder: str) -> Name2Semantic:
             else:
                 malformed.append((f"{name}:{number}", row))
             if tokens > _MOST_TOKENS or len(rows) + len(malformed) > MOST_LINES:
-                raise UsageError(f"{folder}: holds more than {_MOST_TOKENS} tokens or {MOST_LINES} items")
+                raise UsageError(f"holds more than {_MOST_TOKENS} tokens or {MOST_LINES} items", folder)
     if not rows and not malformed:
-        raise UsageError(f"{os.path.join(folder, files[0])}: holds no tokens")
+        raise UsageError("holds no tokens", os.path.join(folder, files[0]))
     return Name2Semantic(files, tuple(rows), tuple(malformed), headless, parts if files == (MERGED,) else ())
 
 

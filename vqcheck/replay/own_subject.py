@@ -138,7 +138,7 @@ class OwnSubject:
             self._write(generator, step.net_g, step.optim_g, code)
             self._write(os.path.join(target, f"D_{steps}.pth"), code.net_d, code.optim_d, code)
         except OSError as error:
-            raise UsageError(f"{target}: cannot be written: {error.strerror}") from None
+            raise UsageError(f"cannot be written: {error.strerror}", target) from None
         return generator
 
     def _write(self, path: str, net: nn.Module, optimizer: torch.optim.Optimizer, code: "OwnTraining") -> None:
@@ -215,7 +215,7 @@ def _require_writable(folder: str) -> None:
         with tempfile.TemporaryFile(dir=folder):
             pass
     except OSError as error:
-        raise UsageError(f"{folder}: cannot be written: {error.strerror}") from None
+        raise UsageError(f"cannot be written: {error.strerror}", folder) from None
 
 
 def _distributed(net: nn.Module, device: torch.device) -> nn.Module | None:

@@ -110,7 +110,7 @@ class RecordedData:
         self._ids, skipped = _phone_ids(experiment, table_size, symbols)
         self._list = [entry for entry in experiment.training_list() if entry.name not in skipped]
         if not self._list:
-            raise UsageError(f"{symbols}: every item of {experiment.folder} has a phone that is not in it")
+            raise UsageError(f"every item of {experiment.folder} has a phone that is not in it", symbols or "")
         self._cache: dict[str, Item] = {}
         self.lengths = [entry.frames for entry in self._list]
         self.description = f"{len(experiment.entries) - len(skipped)} items of {experiment.folder}"
