@@ -58,7 +58,7 @@ class _Place(NamedTuple):
     path: tuple[str, ...]
     value: object
     numbered: bool
-    """A list, a tuple or a key that is no text leads to it."""
+    """A list, a tuple or a key that is not text leads to it."""
 
 
 def find_state_dicts(root: object) -> list[StateDict]:
@@ -165,7 +165,7 @@ def _mappings_with_tensors(root: object) -> Iterator[StateDict]:
 
 
 def _shown_key(key: object, position: int) -> str:
-    """Return what a key that is no text is called: the number it is, or where it stands."""
+    """Return what a key that is not text is called: the number it is, or where it stands."""
     return str(key) if isinstance(key, int) and not isinstance(key, bool) else f"key {position}"
 
 
@@ -182,7 +182,7 @@ def _refuse_unread(path: tuple[str, ...], others: list[tuple[object, object]]) -
             callee = item
         else:
             continue
-        name = sanitize_name(key) if isinstance(key, str) else "a key that is no text"
+        name = sanitize_name(key) if isinstance(key, str) else "a key that is not text"
         raise PickleError(f"{_at(path)} {name}, which is {_shown_name(callee)} and may be a tensor{SAVE_AGAIN}")
 
 

@@ -6,7 +6,7 @@ import tarfile
 from collections.abc import Collection
 from typing import Final
 
-from vqcheck.checkpoint.folder import is_checkpoint_name, listed
+from vqcheck.checkpoint.model_folder import is_checkpoint_name, listed
 from vqcheck.sanitize import sanitize, sanitize_name
 
 HEAD: Final = 512

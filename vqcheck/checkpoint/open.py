@@ -26,7 +26,7 @@ def open_checkpoint(path: str | os.PathLike[str]) -> Checkpoint:
 
     """
     if os.path.isdir(path):
-        from vqcheck.checkpoint.folder import only_checkpoint_in
+        from vqcheck.checkpoint.model_folder import only_checkpoint_in
 
         path = only_checkpoint_in(os.fsdecode(path))
     collects = gc.isenabled()
@@ -232,14 +232,14 @@ def _stored_tensors(state_dict: StateDict, extents: dict[str, Extent]) -> dict[s
 
 
 def _open_sharded(index: PositionedFile) -> Checkpoint:
-    from vqcheck.checkpoint import sharded
+    from vqcheck.checkpoint import model_folder
 
-    shard_of = sharded.shard_of_each_tensor(index)
+    shard_of = model_folder.shard_of_each_tensor(index)
     opened: dict[str, Checkpoint] = {}
     try:
         for shard in dict.fromkeys(shard_of.values()):
-            opened[shard] = _open_file(sharded.shard_path(index, shard), shard=True)
-            sharded.check_shards(index, shard_of, opened)
+            opened[shard] = _open_file(model_folder.shard_path(index, shard), shard=True)
+            model_folder.check_shards(index, shard_of, opened)
         tensors = {name: _in_shard(index, name, shard, opened[shard]) for name, shard in shard_of.items()}
     except BaseException:
         for each in opened.values():

@@ -64,7 +64,7 @@ def has_magic(file: PositionedFile) -> bool:
 
 
 def _check_magic(file: PositionedFile) -> None:
-    """Refuse what is no torch file before anything else in it is looked at; it may be of any kind."""
+    """Refuse what is not a torch file before anything else in it is looked at; it may be of any kind."""
     if not has_magic(file):
         raise file.error("is not a checkpoint (neither torch nor safetensors)")
 

@@ -116,7 +116,7 @@ class TorchMeaning(Meaning):
                 waiting.extend(_parts(value, seen))
 
     def classes(self) -> tuple[str, ...]:
-        """Return the classes that are no plain data: each runs code of its own when it is loaded by Python."""
+        """Return the classes that are not plain data: each runs code of its own when it is loaded by Python."""
         return tuple(sorted(self._classes))
 
     def _reconstructed(self, args: tuple[object, ...]) -> object:

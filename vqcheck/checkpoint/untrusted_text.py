@@ -35,7 +35,7 @@ def parse_json(data: bytes, file: PositionedFile, member: str = "") -> dict[str,
         return result
 
     def no_number(text: str) -> NoReturn:
-        raise ValueError(f"{text[:_SHOWN]} is no number")
+        raise ValueError(f"{text[:_SHOWN]} is not a number")
 
     def whole(text: str) -> int:
         return no_number(text) if text == "-0" else int(text)
@@ -77,7 +77,7 @@ def parse_toml(text: str) -> dict[str, Any]:
     """Return the table in a TOML text.
 
     Raises:
-        ValueError: it is no TOML, or larger or deeper than any configuration; the text says which, in one line.
+        ValueError: it is not TOML, or larger or deeper than any configuration; the text says which, in one line.
 
     """
     if sys.version_info >= (3, 11):

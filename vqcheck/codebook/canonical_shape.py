@@ -25,7 +25,7 @@ class MisshapenError(ValueError):
 
 
 class UnclearError(MisshapenError):
-    """Names of which it cannot be told whether, or to which VQ encoder, they belong."""
+    """Names that may belong to a VQ encoder, or to several: it is not clear which."""
 
 
 def axes_of_codes(family_axes: Axes, codes: Mapping[str, Shape], count: tuple[str, Shape] | None) -> Axes:

@@ -90,7 +90,7 @@ class Arithmetic:
     half_sums: int = 1
     """Slices of the inner axis whose products in the lookup are rounded to half precision before they are added up.
 
-    cuBLAS may do so (a "reduced precision reduction") unless it is told otherwise, which upstream does not.
+    cuBLAS may do so (a "reduced precision reduction") unless a program forbids it, which upstream does not.
     """
     slices: int = 1
     """Slices that are added up in float32."""

@@ -45,7 +45,7 @@ class Model:
     kind: str
     """`s2 synthesizer`, `s2 LoRA export`, `s2 LoRA training file`, `s2 discriminator`, `s1 GPT` or `unknown`."""
     version: str
-    """`v1`, `v2`, `v3`, `v4`, `v3 or v4`, `v2Pro`, `v2ProPlus`, or empty where it cannot be told."""
+    """`v1`, `v2`, `v3`, `v4`, `v3 or v4`, `v2Pro`, `v2ProPlus`, or empty where it is not known."""
     evidence: str
     base: str = ""
     """Name of the published base model, where the file is one."""

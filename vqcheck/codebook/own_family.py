@@ -100,7 +100,7 @@ def read_own_family(path: str) -> Family:
     """Return the row that a TOML file describes.
 
     Raises:
-        UsageError: the file cannot be read, is no TOML, or describes no usable row; the text names file and key.
+        UsageError: the file cannot be read, is not TOML, or describes no usable row; the text names file and key.
 
     """
     try:
@@ -109,7 +109,7 @@ def read_own_family(path: str) -> Family:
     except OSError as error:
         raise UsageError(f"cannot be read: {error.strerror}", path) from None
     except ValueError as error:
-        raise UsageError(f"is no valid TOML: {error}", path) from None
+        raise UsageError(f"is not valid TOML: {error}", path) from None
     reader = _Reader(path, values)
     reader.check_keys(values, _KEYS, "")
     decay = reader.number("decay", None)

@@ -112,7 +112,7 @@ def candidates(
         if is_endless(name):
             continue
         parts = name.split(".")
-        # Nearly every name of a model is told apart here, without a look at all its components.
+        # Nearly every name of a model is sorted out here, without a look at all its components.
         ending = ".".join(map(_without_number, parts[-2:]))
         is_exact = ending in table.endings or parts[-1] in table.endings
         is_below = not table.modules.isdisjoint(parts)

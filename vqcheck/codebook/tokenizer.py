@@ -131,7 +131,7 @@ def lookup(checkpoint: Checkpoint, encoder: VQEncoder, data: Mapping[RoleTensor,
     weight = parts.get("weight")
     if weight is None or weight.ndim != 3 or weight.shape[0] != codes.shape[1]:
         raise UsageError(
-            "its projection is no convolution of one step per token, so tokens are not derived", checkpoint.path
+            "its projection is not a convolution of one step per token, so tokens cannot be derived", checkpoint.path
         )
     return Lookup(codes, InputProjection(weight, parts.get("bias")))
 

@@ -22,7 +22,7 @@ class EuclideanCodebook(nn.Module):
     Buffers:
         inited: `[1]`, 1.0 once the codes have content.
         cluster_size: `[codes]`, moving average of the number of frames at each code.
-        embed: `[codes, dim]`, the codes; derived anew for *all* rows at each update.
+        embed: `[codes, dim]`, the codes; *all* rows are derived again at each update.
         embed_avg: `[codes, dim]`, moving average of the sum of frames at each code.
 
     `dead_code_expiry` is the order in which upstream replaces codes whose cluster_size is below `dead_code_threshold`:
