@@ -2,11 +2,11 @@
 
 import pytest
 import torch
+from vqcheck.report.text.diff_table import table
+from vqcheck.report.text.page import Style
 
 from vqcheck import compare, open_checkpoint
 from vqcheck.experiment.features import FeatureFolder
-from vqcheck.report.text.diff_table import table
-from vqcheck.report.text.page import Style
 
 
 @pytest.fixture

@@ -2,15 +2,15 @@
 
 import pytest
 import torch
-
-from vqcheck import compare, open_checkpoint
-from vqcheck.codebook.file_record import Order
 from vqcheck.report.cases.diff import run
 from vqcheck.report.html.diff import document as html_document
 from vqcheck.report.json.diff import document as json_document
 from vqcheck.report.text.diff_table import table
 from vqcheck.report.text.page import Style
 from vqcheck.report.words.diff import headline
+
+from vqcheck import compare, open_checkpoint
+from vqcheck.codebook.file_record import Order
 
 CODEBOOK = "quantizer.vq.layers.0._codebook"
 EMBED, COUNTS = (f"{CODEBOOK}.{name}" for name in ("embed", "cluster_size"))

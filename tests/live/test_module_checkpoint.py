@@ -39,6 +39,19 @@ def test_a_transposed_codebook_has_the_digest_of_its_checkpoint(tmp_path, dtype)
     assert digests(module) == of_file(module, tmp_path / "a.pth")
 
 
+def test_a_codebook_that_layers_share_has_the_digest_of_its_checkpoint(tmp_path):
+    """A module that stands in several places is one codebook, as its tensors are stored once in a file."""
+    book = Quantizer()
+    book.embed, book.embed_avg = book.embed.T.contiguous(), book.embed_avg.T
+    layers = nn.ModuleList([nn.Module(), nn.Module()])
+    shared = nn.Module()
+    shared.quantizer, shared.quantizer.vq = nn.Module(), nn.Module()
+    shared.quantizer.vq.layers = layers
+    for layer in layers:
+        layer._codebook = book
+    assert digests(shared) == of_file(shared, tmp_path / "a.pth")
+
+
 def test_a_codebook_of_any_size_is_read():
     """What bounds the reading of files, which may claim more than they hold, does not bound what is in memory."""
     book = nn.Module()

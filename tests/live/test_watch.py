@@ -5,6 +5,7 @@ import math
 
 import pytest
 import torch
+from torch import nn
 
 from vqcheck.live.encoder import find
 from vqcheck.live.watch import EncoderWatch, bits, same_bits
@@ -111,3 +112,67 @@ def test_bits_of_every_width(dtype):
     other = tensor.clone()
     other[0, 0] = 1
     assert not same_bits(tensor, other)
+
+
+class Book(nn.Module):
+    """A codebook of 6 codes as a codec lays it out."""
+
+    def __init__(self, codes, **others):
+        super().__init__()
+        self.embed = nn.Parameter(codes)
+        for name, value in others.items():
+            self.register_buffer(name, value)
+
+
+def in_columns(codes, sums, counts):
+    return Book(codes.T.contiguous(), embed_avg=sums.T.contiguous(), cluster_size=counts)
+
+
+def in_rows(codes, sums, counts):
+    return Book(codes, embed_avg=sums, cluster_size=counts)
+
+
+def in_heads(codes, sums, counts):
+    return Book(codes.reshape(2, 3, -1), embed_avg=sums.reshape(2, 3, -1), cluster_size=counts.reshape(2, 3))
+
+
+@pytest.mark.parametrize("lay", [in_rows, in_columns, in_heads])
+def test_rows_are_codes_whatever_the_layout(lay):
+    """One value of the sums and one count are one row of six each; so is a code."""
+    codes, sums = (torch.randn(6, 4, generator=torch.Generator().manual_seed(seed)) for seed in range(2))
+    module = nn.Module()
+    module.quantizer = lay(codes, sums, torch.ones(6))
+    encoder = find(module)
+    watch = EncoderWatch(encoder)
+    for tensor in module.quantizer.state_dict().values():
+        tensor.view(-1)[0] += 1
+    assert {(step.rows_changed, step.rows) for step in watch.look()} == {(1, 6)}
+    assert {each.role for each in encoder.tensors} == {"codes", "ema_sum", "ema_count"}
+
+
+def test_a_tensor_that_is_gone_and_comes_back(model):
+    """While it is missing every row counts as changed; back with its first bits it is no longer changed."""
+    watch = EncoderWatch(find(model))
+    embed = book(model).embed
+    del book(model).embed
+    codes = by_label(watch.look())["codes"]
+    assert (codes.problem, codes.changed, codes.written, codes.rows_changed) == ("is missing", True, True, 64)
+    assert not by_label(watch.look())["codes"].written
+    book(model).register_buffer("embed", embed)
+    codes = by_label(watch.look())["codes"]
+    assert (codes.problem, codes.changed, codes.written, codes.rows_changed) == ("", False, True, 0)
+
+
+def test_a_whole_quantizer_that_is_gone(model):
+    """What stands above the tensors may disappear too."""
+    watch = EncoderWatch(find(model))
+    del model.quantizer
+    assert {step.label for step in watch.look() if step.problem} == {"codes", "ema_sum", "ema_count", "init_flag"}
+
+
+def test_a_write_that_was_undone_is_known_from_who_saw_it(model):
+    """A look cannot tell what was written and put back; whoever caught the write says so."""
+    watch = EncoderWatch(find(model))
+    steps = by_label(watch.look({f"{BOOK}.embed"}))
+    assert [label for label, step in steps.items() if step.written] == ["codes"]
+    assert not steps["codes"].changed

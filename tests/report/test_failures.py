@@ -6,9 +6,9 @@ import subprocess
 import sys
 
 import pytest
+from vqcheck.cli.asked import asked
 
 from vqcheck.cli import formats
-from vqcheck.cli.asked import asked
 from vqcheck.cli.main import main
 
 MACHINE = ["json", "junit", "sarif", "github", "html"]

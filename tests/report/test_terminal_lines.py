@@ -2,7 +2,6 @@
 
 import pytest
 from rich.cells import cell_len
-
 from vqcheck.report.text.page import Page, Style
 from vqcheck.report.text.wrap import lines, pad
 

@@ -2,15 +2,15 @@
 
 import pytest
 import torch
+from vqcheck.report.json.diff import document
+from vqcheck.report.text.diff_table import table
+from vqcheck.report.text.page import Style
 
 from vqcheck import compare, open_checkpoint
 from vqcheck.codebook.diagnosis.diagnose import with_flips
 from vqcheck.codebook.diagnosis.evidence import EmaUpdates, MissingBooks
 from vqcheck.codebook.diagnosis.result import TokenFlips
 from vqcheck.errors import UsageError
-from vqcheck.report.json.diff import document
-from vqcheck.report.text.diff_table import table
-from vqcheck.report.text.page import Style
 
 CODES, DIM, UNHIT = 16, 4, 6
 

@@ -7,7 +7,6 @@ from dataclasses import replace
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-
 from vqcheck.report.html import axis, classes, diff, heat, history, markup, replay, tokens
 from vqcheck.report.html.charts import Line, line_chart, thinned
 from vqcheck.report.html.usage import usage

@@ -4,7 +4,6 @@ import re
 from html.parser import HTMLParser
 
 import pytest
-
 from vqcheck.report.html.markup import element, render
 
 HOSTILE = (

@@ -5,7 +5,6 @@ import re
 from dataclasses import replace
 
 import pytest
-
 from vqcheck.report.html import diff, failed, gate, history, replay, stages, tokens
 from vqcheck.report.html.style import DARK, LIGHT, SHEET
 

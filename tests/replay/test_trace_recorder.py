@@ -5,8 +5,8 @@ import math
 
 import pytest
 
-from vqcheck.replay import recorder as module
-from vqcheck.replay.recorder import Recorder
+from vqcheck.replay import arm_run as module
+from vqcheck.replay.arm_run import TraceRecorder
 from vqcheck.replay.trace import COMPUTED, MOST_FURTHER, StepTrace, TensorStep
 
 
@@ -20,7 +20,7 @@ def step(number, commit_loss=0.5, changed=False, seconds=0.01, differing=(), ski
 def test_long_traces_are_thinned(monkeypatch):
     """However many steps there are, few are kept; the first and the last are among them, evenly spread."""
     monkeypatch.setattr(module, "MAX_KEPT", 16)
-    recorder = Recorder()
+    recorder = TraceRecorder()
     for number in range(1, 1001):
         recorder.add(step(number), 0.001)
     kept = [each.step for each in recorder.steps]
@@ -32,28 +32,28 @@ def test_long_traces_are_thinned(monkeypatch):
 def test_what_happened_in_a_dropped_step_is_remembered(monkeypatch):
     """First change, range of the loss and differences between processes come from all steps, kept or not."""
     monkeypatch.setattr(module, "MAX_KEPT", 4)
-    recorder = Recorder()
+    recorder = TraceRecorder()
     for number in range(1, 101):
         recorder.add(step(number, 9.0 if number == 50 else 1.0, number >= 42, differing=["codes"] * (number == 60)), 0)
     assert 50 not in [each.step for each in recorder.steps]
     assert recorder.first_changed == {"codes": 42}
-    assert (recorder.extent("commit_loss").low, recorder.extent("commit_loss").high) == (1.0, 9.0)
+    assert (recorder.range_of("commit_loss").low, recorder.range_of("commit_loss").high) == (1.0, 9.0)
     assert recorder.rank_differences == 1
 
 
 def test_values_that_are_not_finite_stay_out_of_ranges():
     """A loss that overflowed does not become the range's limit; with no finite one there is no range."""
-    recorder = Recorder()
+    recorder = TraceRecorder()
     recorder.add(step(1, math.nan), 0)
-    assert math.isnan(recorder.extent("commit_loss").low)
+    assert math.isnan(recorder.range_of("commit_loss").low)
     recorder.add(step(2, 0.25), 0)
     recorder.add(step(3, math.inf), 0)
-    assert recorder.extent("commit_loss").high == 0.25
+    assert recorder.range_of("commit_loss").high == 0.25
 
 
 def test_times_come_from_steps_without_attribution():
     """Steps that attribution slowed have no part in the median."""
-    recorder = Recorder()
+    recorder = TraceRecorder()
     recorder.add(step(1, seconds=None), 5.0)
     assert recorder.median_seconds is None
     for number, seconds in ((2, 0.1), (3, 0.3), (4, 0.2)):
@@ -76,7 +76,7 @@ def test_times_come_from_steps_without_attribution():
 )
 def test_an_arm_is_run_on_only_while_skipped_steps_leave_something_open(skips, due, steps):
     """Three steps are planned: more are run until one is taken and what it wrote is attributed, and not for ever."""
-    recorder = Recorder()
+    recorder = TraceRecorder()
     for number, skipped in enumerate(skips, start=1):
         if recorder.is_done(3, due):
             break
@@ -88,7 +88,7 @@ def test_an_arm_is_run_on_only_while_skipped_steps_leave_something_open(skips, d
 def test_every_skipped_step_is_counted_kept_or_not(monkeypatch):
     """Thinning the trace loses no count."""
     monkeypatch.setattr(module, "MAX_KEPT", 4)
-    recorder = Recorder()
+    recorder = TraceRecorder()
     for number in range(1, 101):
         recorder.add(step(number, skipped=number % 3 == 0), 0)
     assert recorder.skipped_steps == 33
