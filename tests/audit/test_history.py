@@ -41,13 +41,16 @@ def test_a_frozen_run_is_identical(run):
 def test_equal_files_are_read_once(run, monkeypatch):
     """A digest takes one pass over what it covers: running sums are read for nothing else."""
     folder, read = run(G_100="G_400.pth", G_900="G_400.pth", base="base_v2.pth"), []
-    for name in ("read", "pieces"):
 
-        def counted(file, tensor, original=getattr(Checkpoint, name)):
+    def count(original):
+        def counted(file, tensor):
             read.append(tensor.name)
             return original(file, tensor)
 
-        monkeypatch.setattr(Checkpoint, name, counted)
+        return counted
+
+    monkeypatch.setattr(Checkpoint, "read", count(Checkpoint.read))
+    monkeypatch.setattr(Checkpoint, "pieces", count(Checkpoint.pieces))
     assert read_history(folder, "all").verdict == "identical"
     assert read.count(f"{CODEBOOK}.embed_avg") == 3
 

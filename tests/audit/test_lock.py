@@ -1,5 +1,6 @@
 """A lock records the VQ encoder once; every later file agrees with it exactly if it holds the same values."""
 
+import shutil
 from dataclasses import replace
 
 import pytest
@@ -369,3 +370,64 @@ def test_a_projection_of_a_residual_chain_that_the_file_lacks(layer, status, tmp
     assert main(["lock", str(tmp_path / "a.pth"), "-o", lock]) == 0
     assert main(["lock", "--check", str(tmp_path / "b.pth"), "-o", lock]) == status
     assert (f"{layer} output_proj.weight" in capsys.readouterr().out) is bool(status)
+
+
+@pytest.fixture
+def make(sound, capsys):
+    """Runs `vqcheck lock` on a checkpoint and the experiment; returns the status, what is said, if it is there."""
+
+    def run(checkpoint, *options):
+        path = sound.root / "new.lock"
+        code = main(["lock", str(checkpoint), "--experiment", str(sound.folder), "-o", str(path), *options])
+        return code, "".join(capsys.readouterr()), path.exists()
+
+    return run
+
+
+def moved(state):
+    """Return a state dict whose codebook drifted by a tenth of its spread."""
+    generator, name = torch.Generator().manual_seed(1), f"{CODEBOOK}.embed"
+    codes = state[name].float() + 0.2 * torch.randn(state[name].shape, generator=generator)
+    return {**state, name: codes.to(state[name].dtype)}
+
+
+def test_tokens_of_another_encoder_are_not_bound(make, sound):
+    """A drifted generator is not locked to the tokens of its base, and nothing is written; the base itself is."""
+    drifted = sound.root / "G_900.pth"
+    torch.save({"model": moved(sound.state), "iteration": 9}, drifted)
+    code, said, written = make(drifted)
+    assert (code, written) == (2, False)
+    assert "tokens do not agree with" in said
+    assert "recorded tokens do not come from this VQ encoder" in said
+    code, said, written = make(sound.base)
+    assert (code, written) == (0, True)
+    assert "could not be compared" not in said
+
+
+def test_tokens_that_cannot_be_checked_are_bound_and_it_says_so(make, sound):
+    """Features are often cleaned up after extraction: that alone keeps nobody from making a lock."""
+    shutil.rmtree(sound.folder / "4-cnhubert")
+    code, said, written = make(sound.base)
+    assert (code, written) == (0, True)
+    assert "The tokens could not be compared with s2G2333k.pth" in said
+
+
+def test_features_of_other_recordings_are_not_said_to_be_another_encoder(make, sound):
+    """Where tokens agree as far as they go and only lengths do not, lengths are what the refusal names."""
+    header, *rows = sound.tsv.read_text("utf-8").splitlines()
+    sound.tsv.write_text("\n".join([header, *(row.rsplit(" ", 4)[0] for row in rows)]) + "\n", "utf-8")
+    code, said, written = make(sound.base)
+    assert (code, written) == (2, False)
+    assert "another length than their features" in said
+    assert "do not come from" not in said
+
+
+def test_one_copy_that_made_the_tokens_is_enough(make, sound):
+    """Of a file with several copies one was extracted with; the one that is chosen must be that."""
+    path = sound.root / "both.pth"
+    torch.save({"model": moved(sound.state), "ema": sound.state}, path)
+    assert make(path)[0] == 0
+    code, said, _ = make(path, "--copy", "model", "--update")
+    assert code == 2
+    assert "tokens do not agree with" in said
+    assert make(path, "--copy", "ema", "--update")[0] == 0

@@ -12,11 +12,8 @@ import torch
 from warm import HANGS
 
 from vqcheck.errors import UsageError
-from vqcheck.experiment.audio import read_wav
-from vqcheck.experiment.directory import read_experiment
-from vqcheck.experiment.item_tensors import read_speaker_vector, read_ssl
-from vqcheck.experiment.name2text import read_name2text
-from vqcheck.experiment.phones import ids_from_file, ids_in_sorted_order
+from vqcheck.experiment.directory import read_experiment, read_speaker_vector, read_ssl, read_wav
+from vqcheck.experiment.name2text import ids_from_file, ids_in_sorted_order, read_name2text
 from vqcheck.replay.training_data import RecordedData
 from vqcheck.synthesizer import SpectrogramSettings
 

@@ -1,6 +1,7 @@
 """Configurations of both kinds are read as written, and every mistake in them is one clear line."""
 
 import json
+import os
 import sys
 from pathlib import Path
 
@@ -9,6 +10,7 @@ import torch
 
 from vqcheck.errors import UsageError
 from vqcheck.experiment.config import Config
+from vqcheck.experiment.config_file import read_s2_run
 from vqcheck.experiment.read_config import read_config
 
 if sys.version_info >= (3, 11):
@@ -106,6 +108,25 @@ def test_s2_json_is_taken_as_it_stands(write, tmp_path):
     assert config.spectrogram.mel_fmax is None
 
 
+@pytest.mark.parametrize(
+    "content",
+    [
+        s2_json(train__pretrained_s2G="base.pth"),
+        s2_json(train__pretrained_s2G="base.pth", model__freeze_quantizer=False),
+        '[data]\nexp_dir = "logs/me"\n[subject]\nversion = "v1"\npretrained_s2G = "base.pth"\n',
+    ],
+)
+def test_the_gate_and_a_replay_read_the_same(write, tmp_path, content):
+    """One file means one thing: the same base, experiment, version and flag for whoever reads it."""
+    (tmp_path / "base.pth").touch()
+    path = write(content)
+    config, run = read_config(path, str(tmp_path)), read_s2_run(path, str(tmp_path))
+    assert run.pretrained_s2G == os.path.normpath(config.subject.pretrained_s2G)
+    assert run.exp_dir == os.path.normpath(config.data.exp_dir)
+    assert run.version == config.subject.version
+    assert run.freeze_quantizer in (config.subject.freeze_quantizer, None)
+
+
 def test_relative_paths_of_an_s2_json_count_from_the_working_directory(write, tmp_path, monkeypatch):
     """Upstream's script is started in its own root, so that is where its paths begin."""
     path = write(s2_json())
@@ -173,8 +194,8 @@ def test_a_version_that_nothing_tells_is_asked_for(write, tmp_path, base, messag
         ("[expected]\nnone = 'maybe'\n", r"expected\.none: .*'drifted' or 'frozen'"),
         ("[subject]\nfactory = 'my/training.py:make'\n", r"subject\.factory: expected package\.module:function"),
         ("[subject]\ngenerator = 'my class'\n", r"subject\.generator: expected the name of a class, given 'my class'"),
-        ("[subject\n", "is no valid TOML"),
-        ("steps", "is no valid TOML"),
+        ("[subject\n", "is not valid TOML"),
+        ("steps", "is not valid TOML"),
     ],
 )
 def test_mistakes_in_a_toml_are_named(write, text, message):
@@ -188,7 +209,7 @@ def test_files_that_are_no_configuration(tmp_path, content):
     """Binary and broken files end in a sentence that names the file."""
     path = tmp_path / "broken.json"
     path.write_bytes(content)
-    with pytest.raises(UsageError, match=r"broken\.json: is no"):
+    with pytest.raises(UsageError, match=r"broken\.json: is not"):
         read_config(str(path))
 
 

@@ -17,7 +17,7 @@ import vqcheck.audit
 import vqcheck.checkpoint
 import vqcheck.codebook
 import vqcheck.experiment
-from vqcheck.audit.bound_files import tokens_digest
+from vqcheck.audit.bound_files import recorded_tsv, tokens_digest
 from vqcheck.audit.check_lock import check_lock
 from vqcheck.audit.lock import read_lock
 from vqcheck.audit.make_lock import make_lock
@@ -26,15 +26,13 @@ from vqcheck.codebook.compare import compare
 from vqcheck.codebook.inspection import InspectedFiles, inspect
 from vqcheck.codebook.own_family import read_own_family
 from vqcheck.errors import NoCodebookError, VqcheckError
-from vqcheck.experiment.directory import read_experiment
+from vqcheck.experiment.config_file import read_s2_run
+from vqcheck.experiment.directory import read_experiment, read_speaker_vector, read_ssl
 from vqcheck.experiment.features import read_features, read_frames
-from vqcheck.experiment.item_tensors import read_speaker_vector, read_ssl
 from vqcheck.experiment.name2semantic import read_name2semantic
 from vqcheck.experiment.name2text import read_name2text
 from vqcheck.experiment.read_config import read_config
 from vqcheck.experiment.resume_folders import resume_folders
-from vqcheck.experiment.s1_tokens import recorded_tsv
-from vqcheck.experiment.s2_run import read_s2_run
 from vqcheck.report.document import Document
 from vqcheck.report.render import json as render_json
 from vqcheck.report.render import text as render_text

@@ -6,7 +6,7 @@ An exception of vqcheck's own means that the question could not be answered.
 import os
 from typing import Final
 
-from vqcheck.audit.bound_files import file_digest, tokens_digest
+from vqcheck.audit.bound_files import file_digest, recorded_tsv, same_experiment, tokens_digest
 from vqcheck.audit.check_lock import check_lock
 from vqcheck.audit.judgement import CheckOutcome, Judgement, could_not_check, failed, not_applicable, passed
 from vqcheck.audit.lock import LockedFile
@@ -18,7 +18,6 @@ from vqcheck.codebook.comparison import ALL, CHANGED, UNDECIDED
 from vqcheck.codebook.health import COLLAPSED, HEALTHY, NEVER_TRAINED
 from vqcheck.codebook.inspection import NO_CODEBOOK
 from vqcheck.experiment.name2semantic import MERGED
-from vqcheck.experiment.s1_tokens import recorded_tsv, same_experiment
 
 _READ_AS: Final = {"v4": "v3", "v2Pro": "v2", "v2ProPlus": "v2"}
 """Versions that token extraction knows under another's name; their VQ encoder is the same function."""
@@ -60,7 +59,7 @@ def loader(run: PlannedRun) -> Judgement:
     if run.not_found:
         return failed(f"{name} holds no {run.not_found}, the name by which training looks for it")
     if not found.model.version:
-        return could_not_check(f"{name}: its version cannot be told from its tensors")
+        return could_not_check(f"{name}: its tensors do not show its version")
     also = f"; of its copies training reads '{PRETRAINED}', not {', '.join(run.unread)}" if run.unread else ""
     if version is None:
         return passed(f"{name} is {found.model.version}; the config names no version{also}")
@@ -76,7 +75,7 @@ def extraction_version(run: PlannedRun) -> Judgement:
     name = os.path.basename(found.path)
     read_as = {_READ_AS.get(version, version) for version in found.model.version.split(" or ")}
     if len(read_as) > 1 or "" in read_as:
-        return could_not_check(f"{name}: its version cannot be told from its tensors")
+        return could_not_check(f"{name}: its tensors do not show its version")
     if {guessed} != read_as:
         return failed(
             f"by its size upstream's token extraction takes {name} for {guessed}, but it is {found.model.version}",
@@ -150,7 +149,7 @@ def s1(run: PlannedRun) -> Judgement:
     if not same_experiment(trained_on, os.path.join(run.experiment, MERGED)):
         return failed(f"{name} was trained on {trained_on}, which is another experiment's")
     return could_not_check(
-        f"{name} names this experiment's {os.path.basename(trained_on)}; content unproved "
+        f"{name} names this experiment's {os.path.basename(trained_on)} by its path, which proves nothing "
         "(bind it: vqcheck lock --s1 --update)",
         advisory=True,
     )

@@ -1,11 +1,13 @@
 """Makes a lock: records the VQ encoder of a checkpoint, and binds tokens and an s1 checkpoint to it."""
 
 import os
+from collections.abc import Callable
 from dataclasses import replace
 
-from vqcheck.audit.bound_files import OnBytes, file_digest, tokens_digest
+from vqcheck.audit.bound_files import OnBytes, file_digest, recorded_tsv, same_experiment, tokens_digest
 from vqcheck.audit.lock import Lock, LockedFile
 from vqcheck.audit.locked_encoder import PARTS, LockedEncoder, LockedTensor
+from vqcheck.audit.token_audit_result import TokenVerdict, summary
 from vqcheck.checkpoint.opened import Checkpoint
 from vqcheck.codebook import digest, file_record, health
 from vqcheck.codebook.comparison import NOISE
@@ -16,9 +18,8 @@ from vqcheck.codebook.family import INIT_FLAG, INPUT_PROJ, Family
 from vqcheck.codebook.find import find_copies
 from vqcheck.codebook.model import base_model
 from vqcheck.codebook.vq_encoder import RoleTensor, VQEncoder
-from vqcheck.errors import UsageError
+from vqcheck.errors import UsageError, VqcheckError
 from vqcheck.experiment.name2semantic import MERGED
-from vqcheck.experiment.s1_tokens import recorded_tsv, same_experiment
 
 
 def make_lock(
@@ -26,17 +27,19 @@ def make_lock(
     experiment: str | None,
     s1: str | None,
     own: tuple[Family, ...] = (),
-    on_bytes: OnBytes | None = None,
+    on_step: OnBytes | None = None,
     copy: str = "",
+    on_unchecked: Callable[[str], None] | None = None,
 ) -> Lock:
     """Return the lock of a checkpoint's VQ encoder, bound to an experiment's tokens and an s1 checkpoint where given.
 
-    Every copy and every codec of the file is recorded, or the one that `copy` names.
+    Every copy and every codec of the file is recorded, or the one that `copy` names. Where it cannot be checked whether
+    the tokens come from it, they are bound all the same, and `on_unchecked` gets the reason.
 
     Raises:
         NoCodebookError, CheckpointError: the checkpoint has no VQ encoder, or it cannot be read.
-        UsageError: the tokens cannot be read, a VQ encoder is not whole or not fit for use, there is no copy of that
-            name, or the s1 file is no s1 checkpoint or was trained on other tokens.
+        UsageError: the tokens cannot be read, or come from another VQ encoder; a VQ encoder is not whole or not fit for
+            use; there is no copy of that name; the s1 file is no s1 checkpoint or was trained on other tokens.
 
     """
     copies = find_copies(checkpoint, own, copy)
@@ -52,15 +55,18 @@ def make_lock(
             raise UsageError(f"{error}{which}") from None
     if s1:
         _check_s1(s1, experiment)
+    tsv = LockedFile(MERGED, tokens_digest(experiment)) if experiment else None
+    if experiment:
+        _require_made_by(copies, checkpoint, experiment, on_unchecked, on_step)
     first, *others = (_locked(each, copies, named=several or bool(copy)) for each in copies.sound)
     return Lock(
         checkpoint=os.path.basename(checkpoint.path),
         family=first.family,
         tensors=first.tensors,
         wholes=first.wholes,
-        record=file_record.record(checkpoint),
-        tsv=LockedFile(MERGED, tokens_digest(experiment)) if experiment else None,
-        s1=LockedFile(os.path.basename(s1), file_digest(s1, on_bytes)) if s1 else None,
+        record=kind.record(checkpoint),
+        tsv=tsv,
+        s1=LockedFile(os.path.basename(s1), file_digest(s1, on_step)) if s1 else None,
         names=first.names,
         others=tuple(others),
     )
@@ -75,6 +81,38 @@ def _require_fit(checkpoint: Checkpoint, encoder: VQEncoder) -> None:
         raise UsageError("its codebook was never trained, so a lock of it would prove nothing", checkpoint.path)
     if unfit := [ailment for ailment in ailments if ailment in (health.NOT_FINITE, health.BROKEN)]:
         raise UsageError(f"its VQ encoder is {unfit[0]}; lock a file whose VQ encoder is fit for use", checkpoint.path)
+
+
+def _require_made_by(
+    copies: Copies,
+    checkpoint: Checkpoint,
+    experiment: str,
+    on_unchecked: Callable[[str], None] | None,
+    on_item: OnBytes | None,
+) -> None:
+    """Raise UsageError where the tokens contradict every copy that derives any."""
+    from vqcheck.audit.token_audit import audit_tokens
+
+    refuted = unchecked = ""
+    for copy in copies.sound:
+        try:
+            audit = audit_tokens(checkpoint, experiment, copy=copy.name, on_item=on_item)
+        except VqcheckError as error:
+            unchecked = unchecked or str(error)
+            continue
+        if audit.verdict is TokenVerdict.CONSISTENT:
+            return
+        if audit.verdict is TokenVerdict.INCONCLUSIVE:
+            refuted, unchecked = "", summary(audit)
+            break
+        refuted = refuted or summary(audit)
+    if refuted:
+        raise UsageError(
+            f"{experiment}: its tokens do not agree with {checkpoint.path}: {refuted}; "
+            "lock the checkpoint that they were extracted with, or extract them again (vqcheck tokens shows the items)"
+        )
+    if on_unchecked:
+        on_unchecked(unchecked)
 
 
 def _locked(copy: Copy, copies: Copies, *, named: bool) -> LockedEncoder:

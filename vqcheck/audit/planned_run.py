@@ -14,7 +14,7 @@ from vqcheck.checkpoint.opened import Checkpoint
 from vqcheck.codebook.find import find_copies
 from vqcheck.codebook.inspection import Inspection, inspect
 from vqcheck.errors import UsageError
-from vqcheck.experiment.s2_run import S2Run
+from vqcheck.experiment.config_file import S2Run
 
 PRETRAINED: Final = "weight"
 """Where the training script looks for the model to start from."""

@@ -6,7 +6,7 @@ features and tokens, say which VQ encoder those came from.
 
 import os
 
-from vqcheck.audit.bound_files import file_digest, tokens_digest
+from vqcheck.audit.bound_files import file_digest, recorded_tsv, same_experiment, tokens_digest
 from vqcheck.audit.check_lock import check_lock
 from vqcheck.audit.judgement import StageComparison, StageVerdict
 from vqcheck.audit.lock import NAME, read_lock
@@ -15,7 +15,6 @@ from vqcheck.checkpoint.opened import Checkpoint
 from vqcheck.codebook.comparison import ALL, CHANGED, UNDECIDED
 from vqcheck.errors import NoCodebookError, UsageError
 from vqcheck.experiment.name2semantic import MERGED
-from vqcheck.experiment.s1_tokens import recorded_tsv, same_experiment
 
 
 def compare_stages(

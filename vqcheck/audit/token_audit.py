@@ -32,7 +32,6 @@ from typing import Final
 import numpy as np
 import numpy.typing as npt
 
-from vqcheck.audit.feature_batches import BatchReader, ItemReading
 from vqcheck.audit.token_audit_result import ItemAudit, TokenAudit
 from vqcheck.audit.token_counts import counts_of
 from vqcheck.audit.token_frames import FAR, KINDS, FrameJudge
@@ -41,7 +40,7 @@ from vqcheck.codebook.float_lookup import FLOAT_ARITHMETICS
 from vqcheck.codebook.half_lookup import ARITHMETICS
 from vqcheck.codebook.tokenizer import Tokenizer, read_tokenizer
 from vqcheck.errors import UsageError
-from vqcheck.experiment.features import FeatureFolder
+from vqcheck.experiment.features import BatchReader, FeatureFolder, ItemReading
 from vqcheck.experiment.name2semantic import Name2Semantic, TokenRow, read_name2semantic
 
 _SEED: Final = 1234

@@ -278,5 +278,5 @@ def summary(audit: TokenAudit) -> str:
         )
     if audit.verdict is TokenVerdict.CONSISTENT:
         ties = f", {total.near_ties} within rounding" if total.near_ties else ""
-        return f"{total.explained} of {total.frames} recorded tokens{sampled} are derived again{ties}"
+        return f"{total.explained} of {total.frames} recorded tokens{sampled} agree{ties}"
     return f"inconclusive{sampled} ({', '.join(audit.gaps)}); vqcheck tokens shows the items"

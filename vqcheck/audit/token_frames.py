@@ -6,11 +6,14 @@ from typing import Final
 import numpy as np
 import numpy.typing as npt
 
-from vqcheck.audit.feature_batches import FrameBatch
-from vqcheck.codebook.float_lookup import FloatArithmetic, FloatEncoder, FloatLookup, float_excess
-from vqcheck.codebook.half_bound import HalfReach, excess
-from vqcheck.codebook.half_lookup import Arithmetic, Array, HalfEncoder, HalfLookup, Tokens, half, is_half
+from vqcheck.codebook.float_bound import float_excess
+from vqcheck.codebook.float_lookup import FloatArithmetic, FloatEncoder, FloatLookup
+from vqcheck.codebook.half import Array, half, is_half
+from vqcheck.codebook.half_bound import excess
+from vqcheck.codebook.half_lookup import Arithmetic, HalfEncoder, Lookup, Tokens
+from vqcheck.codebook.half_reach import HalfReach
 from vqcheck.codebook.tokenizer import Tokenizer
+from vqcheck.experiment.features import FrameBatch
 
 KINDS: Final = 9
 (BOTH, ONLY_FLOAT32, ONLY_HALF, NEAR, FAR, HOT_FLOAT32, HOT_OTHER, COARSE_FLOAT32, COARSE_OTHER) = range(KINDS)

@@ -88,7 +88,7 @@ def command(
     if config is None:
         raise click.UsageError("Missing argument 'CONFIG'", click.get_current_context())
     from vqcheck.audit.planned_run import PlannedRun
-    from vqcheck.experiment.s2_run import read_s2_run
+    from vqcheck.experiment.config_file import read_s2_run
     from vqcheck.report.views.gate import view
 
     with Waiting("checking", quiet=output.quiet) as waiting:

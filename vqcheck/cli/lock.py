@@ -74,20 +74,23 @@ def command(
     if check and update:
         raise UsageError("--check verifies and --update writes; give one of them")
     path = lock_file or os.path.join(experiment or "", NAME)
-    with open_checkpoint(checkpoint) as file, Waiting("reading s1", quiet=output.quiet) as waiting:
+    if output.file is not None and os.path.realpath(output.file) == os.path.realpath(path):
+        raise UsageError(f"{path}: is the lock; write the report to another file")
+    unchecked: list[str] = []
+    with open_checkpoint(checkpoint) as file, Waiting("reading tokens and s1", quiet=output.quiet) as waiting:
         if not check:
-            lock = make_lock(file, experiment, s1, own, waiting.step, copy)
+            lock = make_lock(file, experiment, s1, own, waiting.step, copy, unchecked.append)
         else:
             result = check_lock(read_lock(path), path, file, experiment, s1, scope, own, waiting.step, copy)
     name_unused(own, (result.family if check else lock.family,))
     if not check:
-        return _write(path, lock, update, output)
+        return _write(path, lock, "".join(unchecked), update, output)
     from vqcheck.report.views.lock_check import checked
 
     return output.show(checked(result))
 
 
-def _write(path: str, lock: Lock, update: bool, output: Output) -> int:
+def _write(path: str, lock: Lock, unchecked: str, update: bool, output: Output) -> int:
     state = "written"
     if os.path.exists(path):
         # Read also when it will be replaced: a file that is no lock is somebody else's.
@@ -103,4 +106,4 @@ def _write(path: str, lock: Lock, update: bool, output: Output) -> int:
         replace_file(path, lock.text())
     from vqcheck.report.views.lock import written
 
-    return output.show(written(lock, path, state))
+    return output.show(written(lock, path, state, unchecked))

@@ -1,7 +1,7 @@
 """The configuration of a replay: every key with its meaning, range and default, checked by pydantic.
 
 A vqcheck TOML file has one table for each section below. GPT-SoVITS's s2 JSON is translated into the same sections (see
-`s2_json`). The defaults of `TrainingConfig` are upstream's.
+`config_file`). The defaults of `TrainingConfig` are upstream's.
 """
 
 from typing import Any, Literal

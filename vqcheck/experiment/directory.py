@@ -1,12 +1,18 @@
-"""An experiment directory, `logs/<name>`: which items s2 training pairs up in it, and which it leaves out."""
+"""An experiment directory, `logs/<name>`: which items s2 training pairs up in it, and what it loads of each."""
 
 import os
 import random
+import wave
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Final
 
+import numpy as np
+import numpy.typing as npt
+
+from vqcheck.checkpoint.regular import regular
 from vqcheck.errors import UsageError
+from vqcheck.experiment.features import read_features
 from vqcheck.experiment.name2text import read_name2text
 
 FEATURES: Final = "4-cnhubert"
@@ -92,9 +98,66 @@ def read_experiment(folder: str, with_speakers: bool) -> Experiment:
     return Experiment(folder, tuple(entries), left_out)
 
 
+def read_ssl(path: str, channels: int) -> npt.NDArray[np.float32]:
+    """Return SSL features `[channels, T]` (float32) from `4-cnhubert/<name>.pt`.
+
+    Raises:
+        UsageError: the file cannot be read, has another shape or no frame, or values that are not finite.
+
+    """
+    values = _finite(path)
+    if values.shape[0] != channels or not values.shape[1]:
+        raise UsageError(f"{path}: expected features of shape [1, {channels}, T], found {list(values.shape)}")
+    return values
+
+
+def read_speaker_vector(path: str, size: int) -> npt.NDArray[np.float32]:
+    """Return a speaker vector `[size]` (float32) from `7-sv_cn/<name>.pt`. Raises as `read_ssl` does."""
+    values = _finite(path)
+    if values.shape != (1, size):
+        raise UsageError(f"{path}: expected a speaker vector of shape [1, {size}], found {list(values.shape)}")
+    vector: npt.NDArray[np.float32] = values[0]
+    return vector
+
+
+def read_wav(path: str, rate: int) -> npt.NDArray[np.float32]:
+    """Return the samples `[N]` in -1..1 of `5-wav32k/<name>`: 16-bit PCM, mono, at the version's rate.
+
+    Raises:
+        UsageError: the file is no such wav file, or is shorter than its header says.
+
+    """
+    try:
+        with open(path, "rb", opener=regular) as stream, wave.open(stream) as file:
+            found = (file.getnchannels(), file.getsampwidth(), file.getframerate())
+            count = file.getnframes()
+            data = file.readframes(count)
+    except (OSError, EOFError, wave.Error) as error:
+        raise UsageError(f"{path}: is no PCM wav file: {error}") from None
+    if found != (1, 2, rate):
+        channels, width, hertz = found
+        raise UsageError(
+            f"{path}: expected 16-bit mono at {rate} Hz, found {8 * width}-bit, {channels} channels at {hertz} Hz"
+        )
+    if len(data) != 2 * count:
+        raise UsageError(f"{path}: ends after {len(data) // 2} of {count} samples")
+    return np.frombuffer(data, "<i2").astype(np.float32) / np.float32(32768)
+
+
 def _listed(folder: str, part: str) -> set[str]:
     path = os.path.join(folder, part)
     try:
         return set(os.listdir(path))
     except OSError as error:
-        raise UsageError(f"cannot be read: {error.strerror}", path) from None
+        raise UsageError(f"{path}: cannot be read: {error.strerror}") from None
+
+
+def _finite(path: str) -> npt.NDArray[np.float32]:
+    found = read_features(path)
+    if found.values is None:
+        raise UsageError(f"{path}: {found.problem}")
+    values = found.values.astype(np.float32)
+    bad = values.size - int(np.count_nonzero(np.isfinite(values)))
+    if bad:
+        raise UsageError(f"{path}: {bad} of {values.size} values are NaN or infinite")
+    return values

@@ -2,11 +2,12 @@
 
 import os
 import re
+from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Final
 
+from vqcheck.checkpoint.regular import regular
 from vqcheck.errors import UsageError
-from vqcheck.experiment.text_lines import MOST_LINES, text_lines
 
 MERGED: Final = "6-name2semantic.tsv"
 HEADER: Final = "item_name\tsemantic_audio"
@@ -16,6 +17,10 @@ _TOKEN_DIGITS: Final = 6
 """Longer numbers are no tokens of any codebook."""
 _MOST_TOKENS: Final = 24_000_000
 """Of 266 hours of speech."""
+_MOST_BYTES: Final = 128 << 20
+_LONGEST_LINE: Final = 1 << 20
+"""Bytes of the longest line; a minute of speech takes about 10,000."""
+_MOST_LINES: Final = 500_000
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,8 +87,8 @@ def read_name2semantic(folder: str) -> Name2Semantic:
                 tokens += len(row.tokens)
             else:
                 malformed.append((f"{name}:{number}", row))
-            if tokens > _MOST_TOKENS or len(rows) + len(malformed) > MOST_LINES:
-                raise UsageError(f"holds more than {_MOST_TOKENS} tokens or {MOST_LINES} items", folder)
+            if tokens > _MOST_TOKENS or len(rows) + len(malformed) > _MOST_LINES:
+                raise UsageError(f"{folder}: holds more than {_MOST_TOKENS} tokens or {_MOST_LINES} items")
     if not rows and not malformed:
         raise UsageError("holds no tokens", os.path.join(folder, files[0]))
     return Name2Semantic(files, tuple(rows), tuple(malformed), headless, parts if files == (MERGED,) else ())
@@ -104,3 +109,31 @@ def _row(line: str, where: str, known: dict[str, int]) -> TokenRow | str:
     if wrong is not None:
         return f"{fields[0]}: {wrong[:20]!r} is no token"
     return TokenRow(fields[0], tuple([known.setdefault(word, int(word)) for word in words]), where)
+
+
+def text_lines(path: str | os.PathLike[str]) -> Iterator[str]:
+    """Yield the lines of a UTF-8 text without their ends; a byte order mark and Windows line ends are accepted.
+
+    Raises:
+        UsageError: the file cannot be read, is not UTF-8, or is larger than any experiment's.
+
+    """
+    at = 0
+    try:
+        with open(path, "rb", opener=regular) as file:
+            # Not splitlines(): a name may hold what Unicode counts as a line end.
+            for number in range(1, _MOST_LINES + 2):
+                line = file.readline(_LONGEST_LINE + 1)
+                if not line:
+                    return
+                if len(line) > _LONGEST_LINE:
+                    raise UsageError(f"{path}: line {number} is longer than {_LONGEST_LINE} bytes")
+                text = line.decode("utf-8-sig" if at == 0 else "utf-8")
+                at += len(line)
+                if number > _MOST_LINES or at > _MOST_BYTES:
+                    raise UsageError(f"{path}: has more than {_MOST_LINES} lines or {_MOST_BYTES >> 20} MiB")
+                yield text.removesuffix("\n").removesuffix("\r")
+    except OSError as error:
+        raise UsageError(f"{path}: cannot be read: {error.strerror}") from None
+    except UnicodeDecodeError as error:
+        raise UsageError(f"{path}: is not UTF-8 (byte {at + error.start})") from None

@@ -1,10 +1,16 @@
-"""Reads `2-name2text.txt`: which phones each item has."""
+"""Reads `2-name2text.txt`: which phones each item has, and gives each phone an id.
+
+The versions' own symbol tables belong to GPT-SoVITS and are not part of vqcheck. Which id a phone has never reaches the
+VQ encoder, so any stable ids will do for a replay; with a symbol file they are exactly upstream's.
+"""
 
 import os
+from collections.abc import Iterable, Mapping
 from typing import Final
 
+from vqcheck.checkpoint.regular import regular
 from vqcheck.errors import UsageError
-from vqcheck.experiment.text_lines import text_lines
+from vqcheck.experiment.name2semantic import text_lines
 
 FILE_NAME: Final = "2-name2text.txt"
 _FIELDS: Final = 4
@@ -13,7 +19,7 @@ _MOST_PHONES: Final = 16_000_000
 
 
 def read_name2text(folder: str) -> dict[str, tuple[str, ...]]:
-    """Return item name -> phones. Lines without exactly four tab-separated fields are passed over, as upstream does.
+    """Return item name -> phones. Lines without exactly four tab-separated fields are skipped, as upstream does.
 
     Raises:
         UsageError: the file is missing, is no UTF-8 text, has no usable line, or more than any experiment.
@@ -34,3 +40,33 @@ def read_name2text(folder: str) -> dict[str, tuple[str, ...]]:
     if not phones:
         raise UsageError("has no line of four tab-separated fields (name, phones, word2ph, text)", path)
     return phones
+
+
+def ids_from_file(path: str, table_size: int) -> dict[str, int]:
+    """Return symbol -> id from a text file with one symbol a line, in the order of the version's table.
+
+    Raises:
+        UsageError: the file cannot be read, or has another number of symbols than the version.
+
+    """
+    try:
+        with open(path, encoding="utf-8", opener=regular) as file:
+            symbols = file.read().rstrip("\n").split("\n")
+    except (OSError, UnicodeDecodeError) as error:
+        raise UsageError(f"{path}: cannot be read as UTF-8 text: {error}") from None
+    if len(symbols) != table_size:
+        raise UsageError(f"{path}: has {len(symbols)} symbols, the version {table_size}")
+    return {symbol: position for position, symbol in enumerate(symbols)}
+
+
+def ids_in_sorted_order(items: Iterable[Iterable[str]], table_size: int) -> Mapping[str, int]:
+    """Return symbol -> id for all symbols that occur, in sorted order.
+
+    Raises:
+        UsageError: more symbols occur than the version has.
+
+    """
+    symbols = sorted({symbol for phones in items for symbol in phones})
+    if len(symbols) > table_size:
+        raise UsageError(f"2-name2text.txt: has {len(symbols)} different phones, the version's table {table_size}")
+    return {symbol: position for position, symbol in enumerate(symbols)}

@@ -1,4 +1,4 @@
-"""Reads a configuration file of either kind, and says in one line what is wrong with it."""
+"""Reads the whole configuration of a replay, of either kind, and says in one line what is wrong with it."""
 
 import difflib
 import os
@@ -9,9 +9,8 @@ from pydantic import BaseModel, ValidationError
 from vqcheck.checkpoint.open import open_checkpoint
 from vqcheck.codebook.model import identify
 from vqcheck.errors import UsageError
-from vqcheck.experiment import s2_json
 from vqcheck.experiment.config import Config
-from vqcheck.experiment.config_text import read_config_text
+from vqcheck.experiment.config_file import VERSIONS, ConfigFile, read_config_file
 
 _PATHS = (
     ("subject", "checkout"),
@@ -30,23 +29,23 @@ _SPELLINGS = {
 def read_config(path: str, root: str | None = None) -> Config:
     """Return the configuration in a vqcheck TOML or a GPT-SoVITS s2 JSON, every path in it resolved and present.
 
-    Relative paths count from `root`, or from where `ConfigText.base` says.
+    Relative paths count from `root`, or from where `ConfigFile.base` says.
 
     Raises:
         UsageError: the file is missing or malformed, a key is unknown or its value wrong, a path leads nowhere.
         CheckpointError: the pretrained generator, which an s2 JSON without a version goes by, cannot be read.
 
     """
-    text = read_config_text(path)
-    values = s2_json.translate(text.values, path) if text.is_json else text.values
+    file = read_config_file(path)
+    values = _known(file) if file.is_json else file.sections()
     try:
         config = Config.model_validate(values)
     except ValidationError as error:
-        raise UsageError(_first_problem(error), path) from None
-    base = text.base(root)
+        raise UsageError(f"{path}: {_first_problem(error)}") from None
+    base = file.base(root)
     for section, key in _PATHS:
         config = _resolve(config, section, key, base, path)
-    if text.is_json and "version" not in values["subject"]:
+    if file.is_json and "version" not in values["subject"]:
         config = config.changed("subject", version=_version_of_base(config, path))
     python = config.subject.python
     if python and os.path.dirname(python):  # a name alone is looked for as a shell would
@@ -67,6 +66,33 @@ def with_subject(config: Config, **given: Any) -> Config:
     except ValidationError as error:
         raise UsageError(_first_problem(error)) from None
     return config.changed("subject", **values)
+
+
+def _known(file: ConfigFile) -> dict[str, dict[str, Any]]:
+    """Return of an s2 JSON what a `Config` has a key for. Upstream ignores other keys, and so does a replay.
+
+    Raises:
+        UsageError: a field that upstream's training script needs is missing, or the version is none of upstream's.
+
+    """
+    sections = file.sections()
+    for section, inner, key in (("train", "training", "batch_size"), ("data", "data", "exp_dir")):
+        if not sections[inner].get(key):
+            raise UsageError(f"{file.path}: {section}.{key} is missing; the training script needs it")
+    if "pretrained_s2G" not in sections["training"]:
+        raise UsageError(
+            f"{file.path}: train.pretrained_s2G is missing; it may be empty, but then the weights start fresh"
+        )
+    version = sections["subject"]["version"]
+    if version is not None and version not in VERSIONS:
+        raise UsageError(f"{file.path}: model.version: expected one of {', '.join(VERSIONS)}, given {version!r}")
+    known = {
+        name: {key: value for key in _keys_at((name,)) if (value := section.get(key)) is not None}
+        for name, section in sections.items()
+    }
+    # Upstream's class does not freeze where nothing is said.
+    known["subject"].setdefault("freeze_quantizer", False)
+    return known
 
 
 def _resolve(config: Config, section: str, key: str, base: str, path: str) -> Config:
@@ -90,8 +116,8 @@ def _version_of_base(config: Config, path: str) -> str:
         raise UsageError("model.version is missing, and there is no pretrained_s2G to go by", path)
     with open_checkpoint(base) as checkpoint:
         version = identify(checkpoint).version
-    if version not in s2_json.VERSIONS:
-        raise UsageError(f"model.version is missing, and the version of {base} cannot be told from its tensors", path)
+    if version not in VERSIONS:
+        raise UsageError(f"{path}: model.version is missing, and the version of {base} cannot be told from its tensors")
     return version
 
 

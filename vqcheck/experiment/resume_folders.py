@@ -10,8 +10,8 @@ from dataclasses import dataclass
 from typing import Final
 
 from vqcheck.errors import UsageError
+from vqcheck.experiment.config_file import S2Run
 from vqcheck.experiment.resume_code import LORA_RANK, PLAIN, VERSION, folder_patterns
-from vqcheck.experiment.s2_run import S2Run
 
 _BY_VERSION: Final = f"{PLAIN}_{VERSION}"
 _LORA: Final = f"{_BY_VERSION}_lora_{LORA_RANK}"

@@ -8,7 +8,7 @@ from enum import Enum
 from typing import Any, Final
 
 from vqcheck.errors import UsageError
-from vqcheck.experiment.config_text import named_version, read_config_text
+from vqcheck.experiment.config_file import read_config_file
 
 _CHECKPOINT_FOLDER: Final = re.compile(r"logs_s2(?:_(v\d\w*?))?(?:_lora_\d+)?")
 
@@ -80,19 +80,19 @@ def _beside(folder: str, voice: str) -> Iterator[dict[str, Any]]:
     for place in (here, experiment):
         for name in _json_files(place):
             try:
-                text = read_config_text(os.path.join(place, name))
-                version = named_version(text.values, text.path) if isinstance(text.values, dict) else None
+                file = read_config_file(os.path.join(place, name))
+                version = file.named_version() if isinstance(file.values, dict) else None
             except UsageError:
                 continue
-            if _pretrained(text.values) is None:
+            if _pretrained(file.values) is None:
                 continue
-            data = text.values.get("data")
+            data = file.values.get("data")
             exp_dir = data.get("exp_dir") if isinstance(data, dict) else None
             own = isinstance(exp_dir, str) and os.path.basename(os.path.normpath(exp_dir)) in names
             match = _CHECKPOINT_FOLDER.fullmatch(os.path.basename(here))
             other_version = match is not None and match[1] is not None and version not in (None, match[1])
-            if (text.values.get("name") == voice if voice else own) and not other_version:
-                yield text.values
+            if (file.values.get("name") == voice if voice else own) and not other_version:
+                yield file.values
 
 
 def _json_files(folder: str) -> list[str]:

@@ -8,7 +8,7 @@ from vqcheck.audit import before_training, resume
 from vqcheck.audit.judgement import CheckOutcome, Judgement, could_not_check, failed, not_applicable, passed
 from vqcheck.audit.planned_run import PlannedRun
 from vqcheck.errors import UsageError, VqcheckError
-from vqcheck.experiment.s2_run import S2Run
+from vqcheck.experiment.config_file import S2Run
 from vqcheck.gate.checks import CHECKS, find_check
 from vqcheck.gate.result import CheckResult, GateReport
 

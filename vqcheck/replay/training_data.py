@@ -13,11 +13,9 @@ from torch import Generator, Tensor
 from torch.nn import functional
 
 from vqcheck.errors import CheckpointError, UsageError
-from vqcheck.experiment.audio import read_wav
 from vqcheck.experiment.config import Config
-from vqcheck.experiment.directory import Entry, Experiment, read_experiment
-from vqcheck.experiment.item_tensors import read_speaker_vector, read_ssl
-from vqcheck.experiment.phones import ids_from_file, ids_in_sorted_order
+from vqcheck.experiment.directory import Entry, Experiment, read_experiment, read_speaker_vector, read_ssl, read_wav
+from vqcheck.experiment.name2text import ids_from_file, ids_in_sorted_order
 from vqcheck.replay.batches import BOUNDARIES, Item, TrainingBatch, collate, endless_batches, fit_features
 from vqcheck.replay.surroundings import device_name, rank, world_size
 from vqcheck.replay.trace import Setting

@@ -382,6 +382,12 @@ class Case(NamedTuple):
     def is_advice(self) -> bool:
         return self.weight is Weight.ADVICE
 
+    @property
+    def whole(self) -> str:
+        """The message, and what to do."""
+        stop = "" if self.message.endswith((".", "!", "?")) else "."
+        return f"{self.message}{stop} {self.fix}" if self.fix else self.message
+
 
 class Sheet(NamedTuple):
     """A table for spreadsheets and plots: values as they are, not words for people. None stands for an empty cell."""

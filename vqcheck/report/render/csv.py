@@ -6,6 +6,7 @@ from io import StringIO
 from typing import Final
 
 from vqcheck.report.document import Case, Document, Sheet
+from vqcheck.report.render import plain
 
 _HEAD: Final = ("check", "name", "outcome", "weight", "message", "path", "line")
 
@@ -17,7 +18,7 @@ def render(document: Document) -> str:
     writer = csv.writer(out, lineterminator="\n")
     writer.writerow(sheet.head)
     for row in sheet.rows:
-        writer.writerow([_plain(value) for value in row])
+        writer.writerow([_cell(value) for value in row])
     return out.getvalue()
 
 
@@ -33,7 +34,10 @@ def _row(case: Case) -> tuple[object, ...]:
     )
 
 
-def _plain(value: object) -> object:
+def _cell(value: object) -> object:
     if value is None or (isinstance(value, float) and not math.isfinite(value)):
         return ""
+    if isinstance(value, str):
+        # A spreadsheet would calculate what begins so.
+        return f"'{plain(value)}" if value.startswith(("=", "+", "-", "@")) else plain(value)
     return int(value) if isinstance(value, bool) else value

@@ -39,7 +39,7 @@ _NO_WIDTH: Final = 10_000
 _LEAST: Final = {Kind.NAME: 24, Kind.PROSE: 24}
 """Columns that cells which can be broken must have; where they have less, rows are laid out below each other."""
 _BARS: Final = 40
-_SPACES: Final = re.compile(r" +(?=(?:\x1b\[[0-9;]*m)*$)", re.MULTILINE)
+_LINE_END: Final = re.compile(r"(?: |\x1b\[[0-9;]*m)+$", re.MULTILINE)
 
 
 @dataclass(frozen=True, slots=True)
@@ -135,7 +135,7 @@ class _Page:
         )
 
     def text(self) -> str:
-        return _SPACES.sub("", self._out.getvalue())
+        return _LINE_END.sub(lambda end: end[0].replace(" ", ""), self._out.getvalue())
 
     def blank(self) -> None:
         self._console.print()
@@ -204,14 +204,14 @@ class _Page:
             notes = [part for note in section.notes for part in ("  ", note)]
             self.hanging([" " * indent], [Word(section.title, look=Look.STRONG), *notes])
         inner += 2
-        first = True
+        before: Block | None = None
         for block in section.blocks:
             if not _has_content(block, self._style.level):
                 continue
-            if isinstance(block, Section) and not first:
+            if before and (isinstance(block, Section) or (isinstance(block, Table) and isinstance(before, Table))):
                 self.blank()
             self.block(block, inner)
-            first = False
+            before = block
 
     def _bullets(self, bullets: Bullets, indent: int) -> None:
         items = self._most(bullets.items, bullets.most)
@@ -243,18 +243,21 @@ class _Page:
             for place, column in enumerate(table.columns)
             if self._style.level in column.shown and any(_plain(row[place]) for row in rows)
         ]
-        columns = [table.columns[place] for place in kept]
+        columns = [table.columns[place]._replace(title=self._style.shown(table.columns[place].title)) for place in kept]
         cells = [[self._rich(row[place]) for place in kept] for row in rows]
         self._grid(columns, cells, indent)
         self._rest(table, len(rows), len(table.rows), indent)
 
     def _grid(self, columns: Sequence[Column], rows: Sequence[Sequence["Text"]], indent: int) -> None:
         """Add a table, or, where there is no room for it, its rows below each other."""
+        from rich.cells import cell_len
         from rich.padding import Padding
         from rich.table import Table as RichTable
+        from rich.text import Text
 
         natural = [
-            max([len(column.title), *(row[place].cell_len for row in rows)]) for place, column in enumerate(columns)
+            max([cell_len(column.title), *(row[place].cell_len for row in rows)])
+            for place, column in enumerate(columns)
         ]
         least = [min(wide, _LEAST.get(column.kind, wide)) for column, wide in zip(columns, natural, strict=True)]
         room = (self._width or _NO_WIDTH) - indent
@@ -266,7 +269,7 @@ class _Page:
         grid = RichTable(box=None, show_header=titles, header_style="bold", padding=(0, gap, 0, 0), pad_edge=False)
         for column, wide in zip(columns, least, strict=True):
             grid.add_column(
-                column.title,
+                Text(column.title),
                 justify="right" if column.kind is Kind.NUMBER else "left",
                 no_wrap=column.kind not in _LEAST,
                 overflow="fold",
@@ -277,14 +280,15 @@ class _Page:
         self._console.print(Padding(grid, (0, 0, 0, indent), expand=False))
 
     def _stacked(self, columns: Sequence[Column], rows: Sequence[Sequence["Text"]], indent: int) -> None:
+        from rich.cells import cell_len
         from rich.text import Text
 
-        wide = max(len(column.title) for column in columns)
+        wide = max(cell_len(column.title) for column in columns)
         for row in rows:
-            self._flow(Text(" " * indent), row[0])
-            for column, cell in zip(columns[1:], row[1:], strict=True):
+            for place, (column, cell) in enumerate(zip(columns, row, strict=True)):
                 if cell.plain:
-                    self._flow(Text(f"{' ' * (indent + 2)}{column.title:<{wide}}  "), cell)
+                    margin, blanks = indent + 2 * (place > 0), wide - cell_len(column.title) + 2
+                    self._flow(Text(f"{' ' * margin}{column.title}{' ' * blanks * bool(wide)}"), cell)
 
     def _charts(self, charts: LineCharts, indent: int) -> None:
         """Add a sparkline for each panel, all of one scale."""

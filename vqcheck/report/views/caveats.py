@@ -6,7 +6,7 @@ from typing import Final
 from vqcheck.codebook.comparison import Comparison
 from vqcheck.codebook.health import NOT_FINITE
 from vqcheck.codebook.vq_encoder import ABSENT, UNKNOWN
-from vqcheck.report.views.health import explained
+from vqcheck.report.views.words import explained
 
 ONE_FILE: Final = "both names are of one file, which was compared with itself"
 

@@ -50,8 +50,7 @@ from vqcheck.report.document import (
     path,
 )
 from vqcheck.report.views import caveats, copies, diff_data, tensors
-from vqcheck.report.views.health import explained
-from vqcheck.report.views.words import share, trained
+from vqcheck.report.views.words import explained, share, trained
 
 if TYPE_CHECKING:
     from vqcheck.codebook.diagnosis.result import Diagnosis

@@ -39,7 +39,6 @@ from vqcheck.report.document import (
     path,
     verdict,
 )
-from vqcheck.report.views.health import warning
 from vqcheck.report.views.history_data import cases, data, remedies
 from vqcheck.report.views.history_words import (
     headline,
@@ -50,6 +49,7 @@ from vqcheck.report.views.history_words import (
     why_no_base,
     why_skipped,
 )
+from vqcheck.report.views.words import warning
 
 
 def view(history: History) -> Document:

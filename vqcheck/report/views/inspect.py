@@ -38,9 +38,9 @@ from vqcheck.report.document import (
     verdict,
 )
 from vqcheck.report.views.copies import STANDING
-from vqcheck.report.views.health import explained
-from vqcheck.report.views.inspect_data import cases, data
+from vqcheck.report.views.inspect_data import cases, data, lacking
 from vqcheck.report.views.inspect_encoder import encoder_facts, health_facts, tensors, title
+from vqcheck.report.views.words import explained
 
 _MOST_CLASSES: Final = 20
 
@@ -156,7 +156,7 @@ def _contents(encoders: tuple[EncoderSummary, ...]) -> Section:
 def _standing(encoder: EncoderSummary) -> str:
     """Return how one of several VQ encoders stands to the others."""
     same = f"the same bytes as {', '.join(encoder.aliases)}" if encoder.aliases else ""
-    standing = STANDING.get(encoder.relation, "is not the same as")
+    standing = STANDING.get(encoder.relation, "differs from")
     return "; ".join(filter(None, [same, f"{standing} '{encoder.against}'" if encoder.against else ""]))
 
 
@@ -186,7 +186,7 @@ def _facts(file: Inspection) -> Iterator[Fact]:
         f"step {training.steps}" if training.steps is not None else "",
     ]
     yield Fact("Training", ", ".join(filter(None, progress)))
-    yield Fact("Not stored", model.lacks)
+    yield Fact("Not stored", lacking(model))
     others = ", ".join(file.other_containers)
     yield Fact("Also holds", f"further state dicts, without a VQ encoder: {others}" if others else None)
     for copy in file.unreadable:

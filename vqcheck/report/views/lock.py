@@ -15,6 +15,7 @@ from vqcheck.report.document import (
     Section,
     Shown,
     Status,
+    Weight,
     code,
     path,
 )
@@ -27,8 +28,19 @@ _RECORDED: Final = Rule(
 )
 
 
-def written(lock: Lock, lock_path: str, state: str) -> Document:
-    """Return the document of a lock that was `written`, or was there already (`unchanged`)."""
+_TOKENS: Final = Rule(
+    "lock/tokens",
+    "the recorded tokens agree with the checkpoint",
+    "A lock of a checkpoint that did not make the tokens says that the two stages agree where they do not. Keep the "
+    "features in 4-cnhubert until the lock is made.",
+)
+
+
+def written(lock: Lock, lock_path: str, state: str, unchecked: str = "") -> Document:
+    """Return the document of a lock that was `written`, or was there already (`unchanged`).
+
+    `unchecked` is why the tokens could not be compared with the checkpoint, where that is so.
+    """
     whole = lock.whole("vq_encoder", F32V1) or lock.whole("codebook", F32V1)
     what = "VQ encoder" if lock.whole("vq_encoder", F32V1) else "codebook"
     headline = f"the {what} of {lock.checkpoint} is recorded in {lock_path}"
@@ -39,8 +51,12 @@ def written(lock: Lock, lock_path: str, state: str) -> Document:
         headline=headline,
         brief=f"{headline}: {whole.algorithm} {whole.short}" if whole else headline,
         subject=lock.checkpoint,
-        cases=tuple(_recorded(copy, lock_path) for copy in lock.copies),
+        cases=(
+            *(_recorded(copy, lock_path) for copy in lock.copies),
+            *([_unchecked(unchecked, lock_path)] if unchecked else []),
+        ),
         data=_written_data(lock, lock_path),
+        warnings=(f"The tokens could not be compared with {lock.checkpoint}: {unchecked}.",) if unchecked else (),
         blocks=(
             Section(
                 "What was recorded",
@@ -70,6 +86,10 @@ def _recorded(copy: LockedEncoder, lock_path: str) -> Case:
     whole = copy.whole("vq_encoder", F32V1) or copy.whole("codebook", F32V1)
     said = f"{whole.algorithm} {whole.short}" if whole else f"{len(copy.tensors)} tensors"
     return Case(_RECORDED, copy.name or "VQ encoder", CaseOutcome.PASSED, said, lock_path)
+
+
+def _unchecked(why: str, lock_path: str) -> Case:
+    return Case(_TOKENS, "tokens", CaseOutcome.COULD_NOT_CHECK, why, lock_path, weight=Weight.ADVICE)
 
 
 def _written_data(lock: Lock, lock_path: str) -> dict[str, Any]:

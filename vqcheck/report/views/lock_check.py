@@ -27,9 +27,8 @@ from vqcheck.report.document import (
     verdict,
 )
 from vqcheck.report.views import copies
-from vqcheck.report.views.health import warning
 from vqcheck.report.views.json_objects import copies_object, digest_object
-from vqcheck.report.views.words import trained
+from vqcheck.report.views.words import trained, warning
 
 _ENCODER: Final = Rule(
     "lock/vq-encoder-changed",
@@ -84,7 +83,7 @@ def checked(result: LockCheck) -> Document:
                             *_digests(result, Shown.ALWAYS if differs else Shown.DETAIL),
                         )
                     ),
-                    Bullets(copies.told(result, copies.LOCK)),
+                    Bullets([*_open_question(result), *copies.told(result, copies.LOCK)]),
                     Bullets(() if differs else _notes(result), Shown.BRIEF),
                 ),
                 heading=Shown.PAGE,
@@ -106,6 +105,10 @@ def _headline(result: LockCheck) -> str:
     if result.verdict == UNDECIDED:
         return f"could not decide whether the file {result.path} agrees with {result.lock}"
     return f"the file {result.path} agrees with {result.lock}"
+
+
+def _open_question(result: LockCheck) -> list[str]:
+    return [copies.undecided(result, copies.LOCK)] if result.verdict == UNDECIDED else []
 
 
 def _digests(result: LockCheck, shown: Shown) -> list[Fact]:
@@ -212,14 +215,14 @@ def _case(line: LockVerdict, result: LockCheck) -> Case:
     else:
         # Of copies that may not belong together, or where digests do not tell a rounding from a change.
         outcome, weight = CaseOutcome.COULD_NOT_CHECK, Weight.ADVICE
-    why = _why(line)
+    why = _why(line) or ("" if outcome is CaseOutcome.PASSED else "the lock records other values")
     return Case(rule, line.name, outcome, f"{line.verdict}: {why}" if why else line.verdict, result.path, weight=weight)
 
 
 def _remedies(result: LockCheck) -> tuple[Remedy, ...]:
     """Return what to do where a file does not agree with the lock."""
     if result.verdict == UNDECIDED:
-        return (Remedy(f"{copies.undecided(result, copies.LOCK)}."),)
+        return (Remedy("Name the copy that training will use: --copy NAME."),)
     if result.verdict != CHANGED:
         return ()
     faults = [line for line in result.verdicts if line.judged and line.verdict in FAULTS]

@@ -14,7 +14,43 @@ from vqcheck.report.cases.case import COULD_NOT_CHECK, FAILED, NOT_APPLICABLE, P
 from vqcheck.report.plain import plain
 
 from vqcheck.cli.main import main
-from vqcheck.report import github, junit, sarif
+from vqcheck.report.document import (
+    Bars,
+    Bullets,
+    Case,
+    CaseOutcome,
+    Column,
+    Document,
+    Event,
+    Fact,
+    Facts,
+    Figure,
+    Line,
+    LineCharts,
+    Panel,
+    Paragraph,
+    Part,
+    Proportions,
+    Remedy,
+    Rule,
+    Section,
+    Shown,
+    Status,
+    Table,
+    Tone,
+    Weight,
+    code,
+    muted,
+    path,
+    strong,
+    tag,
+    verdict,
+)
+from vqcheck.report.render import csv as csv_format
+from vqcheck.report.render import github, junit, plain, sarif
+from vqcheck.report.render import html as html_format
+from vqcheck.report.render import text as text_format
+from vqcheck.sanitize import sanitize
 
 HOSTILE = (
     "</failure><script>alert('x')</script>",
@@ -29,19 +65,63 @@ HOSTILE = (
     "\u202egnp.exe",
     "编码本 👩\u200d🎤 é",
 )
-WHERE = ("command line", "name", "message", "path", "subject")
+WHERE = ("command line", "name", "message", "path", "subject", "fix")
+"""What formats for machines show."""
+PAGES = ("command line", "warning", "block", "remedy")
+"""What people see."""
 
 
 def run_with(text, where):
     rule = Rule("diff/codes-changed", "the codes are the same", "What to do.")
-    given = {each: text if each == where else "harmless" for each in WHERE}
+    given = {each: text if each == where else "harmless" for each in (*WHERE, *PAGES)}
+    outcomes = [
+        (CaseOutcome.FAILED, Weight.REQUIRED),
+        (CaseOutcome.FAILED, Weight.ADVICE),
+        (CaseOutcome.COULD_NOT_CHECK, Weight.REQUIRED),
+        (CaseOutcome.NOT_APPLICABLE, Weight.REQUIRED),
+        (CaseOutcome.PASSED, Weight.REQUIRED),
+    ]
     cases = tuple(
-        Case(rule, f"{given['name']} {number}", outcome, given["message"], given["path"], number, advisory=advisory)
-        for number, (outcome, advisory) in enumerate(
-            [(FAILED, False), (FAILED, True), (COULD_NOT_CHECK, False), (NOT_APPLICABLE, False), (PASSED, False)]
-        )
+        Case(rule, f"{given['name']} {number}", outcome, given["message"], given["path"], number, weight, given["fix"])
+        for number, (outcome, weight) in enumerate(outcomes)
     )
-    return Run("diff", given["subject"], "changed", 2, given["command line"], cases)
+    words = (given["block"], verdict(given["block"], Tone.BAD), tag(given["block"]), strong(given["block"]))
+    inline = (*words, code(given["block"]), path(given["block"]), muted(given["block"]))
+    line = Line([(1, 0.5), (2, 0.25)])
+    blocks = (
+        Section(
+            given["block"],
+            (
+                Paragraph(inline),
+                Bullets([inline], rest=given["block"]),
+                Facts((Fact(given["block"], inline),)),
+                Table(given["block"], (Column(given["block"]), Column("x")), [(inline, given["block"])]),
+                LineCharts(
+                    given["block"],
+                    given["block"],
+                    [Panel(*[given["block"]] * 4, [line], Event(1, given["block"]), [tag(given["block"])])],
+                    Shown.ALWAYS,
+                    (given["block"], given["block"]),
+                ),
+                Bars(*[given["block"]] * 4, [(given["block"], 1, 2)], (given["block"], given["block"])),
+                Proportions(given["block"], given["block"], [Part(given["block"], 1, Tone.GOOD)]),
+            ),
+            notes=(verdict(given["block"]), given["block"]),
+        ),
+    )
+    return Document(
+        "diff",
+        Status.NOT_CHECKED,
+        "changed",
+        given["command line"],
+        given["subject"],
+        cases,
+        {},
+        warnings=(given["warning"],),
+        figures=(Figure(given["block"], given["block"]),),
+        blocks=blocks,
+        remedies=(Remedy(given["remedy"], given["remedy"]),),
+    )
 
 
 @pytest.mark.parametrize("where", WHERE)
@@ -49,7 +129,7 @@ def run_with(text, where):
 class TestEveryFormat:
     def test_junit(self, read_junit, text, where):
         """The XML is well-formed, has the elements it would have otherwise, and every word of the text."""
-        document = junit.document(run_with(text, where))
+        document = junit.render(run_with(text, where))
         found = read_junit(document)
         assert [len(case) for case in found.cases] == [1] * 5
         assert found.failures == found.errors == 1
@@ -58,7 +138,7 @@ class TestEveryFormat:
 
     def test_sarif(self, read_sarif, text, where):
         """The document is valid, has the results it would have otherwise, and no message holds a link."""
-        found = read_sarif(sarif.document(run_with(text, where)))
+        found = read_sarif(sarif.render(run_with(text, where)))
         assert len(found["results"]) == 3
         words = [result["message"]["text"] for result in found["results"]]
         words += [note["message"]["text"] for note in found["invocations"][0]["toolExecutionNotifications"]]
@@ -67,12 +147,12 @@ class TestEveryFormat:
 
     def test_github(self, read_github, text, where):
         """There is one line for each annotation; no other command stands in it, and nothing is lost."""
-        document = github.document(run_with(text, where))
+        document = github.render(run_with(text, where))
         assert document == "".join(f"{plain(line)}\n" for line in document.splitlines())
         found = read_github(document)
         assert [kind for kind, _, _ in found] == ["error", "error", "warning"]
         if where == "message":
-            assert found[0][2] == plain(text)
+            assert found[0][2] == f"{plain(text)} harmless"
         if where == "name":
             assert found[0][1]["title"] == f"vqcheck diff: {plain(text)} 0"
         if where == "path":
@@ -90,6 +170,33 @@ class TestEveryFormat:
         assert cells[2] == (plain(text) if where == "message" else "harmless")
         assert cells[1] == f"diff/codes-changed: {plain(text) if where == 'name' else 'harmless'} 0"
         assert not re.search(r"[<>`*\[\]@]", summary.replace("**", ""))
+
+
+@pytest.mark.parametrize("where", PAGES)
+@pytest.mark.parametrize("text", HOSTILE)
+class TestWhatPeopleSee:
+    def test_text(self, text, where):
+        """Every line is printable but for our own colours, and the text is in it."""
+        out = text_format.render(run_with(text, where), text_format.Style(color=True, width=80))
+        out = re.sub(r"\x1b\[[0-9;]*m", "", out)
+        assert out == "".join(f"{sanitize(line)}\n" for line in out.splitlines())
+        assert sanitize(text).split()[0] in out
+
+    def test_html(self, body_of, text, where):
+        """The page has the elements that it has with a harmless word instead, and the text can be read."""
+        page, other = (body_of(html_format.render(run_with(each, where))) for each in (text, "harmless"))
+        assert [each.tag for each in page.iter()] == [each.tag for each in other.iter()]
+        assert [sorted(each.attrib) for each in page.iter()] == [sorted(each.attrib) for each in other.iter()]
+        said = "".join(page.itertext()).replace("\N{NO-BREAK SPACE}", " ")
+        assert plain(text).casefold() in said.casefold()
+
+
+def test_a_table_keeps_its_columns_whatever_is_in_a_cell(read_csv):
+    """A cell is the text in one line, and nothing that a spreadsheet would calculate."""
+    for text in (*HOSTILE, "=1+1", "@SUM(A1)", "+1", "-1"):
+        rows = read_csv(csv_format.render(run_with(text, "path")))
+        shown = f"'{text}" if text[0] in "=@+-" else plain(text)
+        assert [row[5] for row in rows] == [shown] * 5
 
 
 def test_plain_text_is_left_alone():
@@ -163,7 +270,7 @@ def test_hostile_words_inside_exports(vq_state, tmp_path, capsys, valid, readers
     assert main(["history", str(tmp_path), "--format", form]) == 2
     out = capsys.readouterr().out
     if form == "text":
-        assert out == "".join(f"{plain(line)}\n" for line in out.splitlines())
+        assert out == "".join(f"{sanitize(line)}\n" for line in out.splitlines())
     elif form == "json":
         runs = valid(out)["runs"]
         assert [run["name"] for run in runs] == [f"{said}{number}" for number in range(2)]

@@ -4,13 +4,14 @@ import pytest
 from vqcheck.report.cases.case import COULD_NOT_CHECK, FAILED, NOT_APPLICABLE, PASSED, Case, Rule, Run
 
 from vqcheck.cli.main import main
-from vqcheck.report import github
+from vqcheck.report.document import Case, CaseOutcome, Document, Rule, Status, Weight
+from vqcheck.report.render import github
 
 RULE = Rule("gate/freeze", "freeze_quantizer is on", "Set it.")
 
 
 def run_of(*cases):
-    return Run("gate", "s2.json", "closed", 1, "do not start s2 training", cases)
+    return Document("gate", Status.INCONSISTENT, "closed", "do not start s2 training", "s2.json", cases, {})
 
 
 @pytest.fixture
@@ -31,11 +32,15 @@ def pair(checkpoints):
 def test_what_decides_comes_first(read_github, tmp_path, monkeypatch):
     """GitHub shows the first ten errors of a step: failures, then what could not be checked, then advice."""
     monkeypatch.chdir(tmp_path)
-    outcomes = [(PASSED, False), (FAILED, True), (COULD_NOT_CHECK, False), (NOT_APPLICABLE, False), (FAILED, False)]
-    cases = [
-        Case(RULE, str(n), outcome, "words", "s2.json", n, advisory) for n, (outcome, advisory) in enumerate(outcomes)
+    outcomes = [
+        (CaseOutcome.PASSED, Weight.REQUIRED),
+        (CaseOutcome.FAILED, Weight.ADVICE),
+        (CaseOutcome.COULD_NOT_CHECK, Weight.REQUIRED),
+        (CaseOutcome.NOT_APPLICABLE, Weight.REQUIRED),
+        (CaseOutcome.FAILED, Weight.REQUIRED),
     ]
-    found = read_github(github.document(run_of(*cases)))
+    cases = [Case(RULE, str(n), outcome, "words", "s2.json", n, weight) for n, (outcome, weight) in enumerate(outcomes)]
+    found = read_github(github.render(run_of(*cases)))
     assert [(kind, properties["title"], message) for kind, properties, message in found] == [
         ("error", "vqcheck gate: 4", "words"),
         ("error", "vqcheck gate: 2", "could not check: words"),
@@ -48,19 +53,19 @@ def test_what_decides_comes_first(read_github, tmp_path, monkeypatch):
         "| could not check",
         "| passed",
         "| not applicable",
-        "| failed (advisory)",
+        "| failed (advice)",
     ]
 
 
 def test_what_a_runner_would_drop_is_counted(read_github):
     """Beyond ten errors the last one says how many there are, and the summary beyond a hundred rows."""
-    ten = [Case(RULE, str(number), FAILED, "words") for number in range(10)]
-    assert len(read_github(github.document(run_of(*ten)))) == 10
-    many = [Case(RULE, str(number), FAILED, "words") for number in range(150)]
-    found = read_github(github.document(run_of(*many)))
+    ten = [Case(RULE, str(number), CaseOutcome.FAILED, "words") for number in range(10)]
+    assert len(read_github(github.render(run_of(*ten)))) == 10
+    many = [Case(RULE, str(number), CaseOutcome.FAILED, "words") for number in range(150)]
+    found = read_github(github.render(run_of(*many)))
     assert len(found) == 10
     assert found[-1][2] == "141 more checks did not pass; the summary of this step lists them"
-    text = github.summary(run_of(*many, Case(RULE, "x", PASSED, "words")))
+    text = github.summary(run_of(*many, Case(RULE, "x", CaseOutcome.PASSED, "words")))
     assert text.count("| failed |") == 100
     assert text.endswith("And 51 more: 50 failed, 1 passed.\n\n")
 
@@ -113,7 +118,10 @@ def test_a_file_outside_the_repository_is_named_in_words(read_github, tmp_path, 
     monkeypatch.chdir(tmp_path / "repository")
     monkeypatch.delenv("GITHUB_WORKSPACE", raising=False)
     path = str(tmp_path / "models" / "G.pth")
-    cases = [Case(RULE, "a", FAILED, "moved", path, 3), Case(RULE, "b", FAILED, f"{path}: moved", path)]
-    found = read_github(github.document(run_of(*cases)))
+    cases = [
+        Case(RULE, "a", CaseOutcome.FAILED, "moved", path, 3),
+        Case(RULE, "b", CaseOutcome.FAILED, f"{path}: moved", path),
+    ]
+    found = read_github(github.render(run_of(*cases)))
     assert [message for _, _, message in found] == [f"moved ({path}:3)", f"{path}: moved"]
     assert all("file" not in properties for _, properties, _ in found)

@@ -9,15 +9,17 @@ import pytest
 from vqcheck.report.cases.case import COULD_NOT_CHECK, FAILED, PASSED, Case, Rule, Run
 
 from vqcheck.cli.main import main
-from vqcheck.report import sarif
+from vqcheck.report.document import Case, CaseOutcome, Document, Rule, Status, Weight
+from vqcheck.report.render import sarif
 from vqcheck.report.render.place import in_workspace, uri
 
 RULE = Rule("diff/codes-changed", "the codes are the same", "What to do.")
 
 
 def run_of(*cases):
-    code = 1 if cases and cases[0].outcome == FAILED else 0
-    return Run("diff", "a and b", "changed", code, "The codebook drifted.", cases)
+    failed = bool(cases) and cases[0].outcome is CaseOutcome.FAILED
+    status = Status.INCONSISTENT if failed else Status.CONSISTENT
+    return Document("diff", status, "changed", "The codebook drifted.", "a and b", cases, {})
 
 
 @pytest.mark.parametrize(
@@ -55,21 +57,21 @@ def test_files_are_named_from_the_root_of_the_repository(tmp_path, monkeypatch):
 
 def test_a_finding_is_recognised_again(read_sarif):
     """The fingerprint depends on rule, name and file name alone: not on the folder, the line or the figures."""
-    first = Case(RULE, "codes", FAILED, "2 of 9 rows", "/home/me/G_400.pth", 3)
-    again = Case(RULE, "codes", FAILED, "7 of 9 rows", "D/G_400.pth", 8)
-    assert first.fingerprint == again.fingerprint == "f3b322475a6f5a237757f0123a53494d"
+    first = Case(RULE, "codes", CaseOutcome.FAILED, "2 of 9 rows", "/home/me/G_400.pth", 3)
+    again = Case(RULE, "codes", CaseOutcome.FAILED, "7 of 9 rows", "D/G_400.pth", 8)
+    assert sarif.fingerprint(first) == sarif.fingerprint(again) == "f3b322475a6f5a237757f0123a53494d"
     others = [
-        Case(RULE, "ema_sum", FAILED, "", first.path),
-        Case(RULE, "codes", FAILED, "", "/home/me/G_800.pth"),
-        Case(Rule("diff/other", "t", "h"), "codes", FAILED, "", first.path),
+        Case(RULE, "ema_sum", CaseOutcome.FAILED, "", first.path),
+        Case(RULE, "codes", CaseOutcome.FAILED, "", "/home/me/G_800.pth"),
+        Case(Rule("diff/other", "t", "h"), "codes", CaseOutcome.FAILED, "", first.path),
     ]
-    found = read_sarif(sarif.document(run_of(first, *others)))["results"]
+    found = read_sarif(sarif.render(run_of(first, *others)))["results"]
     assert len({result["partialFingerprints"]["vqcheck/v1"] for result in found}) == 4
 
 
 def test_what_passed_is_no_result(read_sarif):
     """Code scanning makes an alert of every result; a rule is listed all the same, so that it can be told as kept."""
-    run = read_sarif(sarif.document(run_of(Case(RULE, "codes", PASSED, "identical", "b.pth"))))
+    run = read_sarif(sarif.render(run_of(Case(RULE, "codes", CaseOutcome.PASSED, "identical", "b.pth"))))
     assert run["results"] == []
     assert [rule["id"] for rule in run["tool"]["driver"]["rules"]] == ["diff/codes-changed"]
     assert run["invocations"][0]["executionSuccessful"]
@@ -81,28 +83,30 @@ def test_a_key_at_the_head_of_a_title_keeps_its_spelling(read_sarif):
         ("freeze_quantizer is on", "freeze_quantizer is on."),
         ("the codes are the same", "The codes are the same."),
     ):
-        case = Case(Rule("gate/freeze", title, "help"), "freeze", PASSED, "")
-        (rule,) = read_sarif(sarif.document(run_of(case)))["tool"]["driver"]["rules"]
+        case = Case(Rule("gate/freeze", title, "help"), "freeze", CaseOutcome.PASSED, "")
+        (rule,) = read_sarif(sarif.render(run_of(case)))["tool"]["driver"]["rules"]
         assert rule["shortDescription"]["text"] == sentence
 
 
-def test_an_advisory_finding_is_a_warning(read_sarif):
+def test_advice_is_a_warning(read_sarif):
     """It is shown, and does not look like what closed the gate."""
-    run = read_sarif(sarif.document(run_of(Case(RULE, "codes", FAILED, "words", "b.pth", advisory=True))))
+    run = read_sarif(
+        sarif.render(run_of(Case(RULE, "codes", CaseOutcome.FAILED, "words", "b.pth", weight=Weight.ADVICE)))
+    )
     assert [result["level"] for result in run["results"]] == ["warning"]
 
 
 def test_more_results_than_a_code_host_takes_are_left_out_and_told_of():
     """Code scanning refuses a document of more than 25,000 results as a whole."""
-    cases = [Case(RULE, f"item {number}", FAILED, "words", "x.tsv", number) for number in range(25_003)]
-    (run,) = json.loads(sarif.document(run_of(*cases)))["runs"]
+    cases = [Case(RULE, f"item {number}", CaseOutcome.FAILED, "words", "x.tsv", number) for number in range(25_003)]
+    (run,) = json.loads(sarif.render(run_of(*cases)))["runs"]
     assert len(run["results"]) == 25_000
     assert run["invocations"][0]["toolExecutionNotifications"][0]["message"]["text"].startswith("3 further results")
 
 
 def test_the_location_is_the_line_that_wrote(read_sarif, capsys, monkeypatch):
     """A replay points into the user's own file, from the root of the repository."""
-    fixtures = os.path.join(os.path.dirname(__file__), "..", "..", "fixtures")
+    fixtures = os.path.join(os.path.dirname(__file__), "..", "..", "..", "fixtures")
     monkeypatch.chdir(fixtures)
     monkeypatch.syspath_prepend(os.path.abspath(fixtures))
     monkeypatch.delenv("GITHUB_WORKSPACE", raising=False)
@@ -132,7 +136,7 @@ def test_the_document_is_the_same_on_every_run(checkpoints, capsys):
 @pytest.mark.parametrize("fault", ["version", "level", "message", "line"])
 def test_the_validator_refuses_what_is_wrong(sarif_validator, fault):
     """The schema of the tests is the real one: a document with a fault in it is refused."""
-    document = json.loads(sarif.document(run_of(Case(RULE, "codes", FAILED, "words", "b.pth"))))
+    document = json.loads(sarif.render(run_of(Case(RULE, "codes", CaseOutcome.FAILED, "words", "b.pth"))))
     sarif_validator.validate(document)
     result = document["runs"][0]["results"][0]
     if fault == "version":
@@ -149,8 +153,10 @@ def test_the_validator_refuses_what_is_wrong(sarif_validator, fault):
 
 def test_a_run_that_could_not_check_says_so_twice(read_sarif):
     """As a failed invocation, and as a result: code scanning takes a document without results for a clean one."""
-    case = Case(RULE, "codes", COULD_NOT_CHECK, "cannot be read", "b.pth")
-    run = read_sarif(sarif.document(Run("diff", "a and b", "could not check", 2, "words", (case,))))
+    case = Case(RULE, "codes", CaseOutcome.COULD_NOT_CHECK, "cannot be read", "b.pth")
+    run = read_sarif(
+        sarif.render(Document("diff", Status.NOT_CHECKED, "could not check", "words", "a and b", (case,), {}))
+    )
     assert not run["invocations"][0]["executionSuccessful"]
     assert run["invocations"][0]["toolExecutionNotifications"][0]["level"] == "error"
     assert run["results"][0]["message"]["text"] == "codes: could not check: cannot be read"

@@ -1,0 +1,194 @@
+"""Reads a configuration file, GPT-SoVITS's s2 JSON or a vqcheck TOML, into one form: the sections of the TOML.
+
+The gate takes an `S2Run` from them, a replay a whole `Config`.
+"""
+
+import json
+import os
+import re
+from dataclasses import dataclass
+from typing import Any, Final
+
+from vqcheck.checkpoint.regular import regular
+from vqcheck.checkpoint.strict_toml import LONGEST, parse_toml
+from vqcheck.errors import UsageError
+
+_JSON_KEYS: Final = {"pretrained_s2G": "train.pretrained_s2G", "freeze_quantizer": "model.freeze_quantizer"}
+"""What the keys of `subject` are called in an s2 JSON."""
+VERSIONS: Final = ("v1", "v2", "v2Pro", "v2ProPlus", "v3", "v4")
+
+
+@dataclass(frozen=True, slots=True)
+class ConfigFile:
+    """A parsed configuration file."""
+
+    path: str
+    is_json: bool
+    values: Any
+    """Whatever stands in a JSON file; a table from a TOML."""
+
+    def base(self, root: str | None) -> str:
+        """Return the folder from which relative paths count.
+
+        It is `root`; without it the folder of a TOML file and, as for upstream's training script, the working directory
+        for an s2 JSON.
+        """
+        if root is not None:
+            return root
+        return "." if self.is_json else os.path.dirname(self.path)
+
+    def sections(self) -> dict[str, Any]:
+        """Return the sections of a vqcheck TOML as they stand, or the s2 JSON in terms of them, with more keys.
+
+        Raises:
+            UsageError: a section of the s2 JSON is missing, or it names two versions.
+
+        """
+        if not self.is_json:
+            sections: dict[str, Any] = self.values
+            return sections
+        train, data, model = (section_of(self.values, name, self.path) for name in ("train", "data", "model"))
+        subject = {key: train.get(key) for key in ("pretrained_s2G", "pretrained_s2D", "lora_rank")}
+        subject |= {"freeze_quantizer": model.get("freeze_quantizer"), "version": self.named_version()}
+        return {
+            "subject": subject,
+            "data": data,
+            "training": train,
+            "model": model,
+            "discriminator": model,
+            "spectrogram": data,
+            "replay": {"seed": train.get("seed")},
+        }
+
+    def named_version(self) -> str | None:
+        """Return the version that an s2 JSON names; None where it names none, as those of GPT-SoVITS before v2.
+
+        The web page writes it into the model's section and, later, beside it, too.
+
+        Raises:
+            UsageError: it is no text, or two are named.
+
+        """
+        model = self.values.get("model")
+        named = {"model.version": model.get("version") if isinstance(model, dict) else None}
+        named["version"] = self.values.get("version")
+        given = {key: value for key, value in named.items() if value not in (None, "")}
+        for key, value in given.items():
+            if not isinstance(value, str):
+                raise UsageError(f"{self.path}: {key}: expected a text, given {value!r:.80}")
+        if len(set(given.values())) > 1:
+            raise UsageError(
+                f"{self.path}: model.version is {given['model.version']!r:.40}, version {given['version']!r:.40}"
+            )
+        return next(iter(given.values()), None)
+
+
+@dataclass(frozen=True, slots=True)
+class S2Run:
+    """One s2 training run as it is configured; paths are resolved, None where the config names none."""
+
+    config: str
+    pretrained_s2G: str | None  # noqa: N815 - upstream's spelling
+    exp_dir: str | None
+    version: str | None
+    """None where the config names none, as those of GPT-SoVITS before v2."""
+    freeze_quantizer: bool | None
+    """None where the config does not say."""
+    trains_code: bool
+    """Whether the config names the training code itself, so that it can be replayed."""
+    root: str | None = None
+    """Where relative paths in the config begin, if that was said."""
+    lora_rank: str | None = None
+    """As the web page writes it, whatever the version; LoRA training alone goes by it."""
+    checkout: str | None = None
+    """The GPT-SoVITS tree that will train, where the config names it."""
+    is_json: bool = True
+    """Whether it is GPT-SoVITS's own configuration, and so tells by its fields how old the tree is."""
+
+
+def read_config_file(path: str) -> ConfigFile:
+    """Return what stands in a configuration file.
+
+    Raises:
+        UsageError: the file cannot be read, or is neither JSON nor TOML.
+
+    """
+    try:
+        with open(path, encoding="utf-8-sig", opener=regular) as file:
+            text = file.read(LONGEST + 1)
+    except OSError as error:
+        if os.path.isdir(path):
+            raise UsageError(f"{path}: is a folder; name the configuration (TEMP/tmp_s2.json, or a TOML)") from None
+        raise UsageError(f"{path}: cannot be read: {error.strerror}") from None
+    except UnicodeDecodeError:
+        raise UsageError(f"{path}: is not a configuration (neither TOML nor JSON text)") from None
+    if len(text) > LONGEST:
+        raise UsageError(f"{path}: is longer than any configuration (more than {LONGEST} characters)")
+    is_json = text.lstrip()[:1] == "{"
+    try:
+        values = json.loads(text) if is_json else parse_toml(text)
+    except (ValueError, RecursionError) as error:
+        kind = "JSON" if is_json else "TOML"
+        raise UsageError(f"{path}: is not valid {kind}: {' '.join(str(error).split())}") from None
+    return ConfigFile(path, is_json, values)
+
+
+def read_s2_run(path: str, root: str | None) -> S2Run:
+    """Return the run that a config describes. Only what is needed is looked at; a replay validates the rest.
+
+    Relative paths count from `root`, or from where `ConfigFile.base` says.
+
+    Raises:
+        UsageError: the file cannot be read, or is no such config.
+
+    """
+    file = read_config_file(path)
+    sections, base = file.sections(), file.base(root)
+    subject, data = (section_of(sections, name, path) for name in ("subject", "data"))
+    keys = _JSON_KEYS if file.is_json else {}
+
+    def given(key: str, kind: type, expected: str) -> Any:
+        return _typed(path, keys.get(key, f"subject.{key}"), subject.get(key), kind, expected)
+
+    version = given("version", str, "a text")
+    exp_dir = _typed(path, "data.exp_dir", data.get("exp_dir"), str, "a path")
+    return S2Run(
+        config=path,
+        pretrained_s2G=_resolved(given("pretrained_s2G", str, "a path"), base),
+        exp_dir=_resolved(exp_dir, base),
+        # tiny is a size of ours; of a tree it means the newest version that it knows
+        version=None if version in ("", "tiny") else version,
+        freeze_quantizer=given("freeze_quantizer", bool, "true or false"),
+        trains_code=not file.is_json and bool(subject.get("checkout") or subject.get("factory")),
+        root=root,
+        lora_rank=_rank(path, subject.get("lora_rank")) if file.is_json else None,
+        checkout=_resolved(given("checkout", str, "a path"), base),
+        is_json=file.is_json,
+    )
+
+
+def section_of(values: Any, name: str, path: str) -> dict[str, Any]:
+    """Return a section; raises UsageError where there is none."""
+    section = values.get(name) if isinstance(values, dict) else None
+    if not isinstance(section, dict):
+        raise UsageError(f"{path}: has no section '{name}'; expected is GPT-SoVITS's s2 JSON or a vqcheck TOML")
+    return section
+
+
+def _typed(path: str, key: str, value: Any, kind: type, expected: str) -> Any:
+    if value is not None and not isinstance(value, kind):
+        raise UsageError(f"{path}: {key}: expected {expected}, given {value!r:.80}")
+    return value
+
+
+def _resolved(given: str | None, base: str) -> str | None:
+    return os.path.normpath(os.path.join(base, given)) if given else None
+
+
+def _rank(path: str, value: Any) -> str | None:
+    """Return LoRA's rank as it stands in a folder's name; the web page writes a text."""
+    if value is None or value == "":
+        return None
+    if isinstance(value, bool) or not re.fullmatch(r"\d{1,9}", str(value), flags=re.ASCII):
+        raise UsageError(f"{path}: train.lora_rank: expected a number, given {value!r:.80}")
+    return str(value)
