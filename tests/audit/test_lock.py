@@ -261,7 +261,7 @@ def test_the_s1_checkpoint_is_bound_by_its_content(lock, checkpoints, tmp_path):
 def test_only_an_s1_checkpoint_of_these_tokens_is_bound(lock, checkpoints, tmp_path):
     """A generator is no s1 checkpoint, and one that names another experiment's tokens is refused."""
     base = checkpoints / "base_v2.pth"
-    with pytest.raises(UsageError, match="no s1"):
+    with pytest.raises(UsageError, match="not an s1"):
         lock(base, s1=str(base))
     (tmp_path / "6-name2semantic.tsv").write_text("a.wav\t1 2\n")
     with pytest.raises(UsageError, match="was trained on logs/demo"):

@@ -11,7 +11,7 @@ from vqcheck.checkpoint.open import open_checkpoint
 from vqcheck.codebook.half import half
 from vqcheck.errors import UsageError
 from vqcheck.experiment.name2semantic import HEADER, MERGED
-from vqcheck.report.words.tokens import against
+from vqcheck.report.views.tokens import against
 
 DIM, CODES = 96, 256
 CODEBOOK = "quantizer.vq.layers.0._codebook"

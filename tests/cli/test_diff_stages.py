@@ -93,7 +93,7 @@ def test_the_order_of_the_two_files_does_not_matter(vqcheck, sound):
     """s2 first and s1 second is the same question."""
     run = vqcheck("diff", sound.base, sound.s1, "--experiment", sound.folder)
     assert run.returncode == 0
-    assert run.stdout.startswith("consistent  the VQ encoder of s2 gives the tokens that s1 was trained on")
+    assert run.stdout.startswith("consistent  the tokens that s1 was trained on agree with the VQ encoder of s2")
 
 
 def test_an_experiment_the_s1_was_not_trained_on_is_an_error(vqcheck, sound):

@@ -212,7 +212,7 @@ class TestS1:
         """Without a lock the s1 checkpoint's own word is advisory, and does not close the gate."""
         code, outcomes, messages = gate("--s1", sound.s1)
         assert (code, outcomes["s1"]) == (0, "could not check")
-        assert "content unproved" in messages["s1"]
+        assert "proves nothing" in messages["s1"]
 
     def test_another_experiments_s1_fails(self, gate, sound):
         """An s1 checkpoint that names another experiment's tokens closes the gate."""
@@ -295,7 +295,7 @@ def test_skipping_everything_is_not_green(gate):
 
 
 def test_the_text_names_verdict_checks_and_what_to_do(vqcheck, sound):
-    """Open and closed are said in the first line; a closed gate says how to learn more."""
+    """Open and closed are said in the first line; a closed gate says what to do about each check that failed."""
     run = vqcheck("gate", sound.config)
     assert run.returncode == 0
     assert run.stdout.startswith("open  s2 training may start")
@@ -303,7 +303,7 @@ def test_the_text_names_verdict_checks_and_what_to_do(vqcheck, sound):
     run = vqcheck("gate", sound.config)
     assert run.returncode == 1
     assert run.stdout.startswith("closed  do not start s2 training")
-    assert "vqcheck gate --explain freeze" in run.stdout
+    assert "freeze: Set model.freeze_quantizer to true" in run.stdout
 
 
 def test_explain(vqcheck):
@@ -379,7 +379,7 @@ def test_the_gate_writes_nothing(gate, sound):
         ("v3", 730 << 20, "passed", "for v3, which it is"),
         ("v3 or v4", 730 << 20, "passed", "for v3; it is v3 or v4"),
         ("v4", 200 << 20, "failed", "for v2, but it is v4"),
-        ("", 90 << 20, "could not check", "cannot be told"),
+        ("", 90 << 20, "could not check", "do not show its version"),
     ],
 )
 def test_extraction_goes_by_size_for_every_version(monkeypatch, version, size, outcome, words):

@@ -162,7 +162,7 @@ def test_an_export_in_the_folder_is_no_checkpoint_to_resume_from(gate, sound, ch
     (folder / "G_900.pth").write_bytes((checkpoints / "lora_v3_e2_s50_l32.pth").read_bytes())
     found = gate()
     assert (found.code, found.resume) == (1, "failed")
-    assert "no training checkpoint" in found.told
+    assert "not a training checkpoint" in found.told
 
 
 @pytest.mark.parametrize(
@@ -193,7 +193,7 @@ def test_a_named_checkout_decides_the_folder(gate, sound, put, script, folder, o
     assert found.resume == outcome
     assert found.code == (outcome == "failed")
     unknown = script == "where()"
-    assert ("cannot be told" in found.told) == unknown
+    assert ("could not decide which folder" in found.told) == unknown
     assert ("all were looked at: logs_s2, logs_s2_v2" in found.told) == unknown
     if not unknown:
         assert found.elsewhere == ("failed" if outcome == "passed" else "passed")

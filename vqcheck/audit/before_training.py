@@ -59,7 +59,7 @@ def loader(run: PlannedRun) -> Judgement:
     if run.not_found:
         return failed(f"{name} holds no {run.not_found}, the name by which training looks for it")
     if not found.model.version:
-        return could_not_check(f"{name}: its version cannot be told from its tensors")
+        return could_not_check(f"{name}: its tensors do not show its version")
     also = f"; of its copies training reads '{PRETRAINED}', not {', '.join(run.unread)}" if run.unread else ""
     if version is None:
         return passed(f"{name} is {found.model.version}; the config names no version{also}")
@@ -75,7 +75,7 @@ def extraction_version(run: PlannedRun) -> Judgement:
     name = os.path.basename(found.path)
     read_as = {_READ_AS.get(version, version) for version in found.model.version.split(" or ")}
     if len(read_as) > 1 or "" in read_as:
-        return could_not_check(f"{name}: its version cannot be told from its tensors")
+        return could_not_check(f"{name}: its tensors do not show its version")
     if {guessed} != read_as:
         return failed(
             f"by its size upstream's token extraction takes {name} for {guessed}, but it is {found.model.version}",
@@ -149,7 +149,7 @@ def s1(run: PlannedRun) -> Judgement:
     if not same_experiment(trained_on, os.path.join(run.experiment, MERGED)):
         return failed(f"{name} was trained on {trained_on}, which is another experiment's")
     return could_not_check(
-        f"{name} names this experiment's {os.path.basename(trained_on)}; content unproved "
+        f"{name} names this experiment's {os.path.basename(trained_on)} by its path, which proves nothing "
         "(bind it: vqcheck lock --s1 --update)",
         advisory=True,
     )

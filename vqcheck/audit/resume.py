@@ -65,7 +65,7 @@ def _judge(run: PlannedRun, path: str) -> tuple[str, str]:
     with open_checkpoint(run.pretrained) as base, open_checkpoint(path) as checkpoint:
         later = as_training_reads(checkpoint, RESUMED)
         if checkpoint.header_code or later.container != RESUMED:
-            return "which is no training checkpoint", ""
+            return "which is not a training checkpoint", ""
         if name := not_found(later):
             return f"which holds no {name}, the name by which training looks for it", ""
         # The pretrained generator was there first, whatever the files say: what merely rounds to it has moved.
@@ -83,7 +83,8 @@ def _elsewhere(folder: Folder, path: str, fault: str) -> str:
 def _looked_at(folders: ResumeFolders) -> str:
     names = ", ".join(folder.name for folder in folders.read)
     if folders.doubt:
-        return f"; which folder is resumed from cannot be told ({folders.doubt}), so all were looked at: {names}"
+        doubt = f"could not decide which folder training resumes from ({folders.doubt})"
+        return f"; {doubt}, so all were looked at: {names}"
     return f" (looked in {names})"
 
 

@@ -131,6 +131,14 @@ def _remedies(replay: Replay) -> Iterable[str]:
             yield "Run it again with --precision fp32. Then no optimizer step is skipped."
         else:
             yield "Run it again. Give fewer --steps if it takes too long."
+    else:
+        drifted = ", ".join(arm.strategy for arm in replay.arms if arm.verdict == DRIFTED and not arm.as_expected)
+        still = ", ".join(arm.strategy for arm in replay.arms if arm.verdict == FROZEN and not arm.as_expected)
+        if drifted:
+            yield f"Look at the first write of {drifted}: this line writes the codebook."
+            yield "Call eval() on the quantizer in every forward, or hold it with vqcheck.freeze."
+        if still:
+            yield f"Do not take {still} for a control: it did not write the codebook."
 
 
 def _figures(replay: Replay) -> tuple[Figure, ...]:
