@@ -43,7 +43,7 @@ class UsageError(VqcheckError):
 class CodebookChanged(Exception):  # noqa: N818 - a finding, not a failure to check
     """The VQ encoder of a live model is not what it was.
 
-    `finding`, a `vqcheck.runtime.finding.Finding`, has the step, tensors, rows and writing lines.
+    `finding`, a `vqcheck.live.tensor_change.GuardFinding`, has the step, tensors, rows and writing lines.
     """
 
     def __init__(self, text: str, finding: Any) -> None:

@@ -1,49 +1,14 @@
-"""The child process of a checkout counts the optimizer steps that a gradient scaler skips, as our own step does."""
-
-import math
+"""The optimizer steps that a gradient scaler skips in a checkout are counted, as those of our own step are."""
 
 import pytest
 import torch
-from torch.optim.lr_scheduler import ExponentialLR
 
-from vqcheck.replay.checkout import child
-from vqcheck.replay.observed import ObservedArm, StepReport
+from vqcheck.live.tensor_change import Write
+from vqcheck.replay.arm_run import ArmRun
 from vqcheck.replay.run import replay
 from vqcheck.replay.strategies import STRATEGIES
-from vqcheck.runtime.finding import Write
-
-
-@pytest.fixture
-def learner():
-    """An arm of the child on one layer, without the tree; its gradient scaler is torch's own."""
-    arm = object.__new__(child.Arm)
-    net = torch.nn.Linear(4, 4)
-    optimizer = torch.optim.AdamW(net.parameters(), 0.1)
-    return arm, net, optimizer
-
-
-@pytest.mark.parametrize("scheduled", [False, True])
-@pytest.mark.filterwarnings("ignore:Detected call of `lr_scheduler")
-def test_a_step_counts_as_skipped_when_the_weights_stay(learner, scheduled):
-    """An infinite scale skips a step, the finite one after it takes it, also under a scheduler that wraps `step`."""
-    arm, net, optimizer = learner
-    scheduler = ExponentialLR(optimizer, 0.9) if scheduled else None
-    arm.scaler = torch.amp.GradScaler("cpu", init_scale=math.inf)
-    for skipped in (True, False, False):
-        before = net.weight.detach().clone()
-        arm._learn(optimizer, net, net(torch.ones(2, 4)).square().sum())
-        arm.scaler.update(1.0)
-        assert (arm.skipped, torch.equal(before, net.weight)) == (skipped, skipped)
-        if scheduler:
-            scheduler.step()
-
-
-def test_a_scaler_that_is_off_skips_nothing(learner):
-    """As in full precision."""
-    arm, net, optimizer = learner
-    arm.scaler = torch.amp.GradScaler("cpu", enabled=False)
-    arm._learn(optimizer, net, net(torch.ones(2, 4)).sum())
-    assert not arm.skipped
+from vqcheck.replay.subject import StepReport
+from vqcheck.replay.trace import DRIFTED
 
 
 @pytest.mark.parametrize("version", ["v2", "v3"])
@@ -63,13 +28,12 @@ class Slow:
     def probe_tokens(self):
         return None
 
-    def step(self, number, watch):
+    def step(self, number, traced):
         skipped = number <= self.skips
         if not skipped:
             self.module.ssl_proj.weight.data.add_(1)
-        writes = (
-            {} if skipped or watch is None else {"input_proj.weight": Write("aten.add_.Tensor", "me.py", 1, "step")}
-        )
+        wrote = Write("aten.add_.Tensor", "me.py", 1, "step")
+        writes = {} if skipped or traced is None else {"ssl_proj.weight": wrote}
         return StepReport(losses={}, optimizer_step_skipped=skipped, writes=writes, uses_codebook=True)
 
 
@@ -79,7 +43,7 @@ def test_an_arm_of_a_tree_is_run_on_until_it_has_learned(skips, steps):
     module = torch.nn.Module()
     module.ssl_proj = torch.nn.Conv1d(4, 4, 2, stride=2)
     module.quantizer = child_like_quantizer()
-    arm = ObservedArm(Slow(module, skips), STRATEGIES["none"], "drifted", 2)
+    arm = ArmRun(Slow(module, skips), STRATEGIES["none"], DRIFTED, 2)
     arm.run(lambda _step: None)
     trace = arm.finish(complete=True)
     assert (trace.steps_run, trace.skipped_steps) == (steps, skips)

@@ -1,13 +1,14 @@
 """State dicts with the names, shapes and element types of real codecs, read off tiny models of each."""
 
-import json
+import sys
 from pathlib import Path
 
 import pytest
 import torch
 
-LAYOUTS = json.loads((Path(__file__).parent / "layouts.json").read_text(encoding="utf-8"))
-"""Codec -> where it was read off, and its tensors: names, shape, dtype, role, changed (by that codec's training)."""
+sys.path.insert(0, str(Path(__file__).parent))
+
+from sheet import LAYOUTS
 
 
 def value(tensor, generator):

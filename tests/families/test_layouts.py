@@ -1,30 +1,13 @@
 """Every layout on record is found with its roles, every change of a judged role shows, look-alikes do not match."""
 
-import json
-from pathlib import Path
-
 import pytest
 import torch
+from sheet import CODECS, LAYOUTS, NEGATIVE, decides, roles_of, shapes_of
 
 from vqcheck.codebook.canonical import MisshapenError
 from vqcheck.codebook.families import FAMILIES
 from vqcheck.codebook.match import match
 
-LAYOUTS = json.loads((Path(__file__).parent / "layouts.json").read_text(encoding="utf-8"))
-ROLES = {
-    "code_vectors": "codes",
-    "ema_sum": "ema_sum",
-    "ema_count": "ema_count",
-    "init_flag": "init_flag",
-    "input_proj": "input_proj",
-    "output_proj": "output_proj",
-    "aux_affine_stat": "code_transform",
-}
-SOURCES = {"embed_sum": "ema_sum", "embedding_sum": "ema_sum", "frozen_codebook": "codes"}
-"""What lookup vectors are calculated from, by the tensor's own name; a learned transform otherwise."""
-EMPTY = {name for name, layout in LAYOUTS.items() if not layout["tensors"]}
-NEGATIVE = {name for name in LAYOUTS if name.startswith("neg_")} | EMPTY
-CODECS = sorted(set(LAYOUTS) - NEGATIVE)
 ROW = {
     "vqp_simvq": "simvq",
     "vqp_residualsimvq": "simvq",
@@ -79,24 +62,6 @@ def row_of(codec):
     return ROW.get(codec, "vqgan")
 
 
-def shapes_of(codec):
-    return {name: tuple(t["shape"]) for t in LAYOUTS[codec]["tensors"] for name in t["names"]}
-
-
-def roles_of(codec):
-    """Returns name -> role by the sheet, for all tensors that play one."""
-    roles = {}
-    for tensor in LAYOUTS[codec]["tensors"]:
-        for name in tensor["names"]:
-            role = ROLES.get(tensor["role"])
-            if tensor["role"] == "code_vectors_source":
-                fallback = "code_transform" if "code_transform" in name else "codes"
-                role = SOURCES.get(name.rpartition(".")[2], fallback)
-            if role:
-                roles[name] = role
-    return roles
-
-
 @pytest.mark.parametrize("codec", CODECS)
 def test_roles_are_those_on_record(codec):
     """One VQ encoder is found, by the row meant, and every tensor plays the role that the sheet gives it."""
@@ -115,25 +80,6 @@ def test_wrapped_it_is_the_same(codec, wrapper):
     assert {found.name: found.role for found in matches[0].found} == {
         wrapper + name: role for name, role in roles_of(codec).items()
     }
-
-
-FEEDS = {
-    "hf_dac": ("quantizers.0.", "quantizers.1."),
-    "dac": ("quantizers.0.", "quantizers.1."),
-    "snac": ("quantizers.0.",),
-    "stable_audio_dacrvq": ("quantizers.0.",),
-    "fish_speech_dac": ("semantic_quantizer.quantizers.0.", "quantizer.quantizer.quantizers.0."),
-    "hf_higgs_audio_v2_tokenizer": ("quantizers.0.",),
-    "amphion_vq_euclidean": ("quantizers.0.",),
-    "amphion_vq_simple": ("quantizers.0.",),
-}
-"""Codec -> its layers behind which another one looks up what is left; in all others nothing follows a projection."""
-
-
-def decides(codec, name):
-    """Says whether a lookup depends on a tensor that is no bookkeeping."""
-    behind = roles_of(codec).get(name) == "output_proj"
-    return not behind or any(layer in name for layer in FEEDS.get(codec, ()))
 
 
 @pytest.mark.parametrize("codec", [name for name in CODECS if not name.startswith("gptsovits_v2_n")])

@@ -5,7 +5,7 @@ import sys
 import torch
 from torch import distributed
 
-from vqcheck.replay.ranks import differing, process_group
+from vqcheck.replay.surroundings import differing, process_group
 
 
 def main(output):

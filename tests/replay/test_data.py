@@ -8,9 +8,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from vqcheck.errors import UsageError
-from vqcheck.replay.batch import Item, collate, fit_features
-from vqcheck.replay.generated import GeneratedData
-from vqcheck.replay.sampler import endless_batches, epoch_batches, is_kept
+from vqcheck.replay.batches import Item, collate, endless_batches, epoch_batches, fit_features, is_kept
+from vqcheck.replay.generated_data import GeneratedData
 from vqcheck.synthesizer import preset
 
 

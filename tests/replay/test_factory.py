@@ -10,6 +10,8 @@ from vqcheck.errors import NoCodebookError, UsageError
 from vqcheck.experiment.config import Config
 from vqcheck.replay.run import planned, replay
 from vqcheck.replay.trace import AS_EXPECTED, DRIFTED, FROZEN, INCONCLUSIVE, NOT_AS_EXPECTED, NOT_REPORTED
+from vqcheck.report.json.replay import document
+from vqcheck.report.words.replay import digests
 
 FIXTURES = Path(__file__).parents[2] / "fixtures"
 EXAMPLES = ("vector_quantize", "gradient_codebook")
@@ -254,6 +256,40 @@ def test_the_probe_of_transposed_codes_is_followed(own, shape):
     result = replay(factory(f"mine:{shape}", steps=1))
     assert result.setting.probe_tokens == 6
     assert result.arms[0].steps[0].flipped_tokens == 2
+    codes = next(tensor for tensor in result.arms[0].steps[0].tensors if tensor.label == "codes")
+    assert (codes.rows_changed, codes.rows) == (2, 6)
+
+
+DELETION = """
+    def swap(self, number):
+        book = self.module.quantize_t
+        loss = book.embed_avg.sum() if number < 2 else torch.ones(1)
+        if number == 2:
+            del book.{name}
+        return {{"loss": loss + 1}}
+"""
+
+
+@pytest.mark.parametrize(
+    ("name", "label"), [("embed", "codes"), ("embed_avg", "ema_sum"), ("cluster_size", "ema_count")]
+)
+def test_a_codebook_attribute_that_disappears_is_missing(own, valid, name, label):
+    """It is a change of every row, named as missing, with the deletion's place; the replay goes on and can be shown."""
+    head, _, tail = TRANSPOSED.partition("    def swap(")
+    own(head + DELETION.format(name=name).lstrip("\n") + tail[tail.index("\ndef wide") :])
+    result = replay(factory("mine:wide", steps=3))
+    (arm,) = result.arms
+    assert (arm.verdict, result.exit_code) == (DRIFTED, 1)
+    problems = [{tensor.label: tensor.problem for tensor in step.tensors if tensor.problem} for step in arm.steps]
+    assert problems == [{}, {label: "is missing"}, {label: "is missing"}]
+    gone = next(tensor for tensor in arm.steps[1].tensors if tensor.label == label)
+    assert (gone.changed, gone.written, gone.rows_changed) == (True, True, gone.rows)
+    assert not any(tensor.written for tensor in arm.steps[2].tensors)
+    assert [(write.label, write.first_changed_step) for write in arm.first_writes] == [(label, 2)]
+    assert arm.steps[1].flipped_tokens == (6 if name == "embed" else 0)
+    shown = valid(document(result))["arms"][0]["steps"][1]["tensors"]
+    assert {tensor["label"]: tensor["problem"] for tensor in shown}[label] == "is missing"
+    assert digests(arm)
 
 
 COSINE_CODES = """

@@ -8,7 +8,7 @@ import pytest
 import torch
 from warm import HANGS
 
-from vqcheck.replay.ranks import differing
+from vqcheck.replay.surroundings import differing
 
 SCRIPT = Path(__file__).with_name("differing_ranks.py")
 

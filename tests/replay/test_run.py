@@ -1,20 +1,20 @@
 """The replay as a whole: verdicts, late first changes, interruption, and what it leaves behind."""
 
 import csv
-import dataclasses
 import io
 import itertools
 import math
 import warnings
+from types import MethodType
 
 import pytest
 import torch
 
 from vqcheck.errors import UsageError
-from vqcheck.replay import arm as arm_module
-from vqcheck.replay import strategies
-from vqcheck.replay.run import choose_device, choose_fp16, planned, replay
-from vqcheck.replay.strategies import STRATEGIES, Strategy
+from vqcheck.replay import arm_run, strategies
+from vqcheck.replay.run import planned, replay
+from vqcheck.replay.strategies import STRATEGIES, MaybeNoGrad, Strategy
+from vqcheck.replay.surroundings import choose_device, choose_fp16
 from vqcheck.replay.trace import (
     AS_EXPECTED,
     DRIFTED,
@@ -62,8 +62,11 @@ def test_an_unexpected_arm_fails_the_replay(config):
 
 def test_without_a_drifting_control_nothing_is_proved(config, monkeypatch):
     """When no control arm drifts the replay is inconclusive, however still the others are."""
-    still = dataclasses.replace(STRATEGIES["maybe-no-grad"], name="none", expected=DRIFTED)
-    monkeypatch.setattr(strategies, "STRATEGIES", {**STRATEGIES, "none": still})
+
+    class Still(MaybeNoGrad):
+        name, expected = "none", DRIFTED
+
+    monkeypatch.setattr(strategies, "STRATEGIES", {**STRATEGIES, "none": Still()})
     result = replay(config(["maybe-no-grad"], steps=1))
     assert [(arm.strategy, arm.verdict) for arm in result.arms] == [("none", FROZEN), ("maybe-no-grad", FROZEN)]
     assert (result.verdict, result.exit_code) == (INCONCLUSIVE, 2)
@@ -99,7 +102,7 @@ def test_a_failure_keeps_what_was_measured(config, error, valid):
         return type(model).encode_semantic(model, ssl)
 
     calls = itertools.count(1)
-    failing = Strategy("no-grad", "Stops the replay.", FROZEN, freeze_quantizer=True, encode=encode)
+    failing = encoding("no-grad", FROZEN, encode)
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(strategies, "STRATEGIES", {**STRATEGIES, "no-grad": failing})
         result = replay(config(["none", "no-grad", "freeze"], steps=3))
@@ -142,6 +145,21 @@ def test_an_interruption_before_the_first_step_is_passed_on(config):
         replay(config(["none"]), VeryImpatient())
 
 
+def encoding(name, expected, encode):
+    """Return a strategy of the shipped synthesizer, frozen, with another `encode_semantic`."""
+
+    class Encoding(Strategy):
+        stops = "Stops what the test says."
+
+        def apply(self, net):
+            net.freeze_quantizer = True
+            net.encode_semantic = MethodType(encode, net)
+
+    strategy = Encoding()
+    strategy.name, strategy.expected = name, expected
+    return strategy
+
+
 def late_write(step, *, past_dispatcher=False):
     """Return a strategy that is frozen but for one write in the given step and, unless it is hidden, each one after."""
     calls = []
@@ -154,7 +172,7 @@ def late_write(step, *, past_dispatcher=False):
             model.quantizer.codebooks()[0].embed.data[0].add_(1)
         return type(model).encode_semantic(model, ssl)
 
-    return Strategy("late", "Stops everything but one write.", DRIFTED, freeze_quantizer=True, encode=encode)
+    return encoding("late", DRIFTED, encode)
 
 
 @pytest.fixture
@@ -210,7 +228,7 @@ def test_settings_are_restored_after_a_failure(config, monkeypatch):
         assert torch.get_float32_matmul_precision() == "medium"
         raise RuntimeError("broken")
 
-    monkeypatch.setattr(arm_module.ArmRun, "run", fail)
+    monkeypatch.setattr(arm_run.ArmRun, "run", fail)
     with pytest.raises(RuntimeError, match="broken"):
         replay(config(["none"]))
     assert torch.get_float32_matmul_precision() == before
@@ -251,18 +269,18 @@ def test_unknown_expectations_are_refused(config):
 @pytest.mark.parametrize("version", ["v1", "v2Pro", "v2ProPlus"])
 def test_every_version_has_its_batch(config, version):
     """Each version's generated batch fits its own networks: symbols, speaker vectors, spectrogram."""
-    from vqcheck.replay.dataset import make_dataset
-    from vqcheck.replay.subject import Subject
+    from vqcheck.replay.own_networks import OwnNetworks
+    from vqcheck.replay.training_data import make_dataset
 
     chosen = config(["none"]).changed("subject", version=version).changed("data", generated_items=2)
-    subject = Subject(chosen)
-    model = subject.outline
+    networks = OwnNetworks(chosen)
+    model = networks.outline
     sv_dim = model.sv_emb.in_features if model.is_v2pro else None
     symbols = model.enc_p.text_embedding.num_embeddings
-    item = make_dataset(chosen, subject.spectrogram, model.ssl_proj.in_channels, symbols, sv_dim).item(0)
+    item = make_dataset(chosen, networks.spectrogram, model.ssl_proj.in_channels, symbols, sv_dim).item(0)
     assert item.ssl.shape == (768, item.spec.size(1))
     assert item.spec.size(0) == 1025
-    assert int(item.text.max()) < subject.outline.enc_p.text_embedding.num_embeddings
+    assert int(item.text.max()) < networks.outline.enc_p.text_embedding.num_embeddings
     assert (item.sv_emb is not None) == version.startswith("v2Pro")
 
 

@@ -74,12 +74,12 @@ def test_the_fixes_train_alike(arms):
 def test_unknown_strategy_is_refused_with_a_suggestion():
     """A misspelt strategy names the one that was meant."""
     with pytest.raises(UsageError, match="did you mean maybe-no-grad"):
-        choose(["maybe-nograd"])
+        choose(["maybe-nograd"], STRATEGIES)
 
 
 def test_a_control_is_added_only_where_there_is_none():
     """Without an arm that must drift, `none` joins in front; with one, nothing is added."""
-    fixes = choose(["eval-in-forward", "maybe-no-grad"])
+    fixes = choose(["eval-in-forward", "maybe-no-grad"], STRATEGIES)
     assert [s.name for s in with_control(fixes, {})] == ["none", "eval-in-forward", "maybe-no-grad"]
-    assert with_control(choose(["no-grad"]), {}) == choose(["no-grad"])
-    assert [s.name for s in with_control(choose(["no-grad"]), {"no-grad": "frozen"})] == ["none", "no-grad"]
+    assert with_control(choose(["no-grad"], STRATEGIES), {}) == choose(["no-grad"], STRATEGIES)
+    assert [s.name for s in with_control(choose(["no-grad"], STRATEGIES), {"no-grad": "frozen"})] == ["none", "no-grad"]

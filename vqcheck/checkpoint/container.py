@@ -1,7 +1,7 @@
 """Where in a saved object the state dict is: containers are recognised by name, the rest is information."""
 
 from collections import deque
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass
 from itertools import islice
 from math import isfinite
@@ -9,6 +9,7 @@ from typing import Final, NamedTuple
 
 from vqcheck.checkpoint.dtypes import ITEM_SIZE
 from vqcheck.checkpoint.pickle_values import Global, OtherKey, PickleError, Placeholder
+from vqcheck.checkpoint.second_hand import second_hand
 from vqcheck.checkpoint.shown import shown
 from vqcheck.checkpoint.torch_calls import NO_TENSOR
 from vqcheck.checkpoint.torch_meaning import leads_to_tensor
@@ -29,11 +30,6 @@ KNOWN: Final = (
     "ema_model",
 )
 """Names under which trainers keep the state dict, in the order they are preferred."""
-
-SECOND_HAND: Final = frozenset(
-    {"ema", "teacher", "best", "average", "averaged", "avg", "swa", "shadow", "target", "momentum"}
-)
-"""Words in the name of a copy that is not the model in use: an average of it, or the model of another time."""
 
 _MAX_DEPTH: Final = 4
 _DEEPEST: Final = 32
@@ -63,11 +59,6 @@ class _Place(NamedTuple):
     value: object
     numbered: bool
     """A list, a tuple or a key that is no text leads to it."""
-
-
-def second_hand(components: Iterable[str]) -> frozenset[str]:
-    """Return which words in the components of a name say that what it names is not the model in use."""
-    return SECOND_HAND.intersection(word for component in components for word in component.lower().split("_"))
 
 
 def find_state_dicts(root: object) -> list[StateDict]:

@@ -3,6 +3,8 @@
 Counts are `[heads, codes]` and the init flag `[]`; everything else keeps the shape it has.
 """
 
+from __future__ import annotations
+
 from collections.abc import Mapping
 from math import prod
 

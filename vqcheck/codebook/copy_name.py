@@ -3,7 +3,7 @@
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
-from vqcheck.checkpoint.container import second_hand
+from vqcheck.checkpoint.second_hand import second_hand
 from vqcheck.codebook.wrappers import WRAPPERS
 
 

@@ -1,5 +1,7 @@
 """What a row of the family table says: under which names a codec keeps its VQ encoder, and how it is updated."""
 
+from __future__ import annotations
+
 from dataclasses import dataclass
 from typing import Final
 
@@ -56,7 +58,7 @@ RESIDUALS: Final = (NOWHERE, LAYERS, GROUPS, BOOKS)
 book in their order, or all books in theirs."""
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class Key:
     """One kind of tensor of a family.
 
@@ -74,7 +76,7 @@ class Key:
     """What comes out is taken off the features before the same codebook is looked up again."""
 
 
-@dataclass(frozen=True, slots=True, eq=False)
+@dataclass(frozen=True, eq=False)
 class Family:
     """One codec family: one row of the table. Rows are told apart by identity."""
 

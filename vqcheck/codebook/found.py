@@ -2,7 +2,7 @@
 
 from typing import Final, NamedTuple
 
-from vqcheck.checkpoint.container import second_hand
+from vqcheck.checkpoint.second_hand import second_hand
 from vqcheck.codebook.canonical import MisshapenError
 from vqcheck.codebook.family import ROLES, Family
 

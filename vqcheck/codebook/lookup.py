@@ -1,5 +1,7 @@
 """Looks tensor names up in the family table: by dictionary, with every number of a name replaced by a sign."""
 
+from __future__ import annotations
+
 from collections.abc import Collection
 from functools import cache, lru_cache
 from typing import Final, NamedTuple
@@ -141,7 +143,7 @@ def _table(own: tuple[Family, ...], last: tuple[Family, ...]) -> _Table:
 def _named(name: str, parts: list[str], start: int, end: int, key: Key) -> Named | None:
     """Return what a name stands for under a key, or None where a number that the key spells out is another one."""
     numbers = {}
-    for part, wanted in zip(parts[start:end], key.template.split("."), strict=False):
+    for part, wanted in zip(parts[start:end], key.template.split(".")):  # noqa: B905 - Python 3.9
         if wanted[:1] == "{":
             numbers[wanted] = int(part)
         elif part != wanted:

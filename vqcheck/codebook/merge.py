@@ -52,7 +52,8 @@ def _pattern(prefix: str) -> str:
 
 def _common(patterns: list[str]) -> str:
     first, last = patterns[0].split("."), patterns[-1].split(".")
-    length = next((n for n, (a, b) in enumerate(zip(first, last, strict=False)) if a != b or a == "#"), 0)
+    pairs = enumerate(zip(first, last))  # noqa: B905 - Python 3.9
+    length = next((n for n, (a, b) in pairs if a != b or a == "#"), 0)
     if len(patterns) == 1:
         length = first.index("#") if "#" in first else len(first) - 1
     return "".join(f"{part}." for part in first[:length])

@@ -9,8 +9,8 @@ from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from typing import Final
 
-from vqcheck.checkpoint.container import SECOND_HAND, second_hand
 from vqcheck.checkpoint.opened import Checkpoint
+from vqcheck.checkpoint.second_hand import SECOND_HAND, second_hand
 from vqcheck.codebook.copies import Copy
 from vqcheck.codebook.copy_name import CopyName
 from vqcheck.codebook.family import INPUT_PROJ, LOOK_ALIKES, OUTPUT_PROJ

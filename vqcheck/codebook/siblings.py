@@ -4,6 +4,8 @@ A vector, called a count or a usage, with one value for each code; a running sum
 sum's shape, which then is the codes, whatever its name. Anything that fits in two ways is left alone.
 """
 
+from __future__ import annotations
+
 import re
 from collections.abc import Mapping
 from functools import cache

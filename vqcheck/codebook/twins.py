@@ -1,9 +1,11 @@
 """Tells copies of one model in a state dict from the further quantizers of a codec, from names and shapes alone."""
 
+from __future__ import annotations
+
 from collections.abc import Mapping, Sequence
 from typing import Final
 
-from vqcheck.checkpoint.container import second_hand
+from vqcheck.checkpoint.second_hand import second_hand
 from vqcheck.codebook.found import Match, Shape
 from vqcheck.codebook.lookup import AROUND
 from vqcheck.codebook.merge import FIRST

@@ -31,7 +31,7 @@ CHECKS: Final = (
     ),
     GateCheck(
         "loader",
-        "upstream's training script reads that file as what it is",
+        "the training script can load the pretrained generator",
         True,
         "The training script loads the state dict under 'weight' of an ordinary torch file. It keeps its random values "
         "for tensors that are not there. A tensor of another shape ends it. Exports of Pro versions and LoRA have an "
@@ -41,7 +41,7 @@ CHECKS: Final = (
     ),
     GateCheck(
         "lock",
-        "its VQ encoder and the tokens are the locked ones",
+        "the VQ encoder and the tokens are the locked ones",
         True,
         "The lock was made from the checkpoint that the tokens were extracted with. If the generator differs from it, "
         "the tokens of s1 mean something else in s2.",
@@ -50,7 +50,7 @@ CHECKS: Final = (
     ),
     GateCheck(
         "tokens",
-        "the recorded tokens come from it",
+        "the recorded tokens come from the pretrained generator",
         True,
         "The tokens in 6-name2semantic.tsv are not made again when the pretrained model changes. This check computes "
         "each one again from 4-cnhubert and compares.",
@@ -73,10 +73,10 @@ CHECKS: Final = (
     ),
     GateCheck(
         "resume-elsewhere",
-        "trees of another age would resume from the same VQ encoder, too",
+        "an older or newer training script would resume from the same VQ encoder, too",
         False,
-        "Which folder training resumes from depends on the age of the tree, and for v3 and v4 on whether it trains "
-        "LoRA or all. This run does not read the other folders, but another run will.",
+        "Which folder training resumes from depends on the age of the training script. For v3 and v4 it also depends "
+        "on LoRA. This run does not read the other folders, but another run will.",
         "Move a folder away whose checkpoint has another VQ encoder.",
     ),
     GateCheck(

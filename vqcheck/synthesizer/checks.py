@@ -1,6 +1,6 @@
 """Checks of arguments, so that a wrong batch ends in a sentence and not in a failure ten layers further down."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 import torch
@@ -11,11 +11,20 @@ from vqcheck.synthesizer.errors import InputError, StateDictMismatchError
 _SHOWN = 3
 
 
+def paired(*several: Iterable[Any]) -> list[tuple[Any, ...]]:
+    """Return what `zip(strict=True)` does, which Python 3.9 does not have: a checkout's own Python may be that old."""
+    lists = [tuple(each) for each in several]
+    if len({len(each) for each in lists}) > 1:
+        raise InputError(f"expected as many of each, given {', '.join(str(len(each)) for each in lists)}")
+    return list(zip(*lists))  # noqa: B905
+
+
 def check_shape(name: str, tensor: Tensor, *expected: int | str) -> None:
     """Raise InputError unless `tensor` has the expected shape; a string stands for an axis of any size."""
     given = tuple(tensor.shape)
     fits = len(given) == len(expected) and all(
-        isinstance(want, str) or want == got for want, got in zip(expected, given, strict=True)
+        isinstance(want, str) or want == got
+        for want, got in zip(expected, given)  # noqa: B905 - of one length
     )
     if not fits:
         raise InputError(f"{name}: expected shape {_brackets(expected)}, given {_brackets(given)}")

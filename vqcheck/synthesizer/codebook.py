@@ -13,7 +13,7 @@ from torch.nn import functional
 
 from vqcheck.synthesizer.distributed import from_first_rank, is_first_rank, sum_over_ranks
 from vqcheck.synthesizer.errors import InputError, UninitialisedCodebookError
-from vqcheck.synthesizer.kmeans import kmeans, sample_frames
+from vqcheck.synthesizer.kmeans import fill_by_kmeans, sample_frames
 
 DeadCodeExpiry = Literal["before-ema", "after-ema"]
 
@@ -115,17 +115,9 @@ class EuclideanCodebook(nn.Module):
             self._seen_initialised = state
         return True
 
-    @torch.no_grad()
     def initialise(self, frames: Tensor) -> None:
         """Fill every buffer by k-means on frames `[N, dim]`; with several processes on those of rank 0."""
-        centres, counts = torch.zeros_like(self.embed), torch.zeros_like(self.cluster_size)
-        if is_first_rank():
-            centres, counts = kmeans(frames.to(self.embed.dtype), len(self.embed), self.kmeans_iters)
-        self.embed.data.copy_(from_first_rank(centres))
-        self.cluster_size.data.copy_(from_first_rank(counts))
-        # sum and count must agree, or the first update would shrink every code
-        self.embed_avg.data.copy_(self.embed * self.cluster_size[:, None])
-        self.inited.data.fill_(1)
+        fill_by_kmeans(self, frames, self.kmeans_iters)
 
     def _refuse(self) -> None:
         codes, dim = self.embed.shape

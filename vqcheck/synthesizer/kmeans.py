@@ -1,7 +1,9 @@
 """Lloyd's k-means on random frames: the first content of a codebook."""
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
+
+from vqcheck.synthesizer.distributed import from_first_rank, is_first_rank
 
 MAX_FRAMES = 10_000
 _CHUNK = 1024
@@ -33,3 +35,20 @@ def kmeans(frames: Tensor, n_codes: int, iterations: int) -> tuple[Tensor, Tenso
         means = sums / counts.clamp(min=1)[:, None]
         centres = torch.where(counts[:, None] > 0, means, centres)
     return centres, counts
+
+
+@torch.no_grad()
+def fill_by_kmeans(codebook: nn.Module, frames: Tensor, iterations: int) -> None:
+    """Fill every buffer of a codebook by k-means on frames `[N, dim]`; with several processes on those of rank 0.
+
+    It has the buffers of EuclideanCodebook, whoever wrote its class.
+    """
+    codes, sizes, sums = (codebook.get_buffer(name) for name in ("embed", "cluster_size", "embed_avg"))
+    centres, counts = torch.zeros_like(codes), torch.zeros_like(sizes)
+    if is_first_rank():
+        centres, counts = kmeans(frames.to(codes.dtype), len(codes), iterations)
+    codes.data.copy_(from_first_rank(centres))
+    sizes.data.copy_(from_first_rank(counts))
+    # sum and count must agree, or the first update would shrink every code
+    sums.data.copy_(codes * sizes[:, None])
+    codebook.get_buffer("inited").data.fill_(1)

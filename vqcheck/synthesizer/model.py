@@ -6,7 +6,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from vqcheck.synthesizer.checks import check_state_dict
+from vqcheck.synthesizer.checks import check_state_dict, paired
 from vqcheck.synthesizer.codebook import DeadCodeExpiry
 from vqcheck.synthesizer.errors import InputError
 from vqcheck.synthesizer.flow import CouplingFlow
@@ -231,7 +231,7 @@ class SynthesizerTrn(FrozenVQEncoder):
         ge = torch.stack(
             [
                 self._speaker(reference, torch.ones_like(reference[:, :1]), vector)
-                for reference, vector in zip(references, vectors, strict=True)
+                for reference, vector in paired(references, vectors)
             ]
         ).mean(0)
         quantized = self._at_frame_rate(self.quantizer.decode(codes))

@@ -3,6 +3,7 @@
 import torch
 from torch import Tensor, nn
 
+from vqcheck.synthesizer.checks import paired
 from vqcheck.synthesizer.weight_norm import WeightNormConv1d
 
 
@@ -24,7 +25,7 @@ class WaveNet(nn.Module):
         """Return `[B, C, T]` from x `[B, C, T]`, mask `[B, 1, T]` and speaker g `[B, gin, 1]`."""
         conditions = self.cond_layer(g).chunk(len(self.in_layers), dim=1)
         skipped = []
-        for layer, (convolve, split) in enumerate(zip(self.in_layers, self.res_skip_layers, strict=True)):
+        for layer, (convolve, split) in enumerate(paired(self.in_layers, self.res_skip_layers)):
             content, gate = (convolve(x) + conditions[layer]).chunk(2, dim=1)
             result = split(torch.tanh(content) * torch.sigmoid(gate))
             if layer < len(self.in_layers) - 1:

@@ -18,8 +18,8 @@ from vqcheck.replay.trace import (
     NOT_REPORTED,
     OFF,
     Arm,
-    Extent,
     FirstWrite,
+    LossRange,
     Replay,
     Setting,
     SourceLine,
@@ -58,8 +58,8 @@ def arm(name="none", *, moved=True, steps=4, writes=(WRITTEN,), **more):
         "complete": True,
         "steps": tuple(step(number, moved=moved) for number in range(1, steps + 1)),
         "kept_every": 1,
-        "commit_loss": Extent(0.25, 0.25) if moved else Extent(0.0, 0.0),
-        "shadow_commit_loss": Extent(0.2, 0.3),
+        "commit_loss": LossRange(0.25, 0.25) if moved else LossRange(0.0, 0.0),
+        "shadow_commit_loss": LossRange(0.2, 0.3),
         "first_writes": writes if moved else (),
         "digest_at_start": digests("a"),
         "digest_at_first_change": digests("b") if moved else None,
@@ -239,7 +239,7 @@ def test_a_loss_that_is_off_is_no_evidence():
     assert (cells["none"]["commit_loss"], cells["none"]["Codes"]) == ("0.250", "64/64")
     assert "eval mode" in charts(view(GOLD), "commit_loss")["freeze"].said
     steps = tuple(step(n, moved=True, loss=math.nan, shadow=math.nan, state=NOT_REPORTED) for n in range(1, 4))
-    unknown = Extent(math.nan, math.nan)
+    unknown = LossRange(math.nan, math.nan)
     other = arm(steps=3, uses_codebook=True, commit_loss=unknown, shadow_commit_loss=unknown)
     document = view(replay(replace(other, steps=steps)))
     assert [side_by_side(document)["none"][title] for title in ("commit_loss", "Shadow loss")] == ["-", "-"]
@@ -270,7 +270,7 @@ def test_a_replay_without_a_step_invents_nothing():
 
 def test_figures_that_are_not_finite_are_null(valid):
     """A loss that overflowed is null in JSON, empty in CSV and named in text; all documents stay valid."""
-    nowhere = Extent(math.nan, math.nan)
+    nowhere = LossRange(math.nan, math.nan)
     broken = replace(arm(), steps=(step(1, moved=True, loss=math.nan),), commit_loss=nowhere)
     document = view(replay(broken))
     (parsed,) = valid(json.render(document))["arms"][0]["steps"]
@@ -278,6 +278,21 @@ def test_figures_that_are_not_finite_are_null(valid):
     (row,) = tables.DictReader(io.StringIO(csv.render(document)))
     assert (row["strategy"], row["commit_loss"], row["commit_loss_state"]) == ("none", "", "computed")
     assert "not finite" in text.render(document, text.Style())
+
+
+def test_a_tensor_that_is_missing_is_said_to_be(valid):
+    """Its rows count as changed, there is no digest to give, and checks and JSON say why."""
+    gone = TensorStep("codes", True, True, 64, 64, math.nan, math.nan, problem="is missing")
+    last = replace(step(4, moved=True), tensors=(gone,))
+    none = EncoderDigests((), None, None, None)
+    found = replace(arm(), expected=FROZEN, uses_codebook=True, steps=(last,), digest_at_end=none)
+    document = view(replay(found))
+    assert "no digest" in facts(arms_of(document)["none"])["VQ encoder"]
+    assert "it is missing" in document.cases[0].message
+    (tensor,) = valid(json.render(document))["arms"][0]["steps"][0]["tensors"]
+    assert (tensor["problem"], tensor["l2"]) == ("is missing", None)
+    (other,) = valid(json.render(view(replay(replace(found, steps=(step(4, moved=True),))))))["arms"][0]["steps"]
+    assert other["tensors"][0]["problem"] is None
 
 
 def test_the_table_has_a_row_for_each_step_and_columns_for_each_tensor():

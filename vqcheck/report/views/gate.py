@@ -139,7 +139,9 @@ def _remedy(result: CheckResult) -> Remedy:
 
 def _figures(report: GateReport) -> tuple[Figure, ...]:
     found = [_outcome(result) for result in report.outcomes]
-    return tuple(Figure(kind.value, str(found.count(kind)), tone) for kind, tone in _TONES.items() if kind in found)
+    return tuple(
+        Figure(kind.value.capitalize(), str(found.count(kind)), tone) for kind, tone in _TONES.items() if kind in found
+    )
 
 
 def _facts(report: GateReport) -> Facts:
@@ -160,7 +162,8 @@ def _checks(report: GateReport) -> Table:
 
 def _explanation(result: CheckResult) -> Section:
     check = find_check(result.code)
-    title = result.title[:1].upper() + result.title[1:]
+    is_key = "_" in result.title.partition(" ")[0]
+    title = result.title if is_key else result.title[:1].upper() + result.title[1:]
     return Section(title, (Paragraph((check.why, " ", strong(check.fix))),), notes=(tag(result.code),))
 
 

@@ -2,6 +2,7 @@
 
 from collections.abc import Iterable, Sequence
 
+from vqcheck.codebook.family import INPUT_PROJ
 from vqcheck.replay.trace import (
     AS_IS,
     DRIFTED,
@@ -47,7 +48,7 @@ def view(replay: Replay) -> Document:
     return Document(
         command="replay",
         status=Status(replay.exit_code),
-        verdict=replay.verdict,
+        verdict=replay.verdict.value,
         headline=headline(replay),
         subject=circumstances[0],
         cases=cases(replay),
@@ -167,7 +168,7 @@ def _circumstances(setting: Setting) -> tuple[str, str]:
 def _said(arm: Arm) -> Word:
     """Return the verdict on an arm: good or bad by whether it was expected."""
     known = arm.verdict in (DRIFTED, FROZEN)
-    return verdict(arm.verdict, Tone.WARNING if not known else Tone.GOOD if arm.as_expected else Tone.BAD)
+    return verdict(arm.verdict.value, Tone.WARNING if not known else Tone.GOOD if arm.as_expected else Tone.BAD)
 
 
 def _side_by_side(replay: Replay) -> tuple[Table, Paragraph]:
@@ -206,14 +207,14 @@ def _side_by_side(replay: Replay) -> tuple[Table, Paragraph]:
 def _moved_codes(arm: Arm) -> str:
     """Return how many codes of how many are not where they were at the start."""
     last = arm.steps[-1].tensors if arm.steps else ()
-    codes = [tensor for tensor in last if tensor.label.endswith("codes")]
+    codes = [tensor for tensor in last if tensor.holds_codes]
     return f"{sum(tensor.rows_changed for tensor in codes)}/{sum(tensor.rows for tensor in codes)}"
 
 
 def _projection(arm: Arm) -> str:
     """Return whether the projection moved; it is not trained where no step was taken that could move it."""
     last = arm.steps[-1].tensors if arm.steps else ()
-    parts = [tensor for tensor in last if tensor.label.startswith("input_proj")]
+    parts = [tensor for tensor in last if tensor.role == INPUT_PROJ]
     if not parts:
         return "-"
     if any(tensor.changed for tensor in parts):

@@ -4,7 +4,7 @@ import math
 from collections.abc import Callable, Iterable, Sequence
 from typing import Final
 
-from vqcheck.replay.trace import NOT_REPORTED, OFF, Arm, Extent, StepTrace
+from vqcheck.replay.trace import NOT_REPORTED, OFF, Arm, LossRange, StepTrace
 from vqcheck.report.document import (
     Column,
     Event,
@@ -135,6 +135,6 @@ def shadow(arm: Arm) -> str:
     return _range(arm.shadow_commit_loss) if known else "-"
 
 
-def _range(extent: Extent) -> str:
+def _range(extent: LossRange) -> str:
     low, high = number(extent.low), number(extent.high)
     return low if low == high else f"{low}..{high}"

@@ -8,7 +8,7 @@ from collections.abc import Iterable, Sequence
 from typing import Any, Final
 
 from vqcheck.codebook.digest import EncoderDigests
-from vqcheck.replay.trace import DRIFTED, INCOMPLETE, INCONCLUSIVE, NOT_MEASURED, Arm, FirstWrite, Replay
+from vqcheck.replay.trace import DRIFTED, INCOMPLETE, INCONCLUSIVE, NOT_MEASURED, Arm, FirstWrite, Replay, TensorStep
 from vqcheck.report.document import Case, CaseOutcome, Rule, Sheet
 from vqcheck.report.views.json_objects import digests_object, plain_object
 
@@ -98,6 +98,8 @@ def _tensor(arm: Arm, label: str, write: FirstWrite | None) -> Case:
         return Case(_DRIFTED, name, CaseOutcome.PASSED, f"bit-identical after {steps(arm.steps_run)}")
     last = next((each for step in arm.steps[-1:] for each in step.tensors if each.label == label), None)
     rows = f"; {last.rows_changed} of {last.rows} rows differ from the start" if last else ""
+    if last and last.problem:
+        rows = f"; it {last.problem}"
     own = write.called_from or write
     message = f"written in step {write.first_changed_step}, {_written(write)}{rows}; VQ encoder {digests(arm)}"
     return Case(_DRIFTED, name, CaseOutcome.FAILED, message, own.file, own.line)
@@ -123,15 +125,20 @@ def shorter(path: str) -> str:
 
 def digests(arm: Arm) -> str:
     """Return the digests of the VQ encoder at the start, at the first change and at the end."""
-    start, end = (digests.widest for digests in (arm.digest_at_start, arm.digest_at_end))
+    start, end = arm.digest_at_start.widest, _digest(arm.digest_at_end)
     if arm.verdict != DRIFTED:
         return f"{start.algorithm} {start.short}, bit-identical after {steps(arm.steps_run)}"
     middle = ""
     if arm.digest_at_first_change and arm.first_writes:
-        first, step = arm.digest_at_first_change.widest, arm.first_writes[0].first_changed_step
+        first, step = _digest(arm.digest_at_first_change), arm.first_writes[0].first_changed_step
         if step != arm.steps_run:
-            middle = f" > {first.short} (step {step})"
-    return f"{start.algorithm} {start.short}{middle} > {end.short} (step {arm.steps_run})"
+            middle = f" > {first} (step {step})"
+    return f"{start.algorithm} {start.short}{middle} > {end} (step {arm.steps_run})"
+
+
+def _digest(found: EncoderDigests) -> str:
+    whole = found.vq_encoder or found.codebook or found.projection
+    return whole.short if whole else "no digest: tensors are missing"
 
 
 def meets(arm: Arm) -> str:
@@ -204,8 +211,8 @@ def _arm_object(arm: Arm) -> dict[str, Any]:
     return {
         "strategy": arm.strategy,
         "stops": arm.stops,
-        "verdict": arm.verdict,
-        "expected": arm.expected,
+        "verdict": arm.verdict.value,
+        "expected": arm.expected.value,
         "control": arm.is_control,
         "uses_codebook": arm.uses_codebook,
         "complete": arm.complete,
@@ -225,10 +232,13 @@ def _arm_object(arm: Arm) -> dict[str, Any]:
         "median_tracing_seconds": arm.tracing_seconds,
         "checkpoint": arm.checkpoint,
         "steps": [
-            _named(step, _STEP) | {"tensors": [_named(tensor, _TENSOR) for tensor in step.tensors]}
-            for step in arm.steps
+            _named(step, _STEP) | {"tensors": [_tensor_object(tensor) for tensor in step.tensors]} for step in arm.steps
         ],
     }
+
+
+def _tensor_object(tensor: TensorStep) -> dict[str, Any]:
+    return _named(tensor, _TENSOR) | {"problem": tensor.problem or None}
 
 
 def _write_object(write: FirstWrite) -> dict[str, Any]:
