@@ -5,7 +5,6 @@ from dataclasses import replace
 import numpy as np
 import pytest
 import torch
-from vqcheck.report.words.tokens import against
 
 from vqcheck.audit.token_audit import audit_tokens
 from vqcheck.checkpoint.open import open_checkpoint

@@ -9,12 +9,6 @@ from types import MethodType
 
 import pytest
 import torch
-from vqcheck.report.csv import replay as table
-from vqcheck.report.html import replay as html
-from vqcheck.report.json.replay import document
-from vqcheck.report.text.page import Style
-from vqcheck.report.text.replay import summary
-from vqcheck.report.words import replay as words
 
 from vqcheck.errors import UsageError
 from vqcheck.replay import arm_run, strategies
@@ -321,7 +315,7 @@ class TestSkippedSteps:
             assert arm.skipped_steps == skips.count(True) == 4
             assert not skips[-1]
             assert moved == [arm.strategy == "none" and False in skips[: n + 1] for n in range(len(skips))]
-        still, trained = result.arms[1], result.arms[0]
+        trained = result.arms[0]
         assert said_of_projections(result) == ["moved", "still"]
         assert result.verdict == AS_EXPECTED
         # what the first step that is taken writes is attributed in the one after it

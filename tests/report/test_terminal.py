@@ -9,9 +9,6 @@ from collections import Counter
 import pytest
 import torch
 from rich.cells import cell_len
-from vqcheck.report.text import diff, diff_table, gate, history, lock, stages, tokens
-from vqcheck.report.text import inspect as inspection
-from vqcheck.report.text.page import Style
 
 from vqcheck import compare, open_checkpoint
 from vqcheck.audit.check_lock import check_lock

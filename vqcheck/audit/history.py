@@ -17,7 +17,7 @@ from vqcheck.audit.history_result import (
 )
 from vqcheck.audit.run_checkpoints import Comparer, Earlier, RunCheckpoint, read_checkpoint, voice_of
 from vqcheck.codebook.family import Family
-from vqcheck.codebook.kind import FileKind
+from vqcheck.codebook.file_record import FileKind
 from vqcheck.errors import NoCodebookError, UsageError, VqcheckError
 from vqcheck.experiment.run_base import BaseProblem, UnusedBase, named_base
 

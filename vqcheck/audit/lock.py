@@ -34,7 +34,7 @@ from dataclasses import dataclass
 from typing import Final
 
 from vqcheck.audit.locked_encoder import EncoderLines, LockedEncoder, parse_digest, put
-from vqcheck.checkpoint.regular import regular
+from vqcheck.checkpoint.file import open_regular_file
 from vqcheck.codebook.digest import Digest
 from vqcheck.codebook.file_record import FileKind, FileRecord
 from vqcheck.errors import UsageError

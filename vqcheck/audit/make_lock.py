@@ -61,7 +61,7 @@ def make_lock(
     return Lock(
         checkpoint=os.path.basename(checkpoint.path),
         copies=tuple(_locked(each, copies, named=several or bool(copy)) for each in copies.sound),
-        record=kind.record(checkpoint),
+        record=file_record.record(checkpoint),
         tsv=tsv,
         s1=LockedFile(os.path.basename(s1), file_digest(s1, on_step)) if s1 else None,
     )

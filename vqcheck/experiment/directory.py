@@ -10,7 +10,7 @@ from typing import Final
 import numpy as np
 import numpy.typing as npt
 
-from vqcheck.checkpoint.regular import regular
+from vqcheck.checkpoint.file import open_regular_file
 from vqcheck.errors import UsageError
 from vqcheck.experiment.features import read_features
 from vqcheck.experiment.name2text import read_name2text
@@ -128,7 +128,7 @@ def read_wav(path: str, rate: int) -> npt.NDArray[np.float32]:
 
     """
     try:
-        with open(path, "rb", opener=regular) as stream, wave.open(stream) as file:
+        with open(path, "rb", opener=open_regular_file) as stream, wave.open(stream) as file:
             found = (file.getnchannels(), file.getsampwidth(), file.getframerate())
             count = file.getnframes()
             data = file.readframes(count)

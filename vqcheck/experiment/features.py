@@ -10,11 +10,10 @@ import numpy.typing as npt
 
 from vqcheck.checkpoint.open import open_checkpoint
 from vqcheck.checkpoint.opened import Checkpoint
-from vqcheck.checkpoint.tensor import StoredTensor
-from vqcheck.codebook.half import is_half
-from vqcheck.codebook.tokens import Array, Features
-from vqcheck.codebook.values import as_array
-from vqcheck.codebook.vq_encoder import RoleTensor
+from vqcheck.checkpoint.stored_tensor import ITEM_SIZE, StoredTensor
+from vqcheck.codebook.half_lookup import is_half
+from vqcheck.codebook.tokenizer import Array, Features
+from vqcheck.codebook.values import array_of
 from vqcheck.errors import CheckpointError, UsageError
 from vqcheck.experiment.name2semantic import TokenRow
 

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Final
 
-from vqcheck.checkpoint.regular import regular
+from vqcheck.checkpoint.file import open_regular_file
 from vqcheck.errors import UsageError
 
 MERGED: Final = "6-name2semantic.tsv"
@@ -120,7 +120,7 @@ def text_lines(path: str | os.PathLike[str]) -> Iterator[str]:
     """
     at = 0
     try:
-        with open(path, "rb", opener=regular) as file:
+        with open(path, "rb", opener=open_regular_file) as file:
             # Not splitlines(): a name may hold what Unicode counts as a line end.
             for number in range(1, _MOST_LINES + 2):
                 line = file.readline(_LONGEST_LINE + 1)

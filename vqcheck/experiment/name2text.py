@@ -8,7 +8,7 @@ import os
 from collections.abc import Iterable, Mapping
 from typing import Final
 
-from vqcheck.checkpoint.regular import regular
+from vqcheck.checkpoint.file import open_regular_file
 from vqcheck.errors import UsageError
 from vqcheck.experiment.name2semantic import text_lines
 
@@ -50,7 +50,7 @@ def ids_from_file(path: str, table_size: int) -> dict[str, int]:
 
     """
     try:
-        with open(path, encoding="utf-8", opener=regular) as file:
+        with open(path, encoding="utf-8", opener=open_regular_file) as file:
             symbols = file.read().rstrip("\n").split("\n")
     except (OSError, UnicodeDecodeError) as error:
         raise UsageError(f"{path}: cannot be read as UTF-8 text: {error}") from None

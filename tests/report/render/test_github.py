@@ -1,7 +1,6 @@
 """GitHub Actions: annotations for the log, the table for the step's summary page, and where each goes."""
 
 import pytest
-from vqcheck.report.cases.case import COULD_NOT_CHECK, FAILED, NOT_APPLICABLE, PASSED, Case, Rule, Run
 
 from vqcheck.cli.main import main
 from vqcheck.report.document import Case, CaseOutcome, Document, Rule, Status, Weight

@@ -10,8 +10,6 @@ from xml.etree import ElementTree as ET
 import pytest
 import torch
 from markdown_it import MarkdownIt
-from vqcheck.report.cases.case import COULD_NOT_CHECK, FAILED, NOT_APPLICABLE, PASSED, Case, Rule, Run
-from vqcheck.report.plain import plain
 
 from vqcheck.cli.main import main
 from vqcheck.report.document import (

@@ -6,7 +6,6 @@ from pathlib import PurePosixPath, PureWindowsPath
 
 import jsonschema
 import pytest
-from vqcheck.report.cases.case import COULD_NOT_CHECK, FAILED, PASSED, Case, Rule, Run
 
 from vqcheck.cli.main import main
 from vqcheck.report.document import Case, CaseOutcome, Document, Rule, Status, Weight

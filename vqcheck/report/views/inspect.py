@@ -3,7 +3,6 @@
 from collections.abc import Iterator
 from typing import Final
 
-from vqcheck.codebook.file_record import FileKind
 from vqcheck.codebook.health import HEALTHY, NEVER_TRAINED
 from vqcheck.codebook.inspection import (
     COULD_NOT_CHECK,
