@@ -175,11 +175,11 @@ def test_a_lora_export_names_the_base_to_lock(lock, checkpoints):
 def test_combined_digests_must_be_those_of_the_tensors(lock, checkpoints):
     """A lock that was written anew with other combined digests is damaged, whichever algorithm's they are."""
     made = lock(checkpoints / "base_v2.pth")
-    for number in range(len(made.wholes)):
-        part, digest = made.wholes[number]
-        wholes = (*made.wholes[:number], (part, replace(digest, hex="0" * 64)), *made.wholes[number + 1 :])
+    (copy,) = made.copies
+    for number, (part, digest) in enumerate(copy.wholes):
+        wholes = (*copy.wholes[:number], (part, replace(digest, hex="0" * 64)), *copy.wholes[number + 1 :])
         with pytest.raises(UsageError, match="damaged: its combined digests"):
-            check(replace(made, wholes=wholes), checkpoints / "G_400.pth")
+            check(replace(made, copies=(replace(copy, wholes=wholes),)), checkpoints / "G_400.pth")
 
 
 def test_another_codec_is_not_comparable(lock, checkpoints, save):

@@ -12,12 +12,11 @@ from vqcheck.codebook.comparison import (
     TOKENS,
     UNDECIDED,
     WITHIN_ULPS,
+    ComparedFile,
     Comparison,
-    Side,
     TensorDiff,
 )
 from vqcheck.codebook.digest import Digest
-from vqcheck.codebook.effective import EFFECTIVE
 from vqcheck.codebook.family import (
     CODE_TRANSFORM,
     CODES,
@@ -27,6 +26,7 @@ from vqcheck.codebook.family import (
     INPUT_PROJ,
     OUTPUT_PROJ,
 )
+from vqcheck.codebook.judge_tensors import EFFECTIVE
 from vqcheck.codebook.vq_encoder import UNKNOWN
 from vqcheck.report.document import (
     Beside,
@@ -261,7 +261,7 @@ def _compared(comparison: Comparison, shown: Shown) -> Section:
     return Section("What was compared", blocks, shown, heading=Shown.PAGE)
 
 
-def _identity(side: Side) -> str:
+def _identity(side: ComparedFile) -> str:
     """Return what one file's VQ encoder is, and its digest."""
     digest, what = _whole(side)
     prefix = f", names begin with {side.prefix}" if side.prefix else ""
@@ -269,7 +269,7 @@ def _identity(side: Side) -> str:
     return f"{side.family}, {what} {digest.algorithm} {digest.short}{prefix}{unknown}"
 
 
-def _whole(side: Side) -> tuple[Digest, str]:
+def _whole(side: ComparedFile) -> tuple[Digest, str]:
     """Return the widest digest that a file has, and what it covers."""
     digests = side.digests
     return (digests.vq_encoder, "VQ encoder") if digests.vq_encoder else (digests.widest, "codebook alone")
@@ -293,7 +293,7 @@ def _cases(comparison: Comparison) -> Iterator[Case]:
             yield _unfit(side, f"{ailment}: {letter}", f"{side.path} is {ailment}: {explained(ailment)}")
 
 
-def _unfit(side: Side, name: str, message: str) -> Case:
+def _unfit(side: ComparedFile, name: str, message: str) -> Case:
     return Case(_TRAINED, name, CaseOutcome.FAILED, message, side.path, weight=Weight.ADVICE)
 
 

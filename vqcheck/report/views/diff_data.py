@@ -3,9 +3,9 @@
 from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
 
-from vqcheck.codebook.comparison import Change, Comparison, Side, TensorDiff
+from vqcheck.codebook.comparison import Change, ComparedFile, Comparison, TensorDiff
 from vqcheck.codebook.digest import Digest
-from vqcheck.codebook.kind import FileRecord
+from vqcheck.codebook.file_record import FileRecord
 from vqcheck.report.views.json_objects import copies_object, digest_object, digests_object
 
 if TYPE_CHECKING:
@@ -30,7 +30,7 @@ def data(comparison: Comparison) -> dict[str, Any]:
     }
 
 
-def _side(side: Side, record: FileRecord) -> dict[str, Any]:
+def _side(side: ComparedFile, record: FileRecord) -> dict[str, Any]:
     return {
         "path": side.path,
         "kind": record.kind.value,
