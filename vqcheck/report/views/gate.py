@@ -4,24 +4,16 @@ from typing import Final
 
 from vqcheck.gate.checks import GateCheck, find_check
 from vqcheck.gate.result import CheckResult, GateReport
-from vqcheck.report.document import (
-    Case,
-    CaseOutcome,
+from vqcheck.report.blocks import (
     Column,
-    Document,
     Fact,
     Facts,
-    Figure,
     Kind,
     Paragraph,
-    Remedy,
-    Rule,
     Section,
     Shown,
-    Status,
     Table,
     Tone,
-    Weight,
     code,
     muted,
     path,
@@ -29,6 +21,7 @@ from vqcheck.report.document import (
     tag,
     verdict,
 )
+from vqcheck.report.document import Case, CaseOutcome, Document, Figure, Remedy, Rule, Status, Weight
 
 _TONES: Final = {
     CaseOutcome.PASSED: Tone.GOOD,
