@@ -10,7 +10,8 @@ import torch
 from vqcheck.checkpoint.open import open_checkpoint
 from vqcheck.codebook.copies import CopyName, Unreadable
 from vqcheck.codebook.inspection import InspectedFiles, UnreadFile, inspect
-from vqcheck.report.document import CaseOutcome, Section
+from vqcheck.report.blocks import Section
+from vqcheck.report.document import CaseOutcome
 from vqcheck.report.render import html, json, text
 from vqcheck.report.views.inspect import view
 
