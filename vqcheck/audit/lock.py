@@ -33,11 +33,10 @@ import json
 from dataclasses import dataclass
 from typing import Final
 
-from vqcheck.audit.locked_encoder import EncoderLines, LockedEncoder, LockedTensor, parse_digest, put
-from vqcheck.checkpoint.regular import regular
-from vqcheck.codebook.copy_name import CopyName
+from vqcheck.audit.locked_encoder import EncoderLines, LockedEncoder, parse_digest, put
+from vqcheck.checkpoint.file import open_regular_file
 from vqcheck.codebook.digest import Digest
-from vqcheck.codebook.kind import FileKind, FileRecord
+from vqcheck.codebook.file_record import FileKind, FileRecord
 from vqcheck.errors import UsageError
 
 SCHEMA: Final = "vqcheck/lock/1"
@@ -64,28 +63,21 @@ class Lock:
     """What a lock file records."""
 
     checkpoint: str
-    family: str
-    tensors: tuple[LockedTensor, ...]
-    wholes: tuple[tuple[str, Digest], ...]
-    """(`codebook`, `projection` or `vq_encoder`; digest), one for each algorithm."""
+    copies: tuple[LockedEncoder, ...]
+    """Every copy and codec, the one that the lock begins with first."""
     record: FileRecord
     """What the checkpoint said of itself."""
     tsv: LockedFile | None = None
     s1: LockedFile | None = None
-    names: tuple[CopyName, ...] = ()
-    """Where in its file the first copy was; empty where there was no other and none was chosen."""
-    others: tuple[LockedEncoder, ...] = ()
-    """Further copies and codecs."""
 
     @property
-    def copies(self) -> tuple[LockedEncoder, ...]:
-        """Every copy and codec, the one that the lock begins with first."""
-        return LockedEncoder(self.family, self.tensors, self.wholes, self.names), *self.others
+    def family(self) -> str:
+        return self.copies[0].family
 
     @property
     def chosen(self) -> str:
         """The name of the one copy that was chosen of its file; empty where everything was recorded."""
-        return str(self.names[0]) if self.names and not self.others else ""
+        return self.copies[0].name if len(self.copies) == 1 else ""
 
     def whole(self, part: str, algorithm: str) -> Digest | None:
         """Return the combined digest of a part of the first copy, if the lock has it."""
@@ -122,12 +114,12 @@ def read_lock(path: str) -> Lock:
 
     """
     try:
-        with open(path, "rb", opener=regular) as file:
+        with open(path, "rb", opener=open_regular_file) as file:
             content = file.read(_MAX_BYTES + 1)
     except FileNotFoundError:
-        raise UsageError(f"{path}: there is no lock; 'vqcheck lock CHECKPOINT' makes one") from None
+        raise UsageError("there is no lock; 'vqcheck lock CHECKPOINT' makes one", path) from None
     except OSError as error:
-        raise UsageError(f"{path}: cannot be read: {error.strerror}") from None
+        raise UsageError(f"cannot be read: {error.strerror}", path) from None
     try:
         text = content.decode("utf-8")
     except UnicodeDecodeError:
@@ -137,11 +129,11 @@ def read_lock(path: str) -> Lock:
     if len(content) > _MAX_BYTES or len(schemas) != 1 or not schemas[0].startswith("vqcheck/lock/"):
         raise UsageError(f"{path}: is not a vqcheck lock (it has no line 'schema {SCHEMA}')")
     if schemas[0] != SCHEMA:
-        raise UsageError(f"{path}: is a lock of another version ({schemas[0]:.40}), this vqcheck reads {SCHEMA}")
+        raise UsageError(f"is a lock of another version ({schemas[0]:.40}), this vqcheck reads {SCHEMA}", path)
     try:
         return _parse(lines)
     except ValueError as error:
-        raise UsageError(f"{path}: is damaged: {error}") from None
+        raise UsageError(f"is damaged: {error}", path) from None
 
 
 def _parse(lines: list[str]) -> Lock:
@@ -173,22 +165,13 @@ def _parse(lines: list[str]) -> Lock:
     missing = {"checkpoint", "content", "kind"} - single.keys()
     if missing:
         raise ValueError(f"no line '{min(missing)}'")
-    first, *others = (copy.encoder() for copy in copies)
-    if others and not all(copy.names for copy in (first, *others)):
+    encoders = tuple(copy.encoder() for copy in copies)
+    if len(encoders) > 1 and not all(encoder.names for encoder in encoders):
         raise ValueError("a copy without a name")
     if parse_digest(single["content"]) != _content([line for line in lines if not line.startswith("content ")]):
         raise ValueError("its lines are not those it was written with; restore it, or delete it and make it again")
-    return Lock(
-        single["checkpoint"],
-        first.family,
-        first.tensors,
-        first.wholes,
-        FileRecord(_kind(single["kind"]), _number(single, "epoch"), _number(single, "step")),
-        files.get("tsv"),
-        files.get("s1"),
-        first.names,
-        tuple(others),
-    )
+    record = FileRecord(_kind(single["kind"]), _number(single, "epoch"), _number(single, "step"))
+    return Lock(single["checkpoint"], encoders, record, files.get("tsv"), files.get("s1"))
 
 
 def _number_of_copy(line: str) -> int:
