@@ -5,13 +5,13 @@ from pathlib import Path
 
 import pytest
 import torch
+from vqcheck.report.json.replay import document
+from vqcheck.report.words.replay import digests
 
 from vqcheck.errors import NoCodebookError, UsageError
 from vqcheck.experiment.config import Config
 from vqcheck.replay.run import planned, replay
 from vqcheck.replay.trace import AS_EXPECTED, DRIFTED, FROZEN, INCONCLUSIVE, NOT_AS_EXPECTED, NOT_REPORTED
-from vqcheck.report.json.replay import document
-from vqcheck.report.words.replay import digests
 
 FIXTURES = Path(__file__).parents[2] / "fixtures"
 EXAMPLES = ("vector_quantize", "gradient_codebook")
