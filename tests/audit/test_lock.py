@@ -175,11 +175,11 @@ def test_a_lora_export_names_the_base_to_lock(lock, checkpoints):
 def test_combined_digests_must_be_those_of_the_tensors(lock, checkpoints):
     """A lock that was written anew with other combined digests is damaged, whichever algorithm's they are."""
     made = lock(checkpoints / "base_v2.pth")
-    for number in range(len(made.wholes)):
-        part, digest = made.wholes[number]
-        wholes = (*made.wholes[:number], (part, replace(digest, hex="0" * 64)), *made.wholes[number + 1 :])
+    (copy,) = made.copies
+    for number, (part, digest) in enumerate(copy.wholes):
+        wholes = (*copy.wholes[:number], (part, replace(digest, hex="0" * 64)), *copy.wholes[number + 1 :])
         with pytest.raises(UsageError, match="damaged: its combined digests"):
-            check(replace(made, wholes=wholes), checkpoints / "G_400.pth")
+            check(replace(made, copies=(replace(copy, wholes=wholes),)), checkpoints / "G_400.pth")
 
 
 def test_another_codec_is_not_comparable(lock, checkpoints, save):
@@ -261,7 +261,7 @@ def test_the_s1_checkpoint_is_bound_by_its_content(lock, checkpoints, tmp_path):
 def test_only_an_s1_checkpoint_of_these_tokens_is_bound(lock, checkpoints, tmp_path):
     """A generator is no s1 checkpoint, and one that names another experiment's tokens is refused."""
     base = checkpoints / "base_v2.pth"
-    with pytest.raises(UsageError, match="no s1"):
+    with pytest.raises(UsageError, match="not an s1"):
         lock(base, s1=str(base))
     (tmp_path / "6-name2semantic.tsv").write_text("a.wav\t1 2\n")
     with pytest.raises(UsageError, match="was trained on logs/demo"):

@@ -36,8 +36,7 @@ from vqcheck.codebook.diagnosis.result import (
 from vqcheck.codebook.digest import F32V1, Digest, EncoderDigests
 from vqcheck.codebook.kind import FileKind, FileRecord
 from vqcheck.codebook.model import Training
-from vqcheck.gate.checks import CHECKS
-from vqcheck.gate.result import CheckResult, GateReport
+from vqcheck.gate.checks import CHECKS, CheckResult, GateReport
 from vqcheck.replay.trace import (
     COMPUTED,
     DRIFTED,

@@ -33,9 +33,8 @@ import json
 from dataclasses import dataclass
 from typing import Final
 
-from vqcheck.audit.locked_encoder import EncoderLines, LockedEncoder, LockedTensor, parse_digest, put
+from vqcheck.audit.locked_encoder import EncoderLines, LockedEncoder, parse_digest, put
 from vqcheck.checkpoint.regular import regular
-from vqcheck.codebook.copy_name import CopyName
 from vqcheck.codebook.digest import Digest
 from vqcheck.codebook.kind import FileKind, FileRecord
 from vqcheck.errors import UsageError
@@ -64,28 +63,21 @@ class Lock:
     """What a lock file records."""
 
     checkpoint: str
-    family: str
-    tensors: tuple[LockedTensor, ...]
-    wholes: tuple[tuple[str, Digest], ...]
-    """(`codebook`, `projection` or `vq_encoder`; digest), one for each algorithm."""
+    copies: tuple[LockedEncoder, ...]
+    """Every copy and codec, the one that the lock begins with first."""
     record: FileRecord
     """What the checkpoint said of itself."""
     tsv: LockedFile | None = None
     s1: LockedFile | None = None
-    names: tuple[CopyName, ...] = ()
-    """Where in its file the first copy was; empty where there was no other and none was chosen."""
-    others: tuple[LockedEncoder, ...] = ()
-    """Further copies and codecs."""
 
     @property
-    def copies(self) -> tuple[LockedEncoder, ...]:
-        """Every copy and codec, the one that the lock begins with first."""
-        return LockedEncoder(self.family, self.tensors, self.wholes, self.names), *self.others
+    def family(self) -> str:
+        return self.copies[0].family
 
     @property
     def chosen(self) -> str:
         """The name of the one copy that was chosen of its file; empty where everything was recorded."""
-        return str(self.names[0]) if self.names and not self.others else ""
+        return self.copies[0].name if len(self.copies) == 1 else ""
 
     def whole(self, part: str, algorithm: str) -> Digest | None:
         """Return the combined digest of a part of the first copy, if the lock has it."""
@@ -173,22 +165,13 @@ def _parse(lines: list[str]) -> Lock:
     missing = {"checkpoint", "content", "kind"} - single.keys()
     if missing:
         raise ValueError(f"no line '{min(missing)}'")
-    first, *others = (copy.encoder() for copy in copies)
-    if others and not all(copy.names for copy in (first, *others)):
+    encoders = tuple(copy.encoder() for copy in copies)
+    if len(encoders) > 1 and not all(encoder.names for encoder in encoders):
         raise ValueError("a copy without a name")
     if parse_digest(single["content"]) != _content([line for line in lines if not line.startswith("content ")]):
         raise ValueError("its lines are not those it was written with; restore it, or delete it and make it again")
-    return Lock(
-        single["checkpoint"],
-        first.family,
-        first.tensors,
-        first.wholes,
-        FileRecord(_kind(single["kind"]), _number(single, "epoch"), _number(single, "step")),
-        files.get("tsv"),
-        files.get("s1"),
-        first.names,
-        tuple(others),
-    )
+    record = FileRecord(_kind(single["kind"]), _number(single, "epoch"), _number(single, "step"))
+    return Lock(single["checkpoint"], encoders, record, files.get("tsv"), files.get("s1"))
 
 
 def _number_of_copy(line: str) -> int:

@@ -58,17 +58,12 @@ def make_lock(
     tsv = LockedFile(MERGED, tokens_digest(experiment)) if experiment else None
     if experiment:
         _require_made_by(copies, checkpoint, experiment, on_unchecked, on_step)
-    first, *others = (_locked(each, copies, named=several or bool(copy)) for each in copies.sound)
     return Lock(
         checkpoint=os.path.basename(checkpoint.path),
-        family=first.family,
-        tensors=first.tensors,
-        wholes=first.wholes,
+        copies=tuple(_locked(each, copies, named=several or bool(copy)) for each in copies.sound),
         record=kind.record(checkpoint),
         tsv=tsv,
         s1=LockedFile(os.path.basename(s1), file_digest(s1, on_step)) if s1 else None,
-        names=first.names,
-        others=tuple(others),
     )
 
 

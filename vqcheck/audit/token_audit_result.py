@@ -213,7 +213,10 @@ class TokenAudit:
 
     @property
     def contradictions(self) -> tuple[str, ...]:
-        """What proves that the tokens do not come from the checkpoint; machine-readable words."""
+        """What proves that tokens, features and checkpoint do not belong together; machine-readable words.
+
+        Lengths alone say of the features that they are of other recordings, and of the checkpoint nothing.
+        """
         found = {
             "mismatches": self.total.mismatches,
             "near-ties": self.beyond_limit,
@@ -269,7 +272,7 @@ def summary(audit: TokenAudit) -> str:
     if audit.verdict is TokenVerdict.INCONSISTENT:
         if total.mismatches:
             return f"{total.mismatches} of {total.frames} recorded tokens{sampled} do not come from this VQ encoder"
-        if audit.wrong_lengths:
+        if not audit.beyond_limit:
             return f"{len(audit.wrong_lengths)} items{sampled} have another length than their features"
         count, limit = max(audit.groups, key=lambda group: group.surplus).exceeded
         return (

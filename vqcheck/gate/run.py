@@ -9,8 +9,7 @@ from vqcheck.audit.judgement import CheckOutcome, Judgement, could_not_check, fa
 from vqcheck.audit.planned_run import PlannedRun
 from vqcheck.errors import UsageError, VqcheckError
 from vqcheck.experiment.config_file import S2Run
-from vqcheck.gate.checks import CHECKS, find_check
-from vqcheck.gate.result import CheckResult, GateReport
+from vqcheck.gate.checks import CHECKS, CheckResult, GateReport, find_check
 
 _STEPS: Final = 3
 """Steps of each arm where the config does not say: the moving average writes at each of them."""

@@ -6,8 +6,7 @@ from pathlib import Path
 import pytest
 
 from vqcheck.audit.judgement import CheckOutcome, Judgement
-from vqcheck.gate.checks import CHECKS
-from vqcheck.gate.result import CheckResult, GateReport
+from vqcheck.gate.checks import CHECKS, CheckResult, GateReport
 from vqcheck.report.document import CaseOutcome, Look, Shown
 from vqcheck.report.render import github, html, json, text
 from vqcheck.report.views.gate import explanation, view

@@ -2,8 +2,7 @@
 
 from typing import Final
 
-from vqcheck.gate.checks import GateCheck, find_check
-from vqcheck.gate.result import CheckResult, GateReport
+from vqcheck.gate.checks import CheckResult, GateCheck, GateReport, find_check
 from vqcheck.report.document import (
     Case,
     CaseOutcome,

@@ -70,6 +70,8 @@ def headline(audit: TokenAudit) -> str:
     """
     name, total = os.path.basename(audit.checkpoint), audit.total
     lacking = f"{len(audit.without_features)} of {audit.rows} items have no features"
+    if audit.contradictions == ("lengths",):
+        return f"{len(audit.wrong_lengths)} items have another number of tokens than their features give."
     if audit.verdict == TokenVerdict.INCONSISTENT:
         return f"The tokens do not come from {name}."
     if audit.verdict == TokenVerdict.CONSISTENT:
@@ -143,6 +145,8 @@ def against(audit: TokenAudit, other: TokenAudit) -> str:
         TokenVerdict.CONSISTENT: "",
         TokenVerdict.INCONSISTENT: f" But the tokens do not come from {first[0]} either.",
     }.get(winner.verdict, " But not everything could be checked.")
+    if winner.contradictions == ("lengths",):
+        doubt = " But some features belong to other recordings."
     return f"{first[0]} explains the tokens better ({first[1]}) than {second[0]} ({second[1]}).{doubt}"
 
 
@@ -152,6 +156,9 @@ def _explained(audit: TokenAudit) -> str:
 
 
 def _remedies(audit: TokenAudit) -> Iterable[str]:
+    if audit.contradictions == ("lengths",):
+        yield "Extract the features and the tokens of these items again, from the same recordings."
+        return
     if audit.verdict == TokenVerdict.INCONSISTENT:
         yield extract_again(os.path.basename(audit.checkpoint))
         yield "Or start s2 from the checkpoint that the tokens come from."

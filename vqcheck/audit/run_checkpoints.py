@@ -1,41 +1,71 @@
-"""Compares a checkpoint with those before it in its run, of which some leave tensors out or store them rounded.
+"""What each checkpoint of a run stores, and how far it is from those before it.
+
+Some leave tensors out, or store them rounded.
 
 Each tensor is compared with the last earlier file that stores it in at least the same precision. One that stores it in
-less may hold it rounded, and that alone is asked of it: what moved by less than its step moved before or after it.
+less may hold it rounded, and that alone is checked: what moved by less than its step moved before or after it.
 """
 
+import os
+import re
 from dataclasses import dataclass, replace
 from functools import cached_property
-from typing import Final
+from typing import Any, Final
 
 from vqcheck.audit.history_result import Drift
 from vqcheck.checkpoint.open import open_checkpoint
+from vqcheck.codebook import health
 from vqcheck.codebook.compare import compare
-from vqcheck.codebook.comparison import CHANGED, FAULTS, IDENTICAL, ROUNDED, UNDECIDED, WITHIN_ULPS, Comparison
+from vqcheck.codebook.comparison import (
+    CHANGED,
+    FAULTS,
+    IDENTICAL,
+    ROUNDED,
+    UNDECIDED,
+    WITHIN_ULPS,
+    Comparison,
+    CopyPair,
+    titles,
+)
+from vqcheck.codebook.copies import Copies
 from vqcheck.codebook.diagnosis.evidence import EmaUpdates, UpdateOrder
-from vqcheck.codebook.digest import Digest
+from vqcheck.codebook.digest import F32V1, Digest, combine, tensor_digest
 from vqcheck.codebook.family import Family
-from vqcheck.codebook.kind import FileRecord, Order
+from vqcheck.codebook.find import find_copies
+from vqcheck.codebook.finite import not_finite
+from vqcheck.codebook.kind import FileKind, FileRecord, Order, record
+from vqcheck.codebook.pairs import in_common
+from vqcheck.codebook.vq_encoder import RoleTensor
+from vqcheck.errors import CheckpointError, NoCodebookError
 
 _PRECISION: Final = {"float64": 3, "float32": 2, "float16": 1, "bfloat16": 1}
 """Types with a greater number hold every value of those with a smaller one; float8 has none, and so the smallest."""
+
+_EXPORT: Final = re.compile(r"(.+)_e\d+_s\d+(?:_l(\d+))?", flags=re.ASCII)
 
 _STILL: Final = Drift((), IDENTICAL, 0, 0, None, None, "")
 
 
 @dataclass(frozen=True)
-class Stored:
-    """What one checkpoint stores of its VQ encoder, without its values."""
+class RunCheckpoint:
+    """What one checkpoint stores of its VQ encoder, without its values, and what it says of itself."""
 
     path: str
     name: str
     family: str
     record: FileRecord
     digest: Digest
+    digest_of: str
+    """What the digest covers: `vq_encoder`, or `codebook` or `projection` where the file stores that alone."""
     tensors: dict[str, tuple[str, Digest]]
     """Label -> (dtype, digest)."""
     copies: tuple[str, ...]
     """The name of the copy that is judged alone; empty where all are."""
+    trained: bool
+    ailments: tuple[str, ...]
+    """What else makes it unfit for use."""
+    config: Any
+    """The configuration that the file itself holds, as exports do."""
 
     @cached_property
     def digests(self) -> dict[str, Digest]:
@@ -46,6 +76,89 @@ class Stored:
         """What the outcome of a comparison depends on."""
         kind = self.record.kind, self.record.leaves_out
         return self.family, kind, self.copies, tuple(self.tensors.items())
+
+    @property
+    def voice(self) -> str:
+        """Whose export it is, by its name or else by its configuration; empty for other files."""
+        named = voice_of(self.name)
+        own = self.config.get("name") if isinstance(self.config, dict) else None
+        return named or (own if isinstance(own, str) and self.record.kind is FileKind.EXPORT else "")
+
+    @property
+    def has_step(self) -> bool:
+        return self.record.kind not in (FileKind.BASE, FileKind.UNKNOWN)
+
+
+def read_checkpoint(path: str, own: tuple[Family, ...], copy: str) -> RunCheckpoint:
+    """Return what a file stores; `copy` names the copy to judge where it holds several.
+
+    Raises:
+        NoCodebookError: it has no codebook.
+        CheckpointError: it cannot be read.
+        UsageError: there is no copy of that name.
+
+    """
+    with open_checkpoint(path) as checkpoint:
+        held = find_copies(checkpoint, own)
+        chosen = _chosen(held, copy)
+        copies = held.choose(chosen[0]) if chosen else held
+        for each in copies.unreadable:
+            raise CheckpointError(
+                f"{path}: its copy '{each.name}' cannot be read: {each.why}; --copy NAME chooses another"
+            )
+        encoders = tuple(each.encoder for each in copies.sound)
+        if not any(in_common(encoder, encoder) for encoder in encoders):
+            raise NoCodebookError(f"{path}: holds no codebook")
+        digests: dict[RoleTensor, Digest] = {}
+        broken = 0
+        for tensor in dict.fromkeys(tensor for encoder in encoders for tensor in encoder.tensors):
+            data = checkpoint.read(tensor.tensor)
+            digests[tensor] = tensor_digest(tensor, data, F32V1)
+            broken += not_finite(data, tensor.tensor.dtype) if health.is_examined(tensor) else 0
+        ailments = health.ailments_of(checkpoint, encoders, broken)
+        checkpoint.check_unchanged()
+        whole = combine(encoders[0], digests, F32V1)
+        what, digest = next(
+            (part, digest) for part in ("vq_encoder", "codebook", "projection") if (digest := getattr(whole, part))
+        )
+        return RunCheckpoint(
+            path=path,
+            name=os.path.basename(path),
+            family=encoders[0].family.name,
+            record=record(checkpoint),
+            digest=digest,
+            digest_of=what,
+            tensors={
+                f"{title} {encoder.label(tensor)}".strip(): (tensor.tensor.dtype, digests[tensor])
+                for title, encoder in zip(_titles(copies), encoders, strict=True)
+                for tensor in encoder.tensors
+            },
+            copies=chosen,
+            trained=health.NEVER_TRAINED not in ailments,
+            ailments=tuple(ailment for ailment in ailments if ailment != health.NEVER_TRAINED),
+            config=checkpoint.information.get("config"),
+        )
+
+
+def _titles(copies: Copies) -> list[str]:
+    """Return what stands in front of the labels of each copy, as where two files are compared."""
+    names = ((each.encoder.family.name, each.name) for each in copies.sound)
+    return titles([CopyPair(family, name, name, IDENTICAL, guessed=False) for family, name in names])
+
+
+def _chosen(held: Copies, copy: str) -> tuple[str, ...]:
+    """Return the name of the copy to judge, if one was chosen: a file of one copy is judged by that."""
+    if not copy:
+        return ()
+    return (held.names[0] if len(held.names) == 1 and not held.holds(copy) else copy,)
+
+
+def voice_of(name: str) -> str:
+    """Return whose export a file is by its name; runs of different ranks are different ones of the same voice."""
+    match = _EXPORT.fullmatch(os.path.splitext(name)[0])
+    if match is None:
+        return ""
+    return f"{match[1]} (LoRA rank {match[2]})" if match[2] else match[1]
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,7 +180,7 @@ class Comparer:
         self._own = own
         self._known: dict[object, _Pair] = {}
 
-    def with_base(self, base: Stored, each: Stored) -> Drift:
+    def with_base(self, base: RunCheckpoint, each: RunCheckpoint) -> Drift:
         """Return how far a checkpoint is from the file that its run started from.
 
         Raises:
@@ -77,7 +190,7 @@ class Comparer:
         """
         return replace(self._pair(base, each, Order.A_FIRST).drift, against=(base.name,))
 
-    def with_earlier(self, earlier: "Earlier", each: Stored) -> Drift | None:
+    def with_earlier(self, earlier: "Earlier", each: RunCheckpoint) -> Drift | None:
         """Return how far a checkpoint is from those before it; None where there is none."""
         parts = [(self._pair(file, each, order), file, labels) for file, order, labels in earlier.references(each)]
         if not parts:
@@ -89,11 +202,11 @@ class Comparer:
         verdict = _worst(set().union(*judged))
         if verdict != CHANGED and any(pair.is_undecided for pair, *_ in parts):
             verdict = UNDECIDED
-        # What is told of the move is that since the nearest file from which there is one.
-        told = next((pair.drift for (pair, *_), found in zip(parts, judged, strict=True) if found & FAULTS), _STILL)
-        return replace(told, against=tuple(dict.fromkeys(file.name for _, file, _ in parts)), verdict=verdict)
+        # The move that is shown is that since the nearest file from which there is one.
+        shown = next((pair.drift for (pair, *_), found in zip(parts, judged, strict=True) if found & FAULTS), _STILL)
+        return replace(shown, against=tuple(dict.fromkeys(file.name for _, file, _ in parts)), verdict=verdict)
 
-    def _pair(self, a: Stored, b: Stored, order: Order) -> _Pair:
+    def _pair(self, a: RunCheckpoint, b: RunCheckpoint, order: Order) -> _Pair:
         if a.digests == b.digests:
             return _Pair(_STILL, dict.fromkeys(a.digests, IDENTICAL))
         key = a.signature, b.signature, order
@@ -109,21 +222,21 @@ class Earlier:
     """The checkpoints before the one that is looked at, by what was stored last."""
 
     def __init__(self) -> None:
-        self._files: list[Stored] = []
+        self._files: list[RunCheckpoint] = []
         self._last: dict[str, dict[str, int]] = {}
         """Label -> dtype -> number of the last file that stores it so."""
 
-    def add(self, each: Stored) -> None:
+    def add(self, each: RunCheckpoint) -> None:
         """Let a checkpoint be an earlier one from now on."""
         for label, (dtype, _) in each.tensors.items():
             self._last.setdefault(label, {})[dtype] = len(self._files)
         self._files.append(each)
 
-    def stores(self, label: str, each: Stored) -> bool:
+    def stores(self, label: str, each: RunCheckpoint) -> bool:
         """Say whether a tensor is stored here or by `each`, and not calculated from others."""
         return label in self._last or label in each.tensors
 
-    def references(self, each: Stored) -> list[tuple[Stored, Order, set[str]]]:
+    def references(self, each: RunCheckpoint) -> list[tuple[RunCheckpoint, Order, set[str]]]:
         """Return which files to compare with, the nearest first: each with its order and the labels it stands for."""
         if not self._files:
             return []
