@@ -126,7 +126,7 @@ def parse_digest(text: str) -> Digest:
     """Return the digest in a line; raises ValueError where there is none."""
     match = _DIGEST.fullmatch(text)
     if not match:
-        raise ValueError(f"{text!r:.80} is no digest")
+        raise ValueError(f"{text!r:.80} is not a digest")
     return Digest(match[1], match[2])
 
 
@@ -136,5 +136,5 @@ def _copy_name(text: str) -> CopyName:
     except (ValueError, TypeError, RecursionError):
         keys, prefix = None, None
     if not (isinstance(keys, list) and all(isinstance(key, str) for key in keys) and isinstance(prefix, str)):
-        raise ValueError(f"{text!r:.80} is no name of a copy")
+        raise ValueError(f"{text!r:.80} is not the name of a copy")
     return CopyName(tuple(keys), prefix)

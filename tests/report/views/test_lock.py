@@ -8,7 +8,7 @@ import pytest
 
 from vqcheck.audit.lock import Lock, LockedFile
 from vqcheck.audit.lock_result import FAMILY, NOT_COMPARABLE, S1, TSV, LockCheck, LockReason, LockVerdict
-from vqcheck.audit.locked_encoder import LockedTensor
+from vqcheck.audit.locked_encoder import LockedEncoder, LockedTensor
 from vqcheck.codebook.comparison import (
     CHANGED,
     IDENTICAL,
@@ -165,6 +165,18 @@ def test_a_note_that_is_true_of_many_tensors_is_said_once():
     assert text.render(checked(check(CODES, *lines)), text.Style(verbose=True)).count("LoRA export") == 8
 
 
+def test_of_very_many_parts_a_terminal_shows_those_that_differ():
+    """A residual codec has four tensors a layer; -v and a page have them all."""
+    lines = [LockVerdict(f"{n} codes", "codes", CHANGED if n % 10 else IDENTICAL, judged=True) for n in range(100)]
+    document = checked(check(*lines, pair=CHANGED))
+    short = [line.split() for line in text.render(document, text.Style()).splitlines() if " codes " in line]
+    assert 0 < len(short) < 50
+    assert {line[2] for line in short} == {CHANGED}
+    assert "-v lists every part" in text.render(document, text.Style())
+    for whole in (text.render(document, text.Style(verbose=True)), html.render(document)):
+        assert all(f"{n} codes" in whole for n in range(100))
+
+
 def test_parts_of_further_copies_are_told_apart(valid):
     """Two copies have tensors of one name; both stand in JSON and among the checks, each with its copy."""
     lines = (CODES, replace(CODES, copy="ema", verdict=CHANGED), LockVerdict(FAMILY, FAMILY, IDENTICAL, judged=False))
@@ -177,7 +189,8 @@ def test_parts_of_further_copies_are_told_apart(valid):
 def test_what_was_recorded(valid, state):
     """Status 0, one line with the digest, and what is bound to it below."""
     tensor = LockedTensor("codes", "float16", (A,))
-    lock = Lock("s2G.pth", "gpt-sovits", (tensor,), (("vq_encoder", A),), FileRecord(FileKind.BASE))
+    copy = LockedEncoder("gpt-sovits", (tensor,), (("vq_encoder", A),))
+    lock = Lock("s2G.pth", (copy,), FileRecord(FileKind.BASE))
     document = written(lock, "logs/me/vqcheck.lock", state)
     (line,) = text.render(document, text.Style()).splitlines()
     assert line.startswith(f"{state}  ")

@@ -166,8 +166,8 @@ def _drift(run: TrainingRun) -> Section:
         f"Drift since the {start_of(run)}",
         (
             Paragraph(
-                "This is how far a code has moved: the median over all codes, in half the distance to its nearest "
-                f"neighbour. At 1 a code may be as near to the place of its neighbour as to its own. {gaps}"
+                f"This is how far a code has moved: the median over all codes. {_unit()} At 1 a code may be as near to "
+                f"the old place of that code as to its own. {gaps}"
             ),
             chart,
         )
@@ -175,6 +175,10 @@ def _drift(run: TrainingRun) -> Section:
         else (),
         Shown.PAGE,
     )
+
+
+def _unit() -> str:
+    return "The unit is half the distance to the nearest other code."
 
 
 def _description(run: TrainingRun, known: Sequence[float]) -> str:
@@ -216,8 +220,8 @@ def _checkpoints(run: TrainingRun) -> Section:
         Column("EMA updates"),
     )
     said = (
-        f"Moved is the distance of a code since the {since}: the median over all codes, in half the distance to the "
-        "nearest neighbour. EMA updates are counted since the row above."
+        f"Moved says how far a code has moved since the {since}: the median over all codes. {_unit()} EMA updates are "
+        "counted since the row above."
     )
     caption = f"In training order. Checkpoints in a row that hold the same VQ encoder share a line. {said}"
     table = Table(caption, columns, [_line(rows, since) for rows in _series(run.rows)])

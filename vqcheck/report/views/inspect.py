@@ -14,7 +14,6 @@ from vqcheck.codebook.inspection import (
     Inspection,
     UnreadFile,
 )
-from vqcheck.codebook.kind import FileKind
 from vqcheck.report.document import (
     Block,
     Column,
@@ -22,7 +21,6 @@ from vqcheck.report.document import (
     Fact,
     Facts,
     Figure,
-    Inline,
     Kind,
     Paragraph,
     Remedy,
@@ -40,7 +38,7 @@ from vqcheck.report.document import (
 from vqcheck.report.views.copies import STANDING
 from vqcheck.report.views.inspect_data import cases, data, lacking
 from vqcheck.report.views.inspect_encoder import encoder_facts, health_facts, tensors, title
-from vqcheck.report.views.words import explained
+from vqcheck.report.views.words import explained, kind_of_file
 
 _MOST_CLASSES: Final = 20
 
@@ -178,7 +176,7 @@ def _facts(file: Inspection) -> Iterator[Fact]:
     yield Fact("Base model", f"{model.base}, as published (by its first 8 KiB)" if model.base else None)
     counts = [f"{count} tensor{'s' * (count != 1)} {dtype}" for dtype, count in file.precision]
     yield Fact("Precision", ", ".join(counts))
-    yield Fact("Kind", _kind(file.record.kind))
+    yield Fact("Kind", kind_of_file(file.record.kind))
     progress = [
         f"info '{training.info}'" if training.info else "",
         f"epoch {training.epoch}" if training.epoch is not None else "",
@@ -193,15 +191,6 @@ def _facts(file: Inspection) -> Iterator[Fact]:
     classes = f"when loaded with weights_only=False: {_listed(file.classes)}" if file.classes else None
     yield Fact("Runs code", classes, Shown.DETAIL)
     yield Fact("VQ encoder", Word(f"none: this file {file.why_none}", Tone.WARNING) if file.why_none else None)
-
-
-def _kind(kind: FileKind) -> Inline | None:
-    return {
-        FileKind.BASE: "base model",
-        FileKind.TRAINING: "training file",
-        FileKind.EXPORT: "export of a run",
-        FileKind.STEP: "weights of one step of a run",
-    }.get(kind)
 
 
 def _listed(classes: tuple[str, ...]) -> str:

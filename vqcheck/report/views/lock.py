@@ -20,6 +20,7 @@ from vqcheck.report.document import (
     path,
 )
 from vqcheck.report.views.json_objects import digest_object
+from vqcheck.report.views.words import kind_of_file
 
 _RECORDED: Final = Rule(
     "lock/recorded",
@@ -64,7 +65,7 @@ def written(lock: Lock, lock_path: str, state: str, unchecked: str = "") -> Docu
                     Facts(
                         (
                             Fact("Checkpoint", path(lock.checkpoint), Shown.DETAIL),
-                            Fact("Kind", lock.record.kind.value, Shown.DETAIL),
+                            Fact("Kind", kind_of_file(lock.record.kind), Shown.DETAIL),
                             Fact("Digest", code(str(whole)) if whole else None, Shown.DETAIL),
                             Fact("Copies", _listed_copies(lock)),
                             Fact("Tokens", path(lock.tsv.name) if lock.tsv else None),

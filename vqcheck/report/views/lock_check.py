@@ -1,5 +1,6 @@
 """`vqcheck lock --check`: whether a file agrees with the lock, and what to do where it does not."""
 
+from collections.abc import Sequence
 from typing import Any, Final
 
 from vqcheck.audit.lock_result import S1, TSV, LockCheck, LockReason, LockVerdict
@@ -14,6 +15,7 @@ from vqcheck.report.document import (
     Fact,
     Facts,
     Kind,
+    Paragraph,
     Remedy,
     Rule,
     Section,
@@ -28,7 +30,7 @@ from vqcheck.report.document import (
 )
 from vqcheck.report.views import copies
 from vqcheck.report.views.json_objects import copies_object, digest_object
-from vqcheck.report.views.words import trained, warning
+from vqcheck.report.views.words import kind_of_file, trained, warning
 
 _ENCODER: Final = Rule(
     "lock/vq-encoder-changed",
@@ -55,6 +57,8 @@ _COPIES: Final = Rule(
     "in the lock, or differs. Name the copy that will be used: --copy NAME.",
 )
 _TRAINED: Final = trained("lock")
+_LONG: Final = 24
+"""Parts of a VQ encoder that a terminal shows without -v."""
 
 
 def checked(result: LockCheck) -> Document:
@@ -77,9 +81,9 @@ def checked(result: LockCheck) -> Document:
                     Facts(
                         (
                             Fact("File", path(result.path), Shown.PAGE),
-                            Fact("Kind of file", result.kind.value, Shown.DETAIL),
+                            Fact("Kind of file", kind_of_file(result.kind), Shown.DETAIL),
                             Fact("Lock", path(result.lock), Shown.PAGE),
-                            Fact("Locked kind of file", result.locked_kind.value, Shown.DETAIL),
+                            Fact("Locked kind of file", kind_of_file(result.locked_kind), Shown.DETAIL),
                             *_digests(result, Shown.ALWAYS if differs else Shown.DETAIL),
                         )
                     ),
@@ -90,8 +94,7 @@ def checked(result: LockCheck) -> Document:
             ),
             Section(
                 "What became of each part",
-                (_table(result, Shown.ALWAYS if differs else Shown.DETAIL),),
-                Shown.ALWAYS if differs else Shown.DETAIL,
+                (*(_in_short(result) if differs else ()), _table(result.verdicts, result, Shown.DETAIL)),
                 heading=Shown.PAGE,
             ),
         ),
@@ -125,9 +128,19 @@ def _digests(result: LockCheck, shown: Shown) -> list[Fact]:
     ]
 
 
-def _table(result: LockCheck, shown: Shown) -> Table:
+def _in_short(result: LockCheck) -> tuple[Table, Paragraph]:
+    """Return the parts for a terminal: where there are very many, the first of those that are not identical."""
+    lines = [line for line in result.verdicts if line.verdict != IDENTICAL]
+    if len(result.verdicts) <= _LONG:
+        return _table(result.verdicts, result, Shown.BRIEF), Paragraph("")
+    left = len(result.verdicts) - min(len(lines), _LONG)
+    said = Paragraph(f"{left} more parts are not listed here. -v lists every part.", Shown.BRIEF)
+    return _table(lines[:_LONG], result, Shown.BRIEF), said
+
+
+def _table(lines: Sequence[LockVerdict], result: LockCheck, shown: Shown) -> Table:
     columns = (Column("Part"), Column("Verdict"), Column("Why", Kind.PROSE))
-    rows = [(line.name, verdict(line.verdict, _tone(line, result)), _why(line)) for line in result.verdicts]
+    rows = [(line.name, verdict(line.verdict, _tone(line, result)), _why(line)) for line in lines]
     return Table("Every tensor and file that the lock records, against the file.", columns, rows, shown)
 
 

@@ -5,6 +5,7 @@ from collections.abc import Iterable, Sequence
 from itertools import groupby
 
 from vqcheck.codebook.health import BROKEN, COLLAPSED, NEVER_TRAINED, NOT_FINITE
+from vqcheck.codebook.kind import FileKind
 from vqcheck.report.document import Rule
 
 
@@ -52,6 +53,16 @@ def trained(command: str) -> Rule:
         "the codebook was trained",
         "A codebook that still waits for its first batch gives tokens that mean nothing. Use a published base model.",
     )
+
+
+def kind_of_file(kind: FileKind) -> str:
+    """Return what a file shows itself to be; empty where it says nothing of that."""
+    return {
+        FileKind.BASE: "base model",
+        FileKind.TRAINING: "training file",
+        FileKind.EXPORT: "export of a run",
+        FileKind.STEP: "weights of one step of a run",
+    }.get(kind, "")
 
 
 def unfit_rule(command: str) -> Rule:
