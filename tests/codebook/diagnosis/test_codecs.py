@@ -148,7 +148,9 @@ def test_reports_tell_the_codecs_apart(diff, valid):
     """Text names the codec of each section and says on top that another one differs; JSON holds both diagnoses."""
     result = diff(encodec(range(1)) | vqgan(), encodec(range(1), updates=5) | vqgan(moved=True))
     text = render(view(result), Style())
-    assert text.startswith("changed  encodec: The codebook drifted: 5 EMA updates ran between A and B; vqgan differs, too.\n")
+    assert text.startswith(
+        "changed  encodec: The codebook drifted: 5 EMA updates ran between A and B; vqgan differs, too.\n"
+    )
     assert all(f"What happened ({name})" in text and f"What to do ({name})" in text for name in result.codecs)
     parsed = valid(json.render(view(result)))
     assert parsed["codecs"] == ["encodec", "vqgan"]

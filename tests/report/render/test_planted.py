@@ -12,31 +12,23 @@ import torch
 from markdown_it import MarkdownIt
 
 from vqcheck.cli.main import main
-from vqcheck.report.document import (
+from vqcheck.report.blocks import (
     Bars,
     Bullets,
-    Case,
-    CaseOutcome,
     Column,
-    Document,
     Event,
     Fact,
     Facts,
-    Figure,
     Line,
     LineCharts,
     Panel,
     Paragraph,
     Part,
     Proportions,
-    Remedy,
-    Rule,
     Section,
     Shown,
-    Status,
     Table,
     Tone,
-    Weight,
     code,
     muted,
     path,
@@ -44,6 +36,7 @@ from vqcheck.report.document import (
     tag,
     verdict,
 )
+from vqcheck.report.document import Case, CaseOutcome, Document, Figure, Remedy, Rule, Status, Weight
 from vqcheck.report.render import csv as csv_format
 from vqcheck.report.render import github, junit, plain, sarif
 from vqcheck.report.render import html as html_format

@@ -11,7 +11,8 @@ from vqcheck.checkpoint.open import open_checkpoint
 from vqcheck.codebook.copies import Unreadable
 from vqcheck.codebook.copy_name import CopyName
 from vqcheck.codebook.inspection import InspectedFiles, UnreadFile, inspect
-from vqcheck.report.document import CaseOutcome, Section
+from vqcheck.report.blocks import Section
+from vqcheck.report.document import CaseOutcome
 from vqcheck.report.render import html, json, text
 from vqcheck.report.views.inspect import view
 

@@ -8,7 +8,8 @@ import pytest
 
 from vqcheck.audit.token_audit_result import FrameCounts, ItemAudit, TokenAudit, TokenPrecision, summary
 from vqcheck.codebook.digest import F32V1, Digest, EncoderDigests
-from vqcheck.report.document import CaseOutcome, Section, Shown, Table
+from vqcheck.report.blocks import Section, Shown, Table
+from vqcheck.report.document import CaseOutcome
 from vqcheck.report.render import html, json, text
 from vqcheck.report.views.tokens import against, view
 
@@ -184,3 +185,14 @@ def test_the_report_reads_as_it_should():
     found = replace(WRONG, headless=True, without_tokens=("9.wav",))
     shown = text.render(view(found, replace(RIGHT, checkpoint="other.pth")), text.Style(width=80))
     assert shown.replace("\\", "/") == GOLDEN.read_text("utf-8")
+
+
+@pytest.mark.parametrize(("items", "accused"), [({"extra": 3}, False), ({"extra": 3, "wrong": 1}, True)])
+def test_lengths_alone_accuse_no_checkpoint(items, accused):
+    """Features of other recordings fail the audit, but only tokens say that another VQ encoder made them."""
+    found = audit(item(0), item(1), item(2, **items))
+    document = view(found)
+    assert found.exit_code == 1
+    said = " ".join([document.headline, summary(found), *(remedy.text for remedy in document.remedies)])
+    assert ("come from" in said) == accused
+    assert ("come from" in against(found, audit(item(0, wrong=50), item(1, wrong=50)))) == accused

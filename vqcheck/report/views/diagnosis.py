@@ -9,7 +9,7 @@ from typing import Final
 from vqcheck.codebook.diagnosis.evidence import EmaUpdates
 from vqcheck.codebook.diagnosis.result import Cause, CodeChanges, Diagnosis, Displacement, TokenFlips
 from vqcheck.report import scales
-from vqcheck.report.document import (
+from vqcheck.report.blocks import (
     Bars,
     Block,
     Bullets,

@@ -14,19 +14,15 @@ from vqcheck.codebook.inspection import (
     Inspection,
     UnreadFile,
 )
-from vqcheck.report.document import (
+from vqcheck.report.blocks import (
     Block,
     Column,
-    Document,
     Fact,
     Facts,
-    Figure,
     Kind,
     Paragraph,
-    Remedy,
     Section,
     Shown,
-    Status,
     Table,
     Tone,
     Word,
@@ -35,6 +31,7 @@ from vqcheck.report.document import (
     path,
     verdict,
 )
+from vqcheck.report.document import Document, Figure, Remedy, Status
 from vqcheck.report.views.copies import STANDING
 from vqcheck.report.views.inspect_data import cases, data, lacking
 from vqcheck.report.views.inspect_encoder import encoder_facts, health_facts, tensors, title
