@@ -240,7 +240,7 @@ TABLES = {
         lambda: b"".join(
             b"a\t" + b" ".join(b"%d" % n for n in range(s, s + 100_000)) + b"\n" for s in range(0, 2 * MILLION, 100_000)
         ),
-        "is no token",
+        "is not a token",
     ),
 }
 
@@ -286,4 +286,4 @@ def test_a_lock_that_is_longer_than_any_is_refused(put, checkpoints, ended):
     path = put(b"schema vqcheck/lock/1\n" + b"tensor a float16 b\n" * 5 * MILLION, "vqcheck.lock")
     status, said = ended("lock", "--check", checkpoints / "base_v2.pth", "-o", path)
     assert status == 2
-    assert "is no vqcheck lock" in said
+    assert "is not a vqcheck lock" in said

@@ -22,7 +22,7 @@ class HistoryVerdict(str, Enum):
 
 
 class BaseSource(str, Enum):
-    """What told which file a run started from."""
+    """What says which file a run started from."""
 
     OPTION = "option"
     CONFIGURATION = "configuration"

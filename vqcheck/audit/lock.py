@@ -95,8 +95,8 @@ class Lock:
         lines += self.copies[0].lines()
         for number, copy in enumerate(self.copies):
             names = [f"name {json.dumps([list(name.keys), name.prefix])}" for name in copy.names]
-            told = [*names, *(["noise"] if copy.is_noise else []), *(copy.lines() if number else [])]
-            lines += [f"copy {number} {line}" for line in told]
+            facts = [*names, *(["noise"] if copy.is_noise else []), *(copy.lines() if number else [])]
+            lines += [f"copy {number} {line}" for line in facts]
         lines += [
             f"{kind} {bound.digest} {json.dumps(bound.name)}"
             for kind, bound in (("s1", self.s1), ("tsv", self.tsv))
@@ -110,7 +110,7 @@ def read_lock(path: str) -> Lock:
     """Return the lock in a file.
 
     Raises:
-        UsageError: the file cannot be read, is no lock, is damaged, or was written by a newer vqcheck.
+        UsageError: the file cannot be read, is not a lock, is damaged, or was written by a newer vqcheck.
 
     """
     try:
@@ -127,7 +127,7 @@ def read_lock(path: str) -> Lock:
     lines = [line.strip() for line in text.splitlines() if line.strip() and not line.startswith("#")]
     schemas = [line.split(" ", 1)[1] for line in lines if line.startswith("schema ")]
     if len(content) > _MAX_BYTES or len(schemas) != 1 or not schemas[0].startswith("vqcheck/lock/"):
-        raise UsageError(f"{path}: is no vqcheck lock (it has no line 'schema {SCHEMA}')")
+        raise UsageError(f"{path}: is not a vqcheck lock (it has no line 'schema {SCHEMA}')")
     if schemas[0] != SCHEMA:
         raise UsageError(f"{path}: is a lock of another version ({schemas[0]:.40}), this vqcheck reads {SCHEMA}")
     try:
@@ -193,7 +193,7 @@ def _kind(text: str) -> FileKind:
     try:
         return FileKind(text)
     except ValueError:
-        raise ValueError(f"{text!r:.80} is no kind of file") from None
+        raise ValueError(f"{text!r:.80} is not a kind of file") from None
 
 
 def _number(single: dict[str, str], name: str) -> int | None:
@@ -201,7 +201,7 @@ def _number(single: dict[str, str], name: str) -> int | None:
     if text is None:
         return None
     if not (text.isascii() and text.isdecimal() and len(text) < 20):
-        raise ValueError(f"{text!r:.80} is no number")
+        raise ValueError(f"{text!r:.80} is not a number")
     return int(text)
 
 
@@ -211,5 +211,5 @@ def _name(text: str) -> str:
     except (ValueError, RecursionError):
         name = None
     if not isinstance(name, str):
-        raise ValueError(f"{text!r:.80} is no name")  # noqa: TRY004 - one kind of error for a damaged line
+        raise ValueError(f"{text!r:.80} is not a name")  # noqa: TRY004 - one kind of error for a damaged line
     return name

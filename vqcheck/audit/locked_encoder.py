@@ -73,14 +73,14 @@ class EncoderLines:
         self._names: dict[CopyName, None] = {}
         self._noise: dict[str, bool] = {}
 
-    def read(self, told: str, line: str) -> None:
+    def read(self, fact: str, line: str) -> None:
         """Take in a line, given without what says which copy it is of."""
-        kind, _, rest = told.partition(" ")
+        kind, _, rest = fact.partition(" ")
         if kind == "family" and rest:
             put(self._families, kind, rest, line)
-        elif kind == "noise" and not rest and told != line:
+        elif kind == "noise" and not rest and fact != line:
             put(self._noise, kind, True, line)
-        elif kind == "name" and told != line:
+        elif kind == "name" and fact != line:
             put(self._names, _copy_name(rest), None, line)
         elif kind in PARTS:
             digest = parse_digest(rest)
@@ -126,7 +126,7 @@ def parse_digest(text: str) -> Digest:
     """Return the digest in a line; raises ValueError where there is none."""
     match = _DIGEST.fullmatch(text)
     if not match:
-        raise ValueError(f"{text!r:.80} is no digest")
+        raise ValueError(f"{text!r:.80} is not a digest")
     return Digest(match[1], match[2])
 
 
@@ -136,5 +136,5 @@ def _copy_name(text: str) -> CopyName:
     except (ValueError, TypeError, RecursionError):
         keys, prefix = None, None
     if not (isinstance(keys, list) and all(isinstance(key, str) for key in keys) and isinstance(prefix, str)):
-        raise ValueError(f"{text!r:.80} is no name of a copy")
+        raise ValueError(f"{text!r:.80} is not the name of a copy")
     return CopyName(tuple(keys), prefix)
