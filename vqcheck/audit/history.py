@@ -23,7 +23,7 @@ from vqcheck.experiment.run_base import BaseProblem, UnusedBase, named_base
 
 _SUFFIXES: Final = (".pth", ".pt", ".ckpt", ".safetensors", ".bin", ".th")
 _SHARD: Final = re.compile(r"-\d{5}-of-\d{5}\.")
-"""A part of one model, which is no checkpoint of its own."""
+"""A part of one model, which is not a checkpoint of its own."""
 
 OnFile = Callable[[int, int], None]
 """Called as (files done, files in all)."""
@@ -134,7 +134,7 @@ def _holds_more(base: RunCheckpoint, found: list[RunCheckpoint]) -> str:
 def _groups(found: list[RunCheckpoint], unreadable: list[tuple[str, str]]) -> dict[str, _Group]:
     """Return the files of each run in training order, by voice; all of them as one where there are not several voices.
 
-    Where there are, what is no export of a voice is a run of its own, called by an empty name.
+    Where there are, what is not an export of a voice is a run of its own, called by an empty name.
     """
     voices = [each.voice for each in found], [voice_of(name) for name, _ in unreadable]
     several = len({voice for part in voices for voice in part if voice}) > 1
@@ -203,7 +203,7 @@ def _by_number(path: str) -> list[tuple[int, str]]:
 
 
 def _training_order(each: RunCheckpoint, found: list[RunCheckpoint]) -> tuple[float, float, int, list[tuple[int, str]]]:
-    """Sort key: a file that says nothing of training is the base and comes first; then steps, where all tell them."""
+    """Sort key: a file that says nothing of training is the base and comes first; then steps, where all name them."""
     kind, epoch, steps = each.record.kind, each.record.epoch, each.record.steps
     name = _by_number(each.path)
     if not each.has_step:

@@ -10,19 +10,19 @@ from vqcheck.experiment.run_base import UnusedBase
 
 
 class HistoryVerdict(str, Enum):
-    """What a run came to: the verdicts on two files, and one more."""
+    """What a run came to, the worst first: the verdicts on two files, and one more."""
 
-    IDENTICAL = IDENTICAL
+    COULD_NOT_CHECK = "could not check"
+    CHANGED = CHANGED
     ROUNDED = ROUNDED
     WITHIN_ULPS = WITHIN_ULPS
-    CHANGED = CHANGED
-    COULD_NOT_CHECK = "could not check"
+    IDENTICAL = IDENTICAL
 
     __str__ = str.__str__
 
 
 class BaseSource(str, Enum):
-    """What told which file a run started from."""
+    """What says which file a run started from."""
 
     OPTION = "option"
     CONFIGURATION = "configuration"
@@ -41,15 +41,6 @@ class ComparedWith(str, Enum):
     NOTHING = "nothing"
 
     __str__ = str.__str__
-
-
-_WORST_FIRST = (
-    HistoryVerdict.COULD_NOT_CHECK,
-    HistoryVerdict.CHANGED,
-    HistoryVerdict.ROUNDED,
-    HistoryVerdict.WITHIN_ULPS,
-    HistoryVerdict.IDENTICAL,
-)
 
 
 @dataclass(frozen=True, slots=True)
@@ -159,7 +150,7 @@ class TrainingRun:
         found = {drift.verdict for row in self.rows for drift in row.drifts}
         if UNDECIDED in found:
             return HistoryVerdict.COULD_NOT_CHECK
-        return next((each for each in _WORST_FIRST if each.value in found), HistoryVerdict.IDENTICAL)
+        return next((each for each in HistoryVerdict if each.value in found), HistoryVerdict.IDENTICAL)
 
     @property
     def exit_code(self) -> int:
@@ -184,7 +175,7 @@ class History:
     @property
     def worst(self) -> TrainingRun:
         """The run that decides the verdict: one that could not be checked before one that moved."""
-        return min(self.runs, key=lambda run: _WORST_FIRST.index(run.verdict))
+        return min(self.runs, key=lambda run: tuple(HistoryVerdict).index(run.verdict))
 
     @property
     def verdict(self) -> HistoryVerdict:

@@ -112,7 +112,7 @@ def chosen_preset(config: Config) -> Preset:
     settings = dataclasses.replace(chosen.spectrogram, **changes)
     samples = config.training.segment_size or chosen.segment_size * chosen.spectrogram.hop_length
     if samples % settings.hop_length:
-        raise UsageError(f"training.segment_size: {samples} samples are no multiple of the hop {settings.hop_length}")
+        raise UsageError(f"training.segment_size: {samples} samples are not a multiple of the hop {settings.hop_length}")
     return dataclasses.replace(chosen, spectrogram=settings, segment_size=samples // settings.hop_length)
 
 
@@ -163,7 +163,7 @@ def _check_discriminator(outline: nn.Module, path: str) -> None:
     """
     with open_checkpoint(path) as checkpoint:
         if not any(name.startswith("discriminators.") for name in checkpoint.tensors):
-            raise UsageError("is no discriminator: it holds no tensors named discriminators.*", path)
+            raise UsageError("is not a discriminator: it holds no tensors named discriminators.*", path)
         _check_shapes(outline, checkpoint)
 
 
