@@ -17,7 +17,7 @@ from xml.etree import ElementTree as ET
 import jsonschema
 import junitparser
 import pytest
-from vqcheck.gate.result import CheckResult, GateReport
+from vqcheck.gate.checks import CheckResult, GateReport
 
 from vqcheck.audit.history_result import Drift, History, HistoryRow, SkippedFile, TrainingRun
 from vqcheck.audit.judgement import CheckOutcome, Judgement, StageComparison, StageVerdict
