@@ -17,7 +17,6 @@ from xml.etree import ElementTree as ET
 import jsonschema
 import junitparser
 import pytest
-from vqcheck.gate.checks import CheckResult, GateReport
 
 from vqcheck.audit.history_result import Drift, History, HistoryRow, SkippedFile, TrainingRun
 from vqcheck.audit.judgement import CheckOutcome, Judgement, StageComparison, StageVerdict
@@ -37,7 +36,7 @@ from vqcheck.codebook.diagnosis.result import (
 from vqcheck.codebook.digest import F32V1, Digest, EncoderDigests
 from vqcheck.codebook.file_record import FileKind, FileRecord
 from vqcheck.codebook.model import Training
-from vqcheck.gate.checks import CHECKS
+from vqcheck.gate.checks import CHECKS, CheckResult, GateReport
 from vqcheck.replay.trace import (
     COMPUTED,
     DRIFTED,

@@ -43,6 +43,8 @@ from dataclasses import dataclass
 from enum import Enum, Flag, IntEnum
 from typing import Any, Final, NamedTuple
 
+from vqcheck.word_enum import WordEnum
+
 
 class Status(IntEnum):
     """What a run came to; the exit status of the command, the same for every format."""
@@ -344,7 +346,7 @@ class Rule(NamedTuple):
     """What goes wrong where it is not, and what to do."""
 
 
-class CaseOutcome(str, Enum):
+class CaseOutcome(WordEnum):
     PASSED = "passed"
     FAILED = "failed"
     COULD_NOT_CHECK = "could not check"
