@@ -11,7 +11,7 @@ from typing import Final
 from vqcheck.checkpoint.opened import Checkpoint
 from vqcheck.codebook.tensor_names import is_endless, unwrapped
 from vqcheck.codebook.vq_encoder import is_lora
-from vqcheck.str_enum import StrEnum
+from vqcheck.word_enum import WordEnum
 
 # MD5 of the first 8 KiB of the published base models, as upstream's own loader knows them.
 _KNOWN_BASES: Final = {
@@ -39,7 +39,7 @@ _LATEST_ONLY: Final = 233333333333
 """The step number upstream puts into a file's name when it keeps only the latest checkpoint."""
 
 
-class VersionSign(StrEnum):
+class VersionSign(WordEnum):
     """What shows which model of which version a file holds."""
 
     PHONEMES = "phonemes"
