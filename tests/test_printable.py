@@ -5,8 +5,9 @@ from hypothesis import strategies as st
 
 from vqcheck.errors import VqcheckError
 from vqcheck.printable import printable
-from vqcheck.report.plain import plain
-from vqcheck.report.text.page import Page, Style
+from vqcheck.report.document import Document, Status
+from vqcheck.report.render import plain
+from vqcheck.report.render.text import Style, render
 
 
 @given(st.text())
@@ -17,9 +18,9 @@ def test_any_text_is_one_printable_line(text):
 def test_only_what_steers_is_escaped():
     """In reports, messages and documents alike: a Chinese name stays one though it holds a control character."""
     name, shown = "录音\x1b[2J\n\u202e一.pth", r"录音\x1b[2J\n\u202e一.pth"
-    page = Page(Style())
-    page.line(name)
-    assert printable(name) == plain(name) == str(VqcheckError(name)) == page.text().rstrip("\n") == shown
+    text = render(Document("diff", Status.CONSISTENT, "x", name, "", (), {}), Style())
+    assert text == f"x  {shown}\n"
+    assert printable(name) == plain(name) == str(VqcheckError(name)) == shown
 
 
 def test_what_joins_letters_is_kept_where_it_is_asked_for():

@@ -23,28 +23,27 @@ def measure(run: Run):
 def traced_steps(version, strategy, samples, device_name):
     """Return the figure of one arm."""
     from vqcheck.experiment.config import Config
-    from vqcheck.replay.arm import ArmRun
-    from vqcheck.replay.device import choose_device, choose_fp16
-    from vqcheck.replay.run import prepare
+    from vqcheck.replay.arm_run import ArmRun
+    from vqcheck.replay.own_subject import OwnSubject
     from vqcheck.replay.strategies import STRATEGIES
-    from vqcheck.replay.torch_settings import upstream_settings
 
     config = Config().changed("subject", version=version).changed("training", batch_size=2)
-    device = choose_device(device_name)
-    with upstream_settings(device, None):
-        arm = ArmRun(prepare(config, device, choose_fp16(config, device)), STRATEGIES[strategy])
-        _, batch = next(arm._batches())
-        batch = batch.to(device)
-        arm.training_step.start_epoch()
-        arm._step(1, batch)  # with attribution
-        arm._step(2, batch)
-        hooks, plain, traced, looks = arm.net_g.quantizer._forward_hooks, [], [], []
+    subject, chosen = OwnSubject(config.changed("replay", device=device_name)), STRATEGIES[strategy]
+    plain, traced, looks = [], [], []
+    with subject.opened(None):
+        device = subject.device
+        arm = ArmRun(subject.start(chosen), chosen, chosen.expected, samples)
+        step, inputs = arm.code.training.training_step, next(subject.data.batches())[1].inputs()
+        inputs = {name: value.to(device) for name, value in inputs.items()}
+        arm.step()  # with attribution
+        arm.step()
+        hooks = arm.code.net_g.quantizer._forward_hooks
         kept = dict(hooks)
-        for number in range(samples):
+        for _ in range(samples):
             hooks.clear()
-            plain.append(timed(lambda: arm.training_step(batch), device))
+            plain.append(timed(lambda: step(inputs), device))
             hooks.update(kept)
-            traced.append(timed(lambda number=number: arm._step(3 + number, batch), device))
+            traced.append(timed(arm.step, device))
             looks.append(arm._recorder._tracing[-1])
     share = statistics.median(looks) / statistics.median(plain)
     rival = Measured("the step without tracing", tuple(plain))

@@ -1,5 +1,6 @@
 """Whatever is wrong with a checkout or its process ends in one line that says so, and nothing is left running."""
 
+import json
 import re
 import sys
 import threading
@@ -149,6 +150,33 @@ def test_the_child_ends_when_nobody_asks_any_more(tmp_path):
     with ChildProcess(None, str(tmp_path), 60) as child:
         child._process.stdin.close()
         assert child._process.wait(timeout=HANGS) == 0
+
+
+def test_the_child_loads_the_vqcheck_beside_it_and_answers_whatever_it_is_sent(tmp_path, monkeypatch):
+    """Another vqcheck of that Python is not touched; a line that is not JSON, or has no meaning, is an error."""
+    (tmp_path / "vqcheck").mkdir()
+    (tmp_path / "vqcheck" / "__init__.py").write_text("raise OSError('another vqcheck')", "utf-8")
+    monkeypatch.setenv("PYTHONPATH", str(tmp_path))
+    with ChildProcess(None, str(tmp_path), HANGS) as child:
+        for sent, message in [
+            (b"{not json", "JSONDecodeError"),
+            (b"3", "has no meaning"),
+            (b'{"do": "step"}', "has no meaning"),
+            (b"\xff", "UnicodeDecodeError"),
+        ]:
+            child._send(sent + b"\n")
+            assert message in json.loads(child._answers.get(timeout=HANGS))["error"]
+        with pytest.raises(UsageError, match="KeyError: 'device'"):
+            child.ask(do="load", version=None)
+
+
+@pytest.mark.parametrize("said", ["3", "[]", '{"well": 1}', "null"])
+def test_an_answer_that_is_no_answer_is_refused(tree, tmp_path, said):
+    """JSON of another program is no answer of the child."""
+    python = tmp_path / "python"
+    python.write_text(f"#!/bin/sh\necho '{said}'\n")
+    python.chmod(0o755)
+    assert "is not a Python, or prints at its start" in refused(tree.config(python=str(python)))
 
 
 @pytest.mark.parametrize(

@@ -71,6 +71,55 @@ def test_every_strategy_does_from_outside_what_its_name_says(tree):
     assert "input_proj.weight" not in moved["requires-grad"] | moved["no-grad"]
 
 
+QUANTIZE = "        quantized, _, commit_loss, _ ="
+
+
+def test_the_freeze_arm_is_vqcheck_freeze(tree):
+    """The tree itself sees what holds its quantizer: the class of the function that users call, and no imitation."""
+    look = (
+        "held = type(vars(self.quantizer).get('train')).__module__; assert held != 'vqcheck.live.train_override', held"
+    )
+    result = replay(tree.change(QUANTIZE, f"        {look}\n{QUANTIZE}").config(replay={"strategies": ["freeze"]}))
+    assert [arm.strategy for arm in result.arms] == ["as-is", "none"]
+    assert result.failure.startswith("freeze: checkout: step 1 raised AssertionError: vqcheck.live.train_override (")
+
+
+def test_a_tensor_that_the_tree_drops_has_drifted(tree):
+    """What is gone over there is gone in the mirror: it is never taken for unchanged."""
+    book = "self.quantizer.vq.layers[0]._codebook"
+    drop = f"self.quantizer.training or {book}._buffers.pop('cluster_size', None)"
+    as_is, control = replay(tree.change(QUANTIZE, f"        {drop}\n{QUANTIZE}").config()).arms
+    assert (as_is.verdict, control.verdict) == (DRIFTED, DRIFTED)
+    dropped = {tensor.label: tensor for tensor in as_is.steps[-1].tensors}["ema_count"]
+    assert (dropped.changed, dropped.problem) == (True, "is missing")
+    assert {write.label: write.operator for write in as_is.first_writes} == {"ema_count": "deletion"}
+
+
+SHIPPED = """
+import vqcheck.synthesizer as shipped
+
+TINY = shipped.preset("tiny")
+
+
+class SynthesizerTrn(shipped.SynthesizerTrn):
+    def __init__(self, spec_channels, segment_size, n_speakers=0, *, freeze_quantizer=None, **unused):
+        super().__init__(spec_channels, segment_size, **{**TINY.model, "freeze_quantizer": freeze_quantizer})
+
+
+class MultiPeriodDiscriminator(shipped.MultiPeriodDiscriminator):
+    def __init__(self, use_spectral_norm=False, **unused):
+        super().__init__(**TINY.discriminator)
+"""
+
+
+@pytest.mark.slow
+def test_a_tree_that_uses_the_shipped_synthesizer(tree):
+    """Its own freeze holds as it is, is off for the control, and is what `maybe-no-grad` turns on."""
+    tree.models.write_text(SHIPPED, "utf-8")
+    result = replay(tree.config(steps=1, replay={"strategies": ["none", "maybe-no-grad", "freeze"]}))
+    assert verdicts(result) == {"as-is": FROZEN, "none": DRIFTED, "maybe-no-grad": FROZEN, "freeze": FROZEN}
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize("version", ["v2", "v3"])
 def test_two_replays_are_the_same(tree, version):

@@ -79,7 +79,7 @@ def test_inspect_lists_copies(run, valid):
     status, out, _ = run("inspect", "moved.pth")
     assert status == 0
     assert "copy 'ema'" in out
-    assert "is not the same as 'model'" in out
+    assert "differs from 'model'" in out
     status, out, _ = run("inspect", "broken.pth")
     assert status == 2
     assert "copy 'ema' cannot be read" in out

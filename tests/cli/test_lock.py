@@ -138,6 +138,21 @@ def test_unwritable_output_loses_nothing(lock, tmp_path):
     assert "such.lock: cannot be written" in run.stderr
 
 
+def test_a_report_goes_beside_the_lock_and_never_over_it(lock, valid, tmp_path):
+    """`--report` takes it in any format, at whatever status; the lock itself, also one not yet there, is refused."""
+    for path in ("vqcheck.lock", "./vqcheck.lock"):
+        run = lock("base_v2.pth", "--report", path)
+        assert (run.returncode, run.stdout, "vqcheck.lock" in run.stderr) == (2, "", True)
+        assert not (tmp_path / "vqcheck.lock").exists()
+    assert lock("base_v2.pth", "--report", "made.json", "--format", "json").returncode == 0
+    before = (tmp_path / "vqcheck.lock").read_bytes()
+    assert lock("G_437.pth", "--check", "--report", "vqcheck.lock").returncode == 2
+    assert lock("G_437.pth", "--check", "--report", "check.json", "--format", "json").returncode == 1
+    assert (tmp_path / "vqcheck.lock").read_bytes() == before
+    verdicts = [valid((tmp_path / name).read_text("utf-8"))["verdict"] for name in ("made.json", "check.json")]
+    assert verdicts == ["written", "changed"]
+
+
 def test_a_missing_lock_says_how_to_make_one(lock):
     """Checking before locking ends in 2 and names the command."""
     run = lock("base_v2.pth", "--check")

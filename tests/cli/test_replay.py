@@ -330,7 +330,7 @@ def test_every_console_can_show_the_report(here, quick, monkeypatch, encoding):
     text = console.buffer.getvalue().decode(encoding)
     assert "\x1b" not in text
     assert "\\u" not in text
-    assert re.search(r"commit_loss +[▁█]{2} " if encoding != "ascii" else r"commit_loss +[_#]{2} ", text)
+    assert re.search(r" [▁▂▃▄▅▆▇█]{2} " if encoding != "ascii" else r" [_.~=+*#-]{2} ", text)
 
 
 def test_quiet_says_nothing(here, quick):

@@ -73,7 +73,7 @@ def test_the_folder_of_a_training_file_tells_v3_from_v4(tmp_path, monkeypatch, f
     (tmp_path / folder).mkdir()
     torch.save({"model": tensors, "iteration": 2, "optimizer": {}}, tmp_path / folder / "G_20.pth")
     found = identify(tmp_path / folder / "G_20.pth")
-    assert (found.kind, found.version, found.lacks) == ("s2 LoRA training file", version, "")
+    assert (found.kind, found.version, found.lacks) == ("s2 LoRA training file", version, ())
     monkeypatch.chdir(tmp_path / folder)
     assert identify("G_20.pth").version == version
 
@@ -81,7 +81,7 @@ def test_the_folder_of_a_training_file_tells_v3_from_v4(tmp_path, monkeypatch, f
 def test_an_inference_export_lacks_the_posterior_encoder(checkpoints):
     """An export drops enc_q, a training file does not."""
     assert "enc_q" in identify(checkpoints / "frozen_v2_e8_s400.pth").lacks
-    assert identify(checkpoints / "G_400.pth").lacks == ""
+    assert identify(checkpoints / "G_400.pth").lacks == ()
 
 
 @pytest.mark.parametrize("version", ["v3", "v4"])
@@ -89,7 +89,7 @@ def test_a_base_of_v3_and_v4_left_no_posterior_encoder_out(save, version):
     """Their class has none."""
     state = {"cfm.x": torch.ones(1), "enc_p.text_embedding.weight": torch.ones(732, 1)}
     found = identify(save(state, config={"model": {"version": version}}))
-    assert (found.version, found.lacks) == (version, "")
+    assert (found.version, found.lacks) == (version, ())
 
 
 @pytest.mark.parametrize(("phonemes", "version"), [(512, "v1"), (732, "v2 or later")])

@@ -10,6 +10,8 @@ import vqcheck
 PACKAGE = Path(vqcheck.__file__).parent
 OURS = {"module_checkpoint"}
 """Modules of live that only this Python imports."""
+CHILD = "vqcheck.replay.checkout.child"
+"""The program that a checkout's Python runs."""
 
 
 def path_of(module):
@@ -28,12 +30,13 @@ def imported(tree):
 
 def all_that_is_loaded():
     waiting = [f"vqcheck.live.{path.stem}" for path in (PACKAGE / "live").glob("*.py") if path.stem not in OURS]
+    waiting += [f"{CHILD}.{path.stem}" for path in PACKAGE.joinpath(*CHILD.split(".")[1:]).glob("*.py")]
     loaded = {}
     while waiting:
         module = waiting.pop().removesuffix(".__init__")
         if module not in loaded:
             loaded[module] = ast.parse(path_of(module).read_text("utf-8"), feature_version=(3, 9))
-            waiting += imported(loaded[module])
+            waiting += [*imported(loaded[module]), *filter(None, [module.rpartition(".")[0]])]
     return loaded
 
 
@@ -42,7 +45,12 @@ LOADED = all_that_is_loaded()
 
 def test_no_reader_of_files_is_loaded():
     """The checkout's Python gets the table of families and the live modules, and no format."""
-    assert {"vqcheck.live.freeze", "vqcheck.codebook.match", "vqcheck.errors"} <= LOADED.keys()
+    assert {
+        "vqcheck.live.freeze",
+        "vqcheck.codebook.match",
+        "vqcheck.errors",
+        "vqcheck.replay.training_step",
+    } <= LOADED.keys()
     assert [name for name in LOADED if name.startswith("vqcheck.checkpoint.")] == ["vqcheck.checkpoint.second_hand"]
 
 
@@ -57,8 +65,11 @@ def test_a_module_keeps_to_python_3_9(module):
     assert postponed or not unions
     evaluated = [node.value for node in tree.body if isinstance(node, ast.Assign)]
     assert not [value for value in evaluated for each in ast.walk(value) if is_union(each) and names_types(each)]
-    keywords = {word.arg for node in ast.walk(tree) if isinstance(node, ast.Call) for word in node.keywords}
-    assert keywords.isdisjoint({"slots", "kw_only", "strict"})
+    calls = [node for node in ast.walk(tree) if isinstance(node, ast.Call) and isinstance(node.func, ast.Name)]
+    keywords = {(call.func.id, word.arg) for call in calls for word in call.keywords}
+    assert keywords.isdisjoint({("dataclass", "slots"), ("dataclass", "kw_only"), ("zip", "strict")})
+    kinds = [call.args[1] for call in calls if call.func.id in ("isinstance", "issubclass")]
+    assert not [kind for kind in kinds if is_union(kind)]
     names = {alias.name for node in ast.walk(tree) if isinstance(node, ast.ImportFrom) for alias in node.names}
     assert names.isdisjoint({"pairwise", "TypeAlias", "ParamSpec", "Self", "StrEnum", "assert_never", "override"})
 

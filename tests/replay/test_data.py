@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from vqcheck.errors import UsageError
 from vqcheck.replay.batches import Item, collate, endless_batches, epoch_batches, fit_features, is_kept
-from vqcheck.replay.generated_data import GeneratedData
+from vqcheck.replay.training_data import GeneratedData
 from vqcheck.synthesizer import preset
 
 

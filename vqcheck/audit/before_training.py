@@ -14,7 +14,7 @@ from vqcheck.audit.token_audit import audit_tokens
 from vqcheck.audit.token_audit_result import summary
 from vqcheck.checkpoint.open import open_checkpoint
 from vqcheck.codebook.comparison import ALL, CHANGED, UNDECIDED
-from vqcheck.codebook.health import COLLAPSED, EXPLAINED, HEALTHY, NEVER_TRAINED
+from vqcheck.codebook.health import COLLAPSED, HEALTHY, NEVER_TRAINED
 from vqcheck.codebook.inspection import NO_CODEBOOK
 from vqcheck.experiment.name2semantic import MERGED
 
@@ -31,9 +31,9 @@ def trained(run: PlannedRun) -> Judgement:
     if found.verdict == NEVER_TRAINED:
         return failed(f"the codebook of {name} was never trained, and a frozen run does not train it")
     if found.verdict == COLLAPSED:
-        return failed(f"the codebook of {name} has collapsed: {EXPLAINED[COLLAPSED]}", advisory=True)
+        return failed(f"the codebook of {name} has collapsed: nearly all frames go to a few codes", advisory=True)
     if found.verdict != HEALTHY:
-        return failed(f"the VQ encoder of {name} is {found.verdict}: {EXPLAINED[found.verdict]}")
+        return failed(f"the VQ encoder of {name} is {found.verdict}")
     books = found.vq_encoder.codebooks if found.vq_encoder else ()
     if any(book.many_unused for book in books):
         unused = sum(book.unused or 0 for book in books)

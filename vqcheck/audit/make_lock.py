@@ -76,7 +76,7 @@ def _require_fit(checkpoint: Checkpoint, encoder: VQEncoder) -> None:
         raise UsageError(f"{checkpoint.path}: its codebook was never trained, so a lock of it would prove nothing")
     if unfit := [ailment for ailment in ailments if ailment in (health.NOT_FINITE, health.BROKEN)]:
         raise UsageError(
-            f"{checkpoint.path}: its VQ encoder is {unfit[0]} ({health.EXPLAINED[unfit[0]]}); lock a sound file"
+            f"{checkpoint.path}: its VQ encoder is {unfit[0]}; lock a file whose VQ encoder is fit for use"
         )
 
 

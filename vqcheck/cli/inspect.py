@@ -56,7 +56,7 @@ def command(checkpoints: tuple[str, ...], strict: bool, copy: str, own: tuple[Fa
 
 
 def _in_folder(path: str) -> list[str]:
-    """Return the checkpoints of a folder; whatever is none, and a folder without any, is told of when it is opened."""
+    """Return the checkpoints of a folder; a file that is not a checkpoint fails later, when it is opened."""
     if not os.path.isdir(path):
         return [path]
     from vqcheck.checkpoint.folder import checkpoints_in

@@ -74,6 +74,8 @@ def command(
     if check and update:
         raise UsageError("--check verifies and --update writes; give one of them")
     path = lock_file or os.path.join(experiment or "", NAME)
+    if output.file is not None and os.path.realpath(output.file) == os.path.realpath(path):
+        raise UsageError(f"{path}: is the lock; write the report to another file")
     unchecked: list[str] = []
     with open_checkpoint(checkpoint) as file, Waiting("reading tokens and s1", quiet=output.quiet) as waiting:
         if not check:

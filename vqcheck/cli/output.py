@@ -14,7 +14,7 @@ from vqcheck.cli.terminal import can_draw, is_first_process, wants_color
 from vqcheck.errors import UsageError, VqcheckError
 
 if TYPE_CHECKING:
-    from vqcheck.report.document import Document
+    from vqcheck.report.document import Document, Sheet
     from vqcheck.report.render.text import Style
 
 TEXT: Final = "text"
@@ -131,11 +131,20 @@ def report_failure(arguments: Sequence[str], message: str) -> None:
 
     # Messages name their file first, as it was given.
     path = next((each for each in arguments if message.startswith(f"{each}: ")), "")
-    document = view(command, message, path)
+    document = view(command, message, path, _empty_sheet(command) if output.format == CSV else None)
     if output.format == GITHUB and output.file is None:
         with contextlib.suppress(VqcheckError):
             _write_summary(document, None)
     Output(output.format, None, quiet=output.quiet).write(document)
+
+
+def _empty_sheet(command: str) -> "Sheet | None":
+    """Return the table of a command that gives one of its own, without rows: who reads it finds its columns."""
+    if command != "replay":
+        return None
+    from vqcheck.report.views.replay_data import sheet
+
+    return sheet(())
 
 
 def _wanted(arguments: Sequence[str]) -> tuple[str, Output]:
@@ -144,7 +153,7 @@ def _wanted(arguments: Sequence[str]) -> tuple[str, Output]:
 
     place = next((place for place, each in enumerate(arguments) if each in COMMANDS), None)
     name = "vqcheck" if place is None else arguments[place]
-    rest = list(arguments if place is None else arguments[place + 1 :])
+    rest = [each for at, each in enumerate(arguments) if at != place]
     command: click.Command | None = None
     with contextlib.suppress(Exception):  # what keeps the command from being loaded may be what failed
         command = program.get_command(click.Context(program), name)

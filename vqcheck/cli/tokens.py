@@ -22,7 +22,7 @@ Examples:
   vqcheck tokens logs/me/logs_s2_v2/G_400.pth logs/me --against s2G2333k.pth
   vqcheck tokens s2G2333k.pth logs/me --format junit > tokens.xml
 
-Exit status: 0 the tokens come from CKPT, 1 they do not, 2 could not check (nothing in common, features that cannot be
+Exit status: 0 the tokens agree with CKPT, 1 they do not, 2 could not check (nothing in common, features that cannot be
 read, half precision overflows). A proven contradiction is 1 although other items could not be checked.
 """
 
@@ -34,7 +34,7 @@ read, half precision overflows). A proven contradiction is 1 although other item
     "--against",
     metavar="OTHER",
     type=click.Path(readable=False),
-    help="Ask which of the two explains the tokens better.",
+    help="Say which of the two explains the tokens better.",
 )
 @click.option("--sample", metavar="N", type=click.IntRange(min=1), help="Check N items only, the same ones each time.")
 @copies_option
@@ -42,10 +42,10 @@ read, half precision overflows). A proven contradiction is 1 although other item
 def command(
     checkpoint: str, experiment: str, against: str | None, sample: int | None, copies: tuple[str, ...], output: Output
 ) -> int:
-    """Derive the tokens of an experiment again and compare them with its 6-name2semantic.tsv.
+    """Compute the tokens of an experiment again and compare them with its 6-name2semantic.tsv.
 
-    EXPERIMENT is a directory logs/NAME with the features in 4-cnhubert. Every frame is derived in float32 and as a GPU
-    does it in half precision.
+    EXPERIMENT is a directory logs/NAME with the features in 4-cnhubert. The token of every frame is computed in
+    float32, and in half precision as a GPU does it.
     """
     if os.path.isfile(experiment):
         if os.path.isdir(checkpoint):
@@ -63,5 +63,5 @@ def command(
 def _audit(checkpoint: str, experiment: str, sample: int | None, copy: str, output: Output) -> TokenAudit:
     from vqcheck.audit.token_audit import audit_tokens
 
-    with open_checkpoint(checkpoint) as opened, Waiting("deriving tokens", quiet=output.quiet) as waiting:
+    with open_checkpoint(checkpoint) as opened, Waiting("computing tokens", quiet=output.quiet) as waiting:
         return audit_tokens(opened, experiment, sample=sample, copy=copy, on_item=waiting.step)

@@ -28,12 +28,6 @@ AILMENTS: Final = (NEVER_TRAINED, NOT_FINITE, BROKEN, COLLAPSED)
 """What makes a codebook unfit for use, the worst first."""
 FIT_TO_TRAIN: Final = frozenset({HEALTHY, COLLAPSED})
 """What training can start from: where few codes are used, the tokens still mean what they mean."""
-EXPLAINED: Final = {
-    NEVER_TRAINED: "all zero, or its init flag is 0",
-    NOT_FINITE: "it holds NaN or infinity",
-    BROKEN: "some counts are negative",
-    COLLAPSED: "nearly all frames go to a few of its codes",
-}
 
 
 @dataclass(frozen=True, slots=True)

@@ -50,8 +50,8 @@ class Model:
     evidence: str
     base: str = ""
     """Name of the published base model, where the file is one."""
-    lacks: str = ""
-    """What the file leaves to its base model."""
+    lacks: tuple[str, ...] = ()
+    """Modules that the file leaves to its base model, as an export of its kind does."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -101,12 +101,11 @@ def identify(checkpoint: Checkpoint) -> Model:
     lora = is_lora(checkpoint.tensors)
     if not version and not lora and not names.any("enc_p."):
         return Model("unknown", "", "no GPT-SoVITS tensors")
-    lacks = ""
+    lacks: tuple[str, ...] = ()
     if lora:
-        absent = [part for part in ("ssl_proj", "enc_p") if not names.any(f"{part}.")]
-        lacks = f"{', '.join(absent)} and the frozen weights stay in the base model" if absent else ""
+        lacks = tuple(part for part in ("ssl_proj", "enc_p") if not names.any(f"{part}."))
     elif not names.any("enc_q.") and not names.any("cfm."):  # v3 and v4 have none to leave out
-        lacks = "enc_q (an inference export leaves it out)"
+        lacks = ("enc_q",)
     kind = "s2 synthesizer"
     if lora:
         resumable = checkpoint.has_optimizer or "iteration" in checkpoint.information

@@ -89,7 +89,10 @@ class LiveEncoder:
         """
         found: dict[str, Tensor] = {}
         for each in self.tensors:
-            value = _at(self.module, each.name)
+            try:
+                value = attrgetter(each.name)(self.module)
+            except AttributeError:
+                continue
             if isinstance(value, Tensor):
                 found[each.name] = value.detach()
         return found
@@ -198,10 +201,3 @@ def _in_several_layers(module: nn.Module, tensors: Mapping[str, Tensor]) -> set[
 
 def _pattern(path: str) -> str:
     return ".".join("#" if part.isdecimal() else part for part in path.split("."))
-
-
-def _at(module: nn.Module, name: str) -> object:
-    try:
-        return attrgetter(name)(module)
-    except AttributeError:
-        return None

@@ -88,7 +88,7 @@ class Guard:
             return
         self._changes.step(self._encoder.now())
         if self._finding:
-            self._report(self._with_writes(self._finding))
+            self._report(self._finding)
         elif self.steps % self._every == 0:
             self._finding = self._look()
             if self._finding:
@@ -109,7 +109,7 @@ class Guard:
             self._changes.look(self._encoder.now())
             finding = self._look()
         if finding:
-            self._report(self._with_writes(finding))
+            self._report(finding)
 
     def __enter__(self) -> Guard:
         return self
@@ -144,10 +144,6 @@ class Guard:
             changes.append(TensorChange(name, first_steps[name], *size, problem, ranks.get(name, ())))
         return GuardFinding(self.steps, tuple(changes))
 
-    def _with_writes(self, finding: GuardFinding) -> GuardFinding:
-        writes = self._stop_catching()
-        return finding.with_writes(writes) if writes else finding
-
     def _stop_catching(self) -> dict[str, Write]:
         catcher, self._catcher = self._catcher, None
         if catcher is None:
@@ -156,6 +152,7 @@ class Guard:
         return catcher.first
 
     def _report(self, finding: GuardFinding) -> None:
+        finding = finding.with_writes(self._stop_catching())
         self._error = CodebookChanged(str(finding), finding)
         self._watch.let_go()
         if self._action == "raise":

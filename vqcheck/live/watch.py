@@ -11,7 +11,7 @@ from vqcheck.live.encoder import LiveEncoder, LiveTensor
 from vqcheck.live.tensor_change import MISSING, TensorStep
 
 _INTEGERS = {1: torch.uint8, 2: torch.int16, 4: torch.int32, 8: torch.int64}
-_NOT_COMPARABLE = (float("nan"), float("nan"))
+_NAN = float("nan")
 
 
 class EncoderWatch:
@@ -36,12 +36,28 @@ class EncoderWatch:
         now = self.encoder.now()
         problems = self.follow(now)
         fitting = [each for each in self.encoder.tensors if each.name not in problems]
-        read = _read([self._figures(each, now[each.name]) for each in fitting])
-        figures = dict(zip((each.name for each in fitting), read))  # noqa: B905 - Python 3.9
-        return tuple(
-            self._step(each, now.get(each.name), problems.get(each.name, ""), figures.get(each.name), written_before)
-            for each in self.encoder.tensors
-        )
+        read = iter(_read([self._figures(each, now[each.name]) for each in fitting]))
+        steps = []
+        for each in self.encoder.tensors:
+            problem, rows = problems.get(each.name, ""), len(each.rows(self.start[each.name]))
+            moved, changed, l2, max_abs = (self._is_other(each.name, now), rows, _NAN, _NAN) if problem else next(read)
+            if moved:
+                self._last[each.name] = now[each.name].clone() if each.name in now else None
+            steps.append(
+                TensorStep(
+                    label=each.label,
+                    changed=changed > 0 or bool(problem),
+                    written=bool(moved) or each.name in written_before,
+                    rows_changed=int(changed),
+                    rows=rows,
+                    l2=l2,
+                    max_abs=max_abs,
+                    role=each.role,
+                    holds_codes=each.holds_codes,
+                    problem=problem,
+                )
+            )
+        return tuple(steps)
 
     def follow(self, now: Mapping[str, Tensor]) -> dict[str, str]:
         """Return name -> why a tensor is not comparable any more, from what the host knows without the device.
@@ -63,35 +79,10 @@ class EncoderWatch:
         """Give back the memory of the copies; there is nothing to compare any more."""
         self.start, self._last = {}, {}
 
-    def _step(
-        self,
-        tensor: LiveTensor,
-        now: Tensor | None,
-        problem: str,
-        figures: tuple[float, float, float, float] | None,
-        written_before: Collection[str],
-    ) -> TensorStep:
-        last = self._last[tensor.name]
-        rows = len(tensor.rows(self.start[tensor.name]))
-        if figures:
-            moved, changed, l2, max_abs = bool(figures[0]), int(figures[1]), figures[2], figures[3]
-        else:
-            moved = last is not now if last is None or now is None else not same_bits(now, last)
-            changed, (l2, max_abs) = rows, _NOT_COMPARABLE
-        if moved:
-            self._last[tensor.name] = None if now is None else now.clone()
-        return TensorStep(
-            label=tensor.label,
-            changed=changed > 0 or bool(problem),
-            written=moved or tensor.name in written_before,
-            rows_changed=changed,
-            rows=rows,
-            l2=l2,
-            max_abs=max_abs,
-            role=tensor.role,
-            holds_codes=tensor.holds_codes,
-            problem=problem,
-        )
+    def _is_other(self, name: str, now: Mapping[str, Tensor]) -> bool:
+        """Tell whether a tensor that is missing, or no longer comparable with the start, is not as at the last look."""
+        last = self._last[name]
+        return last is not None if name not in now else last is None or not same_bits(now[name], last)
 
     def _figures(self, tensor: LiveTensor, now: Tensor) -> Tensor:
         """Return (any bit differs from last, rows that differ from start, distance, greatest difference) as `[4]`."""
@@ -123,14 +114,10 @@ def _problem(tensor: Tensor | None, copy: Tensor) -> str:
     if tensor is None:
         return MISSING
     if tensor.dtype != copy.dtype:
-        return f"is now {_short(tensor.dtype)}, was {_short(copy.dtype)}"
+        return f"is now {tensor.dtype}, was {copy.dtype}".replace("torch.", "")
     if tensor.shape != copy.shape:
         return f"has now the shape {list(tensor.shape)}, had {list(copy.shape)}"
     return ""
-
-
-def _short(dtype: torch.dtype) -> str:
-    return str(dtype).replace("torch.", "")
 
 
 def _wide(tensor: Tensor) -> Tensor:

@@ -5,7 +5,6 @@ import statistics
 import time
 from collections import deque
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
 from typing import Final, Protocol
 
 from vqcheck.codebook.digest import EncoderDigests
@@ -17,7 +16,7 @@ from vqcheck.live.watch import EncoderWatch
 from vqcheck.replay.strategies import Strategy
 from vqcheck.replay.subject import StepReport, Subject, TrainingCode, in_one_line
 from vqcheck.replay.surroundings import differing
-from vqcheck.replay.trace import MOST_FURTHER, Arm, ArmVerdict, FirstWrite, LossRange, StepTrace
+from vqcheck.replay.trace import MOST_FURTHER, Arm, ArmVerdict, FirstWrite, LossRange, Replay, StepTrace
 from vqcheck.synthesizer import SynthesizerError
 
 MAX_KEPT: Final = 2_000
@@ -121,12 +120,16 @@ class ArmRun:
     def run(self, on_step: Callable[[StepTrace], None]) -> None:
         """Train for the planned number of steps, or until it has learned, and report each one."""
         while not self._recorder.is_done(self._planned, self._traces_next):
-            number = self.steps_run + 1
-            report = self.code.step(number, self._encoder if self._traces_next else None)
-            trained = time.perf_counter()
-            step = self._look(number, report)
-            self._recorder.add(step, time.perf_counter() - trained)
-            on_step(step)
+            on_step(self.step())
+
+    def step(self) -> StepTrace:
+        """Train once, and look at the VQ encoder."""
+        number = self.steps_run + 1
+        report = self.code.step(number, self._encoder if self._traces_next else None)
+        trained = time.perf_counter()
+        step = self._look(number, report)
+        self._recorder.add(step, time.perf_counter() - trained)
+        return step
 
     def finish(self, complete: bool, checkpoint: str | None = None) -> Arm:
         """Return the trace as far as it got."""
@@ -221,23 +224,13 @@ class Silent:
         pass
 
 
-@dataclass(frozen=True)
-class Ran:
-    """What came of all arms."""
-
-    arms: tuple[Arm, ...]
-    complete: bool = True
-    """All of them were run to the end."""
-    failure: str | None = None
-    """What ended them, unless somebody did; in one line that names the arm."""
-
-
-def run_arms(subject: Subject, strategies: Sequence[Strategy], observer: Observer) -> Ran:
-    """Start and run an arm for each strategy; return their traces, as far as they got.
+def run_arms(subject: Subject, strategies: Sequence[Strategy], observer: Observer) -> Replay:
+    """Start and run an arm for each strategy, and return their traces as far as they got.
 
     An interruption or a failure, such as memory that runs out, is raised only where no step was measured before it.
     """
     arms: list[Arm] = []
+    failure = None
     for strategy in strategies:
         name, arm = strategy.name, None
         observer.arm(name)
@@ -251,8 +244,7 @@ def run_arms(subject: Subject, strategies: Sequence[Strategy], observer: Observe
                 arms.append(arm.finish(complete=False))
             if not arms:
                 raise
-            if isinstance(error, KeyboardInterrupt):
-                return Ran(tuple(arms), complete=False)
-            text = str(error) if isinstance(error, VqcheckError) else in_one_line(error)
-            return Ran(tuple(arms), complete=False, failure=f"{name}: {text}")
-    return Ran(tuple(arms))
+            if not isinstance(error, KeyboardInterrupt):
+                failure = f"{name}: {error if isinstance(error, VqcheckError) else in_one_line(error)}"
+            return Replay(subject.setting(), tuple(arms), complete=False, failure=failure)
+    return Replay(subject.setting(), tuple(arms), complete=True)

@@ -29,11 +29,10 @@ from vqcheck.errors import UsageError
 from vqcheck.experiment.config import Config
 from vqcheck.live.encoder import LiveEncoder, LiveTensor, find
 from vqcheck.live.first_write import WriteCatcher
-from vqcheck.replay import strategies
-from vqcheck.replay.strategies import Strategy, choose
-from vqcheck.replay.subject import NOT_A_NUMBER, StepReport, TrainingCode, in_one_line
+from vqcheck.replay.strategies import Strategy
+from vqcheck.replay.subject import NOT_A_NUMBER, StepReport, Subject, in_one_line
 from vqcheck.replay.surroundings import world_size
-from vqcheck.replay.trace import AS_IS, CommitLossState, Setting
+from vqcheck.replay.trace import CommitLossState, Setting
 
 COMMIT_LOSS: Final = "commit_loss"
 _DECIDED_BY_FACTORY: Final = ("data", "training", "model", "discriminator", "spectrogram")
@@ -91,58 +90,30 @@ def make(factory: Callable[[], FactoryCode], name: str) -> FactoryCode:
     return code
 
 
-class FactorySubject:
+class FactorySubject(Subject):
     """Calls the factory anew for each arm."""
 
     def __init__(self, config: Config) -> None:
-        self.config = config
+        super().__init__(config)
         self._name = str(config.subject.factory)
-        self._factory: Callable[[], FactoryCode] | None = None
         self._last: FactoryTraining | None = None
-
-    def chosen(self) -> list[Strategy]:
-        """Return the strategies of the arms: the code as it is first, then what was named.
-
-        Raises:
-            UsageError: a strategy is unknown, or cannot be applied to any code.
-
-        """
-        known = strategies.FACTORY_STRATEGIES
-        choose(self.config.expected, known)
-        # the default strategies are those of our synthesizer
-        named = self.config.replay.strategies if "strategies" in self.config.replay.model_fields_set else []
-        return choose([AS_IS, *named], known)
 
     @contextlib.contextmanager
     def opened(self, save: str | None) -> Iterator[None]:
-        """Import the factory; restore torch's random state at the end.
-
-        Raises:
-            UsageError: it cannot be imported, or the configuration says what its own code decides.
-
-        """
         self._refuse_what_has_no_meaning(save)
-        self._factory = load_factory(self._name)
+        load_factory(self._name)
         with torch.random.fork_rng():
             yield
 
     def start(self, strategy: Strategy) -> "FactoryTraining":
-        """Call the factory, and freeze what it returned.
-
-        Raises:
-            UsageError: it raised, or its result does not fill in the protocol.
-            NoCodebookError: its module holds no codebook that is known.
-
-        """
         self._last = None  # its memory is free before another one is made
         torch.manual_seed(self.config.replay.seed)
-        code = make(self._factory or load_factory(self._name), self._name)
+        code = make(load_factory(self._name), self._name)
         self._last = FactoryTraining(code, self._name)
         strategy.apply(code.module)
         return self._last
 
     def setting(self) -> Setting:
-        """Return what was replayed, in what surroundings."""
         last = self._last
         return Setting(
             subject="factory",
@@ -158,10 +129,6 @@ class FactorySubject:
             probe_tokens=last.probe_size if last else 0,
             code=self._name,
         )
-
-    def saved(self, code: TrainingCode, strategy: str, steps: int) -> str | None:  # noqa: ARG002
-        """Return None: its own code saves what it likes."""
-        return None
 
     def _refuse_what_has_no_meaning(self, save: str | None) -> None:
         config = self.config
@@ -195,12 +162,6 @@ class FactoryTraining:
         return 0 if self._probe is None else len(self._probe)
 
     def step(self, number: int, traced: LiveEncoder | None) -> StepReport:
-        """Train once; with the VQ encoder, say who wrote to it.
-
-        Raises:
-            UsageError: the step raised, or returned no losses by name.
-
-        """
         catcher = WriteCatcher(traced) if traced else None
         begun = time.perf_counter()
         with catcher or contextlib.nullcontext():

@@ -4,7 +4,6 @@ Checkpoints are loaded through vqcheck's own reader: nothing in a file is execut
 """
 
 import dataclasses
-from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Any
 
@@ -22,11 +21,12 @@ from vqcheck.replay.training_step import StepSettings
 from vqcheck.synthesizer import (
     MultiPeriodDiscriminator,
     Preset,
-    SpectrogramSettings,
     SynthesizerError,
     SynthesizerTrn,
     preset,
 )
+
+FRESH_WEIGHTS = "fresh, codebook by k-means"
 
 
 class OwnNetworks:
@@ -56,10 +56,6 @@ class OwnNetworks:
         if config.subject.pretrained_s2D:
             _check_discriminator(outline_d, config.subject.pretrained_s2D)
 
-    @property
-    def spectrogram(self) -> SpectrogramSettings:
-        return self.preset.spectrogram
-
     def build_generator(self) -> SynthesizerTrn:
         """Return a new generator, not frozen, with random weights."""
         expiry = self._config.subject.dead_code_expiry
@@ -81,8 +77,8 @@ class Start:
     notes: tuple[str, ...]
 
 
-def make_start(networks: OwnNetworks, config: Config, features: Iterable[Tensor]) -> Start:
-    """Load the pretrained weights, or make fresh ones with a codebook that fits `features` (`[dim, T]` each).
+def make_start(networks: OwnNetworks, config: Config, features: Tensor) -> Start:
+    """Load the pretrained weights, or make fresh ones with a codebook that fits features `[1, dim, T]`.
 
     Raises:
         CheckpointError: a checkpoint cannot be read.
@@ -95,8 +91,8 @@ def make_start(networks: OwnNetworks, config: Config, features: Iterable[Tensor]
         notes += _load(net_g, config.subject.pretrained_s2G)
         weights = config.subject.pretrained_s2G
     else:
-        fresh_vq_encoder(net_g, torch.cat(list(features), dim=1)[None])
-        weights = "fresh, codebook by k-means"
+        fresh_vq_encoder(net_g, features)
+        weights = FRESH_WEIGHTS
     if config.subject.pretrained_s2D:
         notes += _load(net_d, config.subject.pretrained_s2D)
     elif config.subject.pretrained_s2G:

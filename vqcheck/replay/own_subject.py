@@ -3,6 +3,7 @@
 import contextlib
 import copy
 import dataclasses
+import functools
 import inspect
 import os
 import tempfile
@@ -15,71 +16,43 @@ from torch.nn.parallel import DistributedDataParallel
 from vqcheck.errors import UsageError
 from vqcheck.experiment.config import Config
 from vqcheck.live.encoder import LiveEncoder
-from vqcheck.replay import strategies
-from vqcheck.replay.batches import collate
-from vqcheck.replay.own_networks import OwnNetworks, Start, make_start, step_settings
+from vqcheck.replay.own_networks import OwnNetworks, make_start, step_settings
 from vqcheck.replay.s2_training import S2Training, tokens_of
-from vqcheck.replay.strategies import Strategy, choose, with_control
-from vqcheck.replay.subject import StepReport, TrainingCode
+from vqcheck.replay.strategies import Strategy
+from vqcheck.replay.subject import StepReport, Subject, TrainingCode
 from vqcheck.replay.surroundings import (
     choose_device,
     choose_fp16,
-    device_name,
     process_group,
     rank,
     upstream_settings,
     world_size,
 )
 from vqcheck.replay.trace import Setting
-from vqcheck.replay.training_data import (
-    Dataset,
-    endless_training_batches,
-    first_batch,
-    make_dataset,
-    some_features,
-)
-from vqcheck.replay.training_step import AdversarialStep, MakeScaler
+from vqcheck.replay.training_data import TrainingData, s2_setting
+from vqcheck.replay.training_step import AdversarialStep, MakeScaler, gradient_scaler
 from vqcheck.whole_file import whole_file
 
 _TINY_THREADS = 1
 """For networks this small several threads wait for each other more than they work."""
 
 
-class OwnSubject:
+class OwnSubject(Subject):
     """Builds both networks once; each arm trains a copy of them."""
 
     networks: OwnNetworks
-    start_of_all: Start
-    dataset: Dataset
-    probe: Tensor
-    """Features `[B, dim, T]` whose tokens are followed through the training."""
+    data: TrainingData
 
-    def __init__(self, config: Config, make_scaler: MakeScaler) -> None:
+    def __init__(self, config: Config, make_scaler: MakeScaler = gradient_scaler) -> None:
+        super().__init__(config)
         version = config.subject.version
         if version in ("v3", "v4"):
             raise UsageError(f"{version} learns by another step; it is replayed from your own GPT-SoVITS (--checkout)")
-        self.config, self.make_scaler = config, make_scaler
+        self.make_scaler = make_scaler
         self._save: str | None = None
-
-    def chosen(self) -> list[Strategy]:
-        """Return the strategies of the arms, a control among them.
-
-        Raises:
-            UsageError: a strategy is unknown.
-
-        """
-        known = strategies.STRATEGIES
-        choose(self.config.expected, known)
-        return with_control(choose(self.config.replay.strategies, known), self.config.expected, known)
 
     @contextlib.contextmanager
     def opened(self, save: str | None) -> Iterator[None]:
-        """Load and check everything that an arm needs: networks, data, weights, the probe.
-
-        Raises:
-            UsageError, CheckpointError: something in the configuration keeps the replay from starting.
-
-        """
         config = self.config
         if save and rank() == 0:
             _require_writable(save)
@@ -92,42 +65,21 @@ class OwnSubject:
             model = self.networks.outline
             symbols = model.enc_p.text_embedding.num_embeddings
             sv_dim = model.sv_emb.in_features if model.is_v2pro else None
-            spectrogram = self.networks.spectrogram
-            self.dataset = make_dataset(config, spectrogram, model.ssl_proj.in_channels, symbols, sv_dim)
-            first = first_batch(config, self.dataset)
-            self.start_of_all = make_start(self.networks, config, some_features(self.dataset))
-            self.probe = collate([self.dataset.item(position) for position in first]).ssl
+            spectrogram = self.networks.preset.spectrogram
+            self.data = TrainingData(config, spectrogram, model.ssl_proj.in_channels, symbols, sv_dim)
+            self.common_start = make_start(self.networks, config, self.data.features)
             yield
 
     def start(self, strategy: Strategy) -> "OwnTraining":
-        """Return a copy of the networks under a strategy."""
         return OwnTraining(self, strategy)
 
     def setting(self) -> Setting:
-        """Return what was replayed, in what surroundings."""
-        config = self.config
-        return Setting(
-            subject=config.subject.version,
-            weights=self.start_of_all.weights,
-            data=self.dataset.description,
-            steps=config.replay.steps,
-            batch_size=config.training.batch_size,
-            seed=config.replay.seed,
-            device=device_name(self.device),
-            precision="fp16" if self.fp16 else "fp32",
-            processes=world_size(),
-            torch=str(torch.__version__),
-            probe_tokens=self.probe.shape[0] * (self.probe.shape[2] // 2),
-            notes=(*self.start_of_all.notes, *self.dataset.notes),
-        )
+        start = self.common_start
+        version = self.config.subject.version
+        return s2_setting(self.config, self.data, self.device, self.fp16, version, start.weights, start.notes)
 
     def saved(self, code: TrainingCode, strategy: str, steps: int) -> str | None:
-        """Write `G_<steps>.pth` and `D_<steps>.pth` into a folder of the strategy's name; return the first one's path.
-
-        Raises:
-            UsageError: the folder or a file cannot be written.
-
-        """
+        """Write `G_<steps>.pth` and `D_<steps>.pth` into a folder of the strategy's name, and return the first."""
         if self._save is None or not isinstance(code, OwnTraining):
             return None
         target = os.path.join(self._save, strategy)
@@ -165,10 +117,10 @@ class OwnTraining:
 
     def __init__(self, subject: OwnSubject, strategy: Strategy) -> None:
         config, device = subject.config, subject.device
-        self.net_g = copy.deepcopy(subject.start_of_all.net_g)
+        self.net_g = copy.deepcopy(subject.common_start.net_g)
         strategy.apply(self.net_g)
         self.net_g.to(device)
-        self.net_d = copy.deepcopy(subject.start_of_all.net_d).to(device)
+        self.net_d = copy.deepcopy(subject.common_start.net_d).to(device)
         # upstream seeds once; here every arm must draw the same numbers, however many were drawn before
         torch.manual_seed(config.replay.seed)
         step = AdversarialStep(
@@ -176,21 +128,19 @@ class OwnTraining:
             self.net_d,
             step_settings(config, subject.networks.preset, fp16=subject.fp16),
             list(inspect.signature(self.net_g.forward).parameters),
-            _distributed(self.net_g, device),
-            _distributed(self.net_d, device),
+            functools.partial(_distributed, device=device),
             subject.make_scaler,
         )
         self.optim_d = step.optim_d
         self.training = S2Training(step)
-        self.batches = endless_training_batches(config, subject.dataset)
-        self._probe = subject.probe.to(device)
+        self.batches = subject.data.batches()
+        self._probe = subject.data.probe.to(device)
 
     @property
     def module(self) -> nn.Module:
         return self.net_g
 
     def step(self, number: int, traced: LiveEncoder | None) -> StepReport:  # noqa: ARG002 - batches are endless
-        """Train once; with the VQ encoder, say who wrote to it."""
         epoch, batch = next(self.batches)
         report = self.training.step(epoch, batch.inputs(), traced)
         # above our own step on the stack is our own command line, which is nobody's training code
@@ -199,7 +149,6 @@ class OwnTraining:
         return dataclasses.replace(report, writes=writes, uses_codebook=None)
 
     def probe_tokens(self) -> Tensor | None:
-        """Return the tokens `[N]` of the probe as the VQ encoder stands now."""
         return tokens_of(self.net_g, self._probe)
 
 
@@ -218,9 +167,9 @@ def _require_writable(folder: str) -> None:
         raise UsageError(f"{folder}: cannot be written: {error.strerror}") from None
 
 
-def _distributed(net: nn.Module, device: torch.device) -> nn.Module | None:
+def _distributed(net: nn.Module, device: torch.device) -> nn.Module:
     """Wrap a network as upstream does, if there are several processes."""
     if world_size() == 1:
-        return None
+        return net
     ids = [device] if device.type == "cuda" else None
     return DistributedDataParallel(net, device_ids=ids, find_unused_parameters=True)

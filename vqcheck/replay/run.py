@@ -5,6 +5,7 @@ from typing import TYPE_CHECKING
 from vqcheck.errors import UsageError
 from vqcheck.experiment.config import Config
 from vqcheck.replay.arm_run import Observer, Silent, run_arms
+from vqcheck.replay.strategies import chosen_strategies
 from vqcheck.replay.trace import Replay
 from vqcheck.replay.training_step import MakeScaler, gradient_scaler
 from vqcheck.synthesizer import SynthesizerError
@@ -29,12 +30,10 @@ def replay(
         UsageError, CheckpointError, NoCodebookError: something keeps it from starting.
 
     """
-    subject = subject_of(config, make_scaler)
-    chosen = subject.chosen()
+    subject, strategies = subject_of(config, make_scaler), chosen_strategies(config)
     try:
         with subject.opened(save):
-            ran = run_arms(subject, chosen, observer or Silent())
-            return Replay(subject.setting(), ran.arms, ran.complete, ran.failure)
+            return run_arms(subject, strategies, observer or Silent())
     except SynthesizerError as error:
         raise UsageError(f"data and model do not fit: {error}") from None
 
@@ -43,10 +42,11 @@ def planned(config: Config) -> list[str]:
     """Return the names of the arms that a replay will have.
 
     Raises:
-        UsageError: a strategy is unknown.
+        UsageError: a strategy is unknown, or the subject is not replayed like this.
 
     """
-    return [strategy.name for strategy in subject_of(config).chosen()]
+    subject_of(config)
+    return [strategy.name for strategy in chosen_strategies(config)]
 
 
 def subject_of(config: Config, make_scaler: MakeScaler = gradient_scaler) -> "Subject":

@@ -54,7 +54,6 @@ class RequiresGrad(Strategy):
     stops = "Stops the gradient into ssl_proj; the codebook is a buffer that no gradient writes, so it drifts on."
 
     def apply(self, net: nn.Module) -> None:
-        """Turn gradients off."""
         for part in _parts(net):
             part.requires_grad_(False)
 
@@ -66,7 +65,6 @@ class EvalAtInit(Strategy):
     stops = "Stops nothing: net_g.train() at the start of the epoch undoes eval() in the constructor."
 
     def apply(self, net: nn.Module) -> None:
-        """Call eval() once."""
         for part in _parts(net):
             _set_mode(part, mode=False)
 
@@ -78,7 +76,6 @@ class NoGrad(Strategy):
     stops = "Stops the gradient into ssl_proj; the moving average writes through .data, which the context does not see."
 
     def apply(self, net: nn.Module) -> None:
-        """Compute both parts without a graph."""
         for part in _parts(net):
             part.forward = _without_gradient(part.forward)
 
@@ -91,7 +88,6 @@ class EvalInForward(Strategy):
     expected = FROZEN
 
     def apply(self, net: nn.Module) -> None:
-        """Bring both parts into eval mode in front of every forward."""
         parts = _parts(net)
 
         def hold(*_: object) -> None:
@@ -109,7 +105,6 @@ class MaybeNoGrad(Strategy):
     expected = FROZEN
 
     def apply(self, net: nn.Module) -> None:
-        """Let the shipped synthesizer freeze itself; do the same to another network from outside."""
         if _freezes_on_demand(net):
             net.freeze_quantizer = True  # type: ignore[assignment]
         else:
@@ -125,7 +120,6 @@ class Freeze(Strategy):
     expected = FROZEN
 
     def apply(self, net: nn.Module) -> None:
-        """Call `vqcheck.freeze`."""
         from vqcheck.live.freeze import freeze
 
         freeze(net)
@@ -149,6 +143,24 @@ def known_strategies(config: Config) -> Mapping[str, Strategy]:
     if config.subject.factory:
         return FACTORY_STRATEGIES
     return CHECKOUT_STRATEGIES if config.subject.checkout else STRATEGIES
+
+
+def chosen_strategies(config: Config) -> list[Strategy]:
+    """Return the strategies of the arms, in order: a user's own code as it is first, and a control where it can be.
+
+    Raises:
+        UsageError: a strategy is unknown, or cannot be applied to what is configured.
+
+    """
+    known, expected = known_strategies(config), config.expected
+    choose(expected, known)
+    if AS_IS not in known:
+        return with_control(choose(config.replay.strategies, known), expected, known)
+    # the default strategies are those of our synthesizer
+    named = config.replay.strategies if "strategies" in config.replay.model_fields_set else []
+    as_is, *others = choose([AS_IS, *named], known)
+    # a tree that is expected to drift is no control for itself; of other code nothing is known
+    return [as_is, *(with_control(others, expected, known) if config.subject.checkout else others)]
 
 
 def choose(names: Iterable[str], known: Mapping[str, Strategy]) -> list[Strategy]:
@@ -181,6 +193,9 @@ def undo_own_freeze(net: nn.Module) -> None:
 
     Gradients are on again, and eval() that the network's own code calls has no effect; train() has.
     """
+    if _freezes_on_demand(net):
+        net.freeze_quantizer = False  # type: ignore[assignment]
+        return
     for part in _parts(net):
         part.requires_grad_(True)
         _set_mode(part, mode=True)
@@ -196,8 +211,9 @@ def _parts(net: nn.Module) -> tuple[nn.Module, nn.Module]:
 
 
 def _freezes_on_demand(net: nn.Module) -> bool:
-    """Tell whether this is the shipped synthesizer, which freezes what `freeze_quantizer` says and nothing else."""
-    return any(kind.__module__ == "vqcheck.synthesizer.frozen" for kind in type(net).__mro__)
+    """Tell whether this is the shipped synthesizer, which freezes when `freeze_quantizer` says so, and only then."""
+    encode = getattr(type(net), "encode_semantic", None)
+    return getattr(encode, "__module__", "") == "vqcheck.synthesizer.frozen"
 
 
 def _set_mode(part: nn.Module, *, mode: bool) -> nn.Module:

@@ -6,6 +6,7 @@ The child process of a checkout fills in the same reports, so this runs on Pytho
 from __future__ import annotations
 
 import traceback
+from abc import ABC, abstractmethod
 from collections.abc import Mapping
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
@@ -66,19 +67,13 @@ class TrainingCode(Protocol):
         """Return the tokens of the probe as the VQ encoder stands now; None without a probe."""
 
 
-class Subject(Protocol):
+class Subject(ABC):
     """What is trained, and how it is started anew for each arm."""
 
-    config: Config
+    def __init__(self, config: Config) -> None:
+        self.config = config
 
-    def chosen(self) -> list[Strategy]:
-        """Return the strategies of the arms, in order.
-
-        Raises:
-            UsageError: a strategy is unknown, or cannot be applied to this subject.
-
-        """
-
+    @abstractmethod
     def opened(self, save: str | None) -> AbstractContextManager[None]:
         """Find out everything that can be wrong, and load what the arms share; give it back at the end.
 
@@ -89,14 +84,22 @@ class Subject(Protocol):
 
         """
 
+    @abstractmethod
     def start(self, strategy: Strategy) -> TrainingCode:
-        """Return training code under a strategy; the same weights, data and random state each time."""
+        """Return training code under a strategy; the same weights, data and random state each time.
 
+        Raises:
+            UsageError, NoCodebookError: it cannot be made, or holds no codebook that is known.
+
+        """
+
+    @abstractmethod
     def setting(self) -> Setting:
         """Return what was replayed, in what surroundings."""
 
-    def saved(self, code: TrainingCode, strategy: str, steps: int) -> str | None:
+    def saved(self, code: TrainingCode, strategy: str, steps: int) -> str | None:  # noqa: ARG002
         """Save the final checkpoint of an arm, and return its path; None where nothing is to be saved."""
+        return None
 
 
 def in_one_line(error: BaseException) -> str:

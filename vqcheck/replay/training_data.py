@@ -3,50 +3,124 @@
 Where upstream trains on zeros because an item cannot be loaded, this is an error that names the item.
 """
 
+import math
 from collections.abc import Iterator, Mapping, Sequence
 from itertools import islice
 from typing import Final, Protocol
 
 import torch
-from torch import Tensor
+from torch import Generator, Tensor
+from torch.nn import functional
 
 from vqcheck.errors import CheckpointError, UsageError
 from vqcheck.experiment.config import Config
 from vqcheck.experiment.directory import Entry, Experiment, read_experiment, read_speaker_vector, read_ssl, read_wav
 from vqcheck.experiment.name2text import ids_from_file, ids_in_sorted_order
 from vqcheck.replay.batches import BOUNDARIES, Item, TrainingBatch, collate, endless_batches, fit_features
-from vqcheck.replay.generated_data import GeneratedData
-from vqcheck.replay.surroundings import rank, world_size
+from vqcheck.replay.surroundings import device_name, rank, world_size
+from vqcheck.replay.trace import Setting
 from vqcheck.synthesizer import InputError, SpectrogramSettings, linear_spectrogram
 
 _FEATURE_ITEMS: Final = 64
 """Items whose features fill a fresh codebook."""
 _CACHED_ITEMS: Final = 128
 
+_PHONES = 60
+_FRAMES_PER_PHONE = 5
+_DEVIATION = 0.3
+_NOISE = 0.35
+"""Standard deviation within a phone, as a share of that between phones."""
 
-class Dataset(Protocol):
+
+class Items(Protocol):
     """Items that can be trained on."""
 
-    @property
-    def lengths(self) -> Sequence[int]:
-        """Frames of each item."""
-
-    @property
-    def description(self) -> str:
-        """What it is, in a few words."""
-
-    @property
-    def notes(self) -> tuple[str, ...]:
-        """What was left out or assumed."""
+    lengths: list[int]
+    """Frames of each."""
+    description: str
+    """What they are, in a few words."""
+    notes: tuple[str, ...]
+    """What was left out or assumed."""
 
     def item(self, position: int) -> Item:
         """Load one item."""
 
 
-def make_dataset(
-    config: Config, spectrogram: SpectrogramSettings, ssl_dim: int, symbols: int, sv_dim: int | None
-) -> Dataset:
-    """Return the configured data for a model that takes so many feature dimensions, symbols and, for Pro, sv_dim.
+class TrainingData:
+    """The configured data for a model that takes so many feature dimensions, symbols and, for Pro, sv_dim.
+
+    `probe` are features `[B, dim, T]` whose tokens are followed through the training, `features` those `[1, dim, T]`
+    that fill a fresh codebook. Every batch of this process is loaded once, so that a bad item ends the replay before it
+    begins.
+
+    Raises:
+        UsageError: the experiment directory cannot be used, no item is long enough, or one cannot be used.
+
+    """
+
+    def __init__(
+        self, config: Config, spectrogram: SpectrogramSettings, ssl_dim: int, symbols: int, sv_dim: int | None
+    ) -> None:
+        self.items = items_of(config, spectrogram, ssl_dim, symbols, sv_dim)
+        self._batch_size = config.training.batch_size
+        planned = [positions for _, positions in islice(self._plan(), config.replay.steps)]
+        if not planned:
+            least = f"none is long enough to train on (more than {BOUNDARIES[0]} frames)"
+            raise UsageError(f"{self.items.description}: {least}")
+        for positions in dict.fromkeys(map(tuple, planned)):
+            self._batch(positions)
+        self.probe = self._batch(planned[0]).ssl
+        first = range(min(len(self.items.lengths), _FEATURE_ITEMS))
+        self.features = torch.cat([self.items.item(position).ssl for position in first], dim=1)[None]
+
+    def batches(self) -> Iterator[tuple[int, TrainingBatch]]:
+        """Yield (epoch, batch) of this process, for one epoch after another."""
+        for epoch, positions in self._plan():
+            yield epoch, self._batch(positions)
+
+    @property
+    def probe_tokens(self) -> int:
+        """Tokens of the probe, of two frames each."""
+        return self.probe.shape[0] * (self.probe.shape[2] // 2)
+
+    def _plan(self) -> Iterator[tuple[int, list[int]]]:
+        return endless_batches(self.items.lengths, self._batch_size, rank(), world_size())
+
+    def _batch(self, positions: Sequence[int]) -> TrainingBatch:
+        return collate([self.items.item(position) for position in positions])
+
+
+def s2_setting(
+    config: Config,
+    data: TrainingData,
+    device: torch.device,
+    fp16: bool,
+    version: str,
+    weights: str,
+    notes: tuple[str, ...],
+    version_of_torch: str = str(torch.__version__),
+    code: str | None = None,
+) -> Setting:
+    """Return what was replayed, for networks of GPT-SoVITS."""
+    return Setting(
+        subject=version,
+        weights=weights,
+        data=data.items.description,
+        steps=config.replay.steps,
+        batch_size=config.training.batch_size,
+        seed=config.replay.seed,
+        device=device_name(device),
+        precision="fp16" if fp16 else "fp32",
+        processes=world_size(),
+        torch=version_of_torch,
+        probe_tokens=data.probe_tokens,
+        notes=(*notes, *data.items.notes),
+        code=code,
+    )
+
+
+def items_of(config: Config, spectrogram: SpectrogramSettings, ssl_dim: int, symbols: int, sv_dim: int | None) -> Items:
+    """Return the configured items.
 
     Raises:
         UsageError: the experiment directory cannot be used.
@@ -59,37 +133,6 @@ def make_dataset(
         raise UsageError("subject.version = 'tiny' takes generated data only; choose v1, v2, v2Pro or v2ProPlus")
     experiment = read_experiment(config.data.exp_dir, with_speakers=sv_dim is not None)
     return RecordedData(experiment, spectrogram, ssl_dim, symbols, sv_dim, config.data.symbols)
-
-
-def first_batch(config: Config, dataset: Dataset) -> list[int]:
-    """Load every batch of this process once, so that a bad item ends the replay before it begins; return the first.
-
-    Raises:
-        UsageError: no item is long enough, or one cannot be used.
-
-    """
-    plan = endless_batches(dataset.lengths, config.training.batch_size, rank(), world_size())
-    batches = [positions for _, positions in islice(plan, config.replay.steps)]
-    if not batches:
-        raise UsageError(f"{dataset.description}: none is long enough to train on (more than {BOUNDARIES[0]} frames)")
-    checked: set[tuple[int, ...]] = set()
-    for positions in batches:
-        if tuple(positions) not in checked:
-            checked.add(tuple(positions))
-            collate([dataset.item(position) for position in positions])
-    return batches[0]
-
-
-def some_features(dataset: Dataset) -> list[Tensor]:
-    """Return features `[dim, T]` of the first items, enough to fill a fresh codebook."""
-    return [dataset.item(position).ssl for position in range(min(len(dataset.lengths), _FEATURE_ITEMS))]
-
-
-def endless_training_batches(config: Config, dataset: Dataset) -> Iterator[tuple[int, TrainingBatch]]:
-    """Yield (epoch, batch) of this process, for one epoch after another."""
-    plan = endless_batches(dataset.lengths, config.training.batch_size, rank(), world_size())
-    for epoch, positions in plan:
-        yield epoch, collate([dataset.item(position) for position in positions])
 
 
 class RecordedData:
@@ -166,3 +209,66 @@ def _notes(left_out: Mapping[str, str], symbols: str | None) -> list[str]:
     if symbols is None:
         notes.append("phones have ids in sorted order, not upstream's (data.symbols); the VQ encoder never sees them")
     return notes
+
+
+class GeneratedData:
+    """A set of generated items, the same for the same seed and sizes.
+
+    Features imitate what matters of chinese-hubert-base's: 50 frames a second that dwell on phone-like targets for a
+    few frames and glide between them, near-zero mean, a standard deviation of about 0.3 with some channels several
+    times stronger than others. So a codebook has clusters to find, neighbouring frames mostly share a code, and codes
+    differ in how often they are used.
+    """
+
+    def __init__(
+        self, count: int, seed: int, settings: SpectrogramSettings, ssl_dim: int, symbols: int, sv_dim: int | None
+    ) -> None:
+        draw = Generator().manual_seed(seed)
+        strength = _DEVIATION * torch.exp(0.7 * torch.randn(ssl_dim, generator=draw))
+        targets = torch.randn(_PHONES, ssl_dim, generator=draw) * strength
+        self._items = [_item(i, draw, settings, targets, strength, symbols, sv_dim) for i in range(count)]
+        self.lengths = [item.spec.size(1) for item in self._items]
+        self.description = f"{count} generated items"
+        self.notes: tuple[str, ...] = ()
+
+    def item(self, position: int) -> Item:
+        """Return one item."""
+        return self._items[position]
+
+
+def _item(
+    number: int,
+    draw: Generator,
+    settings: SpectrogramSettings,
+    targets: Tensor,
+    strength: Tensor,
+    symbols: int,
+    sv_dim: int | None,
+) -> Item:
+    frames = int(torch.randint(40, 81, (), generator=draw))
+    # frequent and rare phones, as in speech (Zipf)
+    weights = 1 / torch.arange(1, _PHONES + 1)
+    phones = torch.multinomial(weights, frames // _FRAMES_PER_PHONE, replacement=True, generator=draw)
+    steps = functional.interpolate(targets[phones].T[None], size=frames, mode="nearest")
+    glide = functional.avg_pool1d(functional.pad(steps, (1, 1), mode="replicate"), 3, stride=1)[0]
+    noise = torch.randn(len(strength), frames, generator=draw) * strength[:, None] * _NOISE
+    wav = _voice(frames * settings.hop_length, settings.sampling_rate, draw)
+    return Item(
+        name=f"generated {number}",
+        ssl=glide + noise,
+        spec=linear_spectrogram(wav, settings)[0],
+        wav=wav,
+        text=(phones * (symbols // _PHONES)).clone(),
+        sv_emb=torch.randn(sv_dim, generator=draw) if sv_dim else None,
+    )
+
+
+def _voice(samples: int, rate: int, draw: Generator) -> Tensor:
+    """Return `[1, samples]`: a gliding pitch with falling harmonics, breathing in loudness, and some noise."""
+    time = torch.arange(samples) / rate
+    low, glide, slow = torch.rand(3, generator=draw).tolist()
+    pitch = 100 + 100 * low + 30 * glide * torch.sin(2 * math.pi * (2 + slow) * time)
+    phase = 2 * math.pi * torch.cumsum(pitch / rate, 0)
+    voiced = sum((torch.sin(k * phase) / k for k in range(1, 9)), start=torch.zeros(samples))
+    loudness = 0.5 - 0.5 * torch.cos(2 * math.pi * 3 * time)
+    return (0.2 * loudness * voiced + 0.01 * torch.randn(samples, generator=draw))[None]

@@ -36,6 +36,10 @@ MakeScaler = Callable[[str, bool], Any]
 """From the type of a device, and whether training is in half precision, to the gradient scaler."""
 
 
+def _itself(net: nn.Module) -> nn.Module:
+    return net
+
+
 def gradient_scaler(device_type: str, fp16: bool) -> Any:
     """Return the gradient scaler that upstream uses."""
     if hasattr(torch.amp, "GradScaler"):
@@ -75,24 +79,26 @@ class StepResult:
 class TrainingStep:
     """The generator with its optimizer, scheduler and the gradient scaler; a subclass computes the losses.
 
-    `takes` are the names of what `forward` takes. `wrap_g` is what it is called on: the network, or its
+    `takes` are the names of what `forward` takes. `wrap` makes of a network what is called: itself, or its
     DistributedDataParallel.
     """
+
+    reads_text_slower = False
+    """Whether the parts that read text learn at a lower rate."""
 
     def __init__(
         self,
         net_g: nn.Module,
         settings: StepSettings,
         takes: Sequence[str],
-        wrap_g: nn.Module | None = None,
+        wrap: Callable[[nn.Module], nn.Module] = _itself,
         make_scaler: MakeScaler = gradient_scaler,
-        text_rate: float | None = None,
     ) -> None:
-        self.net_g, self.wrap_g = net_g, wrap_g or net_g
-        self.settings, self.takes = settings, takes
+        self.net_g, self.wrap_g, self.settings, self.takes = net_g, wrap(net_g), settings, takes
         self.device_type = next(net_g.parameters()).device.type
         self.scaler = make_scaler(self.device_type, settings.fp16)
         self.quantizer = QuantizerHook(net_g)
+        text_rate = settings.text_low_lr_rate if self.reads_text_slower else None
         self.optim_g = self._optimizer(parameter_groups(net_g, settings.learning_rate, text_rate))
         self.schedulers = [self._scheduler(self.optim_g)]
 
@@ -146,18 +152,19 @@ class TrainingStep:
 class AdversarialStep(TrainingStep):
     """The step of v1, v2 and v2Pro: discriminator, then generator."""
 
+    reads_text_slower = True
+
     def __init__(
         self,
         net_g: nn.Module,
         net_d: nn.Module,
         settings: StepSettings,
         takes: Sequence[str],
-        wrap_g: nn.Module | None = None,
-        wrap_d: nn.Module | None = None,
+        wrap: Callable[[nn.Module], nn.Module] = _itself,
         make_scaler: MakeScaler = gradient_scaler,
     ) -> None:
-        super().__init__(net_g, settings, takes, wrap_g, make_scaler, settings.text_low_lr_rate)
-        self.net_d, self.wrap_d = net_d, wrap_d or net_d
+        super().__init__(net_g, settings, takes, wrap, make_scaler)
+        self.net_d, self.wrap_d = net_d, wrap(net_d)
         self.optim_d = self._optimizer(net_d.parameters())
         self.schedulers.append(self._scheduler(self.optim_d))
 

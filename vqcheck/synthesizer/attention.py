@@ -1,5 +1,7 @@
 """Multi-head attention with a window of learned relative positions (Shaw et al. 2018), and the encoder built of it."""
 
+from __future__ import annotations
+
 import math
 
 import torch

@@ -1,5 +1,7 @@
 """Checks of arguments, so that a wrong batch ends in a sentence and not in a failure ten layers further down."""
 
+from __future__ import annotations
+
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 

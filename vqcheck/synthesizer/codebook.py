@@ -5,6 +5,8 @@ Codes and their moving averages are buffers.  They are not trained by gradients 
 al. 2021).
 """
 
+from __future__ import annotations
+
 from typing import Literal, get_args
 
 import torch

@@ -1,5 +1,7 @@
 """The discriminators of the s2 step: one over the waveform, several over its periods (HiFi-GAN, Kong et al. 2020)."""
 
+from __future__ import annotations
+
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 

@@ -3,6 +3,8 @@
 The VQ encoder is `ssl_proj` and `quantizer`.  The GPT of stage 1 speaks in its tokens, so stage 2 must not move it.
 """
 
+from __future__ import annotations
+
 import contextlib
 
 import torch

@@ -1,5 +1,7 @@
 """What the synthesizer takes: one place that knows the shapes and the ranges of its inputs."""
 
+from __future__ import annotations
+
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 

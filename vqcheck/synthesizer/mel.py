@@ -1,5 +1,7 @@
 """The mel filter bank of Slaney's Auditory Toolbox: what librosa computes by default, without needing librosa."""
 
+from __future__ import annotations
+
 import math
 
 import torch

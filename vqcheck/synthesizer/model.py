@@ -1,5 +1,7 @@
 """The s2 synthesizer of GPT-SoVITS (VITS, Kim et al. 2021, on semantic tokens), under its names in checkpoints."""
 
+from __future__ import annotations
+
 from collections.abc import Mapping, Sequence
 from typing import Any
 

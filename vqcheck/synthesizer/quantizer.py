@@ -1,5 +1,7 @@
 """Residual vector quantization (SoundStream, Zeghidour et al. 2021), nested as the names in a checkpoint are."""
 
+from __future__ import annotations
+
 from collections.abc import Sequence
 
 import torch

@@ -1,5 +1,7 @@
 """Linear and mel spectrogram, as the training step compares them."""
 
+from __future__ import annotations
+
 from dataclasses import dataclass
 from functools import lru_cache
 

@@ -1,5 +1,7 @@
 """The prior: semantic features and phoneme text, joined by cross-attention, give mean and scale of the latent."""
 
+from __future__ import annotations
+
 import torch
 from torch import Tensor, nn
 from torch.nn import functional

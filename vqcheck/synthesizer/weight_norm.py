@@ -4,6 +4,8 @@
 caller who uses a layer more than once a step (the discriminator does) can compute it once.
 """
 
+from __future__ import annotations
+
 from collections.abc import Callable
 from functools import partial
 

@@ -7,7 +7,8 @@ import pytest
 
 from vqcheck.audit.judgement import CheckOutcome, Judgement
 from vqcheck.gate.checks import CHECKS, CheckResult, GateReport
-from vqcheck.report.document import CaseOutcome, Look, Shown
+from vqcheck.report.blocks import Look, Shown
+from vqcheck.report.document import CaseOutcome
 from vqcheck.report.render import github, html, json, text
 from vqcheck.report.views.gate import explanation, view
 
@@ -49,7 +50,9 @@ def test_each_failed_check_carries_its_own_fix(check):
     document = view(report(*outcomes))
     assert {case.name: case.fix for case in document.cases if case.fix} == {check.code: check.fix}
     assert [remedy.text for remedy in document.remedies] == [f"{check.code}: {check.fix}"] * check.required
-    assert ("::error" if check.required else "::warning") in github.render(document)
+    annotations = github.render(document)
+    assert ("::error" if check.required else "::warning") in annotations
+    assert f"found in {check.code}. {check.fix[:10]}" in annotations
 
 
 def test_a_check_that_could_not_run_is_not_answered_with_the_fix_of_a_failed_one():

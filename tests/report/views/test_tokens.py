@@ -8,7 +8,8 @@ import pytest
 
 from vqcheck.audit.token_audit_result import FrameCounts, ItemAudit, TokenAudit, TokenPrecision, summary
 from vqcheck.codebook.digest import F32V1, Digest, EncoderDigests
-from vqcheck.report.document import CaseOutcome, Section, Shown, Table
+from vqcheck.report.blocks import Section, Shown, Table
+from vqcheck.report.document import CaseOutcome
 from vqcheck.report.render import html, json, text
 from vqcheck.report.views.tokens import against, view
 

@@ -21,23 +21,15 @@ from vqcheck.errors import UsageError
 from vqcheck.experiment.config import Config
 from vqcheck.live.encoder import LiveEncoder
 from vqcheck.live.tensor_change import SourceLine, Write
-from vqcheck.replay import strategies
-from vqcheck.replay.batches import collate
 from vqcheck.replay.checkout.child_process import ChildProcess
 from vqcheck.replay.checkout.tensor_json import decoded, encoded
-from vqcheck.replay.own_networks import chosen_preset, read_tensor, step_settings
+from vqcheck.replay.own_networks import FRESH_WEIGHTS, chosen_preset, read_tensor, step_settings
 from vqcheck.replay.s2_training import tokens_of
-from vqcheck.replay.strategies import Strategy, choose, with_control
-from vqcheck.replay.subject import StepReport, TrainingCode
-from vqcheck.replay.surroundings import choose_device, choose_fp16, device_name, upstream_settings, world_size
-from vqcheck.replay.trace import AS_IS, CommitLossState, Setting
-from vqcheck.replay.training_data import (
-    Dataset,
-    endless_training_batches,
-    first_batch,
-    make_dataset,
-    some_features,
-)
+from vqcheck.replay.strategies import Strategy
+from vqcheck.replay.subject import StepReport, Subject
+from vqcheck.replay.surroundings import choose_device, choose_fp16, upstream_settings, world_size
+from vqcheck.replay.trace import CommitLossState, Setting
+from vqcheck.replay.training_data import TrainingData, s2_setting
 from vqcheck.synthesizer import Preset, SpectrogramSettings, spec_to_mel
 
 _SIZES_OF: Final = {"tiny": "v2", "v3": "v2", "v4": "v2"}
@@ -47,53 +39,22 @@ _MIDDLE, _HALF_RANGE = -5.0, 7.0
 """Log mel values lie between -12 and 2; the flow is learnt on values between -1 and 1."""
 
 
-class CheckoutSubject:
+class CheckoutSubject(Subject):
     """Loads the tree once, in one child process; each arm builds its networks anew there."""
 
     child: ChildProcess
-    dataset: Dataset
+    data: TrainingData
     target: "MelTarget | None"
-    probe: Tensor
-    features: Tensor
-    """Features `[1, dim, T]` for a fresh codebook."""
-
-    def __init__(self, config: Config) -> None:
-        self.config = config
-        self._notes: tuple[str, ...] = ()
-        self._found: dict[str, Any] = {}
-
-    def chosen(self) -> list[Strategy]:
-        """Return the strategies of the arms: the tree as it is, a control if none was named, and what was named.
-
-        Raises:
-            UsageError: a strategy is unknown.
-
-        """
-        config, known = self.config, strategies.CHECKOUT_STRATEGIES
-        choose(config.expected, known)
-        # the default strategies are those of our synthesizer
-        named = config.replay.strategies if "strategies" in config.replay.model_fields_set else []
-        arms = choose([AS_IS, *named], known)
-        # a tree that is expected to drift is no control for itself
-        return [arms[0], *with_control(arms[1:], config.expected, known)]
+    """What a flow-matching step learns to make."""
 
     @contextlib.contextmanager
     def opened(self, save: str | None) -> Iterator[None]:
-        """Start the process, load the tree and the data.
-
-        Raises:
-            UsageError: the path is no checkout, its Python lacks packages, the tree is another one than it should be,
-                raises, or takes too long.
-            CheckpointError: a pretrained file cannot be read.
-
-        """
-        config = self.config
+        config, subject = self.config, self.config.subject
         path = _checkout(config)
         if save or world_size() > 1:
             raise UsageError("subject.checkout: is replayed in one process, and its checkpoints are not saved")
         self._device = choose_device(config.replay.device)
         self._fp16 = choose_fp16(config, self._device)
-        subject = config.subject
         # tiny is no size of a checkout's, and v3 and v4 have the sizes of v2 as far as these are configured
         preset = chosen_preset(config.changed("subject", version=_SIZES_OF.get(subject.version, subject.version)))
         with (
@@ -106,50 +67,29 @@ class CheckoutSubject:
             self.config = config.changed("subject", version=found["version"])
             self._notes = _fits(self.config, found["tensors"])
             self.target = _target(found, preset)
-            spectrogram = preset.spectrogram
-            self.dataset = make_dataset(self.config, spectrogram, found["ssl_dim"], found["table"], found["sv_dim"])
-            batch = first_batch(self.config, self.dataset)
-            self.probe = collate([self.dataset.item(position) for position in batch]).ssl
-            self.features = torch.cat(some_features(self.dataset), dim=1)[None]
+            sizes = (found["ssl_dim"], found["table"], found["sv_dim"])
+            self.data = TrainingData(self.config, preset.spectrogram, *sizes)
             yield
 
     def start(self, strategy: Strategy) -> "CheckoutTraining":
-        """Let the child build the networks under a strategy."""
         return CheckoutTraining(self, strategy)
 
     def setting(self) -> Setting:
-        """Return what was replayed, in what surroundings."""
-        config = self.config
-        return Setting(
-            subject=self._found["version"],
-            weights=config.subject.pretrained_s2G or "fresh, codebook by k-means",
-            data=self.dataset.description,
-            steps=config.replay.steps,
-            batch_size=config.training.batch_size,
-            seed=config.replay.seed,
-            device=device_name(self._device),
-            precision="fp16" if self._fp16 else "fp32",
-            processes=1,
-            torch=self._found["torch"],
-            probe_tokens=self.probe.shape[0] * (self.probe.shape[2] // 2),
-            notes=(*self._notes, *self.dataset.notes),
-            code=_checkout(config),
-        )
-
-    def saved(self, code: TrainingCode, strategy: str, steps: int) -> str | None:  # noqa: ARG002
-        """Return None: its checkpoints are not saved."""
-        return None
+        config, found = self.config, self._found
+        weights = config.subject.pretrained_s2G or FRESH_WEIGHTS
+        about = (found["version"], weights, self._notes, found["torch"], _checkout(config))
+        return s2_setting(config, self.data, self._device, self._fp16, *about)
 
 
 class CheckoutTraining:
     """One arm of a checkout: the child trains, and the mirror is kept up to date."""
 
     def __init__(self, subject: CheckoutSubject, strategy: Strategy) -> None:
-        self._child, self._target, self._probe = subject.child, subject.target, subject.probe
+        self._child, self._target, self._probe = subject.child, subject.target, subject.data.probe
         self._mirror = Mirror()
-        asked = {"strategy": strategy.name, "features": encoded(subject.features)}
+        asked = {"strategy": strategy.name, "features": encoded(subject.data.features)}
         self._mirror.update(self._child.ask(do="start", **asked)["tensors"])
-        self._batches = endless_training_batches(subject.config, subject.dataset)
+        self._batches = subject.data.batches()
         if self.probe_tokens() is None:
             raise UsageError("checkout: its VQ encoder is not a projection with one codebook, as GPT-SoVITS's is")
 
@@ -158,12 +98,6 @@ class CheckoutTraining:
         return self._mirror
 
     def step(self, number: int, traced: LiveEncoder | None) -> StepReport:
-        """Let the child train once; with a VQ encoder, say who wrote to it.
-
-        Raises:
-            UsageError: the step raised, or the process ended or hangs.
-
-        """
         epoch, batch = next(self._batches)
         inputs = batch.inputs()
         if self._target is not None:
@@ -179,7 +113,6 @@ class CheckoutTraining:
         return StepReport(**report, commit_loss_state=state, writes=writes)
 
     def probe_tokens(self) -> Tensor | None:
-        """Return the tokens of the probe as the VQ encoder stands now."""
         return tokens_of(self._mirror, self._probe)
 
 

@@ -62,8 +62,7 @@ def _ordered(document: Document) -> list[Case]:
 
 def _annotation(case: Case, document: Document) -> str:
     properties = [f"title={_property(f'{document.title}: {case.name}')}"]
-    words = f"could not check: {case.message}" if case.outcome is CaseOutcome.COULD_NOT_CHECK else case.message
-    words = f"{words} {case.fix}" if case.fix else words
+    words = f"could not check: {case.whole}" if case.outcome is CaseOutcome.COULD_NOT_CHECK else case.whole
     path = in_workspace(case.path)
     if case.path and path.is_absolute():
         # The runner knows files of the repository only; another one is named in words.

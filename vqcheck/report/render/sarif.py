@@ -79,13 +79,12 @@ def _notification(message: str, level: str) -> dict[str, Any]:
 
 def _result(case: Case, rule_index: int) -> dict[str, Any]:
     unchecked = "could not check: " if case.outcome is CaseOutcome.COULD_NOT_CHECK else ""
-    fix = f" {case.fix}" if case.fix else ""
     identity = fingerprint(case)
     return {
         "ruleId": case.rule.id,
         "ruleIndex": rule_index,
         "level": "warning" if case.is_advice else "error",
-        "message": {"text": _text(f"{case.name}: {unchecked}{case.message}{fix}")},
+        "message": {"text": _text(f"{case.name}: {unchecked}{case.whole}")},
         "locations": [_location(case)],
         # The first is what code scanning goes by; it expects a count of equal ones behind the colon.
         "partialFingerprints": {"primaryLocationLineHash": f"{identity}:1", "vqcheck/v1": identity},

@@ -6,25 +6,24 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
-from vqcheck.report.document import (
+from vqcheck.report.blocks import (
     Beside,
     Block,
     Bullets,
     Column,
-    Document,
     Facts,
     Inline,
     Kind,
     LineCharts,
     Look,
     Paragraph,
-    Remedy,
     Section,
     Shown,
     Table,
     Tone,
     Word,
 )
+from vqcheck.report.document import Document, Remedy
 from vqcheck.sanitize import sanitize
 
 if TYPE_CHECKING:
@@ -39,7 +38,7 @@ _NO_WIDTH: Final = 10_000
 _LEAST: Final = {Kind.NAME: 24, Kind.PROSE: 24}
 """Columns that cells which can be broken must have; where they have less, rows are laid out below each other."""
 _BARS: Final = 40
-_SPACES: Final = re.compile(r" +(?=(?:\x1b\[[0-9;]*m)*$)", re.MULTILINE)
+_LINE_END: Final = re.compile(r"(?: |\x1b\[[0-9;]*m)+$", re.MULTILINE)
 
 
 @dataclass(frozen=True, slots=True)
@@ -135,7 +134,7 @@ class _Page:
         )
 
     def text(self) -> str:
-        return _SPACES.sub("", self._out.getvalue())
+        return _LINE_END.sub(lambda end: end[0].replace(" ", ""), self._out.getvalue())
 
     def blank(self) -> None:
         self._console.print()
@@ -204,14 +203,14 @@ class _Page:
             notes = [part for note in section.notes for part in ("  ", note)]
             self.hanging([" " * indent], [Word(section.title, look=Look.STRONG), *notes])
         inner += 2
-        first = True
+        before: Block | None = None
         for block in section.blocks:
             if not _has_content(block, self._style.level):
                 continue
-            if isinstance(block, Section) and not first:
+            if before and (isinstance(block, Section) or (isinstance(block, Table) and isinstance(before, Table))):
                 self.blank()
             self.block(block, inner)
-            first = False
+            before = block
 
     def _bullets(self, bullets: Bullets, indent: int) -> None:
         items = self._most(bullets.items, bullets.most)
@@ -285,11 +284,10 @@ class _Page:
 
         wide = max(cell_len(column.title) for column in columns)
         for row in rows:
-            self._flow(Text(" " * indent), row[0])
-            for column, cell in zip(columns[1:], row[1:], strict=True):
+            for place, (column, cell) in enumerate(zip(columns, row, strict=True)):
                 if cell.plain:
-                    blanks = " " * (wide - cell_len(column.title) + 2)
-                    self._flow(Text(f"{' ' * (indent + 2)}{column.title}{blanks}"), cell)
+                    margin, blanks = indent + 2 * (place > 0), wide - cell_len(column.title) + 2
+                    self._flow(Text(f"{' ' * margin}{column.title}{' ' * blanks * bool(wide)}"), cell)
 
     def _charts(self, charts: LineCharts, indent: int) -> None:
         """Add a sparkline for each panel, all of one scale."""

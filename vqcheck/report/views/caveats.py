@@ -4,8 +4,9 @@ import os
 from typing import Final
 
 from vqcheck.codebook.comparison import Comparison
-from vqcheck.codebook.health import EXPLAINED, NOT_FINITE
+from vqcheck.codebook.health import NOT_FINITE
 from vqcheck.codebook.vq_encoder import ABSENT, UNKNOWN
+from vqcheck.report.views.words import explained
 
 ONE_FILE: Final = "both names are of one file, which was compared with itself"
 
@@ -19,7 +20,7 @@ def warnings(comparison: Comparison) -> list[str]:
         for side in comparison.never_trained
     ]
     lines += [
-        f"WARNING: the VQ encoder of {names[side is comparison.b]} is {ailment}: {EXPLAINED[ailment]}"
+        f"WARNING: the VQ encoder of {names[side is comparison.b]} is {ailment}: {explained(ailment)}"
         for side in (comparison.a, comparison.b)
         for ailment in side.ailments
         if ailment != NOT_FINITE or not any(diff.change and diff.change.not_finite for diff in comparison.tensors)

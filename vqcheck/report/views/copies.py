@@ -32,8 +32,8 @@ LOCK: Final = Parties("the lock", "the file")
 
 STANDING: Final = {
     IDENTICAL: "is the same as",
-    WITHIN_ULPS: "gives the same values to the last places as",
-    NOISE: "is the same as far as averaging noise goes (a few last places off) as",
+    WITHIN_ULPS: "is equal in all but the last places to",
+    NOISE: "differs only by averaging noise in the last places from",
 }
 """How a copy that agrees stands to another one of its file."""
 
@@ -55,10 +55,10 @@ def undecided(comparison: "Comparison | LockCheck", parties: Parties = FILES) ->
     if comparison.contradicting:
         first, *more = comparison.contradicting
         others = f" (and {len(more)} more)" if more else ""
-        return f"What was compared agrees, but {_objection(first, parties)}{others}; --copy NAME chooses what to judge"
+        return f"the compared copies agree, but {_objection(first, parties)}{others}; --copy NAME chooses what to judge"
     first_pair = next(pair for pair in comparison.pairs if pair.guessed)
     names = _names(first_pair, parties)
-    return f"Which copies belong together cannot be told: {names} differ, others agree; --copy chooses"
+    return f"could not decide which copies belong together: {names} differ, others agree; --copy NAME chooses"
 
 
 def lone(copy: LoneCopy, parties: Parties = FILES) -> str:
@@ -70,24 +70,24 @@ def lone(copy: LoneCopy, parties: Parties = FILES) -> str:
     if copy.verdict == NO_PARTNER:
         return f"{whose} is of a codec ({copy.family}) that {other} does not hold"
     if copy.equal:
-        return f"{whose} is {other}'s '{copy.equal}'"
+        return f"{whose} is the same as {other}'s '{copy.equal}'"
     if copy.agrees:
         return f"{whose} {STANDING[copy.verdict]} its '{copy.judged}'"
-    return f"{whose} is not the same as its '{copy.judged}', and no copy of {other} answers to it"
+    return f"{whose} differs from its '{copy.judged}', and {other} has no copy that is the same"
 
 
 def _objection(copy: LoneCopy, parties: Parties) -> str:
-    """Return in few words what keeps a copy from being passed over."""
+    """Return in few words why a copy leaves the question open."""
     own, other = parties if copy.side == "A" else parties[::-1]
     whose = f"{own}'s copy '{copy.name}'"
     if copy.verdict == UNREADABLE:
         return f"{whose} cannot be read"
-    return f"{whose} is of a codec that {other} lacks" if copy.verdict == NO_PARTNER else f"{whose} contradicts it"
+    return f"{whose} is of a codec that {other} lacks" if copy.verdict == NO_PARTNER else f"{whose} differs"
 
 
 def equal(copies: EqualCopies, parties: Parties = FILES) -> str:
     """Return that a copy of one side is the other's, though not by name."""
-    return f"{parties.b}'s copy '{copies.b}' is {_whose(parties.a, copies.a)}"
+    return f"{parties.b}'s copy '{copies.b}' is the same as {_whose(parties.a, copies.a)}"
 
 
 def of_which(diagnosis: "Diagnosis", comparison: Comparison) -> str:
@@ -100,14 +100,14 @@ def of_which(diagnosis: "Diagnosis", comparison: Comparison) -> str:
 
 def _compared(pairs: Sequence[CopyPair], parties: Parties) -> list[str]:
     guessed = [
-        f"{_names(pair, parties)} were compared, but others could as well belong together; --copy chooses"
+        f"{_names(pair, parties)} were compared, but other copies may belong together; --copy NAME chooses"
         for pair in pairs
         if pair.guessed
     ]
     if guessed or len(pairs) < 2:
         return guessed
     listed = ", ".join(f"{pair.name} {pair.verdict}" for pair in pairs)
-    return [f"{len(pairs)} copies compared by name: {listed}"]
+    return [f"{len(pairs)} copies were compared by name: {listed}"]
 
 
 def _names(pair: CopyPair, parties: Parties) -> str:

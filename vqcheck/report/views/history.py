@@ -15,14 +15,12 @@ from vqcheck.audit.history_result import (
 )
 from vqcheck.codebook.comparison import CHANGED, IDENTICAL, TOKENS, UNDECIDED
 from vqcheck.codebook.health import NEVER_TRAINED
-from vqcheck.report.document import (
+from vqcheck.report.blocks import (
     Block,
     Column,
-    Document,
     Event,
     Fact,
     Facts,
-    Figure,
     Inline,
     Kind,
     Line,
@@ -31,7 +29,6 @@ from vqcheck.report.document import (
     Paragraph,
     Section,
     Shown,
-    Status,
     Table,
     Tone,
     Word,
@@ -39,7 +36,7 @@ from vqcheck.report.document import (
     path,
     verdict,
 )
-from vqcheck.report.views.health import warning
+from vqcheck.report.document import Document, Figure, Status
 from vqcheck.report.views.history_data import cases, data, remedies
 from vqcheck.report.views.history_words import (
     headline,
@@ -50,6 +47,7 @@ from vqcheck.report.views.history_words import (
     why_no_base,
     why_skipped,
 )
+from vqcheck.report.views.words import warning
 
 
 def view(history: History) -> Document:
@@ -64,8 +62,8 @@ def view(history: History) -> Document:
         cases=cases(history),
         data=data(history),
         warnings=(
-            *(warning(name, NEVER_TRAINED) for name in history.never_trained),
-            *(warning(name, ailment) for name, ailment in history.ailing),
+            *(f"WARNING: {warning(name, NEVER_TRAINED)}" for name in history.never_trained),
+            *(f"WARNING: {warning(name, ailment)}" for name, ailment in history.ailing),
         ),
         figures=(
             Figure("checkpoints", str(sum(len(run.rows) for run in history.runs))),
@@ -166,8 +164,8 @@ def _drift(run: TrainingRun) -> Section:
         f"Drift since the {start_of(run)}",
         (
             Paragraph(
-                "This is how far a code has moved: the median over all codes, in half the distance to its nearest "
-                f"neighbour. At 1 a code may be as near to the place of its neighbour as to its own. {gaps}"
+                f"This is how far a code has moved: the median over all codes. {_unit()} At 1 a code may be as near to "
+                f"the old place of that code as to its own. {gaps}"
             ),
             chart,
         )
@@ -175,6 +173,10 @@ def _drift(run: TrainingRun) -> Section:
         else (),
         Shown.PAGE,
     )
+
+
+def _unit() -> str:
+    return "The unit is half the distance to the nearest other code."
 
 
 def _description(run: TrainingRun, known: Sequence[float]) -> str:
@@ -216,8 +218,8 @@ def _checkpoints(run: TrainingRun) -> Section:
         Column("EMA updates"),
     )
     said = (
-        f"Moved is the distance of a code since the {since}: the median over all codes, in half the distance to the "
-        "nearest neighbour. EMA updates are counted since the row above."
+        f"Moved says how far a code has moved since the {since}: the median over all codes. {_unit()} EMA updates are "
+        "counted since the row above."
     )
     caption = f"In training order. Checkpoints in a row that hold the same VQ encoder share a line. {said}"
     table = Table(caption, columns, [_line(rows, since) for rows in _series(run.rows)])

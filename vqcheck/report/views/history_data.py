@@ -13,14 +13,7 @@ from vqcheck.audit.history_result import (
 )
 from vqcheck.codebook.comparison import CHANGED
 from vqcheck.codebook.health import NEVER_TRAINED
-from vqcheck.report.document import (
-    Case,
-    CaseOutcome,
-    Remedy,
-    Rule,
-    Weight,
-)
-from vqcheck.report.views.health import unfit_rule, warning
+from vqcheck.report.document import Case, CaseOutcome, Remedy, Rule, Weight
 from vqcheck.report.views.history_words import (
     base_name,
     held_digest,
@@ -32,7 +25,7 @@ from vqcheck.report.views.history_words import (
     why_skipped,
 )
 from vqcheck.report.views.json_objects import digest_object
-from vqcheck.report.views.words import trained
+from vqcheck.report.views.words import trained, unfit_rule, warning
 
 _MOVED: Final = Rule(
     "history/moved",

@@ -21,7 +21,7 @@ def headline(history: History) -> str:
         return run_headline(history.runs[0], history.folder)
     of = f"of {len(history.runs)} runs in {history.folder}"
     said = [
-        f"{len(names)} {of} {what} ({', '.join(names)})"
+        f"{len(names)} {of} {what} ({_some(names)})"
         for found, what in ((HistoryVerdict.COULD_NOT_CHECK, "could not be checked"), (CHANGED, "moved"))
         if (names := [title(run) for run in history.runs if run.verdict == found])
     ]

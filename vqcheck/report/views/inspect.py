@@ -14,21 +14,15 @@ from vqcheck.codebook.inspection import (
     Inspection,
     UnreadFile,
 )
-from vqcheck.codebook.kind import FileKind
-from vqcheck.report.document import (
+from vqcheck.report.blocks import (
     Block,
     Column,
-    Document,
     Fact,
     Facts,
-    Figure,
-    Inline,
     Kind,
     Paragraph,
-    Remedy,
     Section,
     Shown,
-    Status,
     Table,
     Tone,
     Word,
@@ -37,10 +31,11 @@ from vqcheck.report.document import (
     path,
     verdict,
 )
+from vqcheck.report.document import Document, Figure, Remedy, Status
 from vqcheck.report.views.copies import STANDING
-from vqcheck.report.views.health import explained
-from vqcheck.report.views.inspect_data import cases, data
+from vqcheck.report.views.inspect_data import cases, data, lacking
 from vqcheck.report.views.inspect_encoder import encoder_facts, health_facts, tensors, title
+from vqcheck.report.views.words import explained, kind_of_file
 
 _MOST_CLASSES: Final = 20
 
@@ -155,7 +150,7 @@ def _contents(encoders: tuple[EncoderSummary, ...]) -> Section:
 def _standing(encoder: EncoderSummary) -> str:
     """Return how one of several VQ encoders stands to the others."""
     same = f"the same bytes as {', '.join(encoder.aliases)}" if encoder.aliases else ""
-    standing = STANDING.get(encoder.relation, "is not the same as")
+    standing = STANDING.get(encoder.relation, "differs from")
     return "; ".join(filter(None, [same, f"{standing} '{encoder.against}'" if encoder.against else ""]))
 
 
@@ -178,14 +173,14 @@ def _facts(file: Inspection) -> Iterator[Fact]:
     yield Fact("Base model", f"{model.base}, as published (by its first 8 KiB)" if model.base else None)
     counts = [f"{count} tensor{'s' * (count != 1)} {dtype}" for dtype, count in file.precision]
     yield Fact("Precision", ", ".join(counts))
-    yield Fact("Kind", _kind(file.record.kind))
+    yield Fact("Kind", kind_of_file(file.record.kind))
     progress = [
         f"info '{training.info}'" if training.info else "",
         f"epoch {training.epoch}" if training.epoch is not None else "",
         f"step {training.steps}" if training.steps is not None else "",
     ]
     yield Fact("Training", ", ".join(filter(None, progress)))
-    yield Fact("Not stored", model.lacks)
+    yield Fact("Not stored", lacking(model))
     others = ", ".join(file.other_containers)
     yield Fact("Also holds", f"further state dicts, without a VQ encoder: {others}" if others else None)
     for copy in file.unreadable:
@@ -193,15 +188,6 @@ def _facts(file: Inspection) -> Iterator[Fact]:
     classes = f"when loaded with weights_only=False: {_listed(file.classes)}" if file.classes else None
     yield Fact("Runs code", classes, Shown.DETAIL)
     yield Fact("VQ encoder", Word(f"none: this file {file.why_none}", Tone.WARNING) if file.why_none else None)
-
-
-def _kind(kind: FileKind) -> Inline | None:
-    return {
-        FileKind.BASE: "base model",
-        FileKind.TRAINING: "training file",
-        FileKind.EXPORT: "export of a run",
-        FileKind.STEP: "weights of one step of a run",
-    }.get(kind)
 
 
 def _listed(classes: tuple[str, ...]) -> str:

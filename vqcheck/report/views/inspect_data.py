@@ -1,14 +1,15 @@
 """`vqcheck inspect` for machines: the data of JSON, and a case for each thing that was looked at."""
 
+from collections import Counter
 from typing import Any, Final
 
 from vqcheck.codebook.digest import BF16V1, F16V1, F32V1
 from vqcheck.codebook.health import HEALTHY, NEVER_TRAINED, Health
 from vqcheck.codebook.inspection import EncoderSummary, InspectedFiles, Inspection, UnreadFile
+from vqcheck.codebook.model import Model
 from vqcheck.report.document import Case, CaseOutcome, Rule, Weight
-from vqcheck.report.views.health import unfit_rule, warning
 from vqcheck.report.views.json_objects import digests_object
-from vqcheck.report.views.words import trained
+from vqcheck.report.views.words import trained, unfit_rule, warning
 
 _READABLE: Final = Rule(
     "inspect/unreadable",
@@ -31,29 +32,34 @@ _UNFIT: Final = unfit_rule("inspect")
 
 
 def cases(files: InspectedFiles) -> tuple[Case, ...]:
-    """Return what was looked at, file by file; a file that was named twice counts once."""
+    """Return what was looked at, file by file; one that was named before is called by its number, too."""
     weight = Weight.REQUIRED if files.strict else Weight.ADVICE
-    each = {file.path: file for file in files.files}
-    return tuple(case for file in each.values() for case in _cases(file, weight))
+    found: list[Case] = []
+    times: Counter[str] = Counter()
+    for file in files.files:
+        times[file.path] += 1
+        name = file.path if times[file.path] == 1 else f"{file.path} ({times[file.path]})"
+        found += _cases(file, name, weight)
+    return tuple(found)
 
 
-def _cases(file: Inspection | UnreadFile, weight: Weight) -> list[Case]:
+def _cases(file: Inspection | UnreadFile, name: str, weight: Weight) -> list[Case]:
     path = file.path
     if isinstance(file, UnreadFile):
-        return [Case(_READABLE, path, CaseOutcome.COULD_NOT_CHECK, file.why, path)]
+        return [Case(_READABLE, name, CaseOutcome.COULD_NOT_CHECK, file.why, path)]
     found = [
-        Case(_COPY, f"{path}: {copy.name}", CaseOutcome.COULD_NOT_CHECK, copy.why, path) for copy in file.unreadable
+        Case(_COPY, f"{name}: {copy.name}", CaseOutcome.COULD_NOT_CHECK, copy.why, path) for copy in file.unreadable
     ]
     if file.vq_encoder is None:
-        return [*found, Case(_CODEBOOK, path, CaseOutcome.COULD_NOT_CHECK, f"this file {file.why_none}", path)]
+        return [*found, Case(_CODEBOOK, name, CaseOutcome.COULD_NOT_CHECK, f"this file {file.why_none}", path)]
     for encoder in file.encoders:
-        name = path if len(file.encoders) == 1 else f"{path}: {encoder.copy} ({encoder.family})"
+        what = name if len(file.encoders) == 1 else f"{name}: {encoder.copy} ({encoder.family})"
         rule = _TRAINED if encoder.verdict == NEVER_TRAINED else _UNFIT
         if encoder.verdict == HEALTHY:
             said = f"fit for use: {encoder.f32.widest.algorithm} {encoder.f32.widest.short}"
-            found.append(Case(rule, name, CaseOutcome.PASSED, said, path))
+            found.append(Case(rule, what, CaseOutcome.PASSED, said, path))
         else:
-            found.append(Case(rule, name, CaseOutcome.FAILED, warning(name, encoder.verdict), path, weight=weight))
+            found.append(Case(rule, what, CaseOutcome.FAILED, warning(what, encoder.verdict), path, weight=weight))
     return found
 
 
@@ -86,7 +92,7 @@ def _file(inspection: Inspection) -> dict[str, Any]:
             "version": model.version,
             "evidence": model.evidence,
             "base": model.base,
-            "lacks": model.lacks,
+            "lacks": lacking(model),
         },
         "training": {"info": training.info, "epoch": training.epoch, "steps": training.steps},
         "vq_encoder": _encoder(inspection.vq_encoder) if inspection.vq_encoder else None,
@@ -94,6 +100,16 @@ def _file(inspection: Inspection) -> dict[str, Any]:
         "unreadable": [{"copy": str(each.name), "why": each.why} for each in inspection.unreadable],
         "why_none": inspection.why_none,
     }
+
+
+def lacking(model: Model) -> str:
+    """Return what an export leaves to its base model; empty where it leaves nothing to it."""
+    absent = ", ".join(model.lacks)
+    if not absent:
+        return ""
+    if "enc_q" in model.lacks:
+        return f"{absent} (an inference export does not store it)"
+    return f"{absent} and the frozen weights (they stay in the base model)"
 
 
 def _encoder(encoder: EncoderSummary) -> dict[str, Any]:

@@ -5,21 +5,10 @@ from typing import Any, Final
 from vqcheck.audit.lock import Lock
 from vqcheck.audit.locked_encoder import LockedEncoder
 from vqcheck.codebook.digest import F32V1
-from vqcheck.report.document import (
-    Case,
-    CaseOutcome,
-    Document,
-    Fact,
-    Facts,
-    Rule,
-    Section,
-    Shown,
-    Status,
-    Weight,
-    code,
-    path,
-)
+from vqcheck.report.blocks import Fact, Facts, Section, Shown, code, path
+from vqcheck.report.document import Case, CaseOutcome, Document, Rule, Status, Weight
 from vqcheck.report.views.json_objects import digest_object
+from vqcheck.report.views.words import kind_of_file
 
 _RECORDED: Final = Rule(
     "lock/recorded",
@@ -64,7 +53,7 @@ def written(lock: Lock, lock_path: str, state: str, unchecked: str = "") -> Docu
                     Facts(
                         (
                             Fact("Checkpoint", path(lock.checkpoint), Shown.DETAIL),
-                            Fact("Kind", lock.record.kind.value, Shown.DETAIL),
+                            Fact("Kind", kind_of_file(lock.record.kind), Shown.DETAIL),
                             Fact("Digest", code(str(whole)) if whole else None, Shown.DETAIL),
                             Fact("Copies", _listed_copies(lock)),
                             Fact("Tokens", path(lock.tsv.name) if lock.tsv else None),

@@ -1,35 +1,30 @@
 """`vqcheck lock --check`: whether a file agrees with the lock, and what to do where it does not."""
 
+from collections.abc import Sequence
 from typing import Any, Final
 
 from vqcheck.audit.lock_result import S1, TSV, LockCheck, LockReason, LockVerdict
 from vqcheck.codebook.comparison import CHANGED, FAULTS, IDENTICAL, MISSING, NOT_STORED, ROUNDED, UNDECIDED
 from vqcheck.codebook.health import NEVER_TRAINED
-from vqcheck.report.document import (
+from vqcheck.report.blocks import (
     Bullets,
-    Case,
-    CaseOutcome,
     Column,
-    Document,
     Fact,
     Facts,
     Kind,
-    Remedy,
-    Rule,
+    Paragraph,
     Section,
     Shown,
-    Status,
     Table,
     Tone,
-    Weight,
     code,
     path,
     verdict,
 )
+from vqcheck.report.document import Case, CaseOutcome, Document, Remedy, Rule, Status, Weight
 from vqcheck.report.views import copies
-from vqcheck.report.views.health import warning
 from vqcheck.report.views.json_objects import copies_object, digest_object
-from vqcheck.report.views.words import trained
+from vqcheck.report.views.words import kind_of_file, trained, warning
 
 _ENCODER: Final = Rule(
     "lock/vq-encoder-changed",
@@ -56,6 +51,8 @@ _COPIES: Final = Rule(
     "in the lock, or differs. Name the copy that will be used: --copy NAME.",
 )
 _TRAINED: Final = trained("lock")
+_LONG: Final = 24
+"""Parts of a VQ encoder that a terminal shows without -v."""
 
 
 def checked(result: LockCheck) -> Document:
@@ -68,7 +65,7 @@ def checked(result: LockCheck) -> Document:
         verdict=result.verdict,
         headline=_headline(result),
         subject=f"{result.path} and {result.lock}",
-        warnings=(warning(result.path, NEVER_TRAINED),) if result.never_trained else (),
+        warnings=(f"WARNING: {warning(result.path, NEVER_TRAINED)}",) if result.never_trained else (),
         cases=_cases(result),
         data=_checked_data(result),
         blocks=(
@@ -78,21 +75,20 @@ def checked(result: LockCheck) -> Document:
                     Facts(
                         (
                             Fact("File", path(result.path), Shown.PAGE),
-                            Fact("Kind of file", result.kind.value, Shown.DETAIL),
+                            Fact("Kind of file", kind_of_file(result.kind), Shown.DETAIL),
                             Fact("Lock", path(result.lock), Shown.PAGE),
-                            Fact("Locked kind of file", result.locked_kind.value, Shown.DETAIL),
+                            Fact("Locked kind of file", kind_of_file(result.locked_kind), Shown.DETAIL),
                             *_digests(result, Shown.ALWAYS if differs else Shown.DETAIL),
                         )
                     ),
-                    Bullets(copies.told(result, copies.LOCK)),
+                    Bullets([*_open_question(result), *copies.told(result, copies.LOCK)]),
                     Bullets(() if differs else _notes(result), Shown.BRIEF),
                 ),
                 heading=Shown.PAGE,
             ),
             Section(
                 "What became of each part",
-                (_table(result, Shown.ALWAYS if differs else Shown.DETAIL),),
-                Shown.ALWAYS if differs else Shown.DETAIL,
+                (*(_in_short(result) if differs else ()), _table(result.verdicts, result, Shown.DETAIL)),
                 heading=Shown.PAGE,
             ),
         ),
@@ -106,6 +102,10 @@ def _headline(result: LockCheck) -> str:
     if result.verdict == UNDECIDED:
         return f"could not decide whether the file {result.path} agrees with {result.lock}"
     return f"the file {result.path} agrees with {result.lock}"
+
+
+def _open_question(result: LockCheck) -> list[str]:
+    return [copies.undecided(result, copies.LOCK)] if result.verdict == UNDECIDED else []
 
 
 def _digests(result: LockCheck, shown: Shown) -> list[Fact]:
@@ -122,9 +122,19 @@ def _digests(result: LockCheck, shown: Shown) -> list[Fact]:
     ]
 
 
-def _table(result: LockCheck, shown: Shown) -> Table:
+def _in_short(result: LockCheck) -> tuple[Table, Paragraph]:
+    """Return the parts for a terminal: where there are very many, the first of those that are not identical."""
+    lines = [line for line in result.verdicts if line.verdict != IDENTICAL]
+    if len(result.verdicts) <= _LONG:
+        return _table(result.verdicts, result, Shown.BRIEF), Paragraph("")
+    left = len(result.verdicts) - min(len(lines), _LONG)
+    said = Paragraph(f"{left} more parts are not listed here. -v lists every part.", Shown.BRIEF)
+    return _table(lines[:_LONG], result, Shown.BRIEF), said
+
+
+def _table(lines: Sequence[LockVerdict], result: LockCheck, shown: Shown) -> Table:
     columns = (Column("Part"), Column("Verdict"), Column("Why", Kind.PROSE))
-    rows = [(line.name, verdict(line.verdict, _tone(line, result)), _why(line)) for line in result.verdicts]
+    rows = [(line.name, verdict(line.verdict, _tone(line, result)), _why(line)) for line in lines]
     return Table("Every tensor and file that the lock records, against the file.", columns, rows, shown)
 
 
@@ -212,14 +222,14 @@ def _case(line: LockVerdict, result: LockCheck) -> Case:
     else:
         # Of copies that may not belong together, or where digests do not tell a rounding from a change.
         outcome, weight = CaseOutcome.COULD_NOT_CHECK, Weight.ADVICE
-    why = _why(line)
+    why = _why(line) or ("" if outcome is CaseOutcome.PASSED else "the lock records other values")
     return Case(rule, line.name, outcome, f"{line.verdict}: {why}" if why else line.verdict, result.path, weight=weight)
 
 
 def _remedies(result: LockCheck) -> tuple[Remedy, ...]:
     """Return what to do where a file does not agree with the lock."""
     if result.verdict == UNDECIDED:
-        return (Remedy(f"{copies.undecided(result, copies.LOCK)}."),)
+        return (Remedy("Name the copy that training will use: --copy NAME."),)
     if result.verdict != CHANGED:
         return ()
     faults = [line for line in result.verdicts if line.judged and line.verdict in FAULTS]

@@ -12,27 +12,24 @@ from vqcheck.audit.token_audit_result import (
     TokenPrecision,
     TokenVerdict,
 )
-from vqcheck.report.document import (
+from vqcheck.report.blocks import (
     Bullets,
     Column,
-    Document,
     Fact,
     Facts,
-    Figure,
     Inline,
     Kind,
     Paragraph,
     Part,
     Proportions,
-    Remedy,
     Section,
     Shown,
-    Status,
     Table,
     Tone,
     code,
     path,
 )
+from vqcheck.report.document import Document, Figure, Remedy, Status
 from vqcheck.report.views.tokens_data import NAMED, cases, data, tsv
 from vqcheck.report.views.words import extract_again, listed, share
 

@@ -7,9 +7,15 @@ from dataclasses import replace
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from vqcheck.report.html import axis, classes, diff, heat, history, markup, replay, tokens
-from vqcheck.report.html.charts import Line, line_chart, thinned
-from vqcheck.report.html.usage import usage
+
+from vqcheck.report import scales
+from vqcheck.report.blocks import Bars, HeatMap, Line, LineCharts, Panel, Strip
+from vqcheck.report.document import Document, Status
+from vqcheck.report.render.html import render
+from vqcheck.report.render.html.charts import thinned
+from vqcheck.report.views import diff, history, replay, tokens
+
+LOSS, DRIFT, OVER = "commit_loss of", "Drift of the codes under", "Drift of the VQ encoder over the checkpoints"
 
 
 def floats(text):
@@ -39,10 +45,10 @@ def lines(svg):
 
 @pytest.fixture
 def charts_of(body_of):
-    """Returns name -> SVG of every picture on a page."""
+    """Returns title -> SVG of every picture on a page."""
 
     def read(page):
-        return {svg[0].get("id").removesuffix("-title"): svg for svg in body_of(page).iter("svg") if svg.get("role")}
+        return {svg[0].text: svg for svg in body_of(page).iter("svg") if svg.get("role")}
 
     return read
 
@@ -50,11 +56,11 @@ def charts_of(body_of):
 def test_replay_draws_every_step_of_every_arm(make, charts_of):
     """Reported and shadow commit_loss and drift, of an arm that drifts and one that does not, within half a pixel."""
     arms = [make.arm("none", steps=30), make.arm("freeze", moved=False, steps=30)]
-    charts = charts_of(replay.document(make.replay(arms)))
-    assert set(charts) == {"loss-0", "loss-1", "drift-0", "drift-1"}
-    for number, arm in enumerate(arms):
-        (reported,), (shadow,) = (lines(charts[f"loss-{number}"])[look] for look in ("first", "second"))
-        (drift,) = lines(charts[f"drift-{number}"])["first"]
+    charts = charts_of(render(replay.view(make.replay(arms))))
+    assert set(charts) == {f"{what} {arm.strategy}" for what in (LOSS, DRIFT) for arm in arms}
+    for arm in arms:
+        (reported,), (shadow,) = (lines(charts[f"{LOSS} {arm.strategy}"])[look] for look in ("first", "second"))
+        (drift,) = lines(charts[f"{DRIFT} {arm.strategy}"])["first"]
         for drawn, figure in ((reported, "commit_loss"), (shadow, "shadow_commit_loss"), (drift, "drift")):
             assert [round(x) for x, _ in drawn] == [step.step for step in arm.steps]
             expected = [getattr(step, figure) for step in arm.steps]
@@ -64,54 +70,54 @@ def test_replay_draws_every_step_of_every_arm(make, charts_of):
 def test_all_arms_share_their_scales(make, charts_of):
     """Small drifts look small beside great ones."""
     arms = [make.arm("great", steps=40), make.arm("late", steps=40, first=39)]
-    charts = charts_of(replay.document(make.replay(arms)))
+    charts = charts_of(render(replay.view(make.replay(arms))))
     labels = [
         [each.text for each in charts[name].iter("text") if each.get("class") in ("x", "y")]
-        for name in ("drift-0", "drift-1")
+        for name in (f"{DRIFT} great", f"{DRIFT} late")
     ]
     assert labels[0] == labels[1]
-    assert max(y for _, y in lines(charts["drift-1"])["first"][0]) == pytest.approx(0.25, abs=0.05)
+    assert max(y for _, y in lines(charts[f"{DRIFT} late"])["first"][0]) == pytest.approx(0.25, abs=0.05)
 
 
 def test_axes_have_titles_ticks_and_a_legend(make, charts_of, body_of, text_of):
-    page = replay.document(make.replay([make.arm()]))
+    page = render(replay.view(make.replay([make.arm()])))
     charts = charts_of(page)
     words = {name: [each.text for each in chart.iter("text")] for name, chart in charts.items()}
-    assert {"commit_loss", "training step", "0"} <= set(words["loss-0"])
-    assert {"distance from the start", "training step", "first write: step 2"} <= set(words["drift-0"])
+    assert {"commit_loss", "training step", "0"} <= set(words[f"{LOSS} none"])
+    assert {"distance from the start", "training step", "first write: step 2"} <= set(words[f"{DRIFT} none"])
     legend = next(each for each in body_of(page).iter("ul") if each.get("class") == "legend")
     assert text_of(legend) == (
-        "thin line: as the training code reports it broad line: computed on the side, whatever the mode"
+        "thin line: as the training code reports it broad line: the shadow loss, computed in every mode"
     )
 
 
 def test_a_gap_stands_for_a_value_that_is_not_finite(make, charts_of):
     """A loss that overflowed breaks the line instead of the page."""
     arm = make.arm(loss=math.nan)
-    page = replay.document(make.replay([arm, make.arm("freeze", moved=False)]))
+    page = render(replay.view(make.replay([arm, make.arm("freeze", moved=False)])))
     assert "nan" not in page.lower().replace("nan or infinity", "")
     charts = charts_of(page)
-    assert "second" not in lines(charts["loss-0"])
-    assert "second" in lines(charts["loss-1"])
+    assert "second" not in lines(charts[f"{LOSS} none"])
+    assert "second" in lines(charts[f"{LOSS} freeze"])
 
 
 def test_the_legend_names_only_what_is_drawn(make):
     """Of other code the loss on the side is not known."""
     arm = make.arm()
     steps = tuple(replace(step, shadow_commit_loss=math.nan) for step in arm.steps)
-    page = replay.document(make.replay([replace(arm, steps=steps)]))
+    page = render(replay.view(make.replay([replace(arm, steps=steps)])))
     assert "thin line" in page
     assert "broad line" not in page
 
 
 def test_code_that_reports_no_loss_has_no_loss_chart(make, charts_of):
-    assert set(charts_of(replay.document(make.replay([make.arm(loss=math.nan)])))) == {"drift-0"}
+    assert set(charts_of(render(replay.view(make.replay([make.arm(loss=math.nan)]))))) == {f"{DRIFT} none"}
 
 
 def test_history_draws_every_checkpoint(make, charts_of):
     """The median move over the steps, and the first checkpoint that moved by name at its place."""
     found = make.history(8, first=5)
-    chart = charts_of(history.document(found))["drift"]
+    chart = charts_of(render(history.view(found)))[OVER]
     (drawn,) = lines(chart)["first"]
     assert [round(x) for x, _ in drawn] == [row.record.steps for row in found.runs[0].rows]
     expected = [row.from_first.displacement if row.from_first else 0.0 for row in found.runs[0].rows]
@@ -122,7 +128,7 @@ def test_history_draws_every_checkpoint(make, charts_of):
 
 
 def test_a_history_that_never_moved_marks_nothing(make, charts_of):
-    chart = charts_of(history.document(make.history(first=None)))["drift"]
+    chart = charts_of(render(history.view(make.history(first=None))))[OVER]
     assert not any(path.get("class") == "event" for path in chart.iter("path"))
     assert {y for _, y in lines(chart)["first"][0]} == {0.0}
 
@@ -153,7 +159,7 @@ def test_the_heat_strip_shows_every_code(make, charts_of):
     """Each of 1024 codes has one field; one that moved further has no weaker colour; still ones stand apart."""
     comparison = make.comparison(codes=1024)
     moved = comparison.diagnosis.codes[0].moved
-    found = fields(charts_of(diff.document(comparison))["heat"], 1024, 32)
+    found = fields(charts_of(render(diff.view(comparison)))["Change of every code"], 1024, 32)
     assert [look == "s-" for look in found] == [value == 0 for value in moved]
     ranked = [int(look[1:]) for _, look in sorted(zip(moved, found, strict=True)) if look != "s-"]
     assert ranked == sorted(ranked)
@@ -162,9 +168,9 @@ def test_the_heat_strip_shows_every_code(make, charts_of):
 
 
 def test_the_legend_counts_what_the_strip_shows(make, body_of, charts_of, text_of):
-    page = diff.document(make.comparison(codes=1024))
-    found = fields(charts_of(page)["heat"], 1024, 32)
-    legend = next(each for each in body_of(page).iter("div") if each.get("aria-labelledby") == "heat-classes-caption")
+    page = render(diff.view(make.comparison(codes=1024)))
+    found = fields(charts_of(page)["Change of every code"], 1024, 32)
+    legend = next(each for each in body_of(page).iter("div") if each.get("class") == "split").find("div")
     counts = {
         row.find("th//path").get("class"): int(text_of(row.find("td"))) for row in legend.findall("table/tbody/tr")
     }
@@ -174,17 +180,17 @@ def test_the_legend_counts_what_the_strip_shows(make, body_of, charts_of, text_o
 def test_a_field_of_many_codes_shows_the_furthest(make, charts_of):
     """In a codebook of 4096, one code in four stands for its neighbours."""
     comparison = make.comparison(codes=4096)
-    upper = classes.limits(comparison.diagnosis.codes[0].moved)
+    upper = scales.limits(comparison.diagnosis.codes[0].moved)
     moved = comparison.diagnosis.codes[0].moved
-    found = fields(charts_of(diff.document(comparison))["heat"], 1024, 32)
-    expected = [classes.of(max(moved[at : at + 4]), upper) for at in range(0, 4096, 4)]
+    found = fields(charts_of(render(diff.view(comparison)))["Change of every code"], 1024, 32)
+    expected = [scales.class_of(max(moved[at : at + 4]), upper) for at in range(0, 4096, 4)]
     assert [found.index(look) for look in found] == [expected.index(number) for number in expected]
 
 
 def test_usage_bars_are_as_long_as_they_say(make, charts_of):
     """The bars of A and B have lengths in the proportion of the numbers beside them, which are those of the result."""
     comparison = make.comparison(codes=400)
-    svg = charts_of(diff.document(comparison))["usage"]
+    svg = charts_of(render(diff.view(comparison)))["Usage of the codes in A and in B"]
     bars = [(rect.get("class"), float(rect.get("width"))) for rect in svg.iter("rect")]
     numbers = [
         int(each.text)
@@ -197,23 +203,26 @@ def test_usage_bars_are_as_long_as_they_say(make, charts_of):
 
 
 def test_the_bar_of_frames_adds_up(make, charts_of):
-    svg = charts_of(tokens.document(make.audit(), None))["frames-bar"]
-    assert {rect.get("class"): float(rect.get("width")) for rect in svg.iter("rect")} == {"p0": 633.6, "p2": 6.4}
+    svg = charts_of(render(tokens.view(make.audit(), None)))["Frames by kind"]
+    assert {rect.get("class"): float(rect.get("width")) for rect in svg.iter("rect")} == {
+        "part-good": 633.6,
+        "part-bad": 6.4,
+    }
 
 
 @pytest.mark.parametrize("top", [1e-9, 0.00031, 0.07, 1.0, 1.5, 99.0, 1e6])
 def test_axes_end_above_the_greatest_value(top):
-    found = axis.from_zero("x", [0.0, top, math.nan])
+    found = scales.from_zero("x", [0.0, top, math.nan])
     assert found.ticks[0] == 0 == found.low
     assert found.ticks[-1] == found.high
     assert top <= found.high * (1 + 1e-9) <= 2.01 * top
     assert 2 <= len(found.ticks) <= 7
-    assert len({axis.label(tick) for tick in found.ticks}) == len(found.ticks)
+    assert len({scales.label(tick) for tick in found.ticks}) == len(found.ticks)
 
 
 @pytest.mark.parametrize(("first", "last"), [(1, 2), (1, 30), (1, 2000), (400, 437), (5, 5), (100, 1_000_000)])
 def test_steps_have_whole_ticks(first, last):
-    found = axis.counted("step", [first, last])
+    found = scales.counted("step", [first, last])
     assert all(tick == int(tick) and first <= tick <= last for tick in found.ticks)
     assert 1 <= len(found.ticks) <= 8
 
@@ -229,10 +238,10 @@ def test_steps_have_whole_ticks(first, last):
     ],
 )
 def test_classes_have_round_limits(values, upper):
-    found = classes.limits(values)
+    found = scales.limits(values)
     assert found == pytest.approx(upper)
     assert all(
-        classes.of(value, found) == next((i for i, top in enumerate(found) if value <= top), len(found) - 1)
+        scales.class_of(value, found) == next((i for i, top in enumerate(found) if value <= top), len(found) - 1)
         for value in values
         if 0 < value < math.inf
     )
@@ -242,21 +251,22 @@ def test_classes_have_round_limits(values, upper):
 @given(st.lists(st.floats(), max_size=20))
 def test_no_number_breaks_a_chart(values):
     """Scales, classes and names hold for any floating-point numbers, and every value has its class."""
-    found = axis.from_zero("x", values)
+    found = scales.from_zero("x", values)
     assert found.low < found.high < math.inf
-    assert len({axis.label(tick) for tick in found.ticks}) == len(found.ticks)
-    upper = classes.limits(values)
+    assert len({scales.label(tick) for tick in found.ticks}) == len(found.ticks)
+    upper = scales.limits(values)
     assert list(upper) == sorted(set(upper))
-    assert len(set(classes.names(upper))) == len(upper) <= classes.MOST
-    strip = heat.Strip("", values)
-    if values:
-        markup.render(heat.heat_strip([strip], upper, "nothing"))
-        markup.render(heat.heat_strip([strip, strip], upper, "nothing"))
-    counts = [value for value in values if not value < 0]
-    if counts:
-        _, rows = usage(counts, counts[:1])
-        assert sum(int(in_a) for _, in_a, _ in rows) == len(counts)
-        assert sum(int(in_b) for _, _, in_b in rows) == 1
-    line = Line("first", list(enumerate(values)))
-    drawn = markup.render(line_chart("x", "x", "x", [line], axis.counted("step", range(len(values))), found))
-    assert not re.search(r"nan|inf|[MHvh, ]-\d{4}", drawn.replace("infinity", ""))
+    assert len(set(scales.spans(upper))) == len(upper) <= scales.MOST
+    numbers = [scales.class_of(value, upper) for value in values]
+    assert set(numbers) <= {scales.STILL, scales.NOT_FINITE, *range(len(upper))}
+    strip = Strip("", values or [0.0])
+    line, panel = Line(list(enumerate(values))), Panel("", "", "a title", "a description", [])
+    blocks = (
+        HeatMap("heat", "words", [strip], upper, "", ("", ""), []),
+        HeatMap("heat", "words", [strip, strip], upper, "", ("", ""), []),
+        LineCharts("x", "y", [panel._replace(lines=[line, line._replace(broad=True)])]),
+        Bars("bars", "words", "", "", [("", len(values), 0)], ("", "")),
+    )
+    page = render(Document("diff", Status.CONSISTENT, "same", "same", "", (), {}, blocks=blocks))
+    body = page[page.index("<body>") :]
+    assert not re.search(r"nan|inf[^o]|[MHvh, ]-\d{4}", body)

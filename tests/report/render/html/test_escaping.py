@@ -4,7 +4,8 @@ import re
 from html.parser import HTMLParser
 
 import pytest
-from vqcheck.report.html.markup import element, render
+
+from vqcheck.report.render.html.markup import element, render_node
 
 HOSTILE = (
     "<script>alert(1)</script>",
@@ -77,23 +78,23 @@ def test_what_was_planted_can_be_read(make, text):
 
 def test_what_cannot_be_seen_is_shown_by_its_escape():
     """Control characters, lone surrogates, and marks that turn the direction of writing."""
-    shown = render("a\x00\x1b[31m\udc80\u202egnp.exe\u2028")
+    shown = render_node("a\x00\x1b[31m\udc80\u202egnp.exe\u2028")
     assert shown == r"a\x00\x1b[31m\udc80\u202egnp.exe\u2028"
 
 
 def test_letters_of_every_script_stay():
-    assert render("编码本 é 👩") == "&#32534;&#30721;&#26412; &#233; &#128105;"
+    assert render_node("编码本 é 👩") == "&#32534;&#30721;&#26412; &#233; &#128105;"
 
 
 def test_only_elements_make_markup():
     """Children and values of attributes are text, even where the text looks like an element."""
-    inner = render(element("b", "x"))
+    inner = render_node(element("b", "x"))
     assert inner == "<b>x</b>"
-    assert render(element("p", inner, title=inner)) == ('<p title="&lt;b&gt;x&lt;/b&gt;">&lt;b&gt;x&lt;/b&gt;</p>')
+    assert render_node(element("p", inner, title=inner)) == ('<p title="&lt;b&gt;x&lt;/b&gt;">&lt;b&gt;x&lt;/b&gt;</p>')
 
 
 def test_attributes_keep_all_of_their_value():
     """Points of a long line are not text that nobody reads to the end."""
     points = " ".join(f"{number},1" for number in range(5_000))
-    assert points in render(element("polyline", points=points))
-    assert " ... " in render("word " * 5_000)
+    assert points in render_node(element("polyline", points=points))
+    assert " ... " in render_node("word " * 5_000)

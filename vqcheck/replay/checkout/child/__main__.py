@@ -9,9 +9,7 @@ process exits at once.
 """
 
 from __future__ import annotations
-import __future__
 
-import dataclasses
 import importlib
 import json
 import os
@@ -19,7 +17,6 @@ import queue
 import sys
 import threading
 import warnings
-from importlib.machinery import PathFinder, SourceFileLoader
 from typing import Any
 
 HERE = os.path.dirname(os.path.abspath(__file__))
@@ -64,46 +61,12 @@ def make_session() -> Any:
 
     for name in [each for each in sys.modules if each.partition(".")[0] == "vqcheck"]:
         del sys.modules[name]  # it may be installed here too, and be another version
-    sys.meta_path.insert(0, Finder())
-    dataclass = dataclasses.dataclass
-    if sys.version_info < (3, 10):  # noqa: UP036 - vqcheck needs it, a checkout's Python need not have it
-        dataclasses.dataclass = without_slots  # type: ignore[assignment]
-    try:
-        return importlib.import_module("vqcheck.replay.checkout.child.session").Session()
-    finally:
-        dataclasses.dataclass = dataclass
+    spec = importlib.util.spec_from_file_location("vqcheck", os.path.join(VQCHECK, "__init__.py"))
+    if spec is None or spec.loader is None:
+        raise ImportError(f"{VQCHECK} cannot be imported")
+    spec.loader.exec_module(sys.modules.setdefault("vqcheck", importlib.util.module_from_spec(spec)))
+    return importlib.import_module("vqcheck.replay.checkout.child.session").Session()
 
-
-class Finder:
-    """Finds vqcheck in the folder that this file stands in, and its modules for the loader below."""
-
-    @staticmethod
-    def find_spec(name: str, path: Any = None, target: Any = None) -> Any:
-        """Return the spec of vqcheck or a module of it; None for any other."""
-        if name.partition(".")[0] != "vqcheck":
-            return None
-        spec = PathFinder.find_spec(name, [os.path.dirname(VQCHECK)] if path is None else path, target)
-        if spec is not None and spec.origin is not None:
-            spec.loader = Loader(name, spec.origin)
-        return spec
-
-
-class Loader(SourceFileLoader):
-    """Reads annotations as text: those of Python 3.10, such as `int | None`, mean nothing to 3.9."""
-
-    def get_code(self, fullname: str) -> Any:
-        """Return the module's code, never a compiled file that somebody else left."""
-        path = self.get_filename(fullname)
-        flags = __future__.annotations.compiler_flag
-        return compile(self.get_data(path), path, "exec", flags, dont_inherit=True)
-
-
-def without_slots(*arguments: Any, slots: bool = False, **options: Any) -> Any:  # noqa: ARG001
-    """Return what `dataclass` does; slots, which Python 3.9 does not know, only save memory."""
-    return PLAIN_DATACLASS(*arguments, **options)
-
-
-PLAIN_DATACLASS = dataclasses.dataclass
 
 if __name__ == "__main__":
     main()

@@ -4,7 +4,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from itertools import groupby
 from typing import Final
 
-from vqcheck.report.document import (
+from vqcheck.report.blocks import (
     Bars,
     Beside,
     Block,
@@ -47,6 +47,7 @@ class Writer:
 
     def __init__(self) -> None:
         self._names = 0
+        self._heading = ""
 
     def sections(self, blocks: Sequence[Block]) -> Iterator[Element]:
         """Return the parts of a page, each in a frame; blocks outside sections that follow each other share one."""
@@ -93,6 +94,7 @@ class Writer:
 
     def _section(self, section: Section, level: int) -> list[Node]:
         has_heading = Shown.PAGE in section.heading and bool(section.title)
+        self._heading = section.title or self._heading
         content = [node for block in section.blocks for node in self._block(block, level + has_heading)]
         if not content:
             return []
@@ -116,7 +118,7 @@ class Writer:
         columns = [table.columns[place] for place in kept]
         rows = [[nodes(row[place]) for place in kept] for row in table.rows]
         titles = [(column.title, _KINDS[column.kind]) for column in columns]
-        return [self._scrolling(table.caption, titles, rows)]
+        return [self._scrolling(table.caption or self._heading, titles, rows)]
 
     def _scrolling(
         self, caption: str, titles: Sequence[tuple[str, str]], rows: Sequence[Sequence[Sequence[Node]]]
