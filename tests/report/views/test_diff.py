@@ -19,8 +19,8 @@ from vqcheck.codebook.comparison import (
     OTHER_SHAPE,
     ROUNDED,
     WITHIN_ULPS,
+    ComparedFile,
     Comparison,
-    Side,
     TensorDiff,
 )
 from vqcheck.codebook.digest import F32V1, Digest, EncoderDigests
@@ -34,7 +34,7 @@ from vqcheck.report.views.evidence import evidence
 GOLDEN = Path(__file__).parent / "golden" / "diff.txt"
 WHOLE = Digest(F32V1, "a" * 64)
 DIGESTS = EncoderDigests((("codes", WHOLE),), WHOLE, WHOLE, WHOLE)
-SIDE = Side("a.pth", "gpt-sovits", "", never_trained=False, digests=DIGESTS)
+SIDE = ComparedFile("a.pth", "gpt-sovits", "", never_trained=False, digests=DIGESTS)
 
 
 def agrees(document):
