@@ -45,7 +45,7 @@ _STANDING: Final = (
     "this, a training that rounding hides, or rows taken from another file"
 )
 _RENUMBERED: Final = (
-    "codes lie near those of other numbers: one codebook under other numbers and trained, or another of the same data"
+    "codes lie near those of other numbers: one codebook that was renumbered and trained, or another of the same data"
 )
 _MISFIT: Final = "codes miss their sums and counts by no more than averaging rounded files leaves, or an edit"
 _HANDFUL: Final = 5

@@ -31,6 +31,8 @@ _AGREEING: Final = 2
 """Unhit codes that must agree before anything is concluded from them."""
 _ROUNDED_AGREEING: Final = 4
 """Codes that must agree where rounding makes codes that were hit look unhit."""
+_GAP: Final = 4.0
+"""Distance to the next code, in the width within which codes agree, from which on fewer will do."""
 _OUTLIERS: Final = 3
 """Codes on each side of the unhit ones that make two files siblings; one or two may have been edited."""
 _NEAR_WHOLE: Final = 0.04
@@ -217,10 +219,11 @@ def _unhit(ratios: _Ratios) -> _Unhit | None:
     single = slack if strict else ratios.tolerance
     least, most = float(factors[0]), float(factors[-1])
     lowest, highest = factors[factors <= least * (1 + slack)], factors[factors >= most * (1 - slack)]
-    # Where more codes look unhit than agree, the others show that rounding made them look so.
-    enough = _AGREEING if strict else max(_ROUNDED_AGREEING, len(factors) / 2)
-    falls = len(lowest) >= enough and least < 1 - 2 * single and ratios.count.min() >= least * (1 - single)
-    rises = len(highest) >= enough and most > 1 + 2 * single and ratios.count.max() <= most * (1 + single)
+    falls = len(lowest) >= _AGREEING and least < 1 - 2 * single and ratios.count.min() >= least * (1 - single)
+    rises = len(highest) >= _AGREEING and most > 1 + 2 * single and ratios.count.max() <= most * (1 + single)
+    if not strict:
+        falls = falls and _stand_out(len(lowest), factors, slack)
+        rises = rises and _stand_out(len(highest), factors[::-1], slack)
     if falls and not rises:
         return _Unhit(UpdateOrder.A_TO_B, float(np.median(lowest)), len(lowest))
     if rises and not falls:
@@ -235,6 +238,17 @@ def _unhit(ratios: _Ratios) -> _Unhit | None:
     if members >= _AGREEING and min(np.count_nonzero(below), np.count_nonzero(above)) >= _OUTLIERS:
         return _Unhit(UpdateOrder.SIBLINGS, middle, members)
     return None
+
+
+def _stand_out(agreeing: int, alike: _Vector, slack: float) -> bool:
+    """Say whether so many codes that agree, the first of those whose sums look proportional, show that they were unhit.
+
+    Rounding makes codes that were hardly hit look so, too: there the agreeing ones must be most, or far from the rest.
+    """
+    if agreeing < _AGREEING or agreeing == len(alike):
+        return agreeing >= _AGREEING
+    apart = abs(float(alike[agreeing] / alike[agreeing - 1]) - 1)
+    return agreeing >= max(_ROUNDED_AGREEING, len(alike) / 2) or (agreeing > _AGREEING and apart > _GAP * slack)
 
 
 def _possible(ratios: _Ratios, unhit: _Unhit, steps: int, decay: float) -> bool:

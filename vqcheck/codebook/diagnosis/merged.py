@@ -14,7 +14,7 @@ import numpy as np
 
 from vqcheck.codebook.diagnosis.book import Book, numbers
 from vqcheck.codebook.diagnosis.evidence import EmaUpdates, Merged, MergeKind
-from vqcheck.codebook.diagnosis.replaced import replaced_with_bookkeeping
+from vqcheck.codebook.diagnosis.replaced import replaced_after_update, replaced_with_bookkeeping
 from vqcheck.codebook.diagnosis.result import Cause, Certainty
 from vqcheck.codebook.ema_fit import Mask, smoothed
 
@@ -32,7 +32,7 @@ def average(book: Book) -> Cause | None:
     Codes that an average leaves miss their bookkeeping by little: by the square of how far the files are apart. Codes
     edited at random miss it by as much as they moved.
     """
-    shown = book.moved & book.shifted & ~replaced_with_bookkeeping(book)
+    shown = book.moved & book.shifted & ~replaced_with_bookkeeping(book) & ~replaced_after_update(book)
     off = book.clearly_off & shown
     if not off.any():
         return None
