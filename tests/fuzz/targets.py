@@ -13,25 +13,26 @@ from pathlib import Path
 from fuzz.mutate import pickles, safetensors, text, zips
 from fuzz.mutate.text import Mutator
 
+import vqcheck.audit
 import vqcheck.checkpoint
 import vqcheck.codebook
 import vqcheck.experiment
+from vqcheck.audit.bound_files import tokens_digest
+from vqcheck.audit.check_lock import check_lock
+from vqcheck.audit.lock import read_lock
+from vqcheck.audit.make_lock import make_lock
 from vqcheck.checkpoint.open import open_checkpoint
 from vqcheck.codebook.compare import compare
 from vqcheck.codebook.inspection import inspect
 from vqcheck.codebook.own_family import read_own_family
 from vqcheck.errors import NoCodebookError, VqcheckError
-from vqcheck.experiment.bound_files import tokens_digest
-from vqcheck.experiment.check_lock import check_lock
 from vqcheck.experiment.directory import read_experiment
 from vqcheck.experiment.features import read_features, read_frames
 from vqcheck.experiment.item_tensors import read_speaker_vector, read_ssl
-from vqcheck.experiment.lock import read_lock
-from vqcheck.experiment.make_lock import make_lock
 from vqcheck.experiment.name2semantic import read_name2semantic
 from vqcheck.experiment.name2text import read_name2text
 from vqcheck.experiment.read_config import read_config
-from vqcheck.experiment.resume import resume_folders
+from vqcheck.experiment.resume_folders import resume_folders
 from vqcheck.experiment.s1_tokens import recorded_tsv
 from vqcheck.experiment.s2_run import read_s2_run
 from vqcheck.report.json import diff as diff_json
@@ -183,7 +184,7 @@ def _import_everything() -> None:
     import encodings.unicode_escape
     import encodings.utf_8_sig  # noqa: F401
 
-    for package in (vqcheck.checkpoint, vqcheck.codebook, vqcheck.experiment):
+    for package in (vqcheck.checkpoint, vqcheck.codebook, vqcheck.experiment, vqcheck.audit):
         for module in pkgutil.walk_packages(package.__path__, package.__name__ + "."):
             importlib.import_module(module.name)
 

@@ -18,7 +18,7 @@ from vqcheck.codebook.family import Family
 from vqcheck.errors import NoCodebookError, UsageError
 
 if TYPE_CHECKING:
-    from vqcheck.experiment.stages import StageComparison
+    from vqcheck.audit.judgement import StageComparison
 
 _EXAMPLES: Final = """
 \b
@@ -102,8 +102,8 @@ def _stages(
     a: Checkpoint, b: Checkpoint, experiment: str | None, lock: str | None, copies: tuple[str, ...]
 ) -> "StageComparison | None":
     """Return s1 against s2 where one file is an s1 checkpoint and the other is not."""
+    from vqcheck.audit.s1_s2_consistency import compare_stages
     from vqcheck.codebook import model
-    from vqcheck.experiment.stages import compare_stages
 
     s1 = [file for file in (a, b) if model.identify(file).kind == "s1 GPT"]
     if len(s1) != 1:

@@ -11,7 +11,7 @@ from vqcheck.cli.progress import Waiting
 from vqcheck.errors import UsageError
 
 if TYPE_CHECKING:
-    from vqcheck.gate.outcome import GateReport
+    from vqcheck.gate.result import GateReport
 
 _EXAMPLES: Final = """
 \b
@@ -77,7 +77,8 @@ def command(
 
     CONFIG is GPT-SoVITS's s2 JSON as the training script gets it, or a vqcheck TOML.
     """
-    from vqcheck.gate.run import find_check, run_gate
+    from vqcheck.gate.checks import find_check
+    from vqcheck.gate.run import run_gate
 
     if explain is not None:
         if output.format != TEXT:
@@ -88,11 +89,11 @@ def command(
         return 0
     if config is None:
         raise click.UsageError("Missing argument 'CONFIG'", click.get_current_context())
+    from vqcheck.audit.planned_run import PlannedRun
     from vqcheck.experiment.s2_run import read_s2_run
-    from vqcheck.gate.subject import Subject
 
     with Waiting("checking", quiet=output.quiet) as waiting:
-        report = run_gate(Subject(read_s2_run(config, root), lock, s1, sample), only, skip, waiting.step)
+        report = run_gate(PlannedRun(read_s2_run(config, root), lock, s1, sample), only, skip, waiting.step)
     output.show("gate", report, text=_text)
     return report.exit_code
 

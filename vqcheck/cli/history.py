@@ -13,7 +13,7 @@ from vqcheck.cli.scope import scope_option
 from vqcheck.codebook.family import Family
 
 if TYPE_CHECKING:
-    from vqcheck.experiment.history_result import History
+    from vqcheck.audit.history_result import History
 
 _EXAMPLES: Final = """
 \b
@@ -44,7 +44,7 @@ def command(folder: str, base: str | None, copy: str, scope: str, own: tuple[Fam
     Each is judged against the base and against those before it. Exports of several voices are several runs. Files
     without a codebook (discriminators, s1 checkpoints) are named and passed over.
     """
-    from vqcheck.experiment.history import read_history
+    from vqcheck.audit.history import read_history
 
     with Waiting("reading checkpoints", quiet=output.quiet) as waiting:
         history = read_history(folder, scope, waiting.step, own, base, copy)

@@ -5,6 +5,10 @@ from typing import Final
 
 import click
 
+from vqcheck.audit.check_lock import check_lock
+from vqcheck.audit.lock import NAME, Lock, read_lock
+from vqcheck.audit.lock_result import LockCheck
+from vqcheck.audit.make_lock import keep_bindings, make_lock
 from vqcheck.checkpoint.open import open_checkpoint
 from vqcheck.cli.copy_option import copy_option
 from vqcheck.cli.family import family_option, tell_unused
@@ -16,9 +20,6 @@ from vqcheck.cli.replace_file import replace_file
 from vqcheck.cli.scope import scope_option
 from vqcheck.codebook.family import Family
 from vqcheck.errors import UsageError
-from vqcheck.experiment.check_lock import LockCheck, check_lock
-from vqcheck.experiment.lock import NAME, Lock, read_lock
-from vqcheck.experiment.make_lock import keep_bindings, make_lock
 
 _EXAMPLES: Final = """
 \b

@@ -19,7 +19,7 @@ _MOST_TOKENS: Final = 24_000_000
 
 
 @dataclass(frozen=True, slots=True)
-class Row:
+class TokenRow:
     """One recording and its tokens."""
 
     item: str
@@ -33,7 +33,7 @@ class Name2Semantic:
     """The rows of a merged file, or of the parts that several processes have written."""
 
     files: tuple[str, ...]
-    rows: tuple[Row, ...]
+    rows: tuple[TokenRow, ...]
     malformed: tuple[tuple[str, str], ...]
     """(`file:number`, what is wrong) of lines that hold no tokens."""
     headless: bool
@@ -61,7 +61,7 @@ def read_name2semantic(folder: str) -> Name2Semantic:
     files = (MERGED,) if MERGED in names else parts
     if not files:
         raise UsageError(f"{folder}: holds no {MERGED} (nor parts of it): extract the tokens first")
-    rows: list[Row] = []
+    rows: list[TokenRow] = []
     malformed: list[tuple[str, str]] = []
     headless = False
     known: dict[str, int] = {}
@@ -77,7 +77,7 @@ def read_name2semantic(folder: str) -> Name2Semantic:
             headless = headless or (first and name == MERGED)
             first = False
             row = _row(line, f"{name}:{number}", known)
-            if isinstance(row, Row):
+            if isinstance(row, TokenRow):
                 rows.append(row)
                 tokens += len(row.tokens)
             else:
@@ -89,7 +89,7 @@ def read_name2semantic(folder: str) -> Name2Semantic:
     return Name2Semantic(files, tuple(rows), tuple(malformed), headless, parts if files == (MERGED,) else ())
 
 
-def _row(line: str, where: str, known: dict[str, int]) -> Row | str:
+def _row(line: str, where: str, known: dict[str, int]) -> TokenRow | str:
     """Return a row, or what is wrong with its line; `known` keeps one number for each token, however often it comes."""
     fields = line.split("\t")
     if len(fields) < 2 or not fields[0]:
@@ -103,4 +103,4 @@ def _row(line: str, where: str, known: dict[str, int]) -> Row | str:
     )
     if wrong is not None:
         return f"{fields[0]}: {wrong[:20]!r} is no token"
-    return Row(fields[0], tuple([known.setdefault(word, int(word)) for word in words]), where)
+    return TokenRow(fields[0], tuple([known.setdefault(word, int(word)) for word in words]), where)

@@ -8,7 +8,7 @@ from typing import Any
 from pydantic import BaseModel
 
 from vqcheck.errors import UsageError
-from vqcheck.experiment.config import Discriminator, Model, Spectrogram, Training
+from vqcheck.experiment.config import DiscriminatorConfig, ModelConfig, SpectrogramConfig, TrainingConfig
 from vqcheck.experiment.config_text import named_version
 
 VERSIONS = ("v1", "v2", "v2Pro", "v2ProPlus", "v3", "v4")
@@ -37,10 +37,10 @@ def translate(values: Any, path: str) -> dict[str, Any]:
             "freeze_quantizer": bool(model.get("freeze_quantizer")),
         },
         "data": {"exp_dir": data["exp_dir"]},
-        "training": _known(train, Training),
-        "model": _known(model, Model),
-        "discriminator": _known(model, Discriminator),
-        "spectrogram": _known(data, Spectrogram),
+        "training": _known(train, TrainingConfig),
+        "model": _known(model, ModelConfig),
+        "discriminator": _known(model, DiscriminatorConfig),
+        "spectrogram": _known(data, SpectrogramConfig),
         "replay": {"seed": train["seed"]} if "seed" in train else {},
     }
 

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor, nn
 
-from vqcheck.experiment.config import Training
+from vqcheck.experiment.config import TrainingConfig
 from vqcheck.replay.batch import Batch
 from vqcheck.synthesizer import (
     MultiPeriodDiscriminator,
@@ -59,7 +59,7 @@ class TrainingStep:
         self,
         net_g: SynthesizerTrn,
         net_d: MultiPeriodDiscriminator,
-        training: Training,
+        training: TrainingConfig,
         spectrogram: SpectrogramSettings,
         fp16: bool,
         wrap_g: nn.Module | None = None,

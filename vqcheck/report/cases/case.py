@@ -4,9 +4,14 @@ import hashlib
 import os
 from dataclasses import dataclass
 
-from vqcheck.gate.outcome import COULD_NOT_CHECK, FAILED, NOT_APPLICABLE, PASSED
+from vqcheck.audit.judgement import CheckOutcome
 
 __all__ = ["COULD_NOT_CHECK", "FAILED", "NOT_APPLICABLE", "PASSED", "Case", "Rule", "Run"]
+
+PASSED: str = CheckOutcome.PASSED
+FAILED: str = CheckOutcome.FAILED
+COULD_NOT_CHECK: str = CheckOutcome.COULD_NOT_CHECK
+NOT_APPLICABLE: str = CheckOutcome.NOT_APPLICABLE
 
 
 @dataclass(frozen=True, slots=True)

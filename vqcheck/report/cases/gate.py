@@ -2,8 +2,9 @@
 
 from typing import Final
 
-from vqcheck.gate.outcome import SKIPPED, GateReport, Outcome
-from vqcheck.gate.run import find_check
+from vqcheck.audit.judgement import CheckOutcome
+from vqcheck.gate.checks import find_check
+from vqcheck.gate.result import CheckResult, GateReport
 from vqcheck.report.cases.case import COULD_NOT_CHECK, NOT_APPLICABLE, Case, Rule, Run
 from vqcheck.report.words.gate import headline, partly
 
@@ -25,8 +26,8 @@ def run(report: GateReport) -> Run:
     return Run("gate", report.config, report.verdict, report.exit_code, said, tuple(cases))
 
 
-def _check(outcome: Outcome, config: str) -> Case:
+def _check(outcome: CheckResult, config: str) -> Case:
     rule = Rule(f"gate/{outcome.code}", outcome.title, find_check(outcome.code).why)
     found = outcome.finding
-    result = NOT_APPLICABLE if found.outcome == SKIPPED else found.outcome
+    result = NOT_APPLICABLE if found.outcome == CheckOutcome.SKIPPED else found.outcome
     return Case(rule, outcome.code, result, found.message, config, advisory=not outcome.required)

@@ -3,10 +3,9 @@
 import os
 from typing import Final
 
+from vqcheck.audit.history_result import History, HistoryRow, HistoryVerdict, TrainingRun
 from vqcheck.codebook.comparison import CHANGED
 from vqcheck.codebook.health import EXPLAINED
-from vqcheck.experiment.history_result import COULD_NOT_CHECK as NOT_CHECKED
-from vqcheck.experiment.history_result import History, Row, TrainingRun
 from vqcheck.report.cases.case import COULD_NOT_CHECK, FAILED, NOT_APPLICABLE, PASSED, Case, Rule, Run
 from vqcheck.report.cases.trained import trained
 from vqcheck.report.words.history import base_name, digest, headline, run_headline, title
@@ -41,7 +40,7 @@ def run(history: History) -> Run:
     cases += [at(_UNREADABLE, name, COULD_NOT_CHECK, why) for each in history.runs for name, why in each.unreadable]
     for each in history.runs:
         undecided = any(row.is_undecided for row in each.rows)
-        if each.verdict == NOT_CHECKED and not each.unreadable and not undecided:
+        if each.verdict == HistoryVerdict.COULD_NOT_CHECK and not each.unreadable and not undecided:
             said = run_headline(each, history.folder)
             name = "two checkpoints" if len(history.runs) == 1 else f"two checkpoints of {title(each)}"
             cases.append(Case(_TOO_FEW, name, COULD_NOT_CHECK, said, history.folder))
@@ -54,7 +53,7 @@ def run(history: History) -> Run:
     return Run("history", history.folder, history.verdict, history.exit_code, headline(history), tuple(cases))
 
 
-def _moved(row: Row, training: TrainingRun) -> tuple[str, str]:
+def _moved(row: HistoryRow, training: TrainingRun) -> tuple[str, str]:
     """Return the outcome for one checkpoint, and the message."""
     held = f"{row.digest.algorithm} {digest(row)}"
     since = row.since_start

@@ -2,7 +2,7 @@
 
 from typing import Final
 
-from vqcheck.experiment.stages import StageComparison
+from vqcheck.audit.judgement import StageComparison
 from vqcheck.report.cases.case import COULD_NOT_CHECK, FAILED, PASSED, Case, Rule, Run
 from vqcheck.report.words.stages import headline
 

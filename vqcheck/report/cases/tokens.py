@@ -3,7 +3,7 @@
 import os
 from typing import Final
 
-from vqcheck.experiment.token_audit_result import ItemAudit, TokenAudit
+from vqcheck.audit.token_audit_result import ItemAudit, TokenAudit
 from vqcheck.report.cases.case import COULD_NOT_CHECK, FAILED, NOT_APPLICABLE, PASSED, Case, Rule, Run
 from vqcheck.report.words.tokens import ADVICE, against, headline, in_a_row
 

@@ -2,19 +2,20 @@
 
 from typing import Final
 
-from vqcheck.gate.outcome import COULD_NOT_CHECK, FAILED, NOT_APPLICABLE, PASSED, SKIPPED, GateReport, Outcome
-from vqcheck.gate.run import CHECKS
+from vqcheck.audit.judgement import CheckOutcome
+from vqcheck.gate.checks import CHECKS
+from vqcheck.gate.result import CheckResult, GateReport
 from vqcheck.report.html.markup import Element, Node, element
 from vqcheck.report.html.page import page
 from vqcheck.report.html.parts import code, facts, path, pill, section, table, tag
 from vqcheck.report.words import gate as words
 
 _TONES: Final = {
-    PASSED: "good",
-    FAILED: "bad",
-    COULD_NOT_CHECK: "open",
-    NOT_APPLICABLE: "quiet",
-    SKIPPED: "quiet",
+    CheckOutcome.PASSED: "good",
+    CheckOutcome.FAILED: "bad",
+    CheckOutcome.COULD_NOT_CHECK: "open",
+    CheckOutcome.NOT_APPLICABLE: "quiet",
+    CheckOutcome.SKIPPED: "quiet",
 }
 _WHY: Final = {check.code: check.why for check in CHECKS}
 
@@ -66,11 +67,14 @@ def _checks(report: GateReport) -> Element:
 
 def _explanations(report: GateReport) -> Element:
     """Explain every check that found fault first, then the others."""
-    order = sorted(report.outcomes, key=lambda outcome: outcome.finding.outcome not in (FAILED, COULD_NOT_CHECK))
+    order = sorted(
+        report.outcomes,
+        key=lambda outcome: outcome.finding.outcome not in (CheckOutcome.FAILED, CheckOutcome.COULD_NOT_CHECK),
+    )
     return section("What each check is for", *(part for each in order for part in _explanation(each)))
 
 
-def _explanation(outcome: Outcome) -> tuple[Node, ...]:
+def _explanation(outcome: CheckResult) -> tuple[Node, ...]:
     why = _WHY.get(outcome.code)
     if why is None:
         return ()

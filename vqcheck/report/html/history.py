@@ -5,8 +5,8 @@ from collections.abc import Iterator, Sequence
 from itertools import pairwise
 from typing import Final
 
+from vqcheck.audit.history_result import Drift, History, HistoryRow, TrainingRun
 from vqcheck.codebook.comparison import CHANGED, TOKENS, UNDECIDED
-from vqcheck.experiment.history_result import Drift, History, Row, TrainingRun
 from vqcheck.report.html.axis import counted, from_zero
 from vqcheck.report.html.charts import Event, Line, line_chart, thinned
 from vqcheck.report.html.markup import Element, Node, element
@@ -122,7 +122,7 @@ def _drift(run: TrainingRun, prefix: str, number: int) -> Node:
     )
 
 
-def _description(rows: Sequence[Row], first: Row | None, known: Sequence[float]) -> str:
+def _description(rows: Sequence[HistoryRow], first: HistoryRow | None, known: Sequence[float]) -> str:
     if first is None:
         return f"All {len(rows)} checkpoints stay at 0."
     if first is rows[0]:
@@ -130,7 +130,7 @@ def _description(rows: Sequence[Row], first: Row | None, known: Sequence[float])
     return f"0 until {first.name}, where it begins to move; at most {max(known):.3g}."
 
 
-def _places(rows: Sequence[Row]) -> tuple[list[float], str]:
+def _places(rows: Sequence[HistoryRow]) -> tuple[list[float], str]:
     """Return the checkpoints' places on the x axis: their steps where all tell them in order, else their numbers."""
     steps = [row.record.steps for row in rows]
     told = [step for step in steps if step is not None]
@@ -139,7 +139,7 @@ def _places(rows: Sequence[Row]) -> tuple[list[float], str]:
     return [float(number) for number in range(1, len(rows) + 1)], "number of the checkpoint"
 
 
-def _moved(row: Row) -> float:
+def _moved(row: HistoryRow) -> float:
     drift = row.since_start
     if drift is None or drift.verdict != CHANGED:
         return 0.0
@@ -172,7 +172,7 @@ def _checkpoints(run: TrainingRun, prefix: str, number: int) -> Element:
     return section(f"{prefix}Checkpoints", table(name, caption, head, lines, looks, left_out="lines are", most=40_000))
 
 
-def _line(rows: list[Row], start: str) -> tuple[Node, ...]:
+def _line(rows: list[HistoryRow], start: str) -> tuple[Node, ...]:
     first, last = rows[0], rows[-1]
     name = path(first.name)
     if len(rows) > 1:

@@ -2,7 +2,7 @@
 
 import os
 
-from vqcheck.experiment.stages import StageComparison
+from vqcheck.audit.judgement import StageComparison
 from vqcheck.report.html.markup import Node
 from vqcheck.report.html.page import page
 from vqcheck.report.html.parts import facts, paragraph, path, section

@@ -4,7 +4,7 @@ import os
 from collections.abc import Sequence
 from typing import Final
 
-from vqcheck.experiment.token_audit_result import CONSISTENT, INCONSISTENT, FrameCounts, TokenAudit
+from vqcheck.audit.token_audit_result import FrameCounts, TokenAudit, TokenVerdict
 from vqcheck.report.html.charts import picture
 from vqcheck.report.html.markup import Element, Node, element
 from vqcheck.report.html.page import page
@@ -34,13 +34,13 @@ def document(audit: TokenAudit, other: TokenAudit | None) -> str:
         section("What was found", *map(paragraph, findings)) if findings else None,
         section("Against the other checkpoint", paragraph(words.against(audit, other))) if other else None,
         _items(audit),
-        section("What to do", paragraph(words.ADVICE)) if audit.verdict == INCONSISTENT else None,
+        section("What to do", paragraph(words.ADVICE)) if audit.verdict == TokenVerdict.INCONSISTENT else None,
         section("Also found", bullets(notes, "more")) if notes else None,
     )
 
 
 def _compared(audit: TokenAudit, other: TokenAudit | None) -> Element:
-    consistent = audit.verdict == CONSISTENT
+    consistent = audit.verdict == TokenVerdict.CONSISTENT
     return section(
         "What was compared",
         facts(

@@ -2,8 +2,8 @@
 
 from typing import Any
 
+from vqcheck.audit.lock_result import LockCheck
 from vqcheck.codebook.comparison import Comparison
-from vqcheck.experiment.check_lock import LockCheck
 
 
 def copies_object(found: Comparison | LockCheck) -> dict[str, Any]:

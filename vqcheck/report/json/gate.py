@@ -1,6 +1,6 @@
 """`vqcheck gate` for machines."""
 
-from vqcheck.gate.outcome import GateReport
+from vqcheck.gate.result import GateReport
 from vqcheck.report.json.document import dump
 
 

@@ -2,7 +2,7 @@
 
 from typing import Any
 
-from vqcheck.experiment.history_result import Drift, History, Row, TrainingRun
+from vqcheck.audit.history_result import Drift, History, HistoryRow, TrainingRun
 from vqcheck.report.json.digests import digest_object
 from vqcheck.report.json.document import dump
 
@@ -36,7 +36,7 @@ def _run(run: TrainingRun) -> dict[str, Any]:
     }
 
 
-def _row(row: Row) -> dict[str, Any]:
+def _row(row: HistoryRow) -> dict[str, Any]:
     return {
         "name": row.name,
         "kind": row.record.kind.value,

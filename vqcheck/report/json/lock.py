@@ -1,8 +1,8 @@
 """`vqcheck lock` for machines."""
 
+from vqcheck.audit.lock import Lock
+from vqcheck.audit.lock_result import LockCheck
 from vqcheck.codebook.digest import F32V1
-from vqcheck.experiment.check_lock import LockCheck
-from vqcheck.experiment.lock import Lock
 from vqcheck.report.json.copies import copies_object
 from vqcheck.report.json.digests import digest_object
 from vqcheck.report.json.document import dump

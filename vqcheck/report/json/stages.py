@@ -1,6 +1,6 @@
 """An s1 checkpoint against an s2 generator, for machines: a document of `vqcheck diff`."""
 
-from vqcheck.experiment.stages import StageComparison
+from vqcheck.audit.judgement import StageComparison
 from vqcheck.report.json.document import dump
 
 

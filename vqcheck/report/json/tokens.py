@@ -2,7 +2,7 @@
 
 from typing import Any
 
-from vqcheck.experiment.token_audit_result import RISK, FrameCounts, ItemAudit, PrecisionGroup, TokenAudit
+from vqcheck.audit.token_audit_result import RISK, FrameCounts, ItemAudit, PrecisionGroup, TokenAudit
 from vqcheck.report.json.digests import digests_object
 from vqcheck.report.json.document import dump
 

@@ -2,12 +2,12 @@
 
 from typing import TYPE_CHECKING, Final
 
-from vqcheck.gate.outcome import CLOSED, OPEN, GateReport
+from vqcheck.gate.result import GateReport, GateVerdict
 from vqcheck.report.text.page import Page, Style
 from vqcheck.report.words import gate as words
 
 if TYPE_CHECKING:
-    from vqcheck.gate.run import Check
+    from vqcheck.gate.checks import GateCheck
 
 _LOOKS: Final = {
     "passed": "green",
@@ -24,7 +24,7 @@ _LEAST: Final = 36
 def table(report: GateReport, style: Style) -> str:
     """Return the report of a gate."""
     page = Page(style)
-    look = {OPEN: "bold green", CLOSED: "bold red"}.get(report.verdict, "bold yellow")
+    look = {GateVerdict.OPEN: "bold green", GateVerdict.CLOSED: "bold red"}.get(report.verdict, "bold yellow")
     where = ", ".join(filter(None, (report.config, words.partly(report))))
     page.line((report.verdict, look), f"  {words.headline(report)}  ({where})", indent=2)
     page.blank()
@@ -47,7 +47,7 @@ def table(report: GateReport, style: Style) -> str:
     return page.text()
 
 
-def explained(check: "Check", style: Style) -> str:
+def explained(check: "GateCheck", style: Style) -> str:
     """Return what a check asks, why, and what to do when it fails."""
     page = Page(style)
     page.prose(f"({'required' if check.required else 'advisory'}): {check.title}", (check.code, "bold"), " ", indent=2)

@@ -2,7 +2,7 @@
 
 from typing import Final
 
-from vqcheck.experiment.history_result import History, Row, TrainingRun
+from vqcheck.audit.history_result import History, HistoryRow, TrainingRun
 from vqcheck.report.text.columns import Column, named_rows
 from vqcheck.report.text.page import Page, Span, Style, verdict
 from vqcheck.report.words import history as words
@@ -54,11 +54,11 @@ def _columns(run: TrainingRun) -> tuple[Column, ...]:
     )
 
 
-def _names(rows: list[Row]) -> str:
+def _names(rows: list[HistoryRow]) -> str:
     return rows[0].name if len(rows) == 1 else f"{rows[0].name} .. {rows[-1].name} ({len(rows)})"
 
 
-def _cells(rows: list[Row]) -> tuple[Span, ...]:
+def _cells(rows: list[HistoryRow]) -> tuple[Span, ...]:
     first = rows[0]
     return (
         _names(rows),

@@ -1,10 +1,9 @@
 """`vqcheck lock` for people: what was recorded, or whether a file agrees with the record."""
 
+from vqcheck.audit.lock import Lock
+from vqcheck.audit.lock_result import LockCheck, LockVerdict
 from vqcheck.codebook.comparison import CHANGED, NOT_STORED, UNDECIDED
 from vqcheck.codebook.digest import F32V1
-from vqcheck.experiment.check_copy import LockVerdict
-from vqcheck.experiment.check_lock import LockCheck
-from vqcheck.experiment.lock import Lock
 from vqcheck.report.text.page import Page, Style, verdict
 from vqcheck.report.words import copies
 

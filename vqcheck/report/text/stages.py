@@ -1,6 +1,6 @@
 """An s1 checkpoint against an s2 generator, for people."""
 
-from vqcheck.experiment.stages import StageComparison
+from vqcheck.audit.judgement import StageComparison
 from vqcheck.report.text.page import Page, Style, verdict
 from vqcheck.report.words.stages import headline
 

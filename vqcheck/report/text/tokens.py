@@ -4,18 +4,13 @@ import os
 from collections.abc import Sequence
 from typing import Final
 
+from vqcheck.audit.token_audit_result import ItemAudit, TokenAudit, TokenVerdict
 from vqcheck.checkpoint.shown import shown
-from vqcheck.experiment.token_audit_result import (
-    CONSISTENT,
-    INCONSISTENT,
-    ItemAudit,
-    TokenAudit,
-)
 from vqcheck.report.text.page import Page, Style
 from vqcheck.report.words import tokens as words
 from vqcheck.report.words.share import share
 
-_STYLES: Final = {CONSISTENT: "green", INCONSISTENT: "bold red"}
+_STYLES: Final = {TokenVerdict.CONSISTENT: "green", TokenVerdict.INCONSISTENT: "bold red"}
 
 
 def describe(audit: TokenAudit, other: TokenAudit | None, style: Style) -> str:
@@ -34,7 +29,7 @@ def describe(audit: TokenAudit, other: TokenAudit | None, style: Style) -> str:
         page.blank()
         page.prose(words.against(audit, other), indent=0)
     _items(page, style, audit)
-    if audit.verdict == INCONSISTENT:
+    if audit.verdict == TokenVerdict.INCONSISTENT:
         page.blank()
         page.line(("What to do", "bold"))
         page.prose(words.ADVICE, "  - ", indent=4)
@@ -57,7 +52,7 @@ def _facts(page: Page, audit: TokenAudit) -> None:
         ("", f"{audit.family}{identity}"),
         ("tokens", f"{os.path.join(audit.experiment, audit.files[0])}, {words.recorded(audit)}"),
         ("checked", words.checked(audit)),
-        ("precision", words.precision(audit) if audit.verdict == CONSISTENT else ""),
+        ("precision", words.precision(audit) if audit.verdict == TokenVerdict.CONSISTENT else ""),
     ):
         if label == "precision" and not text:
             continue
@@ -80,7 +75,7 @@ def _frames(page: Page, style: Style, audit: TokenAudit) -> None:
 def _items(page: Page, style: Style, audit: TokenAudit) -> None:
     """Add the items that agree least; with `-v` every item."""
     shown_items: Sequence[ItemAudit] = audit.items if style.verbose else words.worst(audit)[: words.NAMED]
-    if not shown_items or (audit.verdict == CONSISTENT and not style.verbose):
+    if not shown_items or (audit.verdict == TokenVerdict.CONSISTENT and not style.verbose):
         return
     page.blank()
     page.line(("Items" if style.verbose else "Items that agree least", "bold"))

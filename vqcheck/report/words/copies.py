@@ -16,8 +16,8 @@ from vqcheck.codebook.comparison import (
 )
 
 if TYPE_CHECKING:
+    from vqcheck.audit.lock_result import LockCheck
     from vqcheck.codebook.diagnosis.result import Diagnosis
-    from vqcheck.experiment.check_lock import LockCheck
 
 
 class Parties(NamedTuple):

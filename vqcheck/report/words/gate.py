@@ -2,9 +2,10 @@
 
 from typing import Final
 
-from vqcheck.gate.outcome import CLOSED, COULD_NOT_CHECK, FAILED, OPEN, SKIPPED, GateReport
+from vqcheck.audit.judgement import CheckOutcome
+from vqcheck.gate.result import GateReport, GateVerdict
 
-_HEADLINES: Final = {OPEN: "s2 training may start", CLOSED: "do not start s2 training"}
+_HEADLINES: Final = {GateVerdict.OPEN: "s2 training may start", GateVerdict.CLOSED: "do not start s2 training"}
 
 
 def headline(report: GateReport) -> str:
@@ -14,7 +15,7 @@ def headline(report: GateReport) -> str:
 
 def partly(report: GateReport) -> str:
     """Return how many checks were asked for; empty where all were."""
-    skipped = sum(outcome.finding.outcome == SKIPPED for outcome in report.outcomes)
+    skipped = sum(outcome.finding.outcome == CheckOutcome.SKIPPED for outcome in report.outcomes)
     return f"{len(report.outcomes) - skipped} of {len(report.outcomes)} checks asked for" if skipped else ""
 
 
@@ -22,7 +23,7 @@ def decisive(report: GateReport) -> list[str]:
     """Return the codes of the required checks that keep the gate from opening, failed ones first."""
     return [
         outcome.code
-        for kind in (FAILED, COULD_NOT_CHECK)
+        for kind in (CheckOutcome.FAILED, CheckOutcome.COULD_NOT_CHECK)
         for outcome in report.outcomes
         if outcome.required and outcome.finding.outcome == kind
     ]

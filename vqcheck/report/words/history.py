@@ -4,25 +4,22 @@ import os
 from collections.abc import Sequence
 from itertools import groupby
 
-from vqcheck.codebook.comparison import CHANGED, IDENTICAL, ROUNDED, UNDECIDED, WITHIN_ULPS
-from vqcheck.codebook.health import EXPLAINED
-from vqcheck.experiment.history_result import (
-    CONFIGURATION,
-    COULD_NOT_CHECK,
-    FOLDER,
-    OPTION,
-    WITH_BASE,
-    WITH_EACH_OTHER,
+from vqcheck.audit.history_result import (
+    BaseSource,
+    ComparedWith,
     Drift,
     History,
-    Row,
+    HistoryRow,
+    HistoryVerdict,
     TrainingRun,
 )
+from vqcheck.codebook.comparison import CHANGED, IDENTICAL, ROUNDED, UNDECIDED, WITHIN_ULPS
+from vqcheck.codebook.health import EXPLAINED
 
 _TOLD_BY = {
-    OPTION: "--base",
-    CONFIGURATION: "the run's configuration",
-    FOLDER: "of this folder, with no word of training",
+    BaseSource.OPTION: "--base",
+    BaseSource.CONFIGURATION: "the run's configuration",
+    BaseSource.FOLDER: "of this folder, with no word of training",
 }
 
 
@@ -33,7 +30,7 @@ def headline(history: History) -> str:
     of = f"of {len(history.runs)} runs in {history.folder}"
     told = [
         f"{len(names)} {of} {what} ({', '.join(names)})"
-        for verdict, what in ((COULD_NOT_CHECK, "could not be checked"), (CHANGED, "moved"))
+        for verdict, what in ((HistoryVerdict.COULD_NOT_CHECK, "could not be checked"), (CHANGED, "moved"))
         if (names := [title(run) for run in history.runs if run.verdict == verdict])
     ]
     return "; ".join(told) or f"none {of} moved"
@@ -50,7 +47,7 @@ def run_headline(run: TrainingRun, folder: str) -> str:
     also = f"; the VQ encoder moved at {moved.name}" if moved else ""
     if run.unreadable:
         return f"{len(run.unreadable)} of the files in {folder} cannot be read{also}"
-    if run.verdict == COULD_NOT_CHECK:
+    if run.verdict == HistoryVerdict.COULD_NOT_CHECK:
         undecided = [row.name for row in rows if row.is_undecided]
         if undecided:
             more = f" and {len(undecided) - 3} more" if len(undecided) > 3 else ""
@@ -65,7 +62,7 @@ def run_headline(run: TrainingRun, folder: str) -> str:
     return f"{_agree(run)}{_partly(run)}"
 
 
-def _moved_at(moved: Row, run: TrainingRun) -> str:
+def _moved_at(moved: HistoryRow, run: TrainingRun) -> str:
     number = run.rows.index(moved)
     if number == 0:
         return f"the VQ encoder of {moved.name} is not that of its base {base_name(run)}"
@@ -83,7 +80,7 @@ def _agree(run: TrainingRun) -> str:
         ROUNDED: "one VQ encoder, rounded in some",
         WITHIN_ULPS: "VQ encoders that are equal but for the last places",
     }.get(run.verdict, "the same VQ encoder")
-    if run.compared_with == WITH_EACH_OTHER:
+    if run.compared_with == ComparedWith.EACH_OTHER:
         alone = "they agree with each other, and were compared with nothing else"
         return f"all {len(run.rows)} checkpoints hold {held}: {alone}"
     own = [row for row in run.rows if row.from_base]
@@ -115,14 +112,14 @@ def base_name(run: TrainingRun) -> str:
 
 def compared(run: TrainingRun) -> str:
     """Return what the checkpoints were compared with, in words."""
-    if run.base is not None and run.compared_with == WITH_BASE:
+    if run.base is not None and run.compared_with == ComparedWith.BASE:
         return f"{run.base.path} ({_TOLD_BY[run.base.told_by]}) and those before them"
     why = run.base_note or "no base is known"
-    with_what = "each other alone" if run.compared_with == WITH_EACH_OTHER else "nothing"
+    with_what = "each other alone" if run.compared_with == ComparedWith.EACH_OTHER else "nothing"
     return f"{with_what}: {why} (--base CKPT)"
 
 
-def series(rows: Sequence[Row]) -> list[list[Row]]:
+def series(rows: Sequence[HistoryRow]) -> list[list[HistoryRow]]:
     """Return the checkpoints in series that hold one VQ encoder, of which none but the first moved."""
     # What moved may be another codec of the file than the one that the digest is of.
     return [
@@ -131,12 +128,12 @@ def series(rows: Sequence[Row]) -> list[list[Row]]:
     ]
 
 
-def digest(row: Row) -> str:
+def digest(row: HistoryRow) -> str:
     """Return the digest's first digits, and what it covers where that is not the whole VQ encoder."""
     return row.digest.short if row.digest_of == "vq_encoder" else f"{row.digest_of} {row.digest.short}"
 
 
-def moved(row: Row) -> str:
+def moved(row: HistoryRow) -> str:
     """Return the median move of a code since the base or the first checkpoint, or that it cannot be measured."""
     drift = row.since_start
     if drift is None:

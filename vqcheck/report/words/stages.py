@@ -1,6 +1,6 @@
 """Two stages against each other, in words."""
 
-from vqcheck.experiment.stages import StageComparison
+from vqcheck.audit.judgement import StageComparison
 
 
 def headline(comparison: StageComparison) -> str:

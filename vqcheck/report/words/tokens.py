@@ -4,27 +4,23 @@ import os
 from collections.abc import Sequence
 from typing import Final
 
-from vqcheck.checkpoint.shown import shown
-from vqcheck.experiment.token_audit_result import (
-    CONSISTENT,
-    EITHER,
-    FLOAT32,
-    HALF,
-    INCONSISTENT,
-    MIXED,
+from vqcheck.audit.token_audit_result import (
     RISK,
     ItemAudit,
     TokenAudit,
+    TokenPrecision,
+    TokenVerdict,
 )
+from vqcheck.checkpoint.shown import shown
 from vqcheck.report.words.share import share
 
 NAMED: Final = 5
 """Items that are named where there are more."""
 PRECISION: Final = {
-    HALF: "half precision fits the tokens best",
-    FLOAT32: "float32 fits the tokens best",
-    MIXED: "half precision fits some items best, float32 others",
-    EITHER: "float32 and half precision give the same tokens",
+    TokenPrecision.HALF: "half precision fits the tokens best",
+    TokenPrecision.FLOAT32: "float32 fits the tokens best",
+    TokenPrecision.MIXED: "half precision fits some items best, float32 others",
+    TokenPrecision.EITHER: "float32 and half precision give the same tokens",
 }
 ADVICE: Final = (
     "Extract the tokens again with this checkpoint, or the weight exported at its step if it is a G_*.pth, and train "
@@ -35,7 +31,7 @@ ADVICE: Final = (
 def headline(audit: TokenAudit) -> str:
     """Return whether the tokens come from the checkpoint, in one sentence."""
     name = os.path.basename(audit.checkpoint)
-    if audit.verdict == CONSISTENT:
+    if audit.verdict == TokenVerdict.CONSISTENT:
         unchecked = f" as far as they can be checked: {len(audit.without_features)} of {audit.rows} items lack features"
         # A codebook that moved a little gives the same tokens on little data: that it made them is more than was seen.
         so_far = unchecked if audit.without_features else ""
@@ -44,7 +40,7 @@ def headline(audit: TokenAudit) -> str:
             return f"The tokens are those that {name} gives{so_far}."
         given = f"{total.explained} of {total.frames} tokens are those that {name} gives{so_far}"
         return f"{given}, {total.near_ties} {'is' if total.near_ties == 1 else 'are'} within rounding of them."
-    if audit.verdict == INCONSISTENT:
+    if audit.verdict == TokenVerdict.INCONSISTENT:
         return f"The tokens do not come from {name}."
     if "overflow" in audit.gaps:
         overflowing = audit.total.undecided - audit.total.coarse
@@ -79,7 +75,7 @@ def findings(audit: TokenAudit) -> list[str]:
     for group in audit.groups:
         if group.surplus:
             count, limit = group.exceeded
-            rounding = "float32 rounding" if group.precision == FLOAT32 else "rounding"
+            rounding = "float32 rounding" if group.precision == TokenPrecision.FLOAT32 else "rounding"
             found.append(
                 f"{count} tokens are not the nearest code, though nearly: too many for {rounding}, which gives at most "
                 f"{limit} on these features (a binomial limit that a right file exceeds with a probability of "
@@ -118,8 +114,8 @@ def against(audit: TokenAudit, other: TokenAudit) -> str:
     first, second = ((a, mine), (b, theirs)) if better == "checkpoint" else ((b, theirs), (a, mine))
     winner = audit if better == "checkpoint" else other
     doubt = {
-        CONSISTENT: "",
-        INCONSISTENT: ", but is not consistent with them either",
+        TokenVerdict.CONSISTENT: "",
+        TokenVerdict.INCONSISTENT: ", but is not consistent with them either",
     }.get(winner.verdict, ", though not everything could be checked")
     return f"{first[0]} explains the tokens better ({first[1]}) than {second[0]} ({second[1]}){doubt}."
 
@@ -133,7 +129,9 @@ def _explained(audit: TokenAudit) -> str:
 def precision(audit: TokenAudit) -> str:
     """Return which precision the tokens fit."""
     words = PRECISION[audit.total.precision]
-    tf32 = audit.total.precision in (FLOAT32, MIXED) and audit.float_arithmetic != FLOAT32
+    tf32 = (
+        audit.total.precision in (TokenPrecision.FLOAT32, TokenPrecision.MIXED) and audit.float_arithmetic != "float32"
+    )
     return f"{words} ({audit.float_arithmetic})" if tf32 else words
 
 

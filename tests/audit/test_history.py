@@ -6,8 +6,8 @@ import shutil
 import pytest
 import torch
 
+from vqcheck.audit.history import read_history
 from vqcheck.errors import CheckpointError, NoCodebookError, UsageError
-from vqcheck.experiment.history import read_history
 
 CODEBOOK = "quantizer.vq.layers.0._codebook"
 

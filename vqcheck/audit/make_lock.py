@@ -3,6 +3,9 @@
 import os
 from dataclasses import replace
 
+from vqcheck.audit.bound_files import OnBytes, file_digest, tokens_digest
+from vqcheck.audit.lock import Lock, LockedFile
+from vqcheck.audit.locked_encoder import PARTS, LockedEncoder, LockedTensor
 from vqcheck.checkpoint.opened import Checkpoint
 from vqcheck.codebook import digest, health, kind
 from vqcheck.codebook.comparison import NOISE
@@ -14,9 +17,6 @@ from vqcheck.codebook.find import find_copies
 from vqcheck.codebook.model import base_model
 from vqcheck.codebook.vq_encoder import RoleTensor, VQEncoder
 from vqcheck.errors import UsageError
-from vqcheck.experiment.bound_files import OnBytes, file_digest, tokens_digest
-from vqcheck.experiment.lock import Lock, LockedFile
-from vqcheck.experiment.locked_encoder import PARTS, LockedEncoder, LockedTensor
 from vqcheck.experiment.name2semantic import MERGED
 from vqcheck.experiment.s1_tokens import recorded_tsv, same_experiment
 

@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from vqcheck.errors import UsageError
-from vqcheck.experiment.resume import Folder, latest, resume_folders
+from vqcheck.experiment.resume_folders import Folder, latest, resume_folders
 from vqcheck.experiment.s2_run import read_s2_run
 
 READ = 'latest("%s/logs_s2{}" % ({}), "D_*.pth")\n'

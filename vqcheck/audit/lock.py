@@ -33,12 +33,12 @@ import json
 from dataclasses import dataclass
 from typing import Final
 
+from vqcheck.audit.locked_encoder import EncoderLines, LockedEncoder, LockedTensor, parse_digest, put
 from vqcheck.checkpoint.regular import regular
 from vqcheck.codebook.copy_name import CopyName
 from vqcheck.codebook.digest import Digest
 from vqcheck.codebook.kind import FileKind, FileRecord
 from vqcheck.errors import UsageError
-from vqcheck.experiment.locked_encoder import EncoderLines, LockedEncoder, LockedTensor, parse_digest, put
 
 SCHEMA: Final = "vqcheck/lock/1"
 NAME: Final = "vqcheck.lock"

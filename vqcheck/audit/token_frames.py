@@ -6,6 +6,7 @@ from typing import Final
 import numpy as np
 import numpy.typing as npt
 
+from vqcheck.audit.feature_batches import FrameBatch
 from vqcheck.codebook.float_bound import float_excess
 from vqcheck.codebook.float_lookup import FloatArithmetic, FloatEncoder, FloatLookup
 from vqcheck.codebook.half import Array, half, is_half
@@ -13,7 +14,6 @@ from vqcheck.codebook.half_bound import excess
 from vqcheck.codebook.half_lookup import Arithmetic, HalfEncoder, Lookup, Tokens
 from vqcheck.codebook.half_reach import HalfReach
 from vqcheck.codebook.tokenizer import Tokenizer
-from vqcheck.experiment.feature_batches import Batch
 
 KINDS: Final = 9
 (BOTH, ONLY_FLOAT32, ONLY_HALF, NEAR, FAR, HOT_FLOAT32, HOT_OTHER, COARSE_FLOAT32, COARSE_OTHER) = range(KINDS)
@@ -32,7 +32,7 @@ Flags = npt.NDArray[np.bool_]
 
 
 @dataclass(frozen=True, eq=False)
-class Judged:
+class JudgedFrames:
     """What became of the frames of a batch."""
 
     kinds: npt.NDArray[np.intp]
@@ -78,7 +78,7 @@ class FrameJudge:
         self._weight_is_half = is_half(weight)
         self._codes = len(codes)
 
-    def judge(self, batch: Batch) -> Judged:
+    def judge(self, batch: FrameBatch) -> JudgedFrames:
         """Return what each frame of a batch is."""
         with np.errstate(over="ignore", invalid="ignore"):
             plain = self._plain.look_up(batch.patches)
@@ -87,7 +87,7 @@ class FrameJudge:
             in_half = self._halve(batch, plain)
             return self._compare(batch, tokens, changed, plain.tokens, in_half)
 
-    def _halve(self, batch: Batch, plain: FloatLookup) -> _Half:
+    def _halve(self, batch: FrameBatch, plain: FloatLookup) -> _Half:
         sums = plain.sums
         if not (batch.in_half and self._weight_is_half):
             sums = half(batch.patches) @ self._half.weight
@@ -95,7 +95,9 @@ class FrameJudge:
         admitted, fragile = self._reach.look(plain.x, frames, plain.distances, plain.tokens)
         return _Half(sums, frames, np.flatnonzero(fragile), admitted > _TOO_MANY * self._codes)
 
-    def _compare(self, batch: Batch, tokens: Tokens, changed: int, nearest: Tokens, derived: _Half) -> Judged:
+    def _compare(
+        self, batch: FrameBatch, tokens: Tokens, changed: int, nearest: Tokens, derived: _Half
+    ) -> JudgedFrames:
         """Return the kinds of a batch; `tokens` are those of the float32 arithmetic, `nearest` those of plain float32.
 
         The nearest code that half precision can choose takes the place of one that it cannot, because it overflows.
@@ -141,7 +143,7 @@ class FrameJudge:
             by_half = excess(derived.sums[other], self._half.bias, codes[token], codes[nearest[other]])
             far = (kinds[other] == NEAR) & ~(by_half <= 0) & ~(by_float.certain <= 0)
             kinds[other[far]] = FAR
-        return Judged(kinds, beyond, varied)
+        return JudgedFrames(kinds, beyond, varied)
 
     def _vary(self, patches: Array, lookup: Lookup) -> list[Flags]:
         """Return for each variant where it does not give the best code of `lookup`."""

@@ -1,23 +1,54 @@
 """What a history of checkpoints came to. Plain data, which reports read."""
 
 from dataclasses import dataclass
-from typing import Final
+from enum import Enum
 
 from vqcheck.codebook.comparison import CHANGED, IDENTICAL, ROUNDED, UNDECIDED, WITHIN_ULPS
 from vqcheck.codebook.digest import Digest
 from vqcheck.codebook.kind import FileRecord
 
-COULD_NOT_CHECK: Final = "could not check"
 
-OPTION: Final = "option"
-CONFIGURATION: Final = "configuration"
-FOLDER: Final = "folder"
-"""What told which file a run started from: the command line, the run's s2 JSON, or that a file there has no step."""
+class HistoryVerdict(str, Enum):
+    """What a run came to: the verdicts on two files, and one more."""
 
-WITH_BASE: Final = "base"
-WITH_EACH_OTHER: Final = "each other"
-WITH_NOTHING: Final = "nothing"
-"""What the checkpoints of a run were compared with."""
+    IDENTICAL = IDENTICAL
+    ROUNDED = ROUNDED
+    WITHIN_ULPS = WITHIN_ULPS
+    CHANGED = CHANGED
+    COULD_NOT_CHECK = "could not check"
+
+    __str__ = str.__str__
+
+
+class BaseSource(str, Enum):
+    """What told which file a run started from."""
+
+    OPTION = "option"
+    CONFIGURATION = "configuration"
+    """The run's s2 JSON."""
+    FOLDER = "folder"
+    """That a file there has no step."""
+
+    __str__ = str.__str__
+
+
+class ComparedWith(str, Enum):
+    """What the checkpoints of a run were compared with."""
+
+    BASE = "base"
+    EACH_OTHER = "each other"
+    NOTHING = "nothing"
+
+    __str__ = str.__str__
+
+
+_WORST_FIRST = (
+    HistoryVerdict.COULD_NOT_CHECK,
+    HistoryVerdict.CHANGED,
+    HistoryVerdict.ROUNDED,
+    HistoryVerdict.WITHIN_ULPS,
+    HistoryVerdict.IDENTICAL,
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,7 +69,7 @@ class Drift:
 
 
 @dataclass(frozen=True, slots=True)
-class Row:
+class HistoryRow:
     """One checkpoint of a run."""
 
     name: str
@@ -79,8 +110,7 @@ class Base:
     """The file that a run started from."""
 
     path: str
-    told_by: str
-    """`option`, `configuration` or `folder`."""
+    told_by: BaseSource
 
 
 @dataclass(frozen=True, slots=True)
@@ -92,36 +122,36 @@ class TrainingRun:
     base: Base | None
     base_note: str
     """Why no base is known though a configuration names one; else empty."""
-    rows: tuple[Row, ...]
+    rows: tuple[HistoryRow, ...]
     unreadable: tuple[tuple[str, str], ...]
     """(file, why it could not be read)."""
     family: str = ""
     """What the rows' VQ encoders are read as; empty where there is no row."""
 
     @property
-    def first_moved(self) -> Row | None:
+    def first_moved(self) -> HistoryRow | None:
         """The first checkpoint whose VQ encoder is not that of the base, or of those before it."""
         return next((row for row in self.rows if row.moved), None)
 
     @property
-    def compared_with(self) -> str:
-        """What the checkpoints were compared with: `base` (and each other), `each other`, or `nothing`."""
+    def compared_with(self) -> ComparedWith:
+        """What the checkpoints were compared with: the base (and each other), each other, or nothing."""
         if any(row.from_base for row in self.rows):
-            return WITH_BASE
-        return WITH_EACH_OTHER if len(self.rows) > 1 else WITH_NOTHING
+            return ComparedWith.BASE
+        return ComparedWith.EACH_OTHER if len(self.rows) > 1 else ComparedWith.NOTHING
 
     @property
-    def verdict(self) -> str:
-        if self.unreadable or self.compared_with == WITH_NOTHING:
-            return COULD_NOT_CHECK
+    def verdict(self) -> HistoryVerdict:
+        if self.unreadable or self.compared_with is ComparedWith.NOTHING:
+            return HistoryVerdict.COULD_NOT_CHECK
         found = {drift.verdict for row in self.rows for drift in row.drifts}
         if UNDECIDED in found:
-            return COULD_NOT_CHECK
-        return next((verdict for verdict in (CHANGED, ROUNDED, WITHIN_ULPS) if verdict in found), IDENTICAL)
+            return HistoryVerdict.COULD_NOT_CHECK
+        return next((each for each in _WORST_FIRST if each.value in found), HistoryVerdict.IDENTICAL)
 
     @property
     def exit_code(self) -> int:
-        return {COULD_NOT_CHECK: 2, CHANGED: 1}.get(self.verdict, 0)
+        return {HistoryVerdict.COULD_NOT_CHECK: 2, HistoryVerdict.CHANGED: 1}.get(self.verdict, 0)
 
 
 @dataclass(frozen=True, slots=True)
@@ -142,11 +172,10 @@ class History:
     @property
     def worst(self) -> TrainingRun:
         """The run that decides the verdict: one that could not be checked before one that moved."""
-        order = (COULD_NOT_CHECK, CHANGED, ROUNDED, WITHIN_ULPS, IDENTICAL)
-        return min(self.runs, key=lambda run: order.index(run.verdict))
+        return min(self.runs, key=lambda run: _WORST_FIRST.index(run.verdict))
 
     @property
-    def verdict(self) -> str:
+    def verdict(self) -> HistoryVerdict:
         return self.worst.verdict
 
     @property

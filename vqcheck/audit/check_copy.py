@@ -1,55 +1,25 @@
 """Says whether one copy of a VQ encoder in a file agrees with what a lock records of it."""
 
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, Final
+from dataclasses import replace
+from typing import TYPE_CHECKING
 
+from vqcheck.audit.lock_result import NOT_COMPARABLE, CopyCheck, LockVerdict
+from vqcheck.audit.locked_encoder import PARTS, LockedEncoder, LockedTensor
+from vqcheck.audit.make_lock import record
 from vqcheck.checkpoint.opened import Checkpoint
 from vqcheck.codebook import health, kind
 from vqcheck.codebook.comparison import CHANGED, FAULTS, IDENTICAL, MISSING, NOT_STORED, ROUNDED, is_judged
 from vqcheck.codebook.copies import Copy
-from vqcheck.codebook.digest import ALGORITHMS, BF16V1, F16V1, F32V1, Digest, combine
+from vqcheck.codebook.digest import ALGORITHMS, BF16V1, F16V1, F32V1, combine
 from vqcheck.codebook.family import BOOKKEEPING, CODEBOOK_ROLES, CODES, EMA_SUM, OUTPUT_PROJ, SUM_OVER_COUNT, Family
 from vqcheck.codebook.kind import FileKind, FileOrder, RoundingReading
 from vqcheck.codebook.token_relevant import feeds_a_lookup
 from vqcheck.codebook.vq_encoder import RoleTensor, VQEncoder
 from vqcheck.errors import UsageError
-from vqcheck.experiment.locked_encoder import PARTS, LockedEncoder, LockedTensor
-from vqcheck.experiment.make_lock import record
 
 if TYPE_CHECKING:
     from vqcheck.codebook.rounding import Rounded
-
-NOT_COMPARABLE: Final = "not comparable"
-"""Digests do not tell whether it is a rounding or a change."""
-
-
-@dataclass(frozen=True, slots=True)
-class LockVerdict:
-    """What became of one thing a lock records."""
-
-    what: str
-    """A tensor's label, `family`, `tsv` or `s1`."""
-    verdict: str
-    note: str
-    judged: bool
-
-
-@dataclass(frozen=True, slots=True)
-class CopyCheck:
-    """One copy against the lock."""
-
-    verdicts: tuple[LockVerdict, ...]
-    recorded: Digest | None
-    found: Digest | None
-    never_trained: bool
-
-    @property
-    def verdict(self) -> str:
-        judged = {verdict.verdict for verdict in self.verdicts if verdict.judged}
-        if judged & FAULTS:
-            return CHANGED
-        return ROUNDED if ROUNDED in judged else IDENTICAL
 
 
 def check_copy(

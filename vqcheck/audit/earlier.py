@@ -8,6 +8,7 @@ from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import Final
 
+from vqcheck.audit.history_result import Drift
 from vqcheck.checkpoint.open import open_checkpoint
 from vqcheck.codebook.compare import compare
 from vqcheck.codebook.comparison import CHANGED, FAULTS, IDENTICAL, ROUNDED, UNDECIDED, WITHIN_ULPS, Comparison
@@ -15,7 +16,6 @@ from vqcheck.codebook.diagnosis.evidence import A_TO_B, EmaUpdates
 from vqcheck.codebook.digest import Digest
 from vqcheck.codebook.family import Family
 from vqcheck.codebook.kind import FileRecord, Order
-from vqcheck.experiment.history_result import Drift
 
 _PRECISION: Final = {"float64": 3, "float32": 2, "float16": 1, "bfloat16": 1}
 """Types with a greater number hold every value of those with a smaller one; float8 has none, and so the smallest."""

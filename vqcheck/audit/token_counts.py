@@ -1,10 +1,10 @@
 """From what an item's frames are to what they prove, given that an item is extracted in one precision."""
 
+import math
 from collections.abc import Sequence
 
-from vqcheck.experiment.binomial import upper_limit
-from vqcheck.experiment.token_audit_result import EITHER, FLOAT32, HALF, RISK, FrameCounts
-from vqcheck.experiment.token_frames import (
+from vqcheck.audit.token_audit_result import RISK, FrameCounts, TokenPrecision
+from vqcheck.audit.token_frames import (
     COARSE_FLOAT32,
     COARSE_OTHER,
     FAR,
@@ -33,17 +33,53 @@ def counts_of(kinds: Sequence[int], beyond: int, half_rate: float, items: int) -
     frames = sum(kinds)
     float32 = kinds[ONLY_FLOAT32] + kinds[HOT_FLOAT32] + kinds[COARSE_FLOAT32]
     in_half = kinds[ONLY_HALF] + kinds[HOT_OTHER] + kinds[COARSE_OTHER]
-    precision = FLOAT32 if float32 > in_half else HALF if in_half > float32 else EITHER
-    if precision == FLOAT32:
+    precision = (
+        TokenPrecision.FLOAT32
+        if float32 > in_half
+        else TokenPrecision.HALF
+        if in_half > float32
+        else TokenPrecision.EITHER
+    )
+    if precision is TokenPrecision.FLOAT32:
         near_ties = kinds[NEAR] + kinds[ONLY_HALF] + kinds[HOT_OTHER] + kinds[COARSE_OTHER]
         overflowing = coarse = 0
     else:
         near_ties = kinds[NEAR] + kinds[ONLY_FLOAT32]
         overflowing, coarse = kinds[HOT_OTHER], kinds[COARSE_OTHER]
     mismatches = kinds[FAR]
-    beyond = beyond - mismatches if precision != HALF else 0
-    if precision == FLOAT32 and beyond and float32 > upper_limit(frames, half_rate + 1 / frames, RISK / items):
+    beyond = beyond - mismatches if precision is not TokenPrecision.HALF else 0
+    if (
+        precision is TokenPrecision.FLOAT32
+        and beyond
+        and float32 > upper_limit(frames, half_rate + 1 / frames, RISK / items)
+    ):
         near_ties, mismatches, beyond = near_ties - beyond, mismatches + beyond, 0
     undecided = overflowing + coarse
     explained = frames - near_ties - mismatches - undecided
     return FrameCounts(frames, explained, near_ties, mismatches, undecided, precision, coarse, beyond)
+
+
+def upper_limit(trials: int, rate: float, risk: float) -> int:
+    """Return the smallest k with P(count > k) <= risk, for a count of `trials` trials that succeed at `rate` each.
+
+    P(count = j) = C(n, j) p^j (1 - p)^(n - j), summed from the far tail inwards, where terms are smallest.
+    """
+    if rate >= 1 or trials == 0:
+        return trials
+    if rate <= 0:
+        return 0
+    mean = trials * rate
+    # Terms fall faster than a normal's beyond ten deviations, and faster than a Poisson's for small means.
+    far = min(trials, math.ceil(mean + 12 * math.sqrt(mean) + 60))
+    above = 0.0
+    for count in range(far, -1, -1):
+        above += math.exp(
+            math.lgamma(trials + 1)
+            - math.lgamma(count + 1)
+            - math.lgamma(trials - count + 1)
+            + count * math.log(rate)
+            + (trials - count) * math.log1p(-rate)
+        )
+        if above > risk:
+            return count
+    return 0

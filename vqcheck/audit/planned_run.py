@@ -1,23 +1,35 @@
-"""What the gate's checks look at: one configured s2 run, with files opened once and errors kept for their check."""
+"""An s2 training run before it starts, and what of its files the training script loads.
+
+Each file is opened once, and its errors are kept for the judgement that needs it.
+"""
 
 import os
 from dataclasses import dataclass
 from functools import cached_property
+from typing import Final
 
+from vqcheck.audit.lock import NAME, Lock, read_lock
 from vqcheck.checkpoint.open import open_checkpoint
+from vqcheck.checkpoint.opened import Checkpoint
 from vqcheck.codebook.find import find_copies
 from vqcheck.codebook.inspection import Inspection, inspect
 from vqcheck.errors import UsageError
-from vqcheck.experiment.lock import NAME, Lock, read_lock
 from vqcheck.experiment.s2_run import S2Run
-from vqcheck.gate.training_reads import PRETRAINED, as_training_reads, not_found
+
+PRETRAINED: Final = "weight"
+"""Where the training script looks for the model to start from."""
+RESUMED: Final = "model"
+"""Where it looks in a checkpoint of its own."""
+_BOOK: Final = "quantizer.vq.layers.0._codebook"
+_DECIDING: Final = (f"{_BOOK}.embed", f"{_BOOK}.inited", "ssl_proj.weight", "ssl_proj.bias")
+"""What decides tokens, by the names that it has in the model that is trained."""
 
 
 @dataclass(frozen=True)
-class Subject:
+class PlannedRun:
     """One run before it starts."""
 
-    run: S2Run
+    s2: S2Run
     lock_given: str | None
     """The lock named on the command line; else it is looked for in the experiment."""
     s1: str | None
@@ -33,9 +45,9 @@ class Subject:
             UsageError: the config names none.
 
         """
-        if self.run.pretrained_s2G is None:
-            raise UsageError(f"{self.run.config}: names no pretrained_s2G to start from")
-        return self.run.pretrained_s2G
+        if self.s2.pretrained_s2G is None:
+            raise UsageError(f"{self.s2.config}: names no pretrained_s2G to start from")
+        return self.s2.pretrained_s2G
 
     @cached_property
     def inspection(self) -> Inspection:
@@ -84,10 +96,25 @@ class Subject:
             UsageError: the config names none, or it is not there.
 
         """
-        if self.run.exp_dir is None:
-            raise UsageError(f"{self.run.config}: names no exp_dir")
-        if not os.path.isdir(self.run.exp_dir):
+        if self.s2.exp_dir is None:
+            raise UsageError(f"{self.s2.config}: names no exp_dir")
+        if not os.path.isdir(self.s2.exp_dir):
             raise UsageError(
-                f"{self.run.exp_dir}: there is no such experiment directory (--root sets where paths begin)"
+                f"{self.s2.exp_dir}: there is no such experiment directory (--root sets where paths begin)"
             )
-        return self.run.exp_dir
+        return self.s2.exp_dir
+
+
+def not_found(checkpoint: Checkpoint) -> str:
+    """Return the name of a tensor that decides tokens and that training would not find; empty where it finds all.
+
+    Names are looked up as they are: behind a prefix or a wrapper a tensor is passed over without an error, and the
+    model keeps the random values that it was made with.
+    """
+    return next((name for name in _DECIDING if name not in checkpoint.tensors), "")
+
+
+def as_training_reads(checkpoint: Checkpoint, name: str) -> Checkpoint:
+    """Return an open checkpoint with the state dict of this name alone; as it is where it has none."""
+    keys = (name,)
+    return checkpoint.only(keys) if any(file.keys == keys for file in checkpoint.state_dicts) else checkpoint

@@ -6,12 +6,12 @@ import pytest
 import torch
 
 from vqcheck import open_checkpoint
+from vqcheck.audit.check_lock import check_lock
+from vqcheck.audit.lock import read_lock
+from vqcheck.audit.make_lock import make_lock
 from vqcheck.cli.main import main
 from vqcheck.codebook.digest import F16V1, F32V1
 from vqcheck.errors import UsageError
-from vqcheck.experiment.check_lock import check_lock
-from vqcheck.experiment.lock import read_lock
-from vqcheck.experiment.make_lock import make_lock
 
 CODEBOOK = "quantizer.vq.layers.0._codebook"
 

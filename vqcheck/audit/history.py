@@ -7,6 +7,14 @@ from dataclasses import dataclass, field
 from math import inf
 from typing import Any, Final
 
+from vqcheck.audit.earlier import Comparer, Earlier, Stored
+from vqcheck.audit.history_result import (
+    Base,
+    BaseSource,
+    History,
+    HistoryRow,
+    TrainingRun,
+)
 from vqcheck.checkpoint.open import open_checkpoint
 from vqcheck.checkpoint.opened import Checkpoint
 from vqcheck.codebook.compare import compare
@@ -14,8 +22,6 @@ from vqcheck.codebook.family import Family
 from vqcheck.codebook.find import find_copies
 from vqcheck.codebook.kind import FileKind, record
 from vqcheck.errors import CheckpointError, NoCodebookError, UsageError, VqcheckError
-from vqcheck.experiment.earlier import Comparer, Earlier, Stored
-from vqcheck.experiment.history_result import CONFIGURATION, FOLDER, OPTION, Base, History, Row, TrainingRun
 from vqcheck.experiment.run_base import named_base
 
 _SUFFIXES: Final = (".pth", ".pt", ".ckpt", ".safetensors", ".bin", ".th")
@@ -108,16 +114,16 @@ def read_history(
     bases: list[_Found] = []
     done, total = len(paths), len(paths) + len(found)
     for voice, group in groups.items():
-        start, told_by, note = given, OPTION, ""
+        start, told_by, note = given, BaseSource.OPTION, ""
         if start is None:
             named = named_base(folder, voice, [each.config for each in group.found])
             start = _read(named.path, scope, own, copy) if named.path else None
-            told_by, note = CONFIGURATION, named.note
+            told_by, note = BaseSource.CONFIGURATION, named.note
             if start and (more := _holds_more(start, group.found)):
                 note = f"{start.stored.name}, which the configuration names, holds less than {more}"
                 start = None
         if start is None:
-            start, told_by = _in_folder(group, groups), FOLDER
+            start, told_by = _in_folder(group, groups), BaseSource.FOLDER
             if start and _holds_more(start, group.found):
                 start = None
         rows = []
@@ -221,12 +227,12 @@ def _in_folder(group: _Group, groups: dict[str, _Group]) -> _Found | None:
     return rest[0] if len(rest) == 1 and not rest[0].has_step else None
 
 
-def _rows(group: _Group, base: _Found | None, comparer: Comparer) -> Iterator[Row]:
+def _rows(group: _Group, base: _Found | None, comparer: Comparer) -> Iterator[HistoryRow]:
     earlier, first = Earlier(), Earlier()
     for number, each in enumerate(group.found):
         stored = each.stored
         is_base = base is not None and os.path.realpath(base.stored.path) == os.path.realpath(stored.path)
-        yield Row(
+        yield HistoryRow(
             name=stored.name,
             record=stored.record,
             digest=stored.digest,

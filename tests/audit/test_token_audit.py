@@ -6,11 +6,11 @@ import numpy as np
 import pytest
 import torch
 
+from vqcheck.audit.token_audit import audit_tokens
 from vqcheck.checkpoint.open import open_checkpoint
 from vqcheck.codebook.half import half
 from vqcheck.errors import UsageError
 from vqcheck.experiment.name2semantic import HEADER, MERGED
-from vqcheck.experiment.token_audit import audit_tokens
 from vqcheck.report.words.tokens import against
 
 DIM, CODES = 96, 256

@@ -5,41 +5,18 @@ features and tokens, say which VQ encoder those came from.
 """
 
 import os
-from dataclasses import dataclass
-from typing import Final
 
+from vqcheck.audit.bound_files import file_digest, tokens_digest
+from vqcheck.audit.check_lock import check_lock
+from vqcheck.audit.judgement import StageComparison, StageVerdict
+from vqcheck.audit.lock import NAME, read_lock
+from vqcheck.audit.token_audit import audit_tokens
+from vqcheck.audit.token_audit_result import summary
 from vqcheck.checkpoint.opened import Checkpoint
 from vqcheck.codebook.comparison import ALL, CHANGED, UNDECIDED
 from vqcheck.errors import NoCodebookError, UsageError
-from vqcheck.experiment.bound_files import file_digest, tokens_digest
-from vqcheck.experiment.check_lock import check_lock
-from vqcheck.experiment.lock import NAME, read_lock
 from vqcheck.experiment.name2semantic import MERGED
 from vqcheck.experiment.s1_tokens import recorded_tsv, same_experiment
-from vqcheck.experiment.token_audit import audit_tokens
-from vqcheck.experiment.token_summary import summary
-
-CONSISTENT: Final = "consistent"
-INCONSISTENT: Final = "inconsistent"
-
-
-@dataclass(frozen=True, slots=True)
-class StageComparison:
-    """Whether an s1 checkpoint and an s2 generator belong together, and how that is known."""
-
-    s1: str
-    s2: str
-    verdict: str
-    """`consistent`, `inconsistent` or `could not check`."""
-    evidence: str
-    """`lock`, `tokens` or empty."""
-    message: str
-    other_s1: bool = False
-    """The lock binds another s1 checkpoint, so that nothing was learned of these two."""
-
-    @property
-    def exit_code(self) -> int:
-        return {CONSISTENT: 0, INCONSISTENT: 1}.get(self.verdict, 2)
 
 
 def compare_stages(
@@ -102,7 +79,7 @@ def _by_lock(s1: str, s2: Checkpoint, path: str, folder: str, copy: str) -> Stag
         return StageComparison(
             s1,
             s2.path,
-            INCONSISTENT,
+            StageVerdict.INCONSISTENT,
             "lock",
             f"{path} is bound to another s1 checkpoint than {name}; if {name} was trained on the locked tokens, "
             "bind it (vqcheck lock --s1 --update)",
@@ -121,7 +98,7 @@ def _by_lock(s1: str, s2: Checkpoint, path: str, folder: str, copy: str) -> Stag
     if result.verdict == UNDECIDED:
         names = ", ".join(f"'{each.name}'" for each in result.contradicting) or "which is meant"
         raise UsageError(f"{s2.path}: copies contradict the one verified against {path} ({names}); --copy NAME chooses")
-    verdict = INCONSISTENT if result.verdict == CHANGED else CONSISTENT
+    verdict = StageVerdict.INCONSISTENT if result.verdict == CHANGED else StageVerdict.CONSISTENT
     agrees = "does not agree" if result.verdict == CHANGED else "agrees"
     return StageComparison(
         s1,
@@ -134,7 +111,9 @@ def _by_lock(s1: str, s2: Checkpoint, path: str, folder: str, copy: str) -> Stag
 
 def _by_tokens(s1: str, s2: Checkpoint, folder: str, copy: str) -> StageComparison:
     audit = audit_tokens(s2, folder, copy=copy)
-    verdict = {0: CONSISTENT, 1: INCONSISTENT}.get(audit.exit_code, "could not check")
+    verdict = {0: StageVerdict.CONSISTENT, 1: StageVerdict.INCONSISTENT}.get(
+        audit.exit_code, StageVerdict.COULD_NOT_CHECK
+    )
     return StageComparison(
         s1,
         s2.path,

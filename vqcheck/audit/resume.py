@@ -2,31 +2,30 @@
 
 import os
 
+from vqcheck.audit.judgement import Judgement, failed, not_applicable, passed
+from vqcheck.audit.planned_run import PRETRAINED, RESUMED, PlannedRun, as_training_reads, not_found
 from vqcheck.checkpoint.open import open_checkpoint
 from vqcheck.codebook.compare import compare
 from vqcheck.codebook.comparison import CHANGED, ROUNDED, UNDECIDED
 from vqcheck.codebook.kind import Order
 from vqcheck.errors import UsageError
-from vqcheck.experiment.resume import Folder, ResumeFolders, latest, resume_folders
-from vqcheck.gate.outcome import FAILED, NOT_APPLICABLE, PASSED, Finding
-from vqcheck.gate.subject import Subject
-from vqcheck.gate.training_reads import PRETRAINED, RESUMED, as_training_reads, not_found
+from vqcheck.experiment.resume_folders import Folder, ResumeFolders, latest, resume_folders
 
 
-def resume(subject: Subject) -> Finding:
+def resume(run: PlannedRun) -> Judgement:
     """Whether a checkpoint that this run would silently resume from has the pretrained generator's VQ encoder."""
-    folders = _folders(subject)
+    folders = _folders(run)
     would = "may" if folders.doubt else "would"
     alike, told, rounded = [], [], False
     for folder in folders.read:
-        found = latest(subject.experiment, folder)
+        found = latest(run.experiment, folder)
         if found.generators and not found.resumed:
             told.append(f"{_short(found.generators[0])} is not resumed from: there is no D_*.pth beside it")
             continue
         for path in found.generators:
-            fault, verdict = _judge(subject, path)
+            fault, verdict = _judge(run, path)
             if fault:
-                return Finding(FAILED, f"training {would} resume from {path}, {fault}{_looked_at(folders)}")
+                return failed(f"training {would} resume from {path}, {fault}{_looked_at(folders)}")
             alike.append(_short(path))
             rounded |= verdict == ROUNDED
     if alike:
@@ -36,34 +35,34 @@ def resume(subject: Subject) -> Finding:
         told.append(f"training {will} resume from {' or '.join(alike)}, {have} {which} VQ encoder")
     elif not told:
         told.append("there is no checkpoint of an earlier run to resume from")
-    return Finding(PASSED, f"{'; '.join(told)}{_looked_at(folders)}")
+    return passed(f"{'; '.join(told)}{_looked_at(folders)}")
 
 
-def resume_elsewhere(subject: Subject) -> Finding:
+def resume_elsewhere(run: PlannedRun) -> Judgement:
     """Whether trees of another age, or another way to train, would resume from another VQ encoder."""
-    folders = _folders(subject)
+    folders = _folders(run)
     if folders.doubt:
-        return Finding(NOT_APPLICABLE, "resume looked in every folder")
+        return not_applicable("resume looked in every folder")
     faults = []
     for folder in folders.others:
-        found = latest(subject.experiment, folder)
+        found = latest(run.experiment, folder)
         if found.resumed:
-            found_faults = [(path, _judge(subject, path)[0]) for path in found.generators]
+            found_faults = [(path, _judge(run, path)[0]) for path in found.generators]
             faults += [_elsewhere(folder, path, fault) for path, fault in found_faults if fault]
     names = ", ".join(folder.name for folder in folders.others) or "no other folder"
     if faults:
-        return Finding(FAILED, "; ".join(faults))
-    return Finding(PASSED, f"looked in {names}: no checkpoint with another VQ encoder")
+        return failed("; ".join(faults))
+    return passed(f"looked in {names}: no checkpoint with another VQ encoder")
 
 
-def _folders(subject: Subject) -> ResumeFolders:
-    base_version = "" if subject.run.version else subject.inspection.model.version
-    return resume_folders(subject.run, subject.experiment, base_version)
+def _folders(run: PlannedRun) -> ResumeFolders:
+    base_version = "" if run.s2.version else run.inspection.model.version
+    return resume_folders(run.s2, run.experiment, base_version)
 
 
-def _judge(subject: Subject, path: str) -> tuple[str, str]:
+def _judge(run: PlannedRun, path: str) -> tuple[str, str]:
     """Return what is wrong with a checkpoint to resume from, empty where nothing is, and how it compares."""
-    with open_checkpoint(subject.pretrained) as base, open_checkpoint(path) as checkpoint:
+    with open_checkpoint(run.pretrained) as base, open_checkpoint(path) as checkpoint:
         later = as_training_reads(checkpoint, RESUMED)
         if checkpoint.header_code or later.container != RESUMED:
             return "which is no training checkpoint", ""

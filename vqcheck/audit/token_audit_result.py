@@ -1,14 +1,11 @@
 """What a token audit found. Plain data, without numpy."""
 
 from dataclasses import dataclass
+from enum import Enum
 from functools import cached_property
 from typing import Final
 
 from vqcheck.codebook.digest import EncoderDigests
-
-CONSISTENT: Final = "consistent"
-INCONSISTENT: Final = "inconsistent"
-INCONCLUSIVE: Final = "inconclusive"
 
 RISK: Final = 1e-4
 """Chance of a right tsv to have more near-ties than the limit allows."""
@@ -16,11 +13,27 @@ UNDECIDED_SHARE: Final = 0.01
 """Share of frames that may be undecided before the whole audit is."""
 
 
-FLOAT32: Final = "float32"
-HALF: Final = "float16"
-EITHER: Final = "either"
-"""Both precisions explain the tokens equally well."""
-MIXED: Final = "mixed"
+class TokenVerdict(str, Enum):
+    CONSISTENT = "consistent"
+    INCONSISTENT = "inconsistent"
+    INCONCLUSIVE = "inconclusive"
+
+    __str__ = str.__str__
+
+
+class TokenPrecision(str, Enum):
+    """In which precision tokens were extracted, as far as they tell."""
+
+    FLOAT32 = "float32"
+    HALF = "float16"
+    EITHER = "either"
+    """Both precisions explain the tokens equally well."""
+    MIXED = "mixed"
+
+    __str__ = str.__str__
+
+
+_GROUPED: Final = (TokenPrecision.FLOAT32, TokenPrecision.HALF)
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,8 +49,8 @@ class FrameCounts:
     """Nothing can."""
     undecided: int
     """Half precision tells nothing there: it overflows, or is coarse."""
-    precision: str
-    """`float32`, `float16` or `either`: what explains more of the item's tokens"""
+    precision: TokenPrecision
+    """`FLOAT32`, `HALF` or `EITHER`: what explains more of the item's tokens"""
     coarse: int = 0
     """The undecided ones where nothing overflows: half precision cannot tell apart more than a tenth of the codes"""
     beyond: int = 0
@@ -73,7 +86,7 @@ class ItemAudit:
 class PrecisionGroup:
     """The items extracted in one precision, and how many near-ties they may have."""
 
-    precision: str
+    precision: TokenPrecision
     items: int
     frames: int
     """Decided ones"""
@@ -99,8 +112,8 @@ class PrecisionGroup:
         return (self.beyond, self.beyond_limit) if beyond else (self.near_ties, self.limit)
 
     @classmethod
-    def of(cls, precision: str, items: list[ItemAudit], predicted: int, all_frames: int) -> "PrecisionGroup":
-        from vqcheck.experiment.binomial import upper_limit
+    def of(cls, precision: TokenPrecision, items: list[ItemAudit], predicted: int, all_frames: int) -> "PrecisionGroup":
+        from vqcheck.audit.token_counts import upper_limit
 
         frames = sum(item.counts.frames - item.counts.undecided for item in items)
         rate = predicted / all_frames + 1 / max(frames, 1)
@@ -112,7 +125,7 @@ class PrecisionGroup:
             near_ties,
             min(rate, 1.0),
             upper_limit(frames, rate, RISK),
-            sum(item.counts.beyond for item in items) if precision == FLOAT32 else 0,
+            sum(item.counts.beyond for item in items) if precision is TokenPrecision.FLOAT32 else 0,
             upper_limit(frames, 1 / max(frames, 1), RISK),
         )
 
@@ -150,21 +163,21 @@ class TokenAudit:
     headless: bool
     """The merged tsv has no header, so stage 1 loses its first item."""
     leftover_parts: tuple[str, ...]
-    float_arithmetic: str = FLOAT32
+    float_arithmetic: str = "float32"
     """How a float32 run carries out its products: in float32 or TF32"""
 
     @cached_property
     def total(self) -> FrameCounts:
         """Of all items; the precision is `mixed` where items differ in it."""
         counts = [item.counts for item in self.items]
-        precisions = {count.precision for count in counts} - {EITHER}
+        precisions = {count.precision for count in counts} - {TokenPrecision.EITHER}
         return FrameCounts(
             frames=sum(count.frames for count in counts),
             explained=sum(count.explained for count in counts),
             near_ties=sum(count.near_ties for count in counts),
             mismatches=sum(count.mismatches for count in counts),
             undecided=sum(count.undecided for count in counts),
-            precision=MIXED if len(precisions) > 1 else next(iter(precisions), EITHER),
+            precision=TokenPrecision.MIXED if len(precisions) > 1 else next(iter(precisions), TokenPrecision.EITHER),
             coarse=sum(count.coarse for count in counts),
             beyond=sum(count.beyond for count in counts),
         )
@@ -172,13 +185,15 @@ class TokenAudit:
     @cached_property
     def groups(self) -> tuple[PrecisionGroup, ...]:
         """The items by precision. Those that both explain are counted to the precision of the others, or to half."""
-        float32 = [item for item in self.items if item.counts.precision == FLOAT32]
-        others = [item for item in self.items if item.counts.precision != FLOAT32]
-        if float32 and all(item.counts.precision == EITHER for item in others):
+        float32 = [item for item in self.items if item.counts.precision is TokenPrecision.FLOAT32]
+        others = [item for item in self.items if item.counts.precision is not TokenPrecision.FLOAT32]
+        if float32 and all(item.counts.precision is TokenPrecision.EITHER for item in others):
             float32, others = [*float32, *others], []
         return tuple(
             PrecisionGroup.of(precision, items, predicted, self.total.frames)
-            for precision, items, predicted in zip((FLOAT32, HALF), (float32, others), self.predicted, strict=True)
+            for precision, items, predicted in zip(
+                (TokenPrecision.FLOAT32, TokenPrecision.HALF), (float32, others), self.predicted, strict=True
+            )
             if items
         )
 
@@ -222,15 +237,15 @@ class TokenAudit:
         return tuple(word for word, is_so in found.items() if is_so)
 
     @property
-    def verdict(self) -> str:
+    def verdict(self) -> TokenVerdict:
         """A proven contradiction outweighs what could not be checked."""
         if self.contradictions:
-            return INCONSISTENT
-        return INCONCLUSIVE if self.gaps else CONSISTENT
+            return TokenVerdict.INCONSISTENT
+        return TokenVerdict.INCONCLUSIVE if self.gaps else TokenVerdict.CONSISTENT
 
     @property
     def exit_code(self) -> int:
-        return {CONSISTENT: 0, INCONSISTENT: 1, INCONCLUSIVE: 2}[self.verdict]
+        return {TokenVerdict.CONSISTENT: 0, TokenVerdict.INCONSISTENT: 1, TokenVerdict.INCONCLUSIVE: 2}[self.verdict]
 
     def better_than(self, other: "TokenAudit") -> str:
         """Say which explains more of the tokens: `checkpoint` (this one), `against` (the other one) or `equal`.
@@ -243,3 +258,25 @@ class TokenAudit:
             or theirs.mismatches * mine.frames - mine.mismatches * theirs.frames
         )
         return "checkpoint" if difference > 0 else "against" if difference < 0 else "equal"
+
+
+def summary(audit: TokenAudit) -> str:
+    """Return what an audit came to, in one sentence."""
+    total = audit.total
+    sampled = f" of {len(audit.items)} sampled items" if audit.sampled else ""
+    if audit.without_features:
+        sampled += f" ({len(audit.without_features)} of {audit.rows} items have no features to check them by)"
+    if audit.verdict is TokenVerdict.INCONSISTENT:
+        if total.mismatches:
+            return f"{total.mismatches} of {total.frames} recorded tokens{sampled} do not come from this VQ encoder"
+        if audit.wrong_lengths:
+            return f"{len(audit.wrong_lengths)} items{sampled} have another length than their features"
+        count, limit = max(audit.groups, key=lambda group: group.surplus).exceeded
+        return (
+            f"{count} of {total.frames} recorded tokens{sampled} are near-ties, where rounding explains at most "
+            f"{limit}: the codebook has moved"
+        )
+    if audit.verdict is TokenVerdict.CONSISTENT:
+        ties = f", {total.near_ties} within rounding" if total.near_ties else ""
+        return f"{total.explained} of {total.frames} recorded tokens{sampled} are derived again{ties}"
+    return f"inconclusive{sampled} ({', '.join(audit.gaps)}); vqcheck tokens shows the items"

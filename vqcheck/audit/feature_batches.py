@@ -9,14 +9,14 @@ import numpy.typing as npt
 
 from vqcheck.codebook.half import is_half
 from vqcheck.codebook.tokens import Features
-from vqcheck.experiment.name2semantic import Row
+from vqcheck.experiment.name2semantic import TokenRow
 
 FRAMES: Final = 1024
 """Token frames of a batch: enough for the processor's peak, and its distances still fit a cache."""
 
 
 @dataclass(frozen=True, eq=False)
-class Batch:
+class FrameBatch:
     """Frames of several recordings, in order. The arrays are used again for the next batch."""
 
     patches: npt.NDArray[np.float32]
@@ -30,7 +30,7 @@ class Batch:
 
 
 @dataclass(frozen=True, slots=True)
-class Reading:
+class ItemReading:
     """What came of one row's features."""
 
     row: int
@@ -47,12 +47,12 @@ class BatchReader:
     """
 
     def __init__(self, read: Callable[[str], Features], channels: int, taps: int) -> None:
-        self.readings: list[Reading] = []
+        self.readings: list[ItemReading] = []
         self._read = read
         self._channels = channels
         self._taps = taps
 
-    def batches(self, rows: list[Row], on_row: Callable[[int], None] | None = None) -> Iterator[Batch]:
+    def batches(self, rows: list[TokenRow], on_row: Callable[[int], None] | None = None) -> Iterator[FrameBatch]:
         """Yield every frame of these rows that has both features and a recorded token; empty batches are left out."""
         patches = np.empty((FRAMES, self._taps * self._channels), np.float32)
         recorded, numbers = np.empty(FRAMES, np.intp), np.empty(FRAMES, np.intp)
@@ -71,12 +71,12 @@ class BatchReader:
                 done += step
                 filled += step
                 if filled == FRAMES:
-                    yield Batch(patches, recorded, numbers, in_half)
+                    yield FrameBatch(patches, recorded, numbers, in_half)
                     filled, in_half = 0, True
             if on_row:
                 on_row(number + 1)
         if filled:
-            yield Batch(patches[:filled], recorded[:filled], numbers[:filled], in_half)
+            yield FrameBatch(patches[:filled], recorded[:filled], numbers[:filled], in_half)
 
     def _frames(self, number: int, item: str) -> npt.NDArray[np.floating]:
         """Return `[tokens, taps * channels]` for a row; none where its features cannot be used."""
@@ -88,9 +88,9 @@ class BatchReader:
         elif values is not None and not np.isfinite(values).all():
             why = "holds NaN or infinity"
         if values is None or why:
-            self.readings.append(Reading(number, 0, why))
+            self.readings.append(ItemReading(number, 0, why))
             return np.empty((0, self._taps * self._channels), np.float32)
         # Rows of `taps` frames one behind the other: no copy. An odd frame at the end gives no token.
         tokens = len(values) // self._taps
-        self.readings.append(Reading(number, tokens))
+        self.readings.append(ItemReading(number, tokens))
         return values[: tokens * self._taps].reshape(tokens, self._taps * self._channels)

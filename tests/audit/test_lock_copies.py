@@ -7,11 +7,11 @@ import pytest
 import torch
 
 from vqcheck import open_checkpoint
+from vqcheck.audit.check_lock import check_lock
+from vqcheck.audit.lock import LockedFile, read_lock
+from vqcheck.audit.make_lock import keep_bindings, make_lock
 from vqcheck.codebook.digest import Digest
 from vqcheck.errors import UsageError
-from vqcheck.experiment.check_lock import check_lock
-from vqcheck.experiment.lock import LockedFile, read_lock
-from vqcheck.experiment.make_lock import keep_bindings, make_lock
 
 CODEBOOK = "quantizer.vq.layers.0._codebook"
 EMBED = f"{CODEBOOK}.embed"

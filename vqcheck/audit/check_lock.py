@@ -1,9 +1,14 @@
 """Says whether a checkpoint, and what belongs to it, agrees with a lock."""
 
 from collections.abc import Iterable
-from dataclasses import dataclass, replace
-from typing import Final
+from dataclasses import replace
 
+from vqcheck.audit.bound_files import OnBytes, file_digest, tokens_digest
+from vqcheck.audit.check_copy import check_copy, makes_codes
+from vqcheck.audit.lock import Lock, LockedFile
+from vqcheck.audit.lock_result import LockCheck, LockVerdict
+from vqcheck.audit.locked_encoder import LockedEncoder
+from vqcheck.audit.make_lock import record
 from vqcheck.checkpoint.opened import Checkpoint
 from vqcheck.codebook import kind
 from vqcheck.codebook.comparison import (
@@ -12,7 +17,6 @@ from vqcheck.codebook.comparison import (
     NO_PARTNER,
     NOISE,
     TOKENS,
-    UNDECIDED,
     CopyPair,
     EqualCopies,
     LoneCopy,
@@ -20,61 +24,13 @@ from vqcheck.codebook.comparison import (
 )
 from vqcheck.codebook.copies import Copies, Copy
 from vqcheck.codebook.copy_name import Partners, pair_up
-from vqcheck.codebook.copy_verdict import DigestsOfCopies, lone_copies, verdict_on
+from vqcheck.codebook.copy_verdict import DigestsOfCopies, lone_copies
 from vqcheck.codebook.digest import F32V1, Digest
 from vqcheck.codebook.families import FAMILIES
 from vqcheck.codebook.family import BOOKKEEPING, Family
 from vqcheck.codebook.find import find_copies
-from vqcheck.codebook.kind import FileKind, FileOrder, FileRecord, Order
+from vqcheck.codebook.kind import FileOrder, FileRecord, Order
 from vqcheck.errors import UsageError
-from vqcheck.experiment.bound_files import OnBytes, file_digest, tokens_digest
-from vqcheck.experiment.check_copy import LockVerdict, check_copy, makes_codes
-from vqcheck.experiment.lock import Lock, LockedFile
-from vqcheck.experiment.locked_encoder import LockedEncoder
-from vqcheck.experiment.make_lock import record
-
-_BOUND: Final = ("tsv", "s1")
-"""What a lock binds beside VQ encoders."""
-
-
-@dataclass(frozen=True, slots=True)
-class LockCheck:
-    """A checkpoint, and what belongs to it, against a lock."""
-
-    lock: str
-    """The lock file's path."""
-    path: str
-    family: str
-    kind: FileKind
-    """What kind of file the checkpoint shows itself to be."""
-    locked_kind: FileKind
-    """What kind of file the lock was made from."""
-    never_trained: bool
-    recorded: Digest | None
-    found: Digest | None
-    verdicts: tuple[LockVerdict, ...]
-    """What became of each tensor, those of further copies with the copy's name in front; then of `tsv` and `s1`."""
-    pairs: tuple[CopyPair, ...]
-    """Which recorded copies (A) were verified against which of the file (B)."""
-    lone: tuple[LoneCopy, ...]
-    """Copies of the lock (A) or of the file (B) without a partner."""
-    equal: tuple[EqualCopies, ...]
-    """Copies that are the same under names that do not belong together, where names did not say which to verify."""
-
-    @property
-    def verdict(self) -> str:
-        if any(line.verdict == CHANGED for line in self.verdicts if line.what in _BOUND):
-            return CHANGED
-        return verdict_on(self.pairs, self.lone, self.equal)
-
-    @property
-    def exit_code(self) -> int:
-        return {CHANGED: 1, UNDECIDED: 2}.get(self.verdict, 0)
-
-    @property
-    def contradicting(self) -> tuple[LoneCopy, ...]:
-        """Copies that disagree with the one that was verified, and that nothing answers to."""
-        return tuple(copy for copy in self.lone if not copy.agrees)
 
 
 def check_lock(

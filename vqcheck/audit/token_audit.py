@@ -32,17 +32,17 @@ from typing import Final
 import numpy as np
 import numpy.typing as npt
 
+from vqcheck.audit.feature_batches import BatchReader, ItemReading
+from vqcheck.audit.token_audit_result import ItemAudit, TokenAudit
+from vqcheck.audit.token_counts import counts_of
+from vqcheck.audit.token_frames import FAR, KINDS, FrameJudge
 from vqcheck.checkpoint.opened import Checkpoint
 from vqcheck.codebook.float_lookup import FLOAT_ARITHMETICS
 from vqcheck.codebook.half_lookup import ARITHMETICS
 from vqcheck.codebook.tokenizer import Tokenizer, read_tokenizer
 from vqcheck.errors import UsageError
-from vqcheck.experiment.feature_batches import BatchReader, Reading
 from vqcheck.experiment.features import FeatureFolder
-from vqcheck.experiment.name2semantic import Name2Semantic, Row, read_name2semantic
-from vqcheck.experiment.token_audit_result import ItemAudit, TokenAudit
-from vqcheck.experiment.token_counts import counts_of
-from vqcheck.experiment.token_frames import FAR, KINDS, FrameJudge
+from vqcheck.experiment.name2semantic import Name2Semantic, TokenRow, read_name2semantic
 
 _SEED: Final = 1234
 _FEW: Final = 0.01
@@ -137,7 +137,7 @@ def _other_judges(tokenizer: Tokenizer) -> Iterator[FrameJudge]:
 
 
 @dataclass(frozen=True, eq=False)
-class _Tally:
+class _FrameTally:
     judge: FrameJudge
     by_row: npt.NDArray[np.int64]
     """`[rows, kinds]`: frames"""
@@ -148,8 +148,8 @@ class _Tally:
 
 
 def _tally(
-    judge: FrameJudge, reader: BatchReader, rows: list[Row], on_item: Callable[[int, int], None] | None
-) -> _Tally:
+    judge: FrameJudge, reader: BatchReader, rows: list[TokenRow], on_item: Callable[[int, int], None] | None
+) -> _FrameTally:
     by_row, beyond = np.zeros((len(rows), KINDS), np.int64), np.zeros(len(rows), np.int64)
     varied = np.zeros(1 + len(judge.arithmetic.variants), np.int64)
     for batch in reader.batches(rows, (lambda done: on_item(done, len(rows))) if on_item else None):
@@ -157,10 +157,10 @@ def _tally(
         np.add.at(by_row, (batch.rows, judged.kinds), 1)
         np.add.at(beyond, batch.rows, judged.beyond | (judged.kinds == FAR))
         varied = varied + judged.varied
-    return _Tally(judge, by_row, beyond, (int(varied[0]), int(varied[1:].max())))
+    return _FrameTally(judge, by_row, beyond, (int(varied[0]), int(varied[1:].max())))
 
 
-def _sample(rows: list[Row], size: int | None) -> list[Row]:
+def _sample(rows: list[TokenRow], size: int | None) -> list[TokenRow]:
     if size is None or size >= len(rows):
         return rows
     chosen = random.Random(_SEED).sample(range(len(rows)), size)  # noqa: S311 - a choice, not a secret
@@ -172,10 +172,10 @@ def _result(
     experiment: str,
     recorded: Name2Semantic,
     have_features: set[str],
-    rows: list[Row],
+    rows: list[TokenRow],
     common: int,
-    readings: list[Reading],
-    tally: _Tally,
+    readings: list[ItemReading],
+    tally: _FrameTally,
 ) -> TokenAudit:
     items, unreadable = [], []
     read = sum(not reading.problem for reading in readings)

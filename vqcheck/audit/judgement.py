@@ -1,0 +1,71 @@
+"""What judgements came to: those over a planned training run, and that on an s1 checkpoint and an s2 generator.
+
+Plain data, which reports read.
+"""
+
+from dataclasses import dataclass
+from enum import Enum
+
+
+class CheckOutcome(str, Enum):
+    """What became of one question."""
+
+    PASSED = "passed"
+    FAILED = "failed"
+    COULD_NOT_CHECK = "could not check"
+    NOT_APPLICABLE = "not applicable"
+    SKIPPED = "skipped"
+
+    __str__ = str.__str__
+
+
+@dataclass(frozen=True, slots=True)
+class Judgement:
+    """An outcome, and in one sentence why."""
+
+    outcome: CheckOutcome
+    message: str
+    advisory: bool = False
+    """Whether this judgement only advises, though the question could decide."""
+
+
+def passed(message: str) -> Judgement:
+    return Judgement(CheckOutcome.PASSED, message)
+
+
+def failed(message: str, *, advisory: bool = False) -> Judgement:
+    return Judgement(CheckOutcome.FAILED, message, advisory)
+
+
+def could_not_check(message: str, *, advisory: bool = False) -> Judgement:
+    return Judgement(CheckOutcome.COULD_NOT_CHECK, message, advisory)
+
+
+def not_applicable(message: str) -> Judgement:
+    return Judgement(CheckOutcome.NOT_APPLICABLE, message)
+
+
+class StageVerdict(str, Enum):
+    CONSISTENT = "consistent"
+    INCONSISTENT = "inconsistent"
+    COULD_NOT_CHECK = "could not check"
+
+    __str__ = str.__str__
+
+
+@dataclass(frozen=True, slots=True)
+class StageComparison:
+    """Whether an s1 checkpoint and an s2 generator belong together, and how that is known."""
+
+    s1: str
+    s2: str
+    verdict: StageVerdict
+    evidence: str
+    """`lock`, `tokens` or empty."""
+    message: str
+    other_s1: bool = False
+    """The lock binds another s1 checkpoint, so that nothing was learned of these two."""
+
+    @property
+    def exit_code(self) -> int:
+        return {StageVerdict.CONSISTENT: 0, StageVerdict.INCONSISTENT: 1}.get(self.verdict, 2)
