@@ -21,9 +21,9 @@ _CODE: Final = "GPT_SoVITS"
 _PRETRAINED: Final = os.path.join(_CODE, "pretrained_models")
 _S2_WEIGHTS: Final = re.compile(r"SoVITS_weights(?:_(v\w+))?")
 _S1_WEIGHTS: Final = re.compile(r"GPT_weights(?:_(v\w+))?")
-_S2_RUN: Final = re.compile(r"logs_s2(?:_(v\d\w*?))?(?:_lora_\d+)?")
+_S2_RUN: Final = re.compile(r"logs_s2(?:_(v\d\w*?))?(?:_lora_(\d+))?")
 _S1_RUN: Final = re.compile(r"logs_s1(?:_(v\w+))?")
-_S2_EXPORT: Final = re.compile(r"(.+)_e\d+_s\d+(?:_l\d+)?")
+_S2_EXPORT: Final = re.compile(r"(.+)_e\d+_s\d+(?:_l(\d+))?")
 _S1_EXPORT: Final = re.compile(r"(.+)-e\d+")
 _SHARD: Final = re.compile(r"-\d{5}-of-\d{5}\.")
 _DISCRIMINATOR: Final = re.compile(r"(?:s2)?D[_\d].*|s2Dv.*")
@@ -60,6 +60,10 @@ class ModelFile:
     source: Source
     run: str = ""
     """Folder of the training files it lies in; empty for others."""
+    version: str = ""
+    """As the folder says; empty where it does not. Tensors know better, but for v3 and v4."""
+    rank: str = ""
+    """Of LoRA training, as the folder or the name says."""
 
 
 @dataclass(frozen=True)
@@ -174,7 +178,7 @@ def _of_file(path: str) -> Place:
     root = _root_above(folder)
     run = _S2_RUN.fullmatch(os.path.basename(folder))
     if run:
-        file = ModelFile(path, os.path.basename(os.path.dirname(folder)), Source.TRAINING, folder)
+        file = _of_run(path, os.path.basename(os.path.dirname(folder)), folder)
     else:
         file = _loose(path)
     parts = [Contents(generators=(file,))]
@@ -198,13 +202,13 @@ def _within_experiment(experiment: str) -> Contents:
     return Contents(
         # Generators alone: a discriminator of each step lies beside them.
         generators=tuple(
-            ModelFile(file, voice, Source.TRAINING, run)
+            _of_run(file, voice, run)
             for run in runs
             for file in _models(run)
             if os.path.basename(file).startswith("G_")
         ),
         s1=tuple(
-            ModelFile(file, voice, Source.TRAINING, run)
+            ModelFile(file, voice, Source.TRAINING, run, _suffix(_S1_RUN, run))
             for run in s1_runs
             for file in (*_models(run), *_models(os.path.join(run, "ckpt")))
         ),
@@ -232,7 +236,8 @@ def _weights_of(root: str, wanted: Callable[[str], bool]) -> Contents:
 def _weights_in(folder: str) -> Contents:
     files = _models(folder)
     if _S1_WEIGHTS.fullmatch(os.path.basename(folder)):
-        return Contents(s1=tuple(ModelFile(each, _voice(each), Source.EXPORT) for each in files))
+        version = _suffix(_S1_WEIGHTS, folder)
+        return Contents(s1=tuple(ModelFile(each, _voice(each), Source.EXPORT, "", version) for each in files))
     return Contents(generators=tuple(map(_loose, files)), locks=_locks(folder))
 
 
@@ -261,9 +266,23 @@ def _joined(parts: Iterable[Contents]) -> Contents:
     )
 
 
+def _of_run(path: str, voice: str, run: str) -> ModelFile:
+    match = _S2_RUN.fullmatch(os.path.basename(run))
+    version, rank = match.groups() if match else (None, None)
+    return ModelFile(path, voice, Source.TRAINING, run, version or "", rank or "")
+
+
 def _loose(path: str) -> ModelFile:
-    voice = _voice(path)
-    return ModelFile(path, voice, Source.EXPORT if voice else Source.LOOSE)
+    voice, match = _voice(path), _S2_EXPORT.fullmatch(os.path.splitext(os.path.basename(path))[0])
+    source = Source.EXPORT if voice else Source.LOOSE
+    version = _suffix(_S2_WEIGHTS, os.path.dirname(os.path.abspath(path)))
+    return ModelFile(path, voice, source, version=version, rank=(match[2] or "") if match else "")
+
+
+def _suffix(pattern: re.Pattern[str], folder: str) -> str:
+    """Return the version in a folder's name; empty where it says none."""
+    match = pattern.fullmatch(os.path.basename(folder))
+    return (match[1] or "") if match else ""
 
 
 def _voice(path: str) -> str:
