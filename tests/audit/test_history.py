@@ -7,6 +7,7 @@ import pytest
 import torch
 
 from vqcheck.audit.history import read_history
+from vqcheck.checkpoint.opened import Checkpoint
 from vqcheck.errors import CheckpointError, NoCodebookError, UsageError
 
 CODEBOOK = "quantizer.vq.layers.0._codebook"
@@ -34,6 +35,20 @@ def test_a_frozen_run_is_identical(run):
     """Training files and exports of a frozen run all hold the base's VQ encoder."""
     history = read_history(run(G_100="G_400.pth", G_900="G_400.pth", base="base_v2.pth"), "all")
     assert (history.verdict, history.exit_code, only(history).first_moved) == ("identical", 0, None)
+
+
+def test_equal_files_are_read_once(run, monkeypatch):
+    """A digest takes one pass over what it covers: running sums are read for nothing else."""
+    folder, read = run(G_100="G_400.pth", G_900="G_400.pth", base="base_v2.pth"), []
+    for name in ("read", "pieces"):
+
+        def counted(file, tensor, original=getattr(Checkpoint, name)):
+            read.append(tensor.name)
+            return original(file, tensor)
+
+        monkeypatch.setattr(Checkpoint, name, counted)
+    assert read_history(folder, "all").verdict == "identical"
+    assert read.count(f"{CODEBOOK}.embed_avg") == 3
 
 
 def test_the_first_that_moved_is_named(run):

@@ -16,11 +16,16 @@ from vqcheck.audit.history_result import (
     TrainingRun,
 )
 from vqcheck.checkpoint.open import open_checkpoint
-from vqcheck.checkpoint.opened import Checkpoint
-from vqcheck.codebook.compare import compare
+from vqcheck.codebook import health
+from vqcheck.codebook.comparison import IDENTICAL, CopyPair, titles
+from vqcheck.codebook.copies import Copies
+from vqcheck.codebook.digest import F32V1, Digest, combine, tensor_digest
 from vqcheck.codebook.family import Family
 from vqcheck.codebook.find import find_copies
+from vqcheck.codebook.finite import not_finite
 from vqcheck.codebook.kind import FileKind, record
+from vqcheck.codebook.pairs import in_common
+from vqcheck.codebook.vq_encoder import RoleTensor
 from vqcheck.errors import CheckpointError, NoCodebookError, UsageError, VqcheckError
 from vqcheck.experiment.run_base import named_base
 
@@ -92,7 +97,7 @@ def read_history(
     for done, path in enumerate(paths, start=1):
         name = os.path.basename(path)
         try:
-            found.append(_read(path, scope, own, copy))
+            found.append(_read(path, own, copy))
         except NoCodebookError as error:
             skipped.append((name, str(error).removeprefix(f"{path}: ")))
         except VqcheckError as error:
@@ -103,7 +108,7 @@ def read_history(
         for other in [each for each in group.found if each.stored.family != group.found[0].stored.family]:
             group.found.remove(other)
             skipped.append((other.stored.name, f"is another codec's ({other.stored.family})"))
-    given = _read(base, scope, own, copy) if base is not None else None
+    given = _read(base, own, copy) if base is not None else None
     if given and (more := _holds_more(given, found)):
         raise UsageError(
             f"{base}: holds the {given.digest_of} alone, and {more} what stands in front of it, too; "
@@ -117,7 +122,7 @@ def read_history(
         start, told_by, note = given, BaseSource.OPTION, ""
         if start is None:
             named = named_base(folder, voice, [each.config for each in group.found])
-            start = _read(named.path, scope, own, copy) if named.path else None
+            start = _read(named.path, own, copy) if named.path else None
             told_by, note = BaseSource.CONFIGURATION, named.note
             if start and (more := _holds_more(start, group.found)):
                 note = f"{start.stored.name}, which the configuration names, holds less than {more}"
@@ -161,33 +166,58 @@ def _tell_nobody(_done: int, _total: int) -> None:
     return
 
 
-def _read(path: str, scope: str, own: tuple[Family, ...], copy: str) -> _Found:
+def _read(path: str, own: tuple[Family, ...], copy: str) -> _Found:
     with open_checkpoint(path) as checkpoint:
-        chosen = _chosen(checkpoint, own, copy)
-        # Against itself: the digests and the never-trained check, in one pass.
-        comparison = compare(checkpoint, checkpoint, scope, own=own, copies=chosen)
-        for each in comparison.contradicting:
+        held = find_copies(checkpoint, own)
+        chosen = _chosen(held, copy)
+        copies = held.choose(chosen[0]) if chosen else held
+        for each in copies.unreadable:
             raise CheckpointError(
                 f"{path}: its copy '{each.name}' cannot be read: {each.why}; --copy NAME chooses another"
             )
-        side = comparison.a
-        digests = side.digests
+        encoders = tuple(each.encoder for each in copies.sound)
+        if not any(in_common(encoder, encoder) for encoder in encoders):
+            raise NoCodebookError(f"{path}: holds no codebook")
+        digests: dict[RoleTensor, Digest] = {}
+        broken = 0
+        for tensor in dict.fromkeys(tensor for encoder in encoders for tensor in encoder.tensors):
+            data = checkpoint.read(tensor.tensor)
+            digests[tensor] = tensor_digest(tensor, data, F32V1)
+            broken += not_finite(data, tensor.tensor.dtype) if health.is_examined(tensor) else 0
+        ailments = health.ailments_of(checkpoint, encoders, broken)
+        checkpoint.check_unchanged()
+        whole = combine(encoders[0], digests, F32V1)
         what, digest = next(
-            (part, digest)
-            for part in ("vq_encoder", "codebook", "projection")
-            if (digest := getattr(digests, part)) is not None
+            (part, digest) for part in ("vq_encoder", "codebook", "projection") if (digest := getattr(whole, part))
         )
-        tensors = {diff.label: (diff.a_dtype, diff.a_digest) for diff in comparison.tensors if diff.a_digest}
-        stored = Stored(path, os.path.basename(path), side.family, record(checkpoint), digest, tensors, chosen)
-        config = checkpoint.information.get("config")
-        return _Found(stored, what, not side.never_trained, side.ailments, config)
+        stored = Stored(
+            path,
+            os.path.basename(path),
+            encoders[0].family.name,
+            record(checkpoint),
+            digest,
+            {
+                f"{title} {encoder.label(tensor)}".strip(): (tensor.tensor.dtype, digests[tensor])
+                for title, encoder in zip(_titles(copies), encoders, strict=True)
+                for tensor in encoder.tensors
+            },
+            chosen,
+        )
+        trained = health.NEVER_TRAINED not in ailments
+        others = tuple(ailment for ailment in ailments if ailment != health.NEVER_TRAINED)
+        return _Found(stored, what, trained, others, checkpoint.information.get("config"))
 
 
-def _chosen(checkpoint: Checkpoint, own: tuple[Family, ...], copy: str) -> tuple[str, ...]:
+def _titles(copies: Copies) -> list[str]:
+    """Return what stands in front of the labels of each copy, as where two files are compared."""
+    names = ((each.encoder.family.name, each.name) for each in copies.sound)
+    return titles([CopyPair(family, name, name, IDENTICAL, guessed=False) for family, name in names])
+
+
+def _chosen(held: Copies, copy: str) -> tuple[str, ...]:
     """Return the name of the copy to judge, if one was chosen: a file of one copy is judged by that."""
     if not copy:
         return ()
-    held = find_copies(checkpoint, own)
     return (held.names[0] if len(held.names) == 1 and not held.holds(copy) else copy,)
 
 
