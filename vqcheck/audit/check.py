@@ -18,11 +18,12 @@ from vqcheck.audit.check_result import (
     VoiceCheck,
 )
 from vqcheck.audit.earlier import Comparer
-from vqcheck.audit.history import StoredEncoder, read_encoder, run_of
+from vqcheck.audit.history import in_training_order, rows_of
 from vqcheck.audit.history_result import Base, BaseSource, TrainingRun
 from vqcheck.audit.judgement import CheckOutcome
 from vqcheck.audit.lock import read_lock
 from vqcheck.audit.s1_s2_consistency import compare_stages
+from vqcheck.audit.stored_encoder import StoredEncoder, read_encoder
 from vqcheck.audit.token_audit import audit_tokens
 from vqcheck.audit.token_audit_result import TokenAudit
 from vqcheck.checkpoint.open import open_checkpoint
@@ -34,7 +35,6 @@ from vqcheck.codebook.health import COLLAPSED
 from vqcheck.codebook.kind import FileKind
 from vqcheck.errors import NoCodebookError, UsageError, VqcheckError
 from vqcheck.experiment.features import FeatureFolder
-from vqcheck.experiment.name2semantic import MERGED
 from vqcheck.experiment.place import ModelFile, Place, Source
 from vqcheck.experiment.resume_folders import Folder, latest
 from vqcheck.experiment.run_base import named_base
@@ -106,15 +106,16 @@ class _Check:
         own = {os.path.realpath(path) for path in self._bases}
         files = [file for file in contents.generators if os.path.realpath(file.path) not in own]
         if not files and not contents.experiments:
-            raise UsageError(f"{self._place.path}: holds no checkpoint of a voice; name an experiment (logs/NAME), a "
-                             "weights folder, a GPT-SoVITS folder or a file")
+            raise UsageError(
+                f"{self._place.path}: holds no checkpoint of a voice; name an experiment (logs/NAME), a "
+                "weights folder, a GPT-SoVITS folder or a file"
+            )
         voices = self._voices([each for each in self._read(files) if each is not None])
         checked = [self._check(voice) for voice in voices]
         named = {voice.name for voice in voices}
         # An experiment without a model of its own has tokens to ask about all the same.
-        for folder in contents.experiments:
-            if os.path.basename(folder) not in named:
-                checked.append(self._check(_Voice(os.path.basename(folder), "", "")))
+        others = [name for folder in contents.experiments if (name := os.path.basename(folder)) not in named]
+        checked += [self._check(_Voice(name, "", "")) for name in others]
         return PlaceCheck(
             self._place.path,
             self._place.kind,
@@ -184,12 +185,13 @@ class _Check:
             return None
         start = self._bases[base.path] if base else None
         told_by = BaseSource.CONFIGURATION if base and base.reason is BaseReason.CONFIGURATION else BaseSource.OPTION
-        return run_of(
-            voice.name,
-            voice.stored,
-            start.stored if start else None,
-            Base(base.path, told_by) if base else None,
-            self._comparer,
+        return TrainingRun(
+            name=voice.name,
+            base=Base(base.path, told_by) if base else None,
+            base_note="",
+            rows=tuple(rows_of(in_training_order(voice.stored), start.stored if start else None, self._comparer)),
+            unreadable=(),
+            family=voice.found[0].stored.stored.family,
         )
 
     def _base_of(self, voice: _Voice) -> BaseChoice | None:
@@ -473,7 +475,7 @@ def _try_generator(file: ModelFile) -> "_Generator | VqcheckError":
 
 
 def _read_generator(file: ModelFile) -> _Generator:
-    stored = read_encoder(file.path, ALL)
+    stored = read_encoder(file.path)
     with open_checkpoint(file.path) as checkpoint:
         version = model.identify(checkpoint).version
     if " or " in version and file.version in version.split(" or "):

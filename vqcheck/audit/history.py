@@ -2,12 +2,12 @@
 
 import os
 import re
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
 from math import inf
-from typing import Any, Final
+from typing import Final
 
-from vqcheck.audit.earlier import Comparer, Earlier, Stored
+from vqcheck.audit.earlier import Comparer, Earlier
 from vqcheck.audit.history_result import (
     Base,
     BaseSource,
@@ -15,58 +15,25 @@ from vqcheck.audit.history_result import (
     HistoryRow,
     TrainingRun,
 )
-from vqcheck.checkpoint.open import open_checkpoint
-from vqcheck.codebook import health
-from vqcheck.codebook.comparison import IDENTICAL, CopyPair, titles
-from vqcheck.codebook.copies import Copies
-from vqcheck.codebook.digest import F32V1, Digest, combine, tensor_digest
+from vqcheck.audit.stored_encoder import StoredEncoder, read_encoder, voice_of
 from vqcheck.codebook.family import Family
-from vqcheck.codebook.find import find_copies
-from vqcheck.codebook.finite import not_finite
-from vqcheck.codebook.kind import FileKind, record
-from vqcheck.codebook.pairs import in_common
-from vqcheck.codebook.vq_encoder import RoleTensor
-from vqcheck.errors import CheckpointError, NoCodebookError, UsageError, VqcheckError
+from vqcheck.codebook.kind import FileKind
+from vqcheck.errors import NoCodebookError, UsageError, VqcheckError
 from vqcheck.experiment.run_base import named_base
 
 _SUFFIXES: Final = (".pth", ".pt", ".ckpt", ".safetensors", ".bin", ".th")
 _SHARD: Final = re.compile(r"-\d{5}-of-\d{5}\.")
 """A part of one model, which is no checkpoint of its own."""
-_EXPORT: Final = re.compile(r"(.+)_e\d+_s\d+(?:_l(\d+))?", flags=re.ASCII)
-_WITHOUT_STEP: Final = (FileKind.BASE, FileKind.UNKNOWN)
 
 OnFile = Callable[[int, int], None]
 """Called as (files done, files in all)."""
-
-
-@dataclass(frozen=True)
-class _Found:
-    """One checkpoint with a codebook."""
-
-    stored: Stored
-    digest_of: str
-    trained: bool
-    ailments: tuple[str, ...]
-    config: Any
-    """The configuration that the file itself holds, as exports do."""
-
-    @property
-    def voice(self) -> str:
-        """Whose export it is, by its name or else by its configuration; empty for other files."""
-        named = _voice(self.stored.name)
-        own = self.config.get("name") if isinstance(self.config, dict) else None
-        return named or (own if isinstance(own, str) and self.stored.record.kind is FileKind.EXPORT else "")
-
-    @property
-    def has_step(self) -> bool:
-        return self.stored.record.kind not in _WITHOUT_STEP
 
 
 @dataclass
 class _Group:
     """The files of one run before they are compared, in training order."""
 
-    found: list[_Found] = field(default_factory=list)
+    found: list[StoredEncoder] = field(default_factory=list)
     unreadable: list[tuple[str, str]] = field(default_factory=list)
 
 
@@ -92,12 +59,12 @@ def read_history(
     """
     paths = _checkpoints(folder)
     tell = on_file or _tell_nobody
-    found: list[_Found] = []
+    found: list[StoredEncoder] = []
     skipped, unreadable = [], []
     for done, path in enumerate(paths, start=1):
         name = os.path.basename(path)
         try:
-            found.append(_read(path, own, copy))
+            found.append(read_encoder(path, own, copy))
         except NoCodebookError as error:
             skipped.append((name, str(error).removeprefix(f"{path}: ")))
         except VqcheckError as error:
@@ -108,7 +75,7 @@ def read_history(
         for other in [each for each in group.found if each.stored.family != group.found[0].stored.family]:
             group.found.remove(other)
             skipped.append((other.stored.name, f"is another codec's ({other.stored.family})"))
-    given = _read(base, own, copy) if base is not None else None
+    given = read_encoder(base, own, copy) if base is not None else None
     if given and (more := _holds_more(given, found)):
         raise UsageError(
             f"{base}: holds the {given.digest_of} alone, and {more} what stands in front of it, too; "
@@ -116,13 +83,13 @@ def read_history(
         )
     comparer = Comparer(scope, own)
     runs: list[TrainingRun] = []
-    bases: list[_Found] = []
+    bases: list[StoredEncoder] = []
     done, total = len(paths), len(paths) + len(found)
     for voice, group in groups.items():
         start, told_by, note = given, BaseSource.OPTION, ""
         if start is None:
             named = named_base(folder, voice, [each.config for each in group.found])
-            start = _read(named.path, own, copy) if named.path else None
+            start = read_encoder(named.path, own, copy) if named.path else None
             told_by, note = BaseSource.CONFIGURATION, named.note
             if start and (more := _holds_more(start, group.found)):
                 note = f"{start.stored.name}, which the configuration names, holds less than {more}"
@@ -132,7 +99,7 @@ def read_history(
             if start and _holds_more(start, group.found):
                 start = None
         rows = []
-        for row in _rows(group, start, comparer):
+        for row in rows_of(group.found, start, comparer):
             rows.append(row)
             done += 1
             tell(done, total)
@@ -152,7 +119,7 @@ def read_history(
     return History(folder, scope, tuple(runs), tuple(skipped), tuple(sorted(untrained)), tuple(sorted(ailing)))
 
 
-def _holds_more(base: _Found, found: list[_Found]) -> str:
+def _holds_more(base: StoredEncoder, found: list[StoredEncoder]) -> str:
     """Return a file that holds what stands in front of the codebook, where the base does not: nothing to judge that by.
 
     So it is with a LoRA export. Empty where there is none.
@@ -166,67 +133,12 @@ def _tell_nobody(_done: int, _total: int) -> None:
     return
 
 
-def _read(path: str, own: tuple[Family, ...], copy: str) -> _Found:
-    with open_checkpoint(path) as checkpoint:
-        held = find_copies(checkpoint, own)
-        chosen = _chosen(held, copy)
-        copies = held.choose(chosen[0]) if chosen else held
-        for each in copies.unreadable:
-            raise CheckpointError(
-                f"{path}: its copy '{each.name}' cannot be read: {each.why}; --copy NAME chooses another"
-            )
-        encoders = tuple(each.encoder for each in copies.sound)
-        if not any(in_common(encoder, encoder) for encoder in encoders):
-            raise NoCodebookError(f"{path}: holds no codebook")
-        digests: dict[RoleTensor, Digest] = {}
-        broken = 0
-        for tensor in dict.fromkeys(tensor for encoder in encoders for tensor in encoder.tensors):
-            data = checkpoint.read(tensor.tensor)
-            digests[tensor] = tensor_digest(tensor, data, F32V1)
-            broken += not_finite(data, tensor.tensor.dtype) if health.is_examined(tensor) else 0
-        ailments = health.ailments_of(checkpoint, encoders, broken)
-        checkpoint.check_unchanged()
-        whole = combine(encoders[0], digests, F32V1)
-        what, digest = next(
-            (part, digest) for part in ("vq_encoder", "codebook", "projection") if (digest := getattr(whole, part))
-        )
-        stored = Stored(
-            path,
-            os.path.basename(path),
-            encoders[0].family.name,
-            record(checkpoint),
-            digest,
-            {
-                f"{title} {encoder.label(tensor)}".strip(): (tensor.tensor.dtype, digests[tensor])
-                for title, encoder in zip(_titles(copies), encoders, strict=True)
-                for tensor in encoder.tensors
-            },
-            chosen,
-        )
-        trained = health.NEVER_TRAINED not in ailments
-        others = tuple(ailment for ailment in ailments if ailment != health.NEVER_TRAINED)
-        return _Found(stored, what, trained, others, checkpoint.information.get("config"))
-
-
-def _titles(copies: Copies) -> list[str]:
-    """Return what stands in front of the labels of each copy, as where two files are compared."""
-    names = ((each.encoder.family.name, each.name) for each in copies.sound)
-    return titles([CopyPair(family, name, name, IDENTICAL, guessed=False) for family, name in names])
-
-
-def _chosen(held: Copies, copy: str) -> tuple[str, ...]:
-    """Return the name of the copy to judge, if one was chosen: a file of one copy is judged by that."""
-    if not copy:
-        return ()
-    return (held.names[0] if len(held.names) == 1 and not held.holds(copy) else copy,)
-
-
-def _groups(found: list[_Found], unreadable: list[tuple[str, str]]) -> dict[str, _Group]:
+def _groups(found: list[StoredEncoder], unreadable: list[tuple[str, str]]) -> dict[str, _Group]:
     """Return the files of each run in training order, by voice; all of them as one where there are not several voices.
 
     Where there are, what is no export of a voice is a run of its own, called by an empty name.
     """
-    voices = [each.voice for each in found], [_voice(name) for name, _ in unreadable]
+    voices = [each.voice for each in found], [voice_of(name) for name, _ in unreadable]
     several = len({voice for part in voices for voice in part if voice}) > 1
     groups: dict[str, _Group] = {}
     for voice, each in zip(voices[0], found, strict=True):
@@ -234,20 +146,12 @@ def _groups(found: list[_Found], unreadable: list[tuple[str, str]]) -> dict[str,
     for voice, file in zip(voices[1], unreadable, strict=True):
         groups.setdefault(voice if several else "", _Group()).unreadable.append(file)
     for group in groups.values():
-        group.found = sorted(group.found, key=lambda each: _training_order(each, group.found))
+        group.found = in_training_order(group.found)
     # Other files come last.
     return {voice: groups[voice] for voice in sorted(groups, key=lambda voice: (not voice, voice))} or {"": _Group()}
 
 
-def _voice(name: str) -> str:
-    """Return whose export a file is by its name; runs of different ranks are different ones of the same voice."""
-    match = _EXPORT.fullmatch(os.path.splitext(name)[0])
-    if match is None:
-        return ""
-    return f"{match[1]} (LoRA rank {match[2]})" if match[2] else match[1]
-
-
-def _in_folder(group: _Group, groups: dict[str, _Group]) -> _Found | None:
+def _in_folder(group: _Group, groups: dict[str, _Group]) -> StoredEncoder | None:
     """Return the file that a run started from, where one in its folder says nothing of training and others do."""
     own = next((each for each in group.found if not each.has_step), None)
     if own is not None:
@@ -257,9 +161,16 @@ def _in_folder(group: _Group, groups: dict[str, _Group]) -> _Found | None:
     return rest[0] if len(rest) == 1 and not rest[0].has_step else None
 
 
-def _rows(group: _Group, base: _Found | None, comparer: Comparer) -> Iterator[HistoryRow]:
+def in_training_order(found: Iterable[StoredEncoder]) -> list[StoredEncoder]:
+    """Return the files of one run, the one that it started from first."""
+    found = list(found)
+    return sorted(found, key=lambda each: _training_order(each, found))
+
+
+def rows_of(found: Iterable[StoredEncoder], base: StoredEncoder | None, comparer: Comparer) -> Iterator[HistoryRow]:
+    """Yield what each file of a run, in its order, is beside the base and beside those before it."""
     earlier, first = Earlier(), Earlier()
-    for number, each in enumerate(group.found):
+    for number, each in enumerate(found):
         stored = each.stored
         is_base = base is not None and os.path.realpath(base.stored.path) == os.path.realpath(stored.path)
         yield HistoryRow(
@@ -301,7 +212,7 @@ def _by_number(path: str) -> list[tuple[int, str]]:
     return [(int(piece), "") if piece.isdecimal() else (-1, piece) for piece in pieces]
 
 
-def _training_order(each: _Found, found: list[_Found]) -> tuple[float, float, int, list[tuple[int, str]]]:
+def _training_order(each: StoredEncoder, found: list[StoredEncoder]) -> tuple[float, float, int, list[tuple[int, str]]]:
     """Sort key: a file that says nothing of training is the base and comes first; then steps, where all tell them."""
     kind, epoch, steps = each.stored.record.kind, each.stored.record.epoch, each.stored.record.steps
     name = _by_number(each.stored.path)
