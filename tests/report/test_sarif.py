@@ -10,7 +10,7 @@ import pytest
 from vqcheck.cli.main import main
 from vqcheck.report import sarif
 from vqcheck.report.cases.case import COULD_NOT_CHECK, FAILED, PASSED, Case, Rule, Run
-from vqcheck.report.place import in_workspace, uri
+from vqcheck.report.render.place import in_workspace, uri
 
 RULE = Rule("diff/codes-changed", "the codes are the same", "What to do.")
 

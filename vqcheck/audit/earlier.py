@@ -12,7 +12,7 @@ from vqcheck.audit.history_result import Drift
 from vqcheck.checkpoint.open import open_checkpoint
 from vqcheck.codebook.compare import compare
 from vqcheck.codebook.comparison import CHANGED, FAULTS, IDENTICAL, ROUNDED, UNDECIDED, WITHIN_ULPS, Comparison
-from vqcheck.codebook.diagnosis.evidence import A_TO_B, EmaUpdates
+from vqcheck.codebook.diagnosis.evidence import EmaUpdates, UpdateOrder
 from vqcheck.codebook.digest import Digest
 from vqcheck.codebook.family import Family
 from vqcheck.codebook.kind import FileRecord, Order
@@ -167,7 +167,7 @@ def _outcome(comparison: Comparison) -> _Pair:
     moved = diagnosis.displacement if diagnosis else ()
     cause = diagnosis.of("ema-updates") if diagnosis else None
     updates = cause.evidence if cause and isinstance(cause.evidence, EmaUpdates) else None
-    if updates and updates.order != A_TO_B:
+    if updates and updates.order != UpdateOrder.A_TO_B:
         # The later file is the less trained one: it went back, or belongs to another run.
         updates = None
     drift = Drift(

@@ -164,10 +164,10 @@ def _is_ill(pairs: list[Pair], judged: effective.Judged) -> bool:
 def _diagnosis(pairs: list[Pair], judged: effective.Judged) -> "Diagnosis":
     import numpy as np
 
-    from vqcheck.codebook.diagnosis.diagnose import Reading, diagnose
+    from vqcheck.codebook.diagnosis.diagnose import StoredEncoder, diagnose
 
     a, b = (
-        Reading(sides[0].file, sides[0].encoder, {side.tensor: side for side in sides if side.tensor})
+        StoredEncoder(sides[0].file, sides[0].encoder, {side.tensor: side for side in sides if side.tensor})
         for sides in ([each.a for each in pairs], [each.b for each in pairs])
     )
     # A file may hold any bits; what they come to is said by the verdicts, not by warnings on stderr.

@@ -3,8 +3,8 @@
 from typing import Final
 
 from vqcheck.report.cases.case import COULD_NOT_CHECK, FAILED, NOT_APPLICABLE, PASSED, Case, Run
-from vqcheck.report.place import in_workspace
 from vqcheck.report.plain import plain
+from vqcheck.report.render.place import in_workspace
 
 _ANNOTATIONS: Final = 10
 """Errors of one step that GitHub shows; it drops what comes after them."""

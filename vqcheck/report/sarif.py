@@ -9,8 +9,8 @@ from typing import Any, Final
 
 from vqcheck import __version__
 from vqcheck.report.cases.case import COULD_NOT_CHECK, Case, Rule, Run
-from vqcheck.report.place import in_workspace, uri
 from vqcheck.report.plain import plain
+from vqcheck.report.render.place import in_workspace, uri
 
 _ROOT: Final = "%SRCROOT%"
 _MOST: Final = 25_000

@@ -15,7 +15,7 @@ from vqcheck.codebook.family import (
 from vqcheck.codebook.health import EXPLAINED
 from vqcheck.report.cases.case import COULD_NOT_CHECK, FAILED, NOT_APPLICABLE, PASSED, Case, Rule, Run
 from vqcheck.report.cases.trained import trained
-from vqcheck.report.words import copies
+from vqcheck.report.views import copies
 from vqcheck.report.words.diff import headline, size
 
 _DRIFT: Final = (

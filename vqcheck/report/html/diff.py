@@ -7,7 +7,7 @@ from vqcheck.report.html.effect import effect
 from vqcheck.report.html.markup import Element, Node, element
 from vqcheck.report.html.page import page
 from vqcheck.report.html.parts import bullets, code, facts, fitting, path, pill, section, table
-from vqcheck.report.words import copies
+from vqcheck.report.views import copies
 from vqcheck.report.words import diff as words
 from vqcheck.report.words.causes import evidence
 from vqcheck.report.words.caveats import remarks, warnings

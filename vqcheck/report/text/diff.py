@@ -1,7 +1,7 @@
 """`vqcheck diff` for people: one line when nothing changed, otherwise what changed and by how much."""
 
 from vqcheck.codebook.comparison import IDENTICAL, TOKENS, WITHIN_ULPS, Comparison
-from vqcheck.report.words import copies
+from vqcheck.report.views import copies
 from vqcheck.report.words.caveats import ONE_FILE, front, left_out, remarks, warnings
 
 # Rich is imported only where there is more to show than one line: it takes longer than an equal diff.

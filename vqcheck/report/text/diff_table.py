@@ -9,7 +9,7 @@ from vqcheck.report.text.diagnosis import sections
 from vqcheck.report.text.page import Page, Style, verdict
 from vqcheck.report.text.tensor_groups import Group, grouped
 from vqcheck.report.text.wrap import pad
-from vqcheck.report.words import copies
+from vqcheck.report.views import copies
 from vqcheck.report.words import diff as words
 from vqcheck.report.words.caveats import remarks, warnings
 

@@ -5,7 +5,7 @@ from vqcheck.codebook.inspection import EncoderSummary, Inspection
 from vqcheck.codebook.kind import FileKind
 from vqcheck.report.text.inspect_encoder import describe_encoder, title
 from vqcheck.report.text.page import Page, Span, Style, verdict
-from vqcheck.report.words.copies import STANDING
+from vqcheck.report.views.copies import STANDING
 
 _INDENT = 14
 _KIND = {

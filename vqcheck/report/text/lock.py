@@ -5,7 +5,7 @@ from vqcheck.audit.lock_result import LockCheck, LockVerdict
 from vqcheck.codebook.comparison import CHANGED, NOT_STORED, UNDECIDED
 from vqcheck.codebook.digest import F32V1
 from vqcheck.report.text.page import Page, Style, verdict
-from vqcheck.report.words import copies
+from vqcheck.report.views import copies
 
 
 def written(lock: Lock, path: str, state: str, style: Style) -> str:

@@ -11,9 +11,9 @@ from vqcheck.replay.trace import (
     FirstWrite,
     Replay,
 )
+from vqcheck.report.render.sparkline import bars_for, sparkline
 from vqcheck.report.text.columns import Column, blocks
 from vqcheck.report.text.page import Page, Span, Style
-from vqcheck.report.text.sparkline import bars_for, sparkline
 from vqcheck.report.words import replay as words
 
 _STYLES = {"drifted": "bold red", "frozen": "green", AS_EXPECTED: "bold green", NOT_MEASURED: "yellow"}

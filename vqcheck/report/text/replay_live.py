@@ -10,7 +10,7 @@ from rich.live import Live
 from rich.text import Text
 
 from vqcheck.replay.trace import NOT_REPORTED, OFF, StepTrace
-from vqcheck.report.text.sparkline import bars_for, sparkline
+from vqcheck.report.render.sparkline import bars_for, sparkline
 from vqcheck.report.words.replay import number
 
 _REFRESH = 0.1

@@ -1,13 +1,8 @@
 """Each cause in words: a headline for the whole comparison, and the evidence for one cause."""
 
+from math import prod
+
 from vqcheck.codebook.diagnosis.evidence import (
-    ABOUT,
-    AT_LEAST,
-    B_TO_A,
-    EITHER,
-    EXACT,
-    SIBLINGS,
-    UNKNOWN,
     DeadCodes,
     Edited,
     EmaUpdates,
@@ -19,13 +14,16 @@ from vqcheck.codebook.diagnosis.evidence import (
     NeverTrained,
     NotFinite,
     OtherProjection,
+    OtherShape,
     Permuted,
-    Projection,
     ProjectionBehind,
+    ProjectionMoved,
     Rounding,
     Scaled,
+    StepPrecision,
     Unexplained,
     Unrelated,
+    UpdateOrder,
     WithinAStep,
     ZeroSigns,
 )
@@ -56,14 +54,14 @@ def headline(diagnosis: Diagnosis) -> str:
         case EmaUpdates(order=order, steps=steps, precision=precision):
             if diagnosis.contradicted:
                 return "The codebook drifted, and the files' own step numbers contradict its values"
-            if order == SIBLINGS:
+            if order == UpdateOrder.SIBLINGS:
                 return "The codebook drifted: A and B come from the same one by separate trainings"
             number = _updates(steps, precision)
-            if order == B_TO_A:
+            if order == UpdateOrder.B_TO_A:
                 return f"The codebook drifted: A is {number} later than B"
-            if order == EITHER:
+            if order == UpdateOrder.UNKNOWN:
                 return f"The codebook drifted: probably {number} ran; the values do not tell which file is later"
-            hedge = "probably " if precision == AT_LEAST else ""
+            hedge = "probably " if precision == StepPrecision.AT_LEAST else ""
             return f"The codebook drifted: {hedge}{number} ran {during}"
         case Permuted():
             return "The codes are the same but under other numbers: every moved token means something else"
@@ -85,17 +83,21 @@ def headline(diagnosis: Diagnosis) -> str:
             return "Only signs of zero or NaN payloads differ; no lookup sees them"
         case Unrelated():
             return "These are two different codebooks: no token of A means the same in B"
+        case OtherShape(part=part) if part:
+            return f"The codebooks have different shapes: {part} is a part of {_other(part)}"
+        case OtherShape():
+            return "The codebooks have different shapes"
         case OtherProjection():
             return "The projections in front of the codebooks are two different ones: tokens mean other things"
         case ProjectionBehind():
             return "A projection that later layers depend on moved: frames may get other tokens there"
-        case Projection(how="scaled"):
+        case ProjectionMoved(how="scaled"):
             return "The projection in front of the codebook was scaled: frames may get another token"
-        case Projection(how="single rows"):
+        case ProjectionMoved(how="single rows"):
             return "Single rows of the projection in front of the codebook changed: frames may get another token"
-        case Projection(how="rounding"):
+        case ProjectionMoved(how="rounding"):
             return "The projection in front of the codebook differs by rounding alone"
-        case Projection():
+        case ProjectionMoved():
             return "The projection in front of the codebook was trained: frames may get another token"
         case MissingBooks(side=side, codebooks=numbers, stored=stored):
             return f"{side} lacks {len(numbers)} of the {stored} codebooks that {_other(side)} stores"
@@ -129,7 +131,7 @@ def evidence(cause: Cause, diagnosis: Diagnosis) -> list[tuple[str, str]]:
     """Return (certainty, sentence) lines."""
     where = "" if cause.codebook is None or len(_books(diagnosis)) < 2 else f"Codebook {cause.codebook}: "
     where += "" if cause.head is None else f"Head {cause.head}: "
-    lines = [(cause.certainty, where + _sentence(cause))]
+    lines = [(str(cause.certainty), where + _sentence(cause))]
     if isinstance(cause.evidence, EmaUpdates):
         lines += [("", text) for text in (_hits(cause.evidence), _own_count(cause.evidence, diagnosis)) if text]
     return lines
@@ -206,8 +208,8 @@ def _sentence(cause: Cause) -> str:
             )
         case ZeroSigns():
             return "All numbers are equal. Nothing that calculates with them can tell the files apart."
-        case Unrelated(same_number=None, shape_a=a, shape_b=b):
-            return f"A holds {_size(a)}, B {_size(b)}."
+        case OtherShape() as found:
+            return f"A holds {_size(found.shape_a)}, B {_size(found.shape_b)}. {_in_common(found)}"
         case Unrelated(same_number=share):
             return (
                 f"Only {share:.1%} of A's codes are nearest to the code of the same number in B; chance gives as much."
@@ -219,7 +221,7 @@ def _sentence(cause: Cause) -> str:
                 f"{' and '.join(tensors)} moved by {relative:.2g} of the projection's size; what comes out is taken "
                 "off the features before the next lookup."
             )
-        case Projection(relative=relative, tensors=tensors):
+        case ProjectionMoved(relative=relative, tensors=tensors):
             size = f"{' and '.join(tensors)} moved by {relative:.2g} of the projection's size"
             as_by = {
                 "scaled": "all values by one factor",
@@ -265,30 +267,44 @@ def _sentence(cause: Cause) -> str:
             return f"Updates in training, an edit, or another codebook: {why}."
 
 
+def _in_common(found: OtherShape) -> str:
+    """Return which codes are in both of two codebooks of different shapes."""
+    sides = ("A", found.shape_a), ("B", found.shape_b)
+    (smaller, shape), (larger, other) = sorted(sides, key=lambda side: (prod(side[1][:2]), side[1]))
+    if not found.shared:
+        return f"No code of {smaller} is in {larger}."
+    codes = prod(shape[:2])
+    share = f"All {codes}" if found.shared == codes else f"{found.shared} of the {codes}"
+    bits = f"rounded to {found.rounded_to}" if found.rounded_to else "to the last bit"
+    over = "" if shape[2] == other[2] else f" in the {min(shape[2], other[2])} channels that both have"
+    number = "under the same numbers" if found.in_place else "under other numbers"
+    return f"{share} codes of {smaller} are in {larger} too, {bits}{over}, {number}."
+
+
 def _decay(found: EmaUpdates) -> str:
-    if found.precision == AT_LEAST:
+    if found.precision == StepPrecision.AT_LEAST:
         few = "Too few codes went unhit to count the updates"
-        if found.order != EITHER:
+        if found.order != UpdateOrder.UNKNOWN:
             return (
                 f"{found.unhit} codes were nearest to no frame. How far their sums and counts shrank takes "
-                f"{_updates(found.steps, AT_LEAST)}."
+                f"{_updates(found.steps, StepPrecision.AT_LEAST)}."
             )
         return (
             f"{few}, or to tell which file is the later one. How far counts fell and rose takes "
-            f"{_updates(found.steps, AT_LEAST)}; codes follow from sums and counts as after an update."
+            f"{_updates(found.steps, StepPrecision.AT_LEAST)}; codes follow from sums and counts as after an update."
         )
-    if found.order == EITHER:
+    if found.order == UpdateOrder.UNKNOWN:
         return (
             "Sums, counts and codes all moved together, as in updates. Too few codes went unhit to count them, or to "
             "tell which file is the later one."
         )
     codes = f"{found.unhit} of {found.codes} codes {'was' if found.unhit == 1 else 'were'} nearest to no frame"
-    if found.order == SIBLINGS:
+    if found.order == UpdateOrder.SIBLINGS:
         return (
             f"{codes} in either training: their running sums differ by one factor alone. But other counts rose or fell "
             "against them, so neither file was trained on from the other."
         )
-    if found.precision == UNKNOWN:
+    if found.precision == StepPrecision.UNKNOWN:
         usual = ", ".join(f"{n.steps:.4g} with {n.decay:g}" for n in found.steps_by_decay)
         reason = (
             "the decay is up to the trainer"
@@ -297,7 +313,7 @@ def _decay(found: EmaUpdates) -> str:
         )
         return f"{codes}: their sums and counts shrank by one factor, as in updates, but {reason}. Updates: {usual}."
     power = f"{found.decay:g}^{found.steps}"
-    if found.precision == EXACT:
+    if found.precision == StepPrecision.EXACT:
         return f"{codes}: their running sums and counts shrank by one and the same factor, {power}."
     return f"{codes}, or hardly any: their running sums and counts shrank by about {power}; rounding hides the rest."
 
@@ -312,9 +328,9 @@ def _hits(found: EmaUpdates) -> str:
 def _own_count(found: EmaUpdates, diagnosis: Diagnosis) -> str:
     """Return what the files say of their own steps, and whether that fits the values."""
     steps = dict(zip("AB", (training.steps for training in diagnosis.training), strict=True))
-    earlier, later = ("B", "A") if found.order == B_TO_A else ("A", "B")
+    earlier, later = ("B", "A") if found.order == UpdateOrder.B_TO_A else ("A", "B")
     known = [name for name in (earlier, later) if steps[name] is not None]
-    if found.order == SIBLINGS or not known or (later not in known and not diagnosis.contradicted):
+    if found.order == UpdateOrder.SIBLINGS or not known or (later not in known and not diagnosis.contradicted):
         return ""
     if len(known) == 2 and steps["A"] == steps["B"]:
         said = f"Both files say they were written at step {steps['A']}"
@@ -325,7 +341,7 @@ def _own_count(found: EmaUpdates, diagnosis: Diagnosis) -> str:
     if diagnosis.contradicted:
         why = "the files are of different runs, or one is not what it or its name says"
         return f"{said}. That contradicts the values: {why}."
-    every = found.precision == EXACT and (steps[later] or 0) - (steps[earlier] or 0) == found.steps
+    every = found.precision == StepPrecision.EXACT and (steps[later] or 0) - (steps[earlier] or 0) == found.steps
     return f"{said}: the codebook moved at every one of these steps." if every else f"{said}."
 
 
@@ -333,10 +349,12 @@ def _other(side: str) -> str:
     return "A" if side == "B" else "B"
 
 
-def _updates(steps: int | None, precision: str) -> str:
+def _updates(steps: int | None, precision: StepPrecision) -> str:
     if steps is None:
         return "EMA updates"
-    word = {EXACT: "", ABOUT: "about ", AT_LEAST: "at least "}.get(precision, "")
+    word = {StepPrecision.EXACT: "", StepPrecision.ABOUT: "about ", StepPrecision.AT_LEAST: "at least "}.get(
+        precision, ""
+    )
     return f"{word}{steps} EMA update{'s' * (steps != 1)}"
 
 

@@ -8,7 +8,8 @@ from vqcheck.codebook.digest import Digest
 from vqcheck.codebook.effective import EFFECTIVE
 from vqcheck.codebook.family import CODES
 from vqcheck.codebook.vq_encoder import UNKNOWN
-from vqcheck.report.words import caveats, copies
+from vqcheck.report.views import copies
+from vqcheck.report.words import caveats
 from vqcheck.report.words.causes import headline as what_happened
 from vqcheck.report.words.caveats import front, left_out
 from vqcheck.report.words.share import share

@@ -9,15 +9,17 @@ and GPT-SoVITS until then replace *before* the update, which overwrites the repl
 import numpy as np
 
 from vqcheck.codebook.diagnosis.book import Book, numbers
-from vqcheck.codebook.diagnosis.evidence import DeadCodes
-from vqcheck.codebook.diagnosis.result import CERTAIN, LIKELY, Cause
+from vqcheck.codebook.diagnosis.evidence import DeadCodes, Initialised
+from vqcheck.codebook.diagnosis.result import Cause, Certainty
 from vqcheck.codebook.ema_fit import Mask
 
+_ENOUGH = 8
+"""Whole counts that are no accident."""
 _NEAR = 0.05
 """Distance to what the bookkeeping says, relative to the codebook's spread, below which no random frame was put in."""
 
 
-def find(book: Book) -> Cause | None:
+def dead_codes(book: Book) -> Cause | None:
     """Return the replaced codes, if a trace of them is left."""
     if not (book.bookkeeping_stored and book.bookkeeping_changed):
         return None
@@ -25,13 +27,13 @@ def find(book: Book) -> Cause | None:
     if after.any():
         certain = not book.b.narrow and np.array_equal(after, book.dead & book.moved)
         evidence = DeadCodes(numbers(after), book.family.dead_code_threshold, bookkeeping_reset=False)
-        return Cause(CERTAIN if certain else LIKELY, evidence, book.number, book.head)
+        return book.cause(Certainty.CERTAIN if certain else Certainty.LIKELY, evidence)
     reset = replaced_with_bookkeeping(book)
     if reset.any():
         assert book.b.counts is not None
         threshold = float(book.b.counts[reset][0])
         evidence = DeadCodes(numbers(reset), threshold, bookkeeping_reset=True)
-        return Cause(LIKELY if book.b.narrow else CERTAIN, evidence, book.number, book.head)
+        return book.cause(Certainty.LIKELY if book.b.narrow else Certainty.CERTAIN, evidence)
     return None
 
 
@@ -74,3 +76,25 @@ def replaced_with_bookkeeping(book: Book) -> Mask:
     if by_luck or (threshold is not None and count != np.float32(threshold)):
         return nothing
     return at_count
+
+
+def by_k_means(book: Book) -> Cause | None:
+    """Return a k-means initialisation that no update has followed yet; an update makes counts fractional."""
+    sums, counts = book.b.sums, book.b.counts
+    if sums is None or counts is None or not book.bookkeeping_changed:
+        return None
+    # Where rounding steps are wide, a whole number says nothing.
+    telling = counts[(counts > 0) & (counts * 2 * book.b.roundoff <= 1 / 8)]
+    if len(telling) < _ENOUGH or not (telling == np.rint(telling)).all():
+        return None
+    by_hits = np.unique(telling).size > 1
+    codes = book.b.codes.astype(np.float64)
+    tolerance = 4 * book.b.roundoff
+    # Encodec stores the centres themselves as sums, GPT-SoVITS their product with the counts, and
+    # vector-quantize-pytorch derives the codes from that product as an update does.
+    fits = not book.off_b.any() or any(
+        np.allclose(sums, expected, rtol=tolerance, atol=1e-6) for expected in (codes, codes * counts[..., None])
+    )
+    if not (by_hits and fits):
+        return None
+    return book.cause(Certainty.LIKELY, Initialised("k-means", int(counts.sum())))

@@ -8,17 +8,19 @@ BARS: Final = "▁▂▃▄▅▆▇█"
 _ASCII: Final = "_.-~=+*#"
 
 
-def sparkline(values: Sequence[float], width: int, *, low: float | None = None, bars: str = BARS) -> str:
+def sparkline(
+    values: Sequence[float], width: int, *, low: float | None = None, high: float | None = None, bars: str = BARS
+) -> str:
     """Return at most `width` characters, each the mean of its share of the values; `?` where one is not finite.
 
-    The lowest bar stands for `low`, or else the smallest value; the highest for the greatest.
+    The lowest bar stands for `low` or the smallest value, the highest for `high` or the greatest.
     """
     shares = [_mean(values[start:stop]) for start, stop in _shares(len(values), width)]
     finite = [value for value in shares if math.isfinite(value)]
     if not finite:
         return "?" * len(shares)
     floor = min(finite) if low is None else low
-    span = max(finite) - floor
+    span = (max(finite) if high is None else high) - floor
     return "".join(_bar((value - floor) / span if span > 0 else 0.0, bars) for value in shares)
 
 
@@ -43,4 +45,4 @@ def _mean(values: Sequence[float]) -> float:
 def _bar(share: float, bars: str) -> str:
     if not math.isfinite(share):
         return "?"
-    return bars[min(int(share * len(bars)), len(bars) - 1)]
+    return bars[min(max(int(share * len(bars)), 0), len(bars) - 1)]

@@ -1,4 +1,4 @@
-"""Finds out whether one codebook is the other one with its codes under other numbers."""
+"""Finds codes of one file among those of the other: under other numbers, or as a part of a larger codebook."""
 
 from collections import defaultdict
 
@@ -6,8 +6,8 @@ import numpy as np
 import numpy.typing as npt
 
 from vqcheck.codebook.diagnosis.book import Book
-from vqcheck.codebook.diagnosis.evidence import Permuted
-from vqcheck.codebook.diagnosis.result import CERTAIN, LIKELY, Cause
+from vqcheck.codebook.diagnosis.evidence import OtherShape, Permuted
+from vqcheck.codebook.diagnosis.result import Cause, Certainty
 from vqcheck.codebook.ema_fit import Array, lengths
 from vqcheck.codebook.values import round_to
 
@@ -15,7 +15,7 @@ _FAR = 0.3
 """Share of the codebook's spread that codes move by at the median before most of them may have been exchanged."""
 
 
-def find(book: Book) -> Cause | None:
+def permuted(book: Book) -> Cause | None:
     """Return the permutation that turns A's codes into B's, if there is one and it moves any."""
     dtype = next((state.precision for state in (book.a, book.b) if state.narrow), "float32")
     pairs = [(_common(a, dtype), _common(b, dtype)) for a, b in zip(book.a.codes, book.b.codes, strict=True)]
@@ -32,9 +32,29 @@ def find(book: Book) -> Cause | None:
             np.array_equal(_common(a[order], dtype), _common(b, dtype))
             for order, a, b in zip(known, book.a.counts, book.b.counts, strict=True)
         )
-    return Cause(
-        CERTAIN, Permuted(moved, book.b.codes.shape[0] * book.b.codes.shape[1], follows), book.number, book.head
+    return book.cause(Certainty.CERTAIN, Permuted(moved, book.b.codes.shape[0] * book.b.codes.shape[1], follows))
+
+
+def part(book: Book) -> Cause:
+    """Return how much of the smaller of two codebooks, whose shapes differ, is in the other one."""
+    dtype = next((state.precision for state in (book.a, book.b) if state.narrow), "float32")
+    channels = min(state.codes.shape[2] for state in (book.a, book.b))
+    rows_a, rows_b = (
+        _rows(_common(state.codes.reshape(-1, state.codes.shape[2])[:, :channels], dtype)) for state in (book.a, book.b)
     )
+    smaller = "A" if (len(rows_a), book.a.codes.shape) < (len(rows_b), book.b.codes.shape) else "B"
+    rows, others = (rows_a, rows_b) if smaller == "A" else (rows_b, rows_a)
+    among = set(others)
+    found = [number for number, row in enumerate(rows) if row in among]
+    evidence = OtherShape(
+        shape_a=book.a.codes.shape,
+        shape_b=book.b.codes.shape,
+        part=smaller if len(found) == len(rows) else "",
+        shared=len(found),
+        in_place=bool(found) and all(rows[number] == others[number] for number in found),
+        rounded_to="" if book.a.precision == book.b.precision else dtype,
+    )
+    return book.cause(Certainty.CERTAIN, evidence)
 
 
 def exchanged(book: Book) -> tuple[Book, Cause] | None:
@@ -62,14 +82,14 @@ def exchanged(book: Book) -> tuple[Book, Cause] | None:
     order = np.arange(len(a))
     order[nearest] = far
     evidence = Permuted(len(far), len(a), follows)
-    return book.reordered(order, bookkeeping=follows is not False), Cause(LIKELY, evidence, book.number, book.head)
+    return book.reordered(order, bookkeeping=follows is not False), book.cause(Certainty.LIKELY, evidence)
 
 
 def _order(a: Array, b: Array) -> npt.NDArray[np.intp] | None:
     """Return `order` with `a[order] == b` in every row, or None. Equal rows stay where they are if they can."""
     # Dictionaries for their keys, in order: a number is taken out of many as fast as out of few.
     places: defaultdict[bytes, dict[int, None]] = defaultdict(dict)
-    rows_a, rows_b = ([row.tobytes() for row in codes] for codes in (a, b))
+    rows_a, rows_b = _rows(a), _rows(b)
     for number, row in enumerate(rows_a):
         places[row][number] = None
     order = np.full(len(b), -1, np.intp)
@@ -83,6 +103,10 @@ def _order(a: Array, b: Array) -> npt.NDArray[np.intp] | None:
                 return None
             order[number] = places[row].popitem()[0]
     return order
+
+
+def _rows(codes: Array) -> list[bytes]:
+    return [row.tobytes() for row in codes]
 
 
 def _common(values: Array, dtype: str) -> Array:
