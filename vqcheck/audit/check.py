@@ -3,7 +3,7 @@
 import os
 from collections.abc import Callable, Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Final
 
 from vqcheck.audit.check_lock import check_lock
@@ -19,7 +19,7 @@ from vqcheck.audit.check_result import (
 )
 from vqcheck.audit.earlier import Comparer
 from vqcheck.audit.history import in_training_order, rows_of
-from vqcheck.audit.history_result import Base, BaseSource, TrainingRun
+from vqcheck.audit.history_result import Base, BaseSource, Drift, TrainingRun
 from vqcheck.audit.judgement import CheckOutcome
 from vqcheck.audit.lock import read_lock
 from vqcheck.audit.s1_s2_consistency import compare_stages
@@ -30,6 +30,7 @@ from vqcheck.checkpoint.open import open_checkpoint
 from vqcheck.codebook import model
 from vqcheck.codebook.comparison import ALL, CHANGED, IDENTICAL, UNDECIDED
 from vqcheck.codebook.diagnosis import flips
+from vqcheck.codebook.diagnosis.evidence import StepPrecision
 from vqcheck.codebook.diagnosis.result import TokenFlips
 from vqcheck.codebook.health import COLLAPSED
 from vqcheck.codebook.kind import FileKind
@@ -44,6 +45,7 @@ OnStep = Callable[[int, int], None]
 """Called as (files read, files in all)."""
 
 _FEATURES: Final = "4-cnhubert"
+_OUTCOME: Final = {0: CheckOutcome.PASSED, 1: CheckOutcome.FAILED}
 _WITHOUT_STEP: Final = (FileKind.BASE, FileKind.UNKNOWN)
 
 
@@ -196,12 +198,8 @@ class _Check:
 
     def _base_of(self, voice: _Voice) -> BaseChoice | None:
         """Return the base of a voice: the one that was named, that its configuration names, or that is nearest."""
-        if not self._given:
-            folder = next((each.file.run for each in voice.found if each.file.run), "")
-            folder = folder or os.path.dirname(os.path.abspath(voice.found[0].file.path))
-            named = named_base(folder, voice.name, [each.stored.config for each in voice.found])
-            if named.path is not None and (path := self._known(named.path)):
-                return BaseChoice(path, BaseReason.CONFIGURATION)
+        if not self._given and (named := self._configured(voice)) and (path := self._known(named)):
+            return BaseChoice(path, BaseReason.CONFIGURATION)
         versions = set(voice.version.split(" or ")) - {""}
         fitting = [
             path
@@ -215,6 +213,30 @@ class _Check:
         first = voice.found[0]
         candidates = sorted((self._candidate(path, first) for path in fitting), key=_nearest)
         return BaseChoice(candidates[0].path, BaseReason.NEAREST, tuple(candidates))
+
+    def _configured(self, voice: _Voice) -> str | None:
+        """Return the base that the configuration of a voice names, where the file is there."""
+        folder = next((each.file.run for each in voice.found if each.file.run), "")
+        folder = folder or os.path.dirname(os.path.abspath(voice.found[0].file.path))
+        beside = named_base(folder, voice.name, [each.stored.config for each in voice.found]).path
+        if beside is not None:
+            return beside
+        config = self.config_of(voice)
+        named = config.pretrained_s2G if config else None
+        return named if named and os.path.isfile(named) else None
+
+    def config_of(self, voice: _Voice) -> S2Run | None:
+        """Return the s2 configuration of a voice; one of another version counts where there is no other."""
+        found = []
+        for path in self._place.contents.configs:
+            try:
+                config = read_s2_run(path, self._place.root or None)
+            except UsageError:
+                continue  # another tool's JSON
+            if config.exp_dir and os.path.basename(os.path.normpath(config.exp_dir)) == voice.name:
+                found.append(config)
+        versions = voice.version.split(" or ")
+        return next((each for each in found if each.version in versions), found[0] if found else None)
 
     def _known(self, path: str) -> str | None:
         """Return the name by which a base was read, reading it now where it was not; None where it cannot be."""
@@ -306,8 +328,7 @@ class _Asked:
 
     def flips(self) -> TokenFlips | None:
         """Return how many frames of the experiment get another token from the newest file than from the base."""
-        newest, features = self._newest, self._features
-        drift = next((row.from_base for row in self._run.rows[::-1]), None) if self._run else None
+        newest, features, drift = self._newest, self._features, self._drift
         if not (newest and features and self._base and drift and drift.verdict == CHANGED):
             return None
         recordings = FeatureFolder(features)
@@ -360,15 +381,41 @@ class _Asked:
             return _not_asked(question, Missing.TOKENS)
         files = (s1, self._newest.file.path)
         lock = self._lock_path()
-        if lock is None and self._features is None:
+        if lock is not None:
+            with open_checkpoint(self._newest.file.path) as newest:
+                found = compare_stages(s1, newest, self._experiment, lock)
+            return Answer(
+                question, _OUTCOME.get(found.exit_code, CheckOutcome.COULD_NOT_CHECK), found.message, files=files
+            )
+        if self._features is None:
             return _not_asked(question, Missing.EVIDENCE)
-        if lock is None:
-            answer = _of_audit(question, self._check.audit(self._newest, self._tsv))
-            return Answer(question, answer.outcome, answer.message, answer.missing, files, answer.audit)
-        with open_checkpoint(self._newest.file.path) as newest:
-            found = compare_stages(s1, newest, self._experiment, lock)
-        outcome = {0: CheckOutcome.PASSED, 1: CheckOutcome.FAILED}.get(found.exit_code, CheckOutcome.COULD_NOT_CHECK)
-        return Answer(question, outcome, found.message, files=files)
+        answer = self._s1_s2_by_tokens(question, self._tsv, self._newest)
+        return replace(answer, files=files)
+
+    def _s1_s2_by_tokens(self, question: Question, experiment: str, newest: _Generator) -> Answer:
+        """Return whether the tokens that s1 learns are those of the newest s2.
+
+        Where a base is at hand it decides: on little data two VQ encoders give the same tokens, so that tokens which
+        agree with both say nothing of the one that moved.
+        """
+        drift = self._drift
+        if self._base is None or drift is None:
+            return self._by_audit(question, newest, experiment)
+        by_base = _of_audit(question, self._check.audit(self._check.base(self._base), experiment))
+        if drift.verdict != CHANGED or by_base.outcome is not CheckOutcome.PASSED:
+            # A LoRA export stores no projection; where its codebook is the base's, the base stands for it.
+            return by_base if drift.verdict != CHANGED else self._by_audit(question, newest, experiment)
+        return replace(by_base, outcome=CheckOutcome.FAILED)
+
+    def _by_audit(self, question: Question, generator: _Generator, experiment: str) -> Answer:
+        if generator.stored.digest_of == "codebook":
+            return _not_asked(question, Missing.PROJECTION)
+        return _of_audit(question, self._check.audit(generator, experiment))
+
+    @property
+    def _drift(self) -> Drift | None:
+        """How far the newest file is from the base."""
+        return self._run.rows[-1].from_base if self._run and self._run.rows else None
 
     def _lock(self, question: Question) -> Answer:
         path = self._lock_path()
@@ -408,24 +455,11 @@ class _Asked:
         return Answer(question, CheckOutcome.FAILED if resumed else CheckOutcome.PASSED, files=tuple(resumed))
 
     def _freeze(self, question: Question) -> Answer:
-        config = self._config()
+        config = self._check.config_of(self._voice)
         if config is None:
             return _not_asked(question, Missing.CONFIGURATION)
         frozen = config.freeze_quantizer is True
         return Answer(question, CheckOutcome.PASSED if frozen else CheckOutcome.FAILED, files=(config.config,))
-
-    def _config(self) -> S2Run | None:
-        """Return the s2 configuration of this voice; one of another version counts where there is no other."""
-        found = []
-        for path in self._check.place.contents.configs:
-            try:
-                config = read_s2_run(path, self._check.place.root or None)
-            except UsageError:
-                continue  # another tool's JSON
-            if config.exp_dir and os.path.basename(os.path.normpath(config.exp_dir)) == self._voice.name:
-                found.append(config)
-        versions = self._voice.version.split(" or ")
-        return next((each for each in found if each.version in versions), found[0] if found else None)
 
     def _lock_path(self) -> str | None:
         locks = self._check.place.contents.locks
@@ -459,12 +493,12 @@ def _of_audit(question: Question, audit: TokenAudit) -> Answer:
 
 
 def _nearest(candidate: Candidate) -> tuple[int, int, str]:
-    """Sort key: equal first, then few updates, then what training makes, then other codebooks."""
+    """Sort key: equal first, then few updates, those that are known exactly before others, then other codebooks."""
     if candidate.verdict != CHANGED:
         return (0, int(candidate.verdict != IDENTICAL), candidate.path)
     if candidate.ema_steps is not None:
-        return (1, candidate.ema_steps, candidate.path)
-    return (2 if candidate.related else 3, 0, candidate.path)
+        return (1 + int(candidate.precision != StepPrecision.EXACT), candidate.ema_steps, candidate.path)
+    return (3, 0, candidate.path)
 
 
 def _try_generator(file: ModelFile) -> "_Generator | VqcheckError":

@@ -43,6 +43,8 @@ class Missing(str, Enum):
     GENERATOR = "generator"
     TOKENS = "tokens"
     FEATURES = "features"
+    PROJECTION = "projection"
+    """The file leaves the projection in front of the codebook to its base, which is not here."""
     S1 = "s1"
     EVIDENCE = "evidence"
     """A lock, or tokens with their features."""
