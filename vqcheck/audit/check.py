@@ -1,7 +1,7 @@
 """Asks of every voice in a place whether its VQ encoder is still the one that its tokens were made with."""
 
 import os
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field, replace
 from typing import Final
@@ -17,9 +17,9 @@ from vqcheck.audit.check_result import (
     Question,
     VoiceCheck,
 )
-from vqcheck.audit.earlier import Comparer
+from vqcheck.audit.earlier import Comparer, Stored
 from vqcheck.audit.history import in_training_order, rows_of
-from vqcheck.audit.history_result import Base, BaseSource, Drift, TrainingRun
+from vqcheck.audit.history_result import Base, BaseSource, Drift, HistoryRow, TrainingRun
 from vqcheck.audit.judgement import CheckOutcome
 from vqcheck.audit.lock import read_lock
 from vqcheck.audit.s1_s2_consistency import compare_stages
@@ -185,16 +185,22 @@ class _Check:
     def _run(self, voice: _Voice, base: BaseChoice | None) -> TrainingRun | None:
         if not voice.found:
             return None
-        start = self._bases[base.path] if base else None
-        told_by = BaseSource.CONFIGURATION if base and base.reason is BaseReason.CONFIGURATION else BaseSource.OPTION
-        return TrainingRun(
-            name=voice.name,
-            base=Base(base.path, told_by) if base else None,
-            base_note="",
-            rows=tuple(rows_of(in_training_order(voice.stored), start.stored if start else None, self._comparer)),
-            unreadable=(),
-            family=voice.found[0].stored.stored.family,
-        )
+        found = in_training_order(voice.stored)
+        if base is None:
+            rows = tuple(rows_of(found, None, self._comparer))
+            return TrainingRun(voice.name, None, "", rows, (), found[0].stored.family)
+        told_by = BaseSource.CONFIGURATION if base.reason is BaseReason.CONFIGURATION else BaseSource.OPTION
+        rows = tuple(self._rows(found, self._bases[base.path].stored.stored))
+        return TrainingRun(voice.name, Base(base.path, told_by), "", rows, (), found[0].stored.family)
+
+    def _rows(self, found: Sequence[StoredEncoder], base: Stored) -> Iterator[HistoryRow]:
+        """Yield what each file is beside the base; how far it moved is measured of the last."""
+        for number, each in enumerate(found, start=1):
+            brief = self._comparer.surely_changed(base, each.stored) if number < len(found) else None
+            drift = brief or self._comparer.with_base(base, each.stored)
+            yield HistoryRow(
+                each.stored.name, each.stored.record, each.stored.digest, each.digest_of, drift, None, None
+            )
 
     def _base_of(self, voice: _Voice) -> BaseChoice | None:
         """Return the base of a voice: the one that was named, that its configuration names, or that is nearest."""

@@ -311,9 +311,8 @@ def _first_moved(voice: VoiceCheck) -> str:
     first: HistoryRow | None = voice.run.first_moved
     if first is None:
         return ""
-    drift = first.from_base or first.from_previous
-    said = f"{first.name} is the first file that moved"
-    return f"{said}; it {_moved_by(drift)}" if drift and drift.verdict == CHANGED else said
+    moved = [row for row in voice.run.rows if row.moved]
+    return f"{len(moved)} of {len(voice.run.rows)} files moved; the first is {first.name}"
 
 
 def _meaning(voice: VoiceCheck) -> str:
