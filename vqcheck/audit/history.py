@@ -1,11 +1,9 @@
 """The checkpoints of a folder in training order: which VQ encoder each holds, and when it started to move."""
 
 import os
-import re
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
 from math import inf
-from typing import Final
 
 from vqcheck.audit.history_result import (
     Base,
@@ -19,11 +17,8 @@ from vqcheck.audit.run_checkpoints import Comparer, Earlier, RunCheckpoint, read
 from vqcheck.codebook.family import Family
 from vqcheck.codebook.file_record import FileKind
 from vqcheck.errors import NoCodebookError, UsageError, VqcheckError
+from vqcheck.experiment.place import SHARD, SUFFIXES, by_number
 from vqcheck.experiment.run_base import BaseProblem, UnusedBase, named_base
-
-_SUFFIXES: Final = (".pth", ".pt", ".ckpt", ".safetensors", ".bin", ".th")
-_SHARD: Final = re.compile(r"-\d{5}-of-\d{5}\.")
-"""A part of one model, which is not a checkpoint of its own."""
 
 OnFile = Callable[[int, int], None]
 """Called as (files done, files in all)."""
@@ -100,7 +95,7 @@ def read_history(
             if start and _holds_more(start, group.found):
                 start = None
         rows = []
-        for row in _rows(group, start, comparer):
+        for row in rows_of(group.found, start, comparer):
             rows.append(row)
             done += 1
             if on_file:
@@ -144,7 +139,7 @@ def _groups(found: list[RunCheckpoint], unreadable: list[tuple[str, str]]) -> di
     for voice, file in zip(voices[1], unreadable, strict=True):
         groups.setdefault(voice if several else "", _RunFiles()).unreadable.append(file)
     for group in groups.values():
-        group.found = sorted(group.found, key=lambda each: _training_order(each, group.found))
+        group.found = in_training_order(group.found)
     # Other files come last.
     return {voice: groups[voice] for voice in sorted(groups, key=lambda voice: (not voice, voice))} or {"": _RunFiles()}
 
@@ -159,9 +154,16 @@ def _in_folder(group: _RunFiles, groups: dict[str, _RunFiles]) -> RunCheckpoint 
     return rest[0] if len(rest) == 1 and not rest[0].has_step else None
 
 
-def _rows(group: _RunFiles, base: RunCheckpoint | None, comparer: Comparer) -> Iterator[HistoryRow]:
+def in_training_order(found: Iterable[RunCheckpoint]) -> list[RunCheckpoint]:
+    """Return the files of one run, the one that it started from first."""
+    found = list(found)
+    return sorted(found, key=lambda each: _training_order(each, found))
+
+
+def rows_of(found: Iterable[RunCheckpoint], base: RunCheckpoint | None, comparer: Comparer) -> Iterator[HistoryRow]:
+    """Yield what each file of a run, in its order, is beside the base and beside those before it."""
     earlier, first = Earlier(), Earlier()
-    for number, stored in enumerate(group.found):
+    for number, stored in enumerate(found):
         is_base = base is not None and os.path.realpath(base.path) == os.path.realpath(stored.path)
         yield HistoryRow(
             name=stored.name,
@@ -185,27 +187,19 @@ def _checkpoints(folder: str) -> list[str]:
         if os.path.isfile(folder):
             raise UsageError("is a file; name the folder of the run's checkpoints", folder) from None
         raise UsageError(f"cannot be listed: {error.strerror}", folder) from None
-    paths = [
-        os.path.join(folder, name) for name in names if name.lower().endswith(_SUFFIXES) and not _SHARD.search(name)
-    ]
+    paths = [os.path.join(folder, name) for name in names if name.lower().endswith(SUFFIXES) and not SHARD.search(name)]
     if not paths:
         runs = sorted(name for name in os.listdir(folder) if name.startswith("logs_s2"))
         if runs:
             raise UsageError(f"holds no checkpoint; name the folder of a run in it ({', '.join(runs)})", folder)
-        raise UsageError(f"holds no checkpoint (no file named {', '.join('*' + s for s in _SUFFIXES)})", folder)
-    return sorted(paths, key=_by_number)
-
-
-def _by_number(path: str) -> list[tuple[int, str]]:
-    """Sort key that puts G_800 before G_1000."""
-    pieces = re.split(r"(\d+)", os.path.basename(path))
-    return [(int(piece), "") if piece.isdecimal() else (-1, piece) for piece in pieces]
+        raise UsageError(f"holds no checkpoint (no file named {', '.join('*' + s for s in SUFFIXES)})", folder)
+    return sorted(paths, key=by_number)
 
 
 def _training_order(each: RunCheckpoint, found: list[RunCheckpoint]) -> tuple[float, float, int, list[tuple[int, str]]]:
     """Sort key: a file that says nothing of training is the base and comes first; then steps, where all name them."""
     kind, epoch, steps = each.record.kind, each.record.epoch, each.record.steps
-    name = _by_number(each.path)
+    name = by_number(each.path)
     if not each.has_step:
         return -1, -1, 0, name
     # Of one step the training file is there before its export.

@@ -44,6 +44,9 @@ _PRECISION: Final = {"float64": 3, "float32": 2, "float16": 1, "bfloat16": 1}
 
 _EXPORT: Final = re.compile(r"(.+)_e\d+_s\d+(?:_l(\d+))?", flags=re.ASCII)
 
+_AS_STORED: Final = ("codes", "ema_sum", "ema_count")
+"""Labels of what is compared as it is stored, in a codec of one book."""
+
 _STILL: Final = Drift((), IDENTICAL, 0, 0, None, None, "")
 
 
@@ -90,8 +93,8 @@ class RunCheckpoint:
         return self.record.kind not in (FileKind.BASE, FileKind.UNKNOWN)
 
 
-def read_checkpoint(path: str, own: tuple[Family, ...], copy: str) -> RunCheckpoint:
-    """Return what a file stores; `copy` names the copy to judge where it holds several.
+def read_checkpoint(path: str, own: tuple[Family, ...] = (), copy: str = "") -> RunCheckpoint:
+    """Return what a file stores; `own` are rows of the user's, `copy` names the copy to judge where it holds several.
 
     Raises:
         NoCodebookError: it has no codebook.
@@ -190,6 +193,18 @@ class Comparer:
 
         """
         return replace(self._pair(base, each, Order.A_FIRST).drift, against=(base.name,))
+
+    def surely_changed(self, base: RunCheckpoint, each: RunCheckpoint) -> Drift | None:
+        """Return that a checkpoint is not the base's, where the digests alone say so; None where a look is needed.
+
+        So it is where both store a tensor of the codebook itself as one type with other values: nothing is rounded
+        there, nor calculated. How far it moved is not measured.
+        """
+        for label, (dtype, digest) in each.tensors.items():
+            stored_as, stored = base.tensors.get(label, ("", digest))
+            if label in _AS_STORED and base.family == each.family and stored_as == dtype and stored != digest:
+                return replace(_STILL, against=(base.name,), verdict=CHANGED)
+        return None
 
     def with_earlier(self, earlier: "Earlier", each: RunCheckpoint) -> Drift | None:
         """Return how far a checkpoint is from those before it; None where there is none."""

@@ -10,6 +10,7 @@ if TYPE_CHECKING:
     from click.shell_completion import CompletionItem
 
 COMMANDS: Final = {
+    "check": "Is my voice affected? Finds everything and asks every question.",
     "inspect": "Show what is in a checkpoint: VQ encoder, digests, health.",
     "diff": "Compare the VQ encoders of two checkpoints, bit by bit.",
     "tokens": "Check that recorded tokens come from this checkpoint.",

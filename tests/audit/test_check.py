@@ -1,0 +1,227 @@
+"""`check` over GPT-SoVITS folders made of real small files: each question both ways, and what counts in the status."""
+
+import json
+import shutil
+from pathlib import Path
+
+import pytest
+import torch
+
+from vqcheck.audit.check import check_place
+from vqcheck.audit.check_result import BaseReason, Missing, PlaceVerdict, Question
+from vqcheck.audit.judgement import CheckOutcome
+from vqcheck.errors import CheckpointError, UsageError
+from vqcheck.experiment.place import find_place
+
+FIXTURES = Path(__file__).parents[2] / "fixtures"
+CHECKPOINTS = FIXTURES / "checkpoints"
+EMBED = "quantizer.vq.layers.0._codebook.embed"
+
+
+class Tree:
+    """A GPT-SoVITS folder."""
+
+    def __init__(self, root):
+        self.root = root
+        self.base = self.put("base_v2.pth", "GPT_SoVITS/pretrained_models/gsv-v2final-pretrained/s2G2333k.pth")
+
+    def put(self, fixture, place):
+        target = self.root / place
+        target.parent.mkdir(parents=True, exist_ok=True)
+        shutil.copy(CHECKPOINTS / fixture, target)
+        return target
+
+    def experiment(self, voice):
+        """Add the tokens that base_v2 gives, and their features."""
+        folder = self.root / "logs" / voice
+        shutil.copytree(FIXTURES / "demo" / "4-cnhubert", folder / "4-cnhubert")
+        shutil.copy(FIXTURES / "demo" / "6-name2semantic.tsv", folder)
+        return folder
+
+    def frozen(self, voice):
+        self.put("frozen_v2_e8_s400.pth", f"SoVITS_weights_v2/{voice}_e8_s400.pth")
+
+    def drifted(self, voice):
+        self.put("drifted_v2_e8_s400.pth", f"SoVITS_weights_v2/{voice}_e8_s400.pth")
+
+    def config(self, voice, **model):
+        content = {
+            "train": {"pretrained_s2G": "GPT_SoVITS/pretrained_models/gsv-v2final-pretrained/s2G2333k.pth"},
+            "data": {"exp_dir": f"logs/{voice}"},
+            "model": {"version": "v2", **model},
+            "name": voice,
+            "version": "v2",
+        }
+        file = self.root / "TEMP" / "tmp_s2.json"
+        file.parent.mkdir(exist_ok=True)
+        file.write_text(json.dumps(content), "utf-8")
+
+    def check(self, inner="", **options):
+        return check_place(find_place(str(self.root / inner)), **options)
+
+
+@pytest.fixture
+def tree(tmp_path):
+    return Tree(tmp_path / "GPT-SoVITS")
+
+
+def outcomes(voice):
+    return {answer.question: answer.outcome for answer in voice.answers}
+
+
+def missing(voice):
+    return {answer.question: answer.missing for answer in voice.answers if answer.missing}
+
+
+def test_a_frozen_voice_is_fine_by_every_question(tree):
+    tree.experiment("me")
+    tree.frozen("me")
+    tree.put("G_400.pth", "logs/me/logs_s2_v2/G_400.pth")
+    tree.put("G_400.pth", "logs/me/logs_s2_v2/D_400.pth")
+    tree.put("gpt-e15.ckpt", "GPT_weights_v2/me-e15.ckpt")
+    tree.config("me", freeze_quantizer=True)
+    result = tree.check()
+    (voice,) = result.voices
+    assert outcomes(voice) | {Question.LOCK: None} == dict.fromkeys(Question, CheckOutcome.PASSED) | {
+        Question.LOCK: None
+    }
+    assert missing(voice) == {Question.LOCK: Missing.LOCK}
+    assert (voice.name, voice.version, voice.base.reason) == ("me", "v2", BaseReason.CONFIGURATION)
+    assert (result.verdict, result.exit_code) == (PlaceVerdict.FINE, 0)
+
+
+def test_a_drifted_voice_fails_and_the_base_decides_over_tokens_that_agree_with_both(tree):
+    """37 updates flip one of the frames here, so the tokens alone contradict neither file."""
+    tree.experiment("me")
+    tree.drifted("me")
+    tree.put("G_437.pth", "logs/me/logs_s2_v2/G_437.pth")
+    tree.put("G_437.pth", "logs/me/logs_s2_v2/D_437.pth")
+    tree.put("gpt-e15.ckpt", "GPT_weights_v2/me-e15.ckpt")
+    tree.config("me", freeze_quantizer=False)
+    result = tree.check()
+    (voice,) = result.voices
+    assert outcomes(voice) == {
+        Question.BASE: CheckOutcome.FAILED,
+        Question.TOKENS: CheckOutcome.PASSED,
+        Question.S1_S2: CheckOutcome.FAILED,
+        Question.LOCK: CheckOutcome.NOT_APPLICABLE,
+        Question.HEALTH: CheckOutcome.PASSED,
+        Question.RESUME: CheckOutcome.FAILED,
+        Question.FREEZE: CheckOutcome.FAILED,
+    }
+    base, moved = (torch.load(file, weights_only=False) for file in (tree.base, CHECKPOINTS / "G_437.pth"))
+    assert not torch.equal(base["weight"][EMBED].float(), moved["model"][EMBED])
+    assert voice.newest.from_base.ema_steps == 37
+    assert voice.flips.flipped == 1
+    assert result.exit_code == 1
+
+
+def test_advice_about_the_next_training_does_not_make_a_voice_affected(tree):
+    tree.frozen("me")
+    tree.config("me", freeze_quantizer=False)
+    result = tree.check()
+    assert outcomes(result.voices[0])[Question.FREEZE] is CheckOutcome.FAILED
+    assert result.exit_code == 0
+
+
+def test_one_affected_voice_among_others_is_one(tree):
+    tree.frozen("you")
+    tree.drifted("me")
+    result = tree.check()
+    assert [(voice.name, voice.exit_code) for voice in result.voices] == [("me", 1), ("you", 0)]
+    assert [voice.name for voice in result.affected] == ["me"]
+    assert result.exit_code == 1
+
+
+def test_a_file_that_cannot_be_read_is_two_whatever_the_others_are(tree):
+    tree.drifted("me")
+    (tree.root / "SoVITS_weights_v2" / "you_e1_s1.pth").write_bytes(b"PK\3\4 cut off")
+    result = tree.check()
+    assert [Path(file).name for file, _ in result.unreadable] == ["you_e1_s1.pth"]
+    assert result.exit_code == 2
+
+
+def test_no_base_at_all_is_two(tree):
+    tree.frozen("me")
+    tree.base.unlink()
+    result = tree.check()
+    assert missing(result.voices[0])[Question.BASE] is Missing.BASE
+    assert result.exit_code == 2
+
+
+def test_a_base_of_another_version_is_not_compared(tree):
+    """A voice without its base is told and does not count, as long as another one was compared."""
+    tree.frozen("me")
+    tree.put("sovits_v2pro_e2_s100.pth", "SoVITS_weights_v2Pro/pro_e2_s100.pth")
+    result = tree.check()
+    by_name = {voice.name: voice for voice in result.voices}
+    assert missing(by_name["pro"])[Question.BASE] is Missing.BASE
+    assert by_name["me"].compared
+    assert result.exit_code == 0
+
+
+def test_of_several_given_bases_the_nearest_is_the_one_with_the_evidence(tree, tmp_path):
+    other = tmp_path / "other.pth"
+    content = torch.load(tree.base, weights_only=False)
+    draw = torch.Generator().manual_seed(1)
+    for name in (EMBED, f"{EMBED}_avg", EMBED.replace("embed", "cluster_size")):
+        stored = content["weight"][name]
+        content["weight"][name] = (1 + torch.rand(stored.shape, generator=draw)).to(stored.dtype)
+    torch.save(content, other)
+    tree.drifted("me")
+    result = tree.check(bases=[str(other), str(tree.base)])
+    choice = result.voices[0].base
+    assert (choice.path, choice.reason) == (str(tree.base), BaseReason.NEAREST)
+    assert [candidate.path for candidate in choice.candidates] == [str(tree.base), str(other)]
+    assert choice.candidates[0].ema_steps == 37
+    assert not choice.candidates[1].related
+
+
+def test_a_base_that_the_user_named_must_be_readable(tree, tmp_path):
+    tree.frozen("me")
+    broken = tmp_path / "base.pth"
+    broken.write_bytes(b"no checkpoint")
+    with pytest.raises(CheckpointError, match=r"base\.pth"):
+        tree.check(bases=[str(broken)])
+
+
+def test_tokens_of_another_codebook_are_found(tree):
+    folder = tree.experiment("me")
+    tree.frozen("me")
+    tsv = folder / "6-name2semantic.tsv"
+    head, *rows = tsv.read_text("utf-8").splitlines()
+    spoilt = [
+        f"{name}\t{' '.join(str((int(token) + 1) % 1024) for token in tokens.split())}"
+        for name, tokens in (row.split("\t") for row in rows)
+    ]
+    tsv.write_text("\n".join([head, *spoilt]) + "\n", "utf-8")
+    result = tree.check()
+    assert outcomes(result.voices[0])[Question.TOKENS] is CheckOutcome.FAILED
+    assert result.exit_code == 1
+
+
+def test_a_codebook_that_was_never_trained_fails_its_health(tree):
+    tree.put("never_trained_v2.pth", "SoVITS_weights_v2/me_e1_s1.pth")
+    result = tree.check()
+    assert outcomes(result.voices[0])[Question.HEALTH] is CheckOutcome.FAILED
+    assert result.exit_code == 1
+
+
+def test_a_folder_of_loose_files_has_its_base_among_them(tmp_path):
+    for fixture, name in (("base_v2.pth", "s2G2333k.pth"), ("drifted_v2_e8_s400.pth", "me_e8_s400.pth")):
+        shutil.copy(CHECKPOINTS / fixture, tmp_path / name)
+    result = check_place(find_place(str(tmp_path)))
+    assert [Path(base).name for base in result.bases] == ["s2G2333k.pth"]
+    assert [(voice.name, voice.exit_code) for voice in result.voices] == [("me", 1)]
+
+
+def test_a_place_without_any_model_is_refused(tmp_path):
+    with pytest.raises(UsageError, match="holds no checkpoint of a voice"):
+        check_place(find_place(str(tmp_path)))
+
+
+def test_the_number_of_readers_changes_nothing(tree):
+    tree.frozen("you")
+    tree.drifted("me")
+    one, many = tree.check(jobs=1), tree.check(jobs=8)
+    assert one == many
