@@ -1,12 +1,11 @@
 """The s2 synthesizer of GPT-SoVITS (VITS, Kim et al. 2021, on semantic tokens), under its names in checkpoints."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 
-from vqcheck.synthesizer.checks import check_state_dict
 from vqcheck.synthesizer.codebook import DeadCodeExpiry
 from vqcheck.synthesizer.errors import InputError
 from vqcheck.synthesizer.flow import CouplingFlow
@@ -239,27 +238,6 @@ class SynthesizerTrn(FrozenVQEncoder):
         text_lengths = torch.tensor([text.size(-1)], device=text.device)
         o, _, _ = self._synthesize(quantized, y_lengths, text, text_lengths, ge, noise_scale, speed)
         return o
-
-    def extract_latent(self, ssl: Tensor) -> Tensor:
-        """Return the semantic tokens `[B, 1, T']` (int64) of ssl `[B, ssl_dim, T]`; padding is not masked.
-
-        Without `freeze_quantizer` this does not switch modes: in train mode it updates the codebook as `forward` does.
-        """
-        self._checks.features(ssl)
-        _, codes, _ = self.encode_semantic(ssl)
-        return codes.transpose(0, 1)
-
-    @torch.no_grad()
-    def initialise_codebook(self, ssl: Tensor) -> None:
-        """Fill the codebook by k-means on projected ssl `[B, ssl_dim, T]`, where there are no weights to load."""
-        self._checks.features(ssl)
-        for codebook in self.quantizer.codebooks():
-            codebook.initialise(self.ssl_proj(ssl).transpose(1, 2).flatten(0, 1))
-
-    def load_state_dict(self, state_dict: Mapping[str, Any], strict: bool = True, assign: bool = False) -> Any:
-        """As torch's; raises StateDictMismatchError, which names tensors and shapes, if the weights do not fit."""
-        check_state_dict(self, state_dict, strict, f"version {self.version!r}")
-        return super().load_state_dict(state_dict, strict, assign)
 
     def _speaker(self, spec: Tensor, mask: Tensor, sv_emb: Tensor | None) -> Tensor:
         """Return the speaker's vector ge `[B, gin, 1]`."""
