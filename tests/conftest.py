@@ -194,7 +194,7 @@ def run_script(warm):
 @pytest.fixture
 def forked_checkouts(warm, monkeypatch):
     """Lets what runs a checkout's code in the Python of the tests be a fork of one that has imported torch."""
-    from vqcheck.replay.checkout import process
+    from vqcheck.replay.checkout import child_process as process
 
     if not can_fork():
         return

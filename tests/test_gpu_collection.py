@@ -39,7 +39,7 @@ def test_what_a_package_is_missing_for_is_skipped_with_the_reason(collect):
     """The others are collected, and nothing is an error."""
     run = collect("-m", "gpu")
     assert run.returncode == 0, run.stdout
-    assert "tests/runtime/test_gpu.py::test_nothing_waits_between_two_looks" in run.stdout
+    assert "tests/live/test_gpu.py::test_nothing_waits_between_two_looks" in run.stdout
     assert "tests/replay/test_run.py:0: needs pydantic" in run.stdout
 
 

@@ -21,9 +21,9 @@ import struct
 import sys
 import traceback
 
-RUN_BY_PATH = "vqcheck.replay.checkout.child"
+RUN_BY_PATH = "vqcheck.replay.checkout.child.__main__"
 WITHOUT_TORCH = ("checkpoint", "codebook", "experiment", "audit", "report", "cli")
-WITH_TORCH = ("runtime", "live", "synthesizer", "replay", "restore", "gate")
+WITH_TORCH = ("live", "synthesizer", "replay", "restore", "gate")
 WAITING = {}
 """Process -> the socket on which its status is awaited."""
 

@@ -10,9 +10,9 @@ if TYPE_CHECKING:
     from vqcheck.checkpoint.open import open_checkpoint as open_checkpoint
     from vqcheck.codebook.compare import compare as compare
     from vqcheck.codebook.find import find_vq_encoder as find_vq_encoder
-    from vqcheck.runtime.freeze import freeze as freeze
-    from vqcheck.runtime.freeze import unfreeze as unfreeze
-    from vqcheck.runtime.guard import guard as guard
+    from vqcheck.live.freeze import freeze as freeze
+    from vqcheck.live.freeze import unfreeze as unfreeze
+    from vqcheck.live.guard import guard as guard
 
 __version__ = "0.1.0"
 
@@ -20,9 +20,9 @@ _HOME = {
     "open_checkpoint": "vqcheck.checkpoint.open",
     "find_vq_encoder": "vqcheck.codebook.find",
     "compare": "vqcheck.codebook.compare",
-    "freeze": "vqcheck.runtime.freeze",
-    "unfreeze": "vqcheck.runtime.freeze",
-    "guard": "vqcheck.runtime.guard",
+    "freeze": "vqcheck.live.freeze",
+    "unfreeze": "vqcheck.live.freeze",
+    "guard": "vqcheck.live.guard",
 }
 
 __all__ = ["__version__", "compare", "find_vq_encoder", "freeze", "guard", "open_checkpoint", "unfreeze"]

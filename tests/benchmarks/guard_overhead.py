@@ -32,7 +32,7 @@ def guarded_steps(preset_name, samples, device):
     from synthesizer_step import THREADS, Step, random_batch
 
     import vqcheck
-    from vqcheck.runtime.guard import DEFAULT_EVERY
+    from vqcheck.live.guard import DEFAULT_EVERY
     from vqcheck.synthesizer import preset
 
     torch.set_num_threads(THREADS)

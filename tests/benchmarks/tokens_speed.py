@@ -79,8 +79,8 @@ def upstream(folder):
 
 def audit(folder):
     """Return a function that audits the recordings."""
+    from vqcheck.audit.token_audit import audit_tokens
     from vqcheck.checkpoint.open import open_checkpoint
-    from vqcheck.experiment.token_audit import audit_tokens
 
     def check():
         with open_checkpoint(folder / "base.pth") as checkpoint:

@@ -10,8 +10,8 @@ from warm import HANGS
 
 from vqcheck.errors import UsageError
 from vqcheck.experiment.config import Config
-from vqcheck.replay.checkout import process as process_module
-from vqcheck.replay.checkout.process import ChildProcess
+from vqcheck.replay.checkout import child_process as process_module
+from vqcheck.replay.checkout.child_process import ChildProcess
 from vqcheck.replay.run import replay
 
 START = 'ERA = "fixed"'
@@ -156,7 +156,7 @@ def test_the_child_ends_when_nobody_asks_any_more(tmp_path):
     [
         ("no-such-python", "there is no such program"),
         ("/", "there is no such program"),
-        ("/bin/echo", "is no Python"),
+        ("/bin/echo", "is not a Python"),
         ("/bin/true", "process ended while it was loaded: status 0"),
     ],
 )
@@ -177,7 +177,7 @@ def test_a_python_without_torch_is_told_so(tree, tmp_path):
 def test_a_folder_that_is_no_checkout_is_refused(tmp_path):
     """Before anything is started, the path is looked at."""
     config = Config.model_validate({"subject": {"checkout": str(tmp_path)}})
-    assert "is no GPT-SoVITS checkout" in refused(config)
+    assert "is not a GPT-SoVITS checkout" in refused(config)
     gone = Config.model_validate({"subject": {"checkout": str(tmp_path / "gone")}})
     assert "there is no such folder" in refused(gone)
 

@@ -5,12 +5,12 @@ import math
 import pytest
 import torch
 from torch.optim.lr_scheduler import ExponentialLR
-
-from vqcheck.replay.checkout import child
 from vqcheck.replay.observed import ObservedArm, StepReport
+
+from vqcheck.live.tensor_change import Write
+from vqcheck.replay.checkout import child
 from vqcheck.replay.run import replay
 from vqcheck.replay.strategies import STRATEGIES
-from vqcheck.runtime.finding import Write
 
 
 @pytest.fixture
@@ -63,13 +63,12 @@ class Slow:
     def probe_tokens(self):
         return None
 
-    def step(self, number, watch):
+    def step(self, number, traced):
         skipped = number <= self.skips
         if not skipped:
             self.module.ssl_proj.weight.data.add_(1)
-        writes = (
-            {} if skipped or watch is None else {"input_proj.weight": Write("aten.add_.Tensor", "me.py", 1, "step")}
-        )
+        wrote = Write("aten.add_.Tensor", "me.py", 1, "step")
+        writes = {} if skipped or traced is None else {"ssl_proj.weight": wrote}
         return StepReport(losses={}, optimizer_step_skipped=skipped, writes=writes, uses_codebook=True)
 
 

@@ -59,7 +59,7 @@ steps = 2
 INTERRUPTIBLE = """
 import signal, sys
 from vqcheck.cli.main import main
-from vqcheck.replay.run_arms import Silent
+from vqcheck.replay.arm_run import Silent
 Silent.step = lambda self, strategy, trace: print("step", trace.step, file=sys.stderr, flush=True)
 signal.signal(signal.SIGINT, signal.default_int_handler)  # a job in the background starts with it ignored
 sys.exit(main())

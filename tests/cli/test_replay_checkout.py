@@ -51,7 +51,7 @@ def test_a_frozen_tree_passes_and_json_fits_its_schema(here, valid):
     ("arguments", "message"),
     [
         (("--checkout", "nowhere"), "there is no such folder"),
-        (("--checkout", "."), "is no GPT-SoVITS checkout: it has no GPT_SoVITS"),
+        (("--checkout", "."), "is not a GPT-SoVITS checkout: it has no GPT_SoVITS"),
         (("--checkout", "tree", "--python", "nowhere"), "there is no such program"),
         (("--checkout", "tree", "--factory", "a:b"), "factory and checkout exclude each other"),
         (("--checkout", "tree", "--strategy", "nothing"), "unknown strategy 'nothing': expected as-is, none"),

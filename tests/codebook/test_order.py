@@ -4,7 +4,7 @@ import pytest
 import torch
 
 from vqcheck import compare, open_checkpoint
-from vqcheck.codebook.kind import Order
+from vqcheck.codebook.file_record import Order
 from vqcheck.report.cases.diff import run
 from vqcheck.report.html.diff import document as html_document
 from vqcheck.report.json.diff import document as json_document

@@ -2,10 +2,10 @@
 
 import pytest
 import torch
+from vqcheck.report.text.diff import one_line
 
 from vqcheck import compare, open_checkpoint
-from vqcheck.report.text.diff import one_line
-from vqcheck.report.words.caveats import remarks
+from vqcheck.report.views.caveats import remarks
 
 CODEBOOK = "quantizer.vq.layers.0._codebook"
 EMBED, COUNT, SUM = (f"{CODEBOOK}.{name}" for name in ("embed", "cluster_size", "embed_avg"))

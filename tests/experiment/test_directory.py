@@ -17,7 +17,7 @@ from vqcheck.experiment.directory import read_experiment
 from vqcheck.experiment.item_tensors import read_speaker_vector, read_ssl
 from vqcheck.experiment.name2text import read_name2text
 from vqcheck.experiment.phones import ids_from_file, ids_in_sorted_order
-from vqcheck.replay.recorded import RecordedData
+from vqcheck.replay.training_data import RecordedData
 from vqcheck.synthesizer import SpectrogramSettings
 
 FIXTURES = Path(__file__).parents[2] / "fixtures"
@@ -131,7 +131,7 @@ def break_audio(folder):
     [
         (break_nan, "1 of .* values are NaN or infinite"),
         (break_shape, r"expected features of shape \[1, 768, T\]"),
-        (break_file, "no checkpoint|cannot be read|is not"),
+        (break_file, "not a checkpoint|cannot be read|is not"),
         (break_rate, "16-bit mono at 32000 Hz, found 16-bit, 1 channels at 44100 Hz"),
         (break_channels, "2 channels"),
         (cut_audio, "ends after"),

@@ -5,7 +5,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from vqcheck.errors import UsageError
-from vqcheck.experiment.name2semantic import HEADER, MERGED, Row, read_name2semantic
+from vqcheck.experiment.name2semantic import HEADER, MERGED, TokenRow, read_name2semantic
 
 ROWS = (("a.wav", (1, 2, 3)), ("b.wav", (0, 1023)))
 TEXT = f"{HEADER}\na.wav\t1 2 3\nb.wav\t0 1023\n"
@@ -127,5 +127,5 @@ def test_whatever_upstream_writes_is_read_back(tmp_path_factory, written):
     (folder / MERGED).write_bytes(("\n".join(lines) + "\n").encode())
     found = read_name2semantic(str(folder))
     assert found.rows == tuple(
-        Row(item, tokens, f"{MERGED}:{number}") for number, (item, tokens) in enumerate(written, start=2)
+        TokenRow(item, tokens, f"{MERGED}:{number}") for number, (item, tokens) in enumerate(written, start=2)
     )

@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 import torch
 
-from vqcheck.codebook.canonical import MisshapenError
+from vqcheck.codebook.canonical_shape import MisshapenError
 from vqcheck.codebook.families import FAMILIES
 from vqcheck.codebook.match import match
 

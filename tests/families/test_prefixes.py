@@ -8,7 +8,7 @@ import torch
 
 from vqcheck import freeze, guard, open_checkpoint
 from vqcheck.codebook import model
-from vqcheck.codebook.canonical import UnclearError
+from vqcheck.codebook.canonical_shape import UnclearError
 from vqcheck.codebook.match import match
 from vqcheck.errors import CheckpointError, CodebookChanged, NoCodebookError
 
@@ -248,10 +248,11 @@ def module_of(state):
 @pytest.mark.parametrize("prefix", PREFIXES)
 def test_a_live_module_is_watched_and_frozen_whole_behind_any_prefix(prefix):
     """Guard raises for a moved projection, freeze takes it out of training, replay follows it."""
-    from vqcheck.replay.watch import Watch
+    from vqcheck.live.encoder import find
+    from vqcheck.live.watch import EncoderWatch
 
     module = module_of(under(prefix, gpt_sovits()))
-    watching, watch = guard(module, every=1), Watch(module)
+    watching, watch = guard(module, every=1), EncoderWatch(find(module))
     name = f"{prefix}ssl_proj.weight"
     assert name in freeze(module).parameters
     assert f"{prefix}enc_p.ssl_proj.weight" not in watching.names
@@ -265,7 +266,7 @@ def test_a_live_module_is_watched_and_frozen_whole_behind_any_prefix(prefix):
 @pytest.mark.parametrize("kind", WRAPPED)
 def test_a_live_module_is_watched_whole_through_any_wrapper(kind):
     """The names that a guard and a replay watch are those of the wrapped module."""
-    from vqcheck.replay.live import digests
+    from vqcheck.live.module_checkpoint import digests
 
     bare = module_of(gpt_sovits())
     module = module_of({WRAPPED[kind](name): value for name, value in gpt_sovits().items()})

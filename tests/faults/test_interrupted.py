@@ -11,7 +11,7 @@ import pytest
 from warm import HANGS
 
 from vqcheck.checkpoint.file import PositionedFile
-from vqcheck.replay.run_arms import Silent
+from vqcheck.replay.arm_run import Silent
 
 pytestmark = pytest.mark.skipif(os.name != "posix", reason="signals as Windows has none")
 

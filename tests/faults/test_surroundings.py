@@ -9,7 +9,7 @@ import pytest
 from warm import HANGS
 
 from vqcheck.errors import UsageError
-from vqcheck.replay import ranks
+from vqcheck.replay import surroundings
 
 pytestmark = pytest.mark.skipif(os.name != "posix", reason="surroundings as Windows has none")
 
@@ -123,10 +123,10 @@ def test_a_number_of_processes_that_is_none_is_named(value, could_not, monkeypat
     monkeypatch.setenv("LOCAL_RANK", value)
     monkeypatch.setenv("WORLD_SIZE", "2")
     with pytest.raises(UsageError, match="LOCAL_RANK"):
-        ranks.local_rank()
+        surroundings.local_rank()
     monkeypatch.setenv("RANK", value)
     with pytest.raises(UsageError, match="variable RANK"):
-        ranks.rank()
+        surroundings.rank()
     monkeypatch.setenv("RANK", "0")
     monkeypatch.delenv("MASTER_ADDR", raising=False)
     assert "MASTER_ADDR" in could_not("replay", "--steps", "1")

@@ -16,8 +16,8 @@ sys.path.insert(0, str(Path(__file__).parent.parent))
 
 from fuzz import targets
 
+from vqcheck.audit.make_lock import make_lock
 from vqcheck.checkpoint.open import open_checkpoint
-from vqcheck.experiment.make_lock import make_lock
 
 HERE = Path(__file__).parent
 CODES, DIM, SSL = 4, 2, 3

@@ -18,7 +18,7 @@ from pathlib import Path
 HERE = Path(__file__).parent
 sys.path.insert(0, str(HERE.parent))
 
-INSTRUMENTED = ["vqcheck.checkpoint", "vqcheck.codebook", "vqcheck.experiment"]
+INSTRUMENTED = ["vqcheck.checkpoint", "vqcheck.codebook", "vqcheck.experiment", "vqcheck.audit"]
 _LONGEST = 1 << 14
 _REPORTED = 100
 """Inputs between two reports; libFuzzer ends the process without a last word."""

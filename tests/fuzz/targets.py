@@ -13,34 +13,35 @@ from pathlib import Path
 from fuzz.mutate import pickles, safetensors, text, zips
 from fuzz.mutate.text import Mutator
 
+import vqcheck.audit
 import vqcheck.checkpoint
 import vqcheck.codebook
 import vqcheck.experiment
+from vqcheck.audit.bound_files import tokens_digest
+from vqcheck.audit.check_lock import check_lock
+from vqcheck.audit.lock import read_lock
+from vqcheck.audit.make_lock import make_lock
 from vqcheck.checkpoint.open import open_checkpoint
 from vqcheck.codebook.compare import compare
-from vqcheck.codebook.inspection import inspect
+from vqcheck.codebook.inspection import InspectedFiles, inspect
 from vqcheck.codebook.own_family import read_own_family
 from vqcheck.errors import NoCodebookError, VqcheckError
-from vqcheck.experiment.bound_files import tokens_digest
-from vqcheck.experiment.check_lock import check_lock
 from vqcheck.experiment.directory import read_experiment
 from vqcheck.experiment.features import read_features, read_frames
 from vqcheck.experiment.item_tensors import read_speaker_vector, read_ssl
-from vqcheck.experiment.lock import read_lock
-from vqcheck.experiment.make_lock import make_lock
 from vqcheck.experiment.name2semantic import read_name2semantic
 from vqcheck.experiment.name2text import read_name2text
 from vqcheck.experiment.read_config import read_config
-from vqcheck.experiment.resume import resume_folders
+from vqcheck.experiment.resume_folders import resume_folders
 from vqcheck.experiment.s1_tokens import recorded_tsv
 from vqcheck.experiment.s2_run import read_s2_run
-from vqcheck.report.json import diff as diff_json
-from vqcheck.report.json import inspect as inspect_json
-from vqcheck.report.json import lock as lock_json
-from vqcheck.report.text import diff_table
-from vqcheck.report.text import inspect as inspect_text
-from vqcheck.report.text import lock as lock_text
-from vqcheck.report.text.page import Style
+from vqcheck.report.document import Document
+from vqcheck.report.render import json as render_json
+from vqcheck.report.render import text as render_text
+from vqcheck.report.render.text import Style
+from vqcheck.report.views import diff as diff_view
+from vqcheck.report.views import inspect as inspect_view
+from vqcheck.report.views import lock_check as lock_view
 
 CORPUS = Path(__file__).parent / "corpus"
 BESIDE = Path(__file__).parent / "beside"
@@ -84,6 +85,13 @@ def _require_plain(page: str) -> None:
         raise AssertionError(f"a report that is no plain text: {page!r:.300}")
 
 
+def _show(document: Document, *, as_text: bool) -> None:
+    """Make the report for machines, and of some inputs the one for people, which takes longer."""
+    render_json.render(document)
+    if as_text:
+        _require_plain(render_text.render(document, _STYLE))
+
+
 def _checkpoint(folder: str, path: str) -> None:
     """Do what inspect, diff, lock and lock --check do."""
     reference = os.path.join(folder, "sound.pth")
@@ -93,22 +101,15 @@ def _checkpoint(folder: str, path: str) -> None:
             with suppress(VqcheckError):
                 file.read(tensor)
         as_text = _is_one_in_eight(file.head(1 << 20))
-        inspection = inspect(file)
-        inspect_json.document([inspection], inspection.verdict, 0)
-        if as_text:
-            _require_plain(inspect_text.describe(inspection, _STYLE))
+        _show(inspect_view.view(InspectedFiles((inspect(file),))), as_text=as_text)
         with suppress(VqcheckError):
             recorded_tsv(path)
         with suppress(NoCodebookError):
             comparison = compare(file, sound) if as_text else compare(sound, file)
-            diff_json.document(comparison)
-            if as_text:
-                _require_plain(diff_table.table(comparison, _STYLE))
+            _show(diff_view.view(comparison), as_text=as_text)
         with suppress(NoCodebookError):
             result = check_lock(read_lock(os.path.join(folder, "sound.lock")), "sound.lock", file, None, None, "all")
-            lock_json.checked(result)
-            if as_text:
-                _require_plain(lock_text.checked(result, _STYLE))
+            _show(lock_view.checked(result), as_text=as_text)
         text_of_lock = make_lock(file, None, None).text()
     if not text_of_lock.isascii():
         raise AssertionError("a lock that is no plain text")
@@ -120,9 +121,7 @@ def _lock(folder: str, path: str) -> None:
     with open_checkpoint(os.path.join(folder, "sound.pth")) as sound:
         for scope in ("all", "tokens"):
             result = check_lock(lock, "input.lock", sound, None, None, scope)
-            lock_json.checked(result)
-            if _is_one_in_eight(lock.text().encode()):
-                _require_plain(lock_text.checked(result, _STYLE))
+            _show(lock_view.checked(result), as_text=_is_one_in_eight(lock.text().encode()))
 
 
 def _tsv(folder: str, _: str) -> None:
@@ -144,10 +143,8 @@ def _config(folder: str, path: str) -> None:
 def _own_family(folder: str, path: str) -> None:
     own = (read_own_family(path),)
     with open_checkpoint(os.path.join(folder, "sound.pth")) as sound:
-        inspection = inspect(sound, own)
-        inspect_json.document([inspection], inspection.verdict, 0)
-        if _is_one_in_eight(repr(own).encode()):
-            _require_plain(inspect_text.describe(inspection, _STYLE))
+        found = InspectedFiles((inspect(sound, own),))
+        _show(inspect_view.view(found), as_text=_is_one_in_eight(repr(own).encode()))
 
 
 def _features(_: str, path: str) -> None:
@@ -183,7 +180,7 @@ def _import_everything() -> None:
     import encodings.unicode_escape
     import encodings.utf_8_sig  # noqa: F401
 
-    for package in (vqcheck.checkpoint, vqcheck.codebook, vqcheck.experiment):
+    for package in (vqcheck.checkpoint, vqcheck.codebook, vqcheck.experiment, vqcheck.audit):
         for module in pkgutil.walk_packages(package.__path__, package.__name__ + "."):
             importlib.import_module(module.name)
 

@@ -5,7 +5,7 @@ from types import SimpleNamespace
 import pytest
 import torch
 
-from vqcheck.gate import checks
+from vqcheck.audit import before_training
 
 CODEBOOK = "quantizer.vq.layers.0._codebook"
 
@@ -386,7 +386,7 @@ def test_extraction_goes_by_size_for_every_version(monkeypatch, version, size, o
     """Pro versions are read as v2 and v4 as v3, which is right; a size that stands for another version is not."""
     monkeypatch.setattr("os.path.getsize", lambda _: size)
     found = SimpleNamespace(path="base.pth", model=SimpleNamespace(version=version))
-    finding = checks.extraction_version(SimpleNamespace(inspection=found))
+    finding = before_training.extraction_version(SimpleNamespace(inspection=found))
     assert finding.outcome == outcome
     assert words in finding.message
 

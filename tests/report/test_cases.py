@@ -4,7 +4,17 @@ from dataclasses import replace
 from itertools import product
 
 import pytest
+from vqcheck.report.cases import diff, gate, history, replay, tokens
+from vqcheck.report.cases.case import COULD_NOT_CHECK, FAILED, NOT_APPLICABLE, PASSED
 
+from vqcheck.audit.history_result import Base, Drift, History, HistoryRow, TrainingRun
+from vqcheck.audit.judgement import Judgement
+from vqcheck.audit.token_audit_result import (
+    FrameCounts,
+    ItemAudit,
+    TokenAudit,
+    TokenPrecision,
+)
 from vqcheck.checkpoint.open import open_checkpoint
 from vqcheck.codebook.compare import compare
 from vqcheck.codebook.comparison import (
@@ -17,17 +27,15 @@ from vqcheck.codebook.comparison import (
     OTHER_SHAPE,
     ROUNDED,
     WITHIN_ULPS,
+    ComparedFile,
     Comparison,
-    Side,
     TensorDiff,
 )
 from vqcheck.codebook.digest import F32V1, Digest, EncoderDigests
 from vqcheck.codebook.family import ROLES
-from vqcheck.codebook.kind import FileKind, FileRecord
-from vqcheck.experiment.history_result import Base, Drift, History, Row, TrainingRun
-from vqcheck.experiment.token_audit_result import HALF, FrameCounts, ItemAudit, TokenAudit
-from vqcheck.gate.outcome import Finding, GateReport, Outcome
-from vqcheck.gate.run import CHECKS
+from vqcheck.codebook.file_record import FileKind, FileRecord
+from vqcheck.gate.checks import CHECKS
+from vqcheck.gate.result import CheckResult, GateReport
 from vqcheck.replay.trace import (
     DRIFTED,
     FROZEN,
@@ -40,12 +48,10 @@ from vqcheck.replay.trace import (
     StepTrace,
     TensorStep,
 )
-from vqcheck.report.cases import diff, gate, history, replay, tokens
-from vqcheck.report.cases.case import COULD_NOT_CHECK, FAILED, NOT_APPLICABLE, PASSED
 
 WHOLE = Digest(F32V1, "a" * 64)
 DIGESTS = EncoderDigests((("codes", WHOLE),), WHOLE, WHOLE, WHOLE)
-SIDE = Side("a.pth", "gpt-sovits", "", never_trained=False, digests=DIGESTS)
+SIDE = ComparedFile("a.pth", "gpt-sovits", "", never_trained=False, digests=DIGESTS)
 
 
 def agrees(run):
@@ -92,11 +98,11 @@ def test_a_gate_agrees_with_its_checks():
     words = ("passed", "failed", "could not check", "not applicable", "skipped")
     for a, b, a_required, b_required in product(words, words, (True, False), (True, False)):
         outcomes = tuple(
-            Outcome(check.code, check.title, required, Finding(found, "words"))
+            CheckResult(check.code, check.title, required, Judgement(found, "words"))
             for check, found, required in zip(CHECKS, (a, b), (a_required, b_required), strict=False)
         )
         assert agrees(gate.run(GateReport("s2.json", outcomes)))
-    nothing = gate.run(GateReport("s2.json", (Outcome("lock", "t", True, Finding("skipped", "words")),)))
+    nothing = gate.run(GateReport("s2.json", (CheckResult("lock", "t", True, Judgement("skipped", "words")),)))
     assert [case.rule.id for case in nothing.cases] == ["gate/lock", "gate/nothing-checked"]
     assert {case.rule.help for case in nothing.cases} > {next(each.why for each in CHECKS if each.code == "lock")}
 
@@ -104,7 +110,7 @@ def test_a_gate_agrees_with_its_checks():
 def test_a_gate_that_was_asked_for_less_says_so():
     """Training may start as far as was asked: whoever reads only the headline must know that checks were left out."""
     outcomes = tuple(
-        Outcome(check.code, check.title, check.required, Finding(found, "words"))
+        CheckResult(check.code, check.title, check.required, Judgement(found, "words"))
         for check, found in zip(CHECKS, ("passed", "skipped"), strict=False)
     )
     assert gate.run(GateReport("s2.json", outcomes)).headline == "s2 training may start (1 of 2 checks asked for)"
@@ -118,7 +124,7 @@ def test_a_history_agrees_with_its_rows():
     switches = [(True, False)] * 5
     for count, drift, based, skipped, unreadable, untrained, two in product((0, 1, 2, 3), (still, moved), *switches):
         rows = tuple(
-            Row(
+            HistoryRow(
                 f"G_{n}.pth",
                 FileRecord(FileKind.TRAINING, None, n),
                 WHOLE,
@@ -147,7 +153,7 @@ def test_an_audit_agrees_with_its_items():
         (False, True), repeat=9
     ):
         undecided = 20 * overflow + 20 * coarse
-        counts = FrameCounts(400, 300 - mismatch, 90 * ties, int(mismatch), undecided, HALF, 20 * coarse)
+        counts = FrameCounts(400, 300 - mismatch, 90 * ties, int(mismatch), undecided, TokenPrecision.HALF, 20 * coarse)
         audit = TokenAudit(
             checkpoint="base.pth",
             family="gpt-sovits",

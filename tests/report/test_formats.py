@@ -7,6 +7,8 @@ import pytest
 import torch
 
 import vqcheck.replay.run
+from vqcheck.audit.make_lock import make_lock
+from vqcheck.checkpoint.open import open_checkpoint
 from vqcheck.cli.main import main
 
 FIXTURES = Path(__file__).parents[2] / "fixtures"
@@ -56,6 +58,23 @@ def history(outcome, world):
     return [folder]
 
 
+def inspect(outcome, world):
+    name = {"changed": "never_trained_v2.pth", "unknown": "gpt-e15.ckpt", "failed": "absent.pth"}
+    return [world.checkpoints / name.get(outcome, "base_v2.pth"), "--strict"]
+
+
+def lock(outcome, world):
+    """Verification, against the lock of one copy."""
+    with open_checkpoint(world.checkpoints / "base_v2.pth") as file:
+        (world.root / "vqcheck.lock").write_text(make_lock(file, None, None).text(), "utf-8")
+    path = world.checkpoints / {"changed": "G_437.pth", "failed": "gpt-e15.ckpt"}.get(outcome, "G_400.pth")
+    if outcome == "unknown":
+        path = world.root / "copies.pth"
+        state = torch.load(world.checkpoints / "base_v2.pth", weights_only=False)["weight"]
+        torch.save({"weight": state, "ema": state | {CODES: state[CODES] * 2}}, path)
+    return [path, "--check", "-o", world.root / "vqcheck.lock"]
+
+
 def replay(outcome, world):
     (world.root / "unused.py").write_text(UNUSED, "utf-8")
     name = {
@@ -79,7 +98,7 @@ def gate(outcome, world):
 
 SCENES = [
     (command, outcome)
-    for command in (diff, stages, tokens, history, replay, gate)
+    for command in (inspect, diff, stages, tokens, history, lock, replay, gate)
     for outcome in ("consistent", "changed", "unknown", "failed", "misused")
     if (command, outcome) != (diff, "unknown")  # whatever keeps it from a verdict ends it
 ]

@@ -5,6 +5,11 @@ import io
 import math
 
 import pytest
+from vqcheck.report.csv.replay import table
+from vqcheck.report.json.replay import document
+from vqcheck.report.text.page import Style
+from vqcheck.report.text.replay import summary
+from vqcheck.report.text.replay_live import LiveView
 
 from vqcheck.codebook.digest import F32V1, Digest, EncoderDigests
 from vqcheck.replay.trace import (
@@ -20,12 +25,7 @@ from vqcheck.replay.trace import (
     StepTrace,
     TensorStep,
 )
-from vqcheck.report.csv.replay import table
-from vqcheck.report.json.replay import document
-from vqcheck.report.text.page import Style
-from vqcheck.report.text.replay import summary
-from vqcheck.report.text.replay_live import LiveView
-from vqcheck.report.text.sparkline import BARS, bars_for, sparkline
+from vqcheck.report.render.sparkline import BARS, bars_for, sparkline
 
 LOSSES = dict.fromkeys(("discriminator", "generator", "feature", "mel", "kl"), 1.0)
 NORMS = {"discriminator": 1.0, "generator": math.inf}

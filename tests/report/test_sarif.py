@@ -6,11 +6,11 @@ from pathlib import PurePosixPath, PureWindowsPath
 
 import jsonschema
 import pytest
+from vqcheck.report.cases.case import COULD_NOT_CHECK, FAILED, PASSED, Case, Rule, Run
 
 from vqcheck.cli.main import main
 from vqcheck.report import sarif
-from vqcheck.report.cases.case import COULD_NOT_CHECK, FAILED, PASSED, Case, Rule, Run
-from vqcheck.report.place import in_workspace, uri
+from vqcheck.report.render.place import in_workspace, uri
 
 RULE = Rule("diff/codes-changed", "the codes are the same", "What to do.")
 

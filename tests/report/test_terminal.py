@@ -8,20 +8,21 @@ import struct
 import pytest
 import torch
 from rich.cells import cell_len
-
-from vqcheck import compare, open_checkpoint
-from vqcheck.codebook.inspection import inspect
-from vqcheck.experiment.check_lock import check_lock
-from vqcheck.experiment.history import read_history
-from vqcheck.experiment.make_lock import make_lock
-from vqcheck.experiment.s2_run import read_s2_run
-from vqcheck.experiment.stages import compare_stages
-from vqcheck.experiment.token_audit import audit_tokens
-from vqcheck.gate.run import CHECKS, run_gate
-from vqcheck.gate.subject import Subject
 from vqcheck.report.text import diff, diff_table, gate, history, lock, stages, tokens
 from vqcheck.report.text import inspect as inspection
 from vqcheck.report.text.page import Style
+
+from vqcheck import compare, open_checkpoint
+from vqcheck.audit.check_lock import check_lock
+from vqcheck.audit.history import read_history
+from vqcheck.audit.make_lock import make_lock
+from vqcheck.audit.planned_run import PlannedRun
+from vqcheck.audit.s1_s2_consistency import compare_stages
+from vqcheck.audit.token_audit import audit_tokens
+from vqcheck.codebook.inspection import inspect
+from vqcheck.experiment.s2_run import read_s2_run
+from vqcheck.gate.checks import CHECKS
+from vqcheck.gate.run import run_gate
 
 CODEBOOK = "quantizer.vq.layers.0._codebook"
 LONG = "a_very_long_checkpoint_name_that_somebody_gave_to_their_voice_model_v2Pro_final_e8_s400.pth"
@@ -121,13 +122,13 @@ def experiment_reports(sound):
     with open_checkpoint(sound.base) as file:
         audit = audit_tokens(file, str(sound.folder))
         joined = compare_stages(str(sound.s1), file, str(sound.folder))
-    passed = run_gate(Subject(read_s2_run(str(sound.config), None), None, str(sound.s1), None), (), ())
+    passed = run_gate(PlannedRun(read_s2_run(str(sound.config), None), None, str(sound.s1), None), (), ())
     sound.tsv.write_text(sound.tsv.read_text(encoding="utf-8").replace(" 1", " 2"), encoding="utf-8")
     with open_checkpoint(sound.base) as file:
         wrong = audit_tokens(file, str(sound.folder))
     assert (audit.exit_code, wrong.exit_code) == (0, 1)
     sound.write(model__freeze_quantizer=False)
-    failed = run_gate(Subject(read_s2_run(str(sound.config), None), None, None, None), (), ())
+    failed = run_gate(PlannedRun(read_s2_run(str(sound.config), None), None, None, None), (), ())
     return {
         "tokens": lambda style: tokens.describe(audit, wrong, style),
         "tokens inconsistent": lambda style: tokens.describe(wrong, audit, style),

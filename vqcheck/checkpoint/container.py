@@ -1,18 +1,19 @@
 """Where in a saved object the state dict is: containers are recognised by name, the rest is information."""
 
 from collections import deque
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass
 from itertools import islice
 from math import isfinite
 from typing import Final, NamedTuple
 
-from vqcheck.checkpoint.dtypes import ITEM_SIZE
 from vqcheck.checkpoint.pickle_values import Global, OtherKey, PickleError, Placeholder
-from vqcheck.checkpoint.shown import shown
+from vqcheck.checkpoint.second_hand import second_hand
+from vqcheck.checkpoint.stored_tensor import ITEM_SIZE
 from vqcheck.checkpoint.torch_calls import NO_TENSOR
 from vqcheck.checkpoint.torch_meaning import leads_to_tensor
 from vqcheck.checkpoint.torch_records import SAVE_AGAIN, TensorRecord
+from vqcheck.sanitize import sanitize_name
 
 KNOWN: Final = (
     "weight",
@@ -29,11 +30,6 @@ KNOWN: Final = (
     "ema_model",
 )
 """Names under which trainers keep the state dict, in the order they are preferred."""
-
-SECOND_HAND: Final = frozenset(
-    {"ema", "teacher", "best", "average", "averaged", "avg", "swa", "shadow", "target", "momentum"}
-)
-"""Words in the name of a copy that is not the model in use: an average of it, or the model of another time."""
 
 _MAX_DEPTH: Final = 4
 _DEEPEST: Final = 32
@@ -62,12 +58,7 @@ class _Place(NamedTuple):
     path: tuple[str, ...]
     value: object
     numbered: bool
-    """A list, a tuple or a key that is no text leads to it."""
-
-
-def second_hand(components: Iterable[str]) -> frozenset[str]:
-    """Return which words in the components of a name say that what it names is not the model in use."""
-    return SECOND_HAND.intersection(word for component in components for word in component.lower().split("_"))
+    """A list, a tuple or a key that is not text leads to it."""
 
 
 def find_state_dicts(root: object) -> list[StateDict]:
@@ -174,7 +165,7 @@ def _mappings_with_tensors(root: object) -> Iterator[StateDict]:
 
 
 def _shown_key(key: object, position: int) -> str:
-    """Return what a key that is no text is called: the number it is, or where it stands."""
+    """Return what a key that is not text is called: the number it is, or where it stands."""
     return str(key) if isinstance(key, int) and not isinstance(key, bool) else f"key {position}"
 
 
@@ -191,16 +182,16 @@ def _refuse_unread(path: tuple[str, ...], others: list[tuple[object, object]]) -
             callee = item
         else:
             continue
-        name = shown(key) if isinstance(key, str) else "a key that is no text"
+        name = sanitize_name(key) if isinstance(key, str) else "a key that is not text"
         raise PickleError(f"{_at(path)} {name}, which is {_shown_name(callee)} and may be a tensor{SAVE_AGAIN}")
 
 
 def _at(path: tuple[str, ...]) -> str:
-    return f"{shown('.'.join(path))}: holds" if path else "holds"
+    return f"{sanitize_name('.'.join(path))}: holds" if path else "holds"
 
 
 def _shown_name(callee: object) -> str:
-    return shown(str(callee)) if isinstance(callee, Global) else "made by a call"
+    return sanitize_name(str(callee)) if isinstance(callee, Global) else "made by a call"
 
 
 def _preference(state_dict: StateDict) -> tuple[int, bool, int, int]:

@@ -6,19 +6,18 @@ import click
 
 from vqcheck.checkpoint.open import open_checkpoint
 from vqcheck.checkpoint.opened import Checkpoint
-from vqcheck.cli.copy_option import copies_option
-from vqcheck.cli.family import family_option, tell_unused
 from vqcheck.cli.help import Command
+from vqcheck.cli.options import copies_option, family_option, name_unused, scope_option
 from vqcheck.cli.output import Output, output_options
-from vqcheck.cli.progress import Waiting
-from vqcheck.cli.scope import scope_option
+from vqcheck.cli.terminal import Waiting
 from vqcheck.codebook.compare import compare
-from vqcheck.codebook.comparison import CHANGED, IDENTICAL, UNDECIDED, Comparison
+from vqcheck.codebook.comparison import IDENTICAL, Comparison
 from vqcheck.codebook.family import Family
 from vqcheck.errors import NoCodebookError, UsageError
+from vqcheck.report.views.diff import view
 
 if TYPE_CHECKING:
-    from vqcheck.experiment.stages import StageComparison
+    from vqcheck.audit.judgement import StageComparison
 
 _EXAMPLES: Final = """
 \b
@@ -84,39 +83,35 @@ def command(
             stages = _stages(first, second, experiment, lock, copies)
             if stages is None:
                 raise
-            output.show("stages", stages, text=_stages_text)
-            return stages.exit_code
+            from vqcheck.report.views import s1_s2
+
+            return output.show(s1_s2.view(stages))
         if experiment is not None or lock is not None:
             raise UsageError(
-                f"{a}: --experiment and --lock are for an s1 checkpoint against an s2 generator; these two hold a "
-                "codebook each ('vqcheck lock --check' verifies one against a lock)"
+                "--experiment and --lock are for an s1 checkpoint against an s2 generator; these two hold a "
+                "codebook each ('vqcheck lock --check' verifies one against a lock)",
+                a,
             )
         if features is not None and comparison.verdict != IDENTICAL:
             comparison = _with_flips(comparison, first, second, features, own, copies, output)
-    output.show("diff", comparison, text=_text)
-    tell_unused(own, (comparison.a.family, comparison.b.family))
-    return comparison.exit_code
+    status = output.show(view(comparison))
+    name_unused(own, (comparison.a.family, comparison.b.family))
+    return status
 
 
 def _stages(
     a: Checkpoint, b: Checkpoint, experiment: str | None, lock: str | None, copies: tuple[str, ...]
 ) -> "StageComparison | None":
     """Return s1 against s2 where one file is an s1 checkpoint and the other is not."""
+    from vqcheck.audit.s1_s2_consistency import compare_stages
     from vqcheck.codebook import model
-    from vqcheck.experiment.stages import compare_stages
 
     s1 = [file for file in (a, b) if model.identify(file).kind == "s1 GPT"]
     if len(s1) != 1:
         return None
     if len(copies) > 1:
-        raise UsageError(f"{s1[0].path}: an s1 checkpoint holds no copies to choose from; give --copy once")
+        raise UsageError("an s1 checkpoint holds no copies to choose from; give --copy once", s1[0].path)
     return compare_stages(s1[0].path, b if s1[0] is a else a, experiment, lock, "".join(copies))
-
-
-def _stages_text(stages: "StageComparison", output: Output) -> str:
-    from vqcheck.report.text.stages import describe
-
-    return describe(stages, output.style())
 
 
 def _with_flips(
@@ -138,13 +133,3 @@ def _with_flips(
             a, b, recordings.path, recordings, lambda done: waiting.step(done, len(recordings)), own, copies
         )
     return with_flips(comparison, found)
-
-
-def _text(comparison: Comparison, output: Output) -> str:
-    if comparison.verdict in (CHANGED, UNDECIDED) or comparison.never_trained or output.verbose:
-        from vqcheck.report.text.diff_table import table
-
-        return table(comparison, output.style())
-    from vqcheck.report.text.diff import one_line
-
-    return one_line(comparison, output.width)

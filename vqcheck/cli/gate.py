@@ -4,14 +4,13 @@ from typing import TYPE_CHECKING, Final
 
 import click
 
-from vqcheck.cli.formats import TEXT
 from vqcheck.cli.help import Command, complete_check
-from vqcheck.cli.output import Output, output_options
-from vqcheck.cli.progress import Waiting
+from vqcheck.cli.output import TEXT, Output, output_options
+from vqcheck.cli.terminal import Waiting
 from vqcheck.errors import UsageError
 
 if TYPE_CHECKING:
-    from vqcheck.gate.outcome import GateReport
+    pass
 
 _EXAMPLES: Final = """
 \b
@@ -77,27 +76,21 @@ def command(
 
     CONFIG is GPT-SoVITS's s2 JSON as the training script gets it, or a vqcheck TOML.
     """
-    from vqcheck.gate.run import find_check, run_gate
+    from vqcheck.gate.checks import find_check
+    from vqcheck.gate.run import run_gate
 
     if explain is not None:
         if output.format != TEXT:
             raise UsageError(f"--explain is for people; it has no format {output.format}")
-        from vqcheck.report.text.gate import explained
+        from vqcheck.report.views.gate import explanation
 
-        output.write(explained(find_check(explain), output.style()))
-        return 0
+        return output.show(explanation(find_check(explain)))
     if config is None:
         raise click.UsageError("Missing argument 'CONFIG'", click.get_current_context())
+    from vqcheck.audit.planned_run import PlannedRun
     from vqcheck.experiment.s2_run import read_s2_run
-    from vqcheck.gate.subject import Subject
+    from vqcheck.report.views.gate import view
 
     with Waiting("checking", quiet=output.quiet) as waiting:
-        report = run_gate(Subject(read_s2_run(config, root), lock, s1, sample), only, skip, waiting.step)
-    output.show("gate", report, text=_text)
-    return report.exit_code
-
-
-def _text(report: "GateReport", output: Output) -> str:
-    from vqcheck.report.text.gate import table
-
-    return table(report, output.style())
+        report = run_gate(PlannedRun(read_s2_run(config, root), lock, s1, sample), only, skip, waiting.step)
+    return output.show(view(report))

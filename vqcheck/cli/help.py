@@ -48,7 +48,7 @@ def complete_strategy(ctx: click.Context, param: click.Parameter, incomplete: st
 
 def complete_check(ctx: click.Context, param: click.Parameter, incomplete: str) -> "list[CompletionItem]":  # noqa: ARG001
     """Return the gate's checks that begin so."""
-    from vqcheck.gate.run import CHECKS
+    from vqcheck.gate.checks import CHECKS
 
     return _items({check.code: check.title for check in CHECKS}, incomplete)
 

@@ -1,19 +1,14 @@
 """`vqcheck history DIR`: over the checkpoints of a run, when did the VQ encoder start to move."""
 
-from typing import TYPE_CHECKING, Final
+from typing import Final
 
 import click
 
-from vqcheck.cli.copy_option import copy_option
-from vqcheck.cli.family import family_option, tell_unused
 from vqcheck.cli.help import Command
+from vqcheck.cli.options import copy_option, family_option, name_unused, scope_option
 from vqcheck.cli.output import Output, output_options
-from vqcheck.cli.progress import Waiting
-from vqcheck.cli.scope import scope_option
+from vqcheck.cli.terminal import Waiting
 from vqcheck.codebook.family import Family
-
-if TYPE_CHECKING:
-    from vqcheck.experiment.history_result import History
 
 _EXAMPLES: Final = """
 \b
@@ -42,18 +37,12 @@ def command(folder: str, base: str | None, copy: str, scope: str, own: tuple[Fam
     """Show the VQ encoder of each checkpoint in a folder, in training order, and the first that moved.
 
     Each is judged against the base and against those before it. Exports of several voices are several runs. Files
-    without a codebook (discriminators, s1 checkpoints) are named and passed over.
+    without a codebook (discriminators, s1 checkpoints) are named and skipped.
     """
-    from vqcheck.experiment.history import read_history
+    from vqcheck.audit.history import read_history
+    from vqcheck.report.views.history import view
 
     with Waiting("reading checkpoints", quiet=output.quiet) as waiting:
         history = read_history(folder, scope, waiting.step, own, base, copy)
-    output.show("history", history, text=_text)
-    tell_unused(own, tuple(run.family for run in history.runs))
-    return history.exit_code
-
-
-def _text(history: "History", output: Output) -> str:
-    from vqcheck.report.text.history import table
-
-    return table(history, output.style())
+    name_unused(own, tuple(run.family for run in history.runs))
+    return output.show(view(history))

@@ -7,16 +7,14 @@ from typing import Final
 import click
 
 from vqcheck.checkpoint.open import open_checkpoint
-from vqcheck.cli.copy_option import copy_option
-from vqcheck.cli.family import family_option, tell_unused
-from vqcheck.cli.formats import JSON, PLAIN
 from vqcheck.cli.help import Command
-from vqcheck.cli.output import Output, output_options
-from vqcheck.cli.progress import Waiting
+from vqcheck.cli.options import copy_option, family_option, name_unused
+from vqcheck.cli.output import TEXT, Output, output_options
+from vqcheck.cli.terminal import Waiting
 from vqcheck.codebook.family import Family
-from vqcheck.codebook.health import HEALTHY
-from vqcheck.codebook.inspection import NO_CODEBOOK, UNREADABLE_COPY, EncoderSummary, Inspection, inspect
+from vqcheck.codebook.inspection import InspectedFiles, Inspection, UnreadFile, inspect
 from vqcheck.errors import VqcheckError
+from vqcheck.report.views.inspect import view
 
 _EXAMPLES: Final = """
 \b
@@ -30,9 +28,6 @@ Exit status: 0 every file holds a codebook, 1 with --strict when one is unfit fo
 holds no codebook.
 """
 
-_Result = Inspection | tuple[str, str]
-"""What a file is, or (path, why it could not be read)."""
-
 
 @click.command("inspect", cls=Command, epilog=_EXAMPLES)
 @click.argument("checkpoints", metavar="CKPT...", nargs=-1, required=True, type=click.Path(readable=False))
@@ -41,35 +36,30 @@ _Result = Inspection | tuple[str, str]
 )
 @copy_option
 @family_option
-@output_options(PLAIN, verbose="Show more: full digests, every codebook.")
+@output_options(verbose="Show more: full digests, every codebook.")
 def command(checkpoints: tuple[str, ...], strict: bool, copy: str, own: tuple[Family, ...], output: Output) -> int:
     """Show format, model version, VQ encoder, digests and health of checkpoints."""
-    results: list[_Result] = []
+    found: list[Inspection | UnreadFile] = []
     with Waiting("inspecting", quiet=output.quiet) as waiting:
         paths = [path for named in checkpoints for path in _in_folder(named)]
         for done, path in enumerate(paths, start=1):
-            results.append(_inspect(path, own, copy))
+            found.append(_inspect(path, own, copy))
             waiting.step(done, len(paths))
-    verdict, exit_code = _whole(results, strict)
-    output.write(_report(results, verdict, exit_code, output))
-    for result in results:
-        if isinstance(result, tuple):
-            print(f"vqcheck: {result[1]}", file=sys.stderr)
-    tell_unused(own, (found.family for result in results for found in _encoders(result)))
-    return exit_code
-
-
-def _encoders(result: _Result) -> list[EncoderSummary]:
-    if isinstance(result, tuple) or result.vq_encoder is None:
-        return []
-    return [result.vq_encoder, *result.others]
+    files = InspectedFiles(tuple(found), strict)
+    if files.inspected or output.format != TEXT:
+        # Otherwise there is nothing to read but errors, which stand on stderr.
+        output.show(view(files))
+    for file in files.unread:
+        print(f"vqcheck: {file.why}", file=sys.stderr)
+    name_unused(own, (encoder.family for file in files.inspected for encoder in file.encoders))
+    return files.exit_code
 
 
 def _in_folder(path: str) -> list[str]:
     """Return the checkpoints of a folder; whatever is none, and a folder without any, is told of when it is opened."""
     if not os.path.isdir(path):
         return [path]
-    from vqcheck.checkpoint.folder import checkpoints_in
+    from vqcheck.checkpoint.model_folder import checkpoints_in
 
     try:
         return checkpoints_in(path)
@@ -77,30 +67,9 @@ def _in_folder(path: str) -> list[str]:
         return [path]
 
 
-def _inspect(path: str, own: tuple[Family, ...], copy: str) -> _Result:
+def _inspect(path: str, own: tuple[Family, ...], copy: str) -> Inspection | UnreadFile:
     try:
         with open_checkpoint(path) as checkpoint:
             return inspect(checkpoint, own, copy)
     except VqcheckError as error:
-        return path, str(error)
-
-
-def _whole(results: list[_Result], strict: bool) -> tuple[str, int]:
-    """Return the verdict on all files and the exit status: 2 beats 1 beats 0."""
-    verdicts = ["could not check" if isinstance(result, tuple) else result.verdict for result in results]
-    for unchecked in ("could not check", NO_CODEBOOK, UNREADABLE_COPY):
-        if unchecked in verdicts:
-            return unchecked, 2
-    unhealthy = next((verdict for verdict in verdicts if verdict != HEALTHY), None)
-    return (unhealthy, int(strict)) if unhealthy else (HEALTHY, 0)
-
-
-def _report(results: list[_Result], verdict: str, exit_code: int, output: Output) -> str:
-    if output.format == JSON:
-        from vqcheck.report.json.inspect import document
-
-        return document(results, verdict, exit_code)
-    from vqcheck.report.text.inspect import describe
-
-    style = output.style()
-    return "\n".join(describe(result, style) for result in results if isinstance(result, Inspection))
+        return UnreadFile(path, str(error))

@@ -5,20 +5,17 @@ from typing import Final
 
 import click
 
+from vqcheck.audit.check_lock import check_lock
+from vqcheck.audit.lock import NAME, Lock, read_lock
+from vqcheck.audit.make_lock import keep_bindings, make_lock
 from vqcheck.checkpoint.open import open_checkpoint
-from vqcheck.cli.copy_option import copy_option
-from vqcheck.cli.family import family_option, tell_unused
-from vqcheck.cli.formats import JSON, PLAIN
 from vqcheck.cli.help import Command
+from vqcheck.cli.options import copy_option, family_option, name_unused, scope_option
 from vqcheck.cli.output import Output, output_options
-from vqcheck.cli.progress import Waiting
 from vqcheck.cli.replace_file import replace_file
-from vqcheck.cli.scope import scope_option
+from vqcheck.cli.terminal import Waiting
 from vqcheck.codebook.family import Family
 from vqcheck.errors import UsageError
-from vqcheck.experiment.check_lock import LockCheck, check_lock
-from vqcheck.experiment.lock import NAME, Lock, read_lock
-from vqcheck.experiment.make_lock import keep_bindings, make_lock
 
 _EXAMPLES: Final = """
 \b
@@ -56,7 +53,7 @@ Exit status: 0 written, or the file agrees with the lock; 1 it does not; 2 could
 @copy_option
 @scope_option
 @family_option
-@output_options(PLAIN, verbose="Show every check of a lock that agrees, too.", to_file=False)
+@output_options(verbose="Show every check of a lock that agrees, too.", file=("--report",))
 def command(
     checkpoint: str,
     experiment: str | None,
@@ -82,8 +79,12 @@ def command(
             lock = make_lock(file, experiment, s1, own, waiting.step, copy)
         else:
             result = check_lock(read_lock(path), path, file, experiment, s1, scope, own, waiting.step, copy)
-    tell_unused(own, (result.family if check else lock.family,))
-    return _report(result, output) if check else _write(path, lock, update, output)
+    name_unused(own, (result.family if check else lock.family,))
+    if not check:
+        return _write(path, lock, update, output)
+    from vqcheck.report.views.lock_check import checked
+
+    return output.show(checked(result))
 
 
 def _write(path: str, lock: Lock, update: bool, output: Output) -> int:
@@ -96,28 +97,10 @@ def _write(path: str, lock: Lock, update: bool, output: Output) -> int:
             state = "unchanged"
         elif not update:
             raise UsageError(
-                f"{path}: exists and records something else; --check shows what differs, --update replaces it"
+                "exists and records something else; --check shows what differs, --update replaces it", path
             )
     if state == "written":
         replace_file(path, lock.text())
-    if output.format == JSON:
-        from vqcheck.report.json.lock import written
+    from vqcheck.report.views.lock import written
 
-        output.write(written(lock, path, state))
-    else:
-        from vqcheck.report.text.lock import written as written_text
-
-        output.write(written_text(lock, path, state, output.style()))
-    return 0
-
-
-def _report(result: LockCheck, output: Output) -> int:
-    if output.format == JSON:
-        from vqcheck.report.json.lock import checked
-
-        output.write(checked(result))
-    else:
-        from vqcheck.report.text.lock import checked as checked_text
-
-        output.write(checked_text(result, output.style()))
-    return result.exit_code
+    return output.show(written(lock, path, state))

@@ -1,5 +1,6 @@
-"""Where a report goes: stdout, or a file that is replaced only by a whole one; and the options that say so."""
+"""Where a report goes, in which format: stdout, or a file that is replaced only by a whole one; and its options."""
 
+import contextlib
 import os
 import sys
 from collections.abc import Callable, Iterable, Iterator, Sequence
@@ -8,16 +9,23 @@ from typing import TYPE_CHECKING, Any, Final, TypeVar
 
 import click
 
-from vqcheck.cli import formats
-from vqcheck.cli.replace_file import check_target, replace_file
-from vqcheck.cli.step_summary import write_summary
-from vqcheck.cli.terminal import can_draw, wants_color
+from vqcheck.cli.replace_file import add_to_file, check_target, replace_file
+from vqcheck.cli.terminal import can_draw, is_first_process, wants_color
+from vqcheck.errors import UsageError, VqcheckError
 
 if TYPE_CHECKING:
-    from vqcheck.report.text.page import Style
+    from vqcheck.report.document import Document
+    from vqcheck.report.render.text import Style
 
-_FILE_HELP: Final = "Write the report to this file instead of stdout."
-_GITHUB_HELP: Final = "With github the file gets the summary table, and stdout the annotations as ever."
+TEXT: Final = "text"
+JSON: Final = "json"
+JUNIT: Final = "junit"
+SARIF: Final = "sarif"
+GITHUB: Final = "github"
+HTML: Final = "html"
+CSV: Final = "csv"
+FORMATS: Final = (TEXT, JSON, JUNIT, SARIF, GITHUB, HTML, CSV)
+
 _Command = TypeVar("_Command", bound=Callable[..., Any])
 
 
@@ -25,112 +33,166 @@ _Command = TypeVar("_Command", bound=Callable[..., Any])
 class Output:
     """How and where the user wants the report."""
 
-    format: str
-    file: str | None
-    verbose: bool
-    quiet: bool
+    format: str = TEXT
+    file: str | None = None
+    verbose: bool = False
+    quiet: bool = False
 
-    @property
-    def width(self) -> int:
-        """Columns of the terminal that the report goes to; 0 where it goes to none."""
-        if self.file is not None or not sys.stdout.isatty():
-            return 0
-        columns = os.environ.get("COLUMNS", "")
-        return int(columns) if columns.isdecimal() else os.get_terminal_size(sys.stdout.fileno()).columns
-
-    @property
-    def encoding(self) -> str:
-        """What the report can be written in; files are UTF-8."""
-        return "utf-8" if self.file is not None else getattr(sys.stdout, "encoding", None) or "utf-8"
-
-    def style(self) -> "Style":
-        """Return how a text report must look where it goes: colour and width of the terminal, if it is one."""
-        from rich.console import detect_legacy_windows
-
-        from vqcheck.report.text.page import Style
-
-        color = self.file is None and can_draw(sys.stdout) and wants_color() and not detect_legacy_windows()
-        return Style(color=color, width=self.width, verbose=self.verbose, encoding=self.encoding)
-
-    def show(self, kind: str, *result: Any, text: Callable[..., str]) -> None:
-        """Write the report on a result in the format that was asked for.
-
-        `kind` names the report's module in every format; `text` makes the report for people, of the result and this
-        output.
+    def show(self, document: "Document") -> int:
+        """Write a document in the format that the user wants, and return its exit status.
 
         Raises:
             UsageError: a file cannot be written; the old one is left as it was.
 
         """
-        if self.format == formats.TEXT:
-            self.write(text(*result, self))
-            return
-        document, file = formats.document(self.format, kind, *result), self.file
-        if self.format == formats.GITHUB:
+        if self.format == GITHUB:
             # Annotations count only where the runner reads them, so a file gets what stands beside them.
-            write_summary(formats.summary(kind, *result), file)
-            file = None
-        if file is not None:
-            replace_file(file, document)
-        else:
-            print_document(document, quiet=self.quiet)
+            _write_summary(document, self.file)
+        self.write(document)
+        return document.exit_code
 
-    def write(self, report: str) -> None:
-        """Write a finished text.
-
-        Raises:
-            UsageError: the file cannot be written; the old one is left as it was.
-
-        """
-        if self.file is not None:
-            replace_file(self.file, report)
+    def write(self, document: "Document") -> None:
+        """Write a document without what stands beside it."""
+        rendered = self._rendered(document)
+        if self.file is not None and self.format != GITHUB:
+            replace_file(self.file, rendered)
         elif not self.quiet:
-            sys.stdout.write(report)
+            if self.format != TEXT:
+                _speak_utf_8()
+            sys.stdout.write(rendered)
             sys.stdout.flush()
 
+    def _rendered(self, document: "Document") -> str:
+        match self.format:
+            case "json":
+                from vqcheck.report.render.json import render
+            case "junit":
+                from vqcheck.report.render.junit import render
+            case "sarif":
+                from vqcheck.report.render.sarif import render
+            case "github":
+                from vqcheck.report.render.github import render
+            case "html":
+                from vqcheck.report.render.html import render
+            case "csv":
+                from vqcheck.report.render.csv import render
+            case _:
+                from vqcheck.report.render import text
 
-def print_document(document: str, *, quiet: bool) -> None:
-    """Write a document for machines to stdout: in UTF-8, whatever people read in this console."""
-    if quiet:
-        return
+                return text.render(document, self.style())
+        return render(document)
+
+    def style(self) -> "Style":
+        """Return how a text report must look where it goes: colour and width of the terminal, if it is one."""
+        from vqcheck.report.render.text import Style
+
+        to_terminal = self.file is None and sys.stdout.isatty()
+        if not to_terminal:
+            encoding = "utf-8" if self.file is not None else getattr(sys.stdout, "encoding", None) or "utf-8"
+            return Style(verbose=self.verbose, encoding=encoding)
+        from rich.console import detect_legacy_windows
+
+        columns = os.environ.get("COLUMNS", "")
+        width = int(columns) if columns.isdecimal() else os.get_terminal_size(sys.stdout.fileno()).columns
+        color = can_draw(sys.stdout) and wants_color() and not detect_legacy_windows()
+        return Style(color, width, self.verbose, getattr(sys.stdout, "encoding", None) or "utf-8")
+
+
+def _speak_utf_8() -> None:
+    """Write documents for machines to stdout in UTF-8, whatever people read in this console."""
     reconfigure = getattr(sys.stdout, "reconfigure", None)
     if reconfigure:
         reconfigure(encoding="utf-8", errors="backslashreplace")
-    sys.stdout.write(document)
-    sys.stdout.flush()
 
 
-def _each(values: Iterable[object]) -> Iterator[object]:
+def _write_summary(document: "Document", file: str | None) -> None:
+    """Write the Markdown beside annotations to a file, or to the step's summary page where a workflow is running."""
+    from vqcheck.report.render.github import summary
+
+    page = os.environ.get("GITHUB_STEP_SUMMARY")
+    if file is not None:
+        replace_file(file, summary(document))
+    elif page:
+        try:
+            add_to_file(page, summary(document))
+        except OSError as error:
+            raise UsageError(f"{page}: the step summary cannot be written: {error.strerror}") from None
+
+
+def report_failure(arguments: Sequence[str], message: str, path: str) -> None:
+    """Write the document of a run that could not check to stdout, if the arguments ask for a machine format.
+
+    `path` is the file that the message is about; empty where it is about none.
+
+    A file named with `-o` stays as it was: the document goes to stdout all the same, unless `-q` silences that.
+    """
+    command, output = _wanted(arguments)
+    if output.format == TEXT or not is_first_process():
+        return
+    from vqcheck.report.views.failure import view
+
+    document = view(command, message, path)
+    if output.format == GITHUB and output.file is None:
+        with contextlib.suppress(VqcheckError):
+            _write_summary(document, None)
+    Output(output.format, None, quiet=output.quiet).write(document)
+
+
+def _wanted(arguments: Sequence[str]) -> tuple[str, Output]:
+    """Return the command that a command line names, and the report it asks for, as far as it can be parsed."""
+    from vqcheck.cli.program import COMMANDS, program
+
+    place = next((place for place, each in enumerate(arguments) if each in COMMANDS), None)
+    name = "vqcheck" if place is None else arguments[place]
+    rest = list(arguments if place is None else arguments[place + 1 :])
+    command: click.Command | None = None
+    with contextlib.suppress(Exception):  # what keeps the command from being loaded may be what failed
+        command = program.get_command(click.Context(program), name)
+    context = (command or _any_command).make_context(
+        name, rest, resilient_parsing=True, ignore_unknown_options=True, allow_extra_args=True
+    )
+    given = context.params
+    return name, Output(given.get("format_") or TEXT, given.get("file"), quiet=bool(given.get("quiet")))
+
+
+def _values(given: Iterable[object]) -> Iterator[object]:
     """Yield what a command was given, value by value: some options may be repeated."""
-    for value in values:
+    for value in given:
         yield from value if isinstance(value, tuple) else (value,)
 
 
 def output_options(
-    choices: Sequence[str] = formats.EVERY, *, verbose: str | None = None, to_file: bool = True
+    *, verbose: str | None = None, file: Sequence[str] = ("-o", "--output")
 ) -> Callable[[_Command], _Command]:
     """Return a decorator that adds `--format`, `-o`, `-q` and `--debug`, and passes them on as one `output`.
 
-    `verbose` says what `-v` shows; without it the command has no `-v`. A command that writes a file of its own has
-    no `-o` for a report.
+    `verbose` says what `-v` shows; without it the command has no `-v`. `file` names the option for the report's file:
+    `-o` is taken where a command makes a file of its own.
     """
-    return lambda command: _with_options(command, choices, verbose, to_file=to_file)
+    return lambda command: _with_options(command, verbose, file)
 
 
-def _with_options(command: _Command, choices: Sequence[str], verbose: str | None, *, to_file: bool) -> _Command:
+def _with_options(command: _Command, verbose: str | None, file_option: Sequence[str]) -> _Command:
     from functools import wraps
 
     @click.option(
         "--format",
         "format_",
-        type=click.Choice(choices),
-        default=formats.TEXT,
+        type=click.Choice(FORMATS),
+        default=TEXT,
         show_default=True,
         metavar="FORMAT",
-        help=f"One of {', '.join(choices)}.",
+        help=f"One of {', '.join(FORMATS)}.",
     )
     @click.option("-q", "--quiet", is_flag=True, help="No report on stdout; the exit status says it all.")
     @click.option("--debug", is_flag=True, help="Show the traceback of an internal error.")
+    @click.option(
+        *file_option,
+        "file",
+        type=click.Path(dir_okay=False, readable=False),
+        help="Write the report to this file instead of stdout. With github the file gets the summary table, and stdout "
+        "the annotations as ever.",
+    )
     @wraps(command)
     def with_output(
         *args: Any,
@@ -143,15 +205,15 @@ def _with_options(command: _Command, choices: Sequence[str], verbose: str | None
     ) -> Any:
         del debug  # main() looks for it on the command line: it matters when parsing fails, too
         if file is not None:
-            check_target(file, _each(kw.values()))
+            check_target(file, _values(kw.values()))
         return command(*args, output=Output(format_, file, in_full, quiet), **kw)
 
-    whole: Any = with_output
     if verbose:
-        whole = click.option("-v", "--verbose", "in_full", is_flag=True, help=verbose)(whole)
-    if to_file:
-        words = f"{_FILE_HELP} {_GITHUB_HELP}" if formats.GITHUB in choices else _FILE_HELP
-        whole = click.option("-o", "--output", "file", type=click.Path(dir_okay=False, readable=False), help=words)(
-            whole
-        )
-    return whole  # type: ignore[no-any-return]
+        return click.option("-v", "--verbose", "in_full", is_flag=True, help=verbose)(with_output)  # type: ignore[return-value]
+    return with_output  # type: ignore[return-value]
+
+
+@click.command(add_help_option=False)
+@output_options()
+def _any_command(output: Output) -> None:
+    """Stand in for a command that is not named, or that cannot be loaded, where only the report's options count."""

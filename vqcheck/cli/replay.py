@@ -5,11 +5,9 @@ from typing import TYPE_CHECKING, Any, Final
 
 import click
 
-from vqcheck.cli.first_process import is_first_process
-from vqcheck.cli.formats import CSV, EVERY
 from vqcheck.cli.help import Command, complete_device, complete_strategy
 from vqcheck.cli.output import Output, output_options
-from vqcheck.cli.terminal import can_draw, wants_color
+from vqcheck.cli.terminal import can_draw, is_first_process, wants_color
 from vqcheck.errors import UsageError
 
 if TYPE_CHECKING:
@@ -70,7 +68,7 @@ could not start.
 @click.option(
     "--save", type=click.Path(file_okay=False, readable=False), help="Save each arm's final checkpoint in this folder."
 )
-@output_options((*EVERY, CSV))
+@output_options()
 def command(
     config: str | None,
     strategies: tuple[str, ...],
@@ -90,9 +88,11 @@ def command(
     """
     subject = {"factory": factory, "checkout": checkout, "python": python}
     result = _run(_config(config, root, strategies, every, subject, numbers), save, output)
-    if is_first_process():
-        output.show("replay", result, text=_text)
-    return result.exit_code
+    if not is_first_process():
+        return result.exit_code
+    from vqcheck.report.views.replay import view
+
+    return output.show(view(result))
 
 
 def _config(
@@ -125,16 +125,10 @@ def _run(config: "Config", save: str | None, output: Output) -> "Replay":
         raise _not_installed(error) from None
     if output.quiet or not is_first_process() or not can_draw(sys.stderr):
         return replay(config, save=save)
-    from vqcheck.report.text.replay_live import LiveView
+    from vqcheck.report.render.live_view import LiveView
 
     with LiveView(sys.stderr, planned(config), config.replay.steps, color=wants_color()) as view:
         return replay(config, view, save)
-
-
-def _text(result: "Replay", output: Output) -> str:
-    from vqcheck.report.text.replay import summary
-
-    return summary(result, output.style())
 
 
 def _not_installed(error: ImportError) -> UsageError:

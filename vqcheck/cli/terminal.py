@@ -1,10 +1,16 @@
-"""What a terminal can show."""
+"""What a terminal can show, which process speaks, and a progress bar for work that lasts."""
 
 import os
-from typing import Final, TextIO
+import sys
+import time
+from typing import TYPE_CHECKING, Final, TextIO
+
+if TYPE_CHECKING:
+    from rich.progress import Progress, TaskID
 
 _SIZES: Final = ("COLUMNS", "LINES", "JUPYTER_COLUMNS", "JUPYTER_LINES")
 _LARGEST: Final = 10_000
+_PATIENCE: Final = 0.5
 
 
 def forget_impossible_sizes() -> None:
@@ -18,10 +24,47 @@ def forget_impossible_sizes() -> None:
 
 
 def can_draw(stream: TextIO) -> bool:
-    """Say whether what was written can be drawn anew: into a pipe, or without cursor movement, it cannot."""
+    """Say whether what was written can be drawn again: into a pipe, or without cursor movement, it cannot."""
     return stream.isatty() and os.environ.get("TERM") != "dumb"
 
 
 def wants_color() -> bool:
     """Say whether the user has nothing against colour (https://no-color.org)."""
     return not os.environ.get("NO_COLOR")
+
+
+def is_first_process() -> bool:
+    """Say whether this process is the one that reports, under torchrun or alone."""
+    return os.environ.get("RANK", "0") == "0"
+
+
+class Waiting:
+    """Hears of each step that is done; shows a bar once half a second has passed, and never in a pipe."""
+
+    def __init__(self, description: str, *, quiet: bool = False) -> None:
+        self._description = description
+        # Where nothing can be drawn again, a bar would leave an empty line where it was taken away.
+        self._shown = not quiet and can_draw(sys.stderr)
+        self._started = time.monotonic()
+        self._bar: tuple[Progress, TaskID] | None = None
+
+    def step(self, done: int, total: int) -> None:
+        """Note that `done` of `total` steps are done."""
+        if not self._shown or (self._bar is None and time.monotonic() - self._started < _PATIENCE):
+            return
+        if self._bar is None:
+            from rich.console import Console
+            from rich.progress import Progress
+
+            bar = Progress(console=Console(stderr=True), transient=True)
+            bar.start()
+            self._bar = bar, bar.add_task(self._description, total=total)
+        progress, task = self._bar
+        progress.update(task, completed=done, total=total)
+
+    def __enter__(self) -> "Waiting":
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        if self._bar:
+            self._bar[0].stop()

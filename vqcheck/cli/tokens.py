@@ -5,13 +5,14 @@ from typing import Final
 
 import click
 
+from vqcheck.audit.token_audit_result import TokenAudit
 from vqcheck.checkpoint.open import open_checkpoint
-from vqcheck.cli.copy_option import copies_option
 from vqcheck.cli.help import Command
+from vqcheck.cli.options import copies_option
 from vqcheck.cli.output import Output, output_options
-from vqcheck.cli.progress import Waiting
+from vqcheck.cli.terminal import Waiting
 from vqcheck.errors import UsageError
-from vqcheck.experiment.token_audit_result import TokenAudit
+from vqcheck.report.views.tokens import view
 
 _EXAMPLES: Final = """
 \b
@@ -48,26 +49,19 @@ def command(
     """
     if os.path.isfile(experiment):
         if os.path.isdir(checkpoint):
-            raise UsageError(f"{experiment}: the checkpoint comes first, then the experiment directory")
-        raise UsageError(f"{experiment}: is a file; name the experiment directory (logs/<name>)")
+            raise UsageError("the checkpoint comes first, then the experiment directory", experiment)
+        raise UsageError("is a file; name the experiment directory (logs/<name>)", experiment)
     audit = _audit(checkpoint, experiment, sample, copies[0] if copies else "", output)
     other = (
         _audit(against, experiment, sample, copies[1] if len(copies) > 1 else "", output)
         if against is not None
         else None
     )
-    output.show("tokens", audit, other, text=_text)
-    return audit.exit_code
+    return output.show(view(audit, other))
 
 
 def _audit(checkpoint: str, experiment: str, sample: int | None, copy: str, output: Output) -> TokenAudit:
-    from vqcheck.experiment.token_audit import audit_tokens
+    from vqcheck.audit.token_audit import audit_tokens
 
     with open_checkpoint(checkpoint) as opened, Waiting("deriving tokens", quiet=output.quiet) as waiting:
         return audit_tokens(opened, experiment, sample=sample, copy=copy, on_item=waiting.step)
-
-
-def _text(audit: TokenAudit, other: TokenAudit | None, output: Output) -> str:
-    from vqcheck.report.text.tokens import describe
-
-    return describe(audit, other, output.style())

@@ -1,11 +1,16 @@
 """The VQ encoder of one checkpoint: which stored tensors play which role."""
 
+from __future__ import annotations
+
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
-from typing import Final, Protocol
+from typing import TYPE_CHECKING, Final, Protocol
 
-from vqcheck.checkpoint.tensor import StoredTensor
-from vqcheck.codebook.family import CODES, EMA_SUM, INPUT_PROJ, Family
+from vqcheck.codebook.family import Family, Role
+from vqcheck.str_enum import StrEnum
+
+if TYPE_CHECKING:
+    from vqcheck.checkpoint.stored_tensor import StoredTensor
 
 Place = tuple[int, int, int, str, str]
 """Book, group, layer, role and part."""
@@ -13,10 +18,18 @@ BookPlace = tuple[int, int, int]
 """Book, group and layer."""
 
 
-STORED: Final = "stored"
-ABSENT: Final = "not stored"
-UNKNOWN: Final = "unknown"
-"""What may be known of the layers in front of a codebook."""
+class InFront(StrEnum):
+    """What is known of the layers in front of a codebook."""
+
+    STORED = "stored"
+    """Also where there are none."""
+    ABSENT = "not stored"
+    UNKNOWN = "unknown"
+
+
+# The members under the names by which other layers import them.
+_IN_FRONT: Final[tuple[str, ...]] = tuple(InFront)
+STORED, ABSENT, UNKNOWN = _IN_FRONT
 
 
 class HasRole(Protocol):
@@ -28,11 +41,49 @@ class HasRole(Protocol):
     def book(self) -> int: ...
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
+class PlaceNames:
+    """What the places of a VQ encoder are called, in files and in memory: by what tells them apart, and no more."""
+
+    books: tuple[str, ...]
+    """What the family or the model calls its quantizers."""
+    several: tuple[bool, bool, bool]
+    """Whether there are several books, groups and layers to tell apart."""
+
+    @classmethod
+    def of(cls, places: Iterable[BookPlace], books: tuple[str, ...]) -> PlaceNames:
+        """Return the names of these places."""
+        found = list(places)
+        book, group, layer = ({place[axis] for place in found} for axis in range(3))
+        return cls(books, (len(book) > 1, len(group) > 1, len(layer - {-1}) > 1))
+
+    def where(self, place: BookPlace) -> str:
+        """Return what tells this place from the others, such as `acoustic.3`; empty when there is but one."""
+        book, group, layer = place
+        parts = [self.book(book)] if self.book(book) else []
+        if self.several[1]:
+            parts.append(str(group))
+        if layer >= 0 and self.several[2]:
+            parts.append(str(layer))
+        return ".".join(parts)
+
+    def book(self, number: int) -> str:
+        """Return what the family or the model calls a quantizer; empty when it is the only one."""
+        if not self.several[0]:
+            return ""
+        return (self.books[number] if number < len(self.books) else "") or str(number)
+
+    def label(self, place: BookPlace, role: str, part: str) -> str:
+        """Return a short name such as `codes`, `input_proj.weight` or, with several codebooks, `acoustic.3 codes`."""
+        where, name = self.where(place), f"{role}.{part}" if part else role
+        return f"{where} {name}" if where else name
+
+
+@dataclass(frozen=True)
 class RoleTensor:
     """A stored tensor and the part it plays."""
 
-    role: str
+    role: Role
     part: str
     book: int
     group: int
@@ -56,7 +107,7 @@ class RoleTensor:
         return f"{self.role}.{self.part}" if self.part else self.role
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class Codebook:
     """The tensors of one codebook."""
 
@@ -67,7 +118,7 @@ class Codebook:
     @property
     def codes(self) -> RoleTensor:
         """The tensor that the vectors of the lookup are, or are calculated from: `[heads, codes, dim]`."""
-        return self.of_role(CODES) or next(tensor for tensor in self.tensors if tensor.role == EMA_SUM)
+        return self.of_role(Role.CODES) or next(tensor for tensor in self.tensors if tensor.role == Role.EMA_SUM)
 
     @property
     def place(self) -> BookPlace:
@@ -78,7 +129,7 @@ class Codebook:
         return next((tensor for tensor in self.tensors if tensor.role == role), None)
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class VQEncoder:
     """Everything that turns features into tokens: projection and codebooks, in the family's order."""
 
@@ -97,17 +148,14 @@ class VQEncoder:
     also_found: tuple[str, ...] = ()
     """Further VQ encoders in the same file, which are not judged: their prefixes, or titles where there is none."""
 
-    _several: tuple[bool, bool, bool] = field(init=False, repr=False, compare=False)
-    """Whether there are several books, groups and layers to tell apart; asked for each tensor, so counted once."""
+    _names: PlaceNames = field(init=False, repr=False, compare=False)
+    """Asked for each tensor, so made once."""
 
     def __post_init__(self) -> None:
         places = [codebook.place for codebook in self.codebooks]
         places += [tied for codebook in self.codebooks for tied in codebook.tied]
         places += [tensor.place[:3] for tensor in self.projection]
-        books, groups, layers = ({place[axis] for place in places} for axis in range(3))
-        object.__setattr__(
-            self, "_several", (len(books) > 1, len(groups) > 1, len([layer for layer in layers if layer >= 0]) > 1)
-        )
+        object.__setattr__(self, "_names", PlaceNames.of(places, self.books))
 
     @property
     def tensors(self) -> Iterator[RoleTensor]:
@@ -129,31 +177,21 @@ class VQEncoder:
 
         `place` is where a tied tensor is meant, if not at its first place.
         """
-        where = self.where((place or tensor.place)[:3])
-        return f"{where} {tensor.name_of_part}" if where else tensor.name_of_part
+        return self._names.label((place or tensor.place)[:3], tensor.role, tensor.part)
 
     def where(self, place: BookPlace) -> str:
         """Return what tells this place from the others, such as `acoustic.3`; empty when there is but one."""
-        book, group, layer = place
-        parts = [self.name_of_book(book)] if self.name_of_book(book) else []
-        if self._several[1]:
-            parts.append(str(group))
-        if layer >= 0 and self._several[2]:
-            parts.append(str(layer))
-        return ".".join(parts)
+        return self._names.where(place)
 
     def name_of_book(self, book: int) -> str:
         """Return what the family or the model calls a quantizer; empty when it is the only one."""
-        if not self._several[0]:
-            return ""
-        return (self.books[book] if book < len(self.books) else "") or str(book)
+        return self._names.book(book)
 
     @property
-    def in_front(self) -> str:
-        """What is known of the layers in front: STORED, also where there are none; ABSENT; or UNKNOWN."""
+    def in_front(self) -> InFront:
         if self.family.structural:
-            return UNKNOWN
-        return ABSENT if lacks_projection(self.family, self.tensors) else STORED
+            return InFront.UNKNOWN
+        return InFront.ABSENT if lacks_projection(self.family, self.tensors) else InFront.STORED
 
     def lookup_at(self, where: str) -> BookPlace | None:
         """Return the place that `where` gives these words for, or None where the encoder has nothing there."""
@@ -165,7 +203,7 @@ def lacks_projection(family: Family, tensors: Iterable[HasRole]) -> bool:
     books: dict[int, set[str]] = {}
     for tensor in tensors:
         books.setdefault(tensor.book, set()).add(tensor.role)
-    return family.projects and any(INPUT_PROJ not in roles for roles in books.values())
+    return family.projects and any(Role.INPUT_PROJ not in roles for roles in books.values())
 
 
 def is_lora(names: Iterable[str]) -> bool:

@@ -1,7 +1,7 @@
 """The configuration of a replay: every key with its meaning, range and default, checked by pydantic.
 
 A vqcheck TOML file has one table for each section below. GPT-SoVITS's s2 JSON is translated into the same sections (see
-`s2_json`). The defaults of `Training` are upstream's.
+`s2_json`). The defaults of `TrainingConfig` are upstream's.
 """
 
 from typing import Any, Literal
@@ -16,7 +16,7 @@ class _Section(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True, strict=True)
 
 
-class Subject(_Section):
+class SubjectConfig(_Section):
     """What is trained."""
 
     version: Version = Field(
@@ -56,7 +56,7 @@ class Subject(_Section):
     )
 
 
-class Data(_Section):
+class DataConfig(_Section):
     """What it is trained on."""
 
     exp_dir: str | None = Field(
@@ -69,7 +69,7 @@ class Data(_Section):
     generated_items: int = Field(default=48, ge=2, le=10_000, description="number of generated items")
 
 
-class Training(_Section):
+class TrainingConfig(_Section):
     """The numbers of the training step."""
 
     batch_size: int = Field(default=4, ge=1, description="items in a batch of one process")
@@ -86,7 +86,7 @@ class Training(_Section):
     fp16_run: bool = Field(default=True, description="autocast to float16 on CUDA (nothing on a CPU, as upstream)")
 
 
-class Model(_Section):
+class ModelConfig(_Section):
     """Sizes of the generator that differ from the version's own, under upstream's names as far as it has one."""
 
     inter_channels: int | None = None
@@ -113,7 +113,7 @@ class Model(_Section):
     mrte_heads: int | None = None
 
 
-class Discriminator(_Section):
+class DiscriminatorConfig(_Section):
     """Sizes of the discriminator that differ from the version's own."""
 
     use_spectral_norm: bool | None = None
@@ -121,7 +121,7 @@ class Discriminator(_Section):
     periods: list[int] | None = None
 
 
-class Spectrogram(_Section):
+class SpectrogramConfig(_Section):
     """Sizes in samples and frequencies in Hz that differ from the version's own."""
 
     sampling_rate: int | None = None
@@ -133,7 +133,7 @@ class Spectrogram(_Section):
     mel_fmax: float | None = None
 
 
-class Replay(_Section):
+class ReplayConfig(_Section):
     """How it is replayed."""
 
     steps: int = Field(default=30, ge=1, description="training steps of each arm")
@@ -148,13 +148,13 @@ class Replay(_Section):
 class Config(_Section):
     """A whole configuration; each section may be left out."""
 
-    subject: Subject = Subject()
-    data: Data = Data()
-    training: Training = Training()
-    model: Model = Model()
-    discriminator: Discriminator = Discriminator()
-    spectrogram: Spectrogram = Spectrogram()
-    replay: Replay = Replay()
+    subject: SubjectConfig = SubjectConfig()
+    data: DataConfig = DataConfig()
+    training: TrainingConfig = TrainingConfig()
+    model: ModelConfig = ModelConfig()
+    discriminator: DiscriminatorConfig = DiscriminatorConfig()
+    spectrogram: SpectrogramConfig = SpectrogramConfig()
+    replay: ReplayConfig = ReplayConfig()
     expected: dict[str, Verdict] = Field(
         default={}, description="what a strategy must do, where it is not what its name says"
     )

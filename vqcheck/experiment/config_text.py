@@ -5,8 +5,8 @@ import os
 from dataclasses import dataclass
 from typing import Any
 
-from vqcheck.checkpoint.regular import regular
-from vqcheck.checkpoint.strict_toml import LONGEST, parse_toml
+from vqcheck.checkpoint.file import open_regular_file
+from vqcheck.checkpoint.untrusted_text import LONGEST_TOML, parse_toml
 from vqcheck.errors import UsageError
 
 
@@ -38,22 +38,22 @@ def read_config_text(path: str) -> ConfigText:
 
     """
     try:
-        with open(path, encoding="utf-8-sig", opener=regular) as file:
-            text = file.read(LONGEST + 1)
+        with open(path, encoding="utf-8-sig", opener=open_regular_file) as file:
+            text = file.read(LONGEST_TOML + 1)
     except OSError as error:
         if os.path.isdir(path):
-            raise UsageError(f"{path}: is a folder; name the configuration (TEMP/tmp_s2.json, or a TOML)") from None
-        raise UsageError(f"{path}: cannot be read: {error.strerror}") from None
+            raise UsageError("is a folder; name the configuration (TEMP/tmp_s2.json, or a TOML)", path) from None
+        raise UsageError(f"cannot be read: {error.strerror}", path) from None
     except UnicodeDecodeError:
-        raise UsageError(f"{path}: is no configuration (neither TOML nor JSON text)") from None
-    if len(text) > LONGEST:
-        raise UsageError(f"{path}: is longer than any configuration (more than {LONGEST} characters)")
+        raise UsageError("is no configuration (neither TOML nor JSON text)", path) from None
+    if len(text) > LONGEST_TOML:
+        raise UsageError(f"is longer than any configuration (more than {LONGEST_TOML} characters)", path)
     is_json = text.lstrip()[:1] == "{"
     try:
         values = json.loads(text) if is_json else parse_toml(text)
     except (ValueError, RecursionError) as error:
         kind = "JSON" if is_json else "TOML"
-        raise UsageError(f"{path}: is no valid {kind}: {' '.join(str(error).split())}") from None
+        raise UsageError(f"is no valid {kind}: {' '.join(str(error).split())}", path) from None
     return ConfigText(path, is_json, values)
 
 
@@ -72,7 +72,7 @@ def named_version(values: dict[str, Any], path: str) -> str | None:
     told = {key: value for key, value in named.items() if value not in (None, "")}
     for key, value in told.items():
         if not isinstance(value, str):
-            raise UsageError(f"{path}: {key}: expected a text, given {value!r:.80}")
+            raise UsageError(f"expected a text, given {value!r:.80}", path, key)
     if len(set(told.values())) > 1:
-        raise UsageError(f"{path}: model.version is {told['model.version']!r:.40}, version {told['version']!r:.40}")
+        raise UsageError(f"model.version is {told['model.version']!r:.40}, version {told['version']!r:.40}", path)
     return next(iter(told.values()), None)

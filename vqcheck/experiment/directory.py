@@ -64,7 +64,7 @@ def read_experiment(folder: str, with_speakers: bool) -> Experiment:
 
     """
     if not os.path.isdir(folder):
-        raise UsageError(f"{folder}: is no experiment directory (logs/<name>)")
+        raise UsageError("is no experiment directory (logs/<name>)", folder)
     phones = read_name2text(folder)
     parts = {
         FEATURES: {name.removesuffix(".pt") for name in _listed(folder, FEATURES)},
@@ -88,7 +88,7 @@ def read_experiment(folder: str, with_speakers: bool) -> Experiment:
             entries.append(Entry(name, symbols, size // _BYTES_PER_FRAME, features, audio, vector))
     if len(entries) < _SMALLEST:
         example = "".join(f"; {name} {why}" for name, why in list(left_out.items())[:1])
-        raise UsageError(f"{folder}: {len(entries)} items can be trained on, at least {_SMALLEST} are needed{example}")
+        raise UsageError(f"{len(entries)} items can be trained on, at least {_SMALLEST} are needed{example}", folder)
     return Experiment(folder, tuple(entries), left_out)
 
 
@@ -97,4 +97,4 @@ def _listed(folder: str, part: str) -> set[str]:
     try:
         return set(os.listdir(path))
     except OSError as error:
-        raise UsageError(f"{path}: cannot be read: {error.strerror}") from None
+        raise UsageError(f"cannot be read: {error.strerror}", path) from None

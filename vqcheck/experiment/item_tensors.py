@@ -16,7 +16,7 @@ def read_ssl(path: str, channels: int) -> npt.NDArray[np.float32]:
     """
     values = _read(path)
     if values.shape[0] != channels or not values.shape[1]:
-        raise UsageError(f"{path}: expected features of shape [1, {channels}, T], found {list(values.shape)}")
+        raise UsageError(f"expected features of shape [1, {channels}, T], found {list(values.shape)}", path)
     return values
 
 
@@ -24,7 +24,7 @@ def read_speaker_vector(path: str, size: int) -> npt.NDArray[np.float32]:
     """Return a speaker vector `[size]` (float32) from `7-sv_cn/<name>.pt`. Raises as `read_ssl` does."""
     values = _read(path)
     if values.shape != (1, size):
-        raise UsageError(f"{path}: expected a speaker vector of shape [1, {size}], found {list(values.shape)}")
+        raise UsageError(f"expected a speaker vector of shape [1, {size}], found {list(values.shape)}", path)
     vector: npt.NDArray[np.float32] = values[0]
     return vector
 
@@ -32,9 +32,9 @@ def read_speaker_vector(path: str, size: int) -> npt.NDArray[np.float32]:
 def _read(path: str) -> npt.NDArray[np.float32]:
     found = read_features(path)
     if found.values is None:
-        raise UsageError(f"{path}: {found.problem}")
+        raise UsageError(found.problem, path)
     values = found.values.astype(np.float32)
     bad = values.size - int(np.count_nonzero(np.isfinite(values)))
     if bad:
-        raise UsageError(f"{path}: {bad} of {values.size} values are NaN or infinite")
+        raise UsageError(f"{bad} of {values.size} values are NaN or infinite", path)
     return values

@@ -19,7 +19,7 @@ _MOST_TOKENS: Final = 24_000_000
 
 
 @dataclass(frozen=True, slots=True)
-class Row:
+class TokenRow:
     """One recording and its tokens."""
 
     item: str
@@ -33,7 +33,7 @@ class Name2Semantic:
     """The rows of a merged file, or of the parts that several processes have written."""
 
     files: tuple[str, ...]
-    rows: tuple[Row, ...]
+    rows: tuple[TokenRow, ...]
     malformed: tuple[tuple[str, str], ...]
     """(`file:number`, what is wrong) of lines that hold no tokens."""
     headless: bool
@@ -55,13 +55,13 @@ def read_name2semantic(folder: str) -> Name2Semantic:
     try:
         names = os.listdir(folder)
     except OSError as error:
-        raise UsageError(f"{folder}: cannot be listed: {error.strerror}") from None
+        raise UsageError(f"cannot be listed: {error.strerror}", folder) from None
     numbers = {name: int(match[1]) for name in names if (match := _PART.fullmatch(name))}
     parts = tuple(sorted(numbers, key=lambda name: numbers[name]))
     files = (MERGED,) if MERGED in names else parts
     if not files:
-        raise UsageError(f"{folder}: holds no {MERGED} (nor parts of it): extract the tokens first")
-    rows: list[Row] = []
+        raise UsageError(f"holds no {MERGED} (nor parts of it): extract the tokens first", folder)
+    rows: list[TokenRow] = []
     malformed: list[tuple[str, str]] = []
     headless = False
     known: dict[str, int] = {}
@@ -77,19 +77,19 @@ def read_name2semantic(folder: str) -> Name2Semantic:
             headless = headless or (first and name == MERGED)
             first = False
             row = _row(line, f"{name}:{number}", known)
-            if isinstance(row, Row):
+            if isinstance(row, TokenRow):
                 rows.append(row)
                 tokens += len(row.tokens)
             else:
                 malformed.append((f"{name}:{number}", row))
             if tokens > _MOST_TOKENS or len(rows) + len(malformed) > MOST_LINES:
-                raise UsageError(f"{folder}: holds more than {_MOST_TOKENS} tokens or {MOST_LINES} items")
+                raise UsageError(f"holds more than {_MOST_TOKENS} tokens or {MOST_LINES} items", folder)
     if not rows and not malformed:
-        raise UsageError(f"{os.path.join(folder, files[0])}: holds no tokens")
+        raise UsageError("holds no tokens", os.path.join(folder, files[0]))
     return Name2Semantic(files, tuple(rows), tuple(malformed), headless, parts if files == (MERGED,) else ())
 
 
-def _row(line: str, where: str, known: dict[str, int]) -> Row | str:
+def _row(line: str, where: str, known: dict[str, int]) -> TokenRow | str:
     """Return a row, or what is wrong with its line; `known` keeps one number for each token, however often it comes."""
     fields = line.split("\t")
     if len(fields) < 2 or not fields[0]:
@@ -103,4 +103,4 @@ def _row(line: str, where: str, known: dict[str, int]) -> Row | str:
     )
     if wrong is not None:
         return f"{fields[0]}: {wrong[:20]!r} is no token"
-    return Row(fields[0], tuple([known.setdefault(word, int(word)) for word in words]), where)
+    return TokenRow(fields[0], tuple([known.setdefault(word, int(word)) for word in words]), where)

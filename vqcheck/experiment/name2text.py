@@ -30,7 +30,7 @@ def read_name2text(folder: str) -> dict[str, tuple[str, ...]]:
             phones[fields[0]] = tuple([known.setdefault(phone, phone) for phone in fields[1].split(" ")])
             count += len(phones[fields[0]])
             if len(known) > _MOST_DIFFERENT or count > _MOST_PHONES:
-                raise UsageError(f"{path}: has more than {_MOST_DIFFERENT} different phones, or {_MOST_PHONES} in all")
+                raise UsageError(f"has more than {_MOST_DIFFERENT} different phones, or {_MOST_PHONES} in all", path)
     if not phones:
-        raise UsageError(f"{path}: has no line of four tab-separated fields (name, phones, word2ph, text)")
+        raise UsageError("has no line of four tab-separated fields (name, phones, word2ph, text)", path)
     return phones

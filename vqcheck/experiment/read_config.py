@@ -42,7 +42,7 @@ def read_config(path: str, root: str | None = None) -> Config:
     try:
         config = Config.model_validate(values)
     except ValidationError as error:
-        raise UsageError(f"{path}: {_first_problem(error)}") from None
+        raise UsageError(_first_problem(error), path) from None
     base = text.base(root)
     for section, key in _PATHS:
         config = _resolve(config, section, key, base, path)
@@ -76,8 +76,9 @@ def _resolve(config: Config, section: str, key: str, base: str, path: str) -> Co
     resolved = os.path.join(base, given)
     if not os.path.exists(resolved):
         raise UsageError(
-            f"{path}: {section}.{key} = {given!r}: there is no {os.path.abspath(resolved)} "
-            "(--root sets where relative paths begin)"
+            f"{section}.{key} = {given!r}: there is no {os.path.abspath(resolved)} "
+            "(--root sets where relative paths begin)",
+            path,
         )
     return config.changed(section, **{key: resolved})
 
@@ -86,11 +87,11 @@ def _version_of_base(config: Config, path: str) -> str:
     """Return the version of an s2 JSON that names none, as those of trees before v2: its pretrained generator's."""
     base = config.subject.pretrained_s2G
     if base is None:
-        raise UsageError(f"{path}: model.version is missing, and there is no pretrained_s2G to go by")
+        raise UsageError("model.version is missing, and there is no pretrained_s2G to go by", path)
     with open_checkpoint(base) as checkpoint:
         version = identify(checkpoint).version
     if version not in s2_json.VERSIONS:
-        raise UsageError(f"{path}: model.version is missing, and the version of {base} cannot be told from its tensors")
+        raise UsageError(f"model.version is missing, and the version of {base} cannot be told from its tensors", path)
     return version
 
 

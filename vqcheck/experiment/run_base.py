@@ -4,6 +4,7 @@ import os
 import re
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
+from enum import Enum
 from typing import Any, Final
 
 from vqcheck.errors import UsageError
@@ -12,14 +13,35 @@ from vqcheck.experiment.config_text import named_version, read_config_text
 _CHECKPOINT_FOLDER: Final = re.compile(r"logs_s2(?:_(v\d\w*?))?(?:_lora_\d+)?")
 
 
+class BaseProblem(str, Enum):
+    """Why a run is compared with no base though its configuration names one."""
+
+    SEVERAL = "several files are named"
+    ABSENT = "the named file is not there"
+    HOLDS_LESS = "the named file stores less than a checkpoint"
+
+    __str__ = str.__str__
+
+
+@dataclass(frozen=True, slots=True)
+class UnusedBase:
+    """The base that a configuration names, and that could not be used."""
+
+    problem: BaseProblem
+    files: tuple[str, ...]
+    """The files that are named."""
+    checkpoint: str = ""
+    """The checkpoint that stores more than the file."""
+
+
 @dataclass(frozen=True, slots=True)
 class NamedBase:
     """What a run's configurations say of the file that it started from."""
 
     path: str | None
     """None where none names a file that is there, or several name different ones."""
-    note: str = ""
-    """Why there is no path though a configuration names a file; else empty."""
+    unused: UnusedBase | None = None
+    """What is named, where there is no path for all that."""
 
 
 def named_base(folder: str, voice: str, configs: Iterable[Any]) -> NamedBase:
@@ -38,9 +60,9 @@ def named_base(folder: str, voice: str, configs: Iterable[Any]) -> NamedBase:
     if len(there) == 1:
         return NamedBase(next(iter(there.values())))
     if there:
-        return NamedBase(None, f"its configurations name several: {', '.join(sorted(there.values()))}")
+        return NamedBase(None, UnusedBase(BaseProblem.SEVERAL, tuple(sorted(there.values()))))
     if named:
-        return NamedBase(None, f"there is no {', '.join(named)}, which its configuration names")
+        return NamedBase(None, UnusedBase(BaseProblem.ABSENT, tuple(named)))
     return NamedBase(None)
 
 

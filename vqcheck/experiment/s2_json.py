@@ -8,7 +8,7 @@ from typing import Any
 from pydantic import BaseModel
 
 from vqcheck.errors import UsageError
-from vqcheck.experiment.config import Discriminator, Model, Spectrogram, Training
+from vqcheck.experiment.config import DiscriminatorConfig, ModelConfig, SpectrogramConfig, TrainingConfig
 from vqcheck.experiment.config_text import named_version
 
 VERSIONS = ("v1", "v2", "v2Pro", "v2ProPlus", "v3", "v4")
@@ -25,9 +25,9 @@ def translate(values: Any, path: str) -> dict[str, Any]:
     train, data, model = (_section(values, name, path) for name in ("train", "data", "model"))
     for name, section, key in (("train", train, "batch_size"), ("data", data, "exp_dir")):
         if not section.get(key):
-            raise UsageError(f"{path}: {name}.{key} is missing; the training script needs it")
+            raise UsageError(f"{name}.{key} is missing; the training script needs it", path)
     if "pretrained_s2G" not in train:
-        raise UsageError(f"{path}: train.pretrained_s2G is missing; it may be empty, but then weights are fresh")
+        raise UsageError("train.pretrained_s2G is missing; it may be empty, but then weights are fresh", path)
     return {
         "subject": {
             **_version(values, path),
@@ -37,10 +37,10 @@ def translate(values: Any, path: str) -> dict[str, Any]:
             "freeze_quantizer": bool(model.get("freeze_quantizer")),
         },
         "data": {"exp_dir": data["exp_dir"]},
-        "training": _known(train, Training),
-        "model": _known(model, Model),
-        "discriminator": _known(model, Discriminator),
-        "spectrogram": _known(data, Spectrogram),
+        "training": _known(train, TrainingConfig),
+        "model": _known(model, ModelConfig),
+        "discriminator": _known(model, DiscriminatorConfig),
+        "spectrogram": _known(data, SpectrogramConfig),
         "replay": {"seed": train["seed"]} if "seed" in train else {},
     }
 
@@ -48,7 +48,7 @@ def translate(values: Any, path: str) -> dict[str, Any]:
 def _section(values: Any, name: str, path: str) -> dict[str, Any]:
     section = values.get(name) if isinstance(values, dict) else None
     if not isinstance(section, dict):
-        raise UsageError(f"{path}: is no s2 configuration of GPT-SoVITS: it has no section {name!r}")
+        raise UsageError(f"is no s2 configuration of GPT-SoVITS: it has no section {name!r}", path)
     return section
 
 
@@ -60,5 +60,5 @@ def _version(values: dict[str, Any], path: str) -> dict[str, str]:
     """Return the version as a key of `subject`; none where the file names none, and then it is the base's."""
     version = named_version(values, path)
     if version is not None and version not in VERSIONS:
-        raise UsageError(f"{path}: model.version: expected one of {', '.join(VERSIONS)}, given {version!r}")
+        raise UsageError(f"model.version: expected one of {', '.join(VERSIONS)}, given {version!r}", path)
     return {} if version is None else {"version": version}

@@ -80,7 +80,7 @@ def _from_toml(path: str, values: dict[str, Any], base: str) -> S2Run:
 
 def _toml_version(path: str, value: Any) -> str | None:
     if value is not None and not isinstance(value, str):
-        raise UsageError(f"{path}: subject.version: expected a text, given {value!r:.80}")
+        raise UsageError(f"subject.version: expected a text, given {value!r:.80}", path)
     # tiny is a size of ours; of a tree it means the newest version that it knows
     return None if value in (None, "", "tiny") else value
 
@@ -90,14 +90,14 @@ def _rank(path: str, value: Any) -> str | None:
     if value is None or value == "":
         return None
     if isinstance(value, bool) or not re.fullmatch(r"\d{1,9}", str(value), flags=re.ASCII):
-        raise UsageError(f"{path}: train.lora_rank: expected a number, given {value!r:.80}")
+        raise UsageError(f"train.lora_rank: expected a number, given {value!r:.80}", path)
     return str(value)
 
 
 def _section(path: str, values: Any, name: str) -> dict[str, Any]:
     section = values.get(name) if isinstance(values, dict) else None
     if not isinstance(section, dict):
-        raise UsageError(f"{path}: has no section {name!r}; expected is GPT-SoVITS's s2 JSON or a vqcheck TOML")
+        raise UsageError(f"has no section {name!r}; expected is GPT-SoVITS's s2 JSON or a vqcheck TOML", path)
     return section
 
 
@@ -105,11 +105,11 @@ def _path(config: str, key: str, value: Any, base: str) -> str | None:
     if value is None or value == "":
         return None
     if not isinstance(value, str):
-        raise UsageError(f"{config}: {key}: expected a path, given {value!r:.80}")
+        raise UsageError(f"expected a path, given {value!r:.80}", config, key)
     return os.path.normpath(os.path.join(base, value))
 
 
 def _flag(config: str, key: str, value: Any) -> bool | None:
     if value is not None and not isinstance(value, bool):
-        raise UsageError(f"{config}: {key}: expected true or false, given {value!r:.80}")
+        raise UsageError(f"expected true or false, given {value!r:.80}", config, key)
     return value

@@ -1,184 +1,124 @@
-"""The gate's checks: each answers one question about a run, and says what it could not check.
+"""The gate's checks: what each is called, whether it decides, and what to do when it fails."""
 
-An exception of vqcheck's own inside a check means that it could not be carried out; see `run.py`.
-"""
-
-import os
+import difflib
+from dataclasses import dataclass
 from typing import Final
 
-from vqcheck.checkpoint.open import open_checkpoint
-from vqcheck.codebook.comparison import ALL, CHANGED, UNDECIDED
-from vqcheck.codebook.health import COLLAPSED, EXPLAINED, HEALTHY, NEVER_TRAINED
-from vqcheck.codebook.inspection import NO_CODEBOOK
-from vqcheck.experiment.bound_files import file_digest, tokens_digest
-from vqcheck.experiment.check_lock import check_lock
-from vqcheck.experiment.lock import LockedFile
-from vqcheck.experiment.name2semantic import MERGED
-from vqcheck.experiment.s1_tokens import recorded_tsv, same_experiment
-from vqcheck.experiment.token_audit import audit_tokens
-from vqcheck.experiment.token_summary import summary
-from vqcheck.gate.outcome import COULD_NOT_CHECK, FAILED, NOT_APPLICABLE, PASSED, Finding
-from vqcheck.gate.subject import Subject
-from vqcheck.gate.training_reads import PRETRAINED, as_training_reads
-
-_READ_AS: Final = {"v4": "v3", "v2Pro": "v2", "v2ProPlus": "v2"}
-"""Versions that token extraction knows under another's name; their VQ encoder is the same function."""
+from vqcheck.errors import UsageError
 
 
-def trained(subject: Subject) -> Finding:
-    """Whether the generator that training starts from has a VQ encoder that was trained."""
-    found = subject.inspection
-    name = os.path.basename(found.path)
-    if found.verdict == NO_CODEBOOK:
-        return Finding(COULD_NOT_CHECK, f"{name} {found.why_none}")
-    if found.verdict == NEVER_TRAINED:
-        return Finding(FAILED, f"the codebook of {name} was never trained, and a frozen run does not train it")
-    if found.verdict == COLLAPSED:
-        return Finding(FAILED, f"the codebook of {name} has collapsed: {EXPLAINED[COLLAPSED]}", advisory=True)
-    if found.verdict != HEALTHY:
-        return Finding(FAILED, f"the VQ encoder of {name} is {found.verdict}: {EXPLAINED[found.verdict]}")
-    books = found.vq_encoder.codebooks if found.vq_encoder else ()
-    if any(book.many_unused for book in books):
-        unused = sum(book.unused or 0 for book in books)
-        return Finding(FAILED, f"{unused} of {_codes(subject)} codes of {name} are not in use", advisory=True)
-    return Finding(PASSED, f"{name} holds a trained VQ encoder ({_codes(subject)} codes)")
+@dataclass(frozen=True, slots=True)
+class GateCheck:
+    """One question the gate asks."""
+
+    code: str
+    title: str
+    required: bool
+    why: str
+    """What goes wrong without it."""
+    fix: str
+    """What to do when it fails."""
 
 
-def loader(subject: Subject) -> Finding:
-    """Whether upstream's own loader reads the generator as what it is."""
-    found, version = subject.inspection, subject.run.version
-    name = os.path.basename(found.path)
-    if found.header_code:
-        return Finding(
-            FAILED, f"{name} is an export with an overwritten header ({found.header_code}); training cannot load it"
+CHECKS: Final = (
+    GateCheck(
+        "codebook-trained",
+        "the pretrained generator has a trained VQ encoder",
+        True,
+        "A codebook that was never trained gives meaningless tokens. Freezing does not help: zeros stay zeros, and a "
+        "codebook whose init flag is 0 is filled from the first batch.",
+        "Use a published s2G base model. Or train from scratch with freeze_quantizer off, and train s1 after that.",
+    ),
+    GateCheck(
+        "loader",
+        "upstream's training script reads that file as what it is",
+        True,
+        "The training script loads the state dict under 'weight' of an ordinary torch file. It keeps its random values "
+        "for tensors that are not there. A tensor of another shape ends it. Exports of Pro versions and LoRA have an "
+        "overwritten header. A G_*.pth keeps its weights elsewhere. A file of another version fits in part or not at "
+        "all.",
+        "Name the published base of your version as pretrained_s2G.",
+    ),
+    GateCheck(
+        "lock",
+        "its VQ encoder and the tokens are the locked ones",
+        True,
+        "The lock was made from the checkpoint that the tokens were extracted with. If the generator differs from it, "
+        "the tokens of s1 mean something else in s2.",
+        "Put the locked base back. Or extract the tokens again, train s1 again and update the lock: "
+        "vqcheck lock CKPT --experiment DIR --update.",
+    ),
+    GateCheck(
+        "tokens",
+        "the recorded tokens come from it",
+        True,
+        "The tokens in 6-name2semantic.tsv are not made again when the pretrained model changes. This check computes "
+        "each one again from 4-cnhubert and compares.",
+        "Delete the tsv, extract the tokens again and train s1 again. vqcheck tokens shows the items.",
+    ),
+    GateCheck(
+        "freeze",
+        "freeze_quantizer is on",
+        True,
+        "Without it every training step writes the codebook.",
+        "Set model.freeze_quantizer to true in the s2 JSON.",
+    ),
+    GateCheck(
+        "resume",
+        "a checkpoint that training would resume from has the same VQ encoder",
+        True,
+        "The training script silently resumes from the latest G_*.pth in the experiment, whatever pretrained_s2G says. "
+        "It looks in logs_s2_<version>, for LoRA in logs_s2_<version>_lora_<rank>, before February 2025 in logs_s2.",
+        "If an earlier run moved the codebook, move that folder away. vqcheck history shows when it moved.",
+    ),
+    GateCheck(
+        "resume-elsewhere",
+        "trees of another age would resume from the same VQ encoder, too",
+        False,
+        "Which folder training resumes from depends on the age of the tree, and for v3 and v4 on whether it trains "
+        "LoRA or all. This run does not read the other folders, but another run will.",
+        "Move a folder away whose checkpoint has another VQ encoder.",
+    ),
+    GateCheck(
+        "s1",
+        "the s1 checkpoint belongs to these tokens",
+        True,
+        "Stage 1 must have been trained on the tokens that stage 2 decodes. A lock made with --experiment and --s1 "
+        "proves it by content. Without a lock only the path in the s1 checkpoint can be compared. A path proves "
+        "nothing.",
+        "Train s1 on these tokens. Then bind it: vqcheck lock CKPT --experiment DIR --s1 S1 --update.",
+    ),
+    GateCheck(
+        "extraction-version",
+        "token extraction guesses the version right",
+        False,
+        "Upstream's token extraction guesses v1, v2 or v3 from the size of the file alone. It can take a file that was "
+        "saved again for another version.",
+        "Use the published file as it was downloaded.",
+    ),
+    GateCheck(
+        "replay",
+        "the code that will train keeps the codebook still",
+        True,
+        "This check replays a few training steps of the code that will really train. It watches every write to the "
+        "codebook.",
+        "Call eval() on the quantizer in every forward of that code, or hold it with vqcheck.freeze. vqcheck replay "
+        "shows the line that writes.",
+    ),
+)
+
+
+def find_check(code: str) -> GateCheck:
+    """Return the check with this code.
+
+    Raises:
+        UsageError: there is none.
+
+    """
+    codes = [check.code for check in CHECKS]
+    if code not in codes:
+        near = difflib.get_close_matches(code, codes, 1)
+        raise UsageError(
+            f"no check {code!r}; " + (f"did you mean {near[0]}?" if near else f"known: {', '.join(codes)}")
         )
-    if found.format not in ("torch zip", "torch legacy"):
-        return Finding(FAILED, f"{name} is a {found.format} file; training loads torch files only")
-    if found.container != PRETRAINED:
-        return Finding(
-            FAILED, f"{name} keeps its weights under {found.container!r}; training reads 'weight' and would not find it"
-        )
-    if subject.not_found:
-        return Finding(FAILED, f"{name} holds no {subject.not_found}, the name by which training looks for it")
-    if not found.model.version:
-        return Finding(COULD_NOT_CHECK, f"{name}: its version cannot be told from its tensors")
-    also = f"; of its copies training reads '{PRETRAINED}', not {', '.join(subject.unread)}" if subject.unread else ""
-    if version is None:
-        return Finding(PASSED, f"{name} is {found.model.version}; the config names no version{also}")
-    if version not in found.model.version.split(" or "):
-        return Finding(FAILED, f"{name} is {found.model.version}, the config says {version}")
-    return Finding(PASSED, f"{name} is {found.model.version}, as configured{also}")
-
-
-def extraction_version(subject: Subject) -> Finding:
-    """Whether token extraction, which guesses the version by file size, guesses right."""
-    found = subject.inspection
-    guessed = _version_by_size(os.path.getsize(found.path))
-    name = os.path.basename(found.path)
-    read_as = {_READ_AS.get(version, version) for version in found.model.version.split(" or ")}
-    if len(read_as) > 1 or "" in read_as:
-        return Finding(COULD_NOT_CHECK, f"{name}: its version cannot be told from its tensors")
-    if {guessed} != read_as:
-        return Finding(
-            FAILED,
-            f"by its size upstream's token extraction takes {name} for {guessed}, but it is {found.model.version}",
-        )
-    if guessed == found.model.version:
-        return Finding(PASSED, f"upstream's token extraction takes {name} for {guessed}, which it is")
-    return Finding(
-        PASSED,
-        f"upstream's token extraction takes {name} for {guessed}; it is {found.model.version}, which derives tokens "
-        "in the same way",
-    )
-
-
-def lock(subject: Subject) -> Finding:
-    """Whether the generator's VQ encoder, and the tokens, are the locked ones."""
-    record, path = subject.lock, subject.lock_path
-    if record is None or path is None:
-        return Finding(NOT_APPLICABLE, "there is no lock; make one right after token extraction: vqcheck lock")
-    experiment = subject.experiment if record.tsv else None
-    with open_checkpoint(subject.pretrained) as checkpoint:
-        used = as_training_reads(checkpoint, PRETRAINED)
-        copy = PRETRAINED if any(each.name == PRETRAINED for each in record.copies) else ""
-        result = check_lock(record, path, used, experiment, None, ALL, copy=copy)
-    if result.verdict == UNDECIDED:
-        contradicting = ", ".join(f"'{each.name}'" for each in result.contradicting) or "which is meant"
-        return Finding(COULD_NOT_CHECK, f"copies contradict the one that was verified against {path}: {contradicting}")
-    if result.verdict == CHANGED:
-        faults = ", ".join(
-            line.what for line in result.verdicts if line.judged and line.verdict in (CHANGED, "missing")
-        )
-        return Finding(FAILED, f"{path} records something else: {faults}")
-    bound = " and the recorded tokens" if record.tsv else ""
-    return Finding(PASSED, f"the VQ encoder{bound} of {os.path.basename(checkpoint.path)} agree with {path}")
-
-
-def tokens(subject: Subject) -> Finding:
-    """Whether the recorded tokens come from the generator that training starts from."""
-    with open_checkpoint(subject.pretrained) as checkpoint:
-        used = as_training_reads(checkpoint, PRETRAINED)
-        audit = audit_tokens(used, subject.experiment, sample=subject.sample)
-    return Finding({0: PASSED, 1: FAILED}.get(audit.exit_code, COULD_NOT_CHECK), f"{MERGED}: {summary(audit)}")
-
-
-def freeze(subject: Subject) -> Finding:
-    """Whether the config freezes the quantizer."""
-    flag = subject.run.freeze_quantizer
-    if flag is None:
-        return Finding(FAILED, "freeze_quantizer is not set, and upstream's default is not to freeze")
-    if not flag:
-        return Finding(FAILED, "freeze_quantizer is false: training will move the codebook")
-    return Finding(PASSED, "freeze_quantizer is true")
-
-
-def s1(subject: Subject) -> Finding:
-    """Whether the s1 checkpoint was trained on these tokens."""
-    if subject.s1 is None:
-        return Finding(NOT_APPLICABLE, "no s1 checkpoint was named (--s1)")
-    name = os.path.basename(subject.s1)
-    record = subject.lock
-    if record is not None and record.s1 is not None and record.tsv is not None:
-        if not _is(record.s1, file_digest(subject.s1)):
-            return Finding(FAILED, f"{name} is not the s1 checkpoint that {subject.lock_path} is bound to")
-        if not _is(record.tsv, tokens_digest(subject.experiment)):
-            return Finding(FAILED, f"{name} is the locked s1 checkpoint, but the recorded tokens have changed since")
-        return Finding(PASSED, f"{name} and the recorded tokens are the locked ones")
-    trained_on = recorded_tsv(subject.s1)
-    if trained_on is None:
-        return Finding(COULD_NOT_CHECK, f"{name} does not say which tokens it was trained on, and no lock binds it")
-    if not same_experiment(trained_on, os.path.join(subject.experiment, MERGED)):
-        return Finding(FAILED, f"{name} was trained on {trained_on}, which is another experiment's")
-    return Finding(
-        COULD_NOT_CHECK,
-        f"{name} names this experiment's {os.path.basename(trained_on)}; content unproved "
-        "(bind it: vqcheck lock --s1 --update)",
-        advisory=True,
-    )
-
-
-def replay(subject: Subject) -> Finding:
-    """Whether the code that will train keeps the codebook still."""
-    if not subject.run.trains_code:
-        return Finding(NOT_APPLICABLE, "no training code named")
-    from vqcheck.gate.training_code import replay_training_code
-
-    return replay_training_code(subject.run)
-
-
-def _is(recorded: LockedFile, found: object) -> bool:
-    return recorded.digest == found
-
-
-def _codes(subject: Subject) -> int:
-    encoder = subject.inspection.vq_encoder
-    return sum(book.codes for book in encoder.codebooks) if encoder else 0
-
-
-def _version_by_size(size: int) -> str:
-    """Return the version that upstream's token extraction guesses from a file's size, in its order of tests."""
-    kib = size / 1024
-    for limit, version in ((82978, "v1"), (100 * 1024, "v2"), (103520, "v1"), (700 * 1024, "v2")):
-        if kib < limit:
-            return version
-    return "v3"
+    return CHECKS[codes.index(code)]

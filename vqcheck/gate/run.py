@@ -1,121 +1,23 @@
-"""Runs the gate: every check once, errors of a check being its own finding."""
+"""Runs the gate: every check once; an error of vqcheck's own means that the check could not be carried out."""
 
-import difflib
 import os
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping, Sequence
 from typing import Final
 
+from vqcheck.audit import before_training, resume
+from vqcheck.audit.judgement import CheckOutcome, Judgement, could_not_check, failed, not_applicable, passed
+from vqcheck.audit.planned_run import PlannedRun
 from vqcheck.errors import UsageError, VqcheckError
-from vqcheck.gate import checks
-from vqcheck.gate.outcome import COULD_NOT_CHECK, SKIPPED, Finding, GateReport, Outcome
-from vqcheck.gate.resume import resume, resume_elsewhere
-from vqcheck.gate.subject import Subject
+from vqcheck.experiment.s2_run import S2Run
+from vqcheck.gate.checks import CHECKS, find_check
+from vqcheck.gate.result import CheckResult, GateReport
 
-
-@dataclass(frozen=True, slots=True)
-class Check:
-    """One question the gate asks."""
-
-    code: str
-    title: str
-    required: bool
-    ask: Callable[[Subject], Finding]
-    why: str
-    """What goes wrong without it, and what to do when it fails."""
-
-
-CHECKS: Final = (
-    Check(
-        "codebook-trained",
-        "the pretrained generator has a trained VQ encoder",
-        True,
-        checks.trained,
-        "No tokens come from a codebook that was never trained, and freezing does not mend it: one that is all zero "
-        "stays so, and one whose init flag is 0 is filled from the first batch that it sees, where that is no error. "
-        "Use a published s2G base model, or train from scratch with freeze_quantizer off, and s1 after that.",
-    ),
-    Check(
-        "loader",
-        "upstream's training script reads that file as what it is",
-        True,
-        checks.loader,
-        "The training script loads the state dict under 'weight' of an ordinary torch file and keeps its own values "
-        "for tensors that are not in it; one of another shape ends it. Exports of Pro versions and LoRA have an "
-        "overwritten header, G_*.pth keep their weights elsewhere, and a file of another version fits only in part, if "
-        "at all. Name the published base of your version.",
-    ),
-    Check(
-        "lock",
-        "its VQ encoder and the tokens are the locked ones",
-        True,
-        checks.lock,
-        "The lock was made from the checkpoint that the tokens were extracted with. If the generator disagrees, s1 and "
-        "s2 speak different languages. Put back the locked base, or extract the tokens again, train s1 again and "
-        "update the lock: vqcheck lock CKPT --experiment DIR --update.",
-    ),
-    Check(
-        "tokens",
-        "the recorded tokens come from it",
-        True,
-        checks.tokens,
-        "Tokens in 6-name2semantic.tsv are not made again when the pretrained model changes. Each is derived here once "
-        "more from 4-cnhubert and compared. If they do not come from this generator, delete the tsv, extract again, "
-        "and train s1 again. vqcheck tokens shows the items.",
-    ),
-    Check(
-        "freeze",
-        "freeze_quantizer is on",
-        True,
-        checks.freeze,
-        "Without it every training step writes the codebook. Set model.freeze_quantizer to true in the s2 JSON.",
-    ),
-    Check(
-        "resume",
-        "a checkpoint that training would resume from has the same VQ encoder",
-        True,
-        resume,
-        "The training script silently resumes from the latest G_*.pth in the experiment, whatever pretrained_s2G says: "
-        "in logs_s2_<version>, for LoRA in logs_s2_<version>_lora_<rank>, trees before February 2025 in logs_s2. If an "
-        "earlier run moved the codebook, move that folder away. vqcheck history shows when it happened.",
-    ),
-    Check(
-        "resume-elsewhere",
-        "trees of another age would resume from the same VQ encoder, too",
-        False,
-        resume_elsewhere,
-        "Which folder training resumes from depends on the age of the tree, and for v3 and v4 on whether it trains "
-        "LoRA or all. A checkpoint with another VQ encoder that this run does not read will be read by one that does. "
-        "Move it away.",
-    ),
-    Check(
-        "s1",
-        "the s1 checkpoint belongs to these tokens",
-        True,
-        checks.s1,
-        "Stage 1 must have been trained on the tokens that stage 2 decodes. A lock made with --experiment and --s1 "
-        "proves it by content; without one only the path in the s1 checkpoint can be compared, which proves nothing.",
-    ),
-    Check(
-        "extraction-version",
-        "token extraction guesses the version right",
-        False,
-        checks.extraction_version,
-        "Upstream's token extraction guesses v1, v2 or v3 from the size of the file alone, whatever its version, and a "
-        "file that was saved again can be taken for another one. Use the published file as it was downloaded.",
-    ),
-    Check(
-        "replay",
-        "the code that will train keeps the codebook still",
-        True,
-        checks.replay,
-        "Replays a few training steps of the code that will really train, and watches every write to the codebook.",
-    ),
-)
+_STEPS: Final = 3
+"""Steps of each arm where the config does not say: the moving average writes at each of them."""
 
 
 def run_gate(
-    subject: Subject,
+    run: PlannedRun,
     only: Sequence[str] = (),
     skip: Sequence[str] = (),
     on_check: Callable[[int, int], None] | None = None,
@@ -128,34 +30,70 @@ def run_gate(
     """
     for code in (*only, *skip):
         find_check(code)
-    outcomes = []
+    results = []
     for done, check in enumerate(CHECKS, start=1):
         left_out = check.code in skip or (bool(only) and check.code not in only)
-        finding = Finding(SKIPPED, "left out by --only or --skip") if left_out else _ask(check, subject)
-        outcomes.append(Outcome(check.code, check.title, check.required and not finding.advisory, finding))
+        found = Judgement(CheckOutcome.SKIPPED, "left out by --only or --skip") if left_out else _judge(check.code, run)
+        results.append(CheckResult(check.code, check.title, check.required and not found.advisory, found))
         if on_check:
             on_check(done, len(CHECKS))
-    return GateReport(subject.run.config, tuple(outcomes))
+    return GateReport(run.s2.config, tuple(results))
 
 
-def find_check(code: str) -> Check:
-    """Return the check with this code.
+def replay(run: PlannedRun) -> Judgement:
+    """Whether the code that will train keeps the codebook still."""
+    if not run.s2.trains_code:
+        return not_applicable("no training code named")
+    return replay_training_code(run.s2)
+
+
+def replay_training_code(run: S2Run) -> Judgement:
+    """Whether the code that the config names leaves the codebook as it is, bit by bit.
 
     Raises:
-        UsageError: there is none.
+        UsageError: the code cannot be replayed, or torch or pydantic is not installed.
 
     """
-    codes = [check.code for check in CHECKS]
-    if code not in codes:
-        near = difflib.get_close_matches(code, codes, 1)
-        raise UsageError(
-            f"no check {code!r}; " + (f"did you mean {near[0]}?" if near else f"known: {', '.join(codes)}")
-        )
-    return CHECKS[codes.index(code)]
-
-
-def _ask(check: Check, subject: Subject) -> Finding:
     try:
-        return check.ask(subject)
+        from vqcheck.experiment.read_config import read_config
+        from vqcheck.replay.run import replay
+        from vqcheck.replay.trace import AS_IS, DRIFTED, INCOMPLETE, INCONCLUSIVE
+    except ImportError as error:
+        raise UsageError(f"a replay needs {error.name}: pip install 'vqcheck[replay]'") from None
+    config = read_config(run.config, run.root)
+    if "steps" not in config.replay.model_fields_set:
+        config = config.changed("replay", steps=_STEPS)
+    result = replay(config)
+    code = result.setting.code
+    arm = next(arm for arm in result.arms if arm.strategy == AS_IS)
+    if arm.verdict == DRIFTED:
+        where = next((write.called_from or write for write in arm.first_writes if write.file), None)
+        line = f" at {where.file}:{where.line}" if where else ""
+        return failed(f"{code} writes the codebook while it trains{line}")
+    if result.verdict == INCOMPLETE:
+        return could_not_check(f"the replay of {code} is incomplete: {result.failure or 'interrupted'}")
+    if result.verdict == INCONCLUSIVE:
+        return could_not_check(f"the replay of {code} is inconclusive: nothing wrote the codebook in any arm")
+    return passed(f"{code} leaves the codebook bit-identical over {arm.steps_run} steps")
+
+
+_JUDGES: Final[Mapping[str, Callable[[PlannedRun], Judgement]]] = {
+    "codebook-trained": before_training.trained,
+    "loader": before_training.loader,
+    "lock": before_training.lock,
+    "tokens": before_training.tokens,
+    "freeze": before_training.freeze,
+    "resume": resume.resume,
+    "resume-elsewhere": resume.resume_elsewhere,
+    "s1": before_training.s1,
+    "extraction-version": before_training.extraction_version,
+    "replay": replay,
+}
+"""Code of a check -> who answers it."""
+
+
+def _judge(code: str, run: PlannedRun) -> Judgement:
+    try:
+        return _JUDGES[code](run)
     except VqcheckError as error:
-        return Finding(COULD_NOT_CHECK, str(error).replace(os.getcwd() + os.sep, ""))
+        return could_not_check(str(error).replace(os.getcwd() + os.sep, ""))

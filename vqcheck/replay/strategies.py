@@ -1,139 +1,147 @@
-"""The ways people have frozen the VQ encoder, and what each really stops.
+"""The ways people have frozen the VQ encoder, and what each really stops: one class each, whatever is trained.
 
-Every strategy acts on the shipped synthesizer built with `freeze_quantizer` off or on; `encode` replaces the one method
-in which it is frozen (see `vqcheck.synthesizer.frozen`).
+A strategy acts on the finished network from outside, as a patch of a training script would. It is the same class for
+our own networks, for code that a factory returns, and in the child process of a checkout, so it runs on Python 3.9
+with torch 2.0.
 """
 
+from __future__ import annotations
+
 import difflib
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, replace
-from types import MethodType
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, Final
 
 from vqcheck.errors import UsageError
-from vqcheck.experiment.config import Config
-from vqcheck.replay.trace import AS_IS, DRIFTED, FROZEN
+from vqcheck.replay.trace import AS_IS, DRIFTED, FROZEN, ArmVerdict
 
 if TYPE_CHECKING:
-    from torch import Tensor
+    from torch import nn
 
-    from vqcheck.synthesizer import SynthesizerTrn
-
-_Encode = Callable[["SynthesizerTrn", "Tensor"], "tuple[Tensor, Tensor, Tensor]"]
+    from vqcheck.experiment.config import Config
 
 
-@dataclass(frozen=True)
 class Strategy:
     """One way to freeze.
 
-    `prepare` runs once on the new model, as a constructor would; `encode` stands for `encode_semantic`, None for the
-    class's own.
+    `stops` says in one sentence what it really stops, `expected` what an arm under it does.
     """
 
     name: str
     stops: str
-    expected: str
-    freeze_quantizer: bool = False
-    prepare: Callable[["SynthesizerTrn"], Any] | None = None
-    encode: _Encode | None = None
+    expected: ArmVerdict = DRIFTED
 
-    def apply(self, model: "SynthesizerTrn") -> None:
-        """Freeze a model that was just built, before optimizers or wrappers see it."""
-        model.freeze_quantizer = self.freeze_quantizer
-        if self.prepare:
-            self.prepare(model)
-        if self.encode:
-            model.encode_semantic = MethodType(self.encode, model)  # type: ignore[method-assign]
+    def apply(self, net: nn.Module) -> None:
+        """Freeze a network that was just built, before optimizers or wrappers see it; by default do nothing."""
 
 
-def _turn_off_gradients(model: "SynthesizerTrn") -> None:
-    model.ssl_proj.requires_grad_(False)
-    model.quantizer.requires_grad_(False)
+class AsIs(Strategy):
+    """The code with whatever it does itself, which is undone for every other strategy."""
+
+    name, stops, expected = AS_IS, "Whatever the code itself does to freeze.", FROZEN
 
 
-def _eval_once(model: "SynthesizerTrn") -> None:
-    model.ssl_proj.eval()
-    model.quantizer.eval()
+class NoFreeze(Strategy):
+    """No freeze at all."""
+
+    name = "none"
+    stops = "Stops nothing: the moving average writes the codebook, and gradients train ssl_proj."
 
 
-def _freeze_from_outside(model: "SynthesizerTrn") -> None:
-    from vqcheck.runtime.freeze import freeze
+class RequiresGrad(Strategy):
+    """What upstream did until May 2024."""
 
-    freeze(model)
+    name = "requires-grad"
+    stops = "Stops the gradient into ssl_proj; the codebook is a buffer that no gradient writes, so it drifts on."
 
-
-def _no_grad_alone(model: "SynthesizerTrn", ssl: "Tensor") -> "tuple[Tensor, Tensor, Tensor]":
-    import torch
-
-    with torch.no_grad():
-        return model.project_and_quantize(ssl)
-
-
-def _eval_at_each_call(model: "SynthesizerTrn", ssl: "Tensor") -> "tuple[Tensor, Tensor, Tensor]":
-    if model.freeze_quantizer:
-        model.ssl_proj.eval()
-        model.quantizer.eval()
-    return model.project_and_quantize(ssl)
+    def apply(self, net: nn.Module) -> None:
+        """Turn gradients off."""
+        for part in _parts(net):
+            part.requires_grad_(False)
 
 
-_ALL: Final = (
-    Strategy(
-        "none",
-        "Stops nothing: the moving average writes the codebook, and gradients train ssl_proj.",
-        DRIFTED,
-    ),
-    Strategy(
-        "requires-grad",
-        "Stops the gradient into ssl_proj; the codebook is a buffer that no gradient writes, so it drifts on.",
-        DRIFTED,
-        prepare=_turn_off_gradients,
-    ),
-    Strategy(
-        "eval-at-init",
-        "Stops nothing: net_g.train() at the start of the epoch undoes eval() in the constructor.",
-        DRIFTED,
-        prepare=_eval_once,
-    ),
-    Strategy(
-        "no-grad",
-        "Stops the gradient into ssl_proj; the moving average writes through .data, which the context does not see.",
-        DRIFTED,
-        encode=_no_grad_alone,
-    ),
-    Strategy(
-        "eval-in-forward",
-        "Stops the moving average at every call and, with the straight-through path, the gradient into ssl_proj.",
-        FROZEN,
-        freeze_quantizer=True,
-        encode=_eval_at_each_call,
-    ),
-    Strategy(
-        "maybe-no-grad",
-        "Stops both: eval() at every call holds the codebook, no_grad() around the computation holds ssl_proj.",
-        FROZEN,
-        freeze_quantizer=True,
-    ),
-    Strategy(
-        "freeze",
-        "Stops both from outside: vqcheck.freeze keeps eval() through any train(), and takes ssl_proj out of training.",
-        FROZEN,
-        prepare=_freeze_from_outside,
-    ),
+class EvalAtInit(Strategy):
+    """eval() once, as in a constructor."""
+
+    name = "eval-at-init"
+    stops = "Stops nothing: net_g.train() at the start of the epoch undoes eval() in the constructor."
+
+    def apply(self, net: nn.Module) -> None:
+        """Call eval() once."""
+        for part in _parts(net):
+            _set_mode(part, mode=False)
+
+
+class NoGrad(Strategy):
+    """The context manager alone."""
+
+    name = "no-grad"
+    stops = "Stops the gradient into ssl_proj; the moving average writes through .data, which the context does not see."
+
+    def apply(self, net: nn.Module) -> None:
+        """Compute both parts without a graph."""
+        for part in _parts(net):
+            part.forward = _without_gradient(part.forward)
+
+
+class EvalInForward(Strategy):
+    """eval() at every forward, as upstream's condition does since May 2024."""
+
+    name = "eval-in-forward"
+    stops = "Stops the moving average at every call and, with the straight-through path, the gradient into ssl_proj."
+    expected = FROZEN
+
+    def apply(self, net: nn.Module) -> None:
+        """Bring both parts into eval mode in front of every forward."""
+        parts = _parts(net)
+
+        def hold(*_: object) -> None:
+            for part in parts:
+                _set_mode(part, mode=False)
+
+        net.register_forward_pre_hook(hold)
+
+
+class MaybeNoGrad(Strategy):
+    """Both together, which is what the shipped synthesizer does by itself."""
+
+    name = "maybe-no-grad"
+    stops = "Stops both: eval() at every call holds the codebook, no_grad() around the computation holds ssl_proj."
+    expected = FROZEN
+
+    def apply(self, net: nn.Module) -> None:
+        """Let the shipped synthesizer freeze itself; do the same to another network from outside."""
+        if _freezes_on_demand(net):
+            net.freeze_quantizer = True  # type: ignore[assignment]
+        else:
+            NoGrad().apply(net)
+            EvalInForward().apply(net)
+
+
+class Freeze(Strategy):
+    """vqcheck's own way, the function that users call."""
+
+    name = "freeze"
+    stops = "Stops every write from outside: vqcheck.freeze keeps eval() through any train(), and turns gradients off."
+    expected = FROZEN
+
+    def apply(self, net: nn.Module) -> None:
+        """Call `vqcheck.freeze`."""
+        from vqcheck.live.freeze import freeze
+
+        freeze(net)
+
+
+def _by_name(*strategies: Strategy) -> Mapping[str, Strategy]:
+    return {strategy.name: strategy for strategy in strategies}
+
+
+STRATEGIES: Final = _by_name(
+    NoFreeze(), RequiresGrad(), EvalAtInit(), NoGrad(), EvalInForward(), MaybeNoGrad(), Freeze()
 )
-STRATEGIES: Final[Mapping[str, Strategy]] = {strategy.name: strategy for strategy in _ALL}
-
-
-FREEZE: Final = "freeze"
-UNTOUCHED: Final = Strategy(AS_IS, "Whatever the code itself does to freeze.", FROZEN)
-FACTORY_STRATEGIES: Final[Mapping[str, Strategy]] = {
-    AS_IS: UNTOUCHED,
-    FREEZE: replace(
-        STRATEGIES[FREEZE], stops="Stops every write from outside: vqcheck.freeze on the module that was returned."
-    ),
-}
+FACTORY_STRATEGIES: Final = _by_name(AsIs(), Freeze())
 """What can be done to code of which nothing is known."""
-CHECKOUT_STRATEGIES: Final[Mapping[str, Strategy]] = {AS_IS: UNTOUCHED, **STRATEGIES}
-"""What can be done to a checkout's networks from outside: its own freeze is undone first, except as it is."""
+CHECKOUT_STRATEGIES: Final = {AS_IS: AsIs(), **STRATEGIES}
+"""What can be done to a checkout's networks: its own freeze is undone first, except as it is."""
 
 
 def known_strategies(config: Config) -> Mapping[str, Strategy]:
@@ -143,24 +151,66 @@ def known_strategies(config: Config) -> Mapping[str, Strategy]:
     return CHECKOUT_STRATEGIES if config.subject.checkout else STRATEGIES
 
 
-def choose(names: Sequence[str], known: Mapping[str, Strategy] | None = None) -> list[Strategy]:
-    """Return the strategies of these names, each once; `known` are those there are, by default of our synthesizer.
+def choose(names: Iterable[str], known: Mapping[str, Strategy]) -> list[Strategy]:
+    """Return the strategies of these names, each once.
 
     Raises:
         UsageError: for an unknown name.
 
     """
-    known = STRATEGIES if known is None else known
-    for name in names:
+    chosen = list(dict.fromkeys(names))
+    for name in chosen:
         if name not in known:
             near = difflib.get_close_matches(name, known, 1)
             hint = f"; did you mean {near[0]}?" if near else ""
             raise UsageError(f"unknown strategy {name!r}: expected {', '.join(known)}{hint}")
-    return [known[name] for name in dict.fromkeys(names)]
+    return [known[name] for name in chosen]
 
 
-def with_control(chosen: Sequence[Strategy], expected: Mapping[str, str]) -> list[Strategy]:
+def with_control(
+    chosen: Sequence[Strategy], expected: Mapping[str, str], known: Mapping[str, Strategy] = STRATEGIES
+) -> list[Strategy]:
     """Return the strategies, with `none` in front when none of them is expected to drift."""
     if any(expected.get(strategy.name, strategy.expected) == DRIFTED for strategy in chosen):
         return list(chosen)
-    return [STRATEGIES["none"], *(strategy for strategy in chosen if strategy.name != "none")]
+    return [known["none"], *(strategy for strategy in chosen if strategy.name != "none")]
+
+
+def undo_own_freeze(net: nn.Module) -> None:
+    """Undo whatever a GPT-SoVITS network does to freeze its VQ encoder.
+
+    Gradients are on again, and eval() that the network's own code calls has no effect; train() has.
+    """
+    for part in _parts(net):
+        part.requires_grad_(True)
+        _set_mode(part, mode=True)
+
+        def train(mode: bool = True, part: nn.Module = part) -> nn.Module:
+            return _set_mode(part, mode=True) if mode else part
+
+        part.train = train  # type: ignore[method-assign]
+
+
+def _parts(net: nn.Module) -> tuple[nn.Module, nn.Module]:
+    return net.get_submodule("quantizer"), net.get_submodule("ssl_proj")
+
+
+def _freezes_on_demand(net: nn.Module) -> bool:
+    """Tell whether this is the shipped synthesizer, which freezes what `freeze_quantizer` says and nothing else."""
+    return any(kind.__module__ == "vqcheck.synthesizer.frozen" for kind in type(net).__mro__)
+
+
+def _set_mode(part: nn.Module, *, mode: bool) -> nn.Module:
+    for each in part.modules():
+        each.training = mode
+    return part
+
+
+def _without_gradient(forward: Callable[..., Any]) -> Callable[..., Any]:
+    def inner(*args: Any, **kwargs: Any) -> Any:
+        import torch
+
+        with torch.no_grad():
+            return forward(*args, **kwargs)
+
+    return inner

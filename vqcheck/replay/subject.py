@@ -1,131 +1,114 @@
-"""What is trained: the shipped synthesizer and discriminator, and the one start that all arms share."""
+"""What can be replayed: a subject starts training code under a strategy, and the code says what each step did.
 
-import dataclasses
-from collections.abc import Iterable
-from dataclasses import dataclass
-from typing import Any
+The child process of a checkout fills in the same reports, so this runs on Python 3.9.
+"""
 
-import torch
-from torch import Tensor
+from __future__ import annotations
 
-from vqcheck.errors import UsageError
-from vqcheck.experiment.config import Config
-from vqcheck.replay.weights import check_discriminator, check_generator, load
-from vqcheck.synthesizer import (
-    MultiPeriodDiscriminator,
-    Preset,
-    SpectrogramSettings,
-    SynthesizerError,
-    SynthesizerTrn,
-    preset,
-)
+import traceback
+from collections.abc import Mapping
+from contextlib import AbstractContextManager
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Protocol
 
-_FRAME_ENERGY = 1000 / 768
-"""Mean square of a projected feature in trained models: frames of 768 dimensions have |x|^2 near 1000."""
+from vqcheck.live.first_write import is_foreign
+from vqcheck.replay.trace import CommitLossState
 
-_MEAN_COUNT, _SMALLEST_COUNT = 20.0, 4.0
-"""Counts of the codes in a fresh codebook: none of them is dead."""
+if TYPE_CHECKING:
+    from torch import Tensor, nn
 
+    from vqcheck.experiment.config import Config
+    from vqcheck.live.encoder import LiveEncoder
+    from vqcheck.live.tensor_change import Write
+    from vqcheck.replay.strategies import Strategy
+    from vqcheck.replay.trace import Setting
 
-class Subject:
-    """Builds both networks of a configuration.
-
-    Raises:
-        UsageError: sizes that do not fit each other, or a checkpoint that does not fit them, is of another version,
-            or whose codebook was never trained.
-        CheckpointError: a checkpoint cannot be read.
-
-    """
-
-    def __init__(self, config: Config) -> None:
-        self.version = config.subject.version
-        self._config = config
-        self._preset = chosen_preset(config)
-        self._sizes = config.model.model_dump(exclude_none=True)
-        try:
-            with torch.device("meta"):
-                self.outline = self.build_generator()
-                """The generator without values, for its sizes."""
-                outline_d = self.build_discriminator()
-        except (SynthesizerError, RuntimeError, ValueError) as error:
-            raise UsageError(f"sizes of the model: {error}") from None
-        if config.subject.pretrained_s2G:
-            check_generator(self.outline, config.subject.pretrained_s2G, self.version)
-        if config.subject.pretrained_s2D:
-            check_discriminator(outline_d, config.subject.pretrained_s2D)
-
-    @property
-    def spectrogram(self) -> SpectrogramSettings:
-        return self._preset.spectrogram
-
-    def build_generator(self) -> SynthesizerTrn:
-        """Return a new generator, not frozen, with random weights."""
-        expiry = self._config.subject.dead_code_expiry
-        return self._preset.synthesizer(freeze_quantizer=False, dead_code_expiry=expiry, **self._sizes)
-
-    def build_discriminator(self) -> MultiPeriodDiscriminator:
-        """Return a new discriminator with random weights."""
-        return self._preset.multi_period_discriminator(**self._config.discriminator.model_dump(exclude_none=True))
+NOT_A_NUMBER = float("nan")
 
 
 @dataclass(frozen=True)
-class Start:
-    """The networks from which every arm starts, on the CPU."""
+class StepReport:
+    """What training code says about one step of its own; a figure that it does not know is not a number."""
 
-    net_g: SynthesizerTrn
-    net_d: MultiPeriodDiscriminator
-    weights: str
-    """Where they come from."""
-    notes: tuple[str, ...]
+    losses: Mapping[str, float]
+    commit_loss: float = NOT_A_NUMBER
+    commit_loss_state: CommitLossState = CommitLossState.NOT_REPORTED
+    shadow_commit_loss: float = NOT_A_NUMBER
+    gradient_norms: Mapping[str, float] = field(default_factory=dict)
+    learning_rate: float = NOT_A_NUMBER
+    epoch: int = 1
+    seconds: float | None = None
+    """None for a step with attribution, which slows it."""
+    writes: Mapping[str, Write] = field(default_factory=dict)
+    """The first write that changed bits, by the tensor's name; only of steps with attribution."""
+    optimizer_step_skipped: bool | None = None
+    """Whether the gradient scaler skipped the generator's optimizer step."""
+    uses_codebook: bool | None = None
+    """Whether a tensor of the VQ encoder was used; None where that goes without saying."""
 
 
-def make_start(subject: Subject, config: Config, features: Iterable[Tensor]) -> Start:
-    """Load the pretrained weights, or make fresh ones with a codebook that fits `features` (`[dim, T]` each).
+class TrainingCode(Protocol):
+    """Training code under one strategy, run step by step."""
 
-    Raises:
-        CheckpointError: a checkpoint cannot be read.
+    @property
+    def module(self) -> nn.Module:
+        """The module that holds the VQ encoder, or a mirror of it that is up to date after each step."""
 
+    def step(self, number: int, traced: LiveEncoder | None) -> StepReport:
+        """Train once, counted from 1; with the VQ encoder of `module`, say who wrote to it.
+
+        Raises:
+            UsageError: the step failed.
+
+        """
+
+    def probe_tokens(self) -> Tensor | None:
+        """Return the tokens of the probe as the VQ encoder stands now; None without a probe."""
+
+
+class Subject(Protocol):
+    """What is trained, and how it is started anew for each arm."""
+
+    config: Config
+
+    def chosen(self) -> list[Strategy]:
+        """Return the strategies of the arms, in order.
+
+        Raises:
+            UsageError: a strategy is unknown, or cannot be applied to this subject.
+
+        """
+
+    def opened(self, save: str | None) -> AbstractContextManager[None]:
+        """Find out everything that can be wrong, and load what the arms share; give it back at the end.
+
+        `save` is a folder for each arm's final checkpoint.
+
+        Raises:
+            UsageError, CheckpointError: something in the configuration keeps the replay from starting.
+
+        """
+
+    def start(self, strategy: Strategy) -> TrainingCode:
+        """Return training code under a strategy; the same weights, data and random state each time."""
+
+    def setting(self) -> Setting:
+        """Return what was replayed, in what surroundings."""
+
+    def saved(self, code: TrainingCode, strategy: str, steps: int) -> str | None:
+        """Save the final checkpoint of an arm, and return its path; None where nothing is to be saved."""
+
+
+def in_one_line(error: BaseException) -> str:
+    """Return type, text and place of an error of the user's code.
+
+    The place is the innermost line that is no package's; in want of one, the innermost that is not torch's, Python's or
+    vqcheck's.
     """
-    torch.manual_seed(config.replay.seed)
-    net_g, net_d = subject.build_generator(), subject.build_discriminator()
-    notes: list[str] = []
-    if config.subject.pretrained_s2G:
-        notes += load(net_g, config.subject.pretrained_s2G)
-        weights = config.subject.pretrained_s2G
-    else:
-        _fresh_vq_encoder(net_g, torch.cat(list(features), dim=1)[None])
-        weights = "fresh, codebook by k-means"
-    if config.subject.pretrained_s2D:
-        notes += load(net_d, config.subject.pretrained_s2D)
-    elif config.subject.pretrained_s2G:
-        notes.append("the discriminator has fresh weights (no pretrained_s2D)")
-    return Start(net_g, net_d, weights, tuple(notes))
-
-
-@torch.no_grad()
-def _fresh_vq_encoder(net_g: SynthesizerTrn, ssl: Tensor) -> None:
-    """Give the projection the energy it has in trained models, then fill the codebook from ssl `[1, dim, T]`."""
-    projected = net_g.ssl_proj(ssl)
-    net_g.ssl_proj.weight.mul_((_FRAME_ENERGY / projected.var()).sqrt())
-    net_g.initialise_codebook(ssl)
-    # few frames leave small counts, and codes with a count below 2 would be dead from the first step on
-    for codebook in net_g.quantizer.codebooks():
-        counts = codebook.cluster_size
-        counts.copy_((counts * _MEAN_COUNT / counts.mean()).clamp(min=_SMALLEST_COUNT))
-        codebook.embed_avg.copy_(codebook.embed * counts[:, None])
-
-
-def chosen_preset(config: Config) -> Preset:
-    """Return the version's sizes with what the configuration changes of segment and spectrogram.
-
-    Raises:
-        UsageError: a segment is no whole number of frames.
-
-    """
-    chosen = preset(config.subject.version)
-    changes: dict[str, Any] = config.spectrogram.model_dump(exclude_none=True)
-    settings = dataclasses.replace(chosen.spectrogram, **changes)
-    samples = config.training.segment_size or chosen.segment_size * chosen.spectrogram.hop_length
-    if samples % settings.hop_length:
-        raise UsageError(f"training.segment_size: {samples} samples are no multiple of the hop {settings.hop_length}")
-    return dataclasses.replace(chosen, spectrogram=settings, segment_size=samples // settings.hop_length)
+    text = " ".join(str(error).split())
+    shown = f"{type(error).__name__}: {text}" if text else type(error).__name__
+    frames = [each for each in traceback.extract_tb(error.__traceback__) if not is_foreign(each.filename)]
+    own = [each for each in frames if "site-packages" not in each.filename and "dist-packages" not in each.filename]
+    for frame in (own or frames)[-1:]:
+        return f"{shown} ({frame.filename}:{frame.lineno} in {frame.name})"
+    return shown

@@ -1,50 +1,65 @@
 """What a replay found: plain values that any report can show without torch."""
 
+from __future__ import annotations
+
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Final
+from enum import Enum
+from typing import TYPE_CHECKING, Final
 
-from vqcheck.codebook.digest import EncoderDigests
+from vqcheck.live.tensor_change import SourceLine as SourceLine  # noqa: PLC0414 - part of a trace
+from vqcheck.live.tensor_change import TensorStep as TensorStep  # noqa: PLC0414
 
-DRIFTED: Final = "drifted"
-FROZEN: Final = "frozen"
-NOT_MEASURED: Final = "not measured"
+if TYPE_CHECKING:
+    from vqcheck.codebook.digest import EncoderDigests
 
-AS_EXPECTED: Final = "as expected"
-NOT_AS_EXPECTED: Final = "not as expected"
-INCONCLUSIVE: Final = "inconclusive"
-INCOMPLETE: Final = "incomplete"
 
-COMPUTED: Final = "computed"
-OFF: Final = "off (eval mode)"
-NOT_REPORTED: Final = "not reported"
+class _Word(str, Enum):
+    """A word that reports show as it stands."""
+
+    def __str__(self) -> str:
+        return str(self.value)
+
+
+class ArmVerdict(_Word):
+    """What the VQ encoder did in an arm."""
+
+    DRIFTED = "drifted"
+    FROZEN = "frozen"
+    NOT_MEASURED = "not measured"
+
+
+class ReplayVerdict(_Word):
+    """What all arms together show."""
+
+    AS_EXPECTED = "as expected"
+    NOT_AS_EXPECTED = "not as expected"
+    INCONCLUSIVE = "inconclusive"
+    INCOMPLETE = "incomplete"
+
+
+class CommitLossState(_Word):
+    """Whether training code computes its commitment loss; in eval mode it is 0 whatever the distance to the codes."""
+
+    COMPUTED = "computed"
+    OFF = "off (eval mode)"
+    NOT_REPORTED = "not reported"
+
+
+DRIFTED, FROZEN, NOT_MEASURED = ArmVerdict
+AS_EXPECTED, NOT_AS_EXPECTED, INCONCLUSIVE, INCOMPLETE = ReplayVerdict
+COMPUTED, OFF, NOT_REPORTED = CommitLossState
+
+AS_IS: Final = "as-is"
+"""The arm of a user's own code with nothing done to it."""
 
 MOST_FURTHER: Final = 40
 """Steps that an arm is run beyond its number at most. A gradient scaler starts at 2^16 and halves with each step that
 it skips, so after 40 of them gradients would overflow at a scale of 2^-24: they are not finite in themselves."""
 
-AS_IS: Final = "as-is"
-"""The arm of a user's own code with nothing done to it."""
 
-
-@dataclass(frozen=True, slots=True)
-class TensorStep:
-    """One tensor of the VQ encoder after one training step, bit by bit against its state at the start."""
-
-    label: str
-    changed: bool
-    """Its bits differ from those at the start."""
-    written: bool
-    """Its bits differ from those one step earlier."""
-    rows_changed: int
-    rows: int
-    l2: float
-    """Euclidean distance from the start; not a number when the tensor has become one."""
-    max_abs: float
-    """Greatest distance of one value from the start."""
-
-
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class StepTrace:
     """One training step."""
 
@@ -56,10 +71,9 @@ class StepTrace:
     """Of both networks; upstream measures them and clips nothing."""
     commit_loss: float
     """As upstream reports it; not a number where other code reports none."""
-    commit_loss_state: str
-    """`computed`; `off (eval mode)`: then commit_loss is 0 whatever the distance; or `not reported`."""
+    commit_loss_state: CommitLossState
     shadow_commit_loss: float
-    """Mean squared distance of the projected frames to their codes, computed on the side whatever the mode.
+    """Mean squared distance of the projected frames to their codes, computed whatever the mode.
 
     Not a number where other code is run, whose frames are not known.
     """
@@ -80,20 +94,11 @@ class StepTrace:
 
     @property
     def drift(self) -> float:
-        """How far the codes are from the start."""
-        return next((tensor.l2 for tensor in self.tensors if tensor.label.endswith("codes")), 0.0)
+        """How far all codes together are from the start, or what they are calculated from where they are not stored."""
+        return math.hypot(*(tensor.l2 for tensor in self.tensors if tensor.holds_codes))
 
 
-@dataclass(frozen=True, slots=True)
-class SourceLine:
-    """A line of Python."""
-
-    file: str
-    line: int
-    function: str
-
-
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class FirstWrite:
     """The first write that changed bits of one tensor."""
 
@@ -110,29 +115,29 @@ class FirstWrite:
     """The innermost line of the user's own code, where the write itself is a library's."""
 
 
-@dataclass(frozen=True, slots=True)
-class Extent:
+@dataclass(frozen=True)
+class LossRange:
     """Smallest and greatest value over all steps; not a number where no value was finite."""
 
     low: float
     high: float
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class Arm:
     """One strategy, replayed."""
 
     strategy: str
     stops: str
     """What it really stops, in one sentence."""
-    expected: str
+    expected: ArmVerdict
     steps_run: int
     complete: bool
     steps: tuple[StepTrace, ...]
     """Every step, or every `kept_every`-th where there were too many to keep; the last one is always there."""
     kept_every: int
-    commit_loss: Extent
-    shadow_commit_loss: Extent
+    commit_loss: LossRange
+    shadow_commit_loss: LossRange
     first_writes: tuple[FirstWrite, ...]
     """One for each tensor that ever changed, by step and label."""
     digest_at_start: EncoderDigests
@@ -155,7 +160,7 @@ class Arm:
     """Whether an operator of a traced step took a tensor of the VQ encoder; None in our own step, which does."""
 
     @property
-    def verdict(self) -> str:
+    def verdict(self) -> ArmVerdict:
         if self.first_writes or self.rank_differences:
             return DRIFTED
         return FROZEN if self.complete and self.steps_run and not self.never_learned else NOT_MEASURED
@@ -175,7 +180,7 @@ class Arm:
         return self.verdict == self.expected
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class Setting:
     """What was replayed, in what surroundings."""
 
@@ -197,7 +202,7 @@ class Setting:
     """The user's own code: `module:function` of a factory, or the path of a checkout; None for vqcheck's."""
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class Replay:
     """All arms of one replay; each started from the same weights, data and random state."""
 
@@ -208,7 +213,7 @@ class Replay:
     """What ended it early, unless somebody interrupted it; one line that names the arm."""
 
     @property
-    def verdict(self) -> str:
+    def verdict(self) -> ReplayVerdict:
         if not self.complete or not self.arms or any(arm.verdict == NOT_MEASURED for arm in self.arms):
             return INCOMPLETE
         if not self._proves_something:

@@ -6,6 +6,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
+from vqcheck.synthesizer.checks import paired
+
 MASKED_SCORE = -1e4  # finite, and in the range of half precision: fully masked rows become uniform and not NaN
 
 
@@ -128,7 +130,7 @@ class AttentionEncoder(nn.Module):
         """Encode `[B, C, T]` under `mask` `[B, 1, T]`."""
         pairs = mask.unsqueeze(2) * mask.unsqueeze(-1)
         x = x * mask
-        layers = zip(self.attn_layers, self.norm_layers_1, self.ffn_layers, self.norm_layers_2, strict=True)
+        layers = paired(self.attn_layers, self.norm_layers_1, self.ffn_layers, self.norm_layers_2)
         for attend, norm_1, feed_forward, norm_2 in layers:
             x = norm_1(x + self.drop(attend(x, x, pairs)))
             x = norm_2(x + self.drop(feed_forward(x, mask)))

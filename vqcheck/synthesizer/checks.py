@@ -1,6 +1,6 @@
 """Checks of arguments, so that a wrong batch ends in a sentence and not in a failure ten layers further down."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 import torch
@@ -11,11 +11,20 @@ from vqcheck.synthesizer.errors import InputError, StateDictMismatchError
 _SHOWN = 3
 
 
+def paired(*several: Iterable[Any]) -> list[tuple[Any, ...]]:
+    """Return what `zip(strict=True)` does, which Python 3.9 does not have: a checkout's own Python may be that old."""
+    lists = [tuple(each) for each in several]
+    if len({len(each) for each in lists}) > 1:
+        raise InputError(f"expected as many of each, given {', '.join(str(len(each)) for each in lists)}")
+    return list(zip(*lists))  # noqa: B905
+
+
 def check_shape(name: str, tensor: Tensor, *expected: int | str) -> None:
     """Raise InputError unless `tensor` has the expected shape; a string stands for an axis of any size."""
     given = tuple(tensor.shape)
     fits = len(given) == len(expected) and all(
-        isinstance(want, str) or want == got for want, got in zip(expected, given, strict=True)
+        isinstance(want, str) or want == got
+        for want, got in zip(expected, given)  # noqa: B905 - of one length
     )
     if not fits:
         raise InputError(f"{name}: expected shape {_brackets(expected)}, given {_brackets(given)}")
@@ -66,3 +75,32 @@ def _described(value: Any) -> str:
 
 def _brackets(shape: Sequence[int | str]) -> str:
     return "[" + ", ".join(str(size) for size in shape) + "]"
+
+
+VERSIONS = ("v1", "v2", "v2Pro", "v2ProPlus")
+_PRO = ("v2Pro", "v2ProPlus")
+
+_SYMBOLS_V1 = 322
+_SYMBOLS = 732
+_REFERENCE_BINS = 704
+
+
+def check_version(version: str) -> None:
+    """Raise InputError for a version that this package does not have."""
+    if version not in VERSIONS:
+        raise InputError(f"version: expected one of {', '.join(VERSIONS)}, given {version!r}")
+
+
+def is_pro(version: str) -> bool:
+    """Tell whether the version takes a speaker-verification vector beside the reference."""
+    return version in _PRO
+
+
+def symbol_count(version: str) -> int:
+    """Return the size of the version's phoneme table."""
+    return _SYMBOLS_V1 if version == "v1" else _SYMBOLS
+
+
+def reference_bins(version: str, spec_channels: int) -> int:
+    """Return how many of the spectrogram's lowest bins the reference encoder sees."""
+    return spec_channels if version == "v1" else _REFERENCE_BINS

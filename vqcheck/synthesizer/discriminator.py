@@ -7,8 +7,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from vqcheck.synthesizer.checks import check_shape, check_state_dict
-from vqcheck.synthesizer.versions import check_version, is_pro
+from vqcheck.synthesizer.checks import check_shape, check_state_dict, check_version, is_pro, paired
 from vqcheck.synthesizer.weight_norm import ColumnConv, WeightNormColumnConv, WeightNormConv1d
 
 SLOPE = 0.1
@@ -89,7 +88,7 @@ class PeriodDiscriminator(SubDiscriminator):
         strides = (3, 3, 3, 3, 1)
         self.convs = nn.ModuleList(
             _column_conv(before, after, 5, stride, use_spectral_norm)
-            for before, after, stride in zip(channels, channels[1:], strides, strict=False)
+            for before, after, stride in zip(channels, channels[1:], strides)  # noqa: B905
         )
         self.conv_post = _column_conv(channels[-1], 1, 3, 1, use_spectral_norm)
 
@@ -145,9 +144,7 @@ class MultiPeriodDiscriminator(nn.Module):
         check_shape("y", y, "B", 1, "N")
         check_shape("y_hat", y_hat, *y.shape)
         judged = [discriminator(y, y_hat) for discriminator in self.discriminators]
-        (real_logits, real_features), (fake_logits, fake_features) = (
-            zip(*side, strict=True) for side in zip(*judged, strict=True)
-        )
+        (real_logits, real_features), (fake_logits, fake_features) = (paired(*side) for side in paired(*judged))
         return list(real_logits), list(fake_logits), list(real_features), list(fake_features)
 
     def load_state_dict(self, state_dict: Mapping[str, Any], strict: bool = True, assign: bool = False) -> Any:
@@ -157,7 +154,7 @@ class MultiPeriodDiscriminator(nn.Module):
 
 
 def _bound(layer: nn.Module) -> Callable[[Tensor], Tensor]:
-    return layer.bound() if isinstance(layer, WeightNormConv1d | WeightNormColumnConv) else layer
+    return layer.bound() if isinstance(layer, (WeightNormConv1d, WeightNormColumnConv)) else layer
 
 
 def _narrowed(size: int, narrowing: int) -> int:

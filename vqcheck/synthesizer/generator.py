@@ -6,6 +6,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
+from vqcheck.synthesizer.checks import paired
 from vqcheck.synthesizer.weight_norm import WeightNormConv1d, WeightNormConvTranspose1d
 
 SLOPE = 0.1
@@ -26,7 +27,7 @@ class ResidualBlock(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """Return `[B, C, T]`."""
-        for dilated, plain in zip(self.convs1, self.convs2, strict=True):
+        for dilated, plain in paired(self.convs1, self.convs2):
             x = plain(functional.leaky_relu(dilated(functional.leaky_relu(x, SLOPE)), SLOPE)) + x
         return x
 
@@ -50,12 +51,12 @@ class Generator(nn.Module):
         self.conv_pre = nn.Conv1d(in_channels, channels, 7, padding=3)
         self.ups = nn.ModuleList()
         self.resblocks = nn.ModuleList()
-        for rate, kernel in zip(upsample_rates, upsample_kernel_sizes, strict=True):
+        for rate, kernel in paired(upsample_rates, upsample_kernel_sizes):
             self.ups.append(WeightNormConvTranspose1d(channels, channels // 2, kernel, rate, (kernel - rate) // 2))
             channels //= 2
             self.resblocks.extend(
                 ResidualBlock(channels, block_kernel, dilations)
-                for block_kernel, dilations in zip(resblock_kernel_sizes, resblock_dilation_sizes, strict=True)
+                for block_kernel, dilations in paired(resblock_kernel_sizes, resblock_dilation_sizes)
             )
         self.conv_post = nn.Conv1d(channels, 1, 7, padding=3, bias=False)
         self.cond = nn.Conv1d(gin_channels, upsample_initial_channel, 1)

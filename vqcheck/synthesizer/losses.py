@@ -9,6 +9,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
+from vqcheck.synthesizer.checks import paired
 from vqcheck.synthesizer.errors import InputError
 
 MEL_WEIGHT = 45.0
@@ -16,7 +17,7 @@ MEL_WEIGHT = 45.0
 
 def discriminator_loss(real: Sequence[Tensor], fake: Sequence[Tensor]) -> Tensor:
     """Return the discriminators' loss (Mao et al. 2017) from logits `[B, N]` for real and generated samples."""
-    terms = [((1 - r.float()) ** 2).mean() + (f.float() ** 2).mean() for r, f in zip(real, fake, strict=True)]
+    terms = [((1 - r.float()) ** 2).mean() + (f.float() ** 2).mean() for r, f in paired(real, fake)]
     return torch.stack(terms).sum()
 
 
@@ -29,8 +30,8 @@ def feature_loss(real: Sequence[Sequence[Tensor]], fake: Sequence[Sequence[Tenso
     """Return twice the summed mean distance of all feature maps (HiFi-GAN); no gradient reaches the real ones."""
     terms = [
         functional.l1_loss(g.float(), r.detach().float())
-        for real_maps, fake_maps in zip(real, fake, strict=True)
-        for r, g in zip(real_maps, fake_maps, strict=True)
+        for real_maps, fake_maps in paired(real, fake)
+        for r, g in paired(real_maps, fake_maps)
     ]
     return 2 * torch.stack(terms).sum()
 

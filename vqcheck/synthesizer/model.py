@@ -6,19 +6,17 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from vqcheck.synthesizer.checks import check_version, is_pro, paired, reference_bins, symbol_count
 from vqcheck.synthesizer.codebook import DeadCodeExpiry
 from vqcheck.synthesizer.errors import InputError
-from vqcheck.synthesizer.flow import CouplingFlow
+from vqcheck.synthesizer.flow import CouplingFlow, PosteriorEncoder
 from vqcheck.synthesizer.frozen import FrozenVQEncoder
 from vqcheck.synthesizer.generator import Generator
 from vqcheck.synthesizer.inputs import InputChecks
-from vqcheck.synthesizer.masks import sequence_mask
-from vqcheck.synthesizer.posterior import PosteriorEncoder
 from vqcheck.synthesizer.quantizer import ResidualVectorQuantizer
-from vqcheck.synthesizer.slicing import rand_slice_segments
+from vqcheck.synthesizer.segments import rand_slice_segments, sequence_mask
 from vqcheck.synthesizer.style_encoder import MelStyleEncoder
 from vqcheck.synthesizer.text_encoder import TextEncoder
-from vqcheck.synthesizer.versions import check_version, is_pro, reference_bins, symbol_count
 
 Latents = tuple[Tensor, Tensor, Tensor, Tensor, Tensor, Tensor]
 
@@ -230,7 +228,7 @@ class SynthesizerTrn(FrozenVQEncoder):
         ge = torch.stack(
             [
                 self._speaker(reference, torch.ones_like(reference[:, :1]), vector)
-                for reference, vector in zip(references, vectors, strict=True)
+                for reference, vector in paired(references, vectors)
             ]
         ).mean(0)
         quantized = self._at_frame_rate(self.quantizer.decode(codes))

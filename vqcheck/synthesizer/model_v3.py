@@ -7,18 +7,18 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
+from vqcheck.synthesizer.checks import reference_bins, symbol_count
 from vqcheck.synthesizer.codebook import DeadCodeExpiry
 from vqcheck.synthesizer.diffusion_transformer import DiffusionTransformer
 from vqcheck.synthesizer.errors import InputError
+from vqcheck.synthesizer.flow import WaveNet
 from vqcheck.synthesizer.flow_matching import FlowMatching
 from vqcheck.synthesizer.frozen import FrozenVQEncoder
 from vqcheck.synthesizer.inputs import InputChecks
-from vqcheck.synthesizer.masks import sequence_mask
 from vqcheck.synthesizer.quantizer import ResidualVectorQuantizer
+from vqcheck.synthesizer.segments import sequence_mask
 from vqcheck.synthesizer.style_encoder import MelStyleEncoder
 from vqcheck.synthesizer.text_encoder import TextEncoder
-from vqcheck.synthesizer.versions import reference_bins, symbol_count
-from vqcheck.synthesizer.wavenet import WaveNet
 
 _FRAMES_PER_CODE = 2  # of the text encoder, at either frame rate
 _MEL_RATE = {"v3": 1.875}  # mel frames to each of those; every other version has 2

@@ -6,6 +6,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
+from vqcheck.synthesizer.checks import paired
 from vqcheck.synthesizer.codebook import DeadCodeExpiry, EuclideanCodebook
 
 
@@ -85,7 +86,7 @@ class ResidualVectorQuantizer(nn.Module):
 
     def decode(self, codes: Tensor) -> Tensor:
         """Return the vectors `[B, dim, T]` of ids `[n_q, B, T]`."""
-        vectors = [book.look_up(ids) for book, ids in zip(self.codebooks(), codes, strict=True)]
+        vectors: list[Tensor] = [book.look_up(ids) for book, ids in paired(self.codebooks(), codes)]
         return sum(vectors[1:], start=0.0 + vectors[0])
 
     def codebooks(self) -> list[EuclideanCodebook]:

@@ -73,6 +73,6 @@ def test_equal_files_cost_nothing(vq_state, save):
     code = (
         "import sys\nfrom vqcheck.cli.main import main\n"
         f"assert main(['diff', {str(a)!r}, {str(b)!r}]) == 0\n"
-        "assert not {'numpy', 'vqcheck.codebook.diagnosis.code_changes'} & sys.modules.keys()"
+        "assert not {'numpy', 'vqcheck.codebook.diagnosis.displacement'} & sys.modules.keys()"
     )
     subprocess.run([sys.executable, "-c", code], check=True, capture_output=True)

@@ -4,7 +4,7 @@ import pytest
 import torch
 
 from vqcheck import compare, open_checkpoint
-from vqcheck.report.words.causes import evidence, headline
+from vqcheck.report.views.causes import evidence, headline
 
 
 @pytest.fixture

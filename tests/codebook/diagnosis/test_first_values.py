@@ -3,10 +3,10 @@
 import numpy as np
 import pytest
 
-from vqcheck.codebook.change import measure, ulps_apart
-from vqcheck.codebook.diagnosis import projection, scaled
+from vqcheck.codebook.diagnosis import edited, projection
 from vqcheck.codebook.diagnosis.book import Book, State
 from vqcheck.codebook.family import Family
+from vqcheck.codebook.tensor_change import measure, ulps_apart
 
 MANY = np.random.default_rng(3).normal(size=(1, 80, 64)).astype(np.float32)
 
@@ -32,7 +32,7 @@ def test_one_factor_holds_for_all_values(zeros):
     a = MANY.copy()
     a.reshape(-1)[:zeros] = 0
     for b, factor in ((a * 2, 2.0), (but_the_last(a * 2, 0.3), None)):
-        found = scaled.find(Book(0, Family("x", "X", ()), State(a, None, None), State(b, None, None), frozenset()))
+        found = edited.scaled(Book(0, Family("x", "X", ()), State(a, None, None), State(b, None, None), frozenset()))
         assert (found.evidence.codes if found else None) == (pytest.approx(factor) if factor else None)
 
 

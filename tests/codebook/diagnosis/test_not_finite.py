@@ -2,11 +2,11 @@
 
 import pytest
 import torch
+from vqcheck.report.json.diff import document
 
 from vqcheck import compare, open_checkpoint
 from vqcheck.codebook.diagnosis.evidence import Edited, EmaUpdates, NotFinite
-from vqcheck.report.json.diff import document
-from vqcheck.report.words.causes import headline
+from vqcheck.report.views.causes import headline
 
 CODEBOOK = "quantizer.vq.layers.0._codebook"
 

@@ -4,7 +4,7 @@ import pytest
 import torch
 
 from vqcheck.codebook.diagnosis.evidence import EmaUpdates, NotFinite
-from vqcheck.report.words.causes import headline
+from vqcheck.report.views.causes import headline
 
 CODEBOOK = "quantizer.vq.layers.0._codebook"
 EMBED, SUMS, COUNTS = (f"{CODEBOOK}.{name}" for name in ("embed", "embed_avg", "cluster_size"))

@@ -7,8 +7,12 @@ from types import SimpleNamespace
 from xml.etree import ElementTree as ET
 
 import pytest
+from vqcheck.report.html import diff, failed, gate, history, replay, stages, tokens
 
-from vqcheck.codebook.comparison import Change, Comparison, CopyPair, EqualCopies, LoneCopy, Side, TensorDiff
+from vqcheck.audit.history_result import Drift, History, HistoryRow, TrainingRun
+from vqcheck.audit.judgement import CheckOutcome, Judgement, StageComparison
+from vqcheck.audit.token_audit_result import FrameCounts, ItemAudit, TokenAudit
+from vqcheck.codebook.comparison import Change, ComparedFile, Comparison, CopyPair, EqualCopies, LoneCopy, TensorDiff
 from vqcheck.codebook.diagnosis.evidence import EmaUpdates
 from vqcheck.codebook.diagnosis.result import (
     Advice,
@@ -21,13 +25,10 @@ from vqcheck.codebook.diagnosis.result import (
     TokenFlips,
 )
 from vqcheck.codebook.digest import F32V1, Digest, EncoderDigests
-from vqcheck.codebook.kind import FileKind, FileRecord
+from vqcheck.codebook.file_record import FileKind, FileRecord
 from vqcheck.codebook.model import Training
-from vqcheck.experiment.history_result import Drift, History, Row, TrainingRun
-from vqcheck.experiment.stages import StageComparison
-from vqcheck.experiment.token_audit_result import FrameCounts, ItemAudit, TokenAudit
-from vqcheck.gate.outcome import COULD_NOT_CHECK, FAILED, NOT_APPLICABLE, PASSED, SKIPPED, Finding, GateReport, Outcome
-from vqcheck.gate.run import CHECKS
+from vqcheck.gate.checks import CHECKS
+from vqcheck.gate.result import CheckResult, GateReport
 from vqcheck.replay.trace import (
     COMPUTED,
     DRIFTED,
@@ -41,7 +42,6 @@ from vqcheck.replay.trace import (
     StepTrace,
     TensorStep,
 )
-from vqcheck.report.html import diff, failed, gate, history, replay, stages, tokens
 
 
 def digests(letter):
@@ -96,7 +96,7 @@ def make_replay(arms, said=""):
 
 def make_comparison(*, books=1, codes=64, tensors=3, moved=True, said="", flips=20, trained=True):
     def side(letter):
-        return Side(
+        return ComparedFile(
             f"/path/{letter}{said}.pth", f"gpt-sovits{said}", said, never_trained=not trained, digests=digests(letter)
         )
 
@@ -152,7 +152,7 @@ def make_history(count=8, *, first=5, said=""):
         drift = Drift(("G_0.pth",), "changed", 9, 64, 0.01 * (number - first + 1), 1, "exact") if moved else None
         same = Drift(("G_0.pth",), "identical", 0, 64, 0.0, 0, "")
         letter = f"{number:064x}" if moved else "a" * 64
-        return Row(
+        return HistoryRow(
             f"G_{number}{said}.pth", FileRecord(FileKind.TRAINING, 1, 100 * number), Digest(F32V1, letter),
             "vq_encoder", None, (drift or same) if number else None, (drift or same) if number else None,
         )  # fmt: skip
@@ -175,14 +175,20 @@ def make_audit(items=4, *, wrong=1, said="", notes=1):
     )  # fmt: skip
 
 
-def make_gate(outcome=FAILED, said=""):
-    found = [outcome, COULD_NOT_CHECK, PASSED, NOT_APPLICABLE, SKIPPED]
-    if outcome == PASSED:
-        found = [PASSED]
+def make_gate(outcome=CheckOutcome.FAILED, said=""):
+    found = [
+        outcome,
+        CheckOutcome.COULD_NOT_CHECK,
+        CheckOutcome.PASSED,
+        CheckOutcome.NOT_APPLICABLE,
+        CheckOutcome.SKIPPED,
+    ]
+    if outcome == CheckOutcome.PASSED:
+        found = [CheckOutcome.PASSED]
     return GateReport(
         f"s2{said}.json",
         tuple(
-            Outcome(check.code, check.title, check.required, Finding(found[at % len(found)], f"found so{said}"))
+            CheckResult(check.code, check.title, check.required, Judgement(found[at % len(found)], f"found so{said}"))
             for at, check in enumerate(CHECKS)
         ),
     )
@@ -221,8 +227,8 @@ def every_page(said=""):
         "replay not as expected": replay.document(make_replay([arms[0], leaking], said)),
         "replay inconclusive": replay.document(make_replay([arms[1]], said)),
         "gate closed": gate.document(make_gate(said=said)),
-        "gate open": gate.document(make_gate(PASSED, said)),
-        "gate unknown": gate.document(make_gate(COULD_NOT_CHECK, said)),
+        "gate open": gate.document(make_gate(CheckOutcome.PASSED, said)),
+        "gate unknown": gate.document(make_gate(CheckOutcome.COULD_NOT_CHECK, said)),
         "failed": failed.document("diff", f"absent.pth: no such file{said}"),
     }
 

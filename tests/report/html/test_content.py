@@ -4,18 +4,18 @@ import math
 from dataclasses import replace
 
 import pytest
+from vqcheck.report.html import diff, failed, gate, history, replay, stages, tokens
+from vqcheck.report.words.replay import meets
 
+from vqcheck.audit.history import read_history
+from vqcheck.audit.judgement import CheckOutcome
+from vqcheck.audit.token_audit_result import FrameCounts
 from vqcheck.checkpoint.open import open_checkpoint
 from vqcheck.codebook.compare import compare
 from vqcheck.codebook.diagnosis.evidence import EmaUpdates
-from vqcheck.experiment.history import read_history
-from vqcheck.experiment.token_audit_result import FrameCounts
-from vqcheck.gate.outcome import FAILED, PASSED
-from vqcheck.gate.run import CHECKS
+from vqcheck.gate.checks import CHECKS
 from vqcheck.replay.trace import DRIFTED, FROZEN, FirstWrite
-from vqcheck.report.html import diff, failed, gate, history, replay, stages, tokens
-from vqcheck.report.words.causes import evidence
-from vqcheck.report.words.replay import meets
+from vqcheck.report.views.causes import evidence
 
 
 @pytest.fixture
@@ -215,7 +215,7 @@ class TestTokens:
 
 class TestGate:
     def test_every_check_is_shown_and_explained(self, make, said):
-        found = said(gate.document(make.gate(FAILED)))
+        found = said(gate.document(make.gate(CheckOutcome.FAILED)))
         for check in CHECKS:
             assert check.code in found["What was checked"]
             assert check.why in found["What each check is for"]
@@ -224,7 +224,7 @@ class TestGate:
         assert "Decided by: codebook-trained" in found["verdict"]
 
     def test_an_open_gate(self, make, said):
-        found = said(gate.document(make.gate(PASSED)))
+        found = said(gate.document(make.gate(CheckOutcome.PASSED)))
         assert "s2 training may start" in found["verdict"]
         assert "Decided by" not in found["verdict"]
         assert "\N{BALLOT X}" not in found["What was checked"]

@@ -1,11 +1,10 @@
 """What to do about a changed VQ encoder: what is said, in which order. The words are those of the codec's users."""
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import Final
 
 from vqcheck.codebook.diagnosis.evidence import (
-    B_TO_A,
-    SIBLINGS,
     DeadCodes,
     EmaUpdates,
     Evidence,
@@ -15,10 +14,43 @@ from vqcheck.codebook.diagnosis.evidence import (
     NeverTrained,
     NotFinite,
     Rounding,
+    UpdateOrder,
     WithinAStep,
 )
 from vqcheck.codebook.diagnosis.result import Advice, Cause, TokenFlips
-from vqcheck.codebook.diagnosis.wording import wording_of
+
+
+@dataclass(frozen=True, slots=True)
+class Wording:
+    """Advice in the terms of one family. `{later}` and `{earlier}` stand for a file's letter."""
+
+    start_trained: str
+    again: str
+    """How to go on with the later file."""
+    keep: str
+    """How to go on with the earlier one."""
+    freeze: str
+
+
+_HARMLESS: Final = "A changed codebook is harmless once the tokens are made again."
+_GPT_SOVITS: Final = Wording(
+    start_trained="Start s2 from a pretrained s2G file (pretrained_s2G in its configuration). Who really trains from "
+    "scratch must let the codebook train (freeze_quantizer: false) until it has content, and extract tokens only then.",
+    again="extract the tokens (6-name2semantic.tsv) again with {later}, or the weight exported at its step if it is a "
+    f"G_*.pth, which extraction cannot read, and train s1 on them. {_HARMLESS}",
+    keep="Or keep the tokens and s1 as they are: train s2 again from {earlier}, with the codebook frozen.",
+    freeze="To keep the codebook still the next time, put the quantizer into eval() on every forward, as GPT-SoVITS "
+    "does since 2 May 2024 with freeze_quantizer: true. requires_grad_(False), no_grad(), or eval() before "
+    "net_g.train() do not stop these updates.",
+)
+_OTHERS: Final = Wording(
+    start_trained="Start from a checkpoint with a trained codebook. Who really trains from scratch must let the "
+    "codebook train until it has content, and make tokens only then.",
+    again=f"make the tokens again with {{later}}, and train again on them whatever was trained on others. {_HARMLESS}",
+    keep="Or keep the tokens and what was trained on them: train again from {earlier}, with the codebook frozen.",
+    freeze="To keep the codebook still the next time, put the quantizer into eval() on every forward, or hold it with "
+    "vqcheck.freeze(model). requires_grad_(False), no_grad(), or eval() before train() do not stop these updates.",
+)
 
 _NOTHING: Final = (
     "Nothing to do: both files hold one codebook in different widths. Only a frame that lies between two codes to the "
@@ -66,7 +98,7 @@ def advise(
     """
     if not causes:
         return (Advice("compare-whole-files", _WHOLE),)
-    words = wording_of(family)
+    words = _GPT_SOVITS if family == "gpt-sovits" else _OTHERS
     evidence = [cause.evidence for cause in causes]
     untrained = next((found for found in evidence if isinstance(found, NeverTrained)), None)
     if untrained and (len(untrained.sides) == 2 or untrained.sides == ("B",)):
@@ -117,11 +149,11 @@ def _choice(rest: Sequence[Evidence], again: str, keep: str, *, trained: bool) -
     """Return whose tokens to go on with, given how to make tokens again and how to keep them."""
     orders = {found.order for found in rest if isinstance(found, EmaUpdates)}
     # What is rounded was there first; where that is B, A is the later file.
-    orders |= {B_TO_A for found in rest if isinstance(found, WithinAStep) and found.narrower == "B"}
-    if SIBLINGS in orders:
+    orders |= {UpdateOrder.B_TO_A for found in rest if isinstance(found, WithinAStep) and found.narrower == "B"}
+    if UpdateOrder.SIBLINGS in orders:
         both = again.format(later="the file that you go on from")
         return [Advice("one-file-for-both-stages", f"Use one file throughout: {both}")]
-    earlier, later = ("B", "A") if orders == {B_TO_A} else ("A", "B")
+    earlier, later = ("B", "A") if orders == {UpdateOrder.B_TO_A} else ("A", "B")
     advice = [Advice("extract-tokens-again", f"Keep {later}: {again.format(later=later)}")]
     if trained:
         advice.append(Advice("restart-from-the-earlier-file", keep.format(earlier=earlier)))

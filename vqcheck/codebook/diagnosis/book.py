@@ -1,6 +1,6 @@
 """One codebook of both files as numbers, with what several causes need to know about it."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import Final
@@ -8,6 +8,8 @@ from typing import Final
 import numpy as np
 import numpy.typing as npt
 
+from vqcheck.codebook.diagnosis.evidence import Evidence
+from vqcheck.codebook.diagnosis.result import Cause, Certainty
 from vqcheck.codebook.ema_fit import (
     ROUNDOFF,
     SMALLEST_NORMAL,
@@ -22,6 +24,8 @@ from vqcheck.codebook.family import CODES, EMA_COUNT, EMA_SUM, STORED, Family
 
 _BY_ROUNDING: Final = 1e-5
 """Way, relative to its length, that a code is moved by roundings alone."""
+_ALIKE: Final = 1e-2
+"""Distance to the bias, relative to its length, within which nothing but padding can have put a code."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -96,6 +100,10 @@ class Book:
             sums, counts = sums[:, order], counts[:, order]
         b = State(b.codes[:, order], sums, counts)
         return replace(self, a=a, b=b)
+
+    def cause(self, certainty: Certainty, evidence: Evidence) -> Cause:
+        """Return something that happened to this book."""
+        return Cause(certainty, evidence, self.number, self.head)
 
     @cached_property
     def testifying(self) -> Mask:
@@ -193,6 +201,26 @@ class Book:
         # Rounding may have lifted a count onto the threshold.
         dead: Mask = self.b.counts < threshold * (1 + (2 * self.b.roundoff if self.b.narrow else 0.0))
         return dead
+
+
+def padded_codes(a: State, b: State, biases: Sequence[Array]) -> Mask | None:
+    """Return which codes `[heads, codes]` padding was nearest to in either file, given the projections' biases.
+
+    None where no bias is at hand. Equally near codes are all meant.
+    """
+    if not biases or a.codes.shape != b.codes.shape:
+        return None
+    padded = np.zeros(b.codes.shape[:2], bool)
+    for bias in biases:
+        wide = bias.astype(np.float64)
+        length = float(np.linalg.norm(wide))
+        for codes in (a.codes, b.codes):
+            with np.errstate(all="ignore"):
+                distance = lengths(codes - wide)
+            distance[~np.isfinite(distance)] = np.inf
+            nearest = distance.min(axis=1, keepdims=True)
+            padded |= distance <= np.maximum(nearest * (1 + 1e-3), _ALIKE * length)
+    return padded
 
 
 def differ(one: Array | None, other: Array | None) -> bool:

@@ -9,34 +9,24 @@ from typing import Final
 
 import numpy as np
 
-from vqcheck.codebook.diagnosis import (
-    dead_codes,
-    edited,
-    ema_steps,
-    initialised,
-    last_places,
-    merged,
-    permutation,
-    scaled,
-)
+from vqcheck.codebook.diagnosis import edited, ema_steps, merged, replaced, roundings, same_codes
 from vqcheck.codebook.diagnosis.book import Book, differ
 from vqcheck.codebook.diagnosis.displacement import same_number
 from vqcheck.codebook.diagnosis.evidence import (
-    A_TO_B,
-    AT_LEAST,
-    EXACT,
-    SIBLINGS,
-    UNKNOWN,
     Edited,
+    EditTrace,
     EmaUpdates,
     Merged,
+    MergeKind,
     NotFinite,
+    StepPrecision,
     Unexplained,
     Unrelated,
+    UpdateOrder,
     ZeroSigns,
 )
 from vqcheck.codebook.diagnosis.refutation import updates_refuted
-from vqcheck.codebook.diagnosis.result import CANNOT_TELL, CERTAIN, LIKELY, Cause
+from vqcheck.codebook.diagnosis.result import Cause, Certainty
 from vqcheck.codebook.ema_fit import Array
 from vqcheck.codebook.family import GRADIENT
 
@@ -67,12 +57,12 @@ def of_codebook(book: Book) -> list[Cause]:
 
 def _of_head(book: Book) -> list[Cause]:
     if not _differs(book):
-        return [Cause(CERTAIN, ZeroSigns(), book.number, book.head)]
+        return [book.cause(Certainty.CERTAIN, ZeroSigns())]
     if book.broken:
         # What else happened hides behind such values; only unhit codes prove updates past them.
         past = None if updates_refuted(book) else ema_steps.find(book)
-        return [Cause(CERTAIN, NotFinite(book.broken), book.number, book.head), *([past] if past else [])]
-    for find in (permutation.find, scaled.find, last_places.find, initialised.find):
+        return [book.cause(Certainty.CERTAIN, NotFinite(book.broken)), *([past] if past else [])]
+    for find in (same_codes.permuted, edited.scaled, roundings.of_book, replaced.by_k_means):
         if cause := find(book):
             return [cause]
     if not book.bookkeeping_stored:
@@ -81,7 +71,7 @@ def _of_head(book: Book) -> list[Cause]:
         return [cause] if (cause := edited.find(book)) else []
     if updates_refuted(book):
         return [_refuted(book)]
-    exchanged = permutation.exchanged(book)
+    exchanged = same_codes.exchanged(book)
     if exchanged:
         book, cause = exchanged
         return [*_moved(book), cause]
@@ -126,8 +116,8 @@ def _separate_trainings(book: Book) -> Cause | None:
         if _equal_totals(a, b):
             codes, decay = book.b.codes.shape[0] * book.b.codes.shape[1], book.family.decay
             unhit = int(np.count_nonzero(~book.counts_moved & book.testifying))
-            evidence = EmaUpdates(SIBLINGS, None, UNKNOWN, None, decay, unhit, codes, (), ())
-            return Cause(LIKELY, evidence, book.number, book.head)
+            evidence = EmaUpdates(UpdateOrder.SIBLINGS, None, StepPrecision.UNKNOWN, None, decay, unhit, codes, (), ())
+            return book.cause(Certainty.LIKELY, evidence)
     return _unexplained(
         book,
         "some codes moved as in training, all others are the same to the last bit, which two trainings of one length "
@@ -145,8 +135,8 @@ def _moved(book: Book) -> list[Cause]:
     """Return the updates that counts prove, with whatever else happened beside them."""
     against = edited.find(book)
     off = edited.against_bookkeeping(book)
-    updates, replaced = ema_steps.find(book, off), dead_codes.find(book)
-    if updates and _how(against) == "bookkeeping only":
+    updates, refilled = ema_steps.find(book, off), replaced.dead_codes(book)
+    if updates and _how(against) == EditTrace.BOOKKEEPING_ONLY:
         # Some trainers track sums and counts and write the codes by other means.
         against = None
     together = merged.average(book)
@@ -154,9 +144,9 @@ def _moved(book: Book) -> list[Cause]:
         return _of_several_runs(updates, together)
     if together:
         return [together]
-    if updates and _share_against(book) <= (0.5 if updates.certainty == CERTAIN else 0.05):
-        return [cause for cause in (updates, replaced, against) if cause]
-    return _without_unhit_code(book, replaced, against)
+    if updates and _share_against(book) <= (0.5 if updates.certainty == Certainty.CERTAIN else 0.05):
+        return [cause for cause in (updates, refilled, against) if cause]
+    return _without_unhit_code(book, refilled, against)
 
 
 def _of_several_runs(updates: Cause, together: Cause) -> list[Cause]:
@@ -168,17 +158,17 @@ def _of_several_runs(updates: Cause, together: Cause) -> list[Cause]:
     found = updates.evidence
     assert isinstance(found, EmaUpdates)
     assert isinstance(together.evidence, Merged)
-    if found.precision == EXACT:
-        certainty = updates.certainty if together.evidence.how == "ranks" else LIKELY
+    if found.precision == StepPrecision.EXACT:
+        certainty = updates.certainty if together.evidence.how == MergeKind.RANKS else Certainty.LIKELY
         return [replace(updates, certainty=certainty), together]
-    if found.order != A_TO_B:
+    if found.order != UpdateOrder.A_TO_B:
         return [together]
     steps = None if found.estimate is None else max(ceil(found.estimate * (1 - 1e-4)), 1)
-    how = UNKNOWN if steps is None else AT_LEAST
-    return [replace(updates, certainty=LIKELY, evidence=replace(found, steps=steps, precision=how)), together]
+    how = StepPrecision.UNKNOWN if steps is None else StepPrecision.AT_LEAST
+    return [replace(updates, certainty=Certainty.LIKELY, evidence=replace(found, steps=steps, precision=how)), together]
 
 
-def _without_unhit_code(book: Book, replaced: Cause | None, against: Cause | None) -> list[Cause]:
+def _without_unhit_code(book: Book, refilled: Cause | None, against: Cause | None) -> list[Cause]:
     """Tell updates that left no code unhit from another codebook, by whether codes stayed near themselves."""
     share = same_number(book, ~book.dead & ~book.off_b)
     if share is None:
@@ -186,15 +176,14 @@ def _without_unhit_code(book: Book, replaced: Cause | None, against: Cause | Non
     assert share is not None
     # Where codes are few, chance alone leaves many at their numbers.
     if share < _KEPT and share <= max(_LOST, 6 / book.a.codes.shape[1]):
-        unrelated = Unrelated(share, book.a.codes.shape, book.b.codes.shape)
-        return [Cause(LIKELY, unrelated, book.number, book.head)]
+        return [book.cause(Certainty.LIKELY, Unrelated(share))]
     off = edited.against_bookkeeping(book)
     updates = ema_steps.at_least(book, off) if share >= _KEPT else None
     if against:
-        few = _how(against) == "codes off bookkeeping" and off.mean() <= _FEW
+        few = _how(against) == EditTrace.CODES_OFF_BOOKKEEPING and off.mean() <= _FEW
         return [updates, against] if updates and few else [against]
     if updates:
-        return [cause for cause in (updates, replaced) if cause]
+        return [cause for cause in (updates, refilled) if cause]
     if book.bookkeeping_stored and share < _KEPT:
         why = (
             f"{share:.0%} of the codes are still nearest to themselves, too few for a short training and too many for "
@@ -218,7 +207,7 @@ def _few_rows(book: Book) -> Cause | None:
 
 def _unexplained(book: Book, why: str) -> Cause:
     why = why or "counts that did not move rule updates out, and the values fit nothing else"
-    return Cause(CANNOT_TELL, Unexplained(why), book.number, book.head)
+    return book.cause(Certainty.CANNOT_TELL, Unexplained(why))
 
 
 def _share_against(book: Book) -> float:
@@ -230,8 +219,8 @@ def _share_against(book: Book) -> float:
     return float(edited.against_bookkeeping(book)[live].mean()) if live.any() else 0.0
 
 
-def _how(cause: Cause | None) -> str:
-    return cause.evidence.how if cause and isinstance(cause.evidence, Edited) else ""
+def _how(cause: Cause | None) -> EditTrace | None:
+    return cause.evidence.how if cause and isinstance(cause.evidence, Edited) else None
 
 
 def _kinds(causes: list[Cause]) -> tuple[object, ...]:

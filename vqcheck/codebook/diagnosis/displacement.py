@@ -8,7 +8,7 @@ import numpy as np
 import numpy.typing as npt
 
 from vqcheck.codebook.diagnosis.book import Book
-from vqcheck.codebook.diagnosis.result import Displacement
+from vqcheck.codebook.diagnosis.result import CodeChanges, Displacement
 from vqcheck.codebook.ema_fit import Array, Mask
 from vqcheck.codebook.family import ARGMAX, COSINE
 
@@ -40,6 +40,19 @@ def measure(book: Book) -> Displacement | None:
         maximum_code=int(np.flatnonzero(measured)[np.argmax(values)]),
         above_one=int(np.count_nonzero(values > 1)),
         retained=int(sum(np.count_nonzero(kept & np.isfinite(moved)) for moved, kept in heads)),
+    )
+
+
+def by_code(book: Book, name: str) -> CodeChanges:
+    """Return what became of every code; `name` tells the codebook from others of its file."""
+    with np.errstate(all="ignore"):
+        difference = np.subtract(book.b.codes, book.a.codes, dtype=np.float64)
+        moved = np.sqrt(np.einsum("hcd,hcd->hc", difference, difference))
+    return CodeChanges(
+        codebook=book.number,
+        name=name,
+        moved=tuple(moved.ravel().tolist()),
+        usage=(_usage(book.a.counts), _usage(book.b.counts)),
     )
 
 
@@ -107,3 +120,7 @@ def _distance(a: Array, b: Array) -> npt.NDArray[np.float64]:
     difference = b.astype(np.float64) - a
     distance: npt.NDArray[np.float64] = np.sqrt(np.einsum("ij,ij->i", difference, difference))
     return distance
+
+
+def _usage(counts: Array | None) -> tuple[float, ...] | None:
+    return None if counts is None else tuple(counts.ravel().tolist())

@@ -18,19 +18,8 @@ import numpy as np
 import numpy.typing as npt
 
 from vqcheck.codebook.diagnosis.book import Book, State
-from vqcheck.codebook.diagnosis.evidence import (
-    A_TO_B,
-    ABOUT,
-    AT_LEAST,
-    B_TO_A,
-    EITHER,
-    EXACT,
-    SIBLINGS,
-    UNKNOWN,
-    DecaySteps,
-    EmaUpdates,
-)
-from vqcheck.codebook.diagnosis.result import CERTAIN, LIKELY, Cause
+from vqcheck.codebook.diagnosis.evidence import DecaySteps, EmaUpdates, StepPrecision, UpdateOrder
+from vqcheck.codebook.diagnosis.result import Cause, Certainty
 from vqcheck.codebook.ema_fit import Mask
 
 _USUAL_DECAYS: Final = (0.8, 0.9, 0.95, 0.97, 0.98, 0.99, 0.999)
@@ -68,7 +57,7 @@ class _Ratios:
 class _Unhit:
     """Unhit codes that agree on one ratio of B to A."""
 
-    order: str
+    order: UpdateOrder
     ratio: float
     codes: int
 
@@ -89,7 +78,11 @@ def find(book: Book, ignored: Mask | None = None) -> Cause | None:
         # Rounding makes codes that were hardly hit look unhit: they tell no siblings, and a later file that was not
         # rounded would show a code that really was unhit to the last digits. A step of bfloat16 is nearly as wide as an
         # update, so there such codes tell nothing.
-        if unhit and unhit.order != SIBLINGS and (book.a if unhit.order == B_TO_A else book.b).narrow:
+        if (
+            unhit
+            and unhit.order != UpdateOrder.SIBLINGS
+            and (book.a if unhit.order == UpdateOrder.B_TO_A else book.b).narrow
+        ):
             return _counted(book, loose, unhit)
     return None
 
@@ -115,12 +108,12 @@ def at_least(book: Book, ignored: Mask | None = None) -> Cause | None:
             # Rounding alone explains it.
             return None
         steps = max(ceil(estimate), 1)
-    return Cause(
-        LIKELY,
+    return book.cause(
+        Certainty.LIKELY,
         EmaUpdates(
-            order=EITHER,
+            order=UpdateOrder.UNKNOWN,
             steps=steps,
-            precision=UNKNOWN if steps is None else AT_LEAST,
+            precision=StepPrecision.UNKNOWN if steps is None else StepPrecision.AT_LEAST,
             estimate=estimate,
             decay=decay,
             unhit=0,
@@ -128,41 +121,39 @@ def at_least(book: Book, ignored: Mask | None = None) -> Cause | None:
             rose=_rose(book.a, book.b),
             steps_by_decay=(),
         ),
-        book.number,
-        book.head,
     )
 
 
 def _counted(book: Book, ratios: _Ratios, unhit: _Unhit) -> Cause | None:
     """Return the updates that agreeing unhit codes prove, with their number as exactly as it is known."""
     order, decay = unhit.order, book.family.decay
-    earlier, later = (book.b, book.a) if order == B_TO_A else (book.a, book.b)
-    forward = 1 / unhit.ratio if order == B_TO_A else unhit.ratio
+    earlier, later = (book.b, book.a) if order == UpdateOrder.B_TO_A else (book.a, book.b)
+    forward = 1 / unhit.ratio if order == UpdateOrder.B_TO_A else unhit.ratio
     to_the_last_digit = ratios.tolerance == _STRICT and not later.narrow
     if not _some_were_hit(book, unhit, earlier, later):
         return None
-    if order == SIBLINGS:
+    if order == UpdateOrder.SIBLINGS:
         apart = None if decay is None else abs(_steps(forward, decay))
         # Two trainings from one start are a whole number of updates apart, however many each had.
         if not to_the_last_digit or earlier.narrow or (apart is not None and not _whole(apart, decay or 0.0)):
             return None
-    estimate = None if order == SIBLINGS or decay is None else _steps(forward, decay)
-    steps, how, certainty = None, UNKNOWN, LIKELY
+    estimate = None if order == UpdateOrder.SIBLINGS or decay is None else _steps(forward, decay)
+    steps, how, certainty = None, StepPrecision.UNKNOWN, Certainty.LIKELY
     if estimate is not None and decay is not None:
         if to_the_last_digit:
             if _whole(estimate, decay) and _possible(ratios, unhit, round(estimate), decay):
-                steps, how, certainty = round(estimate), EXACT, CERTAIN
+                steps, how, certainty = round(estimate), StepPrecision.EXACT, Certainty.CERTAIN
         elif later.precision == "float16":
             hidden = ratios.tolerance / -log(decay)
             if unhit.codes < _CHANCE and abs(estimate - round(estimate)) > hidden:
                 # No number of updates: so few codes that were hit may have one ratio by chance.
                 return None
             # Hits can only make the number look smaller, so it is rounded up, after what rounding may have added.
-            steps, how = max(ceil(estimate - hidden), 1), ABOUT
+            steps, how = max(ceil(estimate - hidden), 1), StepPrecision.ABOUT
         else:
-            steps, how = max(ceil(_fewest(forward, later, decay)), 1), AT_LEAST
+            steps, how = max(ceil(_fewest(forward, later, decay)), 1), StepPrecision.AT_LEAST
     by_decay: tuple[DecaySteps, ...] = ()
-    if order != SIBLINGS and steps is None:
+    if order != UpdateOrder.SIBLINGS and steps is None:
         counted = [(usual, _steps(forward, usual)) for usual in _USUAL_DECAYS]
         by_decay = tuple(DecaySteps(usual, n, to_the_last_digit and _whole(n, usual)) for usual, n in counted)
     found = EmaUpdates(
@@ -176,7 +167,7 @@ def _counted(book: Book, ratios: _Ratios, unhit: _Unhit) -> Cause | None:
         rose=_rose(earlier, later),
         steps_by_decay=by_decay,
     )
-    return Cause(certainty, found, book.number, book.head)
+    return book.cause(certainty, found)
 
 
 def _fewest(ratio: float, later: State, decay: float) -> float:
@@ -226,9 +217,9 @@ def _unhit(ratios: _Ratios) -> _Unhit | None:
     falls = len(lowest) >= _AGREEING and least < 1 - 2 * single and ratios.count.min() >= least * (1 - single)
     rises = len(highest) >= _AGREEING and most > 1 + 2 * single and ratios.count.max() <= most * (1 + single)
     if falls and not rises:
-        return _Unhit(A_TO_B, float(np.median(lowest)) if strict else least, len(lowest))
+        return _Unhit(UpdateOrder.A_TO_B, float(np.median(lowest)) if strict else least, len(lowest))
     if rises and not falls:
-        return _Unhit(B_TO_A, float(np.median(highest)) if strict else most, len(highest))
+        return _Unhit(UpdateOrder.B_TO_A, float(np.median(highest)) if strict else most, len(highest))
     if falls or not strict:
         return None
     agreeing = np.searchsorted(factors, factors * (1 + slack), side="right") - np.arange(len(factors))
@@ -237,7 +228,7 @@ def _unhit(ratios: _Ratios) -> _Unhit | None:
     middle = float(np.median(factors[start : start + members]))
     below, above = ratios.count < middle * (1 - slack), ratios.count > middle * (1 + slack)
     if members >= _AGREEING and min(np.count_nonzero(below), np.count_nonzero(above)) >= _OUTLIERS:
-        return _Unhit(SIBLINGS, middle, members)
+        return _Unhit(UpdateOrder.SIBLINGS, middle, members)
     return None
 
 
@@ -248,7 +239,7 @@ def _possible(ratios: _Ratios, unhit: _Unhit, steps: int, decay: float) -> bool:
     (A sixteenth of it is allowed for: copies on several devices are averaged.)
     """
     earlier, later, ratio = ratios.before, ratios.count * ratios.before, unhit.ratio
-    if unhit.order == B_TO_A:
+    if unhit.order == UpdateOrder.B_TO_A:
         earlier, later, ratio = later, earlier, 1 / unhit.ratio
     added = later - ratio * earlier
     hit = added > 4 * ratios.tolerance * later

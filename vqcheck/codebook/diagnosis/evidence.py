@@ -1,18 +1,65 @@
 """The kinds of evidence, one type for each cause. Plain data, which reports read."""
 
 from dataclasses import dataclass
+from enum import Enum
 from typing import Final
 
-A_TO_B: Final = "a to b"
-B_TO_A: Final = "b to a"
-SIBLINGS: Final = "siblings"
-EITHER: Final = "unknown"
-"""Nothing tells which file is the later one."""
 
-EXACT: Final = "exact"
-ABOUT: Final = "about"
-AT_LEAST: Final = "at least"
-UNKNOWN: Final = "unknown"
+class Word(str, Enum):
+    """A word of a fixed set, which prints and serialises as itself in every Python."""
+
+    def __str__(self) -> str:
+        return str(self.value)
+
+
+class UpdateOrder(Word):
+    """Which of two files is later."""
+
+    A_TO_B = "a to b"
+    B_TO_A = "b to a"
+    SIBLINGS = "siblings"
+    """Both come from one codebook, by separate runs."""
+    UNKNOWN = "unknown"
+
+
+class StepPrecision(Word):
+    """How a number of updates is to be read."""
+
+    EXACT = "exact"
+    ABOUT = "about"
+    AT_LEAST = "at least"
+    UNKNOWN = "unknown"
+
+
+class EditTrace(Word):
+    """What shows that codes were edited."""
+
+    BOOKKEEPING_UNTOUCHED = "bookkeeping untouched"
+    CODES_OFF_BOOKKEEPING = "codes off bookkeeping"
+    BOOKKEEPING_ONLY = "bookkeeping only"
+    COUNTS_UNTOUCHED = "counts untouched"
+    SINGLE_ROWS = "single rows"
+
+
+class MergeKind(Word):
+    """How a book was put together."""
+
+    AVERAGE = "average"
+    RANKS = "ranks"
+    """Copies that were averaged during training."""
+    ROWS = "rows"
+    """Some rows are another file's."""
+
+
+class ProjectionChange(Word):
+    """How a projection moved."""
+
+    MOVED = "moved"
+    """As training does."""
+    SCALED = "scaled"
+    SINGLE_ROWS = "single rows"
+    ROUNDING = "rounding"
+    """By a few units in the last place."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,12 +83,10 @@ class DecaySteps:
 class EmaUpdates:
     """Running sums and counts decayed as EMA updates in train mode make them decay."""
 
-    order: str
-    """`a to b`, `b to a`, `siblings` (both come from one codebook, by separate runs), or `unknown`."""
+    order: UpdateOrder
     steps: int | None
     """Number of updates; None where only the usual decays' numbers can be given."""
-    precision: str
-    """How `steps` is to be read: `exact`, `about`, `at least` or `unknown`."""
+    precision: StepPrecision
     estimate: float | None
     """`steps` before rounding."""
     decay: float | None
@@ -89,8 +134,7 @@ class Permuted:
 class Edited:
     """Codes that no update of this family leaves behind."""
 
-    how: str
-    """`bookkeeping untouched`, `codes off bookkeeping`, `bookkeeping only`, `counts untouched` or `single rows`."""
+    how: EditTrace
     codes: tuple[int, ...]
 
 
@@ -107,8 +151,7 @@ class Scaled:
 class Merged:
     """B is put together from A and another file, or from several others."""
 
-    how: str
-    """`average`, `ranks` (copies averaged during training) or `rows` (some rows are another file's)."""
+    how: MergeKind
     weight: float | None
     """The other file's share in an average with A; None where it is not known."""
     codes: tuple[int, ...]
@@ -124,14 +167,28 @@ class ZeroSigns:
 class Unrelated:
     """Two codebooks that have nothing to do with each other."""
 
-    same_number: float | None
-    """Share of A's codes whose nearest code in B has the same number; None where the shapes differ."""
-    shape_a: tuple[int, ...]
-    shape_b: tuple[int, ...]
+    same_number: float
+    """Share of A's codes whose nearest code in B has the same number."""
 
 
 @dataclass(frozen=True, slots=True)
-class Projection:
+class OtherShape:
+    """Codebooks of two shapes, and what is the same in both, over the channels that both have."""
+
+    shape_a: tuple[int, ...]
+    shape_b: tuple[int, ...]
+    part: str
+    """`A` or `B`, the smaller one, if each of its codes is in the other one, too; empty otherwise."""
+    shared: int
+    """Codes of the smaller one that are in the other one, too."""
+    in_place: bool
+    """They all stand under the same number there."""
+    rounded_to: str
+    """The type to which the values had to be rounded; empty where they are the same to the last bit."""
+
+
+@dataclass(frozen=True, slots=True)
+class ProjectionMoved:
     """The projection in front of the lookup moved."""
 
     tensors: tuple[str, ...]
@@ -139,17 +196,16 @@ class Projection:
     """|B - A| / |A| over all its values."""
     cosine: float
     """Between A's and B's values; near 1 for training, near 0 for an unrelated projection."""
-    how: str = "moved"
-    """`moved` (as training does), `scaled`, `single rows` or `rounding` (by a few units in the last place)."""
+    how: ProjectionChange = ProjectionChange.MOVED
 
 
 @dataclass(frozen=True, slots=True)
-class OtherProjection(Projection):
+class OtherProjection(ProjectionMoved):
     """The projections of the two files have nothing to do with each other."""
 
 
 @dataclass(frozen=True, slots=True)
-class ProjectionBehind(Projection):
+class ProjectionBehind(ProjectionMoved):
     """A projection behind one lookup moved, whose result is taken off the features of a later one."""
 
 
@@ -236,7 +292,8 @@ Evidence = (
     | Merged
     | ZeroSigns
     | Unrelated
-    | Projection
+    | OtherShape
+    | ProjectionMoved
     | OtherProjection
     | ProjectionBehind
     | MissingBooks
@@ -259,7 +316,8 @@ CODE: Final[dict[type, str]] = {
     Scaled: "scaled",
     Edited: "edited",
     Unrelated: "another-codebook",
-    Projection: "projection-trained",
+    OtherShape: "other-shape",
+    ProjectionMoved: "projection-trained",
     OtherProjection: "another-projection",
     ProjectionBehind: "output-projection-moved",
     MissingBooks: "codebooks-missing",

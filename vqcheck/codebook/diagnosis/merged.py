@@ -14,9 +14,9 @@ import numpy as np
 import numpy.typing as npt
 
 from vqcheck.codebook.diagnosis.book import Book, State, numbers
-from vqcheck.codebook.diagnosis.dead_codes import replaced_with_bookkeeping
-from vqcheck.codebook.diagnosis.evidence import EmaUpdates, Merged
-from vqcheck.codebook.diagnosis.result import LIKELY, Cause
+from vqcheck.codebook.diagnosis.evidence import EmaUpdates, Merged, MergeKind
+from vqcheck.codebook.diagnosis.replaced import replaced_with_bookkeeping
+from vqcheck.codebook.diagnosis.result import Cause, Certainty
 from vqcheck.codebook.ema_fit import Mask
 
 _MOST: Final = 0.1
@@ -46,15 +46,15 @@ def average(book: Book) -> Cause | None:
     if weight is None and miss > _SECOND_ORDER:
         return None
     step = min(_AT_ONCE * (1 - (book.family.decay or 1.0)), 0.05)
-    how = "ranks" if weight is None and miss <= step else "average"
-    return Cause(LIKELY, Merged(how, weight, numbers(off)), book.number, book.head)
+    how = MergeKind.RANKS if weight is None and miss <= step else MergeKind.AVERAGE
+    return book.cause(Certainty.LIKELY, Merged(how, weight, numbers(off)))
 
 
 def rows(book: Book, others: Cause | None) -> Cause | None:
     """Return rows taken from another file, given what their unhit codes tell by themselves; the rest stands still."""
     if others is None or not isinstance(others.evidence, EmaUpdates) or not others.evidence.unhit:
         return None
-    return Cause(LIKELY, Merged("rows", None, numbers(~book.untouched)), book.number, book.head)
+    return book.cause(Certainty.LIKELY, Merged(MergeKind.ROWS, None, numbers(~book.untouched)))
 
 
 def _weight(book: Book, off: Mask) -> float | None:

@@ -4,8 +4,8 @@ from typing import Final
 
 import numpy as np
 
-from vqcheck.codebook.diagnosis.evidence import OtherProjection, Projection, ProjectionBehind
-from vqcheck.codebook.diagnosis.result import LIKELY, Cause
+from vqcheck.codebook.diagnosis.evidence import OtherProjection, ProjectionBehind, ProjectionChange, ProjectionMoved
+from vqcheck.codebook.diagnosis.result import Cause, Certainty
 from vqcheck.codebook.ema_fit import Array, precision
 
 _UNRELATED: Final = 0.5
@@ -18,7 +18,7 @@ _FEW_ULPS: Final = 4
 def find_behind(tensors: dict[str, tuple[Array, Array]]) -> Cause | None:
     """Return what became of output projections that decide tokens, given label -> (A's values, B's values)."""
     cause = find(tensors)
-    if cause is None or not isinstance(cause.evidence, Projection):
+    if cause is None or not isinstance(cause.evidence, ProjectionMoved):
         return None
     moved = cause.evidence
     return Cause(cause.certainty, ProjectionBehind(moved.tensors, moved.relative, moved.cosine))
@@ -37,25 +37,26 @@ def find(tensors: dict[str, tuple[Array, Array]]) -> Cause | None:
     cosine = max(min(float(a @ b) / (size_a * size_b), 1.0), -1.0)
     relative = float(np.linalg.norm(b - a)) / size_a
     how = _how(a, b, tensors)
-    if cosine < _UNRELATED and how != "scaled":
-        return Cause(LIKELY, OtherProjection(tuple(tensors), relative, cosine))
-    return Cause(LIKELY, Projection(tuple(tensors), relative, cosine, how))
+    if cosine < _UNRELATED and how != ProjectionChange.SCALED:
+        return Cause(Certainty.LIKELY, OtherProjection(tuple(tensors), relative, cosine))
+    return Cause(Certainty.LIKELY, ProjectionMoved(tuple(tensors), relative, cosine, how))
 
 
-def _how(a: Array, b: Array, tensors: dict[str, tuple[Array, Array]]) -> str:
+def _how(a: Array, b: Array, tensors: dict[str, tuple[Array, Array]]) -> ProjectionChange:
     # A few values settle nearly every case.
     if _by_few_ulps(a[:_FIRST], b[:_FIRST]) and _by_few_ulps(a, b):
-        return "rounding"
+        return ProjectionChange.ROUNDING
     factor = float(a @ b) / float(a @ a)
     if np.abs(factor - 1) > 1e-4 and _multiples(a[:_FIRST], b[:_FIRST], factor) and _multiples(a, b, factor):
-        return "scaled"
+        return ProjectionChange.SCALED
     rows = [
         (x != y).reshape(len(x), -1).any(axis=1).mean()
         for x, y in tensors.values()
         if x.ndim > 1 and x.shape == y.shape
     ]
     # Training moves every row; a few lone ones are somebody's edit.
-    return "single rows" if rows and max(rows) <= 0.5 else "moved"
+    few = bool(rows) and max(rows) <= 0.5
+    return ProjectionChange.SINGLE_ROWS if few else ProjectionChange.MOVED
 
 
 def _multiples(a: Array, b: Array, factor: float) -> bool:

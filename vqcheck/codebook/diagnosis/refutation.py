@@ -9,8 +9,11 @@ type hides small movements, so there it takes all counts, or half of the codes s
 import numpy as np
 
 from vqcheck.codebook.diagnosis.book import Book
-from vqcheck.codebook.diagnosis.dead_codes import replaced_with_bookkeeping
+from vqcheck.codebook.diagnosis.evidence import EmaUpdates, StepPrecision, UpdateOrder
+from vqcheck.codebook.diagnosis.replaced import replaced_with_bookkeeping
+from vqcheck.codebook.diagnosis.result import Cause
 from vqcheck.codebook.ema_fit import Mask
+from vqcheck.codebook.model import Training
 
 
 def updates_refuted(book: Book) -> bool:
@@ -26,6 +29,24 @@ def updates_refuted(book: Book) -> bool:
     if book.a.narrow and book.b.narrow:
         return np.array_equal(still, witnesses)
     return _several(book, still)
+
+
+def contradicts(cause: Cause, training: tuple[Training, Training]) -> bool:
+    """Say whether the updates found cannot be those of the steps that the files say lie between them.
+
+    Fewer updates than steps are no contradiction: a codebook may have been frozen for a while. A file without a step
+    number, as a base is, counts as step 0.
+    """
+    found = cause.evidence
+    steps_a, steps_b = (each.steps for each in training)
+    if not isinstance(found, EmaUpdates) or found.order not in (UpdateOrder.A_TO_B, UpdateOrder.B_TO_A):
+        return False
+    if steps_a is None and steps_b is None:
+        return False
+    apart = (steps_b or 0) - (steps_a or 0)
+    if found.order == UpdateOrder.B_TO_A:
+        apart = -apart
+    return apart < 0 or (found.precision == StepPrecision.EXACT and found.steps is not None and apart < found.steps)
 
 
 def _several(book: Book, mask: Mask) -> bool:

@@ -1,21 +1,24 @@
 """What a diagnosis found. Plain data, which reports read."""
 
 from dataclasses import dataclass
-from typing import Final
 
-from vqcheck.codebook.diagnosis.evidence import CODE, Evidence
+from vqcheck.codebook.diagnosis.evidence import CODE, Evidence, Word
 from vqcheck.codebook.model import Training
 
-CERTAIN: Final = "certain"
-LIKELY: Final = "likely"
-CANNOT_TELL: Final = "cannot tell"
+
+class Certainty(Word):
+    """How sure a cause is."""
+
+    CERTAIN = "certain"
+    LIKELY = "likely"
+    CANNOT_TELL = "cannot tell"
 
 
 @dataclass(frozen=True, slots=True)
 class Cause:
     """One thing that happened."""
 
-    certainty: str
+    certainty: Certainty
     evidence: Evidence
     codebook: int | None = None
     """Number of the codebook in the family's order; None for what is not about one codebook."""

@@ -63,7 +63,7 @@ class SynthesizerTrn(nn.Module):
         z = m_q + torch.randn_like(m_q) * logs_q.exp()
         mask = torch.ones_like(z[:, :1])
         ids = (torch.rand(len(z)) * (y_lengths.cpu() - self.segment_size + 1)).long().to(z.device)
-        piece = torch.stack([row[:, i : i + self.segment_size] for row, i in zip(z, ids, strict=True)])
+        piece = torch.stack([row[:, i : i + self.segment_size] for row, i in zip(z, ids)])  # noqa: B905 - a tree runs on Python 3.9
         return self.dec(piece).tanh(), commit_loss, ids, mask, mask, (z, z, m_p, logs_p, m_q, logs_q), quantized
 
 

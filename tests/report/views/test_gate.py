@@ -1,0 +1,115 @@
+"""What `vqcheck gate` says: the verdict, every check, and what to do about each that keeps the gate shut."""
+
+from itertools import product
+from pathlib import Path
+
+import pytest
+
+from vqcheck.audit.judgement import CheckOutcome, Judgement
+from vqcheck.gate.checks import CHECKS
+from vqcheck.gate.result import CheckResult, GateReport
+from vqcheck.report.document import CaseOutcome, Look, Shown
+from vqcheck.report.render import github, html, json, text
+from vqcheck.report.views.gate import explanation, view
+
+GOLDEN = Path(__file__).parent / "golden" / "gate.txt"
+
+
+def report(*outcomes, required=None):
+    """Return a gate of which the first checks came to these outcomes."""
+    weights = required or [check.required for check in CHECKS]
+    return GateReport(
+        "s2.json",
+        tuple(
+            CheckResult(check.code, check.title, weight, Judgement(outcome, f"found in {check.code}"))
+            for check, outcome, weight in zip(CHECKS, outcomes, weights, strict=False)
+        ),
+    )
+
+
+MIXED = report(*(list(CheckOutcome)[number % len(CheckOutcome)] for number in range(1, len(CHECKS) + 1)))
+
+
+def test_a_gate_agrees_with_its_checks():
+    """Over every pair of outcomes, required or not; a gate that checked nothing says so in a case of its own."""
+    for a, b, *required in product(CheckOutcome, CheckOutcome, (True, False), (True, False)):
+        document = view(report(a, b, required=required))
+        counted = {case.outcome for case in document.cases if not case.is_advice}
+        assert (CaseOutcome.COULD_NOT_CHECK in counted) >= (document.exit_code == 2)
+        assert document.exit_code == 2 or (CaseOutcome.FAILED in counted) == (document.exit_code == 1)
+        assert bool(document.remedies) == (document.exit_code > 0)
+        assert len({(case.rule.id, case.name) for case in document.cases}) == len(document.cases)
+    nothing = view(report(CheckOutcome.SKIPPED))
+    assert [case.rule.id for case in nothing.cases] == ["gate/codebook-trained", "gate/nothing-checked"]
+
+
+@pytest.mark.parametrize("check", CHECKS, ids=lambda check: check.code)
+def test_each_failed_check_carries_its_own_fix(check):
+    """In what to do, in its case and on GitHub; a check that passed asks for nothing."""
+    outcomes = [CheckOutcome.FAILED if each is check else CheckOutcome.PASSED for each in CHECKS]
+    document = view(report(*outcomes))
+    assert {case.name: case.fix for case in document.cases if case.fix} == {check.code: check.fix}
+    assert [remedy.text for remedy in document.remedies] == [f"{check.code}: {check.fix}"] * check.required
+    assert ("::error" if check.required else "::warning") in github.render(document)
+
+
+def test_a_check_that_could_not_run_is_not_answered_with_the_fix_of_a_failed_one():
+    """Nothing is known to be wrong: tokens must not be thrown away because a file could not be read."""
+    tokens = next(check for check in CHECKS if check.code == "tokens")
+    outcomes = [CheckOutcome.COULD_NOT_CHECK if each is tokens else CheckOutcome.PASSED for each in CHECKS]
+    document = view(report(*outcomes))
+    assert document.exit_code == 2
+    assert tokens.fix not in text.render(document, text.Style())
+    assert "could not run" in document.remedies[0].text
+
+
+def test_a_gate_that_ran_fewer_checks_says_so():
+    """Whoever reads only the headline must know that checks were left out."""
+    assert "(1 of 2 checks ran)" in view(report(CheckOutcome.PASSED, CheckOutcome.SKIPPED)).headline
+    assert view(report(CheckOutcome.PASSED)).headline == "s2 training may start"
+
+
+def test_every_check_is_shown_and_explained():
+    """Those that decide are explained first; a page has why and what to do, text the message."""
+    document = view(MIXED)
+    shown, page = text.render(document, text.Style()), html.render(document)
+    for check in CHECKS:
+        assert f"found in {check.code}" in shown
+        assert check.code in page
+    explained = next(block for block in document.blocks if block.title == "What each check is for")
+    assert explained.shown is Shown.PAGE
+    codes = [part.notes[0].text for part in explained.blocks]
+    decisive = [case.name for case in document.cases if case.is_problem and not case.is_advice]
+    assert set(codes[: len(decisive)]) == set(decisive)
+    assert sorted(codes) == sorted(check.code for check in CHECKS)
+
+
+def test_outcomes_are_words_in_their_colours():
+    checks = next(block for block in view(MIXED).blocks if block.title == "Checks").blocks[0]
+    assert {row[1].text: row[1].tone.value for row in checks.rows} == {
+        "passed": "good",
+        "failed": "bad",
+        "could not check": "warning",
+        "not applicable": "muted",
+        "skipped": "muted",
+    }
+    assert all(row[1].look is Look.VERDICT for row in checks.rows)
+
+
+def test_json_keeps_its_contract(valid):
+    parsed = valid(json.render(view(MIXED)))
+    assert parsed["exit_code"] == MIXED.exit_code
+    assert [check["outcome"] for check in parsed["checks"]] == [each.finding.outcome for each in MIXED.outcomes]
+
+
+@pytest.mark.parametrize("check", CHECKS, ids=lambda check: check.code)
+def test_an_explanation_has_why_and_what_to_do(check):
+    shown = " ".join(text.render(explanation(check), text.Style()).split())
+    assert shown.startswith(f"{check.code} ({'required' if check.required else 'advisory'}) {check.title}")
+    assert check.why in shown
+    assert check.fix in shown
+
+
+def test_the_report_reads_as_it_should():
+    """For the eye: rewrite the file where the new text is the better one."""
+    assert text.render(view(MIXED), text.Style(width=80)) == GOLDEN.read_text("utf-8")

@@ -1,0 +1,178 @@
+"""Says whether a checkpoint, and what belongs to it, agrees with a lock."""
+
+from collections.abc import Iterable
+from dataclasses import replace
+
+from vqcheck.audit.bound_files import OnBytes, file_digest, tokens_digest
+from vqcheck.audit.check_copy import check_copy, makes_codes
+from vqcheck.audit.lock import Lock, LockedFile
+from vqcheck.audit.lock_result import S1, TSV, LockCheck, LockReason, LockVerdict
+from vqcheck.audit.locked_encoder import LockedEncoder
+from vqcheck.audit.make_lock import record
+from vqcheck.checkpoint.opened import Checkpoint
+from vqcheck.codebook import file_record
+from vqcheck.codebook.comparison import (
+    CHANGED,
+    IDENTICAL,
+    NO_PARTNER,
+    NOISE,
+    TOKENS,
+    CopyPair,
+    EqualCopies,
+    LoneCopy,
+    Verdict,
+    titles,
+)
+from vqcheck.codebook.copies import Copies, Copy, Partners, pair_up
+from vqcheck.codebook.copy_verdict import DigestsOfCopies, lone_copies
+from vqcheck.codebook.digest import F32V1, Digest
+from vqcheck.codebook.families import FAMILIES
+from vqcheck.codebook.family import BOOKKEEPING, Family
+from vqcheck.codebook.file_record import FileOrder, FileRecord, Order
+from vqcheck.codebook.find import find_copies
+from vqcheck.errors import UsageError
+
+
+def check_lock(
+    lock: Lock,
+    lock_path: str,
+    checkpoint: Checkpoint,
+    experiment: str | None,
+    s1: str | None,
+    scope: str,
+    own: tuple[Family, ...] = (),
+    on_bytes: OnBytes | None = None,
+    copy: str = "",
+) -> LockCheck:
+    """Return whether a checkpoint, an experiment's tokens and an s1 checkpoint are what a lock records.
+
+    Copies are paired as those of two files are, see `pair_up`; `copy` names the one to verify.
+
+    Raises:
+        NoCodebookError, CheckpointError: the checkpoint has no VQ encoder, or it cannot be read.
+        UsageError: the tokens cannot be read, the lock does not bind what is to be checked, or there is no copy of
+            that name.
+
+    """
+    held = find_copies(checkpoint, own)
+    locked, held = _chosen(lock, lock_path, held, copy)
+    partners = pair_up([each.label for each in locked], [each.label for each in held.sound])
+    partners = partners or [Partners(0, 0, guessed=len(locked) > 1 or len(held.sound) > 1)]
+    files = FileOrder(lock.record, file_record.record(checkpoint), _order(lock.record, file_record.record(checkpoint)))
+    by_diff = f"not comparable by digest: vqcheck diff {lock.checkpoint} {checkpoint.path}"
+    checks = [check_copy(locked[each.a], lock_path, held.sound[each.b], files, scope, by_diff) for each in partners]
+    pairs = tuple(
+        CopyPair(
+            locked[each.a].family, locked[each.a].name, held.sound[each.b].name, Verdict(check.verdict), each.guessed
+        )
+        for each, check in zip(partners, checks, strict=True)
+    )
+    bound = []
+    if experiment:
+        bound.append(_bound(TSV, lock.tsv, tokens_digest(experiment), f"{lock_path}: binds no tokens"))
+    if s1:
+        bound.append(_bound(S1, lock.s1, file_digest(s1, on_bytes), f"{lock_path}: binds no s1 checkpoint"))
+    paired = [held.sound[each.b] for each in partners]
+    first = checks[0]
+    return LockCheck(
+        lock=lock_path,
+        path=checkpoint.path,
+        family=held.sound[partners[0].b].encoder.family.name,
+        kind=files.b.kind,
+        locked_kind=files.a.kind,
+        never_trained=any(check.never_trained for check in checks),
+        recorded=first.recorded,
+        found=first.found,
+        verdicts=(
+            *(
+                replace(line, copy=title)
+                for title, check in zip(titles(pairs), checks, strict=True)
+                for line in check.verdicts
+            ),
+            *bound,
+        ),
+        pairs=pairs,
+        lone=(
+            *_lone(locked, [each.a for each in partners], scope),
+            *lone_copies("B", held, paired, scope, DigestsOfCopies()),
+        ),
+        equal=_equal(locked, held, partners) if any(each.guessed for each in partners) else (),
+    )
+
+
+def _chosen(lock: Lock, path: str, held: Copies, copy: str) -> tuple[tuple[LockedEncoder, ...], Copies]:
+    """Return which recorded copies to verify, and against which of the file."""
+    recorded = lock.copies
+    if copy:
+        named = tuple(each for each in recorded if any(str(name) == copy for name in each.names))
+        if not named and len(recorded) > 1:
+            there = ", ".join(each.name for each in recorded)
+            raise UsageError(f"records no copy named '{copy}'; it records {there}", path)
+        one_only = len(held.names) == 1 and not held.holds(copy) and bool(named)
+        return named or recorded, held if one_only else held.choose(copy)
+    if lock.chosen and held.holds(lock.chosen):
+        return recorded, held.choose(lock.chosen)
+    return recorded, held
+
+
+def _lone(locked: tuple[LockedEncoder, ...], paired: list[int], scope: str) -> Iterable[LoneCopy]:
+    """Yield the recorded copies to which none of the file answers."""
+    for number, copy in enumerate(locked):
+        if number in paired:
+            continue
+        judged = next((locked[each] for each in paired if locked[each].family == copy.family), None)
+        verdict = NO_PARTNER
+        if judged is not None:
+            first = next(each for each in locked if each.family == copy.family)
+            verdict = NOISE if copy.is_noise and judged is first else _relation(judged, copy, scope)
+        yield LoneCopy("A", copy.family, copy.name, judged.name if judged else "", Verdict(verdict))
+
+
+def _relation(judged: LockedEncoder, copy: LockedEncoder, scope: str) -> str:
+    one, other = (
+        {
+            tensor.label: tensor.digest(F32V1)
+            for tensor in each.tensors
+            if scope != TOKENS or not _is_bookkeeping(tensor.label, each.family)
+        }
+        for each in (judged, copy)
+    )
+    return IDENTICAL if one == other else CHANGED
+
+
+def _is_bookkeeping(label: str, family: str) -> bool:
+    """Say whether a recorded tensor decides no token; rows of the user's are not at hand, so in doubt it does."""
+    role = label.rpartition(" ")[2]
+    rows = [row for row in FAMILIES if row.name == family]
+    return role in BOOKKEEPING and bool(rows) and not any(makes_codes(role, row) for row in rows)
+
+
+def _equal(locked: tuple[LockedEncoder, ...], held: Copies, partners: list[Partners]) -> tuple[EqualCopies, ...]:
+    compared = {(each.a, each.b) for each in partners}
+    return tuple(
+        EqualCopies(one.name, other.name)
+        for a, one in enumerate(locked)
+        for b, other in enumerate(held.sound)
+        if (a, b) not in compared and _is_whole(one, other)
+    )
+
+
+def _is_whole(one: LockedEncoder, other: Copy) -> bool:
+    """Say whether a copy of the file has the digest that is recorded."""
+    _, (digests, *_) = record(other.file, other.encoder)
+    part = "vq_encoder" if digests.vq_encoder else "codebook"
+    return getattr(digests, part) is not None and getattr(digests, part) == one.whole(part, F32V1)
+
+
+def _order(locked: FileRecord, file: FileRecord) -> Order:
+    """Return which came first; where nothing says it the lock's file did, as a lock is made before what it judges."""
+    found = file_record.order(locked, file)
+    return Order.A_FIRST if found is Order.UNKNOWN else found
+
+
+def _bound(what: str, recorded: LockedFile | None, found: Digest, unbound: str) -> LockVerdict:
+    if recorded is None:
+        raise UsageError(f"{unbound}; make the lock again with it and --update")
+    if recorded.digest == found:
+        return LockVerdict(what, what, IDENTICAL, judged=True)
+    return LockVerdict(what, what, CHANGED, judged=True, why=LockReason.OTHER_CONTENT, recorded=recorded.name)

@@ -1,0 +1,183 @@
+"""Compares a checkpoint with those before it in its run, of which some leave tensors out or store them rounded.
+
+Each tensor is compared with the last earlier file that stores it in at least the same precision. One that stores it in
+less may hold it rounded, and that alone is asked of it: what moved by less than its step moved before or after it.
+"""
+
+from dataclasses import dataclass, replace
+from functools import cached_property
+from typing import Final
+
+from vqcheck.audit.history_result import Drift
+from vqcheck.checkpoint.open import open_checkpoint
+from vqcheck.codebook.compare import compare
+from vqcheck.codebook.comparison import CHANGED, FAULTS, IDENTICAL, ROUNDED, UNDECIDED, WITHIN_ULPS, Comparison
+from vqcheck.codebook.diagnosis.evidence import EmaUpdates, UpdateOrder
+from vqcheck.codebook.digest import Digest
+from vqcheck.codebook.family import Family
+from vqcheck.codebook.file_record import FileRecord, Order
+
+_PRECISION: Final = {"float64": 3, "float32": 2, "float16": 1, "bfloat16": 1}
+"""Types with a greater number hold every value of those with a smaller one; float8 has none, and so the smallest."""
+
+_STILL: Final = Drift((), IDENTICAL, 0, 0, None, None, "")
+
+
+@dataclass(frozen=True)
+class Stored:
+    """What one checkpoint stores of its VQ encoder, without its values."""
+
+    path: str
+    name: str
+    family: str
+    record: FileRecord
+    digest: Digest
+    tensors: dict[str, tuple[str, Digest]]
+    """Label -> (dtype, digest)."""
+    copies: tuple[str, ...]
+    """The name of the copy that is judged alone; empty where all are."""
+
+    @cached_property
+    def digests(self) -> dict[str, Digest]:
+        return {label: digest for label, (_, digest) in self.tensors.items()}
+
+    @cached_property
+    def signature(self) -> object:
+        """What the outcome of a comparison depends on."""
+        kind = self.record.kind, self.record.leaves_out
+        return self.family, kind, self.copies, tuple(self.tensors.items())
+
+
+@dataclass(frozen=True, slots=True)
+class _Pair:
+    """Two files compared."""
+
+    drift: Drift
+    verdicts: dict[str, str]
+    """Label -> verdict, of the tensors that are judged."""
+    is_undecided: bool = False
+    """Whether a copy in one of them contradicts what was compared, and nothing in the other answers to it."""
+
+
+class Comparer:
+    """Compares two files, once for each pair of contents."""
+
+    def __init__(self, scope: str, own: tuple[Family, ...]) -> None:
+        self._scope = scope
+        self._own = own
+        self._known: dict[object, _Pair] = {}
+
+    def with_base(self, base: Stored, each: Stored) -> Drift:
+        """Return how far a checkpoint is from the file that its run started from.
+
+        Raises:
+            NoCodebookError: the two have no codebook in common.
+            CheckpointError: a file cannot be read any more.
+
+        """
+        return replace(self._pair(base, each, Order.A_FIRST).drift, against=(base.name,))
+
+    def with_earlier(self, earlier: "Earlier", each: Stored) -> Drift | None:
+        """Return how far a checkpoint is from those before it; None where there is none."""
+        parts = [(self._pair(file, each, order), file, labels) for file, order, labels in earlier.references(each)]
+        if not parts:
+            return None
+        judged = [
+            {verdict for label, verdict in pair.verdicts.items() if label in labels or not earlier.stores(label, each)}
+            for pair, _, labels in parts
+        ]
+        verdict = _worst(set().union(*judged))
+        if verdict != CHANGED and any(pair.is_undecided for pair, *_ in parts):
+            verdict = UNDECIDED
+        # What is told of the move is that since the nearest file from which there is one.
+        told = next((pair.drift for (pair, *_), found in zip(parts, judged, strict=True) if found & FAULTS), _STILL)
+        return replace(told, against=tuple(dict.fromkeys(file.name for _, file, _ in parts)), verdict=verdict)
+
+    def _pair(self, a: Stored, b: Stored, order: Order) -> _Pair:
+        if a.digests == b.digests:
+            return _Pair(_STILL, dict.fromkeys(a.digests, IDENTICAL))
+        key = a.signature, b.signature, order
+        if key not in self._known:
+            with open_checkpoint(a.path) as first, open_checkpoint(b.path) as second:
+                copies = a.copies + b.copies
+                comparison = compare(first, second, self._scope, own=self._own, copies=copies, order=order)
+            self._known[key] = _outcome(comparison)
+        return self._known[key]
+
+
+class Earlier:
+    """The checkpoints before the one that is looked at, by what was stored last."""
+
+    def __init__(self) -> None:
+        self._files: list[Stored] = []
+        self._last: dict[str, dict[str, int]] = {}
+        """Label -> dtype -> number of the last file that stores it so."""
+
+    def add(self, each: Stored) -> None:
+        """Let a checkpoint be an earlier one from now on."""
+        for label, (dtype, _) in each.tensors.items():
+            self._last.setdefault(label, {})[dtype] = len(self._files)
+        self._files.append(each)
+
+    def stores(self, label: str, each: Stored) -> bool:
+        """Say whether a tensor is stored here or by `each`, and not calculated from others."""
+        return label in self._last or label in each.tensors
+
+    def references(self, each: Stored) -> list[tuple[Stored, Order, set[str]]]:
+        """Return which files to compare with, the nearest first: each with its order and the labels it stands for."""
+        if not self._files:
+            return []
+        labels: dict[tuple[int, Order], set[str]] = {}
+        for label, last in self._last.items():
+            dtype = each.tensors[label][0] if label in each.tensors else None
+            nearest = max(last.values())
+            whole = max((number for stored, number in last.items() if dtype and _holds(stored, dtype)), default=None)
+            if whole is not None:
+                labels.setdefault((whole, Order.A_FIRST), set()).add(label)
+            if whole != nearest:
+                stored = next(stored for stored, number in last.items() if number == nearest)
+                narrower = dtype is not None and _holds(dtype, stored)
+                order = Order.B_FIRST if narrower else Order.UNKNOWN if dtype else Order.A_FIRST
+                labels.setdefault((nearest, order), set()).add(label)
+        # What no earlier file stores is missing there, or a file of that kind leaves it out.
+        latest = len(self._files) - 1
+        known = next((key for key in labels if key[0] == latest), (latest, Order.UNKNOWN))
+        labels.setdefault(known, set()).update(label for label in each.tensors if label not in self._last)
+        return [(self._files[number], order, labels[number, order]) for number, order in sorted(labels, key=_nearest)]
+
+
+def _nearest(key: tuple[int, Order]) -> tuple[int, str]:
+    return -key[0], key[1].value
+
+
+def _holds(wide: str, narrow: str) -> bool:
+    """Say whether a type holds every value of another."""
+    return wide == narrow or _PRECISION.get(wide, 0) > _PRECISION.get(narrow, 0)
+
+
+def _worst(verdicts: set[str]) -> str:
+    if verdicts & FAULTS:
+        return CHANGED
+    return next((verdict for verdict in (ROUNDED, WITHIN_ULPS) if verdict in verdicts), IDENTICAL)
+
+
+def _outcome(comparison: Comparison) -> _Pair:
+    changes = [diff.change for diff in comparison.tensors if diff.role == "codes" and diff.change]
+    diagnosis = comparison.diagnosis
+    moved = diagnosis.displacement if diagnosis else ()
+    cause = diagnosis.of("ema-updates") if diagnosis else None
+    updates = cause.evidence if cause and isinstance(cause.evidence, EmaUpdates) else None
+    if updates and updates.order != UpdateOrder.A_TO_B:
+        # The later file is the less trained one: it went back, or belongs to another run.
+        updates = None
+    drift = Drift(
+        against=(),
+        verdict=comparison.verdict,
+        rows_changed=sum(change.rows_changed for change in changes),
+        rows=sum(change.rows for change in changes),
+        displacement=max((each.median for each in moved), default=None),
+        ema_steps=updates.steps if updates else None,
+        precision=updates.precision if updates else "",
+    )
+    verdicts: dict[str, str] = {diff.label: diff.verdict for diff in comparison.tensors if diff.judged}
+    return _Pair(drift, verdicts, comparison.verdict == UNDECIDED)

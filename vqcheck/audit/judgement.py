@@ -1,0 +1,81 @@
+"""What judgements came to: those over a planned training run, and that on an s1 checkpoint and an s2 generator.
+
+Plain data, which reports read.
+"""
+
+from dataclasses import dataclass
+from enum import Enum
+
+from vqcheck.audit.token_audit_result import TokenAudit
+
+
+class CheckOutcome(str, Enum):
+    """What became of one question."""
+
+    PASSED = "passed"
+    FAILED = "failed"
+    COULD_NOT_CHECK = "could not check"
+    NOT_APPLICABLE = "not applicable"
+    SKIPPED = "skipped"
+
+    __str__ = str.__str__
+
+
+@dataclass(frozen=True, slots=True)
+class Judgement:
+    """An outcome, and in one sentence why."""
+
+    outcome: CheckOutcome
+    message: str
+    advisory: bool = False
+    """Whether this judgement only advises, though the question could decide."""
+
+
+def passed(message: str) -> Judgement:
+    return Judgement(CheckOutcome.PASSED, message)
+
+
+def failed(message: str, *, advisory: bool = False) -> Judgement:
+    return Judgement(CheckOutcome.FAILED, message, advisory)
+
+
+def could_not_check(message: str, *, advisory: bool = False) -> Judgement:
+    return Judgement(CheckOutcome.COULD_NOT_CHECK, message, advisory)
+
+
+def not_applicable(message: str) -> Judgement:
+    return Judgement(CheckOutcome.NOT_APPLICABLE, message)
+
+
+class StageVerdict(str, Enum):
+    CONSISTENT = "consistent"
+    INCONSISTENT = "inconsistent"
+    COULD_NOT_CHECK = "could not check"
+
+    __str__ = str.__str__
+
+
+@dataclass(frozen=True, slots=True)
+class StageComparison:
+    """Whether an s1 checkpoint and an s2 generator belong together, by a lock or by the tokens that s1 names."""
+
+    s1: str
+    s2: str
+    verdict: StageVerdict
+    lock: str = ""
+    """The lock that decided; empty where tokens did."""
+    binds_s1: bool = False
+    """The lock is bound to an s1 checkpoint by content; else s1 names its tokens by their path alone."""
+    other_s1: bool = False
+    """It is bound to another s1 checkpoint, so that nothing was learned of these two."""
+    tokens: TokenAudit | None = None
+    """The tokens that s1 names, checked against the generator; None where a lock decided."""
+
+    @property
+    def evidence(self) -> str:
+        """`lock`, `tokens` or empty."""
+        return "lock" if self.lock else "tokens" if self.tokens else ""
+
+    @property
+    def exit_code(self) -> int:
+        return {StageVerdict.CONSISTENT: 0, StageVerdict.INCONSISTENT: 1}.get(self.verdict, 2)

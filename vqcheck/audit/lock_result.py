@@ -1,0 +1,126 @@
+"""What a checkpoint came to against a lock. Plain data, which reports read."""
+
+from dataclasses import dataclass
+from enum import Enum
+from typing import Final
+
+from vqcheck.codebook.comparison import CHANGED, FAULTS, IDENTICAL, ROUNDED, UNDECIDED, CopyPair, EqualCopies, LoneCopy
+from vqcheck.codebook.copy_verdict import verdict_on
+from vqcheck.codebook.digest import Digest
+from vqcheck.codebook.file_record import FileKind
+
+NOT_COMPARABLE: Final = "not comparable"
+"""Digests do not tell whether it is a rounding or a change."""
+
+
+class LockReason(str, Enum):
+    """Why the verdict on one thing that a lock records is what it is, where there is more to say."""
+
+    NOT_IN_LOCK = "not in the lock"
+    NOT_IN_FILE = "not in the file"
+    LOCK_OF_EXPORT = "the lock was made from an export without it"
+    LEFT_OUT_BY_EXPORT = "an export leaves it out"
+    LEFT_OUT_BY_LORA = "a LoRA export leaves it to its base model"
+    FILE_ROUNDED = "the file holds the locked values rounded"
+    LOCK_ROUNDED = "the lock holds the values of the file rounded"
+    OTHER_FAMILY = "another codec that stores the same tensors"
+    OTHER_CONTENT = "a file of other content"
+
+    __str__ = str.__str__
+
+
+FAMILY: Final = "family"
+TSV: Final = "tsv"
+S1: Final = "s1"
+"""What a lock records beside tensors."""
+
+
+@dataclass(frozen=True, slots=True)
+class LockVerdict:
+    """What became of one thing that a lock records."""
+
+    what: str
+    """A tensor's label, or `family`, `tsv` or `s1`."""
+    role: str
+    """The role of the tensor; for anything else the same as `what`."""
+    verdict: str
+    judged: bool
+    why: LockReason | None = None
+    copy: str = ""
+    """Which copy or codec of several it is of; empty for the first, and where there is one alone."""
+    rounded_to: str = ""
+    """The type that one side was rounded to."""
+    trained: bool = False
+    """The rounded values were there first, so that training moved them by less than a step of their type."""
+    infinite: int = 0
+    """Values of a projection that rounding made infinite."""
+    only_zeros: bool = False
+    """Rounding left nothing but zeros of a projection."""
+    spoilt: int = 0
+    """Codes in use that rounding made zero, infinite or equal to others."""
+    recorded: str = ""
+    """The family, or the name of the file, that the lock records."""
+    found: str = ""
+    """The family that the file is read as."""
+
+    @property
+    def name(self) -> str:
+        """What tells it from everything else in the check."""
+        return f"{self.copy} {self.what}".strip()
+
+
+@dataclass(frozen=True, slots=True)
+class CopyCheck:
+    """One copy against the lock."""
+
+    verdicts: tuple[LockVerdict, ...]
+    recorded: Digest | None
+    found: Digest | None
+    never_trained: bool
+
+    @property
+    def verdict(self) -> str:
+        judged = {verdict.verdict for verdict in self.verdicts if verdict.judged}
+        if judged & FAULTS:
+            return CHANGED
+        return ROUNDED if ROUNDED in judged else IDENTICAL
+
+
+@dataclass(frozen=True, slots=True)
+class LockCheck:
+    """A checkpoint, and what belongs to it, against a lock."""
+
+    lock: str
+    """The lock file's path."""
+    path: str
+    family: str
+    kind: FileKind
+    """What kind of file the checkpoint shows itself to be."""
+    locked_kind: FileKind
+    """What kind of file the lock was made from."""
+    never_trained: bool
+    recorded: Digest | None
+    found: Digest | None
+    verdicts: tuple[LockVerdict, ...]
+    """What became of each tensor, those of further copies behind those of the first; then of `tsv` and `s1`."""
+    pairs: tuple[CopyPair, ...]
+    """Which recorded copies (A) were verified against which of the file (B)."""
+    lone: tuple[LoneCopy, ...]
+    """Copies of the lock (A) or of the file (B) without a partner."""
+    equal: tuple[EqualCopies, ...]
+    """Copies that are the same under names that do not belong together, where names did not say which to verify."""
+
+    @property
+    def verdict(self) -> str:
+        if any(line.verdict == CHANGED for line in self.verdicts if line.what in (TSV, S1)):
+            return CHANGED
+        return verdict_on(self.pairs, self.lone, self.equal)
+
+    @property
+    def exit_code(self) -> int:
+        return {CHANGED: 1, UNDECIDED: 2}.get(self.verdict, 0)
+
+    @property
+    def contradicting(self) -> tuple[LoneCopy, ...]:
+        """Copies that disagree with the one that was verified, and that nothing answers to."""
+        return tuple(copy for copy in self.lone if not copy.agrees)

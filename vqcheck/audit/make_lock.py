@@ -1,0 +1,145 @@
+"""Makes a lock: records the VQ encoder of a checkpoint, and binds tokens and an s1 checkpoint to it."""
+
+import os
+from dataclasses import replace
+
+from vqcheck.audit.bound_files import OnBytes, file_digest, tokens_digest
+from vqcheck.audit.lock import Lock, LockedFile
+from vqcheck.audit.locked_encoder import PARTS, LockedEncoder, LockedTensor
+from vqcheck.checkpoint.opened import Checkpoint
+from vqcheck.codebook import digest, file_record, health
+from vqcheck.codebook.comparison import NOISE
+from vqcheck.codebook.copies import Copies, Copy
+from vqcheck.codebook.copy_verdict import relation
+from vqcheck.codebook.digest import ALGORITHMS, Digest, EncoderDigests
+from vqcheck.codebook.family import INIT_FLAG, INPUT_PROJ, Family
+from vqcheck.codebook.find import find_copies
+from vqcheck.codebook.model import base_model
+from vqcheck.codebook.vq_encoder import RoleTensor, VQEncoder
+from vqcheck.errors import UsageError
+from vqcheck.experiment.name2semantic import MERGED
+from vqcheck.experiment.s1_tokens import recorded_tsv, same_experiment
+
+
+def make_lock(
+    checkpoint: Checkpoint,
+    experiment: str | None,
+    s1: str | None,
+    own: tuple[Family, ...] = (),
+    on_bytes: OnBytes | None = None,
+    copy: str = "",
+) -> Lock:
+    """Return the lock of a checkpoint's VQ encoder, bound to an experiment's tokens and an s1 checkpoint where given.
+
+    Every copy and every codec of the file is recorded, or the one that `copy` names.
+
+    Raises:
+        NoCodebookError, CheckpointError: the checkpoint has no VQ encoder, or it cannot be read.
+        UsageError: the tokens cannot be read, a VQ encoder is not whole or not fit for use, there is no copy of that
+            name, or the s1 file is no s1 checkpoint or was trained on other tokens.
+
+    """
+    copies = find_copies(checkpoint, own, copy)
+    names = ", ".join(copies.names)
+    for each in copies.unreadable:
+        raise UsageError(f"{each.why}; to lock another copy than '{each.name}': --copy NAME ({names})")
+    several = len(copies.sound) > 1
+    for each_copy in copies.sound:
+        try:
+            _require_fit(checkpoint, each_copy.encoder)
+        except UsageError as error:
+            which = f" (that is its copy '{each_copy.name}'; --copy NAME locks one of {names})" if several else ""
+            raise UsageError(f"{error}{which}") from None
+    if s1:
+        _check_s1(s1, experiment)
+    first, *others = (_locked(each, copies, named=several or bool(copy)) for each in copies.sound)
+    return Lock(
+        checkpoint=os.path.basename(checkpoint.path),
+        family=first.family,
+        tensors=first.tensors,
+        wholes=first.wholes,
+        record=file_record.record(checkpoint),
+        tsv=LockedFile(MERGED, tokens_digest(experiment)) if experiment else None,
+        s1=LockedFile(os.path.basename(s1), file_digest(s1, on_bytes)) if s1 else None,
+        names=first.names,
+        others=tuple(others),
+    )
+
+
+def _require_fit(checkpoint: Checkpoint, encoder: VQEncoder) -> None:
+    """Raise UsageError where a lock of this VQ encoder would accept what it should not."""
+    if encoder.family.projects and not any(_is_weight(tensor) for tensor in encoder.projection):
+        raise UsageError(f"{_without_projection(checkpoint, encoder)}; lock {base_model(checkpoint)} instead")
+    ailments = health.ailments(checkpoint, encoder)
+    if health.NEVER_TRAINED in ailments:
+        raise UsageError("its codebook was never trained, so a lock of it would prove nothing", checkpoint.path)
+    if unfit := [ailment for ailment in ailments if ailment in (health.NOT_FINITE, health.BROKEN)]:
+        raise UsageError(f"its VQ encoder is {unfit[0]}; lock a file whose VQ encoder is fit for use", checkpoint.path)
+
+
+def _locked(copy: Copy, copies: Copies, *, named: bool) -> LockedEncoder:
+    tensors, wholes = record(copy.file, copy.encoder)
+    first = next(each for each in copies.sound if each.encoder.family is copy.encoder.family)
+    return LockedEncoder(
+        family=copy.encoder.family.name,
+        tensors=tuple(tensors.values()),
+        wholes=tuple(
+            (part, whole) for digests in wholes for part in PARTS if (whole := getattr(digests, part)) is not None
+        ),
+        names=copy.names if named else (),
+        is_noise=copy is not first and relation(first, copy) == NOISE,
+    )
+
+
+def keep_bindings(old: Lock, new: Lock) -> Lock:
+    """Return a new lock with the bindings of an old one that are still valid and were not given again.
+
+    Tokens stay bound while the VQ encoder is the same, and the s1 checkpoint while the tokens are, too.
+    """
+    before, after = ([(copy.name, set(copy.wholes)) for copy in lock.copies] for lock in (old, new))
+    if before != after:
+        return new
+    tsv = new.tsv or old.tsv
+    s1 = new.s1 or (old.s1 if tsv == old.tsv else None)
+    return replace(new, tsv=tsv, s1=s1)
+
+
+def record(checkpoint: Checkpoint, encoder: VQEncoder) -> tuple[dict[str, LockedTensor], tuple[EncoderDigests, ...]]:
+    """Return (label -> locked tensor, combined digests by each algorithm)."""
+    locked: dict[str, LockedTensor] = {}
+    digests: dict[str, dict[RoleTensor, Digest]] = {algorithm: {} for algorithm in ALGORITHMS}
+    for tensor in encoder.tensors:
+        data = checkpoint.read(tensor.tensor)
+        for algorithm, found in digests.items():
+            found[tensor] = digest.tensor_digest(tensor, data, algorithm)
+        label = encoder.label(tensor)
+        locked[label] = LockedTensor(label, _precision(tensor, data), tuple(d[tensor] for d in digests.values()))
+    checkpoint.check_unchanged()
+    return locked, tuple(digest.combine(encoder, found, algorithm) for algorithm, found in digests.items())
+
+
+def _is_weight(tensor: RoleTensor) -> bool:
+    return tensor.role == INPUT_PROJ and not tensor.part.endswith("bias")
+
+
+def _without_projection(checkpoint: Checkpoint, encoder: VQEncoder) -> str:
+    what = "a LoRA export" if encoder.is_lora else "a file"
+    return (
+        f"{checkpoint.path}: is {what} without the projection in front of the lookup, so a lock of it would accept any"
+    )
+
+
+def _precision(tensor: RoleTensor, data: bytes | bytearray) -> str:
+    """Return the narrowest type that holds every value: what the tensor was last rounded to."""
+    if tensor.role == INIT_FLAG:
+        return "flag"
+    from vqcheck.codebook.rounding import precision
+    from vqcheck.codebook.values import as_array
+
+    return precision(as_array(tensor, data))
+
+
+def _check_s1(path: str, experiment: str | None) -> None:
+    named = recorded_tsv(path)
+    if experiment and named and not same_experiment(named, os.path.join(experiment, MERGED)):
+        raise UsageError(f"was trained on {named}, not on the tokens of {experiment}", path)

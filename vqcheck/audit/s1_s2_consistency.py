@@ -1,0 +1,100 @@
+"""An s1 checkpoint against an s2 generator: whether the two stages speak the same tokens.
+
+An s1 checkpoint holds no codebook, but it names the tokens it was trained on. A lock of that experiment, or its
+features and tokens, say which VQ encoder those came from.
+"""
+
+import os
+
+from vqcheck.audit.bound_files import file_digest, tokens_digest
+from vqcheck.audit.check_lock import check_lock
+from vqcheck.audit.judgement import StageComparison, StageVerdict
+from vqcheck.audit.lock import NAME, read_lock
+from vqcheck.audit.token_audit import audit_tokens
+from vqcheck.checkpoint.opened import Checkpoint
+from vqcheck.codebook.comparison import ALL, CHANGED, UNDECIDED
+from vqcheck.errors import NoCodebookError, UsageError
+from vqcheck.experiment.name2semantic import MERGED
+from vqcheck.experiment.s1_tokens import recorded_tsv, same_experiment
+
+
+def compare_stages(
+    s1: str, s2: Checkpoint, experiment: str | None, lock: str | None = None, copy: str = ""
+) -> StageComparison:
+    """Return whether an s1 checkpoint and an open s2 generator share one VQ encoder.
+
+    `experiment` is the directory of the tokens that s1 was trained on; without it the one that s1 names is used, if it
+    is there. `lock` is the lock to go by; without it the one in that directory. A lock that is bound to the s1
+    checkpoint needs no directory. `copy` names the copy of the generator to judge.
+
+    Raises:
+        NoCodebookError: nothing at hand says which VQ encoder s1 was trained with; the text says what would.
+        CheckpointError, UsageError: a file is damaged.
+
+    """
+    if lock is not None and read_lock(lock).s1 is not None:
+        return _by_lock(s1, s2, lock, os.path.dirname(lock), copy)
+    folder = _experiment_of(s1, experiment, lock)
+    lock_path = lock or os.path.join(folder, NAME)
+    if lock is not None or os.path.exists(lock_path):
+        return _by_lock(s1, s2, lock_path, folder, copy)
+    if os.path.isdir(os.path.join(folder, "4-cnhubert")):
+        return _by_tokens(s1, s2, folder, copy)
+    raise NoCodebookError(
+        f"{_holds_none(s1)} was trained on the tokens of {folder}, where there is neither a {NAME} nor "
+        "4-cnhubert to derive them from; either would settle it",
+        s1,
+    )
+
+
+def _experiment_of(s1: str, given: str | None, unbound: str | None) -> str:
+    """Return the directory of the tokens that an s1 checkpoint was trained on; `unbound` is a lock that binds none."""
+    named = recorded_tsv(s1)
+    folder = given or (os.path.dirname(named) if named else None)
+    if given is not None and not os.path.isdir(given):
+        raise UsageError(f"{given}: is no experiment directory (logs/<name>)")
+    if folder is None:
+        raise NoCodebookError(
+            f"{_holds_none(s1)} names no tokens it was trained on; give --experiment"
+            + (f" ({unbound} binds no s1 checkpoint)" if unbound else ", or the lock that is bound to it"),
+            s1,
+        )
+    if not os.path.isdir(folder):
+        raise NoCodebookError(
+            f"{_holds_none(s1)} was trained on {named}, which is not here; name its directory with --experiment"
+            + (f" ({unbound} binds no s1 checkpoint)" if unbound else ", or the lock that is bound to it with --lock"),
+            s1,
+        )
+    if named and not same_experiment(named, os.path.join(folder, MERGED)):
+        raise UsageError(f"was trained on {named}, not on the tokens of {folder}", s1)
+    return folder
+
+
+def _holds_none(s1: str) -> str:
+    return f"is an s1 (GPT) checkpoint and holds no codebook; {os.path.basename(s1)}"
+
+
+def _by_lock(s1: str, s2: Checkpoint, path: str, folder: str, copy: str) -> StageComparison:
+    lock = read_lock(path)
+    if lock.s1 is not None and lock.s1.digest != file_digest(s1):
+        return StageComparison(s1, s2.path, StageVerdict.INCONSISTENT, lock=path, binds_s1=True, other_s1=True)
+    if lock.tsv is None:
+        raise UsageError("binds no tokens, so it says nothing of s1; make it again with --experiment --update", path)
+    if lock.s1 is None and tokens_digest(folder) != lock.tsv.digest:
+        raise UsageError(
+            f"the tokens of {folder} are not the locked ones any more, and it binds no s1 checkpoint", path
+        )
+    result = check_lock(lock, path, s2, None, None, ALL, copy=copy)
+    if result.verdict == UNDECIDED:
+        names = ", ".join(f"'{each.name}'" for each in result.contradicting) or "which is meant"
+        raise UsageError(f"copies contradict the one verified against {path} ({names}); --copy NAME chooses", s2.path)
+    verdict = StageVerdict.INCONSISTENT if result.verdict == CHANGED else StageVerdict.CONSISTENT
+    return StageComparison(s1, s2.path, verdict, lock=path, binds_s1=lock.s1 is not None)
+
+
+def _by_tokens(s1: str, s2: Checkpoint, folder: str, copy: str) -> StageComparison:
+    audit = audit_tokens(s2, folder, copy=copy)
+    verdict = {0: StageVerdict.CONSISTENT, 1: StageVerdict.INCONSISTENT}.get(
+        audit.exit_code, StageVerdict.COULD_NOT_CHECK
+    )
+    return StageComparison(s1, s2.path, verdict, tokens=audit)

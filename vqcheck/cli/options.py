@@ -1,0 +1,95 @@
+"""Options that several commands have: which copy to judge, what a comparison judges, and rows of the user's own."""
+
+import sys
+from collections.abc import Callable, Iterable
+from typing import TYPE_CHECKING, Any, Final, TypeVar
+
+import click
+
+from vqcheck.codebook.comparison import ALL, SCOPES
+from vqcheck.errors import NoCodebookError
+
+if TYPE_CHECKING:
+    from vqcheck.codebook.family import Family
+
+_Command = TypeVar("_Command", bound=Callable[..., Any])
+_COPY: Final = "Judge the copy of this name alone (weight, model, ema, ...; a dot is the top of the file)"
+
+
+def copy_option(command: _Command) -> _Command:
+    """Add `--copy` for one file, and pass it on as `copy`; empty where it is not given."""
+    return click.option("--copy", default="", metavar="NAME", help=f"{_COPY}.")(command)
+
+
+def copies_option(command: _Command) -> _Command:
+    """Add `--copy` for two files, and pass it on as `copies`: none, one name for both, or A's and B's."""
+    return click.option(
+        "--copy",
+        "copies",
+        multiple=True,
+        metavar="NAME",
+        callback=_at_most_two,
+        help=f"{_COPY}; given twice, A's and B's.",
+    )(command)
+
+
+def _at_most_two(_context: click.Context, _parameter: click.Parameter, names: tuple[str, ...]) -> tuple[str, ...]:
+    if len(names) > 2:
+        raise click.BadParameter("give one name for both files, or A's and B's")
+    return names
+
+
+def scope_option(command: _Command) -> _Command:
+    """Add `--scope`, and pass it on as `scope`."""
+    return click.option(
+        "--scope",
+        type=click.Choice(SCOPES),
+        default=ALL,
+        show_default=True,
+        help="Judge everything, or only what decides tokens (bookkeeping is then shown, not judged).",
+    )(command)
+
+
+def family_option(command: _Command) -> _Command:
+    """Add `--family`, and pass the rows it names on as `own`."""
+    from functools import wraps
+
+    @click.option(
+        "--family",
+        "files",
+        type=click.Path(readable=False),
+        multiple=True,
+        metavar="FILE",
+        help="Also know the codec that this TOML file describes, before all others; may be given several times.",
+    )
+    @wraps(command)
+    def with_own(*args: Any, files: tuple[str, ...], **kw: Any) -> Any:
+        own = _rows(files)
+        try:
+            return command(*args, own=own, **kw)
+        except NoCodebookError as error:
+            if not own:
+                raise
+            raise NoCodebookError(f"{error}; nor does {_names(own)} of --family fit it") from None
+
+    return with_own  # type: ignore[return-value]
+
+
+def name_unused(own: "tuple[Family, ...]", used: Iterable[str]) -> None:
+    """Say on stderr which of the user's rows no file was read by: a slip in a pattern would go unnoticed."""
+    used = set(used)
+    unused = tuple(family for family in own if family.name not in used)
+    if unused:
+        print(f"vqcheck: note: nothing here was read as {_names(unused)} of --family", file=sys.stderr)
+
+
+def _names(families: "tuple[Family, ...]") -> str:
+    return ", ".join(repr(family.name) for family in families)
+
+
+def _rows(files: tuple[str, ...]) -> "tuple[Family, ...]":
+    if not files:
+        return ()
+    from vqcheck.codebook.own_family import read_own_family
+
+    return tuple(read_own_family(file) for file in files)

@@ -1,0 +1,166 @@
+"""Notices when the VQ encoder of a live model changes: `vqcheck.guard(net_g)`, and `step()` after each training step.
+
+    with vqcheck.guard(net_g) as codebook:
+        for batch in loader:
+            train_on(batch)
+            codebook.step()
+
+Each step compares every tensor of the VQ encoder with one copy taken at the start, bit by bit and on the device; every
+`every` steps the host reads the outcome.  Whatever wrote is noticed: `.data`, load_state_dict, an alias in numpy,
+another tensor under the same name.  A change of dtype is a change; a move to another device is followed.
+
+With several processes (torch.distributed, data-parallel) the look also compares them, and all of them raise together:
+every process must make a guard and call `step()` equally often.  Tensors sharded over processes are not supported.
+"""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Callable
+from types import TracebackType
+from typing import Final, Literal, Union
+
+from torch import nn
+
+from vqcheck.errors import CodebookChanged, UsageError
+from vqcheck.live.encoder import find
+from vqcheck.live.first_change import FirstChanges, compare_ranks, several_ranks
+from vqcheck.live.first_write import WriteCatcher
+from vqcheck.live.tensor_change import GuardFinding, TensorChange, Write
+from vqcheck.live.watch import EncoderWatch
+
+DEFAULT_EVERY: Final = 20
+
+Action = Union[Literal["raise", "warn"], Callable[[CodebookChanged], object]]  # noqa: UP007 - Python 3.9
+
+
+def guard(module: nn.Module, every: int = DEFAULT_EVERY, action: Action = "raise") -> Guard:
+    """Watch the VQ encoder of a model from now on, as it is now: call this when the weights are loaded.
+
+    `every` is the number of steps between two looks of the host.  `action` is what happens at the first look that finds
+    a change: "raise" a CodebookChanged, "warn" with a RuntimeWarning, or a callable that gets the CodebookChanged.  It
+    happens one step after the look, since that step is watched for the line that writes.
+
+    Raises:
+        NoCodebookError: no VQ encoder is known under the module's names.
+        UsageError: the codebook was never trained, so that it is bound to change; or a request that makes no sense.
+
+    """
+    return Guard(module, every, action)
+
+
+class Guard:
+    """What `guard` returns: a context manager, or a plain object with `step()` and `check()`."""
+
+    def __init__(self, module: nn.Module, every: int = DEFAULT_EVERY, action: Action = "raise") -> None:
+        if not isinstance(every, int) or every < 1:
+            raise UsageError(f"every: expected a number of steps, 1 or more, given {every!r}")
+        if action not in ("raise", "warn") and not callable(action):
+            raise UsageError(f"action: expected 'raise', 'warn' or a callable, given {action!r}")
+        self._encoder = find(module)
+        self._encoder.require_trained()
+        self._every = every
+        self._action = action
+        self._watch = EncoderWatch(self._encoder)
+        self._changes = FirstChanges(self._watch)
+        self._finding: GuardFinding | None = None
+        self._catcher: WriteCatcher | None = None
+        self._error: CodebookChanged | None = None
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """Names of the watched tensors."""
+        return tuple(tensor.name for tensor in self._encoder.tensors)
+
+    @property
+    def steps(self) -> int:
+        """How often `step()` was called."""
+        return self._changes.steps
+
+    def step(self) -> None:
+        """Compare after a training step; at every `every`-th call wait for the outcome of all of them.
+
+        Raises:
+            CodebookChanged: with the action "raise", once a change is found, and at every later call.
+
+        """
+        if self._is_over():
+            return
+        self._changes.step(self._encoder.now())
+        if self._finding:
+            self._report(self._with_writes(self._finding))
+        elif self.steps % self._every == 0:
+            self._finding = self._look()
+            if self._finding:
+                self._catcher = WriteCatcher(self._encoder)
+                self._catcher.start()
+
+    def check(self) -> None:
+        """Compare and look now, whatever the number of steps.  With several processes all of them must call it.
+
+        Raises:
+            CodebookChanged: as for `step`; the writing line is known only if a step since the last look was watched.
+
+        """
+        if self._is_over():
+            return
+        finding = self._finding
+        if finding is None:
+            self._changes.look(self._encoder.now())
+            finding = self._look()
+        if finding:
+            self._report(self._with_writes(finding))
+
+    def __enter__(self) -> Guard:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        if kind is None:
+            self.check()
+        else:
+            self._stop_catching()
+
+    def _is_over(self) -> bool:
+        """Tell whether all was said; with the action "raise" say it again, so that no training goes on unnoticed."""
+        if self._error and self._action == "raise":
+            raise self._error
+        return self._error is not None
+
+    def _look(self) -> GuardFinding | None:
+        """Wait for the device and return what changed, on any rank."""
+        first_steps, ranks = self._changes.read(), {}
+        if several_ranks():
+            across = compare_ranks(first_steps, self._encoder.now(), self.names, max(self.steps, 1))
+            first_steps, ranks = dict(across.first_steps), dict(across.ranks)
+        if not first_steps:
+            return None
+        looked = dict(zip(self.names, self._watch.look()))  # noqa: B905 - Python 3.9
+        changes = []
+        for name in sorted(first_steps, key=lambda name: (first_steps[name], self.names.index(name))):
+            problem, seen = self._changes.problems.get(name, ""), looked[name]
+            size = (0, 0, 0.0) if problem else (seen.rows, seen.rows_changed, seen.max_abs)
+            changes.append(TensorChange(name, first_steps[name], *size, problem, ranks.get(name, ())))
+        return GuardFinding(self.steps, tuple(changes))
+
+    def _with_writes(self, finding: GuardFinding) -> GuardFinding:
+        writes = self._stop_catching()
+        return finding.with_writes(writes) if writes else finding
+
+    def _stop_catching(self) -> dict[str, Write]:
+        catcher, self._catcher = self._catcher, None
+        if catcher is None:
+            return {}
+        catcher.stop()
+        return catcher.first
+
+    def _report(self, finding: GuardFinding) -> None:
+        self._error = CodebookChanged(str(finding), finding)
+        self._watch.let_go()
+        if self._action == "raise":
+            raise self._error
+        if self._action == "warn":
+            warnings.warn(str(self._error), RuntimeWarning, stacklevel=3)
+        elif callable(self._action):
+            self._action(self._error)

@@ -1,0 +1,62 @@
+"""A live module in the form that the family table reads: so a model in memory is judged as its checkpoint would be."""
+
+from collections.abc import Iterable
+
+import torch
+from torch import nn
+
+from vqcheck.checkpoint.opened import Checkpoint
+from vqcheck.checkpoint.stored_tensor import Extent, StoredTensor, contiguous_stride
+from vqcheck.codebook.digest import F32V1, EncoderDigests, combine, tensor_digest
+from vqcheck.codebook.find import find_vq_encoder
+from vqcheck.errors import VqcheckError
+
+
+class ModuleCheckpoint(Checkpoint):
+    """A module's state dict as an open checkpoint; bytes are copied from the device when they are read."""
+
+    def __init__(self, module: nn.Module) -> None:
+        self._state = {name: tensor.detach() for name, tensor in module.state_dict().items()}
+        tensors, first_names = {}, dict[object, str]()
+        for name, tensor in self._state.items():
+            shape = tuple(tensor.shape)
+            # what several names lead to is one tensor, as it is in a file
+            place = (tensor.untyped_storage().data_ptr(), tensor.storage_offset(), shape, tensor.stride())
+            first = first_names.setdefault(place if tensor.numel() else name, name)
+            extent = Extent(first, 0, tensor.numel() * tensor.element_size())
+            dtype = str(tensor.dtype).removeprefix("torch.")
+            tensors[name] = StoredTensor(name, dtype, shape, contiguous_stride(shape), 0, extent)
+        super().__init__([], type(module).__name__, "live module", tensors, lambda *_: bytearray())
+
+    def head(self, size: int) -> bytes:  # noqa: ARG002 - no file, no beginning
+        """Return nothing: a module in memory has no file."""
+        return b""
+
+    def require_stored(self, tensors: Iterable[StoredTensor]) -> None:
+        """Do nothing: what is in memory claims no more than it has."""
+
+    def require_readable(self, tensor: StoredTensor) -> None:
+        """Do nothing: what is in memory can be read."""
+
+    def read(self, tensor: StoredTensor) -> bytes:
+        """Return the tensor's elements in the order of its strides, which may be transposed; little-endian."""
+        value = self._state[tensor.name].contiguous().as_strided(tensor.shape, tensor.stride).cpu()
+        # numpy has no bfloat16, so bytes are what is handed over
+        data: bytes = value.contiguous().reshape(-1).view(torch.uint8).numpy().tobytes()
+        return data
+
+
+def digests(module: nn.Module) -> EncoderDigests:
+    """Return the digests of the module's VQ encoder, the same that a checkpoint of it would have."""
+    live = ModuleCheckpoint(module)
+    encoder = find_vq_encoder(live)
+    by_tensor = {tensor: tensor_digest(tensor, live.read(tensor.tensor), F32V1) for tensor in encoder.tensors}
+    return combine(encoder, by_tensor, F32V1)
+
+
+def digests_left(module: nn.Module) -> EncoderDigests:
+    """Return the digests of a module that had a VQ encoder; empty ones where it is not whole any more."""
+    try:
+        return digests(module)
+    except VqcheckError:
+        return EncoderDigests((), None, None, None)

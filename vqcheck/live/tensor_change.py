@@ -1,0 +1,129 @@
+"""What is said of tensors that changed, and of who wrote them: plain values, which are read without torch."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from typing import Final
+
+from vqcheck.codebook.family import CODES
+
+_SHOWN: Final = 6
+"""Tensors that an error names one by one."""
+
+MISSING: Final = "is missing"
+"""What is wrong with a tensor whose name leads to none any more."""
+
+
+@dataclass(frozen=True)
+class SourceLine:
+    """A line of Python."""
+
+    file: str
+    line: int
+    function: str
+
+
+@dataclass(frozen=True)
+class Write:
+    """One write that changed bits: the operator, and the innermost line of Python outside torch."""
+
+    operator: str
+    """The aten operator, such as `aten.copy_.default`; `rebinding` where the name leads to another tensor, `deletion`
+    where it leads to none."""
+    file: str
+    line: int
+    function: str
+    called_from: SourceLine | None = None
+    """The innermost line of the user's own code, where the write itself is an installed package's."""
+
+    def __str__(self) -> str:
+        own = self.called_from
+        called = f", called from {own.file}:{own.line} in {own.function}" if own else ""
+        return f"{self.operator} at {self.file}:{self.line} in {self.function}{called}"
+
+
+@dataclass(frozen=True)
+class TensorStep:
+    """One tensor of the VQ encoder after one training step, bit by bit against its state at the start."""
+
+    label: str
+    changed: bool
+    """Its bits differ from those at the start."""
+    written: bool
+    """Its bits differ from those one step earlier."""
+    rows_changed: int
+    rows: int
+    """Codes, of all heads, where the tensor has a row for each; else the length of its first axis."""
+    l2: float
+    """Euclidean distance from the start; not a number when the tensor has become one."""
+    max_abs: float
+    """Greatest distance of one value from the start."""
+    role: str = CODES
+    holds_codes: bool = True
+    """The vectors of a lookup stand in it, or are calculated from it."""
+    problem: str = ""
+    """How it is no longer comparable at all, such as `is missing`; then every row counts as changed."""
+
+
+@dataclass(frozen=True)
+class TensorChange:
+    """One tensor of the VQ encoder that is not what it was when the guard was set."""
+
+    name: str
+    step: int
+    """The first step, counted from 1, after which its bits were others; the earliest on any rank."""
+    rows: int
+    """Codes, of all heads, where the tensor has a row for each; else the length of its first axis."""
+    rows_changed: int
+    """As of the check; 0 where all is back as it was, or only other ranks differ."""
+    max_abs: float
+    """Greatest change of one value."""
+    misfit: str = ""
+    """How the tensor is no longer comparable at all, such as `is now float16, was float32`."""
+    ranks: tuple[int, ...] = ()
+    """The processes on which it changed or which differ from rank 0; empty in a process alone."""
+    write: Write | None = None
+    """A write caught in the step after the check; None where there was none, as after a single load_state_dict."""
+
+    def __str__(self) -> str:
+        if self.misfit:
+            what = self.misfit
+        elif self.rows_changed:
+            what = f"{self.rows_changed} of {self.rows} rows, by at most {self.max_abs:.3g}"
+        else:
+            what = "the same again by now" if not self.ranks else "not in this process"
+        on = f" on rank {', '.join(map(str, self.ranks))}" if self.ranks else ""
+        return f"{self.name}: {what}, first in step {self.step}{on}"
+
+
+@dataclass(frozen=True)
+class GuardFinding:
+    """Everything that changed until one check of a guard."""
+
+    found_after: int
+    """Steps made when the guard looked."""
+    changes: tuple[TensorChange, ...]
+    """By step, then in the family's order."""
+
+    @property
+    def step(self) -> int:
+        """The first step that changed anything."""
+        return min(change.step for change in self.changes)
+
+    def with_writes(self, writes: Mapping[str, Write]) -> GuardFinding:
+        """Return the same with the writes of these names added."""
+        changes = tuple(replace(change, write=writes.get(change.name)) for change in self.changes)
+        return replace(self, changes=changes)
+
+    def __str__(self) -> str:
+        lines = [f"the VQ encoder changed in step {self.step} (looked at after step {self.found_after})"]
+        for change in self.changes[:_SHOWN]:
+            lines.append(f"  {change}")
+            if change.write:
+                lines.append(f"    written by {change.write}")
+        if len(self.changes) > _SHOWN:
+            lines.append(f"  and {len(self.changes) - _SHOWN} more")
+        if not any(change.write for change in self.changes):
+            lines.append("  the writing line is not known: nothing wrote while the guard watched for it")
+        return "\n".join(lines)

@@ -1,0 +1,145 @@
+"""Watches the tensors of a live VQ encoder: bit by bit against copies, since `.data` writes leave no other trace."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Mapping
+
+import torch
+from torch import Tensor
+
+from vqcheck.live.encoder import LiveEncoder, LiveTensor
+from vqcheck.live.tensor_change import MISSING, TensorStep
+
+_INTEGERS = {1: torch.uint8, 2: torch.int16, 4: torch.int32, 8: torch.int64}
+_NOT_COMPARABLE = (float("nan"), float("nan"))
+
+
+class EncoderWatch:
+    """Copies of a VQ encoder as it was at the start, each on the device of its tensor.
+
+    Names are followed again at every look, so that a tensor that was replaced is seen.  The copy of the last look costs
+    no memory as long as nothing changes.
+    """
+
+    def __init__(self, encoder: LiveEncoder) -> None:
+        self.encoder = encoder
+        self.start = {name: tensor.clone() for name, tensor in encoder.now().items()}
+        self._last: dict[str, Tensor | None] = dict(self.start)
+
+    @torch.no_grad()
+    def look(self, written_before: Collection[str] = ()) -> tuple[TensorStep, ...]:
+        """Return how each tensor compares with the start, and whether it was written since the last look.
+
+        `written_before` are names of tensors that are known to have been written in between. All numbers are computed
+        on the device and read at once.
+        """
+        now = self.encoder.now()
+        problems = self.follow(now)
+        fitting = [each for each in self.encoder.tensors if each.name not in problems]
+        read = _read([self._figures(each, now[each.name]) for each in fitting])
+        figures = dict(zip((each.name for each in fitting), read))  # noqa: B905 - Python 3.9
+        return tuple(
+            self._step(each, now.get(each.name), problems.get(each.name, ""), figures.get(each.name), written_before)
+            for each in self.encoder.tensors
+        )
+
+    def follow(self, now: Mapping[str, Tensor]) -> dict[str, str]:
+        """Return name -> why a tensor is not comparable any more, from what the host knows without the device.
+
+        Tensors that were moved to another device stay comparable: their copies are moved after them.
+        """
+        problems = {}
+        for name, start in self.start.items():
+            problem = _problem(now.get(name), start)
+            if problem:
+                problems[name] = problem
+            elif now[name].device != start.device:
+                self.start[name] = start.to(now[name].device)
+                last = self._last[name]
+                self._last[name] = self.start[name] if last is start or last is None else last.to(now[name].device)
+        return problems
+
+    def let_go(self) -> None:
+        """Give back the memory of the copies; there is nothing to compare any more."""
+        self.start, self._last = {}, {}
+
+    def _step(
+        self,
+        tensor: LiveTensor,
+        now: Tensor | None,
+        problem: str,
+        figures: tuple[float, float, float, float] | None,
+        written_before: Collection[str],
+    ) -> TensorStep:
+        last = self._last[tensor.name]
+        rows = len(tensor.rows(self.start[tensor.name]))
+        if figures:
+            moved, changed, l2, max_abs = bool(figures[0]), int(figures[1]), figures[2], figures[3]
+        else:
+            moved = last is not now if last is None or now is None else not same_bits(now, last)
+            changed, (l2, max_abs) = rows, _NOT_COMPARABLE
+        if moved:
+            self._last[tensor.name] = None if now is None else now.clone()
+        return TensorStep(
+            label=tensor.label,
+            changed=changed > 0 or bool(problem),
+            written=moved or tensor.name in written_before,
+            rows_changed=changed,
+            rows=rows,
+            l2=l2,
+            max_abs=max_abs,
+            role=tensor.role,
+            holds_codes=tensor.holds_codes,
+            problem=problem,
+        )
+
+    def _figures(self, tensor: LiveTensor, now: Tensor) -> Tensor:
+        """Return (any bit differs from last, rows that differ from start, distance, greatest difference) as `[4]`."""
+        start, last = self.start[tensor.name], self._last[tensor.name]
+        differs = bits(now) != bits(start)
+        changed = tensor.rows(differs.view(start.shape)).any(dim=1).sum()
+        if last is start:
+            moved = differs.any()
+        elif last is None or _problem(last, now):
+            moved = torch.ones((), dtype=torch.bool, device=now.device)
+        else:
+            moved = (bits(now) != bits(last)).any()
+        distance = (_wide(now) - _wide(start)).reshape(-1)
+        greatest = distance.abs().max() if distance.numel() else distance.sum()
+        return torch.stack([moved.to(distance), changed.to(distance), distance.norm(), greatest])
+
+
+def bits(tensor: Tensor) -> Tensor:
+    """Return a tensor's elements as integers of their width, `[N]`: NaN payloads and the sign of zero count."""
+    return tensor.contiguous().reshape(-1).view(_INTEGERS[tensor.element_size()])
+
+
+def same_bits(a: Tensor, b: Tensor) -> bool:
+    """Tell whether two tensors hold the same bits."""
+    return a.shape == b.shape and a.dtype == b.dtype and a.device == b.device and torch.equal(bits(a), bits(b))
+
+
+def _problem(tensor: Tensor | None, copy: Tensor) -> str:
+    if tensor is None:
+        return MISSING
+    if tensor.dtype != copy.dtype:
+        return f"is now {_short(tensor.dtype)}, was {_short(copy.dtype)}"
+    if tensor.shape != copy.shape:
+        return f"has now the shape {list(tensor.shape)}, had {list(copy.shape)}"
+    return ""
+
+
+def _short(dtype: torch.dtype) -> str:
+    return str(dtype).replace("torch.", "")
+
+
+def _wide(tensor: Tensor) -> Tensor:
+    """Return float64, or float32 on the device that has none."""
+    return tensor.float() if tensor.device.type == "mps" else tensor.double()
+
+
+def _read(figures: list[Tensor]) -> list[tuple[float, float, float, float]]:
+    """Return the figures in their order; waits once for each device."""
+    if len({each.device for each in figures}) > 1:
+        figures = [each.cpu() for each in figures]
+    return [(row[0], row[1], row[2], row[3]) for row in torch.stack(figures).tolist()] if figures else []

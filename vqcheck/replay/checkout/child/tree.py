@@ -1,0 +1,169 @@
+"""What is in a checkout: its classes, imported as its own scripts do, and the networks that they build."""
+
+from __future__ import annotations
+
+import importlib
+import inspect
+import os
+import random
+import sys
+import types
+from typing import Any
+
+import torch
+from torch import distributed
+
+from vqcheck.errors import UsageError
+from vqcheck.replay.s2_training import fresh_vq_encoder
+from vqcheck.replay.subject import in_one_line
+from vqcheck.replay.training_step import SWITCHES
+
+
+class Tree:
+    """A checkout's classes, imported, and everything that all arms share."""
+
+    def __init__(self, request: dict[str, Any]) -> None:
+        self.request, self.device = request, request["device"]
+        self.models = import_models(request["checkout"])
+        flow_matching = request["version"] in ("v3", "v4")
+        name = request["generator"] or ("SynthesizerTrnV3" if flow_matching else "SynthesizerTrn")
+        self.generator = self._class(name, f"; is it older than {request['version']}?" if flow_matching else "")
+        self.matches_flows = "mel" in parameters(self.generator.forward)
+        self.version = self._version(request["version"])
+        # only an adversarial training has one
+        self.discriminator = None if self.matches_flows else self._class("MultiPeriodDiscriminator")
+        one_rank()
+        net_g, _ = self.build()
+        for name in ("quantizer", "ssl_proj", "enc_p", *(["linear_mel"] if self.matches_flows else [])):
+            if not hasattr(net_g, name):
+                kind = self.generator.__name__
+                raise UsageError(f"its {kind} has no {name}, so its training is another one", self.models.__file__)
+        self.pro = hasattr(net_g, "sv_emb")
+        if self.version.startswith("v2Pro") and not self.pro:
+            raise UsageError(f"this tree knows no {self.version}; it is older than that version", request["checkout"])
+        self.names = self._names_of_inputs()
+        self.found = {
+            "version": self.version,
+            "table": net_g.enc_p.text_embedding.num_embeddings,
+            "ssl_dim": net_g.ssl_proj.in_channels,
+            "sv_dim": net_g.sv_emb.in_features if self.pro else None,
+            "mel_channels": net_g.linear_mel.out_channels if self.matches_flows else None,
+            "tensors": list(net_g.state_dict()),
+            "torch": str(torch.__version__),
+        }
+
+    def _class(self, name: str, hint: str = "") -> Any:
+        found = getattr(self.models, name, None)
+        if not inspect.isclass(found):
+            raise UsageError(f"has no class {name}{hint}", self.models.__file__)
+        return found
+
+    def _version(self, asked: str | None) -> str:
+        kind, known = self.generator.__name__, "version" in parameters(self.generator)
+        oldest, newest = ("v3", "v3") if self.matches_flows else ("v1", "v2")
+        if asked is None:
+            return newest if known else oldest
+        if self.matches_flows != (asked in ("v3", "v4")):
+            raise UsageError(f"{kind} of {self.request['checkout']} is not trained as {asked} is")
+        if asked != oldest and not known:
+            raise UsageError(f"{kind} of {self.request['checkout']} knows only {oldest}; it is older than {asked}")
+        return asked
+
+    def _names_of_inputs(self) -> list[str]:
+        """Return the parameters of `forward` that a batch has values for; without one that must be given it fails."""
+        known = {"ssl", "ssl_lengths", "y", "y_lengths", "text", "text_lengths"}
+        known |= {"mel", "mel_lengths", *SWITCHES} if self.matches_flows else {"sv_emb"} if self.pro else set()
+        asked = {name: each for name, each in parameters(self.generator.forward).items() if name != "self"}
+        for name, each in asked.items():
+            optional = each.default is not each.empty or each.kind in (each.VAR_POSITIONAL, each.VAR_KEYWORD)
+            if name not in known and not optional:
+                kind = self.generator.__name__
+                raise UsageError(f"{kind}.forward has another signature than GPT-SoVITS's: it takes {name}")
+        return [name for name in asked if name in known]
+
+    def build(self) -> tuple[Any, ...]:
+        """Return both networks as the tree builds them, with the same weights each time, on the CPU."""
+        request = self.request
+        seed_all(request["seed"])
+        sizes = {**request["model"], **self._own_version(self.generator)}
+        try:
+            net_g = self.generator(request["spec_channels"], request["segment"], n_speakers=300, **sizes)
+        except TypeError as error:
+            kind = self.generator.__name__
+            raise UsageError(f"{kind} has another signature than GPT-SoVITS's: {in_one_line(error)}") from error
+        if self.discriminator is None:
+            return net_g, None
+        own = self._own_version(self.discriminator)
+        try:
+            return net_g, self.discriminator(request["use_spectral_norm"], **own)
+        except TypeError as error:
+            raise UsageError(f"MultiPeriodDiscriminator has another signature: {in_one_line(error)}") from error
+
+    def _own_version(self, kind: Any) -> dict[str, str]:
+        return {"version": self.version} if "version" in parameters(kind) else {}
+
+    def start(self, features: Any) -> tuple[Any, ...]:
+        """Return both networks with the weights that training starts from."""
+        nets = self.build()
+        for net, path in zip(nets, (self.request["pretrained_g"], self.request["pretrained_d"])):  # noqa: B905
+            if net is not None and path:
+                try:
+                    net.load_state_dict(torch.load(path, map_location="cpu"), strict=False)
+                except RuntimeError as error:
+                    raise UsageError(
+                        f"the pretrained weights do not fit this tree: {in_one_line(error)[:300]}"
+                    ) from None
+        if not self.request["pretrained_g"]:
+            fresh_vq_encoder(nets[0], features)
+        return nets
+
+
+def import_models(checkout: str) -> Any:
+    """Import GPT_SoVITS/module/models.py as the tree's own scripts do."""
+    sys.path[:0] = [os.path.join(checkout, "GPT_SoVITS"), checkout]
+    try:
+        return importlib.import_module("module.models")
+    except ModuleNotFoundError as error:
+        missing = ", ".join(missing_packages(error))
+        raise UsageError(f"{sys.executable} lacks packages that this tree imports: {missing}") from None
+    except SyntaxError as error:
+        where = f"{error.filename}:{error.lineno}"
+        raise UsageError(f"this Python {sys.version.split()[0]} cannot read it: {error.msg}", where) from None
+    except BaseException as error:
+        raise UsageError(f"module.models cannot be imported: {in_one_line(error)}") from error
+
+
+def missing_packages(error: ModuleNotFoundError) -> list[str]:
+    """Return the names of all packages that the tree lacks: each gets an empty stand-in until no other is missing."""
+    missing: list[str] = []
+    while error.name and error.name not in missing:
+        missing.append(error.name)
+        stand_in = types.ModuleType(error.name)
+        vars(stand_in).update(__path__=[], __getattr__=lambda name: type(name, (), {}))
+        sys.modules[error.name] = stand_in
+        try:
+            importlib.import_module("module.models")
+        except ModuleNotFoundError as another:
+            error = another
+        except BaseException:  # noqa: BLE001 - what only an empty package breaks is of no interest
+            break
+    return list(dict.fromkeys(name.split(".")[0] for name in missing)) or ["?"]
+
+
+def seed_all(seed: int) -> None:
+    """Let every generator that a tree may draw from begin anew."""
+    torch.manual_seed(seed)
+    random.seed(seed)
+    if "numpy" in sys.modules:
+        sys.modules["numpy"].random.seed(seed % 2**32)
+
+
+def one_rank() -> None:
+    """Give the tree's quantizer the rank it asks for, without any port."""
+    if distributed.is_available() and not distributed.is_initialized():
+        distributed.init_process_group("gloo", store=vars(distributed)["HashStore"](), rank=0, world_size=1)
+
+
+def parameters(called: Any) -> Any:
+    """Return the parameters of a class or function by name."""
+    return inspect.signature(called).parameters

@@ -1,0 +1,208 @@
+"""The shipped synthesizer and discriminator in the configured sizes, and the one start that all arms share.
+
+Checkpoints are loaded through vqcheck's own reader: nothing in a file is executed.
+"""
+
+import dataclasses
+from collections.abc import Iterable
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from vqcheck.checkpoint.open import open_checkpoint
+from vqcheck.checkpoint.opened import Checkpoint
+from vqcheck.codebook import inspection
+from vqcheck.codebook.health import FIT_TO_TRAIN
+from vqcheck.errors import UsageError
+from vqcheck.experiment.config import Config
+from vqcheck.replay.s2_training import fresh_vq_encoder
+from vqcheck.replay.training_step import StepSettings
+from vqcheck.synthesizer import (
+    MultiPeriodDiscriminator,
+    Preset,
+    SpectrogramSettings,
+    SynthesizerError,
+    SynthesizerTrn,
+    preset,
+)
+
+
+class OwnNetworks:
+    """Builds both networks of a configuration.
+
+    Raises:
+        UsageError: sizes that do not fit each other, or a checkpoint that does not fit them, is of another version,
+            or whose codebook was never trained.
+        CheckpointError: a checkpoint cannot be read.
+
+    """
+
+    def __init__(self, config: Config) -> None:
+        self.version = config.subject.version
+        self._config = config
+        self.preset = chosen_preset(config)
+        self._sizes = config.model.model_dump(exclude_none=True)
+        try:
+            with torch.device("meta"):
+                self.outline = self.build_generator()
+                """The generator without values, for its sizes."""
+                outline_d = self.build_discriminator()
+        except (SynthesizerError, RuntimeError, ValueError) as error:
+            raise UsageError(f"sizes of the model: {error}") from None
+        if config.subject.pretrained_s2G:
+            _check_generator(self.outline, config.subject.pretrained_s2G, self.version)
+        if config.subject.pretrained_s2D:
+            _check_discriminator(outline_d, config.subject.pretrained_s2D)
+
+    @property
+    def spectrogram(self) -> SpectrogramSettings:
+        return self.preset.spectrogram
+
+    def build_generator(self) -> SynthesizerTrn:
+        """Return a new generator, not frozen, with random weights."""
+        expiry = self._config.subject.dead_code_expiry
+        return self.preset.synthesizer(freeze_quantizer=False, dead_code_expiry=expiry, **self._sizes)
+
+    def build_discriminator(self) -> MultiPeriodDiscriminator:
+        """Return a new discriminator with random weights."""
+        return self.preset.multi_period_discriminator(**self._config.discriminator.model_dump(exclude_none=True))
+
+
+@dataclass(frozen=True)
+class Start:
+    """The networks from which every arm starts, on the CPU."""
+
+    net_g: SynthesizerTrn
+    net_d: MultiPeriodDiscriminator
+    weights: str
+    """Where they come from."""
+    notes: tuple[str, ...]
+
+
+def make_start(networks: OwnNetworks, config: Config, features: Iterable[Tensor]) -> Start:
+    """Load the pretrained weights, or make fresh ones with a codebook that fits `features` (`[dim, T]` each).
+
+    Raises:
+        CheckpointError: a checkpoint cannot be read.
+
+    """
+    torch.manual_seed(config.replay.seed)
+    net_g, net_d = networks.build_generator(), networks.build_discriminator()
+    notes: list[str] = []
+    if config.subject.pretrained_s2G:
+        notes += _load(net_g, config.subject.pretrained_s2G)
+        weights = config.subject.pretrained_s2G
+    else:
+        fresh_vq_encoder(net_g, torch.cat(list(features), dim=1)[None])
+        weights = "fresh, codebook by k-means"
+    if config.subject.pretrained_s2D:
+        notes += _load(net_d, config.subject.pretrained_s2D)
+    elif config.subject.pretrained_s2G:
+        notes.append("the discriminator has fresh weights (no pretrained_s2D)")
+    return Start(net_g, net_d, weights, tuple(notes))
+
+
+def chosen_preset(config: Config) -> Preset:
+    """Return the version's sizes with what the configuration changes of segment and spectrogram.
+
+    Raises:
+        UsageError: a segment is no whole number of frames.
+
+    """
+    chosen = preset(config.subject.version)
+    changes: dict[str, Any] = config.spectrogram.model_dump(exclude_none=True)
+    settings = dataclasses.replace(chosen.spectrogram, **changes)
+    samples = config.training.segment_size or chosen.segment_size * chosen.spectrogram.hop_length
+    if samples % settings.hop_length:
+        raise UsageError(f"training.segment_size: {samples} samples are no multiple of the hop {settings.hop_length}")
+    return dataclasses.replace(chosen, spectrogram=settings, segment_size=samples // settings.hop_length)
+
+
+def step_settings(config: Config, sizes: Preset, *, fp16: bool) -> StepSettings:
+    """Return the numbers of the training step."""
+    numbers = config.training
+    return StepSettings(
+        learning_rate=numbers.learning_rate,
+        betas=numbers.betas,
+        eps=numbers.eps,
+        lr_decay=numbers.lr_decay,
+        text_low_lr_rate=numbers.text_low_lr_rate,
+        c_mel=numbers.c_mel,
+        c_kl=numbers.c_kl,
+        segment_size=sizes.segment_size,
+        spectrogram=sizes.spectrogram,
+        fp16=fp16,
+    )
+
+
+def _check_generator(outline: nn.Module, path: str, version: str) -> None:
+    """Refuse a checkpoint that the generator cannot start from; only its index and its VQ encoder are read.
+
+    Raises:
+        UsageError: it is no generator, of another version or size, or its codebook is not fit to train from.
+        CheckpointError: it cannot be read.
+
+    """
+    with open_checkpoint(path) as checkpoint:
+        found = inspection.inspect(checkpoint)
+        if found.vq_encoder is None:
+            raise UsageError(found.why_none, path)
+        if version != "tiny" and found.model.version and version not in found.model.version.split(" or "):
+            stored = f"a {found.model.version} checkpoint ({found.model.evidence})"
+            raise UsageError(f"is {stored}, the configuration says {version}", path)
+        if found.verdict not in FIT_TO_TRAIN:
+            raise UsageError(f"its codebook is {found.verdict}: a replay from it would prove nothing", path)
+        _check_shapes(outline, checkpoint)
+
+
+def _check_discriminator(outline: nn.Module, path: str) -> None:
+    """Refuse a checkpoint that the discriminator cannot start from; only its index is read.
+
+    Raises:
+        UsageError: it holds no discriminator, or one of another size.
+        CheckpointError: it cannot be read.
+
+    """
+    with open_checkpoint(path) as checkpoint:
+        if not any(name.startswith("discriminators.") for name in checkpoint.tensors):
+            raise UsageError("is no discriminator: it holds no tensors named discriminators.*", path)
+        _check_shapes(outline, checkpoint)
+
+
+def _load(net: nn.Module, path: str) -> list[str]:
+    """Load a checkpoint, widened to float32; what it lacks keeps its fresh value. Returns notes on that.
+
+    Raises:
+        CheckpointError: a tensor cannot be read.
+
+    """
+    with open_checkpoint(path) as checkpoint:
+        own = net.state_dict()
+        state = {name: read_tensor(checkpoint, name) for name in own if name in checkpoint.tensors}
+        net.load_state_dict(state, strict=False)
+    absent = sorted({name.split(".")[0] for name in own if name not in state})
+    return [f"{path}: lacks {', '.join(absent)}: fresh weights there"] if absent else []
+
+
+def _check_shapes(outline: nn.Module, checkpoint: Checkpoint) -> None:
+    for name, tensor in outline.state_dict().items():
+        stored = checkpoint.tensors.get(name)
+        if stored is not None and stored.shape != tuple(tensor.shape):
+            raise UsageError(
+                f"{name} has the shape {list(stored.shape)}, the configured model's has {list(tensor.shape)}",
+                checkpoint.path,
+            )
+
+
+def read_tensor(checkpoint: Checkpoint, name: str) -> Tensor:
+    """Return one stored tensor as float32."""
+    stored = checkpoint.tensors[name]
+    dtype = getattr(torch, stored.dtype, None)
+    data = checkpoint.read(stored)
+    if not isinstance(dtype, torch.dtype):
+        raise UsageError(f"this torch has no element type {stored.dtype}", checkpoint.path, name)
+    if not data:
+        return torch.zeros(stored.shape)
+    return torch.frombuffer(bytearray(data), dtype=dtype).view(stored.shape).float()

@@ -1,0 +1,145 @@
+"""Where a replay runs: device and precision as configured, the processes of torchrun, torch's global settings."""
+
+import os
+import platform
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager, nullcontext
+
+import torch
+from torch import Tensor, distributed
+
+from vqcheck.errors import UsageError
+from vqcheck.experiment.config import Config
+from vqcheck.live.watch import bits
+
+
+def choose_device(name: str) -> torch.device:
+    """Return the device; auto is CUDA where there is one.
+
+    Raises:
+        UsageError: CUDA was asked for and is not there, or the name is no device.
+
+    """
+    if name == "auto":
+        name = "cuda" if torch.cuda.is_available() else "cpu"
+    try:
+        device = torch.device(name)
+    except RuntimeError:
+        raise UsageError(f"device {name!r}: expected auto, cpu, cuda or cuda:N") from None
+    if device.type not in ("cpu", "cuda"):
+        raise UsageError(f"device {name!r}: expected auto, cpu, cuda or cuda:N")
+    if device.type == "cuda":
+        count = torch.cuda.device_count() if torch.cuda.is_available() else 0
+        index = local_rank() if device.index is None else device.index
+        if index >= count:
+            raise UsageError(f"device {name!r}: this torch {torch.__version__} sees {count} CUDA devices")
+        return torch.device("cuda", index)
+    return device
+
+
+def choose_fp16(config: Config, device: torch.device) -> bool:
+    """Return whether to train in half precision; on a CPU upstream's autocast does nothing.
+
+    Raises:
+        UsageError: fp16 was asked for on a CPU.
+
+    """
+    if config.replay.precision == "fp16" and device.type != "cuda":
+        raise UsageError("precision fp16: needs CUDA (on a CPU upstream's autocast does nothing)")
+    if config.replay.precision == "auto":
+        return config.training.fp16_run and device.type == "cuda"
+    return config.replay.precision == "fp16"
+
+
+def device_name(device: torch.device) -> str:
+    """Return what people call a device."""
+    if device.type == "cuda":
+        return str(torch.cuda.get_device_name(device))
+    threads = torch.get_num_threads()
+    return f"CPU ({platform.machine()}, {threads} thread{'s' * (threads != 1)})"
+
+
+@contextmanager
+def upstream_settings(device: torch.device, threads: int | None) -> Iterator[None]:
+    """Allow TF32 as upstream does, and restore that, the number of threads and every random state afterwards.
+
+    `threads` is the number of CPU threads; None leaves it.
+    """
+    precision, cudnn_tf32 = torch.get_float32_matmul_precision(), torch.backends.cudnn.allow_tf32
+    before = torch.get_num_threads()
+    with torch.random.fork_rng(devices=[device] if device.type == "cuda" else []):
+        torch.backends.cudnn.allow_tf32 = True
+        torch.set_float32_matmul_precision("medium")
+        if threads:
+            torch.set_num_threads(threads)
+        try:
+            yield
+        finally:
+            torch.set_float32_matmul_precision(precision)
+            torch.backends.cudnn.allow_tf32 = cudnn_tf32
+            torch.set_num_threads(before)
+
+
+def world_size() -> int:
+    """Return the number of processes that torchrun started.
+
+    Raises:
+        UsageError: the environment says none.
+
+    """
+    return _number("WORLD_SIZE", "1") if "RANK" in os.environ else 1
+
+
+def rank() -> int:
+    """Return this process's number, 0 for a process alone."""
+    return _number("RANK", "0") if world_size() > 1 else 0
+
+
+def local_rank() -> int:
+    """Return this process's number on its machine, which is that of its GPU."""
+    return _number("LOCAL_RANK", "0") if world_size() > 1 else 0
+
+
+def _number(name: str, default: str) -> int:
+    said = os.environ.get(name, default)
+    if not (said.isascii() and said.isdecimal() and len(said) < 9):
+        raise UsageError(f"the environment variable {name} is {said[:20]!r}, expected a number as torchrun sets it")
+    return int(said)
+
+
+@contextmanager
+def process_group(device: torch.device) -> Iterator[None]:
+    """Join the processes that torchrun started: nccl on CUDA, gloo on a CPU.
+
+    Raises:
+        UsageError: the environment describes no such processes, or they cannot be reached.
+
+    """
+    if world_size() == 1:
+        yield
+        return
+    try:
+        distributed.init_process_group("nccl" if device.type == "cuda" else "gloo")
+    except (ValueError, RuntimeError) as error:
+        raise UsageError(f"cannot join the processes of torchrun: {' '.join(str(error).split())}") from None
+    try:
+        # nccl works on the current device
+        with torch.cuda.device(device) if device.type == "cuda" else nullcontext():
+            yield
+    finally:
+        distributed.destroy_process_group()
+
+
+def differing(tensors: Mapping[str, Tensor]) -> tuple[str, ...]:
+    """Return the labels of tensors whose bits are not rank 0's on some process; the same answer on every process."""
+    if world_size() == 1 or not distributed.is_initialized():
+        return ()
+    differs = []
+    for tensor in tensors.values():
+        own = bits(tensor)
+        first = own.clone()
+        distributed.broadcast(first, src=0)
+        differs.append((own != first).any())
+    flags = torch.stack(differs).int()
+    distributed.all_reduce(flags, op=distributed.ReduceOp.MAX)
+    return tuple(label for label, flag in zip(tensors, flags.tolist(), strict=True) if flag)

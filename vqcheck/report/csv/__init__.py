@@ -1,1 +1,0 @@
-"""Reports for spreadsheets and plots: one table a run."""

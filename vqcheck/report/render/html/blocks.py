@@ -1,0 +1,198 @@
+"""The blocks of a document as elements of a page: sections, lists, tables, and words that carry a meaning."""
+
+from collections.abc import Iterable, Iterator, Sequence
+from itertools import groupby
+from typing import Final
+
+from vqcheck.report.document import (
+    Bars,
+    Beside,
+    Block,
+    Bullets,
+    Facts,
+    HeatMap,
+    Inline,
+    Kind,
+    LineCharts,
+    Look,
+    Paragraph,
+    Proportions,
+    Section,
+    Shown,
+    Table,
+    Tone,
+    Word,
+)
+from vqcheck.report.render.html.charts import line_charts
+from vqcheck.report.render.html.markup import Element, Node, element
+from vqcheck.report.render.html.pictures import bars, heat_map, proportions, swatch
+
+TONES: Final = {Tone.NEUTRAL: "", Tone.GOOD: "good", Tone.BAD: "bad", Tone.WARNING: "open", Tone.MUTED: "quiet"}
+"""Classes of the style sheet."""
+_SIGNS: Final = {
+    Tone.GOOD: "\N{CHECK MARK}",
+    Tone.BAD: "\N{BALLOT X}",
+    Tone.WARNING: "?",
+    Tone.MUTED: "\N{EN DASH}",
+    Tone.NEUTRAL: "\N{EN DASH}",
+}
+_KINDS: Final = {Kind.WORD: "k", Kind.NUMBER: "n", Kind.NAME: "", Kind.PROSE: "w"}
+_NAME: Final = 180
+_LONG: Final = 40
+"""Rows from which on a table scrolls in a box."""
+
+
+class Writer:
+    """Turns blocks into elements, and gives each table and picture of a page a name of its own."""
+
+    def __init__(self) -> None:
+        self._names = 0
+
+    def sections(self, blocks: Sequence[Block]) -> Iterator[Element]:
+        """Return the parts of a page, each in a frame; blocks outside sections that follow each other share one."""
+        for framed, group in groupby(blocks, key=lambda block: isinstance(block, Section)):
+            content: list[Node] = []
+            for block in group:
+                made = self._block(block, 2)
+                if framed and made:
+                    yield element("section", *made)
+                content += made
+            if content and not framed:
+                yield element("section", *content)
+
+    def _block(self, block: Block, level: int) -> list[Node]:
+        """Return the elements of a block; none where it shows nothing on a page. `level` is that of headings."""
+        if Shown.PAGE not in block.shown:
+            return []
+        match block:
+            case Section():
+                return self._section(block, level)
+            case Beside(blocks=blocks):
+                sides = [element("div", *made) for each in blocks if (made := self._block(each, level))]
+                return [element("div", *sides, class_="pair")] if sides else []
+            case Paragraph(text=text):
+                return [element("p", *nodes(text))] if text else []
+            case Bullets(items=items):
+                return [element("ul", *(element("li", *nodes(item)) for item in items))] if items else []
+            case Facts():
+                return self._facts(block)
+            case Table():
+                return self._table(block) if block.rows else []
+            case HeatMap():
+                return [self._heat_map(block)] if block.strips else []
+            case LineCharts():
+                return line_charts(block, self._name, nodes) if block.panels else []
+            case Bars():
+                return bars(block, self._name())
+            case Proportions():
+                return [element("figure", proportions(block, self._name()))]
+
+    def _name(self) -> str:
+        self._names += 1
+        return f"part{self._names}"
+
+    def _section(self, section: Section, level: int) -> list[Node]:
+        has_heading = Shown.PAGE in section.heading and bool(section.title)
+        content = [node for block in section.blocks for node in self._block(block, level + has_heading)]
+        if not content:
+            return []
+        heading = None
+        if has_heading:
+            notes = [part for note in section.notes for part in (" ", *nodes((note,)))]
+            heading = element(f"h{min(level, 6)}", short(section.title), *notes)
+        if section.folded and heading:
+            content = [element("details", element("summary", heading), *content)]
+        else:
+            content = [heading, *content]
+        return content if level == 2 else [element("div", *content, class_="part")]
+
+    def _facts(self, facts: Facts) -> list[Node]:
+        shown = [fact for fact in facts.facts if fact.value and Shown.PAGE in fact.shown]
+        pairs = [each for fact in shown for each in (element("dt", fact.name), element("dd", *nodes(fact.value or "")))]
+        return [element("dl", *pairs)] if pairs else []
+
+    def _table(self, table: Table) -> list[Node]:
+        kept = [place for place, column in enumerate(table.columns) if Shown.PAGE in column.shown]
+        columns = [table.columns[place] for place in kept]
+        rows = [[nodes(row[place]) for place in kept] for row in table.rows]
+        titles = [(column.title, _KINDS[column.kind]) for column in columns]
+        return [self._scrolling(table.caption, titles, rows)]
+
+    def _scrolling(
+        self, caption: str, titles: Sequence[tuple[str, str]], rows: Sequence[Sequence[Sequence[Node]]]
+    ) -> Element:
+        """Return a table whose first column names the rows; it scrolls inside its own box where it is too large."""
+        name = f"{self._name()}-caption"
+        heads = [element("th", title, scope="col", class_=kind or None) for title, kind in titles]
+        kinds = [kind for _, kind in titles]
+        return element(
+            "div",
+            element(
+                "table",
+                element("caption", element("span", caption), id=name),
+                element("thead", element("tr", *heads)) if any(title for title, _ in titles) else None,
+                element("tbody", *(_row(row, kinds) for row in rows)),
+            ),
+            class_="scroll long" if len(rows) > _LONG else "scroll",
+            role="region",
+            tabindex="0",
+            aria_labelledby=name,
+        )
+
+    def _heat_map(self, block: HeatMap) -> Element:
+        picture, said = heat_map(block, self._name())
+        rows = [
+            (
+                [element("span", swatch(each.number, block.limits), each.name, class_="with-swatch")],
+                [str(each.codes)],
+            )
+            for each in block.classes
+        ]
+        return element(
+            "div",
+            element("figure", picture, element("figcaption", element("span", said, class_="quiet"))),
+            self._scrolling(block.caption, list(zip(block.titles, "kn", strict=True)), rows),
+            class_="split",
+        )
+
+
+def nodes(text: Inline) -> list[Node]:
+    """Return the words of a text as they look on a page."""
+    words: Iterable[str | Word] = (text,) if isinstance(text, str | Word) else text
+    return [unbroken(word) if isinstance(word, str) else _word(word) for word in words]
+
+
+def _word(word: Word) -> Node:
+    tone = TONES[word.tone]
+    match word.look:
+        case Look.VERDICT:
+            sign = element("span", f"{_SIGNS[word.tone]}\N{NO-BREAK SPACE}", aria_hidden="true")
+            return element("span", sign, word.text, class_=f"pill {tone or 'quiet'}")
+        case Look.TAG:
+            return element("span", word.text, class_="tag")
+        case Look.CODE:
+            return element("code", short(word.text), class_=tone or None)
+        case Look.PATH:
+            return element("span", short(word.text), class_=f"path {tone}".rstrip())
+        case Look.STRONG:
+            return element("b", unbroken(word.text), class_=tone or None)
+    return element("span", unbroken(word.text), class_=tone) if tone else unbroken(word.text)
+
+
+def _row(cells: Sequence[Sequence[Node]], kinds: Sequence[str]) -> Element:
+    first = element("th", *cells[0], scope="row", class_=kinds[0] or None)
+    return element(
+        "tr",
+        first,
+        *(element("td", *cell, class_=kind or None) for cell, kind in zip(cells[1:], kinds[1:], strict=True)),
+    )
+
+
+def unbroken(text: str) -> str:
+    """Return a sentence whose shares do not lose their percent sign to the next line."""
+    return text.replace(" %", "\N{NO-BREAK SPACE}%")
+
+
+def short(text: str) -> str:
+    """Return a name without its middle where it is too long to be read: beginning and end tell names apart."""
+    return text if len(text) <= _NAME else f"{text[: _NAME // 3]} ... {text[-_NAME // 2 :]}"

@@ -1,0 +1,115 @@
+"""A document as a page: what it says in its head, the verdict on top, what to do, and all blocks."""
+
+import re
+from collections.abc import Iterator, Sequence
+from importlib import resources
+from typing import Final
+
+from vqcheck import __version__
+from vqcheck.report.document import Bullets, Document, Paragraph, Remedy, Section, Status, strong
+from vqcheck.report.render.html.blocks import TONES, Writer, unbroken
+from vqcheck.report.render.html.markup import Element, Node, element, render_node
+
+_POLICY: Final = "default-src 'none'; style-src 'unsafe-inline'"
+"""Nothing is loaded and no script runs, whatever a page should contain."""
+_MEANS: Final = {
+    Status.CONSISTENT: "Exit status 0: checked, and consistent.",
+    Status.INCONSISTENT: "Exit status 1: checked, and not consistent.",
+    Status.NOT_CHECKED: "Exit status 2: could not check. This says neither that all is well nor that it is not.",
+}
+_SIGNS: Final = {
+    Status.CONSISTENT: ("good", "M24 4a20 20 0 1 0 0 40a20 20 0 0 0 0-40Z", "m15 24.5l6.5 6.5l12.5-13"),
+    Status.INCONSISTENT: ("bad", "M15.7 4h16.6L44 15.7v16.6L32.3 44H15.7L4 32.3V15.7Z", "M16.5 16.5l15 15m0-15l-15 15"),
+    Status.NOT_CHECKED: ("open", "M24 4L45 43H3Z", "M24 18v12m0 5.5v1"),
+}
+"""A disc with a tick, an octagon with a cross, a triangle with an exclamation mark: told apart without colour."""
+
+
+def render(document: Document) -> str:
+    """Return a whole page."""
+    head = element(
+        "head",
+        element("meta", charset="utf-8"),
+        element("meta", http_equiv="Content-Security-Policy", content=_POLICY),
+        element("meta", name="viewport", content="width=device-width, initial-scale=1"),
+        element("meta", name="color-scheme", content="light dark"),
+        element("meta", name="generator", content=f"vqcheck {__version__}"),
+        element("title", f"{document.title}: {document.verdict}"),
+    )
+    writer = Writer()
+    body = element(
+        "body",
+        element(
+            "header",
+            element("p", element("b", document.title)),
+            element("p", f"vqcheck {__version__}"),
+            class_="top",
+        ),
+        element("main", _verdict(document), *_remedies(writer, document.remedies), *writer.sections(document.blocks)),
+        element(
+            "footer",
+            element("p", "One file: nothing in it runs, and nothing is loaded from elsewhere."),
+            class_="end",
+        ),
+    )
+    # The style sheet is ours and constant; everything else went through `render_node`.
+    opened = render_node(head).removesuffix("</head>")
+    return (
+        f'<!doctype html>\n<html lang="en">{opened}<style>{style_sheet()}</style></head>\n{render_node(body)}</html>\n'
+    )
+
+
+def style_sheet() -> str:
+    """Return the style sheet without remarks and line breaks."""
+    text = resources.files(__package__).joinpath("style.css").read_text("ascii")
+    return "".join(line.strip() for line in re.sub(r"/\*.*?\*/", "", text, flags=re.DOTALL).splitlines())
+
+
+def _verdict(document: Document) -> Element:
+    tone, shape, mark = _SIGNS[document.status]
+    sign = element(
+        "svg",
+        element("path", d=shape, fill="currentColor"),
+        element("path", d=mark, fill="none", stroke=f"var(--{tone}-ground)", stroke_width=4.5, stroke_linecap="round"),
+        viewBox="0 0 48 48",
+        class_=f"sign {tone}",
+        aria_hidden="true",
+    )
+    words = element(
+        "div",
+        element("p", document.verdict, class_=f"word {tone}"),
+        element("h1", unbroken(_sentence(document.headline))),
+        _warnings(document.warnings),
+        _figures(document),
+        element("p", _MEANS[document.status], class_="exit"),
+    )
+    return element("section", sign, words, class_=f"verdict {tone}", aria_label="Verdict")
+
+
+def _warnings(warnings: Sequence[str]) -> Node:
+    return element("ul", *(element("li", element("b", line)) for line in warnings)) if warnings else None
+
+
+def _figures(document: Document) -> Node:
+    if not document.figures:
+        return None
+    tiles = [
+        element("div", element("dt", figure.name), element("dd", figure.value, class_=TONES[figure.tone] or None))
+        for figure in document.figures
+    ]
+    return element("dl", *tiles, class_="figures")
+
+
+def _remedies(writer: Writer, remedies: Sequence[Remedy]) -> Iterator[Element]:
+    if not remedies:
+        return
+    blocks: list[Paragraph | Bullets] = []
+    for of in dict.fromkeys(remedy.of for remedy in remedies):
+        blocks += [Paragraph((strong(of),))] if of else []
+        blocks.append(Bullets([remedy.text for remedy in remedies if remedy.of == of]))
+    yield from writer.sections([Section("What to do", blocks)])
+
+
+def _sentence(headline: str) -> str:
+    """Return a headline with a capital, unless it begins with the name of a stage."""
+    return headline if headline[:2] in ("s1", "s2") else headline[:1].upper() + headline[1:]

@@ -1,0 +1,105 @@
+"""The view of a replay while it runs: progress, and how commit_loss and drift went so far, arm by arm."""
+
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import TextIO
+
+from rich.console import Console
+from rich.live import Live
+from rich.text import Text
+
+from vqcheck.replay.trace import NOT_REPORTED, OFF, StepTrace
+from vqcheck.report.render.sparkline import bars_for, sparkline
+from vqcheck.report.views.words import number
+
+_REFRESH = 0.1
+_LEAST = 4
+"""Columns below which a sparkline shows nothing, and is left out."""
+_LOSS = 12
+_DRIFT = 11
+_VERDICT = 7
+"""Columns of the figures and of the word behind them, with the blanks between."""
+
+
+@dataclass
+class _Line:
+    strategy: str
+    steps: int = 0
+    commit_loss: list[float] = field(default_factory=list)
+    drift: list[float] = field(default_factory=list)
+    state: str = ""
+    moved: bool = False
+
+
+class LiveView:
+    """An observer that draws on a terminal, and clears what it drew when it is done."""
+
+    def __init__(self, stream: TextIO, strategies: Sequence[str], steps: int, *, color: bool = True) -> None:
+        self._console = Console(file=stream, no_color=not color, highlight=False, legacy_windows=False)
+        self._bars = bars_for(getattr(stream, "encoding", None))
+        self._lines = {strategy: _Line(strategy) for strategy in strategies}
+        self._steps = steps
+        self._live = Live(console=self._console, transient=True, auto_refresh=False)
+        self._drawn = 0.0
+
+    def __enter__(self) -> "LiveView":
+        self._live.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._live.stop()
+
+    def arm(self, strategy: str) -> None:
+        """Note that an arm begins."""
+        self._lines.setdefault(strategy, _Line(strategy))
+        self._draw()
+
+    def step(self, strategy: str, step: StepTrace) -> None:
+        """Note a finished step."""
+        line = self._lines[strategy]
+        line.steps = step.step
+        line.state = step.commit_loss_state
+        line.moved = line.moved or any(tensor.changed for tensor in step.tensors)
+        for values, value in ((line.commit_loss, step.commit_loss), (line.drift, step.drift)):
+            values.append(value)
+            del values[:-200]  # what fits on a line
+        if time.monotonic() - self._drawn > _REFRESH:
+            self._draw()
+
+    def _draw(self) -> None:
+        self._drawn = time.monotonic()
+        self._live.update(Text("\n").join(self.lines(self._console.width)), refresh=True)
+
+    def lines(self, columns: int) -> list[Text]:
+        """Return a heading and one line for each arm; what does not fit is left out, the verdict last."""
+        name = max(len(strategy) for strategy in self._lines)
+        fixed = name + 2 * len(str(self._steps)) + 3 + _VERDICT
+        figures = columns - fixed >= _LOSS + _DRIFT
+        bars = min(40, (columns - fixed - _LOSS - _DRIFT) // 2 - 1)
+        bars = 0 if bars < _LEAST else bars
+        heading = " " * (fixed - _VERDICT)
+        if figures:
+            heading += f"{'commit_loss':<{(bars + 1) * (bars > 0) + _LOSS}}drift"
+        return [
+            Text(heading[:columns], style="dim", no_wrap=True, overflow="crop"),
+            *(self._line(line, name, bars, figures=figures) for line in self._lines.values()),
+        ]
+
+    def _line(self, line: _Line, name: int, bars: int, *, figures: bool) -> Text:
+        done = f"{line.steps:>{len(str(self._steps))}}/{self._steps}"
+        text = Text(f"{line.strategy:<{name}} {done} ", no_wrap=True, overflow="crop")
+        if not line.steps:
+            return text.append("waiting", style="dim")
+        if figures:
+            off = " off" if line.state == OFF else ""
+            loss = "-" if line.state == NOT_REPORTED else number(line.commit_loss[-1]) + off
+            for values, figure, width, style in (
+                (line.commit_loss, loss, _LOSS, "cyan"),
+                (line.drift, number(line.drift[-1]), _DRIFT, "magenta"),
+            ):
+                if bars:
+                    shown = sparkline(values[-bars:], bars, low=0.0, bars=self._bars)
+                    text.append(f"{shown:<{bars}} ", style=style)
+                text.append(f"{figure:<{width}}")
+        return text.append("drifted" if line.moved else "still", style="bold red" if line.moved else "green")

@@ -1,0 +1,309 @@
+"""A document for people on a terminal of any width, in a pipe or in a file, with or without colour."""
+
+import math
+import re
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Final
+
+from vqcheck.report.document import (
+    Beside,
+    Block,
+    Bullets,
+    Column,
+    Document,
+    Facts,
+    Inline,
+    Kind,
+    LineCharts,
+    Look,
+    Paragraph,
+    Remedy,
+    Section,
+    Shown,
+    Table,
+    Tone,
+    Word,
+)
+from vqcheck.sanitize import sanitize
+
+if TYPE_CHECKING:
+    from rich.text import Text
+
+# Rich is imported where there is more to show than one line: it takes longer than a comparison of equal files.
+
+_LOOKS: Final = {Tone.GOOD: "green", Tone.BAD: "bold red", Tone.WARNING: "bold yellow", Tone.MUTED: "dim"}
+_PROSE: Final = 80
+"""Columns of sentences where the stream has no width of its own."""
+_NO_WIDTH: Final = 10_000
+_LEAST: Final = {Kind.NAME: 24, Kind.PROSE: 24}
+"""Columns that cells which can be broken must have; where they have less, rows are laid out below each other."""
+_BARS: Final = 40
+_SPACES: Final = re.compile(r" +(?=(?:\x1b\[[0-9;]*m)*$)", re.MULTILINE)
+
+
+@dataclass(frozen=True, slots=True)
+class Style:
+    """How a text report is to look."""
+
+    color: bool = False
+    width: int = 0
+    """Columns of the terminal; 0 where lines need not be broken, as in a file or a pipe."""
+    verbose: bool = False
+    encoding: str = "utf-8"
+    """What the stream can show; other characters are escaped before lines are broken and columns are measured."""
+
+    @property
+    def level(self) -> Shown:
+        return Shown.VERBOSE if self.verbose else Shown.BRIEF
+
+    def shown(self, text: str) -> str:
+        """Return text as the stream shows it: what would steer the terminal is escaped, wherever it comes from."""
+        return sanitize(text).encode(self.encoding, "backslashreplace").decode(self.encoding)
+
+
+def render(document: Document, style: Style) -> str:
+    """Return the report."""
+    in_brief = document.brief and not style.verbose
+    said = document.brief if in_brief else document.headline
+    blocks = [block for block in document.blocks if _has_content(block, style.level)]
+    remedies = () if in_brief else document.remedies
+    if not blocks and not remedies:
+        lines = [style.shown(line) for line in (*document.warnings, f"{document.verdict}  {said}")]
+        if not style.width or all(line.isascii() and len(line) <= style.width for line in lines):
+            return "".join(f"{line}\n" for line in lines)
+    page = _Page(style)
+    for warning in document.warnings:
+        page.paragraph((Word(warning, Tone.BAD),), prose=True)
+    page.hanging([Word(document.verdict, document.verdict_tone), "  "], said)
+    for block in blocks:
+        page.blank()
+        page.block(block, 0 if isinstance(block, Section) else 2)
+    page.remedies(remedies)
+    return page.text()
+
+
+def _has_content(block: Block, level: Shown) -> bool:
+    """Say whether text of this level shows anything of a block."""
+    if level not in block.shown:
+        return False
+    match block:
+        case Section(blocks=blocks) | Beside(blocks=blocks):
+            return any(_has_content(each, level) for each in blocks)
+        case Paragraph(text=text):
+            return bool(_plain(text))
+        case Bullets(items=items):
+            return bool(items)
+        case Facts(facts=facts):
+            return any(fact.value and level in fact.shown for fact in facts)
+        case Table(rows=rows):
+            return bool(rows)
+        case LineCharts(panels=panels):
+            return bool(panels)
+    return False
+
+
+def _words(text: Inline) -> Iterable[str | Word]:
+    return (text,) if isinstance(text, str | Word) else text
+
+
+def _plain(text: Inline) -> str:
+    return "".join(word if isinstance(word, str) else word.text for word in _words(text))
+
+
+class _Page:
+    """Collects lines, and renders them with rich."""
+
+    def __init__(self, style: Style) -> None:
+        from io import StringIO
+
+        from rich.console import Console
+
+        self._style = style
+        self._out = StringIO()
+        self._width = style.width and max(style.width, 20)
+        self._console = Console(
+            file=self._out,
+            force_terminal=style.color,
+            color_system="standard" if style.color else None,
+            no_color=not style.color,
+            width=self._width or _NO_WIDTH,
+            highlight=False,
+            markup=False,
+            emoji=False,
+            legacy_windows=False,
+        )
+
+    def text(self) -> str:
+        return _SPACES.sub("", self._out.getvalue())
+
+    def blank(self) -> None:
+        self._console.print()
+
+    def block(self, block: Block, indent: int) -> None:
+        """Add a block, if it has any content at this level."""
+        if not _has_content(block, self._style.level):
+            return
+        match block:
+            case Section():
+                self._section(block, indent)
+            case Beside(blocks=blocks):
+                for each in blocks:
+                    self.block(each, indent)
+            case Paragraph(text=text):
+                self.paragraph(text, indent, prose=True)
+            case Bullets():
+                self._bullets(block, indent)
+            case Facts():
+                self._facts(block, indent)
+            case Table():
+                self._table(block, indent)
+            case LineCharts():
+                self._charts(block, indent)
+
+    def paragraph(self, text: Inline, indent: int = 0, *, prose: bool = False) -> None:
+        self.hanging([" " * indent], text, prose=prose)
+
+    def hanging(self, first: Sequence[str | Word], text: Inline, *, prose: bool = False) -> None:
+        """Add a text with something in front of it, under which it is not continued."""
+        self._flow(self._rich(first), self._rich(text), prose=prose)
+
+    def _flow(self, front: "Text", text: "Text", *, prose: bool = False) -> None:
+        """Add a text behind another one, broken into lines as wide as the terminal.
+
+        Where the stream has no width, only prose is broken into lines, and no word of it is cut.
+        """
+        from rich.cells import cell_len
+        from rich.text import Text
+
+        width = self._width or (_PROSE if prose else _NO_WIDTH)
+        indent = front.cell_len
+        if indent > width // 2:  # too narrow for both beside each other
+            text, front, indent = front + text, Text(), 2
+        longest = 0 if self._width else max((cell_len(word) for word in text.plain.split()), default=0)
+        lines = text.wrap(self._console, max(width - indent, longest), overflow="fold")
+        for number, line in enumerate(lines):
+            line.rstrip()
+            self._console.print((Text(" " * indent) if number else front) + line, soft_wrap=True)
+
+    def _rich(self, text: Inline) -> "Text":
+        from rich.text import Text
+
+        found = Text()
+        for word in _words(text):
+            if isinstance(word, str):
+                found.append(self._style.shown(word))
+            else:
+                bold = "bold" if word.look is Look.STRONG and word.tone is Tone.NEUTRAL else ""
+                found.append(self._style.shown(word.text), _LOOKS.get(word.tone, bold))
+        return found
+
+    def _section(self, section: Section, indent: int) -> None:
+        inner = indent
+        if self._style.level in section.heading and section.title:
+            notes = [part for note in section.notes for part in ("  ", note)]
+            self.hanging([" " * indent], [Word(section.title, look=Look.STRONG), *notes])
+        inner += 2
+        first = True
+        for block in section.blocks:
+            if not _has_content(block, self._style.level):
+                continue
+            if isinstance(block, Section) and not first:
+                self.blank()
+            self.block(block, inner)
+            first = False
+
+    def _bullets(self, bullets: Bullets, indent: int) -> None:
+        items = self._most(bullets.items, bullets.most)
+        for item in items:
+            self.hanging([" " * indent, "- "], item, prose=True)
+        self._rest(bullets, len(items), len(bullets.items), indent)
+
+    def _most(self, rows: Sequence[Inline], most: int | None) -> Sequence[Inline]:
+        return rows if self._style.verbose else rows[:most]
+
+    def _rest(self, block: Bullets | Table, shown: int, whole: int, indent: int) -> None:
+        if shown < whole and block.rest:
+            self.paragraph((Word(block.rest, Tone.MUTED),), indent, prose=True)
+
+    def _facts(self, facts: Facts, indent: int) -> None:
+        from rich.cells import cell_len
+
+        shown = [fact for fact in facts.facts if fact.value and self._style.level in fact.shown]
+        wide = max(cell_len(self._style.shown(fact.name)) for fact in shown)
+        for fact in shown:
+            name = self._style.shown(fact.name)
+            blanks = " " * (wide - cell_len(name) + 2)
+            self.hanging([" " * indent, name, blanks], fact.value or "")
+
+    def _table(self, table: Table, indent: int) -> None:
+        rows = table.rows if self._style.verbose else table.rows[: table.most]
+        kept = [
+            place
+            for place, column in enumerate(table.columns)
+            if self._style.level in column.shown and any(_plain(row[place]) for row in rows)
+        ]
+        columns = [table.columns[place] for place in kept]
+        cells = [[self._rich(row[place]) for place in kept] for row in rows]
+        self._grid(columns, cells, indent)
+        self._rest(table, len(rows), len(table.rows), indent)
+
+    def _grid(self, columns: Sequence[Column], rows: Sequence[Sequence["Text"]], indent: int) -> None:
+        """Add a table, or, where there is no room for it, its rows below each other."""
+        from rich.padding import Padding
+        from rich.table import Table as RichTable
+
+        natural = [
+            max([len(column.title), *(row[place].cell_len for row in rows)]) for place, column in enumerate(columns)
+        ]
+        least = [min(wide, _LEAST.get(column.kind, wide)) for column, wide in zip(columns, natural, strict=True)]
+        room = (self._width or _NO_WIDTH) - indent
+        gap = next((gap for gap in (2, 1) if sum(least) + gap * (len(least) - 1) <= room), None)
+        if gap is None:
+            self._stacked(columns, rows, indent)
+            return
+        titles = any(column.title for column in columns)
+        grid = RichTable(box=None, show_header=titles, header_style="bold", padding=(0, gap, 0, 0), pad_edge=False)
+        for column, wide in zip(columns, least, strict=True):
+            grid.add_column(
+                column.title,
+                justify="right" if column.kind is Kind.NUMBER else "left",
+                no_wrap=column.kind not in _LEAST,
+                overflow="fold",
+                min_width=wide,
+            )
+        for row in rows:
+            grid.add_row(*row)
+        self._console.print(Padding(grid, (0, 0, 0, indent), expand=False))
+
+    def _stacked(self, columns: Sequence[Column], rows: Sequence[Sequence["Text"]], indent: int) -> None:
+        from rich.text import Text
+
+        wide = max(len(column.title) for column in columns)
+        for row in rows:
+            self._flow(Text(" " * indent), row[0])
+            for column, cell in zip(columns[1:], row[1:], strict=True):
+                if cell.plain:
+                    self._flow(Text(f"{' ' * (indent + 2)}{column.title:<{wide}}  "), cell)
+
+    def _charts(self, charts: LineCharts, indent: int) -> None:
+        """Add a sparkline for each panel, all of one scale."""
+        from vqcheck.report.render.sparkline import bars_for, sparkline
+
+        bars = bars_for(self._style.encoding)
+        lines = [next((line for line in panel.lines if not line.broad), None) for panel in charts.panels]
+        values = [[y for _, y in line.points] if line else [] for line in lines]
+        top = max((value for each in values for value in each if math.isfinite(value)), default=0.0)
+        wide = min(_BARS, (self._width or _PROSE) // 4)
+        rows = [
+            [self._rich(text) for text in (panel.name, sparkline(each, wide, low=0.0, high=top, bars=bars), panel.said)]
+            for panel, each in zip(charts.panels, values, strict=True)
+        ]
+        self._grid([Column("", Kind.NAME), Column(""), Column("", Kind.PROSE)], rows, indent)
+
+    def remedies(self, remedies: Sequence[Remedy]) -> None:
+        """Add what to do, for each file by itself where there are several."""
+        for of in dict.fromkeys(remedy.of for remedy in remedies):
+            self.blank()
+            self.hanging([], [Word(f"What to do{f' ({of})' if of else ''}", look=Look.STRONG)])
+            self._bullets(Bullets([remedy.text for remedy in remedies if remedy.of == of]), 2)

@@ -1,1 +1,0 @@
-"""Reports for people, one file for each command."""

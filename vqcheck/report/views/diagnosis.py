@@ -1,0 +1,305 @@
+"""Why two VQ encoders differ and what that does to the tokens: evidence, measures, and pictures of the codes."""
+
+import heapq
+import math
+import statistics
+from collections.abc import Iterator, Sequence
+from typing import Final
+
+from vqcheck.codebook.diagnosis.evidence import EmaUpdates
+from vqcheck.codebook.diagnosis.result import Cause, CodeChanges, Diagnosis, Displacement, TokenFlips
+from vqcheck.report import scales
+from vqcheck.report.document import (
+    Bars,
+    Block,
+    Bullets,
+    Column,
+    HeatClass,
+    HeatMap,
+    Inline,
+    Kind,
+    Paragraph,
+    Section,
+    Shown,
+    Strip,
+    Table,
+    path,
+    strong,
+)
+from vqcheck.report.views.causes import evidence
+from vqcheck.report.views.words import ranges, share
+
+_SHOWN: Final = 5
+"""Tokens and recordings that text without -v names."""
+_MOVED: Final = 3
+"""Codebooks of which text without -v says how far their codes moved."""
+_MOST_MOVED: Final = 8
+_USAGE_CLASSES: Final = 8
+
+
+def sections(diagnosis: Diagnosis, which: str, shown: Shown) -> Iterator[Section]:
+    """Return evidence and consequence; `which` names the codec or copy where there are several."""
+    of = f" ({which})" if which else ""
+    yield Section(f"What happened{of}", _causes(diagnosis), shown)
+    if diagnosis.flips or diagnosis.displacement:
+        yield Section(f"What it does to the tokens{of}", _effect(diagnosis), shown)
+
+
+def _causes(diagnosis: Diagnosis) -> tuple[Block, ...]:
+    """Return the evidence; in short, of codebooks to which the same happened that of the first."""
+    # What holds for all codebooks is said once.
+    every = dict.fromkeys(line for cause in diagnosis.causes for line in evidence(cause, diagnosis))
+    alike: dict[object, list[Cause]] = {}
+    for cause in diagnosis.causes:
+        alike.setdefault(_kind(cause), []).append(cause)
+    short: list[tuple[str, str]] = []
+    for causes in alike.values():
+        short += evidence(causes[0], diagnosis)
+        others = [cause.codebook for cause in causes[1:] if cause.codebook is not None]
+        if others:
+            more = f"{len(others)} more codebook{'s' * (len(others) > 1)}"
+            short.append(("", f"The same happened in {more} ({ranges(others)}); -v shows each."))
+    return (
+        Bullets([_evidence(*line) for line in short], Shown.BRIEF),
+        Bullets([_evidence(*line) for line in every], Shown.DETAIL),
+    )
+
+
+def _evidence(certainty: str, sentence: str) -> Inline:
+    return (strong(f"{certainty}: "), sentence) if certainty else sentence
+
+
+def _kind(cause: Cause) -> object:
+    """Return what causes have in common that differ in the codebook and in figures alone."""
+    found = cause.evidence
+    steps = (found.order, found.steps, found.precision) if isinstance(found, EmaUpdates) else ()
+    return cause.code, cause.certainty, steps, getattr(found, "how", "")
+
+
+def _effect(diagnosis: Diagnosis) -> tuple[Block, ...]:
+    flips = diagnosis.flips
+    worst = sorted(diagnosis.displacement, key=lambda found: -found.median)
+    several = len(worst) > 1
+    return (
+        Paragraph(flipped(flips) if flips else not_measured(diagnosis)),
+        *(_flips(flips) if flips else ()),
+        Bullets(
+            [moved(each) for each in worst],
+            Shown.TEXT,
+            most=_MOVED,
+            rest=f"{len(worst) - _MOVED} more codebooks moved less.",
+        )
+        if several
+        else Paragraph(moved(worst[0], alone=True) if worst else ""),
+        _displacement(worst if several else ()),
+    )
+
+
+def not_measured(diagnosis: Diagnosis) -> str:
+    """Return that nothing is known of real tokens, and how to learn it where that is possible."""
+    takes_features = "The effect on tokens was not measured: that takes features of real recordings."
+    if diagnosis.family != "gpt-sovits":
+        return f"{takes_features} How far codes moved says what to expect."
+    return (
+        f"{takes_features} Run this again with --features logs/<name>/4-cnhubert to learn how many of your frames get "
+        "another token."
+    )
+
+
+def moved(found: Displacement, *, alone: bool = False) -> str:
+    """Return how far the codes of one codebook moved; `alone` where the file has no other."""
+    name = "The codes" if alone else f"The codes of codebook {found.codebook}"
+    text = (
+        f"{name} moved by {found.median:.2g} (median), {found.p99:.2g} (99th percentile) and at most "
+        f"{found.maximum:.2g} (code {found.maximum_code}) of half the distance to their nearest neighbour; "
+        f"{found.above_one} of {found.codes} moved further than that."
+    )
+    if found.retained < found.codes:
+        kept = share(found.retained, found.codes)
+        text += f" {kept} of the codes are still nearest to themselves (codes, not frames: frames flip earlier)."
+    return text
+
+
+def flipped(flips: TokenFlips) -> str:
+    """Return how many frames of real recordings get another token."""
+    text = (
+        f"{flips.flipped} of {flips.frames} frames ({share(flips.flipped, flips.frames)}) in {flips.items} recordings "
+        "get another token from B than from A."
+    )
+    if flips.borrowed:
+        other = "B" if flips.borrowed == "A" else "A"
+        text += f" {flips.borrowed} stores no projection; {other}'s was taken for both."
+    return text
+
+
+def _displacement(found: Sequence[Displacement]) -> Table:
+    columns = (
+        Column("Codebook"),
+        *(
+            Column(title, Kind.NUMBER)
+            for title in ("Codes", "Median", "99th percentile", "At most", "Above 1", "Still nearest")
+        ),
+    )
+    rows = [
+        (
+            str(each.codebook),
+            str(each.codes),
+            *(f"{value:.2g}" for value in (each.median, each.p99, each.maximum)),
+            str(each.above_one),
+            share(each.retained, each.codes),
+        )
+        for each in found
+    ]
+    caption = (
+        "How far codes moved, in half the distance to their nearest neighbour, most first. Still nearest: codes that "
+        "are nearest to themselves (codes, not frames: frames flip earlier)."
+    )
+    return Table(caption, columns, rows, Shown.PAGE)
+
+
+def _flips(flips: TokenFlips) -> Iterator[Block]:
+    """Return the tokens and the recordings that change most, and the recordings that were left out."""
+    yield Table(
+        "Tokens that flip most often.",
+        tuple(Column(title, Kind.NUMBER) for title in ("Token in A", "frames", "that flip", "mostly to")),
+        [(str(each.code), str(each.frames), str(each.flipped), str(each.mostly)) for each in flips.codes],
+        most=_SHOWN,
+    )
+    yield Table(
+        "Recordings that change most.",
+        (
+            Column("Recording", Kind.NAME),
+            *(Column(title, Kind.NUMBER) for title in ("frames", "that flip", "share")),
+        ),
+        [
+            (path(each.item), str(each.frames), str(each.flipped), share(each.flipped, each.frames))
+            for each in flips.worst
+        ],
+        most=_SHOWN,
+    )
+    if flips.skipped:
+        count = len(flips.skipped)
+        yield Paragraph(f"{count} recording{' was' if count == 1 else 's were'} left out:")
+        yield Bullets(
+            [(path(item), f": {why}") for item, why in flips.skipped], most=_SHOWN, rest="-v lists the others"
+        )
+
+
+def code_changes(diagnoses: Sequence[Diagnosis]) -> tuple[Section, ...]:
+    """Return which codes moved and how often they were used, of all codebooks that changed; empty where none did."""
+    several = len(diagnoses) > 1
+    named = [
+        (f"{diagnosis.family} " * several + (codes.name or str(codes.codebook)), codes)
+        for diagnosis in diagnoses
+        for codes in diagnosis.codes
+    ]
+    if not named:
+        return ()
+    return (
+        Section("Which codes moved", (*_heat(named), _most_moved(named)), Shown.PAGE),
+        Section("Usage before and after", _usage([codes for _, codes in named]), Shown.PAGE),
+    )
+
+
+def _heat(named: Sequence[tuple[str, CodeChanges]]) -> tuple[Block, ...]:
+    values = [value for _, codes in named for value in codes.moved]
+    limits = scales.limits(values)
+    finite = [value for value in values if 0 < value < math.inf]
+    still = values.count(0.0)
+    classes = [
+        HeatClass(scales.STILL, "did not move", still),
+        *(
+            HeatClass(number, name, codes)
+            for number, (name, codes) in enumerate(
+                zip(_class_names(limits), scales.counts(finite, limits), strict=True)
+            )
+        ),
+        HeatClass(scales.NOT_FINITE, "not finite", len(values) - still - len(finite)),
+    ]
+    summary = _summary(len(named), values)
+    lines = "" if len(named) == 1 else ", one line for each codebook"
+    return (
+        Paragraph(summary),
+        HeatMap(
+            f"Change of every code{lines}",
+            summary,
+            [Strip(name, codes.moved) for name, codes in named],
+            limits,
+            "Distance moved, in the codes' own unit.",
+            ("Moved by", "Codes"),
+            [each for each in classes if each.codes or 0 <= each.number < len(limits)],
+        ),
+    )
+
+
+def _class_names(limits: Sequence[float]) -> list[str]:
+    return [f"{low} to {high}" if low else f"up to {high}" for low, high in scales.spans(limits)]
+
+
+def _summary(codebooks: int, values: Sequence[float]) -> str:
+    finite = sorted(value for value in values if value > 0 and math.isfinite(value))
+    broken = sum(not math.isfinite(value) for value in values)
+    where = f" in {codebooks} codebooks" if codebooks > 1 else ""
+    count = len(finite) + broken
+    text = f"{count} of {len(values)} codes{where} moved ({share(count, len(values))})."
+    if finite:
+        text += f" Half of those moved by more than {statistics.median(finite):.3g}, the furthest by {finite[-1]:.3g}."
+    if broken:
+        text += f" {broken} hold NaN or infinity."
+    return text
+
+
+def _most_moved(named: Sequence[tuple[str, CodeChanges]]) -> Table:
+    several = len(named) > 1
+    found = [
+        (value, name, number, codes)
+        for name, codes in named
+        for number, value in enumerate(codes.moved)
+        if value > 0 and math.isfinite(value)
+    ]
+    furthest = heapq.nsmallest(_MOST_MOVED, found, key=lambda each: (-each[0], each[1], each[2]))
+    rows = [
+        (
+            (f"{name}: " if several else "") + str(number),
+            f"{value:.3g}",
+            *("-" if usage is None else f"{usage[number]:.3g}" for usage in codes.usage),
+        )
+        for value, name, number, codes in furthest
+    ]
+    columns = (Column("Code"), *(Column(title, Kind.NUMBER) for title in ("Moved by", "Usage in A", "Usage in B")))
+    return Table("The codes that moved furthest. Usage is frames a training step.", columns, rows)
+
+
+def _usage(changed: Sequence[CodeChanges]) -> tuple[Block, ...]:
+    both = [(codes.usage[0], codes.usage[1]) for codes in changed if codes.usage[0] and codes.usage[1]]
+    if not both:
+        return (Paragraph("Not both files store how often each code is used (their EMA counts)."),)
+    a = [value for before, after in both if before and after for value in before]
+    b = [value for before, after in both if before and after for value in after]
+    limits = scales.limits([*a, *b], _USAGE_CLASSES)
+    names = ["0", *_class_names(limits), "not finite"]
+    found = zip(names, _usage_counts(a, limits), _usage_counts(b, limits), strict=True)
+    rows = [row for row in found if row[0] not in (names[0], names[-1]) or row[1] or row[2]]
+    said = "; ".join(f"{name}: {in_a} in A, {in_b} in B" for name, in_a, in_b in rows)
+    where = f" of {len(both)} codebooks" if len(both) > 1 else ""
+    return (
+        Paragraph(
+            f"How many codes{where} get how many frames of a training step, by their running counts. Codes on the "
+            "first lines are hardly used. Training moves codes between the lines."
+        ),
+        Bars(
+            "Usage of the codes in A and in B",
+            f"Codes by how many frames a step they get. {said}.",
+            "frames a step",
+            "codes",
+            rows,
+            ("A, upper bar", "B, lower bar"),
+        ),
+    )
+
+
+def _usage_counts(values: Sequence[float], limits: Sequence[float]) -> list[int]:
+    """Return how many values are 0, in each class, and not finite."""
+    used = [value for value in values if 0 < value < math.inf] if limits else []
+    broken = sum(not math.isfinite(value) for value in values)
+    return [len(values) - len(used) - broken, *scales.counts(used, limits), broken]

@@ -1,0 +1,331 @@
+"""`vqcheck diff A B`: are the VQ encoders the same; if not, what changed, why, and what it does to the tokens."""
+
+from collections.abc import Iterator, Sequence
+from typing import TYPE_CHECKING, Final
+
+from vqcheck.codebook.comparison import (
+    CHANGED,
+    FAULTS,
+    IDENTICAL,
+    MISSING,
+    NOT_STORED,
+    TOKENS,
+    UNDECIDED,
+    WITHIN_ULPS,
+    ComparedFile,
+    Comparison,
+    TensorDiff,
+)
+from vqcheck.codebook.digest import Digest
+from vqcheck.codebook.family import (
+    CODE_TRANSFORM,
+    CODES,
+    EMA_COUNT,
+    EMA_SUM,
+    INIT_FLAG,
+    INPUT_PROJ,
+    OUTPUT_PROJ,
+)
+from vqcheck.codebook.judge_tensors import EFFECTIVE
+from vqcheck.codebook.vq_encoder import UNKNOWN
+from vqcheck.report.document import (
+    Beside,
+    Block,
+    Bullets,
+    Case,
+    CaseOutcome,
+    Document,
+    Fact,
+    Facts,
+    Figure,
+    Remedy,
+    Rule,
+    Section,
+    Shown,
+    Status,
+    Tone,
+    Weight,
+    code,
+    muted,
+    path,
+)
+from vqcheck.report.views import caveats, copies, diff_data, tensors
+from vqcheck.report.views.health import explained
+from vqcheck.report.views.words import share, trained
+
+if TYPE_CHECKING:
+    from vqcheck.codebook.diagnosis.result import Diagnosis
+
+_DRIFT: Final = (
+    "Stage 1 was trained on tokens of the one codebook, and stage 2 would speak the other. Extract the tokens again "
+    "and train s1 again, or start s2 from the checkpoint that the tokens came from; freeze the quantizer in training."
+)
+_CHAIN: Final = (
+    "Later layers get what it leaves of the features, so it decides their tokens. (Behind the last layer it decides "
+    "none, and is shown but not judged.)"
+)
+_BOOKKEEPING: Final = (
+    "They decide no token today, but only updates of the codebook in training write them: it was not frozen. "
+    "--scope tokens leaves them out of the verdict."
+)
+_RULES: Final = {
+    role: Rule(f"diff/{role.replace('_', '-')}-changed", f"{what} the same in both files", help_)
+    for role, what, help_ in (
+        (CODES, "the codes are", f"These vectors are what tokens mean. {_DRIFT}"),
+        (INPUT_PROJ, "the projection in front of the codebook is", f"It decides which code a frame gets. {_DRIFT}"),
+        (CODE_TRANSFORM, "the transform of the codes is", f"The codes are calculated with it. {_DRIFT}"),
+        (INIT_FLAG, "the init flag is", f"It says whether the codebook still waits for its first batch. {_DRIFT}"),
+        (EMA_SUM, "the running sums are", _BOOKKEEPING),
+        (EMA_COUNT, "the running counts are", _BOOKKEEPING),
+        (OUTPUT_PROJ, "the projection behind the codebook is", f"{_CHAIN} {_DRIFT}"),
+    )
+}
+_TRAINED: Final = trained("diff")
+_COPIES: Final = Rule(
+    "diff/copy-undecided",
+    "no copy of the VQ encoder contradicts the one that was judged",
+    "A file may hold several: raw and averaged weights, the best state, a teacher. Whoever loads a copy that the other "
+    "file has nothing to answer to gets other tokens. Name the copy that will be used: --copy NAME.",
+)
+_NAMED: Final = 3
+"""Tensors named in a headline."""
+
+
+def view(comparison: Comparison) -> Document:
+    """Return what a comparison says; of VQ encoders that agree, text without -v says it in one line."""
+    agrees = comparison.verdict not in (CHANGED, UNDECIDED) and not comparison.never_trained
+    shown = Shown.DETAIL if agrees else Shown.ALWAYS
+    return Document(
+        command="diff",
+        status=Status(comparison.exit_code),
+        verdict=comparison.verdict,
+        headline=headline(comparison),
+        subject=f"{comparison.a.path} and {comparison.b.path}",
+        cases=tuple(_cases(comparison)),
+        data=diff_data.data(comparison),
+        brief=_one_line(comparison) if agrees else "",
+        warnings=tuple(caveats.warnings(comparison)),
+        figures=tuple(_figures(comparison)),
+        blocks=tuple(_blocks(comparison, shown)),
+        remedies=tuple(_remedies(comparison)),
+    )
+
+
+def headline(comparison: Comparison) -> str:
+    """Return what two files come to, in one sentence, or that they are one, in another."""
+    itself = f" {caveats.ONE_FILE[:1].upper()}{caveats.ONE_FILE[1:]}." if comparison.one_file else ""
+    return f"{_sentence(comparison)}{itself}"
+
+
+def _sentence(comparison: Comparison) -> str:
+    if comparison.verdict == UNDECIDED:
+        return f"{copies.undecided(comparison)}."
+    if comparison.diagnosis is None:
+        lacking = caveats.left_out(comparison)
+        if comparison.verdict == WITHIN_ULPS:
+            return "The VQ encoders are equal but for last places of what is calculated."
+        if comparison.verdict != CHANGED and caveats.front(comparison):
+            return f"The codebook is the same; {caveats.front(comparison)}."
+        return f"The VQ encoder is the same{f' as far as both files store it ({lacking})' if lacking else ''}."
+    if comparison.verdict != CHANGED and comparison.never_trained:
+        return "The two VQ encoders agree, but there is nothing in them to agree on."
+    flips = comparison.diagnosis.flips
+    effect = ""
+    if flips:
+        some = f"{share(flips.flipped, flips.frames)} of your frames now mean another token"
+        effect = f"; {some if flips.flipped else 'none of your frames now means another token'}"
+    what = _faults(comparison) or _what_happened(comparison.diagnosis)
+    which = copies.of_which(comparison.diagnosis, comparison)
+    if which:
+        what = f"{which}: {what}"
+    also = [copies.of_which(diagnosis, comparison) for diagnosis in comparison.further]
+    same = [each for each in comparison.equal if each.a == comparison.pairs[0].a]
+    if same:
+        effect += f"; {copies.equal(same[0])}"
+    too = f"; {' and '.join(also)} differ{'s' * (len(also) == 1)}, too" if also else ""
+    return f"{what}{effect}{too}."
+
+
+def _what_happened(diagnosis: "Diagnosis") -> str:
+    # Equal files have no diagnosis, and are not to wait for its words.
+    from vqcheck.report.views.causes import headline
+
+    return headline(diagnosis)
+
+
+def _faults(comparison: Comparison) -> str:
+    """Return what is wrong where no cause tells: tensors that one file lacks, or values that changed."""
+    from vqcheck.codebook.diagnosis.evidence import Rounding
+
+    diagnosis = comparison.diagnosis
+    faults = [diff for diff in comparison.tensors if diff.judged and diff.verdict in FAULTS]
+    told = diagnosis is not None and any(not isinstance(cause.evidence, Rounding) for cause in diagnosis.causes)
+    if told or not faults:
+        return ""
+    absent = [diff.label for diff in faults if diff.verdict == MISSING]
+    if absent:
+        return f"The two VQ encoders do not store the same tensors: only one of them has {_some(absent)}"
+    calculated = any(diff.role == CODES and diff.label.endswith(f".{EFFECTIVE}") for diff in faults)
+    what = "The calculated codes" if calculated else _some([diff.label for diff in faults])
+    return f"{what} changed: frames may get another token"
+
+
+def _some(labels: Sequence[str]) -> str:
+    more = len(labels) - _NAMED
+    return f"{', '.join(labels[:_NAMED])}{f' and {more} more' if more > 0 else ''}"
+
+
+def _one_line(comparison: Comparison) -> str:
+    """Return digest, and in few words what two VQ encoders that agree come to."""
+    side = comparison.a
+    digest = side.digests.vq_encoder or comparison.b.digests.vq_encoder or side.digests.widest
+    lacking, in_front = caveats.left_out(comparison), caveats.front(comparison)
+    what = _what(comparison, lacking, in_front)
+    notes = [note for note in (lacking, in_front) if note]
+    said = {diff.note for diff in comparison.tensors if diff.note and diff not in comparison.not_stored}
+    notes += sorted(note for note in said if note not in what)
+    notes += copies.told(comparison)
+    notes += caveats.remarks(comparison)
+    notes += [caveats.ONE_FILE] if comparison.one_file else []
+    flips = comparison.diagnosis.flips if comparison.diagnosis else None
+    if flips:
+        notes.append(f"{flips.flipped} of {flips.frames} frames get another token")
+    if comparison.scope == TOKENS:
+        notes.append("bookkeeping not judged")
+    told = f" ({'; '.join(notes)})" if notes else ""
+    return f"{digest.algorithm} {digest.short}  {what}{told}"
+
+
+def _what(comparison: Comparison, lacking: str, in_front: str) -> str:
+    """Return what two VQ encoders that agree come to; `same` is said of equal values alone."""
+    if comparison.verdict == IDENTICAL:
+        whole = "same codebook" if in_front else "same VQ encoder"
+        return "same as far as both store it" if lacking else whole
+    if comparison.verdict == WITHIN_ULPS or comparison.diagnosis is None:
+        return "equal but for last places of what is calculated"
+    return _what_happened(comparison.diagnosis)
+
+
+def _figures(comparison: Comparison) -> Iterator[Figure]:
+    changes = [diff.change for diff in comparison.tensors if diff.role == CODES and diff.change]
+    if changes:
+        changed = sum(each.rows_changed for each in changes)
+        codes = sum(each.rows for each in changes)
+        yield Figure("codes changed", f"{changed} of {codes}", Tone.BAD if changed else Tone.GOOD)
+    diagnosis = comparison.diagnosis
+    if diagnosis and diagnosis.displacement:
+        furthest = max(each.median for each in diagnosis.displacement)
+        yield Figure("median move, in half the distance to the nearest code", f"{furthest:.2g}")
+    if diagnosis and diagnosis.flips:
+        flips = diagnosis.flips
+        tone = Tone.BAD if flips.flipped else Tone.GOOD
+        yield Figure("frames with another token", share(flips.flipped, flips.frames), tone)
+
+
+def _blocks(comparison: Comparison, shown: Shown) -> Iterator[Block]:
+    yield _compared(comparison, shown)
+    diagnoses = [each for each in (comparison.diagnosis, *comparison.further) if each]
+    if diagnoses:
+        from vqcheck.report.views.diagnosis import code_changes, sections
+
+        for each in diagnoses:
+            yield from sections(each, copies.of_which(each, comparison), shown)
+        yield from code_changes(diagnoses)
+    yield tensors.section(comparison.tensors, brief=shown & Shown.BRIEF)
+
+
+def _compared(comparison: Comparison, shown: Shown) -> Section:
+    sides = (comparison.a, comparison.b)
+    short = [
+        fact
+        for letter, side in zip("AB", sides, strict=True)
+        for fact in (Fact(letter, path(side.path)), Fact("", muted(_identity(side))))
+    ]
+    trained_at = comparison.diagnosis.training if comparison.diagnosis else (None, None)
+    whole = []
+    for letter, side, training in zip("AB", sides, trained_at, strict=True):
+        digest, what = _whole(side)
+        written = (("epoch", training.epoch), ("step", training.steps)) if training else ()
+        facts = (
+            Fact("Path", path(side.path)),
+            Fact("Codec", side.family),
+            Fact("Digest", (f"{what} ", code(str(digest)))),
+            Fact("Names begin with", code(side.prefix) if side.prefix else None),
+            Fact("Written at", ", ".join(f"{name} {value}" for name, value in written if value is not None)),
+            Fact("Its own note", code(training.info) if training and training.info else None),
+            Fact("Codebook", "never trained" if side.never_trained else None),
+        )
+        whole.append(Section(f"File {letter}", (Facts(facts),)))
+    scope = Fact("Scope", "bookkeeping is shown but not judged" if comparison.scope == TOKENS else None)
+    others = [*copies.told(comparison), *caveats.remarks(comparison)]
+    blocks = (Facts(short, Shown.TEXT), Beside(whole, Shown.PAGE), Facts((scope,)), Bullets(others))
+    return Section("What was compared", blocks, shown, heading=Shown.PAGE)
+
+
+def _identity(side: ComparedFile) -> str:
+    """Return what one file's VQ encoder is, and its digest."""
+    digest, what = _whole(side)
+    prefix = f", names begin with {side.prefix}" if side.prefix else ""
+    unknown = ", what is in front is not known" if side.in_front == UNKNOWN else ""
+    return f"{side.family}, {what} {digest.algorithm} {digest.short}{prefix}{unknown}"
+
+
+def _whole(side: ComparedFile) -> tuple[Digest, str]:
+    """Return the widest digest that a file has, and what it covers."""
+    digests = side.digests
+    return (digests.vq_encoder, "VQ encoder") if digests.vq_encoder else (digests.widest, "codebook alone")
+
+
+def _remedies(comparison: Comparison) -> Iterator[Remedy]:
+    for each in (comparison.diagnosis, *comparison.further):
+        if each:
+            which = copies.of_which(each, comparison)
+            yield from (Remedy(advice.text, which) for advice in each.advice)
+
+
+def _cases(comparison: Comparison) -> Iterator[Case]:
+    """Return a case for each tensor and copy, and one for whatever makes a file's codebook unfit for use."""
+    yield from (_tensor_case(diff, comparison.b.path) for diff in comparison.tensors)
+    yield from _copy_cases(comparison)
+    for letter, side in (("A", comparison.a), ("B", comparison.b)):
+        if side.never_trained:
+            yield _unfit(side, f"never trained: {letter}", f"the codebook of {side.path} was never trained")
+        for ailment in side.ailments:
+            yield _unfit(side, f"{ailment}: {letter}", f"{side.path} is {ailment}: {explained(ailment)}")
+
+
+def _unfit(side: ComparedFile, name: str, message: str) -> Case:
+    return Case(_TRAINED, name, CaseOutcome.FAILED, message, side.path, weight=Weight.ADVICE)
+
+
+def _copy_cases(comparison: Comparison) -> Iterator[Case]:
+    """Return a case for each copy without a partner, and one where it is not clear which belong together."""
+    weight = Weight.ADVICE if comparison.verdict == CHANGED else Weight.REQUIRED
+    for copy in comparison.lone:
+        outcome = CaseOutcome.PASSED if copy.agrees else CaseOutcome.COULD_NOT_CHECK
+        side = comparison.a if copy.side == "A" else comparison.b
+        yield Case(_COPIES, f"{copy.side}: {copy.name}", outcome, copies.lone(copy), side.path, weight=weight)
+    if comparison.verdict == UNDECIDED and not comparison.contradicting:
+        message = copies.undecided(comparison)
+        yield Case(_COPIES, "which belong together", CaseOutcome.COULD_NOT_CHECK, message, comparison.b.path)
+
+
+def _tensor_case(diff: TensorDiff, file: str) -> Case:
+    if not diff.judged:
+        outcome, why = CaseOutcome.NOT_APPLICABLE, ", not judged"
+    elif diff.verdict in FAULTS:
+        outcome, why = CaseOutcome.FAILED, ""
+    else:
+        outcome, why = (CaseOutcome.NOT_APPLICABLE if diff.verdict == NOT_STORED else CaseOutcome.PASSED), ""
+    return Case(_RULES[diff.role], diff.label, outcome, f"{diff.verdict}{why}{_evidence(diff)}", file)
+
+
+def _evidence(diff: TensorDiff) -> str:
+    parts = [diff.note] if diff.note else []
+    if diff.change:
+        rows = f"{diff.change.rows_changed} of {diff.change.rows} rows changed"
+        parts.append(f"{rows}, {tensors.size(diff.change)}")
+    if diff.a_digest and diff.b_digest:
+        a, b = (f"{digest.algorithm} {digest.short}" for digest in (diff.a_digest, diff.b_digest))
+        parts.append(a if a == b else f"{a} in A, {b} in B")
+    return f": {'; '.join(parts)}" if parts else ""

@@ -1,0 +1,307 @@
+"""`vqcheck history`: whether the VQ encoder moved over the checkpoints of a folder, and where it began."""
+
+import math
+from collections.abc import Iterator, Sequence
+from itertools import groupby, pairwise
+
+from vqcheck.audit.history_result import (
+    BaseSource,
+    ComparedWith,
+    Drift,
+    History,
+    HistoryRow,
+    HistoryVerdict,
+    TrainingRun,
+)
+from vqcheck.codebook.comparison import CHANGED, IDENTICAL, TOKENS, UNDECIDED
+from vqcheck.codebook.health import NEVER_TRAINED
+from vqcheck.report.document import (
+    Block,
+    Column,
+    Document,
+    Event,
+    Fact,
+    Facts,
+    Figure,
+    Inline,
+    Kind,
+    Line,
+    LineCharts,
+    Panel,
+    Paragraph,
+    Section,
+    Shown,
+    Status,
+    Table,
+    Tone,
+    Word,
+    code,
+    path,
+    verdict,
+)
+from vqcheck.report.views.health import warning
+from vqcheck.report.views.history_data import cases, data, remedies
+from vqcheck.report.views.history_words import (
+    headline,
+    held_digest,
+    run_headline,
+    start_of,
+    title,
+    why_no_base,
+    why_skipped,
+)
+
+
+def view(history: History) -> Document:
+    """Return the document of a folder's history."""
+    moved = [run for run in history.runs if run.first_moved]
+    return Document(
+        command="history",
+        status=Status(history.exit_code),
+        verdict=history.verdict,
+        headline=headline(history),
+        subject=history.folder,
+        cases=cases(history),
+        data=data(history),
+        warnings=(
+            *(f"WARNING: {warning(name, NEVER_TRAINED)}" for name in history.never_trained),
+            *(f"WARNING: {warning(name, ailment)}" for name, ailment in history.ailing),
+        ),
+        figures=(
+            Figure("checkpoints", str(sum(len(run.rows) for run in history.runs))),
+            Figure("first that moved", _first_moved(history), Tone.BAD if moved else Tone.GOOD),
+        ),
+        blocks=(*_compared(history), *(block for run in history.runs for block in _run(run, history)), *_rest(history)),
+        remedies=tuple(remedies(history)),
+    )
+
+
+def _first_moved(history: History) -> str:
+    names = [run.first_moved.name for run in history.runs if run.first_moved]
+    return names[0] if len(names) == 1 else f"in {len(names)} runs" if names else "none"
+
+
+def _compared(history: History) -> Iterator[Block]:
+    only = history.runs[0] if len(history.runs) == 1 else None
+    yield Section(
+        "What was compared",
+        (
+            Facts(
+                (
+                    Fact("Folder", path(history.folder), Shown.PAGE),
+                    *(_facts(only) if only else [Fact("Runs", ", ".join(map(title, history.runs)), Shown.PAGE)]),
+                    Fact("Scope", "the running sums and counts are not judged" if history.scope == TOKENS else None),
+                )
+            ),
+        ),
+        heading=Shown.PAGE,
+    )
+
+
+def _facts(run: TrainingRun) -> list[Fact]:
+    first = run.first_moved
+    return [
+        Fact("Checkpoints", f"{len(run.rows)} with a codebook, in training order", Shown.PAGE),
+        Fact("Compared with", _with_what(run) if run.rows else None),
+        Fact("First that moved", path(first.name) if first else "none", Shown.PAGE),
+    ]
+
+
+def _with_what(run: TrainingRun) -> Inline:
+    if run.base is not None and run.compared_with is ComparedWith.BASE:
+        origin = {
+            BaseSource.OPTION: "given with --base",
+            BaseSource.CONFIGURATION: "named by the configuration of the run",
+            BaseSource.FOLDER: "the file in this folder without a training step",
+        }[run.base.told_by]
+        return [path(run.base.path), f" ({origin}), and the checkpoints before"]
+    why = why_no_base(run.unused_base) or "no base is known"
+    with_what = "each other only" if run.compared_with is ComparedWith.EACH_OTHER else "nothing"
+    return f"{with_what}: {why} (--base CKPT)"
+
+
+def _run(run: TrainingRun, history: History) -> Iterator[Block]:
+    parts: tuple[Block, ...] = ()
+    if run.rows:
+        parts = (_drift(run), _checkpoints(run))
+    unreadable = Facts([_file(name, f": {why}", "Unreadable", Tone.BAD) for name, why in run.unreadable])
+    if len(history.runs) == 1:
+        yield from parts
+        yield Section("Files that cannot be read", (unreadable,), heading=Shown.PAGE)
+        return
+    yield Section(
+        title(run),
+        (Paragraph(run_headline(run, history.folder)), Facts(_facts(run)), *parts, unreadable),
+        notes=(verdict(run.verdict, _tone(run.verdict)),),
+    )
+
+
+def _drift(run: TrainingRun) -> Section:
+    places, x_title = _places(run.rows)
+    points = [(place, _distance(row)) for place, row in zip(places, run.rows, strict=True)]
+    known = [value for _, value in points if math.isfinite(value)]
+    first = run.first_moved
+    event = None
+    if first:
+        at = next(place for place, row in zip(places, run.rows, strict=True) if row is first)
+        event = Event(at, f"first moved: {first.name}")
+    chart = LineCharts(
+        x_title,
+        "half distances to the nearest code",
+        [
+            Panel(
+                title(run) if run.name else "VQ encoder",
+                f"at most {max(known):.3g}" if known else "",
+                "Drift of the VQ encoder over the checkpoints",
+                _description(run, known),
+                [Line(points)],
+                event,
+            )
+        ]
+        if len(known) > 1
+        else [],
+    )
+    gaps = "A gap is a checkpoint whose drift cannot be measured." if len(known) < len(points) else ""
+    return Section(
+        f"Drift since the {start_of(run)}",
+        (
+            Paragraph(
+                "This is how far a code has moved: the median over all codes, in half the distance to its nearest "
+                f"neighbour. At 1 a code may be as near to the place of its neighbour as to its own. {gaps}"
+            ),
+            chart,
+        )
+        if len(known) > 1
+        else (),
+        Shown.PAGE,
+    )
+
+
+def _description(run: TrainingRun, known: Sequence[float]) -> str:
+    first = run.first_moved
+    if first is None:
+        return f"All {len(run.rows)} checkpoints stay at 0."
+    most = f"at most {max(known):.3g}" if known else "never measured"
+    return f"Not 0 from the first checkpoint on; {most}." if first is run.rows[0] else f"0 until {first.name}; {most}."
+
+
+def _places(rows: Sequence[HistoryRow]) -> tuple[list[float], str]:
+    """Return the checkpoints' places on the x axis: their steps where all have one, in order, else their numbers."""
+    steps = [row.record.steps for row in rows]
+    known = [step for step in steps if step is not None]
+    if len(known) == len(rows) and all(a < b for a, b in pairwise(known)):
+        return [float(step) for step in known], "training step"
+    return [float(number) for number in range(1, len(rows) + 1)], "number of the checkpoint"
+
+
+def _distance(row: HistoryRow) -> float:
+    drift = row.since_start
+    if drift is None or drift.verdict != CHANGED:
+        return 0.0
+    return math.nan if drift.displacement is None else drift.displacement
+
+
+def _checkpoints(run: TrainingRun) -> Section:
+    """Return the checkpoints; those in a row with one VQ encoder share a line."""
+    since = start_of(run)
+    columns = (
+        Column("Checkpoint", Kind.NAME),
+        Column(f"Against the {since}", shown=Shown.PAGE),
+        Column("Against those before", shown=Shown.PAGE),
+        Column("Epoch", Kind.NUMBER),
+        Column("Step", Kind.NUMBER),
+        Column("VQ encoder"),
+        Column("Rows changed", Kind.NUMBER, Shown.PAGE),
+        Column("Moved", Kind.NUMBER),
+        Column("EMA updates"),
+    )
+    said = (
+        f"Moved is the distance of a code since the {since}: the median over all codes, in half the distance to the "
+        "nearest neighbour. EMA updates are counted since the row above."
+    )
+    caption = f"In training order. Checkpoints in a row that hold the same VQ encoder share a line. {said}"
+    table = Table(caption, columns, [_line(rows, since) for rows in _series(run.rows)])
+    note = Paragraph(said, Shown.TEXT) if run.first_moved else Paragraph("")
+    return Section("Checkpoints", (table, note), heading=Shown.PAGE)
+
+
+def _series(rows: Sequence[HistoryRow]) -> list[list[HistoryRow]]:
+    """Return the checkpoints in series that hold one VQ encoder, of which none but the first moved."""
+    # What moved may be another codec of the file than the one that the digest is of.
+    return [
+        list(same)
+        for _, same in groupby(rows, key=lambda row: (row.digest, row.digest_of, row.moved, row.is_undecided))
+    ]
+
+
+def _line(rows: list[HistoryRow], start: str) -> tuple[Inline, ...]:
+    first, last = rows[0], rows[-1]
+    name: Inline = path(first.name)
+    if len(rows) > 1:
+        name = [path(first.name), " .. ", path(last.name), f" ({len(rows)})"]
+    drift = first.since_start
+    return (
+        name,
+        _against(drift, start),
+        _against(first.from_previous, "-"),
+        _span(first.record.epoch, last.record.epoch),
+        _span(first.record.steps, last.record.steps),
+        code(held_digest(first)),
+        "" if drift is None else f"{drift.rows_changed} of {drift.rows}" if drift.rows else "0",
+        Word(_moved(first), Tone.BAD if first.moved else Tone.NEUTRAL),
+        "" if first.from_previous is None else _updates(first.from_previous),
+    )
+
+
+def _against(drift: Drift | None, none: str) -> Word:
+    return verdict(none, Tone.MUTED) if drift is None else verdict(drift.verdict, _tone(drift.verdict))
+
+
+def _tone(word: str) -> Tone:
+    return {CHANGED: Tone.BAD, UNDECIDED: Tone.WARNING, HistoryVerdict.COULD_NOT_CHECK: Tone.WARNING}.get(
+        word, Tone.GOOD
+    )
+
+
+def _span(first: int | None, last: int | None) -> str:
+    known = [str(each) for each in dict.fromkeys((first, last)) if each is not None]
+    return " .. ".join(known) or "-"
+
+
+def _moved(row: HistoryRow) -> str:
+    """Return the median move of a code since the base or the first checkpoint, or that it cannot be measured."""
+    drift = row.since_start
+    if drift is None:
+        return ""
+    if drift.verdict == UNDECIDED:
+        return "?"
+    if drift.verdict != CHANGED:
+        # What the start stores with less precision does not show all that moved since.
+        return "yes" if row.moved and drift.verdict != IDENTICAL else "0"
+    if drift.displacement is None:
+        return "yes"
+    return f"{drift.displacement:.3f}" if drift.displacement >= 0.0005 or not drift.displacement else "<0.001"
+
+
+def _updates(drift: Drift) -> str:
+    """Return how many EMA updates ran, or a dash where they left no trace to count by."""
+    if drift.verdict == UNDECIDED:
+        return "?"
+    if drift.verdict != CHANGED:
+        return "0"
+    if drift.ema_steps is None:
+        return "-"
+    return f"{drift.ema_steps}" if drift.precision == "exact" else f"{drift.precision} {drift.ema_steps}"
+
+
+def _rest(history: History) -> Iterator[Block]:
+    """Yield what was not compared: files of one reason together."""
+    together: dict[str, list[str]] = {}
+    for file in history.skipped:
+        together.setdefault(why_skipped(file), []).append(file.name)
+    facts = [_file(", ".join(names), f": {why}", "Skipped") for why, names in together.items()]
+    yield Section("Skipped files", (Facts(facts),), heading=Shown.PAGE)
+
+
+def _file(name: str, why: str, title: str, tone: Tone = Tone.NEUTRAL) -> Fact:
+    return Fact(title, [path(name, tone), Word(why, tone)])

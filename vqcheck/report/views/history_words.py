@@ -1,0 +1,125 @@
+"""The history of a folder in sentences, which its page and its checks both say."""
+
+import os
+from collections.abc import Sequence
+
+from vqcheck.audit.history_result import (
+    ComparedWith,
+    History,
+    HistoryRow,
+    HistoryVerdict,
+    SkippedFile,
+    TrainingRun,
+)
+from vqcheck.codebook.comparison import CHANGED, ROUNDED, WITHIN_ULPS
+from vqcheck.experiment.run_base import BaseProblem, UnusedBase
+
+
+def headline(history: History) -> str:
+    """Return what a folder's checkpoints come to, in one sentence without its full stop."""
+    if len(history.runs) == 1:
+        return run_headline(history.runs[0], history.folder)
+    of = f"of {len(history.runs)} runs in {history.folder}"
+    said = [
+        f"{len(names)} {of} {what} ({', '.join(names)})"
+        for found, what in ((HistoryVerdict.COULD_NOT_CHECK, "could not be checked"), (CHANGED, "moved"))
+        if (names := [title(run) for run in history.runs if run.verdict == found])
+    ]
+    return "; ".join(said) or f"none {of} moved"
+
+
+def title(run: TrainingRun) -> str:
+    """Return what a run is called where there are several."""
+    return run.name or "other files"
+
+
+def run_headline(run: TrainingRun, folder: str) -> str:
+    """Return what the checkpoints of one run come to, in one sentence without its full stop."""
+    moved, rows = run.first_moved, run.rows
+    also = f"; the VQ encoder moved at {moved.name}" if moved else ""
+    if run.unreadable:
+        return f"{len(run.unreadable)} of the files in {folder} cannot be read{also}"
+    if run.verdict is HistoryVerdict.COULD_NOT_CHECK:
+        undecided = [row.name for row in rows if row.is_undecided]
+        if undecided:
+            return f"another copy in {_some(undecided)} contradicts the copy that was judged{also}"
+        if not rows:
+            return f"the folder {folder} holds no checkpoint with a codebook"
+        return f"the only checkpoint with a codebook is {rows[0].name}, so there is nothing to compare it with"
+    return _moved_at(moved, run) if moved else f"{_agree(run)}{_partly(run)}"
+
+
+def _some(names: Sequence[str]) -> str:
+    more = f" and {len(names) - 3} more" if len(names) > 3 else ""
+    return f"{', '.join(names[:3])}{more}"
+
+
+def _moved_at(moved: HistoryRow, run: TrainingRun) -> str:
+    before = last_before(moved, run)
+    if before is None:
+        return f"the VQ encoder of {moved.name} is not that of its base {base_name(run)}"
+    return f"the VQ encoder moved between {before} and {moved.name}"
+
+
+def last_before(moved: HistoryRow, run: TrainingRun) -> str | None:
+    """Return the last checkpoint before the move; None where nothing shows that any had not moved."""
+    number = run.rows.index(moved)
+    if number == 0:
+        return None
+    before = run.rows[number - 1].name
+    since_base = moved.from_base is not None and moved.from_base.verdict == CHANGED
+    since_before = moved.from_previous is not None and moved.from_previous.verdict == CHANGED
+    # A file that stores less, or with less precision, does not show whether it had moved by then.
+    return None if since_base and not since_before and before != base_name(run) else before
+
+
+def _agree(run: TrainingRun) -> str:
+    held = {
+        ROUNDED: "the same VQ encoder, rounded in some files",
+        WITHIN_ULPS: "VQ encoders that differ only in the last places",
+    }.get(run.verdict, "the same VQ encoder")
+    own = [row for row in run.rows if row.from_base]
+    if run.compared_with is ComparedWith.EACH_OTHER:
+        return f"all {len(run.rows)} checkpoints hold {held}, but they were compared only with each other"
+    if len(own) < len(run.rows):
+        return f"all {len(run.rows)} checkpoints hold {held}"
+    which = "the one checkpoint and its" if len(own) == 1 else f"all {len(own)} checkpoints and their"
+    return f"{which} base {base_name(run)} hold {held}"
+
+
+def _partly(run: TrainingRun) -> str:
+    """Return which files do not store everything."""
+    alone = [row for row in run.rows if row.digest_of != "vq_encoder"]
+    if not alone:
+        return ""
+    return f"; {_some([row.name for row in alone])} store{'s' * (len(alone) == 1)} the {alone[0].digest_of} alone"
+
+
+def base_name(run: TrainingRun) -> str:
+    """Return the base's file name; empty where none is known."""
+    return os.path.basename(run.base.path) if run.base else ""
+
+
+def why_no_base(unused: UnusedBase | None) -> str:
+    """Return why the base that a configuration names is not used; empty where none is named."""
+    if unused is None:
+        return ""
+    files = ", ".join(unused.files)
+    return {
+        BaseProblem.SEVERAL: f"the configurations name several files: {files}",
+        BaseProblem.ABSENT: f"the configuration names {files}, which is not there",
+        BaseProblem.HOLDS_LESS: f"the configuration names {files}, which stores less than {unused.checkpoint}",
+    }[unused.problem]
+
+
+def start_of(run: TrainingRun) -> str:
+    return "base" if run.base else "first checkpoint"
+
+
+def held_digest(row: HistoryRow) -> str:
+    """Return the digest's first digits, and what it covers where that is not the whole VQ encoder."""
+    return row.digest.short if row.digest_of == "vq_encoder" else f"{row.digest_of} {row.digest.short}"
+
+
+def why_skipped(file: SkippedFile) -> str:
+    return f"is of another codec ({file.family})" if file.family else file.reason

@@ -1,0 +1,152 @@
+"""`vqcheck inspect` for machines: the data of JSON, and a case for each thing that was looked at."""
+
+from typing import Any, Final
+
+from vqcheck.codebook.digest import BF16V1, F16V1, F32V1
+from vqcheck.codebook.health import HEALTHY, NEVER_TRAINED, Health
+from vqcheck.codebook.inspection import EncoderSummary, InspectedFiles, Inspection, UnreadFile
+from vqcheck.report.document import Case, CaseOutcome, Rule, Weight
+from vqcheck.report.views.health import unfit_rule, warning
+from vqcheck.report.views.json_objects import digests_object
+from vqcheck.report.views.words import trained
+
+_READABLE: Final = Rule(
+    "inspect/unreadable",
+    "the file can be read",
+    "The file is damaged, is not there, or is not a checkpoint. Copy it again, or name another one.",
+)
+_CODEBOOK: Final = Rule(
+    "inspect/no-codebook",
+    "the file holds a codebook",
+    "Only files that hold a VQ encoder can be judged. For GPT-SoVITS these are the generator of s2 (s2G*.pth, G_*.pth) "
+    "and its exports.",
+)
+_COPY: Final = Rule(
+    "inspect/unreadable-copy",
+    "every copy of the VQ encoder can be read",
+    "Another program may load the copy that cannot be read. Name the copy that will be used: --copy NAME.",
+)
+_TRAINED: Final = trained("inspect")
+_UNFIT: Final = unfit_rule("inspect")
+
+
+def cases(files: InspectedFiles) -> tuple[Case, ...]:
+    """Return what was looked at, file by file; a file that was named twice counts once."""
+    weight = Weight.REQUIRED if files.strict else Weight.ADVICE
+    each = {file.path: file for file in files.files}
+    return tuple(case for file in each.values() for case in _cases(file, weight))
+
+
+def _cases(file: Inspection | UnreadFile, weight: Weight) -> list[Case]:
+    path = file.path
+    if isinstance(file, UnreadFile):
+        return [Case(_READABLE, path, CaseOutcome.COULD_NOT_CHECK, file.why, path)]
+    found = [
+        Case(_COPY, f"{path}: {copy.name}", CaseOutcome.COULD_NOT_CHECK, copy.why, path) for copy in file.unreadable
+    ]
+    if file.vq_encoder is None:
+        return [*found, Case(_CODEBOOK, path, CaseOutcome.COULD_NOT_CHECK, f"this file {file.why_none}", path)]
+    for encoder in file.encoders:
+        name = path if len(file.encoders) == 1 else f"{path}: {encoder.copy} ({encoder.family})"
+        rule = _TRAINED if encoder.verdict == NEVER_TRAINED else _UNFIT
+        if encoder.verdict == HEALTHY:
+            said = f"fit for use: {encoder.f32.widest.algorithm} {encoder.f32.widest.short}"
+            found.append(Case(rule, name, CaseOutcome.PASSED, said, path))
+        else:
+            found.append(Case(rule, name, CaseOutcome.FAILED, warning(name, encoder.verdict), path, weight=weight))
+    return found
+
+
+def data(files: InspectedFiles) -> dict[str, Any]:
+    """Return what JSON says of the files."""
+    return {
+        "files": [
+            {"path": file.path, "verdict": file.verdict, "error": file.why}
+            if isinstance(file, UnreadFile)
+            else _file(file)
+            for file in files.files
+        ]
+    }
+
+
+def _file(inspection: Inspection) -> dict[str, Any]:
+    model, training = inspection.model, inspection.training
+    return {
+        "path": inspection.path,
+        "verdict": inspection.verdict,
+        "kind": inspection.record.kind.value,
+        "format": inspection.format,
+        "header_code": inspection.header_code,
+        "container": inspection.container,
+        "other_containers": list(inspection.other_containers),
+        "classes": list(inspection.classes),
+        "precision": dict(inspection.precision),
+        "model": {
+            "kind": model.kind,
+            "version": model.version,
+            "evidence": model.evidence,
+            "base": model.base,
+            "lacks": model.lacks,
+        },
+        "training": {"info": training.info, "epoch": training.epoch, "steps": training.steps},
+        "vq_encoder": _encoder(inspection.vq_encoder) if inspection.vq_encoder else None,
+        "others": [_encoder(other) for other in inspection.others],
+        "unreadable": [{"copy": str(each.name), "why": each.why} for each in inspection.unreadable],
+        "why_none": inspection.why_none,
+    }
+
+
+def _encoder(encoder: EncoderSummary) -> dict[str, Any]:
+    return {
+        "copy": encoder.copy,
+        "aliases": list(encoder.aliases),
+        "against": encoder.against,
+        "relation": encoder.relation,
+        "family": encoder.family,
+        "title": encoder.title,
+        "prefix": encoder.prefix,
+        "shadow": encoder.is_shadow,
+        "structural": encoder.structural,
+        "derivation": encoder.derivation,
+        "verdict": encoder.verdict,
+        "books": [
+            {
+                "name": book.name,
+                "codebooks": book.codebooks,
+                "stored": book.stored,
+                "heads": book.heads,
+                "codes": book.codes,
+                "dim": book.dim,
+            }
+            for book in encoder.books
+        ],
+        "tensors": [
+            {"label": tensor.label, "name": tensor.name, "dtype": tensor.dtype, "shape": list(tensor.shape)}
+            for tensor in encoder.tensors
+        ],
+        "codebooks": [_health(health) for health in encoder.codebooks],
+        "projection_not_finite": encoder.projection_not_finite,
+        "digests": {
+            F32V1: digests_object(encoder.f32),
+            F16V1: digests_object(encoder.f16),
+            BF16V1: digests_object(encoder.bf16),
+        },
+    }
+
+
+def _health(health: Health) -> dict[str, Any]:
+    return {
+        "place": health.place,
+        "never_trained": health.never_trained,
+        "codes": health.codes,
+        "initialised": health.initialised,
+        "all_zero": health.all_zero,
+        "not_finite": health.not_finite,
+        "dead": health.dead,
+        "unused": health.unused,
+        "rows_off": health.rows_off,
+        "perplexity": health.perplexity,
+        "negative": health.negative,
+        "collapsed": health.collapsed,
+        "verdict": health.verdict,
+    }

@@ -1,0 +1,91 @@
+"""`vqcheck lock`: what was recorded."""
+
+from typing import Any, Final
+
+from vqcheck.audit.lock import Lock
+from vqcheck.audit.locked_encoder import LockedEncoder
+from vqcheck.codebook.digest import F32V1
+from vqcheck.report.document import (
+    Case,
+    CaseOutcome,
+    Document,
+    Fact,
+    Facts,
+    Rule,
+    Section,
+    Shown,
+    Status,
+    code,
+    path,
+)
+from vqcheck.report.views.json_objects import digest_object
+
+_RECORDED: Final = Rule(
+    "lock/recorded",
+    "the VQ encoder is recorded",
+    "A lock records the VQ encoder that an experiment's tokens were made with.",
+)
+
+
+def written(lock: Lock, lock_path: str, state: str) -> Document:
+    """Return the document of a lock that was `written`, or was there already (`unchanged`)."""
+    whole = lock.whole("vq_encoder", F32V1) or lock.whole("codebook", F32V1)
+    what = "VQ encoder" if lock.whole("vq_encoder", F32V1) else "codebook"
+    headline = f"the {what} of {lock.checkpoint} is recorded in {lock_path}"
+    return Document(
+        command="lock",
+        status=Status.CONSISTENT,
+        verdict=state,
+        headline=headline,
+        brief=f"{headline}: {whole.algorithm} {whole.short}" if whole else headline,
+        subject=lock.checkpoint,
+        cases=tuple(_recorded(copy, lock_path) for copy in lock.copies),
+        data=_written_data(lock, lock_path),
+        blocks=(
+            Section(
+                "What was recorded",
+                (
+                    Facts(
+                        (
+                            Fact("Checkpoint", path(lock.checkpoint), Shown.DETAIL),
+                            Fact("Kind", lock.record.kind.value, Shown.DETAIL),
+                            Fact("Digest", code(str(whole)) if whole else None, Shown.DETAIL),
+                            Fact("Copies", _listed_copies(lock)),
+                            Fact("Tokens", path(lock.tsv.name) if lock.tsv else None),
+                            Fact("s1", path(lock.s1.name) if lock.s1 else None),
+                        )
+                    ),
+                ),
+                heading=Shown.PAGE,
+            ),
+        ),
+    )
+
+
+def _listed_copies(lock: Lock) -> str:
+    return ", ".join(copy.name for copy in lock.copies if copy.name)
+
+
+def _recorded(copy: LockedEncoder, lock_path: str) -> Case:
+    whole = copy.whole("vq_encoder", F32V1) or copy.whole("codebook", F32V1)
+    said = f"{whole.algorithm} {whole.short}" if whole else f"{len(copy.tensors)} tensors"
+    return Case(_RECORDED, copy.name or "VQ encoder", CaseOutcome.PASSED, said, lock_path)
+
+
+def _written_data(lock: Lock, lock_path: str) -> dict[str, Any]:
+    return {
+        "lock": lock_path,
+        "checkpoint": lock.checkpoint,
+        "kind": lock.record.kind.value,
+        "vq_encoder": digest_object(lock.whole("vq_encoder", F32V1)),
+        "codebook": digest_object(lock.whole("codebook", F32V1)),
+        "copies": [
+            {
+                "codec": copy.family,
+                "name": copy.name,
+                "vq_encoder": digest_object(copy.whole("vq_encoder", F32V1)),
+                "codebook": digest_object(copy.whole("codebook", F32V1)),
+            }
+            for copy in lock.copies
+        ],
+    }

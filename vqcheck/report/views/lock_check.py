@@ -1,0 +1,268 @@
+"""`vqcheck lock --check`: whether a file agrees with the lock, and what to do where it does not."""
+
+from typing import Any, Final
+
+from vqcheck.audit.lock_result import S1, TSV, LockCheck, LockReason, LockVerdict
+from vqcheck.codebook.comparison import CHANGED, FAULTS, IDENTICAL, MISSING, NOT_STORED, ROUNDED, UNDECIDED
+from vqcheck.codebook.health import NEVER_TRAINED
+from vqcheck.report.document import (
+    Bullets,
+    Case,
+    CaseOutcome,
+    Column,
+    Document,
+    Fact,
+    Facts,
+    Kind,
+    Remedy,
+    Rule,
+    Section,
+    Shown,
+    Status,
+    Table,
+    Tone,
+    Weight,
+    code,
+    path,
+    verdict,
+)
+from vqcheck.report.views import copies
+from vqcheck.report.views.health import warning
+from vqcheck.report.views.json_objects import copies_object, digest_object
+from vqcheck.report.views.words import trained
+
+_ENCODER: Final = Rule(
+    "lock/vq-encoder-changed",
+    "the VQ encoder is the locked one",
+    "The tokens were made with the locked VQ encoder. This file gives other tokens. Use the locked checkpoint. Or "
+    "extract the tokens again with this file, train s1 again, and replace the lock (--update).",
+)
+_TOKENS: Final = Rule(
+    "lock/tokens-changed",
+    "the recorded tokens are the locked ones",
+    "The token file changed after the lock was made. Restore it. Or, if the tokens were extracted again with the "
+    "locked checkpoint, replace the lock (--update).",
+)
+_S1: Final = Rule(
+    "lock/s1-changed",
+    "the s1 checkpoint is the locked one",
+    "The s1 file is not the one that was locked. Give the locked file. Or, if s1 was trained again on the same tokens, "
+    "replace the lock (--s1 and --update).",
+)
+_COPIES: Final = Rule(
+    "lock/copy-undecided",
+    "no copy of the VQ encoder contradicts the one that was verified",
+    "A file can hold several copies of a VQ encoder: raw and averaged weights, or the best state. One of them is not "
+    "in the lock, or differs. Name the copy that will be used: --copy NAME.",
+)
+_TRAINED: Final = trained("lock")
+
+
+def checked(result: LockCheck) -> Document:
+    """Return the document of a verification."""
+    status = Status(result.exit_code)
+    differs = status is not Status.CONSISTENT
+    return Document(
+        command="lock",
+        status=status,
+        verdict=result.verdict,
+        headline=_headline(result),
+        subject=f"{result.path} and {result.lock}",
+        warnings=(f"WARNING: {warning(result.path, NEVER_TRAINED)}",) if result.never_trained else (),
+        cases=_cases(result),
+        data=_checked_data(result),
+        blocks=(
+            Section(
+                "What was compared",
+                (
+                    Facts(
+                        (
+                            Fact("File", path(result.path), Shown.PAGE),
+                            Fact("Kind of file", result.kind.value, Shown.DETAIL),
+                            Fact("Lock", path(result.lock), Shown.PAGE),
+                            Fact("Locked kind of file", result.locked_kind.value, Shown.DETAIL),
+                            *_digests(result, Shown.ALWAYS if differs else Shown.DETAIL),
+                        )
+                    ),
+                    Bullets(copies.told(result, copies.LOCK)),
+                    Bullets(() if differs else _notes(result), Shown.BRIEF),
+                ),
+                heading=Shown.PAGE,
+            ),
+            Section(
+                "What became of each part",
+                (_table(result, Shown.ALWAYS if differs else Shown.DETAIL),),
+                Shown.ALWAYS if differs else Shown.DETAIL,
+                heading=Shown.PAGE,
+            ),
+        ),
+        remedies=_remedies(result),
+    )
+
+
+def _headline(result: LockCheck) -> str:
+    if result.verdict == CHANGED:
+        return f"the file {result.path} does not agree with {result.lock}"
+    if result.verdict == UNDECIDED:
+        return f"could not decide whether the file {result.path} agrees with {result.lock}"
+    return f"the file {result.path} agrees with {result.lock}"
+
+
+def _digests(result: LockCheck, shown: Shown) -> list[Fact]:
+    if not (result.recorded and result.found):
+        return []
+    same = result.recorded == result.found
+    return [
+        Fact("Locked digest", [result.recorded.algorithm, " ", code(result.recorded.short)], shown),
+        Fact(
+            "Found digest",
+            [result.found.algorithm, " ", code(result.found.short, Tone.NEUTRAL if same else Tone.BAD)],
+            shown,
+        ),
+    ]
+
+
+def _table(result: LockCheck, shown: Shown) -> Table:
+    columns = (Column("Part"), Column("Verdict"), Column("Why", Kind.PROSE))
+    rows = [(line.name, verdict(line.verdict, _tone(line, result)), _why(line)) for line in result.verdicts]
+    return Table("Every tensor and file that the lock records, against the file.", columns, rows, shown)
+
+
+def _tone(line: LockVerdict, result: LockCheck) -> Tone:
+    if not line.judged or line.verdict == NOT_STORED:
+        return Tone.MUTED
+    if line.verdict in (IDENTICAL, ROUNDED):
+        return Tone.GOOD
+    return Tone.WARNING if result.verdict == UNDECIDED else Tone.BAD
+
+
+def _why(line: LockVerdict) -> str:
+    parts = [_reason(line), *_lost(line), "" if line.judged else "not judged"]
+    return "; ".join(filter(None, parts))
+
+
+def _notes(result: LockCheck) -> list[str]:
+    """Return what there is to say of a file that agrees: once, however many tensors it is true of."""
+    notes = {
+        f"{line.role}: {reason}" if line.verdict == NOT_STORED else reason
+        for line in result.verdicts
+        if (reason := _reason(line))
+    }
+    return sorted(notes)
+
+
+def _reason(line: LockVerdict) -> str:
+    """Return why the verdict is what it is, in a sentence without its full stop; empty where nothing is to add."""
+    if line.why is None:
+        return ""
+    rounded = {
+        LockReason.FILE_ROUNDED: f"the file holds the locked values, rounded to {line.rounded_to}",
+        LockReason.LOCK_ROUNDED: f"the lock holds the file's values, rounded to {line.rounded_to}",
+    }
+    if line.why in rounded:
+        moved = "; the rounded values are older, so training moved them by less than one step" if line.trained else ""
+        return f"{rounded[line.why]}{moved}"
+    return {
+        LockReason.NOT_IN_LOCK: "the lock does not record it",
+        LockReason.NOT_IN_FILE: "the file does not hold it",
+        LockReason.LOCK_OF_EXPORT: "the lock was made from an export that does not store it",
+        LockReason.LEFT_OUT_BY_EXPORT: "an export does not store it",
+        LockReason.LEFT_OUT_BY_LORA: "a LoRA export does not store it; its base model does",
+        LockReason.OTHER_FAMILY: f"locked as {line.recorded}, read as {line.found}; both store the same tensors",
+        LockReason.OTHER_CONTENT: f"its content is not that of the locked {line.recorded}",
+    }[line.why]
+
+
+def _lost(line: LockVerdict) -> list[str]:
+    """Return what rounding destroyed."""
+    return [
+        f"rounding made {line.infinite} values infinite" if line.infinite else "",
+        "rounding left only zeros" if line.only_zeros else "",
+        f"rounding made {line.spoilt} codes in use zero, infinite or equal to other codes" if line.spoilt else "",
+    ]
+
+
+def _cases(result: LockCheck) -> tuple[Case, ...]:
+    parts = [_case(line, result) for line in result.verdicts]
+    # Where something changed, that is the answer, and what else could not be decided only stands beside it.
+    weight = Weight.ADVICE if result.verdict == CHANGED else Weight.REQUIRED
+    for copy in result.lone:
+        where = result.lock if copy.side == "A" else result.path
+        outcome = CaseOutcome.PASSED if copy.agrees else CaseOutcome.COULD_NOT_CHECK
+        name = f"{'lock' if copy.side == 'A' else 'file'}: {copy.name}"
+        parts.append(Case(_COPIES, name, outcome, copies.lone(copy, copies.LOCK), where, weight=weight))
+    if result.verdict == UNDECIDED and not result.contradicting:
+        said = copies.undecided(result, copies.LOCK)
+        parts.append(Case(_COPIES, "which belong together", CaseOutcome.COULD_NOT_CHECK, said, result.path))
+    if result.never_trained:
+        said = warning(result.path, NEVER_TRAINED)
+        parts.append(Case(_TRAINED, "never trained", CaseOutcome.FAILED, said, result.path, weight=Weight.ADVICE))
+    return tuple(parts)
+
+
+def _case(line: LockVerdict, result: LockCheck) -> Case:
+    rule = {TSV: _TOKENS, S1: _S1}.get(line.what, _ENCODER)
+    weight = Weight.REQUIRED
+    if not line.judged or line.verdict == NOT_STORED:
+        outcome = CaseOutcome.NOT_APPLICABLE
+    elif line.verdict in (IDENTICAL, ROUNDED):
+        outcome = CaseOutcome.PASSED
+    elif line.verdict in FAULTS and result.verdict == CHANGED:
+        outcome = CaseOutcome.FAILED
+    else:
+        # Of copies that may not belong together, or where digests do not tell a rounding from a change.
+        outcome, weight = CaseOutcome.COULD_NOT_CHECK, Weight.ADVICE
+    why = _why(line)
+    return Case(rule, line.name, outcome, f"{line.verdict}: {why}" if why else line.verdict, result.path, weight=weight)
+
+
+def _remedies(result: LockCheck) -> tuple[Remedy, ...]:
+    """Return what to do where a file does not agree with the lock."""
+    if result.verdict == UNDECIDED:
+        return (Remedy(f"{copies.undecided(result, copies.LOCK)}."),)
+    if result.verdict != CHANGED:
+        return ()
+    faults = [line for line in result.verdicts if line.judged and line.verdict in FAULTS]
+    encoder = [line for line in faults if line.what not in (TSV, S1)]
+    said = []
+    if any(line.verdict != MISSING for line in encoder):
+        said.append("Use a checkpoint whose VQ encoder is the locked one. Freeze the quantizer in s2 training.")
+        said.append(
+            "Is the change meant? Then extract the tokens again with this file, train s1 again, and replace the lock: "
+            "vqcheck lock FILE --update."
+        )
+    elif encoder:
+        said.append("Check a file that stores the same parts of the VQ encoder as the locked one.")
+    if any(line.what == TSV for line in faults):
+        said.append(
+            "Restore the token file. Or extract the tokens again with the locked checkpoint, and replace the lock: "
+            "vqcheck lock CKPT --experiment DIR --update."
+        )
+    if any(line.what == S1 for line in faults):
+        said.append(
+            "Give the locked s1 file. Or, if s1 was trained again on the locked tokens, replace the lock: "
+            "vqcheck lock CKPT --experiment DIR --s1 S1 --update."
+        )
+    return tuple(map(Remedy, said))
+
+
+def _checked_data(result: LockCheck) -> dict[str, Any]:
+    return {
+        "lock": result.lock,
+        "checkpoint": result.path,
+        "kind": result.kind.value,
+        "locked_kind": result.locked_kind.value,
+        "never_trained": result.never_trained,
+        "recorded": digest_object(result.recorded),
+        "found": digest_object(result.found),
+        "copies": copies_object(result),
+        "checks": [
+            {
+                "what": line.name,
+                "verdict": line.verdict,
+                "note": "; ".join(filter(None, [_reason(line), *_lost(line)])),
+                "judged": line.judged,
+            }
+            for line in result.verdicts
+        ],
+    }

@@ -1,0 +1,298 @@
+"""`vqcheck replay`: what each strategy did to the codebook, which line wrote it, and how the losses went."""
+
+from collections.abc import Iterable, Sequence
+
+from vqcheck.replay.trace import (
+    AS_IS,
+    DRIFTED,
+    FROZEN,
+    INCOMPLETE,
+    INCONCLUSIVE,
+    NOT_MEASURED,
+    Arm,
+    FirstWrite,
+    Replay,
+    Setting,
+)
+from vqcheck.report.document import (
+    Bullets,
+    Column,
+    Document,
+    Fact,
+    Facts,
+    Figure,
+    Inline,
+    Kind,
+    Paragraph,
+    Remedy,
+    Section,
+    Shown,
+    Status,
+    Table,
+    Tone,
+    Word,
+    code,
+    muted,
+    path,
+    tag,
+    verdict,
+)
+from vqcheck.report.views.replay_charts import charts, numbers, reported, shadow
+from vqcheck.report.views.replay_data import cases, data, digests, first_write, meets, sheet, shorter, steps
+
+
+def view(replay: Replay) -> Document:
+    """Return the document of a replay."""
+    circumstances = _circumstances(replay.setting)
+    return Document(
+        command="replay",
+        status=Status(replay.exit_code),
+        verdict=replay.verdict,
+        headline=headline(replay),
+        subject=circumstances[0],
+        cases=cases(replay),
+        data=data(replay),
+        sheet=sheet(replay.arms),
+        figures=_figures(replay),
+        blocks=(
+            Section("", tuple(Paragraph((muted(line),)) for line in circumstances), shown=Shown.TEXT),
+            Section("Side by side", _side_by_side(replay), heading=Shown.PAGE),
+            Section("First write", (_first_write_of_each(replay.arms),), shown=Shown.PAGE),
+            *charts(replay.arms),
+            Section("Arm by arm", tuple(_arm(replay, arm) for arm in replay.arms)),
+            Section("Setting", (_setting(replay.setting),), shown=Shown.PAGE),
+            Section("Notes", (Bullets(replay.setting.notes),)),
+            Section("The charts in numbers", numbers(replay.arms), shown=Shown.PAGE, folded=True),
+        ),
+        remedies=tuple(map(Remedy, _remedies(replay))),
+    )
+
+
+def headline(replay: Replay) -> str:
+    """Return what the replay came to, in one sentence without its full stop."""
+    if replay.verdict == INCOMPLETE:
+        if replay.failure:
+            return f"the replay failed ({replay.failure}); what was measured is shown"
+        if replay.complete:
+            lone = next(arm for arm in replay.arms if arm.verdict == NOT_MEASURED)
+            return f"the gradient scaler skipped every optimizer step of {lone.strategy}, so nothing was learned"
+        last = replay.arms[-1]
+        where = f"{last.strategy}, step {last.steps_run} of {replay.setting.steps}"
+        return f"the replay was interrupted ({where}); what was measured is shown"
+    if replay.verdict == INCONCLUSIVE:
+        if any(arm.is_control for arm in replay.arms):
+            return "no control arm drifted, so the replay proves nothing about the others"
+        if replay.lacks_control:
+            return "no arm was expected to drift and none did, so the replay proves nothing"
+        return "the step never used the codebook, so the replay proves nothing"
+    leaking = _leaking(replay)
+    if leaking:
+        place = _own_line(leaking)
+        return f"this code, as it is, writes the codebook{f', in {place}' if place else ''}"
+    wrong = [arm.strategy for arm in replay.arms if not arm.as_expected]
+    if wrong:
+        return f"{', '.join(wrong)} did not do what was expected"
+    controls = ", ".join(arm.strategy for arm in replay.arms if arm.is_control)
+    frozen = ", ".join(arm.strategy for arm in replay.arms if not arm.is_control)
+    drifts, still = f"the codebook drifts under {controls}", f"bit-identical under {frozen}"
+    if controls and frozen:
+        return f"{drifts}; it is {still}"
+    return drifts if controls else f"the codebook is {still}"
+
+
+def _leaking(replay: Replay) -> Arm | None:
+    """Return the arm of the user's own code if it writes the codebook and should not."""
+    found = next((arm for arm in replay.arms if arm.strategy == AS_IS and not arm.as_expected), None)
+    return found if found and found.verdict == DRIFTED else None
+
+
+def _own_line(arm: Arm) -> str:
+    """Return the user's line that wrote first; empty where it is not known."""
+    write = next((write for write in arm.first_writes if write.file), None)
+    own = (write.called_from or write) if write else None
+    return f"{shorter(own.file)}:{own.line}" if own else ""
+
+
+def _remedies(replay: Replay) -> Iterable[str]:
+    leaking = _leaking(replay)
+    if leaking:
+        place = _own_line(leaking)
+        yield f"Call eval() on the quantizer in every forward{f', before {place}' if place else ''}."
+        yield "Or hold the codebook from outside: vqcheck.freeze(net_g)."
+    elif replay.verdict == INCONCLUSIVE:
+        if any(arm.is_control for arm in replay.arms):
+            yield "Replay a step that really trains the codebook: a control arm must drift."
+        elif replay.lacks_control:
+            yield "Add a control: --strategy none."
+        else:
+            yield "Replay the step that really looks codes up in the codebook."
+    elif replay.verdict == INCOMPLETE:
+        if replay.complete:
+            yield "Run it again with --precision fp32. Then no optimizer step is skipped."
+        else:
+            yield "Run it again. Give fewer --steps if it takes too long."
+
+
+def _figures(replay: Replay) -> tuple[Figure, ...]:
+    right = sum(arm.as_expected for arm in replay.arms)
+    tone = Tone.GOOD if right == len(replay.arms) else Tone.BAD
+    return (
+        Figure("Arms as expected", f"{right} of {len(replay.arms)}", tone),
+        *(Figure(f"Codes moved: {arm.strategy}", _moved_codes(arm)) for arm in replay.arms[:4] if arm.steps),
+    )
+
+
+def _circumstances(setting: Setting) -> tuple[str, str]:
+    """Return what was replayed, and in what surroundings."""
+    whose = f" of {shorter(setting.code)}" if setting.code else ""
+    what = "" if setting.batch_size is None else " synthesizer"
+    items = f" of {setting.batch_size} items" if setting.batch_size else ""
+    processes = f", {setting.processes} processes" if setting.processes > 1 else ""
+    precision = f"{setting.precision}, " if setting.precision else ""
+    numbers_of_it = f"{steps(setting.steps)}{items}{processes}, seed {setting.seed}"
+    return (
+        f"{setting.subject}{what}{whose}; weights: {setting.weights}; data: {setting.data}",
+        f"{numbers_of_it}, {setting.device}, {precision}torch {setting.torch}",
+    )
+
+
+def _said(arm: Arm) -> Word:
+    """Return the verdict on an arm: good or bad by whether it was expected."""
+    known = arm.verdict in (DRIFTED, FROZEN)
+    return verdict(arm.verdict, Tone.WARNING if not known else Tone.GOOD if arm.as_expected else Tone.BAD)
+
+
+def _side_by_side(replay: Replay) -> tuple[Table, Paragraph]:
+    probe = replay.setting.probe_tokens
+    rows: list[Sequence[Inline]] = []
+    for arm in replay.arms:
+        last = arm.steps[-1] if arm.steps else None
+        rows.append(
+            (
+                arm.strategy,
+                _said(arm),
+                f"{arm.expected} (control)" if arm.is_control else arm.expected,
+                reported(arm),
+                shadow(arm),
+                _moved_codes(arm),
+                _projection(arm),
+                f"{last.flipped_tokens}/{probe}" if last and probe else "-",
+            )
+        )
+    caption = "Every arm starts from the same weights, data and random state." if len(rows) > 1 else ""
+    if any(arm.is_control for arm in replay.arms):
+        caption += " A control arm must drift, or the replay proves nothing about the others."
+    columns = (
+        Column("Strategy"),
+        Column("Verdict"),
+        Column("Expected", shown=Shown.DETAIL),
+        *map(Column, ("commit_loss", "Shadow loss", "Codes", "Projection", "Flipped")),
+    )
+    key = (
+        "Codes: how many moved. Shadow loss: commit_loss, computed in every mode. Flipped: tokens of a fixed probe "
+        "that changed."
+    )
+    return Table(caption.strip(), columns, rows), Paragraph((muted(key),))
+
+
+def _moved_codes(arm: Arm) -> str:
+    """Return how many codes of how many are not where they were at the start."""
+    last = arm.steps[-1].tensors if arm.steps else ()
+    codes = [tensor for tensor in last if tensor.label.endswith("codes")]
+    return f"{sum(tensor.rows_changed for tensor in codes)}/{sum(tensor.rows for tensor in codes)}"
+
+
+def _projection(arm: Arm) -> str:
+    """Return whether the projection moved; it is not trained where no step was taken that could move it."""
+    last = arm.steps[-1].tensors if arm.steps else ()
+    parts = [tensor for tensor in last if tensor.label.startswith("input_proj")]
+    if not parts:
+        return "-"
+    if any(tensor.changed for tensor in parts):
+        return "moved"
+    return "not trained" if arm.never_learned else "still"
+
+
+def _first_write_of_each(arms: Sequence[Arm]) -> Table:
+    caption = "The first write of each arm that changed bits of the VQ encoder: the operator, and the line that ran it."
+    return Table(
+        caption,
+        (Column("Strategy"), *_write_columns()),
+        [(arm.strategy, *_write(write)) for arm in arms for write in arm.first_writes[:1]],
+    )
+
+
+def _write_columns() -> tuple[Column, ...]:
+    return Column("First write to"), Column("Step", Kind.NUMBER), Column("Operator"), Column("Where", Kind.NAME)
+
+
+def _write(write: FirstWrite) -> tuple[Inline, ...]:
+    operator, where = first_write(write)
+    if not operator:
+        return code(write.label), str(write.first_changed_step), Word("not attributed", Tone.WARNING), ""
+    return code(write.label), str(write.first_changed_step), code(operator), path(where)
+
+
+def _arm(replay: Replay, arm: Arm) -> Section:
+    writes = Table(
+        f"{arm.strategy}: the first write to each tensor.", _write_columns(), [*map(_write, arm.first_writes)]
+    )
+    seconds = ""
+    if arm.median_seconds is not None and arm.tracing_seconds is not None:
+        seconds = f"{_duration(arm.median_seconds)}, and {_duration(arm.tracing_seconds)} for the tracing"
+    kept = f", every {arm.kept_every}th kept" if arm.kept_every > 1 else ""
+    facts = Facts(
+        (
+            Fact("VQ encoder", code(digests(arm))),
+            Fact("Steps", f"{arm.steps_run} of {replay.setting.steps}{kept}", Shown.DETAIL),
+            Fact("Optimizer", _optimizer_steps(replay, arm)),
+            Fact("Processes", _processes(replay, arm)),
+            Fact("Step time", seconds),
+            Fact("Saved as", path(arm.checkpoint) if arm.checkpoint else None),
+        )
+    )
+    notes = (_said(arm), meets(arm), *((tag("control"),) if arm.is_control else ()))
+    return Section(arm.strategy, (Paragraph(arm.stops), writes, facts), notes=notes)
+
+
+def _optimizer_steps(replay: Replay, arm: Arm) -> str:
+    """Return how many optimizer steps the gradient scaler skipped; empty where none was, or where it is not known."""
+    if not arm.skipped_steps:
+        return ""
+    if arm.never_learned:
+        bound = ", the most that are tried" if arm.complete else ""
+        return f"all {steps(arm.steps_run)} skipped by the gradient scaler{bound}: the projection was never trained"
+    run_on = f", so this arm ran to step {arm.steps_run}" if arm.steps_run > replay.setting.steps else ""
+    return f"{arm.skipped_steps} of {steps(arm.steps_run)} skipped by the gradient scaler{run_on}"
+
+
+def _processes(replay: Replay, arm: Arm) -> str:
+    """Return whether the processes held the same VQ encoder; empty where there was only one."""
+    if replay.setting.processes < 2:
+        return ""
+    if arm.rank_differences:
+        return f"NOT the same on every process after {arm.rank_differences} of {steps(arm.steps_run)}"
+    return "the same bits on every process after every step"
+
+
+def _duration(seconds: float) -> str:
+    return f"{1000 * seconds:.3g} ms" if seconds < 1 else f"{seconds:.3g} s"
+
+
+def _setting(setting: Setting) -> Facts:
+    return Facts(
+        (
+            Fact("Subject", setting.subject),
+            Fact("Code", path(setting.code) if setting.code else None),
+            Fact("Weights", path(setting.weights)),
+            Fact("Data", path(setting.data)),
+            Fact("Steps", str(setting.steps)),
+            Fact("Batch", f"{setting.batch_size} items" if setting.batch_size else None),
+            Fact("Seed", str(setting.seed)),
+            Fact("Device", setting.device),
+            Fact("Precision", setting.precision),
+            Fact("Processes", str(setting.processes)),
+            Fact("torch", setting.torch),
+            Fact("Probe", f"{setting.probe_tokens} tokens" if setting.probe_tokens else None),
+        )
+    )

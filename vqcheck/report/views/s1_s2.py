@@ -1,0 +1,111 @@
+"""`vqcheck diff` of an s1 checkpoint and an s2 generator: whether they share one VQ encoder, and on what evidence."""
+
+import os
+from typing import Final
+
+from vqcheck.audit.judgement import StageComparison
+from vqcheck.audit.token_audit_result import summary
+from vqcheck.report.document import (
+    Case,
+    CaseOutcome,
+    Document,
+    Fact,
+    Facts,
+    Remedy,
+    Rule,
+    Section,
+    Shown,
+    Status,
+    path,
+)
+from vqcheck.report.views.words import extract_again
+
+_SHARED: Final = Rule(
+    "diff/other-stage",
+    "s1 and s2 share one VQ encoder",
+    "Stage 1 was trained on tokens of another codebook. They mean something else in stage 2. Train s1 again on tokens "
+    "of this s2, or use the s2 that the tokens of s1 come from.",
+)
+
+
+def view(comparison: StageComparison) -> Document:
+    """Return the document of two stages; it is one of `vqcheck diff`."""
+    outcomes = {0: CaseOutcome.PASSED, 1: CaseOutcome.FAILED}
+    outcome = outcomes.get(comparison.exit_code, CaseOutcome.COULD_NOT_CHECK)
+    message = evidence(comparison)
+    return Document(
+        command="diff",
+        status=Status(comparison.exit_code),
+        verdict=comparison.verdict.value,
+        headline=headline(comparison),
+        subject=f"{comparison.s1} and {comparison.s2}",
+        cases=(Case(_SHARED, "s1 and s2", outcome, message, comparison.s2),),
+        data={
+            "s1": comparison.s1,
+            "s2": comparison.s2,
+            "evidence": comparison.evidence,
+            "message": message,
+        },
+        blocks=(
+            Section(
+                "What was compared",
+                (
+                    Facts(
+                        (
+                            Fact("s1 (GPT)", path(comparison.s1)),
+                            Fact("s2 (SoVITS)", path(comparison.s2)),
+                            Fact("Decided by", _decided_by(comparison), Shown.PAGE),
+                            Fact("Evidence", message),
+                        )
+                    ),
+                ),
+                heading=Shown.PAGE,
+            ),
+        ),
+        remedies=tuple(map(Remedy, _remedies(comparison))),
+    )
+
+
+def headline(comparison: StageComparison) -> str:
+    """Return whether two stages belong together. Equal tokens do not prove an equal VQ encoder."""
+    if comparison.exit_code == 0:
+        if comparison.evidence == "lock":
+            return "s1 and s2 share one VQ encoder"
+        return "the tokens that s1 was trained on agree with the VQ encoder of s2"
+    if comparison.exit_code == 1:
+        if comparison.other_s1:
+            return "this s1 checkpoint is not the one that the lock is bound to"
+        return "s1 and s2 do not share one VQ encoder: the tokens of s1 mean something else in s2"
+    return "could not decide whether s1 and s2 share one VQ encoder"
+
+
+def evidence(comparison: StageComparison) -> str:
+    """Return what the verdict rests on."""
+    s1, s2, lock = os.path.basename(comparison.s1), os.path.basename(comparison.s2), comparison.lock
+    if comparison.tokens:
+        return f"{s1} names these tokens by their path, which proves nothing. {summary(comparison.tokens)}"
+    if comparison.other_s1:
+        return f"{lock} is bound to another s1 checkpoint than {s1}."
+    agrees = "agrees" if comparison.exit_code == 0 else "does not agree"
+    bound = (
+        f"The lock is bound to {s1}."
+        if comparison.binds_s1
+        else f"{s1} names the tokens of the locked experiment by their path, which proves nothing."
+    )
+    return f"The VQ encoder of {s2} {agrees} with {lock}. {bound}"
+
+
+def _decided_by(comparison: StageComparison) -> str:
+    return "a lock of the experiment" if comparison.lock else "the recorded tokens, compared with those of s2"
+
+
+def _remedies(comparison: StageComparison) -> tuple[str, ...]:
+    s1, s2 = os.path.basename(comparison.s1), os.path.basename(comparison.s2)
+    if comparison.other_s1:
+        return (f"If {s1} was trained on the locked tokens, bind it: vqcheck lock --s1 --update.",)
+    if comparison.exit_code == 1:
+        return extract_again(s2), "Or start s2 from the file that the tokens of s1 come from."
+    if comparison.exit_code == 2 and comparison.tokens:
+        folder = comparison.tokens.experiment
+        return (f"See what could not be checked: vqcheck tokens {comparison.s2} {folder}",)
+    return ()

@@ -1,0 +1,138 @@
+"""The tensors of a comparison as tables: every one, and in short those of many layers of which the same can be said."""
+
+import re
+from collections.abc import Iterable, Sequence
+from typing import Final, NamedTuple
+
+from vqcheck.codebook.comparison import FAULTS, NOT_STORED, OTHER_SHAPE, Change, TensorDiff
+from vqcheck.report.document import Column, Inline, Kind, Paragraph, Section, Shown, Table, Tone, code, muted, verdict
+from vqcheck.report.views.words import ranges
+
+_NUMBERED: Final = re.compile(r"(.*?)([0-9]{1,9}) (\S+)")
+
+
+def section(tensors: Sequence[TensorDiff], *, brief: Shown) -> Section:
+    """Return the section on tensors; `brief` is where their short table is shown."""
+    hint = Paragraph((muted("-v lists every tensor with its digests, and where it changed most"),), brief)
+    return Section("Tensors", (_short_table(tensors, brief), hint, _every_tensor(tensors)))
+
+
+def _every_tensor(tensors: Sequence[TensorDiff]) -> Table:
+    columns = (
+        Column("Tensor", Kind.NAME),
+        Column("Verdict"),
+        Column("Rows changed", Kind.NUMBER),
+        Column("How far", Kind.PROSE),
+        Column("Digest in A"),
+        Column("Digest in B"),
+    )
+    caption = "Every tensor of the VQ encoder. A row is a code, or an output channel of a projection."
+    # Those at fault first.
+    order = sorted(tensors, key=lambda diff: diff.verdict not in FAULTS)
+    rows = [
+        (
+            code(diff.label),
+            verdict(diff.verdict, tone(diff)),
+            _rows_changed([diff]),
+            "; ".join([*_notes(diff), *([size(diff.change)] if diff.change else [])]),
+            code(diff.a_digest.short) if diff.a_digest else "-",
+            code(diff.b_digest.short) if diff.b_digest else "-",
+        )
+        for diff in order
+    ]
+    return Table(caption, columns, rows, shown=Shown.DETAIL)
+
+
+def _short_table(tensors: Sequence[TensorDiff], shown: Shown) -> Table:
+    groups = _grouped(tensors)
+    columns = (
+        Column("Tensor", Kind.NAME),
+        Column("Verdict"),
+        Column("Rows changed", Kind.NUMBER),
+        Column("max |b-a|", Kind.NUMBER),
+        Column("", Kind.PROSE),
+    )
+    rows: list[Sequence[Inline]] = []
+    for group in groups:
+        first = group.tensors[0]
+        changes = [diff.change for diff in group.tensors if diff.change]
+        largest = max((change.max_abs for change in changes), default=0.0)
+        number = f"{len(group.tensors)} tensors" if len(group.tensors) > 1 else ""
+        broken = sum(change.not_finite for change in changes)
+        said = [number, *_notes(first), f"{broken} changed values are NaN or infinite" if broken else ""]
+        rows.append(
+            (
+                group.label,
+                verdict(first.verdict, tone(first)),
+                _rows_changed(group.tensors),
+                f"{largest:.3g}" if largest else "",
+                muted("; ".join(filter(None, said))),
+            )
+        )
+    return Table("", columns, rows, shown)
+
+
+def tone(diff: TensorDiff) -> Tone:
+    """Return what a tensor's verdict means for the whole."""
+    if not diff.judged or diff.verdict == NOT_STORED:
+        return Tone.MUTED
+    return Tone.BAD if diff.verdict in FAULTS else Tone.GOOD
+
+
+def _notes(diff: TensorDiff) -> list[str]:
+    shapes = f"A is {list(diff.a_shape)}, B is {list(diff.b_shape)}" if diff.verdict == OTHER_SHAPE else ""
+    return [each for each in (diff.note, shapes, "" if diff.judged else "not judged") if each]
+
+
+def _rows_changed(tensors: Sequence[TensorDiff]) -> str:
+    """Return how many rows changed in all; empty where that is not measured."""
+    changes = [diff.change for diff in tensors if diff.change]
+    total = sum(change.rows for change in changes)
+    return f"{sum(change.rows_changed for change in changes)} of {total}" if total > len(changes) else ""
+
+
+def size(change: Change) -> str:
+    """Return how far values are apart, and where most."""
+    parts = []
+    if change.max_abs:
+        parts.append(f"max |b-a| {change.max_abs:.3g}{_at(change.max_abs_index)}")
+    if change.max_rel:
+        parts.append(f"max |b-a|/|a| {change.max_rel:.3g}{_at(change.max_rel_index)}")
+    if change.not_finite:
+        parts.append(f"{change.not_finite} changed values are NaN or infinite")
+    return "; ".join(parts) or "only signs of zero or NaN payloads differ"
+
+
+def _at(index: tuple[int, ...]) -> str:
+    """Return where a value stands; a single value stands nowhere."""
+    return f" at {list(index)}" if index else ""
+
+
+class _Group(NamedTuple):
+    """Tensors of one role with one verdict; often a single one."""
+
+    label: str
+    tensors: Sequence[TensorDiff]
+
+
+def _grouped(tensors: Iterable[TensorDiff]) -> list[_Group]:
+    """Return the tensors in their order; those that differ only in the number of the layer together."""
+    together: dict[object, list[tuple[int, TensorDiff]]] = {}
+    for diff in tensors:
+        numbered = _NUMBERED.fullmatch(diff.label)
+        if numbered is None:
+            together[diff.label] = [(0, diff)]
+            continue
+        before, number, name = numbered.groups()
+        types, shapes = (diff.a_dtype, diff.b_dtype), (diff.a_shape, diff.b_shape)
+        kind = (before, name, diff.verdict, diff.judged, diff.note, types, shapes)
+        together.setdefault(kind, []).append((int(number), diff))
+    return [_group(kind, members) for kind, members in together.items()]
+
+
+def _group(kind: object, members: list[tuple[int, TensorDiff]]) -> _Group:
+    diffs = [diff for _, diff in members]
+    if len(members) == 1 or not isinstance(kind, tuple):
+        return _Group(diffs[0].label, diffs)
+    before, name, *_ = kind
+    return _Group(f"{before}{ranges(sorted(number for number, _ in members))} {name}", diffs)

@@ -1,0 +1,299 @@
+"""`vqcheck tokens`: whether the recorded tokens come from a checkpoint, on what evidence, and what was not checked."""
+
+import os
+from collections.abc import Iterable, Sequence
+from typing import Final
+
+from vqcheck.audit.token_audit_result import (
+    RISK,
+    FrameCounts,
+    ItemAudit,
+    TokenAudit,
+    TokenPrecision,
+    TokenVerdict,
+)
+from vqcheck.report.document import (
+    Bullets,
+    Column,
+    Document,
+    Fact,
+    Facts,
+    Figure,
+    Inline,
+    Kind,
+    Paragraph,
+    Part,
+    Proportions,
+    Remedy,
+    Section,
+    Shown,
+    Status,
+    Table,
+    Tone,
+    code,
+    path,
+)
+from vqcheck.report.views.tokens_data import NAMED, cases, data, tsv
+from vqcheck.report.views.words import extract_again, listed, share
+
+_ON_A_PAGE: Final = 20
+"""Items that a page names of a list; text without -v names `NAMED`, and with -v all."""
+
+
+def view(audit: TokenAudit, other: TokenAudit | None = None) -> Document:
+    """Return the document of an audit; `other` is the audit of the checkpoint given with --against."""
+    said = f"{headline(audit)} {against(audit, other)}" if other else headline(audit)
+    return Document(
+        command="tokens",
+        status=Status(audit.exit_code),
+        verdict=audit.verdict.value,
+        headline=said,
+        subject=f"{audit.checkpoint} and {audit.experiment}",
+        cases=cases(audit),
+        data=data(audit, other),
+        figures=_figures(audit),
+        blocks=(
+            Section("What was compared", (_compared(audit, other),), heading=Shown.PAGE),
+            Section("Frames", _frames(audit, other), heading=Shown.PAGE),
+            Section("What was found", tuple(map(Paragraph, findings(audit))), heading=Shown.PAGE),
+            *_by_item(audit),
+            Section("Also found", _also_found(audit)),
+        ),
+        remedies=tuple(map(Remedy, _remedies(audit))),
+    )
+
+
+def headline(audit: TokenAudit) -> str:
+    """Return whether the tokens agree with the checkpoint, in one sentence.
+
+    A codebook that moved a little gives the same tokens on little data: that it made them is more than was seen.
+    """
+    name, total = os.path.basename(audit.checkpoint), audit.total
+    lacking = f"{len(audit.without_features)} of {audit.rows} items have no features"
+    if audit.verdict == TokenVerdict.INCONSISTENT:
+        return f"The tokens do not come from {name}."
+    if audit.verdict == TokenVerdict.CONSISTENT:
+        so_far = f" as far as they can be checked: {lacking}" if audit.without_features else ""
+        if not total.near_ties:
+            return f"The tokens agree with {name}{so_far}."
+        near = f"; the other {total.near_ties} differ by no more than rounding"
+        return f"{total.explained} of {total.frames} tokens agree with {name}{so_far}{near}."
+    if "overflow" in audit.gaps:
+        return f"Half precision overflows on {share(total.undecided - total.coarse, total.frames)} of the frames."
+    if "coarse" in audit.gaps:
+        return f"Half precision cannot tell the codes apart on {share(total.coarse, total.frames)} of the frames."
+    if "coverage" in audit.gaps:
+        return f"Nothing contradicts {name}, but {lacking}."
+    return f"Nothing contradicts {name}, but not everything could be read."
+
+
+def findings(audit: TokenAudit) -> list[str]:
+    """Return what speaks against the checkpoint, or keeps the audit from a verdict."""
+    total, found = audit.total, []
+    if total.mismatches:
+        found.append(
+            f"{total.mismatches} of {total.frames} tokens name a code that is not the nearest one. No rounding in "
+            "float32, TF32 or float16 explains such a distance."
+        )
+    for group in audit.groups:
+        if group.surplus:
+            count, limit = group.exceeded
+            rounding = "float32 rounding" if group.precision == TokenPrecision.FLOAT32 else "rounding"
+            found.append(
+                f"{count} tokens name a code that is nearly the nearest one. That is too many: {rounding} gives at "
+                f"most {limit} on these features (binomial limit; a right file exceeds it with a probability of "
+                f"{RISK:g}). The codebook or the projection has drifted, before or after the tokens were extracted."
+            )
+    if audit.wrong_lengths:
+        names = listed([item.item for item in audit.wrong_lengths], NAMED)
+        found.append(
+            f"{len(audit.wrong_lengths)} items have at least two tokens more or fewer than their features give. Their "
+            f"features belong to other recordings: {names}."
+        )
+    if "overflow" in audit.gaps:
+        found.append(
+            f"On {total.undecided - total.coarse} of {total.frames} frames the half-precision distances exceed 65504. "
+            f"What a GPU makes of them does not depend on the codebook. {_float_tokens()}"
+        )
+    if "coarse" in audit.gaps:
+        found.append(
+            f"On {total.coarse} of {total.frames} frames half precision cannot tell apart more than a tenth of the "
+            f"codes. A GPU may choose any of them. {_float_tokens()}"
+        )
+    return found
+
+
+def _float_tokens() -> str:
+    return "Tokens extracted in float32 (is_half=False) can be checked."
+
+
+def against(audit: TokenAudit, other: TokenAudit) -> str:
+    """Return which of two checkpoints explains the tokens better."""
+    names = os.path.basename(audit.checkpoint), os.path.basename(other.checkpoint)
+    a, b = names if names[0] != names[1] else (audit.checkpoint, other.checkpoint)
+    mine, theirs = _explained(audit), _explained(other)
+    better = audit.better_than(other)
+    if better == "equal":
+        same = audit.digests.vq_encoder is not None and audit.digests.vq_encoder == other.digests.vq_encoder
+        why = "They hold the same VQ encoder" if same else "This data cannot tell them apart"
+        return f"{a} and {b} explain equally many tokens ({mine}). {why}."
+    first, second = ((a, mine), (b, theirs)) if better == "checkpoint" else ((b, theirs), (a, mine))
+    winner = audit if better == "checkpoint" else other
+    doubt = {
+        TokenVerdict.CONSISTENT: "",
+        TokenVerdict.INCONSISTENT: f" But the tokens do not come from {first[0]} either.",
+    }.get(winner.verdict, " But not everything could be checked.")
+    return f"{first[0]} explains the tokens better ({first[1]}) than {second[0]} ({second[1]}).{doubt}"
+
+
+def _explained(audit: TokenAudit) -> str:
+    undecided = f", {audit.total.undecided} undecided" if audit.total.undecided else ""
+    return f"{share(audit.total.explained, audit.total.frames)}{undecided}"
+
+
+def _remedies(audit: TokenAudit) -> Iterable[str]:
+    if audit.verdict == TokenVerdict.INCONSISTENT:
+        yield extract_again(os.path.basename(audit.checkpoint))
+        yield "Or start s2 from the checkpoint that the tokens come from."
+        return
+    if {"overflow", "coarse"} & set(audit.gaps):
+        yield "Extract the tokens in float32 (is_half=False), then check them."
+    if "coverage" in audit.gaps or "unreadable" in audit.gaps:
+        yield "Extract the missing features again: 4-cnhubert must hold one file for each item."
+    if "malformed" in audit.gaps:
+        yield "Extract the tokens again: some lines of the tsv hold none."
+
+
+def _figures(audit: TokenAudit) -> tuple[Figure, ...]:
+    total = audit.total
+    return (
+        Figure("Tokens that agree", share(total.explained, total.frames) if total.frames else "-"),
+        Figure("Mismatches", str(total.mismatches), Tone.BAD if total.mismatches else Tone.GOOD),
+        Figure("Items checked", f"{len(audit.items)} of {audit.rows}"),
+    )
+
+
+def _compared(audit: TokenAudit, other: TokenAudit | None) -> Facts:
+    digest, total = audit.digests.widest, audit.total
+    parts = f" in {len(audit.files)} parts" if len(audit.files) > 1 else ""
+    sample = " (a sample)" if audit.sampled else ""
+    return Facts(
+        (
+            Fact("Checkpoint", path(audit.checkpoint)),
+            Fact("Codec", audit.family),
+            Fact("VQ encoder", code(f"{digest.algorithm} {digest.short}"), Shown.BRIEF),
+            Fact("VQ encoder", code(str(digest)), Shown.DETAIL),
+            Fact("Tokens", (path(tsv(audit)), f", {audit.rows} items{parts}")),
+            Fact("Checked", f"{len(audit.items)} items{sample}, {total.frames} frames"),
+            Fact("Precision", precision(audit) if audit.verdict == TokenVerdict.CONSISTENT else None),
+            Fact(
+                "Near-ties",
+                f"at most {audit.limit} are to be expected",
+                Shown.ALWAYS if total.near_ties else Shown.DETAIL,
+            ),
+            Fact("Compared with", path(other.checkpoint) if other else None),
+        )
+    )
+
+
+def precision(audit: TokenAudit) -> str:
+    """Return which precision the tokens fit."""
+    found = audit.total.precision
+    words = {
+        TokenPrecision.HALF: "half precision fits the tokens best",
+        TokenPrecision.FLOAT32: "float32 fits the tokens best",
+        TokenPrecision.MIXED: "half precision fits some items best, float32 fits others best",
+    }.get(found, "float32 and half precision give the same tokens")
+    tf32 = found in (TokenPrecision.FLOAT32, TokenPrecision.MIXED) and audit.float_arithmetic != TokenPrecision.FLOAT32
+    return f"{words} ({audit.float_arithmetic})" if tf32 else words
+
+
+def _frames(audit: TokenAudit, other: TokenAudit | None) -> tuple[Proportions | Table, ...]:
+    kinds = (
+        ("explained", "the recorded token is the one computed here", Tone.GOOD),
+        ("near-tie", "it is another one, but rounding can explain it", Tone.NEUTRAL),
+        ("mismatch", "nothing can explain it", Tone.BAD),
+        ("undecided", "half precision overflows there, or cannot tell the codes apart", Tone.WARNING),
+    )
+    total = audit.total
+    parts = tuple(Part(name, count, tone) for (name, _, tone), count in zip(kinds, _numbers(total), strict=True))
+    said = ", ".join(f"{part.number} {part.name}" for part in parts)
+    bar = Proportions("Frames by kind", f"Of {total.frames} frames: {said}.", parts)
+    audits = [("Frames", audit)] if other is None else [(os.path.basename(a.checkpoint), a) for a in (audit, other)]
+    columns = [Column("Kind")]
+    for name, _ in audits:
+        columns += [Column(name, Kind.NUMBER), Column("Share", Kind.NUMBER)]
+    rows = []
+    for number, (name, meaning, _) in enumerate(kinds):
+        counts = [(_numbers(each.total)[number], each.total.frames) for _, each in audits]
+        cells = [text for count, frames in counts for text in (str(count), share(count, frames) if frames else "-")]
+        rows.append((name, *cells, meaning))
+    caption = "The token of every frame is computed again: in float32, and in half precision as a GPU does it."
+    table = Table(caption, (*columns, Column("Meaning", Kind.PROSE, Shown.DETAIL)), rows)
+    return (bar, table) if total.frames else (table,)
+
+
+def _numbers(counts: FrameCounts) -> tuple[int, int, int, int]:
+    return counts.explained, counts.near_ties, counts.mismatches, counts.undecided
+
+
+def _by_item(audit: TokenAudit) -> tuple[Section, ...]:
+    """Return the items that agree least, and every item for those who want all."""
+    worst = sorted(
+        (item for item in audit.items if item.counts.explained < item.counts.frames),
+        key=lambda item: (item.counts.explained / item.counts.frames, item.item),
+    )
+    caption = (
+        f"{len(worst)} of {len(audit.items)} items have tokens that are not explained. Those that agree least come "
+        "first. Tokens: the recorded ones, and how many the features give where that differs."
+    )
+    brief = Shown.PAGE if audit.verdict == TokenVerdict.CONSISTENT else Shown.BRIEF | Shown.PAGE
+    least = _item_table(caption, worst, brief, f"{len(worst) - NAMED} more items have tokens that are not explained.")
+    return (
+        Section("Items that agree least", (least,), shown=brief),
+        Section("Items", (_item_table("Every item.", audit.items, Shown.VERBOSE, ""),), shown=Shown.VERBOSE),
+    )
+
+
+def _item_table(caption: str, items: Sequence[ItemAudit], shown: Shown, rest: str) -> Table:
+    columns = (
+        Column("Item", Kind.NAME),
+        *(Column(title, Kind.NUMBER) for title in ("Explained", "Near-tie", "Mismatch", "Undecided")),
+        Column("Share explained", Kind.NUMBER, Shown.PAGE),
+        Column("Tokens", Kind.NUMBER, Shown.PAGE),
+        Column("Line", Kind.WORD, Shown.PAGE),
+    )
+    rows: list[Sequence[Inline]] = []
+    for item in items:
+        counts = item.counts
+        length = f"{item.recorded} for {item.derived}" if item.recorded != item.derived else str(item.recorded)
+        explained = share(counts.explained, counts.frames) if counts.frames else "-"
+        rows.append((path(item.item), *map(str, _numbers(counts)), explained, length, code(item.line)))
+    return Table(caption, columns, rows, shown, most=NAMED if rest else None, rest=rest)
+
+
+def _also_found(audit: TokenAudit) -> tuple[Bullets, ...]:
+    return (
+        Bullets(_notes(audit, NAMED), Shown.BRIEF),
+        Bullets(_notes(audit, None), Shown.VERBOSE),
+        Bullets(_notes(audit, _ON_A_PAGE), Shown.PAGE),
+    )
+
+
+def _notes(audit: TokenAudit, most: int | None) -> list[str]:
+    """Return what else was found; of each list at most `most` names."""
+    off_by_one = [item.item for item in audit.items if item.off_by_one]
+    lists: tuple[tuple[str, Sequence[str]], ...] = (
+        ("features but no tokens, so s1 never sees the item", audit.without_tokens),
+        ("tokens but no features, so the tokens could not be checked", audit.without_features),
+        ("several rows", audit.repeated),
+        ("one token more or fewer than the features give (harmless)", off_by_one),
+        ("features that cannot be used", [f"{item} ({why})" for item, why in audit.unreadable]),
+        ("lines of the tsv without tokens", [f"{line} ({why})" for line, why in audit.malformed]),
+    )
+    notes = [f"{what} ({len(names)}): {listed(names, most)}" for what, names in lists if names]
+    if audit.headless:
+        notes.append("the tsv has no header line: s1 reads its first item as the header and loses it")
+    if audit.leftover_parts:
+        notes.append(f"nothing reads the parts beside the merged tsv: {listed(audit.leftover_parts, most)}")
+    return notes

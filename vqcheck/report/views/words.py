@@ -1,0 +1,53 @@
+"""What several views say in the same way: shares, numbers in a row, and a rule that more than one command looks at."""
+
+import math
+from collections.abc import Iterable, Sequence
+from itertools import groupby
+
+from vqcheck.report.document import Rule
+
+
+def share(part: int, whole: int) -> str:
+    """Return a share in percent with as many digits as it needs; neither 0 % nor 100 % unless it is exactly that."""
+    percent = 100 * part / whole
+    if part in (0, whole):
+        return f"{percent:.0f} %"
+    if percent > 99:
+        return f"{min(percent, 99.99):.2f} %" if percent > 99.5 else f"{percent:.1f} %"
+    return f"{percent:.0f} %" if percent >= 10 else f"{percent:.1f} %" if percent >= 0.1 else f"{percent:.2g} %"
+
+
+def listed(names: Sequence[str], most: int | None) -> str:
+    """Return names in a row, of more than `most` only the first; None for all."""
+    row = ", ".join(names[:most])
+    return f"{row} and {len(names) - most} more" if most is not None and len(names) > most else row
+
+
+def number(value: float) -> str:
+    """Return a figure with three digits, and a word where it is not finite."""
+    if not math.isfinite(value):
+        return "not finite"
+    if value == 0:
+        return "0"
+    return f"{value:.3f}" if 0.001 <= value < 100 else f"{value:.3g}"
+
+
+def ranges(numbers: Iterable[int]) -> str:
+    """Return ascending numbers in short: `0..3, 5`."""
+    runs = [[number for _, number in run] for _, run in groupby(enumerate(numbers), key=lambda each: each[1] - each[0])]
+    return ", ".join(f"{run[0]}" if len(run) == 1 else f"{run[0]}..{run[-1]}" for run in runs)
+
+
+def extract_again(name: str) -> str:
+    """Return how to make tokens with a checkpoint: upstream extracts them with exported weights, not with a G_*.pth."""
+    with_what = f"the weights exported at the step of {name}" if name.startswith("G_") else name
+    return f"Extract the tokens again with {with_what}. Then train s1 again on them."
+
+
+def trained(command: str) -> Rule:
+    """Return the rule that a codebook was trained, under a command's own id."""
+    return Rule(
+        f"{command}/never-trained",
+        "the codebook was trained",
+        "A codebook that still waits for its first batch gives tokens that mean nothing. Use a published base model.",
+    )

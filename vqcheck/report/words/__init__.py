@@ -1,1 +1,0 @@
-"""What the reports for people say in the same words, whatever they look like."""
