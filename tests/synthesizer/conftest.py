@@ -104,6 +104,20 @@ def figures():
 
 
 @pytest.fixture(scope="session")
+def draws_the_recorded_dropout():
+    """Skip where this build of torch draws other dropout masks than the one that recorded the figures (2.13, with MKL).
+
+    They are equally valid, but the train figures cannot be reached with them.
+    """
+    torch.manual_seed(0)
+    mask = torch.nn.functional.dropout(torch.ones(40), 0.1)
+    if mask.eq(0).nonzero().flatten().tolist() != [0, 3, 35]:
+        recorded = torch.__version__.startswith("2.13.") and torch.backends.mkl.is_available()
+        assert not recorded, "this torch is the one that recorded the figures, and yet draws other dropout masks"
+        pytest.skip("this torch draws other dropout masks than the one that recorded the figures")
+
+
+@pytest.fixture(scope="session")
 def inputs():
     return recipe_inputs()
 

@@ -44,23 +44,11 @@ def networks(version, recipe):
     gc.collect()
 
 
-def draws_the_recorded_dropout():
-    """Tell whether this build of torch draws the dropout masks of the one that recorded the figures (2.13, with MKL).
-
-    Other builds draw other masks from the same seed, equally valid; the train figures cannot be reached with them.
-    """
-    torch.manual_seed(0)
-    mask = torch.nn.functional.dropout(torch.ones(40), 0.1)
-    return mask.eq(0).nonzero().flatten().tolist() == [0, 3, 35]
-
-
 @pytest.fixture(scope="module", params=["eval", "train"])
 def step(request, version, networks, inputs):
     """One forward of both networks and all losses; in train mode the generator's backward as well."""
-    if request.param == "train" and not draws_the_recorded_dropout():
-        recorded = torch.__version__.startswith("2.13.") and torch.backends.mkl.is_available()
-        assert not recorded, "this torch is the one that recorded the figures, and yet draws other dropout masks"
-        pytest.skip("this torch draws other dropout masks than the one that recorded the figures")
+    if request.param == "train":
+        request.getfixturevalue("draws_the_recorded_dropout")
     generator = networks.generator.train(request.param == "train")
     sv_emb = (inputs.sv_emb,) if "Pro" in version else ()
     with torch.set_grad_enabled(request.param == "train"):

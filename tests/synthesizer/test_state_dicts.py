@@ -3,7 +3,7 @@
 import pytest
 import torch
 
-from vqcheck.synthesizer import MultiPeriodDiscriminator, StateDictMismatchError, preset
+from vqcheck.synthesizer import MultiPeriodDiscriminator, StateDictMismatchError, SynthesizerTrnV3, preset
 
 GENERATORS = ("v1", "v2", "v2Pro", "v2ProPlus")
 DISCRIMINATORS = (("v1", "mpd_v1"), ("v2", "mpd_v2"), ("v2Pro", "mpd_v2Pro"), ("v2ProPlus", "mpd_v2Pro"))
@@ -126,3 +126,14 @@ def test_spectral_norm_discriminator_is_normed_everywhere():
     logits, _, features, _ = model(torch.randn(1, 1, 640), torch.randn(1, 1, 640))
     assert len(logits) == 6
     assert [len(maps) for maps in features] == [7, 6, 6, 6, 6, 6]
+
+
+@pytest.mark.parametrize("version", ["v3", "v4"])
+def test_v3_and_v4_have_the_recorded_tensors(version, state_dict_map):
+    """Both have the recorded names, shapes and dtypes in the recorded order, 384,394,985 numbers in all."""
+    with torch.device("meta"):
+        model = SynthesizerTrnV3(1025, 32, version=version)
+    assert described(model) == state_dict_map("v3")
+    assert sum(tensor.numel() for tensor in model.state_dict().values()) == 384_394_985
+    model.load_state_dict(state_of(state_dict_map("v3")), strict=True)
+    assert "linear_mel" in dict(model.named_children())

@@ -12,6 +12,7 @@ from vqcheck.synthesizer.errors import (
 from vqcheck.synthesizer.frozen import FrozenVQEncoder
 from vqcheck.synthesizer.losses import discriminator_loss, feature_loss, generator_loss, kl_loss, mel_loss
 from vqcheck.synthesizer.model import SynthesizerTrn
+from vqcheck.synthesizer.model_v3 import SynthesizerTrnV3
 from vqcheck.synthesizer.presets import PRESETS, Preset, preset
 from vqcheck.synthesizer.quantizer import ResidualVectorQuantizer
 from vqcheck.synthesizer.segments import rand_slice_segments, slice_segments
@@ -37,6 +38,7 @@ __all__ = [
     "StateDictMismatchError",
     "SynthesizerError",
     "SynthesizerTrn",
+    "SynthesizerTrnV3",
     "UninitialisedCodebookError",
     "discriminator_loss",
     "feature_loss",

@@ -125,6 +125,8 @@ class InputChecks:
     n_symbols: int
     codebook_size: int
     sv_dim: int | None
+    mel_channels: int = 0
+    """Of a model that samples mel; 0 for others."""
     _devices_read: set[str] = field(default_factory=set)
 
     def features(self, ssl: Tensor) -> None:
@@ -169,6 +171,32 @@ class InputChecks:
             check_range("y_lengths", y_lengths, 1, frames, f"at most the frames of y {list(y.shape)}")
         check_range("text_lengths", text_lengths, 1, text.size(1), f"at most the length of text {list(text.shape)}")
         self._symbols(text)
+
+    def mel_batch(
+        self,
+        ssl: Tensor,
+        y: Tensor,
+        y_lengths: Tensor,
+        text: Tensor,
+        text_lengths: Tensor,
+        mel: Tensor,
+        mel_lengths: Tensor,
+    ) -> None:
+        """Check the inputs of `forward` of a model that samples mel."""
+        self.features(ssl)
+        batch = ssl.size(0)
+        check_shape("y", y, batch, self.spec_channels, "T")
+        check_shape("mel", mel, batch, self.mel_channels, "M")
+        check_shape("text", text, batch, "L")
+        for name, lengths in (("y_lengths", y_lengths), ("text_lengths", text_lengths), ("mel_lengths", mel_lengths)):
+            check_shape(name, lengths, batch)
+            check_integers(name, lengths)
+        check_integers("text", text)
+        if self._should_read(text):
+            check_range("y_lengths", y_lengths, 1, y.size(2), f"at most the frames of y {list(y.shape)}")
+            check_range("mel_lengths", mel_lengths, 1, mel.size(2), f"at most the frames of mel {list(mel.shape)}")
+            check_range("text_lengths", text_lengths, 1, text.size(1), f"at most the length of text {list(text.shape)}")
+            self._symbols(text)
 
     def tokens(
         self,

@@ -6,22 +6,27 @@ The VQ encoder is `ssl_proj` and `quantizer`.  The GPT of stage 1 speaks in its 
 from __future__ import annotations
 
 import contextlib
+from collections.abc import Mapping
+from typing import Any
 
 import torch
 from torch import Tensor, nn
 
+from vqcheck.synthesizer.checks import InputChecks, check_state_dict
 from vqcheck.synthesizer.quantizer import ResidualVectorQuantizer
 
 
 class FrozenVQEncoder(nn.Module):
     """The part of the synthesizer that turns SSL features into semantic tokens, and the way it is frozen.
 
-    A subclass sets the three attributes.  To freeze in another way (or not at all), override `encode_semantic`.
+    A subclass sets the attributes.  To freeze in another way (or not at all), override `encode_semantic`.
     """
 
     ssl_proj: nn.Conv1d
     quantizer: ResidualVectorQuantizer
     freeze_quantizer: bool | None
+    version: str
+    _checks: InputChecks
 
     def encode_semantic(self, ssl: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         """Return what `project_and_quantize` does; frozen if `freeze_quantizer` is set.
@@ -50,3 +55,25 @@ class FrozenVQEncoder(nn.Module):
         with torch.amp.autocast(ssl.device.type, enabled=False):
             quantized, codes, commit_loss, _ = self.quantizer(self.ssl_proj(ssl), layers=[0])
         return quantized, codes, commit_loss
+
+    def extract_latent(self, ssl: Tensor) -> Tensor:
+        """Return the semantic tokens `[B, 1, T']` (int64) of ssl `[B, ssl_dim, T]`; padding is not masked.
+
+        Without `freeze_quantizer` this does not switch modes: in train mode it updates the codebook as `forward` does.
+        """
+        self._checks.features(ssl)
+        _, codes, _ = self.encode_semantic(ssl)
+        return codes.transpose(0, 1)
+
+    @torch.no_grad()
+    def initialise_codebook(self, ssl: Tensor) -> None:
+        """Fill the codebook by k-means on projected ssl `[B, ssl_dim, T]`, where there are no weights to load."""
+        self._checks.features(ssl)
+        for codebook in self.quantizer.codebooks():
+            codebook.initialise(self.ssl_proj(ssl).transpose(1, 2).flatten(0, 1))
+
+    def load_state_dict(self, state_dict: Mapping[str, Any], strict: bool = True, assign: bool = False) -> Any:
+        """As torch's; raises StateDictMismatchError, which names tensors and shapes, if the weights do not fit."""
+        check_state_dict(self, state_dict, strict, f"version {self.version!r}")
+        # torch 2.0 does not know `assign`
+        return super().load_state_dict(state_dict, strict, **({"assign": True} if assign else {}))

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 import torch
@@ -10,7 +10,6 @@ from torch import Tensor, nn
 
 from vqcheck.synthesizer.checks import (
     InputChecks,
-    check_state_dict,
     check_version,
     is_pro,
     paired,
@@ -245,28 +244,6 @@ class SynthesizerTrn(FrozenVQEncoder):
         text_lengths = torch.tensor([text.size(-1)], device=text.device)
         o, _, _ = self._synthesize(quantized, y_lengths, text, text_lengths, ge, noise_scale, speed)
         return o
-
-    def extract_latent(self, ssl: Tensor) -> Tensor:
-        """Return the semantic tokens `[B, 1, T']` (int64) of ssl `[B, ssl_dim, T]`; padding is not masked.
-
-        Without `freeze_quantizer` this does not switch modes: in train mode it updates the codebook as `forward` does.
-        """
-        self._checks.features(ssl)
-        _, codes, _ = self.encode_semantic(ssl)
-        return codes.transpose(0, 1)
-
-    @torch.no_grad()
-    def initialise_codebook(self, ssl: Tensor) -> None:
-        """Fill the codebook by k-means on projected ssl `[B, ssl_dim, T]`, where there are no weights to load."""
-        self._checks.features(ssl)
-        for codebook in self.quantizer.codebooks():
-            codebook.initialise(self.ssl_proj(ssl).transpose(1, 2).flatten(0, 1))
-
-    def load_state_dict(self, state_dict: Mapping[str, Any], strict: bool = True, assign: bool = False) -> Any:
-        """As torch's; raises StateDictMismatchError, which names tensors and shapes, if the weights do not fit."""
-        check_state_dict(self, state_dict, strict, f"version {self.version!r}")
-        # torch 2.0 does not know `assign`
-        return super().load_state_dict(state_dict, strict, **({"assign": True} if assign else {}))
 
     def _speaker(self, spec: Tensor, mask: Tensor, sv_emb: Tensor | None) -> Tensor:
         """Return the speaker's vector ge `[B, gin, 1]`."""
