@@ -25,6 +25,8 @@ COMMANDS: Final = {
 def _load(name: str) -> click.Command | None:
     """Import a command."""
     match name:
+        case "check":
+            from vqcheck.cli.check import command
         case "inspect":
             from vqcheck.cli.inspect import command
         case "diff":
@@ -91,6 +93,7 @@ def program() -> None:
     """Check that the codebook of a two-stage VQ speech model stays the same between the stages.
 
     \b
+    vqcheck check                         is my voice affected
     vqcheck inspect s2G2333k.pth          what is in this file
     vqcheck diff s2G2333k.pth G_400.pth   did the VQ encoder move
     vqcheck replay                        does the training step move it

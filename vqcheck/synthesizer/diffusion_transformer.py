@@ -4,6 +4,8 @@ It predicts the velocity of a flow at a time, for a step of a given length, from
 the semantic features. Inside, tensors are `[B, N, D]` with N mel frames.
 """
 
+from __future__ import annotations
+
 import math
 
 import torch

@@ -1,5 +1,7 @@
 """The s2 synthesizer of v3 and v4: the text encoder of v2, and a decoder that samples mel by flow matching."""
 
+from __future__ import annotations
+
 import contextlib
 from typing import Any
 
