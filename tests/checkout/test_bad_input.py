@@ -202,6 +202,26 @@ def test_a_python_without_torch_is_told_so(tree, tmp_path):
     assert "lacks packages: torch" in text
 
 
+OLD_TORCH = "import sys, types; sys.modules['torch'] = types.SimpleNamespace(__version__='1.13.1')"
+OLD_PYTHON = "import sys; sys.version_info = (3, 8, 18, 'final', 0)"
+
+
+@pytest.mark.parametrize(
+    ("pretend", "message"),
+    [
+        (OLD_PYTHON, r"is Python .*: the oldest that a checkout can be replayed with is 3\.9"),
+        (OLD_TORCH, r"has torch 1\.13\.1: the oldest that a checkout can be replayed with is 2\.0"),
+    ],
+)
+def test_a_python_that_is_too_old_is_told_so(tree, tmp_path, pretend, message):
+    """The oldest version that will do is named."""
+    python = tmp_path / "python"
+    run = f"{pretend}; import runpy; runpy.run_path(sys.argv[1], run_name='__main__')"
+    python.write_text(f'#!/bin/sh\nexec {sys.executable} -c "{run}" "$@"\n')
+    python.chmod(0o755)
+    assert re.search(message, refused(tree.config(python=str(python))))
+
+
 def test_a_folder_that_is_no_checkout_is_refused(tmp_path):
     """Before anything is started, the path is looked at."""
     config = Config.model_validate({"subject": {"checkout": str(tmp_path)}})

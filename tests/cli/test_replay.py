@@ -380,7 +380,7 @@ BAD = {
     "no discriminator": (
         [],
         '[subject]\npretrained_s2D = "{folder}/../checkpoints/base_v2.pth"',
-        "is no discriminator",
+        "is not a discriminator",
     ),
     "sizes that clash": ([], "[model]\ngin_channels = 5", "gin_channels: expected"),
 }

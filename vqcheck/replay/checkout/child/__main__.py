@@ -33,12 +33,11 @@ def main() -> None:
     lines: queue.Queue[bytes] = queue.Queue()
     # in a thread of its own, so that the end of vqcheck is noticed in the middle of a step or an import
     threading.Thread(target=listen, args=(lines,), daemon=True).start()
-    try:
-        session = make_session()
-    except (ImportError, OSError) as problem:
-        lacks = f"{sys.executable} lacks packages: torch ({' '.join(str(problem).split())})"
-        print(json.dumps({"error": lacks}), file=answers, flush=True)
+    unfit = why_unfit()
+    if unfit:
+        print(json.dumps({"error": f"{sys.executable} {unfit}"}), file=answers, flush=True)
         sys.exit()
+    session = make_session()
     while True:
         print(json.dumps(session.answer(lines.get())), file=answers, flush=True)
 
@@ -50,15 +49,21 @@ def listen(lines: queue.Queue[bytes]) -> None:
     os._exit(0)
 
 
+def why_unfit() -> str:
+    """Return why this Python cannot run what follows; empty where it can."""
+    if sys.version_info < (3, 9):  # noqa: UP036 - vqcheck itself needs a later one, a checkout does not
+        return f"is Python {sys.version.split()[0]}: the oldest that a checkout can be replayed with is 3.9"
+    try:
+        import torch
+    except (ImportError, OSError) as problem:
+        return f"lacks packages: torch ({' '.join(str(problem).split())})"
+    if int(torch.__version__.partition(".")[0]) < 2:
+        return f"has torch {torch.__version__}: the oldest that a checkout can be replayed with is 2.0"
+    return ""
+
+
 def make_session() -> Any:
-    """Return what answers, made of the modules of vqcheck beside this file.
-
-    Raises:
-        ImportError, OSError: this Python has no torch, or none that can be loaded.
-
-    """
-    import torch  # noqa: F401 - before anything of vqcheck, so that what is missing is named
-
+    """Return what answers, made of the modules of vqcheck beside this file."""
     for name in [each for each in sys.modules if each.partition(".")[0] == "vqcheck"]:
         del sys.modules[name]  # it may be installed here too, and be another version
     spec = importlib.util.spec_from_file_location("vqcheck", os.path.join(VQCHECK, "__init__.py"))

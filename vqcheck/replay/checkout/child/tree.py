@@ -42,6 +42,8 @@ class Tree:
         if self.version.startswith("v2Pro") and not self.pro:
             raise UsageError(f"this tree knows no {self.version}; it is older than that version", request["checkout"])
         self.names = self._names_of_inputs()
+        self.fresh: dict[str, torch.Tensor] = {}
+        """The VQ encoder that arms start from where there are no pretrained weights."""
         self.found = {
             "version": self.version,
             "table": net_g.enc_p.text_embedding.num_embeddings,
@@ -49,6 +51,7 @@ class Tree:
             "sv_dim": net_g.sv_emb.in_features if self.pro else None,
             "mel_channels": net_g.linear_mel.out_channels if self.matches_flows else None,
             "tensors": list(net_g.state_dict()),
+            "encoder": [name for name in net_g.state_dict() if name.startswith(("ssl_proj.", "quantizer."))],
             "torch": str(torch.__version__),
         }
 
@@ -114,7 +117,10 @@ class Tree:
                         f"the pretrained weights do not fit this tree: {in_one_line(error)[:300]}"
                     ) from None
         if not self.request["pretrained_g"]:
-            fresh_vq_encoder(nets[0], features)
+            if not self.fresh:
+                fresh_vq_encoder(nets[0], features)
+                self.fresh = {name: nets[0].state_dict()[name].clone() for name in self.found["encoder"]}
+            nets[0].load_state_dict(self.fresh, strict=False)
         return nets
 
 
