@@ -206,7 +206,7 @@ def test_bindings_are_kept_only_while_every_copy_is_the_same(vq_state, moved, lo
     ("damage", "words"),
     [
         (lambda text: text.replace("copy 1 name", "copy 3 name"), "follows none"),
-        (lambda text: text.replace('copy 1 name [["ema"], ""]', "copy 1 name nonsense"), "no name of a copy"),
+        (lambda text: text.replace('copy 1 name [["ema"], ""]', "copy 1 name nonsense"), "not the name of a copy"),
         (lambda text: "\n".join(x for x in text.splitlines() if not x.startswith("copy 1 name")), "without a name"),
         (lambda text: "\n".join(x for x in text.splitlines() if not x.startswith("copy 1 family")), "family"),
         (lambda text: text.replace("copy 1 codebook", "copy x codebook"), "copy x codebook"),

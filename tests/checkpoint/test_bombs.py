@@ -240,7 +240,7 @@ TABLES = {
         lambda: b"".join(
             b"a\t" + b" ".join(b"%d" % n for n in range(s, s + 100_000)) + b"\n" for s in range(0, 2 * MILLION, 100_000)
         ),
-        "is no token",
+        "is not a token",
     ),
 }
 

@@ -35,7 +35,7 @@ def test_leaking_and_still_are_told_apart(here, example):
     code, text, _ = here("replay", "--factory", f"factories.{example}:leaking", "--steps", 3)
     assert code == 1
     assert text.startswith(f"not as expected  this code, as it is, writes the codebook, in factories/{example}.py:")
-    assert "first write" in text
+    assert "First write to" in text
     code, text, _ = here("replay", "--factory", f"factories.{example}:still", "--steps", 3)
     assert code == 0
     assert text.startswith("as expected  the codebook is bit-identical under as-is")

@@ -2,15 +2,11 @@
 
 import pytest
 import torch
-from vqcheck.report.cases.diff import run
-from vqcheck.report.html.diff import document as html_document
-from vqcheck.report.json.diff import document as json_document
-from vqcheck.report.text.diff_table import table
-from vqcheck.report.text.page import Style
-from vqcheck.report.words.diff import headline
 
 from vqcheck import compare, open_checkpoint
 from vqcheck.codebook.file_record import Order
+from vqcheck.report.render import html, json, text
+from vqcheck.report.views.diff import view
 
 CODEBOOK = "quantizer.vq.layers.0._codebook"
 EMBED, COUNTS = (f"{CODEBOOK}.{name}" for name in ("embed", "cluster_size"))
@@ -261,7 +257,7 @@ def test_each_reading_is_told_in_every_format(vq_state, write, valid, case):
     first = vq_state() if case == "last-places" else half
     second = near if case == "last-places" else moved_by_half_a_step(half)
     result = diff(write(a, first), write(b, second))
-    document = valid(json_document(result))
+    document = valid(json.render(view(result)))
     assert document["order"] == {"b": "A first", "e": "B first", "w": "unknown"}[a[0]]
     assert document["diagnosis"]["causes"][0]["code"] == ("rounding-only" if case == "undecided" else case)
     words = {
@@ -270,10 +266,10 @@ def test_each_reading_is_told_in_every_format(vq_state, write, valid, case):
         "last-places": "1 ulp at most",
         "rounding-only": "A is B rounded to float16",
     }[case]
-    assert words in headline(result)
-    for text in (table(result, Style()), html_document(result)):
-        assert words[:25] in " ".join(text.split())
-    assert words in run(result).headline
+    told = view(result)
+    assert words in told.headline
+    for report in (text.render(told, text.Style(verbose=True)), html.render(told)):
+        assert words[:25] in " ".join(report.split())
 
 
 @pytest.mark.parametrize(

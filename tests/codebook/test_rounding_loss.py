@@ -2,10 +2,10 @@
 
 import pytest
 import torch
-from vqcheck.report.text.diff import one_line
 
 from vqcheck import compare, open_checkpoint
 from vqcheck.report.views.caveats import remarks
+from vqcheck.report.views.diff import view
 
 CODEBOOK = "quantizer.vq.layers.0._codebook"
 EMBED, COUNT, SUM = (f"{CODEBOOK}.{name}" for name in ("embed", "cluster_size", "embed_avg"))
@@ -56,7 +56,7 @@ def test_of_unused_codes_it_is_a_remark(vq_state, export, how, unused):
     result = export(state)
     assert (result.verdict, result.exit_code) == ("rounded", 0)
     assert (result.losses[0].of_use, result.losses[0].unused) == (0, len(unused))
-    assert f"{len(unused)} unused codes became zero, infinite or equal to others in B" in one_line(result)
+    assert f"{len(unused)} unused codes became zero, infinite or equal to others in B" in view(result).brief
 
 
 def test_without_counts_every_code_is_in_use(vq_state, export):

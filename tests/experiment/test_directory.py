@@ -132,7 +132,7 @@ def break_audio(folder):
         (break_rate, "16-bit mono at 32000 Hz, found 16-bit, 1 channels at 44100 Hz"),
         (break_channels, "2 channels"),
         (cut_audio, "ends after"),
-        (break_audio, "is no PCM wav file"),
+        (break_audio, "is not a PCM wav file"),
     ],
 )
 def test_what_upstream_would_replace_by_zeros_is_an_error(folder, damage, message):
@@ -151,7 +151,7 @@ def test_missing_parts_of_the_directory_are_named(folder, tmp_path):
         read_experiment(str(folder), with_speakers=False)
     with pytest.raises(UsageError, match=r"2-name2text\.txt: cannot be read"):
         read_experiment(str(tmp_path), with_speakers=False)
-    with pytest.raises(UsageError, match="is no experiment directory"):
+    with pytest.raises(UsageError, match="is not an experiment directory"):
         read_experiment(str(tmp_path / "gone"), with_speakers=False)
 
 

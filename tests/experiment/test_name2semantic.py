@@ -78,8 +78,8 @@ def test_parts_beside_a_merged_file_are_left_alone_and_named(tmp_path):
         ("c.wav\t1 x 2", "'x'"),
         ("c.wav\t1 -2", "'-2'"),
         ("c.wav\t1.5", "'1.5'"),
-        ("c.wav\t\u0661", "is no token"),
-        ("c.wav\t" + "9" * 5000, "is no token"),
+        ("c.wav\t\u0661", "is not a token"),
+        ("c.wav\t" + "9" * 5000, "is not a token"),
     ],
 )
 def test_a_line_without_tokens_is_named_and_the_others_kept(tmp_path, line, word):

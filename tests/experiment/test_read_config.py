@@ -173,7 +173,7 @@ def test_without_a_version_it_is_the_bases(write, tmp_path, symbols, version):
 
 @pytest.mark.parametrize(
     ("base", "message"),
-    [("", "there is no pretrained_s2G to go by"), ("base.pth", r"the version of .*base\.pth cannot be told")],
+    [("", "there is no pretrained_s2G to go by"), ("base.pth", r"the tensors of .*base\.pth do not show")],
 )
 def test_a_version_that_nothing_tells_is_asked_for(write, tmp_path, base, message):
     """Neither the file nor a base: the field that is missing is named."""

@@ -118,7 +118,7 @@ def test_a_named_checkout_says_what_it_reads(folders, checkout, version, scripts
 @pytest.mark.parametrize(
     ("version", "scripts", "why"),
     [
-        ("v2", {"s2_train": "unknown"}, "s2_train.py does not tell"),
+        ("v2", {"s2_train": "unknown"}, "s2_train.py does not say"),
         ("v2", {"s2_train_v3": "version"}, "has no s2_train.py"),
         ("v2", {}, "has no s2_train.py"),
     ],

@@ -5,13 +5,14 @@ from pathlib import Path
 
 import pytest
 import torch
-from vqcheck.report.json.replay import document
-from vqcheck.report.words.replay import digests
 
 from vqcheck.errors import NoCodebookError, UsageError
 from vqcheck.experiment.config import Config
 from vqcheck.replay.run import planned, replay
 from vqcheck.replay.trace import AS_EXPECTED, DRIFTED, FROZEN, INCONCLUSIVE, NOT_AS_EXPECTED, NOT_REPORTED
+from vqcheck.report.render import json
+from vqcheck.report.views.replay import view
+from vqcheck.report.views.replay_data import digests
 
 FIXTURES = Path(__file__).parents[2] / "fixtures"
 EXAMPLES = ("vector_quantize", "gradient_codebook")
@@ -287,7 +288,7 @@ def test_a_codebook_attribute_that_disappears_is_missing(own, valid, name, label
     assert not any(tensor.written for tensor in arm.steps[2].tensors)
     assert [(write.label, write.first_changed_step) for write in arm.first_writes] == [(label, 2)]
     assert arm.steps[1].flipped_tokens == (6 if name == "embed" else 0)
-    shown = valid(document(result))["arms"][0]["steps"][1]["tensors"]
+    shown = valid(json.render(view(result)))["arms"][0]["steps"][1]["tensors"]
     assert {tensor["label"]: tensor["problem"] for tensor in shown}[label] == "is missing"
     assert digests(arm)
 

@@ -21,7 +21,8 @@ from vqcheck.codebook.inspection import InspectedFiles, inspect
 from vqcheck.experiment.config_file import read_s2_run
 from vqcheck.gate.checks import CHECKS
 from vqcheck.gate.run import run_gate
-from vqcheck.report.document import Column, Document, Fact, Facts, Kind, Paragraph, Section, Shown, Status, Table
+from vqcheck.report.blocks import Column, Fact, Facts, Kind, Paragraph, Section, Shown, Table
+from vqcheck.report.document import Document, Status
 from vqcheck.report.render.text import Style, render
 from vqcheck.report.views import diff, gate, history, lock, lock_check, s1_s2, tokens
 from vqcheck.report.views import inspect as inspection

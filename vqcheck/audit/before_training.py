@@ -9,7 +9,6 @@ from typing import Final
 from vqcheck.audit.bound_files import file_digest, recorded_tsv, same_experiment, tokens_digest
 from vqcheck.audit.check_lock import check_lock
 from vqcheck.audit.judgement import CheckOutcome, Judgement, could_not_check, failed, not_applicable, passed
-from vqcheck.audit.lock import LockedFile
 from vqcheck.audit.planned_run import PRETRAINED, PlannedRun, as_training_reads
 from vqcheck.audit.token_audit import audit_tokens
 from vqcheck.audit.token_audit_result import summary
@@ -138,9 +137,9 @@ def s1(run: PlannedRun) -> Judgement:
     name = os.path.basename(run.s1)
     record = run.lock
     if record is not None and record.s1 is not None and record.tsv is not None:
-        if not _is(record.s1, file_digest(run.s1)):
+        if record.s1.digest != file_digest(run.s1):
             return failed(f"{name} is not the s1 checkpoint that {run.lock_path} is bound to")
-        if not _is(record.tsv, tokens_digest(run.experiment)):
+        if record.tsv.digest != tokens_digest(run.experiment):
             return failed(f"{name} is the locked s1 checkpoint, but the recorded tokens have changed since")
         return passed(f"{name} and the recorded tokens are the locked ones")
     trained_on = recorded_tsv(run.s1)
@@ -153,10 +152,6 @@ def s1(run: PlannedRun) -> Judgement:
         "(bind it: vqcheck lock --s1 --update)",
         advisory=True,
     )
-
-
-def _is(recorded: LockedFile, found: object) -> bool:
-    return recorded.digest == found
 
 
 def _codes(run: PlannedRun) -> int:

@@ -29,7 +29,7 @@ def check_copy(
 
     Raises:
         CheckpointError: it cannot be read.
-        UsageError: digests do not tell, or the lock is damaged.
+        UsageError: digests do not decide it, or the lock is damaged.
 
     """
     checkpoint, encoder = copy.file, copy.encoder
@@ -51,7 +51,7 @@ def check_copy(
             line, recorded.get(label), found.get(label), encoder.family, files, rounded_to, may_lack=not whole_book
         )
         if line.verdict == CHANGED and label in tensors and tensors[label].tensor.dtype.startswith("float8"):
-            # There is no digest of an 8-bit rounding, so a change is not told from one.
+            # There is no digest of an 8-bit rounding, so a change looks like one.
             line = replace(line, verdict=NOT_COMPARABLE)
         verdicts.append(line)
     verdicts = [*_without_lost_codes(_without_lost_projections(verdicts, checkpoint, tensors), checkpoint, encoder)]
@@ -222,7 +222,7 @@ def _without_lost_codes(
 ) -> Iterator[LockVerdict]:
     """Yield the verdicts; rounded codes of which some in use are spoilt in the file are changed.
 
-    Digests do not tell what the locked values were, so what the file shows must do.
+    Digests do not show what the locked values were, so what the file shows must do.
     """
     rounded = {line.what for line in verdicts if line.verdict == ROUNDED}
     spoilt: dict[str, int] = {}

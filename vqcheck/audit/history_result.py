@@ -10,17 +10,17 @@ from vqcheck.word_enum import WordEnum
 
 
 class HistoryVerdict(WordEnum):
-    """What a run came to: the verdicts on two files, and one more."""
+    """What a run came to, the worst first: the verdicts on two files, and one more."""
 
-    IDENTICAL = IDENTICAL
+    COULD_NOT_CHECK = "could not check"
+    CHANGED = CHANGED
     ROUNDED = ROUNDED
     WITHIN_ULPS = WITHIN_ULPS
-    CHANGED = CHANGED
-    COULD_NOT_CHECK = "could not check"
+    IDENTICAL = IDENTICAL
 
 
 class BaseSource(WordEnum):
-    """What told which file a run started from."""
+    """What says which file a run started from."""
 
     OPTION = "option"
     CONFIGURATION = "configuration"
@@ -35,15 +35,6 @@ class ComparedWith(WordEnum):
     BASE = "base"
     EACH_OTHER = "each other"
     NOTHING = "nothing"
-
-
-_WORST_FIRST = (
-    HistoryVerdict.COULD_NOT_CHECK,
-    HistoryVerdict.CHANGED,
-    HistoryVerdict.ROUNDED,
-    HistoryVerdict.WITHIN_ULPS,
-    HistoryVerdict.IDENTICAL,
-)
 
 
 @dataclass(frozen=True, slots=True)
@@ -153,7 +144,7 @@ class TrainingRun:
         found = {drift.verdict for row in self.rows for drift in row.drifts}
         if UNDECIDED in found:
             return HistoryVerdict.COULD_NOT_CHECK
-        return next((each for each in _WORST_FIRST if each.value in found), HistoryVerdict.IDENTICAL)
+        return next((each for each in HistoryVerdict if each.value in found), HistoryVerdict.IDENTICAL)
 
     @property
     def exit_code(self) -> int:
@@ -178,7 +169,7 @@ class History:
     @property
     def worst(self) -> TrainingRun:
         """The run that decides the verdict: one that could not be checked before one that moved."""
-        return min(self.runs, key=lambda run: _WORST_FIRST.index(run.verdict))
+        return min(self.runs, key=lambda run: tuple(HistoryVerdict).index(run.verdict))
 
     @property
     def verdict(self) -> HistoryVerdict:

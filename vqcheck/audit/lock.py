@@ -95,8 +95,8 @@ class Lock:
         lines += self.copies[0].lines()
         for number, copy in enumerate(self.copies):
             names = [f"name {json.dumps([list(name.keys), name.prefix])}" for name in copy.names]
-            told = [*names, *(["noise"] if copy.is_noise else []), *(copy.lines() if number else [])]
-            lines += [f"copy {number} {line}" for line in told]
+            facts = [*names, *(["noise"] if copy.is_noise else []), *(copy.lines() if number else [])]
+            lines += [f"copy {number} {line}" for line in facts]
         lines += [
             f"{kind} {bound.digest} {json.dumps(bound.name)}"
             for kind, bound in (("s1", self.s1), ("tsv", self.tsv))
@@ -110,7 +110,7 @@ def read_lock(path: str) -> Lock:
     """Return the lock in a file.
 
     Raises:
-        UsageError: the file cannot be read, is no lock, is damaged, or was written by a newer vqcheck.
+        UsageError: the file cannot be read, is not a lock, is damaged, or was written by a newer vqcheck.
 
     """
     try:

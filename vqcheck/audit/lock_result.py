@@ -10,7 +10,7 @@ from vqcheck.codebook.file_record import FileKind
 from vqcheck.word_enum import WordEnum
 
 NOT_COMPARABLE: Final = "not comparable"
-"""Digests do not tell whether it is a rounding or a change."""
+"""Digests do not show whether it is a rounding or a change."""
 
 
 class LockReason(WordEnum):

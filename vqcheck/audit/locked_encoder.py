@@ -73,14 +73,14 @@ class EncoderLines:
         self._names: dict[CopyName, None] = {}
         self._noise: dict[str, bool] = {}
 
-    def read(self, told: str, line: str) -> None:
+    def read(self, fact: str, line: str) -> None:
         """Take in a line, given without what says which copy it is of."""
-        kind, _, rest = told.partition(" ")
+        kind, _, rest = fact.partition(" ")
         if kind == "family" and rest:
             put(self._families, kind, rest, line)
-        elif kind == "noise" and not rest and told != line:
+        elif kind == "noise" and not rest and fact != line:
             put(self._noise, kind, True, line)
-        elif kind == "name" and told != line:
+        elif kind == "name" and fact != line:
             put(self._names, _copy_name(rest), None, line)
         elif kind in PARTS:
             digest = parse_digest(rest)

@@ -106,7 +106,7 @@ class PlannedRun:
 def not_found(checkpoint: Checkpoint) -> str:
     """Return the name of a tensor that decides tokens and that training would not find; empty where it finds all.
 
-    Names are looked up as they are: behind a prefix or a wrapper a tensor is passed over without an error, and the
+    Names are looked up as they are: behind a prefix or a wrapper a tensor is skipped without an error, and the
     model keeps the random values that it was made with.
     """
     return next((name for name in _DECIDING if name not in checkpoint.tensors), "")

@@ -1,4 +1,4 @@
-"""The gate's checks on checkpoints of an earlier run, which upstream's training resumes from without a word."""
+"""Judgements on checkpoints of an earlier run, which upstream's training resumes from silently."""
 
 import os
 
@@ -16,11 +16,11 @@ def resume(run: PlannedRun) -> Judgement:
     """Whether a checkpoint that this run would silently resume from has the pretrained generator's VQ encoder."""
     folders = _folders(run)
     would = "may" if folders.doubt else "would"
-    alike, told, rounded = [], [], False
+    alike, notes, rounded = [], [], False
     for folder in folders.read:
         found = latest(run.experiment, folder)
         if found.generators and not found.resumed:
-            told.append(f"{_short(found.generators[0])} is not resumed from: there is no D_*.pth beside it")
+            notes.append(f"{_short(found.generators[0])} is not resumed from: there is no D_*.pth beside it")
             continue
         for path in found.generators:
             fault, verdict = _judge(run, path)
@@ -32,10 +32,10 @@ def resume(run: PlannedRun) -> Judgement:
         will = "may" if folders.doubt or len(alike) > 1 else "will"
         have = "which has" if len(alike) == 1 else "which have"
         which = "a rounding of the" if rounded else "the same"
-        told.append(f"training {will} resume from {' or '.join(alike)}, {have} {which} VQ encoder")
-    elif not told:
-        told.append("there is no checkpoint of an earlier run to resume from")
-    return passed(f"{'; '.join(told)}{_looked_at(folders)}")
+        notes.append(f"training {will} resume from {' or '.join(alike)}, {have} {which} VQ encoder")
+    elif not notes:
+        notes.append("there is no checkpoint of an earlier run to resume from")
+    return passed(f"{'; '.join(notes)}{_looked_at(folders)}")
 
 
 def resume_elsewhere(run: PlannedRun) -> Judgement:

@@ -51,7 +51,7 @@ def _experiment_of(s1: str, given: str | None, unbound: str | None) -> str:
     named = recorded_tsv(s1)
     folder = given or (os.path.dirname(named) if named else None)
     if given is not None and not os.path.isdir(given):
-        raise UsageError(f"{given}: is no experiment directory (logs/<name>)")
+        raise UsageError(f"{given}: is not an experiment directory (logs/<name>)")
     if folder is None:
         raise NoCodebookError(
             f"{_holds_none(s1)} names no tokens it was trained on; give --experiment"

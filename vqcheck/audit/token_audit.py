@@ -1,4 +1,4 @@
-"""The token audit tells whether the tokens of an experiment come from a checkpoint.
+"""The token audit says whether the tokens of an experiment come from a checkpoint.
 
 Tokens depend on precision: upstream extracts them in half precision on a GPU and in float32 elsewhere. So every frame
 is derived twice, in float32 and in emulated half precision, and each item is taken to be extracted in the precision
@@ -59,7 +59,7 @@ def audit_tokens(
     """Return whether the tokens of an experiment directory come from an open checkpoint.
 
     `sample` limits the check to so many rows, the same ones each time; `copy` names the copy to derive them with.
-    `on_item` is told (rows done, rows in all).
+    `on_item` is called with (rows done, rows in all).
 
     Raises:
         NoCodebookError, CheckpointError, UsageError: the checkpoint derives no tokens, the directory lacks tokens or

@@ -20,7 +20,7 @@ class TokenVerdict(WordEnum):
 
 
 class TokenPrecision(WordEnum):
-    """In which precision tokens were extracted, as far as they tell."""
+    """In which precision tokens were extracted, as far as they show it."""
 
     FLOAT32 = "float32"
     HALF = "float16"
@@ -44,7 +44,7 @@ class FrameCounts:
     mismatches: int
     """Nothing can."""
     undecided: int
-    """Half precision tells nothing there: it overflows, or is coarse."""
+    """Half precision says nothing there: it overflows, or is coarse."""
     precision: TokenPrecision
     """`FLOAT32`, `HALF` or `EITHER`: what explains more of the item's tokens"""
     coarse: int = 0

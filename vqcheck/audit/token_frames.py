@@ -23,7 +23,7 @@ COARSE_FLOAT32, COARSE_OTHER: the same where half precision cannot tell apart so
 """
 
 _TOO_MANY: Final = 0.1
-"""Share of the codes that a frame's bound may admit and still tell something."""
+"""Share of the codes that a frame's bound may admit and still say something."""
 
 Flags = npt.NDArray[np.bool_]
 

@@ -45,9 +45,7 @@ class SubjectConfig(_Section):
         pattern=r"^[A-Za-z_]\w*$",
         description="class in the checkout's module.models; default: SynthesizerTrn, for v3 and v4 SynthesizerTrnV3",
     )
-    freeze_quantizer: bool = Field(
-        default=True, description="what a checkout's own class is told; the gate wants it said"
-    )
+    freeze_quantizer: bool = Field(default=True, description="what a checkout's own class gets; the gate wants it set")
     time_limit: float = Field(
         default=600.0, gt=0, description="seconds that a checkout may take to load, or for one step"
     )

@@ -66,7 +66,7 @@ class ConfigFile:
         The web page writes it into the model's section and, later, beside it, too.
 
         Raises:
-            UsageError: it is no text, or two are named.
+            UsageError: it is not a text, or two are named.
 
         """
         model = self.values.get("model")
@@ -103,7 +103,7 @@ class S2Run:
     checkout: str | None = None
     """The GPT-SoVITS tree that will train, where the config names it."""
     is_json: bool = True
-    """Whether it is GPT-SoVITS's own configuration, and so tells by its fields how old the tree is."""
+    """Whether it is GPT-SoVITS's own configuration, and so shows by its fields how old the tree is."""
 
 
 def read_config_file(path: str) -> ConfigFile:
@@ -139,7 +139,7 @@ def read_s2_run(path: str, root: str | None) -> S2Run:
     Relative paths count from `root`, or from where `ConfigFile.base` says.
 
     Raises:
-        UsageError: the file cannot be read, or is no such config.
+        UsageError: the file cannot be read, or is not such a config.
 
     """
     file = read_config_file(path)

@@ -70,7 +70,7 @@ def read_experiment(folder: str, with_speakers: bool) -> Experiment:
 
     """
     if not os.path.isdir(folder):
-        raise UsageError("is no experiment directory (logs/<name>)", folder)
+        raise UsageError("is not an experiment directory (logs/<name>)", folder)
     phones = read_name2text(folder)
     parts = {
         FEATURES: {name.removesuffix(".pt") for name in _listed(folder, FEATURES)},
@@ -124,7 +124,7 @@ def read_wav(path: str, rate: int) -> npt.NDArray[np.float32]:
     """Return the samples `[N]` in -1..1 of `5-wav32k/<name>`: 16-bit PCM, mono, at the version's rate.
 
     Raises:
-        UsageError: the file is no such wav file, or is shorter than its header says.
+        UsageError: the file is not such a wav file, or is shorter than its header says.
 
     """
     try:
@@ -133,7 +133,7 @@ def read_wav(path: str, rate: int) -> npt.NDArray[np.float32]:
             count = file.getnframes()
             data = file.readframes(count)
     except (OSError, EOFError, wave.Error) as error:
-        raise UsageError(f"{path}: is no PCM wav file: {error}") from None
+        raise UsageError(f"{path}: is not a PCM wav file: {error}") from None
     if found != (1, 2, rate):
         channels, width, hertz = found
         raise UsageError(

@@ -134,7 +134,7 @@ class ItemReading:
 class BatchReader:
     """Reads the features of rows and yields them in batches.
 
-    `readings` tells, once all batches are taken, what came of each row.
+    `readings` holds, once all batches are taken, what came of each row.
     """
 
     def __init__(self, read: Callable[[str], Features], channels: int, taps: int) -> None:

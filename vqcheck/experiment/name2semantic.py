@@ -14,7 +14,7 @@ HEADER: Final = "item_name\tsemantic_audio"
 
 _PART: Final = re.compile(r"6-name2semantic-(\d{1,6})\.tsv")
 _TOKEN_DIGITS: Final = 6
-"""Longer numbers are no tokens of any codebook."""
+"""Longer numbers are tokens of no codebook."""
 _MOST_TOKENS: Final = 24_000_000
 """Of 266 hours of speech."""
 _MOST_BYTES: Final = 128 << 20
@@ -98,7 +98,7 @@ def _row(line: str, where: str, known: dict[str, int]) -> TokenRow | str:
     """Return a row, or what is wrong with its line; `known` keeps one number for each token, however often it comes."""
     fields = line.split("\t")
     if len(fields) < 2 or not fields[0]:
-        return "is no item and its tokens with a tab between them"
+        return "is not an item and its tokens with a tab between them"
     # Stage 1 uses the first two columns and ignores the rest.
     words = fields[1].split()
     if not words:
@@ -107,7 +107,7 @@ def _row(line: str, where: str, known: dict[str, int]) -> TokenRow | str:
         (word for word in words if not (word.isascii() and word.isdigit() and len(word) <= _TOKEN_DIGITS)), None
     )
     if wrong is not None:
-        return f"{fields[0]}: {wrong[:20]!r} is no token"
+        return f"{fields[0]}: {wrong[:20]!r} is not a token"
     return TokenRow(fields[0], tuple([known.setdefault(word, int(word)) for word in words]), where)
 
 

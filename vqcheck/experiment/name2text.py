@@ -22,7 +22,7 @@ def read_name2text(folder: str) -> dict[str, tuple[str, ...]]:
     """Return item name -> phones. Lines without exactly four tab-separated fields are skipped, as upstream does.
 
     Raises:
-        UsageError: the file is missing, is no UTF-8 text, has no usable line, or more than any experiment.
+        UsageError: the file is missing, is not UTF-8 text, has no usable line, or more than any experiment.
 
     """
     path = os.path.join(folder, FILE_NAME)

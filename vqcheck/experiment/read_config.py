@@ -117,7 +117,7 @@ def _version_of_base(config: Config, path: str) -> str:
     with open_checkpoint(base) as checkpoint:
         version = identify(checkpoint).version
     if version not in VERSIONS:
-        raise UsageError(f"{path}: model.version is missing, and the version of {base} cannot be told from its tensors")
+        raise UsageError(f"{path}: model.version is missing, and the tensors of {base} do not show their version")
     return version
 
 

@@ -21,7 +21,7 @@ _UNKNOWN: Final = "{?}"
 
 
 def folder_patterns(path: str) -> set[str] | None:
-    """Return the folders that a script names, as `logs_s2_{version}`; None where that cannot be told.
+    """Return the folders that a script names, as `logs_s2_{version}`; None where it does not say.
 
     It can where every text in the code that names such a folder is made of constants, the model's `version` and
     `lora_rank`, and there is one.

@@ -40,11 +40,11 @@ class ResumeFolders:
     """Where to look for checkpoints of an earlier run."""
 
     read: tuple[Folder, ...]
-    """Those that this run reads; all there are where that cannot be told."""
+    """Those that this run reads; all there are where that is not known."""
     others: tuple[Folder, ...]
     """Those that trees of another age would read."""
     doubt: str = ""
-    """Why it cannot be told which this run reads; empty where it can."""
+    """Why it is not known which this run reads; empty where it is."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,7 +60,7 @@ class Latest:
 def resume_folders(run: S2Run, experiment: str, base_version: str) -> ResumeFolders:
     """Return the folders that s2 training would resume from, and those that trees of another age would.
 
-    `base_version` is what the pretrained generator's tensors tell; a config without a version is of that.
+    `base_version` is what the pretrained generator's tensors show; a config without a version is of that.
 
     Raises:
         UsageError: the experiment cannot be listed, or the rank in the config cannot stand in a folder's name.
@@ -114,7 +114,7 @@ def latest(experiment: str, folder: Folder) -> Latest:
 
 
 def _read_by_checkout(checkout: str, version: str) -> tuple[set[str], str]:
-    """Return the patterns of folders that a tree's scripts for this version name, or why that cannot be told."""
+    """Return the patterns of folders that a tree's scripts for this version name, or why that is not known."""
     scripts = _ADVERSARIAL_SCRIPTS if version in _ADVERSARIAL else _FLOW_SCRIPTS if version in _WITH_LORA else None
     if scripts is None:
         return set(), f"{'no' if not version else 'an unknown'} version is named"
@@ -125,7 +125,7 @@ def _read_by_checkout(checkout: str, version: str) -> tuple[set[str], str]:
     for path in there:
         patterns = folder_patterns(path)
         if not patterns:
-            return set(), f"{path} does not tell"
+            return set(), f"{path} does not say"
         found |= patterns
     return found, ""
 

@@ -2,15 +2,15 @@
 
 import pytest
 import torch
-from vqcheck.report.json.diff import document
-from vqcheck.report.text.diff_table import table
-from vqcheck.report.text.page import Style
 
 from vqcheck import compare, open_checkpoint
 from vqcheck.codebook.diagnosis.diagnose import with_flips
 from vqcheck.codebook.diagnosis.evidence import EmaUpdates, MissingBooks
 from vqcheck.codebook.diagnosis.result import TokenFlips
 from vqcheck.errors import UsageError
+from vqcheck.report.render import json
+from vqcheck.report.render.text import Style, render
+from vqcheck.report.views.diff import view
 
 CODES, DIM, UNHIT = 16, 4, 6
 
@@ -147,18 +147,19 @@ def test_a_second_codec_that_was_never_trained_is_told(diff):
 def test_reports_tell_the_codecs_apart(diff, valid):
     """Text names the codec of each section and says on top that another one differs; JSON holds both diagnoses."""
     result = diff(encodec(range(1)) | vqgan(), encodec(range(1), updates=5) | vqgan(moved=True))
-    text = table(result, Style())
-    assert text.startswith("changed  encodec: The codebook drifted: 5 EMA updates ran between A and B; vqgan\n")
-    assert "differs, too.\n" in text
+    text = render(view(result), Style())
+    assert text.startswith(
+        "changed  encodec: The codebook drifted: 5 EMA updates ran between A and B; vqgan differs, too.\n"
+    )
     assert all(f"What happened ({name})" in text and f"What to do ({name})" in text for name in result.codecs)
-    parsed = valid(document(result))
+    parsed = valid(json.render(view(result)))
     assert parsed["codecs"] == ["encodec", "vqgan"]
     assert [each["family"] for each in (parsed["diagnosis"], *parsed["further_diagnoses"])] == parsed["codecs"]
 
 
 def test_json_holds_missing_codebooks(diff, valid):
     """The cause fits its schema."""
-    (cause,) = valid(document(diff(encodec(range(3)), encodec(range(2)))))["diagnosis"]["causes"]
+    (cause,) = valid(json.render(view(diff(encodec(range(3)), encodec(range(2))))))["diagnosis"]["causes"]
     assert (cause["code"], cause["evidence"]) == (
         "codebooks-missing",
         {"side": "B", "codebooks": [2], "stored": 3},

@@ -2,11 +2,12 @@
 
 import pytest
 import torch
-from vqcheck.report.json.diff import document
 
 from vqcheck import compare, open_checkpoint
 from vqcheck.codebook.diagnosis.evidence import Edited, EmaUpdates, NotFinite
+from vqcheck.report.render import json
 from vqcheck.report.views.causes import headline
+from vqcheck.report.views.diff import view
 
 CODEBOOK = "quantizer.vq.layers.0._codebook"
 
@@ -47,5 +48,5 @@ def test_json_holds_the_broken_side(base, save, valid):
     broken = {key: tensor.clone() for key, tensor in base().items()}
     broken[f"{CODEBOOK}.embed"][3] = torch.nan
     with open_checkpoint(save(base())) as a, open_checkpoint(save(broken, "b.pth")) as b:
-        (cause,) = valid(document(compare(a, b)))["diagnosis"]["causes"]
+        (cause,) = valid(json.render(view(compare(a, b))))["diagnosis"]["causes"]
     assert (cause["code"], cause["evidence"]) == ("not-finite", {"sides": ["B"]})

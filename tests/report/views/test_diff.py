@@ -29,7 +29,7 @@ from vqcheck.report.document import CaseOutcome
 from vqcheck.report.render import text
 from vqcheck.report.render.html import render
 from vqcheck.report.views import diff
-from vqcheck.report.views.causes import evidence
+from vqcheck.report.views.evidence import evidence
 
 GOLDEN = Path(__file__).parent / "golden" / "diff.txt"
 WHOLE = Digest(F32V1, "a" * 64)

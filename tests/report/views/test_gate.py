@@ -7,7 +7,8 @@ import pytest
 
 from vqcheck.audit.judgement import CheckOutcome, Judgement
 from vqcheck.gate.checks import CHECKS, CheckResult, GateReport
-from vqcheck.report.document import CaseOutcome, Look, Shown
+from vqcheck.report.blocks import Look, Shown
+from vqcheck.report.document import CaseOutcome
 from vqcheck.report.render import github, html, json, text
 from vqcheck.report.views.gate import explanation, view
 

@@ -20,7 +20,8 @@ from vqcheck.codebook.digest import F32V1, Digest
 from vqcheck.codebook.file_record import FileKind, FileRecord
 from vqcheck.codebook.health import COLLAPSED
 from vqcheck.experiment.run_base import BaseProblem, UnusedBase
-from vqcheck.report.document import CaseOutcome, LineCharts, Section, Table
+from vqcheck.report.blocks import LineCharts, Section, Table
+from vqcheck.report.document import CaseOutcome
 from vqcheck.report.render import html, json, text
 from vqcheck.report.views.history import view
 

@@ -8,7 +8,7 @@ import pytest
 
 from vqcheck.audit.lock import Lock, LockedFile
 from vqcheck.audit.lock_result import FAMILY, NOT_COMPARABLE, S1, TSV, LockCheck, LockReason, LockVerdict
-from vqcheck.audit.locked_encoder import LockedTensor
+from vqcheck.audit.locked_encoder import LockedEncoder, LockedTensor
 from vqcheck.codebook.comparison import (
     CHANGED,
     IDENTICAL,
@@ -189,7 +189,8 @@ def test_parts_of_further_copies_are_told_apart(valid):
 def test_what_was_recorded(valid, state):
     """Status 0, one line with the digest, and what is bound to it below."""
     tensor = LockedTensor("codes", "float16", (A,))
-    lock = Lock("s2G.pth", "gpt-sovits", (tensor,), (("vq_encoder", A),), FileRecord(FileKind.BASE))
+    copy = LockedEncoder("gpt-sovits", (tensor,), (("vq_encoder", A),))
+    lock = Lock("s2G.pth", (copy,), FileRecord(FileKind.BASE))
     document = written(lock, "logs/me/vqcheck.lock", state)
     (line,) = text.render(document, text.Style()).splitlines()
     assert line.startswith(f"{state}  ")

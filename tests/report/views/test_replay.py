@@ -26,7 +26,8 @@ from vqcheck.replay.trace import (
     StepTrace,
     TensorStep,
 )
-from vqcheck.report.document import CaseOutcome, Facts, LineCharts, Section, Shown, Table, Tone
+from vqcheck.report.blocks import Facts, LineCharts, Section, Shown, Table, Tone
+from vqcheck.report.document import CaseOutcome
 from vqcheck.report.render import csv, html, json, text
 from vqcheck.report.views.replay import view
 from vqcheck.report.views.replay_data import cases

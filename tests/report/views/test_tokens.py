@@ -8,7 +8,8 @@ import pytest
 
 from vqcheck.audit.token_audit_result import FrameCounts, ItemAudit, TokenAudit, TokenPrecision, summary
 from vqcheck.codebook.digest import F32V1, Digest, EncoderDigests
-from vqcheck.report.document import CaseOutcome, Section, Shown, Table
+from vqcheck.report.blocks import Section, Shown, Table
+from vqcheck.report.document import CaseOutcome
 from vqcheck.report.render import html, json, text
 from vqcheck.report.views.tokens import against, view
 
@@ -182,9 +183,8 @@ def test_two_checkpoints_stand_side_by_side():
 def test_the_report_reads_as_it_should():
     """For the eye: rewrite the file where the new text is the better one."""
     found = replace(WRONG, headless=True, without_tokens=("9.wav",))
-    assert text.render(view(found, replace(RIGHT, checkpoint="other.pth")), text.Style(width=80)) == GOLDEN.read_text(
-        "utf-8"
-    )
+    shown = text.render(view(found, replace(RIGHT, checkpoint="other.pth")), text.Style(width=80))
+    assert shown.replace("\\", "/") == GOLDEN.read_text("utf-8")
 
 
 @pytest.mark.parametrize(("items", "accused"), [({"extra": 3}, False), ({"extra": 3, "wrong": 1}, True)])

@@ -6,25 +6,24 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
-from vqcheck.report.document import (
+from vqcheck.report.blocks import (
     Beside,
     Block,
     Bullets,
     Column,
-    Document,
     Facts,
     Inline,
     Kind,
     LineCharts,
     Look,
     Paragraph,
-    Remedy,
     Section,
     Shown,
     Table,
     Tone,
     Word,
 )
+from vqcheck.report.document import Document, Remedy
 from vqcheck.sanitize import sanitize
 
 if TYPE_CHECKING:

@@ -9,7 +9,7 @@ from typing import Final
 from vqcheck.codebook.diagnosis.evidence import EmaUpdates
 from vqcheck.codebook.diagnosis.result import Cause, CodeChanges, Diagnosis, Displacement, TokenFlips
 from vqcheck.report import scales
-from vqcheck.report.document import (
+from vqcheck.report.blocks import (
     Bars,
     Block,
     Bullets,
@@ -26,7 +26,7 @@ from vqcheck.report.document import (
     path,
     strong,
 )
-from vqcheck.report.views.causes import evidence
+from vqcheck.report.views.evidence import evidence
 from vqcheck.report.views.words import ranges, share
 
 _SHOWN: Final = 5

@@ -1,16 +1,111 @@
-"""A comparison of two VQ encoders for machines: what `vqcheck/diff/1` holds."""
+"""A comparison of two VQ encoders for machines: its cases, and what `vqcheck/diff/1` holds."""
 
+from collections.abc import Iterator
 from dataclasses import asdict
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Final
 
-from vqcheck.codebook.comparison import Change, ComparedFile, Comparison, TensorDiff
+from vqcheck.codebook.comparison import (
+    CHANGED,
+    FAULTS,
+    NOT_STORED,
+    UNDECIDED,
+    Change,
+    ComparedFile,
+    Comparison,
+    TensorDiff,
+)
 from vqcheck.codebook.digest import Digest
+from vqcheck.codebook.family import CODE_TRANSFORM, CODES, EMA_COUNT, EMA_SUM, INIT_FLAG, INPUT_PROJ, OUTPUT_PROJ
 from vqcheck.codebook.file_record import FileRecord
+from vqcheck.report.document import Case, CaseOutcome, Rule, Weight
+from vqcheck.report.views import copies, tensors
 from vqcheck.report.views.json_objects import copies_object, digest_object, digests_object
+from vqcheck.report.views.words import explained, trained
 
 if TYPE_CHECKING:
     from vqcheck.codebook.diagnosis.result import Cause, Diagnosis, TokenFlips
     from vqcheck.codebook.model import Training
+
+
+_DRIFT: Final = (
+    "Stage 1 was trained on tokens of the one codebook, and stage 2 would speak the other. Extract the tokens again "
+    "and train s1 again, or start s2 from the checkpoint that the tokens came from; freeze the quantizer in training."
+)
+_CHAIN: Final = (
+    "Later layers get what it leaves of the features, so it decides their tokens. (Behind the last layer it decides "
+    "none, and is shown but not judged.)"
+)
+_BOOKKEEPING: Final = (
+    "They decide no token today, but only updates of the codebook in training write them: it was not frozen. "
+    "--scope tokens leaves them out of the verdict."
+)
+_RULES: Final = {
+    role: Rule(f"diff/{role.replace('_', '-')}-changed", f"{what} the same in both files", help_)
+    for role, what, help_ in (
+        (CODES, "the codes are", f"These vectors are what tokens mean. {_DRIFT}"),
+        (INPUT_PROJ, "the projection in front of the codebook is", f"It decides which code a frame gets. {_DRIFT}"),
+        (CODE_TRANSFORM, "the transform of the codes is", f"The codes are calculated with it. {_DRIFT}"),
+        (INIT_FLAG, "the init flag is", f"It says whether the codebook still waits for its first batch. {_DRIFT}"),
+        (EMA_SUM, "the running sums are", _BOOKKEEPING),
+        (EMA_COUNT, "the running counts are", _BOOKKEEPING),
+        (OUTPUT_PROJ, "the projection behind the codebook is", f"{_CHAIN} {_DRIFT}"),
+    )
+}
+_TRAINED: Final = trained("diff")
+_COPIES: Final = Rule(
+    "diff/copy-undecided",
+    "no copy of the VQ encoder contradicts the one that was judged",
+    "A file may hold several: raw and averaged weights, the best state, a teacher. Whoever loads a copy that the other "
+    "file has nothing to answer to gets other tokens. Name the copy that will be used: --copy NAME.",
+)
+
+
+def cases(comparison: Comparison) -> Iterator[Case]:
+    """Return a case for each tensor and copy, and one for whatever makes a file's codebook unfit for use."""
+    yield from (_tensor_case(diff, comparison.b.path) for diff in comparison.tensors)
+    yield from _copy_cases(comparison)
+    for letter, side in (("A", comparison.a), ("B", comparison.b)):
+        if side.never_trained:
+            yield _unfit(side, f"never trained: {letter}", f"the codebook of {side.path} was never trained")
+        for ailment in side.ailments:
+            yield _unfit(side, f"{ailment}: {letter}", f"{side.path} is {ailment}: {explained(ailment)}")
+
+
+def _unfit(side: ComparedFile, name: str, message: str) -> Case:
+    return Case(_TRAINED, name, CaseOutcome.FAILED, message, side.path, weight=Weight.ADVICE)
+
+
+def _copy_cases(comparison: Comparison) -> Iterator[Case]:
+    """Return a case for each copy without a partner, and one where it is not clear which belong together."""
+    weight = Weight.ADVICE if comparison.verdict == CHANGED else Weight.REQUIRED
+    for copy in comparison.lone:
+        outcome = CaseOutcome.PASSED if copy.agrees else CaseOutcome.COULD_NOT_CHECK
+        side = comparison.a if copy.side == "A" else comparison.b
+        yield Case(_COPIES, f"{copy.side}: {copy.name}", outcome, copies.lone(copy), side.path, weight=weight)
+    if comparison.verdict == UNDECIDED and not comparison.contradicting:
+        message = copies.undecided(comparison)
+        yield Case(_COPIES, "which belong together", CaseOutcome.COULD_NOT_CHECK, message, comparison.b.path)
+
+
+def _tensor_case(diff: TensorDiff, file: str) -> Case:
+    if not diff.judged:
+        outcome, why = CaseOutcome.NOT_APPLICABLE, ", not judged"
+    elif diff.verdict in FAULTS:
+        outcome, why = CaseOutcome.FAILED, ""
+    else:
+        outcome, why = (CaseOutcome.NOT_APPLICABLE if diff.verdict == NOT_STORED else CaseOutcome.PASSED), ""
+    return Case(_RULES[diff.role], diff.label, outcome, f"{diff.verdict}{why}{_evidence(diff)}", file)
+
+
+def _evidence(diff: TensorDiff) -> str:
+    parts = [diff.note] if diff.note else []
+    if diff.change:
+        rows = f"{diff.change.rows_changed} of {diff.change.rows} rows changed"
+        parts.append(f"{rows}, {tensors.size(diff.change)}")
+    if diff.a_digest and diff.b_digest:
+        a, b = (f"{digest.algorithm} {digest.short}" for digest in (diff.a_digest, diff.b_digest))
+        parts.append(a if a == b else f"{a} in A, {b} in B")
+    return f": {'; '.join(parts)}" if parts else ""
 
 
 def data(comparison: Comparison) -> dict[str, Any]:

@@ -2,7 +2,8 @@
 
 from typing import Final
 
-from vqcheck.report.document import Case, CaseOutcome, Document, Paragraph, Rule, Section, Sheet, Status
+from vqcheck.report.blocks import Paragraph, Section
+from vqcheck.report.document import Case, CaseOutcome, Document, Rule, Sheet, Status
 
 VERDICT: Final = "could not check"
 

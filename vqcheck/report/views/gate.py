@@ -3,24 +3,16 @@
 from typing import Final
 
 from vqcheck.gate.checks import CheckResult, GateCheck, GateReport, find_check
-from vqcheck.report.document import (
-    Case,
-    CaseOutcome,
+from vqcheck.report.blocks import (
     Column,
-    Document,
     Fact,
     Facts,
-    Figure,
     Kind,
     Paragraph,
-    Remedy,
-    Rule,
     Section,
     Shown,
-    Status,
     Table,
     Tone,
-    Weight,
     code,
     muted,
     path,
@@ -28,6 +20,7 @@ from vqcheck.report.document import (
     tag,
     verdict,
 )
+from vqcheck.report.document import Case, CaseOutcome, Document, Figure, Remedy, Rule, Status, Weight
 
 _TONES: Final = {
     CaseOutcome.PASSED: Tone.GOOD,

@@ -15,14 +15,12 @@ from vqcheck.audit.history_result import (
 )
 from vqcheck.codebook.comparison import CHANGED, IDENTICAL, TOKENS, UNDECIDED
 from vqcheck.codebook.health import NEVER_TRAINED
-from vqcheck.report.document import (
+from vqcheck.report.blocks import (
     Block,
     Column,
-    Document,
     Event,
     Fact,
     Facts,
-    Figure,
     Inline,
     Kind,
     Line,
@@ -31,7 +29,6 @@ from vqcheck.report.document import (
     Paragraph,
     Section,
     Shown,
-    Status,
     Table,
     Tone,
     Word,
@@ -39,6 +36,7 @@ from vqcheck.report.document import (
     path,
     verdict,
 )
+from vqcheck.report.document import Document, Figure, Status
 from vqcheck.report.views.history_data import cases, data, remedies
 from vqcheck.report.views.history_words import (
     headline,

@@ -13,13 +13,7 @@ from vqcheck.audit.history_result import (
 )
 from vqcheck.codebook.comparison import CHANGED
 from vqcheck.codebook.health import NEVER_TRAINED
-from vqcheck.report.document import (
-    Case,
-    CaseOutcome,
-    Remedy,
-    Rule,
-    Weight,
-)
+from vqcheck.report.document import Case, CaseOutcome, Remedy, Rule, Weight
 from vqcheck.report.views.history_words import (
     base_name,
     held_digest,

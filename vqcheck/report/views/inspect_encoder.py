@@ -6,7 +6,7 @@ from vqcheck.codebook.digest import F32V1, Digest
 from vqcheck.codebook.family import IMPLICIT, SUM_OVER_COUNT, TRANSFORMED
 from vqcheck.codebook.health import Health
 from vqcheck.codebook.inspection import BookSummary, EncoderSummary, TensorSummary
-from vqcheck.report.document import (
+from vqcheck.report.blocks import (
     Block,
     Column,
     Fact,

@@ -5,20 +5,8 @@ from typing import Any, Final
 from vqcheck.audit.lock import Lock
 from vqcheck.audit.locked_encoder import LockedEncoder
 from vqcheck.codebook.digest import F32V1
-from vqcheck.report.document import (
-    Case,
-    CaseOutcome,
-    Document,
-    Fact,
-    Facts,
-    Rule,
-    Section,
-    Shown,
-    Status,
-    Weight,
-    code,
-    path,
-)
+from vqcheck.report.blocks import Fact, Facts, Section, Shown, code, path
+from vqcheck.report.document import Case, CaseOutcome, Document, Rule, Status, Weight
 from vqcheck.report.views.json_objects import digest_object
 from vqcheck.report.views.words import kind_of_file
 

@@ -6,28 +6,22 @@ from typing import Any, Final
 from vqcheck.audit.lock_result import S1, TSV, LockCheck, LockReason, LockVerdict
 from vqcheck.codebook.comparison import CHANGED, FAULTS, IDENTICAL, MISSING, NOT_STORED, ROUNDED, UNDECIDED
 from vqcheck.codebook.health import NEVER_TRAINED
-from vqcheck.report.document import (
+from vqcheck.report.blocks import (
     Bullets,
-    Case,
-    CaseOutcome,
     Column,
-    Document,
     Fact,
     Facts,
     Kind,
     Paragraph,
-    Remedy,
-    Rule,
     Section,
     Shown,
-    Status,
     Table,
     Tone,
-    Weight,
     code,
     path,
     verdict,
 )
+from vqcheck.report.document import Case, CaseOutcome, Document, Remedy, Rule, Status, Weight
 from vqcheck.report.views import copies
 from vqcheck.report.views.json_objects import copies_object, digest_object
 from vqcheck.report.views.words import kind_of_file, trained, warning

@@ -15,20 +15,16 @@ from vqcheck.replay.trace import (
     Replay,
     Setting,
 )
-from vqcheck.report.document import (
+from vqcheck.report.blocks import (
     Bullets,
     Column,
-    Document,
     Fact,
     Facts,
-    Figure,
     Inline,
     Kind,
     Paragraph,
-    Remedy,
     Section,
     Shown,
-    Status,
     Table,
     Tone,
     Word,
@@ -38,6 +34,7 @@ from vqcheck.report.document import (
     tag,
     verdict,
 )
+from vqcheck.report.document import Document, Figure, Remedy, Status
 from vqcheck.report.views.replay_charts import charts, numbers, reported, shadow
 from vqcheck.report.views.replay_data import cases, data, digests, first_write, meets, sheet, shorter, steps
 

@@ -5,7 +5,7 @@ from collections.abc import Callable, Iterable, Sequence
 from typing import Final
 
 from vqcheck.replay.trace import NOT_REPORTED, OFF, Arm, LossRange, StepTrace
-from vqcheck.report.document import (
+from vqcheck.report.blocks import (
     Column,
     Event,
     Inline,

@@ -5,19 +5,8 @@ from typing import Final
 
 from vqcheck.audit.judgement import StageComparison
 from vqcheck.audit.token_audit_result import summary
-from vqcheck.report.document import (
-    Case,
-    CaseOutcome,
-    Document,
-    Fact,
-    Facts,
-    Remedy,
-    Rule,
-    Section,
-    Shown,
-    Status,
-    path,
-)
+from vqcheck.report.blocks import Fact, Facts, Section, Shown, path
+from vqcheck.report.document import Case, CaseOutcome, Document, Remedy, Rule, Status
 from vqcheck.report.views.words import extract_again
 
 _SHARED: Final = Rule(

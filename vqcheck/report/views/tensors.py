@@ -5,7 +5,7 @@ from collections.abc import Iterable, Sequence
 from typing import Final, NamedTuple
 
 from vqcheck.codebook.comparison import FAULTS, NOT_STORED, OTHER_SHAPE, Change, TensorDiff
-from vqcheck.report.document import Column, Inline, Kind, Paragraph, Section, Shown, Table, Tone, code, muted, verdict
+from vqcheck.report.blocks import Column, Inline, Kind, Paragraph, Section, Shown, Table, Tone, code, muted, verdict
 from vqcheck.report.views.words import ranges
 
 _NUMBERED: Final = re.compile(r"(.*?)([0-9]{1,9}) (\S+)")

@@ -12,27 +12,24 @@ from vqcheck.audit.token_audit_result import (
     TokenPrecision,
     TokenVerdict,
 )
-from vqcheck.report.document import (
+from vqcheck.report.blocks import (
     Bullets,
     Column,
-    Document,
     Fact,
     Facts,
-    Figure,
     Inline,
     Kind,
     Paragraph,
     Part,
     Proportions,
-    Remedy,
     Section,
     Shown,
-    Status,
     Table,
     Tone,
     code,
     path,
 )
+from vqcheck.report.document import Document, Figure, Remedy, Status
 from vqcheck.report.views.tokens_data import NAMED, cases, data, tsv
 from vqcheck.report.views.words import extract_again, listed, share
 
@@ -75,11 +72,11 @@ def headline(audit: TokenAudit) -> str:
     if audit.verdict == TokenVerdict.INCONSISTENT:
         return f"The tokens do not come from {name}."
     if audit.verdict == TokenVerdict.CONSISTENT:
-        so_far = f" as far as they can be checked: {lacking}" if audit.without_features else ""
-        if not total.near_ties:
-            return f"The tokens agree with {name}{so_far}."
-        near = f"; the other {total.near_ties} differ by no more than rounding"
-        return f"{total.explained} of {total.frames} tokens agree with {name}{so_far}{near}."
+        said = f"The tokens agree with {name}."
+        if total.near_ties:
+            rest = f"the other {total.near_ties} differ by no more than rounding"
+            said = f"{total.explained} of {total.frames} tokens agree with {name}; {rest}."
+        return f"{said} {lacking}, so their tokens were not checked." if audit.without_features else said
     if "overflow" in audit.gaps:
         return f"Half precision overflows on {share(total.undecided - total.coarse, total.frames)} of the frames."
     if "coarse" in audit.gaps:

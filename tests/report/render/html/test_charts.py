@@ -9,7 +9,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from vqcheck.report import scales
-from vqcheck.report.document import Bars, Document, HeatMap, Line, LineCharts, Panel, Status, Strip
+from vqcheck.report.blocks import Bars, HeatMap, Line, LineCharts, Panel, Strip
+from vqcheck.report.document import Document, Status
 from vqcheck.report.render.html import render
 from vqcheck.report.render.html.charts import thinned
 from vqcheck.report.views import diff, history, replay, tokens

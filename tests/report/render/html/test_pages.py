@@ -5,7 +5,8 @@ import re
 
 import pytest
 
-from vqcheck.report.document import Document, Paragraph, Section, Status
+from vqcheck.report.blocks import Paragraph, Section
+from vqcheck.report.document import Document, Status
 from vqcheck.report.render.html import render
 from vqcheck.report.render.html.page import style_sheet
 from vqcheck.report.views import diff, failure, gate, history, replay, tokens

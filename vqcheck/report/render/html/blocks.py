@@ -4,7 +4,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from itertools import groupby
 from typing import Final
 
-from vqcheck.report.document import (
+from vqcheck.report.blocks import (
     Bars,
     Beside,
     Block,

@@ -4,7 +4,7 @@ import math
 from collections.abc import Callable, Iterable, Sequence
 from typing import Final, NamedTuple
 
-from vqcheck.report.document import Event, Inline, Line, LineCharts, Panel
+from vqcheck.report.blocks import Event, Inline, Line, LineCharts, Panel
 from vqcheck.report.render.html.markup import Element, Node, element
 from vqcheck.report.scales import Axis, counted, drawable, from_zero, label
 

@@ -6,7 +6,8 @@ from importlib import resources
 from typing import Final
 
 from vqcheck import __version__
-from vqcheck.report.document import Bullets, Document, Paragraph, Remedy, Section, Status, strong
+from vqcheck.report.blocks import Bullets, Paragraph, Section, strong
+from vqcheck.report.document import Document, Remedy, Status
 from vqcheck.report.render.html.blocks import TONES, Writer, unbroken
 from vqcheck.report.render.html.markup import Element, Node, element, render_node
 

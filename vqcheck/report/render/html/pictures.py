@@ -4,7 +4,7 @@ import math
 from collections.abc import Iterable, Sequence
 from typing import Final
 
-from vqcheck.report.document import Bars, HeatMap, Proportions, Strip
+from vqcheck.report.blocks import Bars, HeatMap, Proportions, Strip
 from vqcheck.report.render.html.charts import picture
 from vqcheck.report.render.html.markup import Element, Node, element
 from vqcheck.report.scales import NOT_FINITE, STILL, class_of

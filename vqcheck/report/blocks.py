@@ -1,0 +1,270 @@
+"""What a document consists of: words with a meaning, and the blocks that every format shows in its own way."""
+
+from collections.abc import Sequence
+from enum import Enum, Flag
+from typing import NamedTuple
+
+
+class Tone(Enum):
+    """What a word means to whoever reads it; renderers turn it into a colour and a sign."""
+
+    NEUTRAL = "neutral"
+    GOOD = "good"
+    BAD = "bad"
+    WARNING = "warning"
+    MUTED = "muted"
+
+
+class Look(Enum):
+    """What a word is."""
+
+    PLAIN = "plain"
+    STRONG = "strong"
+    CODE = "code"
+    """A digest, key, operator or number of a line: kept together."""
+    PATH = "path"
+    """A name out of a file or a path: a page leaves out the middle of a very long one."""
+    VERDICT = "verdict"
+    """A page shows its sign beside it."""
+    TAG = "tag"
+
+
+class Shown(Flag):
+    """Where a block, a fact or a column is shown."""
+
+    BRIEF = 1
+    """In text without -v."""
+    VERBOSE = 2
+    """In text with -v."""
+    PAGE = 4
+    """In HTML."""
+    TEXT = 3
+    DETAIL = 6
+    """Everywhere but in text without -v."""
+    ALWAYS = 7
+
+
+class Word(NamedTuple):
+    """A part of a text with a meaning of its own."""
+
+    text: str
+    tone: Tone = Tone.NEUTRAL
+    look: Look = Look.PLAIN
+
+
+Inline = str | Word | Sequence[str | Word]
+"""A text: words in a row, blanks between them as given."""
+
+
+def verdict(word: str, tone: Tone = Tone.NEUTRAL) -> Word:
+    return Word(word, tone, Look.VERDICT)
+
+
+def path(name: str, tone: Tone = Tone.NEUTRAL) -> Word:
+    return Word(name, tone, Look.PATH)
+
+
+def code(text: str, tone: Tone = Tone.NEUTRAL) -> Word:
+    return Word(text, tone, Look.CODE)
+
+
+def strong(text: str, tone: Tone = Tone.NEUTRAL) -> Word:
+    return Word(text, tone, Look.STRONG)
+
+
+def muted(text: str) -> Word:
+    return Word(text, Tone.MUTED)
+
+
+def tag(word: str) -> Word:
+    return Word(word, Tone.MUTED, Look.TAG)
+
+
+class Paragraph(NamedTuple):
+    """A few sentences."""
+
+    text: Inline
+    shown: Shown = Shown.ALWAYS
+
+
+class Bullets(NamedTuple):
+    """A list of sentences. Text without -v shows `most` of them, and `rest` where there are more."""
+
+    items: Sequence[Inline]
+    shown: Shown = Shown.ALWAYS
+    most: int | None = None
+    rest: str = ""
+
+
+class Fact(NamedTuple):
+    """A name and its value; one without a value is left out. Facts with an empty name continue the one above."""
+
+    name: str
+    value: Inline | None
+    shown: Shown = Shown.ALWAYS
+
+
+class Facts(NamedTuple):
+    """Names with their values, below each other."""
+
+    facts: Sequence[Fact]
+    shown: Shown = Shown.ALWAYS
+
+
+class Kind(Enum):
+    """What stands in a column, and so how it is set."""
+
+    WORD = "word"
+    """Short; never broken."""
+    NUMBER = "number"
+    """On the right; never broken."""
+    NAME = "name"
+    """Of any length; broken where it must be."""
+    PROSE = "prose"
+    """Sentences; broken between words."""
+
+
+class Column(NamedTuple):
+    title: str
+    kind: Kind = Kind.WORD
+    shown: Shown = Shown.ALWAYS
+
+
+class Table(NamedTuple):
+    """Rows of as many cells as there are columns, of which the first names the row.
+
+    The caption is for pages; a text has the heading of the section. Without any title there is no head.
+    """
+
+    caption: str
+    columns: Sequence[Column]
+    rows: Sequence[Sequence[Inline]]
+    shown: Shown = Shown.ALWAYS
+    most: int | None = None
+    rest: str = ""
+
+
+class Line(NamedTuple):
+    """A value over the steps, in order; a value that is not finite is a gap."""
+
+    points: Sequence[tuple[float, float]]
+    broad: bool = False
+    """Drawn broad and pale behind the thin ones."""
+
+
+class Event(NamedTuple):
+    """A place on the x axis with a name."""
+
+    x: float
+    name: str
+
+
+class Panel(NamedTuple):
+    """One chart: what it is of (an arm, a run), what it comes to in a few words, and its lines."""
+
+    name: str
+    said: str
+    title: str
+    """Title and description are what a screen reader says instead of the picture."""
+    description: str
+    lines: Sequence[Line]
+    event: Event | None = None
+    notes: Sequence[Word] = ()
+    """Words beside the name, such as a tag."""
+
+
+class LineCharts(NamedTuple):
+    """Charts of one figure over the steps for several arms, on one scale. Text shows a sparkline and `said` for each.
+
+    The sparkline is of the first line that is not broad.
+    """
+
+    x_title: str
+    y_title: str
+    panels: Sequence[Panel]
+    shown: Shown = Shown.PAGE
+    legend: tuple[str, str] = ("", "")
+    """What a thin line is and what a broad one is."""
+
+
+class Strip(NamedTuple):
+    """One codebook in a heat map: a value for each code."""
+
+    name: str
+    values: Sequence[float]
+
+
+class HeatClass(NamedTuple):
+    """A line of a heat map's legend."""
+
+    number: int
+    """Of the class, as `vqcheck.report.scales` counts them."""
+    name: str
+    codes: int
+
+
+class HeatMap(NamedTuple):
+    """Every code as a field, coloured by the class that its value is in, and a legend that counts them."""
+
+    title: str
+    description: str
+    strips: Sequence[Strip]
+    limits: Sequence[float]
+    """Upper limits of the classes, ascending; see `vqcheck.report.scales`."""
+    caption: str
+    """Of the legend."""
+    titles: tuple[str, str]
+    """Of the legend's columns: the class, and how many codes are in it."""
+    classes: Sequence[HeatClass]
+    shown: Shown = Shown.PAGE
+
+
+class Bars(NamedTuple):
+    """How many of two things (A and B) are in each class: two bars a row."""
+
+    title: str
+    description: str
+    row_title: str
+    count_title: str
+    rows: Sequence[tuple[str, int, int]]
+    legend: tuple[str, str]
+    shown: Shown = Shown.PAGE
+
+
+class Part(NamedTuple):
+    name: str
+    number: int
+    tone: Tone
+
+
+class Proportions(NamedTuple):
+    """One bar that is divided among parts."""
+
+    title: str
+    description: str
+    parts: Sequence[Part]
+    shown: Shown = Shown.PAGE
+
+
+class Beside(NamedTuple):
+    """Blocks that stand side by side where there is room, and below each other elsewhere."""
+
+    blocks: Sequence["Block"]
+    shown: Shown = Shown.ALWAYS
+
+
+class Section(NamedTuple):
+    """Blocks under a heading; a section in a section gets a smaller one."""
+
+    title: str
+    blocks: Sequence["Block"]
+    shown: Shown = Shown.ALWAYS
+    heading: Shown = Shown.ALWAYS
+    """Where the heading is shown; elsewhere the blocks stand without it."""
+    notes: Sequence[Word | str] = ()
+    """Words beside the heading: a verdict, a tag."""
+    folded: bool = False
+    """A page shows the heading alone until somebody opens it."""
+
+
+Block = Section | Beside | Paragraph | Bullets | Facts | Table | LineCharts | HeatMap | Bars | Proportions
