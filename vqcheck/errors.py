@@ -8,28 +8,49 @@ VqcheckError                 could not check: exit status 2
 CodebookChanged              checked, and it changed: what a guard raises in a training process
 """
 
+from __future__ import annotations
+
+import os
 from typing import Any, Final
 
-from vqcheck.printable import printable
+from vqcheck.sanitize import sanitize, sanitize_name
 
 _LONGEST: Final = 2_000
 
 
 class VqcheckError(Exception):
-    """Anything that keeps vqcheck from checking. Its text is one line, meant for the user.
+    """Anything that keeps vqcheck from checking. As a text it is one line for the user: `path: member: reason`.
 
-    Whatever of a file stands in it is escaped, and shortened in the middle, so that it cannot steer a terminal.
+    Whatever of a file stands in it is sanitized, and shortened in the middle, so that it cannot steer a terminal.
+
+    Attributes:
+        reason: what is wrong, and what to do about it.
+        path: the file or folder that it concerns, as the user named it; empty where it concerns none.
+        member: the tensor or other part of the file that it concerns; empty where it is the whole.
+
     """
 
-    def __init__(self, text: str) -> None:
-        text = printable(text)
-        if len(text) > _LONGEST:
-            text = f"{text[: _LONGEST // 2]} ... {text[-_LONGEST // 2 :]}"
-        super().__init__(text)
+    def __init__(self, reason: str, path: str | os.PathLike[str] = "", member: str = "") -> None:
+        self.reason = reason
+        self.path = os.fsdecode(path)
+        self.member = member
+        super().__init__(reason, self.path, member)
+
+    def __str__(self) -> str:
+        return _shortened(": ".join(filter(None, (sanitize(self.path), self.what))))
+
+    @property
+    def what(self) -> str:
+        """The same without the path, for whoever names the file elsewhere."""
+        return _shortened(": ".join(filter(None, (sanitize_name(self.member), sanitize(self.reason)))))
+
+
+def _shortened(text: str) -> str:
+    return text if len(text) <= _LONGEST else f"{text[: _LONGEST // 2]} ... {text[-_LONGEST // 2 :]}"
 
 
 class CheckpointError(VqcheckError):
-    """A checkpoint that cannot be read: names the file, the member inside it where known, and the reason."""
+    """A checkpoint that cannot be read."""
 
 
 class NoCodebookError(VqcheckError):

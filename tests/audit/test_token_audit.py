@@ -8,7 +8,7 @@ import torch
 
 from vqcheck.audit.token_audit import audit_tokens
 from vqcheck.checkpoint.open import open_checkpoint
-from vqcheck.codebook.half import half
+from vqcheck.codebook.half_lookup import half
 from vqcheck.errors import UsageError
 from vqcheck.experiment.name2semantic import HEADER, MERGED
 from vqcheck.report.views.tokens import against

@@ -31,10 +31,10 @@ def throughput(megabytes, samples):
     import numpy as np
 
     from vqcheck.checkpoint.opened import PIECE_BYTES
-    from vqcheck.checkpoint.tensor import Extent, StoredTensor, contiguous_stride
+    from vqcheck.checkpoint.stored_tensor import Extent, StoredTensor, contiguous_stride
     from vqcheck.codebook.digest import F32V1, Hasher
+    from vqcheck.codebook.float_bytes import widen
     from vqcheck.codebook.vq_encoder import RoleTensor
-    from vqcheck.codebook.widen import widen
 
     figures = []
     for dtype, width in WIDTHS.items():

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from vqcheck.checkpoint.strict_toml import parse_toml
+from vqcheck.checkpoint.untrusted_text import parse_toml
 from vqcheck.experiment.config import Config
 
 TREE = Path(__file__).parent / "tree"

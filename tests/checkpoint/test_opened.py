@@ -9,9 +9,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from safetensors.torch import save_file
 
-from vqcheck.checkpoint.dtypes import ITEM_SIZE
 from vqcheck.checkpoint.file import PositionedFile
 from vqcheck.checkpoint.open import open_checkpoint
+from vqcheck.checkpoint.stored_tensor import ITEM_SIZE
 from vqcheck.errors import CheckpointError
 
 

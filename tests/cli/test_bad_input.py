@@ -54,8 +54,8 @@ HOSTILE = {
 }
 BAD = {
     "empty": (b"", "is empty"),
-    "text": (b"hello, world\n", "is no checkpoint"),
-    "random": (bytes((n * 7919 + 13) % 251 for n in range(5_000)), "is no checkpoint"),
+    "text": (b"hello, world\n", "is a text file, not a checkpoint"),
+    "random": (bytes((n * 7919 + 13) % 251 for n in range(5_000)), "is not a checkpoint"),
     "truncated zip": (TWO[:-30], "truncated"),
     "overlapping members": (changed(TWO, SECOND + 42, "<L", 0), "overlaps another member"),
     "member that lies about its size": (changed(TWO, 22, "<L", 9), "disagrees with the zip directory about its size"),
@@ -85,7 +85,7 @@ BAD = {
     "nested JSON": (header(b'{"a":' * 50_000), "is nested too deeply"),
     "shard elsewhere": (b'{"weight_map":{"a":"../other"}}', "must be a file in the index's own folder"),
     "name that would break the line": (header(b'{"a\\nb\\u001b[31m":1}'), r"a\nb\x1b[31m: its header entry is damaged"),
-    **{f"{name}, raw": (data, "is no checkpoint") for name, data in HOSTILE.items()},
+    **{f"{name}, raw": (data, "is not a checkpoint") for name, data in HOSTILE.items()},
     **{f"{name}, zip": (torch_zip(data), "the pickle calls ") for name, data in HOSTILE.items()},
 }
 

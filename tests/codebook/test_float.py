@@ -4,8 +4,7 @@ import numpy as np
 import pytest
 import torch
 
-from vqcheck.codebook.float_bound import float_excess
-from vqcheck.codebook.float_lookup import FLOAT_ARITHMETICS, FloatArithmetic, FloatEncoder, Products
+from vqcheck.codebook.float_lookup import FLOAT_ARITHMETICS, FloatArithmetic, FloatEncoder, Products, float_excess
 
 INPUTS, DIM, CODES, FRAMES = 48, 32, 64, 200
 

@@ -4,9 +4,8 @@ import numpy as np
 import pytest
 import torch
 
-from vqcheck.codebook.half import half, is_half, spacing
 from vqcheck.codebook.half_bound import excess, gap
-from vqcheck.codebook.half_lookup import ARITHMETICS, HalfEncoder
+from vqcheck.codebook.half_lookup import ARITHMETICS, HalfEncoder, half, is_half, spacing
 
 EVERY_HALF = np.arange(1 << 16, dtype=np.uint16).view(np.float16).astype(np.float32)
 FINITE = np.sort(EVERY_HALF[np.isfinite(EVERY_HALF)])

@@ -7,7 +7,7 @@ import torch
 
 from vqcheck import open_checkpoint
 from vqcheck.cli.main import main
-from vqcheck.codebook.finite import not_finite
+from vqcheck.codebook.float_bytes import not_finite
 from vqcheck.codebook.inspection import inspect
 
 CODEBOOK = "quantizer.vq.layers.0._codebook"

@@ -4,7 +4,7 @@ import pytest
 import torch
 
 from vqcheck import compare, open_checkpoint
-from vqcheck.codebook.kind import Order
+from vqcheck.codebook.file_record import Order
 from vqcheck.report.render import html, json, text
 from vqcheck.report.views.diff import view
 

@@ -42,9 +42,9 @@ def test_a_fixed_grid_is_refused(refusals):
 
 @pytest.mark.parametrize("shape", [(8, 8), (9, 8, 2)])
 def test_a_projection_that_does_not_lead_to_the_codes_is_refused(refusals, vq_state, shape):
-    """A linear layer, or one of another width than the codes, is no convolution into them."""
+    """A linear layer, or one of another width than the codes, is not a convolution into them."""
     state = vq_state() | {"ssl_proj.weight": torch.randn(shape), "ssl_proj.bias": torch.randn(shape[0])}
-    assert all("is no convolution of one step per token" in refusal for refusal in refusals(state))
+    assert all("is not a convolution of one step per token" in refusal for refusal in refusals(state))
 
 
 def test_the_projection_of_a_file_that_has_it_is_read(vq_state, save):

@@ -128,7 +128,7 @@ def break_audio(folder):
     [
         (break_nan, "1 of .* values are NaN or infinite"),
         (break_shape, r"expected features of shape \[1, 768, T\]"),
-        (break_file, "no checkpoint|cannot be read|is not"),
+        (break_file, "not a checkpoint|cannot be read|is not"),
         (break_rate, "16-bit mono at 32000 Hz, found 16-bit, 1 channels at 44100 Hz"),
         (break_channels, "2 channels"),
         (cut_audio, "ends after"),

@@ -4,7 +4,7 @@ import pytest
 import torch
 from sheet import CODECS, LAYOUTS, NEGATIVE, decides, roles_of, shapes_of
 
-from vqcheck.codebook.canonical import MisshapenError
+from vqcheck.codebook.canonical_shape import MisshapenError
 from vqcheck.codebook.families import FAMILIES
 from vqcheck.codebook.match import match
 

@@ -96,7 +96,7 @@ input_proj = "rest.before"
 @pytest.mark.parametrize(
     ("text", "words"),
     [
-        ("name = ", "is no valid TOML"),
+        ("name = ", "is not valid TOML"),
         (ROW.replace('name = "my-codec"', ""), "name: is missing"),
         (ROW.replace("decay = 0.99", "decya = 0.99"), "decya: no such key; did you mean decay?"),
         (ROW.replace("0.99", "1.5"), "decay: is 1.5, must lie between 0 and 1"),

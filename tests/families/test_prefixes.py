@@ -8,7 +8,7 @@ import torch
 
 from vqcheck import freeze, guard, open_checkpoint
 from vqcheck.codebook import model
-from vqcheck.codebook.canonical import UnclearError
+from vqcheck.codebook.canonical_shape import UnclearError
 from vqcheck.codebook.match import match
 from vqcheck.errors import CheckpointError, CodebookChanged, NoCodebookError
 

@@ -21,7 +21,7 @@ import pytest
 from vqcheck.audit.history_result import Drift, History, HistoryRow, SkippedFile, TrainingRun
 from vqcheck.audit.judgement import CheckOutcome, Judgement, StageComparison, StageVerdict
 from vqcheck.audit.token_audit_result import FrameCounts, ItemAudit, TokenAudit
-from vqcheck.codebook.comparison import Change, Comparison, CopyPair, EqualCopies, LoneCopy, Side, TensorDiff
+from vqcheck.codebook.comparison import Change, ComparedFile, Comparison, CopyPair, EqualCopies, LoneCopy, TensorDiff
 from vqcheck.codebook.diagnosis.evidence import EmaUpdates
 from vqcheck.codebook.diagnosis.result import (
     Advice,
@@ -34,7 +34,7 @@ from vqcheck.codebook.diagnosis.result import (
     TokenFlips,
 )
 from vqcheck.codebook.digest import F32V1, Digest, EncoderDigests
-from vqcheck.codebook.kind import FileKind, FileRecord
+from vqcheck.codebook.file_record import FileKind, FileRecord
 from vqcheck.codebook.model import Training
 from vqcheck.gate.checks import CHECKS, CheckResult, GateReport
 from vqcheck.replay.trace import (
@@ -273,7 +273,7 @@ def make_replay(arms, said=""):
 
 def make_comparison(*, books=1, codes=64, tensors=3, moved=True, said="", flips=20, trained=True):
     def side(letter):
-        return Side(
+        return ComparedFile(
             f"/path/{letter}{said}.pth", f"gpt-sovits{said}", said, never_trained=not trained, digests=digests(letter)
         )
 

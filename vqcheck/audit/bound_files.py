@@ -31,7 +31,7 @@ def tokens_digest(experiment: str) -> Digest:
     """
     table = read_name2semantic(experiment)
     for where, what in table.malformed:
-        raise UsageError(f"{os.path.join(experiment, where)}: {what}")
+        raise UsageError(what, os.path.join(experiment, where))
     state = hashlib.sha256()
     # UTF-8 sorts as the characters do.
     for line in sorted(f"{row.item}\t{' '.join(map(str, row.tokens))}\n".encode() for row in table.rows):

@@ -8,13 +8,13 @@ from vqcheck.audit.lock_result import FAMILY, NOT_COMPARABLE, CopyCheck, LockRea
 from vqcheck.audit.locked_encoder import PARTS, LockedEncoder, LockedTensor
 from vqcheck.audit.make_lock import record
 from vqcheck.checkpoint.opened import Checkpoint
-from vqcheck.codebook import health, kind
+from vqcheck.codebook import file_record, health
 from vqcheck.codebook.comparison import CHANGED, FAULTS, IDENTICAL, MISSING, NOT_STORED, ROUNDED, is_judged
 from vqcheck.codebook.copies import Copy
 from vqcheck.codebook.digest import ALGORITHMS, BF16V1, F16V1, F32V1, combine
 from vqcheck.codebook.family import BOOKKEEPING, CODEBOOK_ROLES, CODES, EMA_SUM, OUTPUT_PROJ, SUM_OVER_COUNT, Family
-from vqcheck.codebook.kind import FileKind, FileOrder, RoundingReading
-from vqcheck.codebook.token_relevant import feeds_a_lookup
+from vqcheck.codebook.file_record import FileKind, FileOrder, RoundingReading
+from vqcheck.codebook.matched_tensors import feeds_a_lookup
 from vqcheck.codebook.vq_encoder import RoleTensor, VQEncoder
 from vqcheck.errors import UsageError
 
@@ -62,7 +62,7 @@ def check_copy(
     if NOT_COMPARABLE in found_of and not found_of & FAULTS:
         labels = ", ".join(line.what for line in verdicts if line.judged and line.verdict == NOT_COMPARABLE)
         raise UsageError(
-            f"{checkpoint.path}: {labels}: rounded to another narrow type than {lock_path} has digests of; {by_diff}"
+            f"rounded to another narrow type than {lock_path} has digests of; {by_diff}", checkpoint.path, labels
         )
     part = "vq_encoder" if locked.whole("vq_encoder", F32V1) and wholes[0].vq_encoder else "codebook"
     return CopyCheck(
@@ -112,11 +112,11 @@ def _require_comparable(
         if {"weight" in form[key] for form in forms} == {True, False}:
             what = f"{key[0]} {key[1]}".strip()
             raise UsageError(
-                f"{checkpoint.path}: {what} is weight-normed in one of file and {path}, and not in the other; {by_diff}"
+                f"{what} is weight-normed in one of file and {path}, and not in the other; {by_diff}", checkpoint.path
             )
     if lock.family != encoder.family.name and {tensor.label for tensor in lock.tensors} != found.keys():
         raise UsageError(
-            f"{checkpoint.path}: holds a {encoder.family.name} codec, {path} records one of {lock.family}; {by_diff}"
+            f"holds a {encoder.family.name} codec, {path} records one of {lock.family}; {by_diff}", checkpoint.path
         )
 
 
@@ -131,7 +131,7 @@ def _require_consistent(lock: LockedEncoder, path: str, encoder: VQEncoder) -> N
         known = {tensor: found for tensor, found in digests.items() if found is not None}
         whole = combine(encoder, known, algorithm) if len(known) == len(digests) else None
         if whole is None or any(getattr(whole, part) != lock.whole(part, algorithm) for part in PARTS):
-            raise UsageError(f"{path}: is damaged: its combined digests are not those of its tensors")
+            raise UsageError("is damaged: its combined digests are not those of its tensors", path)
 
 
 def _types_of_file(tensors: Iterable[LockedTensor]) -> frozenset[str]:
@@ -158,7 +158,7 @@ def _compare(
         why = LockReason.LOCK_OF_EXPORT if left_out else LockReason.NOT_IN_LOCK
         return replace(line, verdict=NOT_STORED if left_out else MISSING, why=why)
     if found is None:
-        left_out = may_lack and kind.may_leave_out(files.b, family, line.role)
+        left_out = may_lack and file_record.may_leave_out(files.b, family, line.role)
         lora = LockReason.LEFT_OUT_BY_LORA if files.b.is_lora else LockReason.LEFT_OUT_BY_EXPORT
         why = lora if left_out else LockReason.NOT_IN_FILE
         return replace(line, verdict=NOT_STORED if left_out else MISSING, why=why)
@@ -227,7 +227,7 @@ def _without_lost_codes(
     rounded = {line.what for line in verdicts if line.verdict == ROUNDED}
     spoilt: dict[str, int] = {}
     for codebook in encoder.codebooks:
-        labels = {tensor.role: encoder.label(tensor) for tensor in codebook.tensors}
+        labels: dict[str, str] = {tensor.role: encoder.label(tensor) for tensor in codebook.tensors}
         if rounded.intersection(labels.values()):
             from vqcheck.codebook.rounding_loss import spoilt_in_use
 

@@ -10,7 +10,7 @@ from vqcheck.audit.lock_result import S1, TSV, LockCheck, LockReason, LockVerdic
 from vqcheck.audit.locked_encoder import LockedEncoder
 from vqcheck.audit.make_lock import record
 from vqcheck.checkpoint.opened import Checkpoint
-from vqcheck.codebook import kind
+from vqcheck.codebook import file_record
 from vqcheck.codebook.comparison import (
     CHANGED,
     IDENTICAL,
@@ -20,16 +20,16 @@ from vqcheck.codebook.comparison import (
     CopyPair,
     EqualCopies,
     LoneCopy,
+    Verdict,
     titles,
 )
-from vqcheck.codebook.copies import Copies, Copy
-from vqcheck.codebook.copy_name import Partners, pair_up
+from vqcheck.codebook.copies import Copies, Copy, Partners, pair_up
 from vqcheck.codebook.copy_verdict import DigestsOfCopies, lone_copies
 from vqcheck.codebook.digest import F32V1, Digest
 from vqcheck.codebook.families import FAMILIES
 from vqcheck.codebook.family import BOOKKEEPING, Family
+from vqcheck.codebook.file_record import FileOrder, FileRecord, Order
 from vqcheck.codebook.find import find_copies
-from vqcheck.codebook.kind import FileOrder, FileRecord, Order
 from vqcheck.errors import UsageError
 
 
@@ -58,11 +58,13 @@ def check_lock(
     locked, held = _chosen(lock, lock_path, held, copy)
     partners = pair_up([each.label for each in locked], [each.label for each in held.sound])
     partners = partners or [Partners(0, 0, guessed=len(locked) > 1 or len(held.sound) > 1)]
-    files = FileOrder(lock.record, kind.record(checkpoint), _order(lock.record, kind.record(checkpoint)))
+    files = FileOrder(lock.record, file_record.record(checkpoint), _order(lock.record, file_record.record(checkpoint)))
     by_diff = f"not comparable by digest: vqcheck diff {lock.checkpoint} {checkpoint.path}"
     checks = [check_copy(locked[each.a], lock_path, held.sound[each.b], files, scope, by_diff) for each in partners]
     pairs = tuple(
-        CopyPair(locked[each.a].family, locked[each.a].name, held.sound[each.b].name, check.verdict, each.guessed)
+        CopyPair(
+            locked[each.a].family, locked[each.a].name, held.sound[each.b].name, Verdict(check.verdict), each.guessed
+        )
         for each, check in zip(partners, checks, strict=True)
     )
     bound = []
@@ -105,7 +107,7 @@ def _chosen(lock: Lock, path: str, held: Copies, copy: str) -> tuple[tuple[Locke
         named = tuple(each for each in recorded if any(str(name) == copy for name in each.names))
         if not named and len(recorded) > 1:
             there = ", ".join(each.name for each in recorded)
-            raise UsageError(f"{path}: records no copy named '{copy}'; it records {there}")
+            raise UsageError(f"records no copy named '{copy}'; it records {there}", path)
         one_only = len(held.names) == 1 and not held.holds(copy) and bool(named)
         return named or recorded, held if one_only else held.choose(copy)
     if lock.chosen and held.holds(lock.chosen):
@@ -123,7 +125,7 @@ def _lone(locked: tuple[LockedEncoder, ...], paired: list[int], scope: str) -> I
         if judged is not None:
             first = next(each for each in locked if each.family == copy.family)
             verdict = NOISE if copy.is_noise and judged is first else _relation(judged, copy, scope)
-        yield LoneCopy("A", copy.family, copy.name, judged.name if judged else "", verdict)
+        yield LoneCopy("A", copy.family, copy.name, judged.name if judged else "", Verdict(verdict))
 
 
 def _relation(judged: LockedEncoder, copy: LockedEncoder, scope: str) -> str:
@@ -164,7 +166,7 @@ def _is_whole(one: LockedEncoder, other: Copy) -> bool:
 
 def _order(locked: FileRecord, file: FileRecord) -> Order:
     """Return which came first; where nothing says it the lock's file did, as a lock is made before what it judges."""
-    found = kind.order(locked, file)
+    found = file_record.order(locked, file)
     return Order.A_FIRST if found is Order.UNKNOWN else found
 
 

@@ -17,7 +17,7 @@ from vqcheck.audit.history_result import (
 )
 from vqcheck.audit.run_checkpoints import Comparer, Earlier, RunCheckpoint, read_checkpoint, voice_of
 from vqcheck.codebook.family import Family
-from vqcheck.codebook.kind import FileKind
+from vqcheck.codebook.file_record import FileKind
 from vqcheck.errors import NoCodebookError, UsageError, VqcheckError
 from vqcheck.experiment.run_base import BaseProblem, UnusedBase, named_base
 
@@ -66,7 +66,7 @@ def read_history(
         try:
             found.append(read_checkpoint(path, own, copy))
         except NoCodebookError as error:
-            skipped.append(SkippedFile(name, str(error).removeprefix(f"{path}: ")))
+            skipped.append(SkippedFile(name, error.what))
         except VqcheckError as error:
             unreadable.append((name, str(error).removeprefix(f"{path}: ")))
         if on_file:
@@ -79,8 +79,8 @@ def read_history(
     given = read_checkpoint(base, own, copy) if base is not None else None
     if given and (more := _holds_more(given, found)):
         raise UsageError(
-            f"{base}: holds the {given.digest_of} alone, and {more} what stands in front of it, too; "
-            "name its base model"
+            f"holds the {given.digest_of} alone, and {more} what stands in front of it, too; name its base model",
+            base or "",
         )
     comparer = Comparer(scope, own)
     runs: list[TrainingRun] = []
@@ -183,16 +183,16 @@ def _checkpoints(folder: str) -> list[str]:
         names = [name for name in os.listdir(folder) if not os.path.isdir(os.path.join(folder, name))]
     except OSError as error:
         if os.path.isfile(folder):
-            raise UsageError(f"{folder}: is a file; name the folder of the run's checkpoints") from None
-        raise UsageError(f"{folder}: cannot be listed: {error.strerror}") from None
+            raise UsageError("is a file; name the folder of the run's checkpoints", folder) from None
+        raise UsageError(f"cannot be listed: {error.strerror}", folder) from None
     paths = [
         os.path.join(folder, name) for name in names if name.lower().endswith(_SUFFIXES) and not _SHARD.search(name)
     ]
     if not paths:
         runs = sorted(name for name in os.listdir(folder) if name.startswith("logs_s2"))
         if runs:
-            raise UsageError(f"{folder}: holds no checkpoint; name the folder of a run in it ({', '.join(runs)})")
-        raise UsageError(f"{folder}: holds no checkpoint (no file named {', '.join('*' + s for s in _SUFFIXES)})")
+            raise UsageError(f"holds no checkpoint; name the folder of a run in it ({', '.join(runs)})", folder)
+        raise UsageError(f"holds no checkpoint (no file named {', '.join('*' + s for s in _SUFFIXES)})", folder)
     return sorted(paths, key=_by_number)
 
 

@@ -5,7 +5,7 @@ from enum import Enum
 
 from vqcheck.codebook.comparison import CHANGED, IDENTICAL, ROUNDED, UNDECIDED, WITHIN_ULPS
 from vqcheck.codebook.digest import Digest
-from vqcheck.codebook.kind import FileRecord
+from vqcheck.codebook.file_record import FileRecord
 from vqcheck.experiment.run_base import UnusedBase
 
 

@@ -34,9 +34,9 @@ from dataclasses import dataclass
 from typing import Final
 
 from vqcheck.audit.locked_encoder import EncoderLines, LockedEncoder, parse_digest, put
-from vqcheck.checkpoint.regular import regular
+from vqcheck.checkpoint.file import open_regular_file
 from vqcheck.codebook.digest import Digest
-from vqcheck.codebook.kind import FileKind, FileRecord
+from vqcheck.codebook.file_record import FileKind, FileRecord
 from vqcheck.errors import UsageError
 
 SCHEMA: Final = "vqcheck/lock/1"
@@ -114,12 +114,12 @@ def read_lock(path: str) -> Lock:
 
     """
     try:
-        with open(path, "rb", opener=regular) as file:
+        with open(path, "rb", opener=open_regular_file) as file:
             content = file.read(_MAX_BYTES + 1)
     except FileNotFoundError:
-        raise UsageError(f"{path}: there is no lock; 'vqcheck lock CHECKPOINT' makes one") from None
+        raise UsageError("there is no lock; 'vqcheck lock CHECKPOINT' makes one", path) from None
     except OSError as error:
-        raise UsageError(f"{path}: cannot be read: {error.strerror}") from None
+        raise UsageError(f"cannot be read: {error.strerror}", path) from None
     try:
         text = content.decode("utf-8")
     except UnicodeDecodeError:
@@ -129,11 +129,11 @@ def read_lock(path: str) -> Lock:
     if len(content) > _MAX_BYTES or len(schemas) != 1 or not schemas[0].startswith("vqcheck/lock/"):
         raise UsageError(f"{path}: is not a vqcheck lock (it has no line 'schema {SCHEMA}')")
     if schemas[0] != SCHEMA:
-        raise UsageError(f"{path}: is a lock of another version ({schemas[0]:.40}), this vqcheck reads {SCHEMA}")
+        raise UsageError(f"is a lock of another version ({schemas[0]:.40}), this vqcheck reads {SCHEMA}", path)
     try:
         return _parse(lines)
     except ValueError as error:
-        raise UsageError(f"{path}: is damaged: {error}") from None
+        raise UsageError(f"is damaged: {error}", path) from None
 
 
 def _parse(lines: list[str]) -> Lock:

@@ -7,7 +7,7 @@ from typing import Final
 from vqcheck.codebook.comparison import CHANGED, FAULTS, IDENTICAL, ROUNDED, UNDECIDED, CopyPair, EqualCopies, LoneCopy
 from vqcheck.codebook.copy_verdict import verdict_on
 from vqcheck.codebook.digest import Digest
-from vqcheck.codebook.kind import FileKind
+from vqcheck.codebook.file_record import FileKind
 
 NOT_COMPARABLE: Final = "not comparable"
 """Digests do not show whether it is a rounding or a change."""

@@ -5,7 +5,7 @@ import re
 from dataclasses import dataclass
 from typing import Any, Final
 
-from vqcheck.codebook.copy_name import CopyName, Labelled
+from vqcheck.codebook.copies import CopyName, Labelled
 from vqcheck.codebook.digest import Digest
 from vqcheck.codebook.family import CODEBOOK_ROLES
 

@@ -9,7 +9,7 @@ from vqcheck.audit.lock import Lock, LockedFile
 from vqcheck.audit.locked_encoder import PARTS, LockedEncoder, LockedTensor
 from vqcheck.audit.token_audit_result import TokenVerdict, summary
 from vqcheck.checkpoint.opened import Checkpoint
-from vqcheck.codebook import digest, health, kind
+from vqcheck.codebook import digest, file_record, health
 from vqcheck.codebook.comparison import NOISE
 from vqcheck.codebook.copies import Copies, Copy
 from vqcheck.codebook.copy_verdict import relation
@@ -61,7 +61,7 @@ def make_lock(
     return Lock(
         checkpoint=os.path.basename(checkpoint.path),
         copies=tuple(_locked(each, copies, named=several or bool(copy)) for each in copies.sound),
-        record=kind.record(checkpoint),
+        record=file_record.record(checkpoint),
         tsv=tsv,
         s1=LockedFile(os.path.basename(s1), file_digest(s1, on_step)) if s1 else None,
     )
@@ -73,11 +73,9 @@ def _require_fit(checkpoint: Checkpoint, encoder: VQEncoder) -> None:
         raise UsageError(f"{_without_projection(checkpoint, encoder)}; lock {base_model(checkpoint)} instead")
     ailments = health.ailments(checkpoint, encoder)
     if health.NEVER_TRAINED in ailments:
-        raise UsageError(f"{checkpoint.path}: its codebook was never trained, so a lock of it would prove nothing")
+        raise UsageError("its codebook was never trained, so a lock of it would prove nothing", checkpoint.path)
     if unfit := [ailment for ailment in ailments if ailment in (health.NOT_FINITE, health.BROKEN)]:
-        raise UsageError(
-            f"{checkpoint.path}: its VQ encoder is {unfit[0]}; lock a file whose VQ encoder is fit for use"
-        )
+        raise UsageError(f"its VQ encoder is {unfit[0]}; lock a file whose VQ encoder is fit for use", checkpoint.path)
 
 
 def _require_made_by(
@@ -177,4 +175,4 @@ def _precision(tensor: RoleTensor, data: bytes | bytearray) -> str:
 def _check_s1(path: str, experiment: str | None) -> None:
     named = recorded_tsv(path)
     if experiment and named and not same_experiment(named, os.path.join(experiment, MERGED)):
-        raise UsageError(f"{path}: was trained on {named}, not on the tokens of {experiment}")
+        raise UsageError(f"was trained on {named}, not on the tokens of {experiment}", path)

@@ -46,7 +46,7 @@ class PlannedRun:
 
         """
         if self.s2.pretrained_s2G is None:
-            raise UsageError(f"{self.s2.config}: names no pretrained_s2G to start from")
+            raise UsageError("names no pretrained_s2G to start from", self.s2.config)
         return self.s2.pretrained_s2G
 
     @cached_property
@@ -97,11 +97,9 @@ class PlannedRun:
 
         """
         if self.s2.exp_dir is None:
-            raise UsageError(f"{self.s2.config}: names no exp_dir")
+            raise UsageError("names no exp_dir", self.s2.config)
         if not os.path.isdir(self.s2.exp_dir):
-            raise UsageError(
-                f"{self.s2.exp_dir}: there is no such experiment directory (--root sets where paths begin)"
-            )
+            raise UsageError("there is no such experiment directory (--root sets where paths begin)", self.s2.exp_dir)
         return self.s2.exp_dir
 
 

@@ -7,7 +7,7 @@ from vqcheck.audit.planned_run import PRETRAINED, RESUMED, PlannedRun, as_traini
 from vqcheck.checkpoint.open import open_checkpoint
 from vqcheck.codebook.compare import compare
 from vqcheck.codebook.comparison import CHANGED, ROUNDED, UNDECIDED
-from vqcheck.codebook.kind import Order
+from vqcheck.codebook.file_record import Order
 from vqcheck.errors import UsageError
 from vqcheck.experiment.resume_folders import Folder, ResumeFolders, latest, resume_folders
 
@@ -72,7 +72,7 @@ def _judge(run: PlannedRun, path: str) -> tuple[str, str]:
         result = compare(as_training_reads(base, PRETRAINED), later, order=Order.A_FIRST)
     if result.verdict == UNDECIDED:
         names = ", ".join(f"'{copy.name}'" for copy in result.contradicting) or "which is meant"
-        raise UsageError(f"{path}: copies of the VQ encoder contradict what training reads: {names}")
+        raise UsageError(f"copies of the VQ encoder contradict what training reads: {names}", path)
     return "whose VQ encoder is not the pretrained one's" if result.verdict == CHANGED else "", result.verdict
 
 

@@ -25,16 +25,17 @@ from vqcheck.codebook.comparison import (
     WITHIN_ULPS,
     Comparison,
     CopyPair,
+    Verdict,
     titles,
 )
 from vqcheck.codebook.copies import Copies
 from vqcheck.codebook.diagnosis.evidence import EmaUpdates, UpdateOrder
 from vqcheck.codebook.digest import F32V1, Digest, combine, tensor_digest
 from vqcheck.codebook.family import Family
+from vqcheck.codebook.file_record import FileKind, FileRecord, Order, record
 from vqcheck.codebook.find import find_copies
-from vqcheck.codebook.finite import not_finite
-from vqcheck.codebook.kind import FileKind, FileRecord, Order, record
-from vqcheck.codebook.pairs import in_common
+from vqcheck.codebook.float_bytes import not_finite
+from vqcheck.codebook.tensor_pair import in_common
 from vqcheck.codebook.vq_encoder import RoleTensor
 from vqcheck.errors import CheckpointError, NoCodebookError
 
@@ -143,7 +144,7 @@ def read_checkpoint(path: str, own: tuple[Family, ...], copy: str) -> RunCheckpo
 def _titles(copies: Copies) -> list[str]:
     """Return what stands in front of the labels of each copy, as where two files are compared."""
     names = ((each.encoder.family.name, each.name) for each in copies.sound)
-    return titles([CopyPair(family, name, name, IDENTICAL, guessed=False) for family, name in names])
+    return titles([CopyPair(family, name, name, Verdict.IDENTICAL, guessed=False) for family, name in names])
 
 
 def _chosen(held: Copies, copy: str) -> tuple[str, ...]:
@@ -292,5 +293,5 @@ def _outcome(comparison: Comparison) -> _Pair:
         ema_steps=updates.steps if updates else None,
         precision=updates.precision if updates else "",
     )
-    verdicts = {diff.label: diff.verdict for diff in comparison.tensors if diff.judged}
+    verdicts: dict[str, str] = {diff.label: diff.verdict for diff in comparison.tensors if diff.judged}
     return _Pair(drift, verdicts, comparison.verdict == UNDECIDED)

@@ -40,8 +40,9 @@ def compare_stages(
     if os.path.isdir(os.path.join(folder, "4-cnhubert")):
         return _by_tokens(s1, s2, folder, copy)
     raise NoCodebookError(
-        f"{s1}: {_holds_none(s1)} was trained on the tokens of {folder}, where there is neither a {NAME} nor "
-        "4-cnhubert to derive them from; either would settle it"
+        f"{_holds_none(s1)} was trained on the tokens of {folder}, where there is neither a {NAME} nor "
+        "4-cnhubert to derive them from; either would settle it",
+        s1,
     )
 
 
@@ -53,16 +54,18 @@ def _experiment_of(s1: str, given: str | None, unbound: str | None) -> str:
         raise UsageError(f"{given}: is not an experiment directory (logs/<name>)")
     if folder is None:
         raise NoCodebookError(
-            f"{s1}: {_holds_none(s1)} names no tokens it was trained on; give --experiment"
-            + (f" ({unbound} binds no s1 checkpoint)" if unbound else ", or the lock that is bound to it")
+            f"{_holds_none(s1)} names no tokens it was trained on; give --experiment"
+            + (f" ({unbound} binds no s1 checkpoint)" if unbound else ", or the lock that is bound to it"),
+            s1,
         )
     if not os.path.isdir(folder):
         raise NoCodebookError(
-            f"{s1}: {_holds_none(s1)} was trained on {named}, which is not here; name its directory with --experiment"
-            + (f" ({unbound} binds no s1 checkpoint)" if unbound else ", or the lock that is bound to it with --lock")
+            f"{_holds_none(s1)} was trained on {named}, which is not here; name its directory with --experiment"
+            + (f" ({unbound} binds no s1 checkpoint)" if unbound else ", or the lock that is bound to it with --lock"),
+            s1,
         )
     if named and not same_experiment(named, os.path.join(folder, MERGED)):
-        raise UsageError(f"{s1}: was trained on {named}, not on the tokens of {folder}")
+        raise UsageError(f"was trained on {named}, not on the tokens of {folder}", s1)
     return folder
 
 
@@ -75,15 +78,15 @@ def _by_lock(s1: str, s2: Checkpoint, path: str, folder: str, copy: str) -> Stag
     if lock.s1 is not None and lock.s1.digest != file_digest(s1):
         return StageComparison(s1, s2.path, StageVerdict.INCONSISTENT, lock=path, binds_s1=True, other_s1=True)
     if lock.tsv is None:
-        raise UsageError(f"{path}: binds no tokens, so it says nothing of s1; make it again with --experiment --update")
+        raise UsageError("binds no tokens, so it says nothing of s1; make it again with --experiment --update", path)
     if lock.s1 is None and tokens_digest(folder) != lock.tsv.digest:
         raise UsageError(
-            f"{path}: the tokens of {folder} are not the locked ones any more, and it binds no s1 checkpoint"
+            f"the tokens of {folder} are not the locked ones any more, and it binds no s1 checkpoint", path
         )
     result = check_lock(lock, path, s2, None, None, ALL, copy=copy)
     if result.verdict == UNDECIDED:
         names = ", ".join(f"'{each.name}'" for each in result.contradicting) or "which is meant"
-        raise UsageError(f"{s2.path}: copies contradict the one verified against {path} ({names}); --copy NAME chooses")
+        raise UsageError(f"copies contradict the one verified against {path} ({names}); --copy NAME chooses", s2.path)
     verdict = StageVerdict.INCONSISTENT if result.verdict == CHANGED else StageVerdict.CONSISTENT
     return StageComparison(s1, s2.path, verdict, lock=path, binds_s1=lock.s1 is not None)
 

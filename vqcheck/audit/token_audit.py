@@ -8,7 +8,7 @@ that explains more of its tokens. A recorded token is
   any code that no other is nearer than, since several can be equally near and which of them a GPU takes is its own
   choice;
 - a *near-tie*, if it is not, but rounding can explain it under the bound of `codebook.half_bound` or, for float32, of
-  `codebook.float_bound`;
+  `codebook.float_lookup`;
 - a *mismatch*, if nothing can;
 - *undecided*, if half precision overflows there or cannot tell the codes apart, so that the bound is useless, and the
   item is not a float32 one.
@@ -191,7 +191,7 @@ def _result(
             )
     if not any(item.counts.frames for item in items):
         first = f": {unreadable[0][0]}: {unreadable[0][1]}" if unreadable else ""
-        raise UsageError(f"{experiment}: none of {len(rows)} items has features that give a token{first}")
+        raise UsageError(f"none of {len(rows)} items has features that give a token{first}", experiment)
     times = Counter(row.item for row in recorded.rows)
     return TokenAudit(
         checkpoint=tokenizer.path,

@@ -6,12 +6,9 @@ from typing import Final
 import numpy as np
 import numpy.typing as npt
 
-from vqcheck.codebook.float_bound import float_excess
-from vqcheck.codebook.float_lookup import FloatArithmetic, FloatEncoder, FloatLookup
-from vqcheck.codebook.half import Array, half, is_half
-from vqcheck.codebook.half_bound import excess
-from vqcheck.codebook.half_lookup import Arithmetic, HalfEncoder, Lookup, Tokens
-from vqcheck.codebook.half_reach import HalfReach
+from vqcheck.codebook.float_lookup import FloatArithmetic, FloatEncoder, FloatLookup, float_excess
+from vqcheck.codebook.half_bound import HalfReach, excess
+from vqcheck.codebook.half_lookup import Arithmetic, Array, HalfEncoder, HalfLookup, Tokens, half, is_half
 from vqcheck.codebook.tokenizer import Tokenizer
 from vqcheck.experiment.features import FrameBatch
 
@@ -145,7 +142,7 @@ class FrameJudge:
             kinds[other[far]] = FAR
         return JudgedFrames(kinds, beyond, varied)
 
-    def _vary(self, patches: Array, lookup: Lookup) -> list[Flags]:
+    def _vary(self, patches: Array, lookup: HalfLookup) -> list[Flags]:
         """Return for each variant where it does not give the best code of `lookup`."""
         inputs, found = half(patches), []
         for variant in self.arithmetic.variants:

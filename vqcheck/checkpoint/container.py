@@ -7,13 +7,13 @@ from itertools import islice
 from math import isfinite
 from typing import Final, NamedTuple
 
-from vqcheck.checkpoint.dtypes import ITEM_SIZE
 from vqcheck.checkpoint.pickle_values import Global, OtherKey, PickleError, Placeholder
 from vqcheck.checkpoint.second_hand import second_hand
-from vqcheck.checkpoint.shown import shown
+from vqcheck.checkpoint.stored_tensor import ITEM_SIZE
 from vqcheck.checkpoint.torch_calls import NO_TENSOR
 from vqcheck.checkpoint.torch_meaning import leads_to_tensor
 from vqcheck.checkpoint.torch_records import SAVE_AGAIN, TensorRecord
+from vqcheck.sanitize import sanitize_name
 
 KNOWN: Final = (
     "weight",
@@ -58,7 +58,7 @@ class _Place(NamedTuple):
     path: tuple[str, ...]
     value: object
     numbered: bool
-    """A list, a tuple or a key that is no text leads to it."""
+    """A list, a tuple or a key that is not text leads to it."""
 
 
 def find_state_dicts(root: object) -> list[StateDict]:
@@ -165,7 +165,7 @@ def _mappings_with_tensors(root: object) -> Iterator[StateDict]:
 
 
 def _shown_key(key: object, position: int) -> str:
-    """Return what a key that is no text is called: the number it is, or where it stands."""
+    """Return what a key that is not text is called: the number it is, or where it stands."""
     return str(key) if isinstance(key, int) and not isinstance(key, bool) else f"key {position}"
 
 
@@ -182,16 +182,16 @@ def _refuse_unread(path: tuple[str, ...], others: list[tuple[object, object]]) -
             callee = item
         else:
             continue
-        name = shown(key) if isinstance(key, str) else "a key that is no text"
+        name = sanitize_name(key) if isinstance(key, str) else "a key that is not text"
         raise PickleError(f"{_at(path)} {name}, which is {_shown_name(callee)} and may be a tensor{SAVE_AGAIN}")
 
 
 def _at(path: tuple[str, ...]) -> str:
-    return f"{shown('.'.join(path))}: holds" if path else "holds"
+    return f"{sanitize_name('.'.join(path))}: holds" if path else "holds"
 
 
 def _shown_name(callee: object) -> str:
-    return shown(str(callee)) if isinstance(callee, Global) else "made by a call"
+    return sanitize_name(str(callee)) if isinstance(callee, Global) else "made by a call"
 
 
 def _preference(state_dict: StateDict) -> tuple[int, bool, int, int]:

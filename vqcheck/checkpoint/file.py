@@ -1,14 +1,40 @@
-"""Positioned, exact reads from one open file that may be truncated or replaced by somebody else meanwhile."""
+"""Exact reads by position from one open file, which somebody may truncate or replace meanwhile."""
 
+import errno
 import os
+import stat
 from types import TracebackType
 from typing import Final
 
-from vqcheck.checkpoint.regular import regular
-from vqcheck.checkpoint.shown import one_line, shown
 from vqcheck.errors import CheckpointError
 
 _CHUNK: Final = 8 << 20
+
+
+def open_regular_file(path: str, flags: int) -> int:
+    """Open a regular file; for `open(path, opener=open_regular_file)`.
+
+    Raises:
+        OSError: as `os.open`, or the path leads to a pipe, a device, a socket or a folder.
+
+    """
+    # Asked before, since opening a device can do something; and after, since the path may lead elsewhere by then.
+    _require_regular(os.stat(path).st_mode, path)
+    # Opening a pipe would wait for its other end; to a regular file the flag means nothing.
+    descriptor = os.open(path, flags | getattr(os, "O_NONBLOCK", 0))
+    try:
+        _require_regular(os.fstat(descriptor).st_mode, path)
+    except OSError:
+        os.close(descriptor)
+        raise
+    return descriptor
+
+
+def _require_regular(mode: int, path: str) -> None:
+    if stat.S_ISDIR(mode):
+        raise IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR), path)
+    if not stat.S_ISREG(mode):
+        raise OSError(errno.EINVAL, "it is not a regular file", path)
 
 
 class PositionedFile:
@@ -18,7 +44,6 @@ class PositionedFile:
 
     Attributes:
         path: the file as the caller named it.
-        label: the same as it stands in messages, one printable line.
         size: its bytes when it was opened.
         bytes_read: how many were read from it until now.
 
@@ -29,16 +54,15 @@ class PositionedFile:
 
     def __init__(self, path: str | os.PathLike[str]) -> None:
         self.path = os.fsdecode(path)
-        self.label = one_line(self.path)
         try:
-            self._file = open(self.path, "rb", buffering=0, opener=regular)  # noqa: SIM115 - closed by close()
+            self._file = open(self.path, "rb", buffering=0, opener=open_regular_file)  # noqa: SIM115 - closed by close()
         except FileNotFoundError:
-            raise CheckpointError(f"{self.label}: no such file") from None
+            raise self.error("no such file") from None
         except IsADirectoryError:
-            raise CheckpointError(f"{self.label}: is a directory, expected a checkpoint file") from None
+            raise self.error("is a directory, expected a checkpoint file") from None
         except (OSError, ValueError) as error:
             reason = error.strerror if isinstance(error, OSError) else str(error)
-            raise CheckpointError(f"{self.label}: cannot be opened: {reason}") from None
+            raise self.error(f"cannot be opened: {reason}") from None
         self._identity = _identity(os.fstat(self._file.fileno()))
         self.size: int = self._identity[0]
         self.bytes_read = 0
@@ -51,7 +75,7 @@ class PositionedFile:
 
         """
         if start < 0 or size < 0 or start + size > self.size:
-            raise CheckpointError(f"{self.label}: {shown(what)}: lies outside the file (truncated?)")
+            raise self.error("lies outside the file (truncated?)", what)
         buffer = bytearray(size)
         view = memoryview(buffer)
         done = 0
@@ -60,12 +84,16 @@ class PositionedFile:
             while done < size:
                 count = self._file.readinto(view[done : done + _CHUNK])
                 if not count:
-                    raise CheckpointError(f"{self.label}: {shown(what)}: the file was truncated while it was read")
+                    raise self.error("the file was truncated while it was read", what)
                 done += count
         except OSError as error:
-            raise CheckpointError(f"{self.label}: {shown(what)}: cannot be read: {error.strerror}") from None
+            raise self.error(f"cannot be read: {error.strerror}", what) from None
         self.bytes_read += size
         return buffer
+
+    def error(self, reason: str, member: str = "") -> CheckpointError:
+        """Return the error that says what is wrong with this file, or with a part of it."""
+        return CheckpointError(reason, self.path, member)
 
     def is_same(self, other: "PositionedFile") -> bool:
         """Say whether this and the other are one file, under whatever names."""
@@ -78,9 +106,7 @@ class PositionedFile:
         except OSError:
             same = False
         if not same:
-            raise CheckpointError(
-                f"{self.label}: was written or replaced while it was read; run again when it is at rest"
-            )
+            raise self.error("was written or replaced while it was read; run again when nothing writes to it")
 
     def close(self) -> None:
         self._file.close()

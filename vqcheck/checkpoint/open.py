@@ -6,13 +6,12 @@ from dataclasses import replace
 
 from vqcheck.checkpoint import container
 from vqcheck.checkpoint.container import StateDict
-from vqcheck.checkpoint.dtypes import ITEM_SIZE
 from vqcheck.checkpoint.file import PositionedFile
 from vqcheck.checkpoint.opened import Checkpoint, ReadExtent
 from vqcheck.checkpoint.pickle_values import PickleError
-from vqcheck.checkpoint.shown import one_line, shown
-from vqcheck.checkpoint.tensor import Extent, StoredTensor
+from vqcheck.checkpoint.stored_tensor import ITEM_SIZE, Extent, StoredTensor
 from vqcheck.errors import CheckpointError
+from vqcheck.sanitize import sanitize_name
 
 
 def open_checkpoint(path: str | os.PathLike[str]) -> Checkpoint:
@@ -27,7 +26,7 @@ def open_checkpoint(path: str | os.PathLike[str]) -> Checkpoint:
 
     """
     if os.path.isdir(path):
-        from vqcheck.checkpoint.folder import only_checkpoint_in
+        from vqcheck.checkpoint.model_folder import only_checkpoint_in
 
         path = only_checkpoint_in(os.fsdecode(path))
     collects = gc.isenabled()
@@ -42,14 +41,14 @@ def open_checkpoint(path: str | os.PathLike[str]) -> Checkpoint:
 
 def begins_as_checkpoint(head: bytes) -> bool:
     """Say whether the first kilobytes of a file are those of a checkpoint, whole or damaged, or of an index of one."""
-    from vqcheck.checkpoint import other_kind, safetensors_header
+    from vqcheck.checkpoint import not_a_checkpoint, safetensors_header
 
     return (
         head[2:4] == b"\x03\x04"
         or safetensors_header.looks_like(head)
         or (head[:1] == b"\x80" and head[1:2] in (b"\2", b"\3", b"\4", b"\5"))
         or (head.lstrip(b"\xef\xbb\xbf")[:1] == b"{" and b'"weight_map"' in head)
-        or other_kind.is_other_model(head)
+        or not_a_checkpoint.is_other_model(head)
     )
 
 
@@ -59,15 +58,15 @@ def _open_file(path: str | os.PathLike[str], *, shard: bool) -> Checkpoint:
         return _open(file, shard=shard)
     except MemoryError:
         file.close()
-        raise CheckpointError(f"{file.label}: not enough memory to read its index") from None
+        raise file.error("not enough memory to read its index") from None
     except CheckpointError as error:
         file.close()
-        from vqcheck.checkpoint.other_kind import unfinished
+        from vqcheck.checkpoint.not_a_checkpoint import unfinished
 
         hint = unfinished(file.path)
-        if not hint or hint in str(error):
+        if not hint or hint in error.reason:
             raise
-        raise CheckpointError(f"{error}; the file {hint}") from None
+        raise CheckpointError(f"{error.reason}; the file {hint}", error.path, error.member) from None
     except BaseException:
         file.close()
         raise
@@ -77,25 +76,25 @@ def _positioned(path: str | os.PathLike[str]) -> PositionedFile:
     try:
         return PositionedFile(path)
     except CheckpointError:
-        from vqcheck.checkpoint.other_kind import path_kind
+        from vqcheck.checkpoint.not_a_checkpoint import path_kind
 
         kind = path_kind(os.fsdecode(path))
         if not kind:
             raise
-        raise CheckpointError(f"{one_line(os.fsdecode(path))}: {kind}") from None
+        raise CheckpointError(kind, os.fsdecode(path)) from None
 
 
 def _open(file: PositionedFile, *, shard: bool) -> Checkpoint:
     if not file.size:
-        raise CheckpointError(f"{file.label}: is empty; save or download it again")
+        raise file.error("is empty; save or download it again")
     if os.path.exists(f"{file.path}.aria2"):
-        from vqcheck.checkpoint.other_kind import unfinished
+        from vqcheck.checkpoint.not_a_checkpoint import unfinished
 
-        raise CheckpointError(f"{file.label}: {unfinished(file.path)}")
+        raise file.error(unfinished(file.path))
     head = bytes(file.read(0, min(file.size, 512), "beginning of the file"))
     if head[2:4] == b"\x03\x04" and (head[:2] == b"PK" or head[:2].isdigit()):
         if head[6:8] == b"\0\0" and head[8:9] in (b"{", b" ", b"\t", b"\r", b"\n"):
-            raise CheckpointError(f"{file.label}: begins as an archive and as a safetensors file; save it again as one")
+            raise file.error("begins as an archive and as a safetensors file; save it again as one")
         return _open_torch_zip(file, "" if head[:2] == b"PK" else head[:2].decode(), shard=shard)
     from vqcheck.checkpoint import safetensors_header
 
@@ -111,7 +110,7 @@ def _open(file: PositionedFile, *, shard: bool) -> Checkpoint:
     if head[:1] == b"{" or head[:4] == b"\xef\xbb\xbf{":
         if shard:
             # Followed, it could lead back to itself.
-            raise CheckpointError(f"{file.label}: is the index of a sharded checkpoint, where a shard is expected")
+            raise file.error("is the index of a sharded checkpoint, where a shard is expected")
         return _open_sharded(file)
     return _open_torch_legacy(file, head)
 
@@ -122,19 +121,18 @@ def _open_torch_zip(file: PositionedFile, header_code: str, *, shard: bool) -> C
 
     archive = ZipArchive(file)
     if not any(name.endswith("data.pkl") for name in archive.members):
-        from vqcheck.checkpoint.other_kind import zip_kind
+        from vqcheck.checkpoint.not_a_checkpoint import zip_kind
 
-        raise CheckpointError(f"{file.label}: {zip_kind(archive.members)}")
+        raise file.error(zip_kind(archive.members))
     if shard and any(member.is_packed and name.endswith("data.pkl") for name, member in archive.members.items()):
         # Unpacked, the indexes of many small shards could be of any size; no library packs one.
-        raise CheckpointError(f"{file.label}: its index is packed, as in no shard; unpack it: save the model again")
-    root, extents, classes = torch_zip.read_index(archive, file.label)
+        raise file.error("its index is packed, as in no shard; unpack it: save the model again")
+    root, extents, classes = torch_zip.read_index(archive)
     packed = next((extent.member for extent in extents.values() if extent.packed), "")
     if packed and (shard or file.path.endswith(".bin")):
         # transformers maps such files into memory: it gets the packed bytes as they lie there, whatever they unpack to.
-        raise CheckpointError(
-            f"{file.label}: {shown(packed)}: is packed, and transformers would read it as if it were not; "
-            "unpack it: save the model again"
+        raise file.error(
+            "is packed, and transformers would read it as if it were not; unpack it: save the model again", packed
         )
     return _from_torch(
         file,
@@ -149,26 +147,30 @@ def _open_torch_zip(file: PositionedFile, header_code: str, *, shard: bool) -> C
 
 def _refuse_torch_file(file: PositionedFile, head: bytes) -> None:
     """Raise CheckpointError when a safetensors file that is not named so is one for torch, too."""
-    from vqcheck.checkpoint import other_kind, torch_legacy
+    from vqcheck.checkpoint import not_a_checkpoint, torch_legacy
 
-    if torch_legacy.has_magic(file) or other_kind.tar_kind(head):
-        raise CheckpointError(f"{file.label}: begins as a torch file and as a safetensors file; save it again as one")
+    if torch_legacy.has_magic(file) or not_a_checkpoint.tar_kind(head):
+        raise file.error("begins as a torch file and as a safetensors file; save it again as one")
 
 
 def _open_torch_legacy(file: PositionedFile, head: bytes) -> Checkpoint:
-    from vqcheck.checkpoint import other_kind, torch_legacy
+    from vqcheck.checkpoint import not_a_checkpoint, torch_legacy
 
-    archive = other_kind.tar_kind(head)
+    archive = not_a_checkpoint.tar_kind(head)
     if archive:
         # torch looks for one first: what is behind may be a legacy file as well.
-        raise CheckpointError(f"{file.label}: {archive}")
+        raise file.error(archive)
     try:
         root, extents, classes = torch_legacy.read_index(file)
     except CheckpointError:
-        kind = "" if head.startswith((b"\x80", other_kind.MAGIC_AS_TEXT)) else other_kind.file_kind(file.path, head)
+        kind = (
+            ""
+            if head.startswith((b"\x80", not_a_checkpoint.MAGIC_AS_TEXT))
+            else not_a_checkpoint.file_kind(file.path, head)
+        )
         if not kind:
             raise
-        raise CheckpointError(f"{file.label}: {kind}") from None
+        raise file.error(kind) from None
     return _from_torch(file, "torch legacy", root, extents, classes, _direct_reader(file), "")
 
 
@@ -188,9 +190,9 @@ def _from_torch(
     try:
         state_dicts = container.find_state_dicts(root)
     except PickleError as error:
-        raise CheckpointError(f"{file.label}: {error}") from None
+        raise file.error(str(error)) from None
     if not state_dicts:
-        raise CheckpointError(f"{file.label}: holds no state dict (no mapping of names to tensors); save state_dict()")
+        raise file.error("holds no state dict (no mapping of names to tensors); save state_dict()")
     used = state_dicts[0]
     return Checkpoint(
         [file],
@@ -214,7 +216,9 @@ def _stored_tensors(state_dict: StateDict, extents: dict[str, Extent]) -> dict[s
         problem = record.problem
         width = ITEM_SIZE.get(storage.dtype, 0) if storage else 0
         if storage is None or extent is None:
-            problem = problem or f"its storage {shown(storage.key) if storage else ''} is missing from the archive"
+            problem = (
+                problem or f"its storage {sanitize_name(storage.key) if storage else ''} is missing from the archive"
+            )
             extent = Extent("", 0, 0)
         elif width and storage.count * width != extent.size:
             than = "more" if storage.count * width > extent.size else "fewer"
@@ -228,14 +232,14 @@ def _stored_tensors(state_dict: StateDict, extents: dict[str, Extent]) -> dict[s
 
 
 def _open_sharded(index: PositionedFile) -> Checkpoint:
-    from vqcheck.checkpoint import sharded
+    from vqcheck.checkpoint import model_folder
 
-    shard_of = sharded.shard_of_each_tensor(index)
+    shard_of = model_folder.shard_of_each_tensor(index)
     opened: dict[str, Checkpoint] = {}
     try:
         for shard in dict.fromkeys(shard_of.values()):
-            opened[shard] = _open_file(sharded.shard_path(index, shard), shard=True)
-            sharded.check_shards(index, shard_of, opened)
+            opened[shard] = _open_file(model_folder.shard_path(index, shard), shard=True)
+            model_folder.check_shards(index, shard_of, opened)
         tensors = {name: _in_shard(index, name, shard, opened[shard]) for name, shard in shard_of.items()}
     except BaseException:
         for each in opened.values():
@@ -254,5 +258,5 @@ def _open_sharded(index: PositionedFile) -> Checkpoint:
 def _in_shard(index: PositionedFile, name: str, shard: str, opened: Checkpoint) -> StoredTensor:
     tensor = opened.tensors.get(name)
     if tensor is None:
-        raise CheckpointError(f"{index.label}: {shown(name)}: is not in {shown(shard)}, where the index says it is")
+        raise index.error(f"is not in {sanitize_name(shard)}, where the index says it is", name)
     return replace(tensor, extent=replace(tensor.extent, shard=shard))

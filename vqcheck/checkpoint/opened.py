@@ -10,11 +10,9 @@ from typing import Final
 
 from vqcheck.checkpoint import container
 from vqcheck.checkpoint.container import Plain
-from vqcheck.checkpoint.dtypes import ITEM_SIZE
 from vqcheck.checkpoint.file import PositionedFile
-from vqcheck.checkpoint.shown import shown
-from vqcheck.checkpoint.tensor import Extent, StoredTensor, contiguous_stride
-from vqcheck.errors import CheckpointError
+from vqcheck.checkpoint.stored_tensor import ITEM_SIZE, Extent, StoredTensor, contiguous_stride
+from vqcheck.sanitize import sanitize_name
 
 MAX_TENSOR_BYTES: Final = 128 << 20
 """Largest tensor that is read; no codebook or projection in use comes near it."""
@@ -148,25 +146,21 @@ class Checkpoint:
 
     def _checked_span(self, tensor: StoredTensor) -> int:
         """Return how many bytes the tensor is spread over, once every claim about it has been checked."""
-        where = f"{self.files[0].label}: {shown(tensor.name)}"
+        error = self.files[0].error
         width = ITEM_SIZE.get(tensor.dtype)
         if tensor.problem or width is None:
-            raise CheckpointError(
-                f"{where}: {tensor.problem or f'element type {shown(tensor.dtype)} is not supported'}"
-            )
+            raise error(tensor.problem or f"element type {sanitize_name(tensor.dtype)} is not supported", tensor.name)
         size = prod(tensor.shape) * width
         if size > MAX_TENSOR_BYTES:
-            raise CheckpointError(f"{where}: claims {size} bytes, more than the {MAX_TENSOR_BYTES} that are read")
+            raise error(f"claims {size} bytes, more than the {MAX_TENSOR_BYTES} that are read", tensor.name)
         if not size:
             return 0
         reach = sum((length - 1) * step for length, step in zip(tensor.shape, tensor.stride, strict=True))
         span = (reach + 1) * width
         if tensor.offset + span > tensor.extent.size:
-            raise CheckpointError(f"{where}: claims bytes outside its storage ({shown(tensor.extent.member)})")
+            raise error(f"claims bytes outside its storage ({sanitize_name(tensor.extent.member)})", tensor.name)
         if span > MAX_TENSOR_BYTES:
-            raise CheckpointError(
-                f"{where}: is spread over {span} bytes, more than the {MAX_TENSOR_BYTES} that are read"
-            )
+            raise error(f"is spread over {span} bytes, more than the {MAX_TENSOR_BYTES} that are read", tensor.name)
         return span
 
     def require_stored(self, tensors: Iterable[StoredTensor]) -> None:
@@ -182,9 +176,7 @@ class Checkpoint:
         }
         claimed, stored = sum(runs.values()), sum(file.size for file in self.files)
         if claimed > _FREE_BYTES + _MOST_TIMES * stored:
-            raise CheckpointError(
-                f"{self.files[0].label}: its VQ encoder claims {claimed} bytes, far more than the file's {stored}"
-            )
+            raise self.files[0].error(f"its VQ encoder claims {claimed} bytes, far more than the file's {stored}")
 
     def is_same_file(self, other: "Checkpoint") -> bool:
         """Say whether the two were opened by names, links among them, of one file."""

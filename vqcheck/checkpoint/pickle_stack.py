@@ -69,7 +69,7 @@ class PickleStack:
 
     def call(self, function: object, args: object) -> object:
         if not isinstance(args, tuple):
-            raise PickleError("calls something with arguments that are no tuple")
+            raise PickleError("calls something with arguments that are not a tuple")
         return self.meaning.call(function, args)
 
     def store(self, target: object, pairs: list[Any]) -> None:
@@ -86,7 +86,7 @@ class PickleStack:
                     raise PickleError(f"sets an item of {target.callee} twice")
                 target.items[kept] = value
         else:
-            raise PickleError("sets an item of something that is no dictionary")
+            raise PickleError("sets an item of something that is not a dictionary")
 
     def extend(self, target: object, values: list[Any]) -> None:
         if isinstance(target, Placeholder) and not target.is_fixed:
@@ -94,13 +94,13 @@ class PickleStack:
         elif isinstance(target, list):
             target.extend(values)
         else:
-            raise PickleError("appends to something that is no list")
+            raise PickleError("appends to something that is not a list")
 
     def add_to_set(self) -> None:
         values = self.pop_mark()
         target = self.stack[-1]
         if not isinstance(target, Placeholder) or target.callee is not SET:
-            raise PickleError("adds to something that is no set")
+            raise PickleError("adds to something that is not a set")
         target.elements.extend(values)
 
     def build(self) -> None:
@@ -118,7 +118,7 @@ class PickleStack:
 
     def name_global(self, module: object, name: object) -> Global:
         if not isinstance(name, str) or not isinstance(module, str):
-            raise PickleError("names a global with something that is no text")
+            raise PickleError("names a global with something that is not text")
         self.globals += 1
         if self.globals > _MAX_GLOBALS:
             raise PickleError(f"names more than {_MAX_GLOBALS} classes and functions")
@@ -135,14 +135,14 @@ class PickleStack:
     def new_object(self) -> None:
         args = self.stack.pop()
         if not isinstance(args, tuple):
-            raise PickleError("makes an object with arguments that are no tuple")
+            raise PickleError("makes an object with arguments that are not a tuple")
         self.stack[-1] = self.meaning.new(self.stack[-1], args)
 
     def new_object_with_keywords(self) -> None:
         keywords = self.stack.pop()
         args = self.stack.pop()
         if not isinstance(args, tuple) or not isinstance(keywords, dict):
-            raise PickleError("makes an object with arguments that are no tuple and dictionary")
+            raise PickleError("makes an object with arguments that are not a tuple and a dictionary")
         self.stack[-1] = self.meaning.new(self.stack[-1], args, keywords)
 
     def dictionary(self) -> None:

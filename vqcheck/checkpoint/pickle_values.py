@@ -41,7 +41,7 @@ class Placeholder:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class OtherKey:
-    """A dictionary key that is no text and costly to hash; each is a key of its own."""
+    """A dictionary key that is not text and costly to hash; each is a key of its own."""
 
     value: object
     position: int

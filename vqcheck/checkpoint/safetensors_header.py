@@ -9,12 +9,10 @@ from dataclasses import replace
 from math import prod
 from typing import Any, Final
 
-from vqcheck.checkpoint.dtypes import ITEM_SIZE, SAFETENSORS
 from vqcheck.checkpoint.file import PositionedFile
-from vqcheck.checkpoint.shown import shown
-from vqcheck.checkpoint.strict_json import parse_json
-from vqcheck.checkpoint.tensor import Extent, StoredTensor, contiguous_stride
-from vqcheck.errors import CheckpointError
+from vqcheck.checkpoint.stored_tensor import ITEM_SIZE, SAFETENSORS, Extent, StoredTensor, contiguous_stride
+from vqcheck.checkpoint.untrusted_text import parse_json
+from vqcheck.sanitize import sanitize_name
 
 _MAX_HEADER: Final = 16 << 20
 _MAX_AXES: Final = 64
@@ -36,14 +34,14 @@ def read_header(file: PositionedFile) -> tuple[dict[str, StoredTensor], dict[str
     """
     length = int.from_bytes(file.read(0, 8, "header"), "little")
     if length > file.size - 8:
-        raise CheckpointError(f"{file.label}: header: claims {length} bytes, more than the file has (truncated?)")
+        raise file.error(f"claims {length} bytes, more than the file has (truncated?)", "header")
     if length > _MAX_HEADER:
-        raise CheckpointError(f"{file.label}: header: {length} bytes, more than the {_MAX_HEADER} that are read")
-    header = parse_json(bytes(file.read(8, length, "header")), f"{file.label}: header")
+        raise file.error(f"{length} bytes, more than the {_MAX_HEADER} that are read", "header")
+    header = parse_json(bytes(file.read(8, length, "header")), file, "header")
     metadata = header.pop("__metadata__", None)
     metadata = {} if metadata is None else metadata
     if not isinstance(metadata, dict) or not all(isinstance(value, str) for value in metadata.values()):
-        raise CheckpointError(f"{file.label}: header: its metadata is not text")
+        raise file.error("its metadata is not text", "header")
     tensors: dict[str, StoredTensor] = {}
     for name, entry in header.items():
         tensors[name] = _tensor(file, name, entry, 8 + length)
@@ -76,22 +74,22 @@ def _tensor(file: PositionedFile, name: str, entry: Any, data_start: int) -> Sto
     try:
         spelled, shape, (begin, end) = entry["dtype"], tuple(entry["shape"]), entry["data_offsets"]
     except (TypeError, KeyError, ValueError):
-        raise CheckpointError(f"{file.label}: {shown(name)}: its header entry is damaged") from None
+        raise file.error("its header entry is damaged", name) from None
     if (
         not isinstance(spelled, str)
         or not 0 < len(spelled) <= _LONGEST_DTYPE
         or len(shape) > _MAX_AXES
         or not all(type(n) is int and 0 <= n < 1 << 62 for n in (*shape, begin, end))
     ):
-        raise CheckpointError(f"{file.label}: {shown(name)}: its header entry is damaged")
+        raise file.error("its header entry is damaged", name)
     dtype = SAFETENSORS.get(spelled, "")
     if begin > end or data_start + end > file.size:
-        raise CheckpointError(f"{file.label}: {shown(name)}: lies outside the file (truncated?)")
+        raise file.error("lies outside the file (truncated?)", name)
     width = ITEM_SIZE.get(dtype)
     if width is not None and prod(shape) * width != end - begin:
-        raise CheckpointError(f"{file.label}: {shown(name)}: its shape and its {end - begin} bytes disagree")
+        raise file.error(f"its shape and its {end - begin} bytes disagree", name)
     extent = Extent(name, data_start + begin, end - begin)
-    problem = "" if dtype else f"element type {shown(spelled)} is not supported"
+    problem = "" if dtype else f"element type {sanitize_name(spelled)} is not supported"
     return StoredTensor(name, dtype or spelled, shape, contiguous_stride(shape), 0, extent, problem)
 
 
@@ -100,11 +98,9 @@ def _refuse_overlaps_and_gaps(file: PositionedFile, tensors: dict[str, StoredTen
     end = data_start
     for extent in sorted((tensor.extent for tensor in tensors.values()), key=lambda each: (each.start, each.size)):
         if extent.start < end:
-            raise CheckpointError(f"{file.label}: {shown(extent.member)}: overlaps another tensor")
+            raise file.error("overlaps another tensor", extent.member)
         if extent.start > end:
-            raise CheckpointError(
-                f"{file.label}: {shown(extent.member)}: does not begin where the tensor before it ends"
-            )
+            raise file.error("does not begin where the tensor before it ends", extent.member)
         end += extent.size
     if end != file.size:
-        raise CheckpointError(f"{file.label}: {file.size - end} bytes at its end belong to no tensor")
+        raise file.error(f"{file.size - end} bytes at its end belong to no tensor")

@@ -75,6 +75,10 @@ NO_TENSOR: Final = _FIXED | _BUILT | HOLDERS
 _SHARED_NAMES: Final = ("typing", "builtins", "__builtin__", "collections.abc", "collections")
 
 
+def _wrong_arguments(function: Global) -> PickleError:
+    return PickleError(f"calls {function} with arguments it does not take")
+
+
 class Calls:
     """Carries out the calls of one pickle, within a budget."""
 
@@ -108,7 +112,7 @@ class Calls:
     def dictionary(self, function: Global, args: tuple[object, ...]) -> dict[object, object]:
         """Return dict(mapping) or dict(pairs), as the class and its subclasses give it."""
         if len(args) > 1:
-            raise PickleError(f"calls {function} with arguments it does not take")
+            raise _wrong_arguments(function)
         given = args[0] if args else ()
         result: dict[object, object] = {}
         if isinstance(given, dict):
@@ -127,12 +131,12 @@ class Calls:
     def counter(self, function: Global, args: tuple[object, ...]) -> dict[object, object]:
         # Of a list it would count the elements.
         if args and not isinstance(args[0], dict):
-            raise PickleError(f"calls {function} with arguments it does not take")
+            raise _wrong_arguments(function)
         return self.dictionary(function, args)
 
     def default_dictionary(self, function: Global, args: tuple[object, ...]) -> dict[object, object]:
         if args and not (args[0] is None or isinstance(args[0], Global)):
-            raise PickleError(f"calls {function} with arguments it does not take")
+            raise _wrong_arguments(function)
         return self.dictionary(function, args[1:])
 
     def encoded(self, function: Global, args: tuple[object, ...]) -> bytes:
@@ -140,7 +144,7 @@ class Calls:
         if len(args) == 2 and isinstance(args[0], str) and args[1] in ("latin1", "latin-1"):
             self._spend(len(args[0]) >> 6)
             return args[0].encode("latin-1")
-        raise PickleError(f"calls {function} with arguments it does not take")
+        raise _wrong_arguments(function)
 
     def bytes(self, function: Global, args: tuple[object, ...]) -> bytes:
         if not args:
@@ -151,17 +155,17 @@ class Calls:
 
     def size(self, function: Global, args: tuple[object, ...]) -> tuple[int, ...]:
         if len(args) > 1:
-            raise PickleError(f"calls {function} with arguments it does not take")
+            raise _wrong_arguments(function)
         return sizes(args[0] if args else ())
 
     def none_type(self, function: Global, args: tuple[object, ...]) -> object:
         if args != (None,):
-            raise PickleError(f"calls {function} with arguments it does not take")
+            raise _wrong_arguments(function)
         return Placeholder(function, args, is_fixed=True)
 
     def set(self, function: Global, args: tuple[object, ...]) -> object:
         if len(args) > 1 or (args and not isinstance(args[0], (list, tuple))):
-            raise PickleError(f"calls {function} with arguments it does not take")
+            raise _wrong_arguments(function)
         return Placeholder(function, args, is_fixed=True)
 
 
@@ -172,7 +176,7 @@ def _looked_up(function: Global, args: tuple[object, ...]) -> Placeholder:
             return Placeholder(function, args, is_fixed=True)
         if function.name == "getitem" and args[0].module in _SHARED_NAMES:
             return Placeholder(function, args, is_fixed=True)
-    raise PickleError(f"calls {function} with arguments it does not take")
+    raise _wrong_arguments(function)
 
 
 _CARRIED_OUT: Final[dict[Key, Callable[[Calls, Global, tuple[object, ...]], object]]] = {

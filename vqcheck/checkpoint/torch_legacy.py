@@ -13,14 +13,12 @@ from dataclasses import dataclass
 from typing import Final
 
 from vqcheck.checkpoint import pickle_machine
-from vqcheck.checkpoint.dtypes import ITEM_SIZE, REFUSED_ITEM_SIZE
 from vqcheck.checkpoint.file import PositionedFile
 from vqcheck.checkpoint.pickle_values import PickleError, PlainData, TruncatedPickleError
-from vqcheck.checkpoint.shown import shown
-from vqcheck.checkpoint.tensor import Extent
+from vqcheck.checkpoint.stored_tensor import ITEM_SIZE, REFUSED_ITEM_SIZE, Extent
 from vqcheck.checkpoint.torch_meaning import TorchMeaning
 from vqcheck.checkpoint.torch_records import StorageRecord
-from vqcheck.errors import CheckpointError
+from vqcheck.sanitize import sanitize_name
 
 MAGIC: Final = 0x1950A86A20F9469CFC6C
 _PROTOCOL: Final = 1001
@@ -66,9 +64,9 @@ def has_magic(file: PositionedFile) -> bool:
 
 
 def _check_magic(file: PositionedFile) -> None:
-    """Refuse what is no torch file before anything else in it is looked at; it may be of any kind."""
+    """Refuse what is not a torch file before anything else in it is looked at; it may be of any kind."""
     if not has_magic(file):
-        raise CheckpointError(f"{file.label}: is no checkpoint (neither torch nor safetensors)")
+        raise file.error("is not a checkpoint (neither torch nor safetensors)")
 
 
 def _with_growing_window(file: PositionedFile, read: Callable[[bytes], _Pickles]) -> _Pickles:
@@ -79,10 +77,10 @@ def _with_growing_window(file: PositionedFile, read: Callable[[bytes], _Pickles]
             return read(bytes(file.read(0, size, "pickle")))
         except TruncatedPickleError as error:
             if size == min(file.size, pickle_machine.MAX_BYTES):
-                raise CheckpointError(f"{file.label}: the pickle {error} (truncated?)") from None
+                raise file.error(f"the pickle {error} (truncated?)") from None
             size = min(size * 8, file.size, pickle_machine.MAX_BYTES)
         except PickleError as error:
-            raise CheckpointError(f"{file.label}: the pickle {error}") from None
+            raise file.error(f"the pickle {error}") from None
 
 
 def _read_pickles(window: bytes) -> _Pickles:
@@ -100,7 +98,7 @@ def _read_pickles(window: bytes) -> _Pickles:
     def found(record: StorageRecord) -> None:
         storages.setdefault(record.key, record)
         if record.view is not None and views.setdefault(record.view[0], record) != record:
-            raise PickleError(f"gives view {shown(record.view[0])} two places")
+            raise PickleError(f"gives view {sanitize_name(record.view[0])} two places")
 
     meaning = TorchMeaning(found, most_parts=6)
     root, at = pickle_machine.load(window, meaning, start=at)
@@ -110,9 +108,9 @@ def _read_pickles(window: bytes) -> _Pickles:
         raise PickleError("has no list of storages")
     for key, record in views.items():
         if key in storages:
-            raise PickleError(f"gives a storage and a view of one the same key {shown(key)}")
+            raise PickleError(f"gives a storage and a view of one the same key {sanitize_name(key)}")
         if record.view is not None and record.view[1] + record.view[2] > record.count:
-            raise PickleError(f"describes view {shown(key)} outside its storage")
+            raise PickleError(f"describes view {sanitize_name(key)} outside its storage")
     return _Pickles(root, storages, keys, at, meaning.classes())
 
 
@@ -122,16 +120,16 @@ def _locate(file: PositionedFile, pickles: _Pickles) -> dict[str, Extent]:
     for key in pickles.keys:
         record = pickles.storages.get(key) if isinstance(key, str) else None
         if record is None or record.key in extents:
-            name = shown(key) if isinstance(key, str) else "without a name"
-            raise CheckpointError(f"{file.label}: storage {name}: is listed twice or used by no tensor")
-        name = f"storage {shown(record.key)}"
+            name = f"storage {key}" if isinstance(key, str) else "storage without a name"
+            raise file.error("is listed twice or used by no tensor", name)
+        name = f"storage {record.key}"
         width = ITEM_SIZE.get(record.dtype) or REFUSED_ITEM_SIZE.get(record.dtype)
         if width is None:
-            raise CheckpointError(f"{file.label}: {name}: element type {shown(record.dtype)} is not supported")
+            raise file.error(f"element type {sanitize_name(record.dtype)} is not supported", name)
         count = int.from_bytes(file.read(position, 8, name), "little", signed=True)
         size = count * width
         if count < 0 or position + 8 + size > file.size:
-            raise CheckpointError(f"{file.label}: {name}: {count} elements lie outside the file (truncated?)")
+            raise file.error(f"{count} elements lie outside the file (truncated?)", name)
         extents[record.key] = Extent(name, position + 8, size)
         position += 8 + size
     return extents

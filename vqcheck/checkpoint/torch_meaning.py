@@ -9,9 +9,9 @@ from collections.abc import Callable, Iterable
 from typing import Final
 
 from vqcheck.checkpoint.pickle_values import Global, Meaning, OtherKey, PickleError, Placeholder
-from vqcheck.checkpoint.shown import shown
 from vqcheck.checkpoint.torch_calls import DICTIONARIES, HOLDERS, NO_TENSOR, Calls
 from vqcheck.checkpoint.torch_records import REBUILD, SAVE_AGAIN, StorageRecord, TensorRecord, rebuild, storage_record
+from vqcheck.sanitize import sanitize_name
 
 _TENSOR_CLASS: Final = re.compile(r"(Tensor|Parameter|Storage|Buffer|Variable|TensorBase|ndarray|memmap)$")
 _RECONSTRUCTORS: Final = (("copyreg", "_reconstructor"), ("copy_reg", "_reconstructor"))
@@ -47,9 +47,9 @@ class TorchMeaning(Meaning):
         if first is record or record.view is not None:
             self._found(record)
         if first.dtype != record.dtype:
-            raise PickleError(f"gives storage {shown(record.key)} two element types")
+            raise PickleError(f"gives storage {sanitize_name(record.key)} two element types")
         if first.count != record.count:
-            raise PickleError(f"gives storage {shown(record.key)} two sizes")
+            raise PickleError(f"gives storage {sanitize_name(record.key)} two sizes")
         return record
 
     def call(self, function: object, args: tuple[object, ...]) -> object:
@@ -87,7 +87,7 @@ class TorchMeaning(Meaning):
         if key not in HOLDERS:
             self._objects.append(made)
         if key not in NO_TENSOR:
-            self._classes.add(shown(str(kind)))
+            self._classes.add(sanitize_name(str(kind)))
         return made
 
     def build(self, target: object, state: object) -> None:
@@ -116,7 +116,7 @@ class TorchMeaning(Meaning):
                 waiting.extend(_parts(value, seen))
 
     def classes(self) -> tuple[str, ...]:
-        """Return the classes that are no plain data: each runs code of its own when it is loaded by Python."""
+        """Return the classes that are not plain data: each runs code of its own when it is loaded by Python."""
         return tuple(sorted(self._classes))
 
     def _reconstructed(self, args: tuple[object, ...]) -> object:

@@ -5,9 +5,9 @@ from dataclasses import dataclass, replace
 from itertools import islice
 from typing import Any, Final
 
-from vqcheck.checkpoint.dtypes import TORCH_STORAGE
 from vqcheck.checkpoint.pickle_values import Global, PickleError
-from vqcheck.checkpoint.shown import shown
+from vqcheck.checkpoint.stored_tensor import TORCH_STORAGE
+from vqcheck.sanitize import sanitize_name
 
 SAVE_AGAIN: Final = "; save it again as a plain state dict (torch.save(model.state_dict(), FILE))"
 """What to do about a file that may hold other values than it seems to."""
@@ -19,24 +19,11 @@ _MAX_STATE: Final = 200
 _STORAGE_MODULES: Final = ("torch", "torch.cuda", "torch.storage")
 
 _OWN_ATTRIBUTES: Final = frozenset(
-    (
-        *("H", "T", "data", "device", "dtype", "grad", "grad_dtype", "grad_fn", "imag", "is_cpu", "is_cuda", "is_ipu"),
-        *("is_leaf", "is_maia", "is_meta", "is_mkldnn", "is_mps", "is_mtia", "is_nested", "is_quantized", "is_sparse"),
-        *(
-            "is_sparse_csr",
-            "is_vulkan",
-            "is_xla",
-            "is_xpu",
-            "itemsize",
-            "layout",
-            "mH",
-            "mT",
-            "name",
-            "names",
-            "nbytes",
-        ),
-        *("ndim", "output_nr", "real", "requires_grad", "retains_grad", "shape", "volatile"),
-    )
+    (  # noqa: SIM905 - a list would take a line for each
+        "H T data device dtype grad grad_dtype grad_fn imag is_cpu is_cuda is_ipu is_leaf is_maia is_meta is_mkldnn "
+        "is_mps is_mtia is_nested is_quantized is_sparse is_sparse_csr is_vulkan is_xla is_xpu itemsize layout mH mT "
+        "name names nbytes ndim output_nr real requires_grad retains_grad shape volatile"
+    ).split()
 )
 """What torch defines on its tensors: to set one of these may write to the tensor's values, as `real` does."""
 _MARKS: Final = ("_is_buffer", "_is_hf_initialized", "_no_weight_decay", "_optim")
@@ -72,11 +59,11 @@ def storage_record(persistent_id: object, most_parts: int) -> StorageRecord:
     """Return the storage that a torch persistent id names, which has five parts, or six in a legacy file.
 
     Raises:
-        PickleError: it is no tuple ('storage', type, key, location, count[, view]).
+        PickleError: it is not a tuple ('storage', type, key, location, count[, view]).
 
     """
     if not isinstance(persistent_id, tuple) or len(persistent_id) < 5 or persistent_id[0] != "storage":
-        raise PickleError("refers to something that is no torch storage")
+        raise PickleError("refers to something that is not a torch storage")
     kind, key, location, count = persistent_id[1:5]
     if not isinstance(kind, Global) or not isinstance(key, str) or not _is_size(count) or type(location) is not str:
         raise PickleError("describes a torch storage with values of the wrong type")
@@ -160,7 +147,7 @@ def _tensor(
     if metadata is None:
         return record
     if not isinstance(metadata, dict):
-        raise PickleError("describes a tensor with marks that are no dictionary")
+        raise PickleError("describes a tensor with marks that are not a dictionary")
     if metadata:
         # To torch, a mark is there whatever its value.
         return replace(
@@ -187,7 +174,7 @@ def _typed_tensor(
 
 def _parameter(tensor: object, _grad: object, _hooks: object) -> TensorRecord:
     if not isinstance(tensor, TensorRecord):
-        raise PickleError("makes a parameter of something that is no tensor")
+        raise PickleError("makes a parameter of something that is not a tensor")
     return tensor
 
 
@@ -221,9 +208,9 @@ def _require_inert(state: object) -> None:
         if part is None:
             continue
         if not isinstance(part, dict) or len(part) > _MAX_STATE:
-            raise PickleError(f"gives a tensor a state that is no dictionary of attributes{SAVE_AGAIN}")
+            raise PickleError(f"gives a tensor a state that is not a dictionary of attributes{SAVE_AGAIN}")
         for name, value in part.items():
-            shown_name = shown(str(name))
+            shown_name = sanitize_name(str(name))
             if type(name) is not str or name in _OWN_ATTRIBUTES or (name[:1] == "_" and name not in _MARKS):
                 raise PickleError(f"gives a tensor the attribute {shown_name}, which may change its values{SAVE_AGAIN}")
             if not _is_plain(value, 3):

@@ -2,18 +2,14 @@
 
 from vqcheck.checkpoint import pickle_machine
 from vqcheck.checkpoint.pickle_values import PickleError
-from vqcheck.checkpoint.shown import shown
-from vqcheck.checkpoint.tensor import Extent
+from vqcheck.checkpoint.stored_tensor import Extent
 from vqcheck.checkpoint.torch_meaning import TorchMeaning
 from vqcheck.checkpoint.torch_records import StorageRecord
 from vqcheck.checkpoint.zip_archive import ZipArchive
-from vqcheck.errors import CheckpointError
 
 
-def read_index(archive: ZipArchive, label: str) -> tuple[object, dict[str, Extent], tuple[str, ...]]:
+def read_index(archive: ZipArchive) -> tuple[object, dict[str, Extent], tuple[str, ...]]:
     """Return (unpickled root with records for tensors, storage key -> extent, unknown classes) of a torch zip archive.
-
-    `label` names the file in errors.
 
     Raises:
         CheckpointError: no index, several of them, big-endian storages, or a pickle that is not plain data.
@@ -22,19 +18,17 @@ def read_index(archive: ZipArchive, label: str) -> tuple[object, dict[str, Exten
     indexes = [name for name in archive.ending("data.pkl") if name[-9:-8] in ("", "/")]
     if len(indexes) != 1:
         found = "no data.pkl" if not indexes else f"{len(indexes)} files named data.pkl"
-        raise CheckpointError(f"{label}: a zip archive, but no torch checkpoint ({found} inside)")
+        raise archive.error(f"a zip archive, but no torch checkpoint ({found} inside)")
     index = indexes[0]
     root = index[:-8]
     if archive.find(f"{root}constants.pkl"):
-        raise CheckpointError(f"{label}: is a TorchScript archive; save the model's state_dict() instead")
+        raise archive.error("is a TorchScript archive; save the model's state_dict() instead")
     byteorder = archive.find(f"{root}byteorder")
     if byteorder is not None and archive.read(byteorder.name, 0, min(byteorder.size, 16)) != b"little":
-        raise CheckpointError(f"{label}: {shown(byteorder.name)}: only little-endian checkpoints are read")
+        raise archive.error("only little-endian checkpoints are read", byteorder.name)
     size = archive.members[index].size
     if size > pickle_machine.MAX_BYTES:
-        raise CheckpointError(
-            f"{label}: {shown(index)}: {size} bytes, more than the {pickle_machine.MAX_BYTES} that are read"
-        )
+        raise archive.error(f"{size} bytes, more than the {pickle_machine.MAX_BYTES} that are read", index)
     data = bytes(archive.read(index, 0, size))
     extents: dict[str, Extent] = {}
 
@@ -49,5 +43,5 @@ def read_index(archive: ZipArchive, label: str) -> tuple[object, dict[str, Exten
         value, _ = pickle_machine.load(data, meaning)
         meaning.require_apart()
     except PickleError as error:
-        raise CheckpointError(f"{label}: {shown(index)}: the pickle {error}") from None
+        raise archive.error(f"the pickle {error}", index) from None
     return value, extents, meaning.classes()

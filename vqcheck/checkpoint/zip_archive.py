@@ -10,7 +10,6 @@ from dataclasses import dataclass
 from typing import Final
 
 from vqcheck.checkpoint.file import PositionedFile
-from vqcheck.checkpoint.shown import shown
 from vqcheck.errors import CheckpointError
 
 # End record:     signature, disk, directory disk, entries here, entries, directory size and start, comment length
@@ -85,9 +84,9 @@ class ZipArchive:
         """
         member = self.members.get(name)
         if member is None:
-            raise self._error(name, "is missing from the archive")
+            raise self.error("is missing from the archive", name)
         if start < 0 or size < 0 or start + size > member.size:
-            raise self._error(name, f"bytes {start} to {start + size} lie outside its {member.size} bytes")
+            raise self.error(f"bytes {start} to {start + size} lie outside its {member.size} bytes", name)
         data_start = self._data_start(member)
         if member.method == _STORED:
             return self._file.read(data_start + start, size, name)
@@ -102,19 +101,20 @@ class ZipArchive:
         raw = ending.encode().lower()
         return [member.name for spelling, member in self._spelled.items() if spelling.endswith(raw)]
 
-    def _error(self, what: str, reason: str) -> CheckpointError:
-        return CheckpointError(f"{self._file.label}: {shown(what)}: {reason}")
+    def error(self, reason: str, member: str = "") -> CheckpointError:
+        """Return the error that says what is wrong with the archive, or with a member of it."""
+        return self._file.error(reason, member)
 
     def _read_directory(self) -> dict[str, Member]:
         count, size, start = self._find_directory()
         if size > _MAX_DIRECTORY:
-            raise self._error("zip directory", f"{size} bytes, more than the {_MAX_DIRECTORY} that are read")
+            raise self.error(f"{size} bytes, more than the {_MAX_DIRECTORY} that are read", "zip directory")
         directory = self._file.read(start, size, "zip directory")
         found: list[tuple[int, int, int, int, str, bytes]] = []
         position = 0
         for _ in range(count):
             if position + _CENTRAL.size > size:
-                raise self._error("zip directory", "ends early")
+                raise self.error("ends early", "zip directory")
             entry = _CENTRAL.unpack_from(directory, position)
             flags, method = entry[3], entry[4]
             packed, full = entry[8], entry[9]
@@ -123,22 +123,22 @@ class ZipArchive:
             name_end = position + _CENTRAL.size + name_length
             end = name_end + extra_length + comment_length
             if entry[0] != b"PK\x01\x02" or end > size:
-                raise self._error("zip directory", "is damaged")
+                raise self.error("is damaged", "zip directory")
             raw_name = bytes(directory[position + _CENTRAL.size : name_end])
             name = raw_name.decode("utf-8", "backslashreplace")
             if _UNKNOWN in (packed, full, header):
                 extra = bytes(directory[name_end : name_end + extra_length])
                 full, packed, header = self._zip64(name, extra, full, packed, header)
             if flags & _ENCRYPTED or method not in (_STORED, _DEFLATED):
-                raise self._error(name, "is encrypted or packed with an unsupported method")
+                raise self.error("is encrypted or packed with an unsupported method", name)
             if full and (entry[15] & _DIRECTORY or raw_name.endswith(b"/")):
-                raise self._error(name, "is called a folder, yet holds bytes")
+                raise self.error("is called a folder, yet holds bytes", name)
             if method == _STORED and packed != full:
-                raise self._error(name, f"is stored, yet claims {packed} bytes packed and {full} unpacked")
+                raise self.error(f"is stored, yet claims {packed} bytes packed and {full} unpacked", name)
             found.append((header, packed, full, method, name, raw_name))
             position = end
         if position != size:
-            raise self._error("zip directory", "holds more entries than it counts")
+            raise self.error("holds more entries than it counts", "zip directory")
         return self._in_order(found, start)
 
     def _find_directory(self) -> tuple[int, int, int]:
@@ -148,10 +148,10 @@ class ZipArchive:
         tail = self._file.read(tail_start, tail_size, "end of the file")
         at = tail.rfind(b"PK\x05\x06")
         if at < 0 or at + _END.size > tail_size:
-            raise self._error("zip directory", "not found at the end of the file (truncated?)")
+            raise self.error("not found at the end of the file (truncated?)", "zip directory")
         _, disk, directory_disk, here, count, size, start, comment = _END.unpack_from(tail, at)
         if at + _END.size + comment != tail_size:
-            raise self._error("zip directory", "is followed by other bytes")
+            raise self.error("is followed by other bytes", "zip directory")
         end = tail_start + at
         numbers = self._end64(end - _LOCATOR64.size)
         if numbers:
@@ -159,12 +159,12 @@ class ZipArchive:
             disk, directory_disk, here, count, size, start = numbers
             end -= _LOCATOR64.size + _END64.size
             if any(a not in (b, c) for a, b, c in zip(short, (count, size, start), _UNKNOWN_END, strict=True)):
-                raise self._error("zip directory", "its two end records disagree")
+                raise self.error("its two end records disagree", "zip directory")
         if disk or directory_disk or here != count:
-            raise self._error("zip directory", "spans several disks")
+            raise self.error("spans several disks", "zip directory")
         if start + size != end:
             # Readers that look for it from the other side would find another one.
-            raise self._error("zip directory", "does not lie where the end of the file says")
+            raise self.error("does not lie where the end of the file says", "zip directory")
         return count, size, start
 
     def _end64(self, locator_at: int) -> tuple[int, ...]:
@@ -176,7 +176,7 @@ class ZipArchive:
             return ()
         end64 = self._file.read(locator_at - _END64.size, _END64.size, "zip64 directory")
         if end64[:4] != b"PK\x06\x06" or position != locator_at - _END64.size:
-            raise self._error("zip64 directory", "is damaged")
+            raise self.error("is damaged", "zip64 directory")
         return _END64.unpack(end64)[4:10]
 
     def _zip64(self, name: str, extra: bytes, full: int, packed: int, header: int) -> tuple[int, int, int]:
@@ -192,7 +192,7 @@ class ZipArchive:
                 header = next(values) if header == _UNKNOWN else header
                 return full, packed, header
             at += length
-        raise self._error(name, "lacks the 64-bit sizes that its zip entry refers to")
+        raise self.error("lacks the 64-bit sizes that its zip entry refers to", name)
 
     def _in_order(self, found: list[tuple[int, int, int, int, str, bytes]], directory_start: int) -> dict[str, Member]:
         """Return the members by name, each with where it must have ended, from the last in the file to the first."""
@@ -201,13 +201,13 @@ class ZipArchive:
         found.sort(reverse=True)
         for start, packed, full, method, name, raw_name in found:
             if name in members:
-                raise self._error(name, "is listed twice in the zip directory")
+                raise self.error("is listed twice in the zip directory", name)
             # Torch finds a member by its letters in any case, up to the first NUL.
             spelling = raw_name.lower()
             if spelling in self._spelled or b"\0" in raw_name:
-                raise self._error(name, "is named so that torch takes it for another, or another for it")
+                raise self.error("is named so that torch takes it for another, or another for it", name)
             if start + _LOCAL.size + len(raw_name) + packed > limit:
-                raise self._error(name, "overlaps another member of the archive or the zip directory")
+                raise self.error("overlaps another member of the archive or the zip directory", name)
             members[name] = self._spelled[spelling] = Member(name, start, packed, full, method, raw_name, limit)
             limit = start
         return members
@@ -220,26 +220,26 @@ class ZipArchive:
         signature, _, flags, method, _, _, _, packed, full, name_length, extra_length = _LOCAL.unpack(header)
         patched = member.start == 0 and signature[2:] == b"\x03\x04"
         if (signature != b"PK\x03\x04" and not patched) or method != member.method or flags & _ENCRYPTED:
-            raise self._error(member.name, "its local header disagrees with the zip directory")
+            raise self.error("its local header disagrees with the zip directory", member.name)
         name_at = member.start + _LOCAL.size
         names = bytes(self._file.read(name_at, name_length + extra_length, member.name))
         if names[:name_length] != member.raw_name:
-            raise self._error(member.name, "its local header disagrees with the zip directory about its name")
+            raise self.error("its local header disagrees with the zip directory about its name", member.name)
         if not flags & _SIZES_FOLLOW:
             if _UNKNOWN in (packed, full):
                 full, packed, _ = self._zip64(member.name, names[name_length:], full, packed, 0)
             if (packed, full) != (member.packed_size, member.size):
-                raise self._error(member.name, "its local header disagrees with the zip directory about its size")
+                raise self.error("its local header disagrees with the zip directory about its size", member.name)
         start = name_at + len(names)
         if start + member.packed_size > member.limit:
-            raise self._error(member.name, "overlaps another member of the archive or the zip directory")
+            raise self.error("overlaps another member of the archive or the zip directory", member.name)
         self._data_starts[member.name] = start
         return start
 
     def _inflate(self, member: Member, data_start: int, start: int, size: int) -> bytearray:
         if member.size > _MAX_INFLATED:
-            raise self._error(
-                member.name, f"claims to unpack to {member.size} bytes, more than is read from packed data"
+            raise self.error(
+                f"claims to unpack to {member.size} bytes, more than is read from packed data", member.name
             )
         machine = zlib.decompressobj(-zlib.MAX_WBITS)
         out = bytearray()
@@ -254,9 +254,9 @@ class ZipArchive:
             try:
                 piece = machine.decompress(pending, _PIECE)
             except zlib.error:
-                raise self._error(member.name, "its packed data is damaged") from None
+                raise self.error("its packed data is damaged", member.name) from None
             if not piece and (machine.eof or packed_at >= member.packed_size):
-                raise self._error(member.name, "its packed data ends before its claimed size")
+                raise self.error("its packed data ends before its claimed size", member.name)
             pending = machine.unconsumed_tail
             if skip >= len(piece):
                 skip -= len(piece)

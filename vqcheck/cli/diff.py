@@ -88,8 +88,9 @@ def command(
             return output.show(s1_s2.view(stages))
         if experiment is not None or lock is not None:
             raise UsageError(
-                f"{a}: --experiment and --lock are for an s1 checkpoint against an s2 generator; these two hold a "
-                "codebook each ('vqcheck lock --check' verifies one against a lock)"
+                "--experiment and --lock are for an s1 checkpoint against an s2 generator; these two hold a "
+                "codebook each ('vqcheck lock --check' verifies one against a lock)",
+                a,
             )
         if features is not None and comparison.verdict != IDENTICAL:
             comparison = _with_flips(comparison, first, second, features, own, copies, output)
@@ -109,7 +110,7 @@ def _stages(
     if len(s1) != 1:
         return None
     if len(copies) > 1:
-        raise UsageError(f"{s1[0].path}: an s1 checkpoint holds no copies to choose from; give --copy once")
+        raise UsageError("an s1 checkpoint holds no copies to choose from; give --copy once", s1[0].path)
     return compare_stages(s1[0].path, b if s1[0] is a else a, experiment, lock, "".join(copies))
 
 

@@ -59,7 +59,7 @@ def _in_folder(path: str) -> list[str]:
     """Return the checkpoints of a folder; a file that is not a checkpoint fails later, when it is opened."""
     if not os.path.isdir(path):
         return [path]
-    from vqcheck.checkpoint.folder import checkpoints_in
+    from vqcheck.checkpoint.model_folder import checkpoints_in
 
     try:
         return checkpoints_in(path)

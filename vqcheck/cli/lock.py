@@ -100,7 +100,7 @@ def _write(path: str, lock: Lock, unchecked: str, update: bool, output: Output) 
             state = "unchanged"
         elif not update:
             raise UsageError(
-                f"{path}: exists and records something else; --check shows what differs, --update replaces it"
+                "exists and records something else; --check shows what differs, --update replaces it", path
             )
     if state == "written":
         replace_file(path, lock.text())

@@ -74,7 +74,7 @@ def _run(arguments: Sequence[str]) -> int:
     except click.ClickException as error:
         return _failed(arguments, error.format_message())
     except VqcheckError as error:
-        return _failed(arguments, str(error))
+        return _failed(arguments, str(error), error.path)
     except (click.Abort, KeyboardInterrupt):
         return _failed(arguments, "interrupted")
     except SystemExit as error:
@@ -122,14 +122,14 @@ def _ended_as_interrupted() -> Iterator[None]:
             signal.signal(number, signal.SIG_DFL)
 
 
-def _failed(arguments: Sequence[str], message: str) -> int:
+def _failed(arguments: Sequence[str], message: str, path: str = "") -> int:
     """Say on stderr, and in a machine format on stdout, that nothing could be checked."""
     from vqcheck.cli.output import report_failure
 
     line = " ".join(message.split())
     try:
         print(f"vqcheck: {line}", file=sys.stderr)
-        report_failure(arguments, line)
+        report_failure(arguments, line, path)
     except OSError:
         pass
     except Exception as error:  # noqa: BLE001 - a report of a failure that fails must not end in status 1

@@ -119,8 +119,10 @@ def _write_summary(document: "Document", file: str | None) -> None:
             raise UsageError(f"{page}: the step summary cannot be written: {error.strerror}") from None
 
 
-def report_failure(arguments: Sequence[str], message: str) -> None:
+def report_failure(arguments: Sequence[str], message: str, path: str) -> None:
     """Write the document of a run that could not check to stdout, if the arguments ask for a machine format.
+
+    `path` is the file that the message is about; empty where it is about none.
 
     A file named with `-o` stays as it was: the document goes to stdout all the same, unless `-q` silences that.
     """

@@ -30,13 +30,13 @@ def check_target(path: str, inputs: Iterable[object]) -> None:
     """
     folder = os.path.dirname(path) or os.curdir
     if not os.path.isdir(folder):
-        raise UsageError(f"{path}: cannot be written: {os.strerror(errno.ENOENT)}")
+        raise UsageError(f"cannot be written: {os.strerror(errno.ENOENT)}", path)
     if not os.path.isfile(path):
         return
     if any(isinstance(name, str) and os.path.isfile(name) and os.path.samefile(name, path) for name in inputs):
-        raise UsageError(f"{path}: is what this command reads; the output must go to another file")
+        raise UsageError("is what this command reads; the output must go to another file", path)
     if _RECORDS.fullmatch(os.path.basename(path)):
-        raise UsageError(f"{path}: belongs to an experiment; the output must go to another file")
+        raise UsageError("belongs to an experiment; the output must go to another file", path)
 
 
 def replace_file(path: str, report: str) -> None:
@@ -50,7 +50,7 @@ def replace_file(path: str, report: str) -> None:
             made; an old file is left as it was.
 
     """
-    from vqcheck.whole_file import whole_file
+    from vqcheck.atomic_write import atomic_write
 
     content = report.encode("utf-8", "backslashreplace")
     try:
@@ -68,11 +68,11 @@ def replace_file(path: str, report: str) -> None:
         if os.path.islink(target):
             os.stat(target)  # a loop of links, which is told apart only here
         if _holds_a_checkpoint(target):
-            raise UsageError(f"{path}: is a checkpoint; the output must go to another file")
-        with whole_file(target) as stream:
+            raise UsageError("is a checkpoint; the output must go to another file", path)
+        with atomic_write(target) as stream:
             stream.write(content)
     except OSError as error:
-        raise UsageError(f"{path}: cannot be written: {error.strerror}") from None
+        raise UsageError(f"cannot be written: {error.strerror}", path) from None
 
 
 def add_to_file(path: str, text: str) -> None:
@@ -87,10 +87,10 @@ def add_to_file(path: str, text: str) -> None:
 
 
 def _regular_or_new(path: str, flags: int) -> int:
-    from vqcheck.checkpoint.regular import regular
+    from vqcheck.checkpoint.file import open_regular_file
 
     try:
-        return regular(path, flags & ~os.O_CREAT)
+        return open_regular_file(path, flags & ~os.O_CREAT)
     except FileNotFoundError:
         return os.open(path, flags | os.O_EXCL, 0o666)
 

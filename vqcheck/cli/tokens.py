@@ -49,8 +49,8 @@ def command(
     """
     if os.path.isfile(experiment):
         if os.path.isdir(checkpoint):
-            raise UsageError(f"{experiment}: the checkpoint comes first, then the experiment directory")
-        raise UsageError(f"{experiment}: is a file; name the experiment directory (logs/<name>)")
+            raise UsageError("the checkpoint comes first, then the experiment directory", experiment)
+        raise UsageError("is a file; name the experiment directory (logs/<name>)", experiment)
     audit = _audit(checkpoint, experiment, sample, copies[0] if copies else "", output)
     other = (
         _audit(against, experiment, sample, copies[1] if len(copies) > 1 else "", output)

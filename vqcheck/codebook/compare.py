@@ -5,17 +5,15 @@ from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from vqcheck.checkpoint.opened import Checkpoint
-from vqcheck.codebook import effective, health, kind, pair
-from vqcheck.codebook.comparison import ALL, IDENTICAL, WITHIN_ULPS, Comparison, CopyPair, Side, TensorDiff, titles
-from vqcheck.codebook.copies import Copies, Copy, choose
-from vqcheck.codebook.copy_name import Partners, pair_up
+from vqcheck.codebook import file_record, health, judge_tensors
+from vqcheck.codebook.comparison import ComparedFile, Comparison, CopyPair, Scope, TensorDiff, Verdict, titles
+from vqcheck.codebook.copies import Copies, Copy, Partners, choose, pair_up
 from vqcheck.codebook.copy_verdict import DigestsOfCopies, answered, combined, lone_copies, verdict_on, whole
-from vqcheck.codebook.family import INPUT_PROJ, Family
+from vqcheck.codebook.family import Family, Role
+from vqcheck.codebook.file_record import FileOrder, Order, RoundingReading
 from vqcheck.codebook.find import find_copies
-from vqcheck.codebook.kind import FileOrder, Order, RoundingReading
-from vqcheck.codebook.pair import Pair
-from vqcheck.codebook.pairs import in_common, pairs_of, places
-from vqcheck.codebook.vq_encoder import ABSENT, VQEncoder
+from vqcheck.codebook.tensor_pair import Pair, TensorSide, in_common, pairs_of, places
+from vqcheck.codebook.vq_encoder import InFront, VQEncoder
 from vqcheck.errors import CheckpointError, NoCodebookError
 
 if TYPE_CHECKING:
@@ -28,7 +26,7 @@ OnTensor = Callable[[int, int], None]
 def compare(
     a: Checkpoint,
     b: Checkpoint,
-    scope: str = ALL,
+    scope: str = Scope.ALL,
     on_tensor: OnTensor | None = None,
     own: tuple[Family, ...] = (),
     copies: tuple[str, ...] = (),
@@ -42,11 +40,13 @@ def compare(
     it; else what the files say of themselves decides.
 
     Raises:
+        ValueError: there is no such scope.
         NoCodebookError: a file holds no VQ encoder, or the two have no token-relevant tensor in common.
         CheckpointError: a tensor cannot be read, or neither file holds the projection in front of the codebook.
         UsageError: a file has no copy of that name.
 
     """
+    scope = Scope(scope)
     held_a, held_b = choose(find_copies(a, own), find_copies(b, own), copies)
     partners = partners_of(held_a, held_b)
     together = [(held_a.sound[each.a], held_b.sound[each.b]) for each in partners]
@@ -66,7 +66,7 @@ def compare(
                 on_tensor(done, total)
         all_pairs.append(pairs)
     orders = [_order(one, other, pairs, order) for (one, other), pairs in zip(together, all_pairs, strict=True)]
-    judged = [effective.judge(pairs, scope, known) for pairs, known in zip(all_pairs, orders, strict=True)]
+    judged = [judge_tensors.judge(pairs, scope, known) for pairs, known in zip(all_pairs, orders, strict=True)]
     copy_pairs = tuple(
         CopyPair(one.encoder.family.name, one.name, other.name, whole(each.diffs), partner.guessed)
         for (one, other), each, partner in zip(together, judged, partners, strict=True)
@@ -106,17 +106,18 @@ def compare(
 
 def _require_projection(a: Copy, b: Copy) -> None:
     """Raise CheckpointError where neither copy holds the projection in front, unless both are made to be without."""
-    lacking = [copy for copy in (a, b) if copy.encoder.in_front == ABSENT]
+    lacking = [copy for copy in (a, b) if copy.encoder.in_front == InFront.ABSENT]
     if len(lacking) == 2 and not all(map(_may_lack_projection, lacking)):
-        template = next(key.template for key in a.encoder.family.keys if key.role == INPUT_PROJ)
+        template = next(key.template for key in a.encoder.family.keys if key.role == Role.INPUT_PROJ)
         raise CheckpointError(
-            f"{a.encoder.family.title}: neither {a.file.path} nor {b.file.path} holds the projection in front of the "
-            f"codebook ({template}), which decides tokens as much as the codebook does"
+            f"holds no projection in front of the codebook ({template}), nor does {b.file.path}; it decides tokens as "
+            "much as the codebook does",
+            a.file.path,
         )
 
 
 def _may_lack_projection(copy: Copy) -> bool:
-    return kind.may_leave_out(kind.record(copy.file), copy.encoder.family, INPUT_PROJ)
+    return file_record.may_leave_out(file_record.record(copy.file), copy.encoder.family, Role.INPUT_PROJ)
 
 
 def first_pair(a: Checkpoint, b: Checkpoint, own: tuple[Family, ...], copies: tuple[str, ...]) -> tuple[Copy, Copy]:
@@ -134,8 +135,8 @@ def partners_of(a: Copies, b: Copies) -> list[Partners]:
 
 def _order(one: Copy, other: Copy, pairs: list[Pair], told: Order | None) -> FileOrder:
     """Return which of two copies came first."""
-    records = kind.record(one.file), kind.record(other.file)
-    known = FileOrder(*records, told or kind.order(*records))
+    records = file_record.record(one.file), file_record.record(other.file)
+    known = FileOrder(*records, told or file_record.order(*records))
     return replace(known, both_ways=_both_ways(pairs, known)) if known.order is Order.UNKNOWN else known
 
 
@@ -154,14 +155,14 @@ def _labelled(pairs: tuple[CopyPair, ...], diffs: list[tuple[TensorDiff, ...]]) 
     )
 
 
-def _is_ill(pairs: list[Pair], judged: effective.Judged) -> bool:
+def _is_ill(pairs: list[Pair], judged: judge_tensors.JudgedTensors) -> bool:
     """Say whether one codec of the two files needs a diagnosis: it differs, or was never trained."""
-    if whole(judged.diffs) not in (IDENTICAL, WITHIN_ULPS):
+    if whole(judged.diffs) not in (Verdict.IDENTICAL, Verdict.WITHIN_ULPS):
         return True
     return any(_never_trained(side.file, side.encoder) for side in (pairs[0].a, pairs[0].b))
 
 
-def _diagnosis(pairs: list[Pair], judged: effective.Judged) -> "Diagnosis":
+def _diagnosis(pairs: list[Pair], judged: judge_tensors.JudgedTensors) -> "Diagnosis":
     import numpy as np
 
     from vqcheck.codebook.diagnosis.diagnose import StoredEncoder, diagnose
@@ -179,14 +180,14 @@ def _never_trained(file: Checkpoint, encoder: VQEncoder) -> bool:
     return any(health.never_trained(file, codebook) for codebook in encoder.codebooks)
 
 
-def _side(sides: list[list[pair.Side]], covered: list[Copy]) -> Side:
+def _side(sides: list[list[TensorSide]], covered: list[Copy]) -> ComparedFile:
     """Return what is said of one file, given its part of each pair of each copy."""
     first = sides[0]
     file, encoder = first[0].file, first[0].encoder
     examined = {side.tensor: side for copy in sides for side in copy if side.tensor and health.is_examined(side.tensor)}
     encoders = tuple(copy.encoder for copy in covered)
     ailments = health.ailments_of(file, encoders, sum(side.not_finite for side in examined.values()))
-    return Side(
+    return ComparedFile(
         path=file.path,
         family=encoder.family.name,
         prefix=encoder.prefix,

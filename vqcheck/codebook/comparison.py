@@ -5,43 +5,59 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Final
 
 from vqcheck.codebook.digest import Digest, EncoderDigests
-from vqcheck.codebook.family import BOOKKEEPING
-from vqcheck.codebook.kind import FileOrder, RoundingReading
-from vqcheck.codebook.vq_encoder import STORED
+from vqcheck.codebook.family import BOOKKEEPING, Role
+from vqcheck.codebook.file_record import FileOrder, RoundingReading
+from vqcheck.codebook.vq_encoder import InFront
+from vqcheck.str_enum import StrEnum
 
 if TYPE_CHECKING:
     from vqcheck.codebook.diagnosis.result import Diagnosis
+    from vqcheck.codebook.health import Condition
 
-IDENTICAL: Final = "identical"
-ROUNDED: Final = "rounded"
-WITHIN_ULPS: Final = "equal within n ulp"
-"""Calculated from values that differ, and yet equal but for the last places; the note says how many."""
-NOT_STORED: Final = "not stored"
-CHANGED: Final = "changed"
-MISSING: Final = "missing"
-OTHER_SHAPE: Final = "other shape"
 
-UNDECIDED: Final = "undecided"
-"""What was paired agrees, but a copy that nothing answers to disagrees with it."""
+class Verdict(StrEnum):
+    """On a tensor, a copy, or the whole comparison."""
 
-NOISE: Final = "averaging noise"
-"""A copy that is a few units in the last place off another one of its file, as an average of equals is."""
-NO_PARTNER: Final = "in one file only"
-"""A codec of which the other file holds no copy."""
-UNREADABLE: Final = "cannot be read"
+    IDENTICAL = "identical"
+    ROUNDED = "rounded"
+    WITHIN_ULPS = "equal within n ulp"
+    """Calculated from values that differ, and yet equal but for the last places; the note says how many."""
+    NOT_STORED = "not stored"
+    CHANGED = "changed"
+    MISSING = "missing"
+    OTHER_SHAPE = "other shape"
+    UNDECIDED = "undecided"
+    """The pairs agree, but a copy without a partner disagrees with them."""
+    NOISE = "averaging noise"
+    """A copy that is a few units in the last place off another one of its file, as an average of equals is."""
+    NO_PARTNER = "in one file only"
+    """A codec of which the other file holds no copy."""
+    UNREADABLE = "cannot be read"
 
-ALL: Final = "all"
-TOKENS: Final = "tokens"
-SCOPES: Final = (ALL, TOKENS)
-"""What may be judged: everything, or only what decides tokens."""
 
-FAULTS: Final = frozenset({CHANGED, MISSING, OTHER_SHAPE})
+class Scope(StrEnum):
+    """What is judged."""
+
+    ALL = "all"
+    TOKENS = "tokens"
+    """Only what decides tokens."""
+
+
+# The members under the names by which other layers import them.
+_VERDICTS: Final[tuple[str, ...]] = tuple(Verdict)
+IDENTICAL, ROUNDED, WITHIN_ULPS, NOT_STORED, CHANGED, MISSING, OTHER_SHAPE = _VERDICTS[:7]
+UNDECIDED, NOISE, NO_PARTNER, UNREADABLE = _VERDICTS[7:]
+# Plain text: the command line takes the choices of an option by the names of an enumeration's members.
+SCOPES: Final[tuple[str, ...]] = tuple(scope.value for scope in Scope)
+ALL, TOKENS = SCOPES
+
+FAULTS: Final = frozenset({Verdict.CHANGED, Verdict.MISSING, Verdict.OTHER_SHAPE})
 """Verdicts on a tensor that make the whole comparison `changed`."""
 
 
 def is_judged(role: str, scope: str, *, token_relevant: bool) -> bool:
     """Say whether a tensor counts in the verdict; the others are only shown."""
-    return scope != TOKENS if role in BOOKKEEPING else token_relevant
+    return scope != Scope.TOKENS if role in BOOKKEEPING else token_relevant
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,8 +81,8 @@ class TensorDiff:
     """One tensor on both sides. A side that lacks it has no name; calculated values have no digest."""
 
     label: str
-    role: str
-    verdict: str
+    role: Role
+    verdict: Verdict
     judged: bool
     """Whether it counts in the verdict: not outside the chosen scope, nor where no lookup depends on it."""
     note: str
@@ -115,7 +131,7 @@ class RoundingLoss:
 
 
 @dataclass(frozen=True, slots=True)
-class Side:
+class ComparedFile:
     """One of the two files."""
 
     path: str
@@ -123,9 +139,9 @@ class Side:
     prefix: str
     never_trained: bool
     digests: EncoderDigests
-    ailments: tuple[str, ...] = ()
+    ailments: tuple["Condition", ...] = ()
     """What makes its codebook unfit for use though it was trained: `not finite`, `broken`, `collapsed`."""
-    in_front: str = STORED
+    in_front: InFront = InFront.STORED
     """What is known of the layers in front of the codebook: `stored` (or there are none), `not stored` or `unknown`."""
 
 
@@ -137,7 +153,7 @@ class CopyPair:
     a: str
     """What the copy is called in A."""
     b: str
-    verdict: str
+    verdict: Verdict
     guessed: bool
     """Whether other copies of the files could as well belong together."""
 
@@ -164,7 +180,7 @@ class LoneCopy:
     name: str
     judged: str
     """The copy of the same file that was judged; empty where none of this codec was."""
-    verdict: str
+    verdict: Verdict
     """`identical`, `equal within n ulp`, `averaging noise`, `changed`, `in one file only` or `cannot be read`."""
     why: str = ""
     """Why it cannot be read."""
@@ -173,7 +189,7 @@ class LoneCopy:
 
     @property
     def agrees(self) -> bool:
-        return bool(self.equal) or self.verdict in (IDENTICAL, WITHIN_ULPS, NOISE)
+        return bool(self.equal) or self.verdict in (Verdict.IDENTICAL, Verdict.WITHIN_ULPS, Verdict.NOISE)
 
 
 @dataclass(frozen=True, slots=True)
@@ -188,12 +204,12 @@ class EqualCopies:
 class Comparison:
     """Two VQ encoders, tensor by tensor, and the verdict on the whole."""
 
-    a: Side
-    b: Side
-    scope: str
+    a: ComparedFile
+    b: ComparedFile
+    scope: Scope
     """`all`, or `tokens` to leave bookkeeping out."""
     tensors: tuple[TensorDiff, ...]
-    verdict: str
+    verdict: Verdict
     """`identical`, `equal within n ulp`, `rounded`, `changed` or `undecided`."""
     pairs: tuple[CopyPair, ...] = ()
     """Which copies were compared; the first pair is the one that the sides describe."""
@@ -216,7 +232,7 @@ class Comparison:
 
     @property
     def exit_code(self) -> int:
-        return {CHANGED: 1, UNDECIDED: 2}.get(self.verdict, 0)
+        return {Verdict.CHANGED: 1, Verdict.UNDECIDED: 2}.get(self.verdict, 0)
 
     @property
     def contradicting(self) -> tuple[LoneCopy, ...]:
@@ -226,7 +242,7 @@ class Comparison:
     @property
     def not_stored(self) -> tuple[TensorDiff, ...]:
         """Tensors that one file leaves out where its family allows that."""
-        return tuple(diff for diff in self.tensors if diff.verdict == NOT_STORED)
+        return tuple(diff for diff in self.tensors if diff.verdict == Verdict.NOT_STORED)
 
     @property
     def undecided(self) -> tuple[TensorDiff, ...]:
@@ -239,6 +255,6 @@ class Comparison:
         return tuple(diff for diff in self.tensors if diff.judged and diff.reading is RoundingReading.TRAINED)
 
     @property
-    def never_trained(self) -> tuple[Side, ...]:
+    def never_trained(self) -> tuple[ComparedFile, ...]:
         """The sides whose codebook still waits for its first batch."""
         return tuple(side for side in (self.a, self.b) if side.never_trained)

@@ -2,40 +2,28 @@
 
 from collections.abc import Iterable, Sequence
 from dataclasses import replace
+from typing import Final
 
-from vqcheck.codebook import averaging, digest, effective
-from vqcheck.codebook.comparison import (
-    ALL,
-    CHANGED,
-    FAULTS,
-    IDENTICAL,
-    NO_PARTNER,
-    NOISE,
-    ROUNDED,
-    UNDECIDED,
-    UNREADABLE,
-    WITHIN_ULPS,
-    CopyPair,
-    EqualCopies,
-    LoneCopy,
-    TensorDiff,
-)
+from vqcheck.codebook import digest, judge_tensors
+from vqcheck.codebook.comparison import FAULTS, CopyPair, EqualCopies, LoneCopy, Scope, TensorDiff, Verdict
 from vqcheck.codebook.copies import Copies, Copy
 from vqcheck.codebook.digest import EncoderDigests
-from vqcheck.codebook.kind import FileOrder
-from vqcheck.codebook.pair import Pair, Side
-from vqcheck.codebook.pairs import pairs_of
+from vqcheck.codebook.family import Role
+from vqcheck.codebook.file_record import FileOrder
+from vqcheck.codebook.tensor_pair import Pair, TensorSide, pairs_of
 
 
-def whole(diffs: tuple[TensorDiff, ...]) -> str:
+def whole(diffs: tuple[TensorDiff, ...]) -> Verdict:
     """Return the verdict on one copy in both files."""
     verdicts = {diff.verdict for diff in diffs if diff.judged}
     if verdicts & FAULTS:
-        return CHANGED
-    return next((verdict for verdict in (ROUNDED, WITHIN_ULPS) if verdict in verdicts), IDENTICAL)
+        return Verdict.CHANGED
+    return next(
+        (verdict for verdict in (Verdict.ROUNDED, Verdict.WITHIN_ULPS) if verdict in verdicts), Verdict.IDENTICAL
+    )
 
 
-def relation(judged: Copy, other: Copy, scope: str = ALL) -> str:
+def relation(judged: Copy, other: Copy, scope: str = Scope.ALL) -> Verdict:
     """Return how a copy stands to the judged one of the same file: a verdict, see `LoneCopy`."""
     return _relation(_stored(pairs_of(judged, other), other), scope)
 
@@ -52,9 +40,9 @@ def lone_copies(
         judged = next((each for each in paired if each.encoder.family.name == family), None)
         pairs = _stored(pairs_of(judged or copy, copy), copy)
         digests.put(letter, copy, [each.b for each in pairs])
-        verdict = _relation(pairs, scope) if judged else NO_PARTNER
+        verdict = _relation(pairs, scope) if judged else Verdict.NO_PARTNER
         found.append(LoneCopy(letter, family, copy.name, judged.name if judged else "", verdict))
-    return found + [LoneCopy(letter, "", str(each.name), "", UNREADABLE, each.why) for each in held.unreadable]
+    return found + [LoneCopy(letter, "", str(each.name), "", Verdict.UNREADABLE, each.why) for each in held.unreadable]
 
 
 def _stored(pairs: Iterable[Pair], copy: Copy) -> list[Pair]:
@@ -79,7 +67,7 @@ class DigestsOfCopies:
         self._wanted = any(len(copies.sound) > 1 for copies in held)
         self._found: dict[str, list[tuple[Copy, EncoderDigests]]] = {"A": [], "B": []}
 
-    def put(self, letter: str, copy: Copy, sides: list[Side]) -> None:
+    def put(self, letter: str, copy: Copy, sides: list[TensorSide]) -> None:
         if self._wanted:
             self._found[letter].append((copy, combined(sides)))
 
@@ -93,31 +81,65 @@ class DigestsOfCopies:
         )
 
 
-def verdict_on(pairs: tuple[CopyPair, ...], lone: Sequence[LoneCopy], equal: tuple[EqualCopies, ...]) -> str:
-    changed = [each for each in pairs if each.verdict == CHANGED]
+def verdict_on(pairs: tuple[CopyPair, ...], lone: Sequence[LoneCopy], equal: tuple[EqualCopies, ...]) -> Verdict:
+    changed = [each for each in pairs if each.verdict == Verdict.CHANGED]
     # That a copy is not that of another name proves nothing where one that is the same may be the one meant.
     if any(not each.guessed or not _has_equal(each, equal) for each in changed):
-        return CHANGED
+        return Verdict.CHANGED
     if changed or not all(copy.agrees for copy in lone):
-        return UNDECIDED
+        return Verdict.UNDECIDED
     verdicts = {each.verdict for each in pairs}
-    return next((verdict for verdict in (ROUNDED, WITHIN_ULPS) if verdict in verdicts), IDENTICAL)
+    return next(
+        (verdict for verdict in (Verdict.ROUNDED, Verdict.WITHIN_ULPS) if verdict in verdicts), Verdict.IDENTICAL
+    )
 
 
 def _has_equal(copies: CopyPair, equal: tuple[EqualCopies, ...]) -> bool:
     return any(each.a == copies.a or each.b == copies.b for each in equal)
 
 
-def combined(sides: Sequence[Side]) -> EncoderDigests:
+def combined(sides: Sequence[TensorSide]) -> EncoderDigests:
     """Return the digests of one copy, given its part of each pair."""
     digests = {side.tensor: side.digest for side in sides if side.tensor and side.digest}
     return digest.combine(sides[0].encoder, digests, digest.F32V1)
 
 
-def _relation(pairs: list[Pair], scope: str) -> str:
+def _relation(pairs: list[Pair], scope: str) -> Verdict:
     record = pairs[0].a.record
-    diffs = effective.judge(pairs, scope, FileOrder(record, record)).diffs
+    diffs = judge_tensors.judge(pairs, scope, FileOrder(record, record)).diffs
     verdict = whole(diffs)
-    if verdict in (IDENTICAL, WITHIN_ULPS):
+    if verdict in (Verdict.IDENTICAL, Verdict.WITHIN_ULPS):
         return verdict
-    return NOISE if averaging.is_noise(pairs, scope) else CHANGED
+    return Verdict.NOISE if is_noise(pairs, scope) else Verdict.CHANGED
+
+
+MOST_ULPS: Final = 16
+"""Units in the last place; an average that decays by 0.99 a step settles within 15, a step of training goes further."""
+_WIDE: Final = ("float32", "float64")
+
+
+def is_noise(pairs: list[Pair], scope: str) -> bool:
+    """Say whether two copies of one file differ by no more than averaging equals leaves.
+
+    Only of wide types: a last place of float16 is a step that training takes.
+    """
+    return all(_is_near(pair) for pair in pairs if pair.is_judged(scope))
+
+
+def _is_near(pair: Pair) -> bool:
+    a, b = pair.a.tensor, pair.b.tensor
+    if a is None or b is None:
+        return a is b
+    if a.shape != b.shape or pair.a.digest == pair.b.digest:
+        return a.shape == b.shape
+    if a.role == Role.INIT_FLAG or a.tensor.dtype != b.tensor.dtype or a.tensor.dtype not in _WIDE:
+        return False
+    import numpy as np
+
+    from vqcheck.codebook.values import as_array
+
+    values_a, values_b = as_array(a, pair.a.data), as_array(b, pair.b.data)
+    if not (np.isfinite(values_a).all() and np.isfinite(values_b).all()):
+        return False
+    step = np.spacing(np.maximum(np.abs(values_a), np.abs(values_b)))
+    return bool((np.abs(values_a.astype(np.float64) - values_b) <= MOST_ULPS * step.astype(np.float64)).all())

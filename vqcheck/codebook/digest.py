@@ -50,10 +50,10 @@ import hashlib
 from dataclasses import dataclass
 from typing import Final
 
-from vqcheck.checkpoint.dtypes import ITEM_SIZE
-from vqcheck.codebook.family import INIT_FLAG, INPUT_PROJ, OUTPUT_PROJ
-from vqcheck.codebook.vq_encoder import STORED, Codebook, RoleTensor, VQEncoder
-from vqcheck.codebook.widen import WIDENED, narrowed, widen
+from vqcheck.checkpoint.stored_tensor import ITEM_SIZE
+from vqcheck.codebook.family import Role
+from vqcheck.codebook.float_bytes import WIDENED, narrowed, widen
+from vqcheck.codebook.vq_encoder import Codebook, InFront, RoleTensor, VQEncoder
 from vqcheck.errors import NoCodebookError
 
 F32V1: Final = "sha256-f32v1"
@@ -120,7 +120,7 @@ class Hasher:
     def __init__(self, tensor: RoleTensor, algorithm: str) -> None:
         self._algorithm = algorithm
         self._tensor = tensor
-        self._flag = False if tensor.role == INIT_FLAG else None
+        self._flag = False if tensor.role == Role.INIT_FLAG else None
         stored = tensor.tensor.dtype
         self._rounds = _ROUNDED_TO.get(algorithm, "") if stored in WIDENED | {"float32", "float64"} else ""
         # Only all values together say whether float64 can be narrowed.
@@ -171,7 +171,7 @@ def tensor_digest(tensor: RoleTensor, data: bytes | bytearray, algorithm: str) -
 
 def combine(encoder: VQEncoder, by_tensor: dict[RoleTensor, Digest], algorithm: str) -> EncoderDigests:
     """Return all digests of a VQ encoder, given those of its tensors."""
-    behind = [tensor for tensor in encoder.projection if tensor.role == OUTPUT_PROJ and tensor.token_relevant]
+    behind = [tensor for tensor in encoder.projection if tensor.role == Role.OUTPUT_PROJ and tensor.token_relevant]
     codebook_lines: list[str] = []
     for number, codebook in enumerate(encoder.codebooks):
         codebook_lines += [_line(str(number), tensor, by_tensor[tensor]) for tensor in codebook.tensors]
@@ -182,13 +182,15 @@ def combine(encoder: VQEncoder, by_tensor: dict[RoleTensor, Digest], algorithm: 
         here, behind = _split(behind, codebook, is_last=all(_row(other) != _row(codebook) for other in following))
         codebook_lines += [_line(str(number), tensor, by_tensor[tensor], _where(tensor, codebook)) for tensor in here]
     codebook_lines += [_line("-", tensor, by_tensor[tensor], _where(tensor, None)) for tensor in behind]
-    inputs = [tensor for tensor in encoder.projection if tensor.role == INPUT_PROJ]
+    inputs = [tensor for tensor in encoder.projection if tensor.role == Role.INPUT_PROJ]
     projection_lines = [_line("-", tensor, by_tensor[tensor]) for tensor in inputs]
     return EncoderDigests(
         tensors=tuple((encoder.label(tensor), by_tensor[tensor]) for tensor in encoder.tensors),
         codebook=_combined(codebook_lines, algorithm) if codebook_lines else None,
         projection=_combined(projection_lines, algorithm) if inputs else None,
-        vq_encoder=_combined(codebook_lines + projection_lines, algorithm) if encoder.in_front == STORED else None,
+        vq_encoder=_combined(codebook_lines + projection_lines, algorithm)
+        if encoder.in_front == InFront.STORED
+        else None,
     )
 
 

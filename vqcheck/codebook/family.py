@@ -5,57 +5,84 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Final
 
-CODES: Final = "codes"
-EMA_SUM: Final = "ema_sum"
-EMA_COUNT: Final = "ema_count"
-INIT_FLAG: Final = "init_flag"
-CODE_TRANSFORM: Final = "code_transform"
-"""What stored codes are sent through before the lookup: a learned map, or statistics that rescale them."""
-INPUT_PROJ: Final = "input_proj"
-OUTPUT_PROJ: Final = "output_proj"
+from vqcheck.str_enum import StrEnum
 
-ROLES: Final = (CODES, EMA_SUM, EMA_COUNT, INIT_FLAG, CODE_TRANSFORM, INPUT_PROJ, OUTPUT_PROJ)
-"""Every role, in the order in which tensors are listed and digested."""
-CODEBOOK_ROLES: Final = frozenset({CODES, EMA_SUM, EMA_COUNT, INIT_FLAG, CODE_TRANSFORM})
-BOOKKEEPING: Final = frozenset({EMA_SUM, EMA_COUNT})
+
+class Role(StrEnum):
+    """The part that a tensor plays in a VQ encoder, in the order in which tensors are listed and digested."""
+
+    CODES = "codes"
+    EMA_SUM = "ema_sum"
+    EMA_COUNT = "ema_count"
+    INIT_FLAG = "init_flag"
+    CODE_TRANSFORM = "code_transform"
+    """What stored codes are sent through before the lookup: a learned map, or statistics that rescale them."""
+    INPUT_PROJ = "input_proj"
+    OUTPUT_PROJ = "output_proj"
+
+
+CODEBOOK_ROLES: Final = frozenset({Role.CODES, Role.EMA_SUM, Role.EMA_COUNT, Role.INIT_FLAG, Role.CODE_TRANSFORM})
+BOOKKEEPING: Final = frozenset({Role.EMA_SUM, Role.EMA_COUNT})
 """Roles that decide no token today, but betray train-mode updates."""
 
 LOOK_ALIKES: Final = frozenset({"enc_p.ssl_proj"})
 """Modules that are called as one in front of a codebook, and stand elsewhere: GPT-SoVITS's text encoder has its own."""
 
-CODES_DIM: Final = "codes dim"
-DIM_CODES: Final = "dim codes"
-CODES_HEADS_DIM: Final = "codes heads dim"
-VALUES: Final = "values"
-AXES: Final = (CODES_DIM, DIM_CODES, CODES_HEADS_DIM, VALUES)
-"""How codes lie in the file, wherever shapes do not say it; `values` are codes of one dimension each."""
 
-STORED: Final = "stored"
-SUM_OVER_COUNT: Final = "sum over count"
-TRANSFORMED: Final = "transformed"
-IMPLICIT: Final = "implicit"
-DERIVATIONS: Final = (STORED, SUM_OVER_COUNT, TRANSFORMED, IMPLICIT)
-"""Where the vectors of the lookup come from: `implicit` ones are a fixed grid of which nothing is stored."""
+class Axes(StrEnum):
+    """How codes lie in the file, wherever shapes do not say it."""
 
-EMA: Final = "ema"
-GRADIENT: Final = "gradient"
-NOTHING: Final = "nothing"
-UPDATES: Final = (EMA, GRADIENT, NOTHING)
-"""What moves the codes in train mode."""
+    CODES_DIM = "codes dim"
+    DIM_CODES = "dim codes"
+    CODES_HEADS_DIM = "codes heads dim"
+    VALUES = "values"
+    """Codes of one dimension each."""
 
-EUCLIDEAN: Final = "euclidean"
-COSINE: Final = "cosine"
-ARGMAX: Final = "argmax"
-METRICS: Final = (EUCLIDEAN, COSINE, ARGMAX)
-"""What the lookup goes by; with `argmax` the input projection alone decides the token."""
 
-NOWHERE: Final = "nowhere"
-LAYERS: Final = "layers"
-GROUPS: Final = "groups"
-BOOKS: Final = "books"
-RESIDUALS: Final = (NOWHERE, LAYERS, GROUPS, BOOKS)
-"""Among what a lookup takes what the lookups before it left of the features: the layers of one group, all groups of one
-book in their order, or all books in theirs."""
+class Derivation(StrEnum):
+    """Where the vectors of the lookup come from."""
+
+    STORED = "stored"
+    SUM_OVER_COUNT = "sum over count"
+    TRANSFORMED = "transformed"
+    IMPLICIT = "implicit"
+    """A fixed grid of which nothing is stored."""
+
+
+class Update(StrEnum):
+    """What moves the codes in train mode."""
+
+    EMA = "ema"
+    GRADIENT = "gradient"
+    NOTHING = "nothing"
+
+
+class Metric(StrEnum):
+    """What the lookup goes by."""
+
+    EUCLIDEAN = "euclidean"
+    COSINE = "cosine"
+    ARGMAX = "argmax"
+    """The input projection alone decides the token."""
+
+
+class ResidualChain(StrEnum):
+    """Among what a lookup takes what the lookups before it left of the features."""
+
+    NOWHERE = "nowhere"
+    LAYERS = "layers"
+    """The layers of one group."""
+    GROUPS = "groups"
+    """All groups of one book, in their order."""
+    BOOKS = "books"
+    """All books, in their order."""
+
+
+# The members under the names by which other layers import them.
+ROLES: Final[tuple[str, ...]] = tuple(Role)
+CODES, EMA_SUM, EMA_COUNT, INIT_FLAG, CODE_TRANSFORM, INPUT_PROJ, OUTPUT_PROJ = ROLES
+_OTHERS: Final[tuple[str, ...]] = (*Derivation, *Update, *Metric)
+STORED, SUM_OVER_COUNT, TRANSFORMED, IMPLICIT, EMA, GRADIENT, NOTHING, EUCLIDEAN, COSINE, ARGMAX = _OTHERS
 
 
 @dataclass(frozen=True)
@@ -66,7 +93,7 @@ class Key:
     `*` stands for everything below a module, whose names become parts.
     """
 
-    role: str
+    role: Role
     template: str
     part: str = ""
     """`weight`, `g`, `v` or `bias` where one role has several tensors; with `*` what stands in front of the part."""
@@ -88,7 +115,7 @@ class Family:
     """What the family calls its quantizers, in their order."""
     markers: tuple[str, ...] = ()
     """Beginnings of names of which at least one must be present, where the keys alone are not enough."""
-    requires: frozenset[str] = frozenset()
+    requires: frozenset[Role] = frozenset()
     """Roles without which names that common are no evidence."""
     alone: bool = False
     """Nothing else may stand under the same prefix, and no other model around it: names too common for more."""
@@ -98,12 +125,12 @@ class Family:
     its codebook under changed names is that of many."""
     structural: bool = False
     """No codec at all: names that belong together in any codec of this kind."""
-    axes: str = CODES_DIM
-    derivation: str = STORED
-    update: str = EMA
-    metric: str = EUCLIDEAN
-    residual: str = NOWHERE
-    """How far a chain of residuals reaches, see RESIDUALS."""
+    axes: Axes = Axes.CODES_DIM
+    derivation: Derivation = Derivation.STORED
+    update: Update = Update.EMA
+    metric: Metric = Metric.EUCLIDEAN
+    residual: ResidualChain = ResidualChain.NOWHERE
+    """How far a chain of residuals reaches."""
     decay: float | None = None
     """EMA decay per update, where the family fixes it."""
     epsilon: float = 1e-5
@@ -114,15 +141,17 @@ class Family:
     """A code whose count is below this is dead and may be replaced in train mode."""
     projects: bool = False
     """Features always pass an input projection, so that a file without it holds half a VQ encoder."""
-    optional: frozenset[str] = frozenset()
+    optional: frozenset[Role] = frozenset()
     """Roles that an inference export of this family leaves out."""
-    optional_in_lora: frozenset[str] = frozenset()
+    optional_in_lora: frozenset[Role] = frozenset()
     """Roles that only a LoRA export of this family leaves out."""
 
     @property
-    def source_of_codes(self) -> str:
+    def source_of_codes(self) -> Role:
         """The role without which nothing can be said of tokens."""
-        return {SUM_OVER_COUNT: EMA_SUM, IMPLICIT: INPUT_PROJ}.get(self.derivation, CODES)
+        return {Derivation.SUM_OVER_COUNT: Role.EMA_SUM, Derivation.IMPLICIT: Role.INPUT_PROJ}.get(
+            self.derivation, Role.CODES
+        )
 
 
 _SPELLINGS: Final = (
@@ -136,7 +165,7 @@ _SPELLINGS: Final = (
 """(end of the name, part) of a layer's tensors: plain, and weight-normed in torch's old and new spelling."""
 
 
-def projection(role: str, *modules: str, book: int = 0) -> tuple[Key, ...]:
+def projection(role: Role, *modules: str, book: int = 0) -> tuple[Key, ...]:
     """Return the keys of modules in front of or behind the lookup: whatever a module holds, features pass through it.
 
     A plain layer, one with weight norm, or several in a row.
@@ -158,5 +187,10 @@ def codebook(
     path: str, codes: str, sums: str = "", counts: str = "", flags: tuple[str, ...] = (), book: int = 0
 ) -> tuple[Key, ...]:
     """Return the keys of the codebook whose tensors lie side by side below `path`."""
-    named = ((CODES, codes), (EMA_SUM, sums), (EMA_COUNT, counts), *((INIT_FLAG, flag) for flag in flags))
+    named = (
+        (Role.CODES, codes),
+        (Role.EMA_SUM, sums),
+        (Role.EMA_COUNT, counts),
+        *((Role.INIT_FLAG, flag) for flag in flags),
+    )
     return tuple(Key(role, f"{path}.{name}" if path else name, "", book) for role, name in named if name)

@@ -5,13 +5,12 @@ from dataclasses import replace
 from typing import Final
 
 from vqcheck.checkpoint.opened import Checkpoint
-from vqcheck.checkpoint.tensor import StoredTensor
-from vqcheck.codebook.canonical import MisshapenError
-from vqcheck.codebook.copies import Copies, Copy, Unreadable
-from vqcheck.codebook.copy_name import CopyName
+from vqcheck.checkpoint.stored_tensor import StoredTensor
+from vqcheck.codebook.canonical_shape import MisshapenError
+from vqcheck.codebook.copies import Copies, Copy, CopyName, Unreadable
 from vqcheck.codebook.family import CODEBOOK_ROLES, Family
-from vqcheck.codebook.found import Found, Match, Matches
 from vqcheck.codebook.match import search
+from vqcheck.codebook.matched_tensors import Found, Match, Matches
 from vqcheck.codebook.other_state_dicts import averages_of_parameters, require_whole
 from vqcheck.codebook.vq_encoder import BookPlace, Codebook, RoleTensor, VQEncoder, is_lora
 from vqcheck.errors import CheckpointError, NoCodebookError, UsageError
@@ -51,27 +50,28 @@ def find_copies(checkpoint: Checkpoint, own: tuple[Family, ...] = (), chosen: st
     sound = [each for each in found if isinstance(each, Copy)]
     unreadable = [each for each in found if isinstance(each, Unreadable)]
     if not sound and unreadable:
-        raise CheckpointError(unreadable[0].why)
+        raise unreadable[0].error
     if not sound:
         from vqcheck.codebook import model
 
-        raise NoCodebookError(f"{checkpoint.path}: {model.why_no_codebook(checkpoint)}")
+        raise NoCodebookError(model.why_no_codebook(checkpoint), checkpoint.path)
     if own and not any(copy.encoder.family in own for copy in sound):
         names = ", ".join(repr(family.name) for family in own)
         raise UsageError(
-            f"{checkpoint.path}: holds no codes under the names of {names} of --family; without it, it is read as "
-            f"{sound[0].encoder.family.name}"
+            f"holds no codes under the names of {names} of --family; without it, it is read as "
+            f"{sound[0].encoder.family.name}",
+            checkpoint.path,
         )
     if len(found) > _MOST_COPIES:
-        raise CheckpointError(f"{checkpoint.path}: holds more than {_MOST_COPIES} copies of a VQ encoder")
+        raise CheckpointError(f"holds more than {_MOST_COPIES} copies of a VQ encoder", checkpoint.path)
     # However many copies claim the same bytes: what is read must follow what the file has.
     checkpoint.require_stored(tensor.tensor for copy in sound for tensor in copy.encoder.tensors)
     sound.sort(key=lambda copy: (copy.label.is_second_hand, copy.encoder.family.structural))
     require_whole(checkpoint, sound)
     broken = {each.name.keys for each in unreadable}
     for average in [each for each in averages_of_parameters(checkpoint, sound) if each.file.keys not in broken]:
-        if why := _why_unreadable(average):
-            unreadable.append(Unreadable(average.names[0], why))
+        if error := _error_in(average):
+            unreadable.append(Unreadable(average.names[0], error))
         else:
             sound.append(average)
     copies = Copies(str(checkpoint.path), _aliases_once(sound), tuple(unreadable))
@@ -86,20 +86,22 @@ def _everywhere(checkpoint: Checkpoint, own: tuple[Family, ...]) -> Iterator[Cop
             found = Matches((), (error,))
         for match in found.sound:
             copy = Copy((CopyName(file.keys, match.prefix),), file, _assemble(file, match))
-            why = _why_unreadable(copy)
-            yield Unreadable(copy.names[0], why) if why else copy
+            broken = _error_in(copy)
+            yield Unreadable(copy.names[0], broken) if broken else copy
         for misshapen in found.misshapen:
-            yield Unreadable(CopyName(file.keys, ""), f"{checkpoint.path}: {misshapen}")
+            misfit = CheckpointError(misshapen.reason, checkpoint.path, misshapen.member)
+            yield Unreadable(CopyName(file.keys, ""), misfit)
 
 
-def _why_unreadable(copy: Copy) -> str:
+def _error_in(copy: Copy) -> CheckpointError | None:
+    """Return why a copy cannot be read, as far as the index shows it."""
     try:
         copy.file.require_stored(tensor.tensor for tensor in copy.encoder.tensors)
         for tensor in copy.encoder.tensors:
             copy.file.require_readable(tensor.tensor)
     except CheckpointError as error:
-        return str(error)
-    return ""
+        return error
+    return None
 
 
 def _aliases_once(copies: list[Copy]) -> tuple[Copy, ...]:

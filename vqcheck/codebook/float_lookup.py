@@ -6,6 +6,7 @@ is measured against it. In TF32 a GPU keeps 10 fraction bits of a product's inpu
 it for convolutions, and for matrix products where a program asks for it. Half values keep all their bits.
 """
 
+import math
 from dataclasses import dataclass
 from enum import Enum
 from typing import Final
@@ -13,7 +14,7 @@ from typing import Final
 import numpy as np
 import numpy.typing as npt
 
-from vqcheck.codebook.half import Array
+from vqcheck.codebook.half_lookup import Array
 
 Tokens = npt.NDArray[np.intp]
 Wide = npt.NDArray[np.float64]
@@ -212,3 +213,61 @@ def _fused(a: Array, b: Array) -> Array:
 def _lengths(rows: Array) -> Array:
     lengths: Array = np.sqrt(np.einsum("ij,ij->i", rows, rows))
     return lengths
+
+
+_ENLARGED = 1 + 1 / 64
+"""Magnitudes are taken of the exact terms, from which the rounded ones differ a little."""
+
+
+@dataclass(frozen=True, eq=False)
+class Excess:
+    """By how much D_r - D_t exceeds a bound, `[frames]`; not above 0 where rounding can explain it."""
+
+    certain: Wide
+    probable: Wide
+
+
+def float_excess(encoder: FloatEncoder, patches: Array, recorded: Tokens, nearest: Tokens) -> Excess:
+    """Return by how much D_r - D_t exceeds either bound.
+
+    Takes inputs `[frames, inputs]` and the recorded and the nearest token of each.
+    """
+    inputs, dim = encoder.weight.shape
+    convolution, lookup = encoder.arithmetic.convolution, encoder.arithmetic.lookup
+    taken = convolution.of(patches)
+    x: Wide = taken.astype(np.float64) @ encoder.weight.astype(np.float64) + encoder.bias
+    magnitude = (np.abs(taken) @ np.abs(encoder.weight) + np.abs(encoder.bias)).astype(np.float64)
+    (r, r_factors), (t, t_factors) = (
+        (encoder.codes[token].astype(np.float64), encoder.factors[token].astype(np.float64))
+        for token in (recorded, nearest)
+    )
+    size, norm = np.abs(x), _dot(x, x)
+    rounded, apart = lookup.error * size, np.abs(r_factors - t_factors)
+    certain = 2 * _dot(_growth(inputs + 1, convolution) * magnitude + rounded, apart)
+    moved = _probable(inputs + 1, convolution) * magnitude * apart
+    probable = 2 * np.sqrt(_dot(moved, moved)) + 2 * _dot(rounded, apart)
+    for code, factors in ((r, r_factors), (t, t_factors)):
+        square, product = _dot(code, code), 2 * _dot(x, factors)
+        summed = 2 * _dot(size, np.abs(factors)) + square
+        rest = UNIT * (np.abs(norm - product) + np.abs(norm - product + square))
+        certain = certain + _growth(dim, lookup) * summed + rest
+        probable = probable + _probable(dim, lookup) * summed + rest
+    gap: Wide = _dot(r - t, r + t) - 2 * _dot(x, r_factors - t_factors)
+    return Excess(gap - _ENLARGED * certain, gap - _ENLARGED * probable)
+
+
+def _unit(products: Products) -> float:
+    return UNIT if products is Products.FLOAT32 else 4 * UNIT
+
+
+def _growth(count: int, products: Products) -> float:
+    return count * _unit(products) / (1 - count * _unit(products))
+
+
+def _probable(count: int, products: Products) -> float:
+    return SURE * math.sqrt(count) * _unit(products)
+
+
+def _dot(a: npt.NDArray[np.float64], b: npt.NDArray[np.float64]) -> Wide:
+    product: Wide = np.einsum("ij,ij->i", a, b)
+    return product

@@ -1,33 +1,103 @@
-"""Tells whether a codebook is fit for use: trained, finite, in use, and with running sums that fit its codes.
+"""Says whether a codebook is fit for use: trained, finite, in use, and with running sums that fit its codes.
 
-*Broken* and *collapsed* are what `use` says. Many codes out of use, short of that, are told and fail nothing: a third
-is ordinary. Where nothing is counted, nothing is said of use.
+Counts are running means or sums of frames, in whatever unit a codec has, so use is judged relative to their mean.
+
+- A code is *in use* while its count is at least a thousandth of the mean count. Frames spread evenly would give each
+  code the mean; a count that no frame feeds any more falls below a thousandth of it after some 700 updates at a decay
+  of 0.99, and floors such as 1e-30 lie below it from the start. Rare codes of a sound codebook lie far above.
+- A codebook is *collapsed* when less than a tenth of its codes are in use, or one alone, or when its perplexity (the
+  exponential of the entropy of its counts: so many codes would do if all were used alike) is below a twentieth of its
+  codes. Trained codebooks use most of their codes: a third of them dead is ordinary, and a perplexity of a quarter of
+  the codes is, too. Many unused codes, short of a collapse, are reported and fail nothing.
+- Counts are *broken* when one is negative: an average of numbers of frames cannot be.
+
+Where nothing is counted, nothing is said of use.
 """
 
+import math
 from array import array
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
 from vqcheck.checkpoint.opened import Checkpoint
-from vqcheck.codebook.family import EMA_COUNT, EMA_SUM, INIT_FLAG, OUTPUT_PROJ, STORED, Family
-from vqcheck.codebook.finite import not_finite
-from vqcheck.codebook.use import MANY_DEAD, Use, least_count, use_of
+from vqcheck.codebook.family import Derivation, Family, Role
+from vqcheck.codebook.float_bytes import not_finite, widen
 from vqcheck.codebook.vq_encoder import Codebook, RoleTensor, VQEncoder
-from vqcheck.codebook.widen import widen
+from vqcheck.str_enum import StrEnum
 
 if TYPE_CHECKING:
-    from vqcheck.codebook.tokens import Array
+    from vqcheck.codebook.tokenizer import Array
 
-HEALTHY: Final = "healthy"
-NEVER_TRAINED: Final = "never trained"
-NOT_FINITE: Final = "not finite"
-BROKEN: Final = "broken"
-COLLAPSED: Final = "collapsed"
-AILMENTS: Final = (NEVER_TRAINED, NOT_FINITE, BROKEN, COLLAPSED)
+
+class Condition(StrEnum):
+    """What a codebook or a whole file is fit for; among ailments the worst comes first."""
+
+    HEALTHY = "healthy"
+    NEVER_TRAINED = "never trained"
+    NOT_FINITE = "not finite"
+    BROKEN = "broken"
+    COLLAPSED = "collapsed"
+    NO_CODEBOOK = "no codebook"
+    UNREADABLE_COPY = "unreadable copy"
+    """A copy can be judged, but there is another one that training might load and that cannot be read."""
+    COULD_NOT_CHECK = "could not check"
+
+
+AILMENTS: Final = (Condition.NEVER_TRAINED, Condition.NOT_FINITE, Condition.BROKEN, Condition.COLLAPSED)
 """What makes a codebook unfit for use, the worst first."""
-FIT_TO_TRAIN: Final = frozenset({HEALTHY, COLLAPSED})
+# The members under the names by which other layers import them.
+_CONDITIONS: Final[tuple[str, ...]] = tuple(Condition)
+HEALTHY, NEVER_TRAINED, NOT_FINITE, BROKEN, COLLAPSED = _CONDITIONS[:5]
+FIT_TO_TRAIN: Final = frozenset({Condition.HEALTHY, Condition.COLLAPSED})
 """What training can start from: where few codes are used, the tokens still mean what they mean."""
+
+
+_LEAST_OF_MEAN: Final = 1e-3
+_LEAST_SHARE: Final = 0.1
+_LEAST_PERPLEXITY: Final = 0.05
+MANY_DEAD: Final = 0.5
+"""Share of codes not in use from which on that is worth a word, though the codebook may be fit for use."""
+
+
+@dataclass(frozen=True, slots=True)
+class Use:
+    """How one table of codes is used."""
+
+    codes: int
+    used: int
+    perplexity: float
+    negative: int
+    """Counts below zero."""
+
+    @property
+    def collapsed(self) -> bool:
+        few = self.used == 1 or self.used < _LEAST_SHARE * self.codes
+        return self.codes > 1 and (few or self.perplexity < _LEAST_PERPLEXITY * self.codes)
+
+
+def least_count(counts: Sequence[float]) -> float:
+    """Return the count from which on a code is in use; counts that no number of frames can be are left out."""
+    sound = [count for count in counts if 0 < count < math.inf]
+    # Each is divided before they are added: their sum may be too large for a number.
+    return _LEAST_OF_MEAN * math.fsum(count / len(counts) for count in sound)
+
+
+def use_of(counts: Sequence[float]) -> Use | None:
+    """Return how the codes with these counts are used; None where nothing was counted, or not in numbers."""
+    if not counts or not all(map(math.isfinite, counts)) or not any(counts):
+        return None
+    least = least_count(counts)
+    largest = max(counts)
+    shares = [count / largest for count in counts if count > 0] if largest > 0 else []
+    total = math.fsum(shares)
+    entropy = -math.fsum(share / total * math.log(share / total) for share in shares if share / total > 0)
+    return Use(
+        codes=len(counts),
+        used=sum(count >= least for count in counts if count > 0),
+        perplexity=math.exp(entropy) if shares else 0.0,
+        negative=sum(count < 0 for count in counts),
+    )
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,14 +131,14 @@ class Health:
         return self.all_zero or self.initialised is False
 
     @property
-    def verdict(self) -> str:
+    def verdict(self) -> Condition:
         """What ails it most, or `healthy`."""
         ill = (self.never_trained, self.not_finite, self.negative, self.collapsed)
-        return next((ailment for ailment, has_it in zip(AILMENTS, ill, strict=True) if has_it), HEALTHY)
+        return next((ailment for ailment, has_it in zip(AILMENTS, ill, strict=True) if has_it), Condition.HEALTHY)
 
     @property
     def usable(self) -> bool:
-        return self.verdict == HEALTHY
+        return self.verdict == Condition.HEALTHY
 
     @property
     def many_unused(self) -> bool:
@@ -76,14 +146,14 @@ class Health:
         return self.unused is not None and self.unused > MANY_DEAD * self.codes
 
 
-def ailments(checkpoint: Checkpoint, encoder: VQEncoder) -> tuple[str, ...]:
+def ailments(checkpoint: Checkpoint, encoder: VQEncoder) -> tuple[Condition, ...]:
     """Return what makes the VQ encoder of a file unfit for use, the worst first; all of it is read."""
     judged = [tensor for tensor in encoder.tensors if is_examined(tensor)]
     count = sum(not_finite(checkpoint.read(tensor.tensor), tensor.tensor.dtype) for tensor in judged)
     return ailments_of(checkpoint, (encoder,), count)
 
 
-def ailments_of(checkpoint: Checkpoint, encoders: Iterable[VQEncoder], not_finite_values: int) -> tuple[str, ...]:
+def ailments_of(checkpoint: Checkpoint, encoders: Iterable[VQEncoder], not_finite_values: int) -> tuple[Condition, ...]:
     """Return what makes VQ encoders unfit for use, given how many of their values are NaN or infinite."""
     books = [codebook for encoder in encoders for codebook in encoder.codebooks]
     uses = [use for codebook in books for use in stored_use(checkpoint, codebook)]
@@ -98,12 +168,12 @@ def ailments_of(checkpoint: Checkpoint, encoders: Iterable[VQEncoder], not_finit
 
 def is_examined(tensor: RoleTensor) -> bool:
     """Say whether values of this tensor that are no numbers make a VQ encoder unfit for use."""
-    return tensor.role != OUTPUT_PROJ or tensor.token_relevant
+    return tensor.role != Role.OUTPUT_PROJ or tensor.token_relevant
 
 
 def stored_use(checkpoint: Checkpoint, codebook: Codebook) -> list[Use]:
     """Return how the codes of each head are used; empty where nothing is counted. numpy is not needed for it."""
-    tensor = codebook.of_role(EMA_COUNT)
+    tensor = codebook.of_role(Role.EMA_COUNT)
     return [] if tensor is None else _uses(tensor, checkpoint.read(tensor.tensor))
 
 
@@ -135,7 +205,7 @@ def never_trained(checkpoint: Checkpoint, codebook: Codebook) -> bool:
 
     Reads no further than the first code that is not zero.
     """
-    flag = codebook.of_role(INIT_FLAG)
+    flag = codebook.of_role(Role.INIT_FLAG)
     if flag is not None and not any(checkpoint.read(flag.tensor)):
         return True
     return not any(piece.lstrip(b"\0") for piece in checkpoint.pieces(codebook.codes.tensor))
@@ -157,9 +227,9 @@ def _examine(family: Family, codebook: Codebook, data: dict[RoleTensor, bytes | 
 
     stored = [(tensor.role, as_array(tensor, data[tensor])) for tensor in codebook.tensors]
     arrays = dict(stored)
-    flag = arrays.get(INIT_FLAG)
+    flag = arrays.get(Role.INIT_FLAG)
     codes = code_vectors(family, codebook, data)
-    counted = codebook.of_role(EMA_COUNT)
+    counted = codebook.of_role(Role.EMA_COUNT)
     uses = _uses(counted, data[counted]) if counted else []
     unused = sum(use.codes - use.used for use in uses) if uses else None
     threshold = family.dead_code_threshold
@@ -168,7 +238,7 @@ def _examine(family: Family, codebook: Codebook, data: dict[RoleTensor, bytes | 
         initialised=None if flag is None else bool(flag.any()),
         all_zero=not codes.any(),
         not_finite=sum(int(np.count_nonzero(~np.isfinite(array))) for _, array in stored),
-        dead=unused if not uses or threshold is None else _dead(arrays[EMA_COUNT], threshold),
+        dead=unused if not uses or threshold is None else _dead(arrays[Role.EMA_COUNT], threshold),
         unused=unused,
         rows_off=_rows_off(family, codebook, data),
         place=place,
@@ -185,8 +255,8 @@ def _dead(counts: "Array", threshold: float) -> int:
 
 
 def _rows_off(family: Family, codebook: Codebook, data: dict[RoleTensor, bytes | bytearray]) -> int | None:
-    sums, counts = codebook.of_role(EMA_SUM), codebook.of_role(EMA_COUNT)
-    if sums is None or counts is None or family.derivation != STORED or not family.smoothed:
+    sums, counts = codebook.of_role(Role.EMA_SUM), codebook.of_role(Role.EMA_COUNT)
+    if sums is None or counts is None or family.derivation != Derivation.STORED or not family.smoothed:
         return None
     import numpy as np
 

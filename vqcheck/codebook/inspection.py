@@ -5,24 +5,23 @@ from dataclasses import dataclass
 from typing import Final
 
 from vqcheck.checkpoint.opened import Checkpoint
-from vqcheck.codebook import digest, health, kind, model
+from vqcheck.codebook import digest, file_record, health, model
 from vqcheck.codebook.copies import Copies, Copy, Unreadable
 from vqcheck.codebook.copy_verdict import relation
 from vqcheck.codebook.digest import EncoderDigests
 from vqcheck.codebook.family import Family
+from vqcheck.codebook.file_record import FileRecord
 from vqcheck.codebook.find import find_copies
-from vqcheck.codebook.finite import not_finite
-from vqcheck.codebook.health import AILMENTS, HEALTHY, NOT_FINITE, Health
-from vqcheck.codebook.kind import FileRecord
+from vqcheck.codebook.float_bytes import not_finite
+from vqcheck.codebook.health import AILMENTS, Condition, Health
 from vqcheck.codebook.model import Model, Training
 from vqcheck.codebook.vq_encoder import Codebook, RoleTensor, VQEncoder
 from vqcheck.errors import NoCodebookError
 
-NO_CODEBOOK: Final = "no codebook"
-UNREADABLE_COPY: Final = "unreadable copy"
-"""A copy can be judged, but there is another one that training might load and that cannot be read."""
-COULD_NOT_CHECK: Final = "could not check"
-UNCHECKED: Final = (COULD_NOT_CHECK, NO_CODEBOOK, UNREADABLE_COPY)
+NO_CODEBOOK: Final = Condition.NO_CODEBOOK
+UNREADABLE_COPY: Final = Condition.UNREADABLE_COPY
+COULD_NOT_CHECK: Final = Condition.COULD_NOT_CHECK
+UNCHECKED: Final = (Condition.COULD_NOT_CHECK, Condition.NO_CODEBOOK, Condition.UNREADABLE_COPY)
 """Verdicts on a file that was not judged, the worst first."""
 
 
@@ -85,9 +84,11 @@ class EncoderSummary:
     bf16: EncoderDigests
 
     @property
-    def verdict(self) -> str:
-        found = {book.verdict for book in self.codebooks} | ({NOT_FINITE} if self.projection_not_finite else set())
-        return next((ailment for ailment in AILMENTS if ailment in found), HEALTHY)
+    def verdict(self) -> Condition:
+        found = {book.verdict for book in self.codebooks} | (
+            {Condition.NOT_FINITE} if self.projection_not_finite else set()
+        )
+        return next((ailment for ailment in AILMENTS if ailment in found), Condition.HEALTHY)
 
 
 @dataclass(frozen=True, slots=True)
@@ -119,13 +120,13 @@ class Inspection:
     """Why there is no VQ encoder; empty when there is one."""
 
     @property
-    def verdict(self) -> str:
+    def verdict(self) -> Condition:
         if self.vq_encoder is None:
-            return NO_CODEBOOK
+            return Condition.NO_CODEBOOK
         if self.unreadable:
-            return UNREADABLE_COPY
+            return Condition.UNREADABLE_COPY
         verdicts = {each.verdict for each in self.encoders}
-        return next((ailment for ailment in AILMENTS if ailment in verdicts), HEALTHY)
+        return next((ailment for ailment in AILMENTS if ailment in verdicts), Condition.HEALTHY)
 
     @property
     def encoders(self) -> tuple[EncoderSummary, ...]:
@@ -142,8 +143,8 @@ class UnreadFile:
     """The error as it would be raised."""
 
     @property
-    def verdict(self) -> str:
-        return COULD_NOT_CHECK
+    def verdict(self) -> Condition:
+        return Condition.COULD_NOT_CHECK
 
 
 @dataclass(frozen=True, slots=True)
@@ -163,18 +164,18 @@ class InspectedFiles:
         return [file for file in self.files if isinstance(file, UnreadFile)]
 
     @property
-    def verdict(self) -> str:
+    def verdict(self) -> Condition:
         """The first of the worst kind: what could not be checked, then what is unfit for use."""
         verdicts = [file.verdict for file in self.files]
         unchecked = next((each for each in UNCHECKED if each in verdicts), None)
-        return unchecked or next((each for each in verdicts if each != HEALTHY), HEALTHY)
+        return unchecked or next((each for each in verdicts if each != Condition.HEALTHY), Condition.HEALTHY)
 
     @property
     def exit_code(self) -> int:
         """2 beats 1 beats 0."""
         if self.verdict in UNCHECKED:
             return 2
-        return int(self.strict and self.verdict != HEALTHY)
+        return int(self.strict and self.verdict != Condition.HEALTHY)
 
 
 def inspect(checkpoint: Checkpoint, own: tuple[Family, ...] = (), copy: str = "") -> Inspection:
@@ -210,7 +211,7 @@ def inspect(checkpoint: Checkpoint, own: tuple[Family, ...] = (), copy: str = ""
         precision=tuple(types.most_common()),
         model=model.identify(used),
         training=model.training(checkpoint),
-        record=kind.record(checkpoint),
+        record=file_record.record(checkpoint),
         vq_encoder=summaries[0] if summaries else None,
         others=tuple(summaries[1:]),
         unreadable=copies.unreadable,

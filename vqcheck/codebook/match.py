@@ -5,26 +5,22 @@ Nothing here knows of files: a state dict in memory is matched as a checkpoint i
 
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 
-from vqcheck.codebook import canonical
-from vqcheck.codebook.canonical import MisshapenError, UnclearError
-from vqcheck.codebook.family import (
-    CODEBOOK_ROLES,
-    CODES,
-    EMA_COUNT,
-    EMA_SUM,
-    IMPLICIT,
-    INPUT_PROJ,
-    LOOK_ALIKES,
-    Family,
+from vqcheck.codebook import canonical_shape
+from vqcheck.codebook.canonical_shape import MisshapenError, UnclearError
+from vqcheck.codebook.families.structural import sibling_rows
+from vqcheck.codebook.family import CODEBOOK_ROLES, LOOK_ALIKES, Derivation, Family, Role
+from vqcheck.codebook.matched_tensors import Found, Match, Matches, Shape, mark
+from vqcheck.codebook.repeated_codec import copies, merge
+from vqcheck.codebook.tensor_names import (
+    MOST_NAMES,
+    Named,
+    any_number,
+    around_all,
+    by_unwrapped,
+    candidates,
+    wrapped_prefix,
 )
-from vqcheck.codebook.found import Found, Match, Matches, Shape
-from vqcheck.codebook.lookup import MOST_NAMES, Named, any_number, candidates
-from vqcheck.codebook.merge import merge
-from vqcheck.codebook.siblings import sibling_rows
-from vqcheck.codebook.token_relevant import mark
-from vqcheck.codebook.twins import copies
 from vqcheck.codebook.vq_encoder import BookPlace
-from vqcheck.codebook.wrappers import around_all, by_unwrapped, wrapped_prefix
 
 
 def match(shapes: Mapping[str, Shape], own: tuple[Family, ...] = ()) -> list[Match]:
@@ -117,7 +113,7 @@ def _require_the_same_parts(apart: Sequence[Matches], stored: Mapping[str, Seque
 def _refuse(ambiguous: Iterable[Sequence[str]]) -> None:
     for names in ambiguous:
         raise UnclearError(
-            f"{' and '.join(names)}: are the same name but for wrappers, so which is the VQ encoder's cannot be told"
+            "are the same name but for wrappers, so it is not clear which is the VQ encoder's", " and ".join(names)
         )
 
 
@@ -149,8 +145,9 @@ def _require_what_is_in_front(matches: Sequence[Match], names: Iterable[str]) ->
     for number, one in enumerate(matches):
         for module in sorted(lacking[number] & elsewhere.keys()):
             raise UnclearError(
-                f"{elsewhere[module]}: stands under another prefix than the codebook ({one.found[0].name}), so whether "
-                "it belongs in front of it cannot be told; describe this model in a file for --family"
+                f"stands under another prefix than the codebook ({one.found[0].name}), so it is not clear whether it "
+                "belongs in front of it; describe this model in a file for --family",
+                elsewhere[module],
             )
 
 
@@ -173,7 +170,7 @@ def _elsewhere(name: str, wanted: Collection[str], matches: Sequence[Match]) -> 
 
 
 def _knows(family: Family, module: str) -> bool:
-    own = (*family.markers, *(key.template for key in family.keys if key.role == INPUT_PROJ))
+    own = (*family.markers, *(key.template for key in family.keys if key.role == Role.INPUT_PROJ))
     return any(name.partition(".")[0] == module for name in own)
 
 
@@ -205,7 +202,9 @@ def _best_first(
 
 def _is_source(family: Family, named: Named) -> bool:
     """Say whether the lookup cannot do without the tensor, so that two rows cannot both have it."""
-    return named.key.role in CODEBOOK_ROLES or (family.derivation == IMPLICIT and named.key.role == INPUT_PROJ)
+    return named.key.role in CODEBOOK_ROLES or (
+        family.derivation == Derivation.IMPLICIT and named.key.role == Role.INPUT_PROJ
+    )
 
 
 def _is_evident(family: Family, prefix: str, named: Sequence[Named], shapes: Mapping[str, Shape]) -> bool:
@@ -224,26 +223,26 @@ def _is_evident(family: Family, prefix: str, named: Sequence[Named], shapes: Map
 
 
 def _found(family: Family, named: Iterable[Named], shapes: Mapping[str, Shape]) -> tuple[Found, ...]:
-    books: dict[BookPlace, dict[tuple[str, str], Named]] = {}
+    books: dict[BookPlace, dict[tuple[Role, str], Named]] = {}
     for each in named:
         place = each.key.book, each.group, each.layer
         played = books.setdefault(place, {})
         first = played.setdefault((each.key.role, each.part), each)
         if first.name != each.name:
             raise UnclearError(
-                f"{first.name} and {each.name}: both have a name of {family.name}'s {each.key.role}, so which is the "
-                "one in use cannot be told"
+                f"both have a name of {family.name}'s {each.key.role}, so it is not clear which one is in use",
+                f"{first.name} and {each.name}",
             )
     found: list[Found] = []
     for (book, group, layer), tensors in books.items():
-        count = tensors.get((EMA_COUNT, ""))
-        axes = canonical.axes_of_codes(
+        count = tensors.get((Role.EMA_COUNT, ""))
+        axes = canonical_shape.axes_of_codes(
             family.axes,
-            {each.name: shapes[each.name] for (role, _), each in tensors.items() if role in (CODES, EMA_SUM)},
+            {each.name: shapes[each.name] for (role, _), each in tensors.items() if role in (Role.CODES, Role.EMA_SUM)},
             (count.name, shapes[count.name]) if count else None,
         )
-        canonical.require_codes(family, {role for role, _ in tensors}, next(iter(tensors.values())).name)
+        canonical_shape.require_codes(family, {role for role, _ in tensors}, next(iter(tensors.values())).name)
         for (role, part), each in tensors.items():
-            shape, order = canonical.canonical(role, each.name, shapes[each.name], axes)
+            shape, order = canonical_shape.canonical(role, each.name, shapes[each.name], axes)
             found.append(Found(each.name, role, part, book, group, layer, shape, order, each.key.fed_back))
     return mark(sorted(found, key=lambda each: each.order), family.residual)

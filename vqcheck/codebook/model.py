@@ -9,9 +9,8 @@ from functools import cached_property
 from typing import Final
 
 from vqcheck.checkpoint.opened import Checkpoint
-from vqcheck.codebook.lookup import is_endless
+from vqcheck.codebook.tensor_names import is_endless, unwrapped
 from vqcheck.codebook.vq_encoder import is_lora
-from vqcheck.codebook.wrappers import unwrapped
 
 # MD5 of the first 8 KiB of the published base models, as upstream's own loader knows them.
 _KNOWN_BASES: Final = {
@@ -46,7 +45,7 @@ class Model:
     kind: str
     """`s2 synthesizer`, `s2 LoRA export`, `s2 LoRA training file`, `s2 discriminator`, `s1 GPT` or `unknown`."""
     version: str
-    """`v1`, `v2`, `v3`, `v4`, `v3 or v4`, `v2Pro`, `v2ProPlus`, or empty where it cannot be told."""
+    """`v1`, `v2`, `v3`, `v4`, `v3 or v4`, `v2Pro`, `v2ProPlus`, or empty where it is not known."""
     evidence: str
     base: str = ""
     """Name of the published base model, where the file is one."""
@@ -63,7 +62,7 @@ class Training:
     steps: int | None
 
 
-class _Names:
+class _Shapes:
     """Tensor shapes by name, without wrappers and without whatever stands in front of the model."""
 
     def __init__(self, checkpoint: Checkpoint) -> None:
@@ -86,7 +85,7 @@ class _Names:
 
 def identify(checkpoint: Checkpoint) -> Model:
     """Return what model a checkpoint holds, with the evidence for it."""
-    names = _Names(checkpoint)
+    names = _Shapes(checkpoint)
     if _is_s1(names):
         phonemes = names.size("ar_text_embedding.word_embeddings.weight", 0)
         version = {512: "v1", 732: "v2 or later"}.get(phonemes or 0, "")
@@ -191,11 +190,11 @@ def _prefix(names: Collection[str]) -> str:
     return prefix
 
 
-def _is_s1(names: _Names) -> bool:
+def _is_s1(names: _Shapes) -> bool:
     return names.any("ar_audio_embedding.") and names.any("ar_predict_layer.")
 
 
-def _version_by_shapes(names: _Names) -> tuple[str, str]:
+def _version_by_shapes(names: _Shapes) -> tuple[str, str]:
     symbols = names.size("enc_p.text_embedding.weight", 0)
     bins = names.size("ref_enc.spectral.0.fc.weight", 1)
     if names.any("sv_emb."):

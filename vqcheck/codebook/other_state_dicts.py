@@ -11,11 +11,10 @@ from typing import Final
 
 from vqcheck.checkpoint.opened import Checkpoint
 from vqcheck.checkpoint.second_hand import SECOND_HAND, second_hand
-from vqcheck.codebook.copies import Copy
-from vqcheck.codebook.copy_name import CopyName
-from vqcheck.codebook.family import INPUT_PROJ, LOOK_ALIKES, OUTPUT_PROJ
+from vqcheck.codebook.copies import Copy, CopyName
+from vqcheck.codebook.family import LOOK_ALIKES, Role
+from vqcheck.codebook.tensor_names import unwrapped
 from vqcheck.codebook.vq_encoder import Codebook, RoleTensor, VQEncoder
-from vqcheck.codebook.wrappers import unwrapped
 from vqcheck.errors import CheckpointError
 
 _SECOND_HAND: Final = re.compile("|".join(sorted(SECOND_HAND)), re.IGNORECASE)
@@ -59,7 +58,7 @@ class _Wanted:
         self._dotted = {
             name.removeprefix(self._own): tensor
             for name, tensor in tensors
-            if has_codebook and tensor.role in (INPUT_PROJ, OUTPUT_PROJ)
+            if has_codebook and tensor.role in (Role.INPUT_PROJ, Role.OUTPUT_PROJ)
         }
         self._dotless = {name.replace(".", ""): tensor for name, tensor in tensors if "." in name}
         self._endings = tuple({rest.rpartition(".")[2] for rest in self._dotted} | self._dotless.keys())
@@ -102,7 +101,7 @@ def _encoder(whole: VQEncoder, prefix: str, tensors: Sequence[RoleTensor]) -> VQ
         for book in whole.codebooks
         if book.codes.place in by_place
     ]
-    layers = tuple(tensor for tensor in tensors if tensor.role in (INPUT_PROJ, OUTPUT_PROJ))
+    layers = tuple(tensor for tensor in tensors if tensor.role in (Role.INPUT_PROJ, Role.OUTPUT_PROJ))
     return replace(whole, prefix=prefix, codebooks=tuple(books), projection=layers, also_found=())
 
 
@@ -126,6 +125,8 @@ def require_whole(checkpoint: Checkpoint, copies: Sequence[Copy]) -> None:
                     continue
                 if not lacking.isdisjoint(full.split(".")[:-1]):
                     raise CheckpointError(
-                        f"{checkpoint.path}: {full}: stands in another dictionary than the codebook ('{copy.name}'), "
-                        "so whether it belongs in front of it cannot be told; save the whole model's state_dict()"
+                        f"stands in another dictionary than the codebook ('{copy.name}'), so it is not clear whether "
+                        "it belongs in front of it; save the whole model's state_dict()",
+                        checkpoint.path,
+                        full,
                     )

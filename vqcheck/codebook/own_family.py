@@ -18,32 +18,17 @@ that reaches: "layers", "groups", "books", or "nowhere"; left out it is "books",
 
 import difflib
 from collections.abc import Iterable
-from typing import Any, Final
+from typing import Any, Final, TypeVar
 
-from vqcheck.checkpoint.regular import regular
-from vqcheck.checkpoint.strict_toml import LONGEST, parse_toml
-from vqcheck.codebook.family import (
-    AXES,
-    BOOKS,
-    CODE_TRANSFORM,
-    CODES_DIM,
-    DERIVATIONS,
-    EMA,
-    EUCLIDEAN,
-    INPUT_PROJ,
-    METRICS,
-    OUTPUT_PROJ,
-    RESIDUALS,
-    ROLES,
-    STORED,
-    UPDATES,
-    Family,
-    Key,
-    projection,
-)
+from vqcheck.checkpoint.file import open_regular_file
+from vqcheck.checkpoint.untrusted_text import LONGEST_TOML, parse_toml
+from vqcheck.codebook.family import Axes, Derivation, Family, Key, Metric, ResidualChain, Role, Update, projection
 from vqcheck.errors import UsageError
+from vqcheck.str_enum import StrEnum
 
-_CHOICES: Final = {"axes": AXES, "derivation": DERIVATIONS, "update": UPDATES, "metric": METRICS, "residual": RESIDUALS}
+Choice = TypeVar("Choice", bound=StrEnum)
+
+_CHOICES: Final = ("axes", "derivation", "update", "metric", "residual")
 _NUMBERS: Final = ("decay", "epsilon", "dead_code_threshold")
 _FLAGS: Final = ("projects",)
 _LISTS: Final = ("markers", "optional")
@@ -58,40 +43,40 @@ class _Reader:
         self._path = path
         self._values = values
 
-    def wrong(self, words: str) -> UsageError:
-        return UsageError(f"{self._path}: {words}")
+    def wrong(self, reason: str, key: str) -> UsageError:
+        return UsageError(reason, self._path, key)
 
     def check_keys(self, table: dict[str, Any], known: Iterable[str], where: str) -> None:
         known = tuple(known)
         for key in table:
             if key not in known:
-                raise self.wrong(f"{where}{key}: no such key{_suggestion(key, known)}")
+                raise self.wrong(f"no such key{_suggestion(key, known)}", f"{where}{key}")
 
     def text(self, key: str, default: str | None = None) -> str:
         value = self._values.get(key, default)
         if not isinstance(value, str) or not value:
-            raise self.wrong(f"{key}: {'is missing' if value is None else 'must be a text'}")
+            raise self.wrong("is missing" if value is None else "must be a text", key)
         return value
 
-    def choice(self, key: str, default: str) -> str:
-        value = self.text(key, default)
-        if value not in _CHOICES[key]:
-            raise self.wrong(f"{key}: is {value!r}, must be one of {', '.join(_CHOICES[key])}")
-        return value
+    def choice(self, key: str, default: Choice) -> Choice:
+        value, choices = self.text(key, default), type(default)
+        if value not in tuple(choices):
+            raise self.wrong(f"is {str(value)!r}, must be one of {', '.join(choices)}", key)
+        return choices(value)
 
     def number(self, key: str, default: float | None) -> float | None:
         value = self._values.get(key, default)
         if value is not None and (isinstance(value, bool) or not isinstance(value, int | float) or not value >= 0):
-            raise self.wrong(f"{key}: must be a number that is not negative")
+            raise self.wrong("must be a number that is not negative", key)
         try:
             return None if value is None else float(value)
         except OverflowError:
-            raise self.wrong(f"{key}: is larger than any number that can be calculated with") from None
+            raise self.wrong("is larger than any number that can be calculated with", key) from None
 
     def flag(self, key: str) -> bool:
         value = self._values.get(key, False)
         if not isinstance(value, bool):
-            raise self.wrong(f"{key}: must be true or false")
+            raise self.wrong("must be true or false", key)
         return value
 
     def texts(self, key: str) -> tuple[str, ...]:
@@ -100,14 +85,14 @@ class _Reader:
     def listed(self, key: str, value: object) -> tuple[str, ...]:
         values = [value] if isinstance(value, str) else value
         if not isinstance(values, list) or not all(isinstance(each, str) and each for each in values):
-            raise self.wrong(f"{key}: must be a text, or a list of texts")
+            raise self.wrong("must be a text, or a list of texts", key)
         return tuple(values)
 
     def books(self) -> list[dict[str, Any]]:
         tables = self._values.get("tensors")
         tables = [tables] if isinstance(tables, dict) else tables
         if not isinstance(tables, list) or not tables or not all(isinstance(table, dict) for table in tables):
-            raise self.wrong("tensors: is missing: it says which tensor plays which role")
+            raise self.wrong("is missing: it says which tensor plays which role", "tensors")
         return tables
 
 
@@ -115,25 +100,25 @@ def read_own_family(path: str) -> Family:
     """Return the row that a TOML file describes.
 
     Raises:
-        UsageError: the file cannot be read, is no TOML, or describes no usable row; the text names file and key.
+        UsageError: the file cannot be read, is not TOML, or describes no usable row; the text names file and key.
 
     """
     try:
-        with open(path, encoding="utf-8", opener=regular) as file:
-            values = parse_toml(file.read(LONGEST + 1))
+        with open(path, encoding="utf-8", opener=open_regular_file) as file:
+            values = parse_toml(file.read(LONGEST_TOML + 1))
     except OSError as error:
-        raise UsageError(f"{path}: cannot be read: {error.strerror}") from None
+        raise UsageError(f"cannot be read: {error.strerror}", path) from None
     except ValueError as error:
-        raise UsageError(f"{path}: is no valid TOML: {error}") from None
+        raise UsageError(f"is not valid TOML: {error}", path) from None
     reader = _Reader(path, values)
     reader.check_keys(values, _KEYS, "")
     decay = reader.number("decay", None)
     if decay is not None and not 0 < decay < 1:
-        raise reader.wrong(f"decay: is {decay:g}, must lie between 0 and 1")
+        raise reader.wrong(f"is {decay:g}, must lie between 0 and 1", "decay")
     optional = reader.texts("optional")
     for role in optional:
-        if role not in ROLES:
-            raise reader.wrong(f"optional: {role}: no such role{_suggestion(role, ROLES)}")
+        if role not in tuple(Role):
+            raise reader.wrong(f"there is no role '{role}'{_suggestion(role, Role)}", "optional")
     books = reader.books()
     name = reader.text("name")
     family = Family(
@@ -142,40 +127,42 @@ def read_own_family(path: str) -> Family:
         keys=tuple(key for number, table in enumerate(books) for key in _keys(reader, table, number)),
         books=tuple(str(table.get("book", "")) for table in books),
         markers=reader.texts("markers"),
-        axes=reader.choice("axes", CODES_DIM),
-        derivation=reader.choice("derivation", STORED),
-        update=reader.choice("update", EMA),
-        metric=reader.choice("metric", EUCLIDEAN),
-        residual=reader.choice("residual", BOOKS),
+        axes=reader.choice("axes", Axes.CODES_DIM),
+        derivation=reader.choice("derivation", Derivation.STORED),
+        update=reader.choice("update", Update.EMA),
+        metric=reader.choice("metric", Metric.EUCLIDEAN),
+        residual=reader.choice("residual", ResidualChain.BOOKS),
         decay=decay,
         epsilon=reader.number("epsilon", 1e-5) or 0.0,
         dead_code_threshold=reader.number("dead_code_threshold", None),
         projects=reader.flag("projects"),
         in_front=(),
-        optional=frozenset(optional),
+        optional=frozenset(map(Role, optional)),
     )
     if family.source_of_codes not in {key.role for key in family.keys}:
         raise reader.wrong(
-            f"tensors: {family.source_of_codes} is missing: codes of the derivation '{family.derivation}' come from it"
+            f"is missing; codes of the derivation '{family.derivation}' come from it",
+            f"tensors.{family.source_of_codes}",
         )
     return family
 
 
 def _keys(reader: _Reader, table: dict[str, Any], book: int) -> Iterable[Key]:
-    reader.check_keys(table, ("book", *ROLES), "tensors.")
-    for role in ROLES:
+    reader.check_keys(table, ("book", *Role), "tensors.")
+    for role in Role:
         for name in reader.listed(f"tensors.{role}", table.get(role, [])):
             for part in name.split("."):
                 if not part or ("{" in part and part not in _PLACEHOLDERS):
                     raise reader.wrong(
-                        f"tensors.{role}: {name!r}: '{part}' is no part of a name; "
-                        "{layer} and {group} stand for one number each, between dots"
+                        f"{name!r}: '{part}' cannot be part of a name; "
+                        "{layer} and {group} stand for one number each, between dots",
+                        f"tensors.{role}",
                     )
-            if role in (INPUT_PROJ, OUTPUT_PROJ) and not name.endswith(".*"):
+            if role in (Role.INPUT_PROJ, Role.OUTPUT_PROJ) and not name.endswith(".*"):
                 yield from projection(role, name.removesuffix(".weight"), book=book)
             else:
                 yield Key(
-                    role, name, name.rpartition(".")[2] if role == CODE_TRANSFORM and name[-1] != "*" else "", book
+                    role, name, name.rpartition(".")[2] if role == Role.CODE_TRANSFORM and name[-1] != "*" else "", book
                 )
 
 

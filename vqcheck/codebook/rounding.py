@@ -12,7 +12,7 @@ from typing import Final
 import numpy as np
 import numpy.typing as npt
 
-from vqcheck.codebook.widen import widen
+from vqcheck.codebook.float_bytes import widen
 
 Array = npt.NDArray[np.floating]
 Bits = npt.NDArray[np.bool_]

@@ -7,24 +7,15 @@ import numpy.typing as npt
 
 from vqcheck.checkpoint.opened import Checkpoint
 from vqcheck.codebook.comparison import RoundingLoss
-from vqcheck.codebook.effective import EFFECTIVE
-from vqcheck.codebook.family import (
-    CODE_TRANSFORM,
-    CODEBOOK_ROLES,
-    CODES,
-    EMA_COUNT,
-    EMA_SUM,
-    SUM_OVER_COUNT,
-    TRANSFORMED,
-    Family,
-)
+from vqcheck.codebook.family import CODEBOOK_ROLES, Derivation, Family, Role
+from vqcheck.codebook.health import least_count
+from vqcheck.codebook.judge_tensors import EFFECTIVE
 from vqcheck.codebook.rounding import Array
-from vqcheck.codebook.use import least_count
 from vqcheck.codebook.values import as_array, code_vectors, sum_over_count, transformed
 from vqcheck.codebook.vq_encoder import Codebook, Place
 
 if TYPE_CHECKING:
-    from vqcheck.codebook.pair import Pair, Side
+    from vqcheck.codebook.tensor_pair import Pair, TensorSide
 
 Codes = npt.NDArray[np.bool_]
 
@@ -74,7 +65,7 @@ def measure(
 def spoilt_in_use(checkpoint: Checkpoint, family: Family, codebook: Codebook) -> int:
     """Return how many codes in use of one file are zero, not finite, or equal to another code in use."""
     data = {tensor: checkpoint.read(tensor.tensor) for tensor in codebook.tensors}
-    counted = codebook.of_role(EMA_COUNT)
+    counted = codebook.of_role(Role.EMA_COUNT)
     with np.errstate(all="ignore"):
         codes = code_vectors(family, codebook, data)
         used = in_use(as_array(counted, data[counted]) if counted else None, codes.shape[:2])
@@ -101,7 +92,9 @@ def of_books(pairs: list["Pair"], rounded: list["Pair"]) -> dict[Place, Rounding
             found = [measure("A", where, b[0], a[0], (b[1], a[1]))] if "A" in sides else []
             found += [measure("B", where, a[0], b[0], (a[1], b[1]))] if "B" in sides else []
         if worst := max(filter(None, found), key=lambda loss: loss.of_use, default=None):
-            losses[(*book, CODES, EFFECTIVE if encoder.family.derivation == TRANSFORMED else "")] = worst
+            losses[(*book, Role.CODES, EFFECTIVE if encoder.family.derivation == Derivation.TRANSFORMED else "")] = (
+                worst
+            )
     return losses
 
 
@@ -109,14 +102,14 @@ def _codes_and_counts(family: Family, pairs: list["Pair"], letter: str) -> tuple
     """Return one file's vectors of the lookup, calculated where they are not stored, and its counts."""
     arrays: dict[tuple[str, str], Array] = {}
     for pair in pairs:
-        side: Side = getattr(pair, letter)
+        side: TensorSide = getattr(pair, letter)
         if side.tensor and side.tensor.role in CODEBOOK_ROLES:
             arrays[side.tensor.role, side.tensor.part] = as_array(side.tensor, side.data)
-    codes, sums, counts = (arrays.get((role, "")) for role in (CODES, EMA_SUM, EMA_COUNT))
-    if family.derivation == SUM_OVER_COUNT:
+    codes, sums, counts = (arrays.get((role, "")) for role in (Role.CODES, Role.EMA_SUM, Role.EMA_COUNT))
+    if family.derivation == Derivation.SUM_OVER_COUNT:
         codes = None if sums is None or counts is None else sum_over_count(sums, counts)
-    elif family.derivation == TRANSFORMED and codes is not None:
-        transform = {part: values for (role, part), values in arrays.items() if role == CODE_TRANSFORM}
+    elif family.derivation == Derivation.TRANSFORMED and codes is not None:
+        transform = {part: values for (role, part), values in arrays.items() if role == Role.CODE_TRANSFORM}
         vectors = transformed(codes, transform)
         codes = codes if vectors is None else vectors
     return codes, counts

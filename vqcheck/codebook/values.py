@@ -5,9 +5,9 @@ from collections.abc import Mapping
 import numpy as np
 import numpy.typing as npt
 
-from vqcheck.codebook.family import CODE_TRANSFORM, CODES, EMA_COUNT, EMA_SUM, SUM_OVER_COUNT, TRANSFORMED, Family
+from vqcheck.codebook.family import Derivation, Family, Role
+from vqcheck.codebook.float_bytes import widen
 from vqcheck.codebook.vq_encoder import Codebook, RoleTensor
-from vqcheck.codebook.widen import widen
 
 _NUMPY = {
     "float64": "<f8",
@@ -25,9 +25,14 @@ _NUMPY = {
 
 def as_array(tensor: RoleTensor, data: bytes | bytearray) -> npt.NDArray[np.floating]:
     """Return a tensor's values in its canonical shape, as float64 if stored so and as float32 otherwise."""
-    array = np.frombuffer(widen(data, tensor.tensor.dtype), dtype=_NUMPY.get(tensor.tensor.dtype, "<f4"))
+    return array_of(tensor.tensor.dtype, tensor.shape, data)
+
+
+def array_of(dtype: str, shape: tuple[int, ...], data: bytes | bytearray) -> npt.NDArray[np.floating]:
+    """Return stored values of an element type in a shape, as float64 if stored so and as float32 otherwise."""
+    array = np.frombuffer(widen(data, dtype), dtype=_NUMPY.get(dtype, "<f4"))
     floats: npt.NDArray[np.floating] = array if array.dtype.kind == "f" else array.astype(np.float64)
-    return floats.reshape(tensor.shape)
+    return floats.reshape(shape)
 
 
 def code_vectors(
@@ -40,11 +45,11 @@ def code_vectors(
     are returned. Every other family stores them.
     """
     arrays = {(tensor.role, tensor.part): as_array(tensor, data[tensor]) for tensor in codebook.tensors}
-    if family.derivation == SUM_OVER_COUNT:
-        return sum_over_count(arrays[EMA_SUM, ""], arrays[EMA_COUNT, ""])
-    codes = arrays[CODES, ""]
-    if family.derivation == TRANSFORMED:
-        transform = {part: array for (role, part), array in arrays.items() if role == CODE_TRANSFORM}
+    if family.derivation == Derivation.SUM_OVER_COUNT:
+        return sum_over_count(arrays[Role.EMA_SUM, ""], arrays[Role.EMA_COUNT, ""])
+    codes = arrays[Role.CODES, ""]
+    if family.derivation == Derivation.TRANSFORMED:
+        transform = {part: array for (role, part), array in arrays.items() if role == Role.CODE_TRANSFORM}
         vectors = transformed(codes, transform)
         return codes if vectors is None else vectors
     return codes

@@ -6,10 +6,11 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Final, Protocol
 
-from vqcheck.codebook.family import CODES, EMA_SUM, INPUT_PROJ, Family
+from vqcheck.codebook.family import Family, Role
+from vqcheck.str_enum import StrEnum
 
 if TYPE_CHECKING:
-    from vqcheck.checkpoint.tensor import StoredTensor
+    from vqcheck.checkpoint.stored_tensor import StoredTensor
 
 Place = tuple[int, int, int, str, str]
 """Book, group, layer, role and part."""
@@ -17,10 +18,18 @@ BookPlace = tuple[int, int, int]
 """Book, group and layer."""
 
 
-STORED: Final = "stored"
-ABSENT: Final = "not stored"
-UNKNOWN: Final = "unknown"
-"""What may be known of the layers in front of a codebook."""
+class InFront(StrEnum):
+    """What is known of the layers in front of a codebook."""
+
+    STORED = "stored"
+    """Also where there are none."""
+    ABSENT = "not stored"
+    UNKNOWN = "unknown"
+
+
+# The members under the names by which other layers import them.
+_IN_FRONT: Final[tuple[str, ...]] = tuple(InFront)
+STORED, ABSENT, UNKNOWN = _IN_FRONT
 
 
 class HasRole(Protocol):
@@ -74,7 +83,7 @@ class PlaceNames:
 class RoleTensor:
     """A stored tensor and the part it plays."""
 
-    role: str
+    role: Role
     part: str
     book: int
     group: int
@@ -109,7 +118,7 @@ class Codebook:
     @property
     def codes(self) -> RoleTensor:
         """The tensor that the vectors of the lookup are, or are calculated from: `[heads, codes, dim]`."""
-        return self.of_role(CODES) or next(tensor for tensor in self.tensors if tensor.role == EMA_SUM)
+        return self.of_role(Role.CODES) or next(tensor for tensor in self.tensors if tensor.role == Role.EMA_SUM)
 
     @property
     def place(self) -> BookPlace:
@@ -179,11 +188,10 @@ class VQEncoder:
         return self._names.book(book)
 
     @property
-    def in_front(self) -> str:
-        """What is known of the layers in front: STORED, also where there are none; ABSENT; or UNKNOWN."""
+    def in_front(self) -> InFront:
         if self.family.structural:
-            return UNKNOWN
-        return ABSENT if lacks_projection(self.family, self.tensors) else STORED
+            return InFront.UNKNOWN
+        return InFront.ABSENT if lacks_projection(self.family, self.tensors) else InFront.STORED
 
     def lookup_at(self, where: str) -> BookPlace | None:
         """Return the place that `where` gives these words for, or None where the encoder has nothing there."""
@@ -195,7 +203,7 @@ def lacks_projection(family: Family, tensors: Iterable[HasRole]) -> bool:
     books: dict[int, set[str]] = {}
     for tensor in tensors:
         books.setdefault(tensor.book, set()).add(tensor.role)
-    return family.projects and any(INPUT_PROJ not in roles for roles in books.values())
+    return family.projects and any(Role.INPUT_PROJ not in roles for roles in books.values())
 
 
 def is_lora(names: Iterable[str]) -> bool:

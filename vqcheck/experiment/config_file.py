@@ -9,8 +9,8 @@ import re
 from dataclasses import dataclass
 from typing import Any, Final
 
-from vqcheck.checkpoint.regular import regular
-from vqcheck.checkpoint.strict_toml import LONGEST, parse_toml
+from vqcheck.checkpoint.file import open_regular_file
+from vqcheck.checkpoint.untrusted_text import LONGEST_TOML, parse_toml
 from vqcheck.errors import UsageError
 
 _JSON_KEYS: Final = {"pretrained_s2G": "train.pretrained_s2G", "freeze_quantizer": "model.freeze_quantizer"}
@@ -114,16 +114,16 @@ def read_config_file(path: str) -> ConfigFile:
 
     """
     try:
-        with open(path, encoding="utf-8-sig", opener=regular) as file:
-            text = file.read(LONGEST + 1)
+        with open(path, encoding="utf-8-sig", opener=open_regular_file) as file:
+            text = file.read(LONGEST_TOML + 1)
     except OSError as error:
         if os.path.isdir(path):
             raise UsageError(f"{path}: is a folder; name the configuration (TEMP/tmp_s2.json, or a TOML)") from None
         raise UsageError(f"{path}: cannot be read: {error.strerror}") from None
     except UnicodeDecodeError:
         raise UsageError(f"{path}: is not a configuration (neither TOML nor JSON text)") from None
-    if len(text) > LONGEST:
-        raise UsageError(f"{path}: is longer than any configuration (more than {LONGEST} characters)")
+    if len(text) > LONGEST_TOML:
+        raise UsageError(f"{path}: is longer than any configuration (more than {LONGEST_TOML} characters)")
     is_json = text.lstrip()[:1] == "{"
     try:
         values = json.loads(text) if is_json else parse_toml(text)

@@ -10,7 +10,7 @@ from typing import Final
 import numpy as np
 import numpy.typing as npt
 
-from vqcheck.checkpoint.regular import regular
+from vqcheck.checkpoint.file import open_regular_file
 from vqcheck.errors import UsageError
 from vqcheck.experiment.features import read_features
 from vqcheck.experiment.name2text import read_name2text
@@ -70,7 +70,7 @@ def read_experiment(folder: str, with_speakers: bool) -> Experiment:
 
     """
     if not os.path.isdir(folder):
-        raise UsageError(f"{folder}: is not an experiment directory (logs/<name>)")
+        raise UsageError("is not an experiment directory (logs/<name>)", folder)
     phones = read_name2text(folder)
     parts = {
         FEATURES: {name.removesuffix(".pt") for name in _listed(folder, FEATURES)},
@@ -94,7 +94,7 @@ def read_experiment(folder: str, with_speakers: bool) -> Experiment:
             entries.append(Entry(name, symbols, size // _BYTES_PER_FRAME, features, audio, vector))
     if len(entries) < _SMALLEST:
         example = "".join(f"; {name} {why}" for name, why in list(left_out.items())[:1])
-        raise UsageError(f"{folder}: {len(entries)} items can be trained on, at least {_SMALLEST} are needed{example}")
+        raise UsageError(f"{len(entries)} items can be trained on, at least {_SMALLEST} are needed{example}", folder)
     return Experiment(folder, tuple(entries), left_out)
 
 
@@ -128,7 +128,7 @@ def read_wav(path: str, rate: int) -> npt.NDArray[np.float32]:
 
     """
     try:
-        with open(path, "rb", opener=regular) as stream, wave.open(stream) as file:
+        with open(path, "rb", opener=open_regular_file) as stream, wave.open(stream) as file:
             found = (file.getnchannels(), file.getsampwidth(), file.getframerate())
             count = file.getnframes()
             data = file.readframes(count)

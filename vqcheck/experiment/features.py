@@ -8,14 +8,12 @@ from typing import Final
 import numpy as np
 import numpy.typing as npt
 
-from vqcheck.checkpoint.dtypes import ITEM_SIZE
 from vqcheck.checkpoint.open import open_checkpoint
 from vqcheck.checkpoint.opened import Checkpoint
-from vqcheck.checkpoint.tensor import StoredTensor
-from vqcheck.codebook.half import is_half
-from vqcheck.codebook.tokens import Array, Features
-from vqcheck.codebook.values import as_array
-from vqcheck.codebook.vq_encoder import RoleTensor
+from vqcheck.checkpoint.stored_tensor import ITEM_SIZE, StoredTensor
+from vqcheck.codebook.half_lookup import is_half
+from vqcheck.codebook.tokenizer import Array, Features
+from vqcheck.codebook.values import array_of
 from vqcheck.errors import CheckpointError, UsageError
 from vqcheck.experiment.name2semantic import TokenRow
 
@@ -39,9 +37,9 @@ class FeatureFolder:
         try:
             names = sorted(entry.name for entry in os.scandir(self.path) if entry.name.endswith(_SUFFIX))
         except OSError as error:
-            raise UsageError(f"{self.path}: cannot be listed: {error.strerror}") from None
+            raise UsageError(f"cannot be listed: {error.strerror}", self.path) from None
         if not names:
-            raise UsageError(f"{self.path}: holds no features (no *{_SUFFIX} file); expected is a folder {FOLDER}")
+            raise UsageError(f"holds no features (no *{_SUFFIX} file); expected is a folder {FOLDER}", self.path)
         self._names = names
 
     @property
@@ -85,11 +83,11 @@ def _read(path: str, values: Callable[[Checkpoint, StoredTensor], Array]) -> Fea
                 return Features(item, None, f"is a {tensor.dtype} tensor {list(tensor.shape)}, not [1, channels, time]")
             return Features(item, values(file, tensor))
     except CheckpointError as error:
-        return Features(item, None, str(error).removeprefix(f"{path}: "))
+        return Features(item, None, error.what)
 
 
 def _values(file: Checkpoint, tensor: StoredTensor) -> Array:
-    return as_array(RoleTensor("", "", 0, 0, 0, tensor, _shape(tensor)), file.read(tensor))
+    return array_of(tensor.dtype, _shape(tensor), file.read(tensor))
 
 
 def _frames(file: Checkpoint, tensor: StoredTensor) -> Array:

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Final
 
-from vqcheck.checkpoint.regular import regular
+from vqcheck.checkpoint.file import open_regular_file
 from vqcheck.errors import UsageError
 
 MERGED: Final = "6-name2semantic.tsv"
@@ -60,12 +60,12 @@ def read_name2semantic(folder: str) -> Name2Semantic:
     try:
         names = os.listdir(folder)
     except OSError as error:
-        raise UsageError(f"{folder}: cannot be listed: {error.strerror}") from None
+        raise UsageError(f"cannot be listed: {error.strerror}", folder) from None
     numbers = {name: int(match[1]) for name in names if (match := _PART.fullmatch(name))}
     parts = tuple(sorted(numbers, key=lambda name: numbers[name]))
     files = (MERGED,) if MERGED in names else parts
     if not files:
-        raise UsageError(f"{folder}: holds no {MERGED} (nor parts of it): extract the tokens first")
+        raise UsageError(f"holds no {MERGED} (nor parts of it): extract the tokens first", folder)
     rows: list[TokenRow] = []
     malformed: list[tuple[str, str]] = []
     headless = False
@@ -90,7 +90,7 @@ def read_name2semantic(folder: str) -> Name2Semantic:
             if tokens > _MOST_TOKENS or len(rows) + len(malformed) > _MOST_LINES:
                 raise UsageError(f"{folder}: holds more than {_MOST_TOKENS} tokens or {_MOST_LINES} items")
     if not rows and not malformed:
-        raise UsageError(f"{os.path.join(folder, files[0])}: holds no tokens")
+        raise UsageError("holds no tokens", os.path.join(folder, files[0]))
     return Name2Semantic(files, tuple(rows), tuple(malformed), headless, parts if files == (MERGED,) else ())
 
 
@@ -120,7 +120,7 @@ def text_lines(path: str | os.PathLike[str]) -> Iterator[str]:
     """
     at = 0
     try:
-        with open(path, "rb", opener=regular) as file:
+        with open(path, "rb", opener=open_regular_file) as file:
             # Not splitlines(): a name may hold what Unicode counts as a line end.
             for number in range(1, _MOST_LINES + 2):
                 line = file.readline(_LONGEST_LINE + 1)

@@ -8,7 +8,7 @@ import os
 from collections.abc import Iterable, Mapping
 from typing import Final
 
-from vqcheck.checkpoint.regular import regular
+from vqcheck.checkpoint.file import open_regular_file
 from vqcheck.errors import UsageError
 from vqcheck.experiment.name2semantic import text_lines
 
@@ -36,9 +36,9 @@ def read_name2text(folder: str) -> dict[str, tuple[str, ...]]:
             phones[fields[0]] = tuple([known.setdefault(phone, phone) for phone in fields[1].split(" ")])
             count += len(phones[fields[0]])
             if len(known) > _MOST_DIFFERENT or count > _MOST_PHONES:
-                raise UsageError(f"{path}: has more than {_MOST_DIFFERENT} different phones, or {_MOST_PHONES} in all")
+                raise UsageError(f"has more than {_MOST_DIFFERENT} different phones, or {_MOST_PHONES} in all", path)
     if not phones:
-        raise UsageError(f"{path}: has no line of four tab-separated fields (name, phones, word2ph, text)")
+        raise UsageError("has no line of four tab-separated fields (name, phones, word2ph, text)", path)
     return phones
 
 
@@ -50,7 +50,7 @@ def ids_from_file(path: str, table_size: int) -> dict[str, int]:
 
     """
     try:
-        with open(path, encoding="utf-8", opener=regular) as file:
+        with open(path, encoding="utf-8", opener=open_regular_file) as file:
             symbols = file.read().rstrip("\n").split("\n")
     except (OSError, UnicodeDecodeError) as error:
         raise UsageError(f"{path}: cannot be read as UTF-8 text: {error}") from None

@@ -102,8 +102,9 @@ def _resolve(config: Config, section: str, key: str, base: str, path: str) -> Co
     resolved = os.path.join(base, given)
     if not os.path.exists(resolved):
         raise UsageError(
-            f"{path}: {section}.{key} = {given!r}: there is no {os.path.abspath(resolved)} "
-            "(--root sets where relative paths begin)"
+            f"{section}.{key} = {given!r}: there is no {os.path.abspath(resolved)} "
+            "(--root sets where relative paths begin)",
+            path,
         )
     return config.changed(section, **{key: resolved})
 
@@ -112,7 +113,7 @@ def _version_of_base(config: Config, path: str) -> str:
     """Return the version of an s2 JSON that names none, as those of trees before v2: its pretrained generator's."""
     base = config.subject.pretrained_s2G
     if base is None:
-        raise UsageError(f"{path}: model.version is missing, and there is no pretrained_s2G to go by")
+        raise UsageError("model.version is missing, and there is no pretrained_s2G to go by", path)
     with open_checkpoint(base) as checkpoint:
         version = identify(checkpoint).version
     if version not in VERSIONS:

@@ -6,7 +6,7 @@ import warnings
 from collections.abc import Iterator
 from typing import Final
 
-from vqcheck.checkpoint.regular import regular
+from vqcheck.checkpoint.file import open_regular_file
 
 PLAIN: Final = "logs_s2"
 VERSION: Final = "{version}"
@@ -27,7 +27,7 @@ def folder_patterns(path: str) -> set[str] | None:
     `lora_rank`, and there is one.
     """
     try:
-        with open(path, "rb", opener=regular) as file:
+        with open(path, "rb", opener=open_regular_file) as file:
             source = file.read(_LONGEST + 1)
         if len(source) > _LONGEST:
             return None

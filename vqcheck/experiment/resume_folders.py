@@ -168,4 +168,4 @@ def _listed(folder: str) -> list[str]:
     except (FileNotFoundError, NotADirectoryError):
         return []
     except OSError as error:
-        raise UsageError(f"{folder}: cannot be listed: {error.strerror}") from None
+        raise UsageError(f"cannot be listed: {error.strerror}", folder) from None

@@ -10,7 +10,7 @@ from operator import attrgetter
 from torch import Tensor, nn
 from torch.nn.parameter import is_lazy
 
-from vqcheck.codebook.canonical import MisshapenError
+from vqcheck.codebook.canonical_shape import MisshapenError
 from vqcheck.codebook.family import (
     BOOKKEEPING,
     CODEBOOK_ROLES,
@@ -21,8 +21,8 @@ from vqcheck.codebook.family import (
     SUM_OVER_COUNT,
     Family,
 )
-from vqcheck.codebook.found import Match
 from vqcheck.codebook.match import match
+from vqcheck.codebook.matched_tensors import Match
 from vqcheck.codebook.vq_encoder import BookPlace, PlaceNames, lacks_projection
 from vqcheck.errors import NoCodebookError, UsageError
 

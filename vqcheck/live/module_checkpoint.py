@@ -6,7 +6,7 @@ import torch
 from torch import nn
 
 from vqcheck.checkpoint.opened import Checkpoint
-from vqcheck.checkpoint.tensor import Extent, StoredTensor, contiguous_stride
+from vqcheck.checkpoint.stored_tensor import Extent, StoredTensor, contiguous_stride
 from vqcheck.codebook.digest import F32V1, EncoderDigests, combine, tensor_digest
 from vqcheck.codebook.find import find_vq_encoder
 from vqcheck.errors import VqcheckError

@@ -144,12 +144,12 @@ def _check_generator(outline: nn.Module, path: str, version: str) -> None:
     with open_checkpoint(path) as checkpoint:
         found = inspection.inspect(checkpoint)
         if found.vq_encoder is None:
-            raise UsageError(f"{path}: {found.why_none}")
+            raise UsageError(found.why_none, path)
         if version != "tiny" and found.model.version and version not in found.model.version.split(" or "):
             stored = f"a {found.model.version} checkpoint ({found.model.evidence})"
-            raise UsageError(f"{path}: is {stored}, the configuration says {version}")
+            raise UsageError(f"is {stored}, the configuration says {version}", path)
         if found.verdict not in FIT_TO_TRAIN:
-            raise UsageError(f"{path}: its codebook is {found.verdict}: a replay from it would prove nothing")
+            raise UsageError(f"its codebook is {found.verdict}: a replay from it would prove nothing", path)
         _check_shapes(outline, checkpoint)
 
 
@@ -163,7 +163,7 @@ def _check_discriminator(outline: nn.Module, path: str) -> None:
     """
     with open_checkpoint(path) as checkpoint:
         if not any(name.startswith("discriminators.") for name in checkpoint.tensors):
-            raise UsageError(f"{path}: is not a discriminator: it holds no tensors named discriminators.*")
+            raise UsageError("is not a discriminator: it holds no tensors named discriminators.*", path)
         _check_shapes(outline, checkpoint)
 
 
@@ -187,8 +187,8 @@ def _check_shapes(outline: nn.Module, checkpoint: Checkpoint) -> None:
         stored = checkpoint.tensors.get(name)
         if stored is not None and stored.shape != tuple(tensor.shape):
             raise UsageError(
-                f"{checkpoint.path}: {name} has the shape {list(stored.shape)}, "
-                f"the configured model's has {list(tensor.shape)}"
+                f"{name} has the shape {list(stored.shape)}, the configured model's has {list(tensor.shape)}",
+                checkpoint.path,
             )
 
 
@@ -198,7 +198,7 @@ def read_tensor(checkpoint: Checkpoint, name: str) -> Tensor:
     dtype = getattr(torch, stored.dtype, None)
     data = checkpoint.read(stored)
     if not isinstance(dtype, torch.dtype):
-        raise UsageError(f"{checkpoint.path}: {name}: this torch has no element type {stored.dtype}")
+        raise UsageError(f"this torch has no element type {stored.dtype}", checkpoint.path, name)
     if not data:
         return torch.zeros(stored.shape)
     return torch.frombuffer(bytearray(data), dtype=dtype).view(stored.shape).float()

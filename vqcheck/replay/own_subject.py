@@ -13,6 +13,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn.parallel import DistributedDataParallel
 
+from vqcheck.atomic_write import atomic_write
 from vqcheck.errors import UsageError
 from vqcheck.experiment.config import Config
 from vqcheck.live.encoder import LiveEncoder
@@ -31,7 +32,6 @@ from vqcheck.replay.surroundings import (
 from vqcheck.replay.trace import Setting
 from vqcheck.replay.training_data import TrainingData, s2_setting
 from vqcheck.replay.training_step import AdversarialStep, MakeScaler, gradient_scaler
-from vqcheck.whole_file import whole_file
 
 _TINY_THREADS = 1
 """For networks this small several threads wait for each other more than they work."""
@@ -90,7 +90,7 @@ class OwnSubject(Subject):
             self._write(generator, step.net_g, step.optim_g, code)
             self._write(os.path.join(target, f"D_{steps}.pth"), code.net_d, code.optim_d, code)
         except OSError as error:
-            raise UsageError(f"{target}: cannot be written: {error.strerror}") from None
+            raise UsageError(f"cannot be written: {error.strerror}", target) from None
         return generator
 
     def _write(self, path: str, net: nn.Module, optimizer: torch.optim.Optimizer, code: "OwnTraining") -> None:
@@ -102,7 +102,7 @@ class OwnSubject(Subject):
             # the configured one, not the decayed one
             "learning_rate": self.config.training.learning_rate,
         }
-        with whole_file(path) as stream:
+        with atomic_write(path) as stream:
             try:
                 torch.save(content, stream)
             except RuntimeError as error:
@@ -164,7 +164,7 @@ def _require_writable(folder: str) -> None:
         with tempfile.TemporaryFile(dir=folder):
             pass
     except OSError as error:
-        raise UsageError(f"{folder}: cannot be written: {error.strerror}") from None
+        raise UsageError(f"cannot be written: {error.strerror}", folder) from None
 
 
 def _distributed(net: nn.Module, device: torch.device) -> nn.Module:

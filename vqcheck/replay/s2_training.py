@@ -15,7 +15,7 @@ from torch import Tensor, nn
 from vqcheck.live.first_write import WriteCatcher
 from vqcheck.replay.subject import NOT_A_NUMBER, StepReport
 from vqcheck.replay.trace import CommitLossState
-from vqcheck.synthesizer.kmeans import fill_by_kmeans
+from vqcheck.synthesizer.codebook import fill_by_kmeans
 
 if TYPE_CHECKING:
     from collections.abc import Mapping

@@ -66,7 +66,7 @@ class TrainingData:
         planned = [positions for _, positions in islice(self._plan(), config.replay.steps)]
         if not planned:
             least = f"none is long enough to train on (more than {BOUNDARIES[0]} frames)"
-            raise UsageError(f"{self.items.description}: {least}")
+            raise UsageError(f"{least}", self.items.description)
         for positions in dict.fromkeys(map(tuple, planned)):
             self._batch(positions)
         self.probe = self._batch(planned[0]).ssl
@@ -151,7 +151,7 @@ class RecordedData:
         self._ids, skipped = _phone_ids(experiment, table_size, symbols)
         self._list = [entry for entry in experiment.training_list() if entry.name not in skipped]
         if not self._list:
-            raise UsageError(f"{symbols}: every item of {experiment.folder} has a phone that is not in it")
+            raise UsageError(f"every item of {experiment.folder} has a phone that is not in it", symbols or "")
         self._cache: dict[str, Item] = {}
         self.lengths = [entry.frames for entry in self._list]
         self.description = f"{len(experiment.entries) - len(skipped)} items of {experiment.folder}"

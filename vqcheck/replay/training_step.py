@@ -26,7 +26,7 @@ from vqcheck.synthesizer.losses import (
     kl_loss,
     mel_loss,
 )
-from vqcheck.synthesizer.slicing import slice_segments
+from vqcheck.synthesizer.segments import slice_segments
 from vqcheck.synthesizer.spectrogram import SpectrogramSettings, mel_spectrogram, spec_to_mel
 
 SWITCHES = {"use_grad_ckpt": False}

@@ -1,5 +1,6 @@
 """A drop-in for the s2 networks of GPT-SoVITS, whose codebook stays frozen when it should; needs torch alone."""
 
+from vqcheck.synthesizer.checks import VERSIONS
 from vqcheck.synthesizer.codebook import DeadCodeExpiry, EuclideanCodebook
 from vqcheck.synthesizer.discriminator import MultiPeriodDiscriminator
 from vqcheck.synthesizer.errors import (
@@ -10,13 +11,17 @@ from vqcheck.synthesizer.errors import (
 )
 from vqcheck.synthesizer.frozen import FrozenVQEncoder
 from vqcheck.synthesizer.losses import discriminator_loss, feature_loss, generator_loss, kl_loss, mel_loss
-from vqcheck.synthesizer.mel import mel_filter_bank
 from vqcheck.synthesizer.model import SynthesizerTrn
 from vqcheck.synthesizer.presets import PRESETS, Preset, preset
 from vqcheck.synthesizer.quantizer import ResidualVectorQuantizer
-from vqcheck.synthesizer.slicing import rand_slice_segments, slice_segments
-from vqcheck.synthesizer.spectrogram import SpectrogramSettings, linear_spectrogram, mel_spectrogram, spec_to_mel
-from vqcheck.synthesizer.versions import VERSIONS
+from vqcheck.synthesizer.segments import rand_slice_segments, slice_segments
+from vqcheck.synthesizer.spectrogram import (
+    SpectrogramSettings,
+    linear_spectrogram,
+    mel_filter_bank,
+    mel_spectrogram,
+    spec_to_mel,
+)
 
 __all__ = [
     "PRESETS",

@@ -9,8 +9,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from vqcheck.synthesizer.checks import check_shape, check_state_dict, paired
-from vqcheck.synthesizer.versions import check_version, is_pro
+from vqcheck.synthesizer.checks import check_shape, check_state_dict, check_version, is_pro, paired
 from vqcheck.synthesizer.weight_norm import ColumnConv, WeightNormColumnConv, WeightNormConv1d
 
 SLOPE = 0.1

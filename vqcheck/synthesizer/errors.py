@@ -22,4 +22,4 @@ class StateDictMismatchError(SynthesizerError, ValueError, RuntimeError):
 
 
 class UninitialisedCodebookError(SynthesizerError, RuntimeError):
-    """A codebook whose `inited` flag is 0 was asked for codes outside of training."""
+    """A codebook whose `inited` flag is 0 was used for a lookup outside of training."""

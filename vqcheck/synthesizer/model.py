@@ -8,20 +8,17 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from vqcheck.synthesizer.checks import check_state_dict, paired
+from vqcheck.synthesizer.checks import check_state_dict, check_version, is_pro, paired, reference_bins, symbol_count
 from vqcheck.synthesizer.codebook import DeadCodeExpiry
 from vqcheck.synthesizer.errors import InputError
-from vqcheck.synthesizer.flow import CouplingFlow
+from vqcheck.synthesizer.flow import CouplingFlow, PosteriorEncoder
 from vqcheck.synthesizer.frozen import FrozenVQEncoder
 from vqcheck.synthesizer.generator import Generator
 from vqcheck.synthesizer.inputs import InputChecks
-from vqcheck.synthesizer.masks import sequence_mask
-from vqcheck.synthesizer.posterior import PosteriorEncoder
 from vqcheck.synthesizer.quantizer import ResidualVectorQuantizer
-from vqcheck.synthesizer.slicing import rand_slice_segments
+from vqcheck.synthesizer.segments import rand_slice_segments, sequence_mask
 from vqcheck.synthesizer.style_encoder import MelStyleEncoder
 from vqcheck.synthesizer.text_encoder import TextEncoder
-from vqcheck.synthesizer.versions import check_version, is_pro, reference_bins, symbol_count
 
 Latents = tuple[Tensor, Tensor, Tensor, Tensor, Tensor, Tensor]
 

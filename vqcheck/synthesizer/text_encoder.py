@@ -7,7 +7,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from vqcheck.synthesizer.attention import AttentionEncoder, MultiHeadAttention
-from vqcheck.synthesizer.masks import sequence_mask
+from vqcheck.synthesizer.segments import sequence_mask
 
 
 class TextCrossAttention(nn.Module):

@@ -9,7 +9,7 @@ from vqcheck.codebook.diagnosis import flips
 from vqcheck.codebook.diagnosis.book import Book, State
 from vqcheck.codebook.diagnosis.displacement import measure as displaced
 from vqcheck.codebook.family import Family
-from vqcheck.codebook.tokens import Features
+from vqcheck.codebook.tokenizer import Features
 from vqcheck.errors import UsageError
 
 CODEBOOK = "quantizer.vq.layers.0._codebook"

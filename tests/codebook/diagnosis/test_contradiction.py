@@ -4,7 +4,8 @@ import pytest
 import torch
 
 from vqcheck import compare, open_checkpoint
-from vqcheck.report.views.causes import evidence, headline
+from vqcheck.report.views.causes import headline
+from vqcheck.report.views.evidence import evidence
 
 
 @pytest.fixture

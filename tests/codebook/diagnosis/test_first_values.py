@@ -3,10 +3,10 @@
 import numpy as np
 import pytest
 
-from vqcheck.codebook.change import measure, ulps_apart
 from vqcheck.codebook.diagnosis import edited, projection
 from vqcheck.codebook.diagnosis.book import Book, State
 from vqcheck.codebook.family import Family
+from vqcheck.codebook.tensor_change import measure, ulps_apart
 
 MANY = np.random.default_rng(3).normal(size=(1, 80, 64)).astype(np.float32)
 

@@ -19,8 +19,8 @@ from vqcheck.codebook.comparison import (
     OTHER_SHAPE,
     ROUNDED,
     WITHIN_ULPS,
+    ComparedFile,
     Comparison,
-    Side,
     TensorDiff,
 )
 from vqcheck.codebook.digest import F32V1, Digest, EncoderDigests
@@ -29,12 +29,12 @@ from vqcheck.report.document import CaseOutcome
 from vqcheck.report.render import text
 from vqcheck.report.render.html import render
 from vqcheck.report.views import diff
-from vqcheck.report.views.causes import evidence
+from vqcheck.report.views.evidence import evidence
 
 GOLDEN = Path(__file__).parent / "golden" / "diff.txt"
 WHOLE = Digest(F32V1, "a" * 64)
 DIGESTS = EncoderDigests((("codes", WHOLE),), WHOLE, WHOLE, WHOLE)
-SIDE = Side("a.pth", "gpt-sovits", "", never_trained=False, digests=DIGESTS)
+SIDE = ComparedFile("a.pth", "gpt-sovits", "", never_trained=False, digests=DIGESTS)
 
 
 def agrees(document):

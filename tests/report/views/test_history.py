@@ -17,8 +17,8 @@ from vqcheck.audit.history_result import (
 )
 from vqcheck.codebook.comparison import ALL, CHANGED, IDENTICAL, ROUNDED, UNDECIDED, WITHIN_ULPS
 from vqcheck.codebook.digest import F32V1, Digest
+from vqcheck.codebook.file_record import FileKind, FileRecord
 from vqcheck.codebook.health import COLLAPSED
-from vqcheck.codebook.kind import FileKind, FileRecord
 from vqcheck.experiment.run_base import BaseProblem, UnusedBase
 from vqcheck.report.blocks import LineCharts, Section, Table
 from vqcheck.report.document import CaseOutcome

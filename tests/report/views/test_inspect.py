@@ -8,8 +8,7 @@ import pytest
 import torch
 
 from vqcheck.checkpoint.open import open_checkpoint
-from vqcheck.codebook.copies import Unreadable
-from vqcheck.codebook.copy_name import CopyName
+from vqcheck.codebook.copies import CopyName, Unreadable
 from vqcheck.codebook.inspection import InspectedFiles, UnreadFile, inspect
 from vqcheck.report.blocks import Section
 from vqcheck.report.document import CaseOutcome

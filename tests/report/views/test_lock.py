@@ -23,7 +23,7 @@ from vqcheck.codebook.comparison import (
     LoneCopy,
 )
 from vqcheck.codebook.digest import F32V1, Digest
-from vqcheck.codebook.kind import FileKind, FileRecord
+from vqcheck.codebook.file_record import FileKind, FileRecord
 from vqcheck.report.document import CaseOutcome
 from vqcheck.report.render import html, json, text
 from vqcheck.report.views.lock import written

@@ -14,7 +14,6 @@ from vqcheck.codebook.diagnosis.causes import of_codebook
 from vqcheck.codebook.diagnosis.evidence import CODE, Initialised, MissingBooks, NeverTrained, Unexplained, ZeroSigns
 from vqcheck.codebook.diagnosis.refutation import contradicts
 from vqcheck.codebook.diagnosis.result import Cause, Certainty, CodeChanges, Diagnosis, Displacement, TokenFlips
-from vqcheck.codebook.effective import Judged
 from vqcheck.codebook.ema_fit import Array
 from vqcheck.codebook.family import (
     BOOKKEEPING,
@@ -26,7 +25,8 @@ from vqcheck.codebook.family import (
     OUTPUT_PROJ,
     STORED,
 )
-from vqcheck.codebook.pair import Side
+from vqcheck.codebook.judge_tensors import JudgedTensors
+from vqcheck.codebook.tensor_pair import TensorSide
 from vqcheck.codebook.values import as_array, layer_weight
 from vqcheck.codebook.vq_encoder import BookPlace, Codebook, Place, RoleTensor, VQEncoder
 from vqcheck.errors import UsageError
@@ -43,7 +43,7 @@ class StoredEncoder:
 
     checkpoint: Checkpoint
     encoder: VQEncoder
-    sides: dict[RoleTensor, Side]
+    sides: dict[RoleTensor, TensorSide]
 
     def array(self, tensor: RoleTensor) -> Array:
         """Return a tensor's values in its canonical shape."""
@@ -62,7 +62,7 @@ class StoredEncoder:
         return ((tensor, theirs[tensor.place]) for tensor in self.encoder.tensors if tensor.place in theirs)
 
 
-def diagnose(a: StoredEncoder, b: StoredEncoder, judged: Judged) -> Diagnosis:
+def diagnose(a: StoredEncoder, b: StoredEncoder, judged: JudgedTensors) -> Diagnosis:
     """Return the diagnosis of two VQ encoders, given the verdict on each tensor that both have or one lacks."""
     verdicts = judged.verdicts
     by_rounding = roundings.by_rounding(judged)
@@ -205,7 +205,9 @@ def _bias(reading: StoredEncoder, codebook: Codebook) -> Array | None:
 
 def _state(reading: StoredEncoder, codebook: Codebook) -> State | None:
     """Return the codebook as numbers; codes that are not stored are calculated from sums and counts, as in Mimi."""
-    arrays = {tensor.role: reading.array(tensor) for tensor in codebook.tensors if tensor.role in (CODES, *BOOKKEEPING)}
+    arrays: dict[str, Array] = {
+        tensor.role: reading.array(tensor) for tensor in codebook.tensors if tensor.role in (CODES, *BOOKKEEPING)
+    }
     codes, sums, counts = (arrays.get(role) for role in (CODES, EMA_SUM, EMA_COUNT))
     if codes is None and sums is not None and counts is not None:
         codes = sums / counts.clip(min=1e-5)[..., None]

@@ -9,8 +9,7 @@ from vqcheck.codebook.compare import first_pair
 from vqcheck.codebook.copies import Copy
 from vqcheck.codebook.diagnosis.result import CodeFlips, ItemFlips, TokenFlips
 from vqcheck.codebook.family import Family
-from vqcheck.codebook.tokenizer import Lookup, lookup
-from vqcheck.codebook.tokens import Array, Features, Projection, Tokens, nearest_codes
+from vqcheck.codebook.tokenizer import Array, Features, InputProjection, Lookup, Tokens, lookup, nearest_codes
 from vqcheck.errors import UsageError
 
 _SHOWN = 10
@@ -122,12 +121,12 @@ def _lookup(copy: Copy) -> Lookup:
         raise UsageError(f"--features: {error}") from None
 
 
-def _equal(a: Projection, b: Projection) -> bool:
+def _equal(a: InputProjection, b: InputProjection) -> bool:
     biases = [None if p.bias is None else p.bias.tobytes() for p in (a, b)]
     return np.array_equal(a.weight, b.weight) and biases[0] == biases[1]
 
 
-def _unusable(values: Array, *projections: Projection) -> str:
+def _unusable(values: Array, *projections: InputProjection) -> str:
     """Return why features cannot be turned into tokens; empty when they can."""
     if len({projection.weight.shape[1:] for projection in projections}) > 1:
         return "cannot go through projections of different shapes"

@@ -5,14 +5,14 @@ The last places differ in averages of equal files, and after another order of su
 
 from typing import TYPE_CHECKING, Final
 
-from vqcheck.codebook.change import ulps_apart
 from vqcheck.codebook.comparison import CHANGED, MISSING, OTHER_SHAPE
 from vqcheck.codebook.diagnosis.book import Book
 from vqcheck.codebook.diagnosis.evidence import LastPlaces, LostByRounding, Rounding, WithinAStep
 from vqcheck.codebook.diagnosis.result import Cause, Certainty
-from vqcheck.codebook.effective import Judged
 from vqcheck.codebook.family import CODES, EMA_COUNT, EMA_SUM
-from vqcheck.codebook.kind import RoundingReading
+from vqcheck.codebook.file_record import RoundingReading
+from vqcheck.codebook.judge_tensors import JudgedTensors
+from vqcheck.codebook.tensor_change import ulps_apart
 from vqcheck.codebook.vq_encoder import BookPlace, Place
 
 if TYPE_CHECKING:
@@ -47,13 +47,13 @@ def of_book(book: Book) -> Cause | None:
     return book.cause(certainty, LastPlaces(max(moved.values()), tuple(moved)))
 
 
-def by_rounding(judged: Judged) -> set[Place]:
+def by_rounding(judged: JudgedTensors) -> set[Place]:
     """Return the tensors whose change is that a rounding lost codes, or that they moved by less than a step."""
     lost = {place for place, loss in judged.losses.items() if loss.of_use}
     return lost | {place for place, diff in judged.readings.items() if diff.reading is RoundingReading.TRAINED}
 
 
-def find(judged: Judged, numbers: dict[BookPlace, int]) -> list[Cause]:
+def find(judged: JudgedTensors, numbers: dict[BookPlace, int]) -> list[Cause]:
     """Return what was rounded, moved by less than a step, or lost in a rounding."""
     causes: list[Cause] = []
     readings = {place: diff for place, diff in judged.readings.items() if diff.judged}
@@ -79,7 +79,7 @@ def find(judged: Judged, numbers: dict[BookPlace, int]) -> list[Cause]:
     return causes
 
 
-def last_places(a: "StoredEncoder", b: "StoredEncoder", judged: Judged) -> LastPlaces | None:
+def last_places(a: "StoredEncoder", b: "StoredEncoder", judged: JudgedTensors) -> LastPlaces | None:
     """Return by how little two files differ, where most rows of every changed tensor do, in their last places alone."""
     changed = [
         diff

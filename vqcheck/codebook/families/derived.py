@@ -2,37 +2,19 @@
 
 from typing import Final
 
-from vqcheck.codebook.family import (
-    CODE_TRANSFORM,
-    CODES,
-    EMA_COUNT,
-    EMA_SUM,
-    GRADIENT,
-    IMPLICIT,
-    INIT_FLAG,
-    INPUT_PROJ,
-    LAYERS,
-    NOTHING,
-    OUTPUT_PROJ,
-    SUM_OVER_COUNT,
-    TRANSFORMED,
-    VALUES,
-    Family,
-    Key,
-    projection,
-)
+from vqcheck.codebook.family import Axes, Derivation, Family, Key, ResidualChain, Role, Update, projection
 
-_BOTH_PROJECTIONS: Final = frozenset({INPUT_PROJ, OUTPUT_PROJ})
+_BOTH_PROJECTIONS: Final = frozenset({Role.INPUT_PROJ, Role.OUTPUT_PROJ})
 
 
 def _mimi(quantizer: str, layer: str, sums: tuple[str, ...], flags: tuple[str, ...], book: int) -> tuple[Key, ...]:
     path = f"quantizer.{quantizer}.{layer}"
     return (
-        *(Key(EMA_SUM, f"{path}.{name}", "", book) for name in sums),
-        *(Key(EMA_COUNT, f"{path}.{name}", "", book) for name in ("cluster_usage", "cluster_size")),
-        *(Key(INIT_FLAG, f"{path}.{name}", "", book) for name in flags),
-        *projection(INPUT_PROJ, f"quantizer.{quantizer}.input_proj", book=book),
-        *projection(OUTPUT_PROJ, f"quantizer.{quantizer}.output_proj", book=book),
+        *(Key(Role.EMA_SUM, f"{path}.{name}", "", book) for name in sums),
+        *(Key(Role.EMA_COUNT, f"{path}.{name}", "", book) for name in ("cluster_usage", "cluster_size")),
+        *(Key(Role.INIT_FLAG, f"{path}.{name}", "", book) for name in flags),
+        *projection(Role.INPUT_PROJ, f"quantizer.{quantizer}.input_proj", book=book),
+        *projection(Role.OUTPUT_PROJ, f"quantizer.{quantizer}.output_proj", book=book),
     )
 
 
@@ -44,10 +26,10 @@ _HUGGING_FACE: Final = ("layers.{layer}.codebook", ("embed_sum",), ("initialized
 def _grids(path: str) -> tuple[Key, ...]:
     """Return the keys of vector-quantize-pytorch's fixed grids: those in groups, and the rotation in front of each."""
     return (
-        *projection(INPUT_PROJ, f"{path}rvqs.{{group}}.project_in"),
-        *projection(OUTPUT_PROJ, f"{path}rvqs.{{group}}.project_out"),
+        *projection(Role.INPUT_PROJ, f"{path}rvqs.{{group}}.project_in"),
+        *projection(Role.OUTPUT_PROJ, f"{path}rvqs.{{group}}.project_out"),
         *(
-            Key(INPUT_PROJ, f"{path}{inside}orthogonal_rot", "orthogonal_rot")
+            Key(Role.INPUT_PROJ, f"{path}{inside}orthogonal_rot", "orthogonal_rot")
             for inside in ("", "layers.{layer}.", "rvqs.{group}.layers.{layer}.")
         ),
     )
@@ -64,59 +46,59 @@ DERIVED: Final = (
             *_mimi("semantic_residual_vector_quantizer", *_HUGGING_FACE, book=0),
             *_mimi("acoustic_residual_vector_quantizer", *_HUGGING_FACE, book=1),
         ),
-        requires=frozenset({EMA_SUM, EMA_COUNT}),
-        derivation=SUM_OVER_COUNT,
+        requires=frozenset({Role.EMA_SUM, Role.EMA_COUNT}),
+        derivation=Derivation.SUM_OVER_COUNT,
         decay=0.99,
         # Both books take the features themselves, and one projection stands behind all layers of each.
-        residual=LAYERS,
+        residual=ResidualChain.LAYERS,
     ),
     Family(
         name="simvq",
         title="SimVQ, ResidualSimVQ (vector-quantize-pytorch)",
         keys=(
-            Key(CODES, "frozen_codebook"),
-            Key(CODE_TRANSFORM, "code_transform.*"),
-            Key(CODES, "layers.{layer}.frozen_codebook"),
-            Key(CODE_TRANSFORM, "layers.{layer}.code_transform.*"),
-            *projection(INPUT_PROJ, "project_in", "in_proj"),
-            *projection(OUTPUT_PROJ, "project_out", "out_proj"),
+            Key(Role.CODES, "frozen_codebook"),
+            Key(Role.CODE_TRANSFORM, "code_transform.*"),
+            Key(Role.CODES, "layers.{layer}.frozen_codebook"),
+            Key(Role.CODE_TRANSFORM, "layers.{layer}.code_transform.*"),
+            *projection(Role.INPUT_PROJ, "project_in", "in_proj"),
+            *projection(Role.OUTPUT_PROJ, "project_out", "out_proj"),
         ),
-        requires=frozenset({CODES, CODE_TRANSFORM}),
-        derivation=TRANSFORMED,
-        update=GRADIENT,
-        residual=LAYERS,
+        requires=frozenset({Role.CODES, Role.CODE_TRANSFORM}),
+        derivation=Derivation.TRANSFORMED,
+        update=Update.GRADIENT,
+        residual=ResidualChain.LAYERS,
     ),
     Family(
         name="latent-quantize",
         title="LatentQuantize (vector-quantize-pytorch)",
         keys=(
-            Key(CODES, "values_per_latent.{layer}"),
-            *projection(INPUT_PROJ, "project_in"),
-            *projection(OUTPUT_PROJ, "project_out"),
+            Key(Role.CODES, "values_per_latent.{layer}"),
+            *projection(Role.INPUT_PROJ, "project_in"),
+            *projection(Role.OUTPUT_PROJ, "project_out"),
         ),
-        axes=VALUES,
-        update=GRADIENT,
+        axes=Axes.VALUES,
+        update=Update.GRADIENT,
     ),
     Family(
         name="s3tokenizer-v2",
         title="S3Tokenizer v2 (CosyVoice 2 and 3)",
-        keys=projection(INPUT_PROJ, "quantizer._codebook.project_down"),
-        derivation=IMPLICIT,
-        update=NOTHING,
+        keys=projection(Role.INPUT_PROJ, "quantizer._codebook.project_down"),
+        derivation=Derivation.IMPLICIT,
+        update=Update.NOTHING,
         projects=True,
     ),
     Family(
         name="simvq-authors",
         title="SimVQ (its authors')",
         keys=(
-            Key(CODES, "quantize.embedding.weight"),
-            Key(CODE_TRANSFORM, "quantize.embedding_proj.*"),
-            *projection(INPUT_PROJ, "quant_conv"),
-            *projection(OUTPUT_PROJ, "post_quant_conv"),
+            Key(Role.CODES, "quantize.embedding.weight"),
+            Key(Role.CODE_TRANSFORM, "quantize.embedding_proj.*"),
+            *projection(Role.INPUT_PROJ, "quant_conv"),
+            *projection(Role.OUTPUT_PROJ, "post_quant_conv"),
         ),
-        requires=frozenset({CODES, CODE_TRANSFORM}),
-        derivation=TRANSFORMED,
-        update=GRADIENT,
+        requires=frozenset({Role.CODES, Role.CODE_TRANSFORM}),
+        derivation=Derivation.TRANSFORMED,
+        update=Update.GRADIENT,
         in_front=("quant_conv",),
     ),
     Family(
@@ -124,50 +106,50 @@ DERIVED: Final = (
         title="X-Codec 2",
         keys=(
             # Semantic and acoustic features are mixed here, in front of the projection to the grid.
-            Key(INPUT_PROJ, "fc_prior.*", "fc_prior."),
-            *projection(INPUT_PROJ, "generator.quantizer.project_in"),
-            *projection(OUTPUT_PROJ, "generator.quantizer.project_out"),
+            Key(Role.INPUT_PROJ, "fc_prior.*", "fc_prior."),
+            *projection(Role.INPUT_PROJ, "generator.quantizer.project_in"),
+            *projection(Role.OUTPUT_PROJ, "generator.quantizer.project_out"),
         ),
         requires=_BOTH_PROJECTIONS,
         markers=("fc_prior.",),
-        derivation=IMPLICIT,
-        update=GRADIENT,
+        derivation=Derivation.IMPLICIT,
+        update=Update.GRADIENT,
         projects=True,
     ),
     Family(
         name="fsq",
         title="FSQ in a codec (X-Codec 2, NeuCodec, fish-speech firefly)",
         keys=(
-            *projection(INPUT_PROJ, "quantizer.project_in", "quantizer.residual_fsq.rvqs.{group}.project_in"),
-            *projection(OUTPUT_PROJ, "quantizer.project_out", "quantizer.residual_fsq.rvqs.{group}.project_out"),
-            Key(INPUT_PROJ, "quantizer.downsample.*", "downsample."),
+            *projection(Role.INPUT_PROJ, "quantizer.project_in", "quantizer.residual_fsq.rvqs.{group}.project_in"),
+            *projection(Role.OUTPUT_PROJ, "quantizer.project_out", "quantizer.residual_fsq.rvqs.{group}.project_out"),
+            Key(Role.INPUT_PROJ, "quantizer.downsample.*", "downsample."),
             *_grids("quantizer."),
         ),
         in_front=("fc_prior",),
         requires=_BOTH_PROJECTIONS,
-        derivation=IMPLICIT,
-        update=GRADIENT,
+        derivation=Derivation.IMPLICIT,
+        update=Update.GRADIENT,
         projects=True,
     ),
     Family(
         name="lfq",
         title="LFQ, ResidualLFQ (vector-quantize-pytorch)",
-        keys=(*projection(INPUT_PROJ, "project_in"), *projection(OUTPUT_PROJ, "project_out"), *_grids("")),
+        keys=(*projection(Role.INPUT_PROJ, "project_in"), *projection(Role.OUTPUT_PROJ, "project_out"), *_grids("")),
         markers=("mask", "layers.0.mask", "rvqs.0.layers.0.mask"),
         requires=_BOTH_PROJECTIONS,
         alone=True,
-        derivation=IMPLICIT,
-        update=GRADIENT,
+        derivation=Derivation.IMPLICIT,
+        update=Update.GRADIENT,
         projects=True,
     ),
     Family(
         name="fsq-alone",
         title="FSQ, ResidualFSQ (vector-quantize-pytorch)",
-        keys=(*projection(INPUT_PROJ, "project_in"), *projection(OUTPUT_PROJ, "project_out"), *_grids("")),
+        keys=(*projection(Role.INPUT_PROJ, "project_in"), *projection(Role.OUTPUT_PROJ, "project_out"), *_grids("")),
         requires=_BOTH_PROJECTIONS,
         alone=True,
-        derivation=IMPLICIT,
-        update=GRADIENT,
+        derivation=Derivation.IMPLICIT,
+        update=Update.GRADIENT,
         projects=True,
     ),
 )

@@ -2,28 +2,11 @@
 
 from typing import Final
 
-from vqcheck.codebook.family import (
-    BOOKS,
-    CODE_TRANSFORM,
-    CODES,
-    COSINE,
-    DIM_CODES,
-    EMA_COUNT,
-    EMA_SUM,
-    INIT_FLAG,
-    INPUT_PROJ,
-    LAYERS,
-    NOTHING,
-    OUTPUT_PROJ,
-    Family,
-    Key,
-    codebook,
-    projection,
-)
+from vqcheck.codebook.family import Axes, Family, Key, Metric, ResidualChain, Role, Update, codebook, projection
 
 _ENCODEC: Final = ("embed", "embed_avg", "cluster_size")
-_BOOKKEEPING: Final = frozenset({EMA_SUM, EMA_COUNT, INIT_FLAG})
-_ALL: Final = frozenset({CODES, EMA_SUM, EMA_COUNT})
+_BOOKKEEPING: Final = frozenset({Role.EMA_SUM, Role.EMA_COUNT, Role.INIT_FLAG})
+_ALL: Final = frozenset({Role.CODES, Role.EMA_SUM, Role.EMA_COUNT})
 # affine_param=True: running statistics that rescale the codes at lookup time.
 _AFFINE: Final = ("codebook_mean", "codebook_variance", "batch_mean", "batch_variance")
 
@@ -34,13 +17,13 @@ def _vector_quantize(path: str) -> tuple[Key, ...]:
     return (
         # EnCodec's quantizer, saved without its model, goes by the same names but for the flag.
         *codebook(f"{path}_codebook", *_ENCODEC, ("initted", "inited")),
-        *(Key(CODE_TRANSFORM, f"{path}_codebook.{name}", name) for name in affine),
+        *(Key(Role.CODE_TRANSFORM, f"{path}_codebook.{name}", name) for name in affine),
         # A network of the user's that the codes pass (vq_bridge), and whatever else stands beside them.
-        Key(CODE_TRANSFORM, f"{path}_codebook.*"),
-        *projection(INPUT_PROJ, f"{path}project_in"),
+        Key(Role.CODE_TRANSFORM, f"{path}_codebook.*"),
+        *projection(Role.INPUT_PROJ, f"{path}project_in"),
         # layernorm_after_project_in=True: a linear layer and the norm behind it.
-        *(Key(INPUT_PROJ, f"{path}project_in.{number}.*", f"{number}.") for number in (0, 1)),
-        *projection(OUTPUT_PROJ, f"{path}project_out"),
+        *(Key(Role.INPUT_PROJ, f"{path}project_in.{number}.*", f"{number}.") for number in (0, 1)),
+        *projection(Role.OUTPUT_PROJ, f"{path}project_out"),
     )
 
 
@@ -50,7 +33,7 @@ EMA_FAMILIES: Final = (
         title="GPT-SoVITS",
         keys=(
             *codebook("quantizer.vq.layers.{layer}._codebook", *_ENCODEC, ("inited",)),
-            *projection(INPUT_PROJ, "ssl_proj"),
+            *projection(Role.INPUT_PROJ, "ssl_proj"),
         ),
         # Other codecs keep their codebook under the same names.
         markers=("ssl_proj.", "enc_p.", "cfm."),
@@ -58,7 +41,7 @@ EMA_FAMILIES: Final = (
         dead_code_threshold=2.0,
         projects=True,
         optional=_BOOKKEEPING,
-        optional_in_lora=frozenset({INPUT_PROJ}),
+        optional_in_lora=frozenset({Role.INPUT_PROJ}),
     ),
     Family(
         name="encodec",
@@ -69,16 +52,16 @@ EMA_FAMILIES: Final = (
             for book, quantizer in enumerate(("quantizer", "semantic_quantizer", "acoustic_quantizer"))
             for key in (
                 *codebook(f"{quantizer}.vq.layers.{{layer}}._codebook", *_ENCODEC, ("inited",), book),
-                *projection(INPUT_PROJ, f"{quantizer}.vq.layers.{{layer}}.project_in", book=book),
-                *projection(OUTPUT_PROJ, f"{quantizer}.vq.layers.{{layer}}.project_out", book=book),
+                *projection(Role.INPUT_PROJ, f"{quantizer}.vq.layers.{{layer}}.project_in", book=book),
+                *projection(Role.OUTPUT_PROJ, f"{quantizer}.vq.layers.{{layer}}.project_out", book=book),
             )
         )
         # X-Codec mixes semantic and acoustic features here.
-        + projection(INPUT_PROJ, "fc_prior"),
+        + projection(Role.INPUT_PROJ, "fc_prior"),
         decay=0.99,
         dead_code_threshold=2.0,
         optional=_BOOKKEEPING,
-        residual=BOOKS,
+        residual=ResidualChain.BOOKS,
         in_front=("ssl_proj", "enc_p", "fc_prior"),
     ),
     Family(
@@ -88,14 +71,14 @@ EMA_FAMILIES: Final = (
             *_vector_quantize(""),
             *_vector_quantize("layers.{layer}."),
             *_vector_quantize("rvqs.{group}.layers.{layer}."),
-            *projection(INPUT_PROJ, "rvqs.{group}.project_in"),
-            *projection(OUTPUT_PROJ, "rvqs.{group}.project_out"),
+            *projection(Role.INPUT_PROJ, "rvqs.{group}.project_in"),
+            *projection(Role.OUTPUT_PROJ, "rvqs.{group}.project_out"),
             # Implicit neural codebooks: each layer's codes are transformed by what was quantised before.
-            Key(CODE_TRANSFORM, "mlps.{layer}.*"),
-            Key(CODE_TRANSFORM, "rvqs.{group}.mlps.{layer}.*"),
+            Key(Role.CODE_TRANSFORM, "mlps.{layer}.*"),
+            Key(Role.CODE_TRANSFORM, "rvqs.{group}.mlps.{layer}.*"),
         ),
-        requires=frozenset({CODES, EMA_COUNT}),
-        residual=LAYERS,
+        requires=frozenset({Role.CODES, Role.EMA_COUNT}),
+        residual=ResidualChain.LAYERS,
     ),
     Family(
         name="hierarchical-vq",
@@ -104,18 +87,18 @@ EMA_FAMILIES: Final = (
             *_vector_quantize("vq."),
             *_vector_quantize("vqs.{layer}."),
             # Each scale is looked up in what these layers leave of the scales before it.
-            Key(OUTPUT_PROJ, "phi_shared.*", "phi_shared.", fed_back=True),
-            Key(OUTPUT_PROJ, "phi_levels.*", "phi_levels.", fed_back=True),
+            Key(Role.OUTPUT_PROJ, "phi_shared.*", "phi_shared.", fed_back=True),
+            Key(Role.OUTPUT_PROJ, "phi_levels.*", "phi_levels.", fed_back=True),
         ),
-        requires=frozenset({CODES, EMA_COUNT, OUTPUT_PROJ}),
-        residual=LAYERS,
+        requires=frozenset({Role.CODES, Role.EMA_COUNT, Role.OUTPUT_PROJ}),
+        residual=ResidualChain.LAYERS,
     ),
     Family(
         name="random-projection",
         title="RandomProjectionQuantizer (vector-quantize-pytorch)",
-        keys=(Key(INPUT_PROJ, "rand_projs", "rand_projs"), *_vector_quantize("vq.")),
-        requires=frozenset({CODES, INPUT_PROJ}),
-        update=NOTHING,
+        keys=(Key(Role.INPUT_PROJ, "rand_projs", "rand_projs"), *_vector_quantize("vq.")),
+        requires=frozenset({Role.CODES, Role.INPUT_PROJ}),
+        update=Update.NOTHING,
         projects=True,
     ),
     Family(
@@ -140,12 +123,12 @@ EMA_FAMILIES: Final = (
         books=("top", "bottom"),
         keys=(
             *codebook("quantize_t", *_ENCODEC),
-            *projection(INPUT_PROJ, "quantize_conv_t"),
+            *projection(Role.INPUT_PROJ, "quantize_conv_t"),
             *codebook("quantize_b", *_ENCODEC, book=1),
-            *projection(INPUT_PROJ, "quantize_conv_b", book=1),
+            *projection(Role.INPUT_PROJ, "quantize_conv_b", book=1),
         ),
         in_front=("quantize_conv_t", "quantize_conv_b"),
-        axes=DIM_CODES,
+        axes=Axes.DIM_CODES,
         decay=0.99,
         projects=True,
     ),
@@ -154,21 +137,21 @@ EMA_FAMILIES: Final = (
         title="Discrete VAE (XTTS, Tortoise lineage)",
         keys=codebook("codebook", *_ENCODEC),
         requires=_ALL,
-        axes=DIM_CODES,
+        axes=Axes.DIM_CODES,
         decay=0.99,
     ),
     Family(
         name="dl-art-school",
         title="Discrete VAE (DL-Art-School)",
         keys=codebook("codebook", *_ENCODEC, ("initted", "inited")),
-        requires=_ALL | {INIT_FLAG},
+        requires=_ALL | {Role.INIT_FLAG},
     ),
     Family(
         name="repcodec",
         title="RepCodec, AudioDec",
         keys=codebook("quantizer.codebook.layers.{layer}", *_ENCODEC),
-        requires=frozenset({CODES, EMA_COUNT}),
-        axes=DIM_CODES,
+        requires=frozenset({Role.CODES, Role.EMA_COUNT}),
+        axes=Axes.DIM_CODES,
         decay=0.99,
     ),
     Family(
@@ -176,20 +159,20 @@ EMA_FAMILIES: Final = (
         title="Amphion VectorQuantize with a Euclidean codebook",
         keys=(
             *codebook("quantizer.quantizers.{layer}.codebook", *_ENCODEC, ("initted",)),
-            *projection(INPUT_PROJ, "quantizer.quantizers.{layer}.in_project"),
-            *projection(OUTPUT_PROJ, "quantizer.quantizers.{layer}.out_project"),
+            *projection(Role.INPUT_PROJ, "quantizer.quantizers.{layer}.in_project"),
+            *projection(Role.OUTPUT_PROJ, "quantizer.quantizers.{layer}.out_project"),
         ),
-        requires=frozenset({CODES, EMA_COUNT}),
+        requires=frozenset({Role.CODES, Role.EMA_COUNT}),
         dead_code_threshold=2.0,
-        residual=LAYERS,
+        residual=ResidualChain.LAYERS,
     ),
     Family(
         name="taming-ema",
         title="VQGAN with EMA updates (taming-transformers)",
         keys=(
             *codebook("quantize.embedding", "weight", "embed_avg", "cluster_size"),
-            *projection(INPUT_PROJ, "quant_conv"),
-            *projection(OUTPUT_PROJ, "post_quant_conv"),
+            *projection(Role.INPUT_PROJ, "quant_conv"),
+            *projection(Role.OUTPUT_PROJ, "post_quant_conv"),
         ),
         in_front=("quant_conv", "encode_task_layer"),
         requires=_ALL,
@@ -200,10 +183,10 @@ EMA_FAMILIES: Final = (
         title="BEATs tokenizer, BEiT v2 (VQ-KD)",
         keys=(
             *codebook("quantize.embedding", "weight", "embed_avg", "cluster_size", ("initted",)),
-            Key(INPUT_PROJ, "encode_task_layer.*"),
+            Key(Role.INPUT_PROJ, "encode_task_layer.*"),
         ),
-        requires=_ALL | {INPUT_PROJ},
-        metric=COSINE,
+        requires=_ALL | {Role.INPUT_PROJ},
+        metric=Metric.COSINE,
         projects=True,
     ),
     Family(
@@ -212,7 +195,7 @@ EMA_FAMILIES: Final = (
         keys=(
             *codebook("", "_embedding.weight", "_ema_w", "_ema_cluster_size"),
             *codebook("_vq_vae", "_embedding.weight", "_ema_w", "_ema_cluster_size"),
-            *projection(INPUT_PROJ, "_pre_vq_conv"),
+            *projection(Role.INPUT_PROJ, "_pre_vq_conv"),
         ),
         in_front=("_pre_vq_conv",),
         requires=_ALL,

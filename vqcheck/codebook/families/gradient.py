@@ -2,30 +2,15 @@
 
 from typing import Final
 
-from vqcheck.codebook.family import (
-    ARGMAX,
-    BOOKS,
-    CODES,
-    CODES_HEADS_DIM,
-    COSINE,
-    GRADIENT,
-    GROUPS,
-    INPUT_PROJ,
-    LAYERS,
-    OUTPUT_PROJ,
-    Family,
-    Key,
-    codebook,
-    projection,
-)
+from vqcheck.codebook.family import Axes, Family, Key, Metric, ResidualChain, Role, Update, codebook, projection
 
 
 def _factorised(path: str, before: str, behind: str, codes: str = "codebook.weight", book: int = 0) -> tuple[Key, ...]:
     """Return the keys of residual layers that project down to few dimensions, look up, and project up again."""
     return (
-        Key(CODES, f"{path}.{codes}", "", book),
-        *projection(INPUT_PROJ, f"{path}.{before}", book=book),
-        *projection(OUTPUT_PROJ, f"{path}.{behind}", book=book),
+        Key(Role.CODES, f"{path}.{codes}", "", book),
+        *projection(Role.INPUT_PROJ, f"{path}.{before}", book=book),
+        *projection(Role.OUTPUT_PROJ, f"{path}.{behind}", book=book),
     )
 
 
@@ -38,9 +23,9 @@ GRADIENT_FAMILIES: Final = (
         name="dac",
         title="DAC (descript-audio-codec, transformers, SNAC, stable-audio-tools)",
         keys=_factorised(_LAYER, *_DAC),
-        update=GRADIENT,
-        metric=COSINE,
-        residual=LAYERS,
+        update=Update.GRADIENT,
+        metric=Metric.COSINE,
+        residual=ResidualChain.LAYERS,
     ),
     Family(
         name="fish-dac",
@@ -49,28 +34,28 @@ GRADIENT_FAMILIES: Final = (
         keys=(
             *_factorised("quantizer.semantic_quantizer.quantizers.{layer}", *_DAC),
             *_factorised("quantizer.quantizer.quantizers.{layer}", *_DAC, book=1),
-            Key(INPUT_PROJ, "quantizer.downsample.*", "downsample."),
-            Key(INPUT_PROJ, "quantizer.pre_module.*", "pre_module."),
+            Key(Role.INPUT_PROJ, "quantizer.downsample.*", "downsample."),
+            Key(Role.INPUT_PROJ, "quantizer.pre_module.*", "pre_module."),
         ),
-        update=GRADIENT,
-        metric=COSINE,
-        residual=BOOKS,
+        update=Update.GRADIENT,
+        metric=Metric.COSINE,
+        residual=ResidualChain.BOOKS,
     ),
     Family(
         name="maskgct",
         title="Amphion RepCodec (MaskGCT, IndexTTS-2)",
         keys=_factorised(_LAYER, *_AMPHION),
-        requires=frozenset({CODES, INPUT_PROJ}),
-        update=GRADIENT,
-        metric=COSINE,
-        residual=LAYERS,
+        requires=frozenset({Role.CODES, Role.INPUT_PROJ}),
+        update=Update.GRADIENT,
+        metric=Metric.COSINE,
+        residual=ResidualChain.LAYERS,
     ),
     Family(
         name="amphion-simple",
         title="Amphion VectorQuantize with a simple codebook",
         keys=_factorised(_LAYER, *_AMPHION, "codebook.embed.weight"),
-        update=GRADIENT,
-        residual=LAYERS,
+        update=Update.GRADIENT,
+        residual=ResidualChain.LAYERS,
     ),
     Family(
         name="factorised-vq",
@@ -81,34 +66,34 @@ GRADIENT_FAMILIES: Final = (
             *_factorised("quantizer.{group}.layers.{layer}", *_DAC, "_codebook.weight"),
             *_factorised("quantizer.{group}.quantizers.{layer}", *_DAC, "_codebook.weight"),
         ),
-        update=GRADIENT,
-        metric=COSINE,
-        residual=GROUPS,
+        update=Update.GRADIENT,
+        metric=Metric.COSINE,
+        residual=ResidualChain.GROUPS,
     ),
     Family(
         name="vqgan",
         title="VQGAN (taming, latent diffusion, diffusers, Chameleon, Emu3, Janus, GLM-Image, VAR)",
         keys=(
             *codebook("quantize.embedding", "weight"),
-            *projection(INPUT_PROJ, "quant_conv", "quant_conv.conv"),
+            *projection(Role.INPUT_PROJ, "quant_conv", "quant_conv.conv"),
             # VAR looks one codebook up at several scales, each in what the scales before it left.
-            Key(OUTPUT_PROJ, "quantize.quant_resi.*", "quant_resi.", fed_back=True),
-            *projection(OUTPUT_PROJ, "post_quant_conv", "post_quant_conv.conv"),
+            Key(Role.OUTPUT_PROJ, "quantize.quant_resi.*", "quant_resi.", fed_back=True),
+            *projection(Role.OUTPUT_PROJ, "post_quant_conv", "post_quant_conv.conv"),
         ),
         in_front=("quant_conv",),
-        update=GRADIENT,
+        update=Update.GRADIENT,
     ),
     Family(
         name="vqgan-gumbel",
         title="VQGAN with Gumbel softmax (taming-transformers)",
         keys=(
             *codebook("quantize.embed", "weight"),
-            *projection(INPUT_PROJ, "quantize.proj"),
-            *projection(OUTPUT_PROJ, "post_quant_conv"),
+            *projection(Role.INPUT_PROJ, "quantize.proj"),
+            *projection(Role.OUTPUT_PROJ, "post_quant_conv"),
         ),
-        requires=frozenset({CODES, INPUT_PROJ}),
-        update=GRADIENT,
-        metric=ARGMAX,
+        requires=frozenset({Role.CODES, Role.INPUT_PROJ}),
+        update=Update.GRADIENT,
+        metric=Metric.ARGMAX,
         projects=True,
     ),
     Family(
@@ -117,14 +102,14 @@ GRADIENT_FAMILIES: Final = (
         keys=(
             *codebook("quantizer", "vars"),
             *codebook("quantizer", "codevectors"),
-            Key(INPUT_PROJ, "quantizer.weight_proj.*"),
+            Key(Role.INPUT_PROJ, "quantizer.weight_proj.*"),
             *codebook("vector_quantizer", "vars"),
-            Key(INPUT_PROJ, "vector_quantizer.weight_proj.*"),
-            *projection(OUTPUT_PROJ, "project_q"),
+            Key(Role.INPUT_PROJ, "vector_quantizer.weight_proj.*"),
+            *projection(Role.OUTPUT_PROJ, "project_q"),
         ),
-        requires=frozenset({CODES, INPUT_PROJ}),
-        update=GRADIENT,
-        metric=ARGMAX,
+        requires=frozenset({Role.CODES, Role.INPUT_PROJ}),
+        update=Update.GRADIENT,
+        metric=Metric.ARGMAX,
         projects=True,
     ),
     Family(
@@ -132,11 +117,11 @@ GRADIENT_FAMILIES: Final = (
         title="vq-wav2vec with k-means (fairseq)",
         keys=(
             *codebook("vector_quantizer", "embedding"),
-            Key(INPUT_PROJ, "vector_quantizer.projection.*"),
+            Key(Role.INPUT_PROJ, "vector_quantizer.projection.*"),
         ),
-        requires=frozenset({CODES, INPUT_PROJ}),
-        axes=CODES_HEADS_DIM,
-        update=GRADIENT,
+        requires=frozenset({Role.CODES, Role.INPUT_PROJ}),
+        axes=Axes.CODES_HEADS_DIM,
+        update=Update.GRADIENT,
         projects=True,
     ),
 )

@@ -217,7 +217,7 @@ def _fits(config: Config, tensors: list[str]) -> tuple[str, ...]:
         absent = sorted({name.split(".")[0] for name in tensors if name not in checkpoint.tensors})
     if model.version and version not in model.version.split(" or "):
         stored = f"a {model.version} checkpoint ({model.evidence})"
-        raise UsageError(f"{path}: is {stored}, the checkout is replayed as {version}")
+        raise UsageError(f"is {stored}, the checkout is replayed as {version}", path)
     return (f"{path}: lacks {', '.join(absent)}: fresh weights there",) if absent else ()
 
 
@@ -229,7 +229,7 @@ def _plain(path: str | None, folder: str, name: str, *, generator: bool) -> str 
         if generator:
             found = inspection.inspect(checkpoint)
             if found.verdict not in FIT_TO_TRAIN:
-                raise UsageError(f"{path}: its codebook is {found.verdict}: a replay from it would prove nothing")
+                raise UsageError(f"its codebook is {found.verdict}: a replay from it would prove nothing", path)
         state = {tensor: read_tensor(checkpoint, tensor) for tensor in checkpoint.tensors}
     target = os.path.join(folder, f"{name}.pt")
     torch.save(state, target)

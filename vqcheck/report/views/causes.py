@@ -1,9 +1,6 @@
-"""Each cause in words: a headline for the whole comparison, and the evidence for one cause."""
-
-from math import prod
+"""What happened to a codebook, in one sentence for the whole comparison."""
 
 from vqcheck.codebook.diagnosis.evidence import (
-    DeadCodes,
     Edited,
     EmaUpdates,
     Initialised,
@@ -21,16 +18,12 @@ from vqcheck.codebook.diagnosis.evidence import (
     Rounding,
     Scaled,
     StepPrecision,
-    Unexplained,
     Unrelated,
     UpdateOrder,
     WithinAStep,
     ZeroSigns,
 )
-from vqcheck.codebook.diagnosis.result import Cause, Diagnosis
-from vqcheck.report.views.words import ranges
-
-_SHOWN = 8
+from vqcheck.codebook.diagnosis.result import Diagnosis
 
 
 def headline(diagnosis: Diagnosis) -> str:
@@ -56,7 +49,7 @@ def headline(diagnosis: Diagnosis) -> str:
                 return "The codebook drifted, and the files' own step numbers contradict its values"
             if order == UpdateOrder.SIBLINGS:
                 return "The codebook drifted: A and B come from the same one by separate trainings"
-            number = _updates(steps, precision)
+            number = updates(steps, precision)
             if order == UpdateOrder.B_TO_A:
                 return f"The codebook drifted: A is {number} later than B"
             if order == UpdateOrder.UNKNOWN:
@@ -68,7 +61,7 @@ def headline(diagnosis: Diagnosis) -> str:
         case Edited(how="bookkeeping only"):
             return "The running sums and counts were edited; the codes themselves did not move"
         case Edited(how="single rows", codes=codes):
-            return f"{_codes(codes)} changed and all others did not: this is an edit, not training"
+            return f"{n_codes(codes)} changed and all others did not: this is an edit, not training"
         case Edited():
             return "The codebook was edited or merged by hand; no training leaves it like this"
         case Merged(how="rows"):
@@ -84,7 +77,7 @@ def headline(diagnosis: Diagnosis) -> str:
         case Unrelated():
             return "These are two different codebooks: no token of A means the same in B"
         case OtherShape(part=part) if part:
-            return f"The codebooks have different shapes: {part} is a part of {_other(part)}"
+            return f"The codebooks have different shapes: {part} is a part of {other_side(part)}"
         case OtherShape():
             return "The codebooks have different shapes"
         case OtherProjection():
@@ -100,7 +93,7 @@ def headline(diagnosis: Diagnosis) -> str:
         case ProjectionMoved():
             return "The projection in front of the codebook was trained: frames may get another token"
         case MissingBooks(side=side, codebooks=numbers, stored=stored):
-            return f"{side} lacks {len(numbers)} of the {stored} codebooks that {_other(side)} stores"
+            return f"{side} lacks {len(numbers)} of the {stored} codebooks that {other_side(side)} stores"
         case LostByRounding(dtype=dtype, side=side, zero=zero, not_finite=not_finite, equal=equal):
             lost = len({*zero, *not_finite, *equal})
             return f"Rounding to {dtype} destroyed {lost} code{'s' * (lost != 1)} in use of {side}"
@@ -108,7 +101,7 @@ def headline(diagnosis: Diagnosis) -> str:
             return f"A and B differ by less than a step of {dtype}, each way round: by {largest:.2g} at most"
         case WithinAStep(dtype=dtype, narrower=side, largest=largest):
             return (
-                f"{_other(side)} was trained on from {side} and moved by less than a step of {dtype}: "
+                f"{other_side(side)} was trained on from {side} and moved by less than a step of {dtype}: "
                 f"by {largest:.2g} at most"
             )
         case LastPlaces(ulps=ulps):
@@ -116,240 +109,18 @@ def headline(diagnosis: Diagnosis) -> str:
         case Rounding(dtype=dtype, narrower=side) if " and " in dtype:
             return f"A and B can be one source rounded to {dtype}"
         case Rounding(dtype=dtype, narrower=side, undecided=True):
-            other = _other(side)
+            other = other_side(side)
             return (
                 f"{side} is {other} rounded to {dtype}: either {side} was exported from {other}, or {other} was "
                 f"trained from {side} and moved by less than a step"
             )
         case Rounding(dtype=dtype, narrower=side):
-            return f"{side} is {_other(side)} rounded to {dtype}"
+            return f"{side} is {other_side(side)} rounded to {dtype}"
         case _:
             return "The codebook changed, and the files do not tell why"
 
 
-def evidence(cause: Cause, diagnosis: Diagnosis) -> list[tuple[str, str]]:
-    """Return (certainty, sentence) lines."""
-    where = "" if cause.codebook is None or len(_books(diagnosis)) < 2 else f"Codebook {cause.codebook}: "
-    where += "" if cause.head is None else f"Head {cause.head}: "
-    lines = [(str(cause.certainty), where + _sentence(cause))]
-    if isinstance(cause.evidence, EmaUpdates):
-        lines += [("", text) for text in (_hits(cause.evidence), _own_count(cause.evidence, diagnosis)) if text]
-    return lines
-
-
-def _sentence(cause: Cause) -> str:
-    match cause.evidence:
-        case NeverTrained(sides=sides):
-            return (
-                f"The codebook of {' and '.join(sides)} is all zero, or its init flag is 0: it waits for a first batch."
-            )
-        case Initialised(how="filled"):
-            return "A waits for its first batch, B has content: k-means or training filled it."
-        case Initialised(how="emptied"):
-            return "A has content, B is empty: B was started from scratch, not from A."
-        case Initialised(frames=frames):
-            return (
-                f"All counts of B are whole numbers, {frames} frames in all, and its sums are the codes themselves: "
-                "fresh from k-means, with no update since."
-            )
-        case EmaUpdates() as found:
-            return _decay(found)
-        case DeadCodes() as found:
-            below = "" if found.threshold is None else f" (count below {found.threshold:g})"
-            sums = (
-                "; sum and count were set along with them"
-                if found.bookkeeping_reset
-                else ": exactly these do not follow from sum and count"
-            )
-            some = _some(found.codes)
-            return f"{len(found.codes)} rarely used codes{below} were replaced by random frames{sums}: {some}."
-        case Permuted() as found:
-            along = {
-                True: "; sums and counts moved along",
-                False: "; sums and counts did not move along",
-                None: "",
-            }[found.bookkeeping_follows]
-            return f"{found.moved} of {found.codes} codes stand under another number, bit by bit the same{along}."
-        case Edited(how="bookkeeping untouched", codes=codes):
-            return f"{_codes(codes)} moved, but no sum and no count did; an update writes all three: {_some(codes)}."
-        case Edited(how="bookkeeping only"):
-            return "Sums and counts changed, no code did; an update writes all three."
-        case Edited(how="single rows", codes=codes):
-            return f"{_codes(codes)} changed, all others are the same to the last bit; an update decays every count."
-        case Edited(how="counts untouched", codes=codes):
-            return f"{_codes(codes)} changed, but no count did; an update decays every count: {_some(codes)}."
-        case Edited(codes=[_]) as found:
-            return f"1 code does not follow from its sum and count as after an update: {found.codes[0]}."
-        case Edited(codes=codes):
-            return f"{len(codes)} codes do not follow from their sums and counts as after an update: {_some(codes)}."
-        case Scaled() as found:
-            scaled = (("codes", found.codes), ("sums", found.sums), ("counts", found.counts))
-            factors = ", ".join(f"{name} by {factor:.6g}" for name, factor in scaled if factor is not None)
-            return f"Multiplied were {factors}. Frames that hit codes leave no such trace."
-        case Merged(how="rows", codes=codes):
-            return (
-                f"{_codes(codes)} changed as by updates, the others are the same to the last bit; an update decays "
-                f"every count: {_some(codes)}."
-            )
-        case Merged(how="ranks", codes=codes):
-            return (
-                f"{_codes(codes)} miss their sums and counts by as little as copies that are averaged after every "
-                f"step: {_some(codes)}."
-            )
-        case Merged(weight=weight, codes=codes):
-            if weight is None:
-                return (
-                    f"{_codes(codes)} miss their sums and counts by the little that averaging files leaves, such as a "
-                    f"moving average of a training: {_some(codes)}."
-                )
-            return (
-                f"All values agree on one average: {1 - weight:.2f} of A and {weight:.2f} of another file, whose codes "
-                "follow from its sums and counts."
-            )
-        case ZeroSigns():
-            return "All numbers are equal. Nothing that calculates with them can tell the files apart."
-        case OtherShape() as found:
-            return f"A holds {_size(found.shape_a)}, B {_size(found.shape_b)}. {_in_common(found)}"
-        case Unrelated(same_number=share):
-            return (
-                f"Only {share:.1%} of A's codes are nearest to the code of the same number in B; chance gives as much."
-            )
-        case OtherProjection(cosine=cosine):
-            return f"The values of the projections do not resemble each other (cosine {cosine:.2f})."
-        case ProjectionBehind(relative=relative, tensors=tensors):
-            return (
-                f"{' and '.join(tensors)} moved by {relative:.2g} of the projection's size; what comes out is taken "
-                "off the features before the next lookup."
-            )
-        case ProjectionMoved(relative=relative, tensors=tensors):
-            size = f"{' and '.join(tensors)} moved by {relative:.2g} of the projection's size"
-            as_by = {
-                "scaled": "all values by one factor",
-                "single rows": "in single rows, which gradients do not leave alone",
-                "rounding": "a few units in the last place",
-            }.get(cause.evidence.how, "as gradients move them")
-            return f"{size}, {as_by}."
-        case MissingBooks(side=side, codebooks=numbers):
-            what = f"codebook {numbers[0]}" if len(numbers) == 1 else f"codebooks {ranges(numbers)}"
-            return f"{_other(side)} stores {what}, {side} does not."
-        case Rounding(dtype=dtype) if " and " in dtype:
-            return f"Each value of A and of B has numbers that are rounded to both ({dtype})."
-        case Rounding(dtype=dtype, narrower=side):
-            return f"{side} is {_other(side)} rounded to {dtype}, to the last bit."
-        case LostByRounding(side=side, zero=zero, not_finite=not_finite, equal=equal):
-            parts = [
-                f"{len(codes)} became {what} ({_some(codes)})"
-                for codes, what in (
-                    (zero, "zero"),
-                    (not_finite, "NaN or infinite"),
-                    (equal, "equal to another code in use"),
-                )
-                if codes
-            ]
-            return f"Of the codes in use of {side} {', '.join(parts)}."
-        case WithinAStep(dtype=dtype, narrower=side, tensors=tensors):
-            if not side:
-                return f"No order of the two makes all of {', '.join(tensors)} a rounding to {dtype}."
-            return (
-                f"Rounded to {dtype}, {_other(side)} gives {side} to the last bit; but {side} was there first, so that "
-                f"{', '.join(tensors)} would be {side}'s own values had nothing moved them."
-            )
-        case LastPlaces(ulps=ulps, tensors=tensors):
-            units = f"{ulps} unit{'s' * (ulps != 1)} in the last place"
-            return f"{', '.join(tensors)}: most rows differ, and by no more than {units}."
-        case NotFinite(sides=sides):
-            who = "Each file holds" if len(sides) == 2 else f"{sides[0]} holds"
-            return (
-                f"{who} NaN or infinity where the other has numbers, which hides what else happened there: a "
-                "damaged file, or a training that diverged."
-            )
-        case Unexplained(why=why):
-            return f"Updates in training, an edit, or another codebook: {why}."
-
-
-def _in_common(found: OtherShape) -> str:
-    """Return which codes are in both of two codebooks of different shapes."""
-    sides = ("A", found.shape_a), ("B", found.shape_b)
-    (smaller, shape), (larger, other) = sorted(sides, key=lambda side: (prod(side[1][:2]), side[1]))
-    if not found.shared:
-        return f"No code of {smaller} is in {larger}."
-    codes = prod(shape[:2])
-    share = f"All {codes}" if found.shared == codes else f"{found.shared} of the {codes}"
-    bits = f"rounded to {found.rounded_to}" if found.rounded_to else "to the last bit"
-    over = "" if shape[2] == other[2] else f" in the {min(shape[2], other[2])} channels that both have"
-    number = "under the same numbers" if found.in_place else "under other numbers"
-    return f"{share} codes of {smaller} are in {larger} too, {bits}{over}, {number}."
-
-
-def _decay(found: EmaUpdates) -> str:
-    if found.precision == StepPrecision.AT_LEAST:
-        few = "Too few codes went unhit to count the updates"
-        if found.order != UpdateOrder.UNKNOWN:
-            return (
-                f"{found.unhit} codes were nearest to no frame. How far their sums and counts shrank takes "
-                f"{_updates(found.steps, StepPrecision.AT_LEAST)}."
-            )
-        return (
-            f"{few}, or to tell which file is the later one. How far counts fell and rose takes "
-            f"{_updates(found.steps, StepPrecision.AT_LEAST)}; codes follow from sums and counts as after an update."
-        )
-    if found.order == UpdateOrder.UNKNOWN:
-        return (
-            "Sums, counts and codes all moved together, as in updates. Too few codes went unhit to count them, or to "
-            "tell which file is the later one."
-        )
-    codes = f"{found.unhit} of {found.codes} codes {'was' if found.unhit == 1 else 'were'} nearest to no frame"
-    if found.order == UpdateOrder.SIBLINGS:
-        return (
-            f"{codes} in either training: their running sums differ by one factor alone. But other counts rose or fell "
-            "against them, so neither file was trained on from the other."
-        )
-    if found.precision == StepPrecision.UNKNOWN:
-        usual = ", ".join(f"{n.steps:.4g} with {n.decay:g}" for n in found.steps_by_decay)
-        reason = (
-            "the decay is up to the trainer"
-            if found.decay is None
-            else f"that is no whole number of updates with this family's decay of {found.decay:g}"
-        )
-        return f"{codes}: their sums and counts shrank by one factor, as in updates, but {reason}. Updates: {usual}."
-    power = f"{found.decay:g}^{found.steps}"
-    if found.precision == StepPrecision.EXACT:
-        return f"{codes}: their running sums and counts shrank by one and the same factor, {power}."
-    return f"{codes}, or hardly any: their running sums and counts shrank by about {power}; rounding hides the rest."
-
-
-def _hits(found: EmaUpdates) -> str:
-    if not found.rose:
-        return ""
-    counts = "count of 1 code" if len(found.rose) == 1 else f"counts of {len(found.rose)} codes"
-    return f"The {counts} rose: most frames went to {_some(found.rose)}."
-
-
-def _own_count(found: EmaUpdates, diagnosis: Diagnosis) -> str:
-    """Return what the files say of their own steps, and whether that fits the values."""
-    steps = dict(zip("AB", (training.steps for training in diagnosis.training), strict=True))
-    earlier, later = ("B", "A") if found.order == UpdateOrder.B_TO_A else ("A", "B")
-    known = [name for name in (earlier, later) if steps[name] is not None]
-    if found.order == UpdateOrder.SIBLINGS or not known or (later not in known and not diagnosis.contradicted):
-        return ""
-    if len(known) == 2 and steps["A"] == steps["B"]:
-        said = f"Both files say they were written at step {steps['A']}"
-    elif len(known) == 2:
-        said = f"{earlier} says it was written at step {steps[earlier]}, {later} at step {steps[later]}"
-    else:
-        said = f"{known[0]} says it was written at step {steps[known[0]]}"
-    if diagnosis.contradicted:
-        why = "the files are of different runs, or one is not what it or its name says"
-        return f"{said}. That contradicts the values: {why}."
-    every = found.precision == StepPrecision.EXACT and (steps[later] or 0) - (steps[earlier] or 0) == found.steps
-    return f"{said}: the codebook moved at every one of these steps." if every else f"{said}."
-
-
-def _other(side: str) -> str:
-    return "A" if side == "B" else "B"
-
-
-def _updates(steps: int | None, precision: StepPrecision) -> str:
+def updates(steps: int | None, precision: StepPrecision) -> str:
     if steps is None:
         return "EMA updates"
     word = {StepPrecision.EXACT: "", StepPrecision.ABOUT: "about ", StepPrecision.AT_LEAST: "at least "}.get(
@@ -358,21 +129,9 @@ def _updates(steps: int | None, precision: StepPrecision) -> str:
     return f"{word}{steps} EMA update{'s' * (steps != 1)}"
 
 
-def _codes(codes: tuple[int, ...]) -> str:
+def other_side(side: str) -> str:
+    return "A" if side == "B" else "B"
+
+
+def n_codes(codes: tuple[int, ...]) -> str:
     return "1 code" if len(codes) == 1 else f"{len(codes)} codes"
-
-
-def _some(codes: tuple[int, ...]) -> str:
-    more = f" and {len(codes) - _SHOWN} more" if len(codes) > _SHOWN else ""
-    return ", ".join(map(str, codes[:_SHOWN])) + more
-
-
-def _size(shape: tuple[int, ...]) -> str:
-    heads = f"{shape[0]} x " if shape[0] > 1 else ""
-    return f"{heads}{shape[1]} codes of {shape[2]} channels"
-
-
-def _books(diagnosis: Diagnosis) -> set[int]:
-    return {cause.codebook for cause in diagnosis.causes if cause.codebook is not None} | {
-        found.codebook for found in diagnosis.displacement
-    }

@@ -26,7 +26,7 @@ from vqcheck.report.blocks import (
     path,
     strong,
 )
-from vqcheck.report.views.causes import evidence
+from vqcheck.report.views.evidence import evidence
 from vqcheck.report.views.words import ranges, share
 
 _SHOWN: Final = 5

@@ -11,12 +11,12 @@ from vqcheck.codebook.comparison import (
     TOKENS,
     UNDECIDED,
     WITHIN_ULPS,
+    ComparedFile,
     Comparison,
-    Side,
 )
 from vqcheck.codebook.digest import Digest
-from vqcheck.codebook.effective import EFFECTIVE
 from vqcheck.codebook.family import CODES
+from vqcheck.codebook.judge_tensors import EFFECTIVE
 from vqcheck.codebook.vq_encoder import UNKNOWN
 from vqcheck.report.blocks import Beside, Block, Bullets, Fact, Facts, Section, Shown, Tone, code, muted, path
 from vqcheck.report.document import Document, Figure, Remedy, Status
@@ -201,7 +201,7 @@ def _compared(comparison: Comparison, shown: Shown) -> Section:
     return Section("What was compared", blocks, shown, heading=Shown.PAGE)
 
 
-def _identity(side: Side) -> str:
+def _identity(side: ComparedFile) -> str:
     """Return what one file's VQ encoder is, and its digest."""
     digest, what = _whole(side)
     prefix = f", names begin with {side.prefix}" if side.prefix else ""
@@ -209,7 +209,7 @@ def _identity(side: Side) -> str:
     return f"{side.family}, {what} {digest.algorithm} {digest.short}{prefix}{unknown}"
 
 
-def _whole(side: Side) -> tuple[Digest, str]:
+def _whole(side: ComparedFile) -> tuple[Digest, str]:
     """Return the widest digest that a file has, and what it covers."""
     digests = side.digests
     return (digests.vq_encoder, "VQ encoder") if digests.vq_encoder else (digests.widest, "codebook alone")

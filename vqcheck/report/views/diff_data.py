@@ -10,13 +10,13 @@ from vqcheck.codebook.comparison import (
     NOT_STORED,
     UNDECIDED,
     Change,
+    ComparedFile,
     Comparison,
-    Side,
     TensorDiff,
 )
 from vqcheck.codebook.digest import Digest
 from vqcheck.codebook.family import CODE_TRANSFORM, CODES, EMA_COUNT, EMA_SUM, INIT_FLAG, INPUT_PROJ, OUTPUT_PROJ
-from vqcheck.codebook.kind import FileRecord
+from vqcheck.codebook.file_record import FileRecord
 from vqcheck.report.document import Case, CaseOutcome, Rule, Weight
 from vqcheck.report.views import copies, tensors
 from vqcheck.report.views.json_objects import copies_object, digest_object, digests_object
@@ -71,7 +71,7 @@ def cases(comparison: Comparison) -> Iterator[Case]:
             yield _unfit(side, f"{ailment}: {letter}", f"{side.path} is {ailment}: {explained(ailment)}")
 
 
-def _unfit(side: Side, name: str, message: str) -> Case:
+def _unfit(side: ComparedFile, name: str, message: str) -> Case:
     return Case(_TRAINED, name, CaseOutcome.FAILED, message, side.path, weight=Weight.ADVICE)
 
 
@@ -125,7 +125,7 @@ def data(comparison: Comparison) -> dict[str, Any]:
     }
 
 
-def _side(side: Side, record: FileRecord) -> dict[str, Any]:
+def _side(side: ComparedFile, record: FileRecord) -> dict[str, Any]:
     return {
         "path": side.path,
         "kind": record.kind.value,

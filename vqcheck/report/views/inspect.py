@@ -72,7 +72,8 @@ def _headline(files: InspectedFiles) -> str:
         NO_CODEBOOK: "without a codebook",
         UNREADABLE_COPY: "with a copy that cannot be read",
     }
-    counts = {word: [file.verdict for file in files.files].count(word) for word in (*UNCHECKED, HEALTHY)}
+    verdicts: list[str] = [file.verdict for file in files.files]
+    counts = {word: verdicts.count(word) for word in (*UNCHECKED, HEALTHY)}
     unfit = len(files.files) - sum(counts.values())
     said = [f"{counts[word]} {words[word]}" for word in UNCHECKED if counts[word]]
     said += [f"{unfit} unfit for use"] if unfit else []

@@ -4,8 +4,8 @@ import math
 from collections.abc import Iterable, Sequence
 from itertools import groupby
 
+from vqcheck.codebook.file_record import FileKind
 from vqcheck.codebook.health import BROKEN, COLLAPSED, NEVER_TRAINED, NOT_FINITE
-from vqcheck.codebook.kind import FileKind
 from vqcheck.report.document import Rule
 
 

@@ -37,10 +37,10 @@ class Tree:
         for name in ("quantizer", "ssl_proj", "enc_p", *(["linear_mel"] if self.matches_flows else [])):
             if not hasattr(net_g, name):
                 kind = self.generator.__name__
-                raise UsageError(f"{self.models.__file__}: its {kind} has no {name}, so its training is another one")
+                raise UsageError(f"its {kind} has no {name}, so its training is another one", self.models.__file__)
         self.pro = hasattr(net_g, "sv_emb")
         if self.version.startswith("v2Pro") and not self.pro:
-            raise UsageError(f"{request['checkout']}: this tree knows no {self.version}; it is older than that version")
+            raise UsageError(f"this tree knows no {self.version}; it is older than that version", request["checkout"])
         self.names = self._names_of_inputs()
         self.fresh: dict[str, torch.Tensor] = {}
         """The VQ encoder that arms start from where there are no pretrained weights."""
@@ -58,7 +58,7 @@ class Tree:
     def _class(self, name: str, hint: str = "") -> Any:
         found = getattr(self.models, name, None)
         if not inspect.isclass(found):
-            raise UsageError(f"{self.models.__file__}: has no class {name}{hint}")
+            raise UsageError(f"has no class {name}{hint}", self.models.__file__)
         return found
 
     def _version(self, asked: str | None) -> str:
@@ -134,7 +134,7 @@ def import_models(checkout: str) -> Any:
         raise UsageError(f"{sys.executable} lacks packages that this tree imports: {missing}") from None
     except SyntaxError as error:
         where = f"{error.filename}:{error.lineno}"
-        raise UsageError(f"{where}: this Python {sys.version.split()[0]} cannot read it: {error.msg}") from None
+        raise UsageError(f"this Python {sys.version.split()[0]} cannot read it: {error.msg}", where) from None
     except BaseException as error:
         raise UsageError(f"module.models cannot be imported: {in_one_line(error)}") from error
 
