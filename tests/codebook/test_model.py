@@ -5,6 +5,7 @@ import torch
 
 from vqcheck import open_checkpoint
 from vqcheck.codebook import model
+from vqcheck.codebook.model import VersionSign
 
 
 def identify(path):
@@ -47,7 +48,12 @@ def test_v3_and_v4_have_the_same_shapes(save, version, evidence):
     path = save(state(version), **config)
     if evidence == "header":
         path.write_bytes({"v3": b"03", "v4": b"04"}[version] + path.read_bytes()[2:])
-    assert identify(path).version == (version if evidence != "none" else "v3 or v4")
+    found = identify(path)
+    assert found.version == (version if evidence != "none" else "v3 or v4")
+    sign = {"header": VersionSign.HEADER_CODE, "config": VersionSign.CONFIG, "none": VersionSign.NOTHING_TELLS}[
+        evidence
+    ]
+    assert [each.sign for each in found.evidence] == [VersionSign.FLOW_MATCHING, sign]
 
 
 def test_a_lora_export_says_what_it_lacks(checkpoints):

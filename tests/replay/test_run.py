@@ -270,14 +270,14 @@ def test_unknown_expectations_are_refused(config):
 def test_every_version_has_its_batch(config, version):
     """Each version's generated batch fits its own networks: symbols, speaker vectors, spectrogram."""
     from vqcheck.replay.own_networks import OwnNetworks
-    from vqcheck.replay.training_data import make_dataset
+    from vqcheck.replay.training_data import items_of
 
     chosen = config(["none"]).changed("subject", version=version).changed("data", generated_items=2)
     networks = OwnNetworks(chosen)
     model = networks.outline
     sv_dim = model.sv_emb.in_features if model.is_v2pro else None
     symbols = model.enc_p.text_embedding.num_embeddings
-    item = make_dataset(chosen, networks.spectrogram, model.ssl_proj.in_channels, symbols, sv_dim).item(0)
+    item = items_of(chosen, networks.spectrogram, model.ssl_proj.in_channels, symbols, sv_dim).item(0)
     assert item.ssl.shape == (768, item.spec.size(1))
     assert item.spec.size(0) == 1025
     assert int(item.text.max()) < networks.outline.enc_p.text_embedding.num_embeddings

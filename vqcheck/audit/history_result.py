@@ -1,15 +1,15 @@
 """What a history of checkpoints came to. Plain data, which reports read."""
 
 from dataclasses import dataclass
-from enum import Enum
 
 from vqcheck.codebook.comparison import CHANGED, IDENTICAL, ROUNDED, UNDECIDED, WITHIN_ULPS
 from vqcheck.codebook.digest import Digest
 from vqcheck.codebook.file_record import FileRecord
 from vqcheck.experiment.run_base import UnusedBase
+from vqcheck.word_enum import WordEnum
 
 
-class HistoryVerdict(str, Enum):
+class HistoryVerdict(WordEnum):
     """What a run came to, the worst first: the verdicts on two files, and one more."""
 
     COULD_NOT_CHECK = "could not check"
@@ -18,10 +18,8 @@ class HistoryVerdict(str, Enum):
     WITHIN_ULPS = WITHIN_ULPS
     IDENTICAL = IDENTICAL
 
-    __str__ = str.__str__
 
-
-class BaseSource(str, Enum):
+class BaseSource(WordEnum):
     """What says which file a run started from."""
 
     OPTION = "option"
@@ -30,17 +28,13 @@ class BaseSource(str, Enum):
     FOLDER = "folder"
     """That a file there has no step."""
 
-    __str__ = str.__str__
 
-
-class ComparedWith(str, Enum):
+class ComparedWith(WordEnum):
     """What the checkpoints of a run were compared with."""
 
     BASE = "base"
     EACH_OTHER = "each other"
     NOTHING = "nothing"
-
-    __str__ = str.__str__
 
 
 @dataclass(frozen=True, slots=True)

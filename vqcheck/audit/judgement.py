@@ -4,12 +4,12 @@ Plain data, which reports read.
 """
 
 from dataclasses import dataclass
-from enum import Enum
 
 from vqcheck.audit.token_audit_result import TokenAudit
+from vqcheck.word_enum import WordEnum
 
 
-class CheckOutcome(str, Enum):
+class CheckOutcome(WordEnum):
     """What became of one question."""
 
     PASSED = "passed"
@@ -17,8 +17,6 @@ class CheckOutcome(str, Enum):
     COULD_NOT_CHECK = "could not check"
     NOT_APPLICABLE = "not applicable"
     SKIPPED = "skipped"
-
-    __str__ = str.__str__
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,12 +45,10 @@ def not_applicable(message: str) -> Judgement:
     return Judgement(CheckOutcome.NOT_APPLICABLE, message)
 
 
-class StageVerdict(str, Enum):
+class StageVerdict(WordEnum):
     CONSISTENT = "consistent"
     INCONSISTENT = "inconsistent"
     COULD_NOT_CHECK = "could not check"
-
-    __str__ = str.__str__
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,19 +1,19 @@
 """What a checkpoint came to against a lock. Plain data, which reports read."""
 
 from dataclasses import dataclass
-from enum import Enum
 from typing import Final
 
 from vqcheck.codebook.comparison import CHANGED, FAULTS, IDENTICAL, ROUNDED, UNDECIDED, CopyPair, EqualCopies, LoneCopy
 from vqcheck.codebook.copy_verdict import verdict_on
 from vqcheck.codebook.digest import Digest
 from vqcheck.codebook.file_record import FileKind
+from vqcheck.word_enum import WordEnum
 
 NOT_COMPARABLE: Final = "not comparable"
 """Digests do not show whether it is a rounding or a change."""
 
 
-class LockReason(str, Enum):
+class LockReason(WordEnum):
     """Why the verdict on one thing that a lock records is what it is, where there is more to say."""
 
     NOT_IN_LOCK = "not in the lock"
@@ -25,8 +25,6 @@ class LockReason(str, Enum):
     LOCK_ROUNDED = "the lock holds the values of the file rounded"
     OTHER_FAMILY = "another codec that stores the same tensors"
     OTHER_CONTENT = "a file of other content"
-
-    __str__ = str.__str__
 
 
 FAMILY: Final = "family"

@@ -1,11 +1,11 @@
 """What a token audit found. Plain data, without numpy."""
 
 from dataclasses import dataclass
-from enum import Enum
 from functools import cached_property
 from typing import Final
 
 from vqcheck.codebook.digest import EncoderDigests
+from vqcheck.word_enum import WordEnum
 
 RISK: Final = 1e-4
 """Chance of a right tsv to have more near-ties than the limit allows."""
@@ -13,15 +13,13 @@ UNDECIDED_SHARE: Final = 0.01
 """Share of frames that may be undecided before the whole audit is."""
 
 
-class TokenVerdict(str, Enum):
+class TokenVerdict(WordEnum):
     CONSISTENT = "consistent"
     INCONSISTENT = "inconsistent"
     INCONCLUSIVE = "inconclusive"
 
-    __str__ = str.__str__
 
-
-class TokenPrecision(str, Enum):
+class TokenPrecision(WordEnum):
     """In which precision tokens were extracted, as far as they show it."""
 
     FLOAT32 = "float32"
@@ -29,8 +27,6 @@ class TokenPrecision(str, Enum):
     EITHER = "either"
     """Both precisions explain the tokens equally well."""
     MIXED = "mixed"
-
-    __str__ = str.__str__
 
 
 _GROUPED: Final = (TokenPrecision.FLOAT32, TokenPrecision.HALF)

@@ -8,14 +8,14 @@ from vqcheck.codebook.digest import Digest, EncoderDigests
 from vqcheck.codebook.family import BOOKKEEPING, Role
 from vqcheck.codebook.file_record import FileOrder, RoundingReading
 from vqcheck.codebook.vq_encoder import InFront
-from vqcheck.str_enum import StrEnum
+from vqcheck.word_enum import WordEnum
 
 if TYPE_CHECKING:
     from vqcheck.codebook.diagnosis.result import Diagnosis
     from vqcheck.codebook.health import Condition
 
 
-class Verdict(StrEnum):
+class Verdict(WordEnum):
     """On a tensor, a copy, or the whole comparison."""
 
     IDENTICAL = "identical"
@@ -35,7 +35,7 @@ class Verdict(StrEnum):
     UNREADABLE = "cannot be read"
 
 
-class Scope(StrEnum):
+class Scope(WordEnum):
     """What is judged."""
 
     ALL = "all"

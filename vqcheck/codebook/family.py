@@ -5,10 +5,10 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Final
 
-from vqcheck.str_enum import StrEnum
+from vqcheck.word_enum import WordEnum
 
 
-class Role(StrEnum):
+class Role(WordEnum):
     """The part that a tensor plays in a VQ encoder, in the order in which tensors are listed and digested."""
 
     CODES = "codes"
@@ -29,7 +29,7 @@ LOOK_ALIKES: Final = frozenset({"enc_p.ssl_proj"})
 """Modules that are called as one in front of a codebook, and stand elsewhere: GPT-SoVITS's text encoder has its own."""
 
 
-class Axes(StrEnum):
+class Axes(WordEnum):
     """How codes lie in the file, wherever shapes do not say it."""
 
     CODES_DIM = "codes dim"
@@ -39,7 +39,7 @@ class Axes(StrEnum):
     """Codes of one dimension each."""
 
 
-class Derivation(StrEnum):
+class Derivation(WordEnum):
     """Where the vectors of the lookup come from."""
 
     STORED = "stored"
@@ -49,7 +49,7 @@ class Derivation(StrEnum):
     """A fixed grid of which nothing is stored."""
 
 
-class Update(StrEnum):
+class Update(WordEnum):
     """What moves the codes in train mode."""
 
     EMA = "ema"
@@ -57,7 +57,7 @@ class Update(StrEnum):
     NOTHING = "nothing"
 
 
-class Metric(StrEnum):
+class Metric(WordEnum):
     """What the lookup goes by."""
 
     EUCLIDEAN = "euclidean"
@@ -66,7 +66,7 @@ class Metric(StrEnum):
     """The input projection alone decides the token."""
 
 
-class ResidualChain(StrEnum):
+class ResidualChain(WordEnum):
     """Among what a lookup takes what the lookups before it left of the features."""
 
     NOWHERE = "nowhere"

@@ -13,13 +13,13 @@ from vqcheck.checkpoint.opened import Checkpoint
 from vqcheck.codebook import model
 from vqcheck.codebook.family import Family
 from vqcheck.codebook.vq_encoder import is_lora
-from vqcheck.str_enum import StrEnum
+from vqcheck.word_enum import WordEnum
 
 if TYPE_CHECKING:
     from vqcheck.codebook.rounding import Rounded
 
 
-class FileKind(StrEnum):
+class FileKind(WordEnum):
     """What a file shows itself to be."""
 
     BASE = "base"
@@ -34,7 +34,7 @@ class FileKind(StrEnum):
     """Weights that say nothing of where they come from."""
 
 
-class Order(StrEnum):
+class Order(WordEnum):
     """Which of two files came first."""
 
     A_FIRST = "A first"
@@ -47,7 +47,7 @@ class Order(StrEnum):
         return {Order.A_FIRST: Order.B_FIRST, Order.B_FIRST: Order.A_FIRST}.get(self, self)
 
 
-class RoundingReading(StrEnum):
+class RoundingReading(WordEnum):
     """How it came about that one of two tensors is the other's rounding."""
 
     ROUNDED = "rounded"

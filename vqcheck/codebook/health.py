@@ -24,13 +24,13 @@ from vqcheck.checkpoint.opened import Checkpoint
 from vqcheck.codebook.family import Derivation, Family, Role
 from vqcheck.codebook.float_bytes import not_finite, widen
 from vqcheck.codebook.vq_encoder import Codebook, RoleTensor, VQEncoder
-from vqcheck.str_enum import StrEnum
+from vqcheck.word_enum import WordEnum
 
 if TYPE_CHECKING:
     from vqcheck.codebook.tokenizer import Array
 
 
-class Condition(StrEnum):
+class Condition(WordEnum):
     """What a codebook or a whole file is fit for; among ailments the worst comes first."""
 
     HEALTHY = "healthy"

@@ -11,6 +11,7 @@ from typing import Final
 from vqcheck.checkpoint.opened import Checkpoint
 from vqcheck.codebook.tensor_names import is_endless, unwrapped
 from vqcheck.codebook.vq_encoder import is_lora
+from vqcheck.word_enum import WordEnum
 
 # MD5 of the first 8 KiB of the published base models, as upstream's own loader knows them.
 _KNOWN_BASES: Final = {
@@ -38,6 +39,41 @@ _LATEST_ONLY: Final = 233333333333
 """The step number upstream puts into a file's name when it keeps only the latest checkpoint."""
 
 
+class VersionSign(WordEnum):
+    """What shows which model of which version a file holds."""
+
+    PHONEMES = "phonemes"
+    """A token embedding and no quantizer; the number is that of its phonemes."""
+    DISCRIMINATORS = "discriminators"
+    NO_TENSORS = "no tensors"
+    """None has a name that GPT-SoVITS gives."""
+    TEXT_SYMBOLS = "text symbols"
+    REFERENCE_BINS = "reference bins"
+    """Of the spectrogram that the reference encoder reads."""
+    NAMES = "names"
+    """Only names of tensors: nothing that versions differ in is stored."""
+    SPEAKER_EMBEDDING = "speaker embedding"
+    """The number is that of the decoder's channels, which differ."""
+    FLOW_MATCHING = "flow matching"
+    PUBLISHED = "published"
+    """It is a published base model by its first 8 KiB."""
+    HEADER_CODE = "header code"
+    CONFIG = "config"
+    """`config.model.version` in the file."""
+    FOLDER = "folder"
+    """The name of the folder that it is in."""
+    NOTHING_TELLS = "nothing tells"
+    """Neither the file nor its folder tells v3 from v4."""
+
+
+@dataclass(frozen=True, slots=True)
+class VersionEvidence:
+    """One thing that shows the version, with the number or name that it is about."""
+
+    sign: VersionSign
+    value: str = ""
+
+
 @dataclass(frozen=True, slots=True)
 class Model:
     """The model a checkpoint belongs to."""
@@ -46,7 +82,7 @@ class Model:
     """`s2 synthesizer`, `s2 LoRA export`, `s2 LoRA training file`, `s2 discriminator`, `s1 GPT` or `unknown`."""
     version: str
     """`v1`, `v2`, `v3`, `v4`, `v3 or v4`, `v2Pro`, `v2ProPlus`, or empty where it is not known."""
-    evidence: str
+    evidence: tuple[VersionEvidence, ...]
     base: str = ""
     """Name of the published base model, where the file is one."""
     lacks: tuple[str, ...] = ()
@@ -89,9 +125,9 @@ def identify(checkpoint: Checkpoint) -> Model:
     if _is_s1(names):
         phonemes = names.size("ar_text_embedding.word_embeddings.weight", 0)
         version = {512: "v1", 732: "v2 or later"}.get(phonemes or 0, "")
-        return Model("s1 GPT", version, f"a token embedding and no quantizer; {phonemes} phonemes")
+        return Model("s1 GPT", version, _shown_by(VersionSign.PHONEMES, phonemes))
     if names.any("discriminators."):
-        return Model("s2 discriminator", "", "tensors named discriminators.*")
+        return Model("s2 discriminator", "", _shown_by(VersionSign.DISCRIMINATORS))
     base_name, base_version = _KNOWN_BASES.get(_head_digest(checkpoint), ("", ""))
     if names.any("cfm."):
         version, evidence = _flow_matching_version(checkpoint, base_version)
@@ -99,7 +135,7 @@ def identify(checkpoint: Checkpoint) -> Model:
         version, evidence = _version_by_shapes(names)
     lora = is_lora(checkpoint.tensors)
     if not version and not lora and not names.any("enc_p."):
-        return Model("unknown", "", "no GPT-SoVITS tensors")
+        return Model("unknown", "", _shown_by(VersionSign.NO_TENSORS))
     lacks: tuple[str, ...] = ()
     if lora:
         lacks = tuple(part for part in ("ssl_proj", "enc_p") if not names.any(f"{part}."))
@@ -194,18 +230,20 @@ def _is_s1(names: _Shapes) -> bool:
     return names.any("ar_audio_embedding.") and names.any("ar_predict_layer.")
 
 
-def _version_by_shapes(names: _Shapes) -> tuple[str, str]:
+def _shown_by(sign: VersionSign, value: object = "") -> tuple[VersionEvidence, ...]:
+    return (VersionEvidence(sign, str(value)),)
+
+
+def _version_by_shapes(names: _Shapes) -> tuple[str, tuple[VersionEvidence, ...]]:
     symbols = names.size("enc_p.text_embedding.weight", 0)
     bins = names.size("ref_enc.spectral.0.fc.weight", 1)
     if names.any("sv_emb."):
         channels = names.size("dec.conv_pre.weight", 0)
         version = {512: "v2Pro", 768: "v2ProPlus"}.get(channels or 0, "v2Pro or v2ProPlus")
-        return version, f"speaker embedding present, decoder of {channels} channels"
-    known = [
-        f"{symbols} text symbols" if symbols is not None else "",
-        f"reference encoder over {bins} bins" if bins is not None else "",
-    ]
-    evidence = ", ".join(filter(None, known)) or "only names of tensors"
+        return version, _shown_by(VersionSign.SPEAKER_EMBEDDING, channels)
+    evidence = () if symbols is None else _shown_by(VersionSign.TEXT_SYMBOLS, symbols)
+    evidence += () if bins is None else _shown_by(VersionSign.REFERENCE_BINS, bins)
+    evidence = evidence or _shown_by(VersionSign.NAMES)
     if symbols == 322 or bins == 1025:
         return "v1", evidence
     if symbols == 732 or bins == 704:
@@ -213,19 +251,25 @@ def _version_by_shapes(names: _Shapes) -> tuple[str, str]:
     return "", evidence
 
 
-def _flow_matching_version(checkpoint: Checkpoint, base_version: str) -> tuple[str, str]:
+def _flow_matching_version(checkpoint: Checkpoint, base_version: str) -> tuple[str, tuple[VersionEvidence, ...]]:
     """Tell v3 from v4, whose tensors have identical names and shapes."""
+    version, shown = _v3_or_v4(checkpoint, base_version)
+    return version, _shown_by(VersionSign.FLOW_MATCHING) + shown
+
+
+def _v3_or_v4(checkpoint: Checkpoint, base_version: str) -> tuple[str, tuple[VersionEvidence, ...]]:
     if base_version:
-        return base_version, "flow matching; a published base model by its first 8 KiB"
-    if checkpoint.header_code in _HEADER_VERSION:
-        return _HEADER_VERSION[checkpoint.header_code], f"flow matching; header code {checkpoint.header_code}"
+        return base_version, _shown_by(VersionSign.PUBLISHED)
+    code = checkpoint.header_code
+    if code in _HEADER_VERSION:
+        return _HEADER_VERSION[code], _shown_by(VersionSign.HEADER_CODE, code)
     version = _config_version(checkpoint)
     if version:
-        return version, "flow matching; config.model.version"
+        return version, _shown_by(VersionSign.CONFIG)
     folder = os.path.basename(os.path.dirname(os.path.abspath(checkpoint.path)))
     if match := re.fullmatch(r"logs_s2_(v3|v4)(?:_lora_\d{1,9})?", folder):
-        return match[1], f"flow matching; the name of its folder, {folder}"
-    return "v3 or v4", "flow matching; neither the file nor its folder tells v3 from v4"
+        return match[1], _shown_by(VersionSign.FOLDER, folder)
+    return "v3 or v4", _shown_by(VersionSign.NOTHING_TELLS)
 
 
 def _config_version(checkpoint: Checkpoint) -> str:

@@ -24,9 +24,9 @@ from vqcheck.checkpoint.file import open_regular_file
 from vqcheck.checkpoint.untrusted_text import LONGEST_TOML, parse_toml
 from vqcheck.codebook.family import Axes, Derivation, Family, Key, Metric, ResidualChain, Role, Update, projection
 from vqcheck.errors import UsageError
-from vqcheck.str_enum import StrEnum
+from vqcheck.word_enum import WordEnum
 
-Choice = TypeVar("Choice", bound=StrEnum)
+Choice = TypeVar("Choice", bound=WordEnum)
 
 _CHOICES: Final = ("axes", "derivation", "update", "metric", "residual")
 _NUMBERS: Final = ("decay", "epsilon", "dead_code_threshold")

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Final, Protocol
 
 from vqcheck.codebook.family import Family, Role
-from vqcheck.str_enum import StrEnum
+from vqcheck.word_enum import WordEnum
 
 if TYPE_CHECKING:
     from vqcheck.checkpoint.stored_tensor import StoredTensor
@@ -18,7 +18,7 @@ BookPlace = tuple[int, int, int]
 """Book, group and layer."""
 
 
-class InFront(StrEnum):
+class InFront(WordEnum):
     """What is known of the layers in front of a codebook."""
 
     STORED = "stored"

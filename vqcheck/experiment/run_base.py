@@ -4,23 +4,21 @@ import os
 import re
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
-from enum import Enum
 from typing import Any, Final
 
 from vqcheck.errors import UsageError
 from vqcheck.experiment.config_file import read_config_file
+from vqcheck.word_enum import WordEnum
 
 _CHECKPOINT_FOLDER: Final = re.compile(r"logs_s2(?:_(v\d\w*?))?(?:_lora_\d+)?")
 
 
-class BaseProblem(str, Enum):
+class BaseProblem(WordEnum):
     """Why a run is compared with no base though its configuration names one."""
 
     SEVERAL = "several files are named"
     ABSENT = "the named file is not there"
     HOLDS_LESS = "the named file stores less than a checkpoint"
-
-    __str__ = str.__str__
 
 
 @dataclass(frozen=True, slots=True)

@@ -5,11 +5,11 @@ Plain data, which reports read.
 
 import difflib
 from dataclasses import dataclass
-from enum import Enum
 from typing import Final
 
 from vqcheck.audit.judgement import CheckOutcome, Judgement
 from vqcheck.errors import UsageError
+from vqcheck.word_enum import WordEnum
 
 
 @dataclass(frozen=True, slots=True)
@@ -129,12 +129,10 @@ def find_check(code: str) -> GateCheck:
     return CHECKS[codes.index(code)]
 
 
-class GateVerdict(str, Enum):
+class GateVerdict(WordEnum):
     OPEN = "open"
     CLOSED = "closed"
     COULD_NOT_CHECK = "could not check"
-
-    __str__ = str.__str__
 
 
 @dataclass(frozen=True, slots=True)

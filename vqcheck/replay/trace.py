@@ -5,24 +5,17 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass
-from enum import Enum
 from typing import TYPE_CHECKING, Final
 
 from vqcheck.live.tensor_change import SourceLine as SourceLine  # noqa: PLC0414 - part of a trace
 from vqcheck.live.tensor_change import TensorStep as TensorStep  # noqa: PLC0414
+from vqcheck.word_enum import WordEnum
 
 if TYPE_CHECKING:
     from vqcheck.codebook.digest import EncoderDigests
 
 
-class _Word(str, Enum):
-    """A word that reports show as it stands."""
-
-    def __str__(self) -> str:
-        return str(self.value)
-
-
-class ArmVerdict(_Word):
+class ArmVerdict(WordEnum):
     """What the VQ encoder did in an arm."""
 
     DRIFTED = "drifted"
@@ -30,7 +23,7 @@ class ArmVerdict(_Word):
     NOT_MEASURED = "not measured"
 
 
-class ReplayVerdict(_Word):
+class ReplayVerdict(WordEnum):
     """What all arms together show."""
 
     AS_EXPECTED = "as expected"
@@ -39,7 +32,7 @@ class ReplayVerdict(_Word):
     INCOMPLETE = "incomplete"
 
 
-class CommitLossState(_Word):
+class CommitLossState(WordEnum):
     """Whether training code computes its commitment loss; in eval mode it is 0 whatever the distance to the codes."""
 
     COMPUTED = "computed"

@@ -44,6 +44,7 @@ from enum import Enum, IntEnum
 from typing import Any, Final, NamedTuple
 
 from vqcheck.report.blocks import Block, Tone
+from vqcheck.word_enum import WordEnum
 
 
 class Status(IntEnum):
@@ -81,7 +82,7 @@ class Rule(NamedTuple):
     """What goes wrong where it is not, and what to do."""
 
 
-class CaseOutcome(str, Enum):
+class CaseOutcome(WordEnum):
     PASSED = "passed"
     FAILED = "failed"
     COULD_NOT_CHECK = "could not check"

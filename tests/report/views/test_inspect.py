@@ -10,6 +10,7 @@ import torch
 from vqcheck.checkpoint.open import open_checkpoint
 from vqcheck.codebook.copies import CopyName, Unreadable
 from vqcheck.codebook.inspection import InspectedFiles, UnreadFile, inspect
+from vqcheck.codebook.model import VersionEvidence, VersionSign
 from vqcheck.report.blocks import Section
 from vqcheck.report.document import CaseOutcome
 from vqcheck.report.render import html, json, text
@@ -133,6 +134,18 @@ def test_full_digests_are_in_the_page_and_behind_v(sound):
     assert digest.hex in words(document, verbose=True)
     assert digest.hex not in words(document)
     assert digest.short in words(document)
+
+
+@pytest.mark.parametrize("sign", VersionSign)
+def test_whatever_shows_the_version_is_told(sound, sign, valid):
+    """In the text and in JSON, with the number or name that it is about."""
+    model = replace(sound.model, evidence=(VersionEvidence(sign, "4711"),))
+    document = view(InspectedFiles((replace(sound, model=model),)))
+    told = valid(json.render(document))["files"][0]["model"]["evidence"]
+    assert told
+    assert f"({told})" in words(document)
+    about = {"phonemes", "text symbols", "reference bins", "speaker embedding", "header code", "folder"}
+    assert ("4711" in told) == (sign in about)
 
 
 def residual(layers, spoilt=()):

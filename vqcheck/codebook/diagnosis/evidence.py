@@ -1,18 +1,12 @@
 """The kinds of evidence, one type for each cause. Plain data, which reports read."""
 
 from dataclasses import dataclass
-from enum import Enum
 from typing import Final
 
-
-class Word(str, Enum):
-    """A word of a fixed set, which prints and serialises as itself in every Python."""
-
-    def __str__(self) -> str:
-        return str(self.value)
+from vqcheck.word_enum import WordEnum
 
 
-class UpdateOrder(Word):
+class UpdateOrder(WordEnum):
     """Which of two files is later."""
 
     A_TO_B = "a to b"
@@ -22,7 +16,7 @@ class UpdateOrder(Word):
     UNKNOWN = "unknown"
 
 
-class StepPrecision(Word):
+class StepPrecision(WordEnum):
     """How a number of updates is to be read."""
 
     EXACT = "exact"
@@ -31,7 +25,7 @@ class StepPrecision(Word):
     UNKNOWN = "unknown"
 
 
-class EditTrace(Word):
+class EditTrace(WordEnum):
     """What shows that codes were edited."""
 
     BOOKKEEPING_UNTOUCHED = "bookkeeping untouched"
@@ -41,7 +35,7 @@ class EditTrace(Word):
     SINGLE_ROWS = "single rows"
 
 
-class MergeKind(Word):
+class MergeKind(WordEnum):
     """How a book was put together."""
 
     AVERAGE = "average"
@@ -51,7 +45,7 @@ class MergeKind(Word):
     """Some rows are another file's."""
 
 
-class ProjectionChange(Word):
+class ProjectionChange(WordEnum):
     """How a projection moved."""
 
     MOVED = "moved"

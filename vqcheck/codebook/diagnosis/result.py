@@ -2,11 +2,12 @@
 
 from dataclasses import dataclass
 
-from vqcheck.codebook.diagnosis.evidence import CODE, Evidence, Word
+from vqcheck.codebook.diagnosis.evidence import CODE, Evidence
 from vqcheck.codebook.model import Training
+from vqcheck.word_enum import WordEnum
 
 
-class Certainty(Word):
+class Certainty(WordEnum):
     """How sure a cause is."""
 
     CERTAIN = "certain"

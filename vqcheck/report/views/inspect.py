@@ -33,7 +33,7 @@ from vqcheck.report.blocks import (
 )
 from vqcheck.report.document import Document, Figure, Remedy, Status
 from vqcheck.report.views.copies import STANDING
-from vqcheck.report.views.inspect_data import cases, data, lacking
+from vqcheck.report.views.inspect_data import cases, data, evidence, lacking
 from vqcheck.report.views.inspect_encoder import encoder_facts, health_facts, tensors, title
 from vqcheck.report.views.words import explained, kind_of_file
 
@@ -168,9 +168,9 @@ def _facts(file: Inspection) -> Iterator[Fact]:
     yield Fact("Format", f"{file.format}{place}{header}")
     if model.kind != "unknown":
         kind = f"GPT-SoVITS {model.version} {model.kind}".replace("  ", " ")
-        yield Fact("Model", [kind, muted(f"  ({model.evidence})")])
+        yield Fact("Model", [kind, muted(f"  ({evidence(model)})")])
     elif file.vq_encoder is None:
-        yield Fact("Model", ["unknown", muted(f"  ({model.evidence})")])
+        yield Fact("Model", ["unknown", muted(f"  ({evidence(model)})")])
     yield Fact("Base model", f"{model.base}, as published (by its first 8 KiB)" if model.base else None)
     counts = [f"{count} tensor{'s' * (count != 1)} {dtype}" for dtype, count in file.precision]
     yield Fact("Precision", ", ".join(counts))

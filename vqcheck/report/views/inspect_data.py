@@ -6,7 +6,7 @@ from typing import Any, Final
 from vqcheck.codebook.digest import BF16V1, F16V1, F32V1
 from vqcheck.codebook.health import HEALTHY, NEVER_TRAINED, Health
 from vqcheck.codebook.inspection import EncoderSummary, InspectedFiles, Inspection, UnreadFile
-from vqcheck.codebook.model import Model
+from vqcheck.codebook.model import Model, VersionSign
 from vqcheck.report.document import Case, CaseOutcome, Rule, Weight
 from vqcheck.report.views.json_objects import digests_object
 from vqcheck.report.views.words import trained, unfit_rule, warning
@@ -90,7 +90,7 @@ def _file(inspection: Inspection) -> dict[str, Any]:
         "model": {
             "kind": model.kind,
             "version": model.version,
-            "evidence": model.evidence,
+            "evidence": evidence(model),
             "base": model.base,
             "lacks": lacking(model),
         },
@@ -100,6 +100,29 @@ def _file(inspection: Inspection) -> dict[str, Any]:
         "unreadable": [{"copy": str(each.name), "why": each.why} for each in inspection.unreadable],
         "why_none": inspection.why_none,
     }
+
+
+def evidence(model: Model) -> str:
+    """Return what shows the kind and the version of a model."""
+    return ", ".join(_shown(each.sign, each.value) for each in model.evidence)
+
+
+def _shown(sign: VersionSign, value: str) -> str:
+    return {
+        VersionSign.PHONEMES: f"a token embedding and no quantizer, {value} phonemes",
+        VersionSign.DISCRIMINATORS: "tensors named discriminators.*",
+        VersionSign.NO_TENSORS: "no GPT-SoVITS tensors",
+        VersionSign.TEXT_SYMBOLS: f"{value} text symbols",
+        VersionSign.REFERENCE_BINS: f"reference encoder over {value} bins",
+        VersionSign.NAMES: "only names of tensors",
+        VersionSign.SPEAKER_EMBEDDING: f"a speaker embedding, decoder of {value} channels",
+        VersionSign.FLOW_MATCHING: "flow matching",
+        VersionSign.PUBLISHED: "a published base model by its first 8 KiB",
+        VersionSign.HEADER_CODE: f"header code {value}",
+        VersionSign.CONFIG: "config.model.version",
+        VersionSign.FOLDER: f"the name of its folder, {value}",
+        VersionSign.NOTHING_TELLS: "neither the file nor its folder shows whether it is v3 or v4",
+    }[sign]
 
 
 def lacking(model: Model) -> str:

@@ -3,7 +3,7 @@
 from enum import Enum
 
 
-class StrEnum(str, Enum):
+class WordEnum(str, Enum):
     """A string of a fixed set. Formatted, joined, compared and written as JSON it is its value."""
 
     __str__ = str.__str__

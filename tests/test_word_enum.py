@@ -2,33 +2,34 @@
 
 import copy
 import csv
+import importlib
 import io
 import json
 import pickle
+import pkgutil
 
 import pytest
 
-from vqcheck.codebook.comparison import Scope, Verdict
-from vqcheck.codebook.family import Axes, Derivation, Metric, ResidualChain, Role, Update
-from vqcheck.codebook.file_record import FileKind, Order, RoundingReading
-from vqcheck.codebook.health import Condition
-from vqcheck.codebook.vq_encoder import InFront
+import vqcheck
+from vqcheck.codebook.comparison import Verdict
+from vqcheck.word_enum import WordEnum
 
-ENUMS = [
-    Verdict,
-    Scope,
-    Role,
-    Axes,
-    Derivation,
-    Update,
-    Metric,
-    ResidualChain,
-    Condition,
-    InFront,
-    FileKind,
-    Order,
-    RoundingReading,
-]
+for _module in pkgutil.walk_packages(vqcheck.__path__, "vqcheck."):
+    if not _module.name.endswith("__main__"):
+        importlib.import_module(_module.name)
+
+
+def kinds(base):
+    """Return every enumeration of words there is, whoever made it."""
+    return [kind for each in base.__subclasses__() for kind in (each, *kinds(each))]
+
+
+ENUMS = sorted(kinds(WordEnum), key=lambda kind: kind.__name__)
+
+
+def test_a_name_means_one_enumeration():
+    assert Verdict in ENUMS
+    assert len({kind.__name__ for kind in ENUMS}) == len(ENUMS) > 15
 
 
 @pytest.mark.parametrize("member", [member for enum in ENUMS for member in enum], ids=repr)
