@@ -435,5 +435,7 @@ def test_files_of_other_kinds_are_not_checkpoints(put):
         b"\xff\xd8\xff\xe0",
         b"#!/bin/sh\n",
     ):
-        with pytest.raises(CheckpointError, match=r"is (not a checkpoint|a text file|a document or picture|a GGUF file)"):
+        with pytest.raises(
+            CheckpointError, match=r"is (not a checkpoint|a text file|a document or picture|a GGUF file)"
+        ):
             open_checkpoint(put(data))

@@ -6,7 +6,7 @@ from typing import Final
 from vqcheck.word_enum import WordEnum
 
 
-class UpdateOrder(Word):
+class UpdateOrder(WordEnum):
     """Which of two files is later; siblings come from one codebook, by separate runs."""
 
     A_TO_B = "a to b"
@@ -34,7 +34,7 @@ class EditTrace(WordEnum):
     SINGLE_ROWS = "single rows"
 
 
-class MergeKind(Word):
+class MergeKind(WordEnum):
     """How a book was put together; ranks are copies that were averaged during training."""
 
     AVERAGE = "average"
@@ -42,7 +42,7 @@ class MergeKind(Word):
     ROWS = "rows"
 
 
-class ProjectionChange(Word):
+class ProjectionChange(WordEnum):
     """How a projection moved: as training does, by an edit, or by a few units in the last place."""
 
     MOVED = "moved"
