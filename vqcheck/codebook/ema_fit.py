@@ -28,7 +28,7 @@ _SMALLEST_HALF: Final = 2.0**-24
 
 def rows_off(codes: Array, sums: Array, counts: Array, epsilon: float) -> Mask:
     """Return which codes `[heads, codes]` are not their running sum over their smoothed count."""
-    tolerance = _TOLERANCE[precision(codes, sums, counts)]
+    tolerance = _TOLERANCE[coarsest(codes, sums, counts)]
     with np.errstate(all="ignore"):
         count = smoothed(counts, epsilon)[..., None]
         expected = sums / count
@@ -71,3 +71,11 @@ def precision(*arrays: Array) -> str:
         if all(np.array_equal(round_to(x, dtype), x, equal_nan=True) for a in arrays for x in (a.ravel()[:256], a)):
             return dtype
     return "float32"
+
+
+def coarsest(codes: Array, sums: Array | None, counts: Array | None) -> str:
+    """Return the coarsest type that one of the three was rounded to; whole counts fit into any and tell nothing."""
+    telling = [array for array in (codes, sums) if array is not None]
+    if counts is not None and (counts != np.rint(counts)).any():
+        telling.append(counts)
+    return max((precision(array) for array in telling), key=lambda dtype: ROUNDOFF[dtype])

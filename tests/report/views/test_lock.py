@@ -149,6 +149,11 @@ def test_remedies_are_for_what_failed():
     assert {what for what, said in told.items() if "token file" in said} == {"tokens"}
     assert {what for what, said in told.items() if "--s1" in said} == {"s1"}
     assert "same parts" in told["missing"]
+    spaced = replace(check(replace(CODES, verdict=CHANGED), pair=CHANGED), path="my logs/G_437.pth")
+    assert 'vqcheck lock "my logs/G_437.pth" -o vqcheck.lock --update' in checked(spaced).remedies[1].text
+    both = checked(check(replace(CODES, verdict=CHANGED), replace(TOKENS, verdict=CHANGED), pair=CHANGED))
+    assert ["G_437.pth" in remedy.text for remedy in both.remedies] == [False, True, False]
+    assert "vqcheck lock logs/me/G_437.pth" in told["tokens"]
     undecided = checked(check(lone=(CONTRADICTS,)))
     assert "--copy NAME" in undecided.remedies[0].text
 

@@ -16,8 +16,8 @@ from vqcheck.codebook.ema_fit import (
     Array,
     Mask,
     are_unit_vectors,
+    coarsest,
     lengths,
-    precision,
     rows_off,
     smoothed,
 )
@@ -44,8 +44,8 @@ class State:
 
     @cached_property
     def precision(self) -> str:
-        """The precision its values were last rounded to, whatever they are stored in now."""
-        return precision(*(array for array in (self.codes, self.sums, self.counts) if array is not None))
+        """The coarsest type that codes, sums or counts were last rounded to, whatever they are stored in now."""
+        return coarsest(self.codes, self.sums, self.counts)
 
     @property
     def roundoff(self) -> float:

@@ -25,7 +25,7 @@ from vqcheck.report.views.history_words import (
     why_skipped,
 )
 from vqcheck.report.views.json_objects import digest_object
-from vqcheck.report.views.words import trained, unfit_rule, warning
+from vqcheck.report.views.words import argument, trained, unfit_rule, warning
 
 _MOVED: Final = Rule(
     "history/moved",
@@ -73,7 +73,8 @@ def _after_a_move(moved: HistoryRow, run: TrainingRun, folder: str) -> str:
         one, said = run.base.path if run.base else "BASE", f"Start again from {base_name(run)}."
     else:
         one, said = os.path.join(folder, before), f"Go back to {before}."
-    return f"{said} {frozen} This shows what changed: vqcheck diff {one} {os.path.join(folder, moved.name)}"
+    compared = f"vqcheck diff {argument(one)} {argument(os.path.join(folder, moved.name))}"
+    return f"{said} {frozen} This shows what changed: {compared}"
 
 
 def cases(history: History) -> tuple[Case, ...]:

@@ -24,7 +24,7 @@ from vqcheck.report.blocks import (
 from vqcheck.report.document import Case, CaseOutcome, Document, Remedy, Rule, Status, Weight
 from vqcheck.report.views import copies
 from vqcheck.report.views.json_objects import copies_object, digest_object
-from vqcheck.report.views.words import kind_of_file, trained, warning
+from vqcheck.report.views.words import argument, kind_of_file, trained, warning
 
 _ENCODER: Final = Rule(
     "lock/vq-encoder-changed",
@@ -234,24 +234,27 @@ def _remedies(result: LockCheck) -> tuple[Remedy, ...]:
         return ()
     faults = [line for line in result.verdicts if line.judged and line.verdict in FAULTS]
     encoder = [line for line in faults if line.what not in (TSV, S1)]
+    again = f"vqcheck lock {argument(result.path)} -o {argument(result.lock)} --update"
+    # Tokens that the locked checkpoint made are bound to that one, not to a file that differs from it.
+    bound = again if not encoder else f"vqcheck lock CKPT -o {argument(result.lock)} --update"
     said = []
     if any(line.verdict != MISSING for line in encoder):
         said.append("Use a checkpoint whose VQ encoder is the locked one. Freeze the quantizer in s2 training.")
         said.append(
-            "Is the change meant? Then extract the tokens again with this file, train s1 again, and replace the lock: "
-            "vqcheck lock FILE --update."
+            "Is the change meant? Then extract the tokens again with this file, and train s1 again. Then replace the "
+            f"lock: {again}"
         )
     elif encoder:
         said.append("Check a file that stores the same parts of the VQ encoder as the locked one.")
     if any(line.what == TSV for line in faults):
         said.append(
-            "Restore the token file. Or extract the tokens again with the locked checkpoint, and replace the lock: "
-            "vqcheck lock CKPT --experiment DIR --update."
+            "Restore the token file. Were the tokens extracted again with the locked checkpoint? Then replace the "
+            f"lock: {bound} --experiment DIR"
         )
     if any(line.what == S1 for line in faults):
         said.append(
-            "Give the locked s1 file. Or, if s1 was trained again on the locked tokens, replace the lock: "
-            "vqcheck lock CKPT --experiment DIR --s1 S1 --update."
+            "Give the locked s1 file. Was s1 trained again on the locked tokens? Then replace the lock: "
+            f"{bound} --experiment DIR --s1 S1"
         )
     return tuple(map(Remedy, said))
 

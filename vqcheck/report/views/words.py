@@ -55,6 +55,11 @@ def trained(command: str) -> Rule:
     )
 
 
+def argument(name: str) -> str:
+    """Return a path as it can be typed into a command, in every shell."""
+    return f'"{name}"' if any(char.isspace() for char in name) else name
+
+
 def kind_of_file(kind: FileKind) -> str:
     """Return what a file shows itself to be; empty where it says nothing of that."""
     return {

@@ -545,3 +545,108 @@ def other_shapes(r):
     causes = {"other-shape"}
     one, other = (b, a) if r.random() < 0.5 else (a, b)
     return Trial(one, other, causes)
+
+
+@scenario
+def one_type_each_role(r):
+    """Codes, sums and counts are stored in types of their own."""
+    _, a, b, n = updated(r)
+    for state in (a, b):
+        for name in (EMBED, SUMS, COUNTS):
+            state[name] = state[name].to(r.choice([torch.float32, torch.float16, torch.bfloat16]))
+    return Trial(a, b, {UPDATES, "lost-by-rounding"}, "a to b", n, tellable=False)
+
+
+@scenario
+def padded_with_frames_of_the_data(r):
+    """Reflection and repetition fill batches with frames that occur: some codes are hit by the same ones every time."""
+    t, frames = drawn(r)
+    repeated = t.centres[r.sample(range(t.codes), r.choice([1, 3, 6]))]
+    draw = t.draw
+    t.draw = lambda count: torch.cat([draw(count), repeated.repeat(frames // 8 + 1, 1)])
+    for _ in range(r.choice([3, 30])):
+        t.step(frames)
+    t.mark()
+    a, n = t.state(), steps_of(r)
+    b = t.run(n, max(20, frames // 8)).state()
+    backwards = r.random() < 0.5
+    order = "b to a" if backwards else "a to b"
+    return Trial(*((b, a) if backwards else (a, b)), {UPDATES}, order, n, tellable=False)
+
+
+@scenario
+def tiny_codebooks(r):
+    """From a single code to eight, with huge counts or hardly any."""
+    t = Training(r.choice([1, 2, 8]), 4, r.randrange(1 << 30))
+    frames = r.choice([2, 50, 20000])
+    t.settle(frames)
+    a, n = t.state(), r.choice([1, 2, 5, 37])
+    b = t.run(n, frames).state()
+    backwards = r.random() < 0.5
+    order = "b to a" if backwards else "a to b"
+    causes = {UPDATES, "last-places"}
+    return Trial(*((b, a) if backwards else (a, b)), causes, order, n, tellable=False)
+
+
+@scenario
+def counts_reset_between(r):
+    """Somebody sets all counts and sums to one count between two trainings."""
+    t, frames = drawn(r)
+    a = t.run(r.choice([0, 5]), frames).state()
+    t.counts = torch.full((t.codes,), r.choice([1.0, 10.0]))
+    t.sums = t.embed * t.counts[:, None]
+    b = t.run(steps_of(r), frames).state()
+    return Trial(a, b, {UPDATES, EDITED, "dead-codes-replaced"}, "a to b", None, tellable=False)
+
+
+@scenario
+def another_decay_than_the_familys(r):
+    t, frames = drawn(r)
+    a, n = t.state(), steps_of(r)
+    t.decay = r.choice([0.8, 0.9, 0.95, 0.999])
+    b = t.run(n, max(20, frames // 8)).state()
+    return Trial(a, b, {UPDATES}, "a to b", None, tellable=False, averaged=True)
+
+
+@scenario
+def moving_average_against_raw(r):
+    """A file's raw copy and its moving average, either way round, in any width."""
+    t, frames = drawn(r)
+    few, m = max(20, frames // 8), r.choice([0.9, 0.99, 0.999])
+    shadow = t.state()
+    for _ in range(r.choice([5, 50])):
+        now = t.run(1, few).state()
+        shadow = {name: m * shadow[name] + (1 - m) * now[name] for name in shadow}
+    dtype = r.choice([torch.float32, torch.float16, torch.bfloat16])
+    raw, shadow = cast(t.state(), dtype), cast(shadow, dtype)
+    causes = {UPDATES, MERGED, PROJECTION, "lost-by-rounding", "last-places"}
+    causes |= {EDITED} if dtype == torch.float32 else set()
+    # So slow an average is the first file, but for less than rounding hides.
+    averaged = m < 0.999 or dtype == torch.float32
+    if r.random() < 0.5:
+        return Trial(raw, shadow, causes, "b to a", None, tellable=False, averaged=averaged)
+    return Trial(shadow, raw, causes, "a to b", None, tellable=False, averaged=averaged)
+
+
+@scenario
+def partial_files(r):
+    """A file lacks sums, counts, or both, as some exports do."""
+    _, a, b, n = updated(r)
+    lacking = r.choice([(SUMS,), (COUNTS,), (SUMS, COUNTS)])
+    side = r.choice([(a,), (b,), (a, b)])
+    for state in side:
+        for name in lacking:
+            state.pop(name, None)
+    return Trial(a, b, {UPDATES, EDITED}, "a to b", n, tellable=False)
+
+
+@scenario
+def held_codebook_and_moved_projection(r):
+    """A codebook that was held, in a file whose projection was trained, exported or not."""
+    t, _ = drawn(r)
+    a = t.state()
+    b = {name: value.clone() for name, value in a.items()}
+    b[WEIGHT] += 1e-3 * torch.randn(b[WEIGHT].shape, generator=t.random)
+    if r.random() < 0.5:
+        b = {name: value.half() for name, value in b.items()}
+    return Trial(a, b, {PROJECTION, "moved-within-a-step", "rounding-only", "lost-by-rounding"})
