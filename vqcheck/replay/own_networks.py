@@ -112,7 +112,8 @@ def chosen_preset(config: Config) -> Preset:
     settings = dataclasses.replace(chosen.spectrogram, **changes)
     samples = config.training.segment_size or chosen.segment_size * chosen.spectrogram.hop_length
     if samples % settings.hop_length:
-        raise UsageError(f"training.segment_size: {samples} samples are not a multiple of the hop {settings.hop_length}")
+        hop = settings.hop_length
+        raise UsageError(f"training.segment_size: {samples} samples are not a multiple of the hop {hop}")
     return dataclasses.replace(chosen, spectrogram=settings, segment_size=samples // settings.hop_length)
 
 
