@@ -353,3 +353,17 @@ def test_what_is_shown_without_v_and_with_it(verbose, seen):
     assert text.startswith("identical  same" if verbose else "identical  in brief")
     assert set(text.split()) & {"brief", "verbose", "page"} == {seen}
     assert ("c" in text.split()) == verbose
+
+
+@pytest.mark.parametrize("width", [40, 60, 100])
+def test_columns_that_can_be_broken_share_what_room_there_is(width):
+    """Each cell stays in its column, counted as a terminal counts; numbers end in one column."""
+    columns = (Column("Name", Kind.NAME), Column("n", Kind.NUMBER), Column("Words", Kind.PROSE))
+    rows = [(CHINESE, "7", "a few words that go on for a while"), ("x", "1234", "b " * 40)]
+    lines = render(document(Table("", columns, rows)), Style(width=width)).splitlines()[2:]
+    assert all(cell_len(line) <= width for line in lines)
+    if "n" in lines[0].split():
+        end = cell_len(lines[0][: re.search(r" n ", lines[0]).end() - 1])
+        numbers = [line for line in lines if re.search(r" (7|1234) ", line)]
+        assert [cell_len(line[: re.search(r" (7|1234) ", line).end() - 1]) for line in numbers] == [end, end]
+    assert Counter("".join("".join(lines).split())) >= Counter(f"{CHINESE}7afewwordsthatgoonforawhilex1234{'b' * 40}")

@@ -1,7 +1,6 @@
 """A document for people on a terminal of any width, in a pipe or in a file, with or without colour."""
 
 import math
-import re
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
@@ -38,7 +37,6 @@ _NO_WIDTH: Final = 10_000
 _LEAST: Final = {Kind.NAME: 24, Kind.PROSE: 24}
 """Columns that cells which can be broken must have; where they have less, rows are laid out below each other."""
 _BARS: Final = 40
-_LINE_END: Final = re.compile(r"(?: |\x1b\[[0-9;]*m)+$", re.MULTILINE)
 
 
 @dataclass(frozen=True, slots=True)
@@ -110,6 +108,17 @@ def _plain(text: Inline) -> str:
     return "".join(word if isinstance(word, str) else word.text for word in _words(text))
 
 
+def _fitting(natural: Sequence[int], least: Sequence[int], room: int) -> list[int]:
+    """Return widths of columns that fit: what is lacking is taken from the widest ones."""
+    widths = list(natural)
+    while sum(widths) > room:
+        widest = max(range(len(widths)), key=lambda place: widths[place] - least[place] and widths[place])
+        others = [width for place, width in enumerate(widths) if place != widest and width < widths[widest]]
+        aim = max(least[widest], max(others, default=0), widths[widest] - (sum(widths) - room))
+        widths[widest] = min(aim, widths[widest] - 1)
+    return widths
+
+
 class _Page:
     """Collects lines, and renders them with rich."""
 
@@ -134,7 +143,7 @@ class _Page:
         )
 
     def text(self) -> str:
-        return _LINE_END.sub(lambda end: end[0].replace(" ", ""), self._out.getvalue())
+        return self._out.getvalue()
 
     def blank(self) -> None:
         self._console.print()
@@ -182,8 +191,14 @@ class _Page:
         longest = 0 if self._width else max((cell_len(word) for word in text.plain.split()), default=0)
         lines = text.wrap(self._console, max(width - indent, longest), overflow="fold")
         for number, line in enumerate(lines):
-            line.rstrip()
-            self._console.print((Text(" " * indent) if number else front) + line, soft_wrap=True)
+            self._print((Text(" " * indent) if number else front) + line)
+
+    def _print(self, line: "Text") -> None:
+        line.rstrip()
+        if self._style.color:
+            self._console.print(line, soft_wrap=True)
+        else:
+            self._out.write(f"{line.plain}\n")
 
     def _rich(self, text: Inline) -> "Text":
         from rich.text import Text
@@ -250,8 +265,6 @@ class _Page:
     def _grid(self, columns: Sequence[Column], rows: Sequence[Sequence["Text"]], indent: int) -> None:
         """Add a table, or, where there is no room for it, its rows below each other."""
         from rich.cells import cell_len
-        from rich.padding import Padding
-        from rich.table import Table as RichTable
         from rich.text import Text
 
         natural = [
@@ -264,19 +277,31 @@ class _Page:
         if gap is None:
             self._stacked(columns, rows, indent)
             return
-        titles = any(column.title for column in columns)
-        grid = RichTable(box=None, show_header=titles, header_style="bold", padding=(0, gap, 0, 0), pad_edge=False)
-        for column, wide in zip(columns, least, strict=True):
-            grid.add_column(
-                Text(column.title),
-                justify="right" if column.kind is Kind.NUMBER else "left",
-                no_wrap=column.kind not in _LEAST,
-                overflow="fold",
-                min_width=wide,
-            )
+        widths = _fitting(natural, least, room - gap * (len(columns) - 1))
+        if any(column.title for column in columns):
+            self._row([Text(column.title, "bold") for column in columns], columns, widths, gap, indent)
         for row in rows:
-            grid.add_row(*row)
-        self._console.print(Padding(grid, (0, 0, 0, indent), expand=False))
+            self._row(row, columns, widths, gap, indent)
+
+    def _row(
+        self, cells: Sequence["Text"], columns: Sequence[Column], widths: Sequence[int], gap: int, indent: int
+    ) -> None:
+        """Add a row, each cell in as many lines as it takes. Rich's own tables take ten times as long."""
+        from rich.text import Text
+
+        wrapped = [
+            [cell] if cell.cell_len <= width else list(cell.wrap(self._console, width, overflow="fold"))
+            for cell, width in zip(cells, widths, strict=True)
+        ]
+        for number in range(max(map(len, wrapped))):
+            line = Text(" " * indent)
+            for column, width, parts in zip(columns, widths, wrapped, strict=True):
+                part = parts[number] if number < len(parts) else Text()
+                part.rstrip()
+                blanks = " " * (width - part.cell_len)
+                line.append(blanks if column.kind is Kind.NUMBER else "").append_text(part)
+                line.append("" if column.kind is Kind.NUMBER else blanks).append(" " * gap)
+            self._print(line)
 
     def _stacked(self, columns: Sequence[Column], rows: Sequence[Sequence["Text"]], indent: int) -> None:
         from rich.cells import cell_len
