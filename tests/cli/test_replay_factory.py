@@ -141,7 +141,7 @@ def test_what_moves_in_a_later_layer_of_a_residual_codec_is_shown(here, tmp_path
     row = next(line for line in text.splitlines() if re.search(r"24\s*(/|of)\s*96", line))
     assert "moved" in row
     # 24 codes of 4 values, each by 1
-    assert re.search(r"drift.* 9\.798 ", text)
+    assert re.search(r"9\.798 from the start", text)
     tensors = valid(here(*command, "--format", "json")[1])["arms"][0]["steps"][0]["tensors"]
     assert {tensor["label"]: tensor["rows_changed"] for tensor in tensors if tensor["changed"]} == {
         "2 codes": 24,

@@ -30,7 +30,7 @@ OnFile = Callable[[int, int], None]
 
 
 @dataclass
-class _Group:
+class _RunFiles:
     """The files of one run before they are compared, in training order."""
 
     found: list[RunCheckpoint] = field(default_factory=list)
@@ -131,25 +131,25 @@ def _holds_more(base: RunCheckpoint, found: list[RunCheckpoint]) -> str:
     return next((each.name for each in found if each.digest_of == "vq_encoder"), "")
 
 
-def _groups(found: list[RunCheckpoint], unreadable: list[tuple[str, str]]) -> dict[str, _Group]:
+def _groups(found: list[RunCheckpoint], unreadable: list[tuple[str, str]]) -> dict[str, _RunFiles]:
     """Return the files of each run in training order, by voice; all of them as one where there are not several voices.
 
     Where there are, what is not an export of a voice is a run of its own, called by an empty name.
     """
     voices = [each.voice for each in found], [voice_of(name) for name, _ in unreadable]
     several = len({voice for part in voices for voice in part if voice}) > 1
-    groups: dict[str, _Group] = {}
+    groups: dict[str, _RunFiles] = {}
     for voice, each in zip(voices[0], found, strict=True):
-        groups.setdefault(voice if several else "", _Group()).found.append(each)
+        groups.setdefault(voice if several else "", _RunFiles()).found.append(each)
     for voice, file in zip(voices[1], unreadable, strict=True):
-        groups.setdefault(voice if several else "", _Group()).unreadable.append(file)
+        groups.setdefault(voice if several else "", _RunFiles()).unreadable.append(file)
     for group in groups.values():
         group.found = sorted(group.found, key=lambda each: _training_order(each, group.found))
     # Other files come last.
-    return {voice: groups[voice] for voice in sorted(groups, key=lambda voice: (not voice, voice))} or {"": _Group()}
+    return {voice: groups[voice] for voice in sorted(groups, key=lambda voice: (not voice, voice))} or {"": _RunFiles()}
 
 
-def _in_folder(group: _Group, groups: dict[str, _Group]) -> RunCheckpoint | None:
+def _in_folder(group: _RunFiles, groups: dict[str, _RunFiles]) -> RunCheckpoint | None:
     """Return the file that a run started from, where one in its folder says nothing of training and others do."""
     own = next((each for each in group.found if not each.has_step), None)
     if own is not None:
@@ -159,7 +159,7 @@ def _in_folder(group: _Group, groups: dict[str, _Group]) -> RunCheckpoint | None
     return rest[0] if len(rest) == 1 and not rest[0].has_step else None
 
 
-def _rows(group: _Group, base: RunCheckpoint | None, comparer: Comparer) -> Iterator[HistoryRow]:
+def _rows(group: _RunFiles, base: RunCheckpoint | None, comparer: Comparer) -> Iterator[HistoryRow]:
     earlier, first = Earlier(), Earlier()
     for number, stored in enumerate(group.found):
         is_base = base is not None and os.path.realpath(base.path) == os.path.realpath(stored.path)

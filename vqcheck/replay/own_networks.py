@@ -112,26 +112,17 @@ def chosen_preset(config: Config) -> Preset:
     settings = dataclasses.replace(chosen.spectrogram, **changes)
     samples = config.training.segment_size or chosen.segment_size * chosen.spectrogram.hop_length
     if samples % settings.hop_length:
-        hop = settings.hop_length
-        raise UsageError(f"training.segment_size: {samples} samples are not a multiple of the hop {hop}")
+        raise UsageError(
+            f"training.segment_size: {samples} samples are not a multiple of the hop {settings.hop_length}"
+        )
     return dataclasses.replace(chosen, spectrogram=settings, segment_size=samples // settings.hop_length)
 
 
 def step_settings(config: Config, sizes: Preset, *, fp16: bool) -> StepSettings:
     """Return the numbers of the training step."""
-    numbers = config.training
-    return StepSettings(
-        learning_rate=numbers.learning_rate,
-        betas=numbers.betas,
-        eps=numbers.eps,
-        lr_decay=numbers.lr_decay,
-        text_low_lr_rate=numbers.text_low_lr_rate,
-        c_mel=numbers.c_mel,
-        c_kl=numbers.c_kl,
-        segment_size=sizes.segment_size,
-        spectrogram=sizes.spectrogram,
-        fp16=fp16,
-    )
+    names = {"learning_rate", "betas", "eps", "lr_decay", "text_low_lr_rate", "c_mel", "c_kl"}
+    numbers = config.training.model_dump(include=names)
+    return StepSettings(**numbers, segment_size=sizes.segment_size, spectrogram=sizes.spectrogram, fp16=fp16)
 
 
 def _check_generator(outline: nn.Module, path: str, version: str) -> None:

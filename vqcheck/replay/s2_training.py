@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 
 import torch
 from torch import Tensor, nn
+from torch.nn import functional
 
 from vqcheck.live.first_write import WriteCatcher
 from vqcheck.replay.subject import NOT_A_NUMBER, StepReport
@@ -108,10 +109,14 @@ def tokens_of(net_g: nn.Module, ssl: Tensor) -> Tensor | None:
     projection, codebooks = getattr(net_g, "ssl_proj", None), _codebooks(net_g)
     weight, bias = getattr(projection, "weight", None), getattr(projection, "bias", None)
     codes = codebooks[0].get_buffer("embed") if len(codebooks) == 1 else None
-    if not isinstance(weight, Tensor) or codes is None or codes.shape[1:] != weight.shape[:1]:
+    if not isinstance(weight, Tensor) or weight.dim() != 3 or weight.shape[1] != ssl.shape[1] or codes is None:
         return None
-    frames = nn.functional.conv1d(ssl, weight, bias, stride=weight.shape[2]).transpose(1, 2).flatten(0, 1)
-    distance = frames.pow(2).sum(dim=1, keepdim=True) - 2 * frames @ codes.T + codes.T.pow(2).sum(dim=0, keepdim=True)
+    if codes.shape[1:] != weight.shape[:1] or (bias is not None and bias.shape != weight.shape[:1]):
+        return None
+    bias = None if bias is None else bias.to(ssl)
+    frames = functional.conv1d(ssl, weight.to(ssl), bias, stride=weight.shape[2]).transpose(1, 2).flatten(0, 1)
+    codes = codes.to(ssl).T
+    distance = frames.pow(2).sum(dim=1, keepdim=True) - 2 * frames @ codes + codes.pow(2).sum(dim=0, keepdim=True)
     return distance.min(dim=-1).indices
 
 

@@ -152,7 +152,8 @@ class MultiPeriodDiscriminator(nn.Module):
     def load_state_dict(self, state_dict: Mapping[str, Any], strict: bool = True, assign: bool = False) -> Any:
         """As torch's; raises StateDictMismatchError, which names tensors and shapes, if the weights do not fit."""
         check_state_dict(self, state_dict, strict, f"version {self.version!r}")
-        return super().load_state_dict(state_dict, strict, assign)
+        # torch 2.0 does not know `assign`
+        return super().load_state_dict(state_dict, strict, **({"assign": True} if assign else {}))
 
 
 def _bound(layer: nn.Module) -> Callable[[Tensor], Tensor]:

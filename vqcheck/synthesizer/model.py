@@ -258,7 +258,8 @@ class SynthesizerTrn(FrozenVQEncoder):
     def load_state_dict(self, state_dict: Mapping[str, Any], strict: bool = True, assign: bool = False) -> Any:
         """As torch's; raises StateDictMismatchError, which names tensors and shapes, if the weights do not fit."""
         check_state_dict(self, state_dict, strict, f"version {self.version!r}")
-        return super().load_state_dict(state_dict, strict, assign)
+        # torch 2.0 does not know `assign`
+        return super().load_state_dict(state_dict, strict, **({"assign": True} if assign else {}))
 
     def _speaker(self, spec: Tensor, mask: Tensor, sv_emb: Tensor | None) -> Tensor:
         """Return the speaker's vector ge `[B, gin, 1]`."""
