@@ -204,7 +204,7 @@ WRAP = b"ctorch._tensor\n_rebuild_from_type_v2\n"
         (b"ctorch\nSize\n((J\xff\xff\xff\xffttR.", "negative or overflowing"),
         (b"ccollections\nOrderedDict\n(K\x01tR.", "something else than pairs"),
         (b"ccollections\nOrderedDict\n((K\x01ltR.", "something else than pairs"),
-        (b"(" + text("storage") + b"tQ.", "no torch storage"),
+        (b"(" + text("storage") + b"tQ.", "not a torch storage"),
     ],
 )
 def test_a_call_of_torch_that_torch_would_not_write_is_refused(index, reason, put, zip_bytes):
@@ -427,7 +427,7 @@ def test_no_matter_which_bytes_are_changed_a_file_is_read_or_refused_in_one_line
     assert all(length < 1_000 for length in lengths)
 
 
-def test_files_of_other_kinds_are_called_no_checkpoint(put):
+def test_files_of_other_kinds_are_not_checkpoints(put):
     for data in (
         b"hello, world\n",
         b"\x89PNG\r\n\x1a\n" + bytes(300),
@@ -435,5 +435,7 @@ def test_files_of_other_kinds_are_called_no_checkpoint(put):
         b"\xff\xd8\xff\xe0",
         b"#!/bin/sh\n",
     ):
-        with pytest.raises(CheckpointError, match=r"is (not a checkpoint|a document or picture|a GGUF file)"):
+        with pytest.raises(
+            CheckpointError, match=r"is (not a checkpoint|a text file|a document or picture|a GGUF file)"
+        ):
             open_checkpoint(put(data))

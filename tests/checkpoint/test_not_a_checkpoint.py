@@ -105,7 +105,7 @@ KINDS = {
     "faiss": (b"IwFl" + bytes(60), "FAISS"),
     "picture": (b"\x89PNG\r\n\x1a\n" + bytes(60), "picture"),
     "program": (b"\x7fELF" + bytes(60), "program"),
-    "zeros": (bytes(5000), "nothing but zeros"),
+    "zeros": (bytes(5000), "zeros only"),
     "text": ("项目说明\nWeights are elsewhere.\n".encode() * 30, "text file"),
     "empty": (b"", "is empty"),
     "unknown": (b"\xb7\x01\xfe" * 40, r"neither torch nor safetensors"),
@@ -194,7 +194,7 @@ FOLDERS = {
     "ONNX": (["config.json", "model.onnx"], "ONNX"),
     "pipeline": (
         ["model_index.json", "vqvae/diffusion_pytorch_model.safetensors"],
-        "these folders in it hold some: vqvae",
+        "these folders in it hold checkpoints: vqvae",
     ),
     "other": (["a.txt", "b"], "it holds a.txt, b"),
     "weights": (["me_e4.pth", "me_e8.pth"], "several checkpoints, name one: me_e4.pth, me_e8.pth; 'vqcheck history'"),

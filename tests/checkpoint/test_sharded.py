@@ -173,7 +173,7 @@ def test_a_shard_whose_index_is_packed_is_refused(tmp_path, zip_bytes, torch_pic
         (tmp_path / "1-of-1").write_bytes(data)
         index = write(tmp_path, {"a": "1-of-1"})
         if refused:
-            with pytest.raises(CheckpointError, match="1-of-1: its index is packed"):
+            with pytest.raises(CheckpointError, match="1-of-1: its index is compressed"):
                 open_checkpoint(index)
         else:
             open_checkpoint(index).close()
@@ -208,7 +208,7 @@ def test_packed_values_are_refused_where_transformers_maps_a_file(name, tmp_path
         else:
             assert not torch.equal(loaded[BOOK], state[BOOK])
             for path in (tmp_path, sharded_as or tmp_path / name):
-                with pytest.raises(CheckpointError, match=rf"{name}: .*: is packed, and transformers would"):
+                with pytest.raises(CheckpointError, match=rf"{name}: .*: is compressed, and transformers would"):
                     open_checkpoint(path)
     (tmp_path / name).rename(tmp_path / "unmapped.pth")
     assert BOOK in read_all(tmp_path / "unmapped.pth")

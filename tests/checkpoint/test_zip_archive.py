@@ -91,11 +91,11 @@ def test_the_archive_that_is_damaged_below_is_read_when_it_is_whole(members):
         *((SECOND + 8, "<H", flag, "second: is encrypted") for flag in (0x20, 0x40, 0x2000, 0x2841)),
         (LOCAL_SECOND + 6, "<H", 0x40, "second: its local header disagrees"),
         (LOCAL_SECOND + 6, "<H", 1, "second: its local header disagrees"),
-        (SECOND + 10, "<H", 12, "second: is encrypted or packed with an unsupported method"),
+        (SECOND + 10, "<H", 12, "second: is encrypted or compressed with an unsupported method"),
         (SECOND + 10, "<H", 8, "second: its local header disagrees"),
         (LOCAL_SECOND, "<L", 0, "second: its local header disagrees"),
-        (SECOND + 20, "<L", 7, "second: is stored, yet claims 7 bytes packed and 8 unpacked"),
-        (SECOND + 24, "<L", 9, "second: is stored, yet claims 8 bytes packed and 9 unpacked"),
+        (SECOND + 20, "<L", 7, "second: is stored, but claims 7 bytes packed and 8 unpacked"),
+        (SECOND + 24, "<L", 9, "second: is stored, but claims 8 bytes packed and 9 unpacked"),
         (LOCAL_SECOND + 18, "<L", 7, "second: its local header disagrees with the zip directory about its size"),
         (LOCAL_SECOND + 22, "<L", 9, "second: its local header disagrees with the zip directory about its size"),
         (LOCAL_SECOND + 18, "<L", 0xFFFFFFFF, "second: lacks the 64-bit sizes"),
@@ -187,7 +187,7 @@ def test_a_zip64_archive_is_read(zip64, members):
         (CENTRAL, 46 + 5 + 2, "<H", 8, "first: lacks the 64-bit sizes"),
         (CENTRAL, 46 + 5 + 2, "<H", 1000, "first: lacks the 64-bit sizes"),
         (CENTRAL, 46 + 5, "<H", 2, "first: lacks the 64-bit sizes"),
-        (CENTRAL, 46 + 5 + 4, "<Q", 1 << 63, "first: is stored, yet claims"),
+        (CENTRAL, 46 + 5 + 4, "<Q", 1 << 63, "first: is stored, but claims"),
     ],
 )
 def test_a_64_bit_number_that_disagrees_is_refused(signature, offset, layout, value, reason, zip64, members):
@@ -217,9 +217,9 @@ def deflated(claimed=None, packed=None):
 
 def test_packed_data_that_lies_about_its_size_is_refused(put, members):
     assert members(deflated()) == {"a": bytes(3_000)}
-    with pytest.raises(CheckpointError, match="a: its packed data ends before its claimed size"):
+    with pytest.raises(CheckpointError, match="a: its compressed data ends before its claimed size"):
         members(deflated(claimed=3_001))
-    with pytest.raises(CheckpointError, match="a: its packed data ends before its claimed size"):
+    with pytest.raises(CheckpointError, match="a: its compressed data ends before its claimed size"):
         members(deflated(packed=3))
     with PositionedFile(put(bytes(deflated(claimed=(1 << 30) + 1)))) as file:
         archive = ZipArchive(file)
@@ -231,7 +231,7 @@ def test_packed_data_that_is_damaged_is_refused(members):
     data = deflated()
     at = 30 + 1
     data[at : at + 4] = b"\xff\xff\xff\xff"
-    with pytest.raises(CheckpointError, match="a: its packed data is damaged"):
+    with pytest.raises(CheckpointError, match="a: its compressed data is damaged"):
         members(data)
 
 

@@ -145,5 +145,5 @@ def test_a_folder_without_checkpoints_says_where_they_are(state_of, tmp_path, vq
     for command in (["inspect", tmp_path], ["diff", tmp_path, tmp_path]):
         run = vqcheck(*command)
         assert run.returncode == 2
-        assert "these folders in it hold some: vqvae" in run.stderr
+        assert "these folders in it hold checkpoints: vqvae" in run.stderr
     assert vqcheck("inspect", tmp_path / "vqvae").returncode == 0

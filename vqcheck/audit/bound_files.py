@@ -68,7 +68,7 @@ def recorded_tsv(path: str) -> str | None:
     """
     with open_checkpoint(path) as checkpoint:
         if model.identify(checkpoint).kind != "s1 GPT":
-            raise UsageError(f"{path}: is not an s1 (GPT) checkpoint")
+            raise UsageError("is not an s1 (GPT) checkpoint", path)
         information = checkpoint.information
     config = information.get("config") or _inner(information.get("hyper_parameters"))
     named = config.get("train_semantic_path") if isinstance(config, dict) else None

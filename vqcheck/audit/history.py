@@ -68,7 +68,7 @@ def read_history(
         except NoCodebookError as error:
             skipped.append(SkippedFile(name, error.what))
         except VqcheckError as error:
-            unreadable.append((name, str(error).removeprefix(f"{path}: ")))
+            unreadable.append((name, error.what))
         if on_file:
             on_file(done, 2 * len(paths))
     groups = _groups(found, unreadable)

@@ -127,7 +127,7 @@ def read_lock(path: str) -> Lock:
     lines = [line.strip() for line in text.splitlines() if line.strip() and not line.startswith("#")]
     schemas = [line.split(" ", 1)[1] for line in lines if line.startswith("schema ")]
     if len(content) > _MAX_BYTES or len(schemas) != 1 or not schemas[0].startswith("vqcheck/lock/"):
-        raise UsageError(f"{path}: is not a vqcheck lock (it has no line 'schema {SCHEMA}')")
+        raise UsageError(f"is not a vqcheck lock (it has no line 'schema {SCHEMA}')", path)
     if schemas[0] != SCHEMA:
         raise UsageError(f"is a lock of another version ({schemas[0]:.40}), this vqcheck reads {SCHEMA}", path)
     try:

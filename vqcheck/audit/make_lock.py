@@ -103,8 +103,9 @@ def _require_made_by(
         refuted = refuted or summary(audit)
     if refuted:
         raise UsageError(
-            f"{experiment}: its tokens do not agree with {checkpoint.path}: {refuted}; "
-            "lock the checkpoint that they were extracted with, or extract them again (vqcheck tokens shows the items)"
+            f"its tokens do not agree with {checkpoint.path}: {refuted}; "
+            "lock the checkpoint that they were extracted with, or extract them again (vqcheck tokens shows the items)",
+            experiment,
         )
     if on_unchecked:
         on_unchecked(unchecked)

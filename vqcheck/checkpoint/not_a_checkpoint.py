@@ -23,11 +23,11 @@ _MAGIC: Final = (
     (rb"version https://git-lfs", "is a git-lfs pointer, not the file it stands for; run 'git lfs pull' in its folder"),
     (rb"(?i)(\xef\xbb\xbf)?\s*<.{0,400}?(doctype html|html|head|body|script)\b", f"is a web page (HTML); {_AGAIN}"),
     (rb"(\xef\xbb\xbf)?\s*<\?xml", f"is an XML document, such as a server's error message; {_AGAIN}"),
-    (rb"\x1f\x8b", f"is packed with gzip; {_UNPACK} (tar -xzf or gunzip)"),
-    (rb"BZh[1-9]", f"is packed with bzip2; {_UNPACK} (tar -xjf or bunzip2)"),
-    (rb"\xfd7zXZ\0", f"is packed with xz; {_UNPACK} (tar -xJf or unxz)"),
-    (rb"\x28\xb5\x2f\xfd", f"is packed with zstd; {_UNPACK} (zstd -d)"),
-    (rb"\x04\x22\x4d\x18", f"is packed with lz4; {_UNPACK} (lz4 -d)"),
+    (rb"\x1f\x8b", f"is compressed with gzip; {_UNPACK} (tar -xzf or gunzip)"),
+    (rb"BZh[1-9]", f"is compressed with bzip2; {_UNPACK} (tar -xjf or bunzip2)"),
+    (rb"\xfd7zXZ\0", f"is compressed with xz; {_UNPACK} (tar -xJf or unxz)"),
+    (rb"\x28\xb5\x2f\xfd", f"is compressed with zstd; {_UNPACK} (zstd -d)"),
+    (rb"\x04\x22\x4d\x18", f"is compressed with lz4; {_UNPACK} (lz4 -d)"),
     (rb"7z\xbc\xaf\x27\x1c", f"is a 7z archive; {_UNPACK} (7z x)"),
     (rb"Rar!\x1a\x07", f"is a rar archive; {_UNPACK} (unrar x)"),
     (rb"GGUF", "is a GGUF file (llama.cpp), which vqcheck does not read; name the checkpoint that it was made from"),
@@ -41,16 +41,16 @@ _MAGIC: Final = (
     (rb"(RIFF|RF64)....WAVE|fLaC|OggS|ID3|\xff[\xfb\xf3\xf2]", "is an audio file; name the model's checkpoint"),
     (rb"%PDF-|\x89PNG|\xff\xd8\xff|GIF8", "is a document or picture; name the model's checkpoint"),
     (rb"\x7fELF|MZ.{58}", "is a program or library; name the model's checkpoint"),
-    (rb"\0{64}", f"begins with nothing but zeros: it was never written, or {_AGAIN}"),
+    (rb"\0{64}", f"begins with zeros only: it was never written, or {_AGAIN}"),
 )
 """(what a file begins with, what it is)."""
 
 _BY_NAME: Final = (
     ((".onnx",), "is an ONNX file, which vqcheck does not read; name the checkpoint that it was exported from"),
-    ((".gguf",), "is called a GGUF file (llama.cpp), which vqcheck does not read"),
+    ((".gguf",), "has the name of a GGUF file (llama.cpp), which vqcheck does not read"),
     (
         (".index",),
-        "is called an index (for retrieval, or TensorFlow's), which holds no model; name the model itself",
+        "has the name of an index (for retrieval, or TensorFlow's), which holds no model; name the model itself",
     ),
 )
 _UNFINISHED: Final = (".part", ".partial", ".crdownload", ".download", ".incomplete", ".opdownload", ".!ut")
@@ -87,9 +87,11 @@ def unfinished(path: str) -> str:
     """Return why a file is not whole yet, by its name or what stands beside it, or an empty text."""
     if os.path.exists(f"{path}.aria2"):
         # It gives a file its full size before its content.
-        return f"is not downloaded to its end ({sanitize(os.path.basename(path))}.aria2 says so); let aria2 finish it"
+        return f"is not downloaded completely ({sanitize(os.path.basename(path))}.aria2 says so); let aria2 finish it"
     return (
-        "is called as an unfinished download; finish it, or start again" if path.lower().endswith(_UNFINISHED) else ""
+        "has the name of an unfinished download; finish it, or start again"
+        if path.lower().endswith(_UNFINISHED)
+        else ""
     )
 
 
@@ -122,11 +124,11 @@ def folder_kind(folder: str, names: list[str]) -> str:
         return "is an empty folder"
     if ".metadata" in names and any(name.endswith(".distcp") for name in names):
         return (
-            "is a distributed checkpoint of torch, which vqcheck does not read; make one file of it: "
+            "is a distributed checkpoint of torch, which vqcheck does not read; make one file from it: "
             "python -m torch.distributed.checkpoint.format_utils dcp_to_torch FOLDER OUT.pth"
         )
     if "zero_to_fp32.py" in names or any(name.startswith("global_step") for name in inner):
-        return "is a DeepSpeed checkpoint; make one file of it (python zero_to_fp32.py . OUT) and name that"
+        return "is a DeepSpeed checkpoint; make one file from it (python zero_to_fp32.py . OUT) and name that"
     if "6-name2semantic.tsv" in names or "2-name2text.txt" in names or "4-cnhubert" in inner:
         runs = listed([name for name in inner if name.startswith("logs_s")]) or "logs_s2*"
         return f"is an experiment folder of GPT-SoVITS; name a checkpoint in it ({runs}) or in SoVITS_weights*"
@@ -135,10 +137,10 @@ def folder_kind(folder: str, names: list[str]) -> str:
     if any(re.fullmatch(r".+-\d+-of-\d+\.(safetensors|bin)", name) for name in names):
         return "holds shards of a model without their index (*.index.json); download that, too"
     if with_some:
-        return f"{_EXPECTED}; these folders in it hold some: {listed(with_some)}"
+        return f"{_EXPECTED}; these folders in it hold checkpoints: {listed(with_some)}"
     others = sorted({kind for name in names for endings, kind in _BY_NAME if name.lower().endswith(endings)})
     if others:
-        return f"holds no checkpoint that is read; what it holds {others[0]}"
+        return f"holds no checkpoint that vqcheck reads; what it holds {others[0]}"
     if "config.json" in names:
         return "is a model folder without weights (no *.safetensors, *model.bin, *.pth); download those, too"
     return f"{_EXPECTED}; it holds {listed(names)}"

@@ -126,13 +126,14 @@ def _open_torch_zip(file: PositionedFile, header_code: str, *, shard: bool) -> C
         raise file.error(zip_kind(archive.members))
     if shard and any(member.is_packed and name.endswith("data.pkl") for name, member in archive.members.items()):
         # Unpacked, the indexes of many small shards could be of any size; no library packs one.
-        raise file.error("its index is packed, as in no shard; unpack it: save the model again")
+        raise file.error("its index is compressed, which no shard's is; save the model again without compression")
     root, extents, classes = torch_zip.read_index(archive)
     packed = next((extent.member for extent in extents.values() if extent.packed), "")
     if packed and (shard or file.path.endswith(".bin")):
         # transformers maps such files into memory: it gets the packed bytes as they lie there, whatever they unpack to.
         raise file.error(
-            "is packed, and transformers would read it as if it were not; unpack it: save the model again", packed
+            "is compressed, and transformers would read it as if it were not; save the model again without compression",
+            packed,
         )
     return _from_torch(
         file,

@@ -79,7 +79,7 @@ class ZipArchive:
         """Return `size` unpacked bytes of a member from position `start` inside it.
 
         Raises:
-            CheckpointError: no such member, the range leaves it, or its packed data is damaged.
+            CheckpointError: no such member, the range leaves it, or its compressed data is damaged.
 
         """
         member = self.members.get(name)
@@ -130,11 +130,11 @@ class ZipArchive:
                 extra = bytes(directory[name_end : name_end + extra_length])
                 full, packed, header = self._zip64(name, extra, full, packed, header)
             if flags & _ENCRYPTED or method not in (_STORED, _DEFLATED):
-                raise self.error("is encrypted or packed with an unsupported method", name)
+                raise self.error("is encrypted or compressed with an unsupported method", name)
             if full and (entry[15] & _DIRECTORY or raw_name.endswith(b"/")):
-                raise self.error("is called a folder, yet holds bytes", name)
+                raise self.error("has the name of a folder, but holds bytes", name)
             if method == _STORED and packed != full:
-                raise self.error(f"is stored, yet claims {packed} bytes packed and {full} unpacked", name)
+                raise self.error(f"is stored, but claims {packed} bytes packed and {full} unpacked", name)
             found.append((header, packed, full, method, name, raw_name))
             position = end
         if position != size:
@@ -239,7 +239,7 @@ class ZipArchive:
     def _inflate(self, member: Member, data_start: int, start: int, size: int) -> bytearray:
         if member.size > _MAX_INFLATED:
             raise self.error(
-                f"claims to unpack to {member.size} bytes, more than is read from packed data", member.name
+                f"claims to unpack to {member.size} bytes, more than is read from compressed data", member.name
             )
         machine = zlib.decompressobj(-zlib.MAX_WBITS)
         out = bytearray()
@@ -254,9 +254,9 @@ class ZipArchive:
             try:
                 piece = machine.decompress(pending, _PIECE)
             except zlib.error:
-                raise self.error("its packed data is damaged", member.name) from None
+                raise self.error("its compressed data is damaged", member.name) from None
             if not piece and (machine.eof or packed_at >= member.packed_size):
-                raise self.error("its packed data ends before its claimed size", member.name)
+                raise self.error("its compressed data ends before its claimed size", member.name)
             pending = machine.unconsumed_tail
             if skip >= len(piece):
                 skip -= len(piece)

@@ -75,7 +75,7 @@ def command(
         raise UsageError("--check verifies and --update writes; give one of them")
     path = lock_file or os.path.join(experiment or "", NAME)
     if output.file is not None and os.path.realpath(output.file) == os.path.realpath(path):
-        raise UsageError(f"{path}: is the lock; write the report to another file")
+        raise UsageError("is the lock; write the report to another file", path)
     unchecked: list[str] = []
     with open_checkpoint(checkpoint) as file, Waiting("reading tokens and s1", quiet=output.quiet) as waiting:
         if not check:

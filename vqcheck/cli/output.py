@@ -131,8 +131,6 @@ def report_failure(arguments: Sequence[str], message: str, path: str) -> None:
         return
     from vqcheck.report.views.failure import view
 
-    # Messages name their file first, as it was given.
-    path = next((each for each in arguments if message.startswith(f"{each}: ")), "")
     document = view(command, message, path, _empty_sheet(command) if output.format == CSV else None)
     if output.format == GITHUB and output.file is None:
         with contextlib.suppress(VqcheckError):

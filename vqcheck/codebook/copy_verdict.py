@@ -134,12 +134,8 @@ def _is_near(pair: Pair) -> bool:
         return a.shape == b.shape
     if a.role == Role.INIT_FLAG or a.tensor.dtype != b.tensor.dtype or a.tensor.dtype not in _WIDE:
         return False
-    import numpy as np
-
+    from vqcheck.codebook.tensor_change import ulps_apart
     from vqcheck.codebook.values import as_array
 
-    values_a, values_b = as_array(a, pair.a.data), as_array(b, pair.b.data)
-    if not (np.isfinite(values_a).all() and np.isfinite(values_b).all()):
-        return False
-    step = np.spacing(np.maximum(np.abs(values_a), np.abs(values_b)))
-    return bool((np.abs(values_a.astype(np.float64) - values_b) <= MOST_ULPS * step.astype(np.float64)).all())
+    values = as_array(a, pair.a.data), as_array(b, pair.b.data)
+    return ulps_apart(*values, a.tensor.dtype, MOST_ULPS) is not None

@@ -82,7 +82,7 @@ class Named(NamedTuple):
     """Components of the name that the key accounts for."""
 
 
-class _Table(NamedTuple):
+class _NameTable(NamedTuple):
     exact: dict[str, list[tuple[Family, Key]]]
     below: dict[str, list[tuple[Family, Key]]]
     """Modules of which everything below belongs to a key."""
@@ -164,7 +164,7 @@ def _without_number(part: str) -> str:
 
 
 @lru_cache(maxsize=16)
-def _table(own: tuple[Family, ...], last: tuple[Family, ...]) -> _Table:
+def _table(own: tuple[Family, ...], last: tuple[Family, ...]) -> _NameTable:
     exact: dict[str, list[tuple[Family, Key]]] = {}
     below: dict[str, list[tuple[Family, Key]]] = {}
     for family in (*own, *FAMILIES, *last):
@@ -178,7 +178,7 @@ def _table(own: tuple[Family, ...], last: tuple[Family, ...]) -> _Table:
                 below.setdefault(template[:-2], []).append((family, key))
             else:
                 exact.setdefault(template, []).append((family, key))
-    return _Table(
+    return _NameTable(
         exact,
         below,
         frozenset(name if name.count(".") < 2 else ".".join(name.rsplit(".", 2)[1:]) for name in exact),

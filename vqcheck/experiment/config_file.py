@@ -75,10 +75,10 @@ class ConfigFile:
         given = {key: value for key, value in named.items() if value not in (None, "")}
         for key, value in given.items():
             if not isinstance(value, str):
-                raise UsageError(f"{self.path}: {key}: expected a text, given {value!r:.80}")
+                raise UsageError(f"expected a text, given {value!r:.80}", self.path, key)
         if len(set(given.values())) > 1:
             raise UsageError(
-                f"{self.path}: model.version is {given['model.version']!r:.40}, version {given['version']!r:.40}"
+                f"model.version is {given['model.version']!r:.40}, version {given['version']!r:.40}", self.path
             )
         return next(iter(given.values()), None)
 
@@ -118,18 +118,18 @@ def read_config_file(path: str) -> ConfigFile:
             text = file.read(LONGEST_TOML + 1)
     except OSError as error:
         if os.path.isdir(path):
-            raise UsageError(f"{path}: is a folder; name the configuration (TEMP/tmp_s2.json, or a TOML)") from None
-        raise UsageError(f"{path}: cannot be read: {error.strerror}") from None
+            raise UsageError("is a folder; name the configuration (TEMP/tmp_s2.json, or a TOML)", path) from None
+        raise UsageError(f"cannot be read: {error.strerror}", path) from None
     except UnicodeDecodeError:
-        raise UsageError(f"{path}: is not a configuration (neither TOML nor JSON text)") from None
+        raise UsageError("is not a configuration (neither TOML nor JSON text)", path) from None
     if len(text) > LONGEST_TOML:
-        raise UsageError(f"{path}: is longer than any configuration (more than {LONGEST_TOML} characters)")
+        raise UsageError(f"is longer than any configuration (more than {LONGEST_TOML} characters)", path)
     is_json = text.lstrip()[:1] == "{"
     try:
         values = json.loads(text) if is_json else parse_toml(text)
     except (ValueError, RecursionError) as error:
         kind = "JSON" if is_json else "TOML"
-        raise UsageError(f"{path}: is not valid {kind}: {' '.join(str(error).split())}") from None
+        raise UsageError(f"is not valid {kind}: {' '.join(str(error).split())}", path) from None
     return ConfigFile(path, is_json, values)
 
 
@@ -171,13 +171,13 @@ def section_of(values: Any, name: str, path: str) -> dict[str, Any]:
     """Return a section; raises UsageError where there is none."""
     section = values.get(name) if isinstance(values, dict) else None
     if not isinstance(section, dict):
-        raise UsageError(f"{path}: has no section '{name}'; expected is GPT-SoVITS's s2 JSON or a vqcheck TOML")
+        raise UsageError(f"has no section '{name}'; expected is GPT-SoVITS's s2 JSON or a vqcheck TOML", path)
     return section
 
 
 def _typed(path: str, key: str, value: Any, kind: type, expected: str) -> Any:
     if value is not None and not isinstance(value, kind):
-        raise UsageError(f"{path}: {key}: expected {expected}, given {value!r:.80}")
+        raise UsageError(f"expected {expected}, given {value!r:.80}", path, key)
     return value
 
 
@@ -190,5 +190,5 @@ def _rank(path: str, value: Any) -> str | None:
     if value is None or value == "":
         return None
     if isinstance(value, bool) or not re.fullmatch(r"\d{1,9}", str(value), flags=re.ASCII):
-        raise UsageError(f"{path}: train.lora_rank: expected a number, given {value!r:.80}")
+        raise UsageError(f"train.lora_rank: expected a number, given {value!r:.80}", path)
     return str(value)

@@ -107,7 +107,7 @@ def read_ssl(path: str, channels: int) -> npt.NDArray[np.float32]:
     """
     values = _finite(path)
     if values.shape[0] != channels or not values.shape[1]:
-        raise UsageError(f"{path}: expected features of shape [1, {channels}, T], found {list(values.shape)}")
+        raise UsageError(f"expected features of shape [1, {channels}, T], found {list(values.shape)}", path)
     return values
 
 
@@ -115,7 +115,7 @@ def read_speaker_vector(path: str, size: int) -> npt.NDArray[np.float32]:
     """Return a speaker vector `[size]` (float32) from `7-sv_cn/<name>.pt`. Raises as `read_ssl` does."""
     values = _finite(path)
     if values.shape != (1, size):
-        raise UsageError(f"{path}: expected a speaker vector of shape [1, {size}], found {list(values.shape)}")
+        raise UsageError(f"expected a speaker vector of shape [1, {size}], found {list(values.shape)}", path)
     vector: npt.NDArray[np.float32] = values[0]
     return vector
 
@@ -133,14 +133,14 @@ def read_wav(path: str, rate: int) -> npt.NDArray[np.float32]:
             count = file.getnframes()
             data = file.readframes(count)
     except (OSError, EOFError, wave.Error) as error:
-        raise UsageError(f"{path}: is not a PCM wav file: {error}") from None
+        raise UsageError(f"is not a PCM wav file: {error}", path) from None
     if found != (1, 2, rate):
         channels, width, hertz = found
         raise UsageError(
-            f"{path}: expected 16-bit mono at {rate} Hz, found {8 * width}-bit, {channels} channels at {hertz} Hz"
+            f"expected 16-bit mono at {rate} Hz, found {8 * width}-bit, {channels} channels at {hertz} Hz", path
         )
     if len(data) != 2 * count:
-        raise UsageError(f"{path}: ends after {len(data) // 2} of {count} samples")
+        raise UsageError(f"ends after {len(data) // 2} of {count} samples", path)
     return np.frombuffer(data, "<i2").astype(np.float32) / np.float32(32768)
 
 
@@ -149,15 +149,15 @@ def _listed(folder: str, part: str) -> set[str]:
     try:
         return set(os.listdir(path))
     except OSError as error:
-        raise UsageError(f"{path}: cannot be read: {error.strerror}") from None
+        raise UsageError(f"cannot be read: {error.strerror}", path) from None
 
 
 def _finite(path: str) -> npt.NDArray[np.float32]:
     found = read_features(path)
     if found.values is None:
-        raise UsageError(f"{path}: {found.problem}")
+        raise UsageError(f"{found.problem}", path)
     values = found.values.astype(np.float32)
     bad = values.size - int(np.count_nonzero(np.isfinite(values)))
     if bad:
-        raise UsageError(f"{path}: {bad} of {values.size} values are NaN or infinite")
+        raise UsageError(f"{bad} of {values.size} values are NaN or infinite", path)
     return values

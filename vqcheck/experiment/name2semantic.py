@@ -88,7 +88,7 @@ def read_name2semantic(folder: str) -> Name2Semantic:
             else:
                 malformed.append((f"{name}:{number}", row))
             if tokens > _MOST_TOKENS or len(rows) + len(malformed) > _MOST_LINES:
-                raise UsageError(f"{folder}: holds more than {_MOST_TOKENS} tokens or {_MOST_LINES} items")
+                raise UsageError(f"holds more than {_MOST_TOKENS} tokens or {_MOST_LINES} items", folder)
     if not rows and not malformed:
         raise UsageError("holds no tokens", os.path.join(folder, files[0]))
     return Name2Semantic(files, tuple(rows), tuple(malformed), headless, parts if files == (MERGED,) else ())
@@ -127,13 +127,13 @@ def text_lines(path: str | os.PathLike[str]) -> Iterator[str]:
                 if not line:
                     return
                 if len(line) > _LONGEST_LINE:
-                    raise UsageError(f"{path}: line {number} is longer than {_LONGEST_LINE} bytes")
+                    raise UsageError(f"line {number} is longer than {_LONGEST_LINE} bytes", path)
                 text = line.decode("utf-8-sig" if at == 0 else "utf-8")
                 at += len(line)
                 if number > _MOST_LINES or at > _MOST_BYTES:
-                    raise UsageError(f"{path}: has more than {_MOST_LINES} lines or {_MOST_BYTES >> 20} MiB")
+                    raise UsageError(f"has more than {_MOST_LINES} lines or {_MOST_BYTES >> 20} MiB", path)
                 yield text.removesuffix("\n").removesuffix("\r")
     except OSError as error:
-        raise UsageError(f"{path}: cannot be read: {error.strerror}") from None
+        raise UsageError(f"cannot be read: {error.strerror}", path) from None
     except UnicodeDecodeError as error:
-        raise UsageError(f"{path}: is not UTF-8 (byte {at + error.start})") from None
+        raise UsageError(f"is not UTF-8 (byte {at + error.start})", path) from None

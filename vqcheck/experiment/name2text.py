@@ -53,9 +53,9 @@ def ids_from_file(path: str, table_size: int) -> dict[str, int]:
         with open(path, encoding="utf-8", opener=open_regular_file) as file:
             symbols = file.read().rstrip("\n").split("\n")
     except (OSError, UnicodeDecodeError) as error:
-        raise UsageError(f"{path}: cannot be read as UTF-8 text: {error}") from None
+        raise UsageError(f"cannot be read as UTF-8 text: {error}", path) from None
     if len(symbols) != table_size:
-        raise UsageError(f"{path}: has {len(symbols)} symbols, the version {table_size}")
+        raise UsageError(f"has {len(symbols)} symbols, the version {table_size}", path)
     return {symbol: position for position, symbol in enumerate(symbols)}
 
 

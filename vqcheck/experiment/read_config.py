@@ -41,7 +41,7 @@ def read_config(path: str, root: str | None = None) -> Config:
     try:
         config = Config.model_validate(values)
     except ValidationError as error:
-        raise UsageError(f"{path}: {_first_problem(error)}") from None
+        raise UsageError(f"{_first_problem(error)}", path) from None
     base = file.base(root)
     for section, key in _PATHS:
         config = _resolve(config, section, key, base, path)
@@ -78,14 +78,14 @@ def _known(file: ConfigFile) -> dict[str, dict[str, Any]]:
     sections = file.sections()
     for section, inner, key in (("train", "training", "batch_size"), ("data", "data", "exp_dir")):
         if not sections[inner].get(key):
-            raise UsageError(f"{file.path}: {section}.{key} is missing; the training script needs it")
+            raise UsageError(f"{section}.{key} is missing; the training script needs it", file.path)
     if "pretrained_s2G" not in sections["training"]:
         raise UsageError(
-            f"{file.path}: train.pretrained_s2G is missing; it may be empty, but then the weights start fresh"
+            "train.pretrained_s2G is missing; it may be empty, but then the weights start fresh", file.path
         )
     version = sections["subject"]["version"]
     if version is not None and version not in VERSIONS:
-        raise UsageError(f"{file.path}: model.version: expected one of {', '.join(VERSIONS)}, given {version!r}")
+        raise UsageError(f"model.version: expected one of {', '.join(VERSIONS)}, given {version!r}", file.path)
     known = {
         name: {key: value for key in _keys_at((name,)) if (value := section.get(key)) is not None}
         for name, section in sections.items()
@@ -117,7 +117,7 @@ def _version_of_base(config: Config, path: str) -> str:
     with open_checkpoint(base) as checkpoint:
         version = identify(checkpoint).version
     if version not in VERSIONS:
-        raise UsageError(f"{path}: model.version is missing, and the tensors of {base} do not show their version")
+        raise UsageError(f"model.version is missing, and the tensors of {base} do not show their version", path)
     return version
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
 from typing import Any
 
 import torch
@@ -106,3 +107,109 @@ def symbol_count(version: str) -> int:
 def reference_bins(version: str, spec_channels: int) -> int:
     """Return how many of the spectrogram's lowest bins the reference encoder sees."""
     return spec_channels if version == "v1" else _REFERENCE_BINS
+
+
+@dataclass
+class InputChecks:
+    """The sizes that a model was built with; each method raises InputError for inputs that do not fit them.
+
+    Shapes cost nothing and are checked at each call.  Values are checked wherever reading them costs nothing, on the
+    CPU; on a GPU the host would have to wait for the device in each training step, so there only the first batch is
+    read, which finds what is wrong throughout (the symbols of another version, lengths in samples).
+    """
+
+    spec_channels: int
+    segment_size: int
+    ssl_dim: int
+    frames_per_code: int
+    n_symbols: int
+    codebook_size: int
+    sv_dim: int | None
+    _devices_read: set[str] = field(default_factory=set)
+
+    def features(self, ssl: Tensor) -> None:
+        """Check ssl `[B, ssl_dim, T]`."""
+        check_shape("ssl", ssl, "B", self.ssl_dim, "T")
+        if ssl.size(2) < self.frames_per_code:
+            raise InputError(f"ssl: expected at least {self.frames_per_code} frames, given shape {list(ssl.shape)}")
+
+    def batch(
+        self,
+        ssl: Tensor,
+        y: Tensor,
+        y_lengths: Tensor,
+        text: Tensor,
+        text_lengths: Tensor,
+        sv_emb: Tensor | None,
+        training: bool = True,
+    ) -> None:
+        """Check the inputs of `forward`, or those of `infer` with `training` False."""
+        self.features(ssl)
+        batch, frames = ssl.size(0), y.size(-1)
+        check_shape("y", y, batch, self.spec_channels, "T")
+        check_shape("y_lengths", y_lengths, batch)
+        check_shape("text", text, batch, "L")
+        check_shape("text_lengths", text_lengths, batch)
+        for name, tensor in (("y_lengths", y_lengths), ("text", text), ("text_lengths", text_lengths)):
+            check_integers(name, tensor)
+        if self.sv_dim is not None:
+            self._speaker_vector(sv_emb, batch)
+        quantized = ssl.size(2) // self.frames_per_code * self.frames_per_code
+        if training and quantized != frames:  # elsewhere y is only a reference, of any length
+            raise InputError(
+                f"y: expected {quantized} frames (those of ssl {list(ssl.shape)} after quantization, "
+                f"a multiple of {self.frames_per_code}), given {frames} in shape {list(y.shape)}"
+            )
+        if not self._should_read(text):
+            return
+        if training:
+            why = f"at least segment_size, at most the frames of y {list(y.shape)}"
+            check_range("y_lengths", y_lengths, self.segment_size, frames, why)
+        else:
+            check_range("y_lengths", y_lengths, 1, frames, f"at most the frames of y {list(y.shape)}")
+        check_range("text_lengths", text_lengths, 1, text.size(1), f"at most the length of text {list(text.shape)}")
+        self._symbols(text)
+
+    def tokens(
+        self,
+        codes: Tensor,
+        text: Tensor,
+        references: Sequence[Tensor],
+        vectors: Sequence[Tensor | None],
+        speed: float,
+    ) -> None:
+        """Check the inputs of `decode`."""
+        check_shape("codes", codes, 1, 1, "T")
+        check_shape("text", text, 1, "L")
+        check_integers("codes", codes)
+        check_integers("text", text)
+        if not references:
+            raise InputError("refer: expected at least one spectrogram, given an empty list")
+        for reference in references:
+            check_shape("refer", reference, 1, self.spec_channels, "R")
+        if len(vectors) != len(references):
+            raise InputError(f"sv_emb: expected {len(references)}, one for each refer, given {len(vectors)}")
+        if self.sv_dim is not None:
+            for vector in vectors:
+                self._speaker_vector(vector, 1)
+        if speed <= 0:
+            raise InputError(f"speed: expected a number above 0, given {speed}")
+        check_range("codes", codes, 0, self.codebook_size - 1, "the codebook")
+        self._symbols(text)
+
+    def _should_read(self, tensor: Tensor) -> bool:
+        device = str(tensor.device)
+        if tensor.device.type != "cpu":
+            if device in self._devices_read:
+                return False
+            self._devices_read.add(device)
+        return True
+
+    def _speaker_vector(self, sv_emb: Tensor | None, batch: int) -> None:
+        assert self.sv_dim is not None
+        if sv_emb is None:
+            raise InputError(f"sv_emb: expected shape [{batch}, {self.sv_dim}] for a Pro version, given None")
+        check_shape("sv_emb", sv_emb, batch, self.sv_dim)
+
+    def _symbols(self, text: Tensor) -> None:
+        check_range("text", text, 0, self.n_symbols - 1, "the phoneme table; another version has another one")

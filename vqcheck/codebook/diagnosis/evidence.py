@@ -7,12 +7,11 @@ from vqcheck.word_enum import WordEnum
 
 
 class UpdateOrder(WordEnum):
-    """Which of two files is later."""
+    """Which of two files is later; siblings come from one codebook, by separate runs."""
 
     A_TO_B = "a to b"
     B_TO_A = "b to a"
     SIBLINGS = "siblings"
-    """Both come from one codebook, by separate runs."""
     UNKNOWN = "unknown"
 
 
@@ -36,24 +35,20 @@ class EditTrace(WordEnum):
 
 
 class MergeKind(WordEnum):
-    """How a book was put together."""
+    """How a book was put together; ranks are copies that were averaged during training."""
 
     AVERAGE = "average"
     RANKS = "ranks"
-    """Copies that were averaged during training."""
     ROWS = "rows"
-    """Some rows are another file's."""
 
 
 class ProjectionChange(WordEnum):
-    """How a projection moved."""
+    """How a projection moved: as training does, by an edit, or by a few units in the last place."""
 
     MOVED = "moved"
-    """As training does."""
     SCALED = "scaled"
     SINGLE_ROWS = "single rows"
     ROUNDING = "rounding"
-    """By a few units in the last place."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,7 +56,6 @@ class NeverTrained:
     """Codes are all zero, or the init flag is 0: the codebook still waits for its first batch."""
 
     sides: tuple[str, ...]
-    """`A`, `B` or both."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -111,7 +105,6 @@ class Initialised:
     how: str
     """`filled` (A waits for its first batch), `emptied` (B does) or `k-means` (B's counts are whole numbers)."""
     frames: int | None
-    """Frames that k-means counted."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -178,7 +171,7 @@ class OtherShape:
     in_place: bool
     """They all stand under the same number there."""
     rounded_to: str
-    """The type to which the values had to be rounded; empty where they are the same to the last bit."""
+    """The type that one of them was rounded to; empty where they are the same to the last bit."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -205,10 +198,9 @@ class ProjectionBehind(ProjectionMoved):
 
 @dataclass(frozen=True, slots=True)
 class MissingBooks:
-    """One file lacks codebooks that the other one stores."""
+    """One file, `A` or `B`, lacks codebooks that the other one stores."""
 
     side: str
-    """`A` or `B`, the one that lacks them."""
     codebooks: tuple[int, ...]
     """Their numbers in the family's order."""
     stored: int
@@ -236,7 +228,6 @@ class WithinAStep:
     """`A` or `B`, the earlier file; empty where some tensors are rounded in one file and others in the other."""
     tensors: tuple[str, ...]
     largest: float
-    """Greatest distance a value moved."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -245,7 +236,6 @@ class LostByRounding:
 
     dtype: str
     side: str
-    """`A` or `B`, which was rounded."""
     zero: tuple[int, ...]
     not_finite: tuple[int, ...]
     equal: tuple[int, ...]
@@ -265,7 +255,6 @@ class NotFinite:
     """A file holds NaN or infinity where the other one has numbers: it is damaged, or its training diverged."""
 
     sides: tuple[str, ...]
-    """`A`, `B` or both."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -29,6 +29,8 @@ class Trial:
     """Whether the files hold the evidence, so that silence counts as a failure."""
     exact: bool = False
     """Whether they hold the evidence for the exact number."""
+    averaged: bool = False
+    """Whether B is put together from files, so that no number of updates makes it from A."""
 
 
 def scenario(make):
@@ -433,3 +435,218 @@ def moving_average_and_its_last_file(r):
         shadow = {name: m * shadow[name] + (1 - m) * now[name] for name in shadow}
     # The average counts no updates of its own: an exact number is wrong here, a direction is not.
     return Trial(t.state(), shadow, {UPDATES, MERGED, EDITED, PROJECTION}, "b to a", None, tellable=False)
+
+
+LOW = [torch.float16, torch.bfloat16]
+
+
+def averaged_in(dtype, a, b, w):
+    """Return the average of two states, calculated in a narrow type."""
+    a, b = cast(a, dtype), cast(b, dtype)
+    return a, {name: a[name] * (1 - w) + b[name] * w for name in a}
+
+
+@scenario
+def average_in_low_precision(r):
+    """With a later file, a sibling, or another codebook altogether."""
+    t, frames = drawn(r)
+    dtype, w = r.choice(LOW), r.choice([0.1, 0.3, 0.5, 0.7, 0.9])
+    few, n, m = max(20, frames // r.choice([1, 8])), steps_of(r), steps_of(r)
+    kind = r.choice(["later", "sibling", "another"])
+    one, other = t.fork(1), t.fork(2)
+    a = t.state() if kind != "sibling" else one.run(n, few).state()
+    x = other.run(m, few).state()
+    if kind == "another":
+        x = Training(t.codes, t.dim, r.randrange(1 << 30)).settle(frames).state()
+    a, mixed = averaged_in(dtype, a, x, w)
+    causes = {MERGED, PROJECTION, "last-places", "lost-by-rounding"}
+    causes |= {"another-projection"} if kind == "another" else {UPDATES}
+    order = {"later": "a to b", "sibling": "siblings", "another": ""}[kind]
+    return Trial(a, mixed, causes, order, None, tellable=False, averaged=True)
+
+
+@scenario
+def rows_in_low_precision(r):
+    """Half of the rows come from a later file, a sibling, or another codebook."""
+    t, frames = drawn(r)
+    dtype, few = r.choice(LOW), max(20, frames // r.choice([1, 8]))
+    kind = r.choice(["later", "sibling", "another"])
+    one, other = t.fork(1), t.fork(2)
+    a = t.state() if kind != "sibling" else one.run(steps_of(r), few).state()
+    x = other.run(steps_of(r), few).state()
+    if kind == "another":
+        x = Training(t.codes, t.dim, r.randrange(1 << 30)).settle(frames).state()
+    a, x = cast(a, dtype), cast(x, dtype)
+    part = r.choice([t.codes // 2, t.codes // 4, 3 * t.codes // 4])
+    mixed = {k: torch.cat([a[k][:part], x[k][part:]]) if k in (EMBED, SUMS, COUNTS) else a[k] for k in a}
+    causes = {MERGED, "lost-by-rounding"}
+    return Trial(a, mixed, causes, "", None, tellable=False, averaged=True)
+
+
+@scenario
+def permuted_and_trained_long(r):
+    t, frames = drawn(r)
+    a, n = t.state(), r.choice([50, 150, 400])
+    order = torch.randperm(t.codes, generator=t.random)
+    b = t.run(n, frames).state()
+    b = {k: v[order] if k in (EMBED, SUMS, COUNTS) else v for k, v in b.items()}
+    if r.random() < 0.3:
+        a, b = cast(a, torch.float16), cast(b, torch.float16)
+    return Trial(a, b, {UPDATES, "permuted"}, "a to b", n, tellable=False)
+
+
+@scenario
+def siblings_of_one_length(r):
+    t, frames = drawn(r)
+    one, other = t.fork(1), t.fork(2)
+    n, few = r.choice([1, 2, 5, 10, 37, 60]), max(16, frames // r.choice([4, 8]))
+    a, b = one.run(n, few).state(), other.run(n, few).state()
+    still = int(((one.hits == 0) & (other.hits == 0)).sum())
+    only = [int(((x.hits > 0) & (y.hits == 0)).sum()) for x, y in ((one, other), (other, one))]
+    order = "siblings" if min(only) else "siblings, a to b, b to a"
+    return Trial(a, b, {UPDATES}, order, None, tellable=still >= 3 and min(only) >= 3)
+
+
+@scenario
+def short_siblings_in_float16(r):
+    t, frames = drawn(r)
+    one, other = t.fork(1), t.fork(2)
+    n, m, few = r.choice([1, 2]), r.choice([1, 2, 3, 5, 10]), max(16, frames // r.choice([1, 4, 8]))
+    a, b = one.run(n, few).state(), other.run(m, few).state()
+    if r.random() < 0.5:
+        a, b = b, a
+        n, m = m, n
+    covers = [bool(((x.hits > 0) & (y.hits == 0)).any()) for x, y in ((one, other), (other, one))]
+    order = "siblings" if all(covers) else "siblings, a to b, b to a"
+    return Trial(
+        cast(a, torch.float16), cast(b, torch.float16), {UPDATES, "lost-by-rounding"}, order, None, tellable=False
+    )
+
+
+@scenario
+def other_shapes(r):
+    """A part of the codes or channels, exported or not; or really another codebook."""
+    t, frames = drawn(r)
+    a = t.state()
+    kind = r.choice(["first", "some", "channels", "other", "updated"])
+    part = r.randrange(1, t.codes)
+    rows = list(range(part)) if kind in ("first", "updated") else sorted(r.sample(range(t.codes), part))
+    if kind == "other":
+        b = Training(t.codes + part, t.dim, r.randrange(1 << 30)).settle(frames).state()
+        b |= {WEIGHT: a[WEIGHT], BIAS: a[BIAS]}
+    elif kind == "channels":
+        cut = r.randrange(1, t.dim)
+        b = {k: v[:, :cut] if k in (EMBED, SUMS) else v for k, v in a.items()}
+    else:
+        state = t.run(steps_of(r), frames).state() if kind == "updated" else a
+        b = {k: v[rows] if k in (EMBED, SUMS, COUNTS) else v for k, v in state.items()}
+    if r.random() < 0.3:
+        b = {k: v.half() if k in (EMBED, SUMS, COUNTS) else v for k, v in b.items()}
+    causes = {"other-shape"}
+    one, other = (b, a) if r.random() < 0.5 else (a, b)
+    return Trial(one, other, causes)
+
+
+@scenario
+def one_type_each_role(r):
+    """Codes, sums and counts are stored in types of their own."""
+    _, a, b, n = updated(r)
+    for state in (a, b):
+        for name in (EMBED, SUMS, COUNTS):
+            state[name] = state[name].to(r.choice([torch.float32, torch.float16, torch.bfloat16]))
+    return Trial(a, b, {UPDATES, "lost-by-rounding"}, "a to b", n, tellable=False)
+
+
+@scenario
+def padded_with_frames_of_the_data(r):
+    """Reflection and repetition fill batches with frames that occur: some codes are hit by the same ones every time."""
+    t, frames = drawn(r)
+    repeated = t.centres[r.sample(range(t.codes), r.choice([1, 3, 6]))]
+    draw = t.draw
+    t.draw = lambda count: torch.cat([draw(count), repeated.repeat(frames // 8 + 1, 1)])
+    for _ in range(r.choice([3, 30])):
+        t.step(frames)
+    t.mark()
+    a, n = t.state(), steps_of(r)
+    b = t.run(n, max(20, frames // 8)).state()
+    backwards = r.random() < 0.5
+    order = "b to a" if backwards else "a to b"
+    return Trial(*((b, a) if backwards else (a, b)), {UPDATES}, order, n, tellable=False)
+
+
+@scenario
+def tiny_codebooks(r):
+    """From a single code to eight, with huge counts or hardly any."""
+    t = Training(r.choice([1, 2, 8]), 4, r.randrange(1 << 30))
+    frames = r.choice([2, 50, 20000])
+    t.settle(frames)
+    a, n = t.state(), r.choice([1, 2, 5, 37])
+    b = t.run(n, frames).state()
+    backwards = r.random() < 0.5
+    order = "b to a" if backwards else "a to b"
+    causes = {UPDATES, "last-places"}
+    return Trial(*((b, a) if backwards else (a, b)), causes, order, n, tellable=False)
+
+
+@scenario
+def counts_reset_between(r):
+    """Somebody sets all counts and sums to one count between two trainings."""
+    t, frames = drawn(r)
+    a = t.run(r.choice([0, 5]), frames).state()
+    t.counts = torch.full((t.codes,), r.choice([1.0, 10.0]))
+    t.sums = t.embed * t.counts[:, None]
+    b = t.run(steps_of(r), frames).state()
+    return Trial(a, b, {UPDATES, EDITED, "dead-codes-replaced"}, "a to b", None, tellable=False)
+
+
+@scenario
+def another_decay_than_the_familys(r):
+    t, frames = drawn(r)
+    a, n = t.state(), steps_of(r)
+    t.decay = r.choice([0.8, 0.9, 0.95, 0.999])
+    b = t.run(n, max(20, frames // 8)).state()
+    return Trial(a, b, {UPDATES}, "a to b", None, tellable=False, averaged=True)
+
+
+@scenario
+def moving_average_against_raw(r):
+    """A file's raw copy and its moving average, either way round, in any width."""
+    t, frames = drawn(r)
+    few, m = max(20, frames // 8), r.choice([0.9, 0.99, 0.999])
+    shadow = t.state()
+    for _ in range(r.choice([5, 50])):
+        now = t.run(1, few).state()
+        shadow = {name: m * shadow[name] + (1 - m) * now[name] for name in shadow}
+    dtype = r.choice([torch.float32, torch.float16, torch.bfloat16])
+    raw, shadow = cast(t.state(), dtype), cast(shadow, dtype)
+    causes = {UPDATES, MERGED, PROJECTION, "lost-by-rounding", "last-places"}
+    causes |= {EDITED} if dtype == torch.float32 else set()
+    # So slow an average is the first file, but for less than rounding hides.
+    averaged = m < 0.999 or dtype == torch.float32
+    if r.random() < 0.5:
+        return Trial(raw, shadow, causes, "b to a", None, tellable=False, averaged=averaged)
+    return Trial(shadow, raw, causes, "a to b", None, tellable=False, averaged=averaged)
+
+
+@scenario
+def partial_files(r):
+    """A file lacks sums, counts, or both, as some exports do."""
+    _, a, b, n = updated(r)
+    lacking = r.choice([(SUMS,), (COUNTS,), (SUMS, COUNTS)])
+    side = r.choice([(a,), (b,), (a, b)])
+    for state in side:
+        for name in lacking:
+            state.pop(name, None)
+    return Trial(a, b, {UPDATES, EDITED}, "a to b", n, tellable=False)
+
+
+@scenario
+def held_codebook_and_moved_projection(r):
+    """A codebook that was held, in a file whose projection was trained, exported or not."""
+    t, _ = drawn(r)
+    a = t.state()
+    b = {name: value.clone() for name, value in a.items()}
+    b[WEIGHT] += 1e-3 * torch.randn(b[WEIGHT].shape, generator=t.random)
+    if r.random() < 0.5:
+        b = {name: value.half() for name, value in b.items()}
+    return Trial(a, b, {PROJECTION, "moved-within-a-step", "rounding-only", "lost-by-rounding"})

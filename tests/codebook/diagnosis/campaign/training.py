@@ -20,6 +20,7 @@ class Training:
     uniform: bool = False
     padded: int = 0
     """Frames of padding in each step, all alike."""
+    decay: float = DECAY
     low: torch.dtype | None = None
     """Type to which buffers are rounded after each step."""
     hits: torch.Tensor = field(init=False)
@@ -70,8 +71,8 @@ class Training:
             self._replace(drawn)
         one_hot = torch.nn.functional.one_hot(nearest, self.codes).float()
         self.hits += one_hot.sum(0)
-        self.counts = self.counts.mul(DECAY).add(one_hot.sum(0), alpha=1 - DECAY)
-        self.sums = self.sums.mul(DECAY).add(one_hot.T @ drawn, alpha=1 - DECAY)
+        self.counts = self.counts.mul(self.decay).add(one_hot.sum(0), alpha=1 - self.decay)
+        self.sums = self.sums.mul(self.decay).add(one_hot.T @ drawn, alpha=1 - self.decay)
         self.embed = derive(self.sums, self.counts)
         if expiry == "after":
             self._replace(drawn)
