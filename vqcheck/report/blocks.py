@@ -56,6 +56,12 @@ Inline = str | Word | Sequence[str | Word]
 """A text: words in a row, blanks between them as given."""
 
 
+def words_of(text: Inline | None) -> Sequence[str | Word]:
+    """Return the words of a text that say anything."""
+    words = () if text is None else (text,) if isinstance(text, str | Word) else text
+    return [word for word in words if (word if isinstance(word, str) else word.text)]
+
+
 def verdict(word: str, tone: Tone = Tone.NEUTRAL) -> Word:
     return Word(word, tone, Look.VERDICT)
 
