@@ -160,6 +160,16 @@ def test_a_base_of_another_version_is_not_compared(tree):
     assert result.exit_code == 0
 
 
+def test_a_configuration_of_another_version_names_no_base(tree):
+    """The web page keeps one JSON, that of the last run: here v2's, beside LoRA weights of v3."""
+    tree.put("lora_v3_e2_s50_l32.pth", "SoVITS_weights_v3/me_e2_s50_l32.pth")
+    tree.frozen("me")
+    tree.config("me", freeze_quantizer=True)
+    v2, v3 = tree.check().voices
+    assert (v2.version, v2.compared) == ("v2", True)
+    assert (v3.version, v3.rank, v3.base) == ("v3", "32", None)
+
+
 def test_of_several_given_bases_the_nearest_is_the_one_with_the_evidence(tree, tmp_path):
     other = tmp_path / "other.pth"
     content = torch.load(tree.base, weights_only=False)

@@ -225,7 +225,9 @@ class _Check:
         if beside is not None:
             return beside
         config = self.config_of(voice)
-        named = config.pretrained_s2G if config else None
+        # One of another version names another base.
+        fits = config is not None and (config.version is None or config.version in voice.version.split(" or "))
+        named = config.pretrained_s2G if config and fits else None
         return named if named and os.path.isfile(named) else None
 
     def config_of(self, voice: _Voice) -> S2Run | None:
