@@ -21,6 +21,7 @@ from vqcheck.report.blocks import (
     Table,
     Tone,
     Word,
+    has_content,
     words_of,
 )
 from vqcheck.report.document import Document, Remedy
@@ -64,7 +65,7 @@ def render(document: Document, style: Style) -> str:
     """Return the report."""
     in_brief = document.brief and not style.verbose
     said = document.brief if in_brief else document.headline
-    blocks = [block for block in document.blocks if _has_content(block, style.level)]
+    blocks = [block for block in document.blocks if has_content(block, style.level)]
     remedies = () if in_brief else document.remedies
     if not blocks and not remedies:
         lines = [style.shown(line) for line in (*document.warnings, f"{document.verdict}  {said}")]
@@ -79,26 +80,6 @@ def render(document: Document, style: Style) -> str:
         page.block(block, 0 if isinstance(block, Section) else 2)
     page.remedies(remedies)
     return page.text()
-
-
-def _has_content(block: Block, level: Shown) -> bool:
-    """Say whether text of this level shows anything of a block."""
-    if level not in block.shown:
-        return False
-    match block:
-        case Section(blocks=blocks) | Beside(blocks=blocks):
-            return any(_has_content(each, level) for each in blocks)
-        case Paragraph(text=text):
-            return bool(words_of(text))
-        case Bullets(items=items):
-            return bool(items)
-        case Facts(facts=facts):
-            return any(words_of(fact.value) and level in fact.shown for fact in facts)
-        case Table(rows=rows):
-            return bool(rows)
-        case LineCharts(panels=panels):
-            return bool(panels)
-    return False
 
 
 def _fitting(natural: Sequence[int], least: Sequence[int], room: int) -> list[int]:
@@ -143,7 +124,7 @@ class _Page:
 
     def block(self, block: Block, indent: int) -> None:
         """Add a block, if it has any content at this level."""
-        if not _has_content(block, self._style.level):
+        if not has_content(block, self._style.level):
             return
         match block:
             case Section():
@@ -213,7 +194,7 @@ class _Page:
         inner += 2
         before: Block | None = None
         for block in section.blocks:
-            if not _has_content(block, self._style.level):
+            if not has_content(block, self._style.level):
                 continue
             if before and (isinstance(block, Section) or (isinstance(block, Table) and isinstance(before, Table))):
                 self.blank()
