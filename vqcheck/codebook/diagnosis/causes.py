@@ -47,6 +47,7 @@ _STANDING: Final = (
 _RENUMBERED: Final = (
     "codes lie near those of other numbers: one codebook that was renumbered and trained, or another of the same data"
 )
+_BY_LITTLE: Final = "some codes miss their sums and counts, by as little as averaged copies leave, or an edit"
 _MISFIT: Final = "codes miss their sums and counts by no more than averaging rounded files leaves, or an edit"
 _HANDFUL: Final = 5
 """Codes that somebody may have edited one by one."""
@@ -178,6 +179,8 @@ def _moved(book: Book) -> list[Cause]:
         # Some trainers track sums and counts and write the codes by other means.
         against = None
     together = merged.average(book)
+    if _how(against) == EditTrace.CODES_OFF_BOOKKEEPING and merged.missed_by_little(book, off):
+        against = _unexplained(book, _BY_LITTLE)
     if updates and updates.certainty == Certainty.CANNOT_TELL:
         return [together or updates]
     if updates and together:

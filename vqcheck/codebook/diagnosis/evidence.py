@@ -246,7 +246,6 @@ class LastPlaces:
     """Values everywhere differ in their last places alone, as after a merge of equals or another summation order."""
 
     ulps: int
-    """Units in the last place that two values differ by at most."""
     tensors: tuple[str, ...]
 
 

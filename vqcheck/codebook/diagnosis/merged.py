@@ -38,7 +38,7 @@ def average(book: Book) -> Cause | None:
         return None
     many = off.sum() >= _MOST * book.shifted.sum()
     weight = _weight(book, shown if book.narrow else off) if many or book.narrow else None
-    if weight is None and (not many or _missed(book, off) > _SECOND_ORDER):
+    if weight is None and not (many and missed_by_little(book, off)):
         return None
     step = min(_AT_ONCE * (1 - (book.family.decay or 1.0)), 0.05)
     at_once = weight is None and not book.narrow and _missed(book, off) <= step
@@ -88,6 +88,11 @@ def _weight(book: Book, rows: Mask) -> float | None:
     if not t > 1.02 or (agree & residual).mean() < 0.8:
         return None
     return 1 / t
+
+
+def missed_by_little(book: Book, off: Mask) -> bool:
+    """Say whether codes miss their sums and counts by no more of their way than averaging leaves."""
+    return _missed(book, off) <= _SECOND_ORDER
 
 
 def _missed(book: Book, off: Mask) -> float:

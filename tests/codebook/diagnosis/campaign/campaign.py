@@ -63,17 +63,22 @@ def judge(trial: Trial, causes) -> str:
     return "right"
 
 
+def attempt(key: str, folder: Path):
+    """Return whether the trial of one key (scenario, seed, number) could be told, and the outcome."""
+    trial = SCENARIOS[key.split(maxsplit=1)[0]](random.Random(key))
+    for letter, state in (("a", trial.a), ("b", trial.b)):
+        save_file({k: v.contiguous() for k, v in state.items()}, folder / f"{letter}.safetensors")
+    with open_checkpoint(folder / "a.safetensors") as a, open_checkpoint(folder / "b.safetensors") as b:
+        diagnosis = compare(a, b).diagnosis
+    causes = diagnosis.causes if diagnosis else ()
+    return trial.tellable, Outcome(judge(trial, causes), told(causes))
+
+
 def run(name: str, trials: int, seed: int, folder: Path):
-    """Yield (trial's seed, whether it could be told, outcome) for each trial of one scenario."""
+    """Yield (trial's key, whether it could be told, outcome) for each trial of one scenario."""
     for number in range(trials):
         key = f"{name} {seed} {number}"
-        trial = SCENARIOS[name](random.Random(key))
-        for letter, state in (("a", trial.a), ("b", trial.b)):
-            save_file({k: v.contiguous() for k, v in state.items()}, folder / f"{letter}.safetensors")
-        with open_checkpoint(folder / "a.safetensors") as a, open_checkpoint(folder / "b.safetensors") as b:
-            diagnosis = compare(a, b).diagnosis
-        causes = diagnosis.causes if diagnosis else ()
-        yield key, trial.tellable, Outcome(judge(trial, causes), told(causes))
+        yield key, *attempt(key, folder)
 
 
 def main(arguments=None):

@@ -3,7 +3,7 @@
 import dataclasses
 
 import pytest
-from campaign import WRONG, judge, run
+from campaign import WRONG, attempt, judge, run
 from scenarios import SCENARIOS, Trial
 
 from vqcheck.codebook.diagnosis.evidence import EmaUpdates
@@ -25,6 +25,28 @@ def test_what_the_files_tell_is_told(name, tmp_path):
     """Where the evidence is there, the answer is right and specific."""
     outcomes = list(run(name, TRIALS, 8, tmp_path))
     assert [(key, found.told) for key, could, found in outcomes if could and found.verdict != "right"] == []
+
+
+@pytest.mark.parametrize(
+    "key",
+    [
+        "average_in_low_precision 5 39",
+        "average_in_low_precision 5 190",
+        "average_of_two_trainings 1001 1386",
+        "copies_averaged_between_ranks 1001 352",
+        "copies_averaged_between_ranks 4004 100",
+        "one_type_each_role 11 1",
+        "permuted_and_trained_long 5 6",
+        "rows_in_low_precision 5 1",
+        "two_trainings_of_one_length 6 69",
+        "updates_and_dead_codes_replaced 9 20",
+        "updates_by_frames_that_are_hardly_off_the_codes 900 8",
+    ],
+)
+def test_what_was_once_told_wrong_is_so_no_more(key, tmp_path):
+    """Trials of long campaigns in which something false was told."""
+    _, found = attempt(key, tmp_path)
+    assert found.verdict not in WRONG, found.told
 
 
 UPDATES = EmaUpdates("a to b", 5, "exact", 5.0, 0.99, 3, 64, (), ())
