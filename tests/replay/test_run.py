@@ -277,7 +277,7 @@ def test_every_version_has_its_batch(config, version):
     model = networks.outline
     sv_dim = model.sv_emb.in_features if model.is_v2pro else None
     symbols = model.enc_p.text_embedding.num_embeddings
-    item = items_of(chosen, networks.spectrogram, model.ssl_proj.in_channels, symbols, sv_dim).item(0)
+    item = items_of(chosen, networks.preset.spectrogram, model.ssl_proj.in_channels, symbols, sv_dim).item(0)
     assert item.ssl.shape == (768, item.spec.size(1))
     assert item.spec.size(0) == 1025
     assert int(item.text.max()) < networks.outline.enc_p.text_embedding.num_embeddings
