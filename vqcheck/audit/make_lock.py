@@ -39,7 +39,7 @@ def make_lock(
     Raises:
         NoCodebookError, CheckpointError: the checkpoint has no VQ encoder, or it cannot be read.
         UsageError: the tokens cannot be read, or come from another VQ encoder; a VQ encoder is not whole or not fit for
-            use; there is no copy of that name; the s1 file is no s1 checkpoint or was trained on other tokens.
+            use; there is no copy of that name; the s1 file is not an s1 checkpoint or was trained on other tokens.
 
     """
     copies = find_copies(checkpoint, own, copy)

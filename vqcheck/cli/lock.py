@@ -25,7 +25,8 @@ Examples:
   vqcheck lock --check SoVITS_weights_v2/me_e8_s400.pth --experiment logs/me
   vqcheck lock s2G2333k.pth -o voices.lock
 
-Exit status: 0 written, or the file agrees with the lock; 1 it does not; 2 could not check, or a copy contradicts.
+Exit status: 0 written, or the file agrees with the lock; 1 it does not; 2 could not check, a copy contradicts, or the
+tokens of the experiment come from another VQ encoder, so that no lock is made.
 """
 
 
