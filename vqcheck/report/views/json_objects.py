@@ -53,12 +53,14 @@ def copies_object(found: "Comparison | LockCheck") -> dict[str, Any]:
 
 def plain_object(value: object) -> Any:
     """Return a result in the types of JSON: fields by name, lists, words, and null for a number that is not finite."""
+    if value is None or type(value) in (bool, int, str):
+        return value
+    if isinstance(value, float):
+        return value if math.isfinite(value) else None
     if is_dataclass(value):
         return {field.name: plain_object(getattr(value, field.name)) for field in fields(value)}
     if isinstance(value, Mapping):
         return {str(key): plain_object(each) for key, each in value.items()}
     if isinstance(value, (tuple, list)):
         return [plain_object(each) for each in value]
-    if isinstance(value, Enum):
-        return value.value
-    return None if isinstance(value, float) and not math.isfinite(value) else value
+    return value.value if isinstance(value, Enum) else value
