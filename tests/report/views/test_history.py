@@ -57,16 +57,6 @@ def history(*runs, skipped=(), never_trained=(), ailing=()):
     return History("logs/run", ALL, tuple(runs), skipped, never_trained, ailing)
 
 
-def agrees(document):
-    """Say whether the outcomes of the cases that count give the exit status; every format relies on it."""
-    counted = {case.outcome for case in document.cases if not case.is_advice}
-    names = [(case.rule.id, case.name) for case in document.cases]
-    assert len(set(names)) == len(names)
-    assert all(case.message for case in document.cases)
-    expected = {1: CaseOutcome.FAILED, 2: CaseOutcome.COULD_NOT_CHECK}.get(document.exit_code)
-    return expected in counted if expected else counted.isdisjoint((CaseOutcome.FAILED, CaseOutcome.COULD_NOT_CHECK))
-
-
 def blocks(document, kind):
     """Return every block of a kind, wherever it stands."""
 
@@ -80,7 +70,7 @@ def blocks(document, kind):
     return [*walk(document.blocks)]
 
 
-def test_a_history_agrees_with_its_checkpoints(valid):
+def test_a_history_agrees_with_its_checkpoints(valid, agrees):
     """Moved or not, with a base and without, with unreadable and skipped files, of one run and of two."""
     seen = set()
     undecided = replace(STILL, verdict=UNDECIDED)
@@ -187,7 +177,7 @@ def test_files_that_are_skipped_for_one_reason_share_a_line(valid):
     assert (reasons["D_2.pth"], "mimi" in reasons["mimi.pth"]) == ("is a discriminator", True)
 
 
-def test_files_that_are_unfit_for_use_are_named_first_and_fail_nothing():
+def test_files_that_are_unfit_for_use_are_named_first_and_fail_nothing(agrees):
     found = history(run(STILL, STILL), never_trained=("G_100.pth",), ailing=(("G_200.pth", COLLAPSED),))
     document = view(found)
     assert ["G_100.pth" in document.warnings[0], "G_200.pth" in document.warnings[1]] == [True, True]

@@ -53,21 +53,11 @@ def ill(sound):
     return spoilt
 
 
-def agrees(document):
-    """Say whether the outcomes of the cases that count give the exit status; every format relies on it."""
-    counted = {case.outcome for case in document.cases if not case.is_advice}
-    names = [(case.rule.id, case.name) for case in document.cases]
-    assert len(set(names)) == len(names)
-    assert all(case.message for case in document.cases)
-    expected = {1: CaseOutcome.FAILED, 2: CaseOutcome.COULD_NOT_CHECK}.get(document.exit_code)
-    return expected in counted if expected else counted.isdisjoint((CaseOutcome.FAILED, CaseOutcome.COULD_NOT_CHECK))
-
-
 def words(document, **style):
     return " ".join(text.render(document, text.Style(**style)).split())
 
 
-def test_some_files_agree_with_their_cases(sound, ill, look, valid):
+def test_some_files_agree_with_their_cases(sound, ill, look, valid, agrees):
     """Sound, unfit, without a codebook, with a copy that cannot be read, and unreadable: 2 beats 1 beats 0."""
     copy = Unreadable(CopyName(("ema",), ""), "ema: is truncated")
     kinds = (sound, ill("broken", path="b.pth"), look("gpt-e15.ckpt"), replace(sound, unreadable=(copy,)), UNREAD)
@@ -104,7 +94,7 @@ def test_a_sound_file_needs_no_advice(sound):
     assert document.headline.endswith("fit for use")
 
 
-def test_a_file_that_is_named_twice_is_looked_at_twice(sound, ill):
+def test_a_file_that_is_named_twice_is_looked_at_twice(sound, ill, agrees):
     """It may have changed in between, and neither answer hides the other."""
     twice = view(InspectedFiles((sound, ill("broken")), strict=True))
     assert [case.outcome for case in twice.cases] == [CaseOutcome.PASSED, CaseOutcome.FAILED]

@@ -55,17 +55,7 @@ def check(*lines, pair=IDENTICAL, guessed=False, lone=(), equal=(), never_traine
     )
 
 
-def agrees(document):
-    """Say whether the outcomes of the cases that count give the exit status; every format relies on it."""
-    counted = {case.outcome for case in document.cases if not case.is_advice}
-    names = [(case.rule.id, case.name) for case in document.cases]
-    assert len(set(names)) == len(names)
-    assert all(case.message for case in document.cases)
-    expected = {1: CaseOutcome.FAILED, 2: CaseOutcome.COULD_NOT_CHECK}.get(document.exit_code)
-    return expected in counted if expected else counted.isdisjoint((CaseOutcome.FAILED, CaseOutcome.COULD_NOT_CHECK))
-
-
-def test_a_check_agrees_with_its_cases(valid):
+def test_a_check_agrees_with_its_cases(valid, agrees):
     """Over every verdict of a pair that names told or that was guessed, copies beside it, and bound files."""
     equal, seen = (EqualCopies("", "ema"),), set()
     for pair, guessed, lone, same, tokens, untrained in product(
@@ -191,7 +181,7 @@ def test_parts_of_further_copies_are_told_apart(valid):
 
 
 @pytest.mark.parametrize("state", ["written", "unchanged"])
-def test_what_was_recorded(valid, state):
+def test_what_was_recorded(valid, state, agrees):
     """Status 0, one line with the digest, and what is bound to it below."""
     tensor = LockedTensor("codes", "float16", (A,))
     copy = LockedEncoder("gpt-sovits", (tensor,), (("vq_encoder", A),))
