@@ -56,6 +56,12 @@ Inline = str | Word | Sequence[str | Word]
 """A text: words in a row, blanks between them as given."""
 
 
+def words_of(text: Inline | None) -> Sequence[str | Word]:
+    """Return the words of a text that say anything."""
+    words = () if text is None else (text,) if isinstance(text, str | Word) else text
+    return [word for word in words if (word if isinstance(word, str) else word.text)]
+
+
 def verdict(word: str, tone: Tone = Tone.NEUTRAL) -> Word:
     return Word(word, tone, Look.VERDICT)
 
@@ -268,3 +274,23 @@ class Section(NamedTuple):
 
 
 Block = Section | Beside | Paragraph | Bullets | Facts | Table | LineCharts | HeatMap | Bars | Proportions
+
+
+def has_content(block: Block, level: Shown) -> bool:
+    """Say whether text of this level, with -v or without, shows anything of a block."""
+    if level not in block.shown:
+        return False
+    match block:
+        case Section(blocks=blocks) | Beside(blocks=blocks):
+            return any(has_content(each, level) for each in blocks)
+        case Paragraph(text=text):
+            return bool(words_of(text))
+        case Bullets(items=items):
+            return bool(items)
+        case Facts(facts=facts):
+            return any(words_of(fact.value) and level in fact.shown for fact in facts)
+        case Table(rows=rows):
+            return bool(rows)
+        case LineCharts(panels=panels):
+            return bool(panels)
+    return False

@@ -1,7 +1,7 @@
 """A document for people on a terminal of any width, in a pipe or in a file, with or without colour."""
 
 import math
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
@@ -21,6 +21,8 @@ from vqcheck.report.blocks import (
     Table,
     Tone,
     Word,
+    has_content,
+    words_of,
 )
 from vqcheck.report.document import Document, Remedy
 from vqcheck.sanitize import sanitize
@@ -63,7 +65,7 @@ def render(document: Document, style: Style) -> str:
     """Return the report."""
     in_brief = document.brief and not style.verbose
     said = document.brief if in_brief else document.headline
-    blocks = [block for block in document.blocks if _has_content(block, style.level)]
+    blocks = [block for block in document.blocks if has_content(block, style.level)]
     remedies = () if in_brief else document.remedies
     if not blocks and not remedies:
         lines = [style.shown(line) for line in (*document.warnings, f"{document.verdict}  {said}")]
@@ -78,34 +80,6 @@ def render(document: Document, style: Style) -> str:
         page.block(block, 0 if isinstance(block, Section) else 2)
     page.remedies(remedies)
     return page.text()
-
-
-def _has_content(block: Block, level: Shown) -> bool:
-    """Say whether text of this level shows anything of a block."""
-    if level not in block.shown:
-        return False
-    match block:
-        case Section(blocks=blocks) | Beside(blocks=blocks):
-            return any(_has_content(each, level) for each in blocks)
-        case Paragraph(text=text):
-            return bool(_plain(text))
-        case Bullets(items=items):
-            return bool(items)
-        case Facts(facts=facts):
-            return any(fact.value and level in fact.shown for fact in facts)
-        case Table(rows=rows):
-            return bool(rows)
-        case LineCharts(panels=panels):
-            return bool(panels)
-    return False
-
-
-def _words(text: Inline) -> Iterable[str | Word]:
-    return (text,) if isinstance(text, str | Word) else text
-
-
-def _plain(text: Inline) -> str:
-    return "".join(word if isinstance(word, str) else word.text for word in _words(text))
 
 
 def _fitting(natural: Sequence[int], least: Sequence[int], room: int) -> list[int]:
@@ -150,7 +124,7 @@ class _Page:
 
     def block(self, block: Block, indent: int) -> None:
         """Add a block, if it has any content at this level."""
-        if not _has_content(block, self._style.level):
+        if not has_content(block, self._style.level):
             return
         match block:
             case Section():
@@ -204,7 +178,7 @@ class _Page:
         from rich.text import Text
 
         found = Text()
-        for word in _words(text):
+        for word in words_of(text):
             if isinstance(word, str):
                 found.append(self._style.shown(word))
             else:
@@ -220,7 +194,7 @@ class _Page:
         inner += 2
         before: Block | None = None
         for block in section.blocks:
-            if not _has_content(block, self._style.level):
+            if not has_content(block, self._style.level):
                 continue
             if before and (isinstance(block, Section) or (isinstance(block, Table) and isinstance(before, Table))):
                 self.blank()
@@ -243,7 +217,7 @@ class _Page:
     def _facts(self, facts: Facts, indent: int) -> None:
         from rich.cells import cell_len
 
-        shown = [fact for fact in facts.facts if fact.value and self._style.level in fact.shown]
+        shown = [fact for fact in facts.facts if words_of(fact.value) and self._style.level in fact.shown]
         wide = max(cell_len(self._style.shown(fact.name)) for fact in shown)
         for fact in shown:
             name = self._style.shown(fact.name)
@@ -255,7 +229,7 @@ class _Page:
         kept = [
             place
             for place, column in enumerate(table.columns)
-            if self._style.level in column.shown and any(_plain(row[place]) for row in rows)
+            if self._style.level in column.shown and any(words_of(row[place]) for row in rows)
         ]
         columns = [table.columns[place]._replace(title=self._style.shown(table.columns[place].title)) for place in kept]
         cells = [[self._rich(row[place]) for place in kept] for row in rows]

@@ -1,5 +1,6 @@
 """`vqcheck diff A B`: are the VQ encoders the same; if not, what changed, why, and what it does to the tokens."""
 
+import os
 from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING, Final
 
@@ -16,16 +17,18 @@ from vqcheck.codebook.comparison import (
 )
 from vqcheck.codebook.digest import Digest
 from vqcheck.codebook.family import CODES
+from vqcheck.codebook.health import NOT_FINITE
 from vqcheck.codebook.judge_tensors import EFFECTIVE
-from vqcheck.codebook.vq_encoder import UNKNOWN
+from vqcheck.codebook.vq_encoder import ABSENT, UNKNOWN
 from vqcheck.report.blocks import Beside, Block, Bullets, Fact, Facts, Section, Shown, Tone, code, muted, path
 from vqcheck.report.document import Document, Figure, Remedy, Status
-from vqcheck.report.views import caveats, copies, diff_data, tensors
-from vqcheck.report.views.words import share
+from vqcheck.report.views import copies, diff_data, tensors
+from vqcheck.report.views.words import explained, share
 
 if TYPE_CHECKING:
     from vqcheck.codebook.diagnosis.result import Diagnosis
 
+ONE_FILE: Final = "both names are of one file, which was compared with itself"
 _NAMED: Final = 3
 """Tensors named in a headline."""
 
@@ -43,7 +46,7 @@ def view(comparison: Comparison) -> Document:
         cases=tuple(diff_data.cases(comparison)),
         data=diff_data.data(comparison),
         brief=_one_line(comparison) if agrees else "",
-        warnings=tuple(caveats.warnings(comparison)),
+        warnings=tuple(_warnings(comparison)),
         figures=tuple(_figures(comparison)),
         blocks=tuple(_blocks(comparison, shown)),
         remedies=tuple(_remedies(comparison)),
@@ -52,7 +55,7 @@ def view(comparison: Comparison) -> Document:
 
 def headline(comparison: Comparison) -> str:
     """Return what two files come to, in one sentence, or that they are one, in another."""
-    itself = f" {caveats.ONE_FILE[:1].upper()}{caveats.ONE_FILE[1:]}." if comparison.one_file else ""
+    itself = f" {ONE_FILE[:1].upper()}{ONE_FILE[1:]}." if comparison.one_file else ""
     return f"{_sentence(comparison)}{itself}"
 
 
@@ -60,11 +63,11 @@ def _sentence(comparison: Comparison) -> str:
     if comparison.verdict == UNDECIDED:
         return f"{copies.undecided(comparison)}."
     if comparison.diagnosis is None:
-        lacking = caveats.left_out(comparison)
+        lacking = _left_out(comparison)
         if comparison.verdict == WITHIN_ULPS:
             return "The VQ encoders are equal but for last places of what is calculated."
-        if comparison.verdict != CHANGED and caveats.front(comparison):
-            return f"The codebook is the same; {caveats.front(comparison)}."
+        if comparison.verdict != CHANGED and _front(comparison):
+            return f"The codebook is the same; {_front(comparison)}."
         return f"The VQ encoder is the same{f' as far as both files store it ({lacking})' if lacking else ''}."
     if comparison.verdict != CHANGED and comparison.never_trained:
         return "The two VQ encoders agree, but there is nothing in them to agree on."
@@ -118,14 +121,14 @@ def _one_line(comparison: Comparison) -> str:
     """Return digest, and in few words what two VQ encoders that agree come to."""
     side = comparison.a
     digest = side.digests.vq_encoder or comparison.b.digests.vq_encoder or side.digests.widest
-    lacking, in_front = caveats.left_out(comparison), caveats.front(comparison)
+    lacking, in_front = _left_out(comparison), _front(comparison)
     what = _what(comparison, lacking, in_front)
     notes = [note for note in (lacking, in_front) if note]
     said = {diff.note for diff in comparison.tensors if diff.note and diff not in comparison.not_stored}
     notes += sorted(note for note in said if note not in what)
     notes += copies.told(comparison)
-    notes += caveats.remarks(comparison)
-    notes += [caveats.ONE_FILE] if comparison.one_file else []
+    notes += remarks(comparison)
+    notes += [ONE_FILE] if comparison.one_file else []
     flips = comparison.diagnosis.flips if comparison.diagnosis else None
     if flips:
         notes.append(f"{flips.flipped} of {flips.frames} frames get another token")
@@ -196,7 +199,7 @@ def _compared(comparison: Comparison, shown: Shown) -> Section:
         )
         whole.append(Section(f"File {letter}", (Facts(facts),)))
     scope = Fact("Scope", "bookkeeping is shown but not judged" if comparison.scope == TOKENS else None)
-    others = [*copies.told(comparison), *caveats.remarks(comparison)]
+    others = [*copies.told(comparison), *remarks(comparison)]
     blocks = (Facts(short, Shown.TEXT), Beside(whole, Shown.PAGE), Facts((scope,)), Bullets(others))
     return Section("What was compared", blocks, shown, heading=Shown.PAGE)
 
@@ -220,3 +223,63 @@ def _remedies(comparison: Comparison) -> Iterator[Remedy]:
         if each:
             which = copies.of_which(each, comparison)
             yield from (Remedy(advice.text, which) for advice in each.advice)
+
+
+def _warnings(comparison: Comparison) -> list[str]:
+    """Return what must be said first."""
+    names = _short_names(comparison)
+    lines = [
+        f"WARNING: the codebook of {names[side is comparison.b]} was never trained (all zero, or its init flag is 0): "
+        "every frame gets a meaningless token"
+        for side in comparison.never_trained
+    ]
+    lines += [
+        f"WARNING: the VQ encoder of {names[side is comparison.b]} is {ailment}: {explained(ailment)}"
+        for side in (comparison.a, comparison.b)
+        for ailment in side.ailments
+        if ailment != NOT_FINITE or not any(diff.change and diff.change.not_finite for diff in comparison.tensors)
+    ]
+    broken = {
+        diff.label: diff.change.not_finite for diff in comparison.tensors if diff.change and diff.change.not_finite
+    }
+    if broken:
+        where = ", ".join(f"{count} in {label}" for label, count in broken.items())
+        lines.append(f"WARNING: values that changed are NaN or infinite ({where}): one of the files is damaged")
+    return list(dict.fromkeys(lines))
+
+
+def remarks(comparison: Comparison) -> list[str]:
+    """Return what a rounding destroyed that decides no verdict: codes that are not in use, and counts."""
+    lines = []
+    for loss in comparison.losses:
+        where = f" of {loss.place}" if loss.place else ""
+        told = (
+            (loss.unused, "unused codes", "became zero, infinite or equal to others"),
+            (loss.overflowed, "counts", "overflowed"),
+            (loss.underflowed, "counts", "became zero"),
+        )
+        lines += [f"{count} {what}{where} {did} in {loss.side}" for count, what, did in told if count]
+    return lines
+
+
+def _left_out(comparison: Comparison) -> str:
+    """Return what one of two files does not store, and why it need not; empty where both store everything."""
+    if not comparison.not_stored:
+        return ""
+    roles = sorted({diff.role for diff in comparison.not_stored})
+    return f"{', '.join(roles)} {comparison.not_stored[0].note}"
+
+
+def _front(comparison: Comparison) -> str:
+    """Return what is not known of the layers in front of the codebook; empty where a difference there would show."""
+    known = {comparison.a.in_front, comparison.b.in_front}
+    if UNKNOWN in known:
+        return "what stands in front of it is not known, as no known codec has these names"
+    return "neither file stores the projection in front of it" if known == {ABSENT} else ""
+
+
+def _short_names(comparison: Comparison) -> tuple[str, str]:
+    """Return the files' base names, or their paths where the base names are equal."""
+    a, b = comparison.a.path, comparison.b.path
+    base = os.path.basename(a), os.path.basename(b)
+    return base if base[0] != base[1] else (a, b)

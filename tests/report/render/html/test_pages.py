@@ -5,8 +5,9 @@ import re
 
 import pytest
 
-from vqcheck.report.blocks import Paragraph, Section
+from vqcheck.report.blocks import Bullets, Fact, Facts, Paragraph, Section, muted
 from vqcheck.report.document import Document, Status
+from vqcheck.report.render import text
 from vqcheck.report.render.html import render
 from vqcheck.report.render.html.page import style_sheet
 from vqcheck.report.views import diff, failure, gate, history, replay, tokens
@@ -213,3 +214,18 @@ def test_a_folded_section_is_opened_by_its_heading(folded, body_of):
     body = body_of(render(Document("diff", Status.CONSISTENT, "identical", "same", "", (), {}, blocks=(section,))))
     assert (body.find(".//details/summary/h2") is not None) == folded
     assert "one two" in "".join(body.itertext())
+
+
+def test_what_says_nothing_is_left_out(body_of):
+    """Texts of empty words, facts without a value, and sections of nothing else; text and page alike."""
+    nothing = (muted(""), "")
+    blocks = (
+        Section("Empty", (Paragraph(nothing), Facts((Fact("fact", nothing), Fact("none", None))), Bullets(()))),
+        Section("Full", (Facts((Fact("fact", nothing), Fact("other", "said"))),)),
+    )
+    document = Document("diff", Status.CONSISTENT, "identical", "same", "", (), {}, blocks=blocks)
+    shown = " ".join(body_of(render(document)).itertext()), text.render(document, text.Style())
+    for each in shown:
+        assert "Empty" not in each
+        assert "fact" not in each
+        assert "said" in each

@@ -1,6 +1,6 @@
 """The blocks of a document as elements of a page: sections, lists, tables, and words that carry a meaning."""
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from itertools import groupby
 from typing import Final
 
@@ -22,6 +22,7 @@ from vqcheck.report.blocks import (
     Table,
     Tone,
     Word,
+    words_of,
 )
 from vqcheck.report.render.html.charts import line_charts
 from vqcheck.report.render.html.markup import Element, Node, element
@@ -72,7 +73,7 @@ class Writer:
                 sides = [element("div", *made) for each in blocks if (made := self._block(each, level))]
                 return [element("div", *sides, class_="pair")] if sides else []
             case Paragraph(text=text):
-                return [element("p", *nodes(text))] if text else []
+                return [element("p", *said)] if (said := nodes(text)) else []
             case Bullets(items=items):
                 return [element("ul", *(element("li", *nodes(item)) for item in items))] if items else []
             case Facts():
@@ -109,7 +110,7 @@ class Writer:
         return content if level == 2 else [element("div", *content, class_="part")]
 
     def _facts(self, facts: Facts) -> list[Node]:
-        shown = [fact for fact in facts.facts if fact.value and Shown.PAGE in fact.shown]
+        shown = [fact for fact in facts.facts if words_of(fact.value) and Shown.PAGE in fact.shown]
         pairs = [each for fact in shown for each in (element("dt", fact.name), element("dd", *nodes(fact.value or "")))]
         return [element("dl", *pairs)] if pairs else []
 
@@ -160,8 +161,7 @@ class Writer:
 
 def nodes(text: Inline) -> list[Node]:
     """Return the words of a text as they look on a page."""
-    words: Iterable[str | Word] = (text,) if isinstance(text, str | Word) else text
-    return [unbroken(word) if isinstance(word, str) else _word(word) for word in words]
+    return [unbroken(word) if isinstance(word, str) else _word(word) for word in words_of(text)]
 
 
 def _word(word: Word) -> Node:
