@@ -38,6 +38,7 @@ def test_what_the_files_tell_is_told(name, tmp_path):
         "one_type_each_role 11 1",
         "permuted_and_trained_long 5 6",
         "rows_in_low_precision 5 1",
+        "short_siblings_in_float16 8008 358",
         "two_trainings_of_one_length 6 69",
         "updates_and_dead_codes_replaced 9 20",
         "updates_by_frames_that_are_hardly_off_the_codes 900 8",
