@@ -37,6 +37,7 @@ def test_what_the_files_tell_is_told(name, tmp_path):
         "copies_averaged_between_ranks 4004 100",
         "one_type_each_role 11 1",
         "permuted_and_trained_long 5 6",
+        "rows_from_a_later_file 1001 1110",
         "rows_in_low_precision 5 1",
         "short_siblings_in_float16 8008 358",
         "two_trainings_of_one_length 6 69",
