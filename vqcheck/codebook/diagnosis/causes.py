@@ -55,6 +55,8 @@ _SOME: Final = 3
 """Codes whose counts differ up and down before two files are called siblings."""
 _DEVIATIONS: Final = 4.5
 """Standard deviations that chance does not reach in millions of pairs."""
+_ALSO: Final = 1.5
+"""Standard deviations that do where something else shows it, too."""
 _SAME_TOTAL: Final = 1e-6
 """Share by which the roundings of many updates let the totals of two books differ."""
 
@@ -139,7 +141,8 @@ def _separate_trainings(book: Book) -> Cause | None:
         equally = np.count_nonzero(touched & ~book.counts_moved & book.shifted)
         if equally > 2 * both_ways:
             return None
-        if equally >= _SOME or _equal_totals(a, b) or _rarest_stood_still(book):
+        rarest = _DEVIATIONS if not equally and not _equal_totals(a, b) else _ALSO
+        if equally >= _SOME or _rarest_stood_still(book, rarest):
             codes, decay = book.b.codes.shape[0] * book.b.codes.shape[1], book.family.decay
             unhit = int(np.count_nonzero(~book.counts_moved & book.testifying))
             evidence = EmaUpdates(UpdateOrder.SIBLINGS, None, StepPrecision.UNKNOWN, None, decay, unhit, codes, (), ())
@@ -153,7 +156,7 @@ def _equal_totals(a: Array, b: Array) -> bool:
     return abs(float(b.sum(dtype=np.float64)) - total) <= _SAME_TOTAL * total
 
 
-def _rarest_stood_still(book: Book) -> bool:
+def _rarest_stood_still(book: Book, deviations: float) -> bool:
     """Say whether the codes that stand still are those of the smallest counts, by more than any choice of rows gives.
 
     The number of pairs in which a code that moved has the greater count is distributed normally if rows were chosen
@@ -167,7 +170,7 @@ def _rarest_stood_still(book: Book) -> bool:
     ranks[np.argsort(counts, kind="stable")] = np.arange(1, counts.size + 1)
     n, m = int(still.sum()), int((~still).sum())
     greater = float(ranks[~still].sum()) - m * (m + 1) / 2
-    return greater - n * m / 2 > _DEVIATIONS * sqrt(n * m * (n + m + 1) / 12)
+    return greater - n * m / 2 > deviations * sqrt(n * m * (n + m + 1) / 12)
 
 
 def _moved(book: Book) -> list[Cause]:

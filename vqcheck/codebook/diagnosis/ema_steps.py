@@ -222,8 +222,9 @@ def _unhit(ratios: _Ratios) -> _Unhit | None:
     falls = len(lowest) >= _AGREEING and least < 1 - 2 * single and ratios.count.min() >= least * (1 - single)
     rises = len(highest) >= _AGREEING and most > 1 + 2 * single and ratios.count.max() <= most * (1 + single)
     if not strict:
-        falls = falls and _stand_out(len(lowest), factors, slack)
-        rises = rises and _stand_out(len(highest), factors[::-1], slack)
+        # A code that fell further was hit in the earlier file: the two are siblings.
+        falls = falls and ratios.sum.min() >= least * (1 - slack) and _stand_out(len(lowest), factors, slack)
+        rises = rises and ratios.sum.max() <= most * (1 + slack) and _stand_out(len(highest), factors[::-1], slack)
     if falls and not rises:
         return _Unhit(UpdateOrder.A_TO_B, float(np.median(lowest)), len(lowest))
     if rises and not falls:
