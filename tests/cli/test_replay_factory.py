@@ -2,6 +2,7 @@
 
 import csv
 import io
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -105,3 +106,44 @@ def test_the_installed_command_finds_modules_in_the_working_directory():
         timeout=HANGS,
     )
     assert (done.returncode, done.stderr) == (0, "")
+
+
+RESIDUAL = """
+import torch
+from torch import nn
+
+class Training:
+    def __init__(self):
+        self.module = nn.Module()
+        self.module.quantizer = nn.Module()
+        self.layers = nn.ModuleList()
+        for _ in range(3):
+            layer = nn.Module()
+            layer.in_proj, layer.codebook, layer.out_proj = nn.Conv1d(8, 4, 1), nn.Embedding(32, 4), nn.Conv1d(4, 8, 1)
+            self.layers.append(layer)
+        self.module.quantizer.quantizers = self.layers
+
+    def step(self, number):
+        last = self.layers[2]
+        last.codebook.weight.data[:24] += 1
+        last.in_proj.bias.data += 1
+        return {"loss": last.codebook.weight.sum()}
+"""
+
+
+def test_what_moves_in_a_later_layer_of_a_residual_codec_is_shown(here, tmp_path, monkeypatch, valid):
+    """24 of the 96 codes of all layers moved, by the distance of all of them, and so did a projection."""
+    (tmp_path / "residual_of_three.py").write_text(RESIDUAL, "utf-8")
+    monkeypatch.chdir(tmp_path)
+    command = ("replay", "--factory", "residual_of_three:Training", "--steps", 1)
+    code, text, _ = here(*command)
+    assert code == 1
+    row = next(line for line in text.splitlines() if re.search(r"24\s*(/|of)\s*96", line))
+    assert "moved" in row
+    # 24 codes of 4 values, each by 1
+    assert re.search(r"drift.* 9\.798 ", text)
+    tensors = valid(here(*command, "--format", "json")[1])["arms"][0]["steps"][0]["tensors"]
+    assert {tensor["label"]: tensor["rows_changed"] for tensor in tensors if tensor["changed"]} == {
+        "2 codes": 24,
+        "2 input_proj.bias": 4,
+    }

@@ -264,3 +264,11 @@ def test_importing_vqcheck_costs_no_torch():
     code = "import sys, vqcheck; print('freeze' in vqcheck.__all__, 'torch' in sys.modules, callable(vqcheck.guard))"
     run = subprocess.run([sys.executable, "-c", code], check=True, capture_output=True, text=True)
     assert run.stdout.split() == ["True", "False", "True"]
+
+
+def test_every_public_name_is_listed_before_it_is_used():
+    """Tab completion shows what there is, and each name leads to something that can be called."""
+    assert {"freeze", "guard", "compare", "open_checkpoint"} <= set(vqcheck.__all__) <= set(dir(vqcheck))
+    assert all(callable(getattr(vqcheck, name)) for name in vqcheck.__all__ if not name.startswith("__"))
+    with pytest.raises(AttributeError, match="module 'vqcheck' has no attribute 'freezes'"):
+        _ = vqcheck.freezes

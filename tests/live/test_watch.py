@@ -2,12 +2,16 @@
 
 import copy
 import math
+import re
 
 import pytest
 import torch
 from torch import nn
 
+from vqcheck import guard
+from vqcheck.errors import CodebookChanged
 from vqcheck.live.encoder import find
+from vqcheck.live.first_write import WriteCatcher
 from vqcheck.live.watch import EncoderWatch, bits, same_bits
 from vqcheck.synthesizer import preset
 
@@ -161,6 +165,28 @@ def test_a_tensor_that_is_gone_and_comes_back(model):
     book(model).register_buffer("embed", embed)
     codes = by_label(watch.look())["codes"]
     assert (codes.problem, codes.changed, codes.written, codes.rows_changed) == ("", False, True, 0)
+
+
+NO_LONGER_COMPARABLE = {
+    "is now sparse_coo, was strided": lambda embed: embed.to_sparse(),
+    "is now float16, was float32": lambda embed: embed.half(),
+    "has now the shape [32, 64], had [64, 32]": lambda embed: embed.T,
+    "is missing": lambda _: None,
+}
+
+
+@pytest.mark.parametrize("problem", NO_LONGER_COMPARABLE)
+def test_what_cannot_be_compared_is_named(model, problem):
+    """Whatever stands under the name of the codes, watch, catcher and guard say what it is, and raise no error else."""
+    watch, watching = EncoderWatch(find(model)), guard(model, every=1)
+    with WriteCatcher(find(model)) as catcher:
+        book(model).embed = NO_LONGER_COMPARABLE[problem](book(model).embed)
+        torch.ones(1).add_(1)
+    assert list(catcher.first) == [f"{BOOK}.embed"]
+    codes = by_label(watch.look())["codes"]
+    assert (codes.problem, codes.changed, codes.rows_changed) == (problem, True, 64)
+    with pytest.raises(CodebookChanged, match=re.escape(f"embed: {problem}, first in step 1")):
+        watching.check()
 
 
 def test_a_whole_quantizer_that_is_gone(model):

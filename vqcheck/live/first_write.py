@@ -20,7 +20,6 @@ _TORCH: Final = os.path.dirname(torch.__file__) + os.sep
 _PYTHON: Final = os.path.dirname(os.__file__) + os.sep
 _OWN: Final = os.path.dirname(os.path.dirname(__file__)) + os.sep
 _INSTALLED: Final = ("site-packages", "dist-packages")
-_NOWHERE: Final = SourceLine("", 0, "")
 
 
 class WriteCatcher(TorchDispatchMode):  # type: ignore[no-untyped-call]
@@ -36,28 +35,24 @@ class WriteCatcher(TorchDispatchMode):  # type: ignore[no-untyped-call]
         super().__init__()  # type: ignore[no-untyped-call]
         self._encoder = encoder
         self._last = {name: tensor.clone() for name, tensor in encoder.now().items()}
-        self._storages = self._now()
+        self._places = self._now()
         self._last_place = _innermost_line()
         self.first: dict[str, Write] = {}
         self.used = False
         """Whether any operator computed with a tensor of the VQ encoder, or wrote to one; a view alone does not."""
 
     def __torch_dispatch__(
-        self,
-        func: Any,
-        types: Any,
-        args: Sequence[Any] = (),
-        kwargs: Mapping[str, Any] | None = None,
+        self, func: Any, types: Any, args: Sequence[Any] = (), kwargs: Mapping[str, Any] | None = None
     ) -> Any:
         kwargs = kwargs or {}
         self._catch_rebinding()
         if not self.used and not _is_view(func):
-            ours = set(self._storages.values())
+            ours = {place[0] for place in self._places.values()}
             self.used = any(_storage(tensor) in ours for tensor in _tensors_in((args, kwargs)))
         result = func(*args, **kwargs)
         if func._schema.is_mutable:  # noqa: SLF001 - the only place that says what an operator writes
             written = {_storage(tensor) for tensor in _written_tensors(func, args, kwargs)}
-            touched = [name for name, storage in self._storages.items() if storage in written]
+            touched = [name for name, place in self._places.items() if place[0] in written]
             for name in self._changed(touched) if touched else ():
                 self.first.setdefault(name, _write(str(func)))
         self._last_place = _innermost_line()
@@ -79,30 +74,27 @@ class WriteCatcher(TorchDispatchMode):  # type: ignore[no-untyped-call]
     def _catch_rebinding(self) -> None:
         """Look for names that lead to other tensors since the last operator, or to none."""
         now = self._now()
-        if now == self._storages:
+        if now == self._places:
             return
-        rebound = [name for name, storage in now.items() if storage != self._storages.get(name)]
-        place, gone = self._last_place, self._storages.keys() - now.keys()
+        rebound = [name for name, place in now.items() if place != self._places.get(name)]
+        place, gone = self._last_place, self._places.keys() - now.keys()
         for name in self._changed(rebound):
             self.first.setdefault(name, Write("rebinding", place.file, place.line, place.function))
         for name in gone:
             self.first.setdefault(name, Write("deletion", place.file, place.line, place.function))
-        self._storages = now
+        self._places = now
 
     def _changed(self, names: Sequence[str]) -> list[str]:
         """Return those whose bits changed since the last look at them, and keep new copies of these."""
         now = self._encoder.now()
-        changed = [
-            name
-            for name in names
-            if name in now and not (name in self._last and same_bits(now[name], self._last[name]))
-        ]
+        there = [name for name in names if name in now]
+        changed = [name for name in there if name not in self._last or not same_bits(now[name], self._last[name])]
         for name in changed:
             self._last[name] = now[name].clone()
         return changed
 
-    def _now(self) -> dict[str, int]:
-        return {name: _storage(tensor) for name, tensor in self._encoder.now().items()}
+    def _now(self) -> dict[str, tuple[object, ...]]:
+        return {name: _place(tensor) for name, tensor in self._encoder.now().items()}
 
 
 def is_foreign(path: str) -> bool:
@@ -113,6 +105,13 @@ def is_foreign(path: str) -> bool:
 
 def _storage(tensor: Tensor) -> int:
     return tensor.untyped_storage().data_ptr()
+
+
+def _place(tensor: Tensor) -> tuple[object, ...]:
+    """Return the storage, which views share, then what tells them apart."""
+    if tensor.layout != torch.strided:
+        return (tensor.layout,)
+    return _storage(tensor), tensor.dtype, tensor.shape, tensor.storage_offset(), tensor.stride()
 
 
 def _written_tensors(func: Any, args: Sequence[Any], kwargs: Mapping[str, Any]) -> Iterator[Tensor]:
@@ -152,4 +151,6 @@ def _line_outside(is_passed: Callable[[str], bool]) -> SourceLine:
     frame: FrameType | None = sys._getframe(1)  # noqa: SLF001 - the documented way to walk the stack cheaply
     while frame and is_passed(frame.f_code.co_filename):
         frame = frame.f_back
-    return SourceLine(frame.f_code.co_filename, frame.f_lineno, frame.f_code.co_name) if frame else _NOWHERE
+    return (
+        SourceLine(frame.f_code.co_filename, frame.f_lineno, frame.f_code.co_name) if frame else SourceLine("", 0, "")
+    )

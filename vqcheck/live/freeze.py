@@ -159,7 +159,7 @@ def modules_to_hold(encoder: LiveEncoder) -> tuple[str, ...]:
         for path in outwards:
             if belonging[path] < stored[path]:
                 break
-            if not _is_of_torch(modules[path]):
+            if type(modules[path]).__module__.partition(".")[0] != "torch":
                 top = path
         tops.add(top)
     return tuple(path for path in modules if path in tops and tops.isdisjoint(_ways_out(path)))
@@ -171,10 +171,6 @@ def _ways_out(name: str) -> list[str]:
         return []
     parts = name.split(".")[:-1]
     return [".".join(parts[:length]) for length in range(len(parts), -1, -1)]
-
-
-def _is_of_torch(module: nn.Module) -> bool:
-    return type(module).__module__.partition(".")[0] == "torch"
 
 
 def _some(names: tuple[str, ...], kind: str) -> str:

@@ -107,12 +107,15 @@ def bits(tensor: Tensor) -> Tensor:
 
 def same_bits(a: Tensor, b: Tensor) -> bool:
     """Tell whether two tensors hold the same bits."""
-    return a.shape == b.shape and a.dtype == b.dtype and a.device == b.device and torch.equal(bits(a), bits(b))
+    alike = a.shape == b.shape and a.dtype == b.dtype and a.device == b.device
+    return alike and a.layout == b.layout == torch.strided and torch.equal(bits(a), bits(b))
 
 
 def _problem(tensor: Tensor | None, copy: Tensor) -> str:
     if tensor is None:
         return MISSING
+    if tensor.layout != copy.layout:
+        return f"is now {tensor.layout}, was {copy.layout}".replace("torch.", "")
     if tensor.dtype != copy.dtype:
         return f"is now {tensor.dtype}, was {copy.dtype}".replace("torch.", "")
     if tensor.shape != copy.shape:
