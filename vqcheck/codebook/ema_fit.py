@@ -29,22 +29,27 @@ _SMALLEST_HALF: Final = 2.0**-24
 def rows_off(codes: Array, sums: Array, counts: Array, epsilon: float) -> Mask:
     """Return which codes `[heads, codes]` are not their running sum over their smoothed count."""
     tolerance = _TOLERANCE[precision(codes, sums, counts)]
-    counts = counts.astype(np.float64)
-    total = counts.sum(axis=1, keepdims=True)
-    size = counts.shape[1]
     with np.errstate(all="ignore"):
-        smoothed = ((counts + epsilon) / (total + size * epsilon) * total)[..., None]
-        expected = sums / smoothed
+        count = smoothed(counts, epsilon)[..., None]
+        expected = sums / count
         allowed = np.abs(expected)
         allowed *= tolerance
         allowed += 1e-30
         if tolerance > _TOLERANCE["float32"]:
             # Half-precision sums and counts are also off by up to the smallest step there is, which small counts
             # magnify.
-            allowed += _SMALLEST_HALF * (1 + (1 + np.abs(expected)) / np.maximum(smoothed, 1e-30))
-        off = ~(np.abs(codes - expected) <= allowed)
-    mask: Mask = off.any(axis=2)
+            allowed += _SMALLEST_HALF * (1 + (1 + np.abs(expected)) / np.maximum(count, 1e-30))
+        fits = np.abs(codes - expected) <= allowed
+    mask: Mask = ~np.all(fits, axis=2)
     return mask
+
+
+def smoothed(counts: Array, epsilon: float) -> npt.NDArray[np.float64]:
+    """Return the counts `[heads, codes]` by which sums are divided."""
+    wide = counts.astype(np.float64)
+    total = wide.sum(axis=1, keepdims=True)
+    divisor: npt.NDArray[np.float64] = (wide + epsilon) / (total + wide.shape[1] * epsilon) * total
+    return divisor
 
 
 def lengths(rows: Array) -> npt.NDArray[np.float64]:

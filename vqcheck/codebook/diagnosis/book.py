@@ -19,11 +19,14 @@ from vqcheck.codebook.ema_fit import (
     lengths,
     precision,
     rows_off,
+    smoothed,
 )
 from vqcheck.codebook.family import CODES, EMA_COUNT, EMA_SUM, STORED, Family
 
 _BY_ROUNDING: Final = 1e-5
 """Way, relative to its length, that a code is moved by roundings alone."""
+_AVERAGED: Final = 8.0
+"""Roundings by which an average of rounded codes, sums and counts misses at most, of the length of both codes."""
 _ALIKE: Final = 1e-2
 """Distance to the bias, relative to its length, within which nothing but padding can have put a code."""
 
@@ -186,11 +189,40 @@ class Book:
         return moved
 
     @cached_property
+    def way(self) -> npt.NDArray[np.float64]:
+        """How far each code `[heads, codes]` went."""
+        return lengths(np.subtract(self.b.codes, self.a.codes, dtype=np.float64))
+
+    @cached_property
+    def missed(self) -> npt.NDArray[np.float64]:
+        """How far each code `[heads, codes]` of B is from what its sum and count say; 0 where these are not stored."""
+        if self.b.sums is None or self.b.counts is None:
+            return np.zeros(self.b.codes.shape[:2])
+        with np.errstate(all="ignore"):
+            return lengths(self.b.codes - self.b.sums / smoothed(self.b.counts, self.family.epsilon)[..., None])
+
+    @cached_property
     def shifted(self) -> Mask:
         """Which codes `[heads, codes]` went further than roundings move them."""
-        way = lengths(np.subtract(self.b.codes, self.a.codes, dtype=np.float64))
-        shifted: Mask = way > _BY_ROUNDING * lengths(self.a.codes)
+        shifted: Mask = self.way > max(_BY_ROUNDING, 4 * self.roundoff if self.narrow else 0) * lengths(self.a.codes)
         return shifted
+
+    @property
+    def narrow(self) -> bool:
+        """One of the files at least is rounded."""
+        return self.a.narrow or self.b.narrow
+
+    @property
+    def roundoff(self) -> float:
+        return max(self.a.roundoff, self.b.roundoff)
+
+    @cached_property
+    def clearly_off(self) -> Mask:
+        """Which codes `[heads, codes]` of B miss their sums and counts by more than averaging rounded values leaves."""
+        if not self.narrow:
+            return self.off_b
+        allowed = _AVERAGED * self.roundoff * (lengths(self.a.codes) + lengths(self.b.codes))
+        return self.off_b & ~(self.missed <= allowed)
 
     @cached_property
     def dead(self) -> Mask:

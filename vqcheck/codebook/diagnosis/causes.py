@@ -4,14 +4,14 @@ What rules a cause out is looked for before the cause is named.
 """
 
 from dataclasses import replace
-from math import ceil
+from math import ceil, sqrt
 from typing import Final
 
 import numpy as np
 
 from vqcheck.codebook.diagnosis import edited, ema_steps, merged, replaced, roundings, same_codes
 from vqcheck.codebook.diagnosis.book import Book, differ
-from vqcheck.codebook.diagnosis.displacement import same_number
+from vqcheck.codebook.diagnosis.displacement import near_others, same_number
 from vqcheck.codebook.diagnosis.evidence import (
     Edited,
     EditTrace,
@@ -25,9 +25,9 @@ from vqcheck.codebook.diagnosis.evidence import (
     UpdateOrder,
     ZeroSigns,
 )
-from vqcheck.codebook.diagnosis.refutation import updates_refuted
+from vqcheck.codebook.diagnosis.refutation import Updates, updates_of
 from vqcheck.codebook.diagnosis.result import Cause, Certainty
-from vqcheck.codebook.ema_fit import Array
+from vqcheck.codebook.ema_fit import Array, Mask
 from vqcheck.codebook.family import GRADIENT
 
 _KEPT: Final = 0.5
@@ -36,10 +36,24 @@ _LOST: Final = 0.05
 """Share below which they have nothing to do with each other."""
 _FEW: Final = 0.1
 """Share of the codes that may have been edited beside updates of all of them."""
+_MOSTLY: Final = 0.8
+"""Share of the codes that moved whose counts moved along, as when whole rows are another file's."""
+_ROUNDED_OFF: Final = 0.03
+"""Share of the codes that miss their sums and counts by a little more than rounding makes them."""
+_STANDING: Final = (
+    "some codes moved as in training and all others are the same to the last bit: two trainings of one length leave "
+    "this, a training that rounding hides, or rows taken from another file"
+)
+_RENUMBERED: Final = (
+    "codes lie near those of other numbers: one codebook under other numbers and trained, or another of the same data"
+)
+_MISFIT: Final = "codes miss their sums and counts by no more than averaging rounded files leaves, or an edit"
 _HANDFUL: Final = 5
 """Codes that somebody may have edited one by one."""
 _SOME: Final = 3
 """Codes whose counts differ up and down before two files are called siblings."""
+_DEVIATIONS: Final = 4.5
+"""Standard deviations that chance does not reach in millions of pairs."""
 _SAME_TOTAL: Final = 1e-6
 """Share by which the roundings of many updates let the totals of two books differ."""
 
@@ -60,7 +74,7 @@ def _of_head(book: Book) -> list[Cause]:
         return [book.cause(Certainty.CERTAIN, ZeroSigns())]
     if book.broken:
         # What else happened hides behind such values; only unhit codes prove updates past them.
-        past = None if updates_refuted(book) else ema_steps.find(book)
+        past = ema_steps.find(book) if updates_of(book) is Updates.POSSIBLE else None
         return [book.cause(Certainty.CERTAIN, NotFinite(book.broken)), *([past] if past else [])]
     for find in (same_codes.permuted, edited.scaled, roundings.of_book, replaced.by_k_means):
         if cause := find(book):
@@ -69,8 +83,11 @@ def _of_head(book: Book) -> list[Cause]:
         return _without_unhit_code(book, None, None)
     if not book.bookkeeping_changed:
         return [cause] if (cause := edited.find(book)) else []
-    if updates_refuted(book):
+    updates = updates_of(book)
+    if updates is Updates.REFUTED:
         return [_refuted(book)]
+    if updates is Updates.HIDDEN:
+        return [_unexplained(book, _STANDING)]
     exchanged = same_codes.exchanged(book)
     if exchanged:
         book, cause = exchanged
@@ -91,7 +108,13 @@ def _refuted(book: Book) -> Cause:
     few = edited.single_rows(book)
     if few and np.count_nonzero(~book.untouched) <= max(_FEW * book.untouched.size, _HANDFUL):
         return few
-    if cause := merged.rows(book, moved_only) or few or merged.average(book):
+    if cause := merged.rows(book, moved_only):
+        return cause
+    if few:
+        touched = ~book.untouched
+        whole = touched & book.counts_moved & ~book.clearly_off
+        return _unexplained(book, _STANDING) if book.narrow or whole.sum() >= _MOSTLY * touched.sum() else few
+    if cause := merged.average(book):
         return cause
     return edited.find(book) or edited.without_counts(book) or _unexplained(book, "")
 
@@ -99,8 +122,9 @@ def _refuted(book: Book) -> Cause:
 def _separate_trainings(book: Book) -> Cause | None:
     """Return that both files were trained, for equally long, from one codebook: codes that neither run hit are alike.
 
-    Every code that moved then follows from its sum and count, counts went both ways, and batches of one size leave the
-    same total of counts. Where the total differs, rows of another file look alike, and neither is told.
+    Every code that moved then follows from its sum and count, and counts went both ways. Batches of one size leave the
+    same total of counts; those of any sizes hit some codes equally often, with other frames, and leave the rarest codes
+    unhit, while rows of another file may be any. Where nothing of it shows, neither is told.
     """
     a, b = book.a.counts, book.b.counts
     assert a is not None
@@ -109,26 +133,40 @@ def _separate_trainings(book: Book) -> Cause | None:
     both_ways = min(np.count_nonzero((b < a) & touched), np.count_nonzero((b > a) & touched))
     if both_ways < _SOME or (book.off_b & touched & ~book.dead).any():
         return None
-    if not (book.a.narrow or book.b.narrow):
+    if not book.narrow:
         # Two runs may have hit a code equally often, with other frames; an edit of codes leaves most counts alone.
-        if (touched & ~book.counts_moved & book.shifted).sum() > 2 * both_ways:
+        equally = np.count_nonzero(touched & ~book.counts_moved & book.shifted)
+        if equally > 2 * both_ways:
             return None
-        if _equal_totals(a, b):
+        if equally >= _SOME or _equal_totals(a, b) or _rarest_stood_still(book):
             codes, decay = book.b.codes.shape[0] * book.b.codes.shape[1], book.family.decay
             unhit = int(np.count_nonzero(~book.counts_moved & book.testifying))
             evidence = EmaUpdates(UpdateOrder.SIBLINGS, None, StepPrecision.UNKNOWN, None, decay, unhit, codes, (), ())
             return book.cause(Certainty.LIKELY, evidence)
-    return _unexplained(
-        book,
-        "some codes moved as in training, all others are the same to the last bit, which two trainings of one length "
-        "from one codebook leave, or rows taken from another file",
-    )
+    return _unexplained(book, _STANDING)
 
 
 def _equal_totals(a: Array, b: Array) -> bool:
     """Say whether two sets of counts have one sum, but for the roundings of many updates."""
     total = float(a.sum(dtype=np.float64))
     return abs(float(b.sum(dtype=np.float64)) - total) <= _SAME_TOTAL * total
+
+
+def _rarest_stood_still(book: Book) -> bool:
+    """Say whether the codes that stand still are those of the smallest counts, by more than any choice of rows gives.
+
+    The number of pairs in which a code that moved has the greater count is distributed normally if rows were chosen
+    regardless of their counts (Mann and Whitney 1947).
+    """
+    assert book.a.counts is not None
+    assert book.b.counts is not None
+    still = book.untouched[book.testifying]
+    counts = np.maximum(book.a.counts, book.b.counts)[book.testifying]
+    ranks = np.empty(counts.size)
+    ranks[np.argsort(counts, kind="stable")] = np.arange(1, counts.size + 1)
+    n, m = int(still.sum()), int((~still).sum())
+    greater = float(ranks[~still].sum()) - m * (m + 1) / 2
+    return greater - n * m / 2 > _DEVIATIONS * sqrt(n * m * (n + m + 1) / 12)
 
 
 def _moved(book: Book) -> list[Cause]:
@@ -140,13 +178,23 @@ def _moved(book: Book) -> list[Cause]:
         # Some trainers track sums and counts and write the codes by other means.
         against = None
     together = merged.average(book)
+    if updates and updates.certainty == Certainty.CANNOT_TELL:
+        return [together or updates]
     if updates and together:
         return _of_several_runs(updates, together)
     if together:
         return [together]
+    if book.narrow and _is_misfit(book, off):
+        return [_unexplained(book, _MISFIT)]
     if updates and _share_against(book) <= (0.5 if updates.certainty == Certainty.CERTAIN else 0.05):
         return [cause for cause in (updates, refilled, against) if cause]
     return _without_unhit_code(book, refilled, against)
+
+
+def _is_misfit(book: Book, edits: Mask) -> bool:
+    """Say whether more codes miss their sums and counts than a few edits explain, and none says by what."""
+    off = book.off_b & book.moved & ~replaced.replaced_after_update(book) & ~replaced.replaced_with_bookkeeping(book)
+    return float(edits.mean()) > _FEW or float((off & ~edits).mean()) > _ROUNDED_OFF
 
 
 def _of_several_runs(updates: Cause, together: Cause) -> list[Cause]:
@@ -176,6 +224,8 @@ def _without_unhit_code(book: Book, refilled: Cause | None, against: Cause | Non
     assert share is not None
     # Where codes are few, chance alone leaves many at their numbers.
     if share < _KEPT and share <= max(_LOST, 6 / book.a.codes.shape[1]):
+        if near_others(book) > _LOST:
+            return [_unexplained(book, _RENUMBERED)]
         return [book.cause(Certainty.LIKELY, Unrelated(share))]
     off = edited.against_bookkeeping(book)
     updates = ema_steps.at_least(book, off) if share >= _KEPT else None

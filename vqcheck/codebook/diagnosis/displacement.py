@@ -12,6 +12,7 @@ from vqcheck.codebook.diagnosis.result import CodeChanges, Displacement
 from vqcheck.codebook.ema_fit import Array, Mask
 from vqcheck.codebook.family import ARGMAX, COSINE
 
+_MUCH_NEARER = 0.5
 _SCORES = 1 << 22
 """Distances that are held at a time."""
 
@@ -120,6 +121,17 @@ def _distance(a: Array, b: Array) -> npt.NDArray[np.float64]:
     difference = b.astype(np.float64) - a
     distance: npt.NDArray[np.float64] = np.sqrt(np.einsum("ij,ij->i", difference, difference))
     return distance
+
+
+def near_others(book: Book) -> float:
+    """Return the share of B's codes that lie much nearer to a code of A than A's codes lie to each other."""
+    close = []
+    for a, b in _heads(book):
+        with np.errstate(all="ignore"):
+            apart = _distance(a, a[_nearest(a, a, skip_self=True)])
+            nearest = _nearest(b, a)
+            close.append(_distance(b, a[nearest]) < _MUCH_NEARER * apart[nearest])
+    return float(np.concatenate(close).mean())
 
 
 def _usage(counts: Array | None) -> tuple[float, ...] | None:

@@ -12,6 +12,8 @@ from vqcheck.codebook.ema_fit import Array, Mask
 from vqcheck.codebook.family import CODES
 
 _FIRST: Final = 4096
+_OWN_WAY: Final = 0.7
+"""Share of its way by which an edited code misses its bookkeeping at least."""
 
 
 def find(book: Book) -> Cause | None:
@@ -52,7 +54,9 @@ def against_bookkeeping(book: Book) -> Mask:
     nothing = np.zeros(book.b.codes.shape[:2], bool)
     if not book.bookkeeping_stored or (book.off_a & ~_dead_a(book)).mean() > 0.5:
         return nothing
-    return book.off_b & book.moved & ~replaced_after_update(book) & ~replaced_with_bookkeeping(book)
+    off = book.clearly_off & book.moved & ~replaced_after_update(book) & ~replaced_with_bookkeeping(book)
+    # Rounding hides whether averaging explains what is off by less than the way that the code went.
+    return off & (book.missed >= _OWN_WAY * book.way) if book.narrow else off
 
 
 def _dead_a(book: Book) -> Mask:

@@ -18,7 +18,7 @@ import numpy as np
 import numpy.typing as npt
 
 from vqcheck.codebook.diagnosis.book import Book, State
-from vqcheck.codebook.diagnosis.evidence import DecaySteps, EmaUpdates, StepPrecision, UpdateOrder
+from vqcheck.codebook.diagnosis.evidence import DecaySteps, EmaUpdates, StepPrecision, Unexplained, UpdateOrder
 from vqcheck.codebook.diagnosis.result import Cause, Certainty
 from vqcheck.codebook.ema_fit import Mask
 
@@ -29,10 +29,16 @@ _TO_A_ROUNDING: Final = 1.1
 """The tolerance where values are rounded to float16, in roundings: what is hit once is off by not much more."""
 _AGREEING: Final = 2
 """Unhit codes that must agree before anything is concluded from them."""
-_CHANCE: Final = 4
-"""Agreeing codes that do so by chance no more, even where rounding makes codes that were hit look unhit."""
+_ROUNDED_AGREEING: Final = 4
+"""Codes that must agree where rounding makes codes that were hit look unhit."""
 _OUTLIERS: Final = 3
 """Codes on each side of the unhit ones that make two files siblings; one or two may have been edited."""
+_NEAR_WHOLE: Final = 0.04
+"""Steps by which agreeing codes of a file that was rounded to float16 miss a whole number at most."""
+_NO_WHOLE_NUMBER: Final = (
+    "sums and counts of {codes} codes shrank by one factor, but not by that of a whole number of updates: averaging "
+    "files leaves this, or training in a narrow type or with another decay"
+)
 _ACCURATE: Final = 0.25
 """Steps by which roundings may falsify a number that is still called exact."""
 
@@ -144,12 +150,9 @@ def _counted(book: Book, ratios: _Ratios, unhit: _Unhit) -> Cause | None:
             if _whole(estimate, decay) and _possible(ratios, unhit, round(estimate), decay):
                 steps, how, certainty = round(estimate), StepPrecision.EXACT, Certainty.CERTAIN
         elif later.precision == "float16":
-            hidden = ratios.tolerance / -log(decay)
-            if unhit.codes < _CHANCE and abs(estimate - round(estimate)) > hidden:
-                # No number of updates: so few codes that were hit may have one ratio by chance.
-                return None
-            # Hits can only make the number look smaller, so it is rounded up, after what rounding may have added.
-            steps, how = max(ceil(estimate - hidden), 1), StepPrecision.ABOUT
+            if not (estimate > 0.5 and abs(estimate - round(estimate)) <= _NEAR_WHOLE):
+                return book.cause(Certainty.CANNOT_TELL, Unexplained(_NO_WHOLE_NUMBER.format(codes=unhit.codes)))
+            steps, how = round(estimate), StepPrecision.ABOUT
         else:
             steps, how = max(ceil(_fewest(forward, later, decay)), 1), StepPrecision.AT_LEAST
     by_decay: tuple[DecaySteps, ...] = ()
@@ -214,12 +217,14 @@ def _unhit(ratios: _Ratios) -> _Unhit | None:
     single = slack if strict else ratios.tolerance
     least, most = float(factors[0]), float(factors[-1])
     lowest, highest = factors[factors <= least * (1 + slack)], factors[factors >= most * (1 - slack)]
-    falls = len(lowest) >= _AGREEING and least < 1 - 2 * single and ratios.count.min() >= least * (1 - single)
-    rises = len(highest) >= _AGREEING and most > 1 + 2 * single and ratios.count.max() <= most * (1 + single)
+    # Where more codes look unhit than agree, the others show that rounding made them look so.
+    enough = _AGREEING if strict else max(_ROUNDED_AGREEING, len(factors) / 2)
+    falls = len(lowest) >= enough and least < 1 - 2 * single and ratios.count.min() >= least * (1 - single)
+    rises = len(highest) >= enough and most > 1 + 2 * single and ratios.count.max() <= most * (1 + single)
     if falls and not rises:
-        return _Unhit(UpdateOrder.A_TO_B, float(np.median(lowest)) if strict else least, len(lowest))
+        return _Unhit(UpdateOrder.A_TO_B, float(np.median(lowest)), len(lowest))
     if rises and not falls:
-        return _Unhit(UpdateOrder.B_TO_A, float(np.median(highest)) if strict else most, len(highest))
+        return _Unhit(UpdateOrder.B_TO_A, float(np.median(highest)), len(highest))
     if falls or not strict:
         return None
     agreeing = np.searchsorted(factors, factors * (1 + slack), side="right") - np.arange(len(factors))

@@ -3,32 +3,61 @@
 A code whose count is the same to the last bit was therefore not updated. One such code may stand at its fixed point,
 because it gets the same number of frames in every step, as the padding's code does; two do not. Dead codes that are set
 to one count and one frame again and again, such as a frame of padding, are one witness together. Rounding to a narrow
-type hides small movements, so there it takes all counts, or half of the codes standing still with all their sums.
+type hides small movements, so there it takes all counts, or many codes standing still with all their sums.
 """
 
+from enum import Enum
+from typing import Final
+
 import numpy as np
+import numpy.typing as npt
 
 from vqcheck.codebook.diagnosis.book import Book
 from vqcheck.codebook.diagnosis.evidence import EmaUpdates, StepPrecision, UpdateOrder
 from vqcheck.codebook.diagnosis.replaced import replaced_with_bookkeeping
 from vqcheck.codebook.diagnosis.result import Cause
-from vqcheck.codebook.ema_fit import Mask
+from vqcheck.codebook.ema_fit import Mask, lengths
 from vqcheck.codebook.model import Training
 
+_HALF: Final = 0.5
+_SOME: Final = 0.125
+"""Share of codes that stand still with their sums and counts, which training leaves where rounding hides it."""
+_FAR: Final = 32.0
+"""Roundings by which the others moved, so that no rounding hides that a code was hit."""
 
-def updates_refuted(book: Book) -> bool:
-    """Say whether counts that did not move rule out that this book was updated between the two files."""
+
+class Updates(Enum):
+    """What counts that stand still say of updates."""
+
+    POSSIBLE = 0
+    HIDDEN = 1
+    """Rounding may hide them: some codes stand still with their sums and counts, as if nobody had updated them."""
+    REFUTED = 2
+
+
+def updates_of(book: Book) -> Updates:
+    """Return whether counts that did not move rule out that this book was updated between the two files."""
     if not book.bookkeeping_stored:
-        return False
+        return Updates.POSSIBLE
     witnesses = book.testifying & ~replaced_with_bookkeeping(book)
     if not witnesses.any():
-        return False
-    if (book.untouched & witnesses).sum() >= witnesses.sum() / 2 and _several(book, book.untouched & witnesses):
-        return True
-    still = witnesses & ~book.counts_moved
-    if book.a.narrow and book.b.narrow:
-        return np.array_equal(still, witnesses)
-    return _several(book, still)
+        return Updates.POSSIBLE
+    standing = book.untouched & witnesses
+    share = float(standing.sum() / witnesses.sum()) if _several(book, standing) else 0.0
+    if not (book.a.narrow and book.b.narrow):
+        return Updates.REFUTED if share >= _HALF or _several(book, witnesses & ~book.counts_moved) else Updates.POSSIBLE
+    far = bool(np.median(_went(book)[witnesses & ~standing]) > _FAR * book.roundoff) if share < 1 else False
+    if share >= _HALF or (share >= _HALF / 2 and far) or not (witnesses & book.counts_moved).any():
+        return Updates.REFUTED
+    return Updates.HIDDEN if share >= _SOME or (share and far) else Updates.POSSIBLE
+
+
+def _went(book: Book) -> npt.NDArray[np.float64]:
+    """Return by which share of its length the sum of each code `[heads, codes]` moved."""
+    assert book.a.sums is not None
+    assert book.b.sums is not None
+    with np.errstate(all="ignore"):
+        return lengths(np.subtract(book.b.sums, book.a.sums, dtype=np.float64)) / lengths(book.a.sums)
 
 
 def contradicts(cause: Cause, training: tuple[Training, Training]) -> bool:

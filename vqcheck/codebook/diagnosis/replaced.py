@@ -13,6 +13,7 @@ from vqcheck.codebook.diagnosis.evidence import DeadCodes, Initialised
 from vqcheck.codebook.diagnosis.result import Cause, Certainty
 from vqcheck.codebook.ema_fit import Mask
 
+_NEARLY_ALL = 0.9
 _ENOUGH = 8
 """Whole counts that are no accident."""
 _NEAR = 0.05
@@ -40,7 +41,9 @@ def dead_codes(book: Book) -> Cause | None:
 def replaced_after_update(book: Book) -> Mask:
     """Return which codes `[heads, codes]` are off their bookkeeping and below the family's threshold."""
     off = book.off_b & book.dead & book.moved & ~replaced_with_bookkeeping(book)
-    return off & _far_off(book) if off.any() else off
+    off = off & _far_off(book) if off.any() else off
+    # Every update replaces all codes that it finds dead; averaging leaves some of them off.
+    return off if off.sum() >= _NEARLY_ALL * (book.dead & book.moved).sum() else np.zeros_like(off)
 
 
 def _far_off(book: Book) -> Mask:

@@ -50,6 +50,8 @@ def judge(trial: Trial, causes) -> str:
         one_way = trial.order in ("a to b", "b to a")
         if each.precision == "at least" and one_way and trial.steps and each.steps > trial.steps:
             return WRONG[3]
+        if trial.averaged and each.precision in ("exact", "about"):
+            return WRONG[2]
         if each.precision == "about" and trial.steps and abs(each.steps - trial.steps) > max(1, 0.1 * trial.steps):
             return WRONG[2]
     if named - trial.causes:

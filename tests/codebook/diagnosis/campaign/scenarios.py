@@ -29,6 +29,8 @@ class Trial:
     """Whether the files hold the evidence, so that silence counts as a failure."""
     exact: bool = False
     """Whether they hold the evidence for the exact number."""
+    averaged: bool = False
+    """Whether B is put together from files, so that no number of updates makes it from A."""
 
 
 def scenario(make):
@@ -433,3 +435,113 @@ def moving_average_and_its_last_file(r):
         shadow = {name: m * shadow[name] + (1 - m) * now[name] for name in shadow}
     # The average counts no updates of its own: an exact number is wrong here, a direction is not.
     return Trial(t.state(), shadow, {UPDATES, MERGED, EDITED, PROJECTION}, "b to a", None, tellable=False)
+
+
+LOW = [torch.float16, torch.bfloat16]
+
+
+def averaged_in(dtype, a, b, w):
+    """Return the average of two states, calculated in a narrow type."""
+    a, b = cast(a, dtype), cast(b, dtype)
+    return a, {name: a[name] * (1 - w) + b[name] * w for name in a}
+
+
+@scenario
+def average_in_low_precision(r):
+    """With a later file, a sibling, or another codebook altogether."""
+    t, frames = drawn(r)
+    dtype, w = r.choice(LOW), r.choice([0.1, 0.3, 0.5, 0.7, 0.9])
+    few, n, m = max(20, frames // r.choice([1, 8])), steps_of(r), steps_of(r)
+    kind = r.choice(["later", "sibling", "another"])
+    one, other = t.fork(1), t.fork(2)
+    a = t.state() if kind != "sibling" else one.run(n, few).state()
+    x = other.run(m, few).state()
+    if kind == "another":
+        x = Training(t.codes, t.dim, r.randrange(1 << 30)).settle(frames).state()
+    a, mixed = averaged_in(dtype, a, x, w)
+    causes = {MERGED, PROJECTION, "last-places", "lost-by-rounding"}
+    causes |= {"another-projection"} if kind == "another" else {UPDATES}
+    order = {"later": "a to b", "sibling": "siblings", "another": ""}[kind]
+    return Trial(a, mixed, causes, order, None, tellable=False, averaged=True)
+
+
+@scenario
+def rows_in_low_precision(r):
+    """Half of the rows come from a later file, a sibling, or another codebook."""
+    t, frames = drawn(r)
+    dtype, few = r.choice(LOW), max(20, frames // r.choice([1, 8]))
+    kind = r.choice(["later", "sibling", "another"])
+    one, other = t.fork(1), t.fork(2)
+    a = t.state() if kind != "sibling" else one.run(steps_of(r), few).state()
+    x = other.run(steps_of(r), few).state()
+    if kind == "another":
+        x = Training(t.codes, t.dim, r.randrange(1 << 30)).settle(frames).state()
+    a, x = cast(a, dtype), cast(x, dtype)
+    part = r.choice([t.codes // 2, t.codes // 4, 3 * t.codes // 4])
+    mixed = {k: torch.cat([a[k][:part], x[k][part:]]) if k in (EMBED, SUMS, COUNTS) else a[k] for k in a}
+    causes = {MERGED, "lost-by-rounding"}
+    return Trial(a, mixed, causes, "", None, tellable=False, averaged=True)
+
+
+@scenario
+def permuted_and_trained_long(r):
+    t, frames = drawn(r)
+    a, n = t.state(), r.choice([50, 150, 400])
+    order = torch.randperm(t.codes, generator=t.random)
+    b = t.run(n, frames).state()
+    b = {k: v[order] if k in (EMBED, SUMS, COUNTS) else v for k, v in b.items()}
+    if r.random() < 0.3:
+        a, b = cast(a, torch.float16), cast(b, torch.float16)
+    return Trial(a, b, {UPDATES, "permuted"}, "a to b", n, tellable=False)
+
+
+@scenario
+def siblings_of_one_length(r):
+    t, frames = drawn(r)
+    one, other = t.fork(1), t.fork(2)
+    n, few = r.choice([1, 2, 5, 10, 37, 60]), max(16, frames // r.choice([4, 8]))
+    a, b = one.run(n, few).state(), other.run(n, few).state()
+    still = int(((one.hits == 0) & (other.hits == 0)).sum())
+    only = [int(((x.hits > 0) & (y.hits == 0)).sum()) for x, y in ((one, other), (other, one))]
+    order = "siblings" if min(only) else "siblings, a to b, b to a"
+    return Trial(a, b, {UPDATES}, order, None, tellable=still >= 3 and min(only) >= 3)
+
+
+@scenario
+def short_siblings_in_float16(r):
+    t, frames = drawn(r)
+    one, other = t.fork(1), t.fork(2)
+    n, m, few = r.choice([1, 2]), r.choice([1, 2, 3, 5, 10]), max(16, frames // r.choice([1, 4, 8]))
+    a, b = one.run(n, few).state(), other.run(m, few).state()
+    if r.random() < 0.5:
+        a, b = b, a
+        n, m = m, n
+    covers = [bool(((x.hits > 0) & (y.hits == 0)).any()) for x, y in ((one, other), (other, one))]
+    order = "siblings" if all(covers) else "siblings, a to b, b to a"
+    return Trial(
+        cast(a, torch.float16), cast(b, torch.float16), {UPDATES, "lost-by-rounding"}, order, None, tellable=False
+    )
+
+
+@scenario
+def other_shapes(r):
+    """A part of the codes or channels, exported or not; or really another codebook."""
+    t, frames = drawn(r)
+    a = t.state()
+    kind = r.choice(["first", "some", "channels", "other", "updated"])
+    part = r.randrange(1, t.codes)
+    rows = list(range(part)) if kind in ("first", "updated") else sorted(r.sample(range(t.codes), part))
+    if kind == "other":
+        b = Training(t.codes + part, t.dim, r.randrange(1 << 30)).settle(frames).state()
+        b |= {WEIGHT: a[WEIGHT], BIAS: a[BIAS]}
+    elif kind == "channels":
+        cut = r.randrange(1, t.dim)
+        b = {k: v[:, :cut] if k in (EMBED, SUMS) else v for k, v in a.items()}
+    else:
+        state = t.run(steps_of(r), frames).state() if kind == "updated" else a
+        b = {k: v[rows] if k in (EMBED, SUMS, COUNTS) else v for k, v in state.items()}
+    if r.random() < 0.3:
+        b = {k: v.half() if k in (EMBED, SUMS, COUNTS) else v for k, v in b.items()}
+    causes = {"other-shape"}
+    one, other = (b, a) if r.random() < 0.5 else (a, b)
+    return Trial(one, other, causes)
