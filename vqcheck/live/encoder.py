@@ -41,7 +41,7 @@ class LiveTensor:
     """Book, group and layer."""
     family: Family
     shape: tuple[int, ...]
-    """Canonical shape: codes and sums `[heads, codes, dim]`, counts `[heads, codes]`, the flag `[]`."""
+    """Canonical shape: codes and sums `[heads, codes, dim]`, counts `[heads, codes]`, the flag `[]` or `[heads]`."""
     stored_shape: tuple[int, ...]
     """The shape that it has in the module."""
     axes: tuple[int, ...]
@@ -101,7 +101,8 @@ class LiveEncoder:
         """Raise UsageError if a codebook still waits for its first batch, which would fill it even in eval mode."""
         tensors = self.now()
         for each in self.tensors:
-            if (each.holds_codes or each.role == INIT_FLAG) and not bool((tensors[each.name] != 0).any()):
+            is_set = tensors[each.name] != 0
+            if (each.holds_codes and not bool(is_set.any())) or (each.role == INIT_FLAG and not bool(is_set.all())):
                 raise UsageError(
                     f"{each.name} is all zero: this codebook was never trained, and the first batch would fill it; "
                     "load its weights first"

@@ -2,7 +2,7 @@
 
 from typing import Final
 
-from vqcheck.codebook.family import Axes, Family, Key, Metric, ResidualChain, Role, Update, codebook, projection
+from vqcheck.codebook.family import ANYTHING, Axes, Family, Key, Metric, ResidualChain, Role, Update, codebook, projection
 
 _ENCODEC: Final = ("embed", "embed_avg", "cluster_size")
 _BOOKKEEPING: Final = frozenset({Role.EMA_SUM, Role.EMA_COUNT, Role.INIT_FLAG})
@@ -37,6 +37,7 @@ EMA_FAMILIES: Final = (
         ),
         # Other codecs keep their codebook under the same names.
         markers=("ssl_proj.", "enc_p.", "cfm."),
+        encoders=(ANYTHING,),
         decay=0.99,
         dead_code_threshold=2.0,
         projects=True,
@@ -63,6 +64,24 @@ EMA_FAMILIES: Final = (
         optional=_BOOKKEEPING,
         residual=ResidualChain.BOOKS,
         in_front=("ssl_proj", "enc_p", "fc_prior"),
+        encoders=("encoder", "encoder_semantic", "semantic_model"),
+        behind=("decoder", "discriminator", "transform", "decoder_2", "decoder_semantic", "fc_post1", "fc_post2"),
+    ),
+    Family(
+        name="funcodec",
+        title="FunCodec",
+        keys=(
+            # All quantizers in one tensor, codes and sums as [quantizers, codes, dim]; or one module for each.
+            *codebook("quantizer.rq.model", *_ENCODEC, ("inited",)),
+            *codebook("quantizer.rq.model.layers.{layer}._codebook", *_ENCODEC, ("inited",)),
+            *projection(Role.INPUT_PROJ, "quantizer.input_proj", "quantizer.rq.model.layers.{layer}.project_in"),
+            *projection(Role.OUTPUT_PROJ, "quantizer.output_proj"),
+            # Each quantizer takes what the one before it left.
+            Key(Role.OUTPUT_PROJ, "quantizer.rq.model.layers.{layer}.project_out.*", fed_back=True),
+        ),
+        requires=frozenset({Role.CODES, Role.EMA_COUNT}),
+        dead_code_threshold=2.0,
+        encoders=("encoder",),
     ),
     Family(
         name="vector-quantize-pytorch",
@@ -79,6 +98,33 @@ EMA_FAMILIES: Final = (
         ),
         requires=frozenset({Role.CODES, Role.EMA_COUNT}),
         residual=ResidualChain.LAYERS,
+    ),
+    Family(
+        name="soundstream",
+        title="SoundStream (audiolm-pytorch)",
+        keys=(
+            *_vector_quantize("rq.rvqs.{group}.layers.{layer}."),
+            *projection(Role.INPUT_PROJ, "rq.rvqs.{group}.project_in"),
+            *projection(Role.OUTPUT_PROJ, "rq.rvqs.{group}.project_out"),
+            Key(Role.INPUT_PROJ, "encoder_attn.*", "encoder_attn."),
+            Key(Role.INPUT_PROJ, "encoder_film.*", "encoder_film."),
+        ),
+        requires=frozenset({Role.CODES, Role.EMA_COUNT}),
+        residual=ResidualChain.LAYERS,
+        encoders=("encoder",),
+        behind=("decoder", "decoder_attn", "decoder_film", "discriminators", "stft_discriminator"),
+    ),
+    Family(
+        name="stable-audio",
+        title="RVQ bottleneck (stable-audio-tools)",
+        keys=(
+            *_vector_quantize("bottleneck.quantizer.layers.{layer}."),
+            *projection(Role.INPUT_PROJ, "bottleneck.quantizer.project_in"),
+            *projection(Role.OUTPUT_PROJ, "bottleneck.quantizer.project_out"),
+        ),
+        requires=frozenset({Role.CODES, Role.EMA_COUNT}),
+        residual=ResidualChain.LAYERS,
+        encoders=("encoder",),
     ),
     Family(
         name="hierarchical-vq",
@@ -116,6 +162,8 @@ EMA_FAMILIES: Final = (
         ),
         dead_code_threshold=2.0,
         optional=_BOOKKEEPING,
+        encoders=("audio_encoder",),
+        behind=("audio_decoder", "discriminator"),
     ),
     Family(
         name="vq-vae-2",
@@ -124,6 +172,8 @@ EMA_FAMILIES: Final = (
         keys=(
             *codebook("quantize_t", *_ENCODEC),
             *projection(Role.INPUT_PROJ, "quantize_conv_t"),
+            # What the top gave is decoded, and goes into the features of the bottom.
+            Key(Role.OUTPUT_PROJ, "dec_t.*", "dec_t."),
             *codebook("quantize_b", *_ENCODEC, book=1),
             *projection(Role.INPUT_PROJ, "quantize_conv_b", book=1),
         ),
@@ -131,6 +181,9 @@ EMA_FAMILIES: Final = (
         axes=Axes.DIM_CODES,
         decay=0.99,
         projects=True,
+        residual=ResidualChain.BOOKS,
+        encoders=("enc_b", "enc_t"),
+        behind=("dec", "upsample_t"),
     ),
     Family(
         name="dvae",
@@ -139,6 +192,8 @@ EMA_FAMILIES: Final = (
         requires=_ALL,
         axes=Axes.DIM_CODES,
         decay=0.99,
+        encoders=("encoder",),
+        behind=("decoder", "discrete_loss"),
     ),
     Family(
         name="dl-art-school",
@@ -149,10 +204,15 @@ EMA_FAMILIES: Final = (
     Family(
         name="repcodec",
         title="RepCodec, AudioDec",
-        keys=codebook("quantizer.codebook.layers.{layer}", *_ENCODEC),
+        keys=(
+            *codebook("quantizer.codebook.layers.{layer}", *_ENCODEC),
+            *projection(Role.INPUT_PROJ, "projector"),
+        ),
         requires=frozenset({Role.CODES, Role.EMA_COUNT}),
         axes=Axes.DIM_CODES,
         decay=0.99,
+        in_front=("projector",),
+        encoders=("encoder",),
     ),
     Family(
         name="amphion-euclidean",
@@ -174,20 +234,25 @@ EMA_FAMILIES: Final = (
             *projection(Role.INPUT_PROJ, "quant_conv"),
             *projection(Role.OUTPUT_PROJ, "post_quant_conv"),
         ),
-        in_front=("quant_conv", "encode_task_layer"),
+        in_front=("quant_conv", "encode_task_layer", "quantize_layer"),
         requires=_ALL,
         decay=0.99,
+        encoders=("encoder",),
     ),
     Family(
         name="beats",
         title="BEATs tokenizer, BEiT v2 (VQ-KD)",
         keys=(
             *codebook("quantize.embedding", "weight", "embed_avg", "cluster_size", ("initted",)),
+            # Counts of use, beside those of the moving average.
             Key(Role.INPUT_PROJ, "encode_task_layer.*"),
+            Key(Role.INPUT_PROJ, "quantize_layer.*"),
         ),
         requires=_ALL | {Role.INPUT_PROJ},
         metric=Metric.COSINE,
         projects=True,
+        encoders=("encoder", "patch_embedding", "layer_norm", "post_extract_proj"),
+        behind=("decoder", "decode_task_layer", "teacher", "teacher_model", "quantize.cluster_size"),
     ),
     Family(
         name="vq-ema",
@@ -201,31 +266,62 @@ EMA_FAMILIES: Final = (
         requires=_ALL,
         # The count is stored smoothed already, over a total that is not.
         smoothed=False,
+        encoders=("_encoder",),
+        behind=("_decoder",),
     ),
     Family(
         name="videogpt",
         title="VideoGPT",
-        keys=codebook("codebook", "embeddings", "z_avg", "N"),
+        keys=(
+            *codebook("codebook", "embeddings", "z_avg", "N"),
+            *projection(Role.INPUT_PROJ, "pre_vq_conv"),
+            *projection(Role.OUTPUT_PROJ, "post_vq_conv"),
+        ),
         requires=_ALL,
         decay=0.99,
         dead_code_threshold=1.0,
+        in_front=("pre_vq_conv",),
+        encoders=("encoder",),
     ),
     Family(
         name="torchmultimodal",
         title="torchmultimodal Codebook",
-        keys=codebook("", "embedding", "code_avg", "code_usage"),
+        keys=(
+            *codebook("", "embedding", "code_avg", "code_usage"),
+            *codebook("codebook", "embedding", "code_avg", "code_usage"),
+        ),
         requires=_ALL,
+        encoders=("encoder",),
     ),
     Family(
         name="jukebox",
         title="Jukebox",
         keys=codebook("bottleneck.level_blocks.{layer}", "k"),
         decay=0.99,
+        encoders=("encoders",),
+        behind=("decoders",),
     ),
     Family(
         name="t2m-gpt",
         title="T2M-GPT",
         keys=codebook("quantizer", "codebook"),
         decay=0.99,
+        encoders=("encoder",),
+    ),
+    Family(
+        name="glm-4-voice",
+        title="GLM-4-Voice tokenizer",
+        keys=(
+            Key(Role.CODES, "codebook.weight"),
+            Key(Role.EMA_SUM, "ema_weight"),
+            Key(Role.EMA_COUNT, "ema_count"),
+        ),
+        # The codebook lies between two layers of a Whisper encoder.
+        markers=("embed_positions2.",),
+        encoders=("conv1", "conv2", "embed_positions", "layers"),
+        behind=("embed_positions2", "layer_norm"),
+        # The count is stored smoothed already.
+        smoothed=False,
+        optional=_BOOKKEEPING,
     ),
 )
