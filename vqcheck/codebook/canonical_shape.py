@@ -1,6 +1,7 @@
 """The one shape that each role has, however a codec stores it: codes and sums `[heads, codes, dim]`.
 
-Counts are `[heads, codes]` and the init flag `[]`, or `[heads]` where each head has its own; everything else keeps the shape it has.
+Counts are `[heads, codes]` and the init flag `[]`, or `[heads]` where each head has its own; everything else keeps the
+shape it has.
 """
 
 from __future__ import annotations

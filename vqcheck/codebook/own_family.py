@@ -22,7 +22,18 @@ from typing import Any, Final, TypeVar
 
 from vqcheck.checkpoint.file import open_regular_file
 from vqcheck.checkpoint.untrusted_text import LONGEST_TOML, parse_toml
-from vqcheck.codebook.family import ANYTHING, Axes, Derivation, Family, Key, Metric, ResidualChain, Role, Update, projection
+from vqcheck.codebook.family import (
+    ANYTHING,
+    Axes,
+    Derivation,
+    Family,
+    Key,
+    Metric,
+    ResidualChain,
+    Role,
+    Update,
+    projection,
+)
 from vqcheck.errors import UsageError
 from vqcheck.str_enum import StrEnum
 

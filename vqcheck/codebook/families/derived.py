@@ -31,10 +31,7 @@ def _grids(path: str) -> tuple[Key, ...]:
     return (
         *projection(Role.INPUT_PROJ, f"{path}rvqs.{{group}}.project_in"),
         *projection(Role.OUTPUT_PROJ, f"{path}rvqs.{{group}}.project_out"),
-        *(
-            Key(Role.INPUT_PROJ, f"{path}{inside}orthogonal_rot", "orthogonal_rot")
-            for inside in _GRIDS
-        ),
+        *(Key(Role.INPUT_PROJ, f"{path}{inside}orthogonal_rot", "orthogonal_rot") for inside in _GRIDS),
     )
 
 

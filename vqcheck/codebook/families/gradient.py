@@ -161,6 +161,9 @@ GRADIENT_FAMILIES: Final = (
             *_factorised("quantizer.quantizers.{layer}", *_DAC, "_codebook.weight"),
             *_factorised("quantizer.{group}.layers.{layer}", *_DAC, "_codebook.weight"),
             *_factorised("quantizer.{group}.quantizers.{layer}", *_DAC, "_codebook.weight"),
+            # What gives the prosody its features, where these are not those of the encoder.
+            Key(Role.INPUT_PROJ, "melspec_linear.*", "melspec_linear."),
+            Key(Role.INPUT_PROJ, "melspec_encoder.*", "melspec_encoder."),
         ),
         update=Update.GRADIENT,
         metric=Metric.COSINE,
@@ -233,8 +236,8 @@ GRADIENT_FAMILIES: Final = (
         projects=True,
         encoders=("feature_extractor", *(f"{model}.feature_extractor" for model in _TRANSFORMERS)),
         behind=(
-            *("quantizer.max_ent", "project_hid", "post_extract_proj", "final_proj", "encoder", "mask_emb", "target_glu"),
-            *("feature_aggregator", "wav2vec_predictions"),
+            *("quantizer.max_ent", "project_hid", "post_extract_proj", "final_proj", "encoder", "mask_emb"),
+            *("target_glu", "feature_aggregator", "wav2vec_predictions"),
             *(f"{model}.{module}" for model in _TRANSFORMERS for module in _BEHIND_FEATURES),
         ),
     ),
