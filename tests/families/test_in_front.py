@@ -27,10 +27,8 @@ def apply(state, path, x):
 def book(path, names=("embed", "embed_avg", "cluster_size"), flag="", dim=DIM, *, lying=False):
     """Returns codes, and, as far as named, sums, counts and flag of one codebook."""
     tensors = (values(CODES, dim), values(CODES, dim), 1 + torch.rand(CODES))
-    state = {
-        f"{path}.{name}": t.T.contiguous() if lying and t.ndim > 1 else t
-        for name, t in zip(names, tensors, strict=False)
-    }
+    stored = [each.T.contiguous() if lying and each.ndim > 1 else each for each in tensors]
+    state = {f"{path}.{name}": each for name, each in zip(names, stored, strict=False) if name}
     return state | ({f"{path}.{flag}": torch.ones(1)} if flag else {})
 
 
