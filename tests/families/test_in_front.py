@@ -3,6 +3,9 @@
 Names are those of each project's own modules; what they calculate is written here, from the features on.
 """
 
+import json
+import operator
+
 import pytest
 import torch
 import vector_quantize_pytorch as vqp
@@ -10,9 +13,12 @@ from test_output_projections import AMPHION, CODES, DAC, DIM, FACODEC, FRAMES, S
 from torch.nn.functional import layer_norm, normalize
 from vector_quantize_pytorch.hierarchical_vq import HierarchicalVQ
 
+import vqcheck
+from vqcheck.cli.main import main
 from vqcheck.codebook.families import FAMILIES
 from vqcheck.codebook.family import ANYTHING, Derivation, Metric, Role
 from vqcheck.codebook.match import match
+from vqcheck.errors import CodebookChanged
 
 
 def linear(path, out=DIM, into=DIM, *, bias=True):
@@ -546,3 +552,75 @@ def test_a_module_that_the_row_does_not_place_is_named(codec):
         assert matches == []
         return
     assert [one.unplaced for one in matches] == ["" if ANYTHING in ROWS[row].encoders else "stranger"]
+
+
+class Part(torch.nn.Module):
+    """A module of a codec: anything but one of torch's own classes."""
+
+
+def module_of(state, buffers):
+    """Returns a module with this state dict; what a moving average writes is a buffer."""
+    root = Part()
+    for name, value in state.items():
+        *path, last = name.split(".")
+        at = root
+        for part in path:
+            if part not in at._modules:
+                at.add_module(part, Part())
+            at = at._modules[part]
+        if name in buffers or not value.dtype.is_floating_point:
+            at.register_buffer(last, value.clone())
+        else:
+            at.register_parameter(last, torch.nn.Parameter(value.clone()))
+    return root.train()
+
+
+BOOKKEEPING = (Role.EMA_SUM, Role.EMA_COUNT)
+
+
+def test_files_and_live_modules_agree(codec, tmp_path, capsys):
+    """diff, inspect, history and lock say of a moved tensor what freeze and guard do with it in memory."""
+    _, state, _, beside = codec
+    state = state | beside
+    (one,) = match(shapes_of(state))
+    played = {found.name: found for found in one.found}
+    counts = {name for name, found in played.items() if found.token_relevant or found.role in BOOKKEEPING}
+    module = module_of(state, {name for name, found in played.items() if found.role in (*BOOKKEEPING, Role.INIT_FLAG)})
+    assert {*vqcheck.freeze(module).held} == counts
+    files, lock = [tmp_path / "run" / name for name in ("a.pth", "b.pth")], tmp_path / "a.lock"
+    files[0].parent.mkdir()
+    a, b = map(str, files)
+    torch.save(state, a)
+    assert main(["lock", a, "-o", str(lock)]) == 0
+
+    def digests():
+        capsys.readouterr()
+        main(["inspect", b, "--format", "json"])
+        (file,) = json.loads(capsys.readouterr().out)["files"]
+        return file["vq_encoder"]["in_front"], file["vq_encoder"]["digests"]["sha256-f32v1"]["vq_encoder"]
+
+    torch.save(state, b)
+    in_front, before = digests()
+    assert in_front == "stored"
+    # The last of those that count, in front of the lookup where there is one; and one that does not count.
+    flags = {name for name, found in played.items() if found.role == Role.INIT_FLAG}
+    named = sorted(
+        state.keys() - beside.keys() - flags, key=lambda name: played[name].order[3] if name in played else -1
+    )
+    samples = {name in counts: name for name in named}
+    for counting, name in samples.items():
+        live = module_of(state, {name for name, found in played.items() if found.role in BOOKKEEPING})
+        watch = vqcheck.guard(live, every=1)
+        with torch.no_grad():
+            value = operator.attrgetter(name)(live)
+            value.copy_(moved(value))
+        torch.save({**state, name: value.detach().clone()}, b)
+        assert main(["diff", a, b]) == counting, name
+        assert main(["lock", "--check", b, "-o", str(lock)]) == counting, name
+        assert main(["history", str(files[0].parent), "--base", a]) == counting, name
+        assert (digests()[1] != before) is counting, name
+        if counting:
+            with pytest.raises(CodebookChanged):
+                watch.check()
+        else:
+            watch.check()
