@@ -81,6 +81,8 @@ class LiveEncoder:
     behind: tuple[LiveTensor, ...]
     """Projections behind the last lookup, which may learn."""
     families: tuple[Family, ...]
+    in_front_is_known: bool
+    """Whether nothing but these tensors can stand between features and a lookup."""
 
     def now(self) -> dict[str, Tensor]:
         """Return name -> tensor as it stands now, detached, of those that count and are still there.
@@ -141,6 +143,7 @@ def find(module: nn.Module) -> LiveEncoder:
         tuple(tensor for tensor in live if tensor.counts),
         tuple(tensor for tensor in live if not tensor.counts),
         tuple(one.family for one in in_use),
+        not any(one.unplaced or one.family.structural for one in in_use),
     )
 
 

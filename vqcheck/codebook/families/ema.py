@@ -70,6 +70,7 @@ EMA_FAMILIES: Final = (
             *projection(Role.OUTPUT_PROJ, "quantizer.output_proj", "quantizer.rq.model.layers.{layer}.project_out"),
         ),
         requires=frozenset({Role.CODES, Role.EMA_COUNT}),
+        decay=0.99,
         dead_code_threshold=2.0,
         residual=ResidualChain.LAYERS,
         encoders=("encoder",),
