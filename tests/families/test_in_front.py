@@ -18,7 +18,7 @@ from vqcheck.cli.main import main
 from vqcheck.codebook.families import FAMILIES
 from vqcheck.codebook.family import ANYTHING, Derivation, Metric, Role
 from vqcheck.codebook.match import match
-from vqcheck.errors import CodebookChanged
+from vqcheck.errors import CodebookChanged, UsageError
 
 
 def linear(path, out=DIM, into=DIM, *, bias=True):
@@ -624,3 +624,101 @@ def test_files_and_live_modules_agree(codec, tmp_path, capsys):
                 watch.check()
         else:
             watch.check()
+
+
+def in_a_model(path, *, known):
+    """Returns a codec in a model that has, or has not, a layer which may stand in front of it."""
+    codecs = {"vq": lambda: library(*LIBRARY["vector-quantize-pytorch"])[0], "": CASES["dac"]}
+    state = codecs[path]() if path else codecs[path]()[0]
+    state = {f"{path}.{name}" if path else name: value for name, value in state.items()}
+    state |= {} if path else {"encoder.last.weight": values(2, 2), "decoder.first.weight": values(2, 2)}
+    return state if known else state | linear("mixes")
+
+
+@pytest.mark.parametrize("known", [True, False])
+@pytest.mark.parametrize("path", ["vq", ""])
+def test_whoever_speaks_of_the_codec_says_that_its_front_is_not_known(path, known, tmp_path, capsys):
+    """A library's quantizer in somebody's model, and DAC with one layer more: the layer moves, and nobody is wrong."""
+    torch.manual_seed(0)
+    state = in_a_model(path, known=known)
+    folder, lock = tmp_path / "run", str(tmp_path / "a.lock")
+    folder.mkdir()
+    a, b = str(tmp_path / "a.pth"), str(folder / "b.pth")
+    torch.save(state, a)
+    torch.save({name: value + 1 if "mixes" in name else value for name, value in state.items()}, b)
+
+    def said(*arguments):
+        capsys.readouterr()
+        assert main([*arguments]) == 0
+        return capsys.readouterr().out
+
+    texts = [said("diff", a, b), said("inspect", b)]
+    assert ("codebook alone" in said("lock", a, "-o", lock)) is not known
+    texts += [said("lock", "--check", b, "-o", lock), said("history", str(folder), "--base", a)]
+    texts.append(repr(vqcheck.freeze(module_of(state, set()))))
+    assert ["not known" in text for text in texts] == [not known] * len(texts)
+    assert ["VQ encoder" in texts[0], "may be mixes" in texts[0]] == [known, not known]
+    assert vqcheck.guard(module_of(state, set())).in_front_is_known is known
+    front = "stored" if known else "unknown"
+    document = json.loads(said("diff", a, b, "--format", "json"))
+    assert [document[side]["in_front"] for side in "ab"] == [front, front]
+    assert json.loads(said("inspect", b, "--format", "json"))["files"][0]["vq_encoder"]["in_front"] == front
+
+
+AROUND = {
+    "alone": (lambda book: {"vq": book}, "stored"),
+    "with its optimizer": (lambda book: {"vq": book, "optimizer": optimizer()}, "stored"),
+    "beside its average": (lambda book: {"vq": book, "ema": {"vq": book}}, "stored"),
+    "beside a layer": (lambda book: {"vq": book, "mixes": linear("layer")}, "unknown"),
+    "beside a layer in a model": (lambda book: {"model": {"vq": book, "mixes": linear("layer")}}, "unknown"),
+}
+
+
+def optimizer():
+    layer = torch.nn.Linear(2, 2)
+    adam = torch.optim.Adam(layer.parameters())
+    layer(torch.ones(1, 2)).sum().backward()
+    adam.step()
+    return adam.state_dict()
+
+
+@pytest.mark.parametrize("case", AROUND)
+def test_a_layer_may_lie_in_a_dictionary_of_its_own(case, tmp_path):
+    """A model saved module by module has what may be in front beside the quantizer's dictionary."""
+    around, expected = AROUND[case]
+    torch.save(around(library(*LIBRARY["vector-quantize-pytorch"])[0]), tmp_path / "a.pth")
+    with vqcheck.open_checkpoint(tmp_path / "a.pth") as checkpoint:
+        assert vqcheck.find_vq_encoder(checkpoint).in_front == expected
+
+
+@pytest.mark.parametrize("names", [("encoder", "quantizer", "generator"), ("encoder", "quantizer", "mixes")])
+def test_hifi_codec_keeps_each_module_in_a_dictionary(names, tmp_path):
+    """Its encoder and its decoder lie beside the quantizer; another module may be in front."""
+    state, _ = hifi_codec()
+    torch.save({name: state if name == "quantizer" else linear("layer") for name in names}, tmp_path / "a.pth")
+    with vqcheck.open_checkpoint(tmp_path / "a.pth") as checkpoint:
+        encoder = vqcheck.find_vq_encoder(checkpoint)
+    assert encoder.family.name == "hifi-codec"
+    assert encoder.unplaced == ("mixes" if "mixes" in names else "")
+
+
+@pytest.mark.parametrize("flags", [True, False])
+def test_stacked_quantizers_each_have_their_flag(flags, compared, inspected):
+    """One of three flags at 0 is a codebook that waits for its first batch, and another digest than all at 1."""
+    state, _ = funcodec(flags)
+    encoder = inspected(state).vq_encoder
+    assert [(book.heads, book.codes) for book in encoder.books] == [(3, CODES)]
+    assert compared(state, dict(state)).verdict == "identical"
+    if not flags:
+        return
+    name = "quantizer.rq.model.inited"
+    for unset in range(3):
+        other = {**state, name: state[name].clone()}
+        other[name][unset] = 0
+        assert compared(state, other).verdict == "changed"
+        assert inspected(other).verdict == "never trained"
+        assert inspected(other).vq_encoder.f32.codebook != encoder.f32.codebook
+        with pytest.raises(UsageError, match="never trained"):
+            vqcheck.freeze(module_of(other, set(other)))
+    halves = {**state, name: state[name].half()}
+    assert inspected(halves).vq_encoder.f32.codebook == encoder.f32.codebook
