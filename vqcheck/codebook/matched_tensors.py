@@ -7,7 +7,8 @@ output projection does where a later lookup takes what is left of the features o
 from __future__ import annotations
 
 from bisect import bisect_left
-from collections.abc import Collection, Iterable, Sequence
+from collections.abc import Callable, Collection, Iterable, Sequence
+from functools import cache
 from typing import Final, NamedTuple
 
 from vqcheck.checkpoint.second_hand import second_hand
@@ -122,10 +123,13 @@ def with_unplaced(matches: Sequence[Match], names: Iterable[str]) -> list[Match]
     taken = {each.name for one in matches for each in one.found}
     left = sorted(name for name in names if name not in taken)
     prefixes = {one.prefix for one in matches}
-    return [one._replace(unplaced=_unplaced(one, left, prefixes)) for one in matches]
+    copy_of = cache(lambda name: second_hand(name.split(".")))
+    return [one._replace(unplaced=_unplaced(one, left, prefixes, copy_of)) for one in matches]
 
 
-def _unplaced(one: Match, left: Sequence[str], prefixes: Collection[str]) -> str:
+def _unplaced(
+    one: Match, left: Sequence[str], prefixes: Collection[str], copy_of: Callable[[str], frozenset[str]]
+) -> str:
     if ANYTHING in one.family.encoders or one.family.structural:
         return ""
     # "." < "/": the names below a module lie between its name with the one and with the other.
@@ -133,14 +137,19 @@ def _unplaced(one: Match, left: Sequence[str], prefixes: Collection[str]) -> str
     encoders = tuple(f"{one.prefix}{module}." for module in one.family.encoders)
     known = (*encoders, *(f"{one.prefix}{module}." for module in one.family.behind))
     has_encoder = bool(encoders) and any(name.startswith(encoders) for name in inside)
+    this_copy = second_hand(one.prefix.split("."))
     for name in inside if has_encoder else left:
-        if not f"{name}.".startswith(known) and not _is_of_another(name, one.prefix, prefixes):
+        if copy_of(name) != this_copy or f"{name}.".startswith(known):
+            continue
+        if not _is_of_another(name, one.prefix, prefixes):
             return name.rpartition(".")[0] or name
     return ""
 
 
 def _is_of_another(name: str, prefix: str, prefixes: Collection[str]) -> bool:
-    """Say whether a tensor is of another codec or of another copy of the model, which may lie inside this one."""
+    """Say whether a tensor is of another codec that lies inside this one."""
+    if not name.startswith(prefix):
+        return False
     parts = name.split(".")
     inner = ("".join(f"{part}." for part in parts[:length]) for length in range(prefix.count(".") + 1, len(parts)))
-    return any(each in prefixes for each in inner) or second_hand(parts) != second_hand(prefix.split("."))
+    return any(each in prefixes for each in inner)

@@ -28,7 +28,7 @@ _FACODEC_BEHIND: Final = (
 GRADIENT_FAMILIES: Final = (
     Family(
         name="dac",
-        title="DAC (descript-audio-codec, transformers, SNAC, stable-audio-tools)",
+        title="DAC (descript-audio-codec, transformers, SNAC)",
         keys=_factorised(_LAYER, *_DAC),
         update=Update.GRADIENT,
         metric=Metric.COSINE,
@@ -155,7 +155,7 @@ GRADIENT_FAMILIES: Final = (
     ),
     Family(
         name="factorised-vq",
-        title="Factorised VQ (FACodec, X-Codec 2)",
+        title="Factorised VQ (FACodec, X-Codec 2, BigCodec)",
         keys=(
             *_factorised("quantizer.layers.{layer}", *_DAC, "_codebook.weight"),
             *_factorised("quantizer.quantizers.{layer}", *_DAC, "_codebook.weight"),

@@ -31,7 +31,7 @@ def _vector_quantize(path: str) -> tuple[Key, ...]:
 VECTOR_QUANTIZE_PYTORCH: Final = (
     Family(
         name="vector-quantize-pytorch",
-        title="vector-quantize-pytorch (also SoundStream, stable-audio-tools)",
+        title="vector-quantize-pytorch",
         keys=(
             *_vector_quantize(""),
             *_vector_quantize("layers.{layer}."),
