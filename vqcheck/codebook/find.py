@@ -68,10 +68,9 @@ def find_copies(checkpoint: Checkpoint, own: tuple[Family, ...] = (), chosen: st
     checkpoint.require_stored(tensor.tensor for copy in sound for tensor in copy.encoder.tensors)
     sound.sort(key=lambda copy: (copy.label.is_second_hand, copy.encoder.family.structural))
     require_whole(checkpoint, sound)
-    fronts = [unplaced_dictionary(checkpoint, copy, sound) for copy in sound]
     sound = [
-        replace(copy, encoder=replace(copy.encoder, unplaced=front)) if front else copy
-        for copy, front in zip(sound, fronts, strict=True)
+        replace(copy, encoder=replace(copy.encoder, unplaced=unplaced_dictionary(checkpoint, copy, sound)))
+        for copy in sound
     ]
     broken = {each.name.keys for each in unreadable}
     for average in [each for each in averages_of_parameters(checkpoint, sound) if each.file.keys not in broken]:
