@@ -24,7 +24,9 @@ ROW = {
     "dac": "dac",
     "hf_dac": "dac",
     "snac": "dac",
-    "stable_audio_dacrvq": "dac",
+    "stable_audio_dacrvq": "stable-audio-dac",
+    "stable_audio_rvq": "stable-audio",
+    "audiolm_soundstream": "soundstream",
     "fish_speech_dac": "fish-dac",
     "hf_mimi": "mimi",
     "hf_mimi_rescaled": "mimi",
@@ -57,7 +59,7 @@ ROW = {
 def row_of(codec):
     if codec.startswith("gptsovits"):
         return "gpt-sovits"
-    if codec.startswith(("vqp_", "stable_audio_rvq", "audiolm")):
+    if codec.startswith("vqp_"):
         return ROW.get(codec, "vector-quantize-pytorch")
     return ROW.get(codec, "vqgan")
 

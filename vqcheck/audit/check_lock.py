@@ -78,6 +78,7 @@ def check_lock(
         lock=lock_path,
         path=checkpoint.path,
         family=held.sound[partners[0].b].encoder.family.name,
+        in_front=held.sound[partners[0].b].encoder.in_front,
         kind=files.b.kind,
         locked_kind=files.a.kind,
         never_trained=any(check.never_trained for check in checks),

@@ -16,6 +16,7 @@ from vqcheck.audit.history_result import (
 from vqcheck.audit.run_checkpoints import Comparer, Earlier, RunCheckpoint, read_checkpoint, voice_of
 from vqcheck.codebook.family import Family
 from vqcheck.codebook.file_record import FileKind
+from vqcheck.codebook.vq_encoder import InFront
 from vqcheck.errors import NoCodebookError, UsageError, VqcheckError
 from vqcheck.experiment.place import SHARD, SUFFIXES, by_number
 from vqcheck.experiment.run_base import BaseProblem, UnusedBase, named_base
@@ -121,7 +122,7 @@ def _holds_more(base: RunCheckpoint, found: list[RunCheckpoint]) -> str:
 
     So it is with a LoRA export. Empty where there is none.
     """
-    if base.digest_of == "vq_encoder":
+    if base.digest_of == "vq_encoder" or base.in_front is InFront.UNKNOWN:
         return ""
     return next((each.name for each in found if each.digest_of == "vq_encoder"), "")
 
@@ -170,6 +171,7 @@ def rows_of(found: Iterable[RunCheckpoint], base: RunCheckpoint | None, comparer
             record=stored.record,
             digest=stored.digest,
             digest_of=stored.digest_of,
+            in_front=stored.in_front,
             from_base=comparer.with_base(base, stored) if base and not is_base else None,
             from_first=None if base else comparer.with_earlier(first, stored),
             from_previous=comparer.with_earlier(earlier, stored),

@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from vqcheck.codebook.comparison import CHANGED, IDENTICAL, ROUNDED, UNDECIDED, WITHIN_ULPS
 from vqcheck.codebook.digest import Digest
 from vqcheck.codebook.file_record import FileRecord
+from vqcheck.codebook.vq_encoder import InFront
 from vqcheck.experiment.run_base import UnusedBase
 from vqcheck.word_enum import WordEnum
 
@@ -69,6 +70,8 @@ class HistoryRow:
     """Against the first checkpoint, where no base is known; None for the first."""
     from_previous: Drift | None
     """Against the checkpoints before it: each tensor against the last that stores it. None for the first."""
+    in_front: InFront = InFront.STORED
+    """What is known of the layers in front of the codebook."""
 
     @property
     def since_start(self) -> Drift | None:

@@ -7,6 +7,7 @@ from vqcheck.codebook.comparison import CHANGED, FAULTS, IDENTICAL, ROUNDED, UND
 from vqcheck.codebook.copy_verdict import verdict_on
 from vqcheck.codebook.digest import Digest
 from vqcheck.codebook.file_record import FileKind
+from vqcheck.codebook.vq_encoder import InFront
 from vqcheck.word_enum import WordEnum
 
 NOT_COMPARABLE: Final = "not comparable"
@@ -107,6 +108,8 @@ class LockCheck:
     """Copies of the lock (A) or of the file (B) without a partner."""
     equal: tuple[EqualCopies, ...]
     """Copies that are the same under names that do not belong together, where names did not say which to verify."""
+    in_front: InFront = InFront.STORED
+    """What is known of the layers in front of the file's codebook."""
 
     @property
     def verdict(self) -> str:

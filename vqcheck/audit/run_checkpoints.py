@@ -36,7 +36,7 @@ from vqcheck.codebook.file_record import FileKind, FileRecord, Order, record
 from vqcheck.codebook.find import find_copies
 from vqcheck.codebook.float_bytes import not_finite
 from vqcheck.codebook.tensor_pair import in_common
-from vqcheck.codebook.vq_encoder import RoleTensor
+from vqcheck.codebook.vq_encoder import InFront, RoleTensor
 from vqcheck.errors import CheckpointError, NoCodebookError
 
 _PRECISION: Final = {"float64": 3, "float32": 2, "float16": 1, "bfloat16": 1}
@@ -61,6 +61,8 @@ class RunCheckpoint:
     digest: Digest
     digest_of: str
     """What the digest covers: `vq_encoder`, or `codebook` or `projection` where the file stores that alone."""
+    in_front: InFront
+    """What is known of the layers in front of the codebook."""
     tensors: dict[str, tuple[str, Digest]]
     """Label -> (dtype, digest)."""
     copies: tuple[str, ...]
@@ -132,6 +134,7 @@ def read_checkpoint(path: str, own: tuple[Family, ...] = (), copy: str = "") -> 
             record=record(checkpoint),
             digest=digest,
             digest_of=what,
+            in_front=encoders[0].in_front,
             tensors={
                 f"{title} {encoder.label(tensor)}".strip(): (tensor.tensor.dtype, digests[tensor])
                 for title, encoder in zip(_titles(copies), encoders, strict=True)

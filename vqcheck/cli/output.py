@@ -126,6 +126,8 @@ def report_failure(arguments: Sequence[str], message: str, path: str) -> None:
 
     A file named with `-o` stays as it was: the document goes to stdout all the same, unless `-q` silences that.
     """
+    if not any(each.startswith("-") and ("f" in each or "o" in each) for each in arguments):
+        return  # nothing asks for a format or a file, and to find that out takes more than there may be left
     command, output = _wanted(arguments)
     if output.format == TEXT or not is_first_process():
         return

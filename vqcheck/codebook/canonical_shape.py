@@ -1,6 +1,7 @@
 """The one shape that each role has, however a codec stores it: codes and sums `[heads, codes, dim]`.
 
-Counts are `[heads, codes]` and the init flag `[]`; everything else keeps the shape it has.
+Counts are `[heads, codes]` and the init flag `[]`, or `[heads]` where each head has its own; everything else keeps the
+shape it has.
 """
 
 from __future__ import annotations
@@ -89,6 +90,8 @@ def canonical(role: Role, name: str, shape: Shape, axes: Axes) -> tuple[Shape, S
         return ((1, *shape) if len(shape) == 1 else shape), _AS_STORED
     elif role == Role.INIT_FLAG and prod(shape) == 1:
         return (), _AS_STORED
+    elif role == Role.INIT_FLAG and len(shape) == 2 and shape[1] == 1:
+        return shape[:1], _AS_STORED
     elif role not in (Role.EMA_COUNT, Role.INIT_FLAG):
         return shape, _AS_STORED
     raise MisshapenError(f"no {role} has the shape {list(shape)}", name)

@@ -195,4 +195,5 @@ def _side(sides: list[list[TensorSide]], covered: list[Copy]) -> ComparedFile:
         digests=combined(first),
         ailments=tuple(ailment for ailment in ailments if ailment != health.NEVER_TRAINED),
         in_front=encoder.in_front,
+        unplaced=encoder.unplaced,
     )

@@ -143,6 +143,8 @@ class ComparedFile:
     """What makes its codebook unfit for use though it was trained: `not finite`, `broken`, `collapsed`."""
     in_front: InFront = InFront.STORED
     """What is known of the layers in front of the codebook: `stored` (or there are none), `not stored` or `unknown`."""
+    unplaced: str = ""
+    """A module beside the codebook that may be in front of it; empty where nothing of the kind is there."""
 
 
 @dataclass(frozen=True, slots=True)

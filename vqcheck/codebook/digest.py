@@ -11,7 +11,7 @@ A *tensor digest* is the SHA-256 of a header line and the data that follows it. 
 - shape: the canonical shape, lengths joined with `x` (`1x1024x768`), or `scalar`. Codes and sums are
   `[heads, codes, dim]` and counts `[heads, codes]`, also where the file stores them in another order.
 - data: C order, little-endian. `init_flag` is one byte, 1 when its value is not zero (negative zero is zero), with the
-  element type `bool`. Every other tensor:
+  element type `bool`; where each head has a flag, one byte for each, and the shape is their number. Every other tensor:
   - `sha256-f32v1`: float16, bfloat16 and float8 widened to `float32`, which loses nothing; float64 narrowed to
     `float32` where every value of the tensor keeps all its bits; what does not, float32 and integer types as they are
     stored. NaN payloads and the sign of zero count.
@@ -120,7 +120,7 @@ class Hasher:
     def __init__(self, tensor: RoleTensor, algorithm: str) -> None:
         self._algorithm = algorithm
         self._tensor = tensor
-        self._flag = False if tensor.role == Role.INIT_FLAG else None
+        self._flag = bytearray() if tensor.role == Role.INIT_FLAG else None
         stored = tensor.tensor.dtype
         self._rounds = _ROUNDED_TO.get(algorithm, "") if stored in WIDENED | {"float32", "float64"} else ""
         # Only all values together say whether float64 can be narrowed.
@@ -140,7 +140,7 @@ class Hasher:
     def update(self, piece: bytes | bytearray) -> None:
         """Take in the next stored bytes."""
         if self._flag is not None:
-            self._flag = self._flag or _is_set(piece, self._tensor.tensor.dtype)
+            self._flag += set_flags(piece, self._tensor.tensor.dtype)
         elif self._state is None or self._kept is not None:
             self._kept = self._kept or bytearray()
             self._kept += piece
@@ -158,7 +158,7 @@ class Hasher:
             state = self._start("float64" if narrow is None else "float32")
             state.update(kept if narrow is None else narrow)
         if self._flag is not None:
-            state.update(bytes([self._flag]))
+            state.update(self._flag)
         return Digest(self._algorithm, state.hexdigest())
 
 
@@ -192,6 +192,12 @@ def combine(encoder: VQEncoder, by_tensor: dict[RoleTensor, Digest], algorithm: 
         if encoder.in_front == InFront.STORED
         else None,
     )
+
+
+def set_flags(data: bytes | bytearray, dtype: str) -> bytes:
+    """Return a byte for each stored init flag: 1 where it is set."""
+    width = ITEM_SIZE[dtype]
+    return bytes(_is_set(data[start : start + width], dtype) for start in range(0, len(data), width))
 
 
 def _is_set(data: bytes | bytearray, dtype: str) -> bool:

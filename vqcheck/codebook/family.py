@@ -25,6 +25,9 @@ CODEBOOK_ROLES: Final = frozenset({Role.CODES, Role.EMA_SUM, Role.EMA_COUNT, Rol
 BOOKKEEPING: Final = frozenset({Role.EMA_SUM, Role.EMA_COUNT})
 """Roles that decide no token today, but betray train-mode updates."""
 
+ANYTHING: Final = "*"
+"""Stands for every module beside a codebook, where the input projection takes the features themselves."""
+
 LOOK_ALIKES: Final = frozenset({"enc_p.ssl_proj"})
 """Modules that are called as one in front of a codebook, and stand elsewhere: GPT-SoVITS's text encoder has its own."""
 
@@ -123,6 +126,12 @@ class Family:
     """Modules that stand in front of this codebook, or show that one does. Where none is found beside the codebook, but
     one elsewhere in the model, the codebook alone would be too little to judge. GPT-SoVITS's own is looked for always:
     its codebook under changed names is that of many."""
+    encoders: tuple[str, ...] = ()
+    """Modules of the codec that the features come from. Where one stands under the same prefix, nothing outside it is
+    in front of the codebook."""
+    behind: tuple[str, ...] = ("decoder", "discriminator", "loss")
+    """Further modules and tensors of the codec that no feature passes on its way to a lookup. Whatever else stands
+    beside the codebook may be in front of it: nobody knows."""
     structural: bool = False
     """No codec at all: names that belong together in any codec of this kind."""
     axes: Axes = Axes.CODES_DIM

@@ -11,7 +11,7 @@ from vqcheck.codebook.copies import Copies, Copy, CopyName, Unreadable
 from vqcheck.codebook.family import CODEBOOK_ROLES, Family
 from vqcheck.codebook.match import search
 from vqcheck.codebook.matched_tensors import Found, Match, Matches
-from vqcheck.codebook.other_state_dicts import averages_of_parameters, require_whole
+from vqcheck.codebook.other_state_dicts import averages_of_parameters, require_whole, unplaced_dictionary
 from vqcheck.codebook.vq_encoder import BookPlace, Codebook, RoleTensor, VQEncoder, is_lora
 from vqcheck.errors import CheckpointError, NoCodebookError, UsageError
 
@@ -68,6 +68,10 @@ def find_copies(checkpoint: Checkpoint, own: tuple[Family, ...] = (), chosen: st
     checkpoint.require_stored(tensor.tensor for copy in sound for tensor in copy.encoder.tensors)
     sound.sort(key=lambda copy: (copy.label.is_second_hand, copy.encoder.family.structural))
     require_whole(checkpoint, sound)
+    sound = [
+        replace(copy, encoder=replace(copy.encoder, unplaced=unplaced_dictionary(checkpoint, copy, sound)))
+        for copy in sound
+    ]
     broken = {each.name.keys for each in unreadable}
     for average in [each for each in averages_of_parameters(checkpoint, sound) if each.file.keys not in broken]:
         if error := _error_in(average):
@@ -133,6 +137,7 @@ def _assemble(checkpoint: Checkpoint, found: Match) -> VQEncoder:
         is_lora(checkpoint.tensors),
         found.books,
         found.is_shadow,
+        unplaced=found.unplaced,
     )
 
 

@@ -21,6 +21,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
 from vqcheck.checkpoint.opened import Checkpoint
+from vqcheck.codebook.digest import set_flags
 from vqcheck.codebook.family import Derivation, Family, Role
 from vqcheck.codebook.float_bytes import not_finite, widen
 from vqcheck.codebook.vq_encoder import Codebook, RoleTensor, VQEncoder
@@ -201,12 +202,12 @@ _ARRAY_TYPES: Final = {
 
 
 def never_trained(checkpoint: Checkpoint, codebook: Codebook) -> bool:
-    """Say whether a codebook still waits for its first batch: its flag is 0 or its codes are all zero.
+    """Say whether a codebook still waits for its first batch: a flag of it is 0 or its codes are all zero.
 
     Reads no further than the first code that is not zero.
     """
     flag = codebook.of_role(Role.INIT_FLAG)
-    if flag is not None and not any(checkpoint.read(flag.tensor)):
+    if flag is not None and not all(set_flags(checkpoint.read(flag.tensor), flag.tensor.dtype)):
         return True
     return not any(piece.lstrip(b"\0") for piece in checkpoint.pieces(codebook.codes.tensor))
 
@@ -235,7 +236,7 @@ def _examine(family: Family, codebook: Codebook, data: dict[RoleTensor, bytes | 
     threshold = family.dead_code_threshold
     return Health(
         codes=codes.shape[0] * codes.shape[1],
-        initialised=None if flag is None else bool(flag.any()),
+        initialised=None if flag is None else bool(flag.all()),
         all_zero=not codes.any(),
         not_finite=sum(int(np.count_nonzero(~np.isfinite(array))) for _, array in stored),
         dead=unused if not uses or threshold is None else _dead(arrays[Role.EMA_COUNT], threshold),

@@ -15,7 +15,7 @@ from vqcheck.codebook.find import find_copies
 from vqcheck.codebook.float_bytes import not_finite
 from vqcheck.codebook.health import AILMENTS, Condition, Health
 from vqcheck.codebook.model import Model, Training
-from vqcheck.codebook.vq_encoder import Codebook, RoleTensor, VQEncoder
+from vqcheck.codebook.vq_encoder import Codebook, InFront, RoleTensor, VQEncoder
 from vqcheck.errors import NoCodebookError
 
 NO_CODEBOOK: Final = Condition.NO_CODEBOOK
@@ -73,6 +73,10 @@ class EncoderSummary:
     is_shadow: bool
     structural: bool
     """No codec is known that has these names; it was found by what lies side by side."""
+    in_front: InFront
+    """What is known of the layers in front of its codebooks."""
+    unplaced: str
+    """A module beside the codebooks that may be in front of them; empty where nothing of the kind is there."""
     derivation: str
     books: tuple[BookSummary, ...]
     tensors: tuple[TensorSummary, ...]
@@ -244,6 +248,8 @@ def _summarise(copy: Copy, first: Copy) -> EncoderSummary:
         prefix=encoder.prefix,
         is_shadow=encoder.is_shadow,
         structural=encoder.family.structural,
+        in_front=encoder.in_front,
+        unplaced=encoder.unplaced,
         derivation=encoder.family.derivation,
         books=_books(encoder),
         tensors=tuple(_tensor(encoder, tensor) for tensor in encoder.tensors),

@@ -9,7 +9,7 @@ from vqcheck.codebook import canonical_shape
 from vqcheck.codebook.canonical_shape import MisshapenError, UnclearError
 from vqcheck.codebook.families.structural import sibling_rows
 from vqcheck.codebook.family import CODEBOOK_ROLES, LOOK_ALIKES, Derivation, Family, Role
-from vqcheck.codebook.matched_tensors import Found, Match, Matches, Shape, mark
+from vqcheck.codebook.matched_tensors import Found, Match, Matches, Shape, mark, with_unplaced
 from vqcheck.codebook.repeated_codec import copies, merge
 from vqcheck.codebook.tensor_names import (
     MOST_NAMES,
@@ -65,7 +65,7 @@ def search(shapes: Mapping[str, Shape], own: tuple[Family, ...] = ()) -> Matches
     _require_named_roles(found.sound, own)
     _require_what_is_in_front(found.sound, plain)
     alike: dict[Family, list[Match]] = {}
-    for one in found.sound:
+    for one in with_unplaced(found.sound, plain):
         alike.setdefault(one.family, []).append(one)
     merged = [merge(copy) if len(copy) > 1 else copy[0] for same in alike.values() for copy in copies(same, plain)]
     merged.sort(key=_preference)

@@ -6,12 +6,14 @@ output projection does where a later lookup takes what is left of the features o
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from bisect import bisect_left
+from collections.abc import Callable, Collection, Iterable, Sequence
+from functools import cache
 from typing import Final, NamedTuple
 
 from vqcheck.checkpoint.second_hand import second_hand
 from vqcheck.codebook.canonical_shape import MisshapenError
-from vqcheck.codebook.family import BOOKKEEPING, ROLES, Family, ResidualChain, Role
+from vqcheck.codebook.family import ANYTHING, BOOKKEEPING, ROLES, Family, ResidualChain, Role
 from vqcheck.codebook.vq_encoder import BookPlace
 
 SHADOWS: Final = frozenset({"ema_model", "model_ema", "ema"})
@@ -54,6 +56,8 @@ class Match(NamedTuple):
     books: tuple[str, ...]
     """Names of the quantizers; those of the row, or what stands in front where the model has several."""
     found: tuple[Found, ...]
+    unplaced: str = ""
+    """A module beside the codebook of which nobody knows whether features pass it on their way to a lookup."""
 
     @property
     def is_shadow(self) -> bool:
@@ -109,3 +113,43 @@ def _is_after(lookup: BookPlace, place: BookPlace, residual: str) -> bool:
     if lookup[0] == place[0]:
         return residual in (ResidualChain.GROUPS, ResidualChain.BOOKS) and lookup[1] > place[1]
     return residual == ResidualChain.BOOKS and lookup[0] > place[0]
+
+
+def with_unplaced(matches: Sequence[Match], names: Iterable[str]) -> list[Match]:
+    """Return the matches, each with the first module beside its codebook that its family does not place.
+
+    Features come from an encoder under the codebook's prefix, or, where there is none, from anywhere in the model.
+    """
+    taken = {each.name for one in matches for each in one.found}
+    left = sorted(name for name in names if name not in taken)
+    prefixes = {one.prefix for one in matches}
+    copy_of = cache(lambda name: second_hand(name.split(".")))
+    return [one._replace(unplaced=_unplaced(one, left, prefixes, copy_of)) for one in matches]
+
+
+def _unplaced(
+    one: Match, left: Sequence[str], prefixes: Collection[str], copy_of: Callable[[str], frozenset[str]]
+) -> str:
+    if ANYTHING in one.family.encoders or one.family.structural:
+        return ""
+    # "." < "/": the names below a module lie between its name with the one and with the other.
+    inside = left[bisect_left(left, one.prefix) : bisect_left(left, f"{one.prefix[:-1]}/") if one.prefix else None]
+    encoders = tuple(f"{one.prefix}{module}." for module in one.family.encoders)
+    known = (*encoders, *(f"{one.prefix}{module}." for module in one.family.behind))
+    has_encoder = bool(encoders) and any(name.startswith(encoders) for name in inside)
+    this_copy = second_hand(one.prefix.split("."))
+    for name in inside if has_encoder else left:
+        if copy_of(name) != this_copy or f"{name}.".startswith(known):
+            continue
+        if not _is_of_another(name, one.prefix, prefixes):
+            return name.rpartition(".")[0] or name
+    return ""
+
+
+def _is_of_another(name: str, prefix: str, prefixes: Collection[str]) -> bool:
+    """Say whether a tensor is of another codec that lies inside this one."""
+    if not name.startswith(prefix):
+        return False
+    parts = name.split(".")
+    inner = ("".join(f"{part}." for part in parts[:length]) for length in range(prefix.count(".") + 1, len(parts)))
+    return any(each in prefixes for each in inner)

@@ -12,7 +12,7 @@ from typing import Final
 from vqcheck.checkpoint.opened import Checkpoint
 from vqcheck.checkpoint.second_hand import SECOND_HAND, second_hand
 from vqcheck.codebook.copies import Copy, CopyName
-from vqcheck.codebook.family import LOOK_ALIKES, Role
+from vqcheck.codebook.family import ANYTHING, LOOK_ALIKES, Role
 from vqcheck.codebook.tensor_names import unwrapped
 from vqcheck.codebook.vq_encoder import Codebook, RoleTensor, VQEncoder
 from vqcheck.errors import CheckpointError
@@ -130,3 +130,25 @@ def require_whole(checkpoint: Checkpoint, copies: Sequence[Copy]) -> None:
                         checkpoint.path,
                         full,
                     )
+
+
+def unplaced_dictionary(checkpoint: Checkpoint, copy: Copy, copies: Sequence[Copy]) -> str:
+    """Return what is not known to be elsewhere than in front of a copy's codebook, in its dictionary or in another.
+
+    Where the codebook's own dictionary holds the encoder, features come from there.
+    """
+    encoder = copy.encoder
+    known = (*encoder.family.encoders, *encoder.family.behind)
+    own = tuple(f"{encoder.prefix}{module}." for module in encoder.family.encoders)
+    if encoder.unplaced or encoder.family.structural or ANYTHING in known:
+        return encoder.unplaced
+    if own and any(name.startswith(own) for name in copy.file.tensors):
+        return ""
+    taken = {(one.file.keys, tensor.tensor.name) for one in copies for tensor in one.encoder.tensors}
+    for file in checkpoint.state_dicts if len(checkpoint.state_dicts) > 1 else ():
+        is_known = file.keys == copy.file.keys or not set(file.keys).isdisjoint(known)
+        if is_known or second_hand(file.keys) != second_hand(copy.file.keys):
+            continue
+        if any((file.keys, name) not in taken for name in file.tensors):
+            return ".".join(file.keys)
+    return ""

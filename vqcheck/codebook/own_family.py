@@ -22,7 +22,18 @@ from typing import Any, Final, TypeVar
 
 from vqcheck.checkpoint.file import open_regular_file
 from vqcheck.checkpoint.untrusted_text import LONGEST_TOML, parse_toml
-from vqcheck.codebook.family import Axes, Derivation, Family, Key, Metric, ResidualChain, Role, Update, projection
+from vqcheck.codebook.family import (
+    ANYTHING,
+    Axes,
+    Derivation,
+    Family,
+    Key,
+    Metric,
+    ResidualChain,
+    Role,
+    Update,
+    projection,
+)
 from vqcheck.errors import UsageError
 from vqcheck.word_enum import WordEnum
 
@@ -137,6 +148,7 @@ def read_own_family(path: str) -> Family:
         dead_code_threshold=reader.number("dead_code_threshold", None),
         projects=reader.flag("projects"),
         in_front=(),
+        encoders=(ANYTHING,),
         optional=frozenset(map(Role, optional)),
     )
     if family.source_of_codes not in {key.role for key in family.keys}:

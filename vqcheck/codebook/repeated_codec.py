@@ -40,7 +40,8 @@ def merge(same: list[Match]) -> Match:
     if len(patterns) > 1:
         found = [each._replace(token_relevant=each.token_relevant or each.role == Role.OUTPUT_PROJ) for each in found]
     found.sort(key=lambda each: each.order)
-    return Match(same[0].family, common, tuple(names), mark(found, ResidualChain.BOOKS))
+    unplaced = next((each.unplaced for each in same if each.unplaced), "")
+    return Match(same[0].family, common, tuple(names), mark(found, ResidualChain.BOOKS), unplaced)
 
 
 def _order(match: Match) -> tuple[bool, list[tuple[bool, int, str]]]:

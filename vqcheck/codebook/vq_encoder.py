@@ -148,6 +148,9 @@ class VQEncoder:
     also_found: tuple[str, ...] = ()
     """Further VQ encoders in the same file, which are not judged: their prefixes, or titles where there is none."""
 
+    unplaced: str = ""
+    """A module beside the codebook of which nobody knows whether features pass it on their way to a lookup."""
+
     _names: PlaceNames = field(init=False, repr=False, compare=False)
     """Asked for each tensor, so made once."""
 
@@ -191,7 +194,9 @@ class VQEncoder:
     def in_front(self) -> InFront:
         if self.family.structural:
             return InFront.UNKNOWN
-        return InFront.ABSENT if lacks_projection(self.family, self.tensors) else InFront.STORED
+        if lacks_projection(self.family, self.tensors):
+            return InFront.ABSENT
+        return InFront.UNKNOWN if self.unplaced else InFront.STORED
 
     def lookup_at(self, where: str) -> BookPlace | None:
         """Return the place that `where` gives these words for, or None where the encoder has nothing there."""

@@ -41,7 +41,7 @@ class LiveTensor:
     """Book, group and layer."""
     family: Family
     shape: tuple[int, ...]
-    """Canonical shape: codes and sums `[heads, codes, dim]`, counts `[heads, codes]`, the flag `[]`."""
+    """Canonical shape: codes and sums `[heads, codes, dim]`, counts `[heads, codes]`, the flag `[]` or `[heads]`."""
     stored_shape: tuple[int, ...]
     """The shape that it has in the module."""
     axes: tuple[int, ...]
@@ -81,6 +81,8 @@ class LiveEncoder:
     behind: tuple[LiveTensor, ...]
     """Projections behind the last lookup, which may learn."""
     families: tuple[Family, ...]
+    in_front_is_known: bool
+    """Whether nothing but these tensors can stand between features and a lookup."""
 
     def now(self) -> dict[str, Tensor]:
         """Return name -> tensor as it stands now, detached, of those that count and are still there.
@@ -101,7 +103,8 @@ class LiveEncoder:
         """Raise UsageError if a codebook still waits for its first batch, which would fill it even in eval mode."""
         tensors = self.now()
         for each in self.tensors:
-            if (each.holds_codes or each.role == INIT_FLAG) and not bool((tensors[each.name] != 0).any()):
+            is_set = tensors[each.name] != 0
+            if (each.holds_codes and not bool(is_set.any())) or (each.role == INIT_FLAG and not bool(is_set.all())):
                 raise UsageError(
                     f"{each.name} is all zero: this codebook was never trained, and the first batch would fill it; "
                     "load its weights first"
@@ -140,6 +143,7 @@ def find(module: nn.Module) -> LiveEncoder:
         tuple(tensor for tensor in live if tensor.counts),
         tuple(tensor for tensor in live if not tensor.counts),
         tuple(one.family for one in in_use),
+        not any(one.unplaced or one.family.structural for one in in_use),
     )
 
 

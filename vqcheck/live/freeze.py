@@ -51,6 +51,8 @@ class Frozen:
     buffers: tuple[str, ...]
     parameters: tuple[str, ...]
     """Names of parameters without gradient."""
+    in_front_is_known: bool
+    """Whether nothing but what is held can stand between features and a lookup."""
 
     @property
     def held(self) -> tuple[str, ...]:
@@ -68,7 +70,8 @@ class Frozen:
             parts.append(_some(self.buffers, "buffer"))
         if self.parameters:
             parts.append(f"{_some(self.parameters, 'parameter')} without gradient")
-        return f"<frozen {' and '.join(self.families)}: {'; '.join(parts)}>"
+        front = "" if self.in_front_is_known else "; what is in front is not known"
+        return f"<frozen {' and '.join(self.families)}: {'; '.join(parts)}{front}>"
 
 
 def freeze(module: nn.Module) -> Frozen:
@@ -105,6 +108,7 @@ def freeze(module: nn.Module) -> Frozen:
         tops,
         tuple(name for name in names if name not in set(parameters)),
         tuple(parameters),
+        encoder.in_front_is_known,
     )
 
 

@@ -73,6 +73,11 @@ class Guard:
         return tuple(tensor.name for tensor in self._encoder.tensors)
 
     @property
+    def in_front_is_known(self) -> bool:
+        """Whether nothing but what is watched can stand between features and a lookup."""
+        return self._encoder.in_front_is_known
+
+    @property
     def steps(self) -> int:
         """How often `step()` was called."""
         return self._changes.steps

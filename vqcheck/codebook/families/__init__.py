@@ -11,5 +11,6 @@ from vqcheck.codebook.families.ema import EMA_FAMILIES
 from vqcheck.codebook.families.fixed import FIXED
 from vqcheck.codebook.families.gradient import GRADIENT_FAMILIES
 from vqcheck.codebook.families.structural import STRUCTURAL
+from vqcheck.codebook.families.vector_quantize_pytorch import VECTOR_QUANTIZE_PYTORCH
 
-FAMILIES: Final = (*EMA_FAMILIES, *DERIVED, *GRADIENT_FAMILIES, *FIXED, *STRUCTURAL)
+FAMILIES: Final = (*EMA_FAMILIES, *VECTOR_QUANTIZE_PYTORCH, *DERIVED, *GRADIENT_FAMILIES, *FIXED, *STRUCTURAL)

@@ -23,15 +23,15 @@ _MOSHI: Final = ("vq.layers.{layer}._codebook", ("embedding_sum", "embed_sum", "
 _HUGGING_FACE: Final = ("layers.{layer}.codebook", ("embed_sum",), ("initialized",))
 
 
+_GRIDS: Final = ("", "layers.{layer}.", "rvqs.{group}.layers.{layer}.")
+
+
 def _grids(path: str) -> tuple[Key, ...]:
     """Return the keys of vector-quantize-pytorch's fixed grids: those in groups, and the rotation in front of each."""
     return (
         *projection(Role.INPUT_PROJ, f"{path}rvqs.{{group}}.project_in"),
         *projection(Role.OUTPUT_PROJ, f"{path}rvqs.{{group}}.project_out"),
-        *(
-            Key(Role.INPUT_PROJ, f"{path}{inside}orthogonal_rot", "orthogonal_rot")
-            for inside in ("", "layers.{layer}.", "rvqs.{group}.layers.{layer}.")
-        ),
+        *(Key(Role.INPUT_PROJ, f"{path}{inside}orthogonal_rot", "orthogonal_rot") for inside in _GRIDS),
     )
 
 
@@ -45,12 +45,18 @@ DERIVED: Final = (
             *_mimi("rvq_rest", *_MOSHI, book=1),
             *_mimi("semantic_residual_vector_quantizer", *_HUGGING_FACE, book=0),
             *_mimi("acoustic_residual_vector_quantizer", *_HUGGING_FACE, book=1),
+            # In front of both books: moshi, transformers' files and its modules.
+            Key(Role.INPUT_PROJ, "downsample.conv.conv.conv.weight", "downsample.weight"),
+            Key(Role.INPUT_PROJ, "downsample.conv.weight", "downsample.weight"),
+            Key(Role.INPUT_PROJ, "encoder.downsample.conv.weight", "downsample.weight"),
         ),
         requires=frozenset({Role.EMA_SUM, Role.EMA_COUNT}),
         derivation=Derivation.SUM_OVER_COUNT,
         decay=0.99,
         # Both books take the features themselves, and one projection stands behind all layers of each.
         residual=ResidualChain.LAYERS,
+        encoders=("encoder", "encoder_transformer"),
+        behind=("decoder", "decoder_transformer", "upsample"),
     ),
     Family(
         name="simvq",
@@ -86,6 +92,7 @@ DERIVED: Final = (
         derivation=Derivation.IMPLICIT,
         update=Update.NOTHING,
         projects=True,
+        encoders=("encoder",),
     ),
     Family(
         name="simvq-authors",
@@ -100,6 +107,8 @@ DERIVED: Final = (
         derivation=Derivation.TRANSFORMED,
         update=Update.GRADIENT,
         in_front=("quant_conv",),
+        encoders=("encoder",),
+        behind=("decoder", "discriminator", "loss", "backbone", "head"),
     ),
     Family(
         name="xcodec2",
@@ -115,6 +124,11 @@ DERIVED: Final = (
         derivation=Derivation.IMPLICIT,
         update=Update.GRADIENT,
         projects=True,
+        encoders=("CodecEnc", "SemanticEncoder_module", "semantic_model"),
+        behind=(
+            *("generator.backbone", "generator.head", "fc_post_a", "fc_post_s", "SemanticDecoder_module"),
+            *("discriminator", "spec_discriminator", "mel_conv", "model_spk", "criteria", "perception_model"),
+        ),
     ),
     Family(
         name="fsq",
@@ -123,18 +137,29 @@ DERIVED: Final = (
             *projection(Role.INPUT_PROJ, "quantizer.project_in", "quantizer.residual_fsq.rvqs.{group}.project_in"),
             *projection(Role.OUTPUT_PROJ, "quantizer.project_out", "quantizer.residual_fsq.rvqs.{group}.project_out"),
             Key(Role.INPUT_PROJ, "quantizer.downsample.*", "downsample."),
+            # transformers' X-Codec 2 and NeuCodec mix semantic and acoustic features here.
+            Key(Role.INPUT_PROJ, "fc_encoder.*", "fc_encoder."),
             *_grids("quantizer."),
         ),
-        in_front=("fc_prior",),
+        in_front=("fc_prior", "fc_encoder"),
         requires=_BOTH_PROJECTIONS,
         derivation=Derivation.IMPLICIT,
         update=Update.GRADIENT,
         projects=True,
+        # fish-speech firefly calls its encoder a backbone.
+        encoders=("acoustic_encoder", "semantic_encoder", "semantic_adapter", "backbone"),
+        behind=("acoustic_decoder", "head", "quantizer.upsample"),
     ),
     Family(
         name="lfq",
         title="LFQ, ResidualLFQ (vector-quantize-pytorch)",
-        keys=(*projection(Role.INPUT_PROJ, "project_in"), *projection(Role.OUTPUT_PROJ, "project_out"), *_grids("")),
+        keys=(
+            *projection(Role.INPUT_PROJ, "project_in"),
+            *projection(Role.OUTPUT_PROJ, "project_out"),
+            *_grids(""),
+            # What each bit counts in a token.
+            *(Key(Role.INPUT_PROJ, f"{path}mask", "mask") for path in _GRIDS),
+        ),
         markers=("mask", "layers.0.mask", "rvqs.0.layers.0.mask"),
         requires=_BOTH_PROJECTIONS,
         alone=True,

@@ -2,29 +2,21 @@
 
 from typing import Final
 
-from vqcheck.codebook.family import Axes, Family, Key, Metric, ResidualChain, Role, Update, codebook, projection
+from vqcheck.codebook.family import (
+    ANYTHING,
+    Axes,
+    Family,
+    Key,
+    Metric,
+    ResidualChain,
+    Role,
+    codebook,
+    projection,
+)
 
 _ENCODEC: Final = ("embed", "embed_avg", "cluster_size")
 _BOOKKEEPING: Final = frozenset({Role.EMA_SUM, Role.EMA_COUNT, Role.INIT_FLAG})
 _ALL: Final = frozenset({Role.CODES, Role.EMA_SUM, Role.EMA_COUNT})
-# affine_param=True: running statistics that rescale the codes at lookup time.
-_AFFINE: Final = ("codebook_mean", "codebook_variance", "batch_mean", "batch_variance")
-
-
-def _vector_quantize(path: str) -> tuple[Key, ...]:
-    """Return the keys of one vector-quantize-pytorch VectorQuantize; embed is `[heads, codes, dim]`."""
-    affine = (*_AFFINE, *(f"{name}_needs_init" for name in _AFFINE))
-    return (
-        # EnCodec's quantizer, saved without its model, goes by the same names but for the flag.
-        *codebook(f"{path}_codebook", *_ENCODEC, ("initted", "inited")),
-        *(Key(Role.CODE_TRANSFORM, f"{path}_codebook.{name}", name) for name in affine),
-        # A network of the user's that the codes pass (vq_bridge), and whatever else stands beside them.
-        Key(Role.CODE_TRANSFORM, f"{path}_codebook.*"),
-        *projection(Role.INPUT_PROJ, f"{path}project_in"),
-        # layernorm_after_project_in=True: a linear layer and the norm behind it.
-        *(Key(Role.INPUT_PROJ, f"{path}project_in.{number}.*", f"{number}.") for number in (0, 1)),
-        *projection(Role.OUTPUT_PROJ, f"{path}project_out"),
-    )
 
 
 EMA_FAMILIES: Final = (
@@ -37,6 +29,7 @@ EMA_FAMILIES: Final = (
         ),
         # Other codecs keep their codebook under the same names.
         markers=("ssl_proj.", "enc_p.", "cfm."),
+        encoders=(ANYTHING,),
         decay=0.99,
         dead_code_threshold=2.0,
         projects=True,
@@ -63,43 +56,24 @@ EMA_FAMILIES: Final = (
         optional=_BOOKKEEPING,
         residual=ResidualChain.BOOKS,
         in_front=("ssl_proj", "enc_p", "fc_prior"),
+        encoders=("encoder", "encoder_semantic", "semantic_model"),
+        behind=("decoder", "discriminator", "transform", "decoder_2", "decoder_semantic", "fc_post1", "fc_post2"),
     ),
     Family(
-        name="vector-quantize-pytorch",
-        title="vector-quantize-pytorch (also SoundStream, stable-audio-tools)",
+        name="funcodec",
+        title="FunCodec",
         keys=(
-            *_vector_quantize(""),
-            *_vector_quantize("layers.{layer}."),
-            *_vector_quantize("rvqs.{group}.layers.{layer}."),
-            *projection(Role.INPUT_PROJ, "rvqs.{group}.project_in"),
-            *projection(Role.OUTPUT_PROJ, "rvqs.{group}.project_out"),
-            # Implicit neural codebooks: each layer's codes are transformed by what was quantised before.
-            Key(Role.CODE_TRANSFORM, "mlps.{layer}.*"),
-            Key(Role.CODE_TRANSFORM, "rvqs.{group}.mlps.{layer}.*"),
+            # All quantizers in one tensor, codes and sums as [quantizers, codes, dim]; or one module for each.
+            *codebook("quantizer.rq.model", *_ENCODEC, ("inited",)),
+            *codebook("quantizer.rq.model.layers.{layer}._codebook", *_ENCODEC, ("inited",)),
+            *projection(Role.INPUT_PROJ, "quantizer.input_proj", "quantizer.rq.model.layers.{layer}.project_in"),
+            *projection(Role.OUTPUT_PROJ, "quantizer.output_proj", "quantizer.rq.model.layers.{layer}.project_out"),
         ),
         requires=frozenset({Role.CODES, Role.EMA_COUNT}),
+        decay=0.99,
+        dead_code_threshold=2.0,
         residual=ResidualChain.LAYERS,
-    ),
-    Family(
-        name="hierarchical-vq",
-        title="HierarchicalVQ (vector-quantize-pytorch)",
-        keys=(
-            *_vector_quantize("vq."),
-            *_vector_quantize("vqs.{layer}."),
-            # Each scale is looked up in what these layers leave of the scales before it.
-            Key(Role.OUTPUT_PROJ, "phi_shared.*", "phi_shared.", fed_back=True),
-            Key(Role.OUTPUT_PROJ, "phi_levels.*", "phi_levels.", fed_back=True),
-        ),
-        requires=frozenset({Role.CODES, Role.EMA_COUNT, Role.OUTPUT_PROJ}),
-        residual=ResidualChain.LAYERS,
-    ),
-    Family(
-        name="random-projection",
-        title="RandomProjectionQuantizer (vector-quantize-pytorch)",
-        keys=(Key(Role.INPUT_PROJ, "rand_projs", "rand_projs"), *_vector_quantize("vq.")),
-        requires=frozenset({Role.CODES, Role.INPUT_PROJ}),
-        update=Update.NOTHING,
-        projects=True,
+        encoders=("encoder",),
     ),
     Family(
         name="nemo",
@@ -116,6 +90,8 @@ EMA_FAMILIES: Final = (
         ),
         dead_code_threshold=2.0,
         optional=_BOOKKEEPING,
+        encoders=("audio_encoder",),
+        behind=("audio_decoder", "discriminator"),
     ),
     Family(
         name="vq-vae-2",
@@ -124,6 +100,8 @@ EMA_FAMILIES: Final = (
         keys=(
             *codebook("quantize_t", *_ENCODEC),
             *projection(Role.INPUT_PROJ, "quantize_conv_t"),
+            # What the top gave is decoded, and goes into the features of the bottom.
+            Key(Role.OUTPUT_PROJ, "dec_t.*", "dec_t."),
             *codebook("quantize_b", *_ENCODEC, book=1),
             *projection(Role.INPUT_PROJ, "quantize_conv_b", book=1),
         ),
@@ -131,6 +109,9 @@ EMA_FAMILIES: Final = (
         axes=Axes.DIM_CODES,
         decay=0.99,
         projects=True,
+        residual=ResidualChain.BOOKS,
+        encoders=("enc_b", "enc_t"),
+        behind=("dec", "upsample_t"),
     ),
     Family(
         name="dvae",
@@ -139,6 +120,8 @@ EMA_FAMILIES: Final = (
         requires=_ALL,
         axes=Axes.DIM_CODES,
         decay=0.99,
+        encoders=("encoder",),
+        behind=("decoder", "discrete_loss"),
     ),
     Family(
         name="dl-art-school",
@@ -149,10 +132,15 @@ EMA_FAMILIES: Final = (
     Family(
         name="repcodec",
         title="RepCodec, AudioDec",
-        keys=codebook("quantizer.codebook.layers.{layer}", *_ENCODEC),
+        keys=(
+            *codebook("quantizer.codebook.layers.{layer}", *_ENCODEC),
+            *projection(Role.INPUT_PROJ, "projector"),
+        ),
         requires=frozenset({Role.CODES, Role.EMA_COUNT}),
         axes=Axes.DIM_CODES,
         decay=0.99,
+        in_front=("projector",),
+        encoders=("encoder",),
     ),
     Family(
         name="amphion-euclidean",
@@ -174,20 +162,25 @@ EMA_FAMILIES: Final = (
             *projection(Role.INPUT_PROJ, "quant_conv"),
             *projection(Role.OUTPUT_PROJ, "post_quant_conv"),
         ),
-        in_front=("quant_conv", "encode_task_layer"),
+        in_front=("quant_conv", "encode_task_layer", "quantize_layer"),
         requires=_ALL,
         decay=0.99,
+        encoders=("encoder",),
     ),
     Family(
         name="beats",
         title="BEATs tokenizer, BEiT v2 (VQ-KD)",
         keys=(
             *codebook("quantize.embedding", "weight", "embed_avg", "cluster_size", ("initted",)),
+            # Counts of use, beside those of the moving average.
             Key(Role.INPUT_PROJ, "encode_task_layer.*"),
+            Key(Role.INPUT_PROJ, "quantize_layer.*"),
         ),
         requires=_ALL | {Role.INPUT_PROJ},
         metric=Metric.COSINE,
         projects=True,
+        encoders=("encoder", "patch_embedding", "layer_norm", "post_extract_proj"),
+        behind=("decoder", "decode_task_layer", "teacher", "teacher_model", "quantize.cluster_size"),
     ),
     Family(
         name="vq-ema",
@@ -201,31 +194,62 @@ EMA_FAMILIES: Final = (
         requires=_ALL,
         # The count is stored smoothed already, over a total that is not.
         smoothed=False,
+        encoders=("_encoder",),
+        behind=("_decoder",),
     ),
     Family(
         name="videogpt",
         title="VideoGPT",
-        keys=codebook("codebook", "embeddings", "z_avg", "N"),
+        keys=(
+            *codebook("codebook", "embeddings", "z_avg", "N"),
+            *projection(Role.INPUT_PROJ, "pre_vq_conv"),
+            *projection(Role.OUTPUT_PROJ, "post_vq_conv"),
+        ),
         requires=_ALL,
         decay=0.99,
         dead_code_threshold=1.0,
+        in_front=("pre_vq_conv",),
+        encoders=("encoder",),
     ),
     Family(
         name="torchmultimodal",
         title="torchmultimodal Codebook",
-        keys=codebook("", "embedding", "code_avg", "code_usage"),
+        keys=(
+            *codebook("", "embedding", "code_avg", "code_usage"),
+            *codebook("codebook", "embedding", "code_avg", "code_usage"),
+        ),
         requires=_ALL,
+        encoders=("encoder",),
     ),
     Family(
         name="jukebox",
         title="Jukebox",
         keys=codebook("bottleneck.level_blocks.{layer}", "k"),
         decay=0.99,
+        encoders=("encoders",),
+        behind=("decoders",),
     ),
     Family(
         name="t2m-gpt",
         title="T2M-GPT",
         keys=codebook("quantizer", "codebook"),
         decay=0.99,
+        encoders=("encoder",),
+    ),
+    Family(
+        name="glm-4-voice",
+        title="GLM-4-Voice tokenizer",
+        keys=(
+            Key(Role.CODES, "codebook.weight"),
+            Key(Role.EMA_SUM, "ema_weight"),
+            Key(Role.EMA_COUNT, "ema_count"),
+        ),
+        # The codebook lies between two layers of a Whisper encoder.
+        markers=("embed_positions2.",),
+        encoders=("conv1", "conv2", "embed_positions", "layers"),
+        behind=("embed_positions2", "layer_norm"),
+        # The count is stored smoothed already.
+        smoothed=False,
+        optional=_BOOKKEEPING,
     ),
 )

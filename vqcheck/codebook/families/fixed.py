@@ -20,6 +20,7 @@ FIXED: Final = (
         dead_code_threshold=2.0,
         optional=_BOOKKEEPING,
         residual=ResidualChain.LAYERS,
+        encoders=("encoder",),
     ),
     Family(
         name="xcodec-transformers",
@@ -33,6 +34,8 @@ FIXED: Final = (
         dead_code_threshold=2.0,
         optional=_BOOKKEEPING,
         residual=ResidualChain.LAYERS,
+        encoders=("acoustic_encoder", "encoder_semantic", "semantic_model"),
+        behind=("acoustic_decoder", "decoder_semantic", "fc1", "fc2"),
     ),
     Family(
         name="s3tokenizer-v1",
@@ -40,6 +43,7 @@ FIXED: Final = (
         keys=codebook("quantizer._codebook", "embed"),
         update=Update.NOTHING,
         metric=Metric.COSINE,
+        encoders=("encoder",),
     ),
     Family(
         name="best-rq",

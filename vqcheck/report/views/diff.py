@@ -274,7 +274,9 @@ def _front(comparison: Comparison) -> str:
     """Return what is not known of the layers in front of the codebook; empty where a difference there would show."""
     known = {comparison.a.in_front, comparison.b.in_front}
     if UNKNOWN in known:
-        return "what stands in front of it is not known, as no known codec has these names"
+        unplaced = comparison.a.unplaced or comparison.b.unplaced
+        why = f"it may be {unplaced}" if unplaced else "no known codec has these names"
+        return f"what is in front of it is not known: {why}"
     return "neither file stores the projection in front of it" if known == {ABSENT} else ""
 
 

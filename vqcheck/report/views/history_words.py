@@ -12,6 +12,7 @@ from vqcheck.audit.history_result import (
     TrainingRun,
 )
 from vqcheck.codebook.comparison import CHANGED, ROUNDED, WITHIN_ULPS
+from vqcheck.codebook.vq_encoder import InFront
 from vqcheck.experiment.run_base import BaseProblem, UnusedBase
 
 
@@ -74,10 +75,11 @@ def last_before(moved: HistoryRow, run: TrainingRun) -> str | None:
 
 
 def _agree(run: TrainingRun) -> str:
+    what = "codebook" if _is_unknown(run) else "VQ encoder"
     held = {
-        ROUNDED: "the same VQ encoder, rounded in some files",
-        WITHIN_ULPS: "VQ encoders that differ only in the last places",
-    }.get(run.verdict, "the same VQ encoder")
+        ROUNDED: f"the same {what}, rounded in some files",
+        WITHIN_ULPS: f"{what}s that differ only in the last places",
+    }.get(run.verdict, f"the same {what}")
     own = [row for row in run.rows if row.from_base]
     if run.compared_with is ComparedWith.EACH_OTHER:
         return f"all {len(run.rows)} checkpoints hold {held}, but they were compared only with each other"
@@ -88,11 +90,17 @@ def _agree(run: TrainingRun) -> str:
 
 
 def _partly(run: TrainingRun) -> str:
-    """Return which files do not store everything."""
+    """Return which files do not store everything, or that nobody knows what everything is."""
+    if _is_unknown(run):
+        return "; what is in front of it is not known"
     alone = [row for row in run.rows if row.digest_of != "vq_encoder"]
     if not alone:
         return ""
     return f"; {_some([row.name for row in alone])} store{'s' * (len(alone) == 1)} the {alone[0].digest_of} alone"
+
+
+def _is_unknown(run: TrainingRun) -> bool:
+    return any(row.in_front is InFront.UNKNOWN for row in run.rows)
 
 
 def base_name(run: TrainingRun) -> str:

@@ -146,6 +146,7 @@ def _encoder(encoder: EncoderSummary) -> dict[str, Any]:
         "prefix": encoder.prefix,
         "shadow": encoder.is_shadow,
         "structural": encoder.structural,
+        "in_front": encoder.in_front,
         "derivation": encoder.derivation,
         "verdict": encoder.verdict,
         "books": [

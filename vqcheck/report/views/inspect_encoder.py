@@ -6,6 +6,7 @@ from vqcheck.codebook.digest import F32V1, Digest
 from vqcheck.codebook.family import IMPLICIT, SUM_OVER_COUNT, TRANSFORMED
 from vqcheck.codebook.health import Health
 from vqcheck.codebook.inspection import BookSummary, EncoderSummary, TensorSummary
+from vqcheck.codebook.vq_encoder import InFront
 from vqcheck.report.blocks import (
     Block,
     Column,
@@ -35,8 +36,9 @@ def title(encoder: EncoderSummary) -> str:
 def encoder_facts(encoder: EncoderSummary) -> Iterator[Fact]:
     """Yield what it is and what quantizers it has."""
     yield Fact("VQ encoder", title(encoder))
-    unknown = "no known codec has these names, so it is not known what stands in front of the codebook"
-    yield Fact("", Word(unknown, Tone.WARNING) if encoder.structural else None)
+    why = "no known codec has these names" if encoder.structural else f"it may be {encoder.unplaced}"
+    unknown = f"what is in front of the codebook is not known: {why}"
+    yield Fact("", Word(unknown, Tone.WARNING) if encoder.in_front == InFront.UNKNOWN else None)
     yield Fact("", _derivation(encoder.derivation))
     if sum(book.codebooks for book in encoder.books) > 1:
         for book in encoder.books:

@@ -31,7 +31,7 @@ def written(lock: Lock, lock_path: str, state: str, unchecked: str = "") -> Docu
     `unchecked` is why the tokens could not be compared with the checkpoint, where that is so.
     """
     whole = lock.whole("vq_encoder", F32V1) or lock.whole("codebook", F32V1)
-    what = "VQ encoder" if lock.whole("vq_encoder", F32V1) else "codebook"
+    what = "VQ encoder" if lock.whole("vq_encoder", F32V1) else "codebook alone"
     headline = f"the {what} of {lock.checkpoint} is recorded in {lock_path}"
     return Document(
         command="lock",

@@ -6,6 +6,7 @@ from typing import Any, Final
 from vqcheck.audit.lock_result import S1, TSV, LockCheck, LockReason, LockVerdict
 from vqcheck.codebook.comparison import CHANGED, FAULTS, IDENTICAL, MISSING, NOT_STORED, ROUNDED, UNDECIDED
 from vqcheck.codebook.health import NEVER_TRAINED
+from vqcheck.codebook.vq_encoder import InFront
 from vqcheck.report.blocks import (
     Bullets,
     Column,
@@ -158,7 +159,8 @@ def _notes(result: LockCheck) -> list[str]:
         for line in result.verdicts
         if (reason := _reason(line))
     }
-    return sorted(notes)
+    unknown = result.in_front is InFront.UNKNOWN
+    return [*(["what is in front of the codebook is not known"] if unknown else []), *sorted(notes)]
 
 
 def _reason(line: LockVerdict) -> str:
