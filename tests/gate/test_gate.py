@@ -161,7 +161,7 @@ def negative_counts(sound):
         (renamed("quantizer.vq.", "quantizer.vq._orig_mod."), {"loader"}),
         (renamed("ssl_proj.", "_orig_mod.ssl_proj."), {"loader"}),
         (renamed_resume, {"resume"}),
-        (other_version, {"loader"}),
+        (other_version, {"loader", "symbols"}),
         (other_tokens, {"tokens"}),
         (not_frozen, {"freeze"}),
         (freeze_not_said, {"freeze"}),
