@@ -1,6 +1,5 @@
 """Runs the gate: every check once; an error of vqcheck's own means that the check could not be carried out."""
 
-import os
 from collections.abc import Callable, Mapping, Sequence
 from typing import Final
 
@@ -101,4 +100,4 @@ def _judge(code: str, run: PlannedRun) -> Judgement:
     try:
         return _JUDGES[code](run)
     except VqcheckError as error:
-        return could_not_check(str(error).replace(os.getcwd() + os.sep, ""))
+        return could_not_check(str(error))
