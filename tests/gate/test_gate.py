@@ -237,6 +237,19 @@ class TestS1:
         torch.save(content, sound.s1)
         assert gate("--s1", sound.s1)[1]["s1"] == "failed"
 
+    def test_a_lock_of_several_s1_accepts_each(self, vqcheck, gate, sound, checkpoints):
+        """The Lightning checkpoint and the export of one run; an s1 that is not bound is told which are."""
+        both = ("--s1", sound.s1, "--s1", checkpoints / "lightning_s1.ckpt")
+        assert vqcheck("lock", sound.base, "--experiment", sound.folder, *both).returncode == 0
+        for s1 in both[1::2]:
+            assert gate("--s1", s1)[1]["s1"] == "passed"
+        content = torch.load(sound.s1, weights_only=True)
+        torch.save({**content, "info": "GPT-e16"}, sound.s1)
+        code, outcomes, messages = gate("--s1", sound.s1)
+        assert (code, outcomes["s1"]) == (1, "failed")
+        assert "me-e15.ckpt" in messages["s1"]
+        assert "lightning_s1.ckpt" in messages["s1"]
+
     def test_a_file_that_is_no_s1_could_not_be_checked(self, gate, sound):
         """Naming the generator as s1 is a required could-not-check, which is never green."""
         code, outcomes, _ = gate("--s1", sound.base)

@@ -175,9 +175,14 @@ def s1(run: PlannedRun) -> Judgement:
         return not_applicable("no s1 checkpoint was named (--s1)")
     name = os.path.basename(run.s1)
     record = run.lock
-    if record is not None and record.s1 is not None and record.tsv is not None:
-        if record.s1.digest != file_digest(run.s1):
-            return failed(f"{name} is not the s1 checkpoint that {run.lock_path} is bound to")
+    if record is not None and record.s1 and record.tsv is not None:
+        if not record.binds_s1(file_digest(run.s1)):
+            bound = " or ".join(file.name for file in record.s1)
+            return failed(
+                f"{name} is not the s1 checkpoint that {run.lock_path} is bound to ({bound})",
+                fix="Name that s1 checkpoint. Or, was this one trained on the locked tokens, too? Then bind every one: "
+                f"vqcheck lock CKPT --experiment DIR{' --s1 S1' * (len(record.s1) + 1)} --update.",
+            )
         if record.tsv.digest != tokens_digest(run.experiment):
             return failed(f"{name} is the locked s1 checkpoint, but the recorded tokens have changed since")
         return passed(f"{name} and the recorded tokens are the locked ones")
