@@ -35,7 +35,7 @@ from vqcheck.codebook.health import COLLAPSED
 from vqcheck.errors import NoCodebookError, UsageError, VqcheckError
 from vqcheck.experiment.config_file import S2Run, read_s2_run
 from vqcheck.experiment.features import FeatureFolder
-from vqcheck.experiment.place import ModelFile, Place, Source
+from vqcheck.experiment.place import ModelFile, Place, Source, exported_weights
 from vqcheck.experiment.resume_folders import Folder, latest
 from vqcheck.experiment.run_base import named_base
 
@@ -179,6 +179,7 @@ class _Check:
             run,
             tuple(asked.answer(question) for question in Question),
             asked.flips(),
+            exported_weights(voice.found[-1].file.path) if voice.found else None,
         )
 
     def _run(self, voice: _Voice, base: BaseChoice | None) -> TrainingRun | None:
