@@ -278,7 +278,7 @@ def message(answer: Answer) -> str:
         Question.HEALTH: _health(passed, names),
         Question.RESUME: "Nothing that has drifted would be resumed from"
         if passed
-        else f"The next training would resume from {names}, which has drifted",
+        else f"The next training would resume from {names}, {answer.message}",
         Question.FREEZE: f"freeze_quantizer is {'true' if passed else 'not true'} in {names}",
     }[answer.question]
 
