@@ -90,6 +90,21 @@ def test_there_is_a_json_of_every_version():
     assert {values.get("version") for values in named} == {*VERSIONS, None}
 
 
+@pytest.mark.parametrize("write", [str, backslashes])
+@pytest.mark.parametrize("name", sorted(path.stem for path in WRITTEN.glob("*.json")))
+def test_a_replay_reads_the_json_of_every_version(page, name, write):
+    """What the file names is found, and the version of one that names none is its base's."""
+    root, config = page(name, write)
+    values = json.loads((WRITTEN / f"{name}.json").read_text("utf-8"))
+    version = values["model"].get("version", "v1")
+    if version not in ("v3", "v4"):
+        torch.save({"weight": {}}, root / values["train"]["pretrained_s2D"])
+    found = read_config(str(config))
+    assert found.subject.version == version
+    assert Path(found.subject.pretrained_s2G).resolve() == root / values["train"]["pretrained_s2G"]
+    assert Path(found.data.exp_dir).resolve() == root / "logs" / "me"
+
+
 @pytest.mark.parametrize("name", ["main-v3", "main-v4"])
 def test_v3_and_v4_need_no_discriminator(page, name):
     """The web page names one that is published nowhere; a replay of the JSON does not miss it, one of v2 does."""
@@ -111,6 +126,14 @@ def test_a_folder_stands_for_its_json(page, gate, monkeypatch, named):
     monkeypatch.chdir(root.parent)
     code, checks = gate(root / named)
     assert (code, checks["tokens"]["outcome"]) == (0, "passed")
+
+
+def test_a_folder_of_weights_has_no_json(page, capsys):
+    """The JSON of the last training lies elsewhere and may be another voice's: it is not taken for this folder's."""
+    root, _ = page("main-v2")
+    (root / "SoVITS_weights_v2").mkdir()
+    assert main(["gate", str(root / "SoVITS_weights_v2")]) == 2
+    assert "vqcheck gate TEMP/tmp_s2.json" in capsys.readouterr().err
 
 
 def test_a_folder_without_its_json_says_which_command_to_give(page, capsys):

@@ -129,7 +129,7 @@ class PlannedRun:
         if not os.path.isabs(path) and os.path.exists(os.path.join(self.tree, path)):
             return f"; there is one in {self.tree}: --root {self.tree}"
         parts = [part for part in re.split(r"[/\\]", path) if part not in ("", ".", "..")]
-        tails = (os.path.join(self.tree, *parts[first:]) for first in range(len(parts)))
+        tails = (os.path.join(self.tree, *parts[first:]) for first in range(len(parts) - 1))
         found = next((tail for tail in tails if os.path.exists(tail)), "")
         return f"; was the folder moved? There is {found}" if found else ""
 

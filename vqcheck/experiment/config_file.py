@@ -122,8 +122,8 @@ class S2Run:
 
     @property
     def voice(self) -> str:
-        """The name of the experiment: that of its directory, also of a path of another system; empty where none is."""
-        return re.split(r"[/\\]", self.exp_dir.rstrip("/\\"))[-1] if self.exp_dir else ""
+        """The name of the experiment; empty where the config names none."""
+        return experiment_name(self.exp_dir) if self.exp_dir else ""
 
     def key(self, section: str, key: str) -> str:
         """Return what a key of a section of the TOML is called in the file that the user has."""
@@ -136,6 +136,11 @@ def key_in_file(section: str, key: str, *, is_json: bool) -> str:
         of_model = section == "subject" and key in _JSON_MODEL_KEYS
         section = "model" if of_model else _JSON_SECTIONS.get(section, section)
     return f"{section}.{key}" if section else key
+
+
+def experiment_name(exp_dir: str) -> str:
+    """Return the name of an experiment's directory, also of a path as another system writes it."""
+    return re.split(r"[/\\]", exp_dir.rstrip("/\\"))[-1]
 
 
 def resolved(given: str, base: str) -> str:

@@ -138,6 +138,11 @@ def tree_around(path: str) -> str | None:
     return None
 
 
+def root_around(path: str) -> str | None:
+    """Return the GPT-SoVITS folder that a file lies in, with or without the code; None where there is none near."""
+    return _root_above(os.path.dirname(os.path.abspath(path))) or None
+
+
 def is_training_file(path: str) -> bool:
     """Say whether a file has the name of a generator's training file, which token extraction cannot read."""
     return _TRAINING.fullmatch(os.path.basename(path)) is not None

@@ -4,7 +4,7 @@ import os
 
 from vqcheck.errors import UsageError
 from vqcheck.experiment.config_file import S2Run, read_s2_run
-from vqcheck.experiment.place import PlaceKind, find_place
+from vqcheck.experiment.place import PlaceKind, find_place, root_around
 
 
 def the_s2_config(folder: str, root: str | None) -> S2Run:
@@ -17,15 +17,16 @@ def the_s2_config(folder: str, root: str | None) -> S2Run:
 
     """
     place = find_place(folder)
-    root = root if root is not None else place.root or None
+    own = place.contents.experiments[:1] if place.kind is PlaceKind.EXPERIMENT else ()
+    within = os.path.join(os.path.abspath(folder), "")
     found = []
     for path in place.contents.configs:
         try:
-            run = read_s2_run(path, root)
+            run = read_s2_run(path, root if root is not None else root_around(path))
         except UsageError:
             continue  # another tool's JSON
-        named = place.kind is not PlaceKind.EXPERIMENT or run.voice == os.path.basename(place.contents.experiments[0])
-        if run.pretrained_s2G and named:
+        meant = run.voice == os.path.basename(own[0]) if own else os.path.abspath(path).startswith(within)
+        if run.pretrained_s2G and meant:
             found.append(run)
     if len(found) == 1:
         return found[0]
