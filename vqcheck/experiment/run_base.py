@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Any, Final
 
 from vqcheck.errors import UsageError
-from vqcheck.experiment.config_file import read_config_file
+from vqcheck.experiment.config_file import experiment_name, read_config_file, resolved
 from vqcheck.word_enum import WordEnum
 
 _CHECKPOINT_FOLDER: Final = re.compile(r"logs_s2(?:_(v\d\w*?))?(?:_lora_\d+)?")
@@ -86,7 +86,7 @@ def _beside(folder: str, voice: str) -> Iterator[dict[str, Any]]:
                 continue
             data = file.values.get("data")
             exp_dir = data.get("exp_dir") if isinstance(data, dict) else None
-            own = isinstance(exp_dir, str) and os.path.basename(os.path.normpath(exp_dir)) in names
+            own = isinstance(exp_dir, str) and experiment_name(exp_dir) in names
             match = _CHECKPOINT_FOLDER.fullmatch(os.path.basename(here))
             other_version = match is not None and match[1] is not None and version not in (None, match[1])
             if (file.values.get("name") == voice if voice else own) and not other_version:
@@ -107,4 +107,4 @@ def _find(path: str, folder: str) -> str | None:
     while above not in roots:
         roots.append(above)
         above = os.path.dirname(above)
-    return next((whole for root in roots if os.path.isfile(whole := os.path.join(root, path))), None)
+    return next((whole for root in roots if os.path.isfile(whole := resolved(path, root))), None)

@@ -1,6 +1,5 @@
 """Runs the gate: every check once; an error of vqcheck's own means that the check could not be carried out."""
 
-import os
 from collections.abc import Callable, Mapping, Sequence
 from typing import Final
 
@@ -10,6 +9,7 @@ from vqcheck.audit.planned_run import PlannedRun
 from vqcheck.errors import UsageError, VqcheckError
 from vqcheck.experiment.config_file import S2Run
 from vqcheck.gate.checks import CHECKS, CheckResult, GateReport, find_check
+from vqcheck.live.tensor_change import OPTIMIZER_STEP
 
 _STEPS: Final = 3
 """Steps of each arm where the config does not say: the moving average writes at each of them."""
@@ -42,7 +42,12 @@ def run_gate(
 def replay(run: PlannedRun) -> Judgement:
     """Whether the code that will train keeps the codebook still."""
     if not run.s2.trains_code:
-        return not_applicable("no training code named")
+        if run.tree is None:
+            return not_applicable("no training code named (--checkout names a GPT-SoVITS folder)")
+        return not_applicable(
+            f"no training code named; {run.tree} is a GPT-SoVITS folder",
+            fix=f'Try the code that will train, too: --checkout "{run.tree}".',
+        )
     return replay_training_code(run.s2)
 
 
@@ -54,12 +59,12 @@ def replay_training_code(run: S2Run) -> Judgement:
 
     """
     try:
-        from vqcheck.experiment.read_config import read_config
+        from vqcheck.experiment.read_config import read_config, with_subject
         from vqcheck.replay.run import replay
         from vqcheck.replay.trace import AS_IS, DRIFTED, INCOMPLETE, INCONCLUSIVE
     except ImportError as error:
         raise UsageError(f"a replay needs {error.name}: pip install 'vqcheck[replay]'") from None
-    config = read_config(run.config, run.root)
+    config = with_subject(read_config(run.config, run.root), checkout=run.checkout, python=run.python)
     if "steps" not in config.replay.model_fields_set:
         config = config.changed("replay", steps=_STEPS)
     result = replay(config)
@@ -67,6 +72,9 @@ def replay_training_code(run: S2Run) -> Judgement:
     arm = next(arm for arm in result.arms if arm.strategy == AS_IS)
     if arm.verdict == DRIFTED:
         where = next((write.called_from or write for write in arm.first_writes if write.file), None)
+        if where is None and any(write.function == OPTIMIZER_STEP for write in arm.first_writes):
+            written = ", ".join(write.label for write in arm.first_writes)
+            return failed(f"{OPTIMIZER_STEP} trains what stands before the tokens of {code}: {written}")
         line = f" at {where.file}:{where.line}" if where else ""
         return failed(f"{code} writes the codebook while it trains{line}")
     if result.verdict == INCOMPLETE:
@@ -79,6 +87,7 @@ def replay_training_code(run: S2Run) -> Judgement:
 _JUDGES: Final[Mapping[str, Callable[[PlannedRun], Judgement]]] = {
     "codebook-trained": before_training.trained,
     "loader": before_training.loader,
+    "symbols": before_training.symbols,
     "lock": before_training.lock,
     "tokens": before_training.tokens,
     "freeze": before_training.freeze,
@@ -95,4 +104,4 @@ def _judge(code: str, run: PlannedRun) -> Judgement:
     try:
         return _JUDGES[code](run)
     except VqcheckError as error:
-        return could_not_check(str(error).replace(os.getcwd() + os.sep, ""))
+        return could_not_check(str(error))

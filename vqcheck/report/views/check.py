@@ -23,7 +23,7 @@ from vqcheck.codebook.diagnosis.result import TokenFlips
 from vqcheck.report.blocks import Block, Column, Fact, Facts, Inline, Kind, Paragraph, Section, Table, Tone, Word, path
 from vqcheck.report.document import Case, CaseOutcome, Document, Figure, Remedy, Rule, Status, Weight
 from vqcheck.report.views.s1_s2 import evidence
-from vqcheck.report.views.words import share
+from vqcheck.report.views.words import extract_again, share
 
 _SMALL, _NOTICEABLE = 0.01, 0.10
 """Shares of the frames up to which an effect is called small, and noticeable; more is severe."""
@@ -278,7 +278,7 @@ def message(answer: Answer) -> str:
         Question.HEALTH: _health(passed, names),
         Question.RESUME: "Nothing that has drifted would be resumed from"
         if passed
-        else f"The next training would resume from {names}, which has drifted",
+        else f"The next training would resume from {names}, {answer.message}",
         Question.FREEZE: f"freeze_quantizer is {'true' if passed else 'not true'} in {names}",
     }[answer.question]
 
@@ -396,7 +396,7 @@ def _remedies(voice: VoiceCheck, several: bool) -> Iterator[Remedy]:
     if drifted:
         if voice.flips and severity(voice.flips) in ("no effect", "small effect"):
             yield Remedy("Keep the voice as it is: few frames get another token.", of)
-        yield Remedy(f"Extract the tokens again with an exported weight of {newest} and train s1 again.", of)
+        yield Remedy(extract_again(newest, voice.exported), of)
         yield Remedy(f"Or train s2 again from {base}, with the quantizer frozen.", of)
     elif _fails(voice.answer(Question.TOKENS)):
         yield Remedy(f"Extract the tokens again with {base} and train s1 again.", of)
