@@ -140,8 +140,8 @@ def tokens(net: SynthesizerTrn, ssl: torch.Tensor) -> str:
 
 def save(net: SynthesizerTrn, path: Path) -> None:
     """Write the weights as an export has them, in half precision."""
-    weight = {name: tensor.half() if tensor.is_floating_point() else tensor for name, tensor in net.state_dict().items()}
-    torch.save({"weight": weight, "config": {"model": {"version": "v2"}}, "info": "benchmark"}, path)
+    weight = {name: tensor.half() for name, tensor in net.state_dict().items()}
+    torch.save({"weight": weight, "config": {"model": {**SIZES, "version": "v2"}}, "info": "benchmark"}, path)
 
 
 def measure(folder: Path, experiment: Path, count: int) -> int:

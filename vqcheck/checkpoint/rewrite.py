@@ -4,6 +4,7 @@ The index is neither executed nor written again: the stored bytes are replaced w
 checksums of the members that hold them. So whatever loaded the file loads the copy in the same way.
 """
 
+import re
 import zlib
 from collections.abc import Iterable, Mapping
 from math import prod
@@ -13,6 +14,7 @@ from vqcheck.checkpoint.opened import Checkpoint
 from vqcheck.checkpoint.stored_tensor import ITEM_SIZE, Extent, StoredTensor, contiguous_stride
 from vqcheck.checkpoint.zip_archive import ZipArchive
 from vqcheck.errors import CheckpointError
+from vqcheck.sanitize import sanitize_name
 
 _CHUNK: Final = 8 << 20
 
@@ -44,8 +46,8 @@ def edits_for(checkpoint: Checkpoint, values: Mapping[StoredTensor, bytes]) -> d
         edits[start + tensor.offset] = _spread(checkpoint, tensor, data)
     if archive:
         for extent in dict.fromkeys(tensor.extent for tensor in values):
-            checksum = _checksum(checkpoint, archive, extent, edits).to_bytes(4, "little")
-            edits |= dict.fromkeys(archive.checksum_places(extent.member), checksum)
+            before, after = (_checksum(checkpoint, archive, extent, each) for each in ({}, edits))
+            edits |= dict.fromkeys(archive.checksum_places(extent.member, before), after.to_bytes(4, "little"))
     return edits
 
 
@@ -90,23 +92,41 @@ def _apply(chunk: bytearray, start: int, edits: Iterable[tuple[int, bytes]]) -> 
 
 
 def _require_apart(checkpoint: Checkpoint, values: Mapping[StoredTensor, bytes]) -> None:
-    """Raise CheckpointError where a tensor that is to stay has bytes in common with one that is to change."""
-    changed: dict[Extent, list[tuple[int, int, str]]] = {}
-    for tensor in values:
-        first, last = _span(tensor)
-        changed.setdefault(tensor.extent, []).append((first, last, tensor.name))
-    for state_dict in checkpoint.state_dicts:
-        for other in state_dict.tensors.values():
-            if other in values or other.problem:
-                continue
-            begin, end = _span(other)
-            for first, last, name in changed.get(other.extent, ()):
-                if begin < last and first < end:
-                    raise CheckpointError(
-                        f"shares its bytes with {other.name}, which is not part of the VQ encoder",
-                        checkpoint.path,
-                        name,
-                    )
+    """Raise CheckpointError where something that is to stay has bytes in common with a tensor that is to change."""
+    changed = [(*_place(tensor), tensor) for tensor in values]
+    first, last = min(start for start, *_ in changed), max(end for _, end, _ in changed)
+    named = [other for state_dict in checkpoint.state_dicts for other in state_dict.tensors.values()]
+    for other in (*named, *checkpoint.elsewhere()):
+        begin, end = _place(other)
+        if end <= first or last <= begin:
+            continue
+        for start, stop, tensor in changed:
+            if begin < stop and start < end and not _is_alias(tensor, other):
+                what = other.name if other in named else "another part of the file"
+                raise CheckpointError(
+                    f"shares its bytes with {sanitize_name(what)}, which is not part of the VQ encoder",
+                    checkpoint.path,
+                    tensor.name,
+                )
+
+
+def _place(tensor: StoredTensor) -> tuple[int, int]:
+    """Return a tensor's first byte and the one behind its last, counted from where its file's extents are counted."""
+    start = tensor.extent.start
+    first, last = (0, tensor.extent.size) if tensor.problem else _span(tensor)
+    return start + first, start + last
+
+
+def _is_alias(tensor: StoredTensor, other: StoredTensor) -> bool:
+    """Say whether a tensor is another under its own name, or that of another layer, as codecs share one.
+
+    The axes may be in another order: the VQ encoder's tensors are read in a canonical one.
+    """
+    a, b = (
+        (each.extent.start + each.offset, each.dtype, sorted(zip(each.shape, each.stride, strict=True)))
+        for each in (tensor, other)
+    )
+    return a == b and re.sub(r"\d+", "0", tensor.name) == re.sub(r"\d+", "0", other.name)
 
 
 def _span(tensor: StoredTensor) -> tuple[int, int]:

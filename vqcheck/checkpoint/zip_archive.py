@@ -106,17 +106,31 @@ class ZipArchive:
         """
         return self._data_start(self.members[name])
 
-    def checksum_places(self, name: str) -> tuple[int, ...]:
-        """Return every position in the file that has a member's checksum (CRC-32, 4 bytes, little-endian)."""
+    def checksum_places(self, name: str, checksum: int) -> tuple[int, ...]:
+        """Return every position in the file that has a member's checksum (CRC-32, 4 bytes, little-endian).
+
+        `checksum` is that of its bytes. What stands before its data may have it, too, where it stands behind as well.
+
+        Raises:
+            CheckpointError: the file has another: its bytes are not those that were saved.
+
+        """
         member = self.members[name]
-        start = self._data_start(member)
+        behind = self._data_start(member) + member.packed_size
+        before, entry = member.start + _CHECKSUM_IN_HEADER, member.entry + _CHECKSUM_IN_ENTRY
         flags = _LOCAL.unpack(self._file.read(member.start, _LOCAL.size, name))[2]
-        places = [member.entry + _CHECKSUM_IN_ENTRY]
-        if not flags & _SIZES_FOLLOW:
-            return (*places, member.start + _CHECKSUM_IN_HEADER)
-        behind = start + member.packed_size
-        signed = self._file.read(behind, 4, name) == b"PK\x07\x08"
-        return (*places, behind + 4 * signed)
+        places = [entry]
+        if flags & _SIZES_FOLLOW:
+            signed = bytes(self._file.read(behind, 4, name)) == b"PK\x07\x08"
+            places.append(behind + 4 * signed)
+        else:
+            places.append(before)
+        expected = checksum.to_bytes(4, "little")
+        if any(bytes(self._file.read(place, 4, name)) != expected for place in places):
+            raise self.error("its bytes do not have the checksum that the file gives them: it is damaged", name)
+        if flags & _SIZES_FOLLOW and checksum and bytes(self._file.read(before, 4, name)) == expected:
+            places.append(before)
+        return tuple(places)
 
     def find(self, name: str) -> Member | None:
         """Return the member that torch finds under a name, without regard to the case of its letters."""

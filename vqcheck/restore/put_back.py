@@ -1,5 +1,7 @@
 """Puts the VQ encoder of a base into a file whose own has drifted, and touches nothing else of it."""
 
+import os
+from collections.abc import Mapping
 from typing import Final
 
 from vqcheck.atomic_write import atomic_write
@@ -8,10 +10,11 @@ from vqcheck.checkpoint.opened import Checkpoint
 from vqcheck.checkpoint.rewrite import differs_elsewhere, edits_for, write_copy
 from vqcheck.checkpoint.stored_tensor import StoredTensor
 from vqcheck.codebook.digest import F32V1, Digest, EncoderDigests, combine, rounded_to, tensor_digest
-from vqcheck.codebook.family import Role
+from vqcheck.codebook.family import CODEBOOK_ROLES, Role
 from vqcheck.codebook.find import find_copies, find_vq_encoder
 from vqcheck.codebook.float_bytes import WIDENED, not_finite, widen
-from vqcheck.codebook.vq_encoder import RoleTensor, VQEncoder
+from vqcheck.codebook.rounding_loss import spoilt_in_use
+from vqcheck.codebook.vq_encoder import BookPlace, Place, RoleTensor, VQEncoder
 from vqcheck.errors import CheckpointError, UsageError
 from vqcheck.restore.result import Part, Restoration, RestoredTensor
 
@@ -36,6 +39,7 @@ def put_back(
 
     """
     names = copies * 2 if len(copies) == 1 else copies or ("", "")
+    _require_new(out, (base, file))
     source, target = _encoder(base, names[0]), _encoder(file, names[1])
     if source.family.name != target.family.name:
         raise UsageError(
@@ -53,6 +57,8 @@ def put_back(
             stream.flush()
             with open_checkpoint(stream.name) as copy:
                 after = _read_back(file, copy, target, values, edits)
+                if part is not Part.PROJECTION:
+                    _require_no_loss(base, source, copy, target)
     except OSError as error:
         raise UsageError(f"cannot be written: {error.strerror}", out) from None
     left = [source.label(tensor) for place, tensor in source.by_place().items() if place not in target.by_place()]
@@ -67,6 +73,19 @@ def put_back(
         before,
         after,
     )
+
+
+def _require_new(out: str, inputs: tuple[Checkpoint, ...]) -> None:
+    """Raise UsageError where `out` is a file that is read, or may be: a shard of the base is one, too."""
+    for checkpoint in inputs:
+        for each in checkpoint.files:
+            if os.path.exists(out) and os.path.samefile(each.path, out):
+                raise UsageError("is what this command reads; the output must go to another file", out)
+    if "vqcheck" in inputs[-1].information and inputs[-1].format == "safetensors":
+        raise UsageError(
+            "is a VQ encoder that was extracted, and says so with its digests; extract the base's instead",
+            inputs[-1].path,
+        )
 
 
 def _encoder(checkpoint: Checkpoint, copy: str) -> VQEncoder:
@@ -95,6 +114,7 @@ def _values(
 
     """
     have = source.by_place()
+    _require_same_books(base, source, file, target)
     values: dict[StoredTensor, bytes] = {}
     restored = []
     for tensor in target.tensors:
@@ -119,6 +139,24 @@ def _values(
         rounded = "" if as_it_is else given.tensor.dtype
         restored.append(RestoredTensor(label, tensor.tensor.name, tensor.tensor.dtype, rounded, old != new))
     return values, tuple(restored)
+
+
+def _require_same_books(base: Checkpoint, source: VQEncoder, file: Checkpoint, target: VQEncoder) -> None:
+    """Raise UsageError where the file lacks a codebook of the base, or shares one that the base stores twice."""
+    have, want = source.by_place(), target.by_place()
+    lacks = next((t for place, t in have.items() if t.role in CODEBOOK_ROLES and place[:3] not in _books(want)), None)
+    if lacks:
+        raise UsageError(f"lacks {source.label(lacks)}, which {base.path} has", file.path)
+    for codebook in target.codebooks:
+        for tensor in codebook.tensors:
+            tied = [have.get((*place, tensor.role, tensor.part)) for place in codebook.tied]
+            first = have.get(tensor.place)
+            if first and any(each is None or base.read(each.tensor) != base.read(first.tensor) for each in tied):
+                raise UsageError(f"shares {target.label(tensor)} among layers that differ in {base.path}", file.path)
+
+
+def _books(places: Mapping[Place, RoleTensor]) -> set[BookPlace]:
+    return {place[:3] for place, tensor in places.items() if tensor.role in CODEBOOK_ROLES}
 
 
 def _is_of(tensor: RoleTensor, part: Part) -> bool:
@@ -152,6 +190,20 @@ def _converted(data: bytes, given: RoleTensor, tensor: RoleTensor, label: str, p
     if not_finite(new, wanted) > not_finite(data, stored):
         raise UsageError(f"stores {label} as {wanted}, in which a value of the base would be infinite", path)
     return new
+
+
+def _require_no_loss(base: Checkpoint, source: VQEncoder, copy: Checkpoint, target: VQEncoder) -> None:
+    """Raise UsageError where rounding made codes in use zero, infinite or equal: they would be others to a lookup."""
+    pairs = {codebook.place: codebook for codebook in target.codebooks}
+    for codebook in source.codebooks:
+        if codebook.place not in pairs:
+            continue
+        other = pairs[codebook.place]
+        if other.codes.tensor.dtype == codebook.codes.tensor.dtype:
+            continue
+        if spoilt_in_use(copy, target.family, other) > spoilt_in_use(base, source.family, codebook):
+            dtype = other.codes.tensor.dtype
+            raise UsageError(f"codes in use would become zero, infinite or equal in {dtype}, as the file has it")
 
 
 def _digests(checkpoint: Checkpoint, encoder: VQEncoder) -> EncoderDigests:

@@ -3,6 +3,7 @@
 from dataclasses import dataclass
 
 from vqcheck.codebook.digest import EncoderDigests
+from vqcheck.restore.measured import Measurement
 from vqcheck.word_enum import WordEnum
 
 
@@ -48,6 +49,8 @@ class Restoration:
     """Labels of what the base has and the file leaves out, as exports do."""
     before: EncoderDigests
     after: EncoderDigests
+    measurement: Measurement | None = None
+    """Which way out is closest to the recordings; None where it was not measured."""
 
     @property
     def verdict(self) -> RestoreVerdict:
