@@ -407,3 +407,24 @@ def test_the_shipped_synthesizer_loads_it_strictly(tmp_path):
     assert torch.equal(net.eval().extract_latent(ssl), a.eval().extract_latent(ssl))
     rest = {name: tensor for name, tensor in b.state_dict().items() if not name.startswith(("ssl_proj", "quantizer"))}
     assert all(torch.equal(net.state_dict()[name], tensor) for name, tensor in rest.items())
+
+
+def test_codes_that_are_stored_as_columns(tmp_path):
+    """Their axes are read in another order than they are stored in."""
+    states = []
+    for seed in range(2):
+        generator = torch.Generator().manual_seed(seed)
+        states.append(
+            {
+                "quantize_t.embed": torch.randn(8, 32, generator=generator),
+                "quantize_t.embed_avg": torch.randn(8, 32, generator=generator),
+                "quantize_t.cluster_size": torch.rand(32, generator=generator),
+                "quantize_conv_t.weight": torch.randn(8, 4, 1, 1, generator=generator),
+                "dec.weight": torch.randn(3, generator=generator),
+            }
+        )
+        torch.save(states[seed], tmp_path / f"{seed}.pth")
+    restore(tmp_path / "0.pth", tmp_path / "1.pth", tmp_path / "out.pth")
+    found = torch.load(tmp_path / "out.pth", weights_only=True)
+    for name, tensor in found.items():
+        assert torch.equal(tensor, states[name.startswith("dec")][name]), name

@@ -129,7 +129,8 @@ class Measuring:
         try:
             with torch.device("meta"):
                 _require_shapes(checkpoint, self._preset.synthesizer(**self._sizes))
-            net = self._preset.synthesizer(**self._sizes)
+            with torch.random.fork_rng([]):  # its first weights are drawn, and replaced
+                net = self._preset.synthesizer(**self._sizes)
             state = {name: read_tensor(checkpoint, name) for name in net.state_dict() if name in checkpoint.tensors}
             state |= {name: value for name, value in net.state_dict().items() if name.startswith(_UNUSED)}
             net.load_state_dict(state)
