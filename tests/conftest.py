@@ -29,7 +29,13 @@ SLOW = (
     *("faults", "checkout", "gate", "fuzz", "families", "codebook/diagnosis", "checkpoint/malicious", "report/html"),
     *("checkpoint/test_hostile.py", "checkpoint/test_bombs.py", "checkpoint/test_pickle_machine.py"),
     *("cli/test_replay.py", "cli/test_replay_checkout.py", "cli/test_replay_factory.py", "cli/test_diff.py"),
-    *("experiment/test_token_audit.py", "report/test_formats.py", "report/test_failures.py", "report/test_terminal.py"),
+    *(
+        "restore/test_measure.py",
+        "experiment/test_token_audit.py",
+        "report/test_formats.py",
+        "report/test_failures.py",
+        "report/test_terminal.py",
+    ),
     *("synthesizer", "test_gpu_collection.py", "test_optimized.py", "test_released.py", "test_warm.py"),
 )
 """Folders and files that the quick loop leaves out: each takes seconds, or starts processes."""

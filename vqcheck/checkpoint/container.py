@@ -1,7 +1,7 @@
 """Where in a saved object the state dict is: containers are recognised by name, the rest is information."""
 
 from collections import deque
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from itertools import islice
 from math import isfinite
@@ -11,8 +11,8 @@ from vqcheck.checkpoint.pickle_values import Global, OtherKey, PickleError, Plac
 from vqcheck.checkpoint.second_hand import second_hand
 from vqcheck.checkpoint.stored_tensor import ITEM_SIZE
 from vqcheck.checkpoint.torch_calls import NO_TENSOR
-from vqcheck.checkpoint.torch_meaning import leads_to_tensor
-from vqcheck.checkpoint.torch_records import SAVE_AGAIN, TensorRecord
+from vqcheck.checkpoint.torch_meaning import leads_to_tensor, references
+from vqcheck.checkpoint.torch_records import SAVE_AGAIN, StorageRecord, TensorRecord
 from vqcheck.sanitize import sanitize_name
 
 KNOWN: Final = (
@@ -79,6 +79,24 @@ def find_state_dicts(root: object) -> list[StateDict]:
             path = (*path[:-1], f"{path[-1]}'")
         found[path] = StateDict(path, each.tensors)
     return sorted(found.values(), key=_preference)
+
+
+def references_elsewhere(root: object, known: Iterable[StateDict]) -> list[TensorRecord | StorageRecord]:
+    """Return what a saved object refers to beside its state dicts: tensors, again or for the first time, and storages.
+
+    A tensor that a state dict holds is among them where something else holds it, too.
+    """
+    counts: dict[int, int] = {}
+    for state_dict in known:
+        for record in state_dict.tensors.values():
+            counts[id(record)] = counts.get(id(record), 0) + 1
+    elsewhere: list[TensorRecord | StorageRecord] = []
+    for record in references(root):
+        if counts.get(id(record), 0):
+            counts[id(record)] -= 1
+        else:
+            elsewhere.append(record)
+    return elsewhere
 
 
 def information(root: object) -> dict[str, Plain]:

@@ -2,6 +2,7 @@
 
 import gc
 import os
+from collections.abc import Iterable
 from dataclasses import replace
 
 from vqcheck.checkpoint import container
@@ -10,6 +11,7 @@ from vqcheck.checkpoint.file import PositionedFile
 from vqcheck.checkpoint.opened import Checkpoint, ReadExtent
 from vqcheck.checkpoint.pickle_values import PickleError
 from vqcheck.checkpoint.stored_tensor import ITEM_SIZE, Extent, StoredTensor
+from vqcheck.checkpoint.torch_records import StorageRecord, TensorRecord
 from vqcheck.errors import CheckpointError
 from vqcheck.sanitize import sanitize_name
 
@@ -206,7 +208,20 @@ def _from_torch(
         others={other.path: _stored_tensors(other, extents) for other in state_dicts[1:]},
         root=root,
         classes=classes,
+        elsewhere=lambda: _elsewhere(root, state_dicts, extents),
     )
+
+
+def _elsewhere(root: object, state_dicts: list[StateDict], extents: dict[str, Extent]) -> Iterable[StoredTensor]:
+    """Return what is referred to beside the state dicts; a storage counts as one tensor of all its bytes."""
+    records = container.references_elsewhere(root, state_dicts)
+    whole = [
+        TensorRecord(each.dtype, each, 0, (each.count,), (1,)) if isinstance(each, StorageRecord) else each
+        for each in records
+    ]
+    return _stored_tensors(
+        StateDict((), {str(number): each for number, each in enumerate(whole)}), extents
+    ).values()
 
 
 def _stored_tensors(state_dict: StateDict, extents: dict[str, Extent]) -> dict[str, StoredTensor]:

@@ -44,6 +44,7 @@ class Checkpoint:
         tensors: name -> StoredTensor.
         files: every file that is read; one, unless the checkpoint is sharded.
         classes: names of the classes whose code runs when Python loads the file with weights_only=False.
+        elsewhere: gives what the saved object refers to beside its state dicts; nameless, as far as bytes go.
 
     """
 
@@ -60,6 +61,7 @@ class Checkpoint:
         others: Mapping[tuple[str, ...], Mapping[str, StoredTensor]] | None = None,
         root: object = None,
         classes: tuple[str, ...] = (),
+        elsewhere: Callable[[], Iterable[StoredTensor]] = tuple,
     ) -> None:
         self.path = path
         self.format = format
@@ -70,6 +72,7 @@ class Checkpoint:
         self.read_extent = read_extent
         self._others = others or {}
         self.classes = classes
+        self.elsewhere = elsewhere
         self._root = root
 
     @cached_property

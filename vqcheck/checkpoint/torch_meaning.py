@@ -5,7 +5,7 @@ be known here; they are read as names, as long as nothing that they are handed l
 """
 
 import re
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
 from typing import Final
 
 from vqcheck.checkpoint.pickle_values import Global, Meaning, OtherKey, PickleError, Placeholder
@@ -148,6 +148,17 @@ def leads_to_tensor(value: object, seen: set[int]) -> bool:
             return True
         waiting.extend(_parts(value, seen))
     return False
+
+
+def references(root: object) -> Iterator[TensorRecord | StorageRecord]:
+    """Yield what a value refers to of tensors and storages, once for each reference."""
+    seen: set[int] = set()
+    waiting = [root]
+    while waiting:
+        value = waiting.pop()
+        if isinstance(value, (TensorRecord, StorageRecord)):
+            yield value
+        waiting.extend(_parts(value, seen))
 
 
 def _parts(value: object, seen: set[int]) -> Iterable[object]:

@@ -24,6 +24,9 @@ _CENTRAL: Final = struct.Struct("<4s6H3L5H2L")
 # Local header:   signature, version, flags, method, time, date, crc, packed, size, name, extra lengths
 _LOCAL: Final = struct.Struct("<4s5H3L2H")
 
+_CHECKSUM_IN_ENTRY: Final = 16
+_CHECKSUM_IN_HEADER: Final = 14
+
 _STORED: Final = 0
 _DEFLATED: Final = 8
 _ENCRYPTED: Final = 0x2061
@@ -53,6 +56,8 @@ class Member:
     raw_name: bytes
     limit: int
     """Position of the next member, or of the directory: where its data must have ended."""
+    entry: int
+    """Position of its entry in the central directory."""
 
     @property
     def is_packed(self) -> bool:
@@ -92,6 +97,41 @@ class ZipArchive:
             return self._file.read(data_start + start, size, name)
         return self._inflate(member, data_start, start, size)
 
+    def data_start(self, name: str) -> int:
+        """Return the position in the file of a member's first byte, packed or not.
+
+        Raises:
+            CheckpointError: its local header is damaged, or disagrees with the directory.
+
+        """
+        return self._data_start(self.members[name])
+
+    def checksum_places(self, name: str, checksum: int) -> tuple[int, ...]:
+        """Return every position in the file that has a member's checksum (CRC-32, 4 bytes, little-endian).
+
+        `checksum` is that of its bytes. What stands before its data may have it, too, where it stands behind as well.
+
+        Raises:
+            CheckpointError: the file has another: its bytes are not those that were saved.
+
+        """
+        member = self.members[name]
+        behind = self._data_start(member) + member.packed_size
+        before, entry = member.start + _CHECKSUM_IN_HEADER, member.entry + _CHECKSUM_IN_ENTRY
+        flags = _LOCAL.unpack(self._file.read(member.start, _LOCAL.size, name))[2]
+        places = [entry]
+        if flags & _SIZES_FOLLOW:
+            signed = bytes(self._file.read(behind, 4, name)) == b"PK\x07\x08"
+            places.append(behind + 4 * signed)
+        else:
+            places.append(before)
+        expected = checksum.to_bytes(4, "little")
+        if any(bytes(self._file.read(place, 4, name)) != expected for place in places):
+            raise self.error("its bytes do not have the checksum that the file gives them: it is damaged", name)
+        if flags & _SIZES_FOLLOW and checksum and bytes(self._file.read(before, 4, name)) == expected:
+            places.append(before)
+        return tuple(places)
+
     def find(self, name: str) -> Member | None:
         """Return the member that torch finds under a name, without regard to the case of its letters."""
         return self._spelled.get(name.encode("utf-8", "surrogatepass").lower())
@@ -110,7 +150,7 @@ class ZipArchive:
         if size > _MAX_DIRECTORY:
             raise self.error(f"{size} bytes, more than the {_MAX_DIRECTORY} that are read", "zip directory")
         directory = self._file.read(start, size, "zip directory")
-        found: list[tuple[int, int, int, int, str, bytes]] = []
+        found: list[tuple[int, int, int, int, str, bytes, int]] = []
         position = 0
         for _ in range(count):
             if position + _CENTRAL.size > size:
@@ -135,7 +175,7 @@ class ZipArchive:
                 raise self.error("has the name of a folder, but holds bytes", name)
             if method == _STORED and packed != full:
                 raise self.error(f"is stored, but claims {packed} bytes packed and {full} unpacked", name)
-            found.append((header, packed, full, method, name, raw_name))
+            found.append((header, packed, full, method, name, raw_name, start + position))
             position = end
         if position != size:
             raise self.error("holds more entries than it counts", "zip directory")
@@ -194,12 +234,14 @@ class ZipArchive:
             at += length
         raise self.error("lacks the 64-bit sizes that its zip entry refers to", name)
 
-    def _in_order(self, found: list[tuple[int, int, int, int, str, bytes]], directory_start: int) -> dict[str, Member]:
+    def _in_order(
+        self, found: list[tuple[int, int, int, int, str, bytes, int]], directory_start: int
+    ) -> dict[str, Member]:
         """Return the members by name, each with where it must have ended, from the last in the file to the first."""
         members: dict[str, Member] = {}
         limit = directory_start
         found.sort(reverse=True)
-        for start, packed, full, method, name, raw_name in found:
+        for start, packed, full, method, name, raw_name, entry in found:
             if name in members:
                 raise self.error("is listed twice in the zip directory", name)
             # Torch finds a member by its letters in any case, up to the first NUL.
@@ -208,7 +250,7 @@ class ZipArchive:
                 raise self.error("is named so that torch takes it for another, or another for it", name)
             if start + _LOCAL.size + len(raw_name) + packed > limit:
                 raise self.error("overlaps another member of the archive or the zip directory", name)
-            members[name] = self._spelled[spelling] = Member(name, start, packed, full, method, raw_name, limit)
+            members[name] = self._spelled[spelling] = Member(name, start, packed, full, method, raw_name, limit, entry)
             limit = start
         return members
 

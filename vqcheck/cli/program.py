@@ -16,6 +16,8 @@ COMMANDS: Final = {
     "tokens": "Check that recorded tokens come from this checkpoint.",
     "history": "Show when the VQ encoder of a run began to move.",
     "replay": "Run the s2 training step, show each write to the codebook.",
+    "restore": "Put the VQ encoder of the base back into a file that drifted.",
+    "extract": "Write the VQ encoder of a checkpoint to a file of its own.",
     "lock": "Record the VQ encoder of a checkpoint, to verify it later.",
     "gate": "Check everything that s2 training relies on, before it starts.",
 }
@@ -37,6 +39,10 @@ def _load(name: str) -> click.Command | None:
             from vqcheck.cli.history import command
         case "replay":
             from vqcheck.cli.replay import command
+        case "restore":
+            from vqcheck.cli.restore import command
+        case "extract":
+            from vqcheck.cli.extract import command
         case "lock":
             from vqcheck.cli.lock import command
         case "gate":

@@ -145,7 +145,7 @@ class Hasher:
             self._kept = self._kept or bytearray()
             self._kept += piece
         elif self._rounds:
-            self._state.update(_rounded(piece, self._tensor.tensor.dtype, self._rounds))
+            self._state.update(rounded_to(piece, self._tensor.tensor.dtype, self._rounds))
         else:
             self._state.update(widen(piece, self._tensor.tensor.dtype))
 
@@ -240,7 +240,7 @@ def _combined(lines: list[str], algorithm: str) -> Digest:
     return Digest(algorithm, hashlib.sha256("".join(lines).encode("ascii")).hexdigest())
 
 
-def _rounded(data: bytes | bytearray, stored: str, target: str) -> bytes:
+def rounded_to(data: bytes | bytearray, stored: str, target: str) -> bytes:
     """Return the little-endian bytes of float values in 16 bits: to nearest, ties to even, one NaN for all."""
     import numpy as np
 

@@ -252,6 +252,23 @@ class Proportions(NamedTuple):
     shown: Shown = Shown.PAGE
 
 
+class Sound(NamedTuple):
+    """A wav file to listen to: its bytes, or, where they are too many, where it is."""
+
+    name: str
+    wav: bytes
+    path: str = ""
+
+
+class Players(NamedTuple):
+    """Rows of sounds to compare, each with a name; text has none."""
+
+    caption: str
+    row_title: str
+    rows: Sequence[tuple[str, Sequence[Sound]]]
+    shown: Shown = Shown.PAGE
+
+
 class Beside(NamedTuple):
     """Blocks that stand side by side where there is room, and below each other elsewhere."""
 
@@ -273,7 +290,7 @@ class Section(NamedTuple):
     """A page shows the heading alone until somebody opens it."""
 
 
-Block = Section | Beside | Paragraph | Bullets | Facts | Table | LineCharts | HeatMap | Bars | Proportions
+Block = Section | Beside | Paragraph | Bullets | Facts | Table | LineCharts | HeatMap | Bars | Proportions | Players
 
 
 def has_content(block: Block, level: Shown) -> bool:

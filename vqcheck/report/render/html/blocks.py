@@ -1,7 +1,10 @@
 """The blocks of a document as elements of a page: sections, lists, tables, and words that carry a meaning."""
 
+import os
+from base64 import b64encode
 from collections.abc import Iterator, Sequence
 from itertools import groupby
+from pathlib import Path
 from typing import Final
 
 from vqcheck.report.blocks import (
@@ -16,9 +19,11 @@ from vqcheck.report.blocks import (
     LineCharts,
     Look,
     Paragraph,
+    Players,
     Proportions,
     Section,
     Shown,
+    Sound,
     Table,
     Tone,
     Word,
@@ -86,6 +91,8 @@ class Writer:
                 return line_charts(block, self._name, nodes) if block.panels else []
             case Bars():
                 return bars(block, self._name())
+            case Players():
+                return self._players(block) if block.rows else []
             case Proportions():
                 return [element("figure", proportions(block, self._name()))]
 
@@ -120,6 +127,16 @@ class Writer:
         rows = [[nodes(row[place]) for place in kept] for row in table.rows]
         titles = [(column.title, _KINDS[column.kind]) for column in columns]
         return [self._scrolling(table.caption or self._heading, titles, rows)]
+
+    def _players(self, players: Players) -> list[Node]:
+        names = list(dict.fromkeys(sound.name for _, sounds in players.rows for sound in sounds))
+        rows = []
+        for name, sounds in players.rows:
+            by_name = {sound.name: sound for sound in sounds}
+            cells = [_player(f"{each}, {name}", by_name[each]) if each in by_name else None for each in names]
+            rows.append([nodes(name), *([cell] for cell in cells)])
+        titles = [(players.row_title, ""), *((name, "k") for name in names)]
+        return [self._scrolling(players.caption, titles, rows)]
 
     def _scrolling(
         self, caption: str, titles: Sequence[tuple[str, str]], rows: Sequence[Sequence[Sequence[Node]]]
@@ -157,6 +174,14 @@ class Writer:
             self._scrolling(block.caption, list(zip(block.titles, "kn", strict=True)), rows),
             class_="split",
         )
+
+
+def _player(said: str, sound: Sound) -> Element:
+    """Return a player that has the sound in it, or a link to the file."""
+    if sound.wav:
+        source = f"data:audio/wav;base64,{b64encode(sound.wav).decode()}"
+        return element("audio", controls="", preload="none", src=source, aria_label=said)
+    return element("a", os.path.basename(sound.path), href=Path(os.path.abspath(sound.path)).as_uri())
 
 
 def nodes(text: Inline) -> list[Node]:

@@ -6,13 +6,15 @@ from importlib import resources
 from typing import Final
 
 from vqcheck import __version__
-from vqcheck.report.blocks import Bullets, Paragraph, Section, strong
+from vqcheck.report.blocks import Beside, Block, Bullets, Paragraph, Players, Section, strong
 from vqcheck.report.document import Document, Remedy, Status
 from vqcheck.report.render.html.blocks import TONES, Writer, unbroken
 from vqcheck.report.render.html.markup import Element, Node, element, render_node
 
 _POLICY: Final = "default-src 'none'; style-src 'unsafe-inline'"
 """Nothing is loaded and no script runs, whatever a page should contain."""
+_SOUND: Final = "; media-src data:"
+"""Added where a page has sound in itself."""
 _MEANS: Final = {
     Status.CONSISTENT: "Exit status 0: checked, and consistent.",
     Status.INCONSISTENT: "Exit status 1: checked, and not consistent.",
@@ -31,7 +33,7 @@ def render(document: Document) -> str:
     head = element(
         "head",
         element("meta", charset="utf-8"),
-        element("meta", http_equiv="Content-Security-Policy", content=_POLICY),
+        element("meta", http_equiv="Content-Security-Policy", content=_POLICY + _SOUND * _has_sound(document.blocks)),
         element("meta", name="viewport", content="width=device-width, initial-scale=1"),
         element("meta", name="color-scheme", content="light dark"),
         element("meta", name="generator", content=f"vqcheck {__version__}"),
@@ -58,6 +60,16 @@ def render(document: Document) -> str:
     return (
         f'<!doctype html>\n<html lang="en">{opened}<style>{style_sheet()}</style></head>\n{render_node(body)}</html>\n'
     )
+
+
+def _has_sound(blocks: Sequence[Block]) -> bool:
+    """Say whether a page has sound in itself."""
+    for block in blocks:
+        if isinstance(block, Players) and any(sound.wav for _, sounds in block.rows for sound in sounds):
+            return True
+        if isinstance(block, (Section, Beside)) and _has_sound(block.blocks):
+            return True
+    return False
 
 
 def style_sheet() -> str:

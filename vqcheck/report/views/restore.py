@@ -1,0 +1,290 @@
+"""`vqcheck restore` and `vqcheck extract`: what was written, with which digests."""
+
+import os
+from typing import Any, Final
+
+from vqcheck.codebook.digest import EncoderDigests
+from vqcheck.report.blocks import (
+    Block,
+    Column,
+    Fact,
+    Facts,
+    Kind,
+    Paragraph,
+    Players,
+    Section,
+    Shown,
+    Sound,
+    Table,
+    Tone,
+    code,
+    path,
+    verdict,
+)
+from vqcheck.report.document import Case, CaseOutcome, Document, Figure, Rule, Status
+from vqcheck.report.views.json_objects import digests_object
+from vqcheck.restore.measured import Better, Measurement, PairedDifference, Way
+from vqcheck.restore.result import Extraction, Restoration, RestoredTensor, RestoreVerdict
+
+_WRITTEN: Final = Rule(
+    "restore/written",
+    "the VQ encoder of the new file is the base's, and every other byte is the old file's",
+    "The new file was read back before it got its name. Nothing is written where it is not as it should be.",
+)
+_EXTRACTED: Final = Rule(
+    "extract/written", "the VQ encoder stands in a file of its own", "Its digests are those of the file it came from."
+)
+
+
+def restored(result: Restoration) -> Document:
+    """Return the document of a file that was restored."""
+    name, base = os.path.basename(result.out), os.path.basename(result.base)
+    changed = [tensor for tensor in result.tensors if tensor.changed]
+    if result.verdict is RestoreVerdict.UNCHANGED:
+        headline = f"{os.path.basename(result.file)} had the VQ encoder of {base} already; {name} is a copy of it"
+    else:
+        of = (
+            ""
+            if len(changed) == len(result.tensors)
+            else f" ({len(changed)} of {len(result.tensors)} tensors differed)"
+        )
+        what = "VQ encoder" if result.part == "all" else result.part
+        headline = f"{name} has the {what} of {base}{of}; every other byte is that of {os.path.basename(result.file)}"
+    return Document(
+        command="restore",
+        status=Status.CONSISTENT,
+        verdict=result.verdict.value,
+        headline=headline,
+        subject=f"{result.base} and {result.file}",
+        cases=(Case(_WRITTEN, name, CaseOutcome.PASSED, headline, result.out),),
+        data={
+            "base": result.base,
+            "file": result.file,
+            "out": result.out,
+            "family": result.family,
+            "part": result.part.value,
+            "tensors": [_tensor(tensor) for tensor in result.tensors],
+            "not_stored": list(result.not_stored),
+            "before": digests_object(result.before),
+            "after": digests_object(result.after),
+            "measurement": _measurement(result.measurement) if result.measurement else None,
+        },
+        figures=_figures(result.measurement) if result.measurement else (),
+        blocks=(
+            Section(
+                "Digests",
+                (
+                    Facts(
+                        (
+                            Fact("Before", code(_widest(result.before))),
+                            Fact("After", code(_widest(result.after))),
+                            Fact("Not stored", ", ".join(result.not_stored)),
+                        )
+                    ),
+                ),
+                heading=Shown.PAGE,
+            ),
+            Section(
+                "Tensors",
+                (
+                    Table(
+                        "What was put back.",
+                        (Column("tensor"), Column("type"), Column("before"), Column("note", Kind.PROSE)),
+                        [(tensor.label, tensor.dtype, _before(tensor), _note(tensor)) for tensor in result.tensors],
+                    ),
+                ),
+                heading=Shown.PAGE,
+            ),
+            *(_measured(result.measurement) if result.measurement else (Paragraph(_unmeasured(result)),)),
+        ),
+    )
+
+
+def extracted(result: Extraction) -> Document:
+    """Return the document of a VQ encoder that was taken out."""
+    name = os.path.basename(result.out)
+    headline = f"{name} holds the VQ encoder of {os.path.basename(result.file)} ({len(result.tensors)} tensors)"
+    return Document(
+        command="extract",
+        status=Status.CONSISTENT,
+        verdict="written",
+        headline=headline,
+        subject=result.file,
+        cases=(Case(_EXTRACTED, name, CaseOutcome.PASSED, headline, result.out),),
+        data={
+            "file": result.file,
+            "out": result.out,
+            "family": result.family,
+            "tensors": [{"label": label, "name": own, "dtype": dtype} for label, own, dtype in result.tensors],
+            "digests": digests_object(result.digests),
+        },
+        blocks=(
+            Section(
+                "What was written",
+                (
+                    Facts(
+                        (
+                            Fact("File", path(result.out)),
+                            Fact("Codec", result.family),
+                            Fact("Digest", code(_widest(result.digests))),
+                        )
+                    ),
+                ),
+                heading=Shown.PAGE,
+            ),
+        ),
+    )
+
+
+def _before(tensor: RestoredTensor) -> Any:
+    return verdict("other values", Tone.WARNING) if tensor.changed else verdict("the same", Tone.GOOD)
+
+
+def _note(tensor: RestoredTensor) -> str:
+    return f"rounded from {tensor.rounded_from}" if tensor.rounded_from else ""
+
+
+def _unmeasured(result: Restoration) -> str:
+    if result.verdict is RestoreVerdict.UNCHANGED:
+        return ""
+    return (
+        "Whether it sounds better was not measured: give --experiment. The decoder was trained while its codes moved, "
+        "and gets those of the base now. Listen to both files before you delete one."
+    )
+
+
+_TONES: Final = {Better.BETTER: Tone.GOOD, Better.NO_DIFFERENCE: Tone.NEUTRAL, Better.WORSE: Tone.BAD}
+_PAIRS: Final = (
+    (Way.RESTORED, Way.DRIFTED),
+    (Way.EXTRACTED_AGAIN, Way.DRIFTED),
+    (Way.RESTORED, Way.EXTRACTED_AGAIN),
+)
+
+
+def _measured(found: Measurement) -> tuple[Block, ...]:
+    """Return what the measurement says: the verdict, the differences, every recording, and players."""
+    columns = (
+        Column("recording", Kind.NAME),
+        Column("seconds", Kind.NUMBER),
+        Column("drifted", Kind.NUMBER),
+        Column("restored", Kind.NUMBER),
+        Column("extracted again", Kind.NUMBER),
+        Column("other tokens", Kind.NUMBER),
+    )
+    rows = [
+        (
+            each.name,
+            f"{each.seconds:.2f}",
+            *(f"{error:.4f}" for error in each.errors),
+            f"{each.other_tokens} of {each.tokens}",
+        )
+        for each in found.items
+    ]
+    players = [
+        (each.name, [Sound(clip.name, clip.wav, clip.path) for clip in each.clips])
+        for each in found.items
+        if each.clips
+    ]
+    of = "" if len(found.items) == found.of else f" of {found.of}"
+    return (
+        Section(
+            "Which is better",
+            (
+                Paragraph((verdict(str(found.verdict), _TONES[found.verdict]), f". {_meaning(found)}")),
+                Table(
+                    "Difference of the errors, over the same recordings. Below zero the first is closer.",
+                    (
+                        Column("", Kind.PROSE),
+                        Column("mean", Kind.NUMBER),
+                        Column("95 % interval", Kind.NUMBER),
+                    ),
+                    [_difference_row(found.difference(*pair)) for pair in _PAIRS],
+                ),
+                Paragraph(
+                    f"{len(found.items)}{of} recordings of {os.path.basename(os.path.normpath(found.experiment))}, "
+                    f"decoded as {found.version} on {found.device}. The error is the mean absolute difference of the "
+                    "log mel spectrograms from the recording's. It is no listening test, and says nothing of sentences "
+                    "that were not recorded."
+                ),
+                Paragraph(_left_out(found)),
+            ),
+        ),
+        Section(
+            "Recordings", (Table("Error of each.", columns, rows, most=10, rest=""),), shown=Shown.DETAIL | Shown.PAGE
+        ),
+        Section("Listen", (Players("The same recording in each way.", "recording", players),), shown=Shown.PAGE),
+    )
+
+
+def _meaning(found: Measurement) -> str:
+    """Return what the numbers carry, and no more."""
+    match found.verdict:
+        case Better.BETTER:
+            return "With the recorded tokens, the restored file is closer to these recordings than the drifted one."
+        case Better.WORSE:
+            return (
+                "With the recorded tokens, the restored file is farther from these recordings than the drifted one: "
+                "its decoder has learned the codes that moved. Keep the drifted file, and extract the tokens again "
+                "with it."
+            )
+    return (
+        "These recordings do not tell the two apart. A difference smaller than the interval is wide would not have "
+        "been seen."
+    )
+
+
+def _left_out(found: Measurement) -> str:
+    if not found.left_out:
+        return ""
+    shown = "; ".join(f"{name} {why}" for name, why in found.left_out[:3])
+    more = f"; and {len(found.left_out) - 3} more" if len(found.left_out) > 3 else ""
+    return f"Left out: {shown}{more}."
+
+
+def _difference_row(found: PairedDifference) -> tuple[str, str, str]:
+    return f"{found.way} against {found.against}", f"{found.mean:+.4f}", f"{found.low:+.4f} to {found.high:+.4f}"
+
+
+def _figures(found: Measurement) -> tuple[Figure, ...]:
+    names = {Way.DRIFTED: "drifted", Way.RESTORED: "restored", Way.EXTRACTED_AGAIN: "tokens extracted again"}
+    return tuple(Figure(f"error, {name}", f"{found.mean(way):.4f}") for way, name in names.items())
+
+
+def _measurement(found: Measurement) -> dict[str, Any]:
+    return {
+        "verdict": str(found.verdict),
+        "experiment": found.experiment,
+        "version": found.version,
+        "device": found.device,
+        "recordings": found.of,
+        "left_out": [{"item": name, "reason": why} for name, why in found.left_out],
+        "differences": [
+            {"way": str(each.way), "against": str(each.against), "mean": each.mean, "low": each.low, "high": each.high}
+            for each in (found.difference(*pair) for pair in _PAIRS)
+        ],
+        "items": [
+            {
+                "item": each.name,
+                "seconds": each.seconds,
+                "errors": {"drifted": each.errors[0], "restored": each.errors[1], "extracted_again": each.errors[2]},
+                "tokens": each.tokens,
+                "other_tokens": each.other_tokens,
+                "audio": {clip.name: clip.path for clip in each.clips if clip.path},
+            }
+            for each in found.items
+        ],
+    }
+
+
+def _widest(digests: EncoderDigests) -> str:
+    return str(digests.widest)
+
+
+def _tensor(tensor: RestoredTensor) -> dict[str, Any]:
+    return {
+        "label": tensor.label,
+        "name": tensor.name,
+        "dtype": tensor.dtype,
+        "rounded_from": tensor.rounded_from or None,
+        "changed": tensor.changed,
+    }

@@ -1,0 +1,1 @@
+"""Puts a VQ encoder back, and takes one out."""
