@@ -9,8 +9,8 @@ from pydantic import BaseModel, ValidationError
 from vqcheck.checkpoint.open import open_checkpoint
 from vqcheck.codebook.model import identify
 from vqcheck.errors import UsageError
-from vqcheck.experiment.config import Config
-from vqcheck.experiment.config_file import VERSIONS, ConfigFile, read_config_file
+from vqcheck.experiment.config import FLOW_VERSIONS, Config
+from vqcheck.experiment.config_file import VERSIONS, ConfigFile, lora_rank, read_config_file
 
 _PATHS = (
     ("subject", "checkout"),
@@ -90,6 +90,11 @@ def _known(file: ConfigFile) -> dict[str, dict[str, Any]]:
         name: {key: value for key in _keys_at((name,)) if (value := section.get(key)) is not None}
         for name, section in sections.items()
     }
+    # The web page writes a text whatever the version, and for v3 and v4 a discriminator that does not exist.
+    rank = lora_rank(file.path, known["training"].pop("lora_rank", None))
+    if version in FLOW_VERSIONS:
+        known["subject"].pop("pretrained_s2D", None)
+        known["training"] |= {"lora_rank": int(rank)} if rank else {}
     # Upstream's class does not freeze where nothing is said.
     known["subject"].setdefault("freeze_quantizer", False)
     return known
