@@ -123,7 +123,7 @@ class PartMoves:
 
 
 MUST_LEARN: Final = ("lora_B", "bridge", "wns1")
-"""Parts that move with the first step of LoRA training; `lora_A` does with the second."""
+"""Parts that have a gradient from the first step of LoRA training on; that of `lora_A` is 0 there, since B is."""
 
 
 @dataclass(frozen=True)
@@ -182,8 +182,11 @@ class Arm:
     @property
     def idle_parts(self) -> tuple[str, ...]:
         """Parts that LoRA training must move, and did not."""
-        moved = {each.part for each in self.parameters if each.learning_moved}
-        return tuple(part for part in MUST_LEARN if self.parameters and part not in moved)
+        return tuple(
+            each.part
+            for each in self.parameters
+            if each.part in MUST_LEARN and each.learning and not each.learning_moved
+        )
 
     @property
     def moved_though_held(self) -> tuple[str, ...]:
