@@ -34,11 +34,14 @@ class Tree:
         """Make it the tree of another time."""
         return self.change('ERA = "fixed"', f'ERA = "{name}"')
 
-    def config(self, steps=2, replay=None, expected=None, **subject):
-        """Return a configuration that replays it."""
+    def config(self, steps=2, replay=None, expected=None, training=None, **subject):
+        """Return a configuration that replays it; for v3 and v4 with a hop of which their mel's is a whole number."""
+        flow = subject.get("version") in ("v3", "v4") or subject.get("generator") == "SynthesizerTrnV3b"
         return Config.model_validate(
             {
                 **SMALL,
+                **({"spectrogram": SMALL["spectrogram"] | {"hop_length": 80}} if flow else {}),
+                "training": SMALL["training"] | ({"segment_size": 1280} if flow else {}) | (training or {}),
                 "subject": {"checkout": str(self.path), "python": os.environ.get("CHECKOUT_PYTHON"), **subject},
                 "replay": {"steps": steps, "device": "cpu", **(replay or {})},
                 "expected": expected or {},

@@ -3,9 +3,8 @@
 import pytest
 
 from vqcheck.errors import UsageError
-from vqcheck.experiment.config import Config
 from vqcheck.replay.run import replay
-from vqcheck.replay.trace import AS_EXPECTED, DRIFTED, FROZEN, NOT_AS_EXPECTED
+from vqcheck.replay.trace import AS_EXPECTED, DRIFTED, FROZEN, INCOMPLETE, NOT_AS_EXPECTED
 
 FORWARD = "text_lengths, mel_lengths, use_grad_ckpt):"
 RETURNED = "if self.RETURNS_BOTH else loss"
@@ -94,7 +93,60 @@ def test_a_tree_that_is_wrong_is_told_in_one_line(tree, old, new, subject, messa
     assert "\n" not in str(told.value)
 
 
-def test_the_shipped_synthesizer_has_no_such_step():
-    """Without a checkout v3 and v4 are refused, and it is said how they are replayed."""
-    with pytest.raises(UsageError, match=r"v3 learns by another step; .*--checkout"):
-        replay(Config.model_validate({"subject": {"version": "v3"}}))
+@pytest.mark.parametrize("version", ["v3", "v4"])
+def test_lora_training_moves_its_adapters_alone(tree, version):
+    """The adapters are put on the tree's own decoder, under every strategy; what has no gradient holds still."""
+    result = replay(tree.config(version=version, training={"lora_rank": 3}))
+    as_is, control = result.arms
+    assert (result.exit_code, result.setting.subject) == (0, f"{version} LoRA (rank 3)")
+    assert verdicts(result) == {"as-is": FROZEN, "none": DRIFTED}
+    counts = {each.part: (each.learning, each.learning_moved) for each in as_is.parameters}
+    assert [counts[part] for part in ("lora_A", "lora_B", "bridge", "wns1")] == [(4, 4), (4, 4), (2, 2), (2, 2)]
+    assert {each.part: each.held for each in as_is.parameters}["cfm"] == 10
+    assert sum(each.held_moved for arm in (as_is, control) for each in arm.parameters) == 0
+
+
+def test_a_parameter_that_moves_without_a_gradient_is_found(tree):
+    """A tree that writes to its frozen decoder is not as expected, though its codebook holds still."""
+    tree.change("        noise, time =", "        self.velocity.weight.data.mul_(1.5)\n        noise, time =")
+    result = replay(tree.config(version="v3", training={"lora_rank": 3}))
+    assert verdicts(result)["as-is"] == FROZEN
+    assert result.arms[0].moved_though_held == ("cfm",)
+    assert (result.verdict, result.exit_code) == (NOT_AS_EXPECTED, 1)
+
+
+def test_an_adapter_that_is_never_used_proves_nothing(tree):
+    """Adapters that no gradient reaches stand still, so nothing is known of LoRA training."""
+    tree.change("about = self.attn(about.transpose(1, 2)).transpose(1, 2)", "about = about * 1")
+    result = replay(tree.config(version="v3", training={"lora_rank": 3}))
+    assert result.arms[0].idle_parts == ("lora_B",)
+    assert (result.verdict, result.exit_code) == (INCOMPLETE, 2)
+
+
+@pytest.mark.parametrize(
+    ("subject", "message"),
+    [
+        ({"version": "v2"}, "v2 is not trained with LoRA"),
+        ({"generator": "SynthesizerTrn"}, "SynthesizerTrn of this tree is not trained with LoRA"),
+    ],
+)
+def test_lora_of_another_version_is_refused(tree, subject, message):
+    with pytest.raises(UsageError, match=message):
+        replay(tree.config(training={"lora_rank": 3}, **subject))
+
+
+def test_a_decoder_without_attention_cannot_be_adapted(tree):
+    """It is said which layers are missing."""
+    tree.change("self.to_q, self.to_k, self.to_v =", "self.q, self.k, self.v =").change(
+        "self.to_q(x) @ self.to_k(x)", "self.q(x) @ self.k(x)"
+    ).change("self.to_v(x)", "self.v(x)").change("self.to_out = nn.ModuleList([", "self.out = nn.ModuleList([").change(
+        "self.to_out[1](self.to_out[0](", "self.out[1](self.out[0]("
+    )
+    with pytest.raises(UsageError, match="cfm of SynthesizerTrnV3 has no linear layers named to_q"):
+        replay(tree.config(version="v3", training={"lora_rank": 3}))
+
+
+def test_a_hop_that_gives_no_whole_mel_hop_is_refused(tree):
+    config = tree.config(version="v3").changed("spectrogram", hop_length=64).changed("training", segment_size=1024)
+    with pytest.raises(UsageError, match=r"spectrogram.hop_length: expected one that gives 1.875 mel frames"):
+        replay(config)

@@ -14,7 +14,7 @@ from warm import HANGS
 from vqcheck.errors import UsageError
 from vqcheck.experiment.directory import read_experiment, read_speaker_vector, read_ssl, read_wav
 from vqcheck.experiment.name2text import ids_from_file, ids_in_sorted_order, read_name2text
-from vqcheck.replay.training_data import RecordedData
+from vqcheck.replay.training_data import ModelInputs, RecordedData
 from vqcheck.synthesizer import SpectrogramSettings
 
 FIXTURES = Path(__file__).parents[2] / "fixtures"
@@ -29,8 +29,10 @@ def folder(tmp_path):
 
 def data(folder, **changes):
     arguments = {"ssl_dim": 768, "table_size": 732, "sv_dim": None, "symbols": None, **changes}
+    table = {"symbols": arguments.pop("table_size")}
     experiment = read_experiment(str(folder), with_speakers=arguments["sv_dim"] is not None)
-    return RecordedData(experiment, SpectrogramSettings(), **arguments)
+    names = arguments.pop("symbols")
+    return RecordedData(experiment, ModelInputs(SpectrogramSettings(), **arguments, **table), names)
 
 
 def write_wav(path, samples, rate=32000, channels=1):

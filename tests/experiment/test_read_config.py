@@ -127,6 +127,42 @@ def test_the_gate_and_a_replay_read_the_same(write, tmp_path, content):
     assert run.freeze_quantizer in (config.subject.freeze_quantizer, None)
 
 
+FLOW = {"model__version": "v3", "train__lora_rank": "32", "train__grad_ckpt": True}
+
+
+def test_an_s2_json_of_v3_is_of_lora_training(write, tmp_path):
+    """The web page writes the rank as a text, and a discriminator that does not exist and nothing reads."""
+    path = write(s2_json(**FLOW, train__pretrained_s2D="GPT_SoVITS/pretrained_models/s2Dv3.pth"))
+    config = read_config(path, str(tmp_path))
+    assert (config.subject.version, config.training.lora_rank, config.training.grad_ckpt) == ("v3", 32, True)
+    assert config.subject.pretrained_s2D is None
+    assert read_s2_run(path, str(tmp_path)).lora_rank == "32"
+    full = read_config(write(s2_json(model__version="v4", train__grad_ckpt=False)), str(tmp_path))
+    assert (full.subject.version, full.training.lora_rank, full.training.grad_ckpt) == ("v4", None, False)
+
+
+def test_lora_rank_means_nothing_in_an_s2_json_of_another_version(write, tmp_path):
+    """It stands there whatever the version; its discriminator is looked for."""
+    assert read_config(write(s2_json(train__lora_rank="32")), str(tmp_path)).training.lora_rank is None
+    with pytest.raises(UsageError, match=r"pretrained_s2D = 's2D.pth': there is no"):
+        read_config(write(s2_json(train__lora_rank="32", train__pretrained_s2D="s2D.pth")), str(tmp_path))
+
+
+@pytest.mark.parametrize("rank", ["0", "x", "-1", 1.5, True, [4]])
+def test_a_rank_that_is_none_is_refused(write, tmp_path, rank):
+    with pytest.raises(UsageError, match=r"lora_rank: "):
+        read_config(write(s2_json(**FLOW | {"train__lora_rank": rank})), str(tmp_path))
+
+
+def test_the_gate_goes_by_the_rank_of_a_toml_too(write, tmp_path):
+    """A TOML says where its run resumes from as an s2 JSON does."""
+    toml = '[data]\nexp_dir = "logs/me"\n[subject]\nversion = "v3"\n'
+    assert read_s2_run(write(toml), str(tmp_path)).lora_rank is None
+    assert read_s2_run(write(toml + "[training]\nlora_rank = 16\n"), str(tmp_path)).lora_rank == "16"
+    tiny = toml.replace('"v3"', '"tiny-v3"')
+    assert read_s2_run(write(tiny), str(tmp_path)).version == "v3"
+
+
 def test_relative_paths_of_an_s2_json_count_from_the_working_directory(write, tmp_path, monkeypatch):
     """Upstream's script is started in its own root, so that is where its paths begin."""
     path = write(s2_json())

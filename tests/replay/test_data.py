@@ -1,6 +1,7 @@
 """Batches are upstream's: who is in them, in which order, and with which padding."""
 
 from collections import Counter
+from dataclasses import replace
 
 import pytest
 import torch
@@ -8,8 +9,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from vqcheck.errors import UsageError
-from vqcheck.replay.batches import Item, collate, endless_batches, epoch_batches, fit_features, is_kept
-from vqcheck.replay.training_data import GeneratedData
+from vqcheck.replay.batches import FLOW_BOUNDARIES, Item, collate, endless_batches, epoch_batches, fit_features, is_kept
+from vqcheck.replay.training_data import GeneratedData, ModelInputs
 from vqcheck.synthesizer import preset
 
 
@@ -81,6 +82,28 @@ def test_batches_hold_items_of_similar_length():
     assert sorted(map(sorted, buckets)) == [[33, 299, 300], [301, 400], [1900]]
 
 
+def test_v3_and_v4_leave_out_what_is_longer_than_20_seconds():
+    """Their last bucket ends at 1000 frames."""
+    batches = epoch_batches([33, 1000, 1001, 1900], 1, 1, boundaries=FLOW_BOUNDARIES)
+    assert sorted(batches) == [[0], [1]]
+
+
+@pytest.mark.parametrize("version", ["v3", "v4"])
+@pytest.mark.parametrize("longest", [40, 47, 48, 49, 55, 56, 57])
+def test_the_mel_is_padded_as_upstream_does(version, longest):
+    """By 15 frames for each 8 of the features in v3, to twice the spectrogram in v4; with 0, and always long enough."""
+    target = preset(version).mel
+    frames = int((longest + 0.99) * target.frames)  # the most that its samples can give
+    shorter, longer = (replace(item(n), mel=torch.ones(100, m)) for n, m in ((34, 50), (longest, frames)))
+    batch = collate([shorter, longer], target)
+    width = {"v3": int(8 * (longest // 8 + 1) * 1.25 * 1.5), "v4": 2 * batch.spec.size(2)}[version]
+    assert batch.mel.shape == (2, 100, width)
+    assert batch.mel_lengths.tolist() == [frames, 50]
+    assert float(batch.mel[1, :, 50:].abs().sum()) == 0
+    fea = int(batch.ssl.size(2) * target.frames)
+    assert frames <= min(fea, width)
+
+
 def test_epochs_differ_and_repeat():
     """The order of an epoch is drawn from its number alone."""
     lengths = [50] * 20
@@ -93,8 +116,8 @@ def test_epochs_differ_and_repeat():
 
 def test_generated_data_look_like_features():
     """Generated features have the scale of real ones, dwell on their targets, and repeat with their seed."""
-    tiny = preset("tiny").spectrogram
-    data, again, other = (GeneratedData(8, seed, tiny, 64, 732, None) for seed in (1, 1, 2))
+    inputs = ModelInputs(preset("tiny").spectrogram, 64, 732)
+    data, again, other = (GeneratedData(8, seed, inputs) for seed in (1, 1, 2))
     ssl = torch.cat([data.item(i).ssl for i in range(8)], dim=1)
     assert torch.equal(data.item(3).ssl, again.item(3).ssl)
     assert not torch.equal(data.item(3).ssl[:, :40], other.item(3).ssl[:, :40])

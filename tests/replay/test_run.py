@@ -278,22 +278,21 @@ def test_unknown_expectations_are_refused(config):
         planned(config(["none"], expected={"nothing": "frozen"}))
 
 
-@pytest.mark.parametrize("version", ["v1", "v2Pro", "v2ProPlus"])
+@pytest.mark.parametrize("version", ["v1", "v2Pro", "v2ProPlus", "v3", "v4"])
 def test_every_version_has_its_batch(config, version):
-    """Each version's generated batch fits its own networks: symbols, speaker vectors, spectrogram."""
+    """Each version's generated batch fits its own networks: symbols, speaker vectors, spectrogram, mel."""
     from vqcheck.replay.own_networks import OwnNetworks
     from vqcheck.replay.training_data import items_of
 
     chosen = config(["none"]).changed("subject", version=version).changed("data", generated_items=2)
     networks = OwnNetworks(chosen)
-    model = networks.outline
-    sv_dim = model.sv_emb.in_features if model.is_v2pro else None
-    symbols = model.enc_p.text_embedding.num_embeddings
-    item = items_of(chosen, networks.preset.spectrogram, model.ssl_proj.in_channels, symbols, sv_dim).item(0)
+    item = items_of(chosen, networks.inputs).item(0)
     assert item.ssl.shape == (768, item.spec.size(1))
     assert item.spec.size(0) == 1025
     assert int(item.text.max()) < networks.outline.enc_p.text_embedding.num_embeddings
     assert (item.sv_emb is not None) == version.startswith("v2Pro")
+    frames = {"v3": 1.875, "v4": 2}.get(version)
+    assert item.mel is None if frames is None else item.mel.shape == (100, int(item.spec.size(1) * frames))
 
 
 class Overflowing(torch.amp.GradScaler):

@@ -1,5 +1,7 @@
 """The shipped sizes, and that the tiny one is a whole model."""
 
+import inspect
+
 import pytest
 import torch
 
@@ -7,6 +9,9 @@ from vqcheck.synthesizer import (
     PRESETS,
     VERSIONS,
     InputError,
+    SpectrogramSettings,
+    SynthesizerTrn,
+    SynthesizerTrnV3,
     discriminator_loss,
     feature_loss,
     generator_loss,
@@ -21,17 +26,18 @@ from vqcheck.synthesizer import (
 
 def test_there_is_one_for_each_version_and_a_tiny_one():
     """The names are those of the versions, and tiny."""
-    assert set(PRESETS) == {*VERSIONS, "tiny"}
+    assert set(PRESETS) == {*VERSIONS, "v3", "v4", "tiny", "tiny-v3"}
     assert [PRESETS[version].model["version"] for version in VERSIONS] == list(VERSIONS)
 
 
 def test_unknown_preset_is_named():
     """Another name gives an error that lists the right ones."""
-    with pytest.raises(InputError, match="name: expected one of v1, v2, v2Pro, v2ProPlus, tiny, given 'huge'"):
+    names = "v1, v2, v2Pro, v2ProPlus, v3, v4, tiny, tiny-v3"
+    with pytest.raises(InputError, match=f"name: expected one of {names}, given 'huge'"):
         preset("huge")
 
 
-@pytest.mark.parametrize("name", PRESETS)
+@pytest.mark.parametrize("name", [name for name in PRESETS if PRESETS[name].mel is None])
 def test_samples_of_a_frame_are_a_hop(name):
     """The generator makes exactly one hop of samples from a frame."""
     rates = torch.tensor(preset(name).model["upsample_rates"])
@@ -44,6 +50,38 @@ def test_tiny_is_tiny():
     tensors = [*model.state_dict().values(), *discriminator.state_dict().values()]
     assert sum(tensor.numel() for tensor in tensors) < 200_000
     assert model.quantizer.codebooks()[0].embed.shape == (64, 32)
+
+
+def test_tiny_v3_is_tiny():
+    """Fewer than 400,000 numbers, with a mel target of whole samples; and there is no discriminator to build."""
+    chosen = preset("tiny-v3")
+    model = chosen.synthesizer()
+    assert isinstance(model, SynthesizerTrnV3)
+    assert sum(tensor.numel() for tensor in model.state_dict().values()) < 400_000
+    assert chosen.mel.settings(chosen.spectrogram) == SpectrogramSettings(6000, 128, 32, 128, 20)
+    with pytest.raises(InputError, match="v3 learns without a discriminator"):
+        chosen.multi_period_discriminator()
+
+
+@pytest.mark.parametrize(
+    ("version", "settings"),
+    [
+        ("v3", SpectrogramSettings(24000, 1024, 256, 1024, 100, 0.0, None)),
+        ("v4", SpectrogramSettings(32000, 1280, 320, 1280, 100, 0.0, None)),
+    ],
+)
+def test_mel_targets_are_upstreams(version, settings):
+    """Sampling rate, window, hop and channels of v3 and v4."""
+    assert preset(version).mel.settings(preset(version).spectrogram) == settings
+
+
+def test_n_speakers_is_a_keyword_as_in_upstreams_signature():
+    """What stands third there is another size, so no position may mean it."""
+    for kind in (SynthesizerTrn, SynthesizerTrnV3):
+        names = list(inspect.signature(kind).parameters)
+        assert names.index("p_dropout") < names.index("n_speakers") == names.index("gin_channels") - 1
+        with pytest.raises(TypeError):
+            kind(1025, 32, 300)
 
 
 @pytest.mark.slow

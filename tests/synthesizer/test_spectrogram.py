@@ -11,7 +11,9 @@ from vqcheck.synthesizer import (
     linear_spectrogram,
     mel_filter_bank,
     mel_spectrogram,
+    normalised_mel,
     preset,
+    resample,
     spec_to_mel,
 )
 
@@ -82,3 +84,36 @@ def test_waves_narrower_than_float32_are_transformed_in_float32(dtype):
     found = linear_spectrogram(wave, settings)
     assert found.dtype == torch.float32
     assert torch.equal(found, linear_spectrogram(wave.float(), settings))
+
+
+def test_a_normalised_mel_lies_between_minus_one_and_one():
+    """Log mel from -12 to 2 becomes -1 to 1; silence is the floor of 1e-5."""
+    settings = SpectrogramSettings(24000, 1024, 256, 1024, 100)
+    wave = 0.3 * torch.randn(1, 2400, generator=torch.Generator().manual_seed(0))
+    plain = mel_spectrogram(wave, settings)
+    torch.testing.assert_close(normalised_mel(wave, settings), (plain + 12) / 7 - 1)
+    silent = normalised_mel(torch.zeros(1, 2400), settings)
+    assert silent.shape == (1, 100, 9)
+    torch.testing.assert_close(silent, torch.full_like(silent, -0.9304), atol=1e-4, rtol=0)
+
+
+@pytest.mark.parametrize(("rate", "target"), [(32000, 24000), (8000, 6000), (24000, 32000), (44100, 32000)])
+def test_a_resampled_tone_is_the_same_tone(rate, target):
+    """A tone that both rates hold stays what it is away from the ends, to 80 dB."""
+    samples = 4000
+    tone = torch.sin(2 * torch.pi * 0.1 * rate * torch.arange(samples, dtype=torch.float64) / rate + 0.3)
+    found = resample(tone[None], rate, target)[0]
+    assert len(found) == samples * target // rate
+    expected = torch.sin(2 * torch.pi * 0.1 * rate * torch.arange(len(found), dtype=torch.float64) / target + 0.3)
+    torch.testing.assert_close(found[100:-100], expected[100:-100], atol=1e-4, rtol=0)
+
+
+def test_a_tone_above_half_the_new_rate_is_gone():
+    """It would come back as another tone otherwise."""
+    tone = torch.sin(2 * torch.pi * 14000 * torch.arange(8000, dtype=torch.float64) / 32000)
+    assert float(resample(tone[None], 32000, 24000)[0, 100:-100].abs().max()) < 1e-3
+
+
+def test_a_wave_at_its_own_rate_is_itself():
+    wave = torch.randn(2, 100)
+    assert resample(wave, 32000, 32000) is wave

@@ -4,11 +4,15 @@ A vqcheck TOML file has one table for each section below. GPT-SoVITS's s2 JSON i
 `config_file`). The defaults of `TrainingConfig` are upstream's.
 """
 
-from typing import Any, Literal
+from typing import Any, Final, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
-Version = Literal["tiny", "v1", "v2", "v2Pro", "v2ProPlus", "v3", "v4"]
+Version = Literal["tiny", "tiny-v3", "v1", "v2", "v2Pro", "v2ProPlus", "v3", "v4"]
+TINY_VERSIONS: Final = ("tiny", "tiny-v3")
+"""Sizes of ours; of a checkout they mean the newest version of that kind that it knows."""
+FLOW_VERSIONS: Final = ("tiny-v3", "v3", "v4")
+"""Those that learn a flow: no discriminator, and LoRA if it is wanted."""
 Verdict = Literal["drifted", "frozen"]
 
 
@@ -21,7 +25,7 @@ class SubjectConfig(_Section):
 
     version: Version = Field(
         default="tiny",
-        description="tiny (seconds on a CPU, generated data only) or a full-size version; v3 and v4 of a checkout only",
+        description="tiny or tiny-v3 (seconds on a CPU, generated data only) or a full-size version",
     )
     pretrained_s2G: str | None = Field(  # noqa: N815 - upstream's spelling
         default=None, description="generator to start from; without it fresh weights and a codebook made by k-means"
@@ -81,6 +85,12 @@ class TrainingConfig(_Section):
     segment_size: int | None = Field(
         default=None, gt=0, description="samples the decoder is trained on; default: the version's"
     )
+    grad_ckpt: bool = Field(
+        default=False, description="v3 and v4: compute each block again in the backward pass, which saves memory"
+    )
+    lora_rank: int | None = Field(
+        default=None, ge=1, description="v3 and v4: train LoRA adapters of this rank; without it all of the decoder"
+    )
     fp16_run: bool = Field(default=True, description="autocast to float16 on CUDA (nothing on a CPU, as upstream)")
 
 
@@ -109,6 +119,11 @@ class ModelConfig(_Section):
     reference_hidden: int | None = None
     mrte_hidden: int | None = None
     mrte_heads: int | None = None
+    dit_dim: int | None = None
+    dit_depth: int | None = None
+    dit_heads: int | None = None
+    dit_ff_mult: int | None = None
+    dit_conv_layers: int | None = None
 
 
 class DiscriminatorConfig(_Section):

@@ -214,12 +214,12 @@ def read_s2_run(path: str, root: str | None) -> S2Run:
         config=path,
         pretrained_s2G=_resolved(given("pretrained_s2G", str, "a path"), base),
         exp_dir=_resolved(exp_dir, base),
-        # tiny is a size of ours; of a tree it means the newest version that it knows
-        version=None if version in ("", "tiny") else version,
+        # the tiny ones are sizes of ours; of a tree they mean the newest version that it knows, and v3
+        version={None: None, "": None, "tiny": None, "tiny-v3": "v3"}.get(version, version),
         freeze_quantizer=given("freeze_quantizer", bool, "true or false"),
         trains_code=not file.is_json and bool(subject.get("checkout") or subject.get("factory")),
         root=root,
-        lora_rank=_rank(path, subject.get("lora_rank")) if file.is_json else None,
+        lora_rank=lora_rank(path, (subject if file.is_json else sections.get("training") or {}).get("lora_rank")),
         checkout=_resolved(given("checkout", str, "a path"), base),
         is_json=file.is_json,
     )
@@ -243,7 +243,7 @@ def _resolved(given: str | None, base: str) -> str | None:
     return os.path.normpath(resolved(given, base)) if given else None
 
 
-def _rank(path: str, value: Any) -> str | None:
+def lora_rank(path: str, value: Any) -> str | None:
     """Return LoRA's rank as it stands in a folder's name; the web page writes a text."""
     if value is None or value == "":
         return None

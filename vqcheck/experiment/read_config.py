@@ -9,8 +9,8 @@ from pydantic import BaseModel, ValidationError
 from vqcheck.checkpoint.open import open_checkpoint
 from vqcheck.codebook.model import identify
 from vqcheck.errors import UsageError
-from vqcheck.experiment.config import Config
-from vqcheck.experiment.config_file import VERSIONS, ConfigFile, absent, read_config_file, resolved
+from vqcheck.experiment.config import FLOW_VERSIONS, Config
+from vqcheck.experiment.config_file import VERSIONS, ConfigFile, absent, lora_rank, read_config_file, resolved
 
 _PATHS = (
     ("subject", "checkout"),
@@ -19,7 +19,6 @@ _PATHS = (
     ("data", "exp_dir"),
     ("data", "symbols"),
 )
-_WITHOUT_DISCRIMINATOR = ("v3", "v4")
 _SPELLINGS = {
     "subject.factory": "package.module:function (a module's name, not a file)",
     "subject.generator": "the name of a class",
@@ -91,9 +90,11 @@ def _known(file: ConfigFile) -> dict[str, dict[str, Any]]:
         name: {key: value for key in _keys_at((name,)) if (value := section.get(key)) is not None}
         for name, section in sections.items()
     }
-    if version in _WITHOUT_DISCRIMINATOR:
-        # The web page names one all the same, which is not there.
+    # The web page writes a text whatever the version, and for v3 and v4 a discriminator that does not exist.
+    rank = lora_rank(file.path, known["training"].pop("lora_rank", None))
+    if version in FLOW_VERSIONS:
         known["subject"].pop("pretrained_s2D", None)
+        known["training"] |= {"lora_rank": int(rank)} if rank else {}
     # Upstream's class does not freeze where nothing is said.
     known["subject"].setdefault("freeze_quantizer", False)
     return known

@@ -155,6 +155,7 @@ class ArmRun:
             checkpoint=checkpoint,
             skipped_steps=recorder.skipped_steps,
             uses_codebook=self._uses_codebook,
+            parameters=self.code.moved_parameters(),
         )
 
     def _look(self, number: int, report: StepReport) -> StepTrace:

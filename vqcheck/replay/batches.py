@@ -10,14 +10,20 @@ from torch import Tensor
 from torch.nn import functional
 
 from vqcheck.errors import UsageError
+from vqcheck.synthesizer import MelTarget
 
 BOUNDARIES: Final = (32, *range(300, 2000, 100))
 """Limits of the buckets in spectrogram frames; an item of 32 frames or fewer, or of more than 1900, is left out."""
+FLOW_BOUNDARIES: Final = (32, *range(300, 1100, 100))
+"""Those of v3 and v4: 20 seconds at most."""
 
 
 @dataclass(frozen=True)
 class Item:
-    """One utterance: ssl `[dim, S]`, spec `[bins, T]`, wav `[1, W]` (all float32), text `[L]`, sv_emb `[D]` or None."""
+    """One utterance: ssl `[dim, S]`, spec `[bins, T]`, wav `[1, W]` (all float32), text `[L]`.
+
+    sv_emb `[D]` and the normalised mel `[mels, M]` are None where the model takes none.
+    """
 
     name: str
     ssl: Tensor
@@ -25,6 +31,7 @@ class Item:
     wav: Tensor
     text: Tensor
     sv_emb: Tensor | None = None
+    mel: Tensor | None = None
 
 
 @dataclass(frozen=True)
@@ -32,7 +39,8 @@ class TrainingBatch:
     """What a training step takes.
 
     ssl `[B, dim, S]`, spec `[B, bins, T]`, wav `[B, 1, W]` (float32, zero padded), spec_lengths, text_lengths `[B]`,
-    text `[B, L]` (int64, padded with 0), sv_emb `[B, D]` (Pro only).
+    text `[B, L]` (int64, padded with 0), sv_emb `[B, D]` (Pro only), mel `[B, mels, M]` and mel_lengths `[B]` (v3 and
+    v4 only; 0, which pads it, is no silence in it).
     """
 
     ssl: Tensor
@@ -42,6 +50,8 @@ class TrainingBatch:
     text: Tensor
     text_lengths: Tensor
     sv_emb: Tensor | None
+    mel: Tensor | None = None
+    mel_lengths: Tensor | None = None
 
     def inputs(self) -> dict[str, Tensor]:
         """Return what a training step takes, under the names that GPT-SoVITS's `forward` has for it, and `wav`."""
@@ -54,7 +64,8 @@ class TrainingBatch:
             "text_lengths": self.text_lengths,
             "wav": self.wav,
         }
-        return inputs if self.sv_emb is None else {**inputs, "sv_emb": self.sv_emb}
+        more = {"sv_emb": self.sv_emb, "mel": self.mel, "mel_lengths": self.mel_lengths}
+        return {**inputs, **{name: value for name, value in more.items() if value is not None}}
 
 
 def fit_features(ssl: Tensor, frames: int) -> Tensor:
@@ -62,8 +73,10 @@ def fit_features(ssl: Tensor, frames: int) -> Tensor:
     return ssl if ssl.size(1) == frames else functional.pad(ssl, (0, 1), mode="replicate")
 
 
-def collate(items: Sequence[Item]) -> TrainingBatch:
+def collate(items: Sequence[Item], target: MelTarget | None = None) -> TrainingBatch:
     """Return a batch: rows by spectrogram length, longest first; frames padded to an even number above the longest.
+
+    With a mel target the items have mels, which are padded as it says.
 
     Raises:
         UsageError: features and spectrogram have different numbers of frames, which no training step can align.
@@ -78,6 +91,7 @@ def collate(items: Sequence[Item]) -> TrainingBatch:
             f"item {worst.name!r}: its features have {worst.ssl.size(1)} frames, its audio {worst.spec.size(1)}"
         )
     vectors = [item.sv_emb for item in items if item.sv_emb is not None]
+    mels = [item.mel for item in items if item.mel is not None]
     return TrainingBatch(
         ssl=ssl,
         spec=spec,
@@ -86,6 +100,8 @@ def collate(items: Sequence[Item]) -> TrainingBatch:
         text=_stacked([item.text for item in items], max(item.text.size(0) for item in items)),
         text_lengths=torch.tensor([item.text.size(0) for item in items]),
         sv_emb=torch.stack(vectors) if vectors else None,
+        mel=_stacked(mels, target.width(max(item.ssl.size(1) for item in items))) if target else None,
+        mel_lengths=torch.tensor([mel.size(1) for mel in mels]) if target else None,
     )
 
 
@@ -97,13 +113,18 @@ def _stacked(tensors: Sequence[Tensor], length: int) -> Tensor:
     return torch.stack([functional.pad(tensor, (0, length - tensor.size(-1))) for tensor in tensors])
 
 
-def is_kept(length: int) -> bool:
+def is_kept(length: int, boundaries: Sequence[int] = BOUNDARIES) -> bool:
     """Tell whether an item of so many frames is trained on."""
-    return bool(BOUNDARIES[0] < length <= BOUNDARIES[-1])
+    return bool(boundaries[0] < length <= boundaries[-1])
 
 
 def epoch_batches(
-    lengths: Sequence[int], epoch: int, batch_size: int, rank: int = 0, world: int = 1
+    lengths: Sequence[int],
+    epoch: int,
+    batch_size: int,
+    rank: int = 0,
+    world: int = 1,
+    boundaries: Sequence[int] = BOUNDARIES,
 ) -> list[list[int]]:
     """Return this process's batches of an epoch, as positions in `lengths` (frames).
 
@@ -111,10 +132,10 @@ def epoch_batches(
     the batches are shuffled. The draw depends on the epoch alone.
     """
     generator = torch.Generator().manual_seed(epoch)
-    buckets: list[list[int]] = [[] for _ in BOUNDARIES[1:]]
+    buckets: list[list[int]] = [[] for _ in boundaries[1:]]
     for position, length in enumerate(lengths):
-        if is_kept(length):
-            buckets[bisect_left(BOUNDARIES, length) - 1].append(position)
+        if is_kept(length, boundaries):
+            buckets[bisect_left(boundaries, length) - 1].append(position)
     batches: list[list[int]] = []
     for bucket in filter(None, buckets):
         order = [bucket[i] for i in torch.randperm(len(bucket), generator=generator).tolist()]
@@ -126,11 +147,11 @@ def epoch_batches(
 
 
 def endless_batches(
-    lengths: Sequence[int], batch_size: int, rank: int = 0, world: int = 1
+    lengths: Sequence[int], batch_size: int, rank: int = 0, world: int = 1, boundaries: Sequence[int] = BOUNDARIES
 ) -> Iterator[tuple[int, list[int]]]:
     """Yield (epoch, positions) for one epoch after another, from epoch 1 on; nothing if no item is kept."""
     epoch = 1
-    while batches := epoch_batches(lengths, epoch, batch_size, rank, world):
+    while batches := epoch_batches(lengths, epoch, batch_size, rank, world, boundaries):
         for batch in batches:
             yield epoch, batch
         epoch += 1

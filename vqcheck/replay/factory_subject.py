@@ -32,7 +32,7 @@ from vqcheck.live.first_write import WriteCatcher
 from vqcheck.replay.strategies import Strategy
 from vqcheck.replay.subject import NOT_A_NUMBER, StepReport, Subject, in_one_line
 from vqcheck.replay.surroundings import world_size
-from vqcheck.replay.trace import CommitLossState, Setting
+from vqcheck.replay.trace import CommitLossState, PartMoves, Setting
 
 COMMIT_LOSS: Final = "commit_loss"
 _DECIDED_BY_FACTORY: Final = ("data", "training", "model", "discriminator", "spectrogram")
@@ -189,6 +189,9 @@ class FactoryTraining:
         if codes is None:
             return torch.full((len(self._probe),), -1)
         return torch.cdist(self._probe.to(codes), codes).argmin(dim=1).cpu()
+
+    def moved_parameters(self) -> tuple[PartMoves, ...]:
+        return ()
 
     def _first_codes(self) -> Tensor | None:
         """Return the codes of the first lookup (the first head's, where there are several), `[codes, dim]`."""

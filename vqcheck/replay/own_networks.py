@@ -15,22 +15,26 @@ from vqcheck.checkpoint.opened import Checkpoint
 from vqcheck.codebook import inspection
 from vqcheck.codebook.health import FIT_TO_TRAIN
 from vqcheck.errors import UsageError
-from vqcheck.experiment.config import Config
+from vqcheck.experiment.config import FLOW_VERSIONS, TINY_VERSIONS, Config
 from vqcheck.replay.s2_training import fresh_vq_encoder
+from vqcheck.replay.surroundings import world_size
+from vqcheck.replay.training_data import ModelInputs
 from vqcheck.replay.training_step import StepSettings
 from vqcheck.synthesizer import (
+    FrozenVQEncoder,
     MultiPeriodDiscriminator,
     Preset,
     SynthesizerError,
     SynthesizerTrn,
     preset,
 )
+from vqcheck.synthesizer.lora import add_lora
 
 FRESH_WEIGHTS = "fresh, codebook by k-means"
 
 
 class OwnNetworks:
-    """Builds both networks of a configuration.
+    """Builds the networks of a configuration.
 
     Raises:
         UsageError: sizes that do not fit each other, or a checkpoint that does not fit them, is of another version,
@@ -42,6 +46,7 @@ class OwnNetworks:
     def __init__(self, config: Config) -> None:
         self.version = config.subject.version
         self._config = config
+        _check_kind(config)
         self.preset = chosen_preset(config)
         self._sizes = config.model.model_dump(exclude_none=True)
         try:
@@ -49,29 +54,40 @@ class OwnNetworks:
                 self.outline = self.build_generator()
                 """The generator without values, for its sizes."""
                 outline_d = self.build_discriminator()
+            self.inputs = self._inputs()
         except (SynthesizerError, RuntimeError, ValueError) as error:
             raise UsageError(f"sizes of the model: {error}") from None
         if config.subject.pretrained_s2G:
             _check_generator(self.outline, config.subject.pretrained_s2G, self.version)
-        if config.subject.pretrained_s2D:
+        if config.subject.pretrained_s2D and outline_d:
             _check_discriminator(outline_d, config.subject.pretrained_s2D)
 
-    def build_generator(self) -> SynthesizerTrn:
+    def build_generator(self) -> FrozenVQEncoder:
         """Return a new generator, not frozen, with random weights."""
         expiry = self._config.subject.dead_code_expiry
         return self.preset.synthesizer(freeze_quantizer=False, dead_code_expiry=expiry, **self._sizes)
 
-    def build_discriminator(self) -> MultiPeriodDiscriminator:
-        """Return a new discriminator with random weights."""
+    def build_discriminator(self) -> MultiPeriodDiscriminator | None:
+        """Return a new discriminator with random weights; None for a generator that learns without one."""
+        if self.preset.discriminator is None:
+            return None
         return self.preset.multi_period_discriminator(**self._config.discriminator.model_dump(exclude_none=True))
+
+    def _inputs(self) -> ModelInputs:
+        model, mel = self.outline, self.preset.mel
+        if mel:
+            mel.settings(self.preset.spectrogram)
+        symbols = model.enc_p.text_embedding.num_embeddings
+        sv_dim = model.sv_emb.in_features if isinstance(model, SynthesizerTrn) and model.is_v2pro else None
+        return ModelInputs(self.preset.spectrogram, model.ssl_proj.in_channels, symbols, sv_dim, mel)
 
 
 @dataclass(frozen=True)
 class Start:
     """The networks from which every arm starts, on the CPU."""
 
-    net_g: SynthesizerTrn
-    net_d: MultiPeriodDiscriminator
+    net_g: FrozenVQEncoder
+    net_d: MultiPeriodDiscriminator | None
     weights: str
     """Where they come from."""
     notes: tuple[str, ...]
@@ -93,10 +109,12 @@ def make_start(networks: OwnNetworks, config: Config, features: Tensor) -> Start
     else:
         fresh_vq_encoder(net_g, features)
         weights = FRESH_WEIGHTS
-    if config.subject.pretrained_s2D:
+    if net_d and config.subject.pretrained_s2D:
         notes += _load(net_d, config.subject.pretrained_s2D)
-    elif config.subject.pretrained_s2G:
+    elif net_d and config.subject.pretrained_s2G:
         notes.append("the discriminator has fresh weights (no pretrained_s2D)")
+    if config.training.lora_rank:
+        add_lora(net_g, config.training.lora_rank)
     return Start(net_g, net_d, weights, tuple(notes))
 
 
@@ -120,9 +138,27 @@ def chosen_preset(config: Config) -> Preset:
 
 def step_settings(config: Config, sizes: Preset, *, fp16: bool) -> StepSettings:
     """Return the numbers of the training step."""
-    names = {"learning_rate", "betas", "eps", "lr_decay", "text_low_lr_rate", "c_mel", "c_kl"}
+    names = {"learning_rate", "betas", "eps", "lr_decay", "text_low_lr_rate", "c_mel", "c_kl", "grad_ckpt"}
     numbers = config.training.model_dump(include=names)
     return StepSettings(**numbers, segment_size=sizes.segment_size, spectrogram=sizes.spectrogram, fp16=fp16)
+
+
+def _check_kind(config: Config) -> None:
+    """Refuse what the version's training has no place for.
+
+    Raises:
+        UsageError: LoRA of a version without a flow, in several processes, or a discriminator of one with a flow.
+
+    """
+    version = config.subject.version
+    if version not in FLOW_VERSIONS:
+        if config.training.lora_rank:
+            raise UsageError(f"training.lora_rank: {version} is not trained with LoRA; v3, v4 and tiny-v3 are")
+        return
+    if config.subject.pretrained_s2D:
+        raise UsageError(f"subject.pretrained_s2D: {version} learns without a discriminator")
+    if config.training.lora_rank and world_size() > 1:
+        raise UsageError("training.lora_rank: LoRA is trained in one process; run it without torchrun")
 
 
 def _check_generator(outline: nn.Module, path: str, version: str) -> None:
@@ -137,7 +173,7 @@ def _check_generator(outline: nn.Module, path: str, version: str) -> None:
         found = inspection.inspect(checkpoint)
         if found.vq_encoder is None:
             raise UsageError(found.why_none, path)
-        if version != "tiny" and found.model.version and version not in found.model.version.split(" or "):
+        if version not in TINY_VERSIONS and found.model.version and version not in found.model.version.split(" or "):
             stored = f"a {found.model.version} checkpoint ({found.model.evidence})"
             raise UsageError(f"is {stored}, the configuration says {version}", path)
         if found.verdict not in FIT_TO_TRAIN:

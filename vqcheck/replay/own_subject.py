@@ -6,6 +6,7 @@ import dataclasses
 import functools
 import inspect
 import os
+import random
 import tempfile
 from collections.abc import Iterator
 
@@ -15,9 +16,10 @@ from torch.nn.parallel import DistributedDataParallel
 
 from vqcheck.atomic_write import atomic_write
 from vqcheck.errors import UsageError
-from vqcheck.experiment.config import Config
+from vqcheck.experiment.config import TINY_VERSIONS, Config
 from vqcheck.live.encoder import LiveEncoder
 from vqcheck.replay.own_networks import OwnNetworks, make_start, step_settings
+from vqcheck.replay.parameter_watch import ParameterWatch
 from vqcheck.replay.s2_training import S2Training, tokens_of
 from vqcheck.replay.strategies import Strategy
 from vqcheck.replay.subject import StepReport, Subject, TrainingCode
@@ -29,25 +31,22 @@ from vqcheck.replay.surroundings import (
     upstream_settings,
     world_size,
 )
-from vqcheck.replay.trace import Setting
-from vqcheck.replay.training_data import TrainingData, s2_setting
-from vqcheck.replay.training_step import AdversarialStep, MakeScaler, gradient_scaler
+from vqcheck.replay.trace import PartMoves, Setting
+from vqcheck.replay.training_data import TrainingData, s2_setting, trained_as
+from vqcheck.replay.training_step import AdversarialStep, FlowMatchingStep, MakeScaler, TrainingStep, gradient_scaler
 
 _TINY_THREADS = 1
 """For networks this small several threads wait for each other more than they work."""
 
 
 class OwnSubject(Subject):
-    """Builds both networks once; each arm trains a copy of them."""
+    """Builds the networks once; each arm trains a copy of them."""
 
     networks: OwnNetworks
     data: TrainingData
 
     def __init__(self, config: Config, make_scaler: MakeScaler = gradient_scaler) -> None:
         super().__init__(config)
-        version = config.subject.version
-        if version in ("v3", "v4"):
-            raise UsageError(f"{version} learns by another step; it is replayed from your own GPT-SoVITS (--checkout)")
         self.make_scaler = make_scaler
         self._save: str | None = None
 
@@ -59,14 +58,10 @@ class OwnSubject(Subject):
             self._save = save
         self.device = choose_device(config.replay.device)
         self.fp16 = choose_fp16(config, self.device)
-        threads = _TINY_THREADS if config.subject.version == "tiny" else None
+        threads = _TINY_THREADS if config.subject.version in TINY_VERSIONS else None
         with upstream_settings(self.device, threads), process_group(self.device):
             self.networks = OwnNetworks(config)
-            model = self.networks.outline
-            symbols = model.enc_p.text_embedding.num_embeddings
-            sv_dim = model.sv_emb.in_features if model.is_v2pro else None
-            spectrogram = self.networks.preset.spectrogram
-            self.data = TrainingData(config, spectrogram, model.ssl_proj.in_channels, symbols, sv_dim)
+            self.data = TrainingData(config, self.networks.inputs)
             self.common_start = make_start(self.networks, config, self.data.features)
             yield
 
@@ -75,11 +70,14 @@ class OwnSubject(Subject):
 
     def setting(self) -> Setting:
         start = self.common_start
-        version = self.config.subject.version
+        version = trained_as(self.config)
         return s2_setting(self.config, self.data, self.device, self.fp16, version, start.weights, start.notes)
 
     def saved(self, code: TrainingCode, strategy: str, steps: int) -> str | None:
-        """Write `G_<steps>.pth` and `D_<steps>.pth` into a folder of the strategy's name, and return the first."""
+        """Write `G_<steps>.pth` into a folder of the strategy's name, `D_<steps>.pth` too if there is one.
+
+        Returns the path of the first.
+        """
         if self._save is None or not isinstance(code, OwnTraining):
             return None
         target = os.path.join(self._save, strategy)
@@ -88,7 +86,8 @@ class OwnSubject(Subject):
         try:
             os.makedirs(target, exist_ok=True)
             self._write(generator, step.net_g, step.optim_g, code)
-            self._write(os.path.join(target, f"D_{steps}.pth"), code.net_d, code.optim_d, code)
+            if isinstance(step, AdversarialStep):
+                self._write(os.path.join(target, f"D_{steps}.pth"), step.net_d, step.optim_d, code)
         except OSError as error:
             raise UsageError(f"cannot be written: {error.strerror}", target) from None
         return generator
@@ -120,18 +119,19 @@ class OwnTraining:
         self.net_g = copy.deepcopy(subject.common_start.net_g)
         strategy.apply(self.net_g)
         self.net_g.to(device)
-        self.net_d = copy.deepcopy(subject.common_start.net_d).to(device)
+        self.parameters = ParameterWatch(self.net_g) if config.training.lora_rank else None
         # upstream seeds once; here every arm must draw the same numbers, however many were drawn before
         torch.manual_seed(config.replay.seed)
-        step = AdversarialStep(
-            self.net_g,
-            self.net_d,
-            step_settings(config, subject.networks.preset, fp16=subject.fp16),
-            list(inspect.signature(self.net_g.forward).parameters),
-            functools.partial(_distributed, device=device),
-            subject.make_scaler,
-        )
-        self.optim_d = step.optim_d
+        random.seed(config.replay.seed)
+        settings = step_settings(config, subject.networks.preset, fp16=subject.fp16)
+        takes = list(inspect.signature(self.net_g.forward).parameters)
+        wrap = functools.partial(_distributed, device=device)
+        step: TrainingStep
+        if subject.common_start.net_d is None:
+            step = FlowMatchingStep(self.net_g, settings, takes, wrap, subject.make_scaler)
+        else:
+            net_d = copy.deepcopy(subject.common_start.net_d).to(device)
+            step = AdversarialStep(self.net_g, net_d, settings, takes, wrap, subject.make_scaler)
         self.training = S2Training(step)
         self.batches = subject.data.batches()
         self._probe = subject.data.probe.to(device)
@@ -150,6 +150,9 @@ class OwnTraining:
 
     def probe_tokens(self) -> Tensor | None:
         return tokens_of(self.net_g, self._probe)
+
+    def moved_parameters(self) -> tuple[PartMoves, ...]:
+        return self.parameters.moves(self.net_g) if self.parameters else ()
 
 
 def _require_writable(folder: str) -> None:

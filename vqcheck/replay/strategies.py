@@ -106,7 +106,7 @@ class MaybeNoGrad(Strategy):
 
     def apply(self, net: nn.Module) -> None:
         if _freezes_on_demand(net):
-            net.freeze_quantizer = True  # type: ignore[assignment]
+            net.hold()  # type: ignore[operator]
         else:
             NoGrad().apply(net)
             EvalInForward().apply(net)
@@ -195,6 +195,8 @@ def undo_own_freeze(net: nn.Module) -> None:
     """
     if _freezes_on_demand(net):
         net.freeze_quantizer = False  # type: ignore[assignment]
+        for part in _parts(net):
+            part.requires_grad_(True)
         return
     for part in _parts(net):
         part.requires_grad_(True)
@@ -206,8 +208,10 @@ def undo_own_freeze(net: nn.Module) -> None:
         part.train = train  # type: ignore[method-assign]
 
 
-def _parts(net: nn.Module) -> tuple[nn.Module, nn.Module]:
-    return net.get_submodule("quantizer"), net.get_submodule("ssl_proj")
+def _parts(net: nn.Module) -> tuple[nn.Module, ...]:
+    """Return what freezing is about: the VQ encoder, and in v3 and v4 the text encoder, which upstream freezes too."""
+    names = ("quantizer", "ssl_proj", "enc_p") if hasattr(net, "cfm") else ("quantizer", "ssl_proj")
+    return tuple(net.get_submodule(name) for name in names)
 
 
 def _freezes_on_demand(net: nn.Module) -> bool:

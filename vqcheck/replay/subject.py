@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from vqcheck.live.encoder import LiveEncoder
     from vqcheck.live.tensor_change import Write
     from vqcheck.replay.strategies import Strategy
-    from vqcheck.replay.trace import Setting
+    from vqcheck.replay.trace import PartMoves, Setting
 
 NOT_A_NUMBER = float("nan")
 
@@ -65,6 +65,9 @@ class TrainingCode(Protocol):
 
     def probe_tokens(self) -> Tensor | None:
         """Return the tokens of the probe as the VQ encoder stands now; None without a probe."""
+
+    def moved_parameters(self) -> tuple[PartMoves, ...]:
+        """Return which parameters moved since the start, by part; nothing where that is not watched."""
 
 
 class Subject(ABC):

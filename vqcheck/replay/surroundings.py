@@ -2,6 +2,7 @@
 
 import os
 import platform
+import random
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, nullcontext
 
@@ -67,6 +68,7 @@ def upstream_settings(device: torch.device, threads: int | None) -> Iterator[Non
     """
     precision, cudnn_tf32 = torch.get_float32_matmul_precision(), torch.backends.cudnn.allow_tf32
     before = torch.get_num_threads()
+    drawn = random.getstate()
     with torch.random.fork_rng(devices=[device] if device.type == "cuda" else []):
         torch.backends.cudnn.allow_tf32 = True
         torch.set_float32_matmul_precision("medium")
@@ -78,6 +80,7 @@ def upstream_settings(device: torch.device, threads: int | None) -> Iterator[Non
             torch.set_float32_matmul_precision(precision)
             torch.backends.cudnn.allow_tf32 = cudnn_tf32
             torch.set_num_threads(before)
+            random.setstate(drawn)
 
 
 def world_size() -> int:

@@ -109,6 +109,24 @@ class FirstWrite:
 
 
 @dataclass(frozen=True)
+class PartMoves:
+    """How many parameters of one part of a generator moved over an arm."""
+
+    part: str
+    """`lora_A`, `lora_B`, or the name of a module."""
+    learning: int
+    """Parameters that learn, `requires_grad`."""
+    learning_moved: int
+    held: int
+    """Those that do not."""
+    held_moved: int
+
+
+MUST_LEARN: Final = ("lora_B", "bridge", "wns1")
+"""Parts that have a gradient from the first step of LoRA training on; that of `lora_A` is 0 there, since B is."""
+
+
+@dataclass(frozen=True)
 class LossRange:
     """Smallest and greatest value over all steps; not a number where no value was finite."""
 
@@ -151,12 +169,29 @@ class Arm:
     """
     uses_codebook: bool | None = None
     """Whether an operator of a traced step took a tensor of the VQ encoder; None in our own step, which does."""
+    parameters: tuple[PartMoves, ...] = ()
+    """Of LoRA training: which parameters of the generator moved, by part."""
 
     @property
     def verdict(self) -> ArmVerdict:
         if self.first_writes or self.rank_differences:
             return DRIFTED
-        return FROZEN if self.complete and self.steps_run and not self.never_learned else NOT_MEASURED
+        learned = not self.never_learned and not self.idle_parts
+        return FROZEN if self.complete and self.steps_run and learned else NOT_MEASURED
+
+    @property
+    def idle_parts(self) -> tuple[str, ...]:
+        """Parts that LoRA training must move, and did not."""
+        return tuple(
+            each.part
+            for each in self.parameters
+            if each.part in MUST_LEARN and each.learning and not each.learning_moved
+        )
+
+    @property
+    def moved_though_held(self) -> tuple[str, ...]:
+        """Parts of which parameters moved that learn nothing."""
+        return tuple(each.part for each in self.parameters if each.held_moved)
 
     @property
     def never_learned(self) -> bool:
@@ -170,7 +205,7 @@ class Arm:
 
     @property
     def as_expected(self) -> bool:
-        return self.verdict == self.expected
+        return self.verdict == self.expected and not self.moved_though_held
 
 
 @dataclass(frozen=True)

@@ -5,6 +5,7 @@ Where upstream trains on zeros because an item cannot be loaded, this is an erro
 
 import math
 from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from itertools import islice
 from typing import Final, Protocol
 
@@ -13,13 +14,28 @@ from torch import Generator, Tensor
 from torch.nn import functional
 
 from vqcheck.errors import CheckpointError, UsageError
-from vqcheck.experiment.config import Config
+from vqcheck.experiment.config import TINY_VERSIONS, Config
 from vqcheck.experiment.directory import Entry, Experiment, read_experiment, read_speaker_vector, read_ssl, read_wav
 from vqcheck.experiment.name2text import ids_from_file, ids_in_sorted_order
-from vqcheck.replay.batches import BOUNDARIES, Item, TrainingBatch, collate, endless_batches, fit_features
+from vqcheck.replay.batches import (
+    BOUNDARIES,
+    FLOW_BOUNDARIES,
+    Item,
+    TrainingBatch,
+    collate,
+    endless_batches,
+    fit_features,
+)
 from vqcheck.replay.surroundings import device_name, rank, world_size
 from vqcheck.replay.trace import Setting
-from vqcheck.synthesizer import InputError, SpectrogramSettings, linear_spectrogram
+from vqcheck.synthesizer import (
+    InputError,
+    MelTarget,
+    SpectrogramSettings,
+    linear_spectrogram,
+    normalised_mel,
+    resample,
+)
 
 _FEATURE_ITEMS: Final = 64
 """Items whose features fill a fresh codebook."""
@@ -46,8 +62,33 @@ class Items(Protocol):
         """Load one item."""
 
 
+@dataclass(frozen=True)
+class ModelInputs:
+    """What a model takes of each item."""
+
+    spectrogram: SpectrogramSettings
+    ssl_dim: int
+    symbols: int
+    """Of its table."""
+    sv_dim: int | None = None
+    """Of the Pro versions' speaker vector."""
+    mel: MelTarget | None = None
+    """What it learns to make, if it matches flows."""
+
+    def mel_of(self, wav: Tensor) -> Tensor | None:
+        """Return the mel `[mels, M]` of wav `[1, W]`; None for a model that takes none.
+
+        Upstream reads the audio again for it, at the mel's own sampling rate.
+        """
+        if self.mel is None:
+            return None
+        settings = self.mel.settings(self.spectrogram)
+        wav = resample(wav, self.spectrogram.sampling_rate, settings.sampling_rate)
+        return normalised_mel(wav, settings)[0]
+
+
 class TrainingData:
-    """The configured data for a model that takes so many feature dimensions, symbols and, for Pro, sv_dim.
+    """The configured data for a model that takes such inputs.
 
     `probe` are features `[B, dim, T]` whose tokens are followed through the training, `features` those `[1, dim, T]`
     that fill a fresh codebook. Every batch of this process is loaded once, so that a bad item ends the replay before it
@@ -58,10 +99,10 @@ class TrainingData:
 
     """
 
-    def __init__(
-        self, config: Config, spectrogram: SpectrogramSettings, ssl_dim: int, symbols: int, sv_dim: int | None
-    ) -> None:
-        self.items = items_of(config, spectrogram, ssl_dim, symbols, sv_dim)
+    def __init__(self, config: Config, inputs: ModelInputs) -> None:
+        self.items = items_of(config, inputs)
+        self._target = inputs.mel
+        self._boundaries = FLOW_BOUNDARIES if inputs.mel else BOUNDARIES
         self._batch_size = config.training.batch_size
         planned = [positions for _, positions in islice(self._plan(), config.replay.steps)]
         if not planned:
@@ -84,10 +125,10 @@ class TrainingData:
         return self.probe.shape[0] * (self.probe.shape[2] // 2)
 
     def _plan(self) -> Iterator[tuple[int, list[int]]]:
-        return endless_batches(self.items.lengths, self._batch_size, rank(), world_size())
+        return endless_batches(self.items.lengths, self._batch_size, rank(), world_size(), self._boundaries)
 
     def _batch(self, positions: Sequence[int]) -> TrainingBatch:
-        return collate([self.items.item(position) for position in positions])
+        return collate([self.items.item(position) for position in positions], self._target)
 
 
 def s2_setting(
@@ -119,7 +160,13 @@ def s2_setting(
     )
 
 
-def items_of(config: Config, spectrogram: SpectrogramSettings, ssl_dim: int, symbols: int, sv_dim: int | None) -> Items:
+def trained_as(config: Config) -> str:
+    """Return the version, and LoRA's rank where it is trained with LoRA."""
+    rank = config.training.lora_rank
+    return f"{config.subject.version} LoRA (rank {rank})" if rank else config.subject.version
+
+
+def items_of(config: Config, inputs: ModelInputs) -> Items:
     """Return the configured items.
 
     Raises:
@@ -128,27 +175,21 @@ def items_of(config: Config, spectrogram: SpectrogramSettings, ssl_dim: int, sym
     """
     if config.data.exp_dir is None:
         count, seed = config.data.generated_items, config.replay.seed
-        return GeneratedData(count, seed, spectrogram, ssl_dim, symbols, sv_dim)
-    if config.subject.version == "tiny":
-        raise UsageError("subject.version = 'tiny' takes generated data only; choose v1, v2, v2Pro or v2ProPlus")
-    experiment = read_experiment(config.data.exp_dir, with_speakers=sv_dim is not None)
-    return RecordedData(experiment, spectrogram, ssl_dim, symbols, sv_dim, config.data.symbols)
+        return GeneratedData(count, seed, inputs)
+    if config.subject.version in TINY_VERSIONS:
+        raise UsageError(
+            f"subject.version = {config.subject.version!r} takes generated data only; choose a version of GPT-SoVITS"
+        )
+    experiment = read_experiment(config.data.exp_dir, with_speakers=inputs.sv_dim is not None)
+    return RecordedData(experiment, inputs, config.data.symbols)
 
 
 class RecordedData:
     """Loads items when they are asked for, and keeps the latest ones."""
 
-    def __init__(
-        self,
-        experiment: Experiment,
-        settings: SpectrogramSettings,
-        ssl_dim: int,
-        table_size: int,
-        sv_dim: int | None,
-        symbols: str | None,
-    ) -> None:
-        self._settings, self._ssl_dim, self._sv_dim = settings, ssl_dim, sv_dim
-        self._ids, skipped = _phone_ids(experiment, table_size, symbols)
+    def __init__(self, experiment: Experiment, inputs: ModelInputs, symbols: str | None) -> None:
+        self._inputs = inputs
+        self._ids, skipped = _phone_ids(experiment, inputs.symbols, symbols)
         self._list = [entry for entry in experiment.training_list() if entry.name not in skipped]
         if not self._list:
             raise UsageError(f"every item of {experiment.folder} has a phone that is not in it", symbols or "")
@@ -175,14 +216,15 @@ class RecordedData:
         return self._cache[entry.name]
 
     def _load(self, entry: Entry) -> Item:
-        wav = torch.from_numpy(read_wav(entry.audio, self._settings.sampling_rate))[None]
-        spec = linear_spectrogram(wav, self._settings)[0]
-        ssl = torch.from_numpy(read_ssl(entry.features, self._ssl_dim))
+        inputs = self._inputs
+        wav = torch.from_numpy(read_wav(entry.audio, inputs.spectrogram.sampling_rate))[None]
+        spec = linear_spectrogram(wav, inputs.spectrogram)[0]
+        ssl = torch.from_numpy(read_ssl(entry.features, inputs.ssl_dim))
         vector = None
-        if self._sv_dim and entry.speaker:
-            vector = torch.from_numpy(read_speaker_vector(entry.speaker, self._sv_dim))
+        if inputs.sv_dim and entry.speaker:
+            vector = torch.from_numpy(read_speaker_vector(entry.speaker, inputs.sv_dim))
         text = torch.tensor([self._ids[symbol] for symbol in entry.phones])
-        return Item(entry.name, fit_features(ssl, spec.size(1)), spec, wav, text, vector)
+        return Item(entry.name, fit_features(ssl, spec.size(1)), spec, wav, text, vector, inputs.mel_of(wav))
 
 
 def _phone_ids(
@@ -220,13 +262,11 @@ class GeneratedData:
     differ in how often they are used.
     """
 
-    def __init__(
-        self, count: int, seed: int, settings: SpectrogramSettings, ssl_dim: int, symbols: int, sv_dim: int | None
-    ) -> None:
+    def __init__(self, count: int, seed: int, inputs: ModelInputs) -> None:
         draw = Generator().manual_seed(seed)
-        strength = _DEVIATION * torch.exp(0.7 * torch.randn(ssl_dim, generator=draw))
-        targets = torch.randn(_PHONES, ssl_dim, generator=draw) * strength
-        self._items = [_item(i, draw, settings, targets, strength, symbols, sv_dim) for i in range(count)]
+        strength = _DEVIATION * torch.exp(0.7 * torch.randn(inputs.ssl_dim, generator=draw))
+        targets = torch.randn(_PHONES, inputs.ssl_dim, generator=draw) * strength
+        self._items = [_item(i, draw, inputs, targets, strength) for i in range(count)]
         self.lengths = [item.spec.size(1) for item in self._items]
         self.description = f"{count} generated items"
         self.notes: tuple[str, ...] = ()
@@ -236,15 +276,8 @@ class GeneratedData:
         return self._items[position]
 
 
-def _item(
-    number: int,
-    draw: Generator,
-    settings: SpectrogramSettings,
-    targets: Tensor,
-    strength: Tensor,
-    symbols: int,
-    sv_dim: int | None,
-) -> Item:
+def _item(number: int, draw: Generator, inputs: ModelInputs, targets: Tensor, strength: Tensor) -> Item:
+    settings = inputs.spectrogram
     frames = int(torch.randint(40, 81, (), generator=draw))
     # frequent and rare phones, as in speech (Zipf)
     weights = 1 / torch.arange(1, _PHONES + 1)
@@ -258,8 +291,9 @@ def _item(
         ssl=glide + noise,
         spec=linear_spectrogram(wav, settings)[0],
         wav=wav,
-        text=(phones * (symbols // _PHONES)).clone(),
-        sv_emb=torch.randn(sv_dim, generator=draw) if sv_dim else None,
+        text=(phones * (inputs.symbols // _PHONES)).clone(),
+        sv_emb=torch.randn(inputs.sv_dim, generator=draw) if inputs.sv_dim else None,
+        mel=inputs.mel_of(wav),
     )
 
 

@@ -29,7 +29,7 @@ from vqcheck.synthesizer.losses import (
 from vqcheck.synthesizer.segments import slice_segments
 from vqcheck.synthesizer.spectrogram import SpectrogramSettings, mel_spectrogram, spec_to_mel
 
-SWITCHES = {"use_grad_ckpt": False}
+SWITCHES = ("use_grad_ckpt",)
 """Parameters of a `forward` that choose how, not what, it computes."""
 
 MakeScaler = Callable[[str, bool], Any]
@@ -62,6 +62,8 @@ class StepSettings:
     """Frames of the spectrogram that the decoder is trained on."""
     spectrogram: SpectrogramSettings
     fp16: bool
+    grad_ckpt: bool = False
+    """Of v3 and v4: compute each block again in the backward pass."""
 
 
 @dataclass(frozen=True)
@@ -120,7 +122,7 @@ class TrainingStep:
         raise NotImplementedError
 
     def _forward(self, inputs: Mapping[str, Any]) -> Any:
-        given = {**SWITCHES, **inputs}
+        given = {**dict.fromkeys(SWITCHES, self.settings.grad_ckpt), **inputs}
         return self.wrap_g(**{name: given[name] for name in self.takes if name in given})
 
     def _learn(self, optimizer: torch.optim.Optimizer, net: nn.Module, loss: Tensor) -> tuple[Tensor, bool]:

@@ -124,13 +124,20 @@ class Measuring:
     def _is_pro(self) -> bool:
         return "Pro" in self.version
 
+    def _network(self) -> SynthesizerTrn:
+        """Return a network of the sizes that the file names, of the versions that make samples."""
+        net = self._preset.synthesizer(**self._sizes)
+        if not isinstance(net, SynthesizerTrn):
+            raise UsageError(f"{self.version} makes mel, and no samples; it cannot be measured")
+        return net
+
     def _load(self, checkpoint: Checkpoint) -> SynthesizerTrn:
         """Return the network of a file in float32; everything that decoding needs must be in it."""
         try:
             with torch.device("meta"):
-                _require_shapes(checkpoint, self._preset.synthesizer(**self._sizes))
+                _require_shapes(checkpoint, self._network())
             with torch.random.fork_rng([]):  # its first weights are drawn, and replaced
-                net = self._preset.synthesizer(**self._sizes)
+                net = self._network()
             state = {name: read_tensor(checkpoint, name) for name in net.state_dict() if name in checkpoint.tensors}
             state |= {name: value for name, value in net.state_dict().items() if name.startswith(_UNUSED)}
             net.load_state_dict(state)

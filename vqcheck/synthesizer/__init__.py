@@ -13,7 +13,7 @@ from vqcheck.synthesizer.frozen import FrozenVQEncoder
 from vqcheck.synthesizer.losses import discriminator_loss, feature_loss, generator_loss, kl_loss, mel_loss
 from vqcheck.synthesizer.model import SynthesizerTrn
 from vqcheck.synthesizer.model_v3 import SynthesizerTrnV3
-from vqcheck.synthesizer.presets import PRESETS, Preset, preset
+from vqcheck.synthesizer.presets import PRESETS, MelTarget, Preset, preset
 from vqcheck.synthesizer.quantizer import ResidualVectorQuantizer
 from vqcheck.synthesizer.segments import rand_slice_segments, slice_segments
 from vqcheck.synthesizer.spectrogram import (
@@ -21,6 +21,8 @@ from vqcheck.synthesizer.spectrogram import (
     linear_spectrogram,
     mel_filter_bank,
     mel_spectrogram,
+    normalised_mel,
+    resample,
     spec_to_mel,
 )
 
@@ -31,6 +33,7 @@ __all__ = [
     "EuclideanCodebook",
     "FrozenVQEncoder",
     "InputError",
+    "MelTarget",
     "MultiPeriodDiscriminator",
     "Preset",
     "ResidualVectorQuantizer",
@@ -48,8 +51,10 @@ __all__ = [
     "mel_filter_bank",
     "mel_loss",
     "mel_spectrogram",
+    "normalised_mel",
     "preset",
     "rand_slice_segments",
+    "resample",
     "slice_segments",
     "spec_to_mel",
 ]

@@ -14,6 +14,7 @@ from torch import Tensor, nn
 
 from vqcheck.synthesizer.checks import InputChecks, check_state_dict
 from vqcheck.synthesizer.quantizer import ResidualVectorQuantizer
+from vqcheck.synthesizer.text_encoder import TextEncoder
 
 
 class FrozenVQEncoder(nn.Module):
@@ -22,9 +23,12 @@ class FrozenVQEncoder(nn.Module):
     A subclass sets the attributes.  To freeze in another way (or not at all), override `encode_semantic`.
     """
 
+    enc_p: TextEncoder
     ssl_proj: nn.Conv1d
     quantizer: ResidualVectorQuantizer
     freeze_quantizer: bool | None
+    frozen_parts: tuple[str, ...] = ("ssl_proj", "quantizer")
+    """Names of the modules that `freeze_quantizer` holds; a subclass may hold more of them."""
     version: str
     _checks: InputChecks
 
@@ -40,12 +44,20 @@ class FrozenVQEncoder(nn.Module):
         Upstream enters the same context but calls only the two eval() inside it and computes after it, so there the
         context does nothing and eval() is the whole freeze.  Here the computation itself stands inside.
         """
-        maybe_no_grad = torch.no_grad() if self.freeze_quantizer else contextlib.nullcontext()
-        with maybe_no_grad:
-            if self.freeze_quantizer:
-                self.ssl_proj.eval()
-                self.quantizer.eval()
+        with self.maybe_no_grad():
             return self.project_and_quantize(ssl)
+
+    def maybe_no_grad(self) -> contextlib.AbstractContextManager[Any]:
+        """Bring the frozen parts into eval mode, and return the context that they are computed in."""
+        if not self.freeze_quantizer:
+            return contextlib.nullcontext()
+        for name in self.frozen_parts:
+            self.get_submodule(name).eval()
+        return torch.no_grad()
+
+    def hold(self) -> None:
+        """Freeze a network that is built: what `freeze_quantizer=True` does in its constructor."""
+        self.freeze_quantizer = True
 
     def project_and_quantize(self, ssl: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         """Return vectors `[B, dim, T']`, ids `[1, B, T']` and the commitment loss for ssl `[B, dim, T]`; frozen or not.

@@ -45,7 +45,6 @@ class SynthesizerTrn(FrozenVQEncoder):
         self,
         spec_channels: int,
         segment_size: int,
-        n_speakers: int = 0,  # noqa: ARG002 - upstream's, who does not use it either
         *,
         inter_channels: int = 192,
         hidden_channels: int = 192,
@@ -60,6 +59,7 @@ class SynthesizerTrn(FrozenVQEncoder):
         upsample_rates: Sequence[int] = (10, 8, 2, 2, 2),
         upsample_initial_channel: int = 512,
         upsample_kernel_sizes: Sequence[int] = (16, 16, 8, 2, 2),
+        n_speakers: int = 0,  # noqa: ARG002 - upstream's, who does not use it either
         gin_channels: int = 512,
         semantic_frame_rate: str = "25hz",
         freeze_quantizer: bool | None = None,

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 from typing import Any
 
 import torch
@@ -54,12 +53,14 @@ class SynthesizerTrnV3(FrozenVQEncoder):
 
     """
 
+    # beside the VQ encoder, this model freezes the text encoder
+    frozen_parts = ("ssl_proj", "quantizer", "enc_p")
+
     def __init__(
         self,
         spec_channels: int,
         segment_size: int,
         *,
-        n_speakers: int = 0,  # noqa: ARG002 - upstream's, who does not use it either
         inter_channels: int = 192,
         hidden_channels: int = 192,
         filter_channels: int = 768,
@@ -67,6 +68,7 @@ class SynthesizerTrnV3(FrozenVQEncoder):
         n_layers: int = 6,
         kernel_size: int = 3,
         p_dropout: float = 0.1,
+        n_speakers: int = 0,  # noqa: ARG002 - upstream's, who does not use it either
         gin_channels: int = 512,
         semantic_frame_rate: str = "25hz",
         freeze_quantizer: bool | None = None,
@@ -133,8 +135,7 @@ class SynthesizerTrnV3(FrozenVQEncoder):
             )
         )
         if freeze_quantizer is True:
-            for module in (self.ssl_proj, self.quantizer, self.enc_p):
-                module.requires_grad_(False)
+            self.hold()
 
         self._checks = InputChecks(
             spec_channels=spec_channels,
@@ -174,10 +175,7 @@ class SynthesizerTrnV3(FrozenVQEncoder):
         with torch.amp.autocast(ssl.device.type, enabled=False):
             y_mask = sequence_mask(y_lengths, y.size(2), y.dtype)
             ge = self.ref_enc(y[:, : self.reference_channels] * y_mask, y_mask)
-            # beside the VQ encoder, this model freezes the text encoder
-            with torch.no_grad() if self.freeze_quantizer else contextlib.nullcontext():
-                if self.freeze_quantizer:
-                    self.enc_p.eval()
+            with self.maybe_no_grad():
                 quantized, _, _ = self.encode_semantic(ssl)
                 quantized = functional.interpolate(quantized, scale_factor=_FRAMES_PER_CODE, mode="nearest")
                 hidden = self.enc_p(quantized, y_lengths, text, text_lengths, ge)[0]
@@ -187,6 +185,12 @@ class SynthesizerTrnV3(FrozenVQEncoder):
         frames = min(mel.size(2), features.size(2))
         loss: Tensor = self.cfm(mel[:, :, :frames], mel_lengths, prompt_lengths, features[:, :, :frames], use_grad_ckpt)
         return loss
+
+    def hold(self) -> None:
+        """Freeze a network that is built; here the frozen parts are taken out of the optimizer, too."""
+        super().hold()
+        for name in self.frozen_parts:
+            self.get_submodule(name).requires_grad_(False)
 
     @torch.no_grad()
     def decode_encp(

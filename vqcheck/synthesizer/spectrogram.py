@@ -14,6 +14,8 @@ from vqcheck.synthesizer.errors import InputError
 
 _SMALLEST_POWER = 1e-8
 _SMALLEST_MEL = 1e-5
+_QUIETEST, _LOUDEST = -12, 2  # the log mel that a flow is learnt on as -1 and 1
+_ZERO_CROSSINGS, _CUTOFF, _KAISER = 16, 0.97, 9.0  # what ffmpeg's resampler takes where nothing is said
 
 
 @dataclass(frozen=True)
@@ -71,6 +73,41 @@ def spec_to_mel(spec: Tensor, settings: SpectrogramSettings) -> Tensor:
 def mel_spectrogram(wave: Tensor, settings: SpectrogramSettings) -> Tensor:
     """Return log mel `[B, mels, N // hop]` of wave `[B, N]`."""
     return spec_to_mel(linear_spectrogram(wave, settings), settings)
+
+
+def normalised_mel(wave: Tensor, settings: SpectrogramSettings) -> Tensor:
+    """Return what a flow-matching decoder learns to make, `[B, mels, N // hop]` of wave `[B, N]`: log mel from -1 to 1.
+
+    Silence gives -0.93, and what is louder than the loudest more than 1.
+    """
+    return (mel_spectrogram(wave, settings) - _QUIETEST) / (_LOUDEST - _QUIETEST) * 2 - 1
+
+
+def resample(wave: Tensor, rate: int, target: int) -> Tensor:
+    """Return wave `[B, N]` at another sampling rate, `[B, N * target / rate]` rounded down: a Kaiser-windowed sinc."""
+    divisor = math.gcd(rate, target)
+    step, phases = rate // divisor, target // divisor
+    if step == phases:
+        return wave
+    kernel = _resampling_kernel(step, phases).to(wave)
+    margin = kernel.size(-1) // 2
+    # beyond its ends a wave is silent
+    padded = functional.pad(wave.unsqueeze(1), (margin, margin + step))
+    found = functional.conv1d(padded, kernel, stride=step).transpose(1, 2).flatten(1)
+    return found[:, : wave.size(1) * phases // step]
+
+
+@lru_cache(maxsize=16)
+def _resampling_kernel(step: int, phases: int) -> Tensor:
+    """Return `[phases, 1, taps]`: the weights of the samples around each of the outputs of `step` inputs."""
+    passed = min(1.0, phases / step) * _CUTOFF
+    reach = _ZERO_CROSSINGS / min(1.0, phases / step)
+    margin = math.ceil(reach) + step
+    inputs = torch.arange(-margin, margin + 1, dtype=torch.float64)
+    distance = inputs - torch.arange(phases, dtype=torch.float64)[:, None] * step / phases
+    window = torch.special.i0(_KAISER * (1 - (distance / reach).square()).clamp(min=0).sqrt())
+    weights = torch.where(distance.abs() < reach, torch.sinc(distance * passed) * window, torch.zeros(()).double())
+    return (weights / weights.sum(dim=1, keepdim=True)).unsqueeze(1)
 
 
 @lru_cache(maxsize=16)

@@ -20,6 +20,7 @@ from vqcheck.replay.trace import (
     Arm,
     FirstWrite,
     LossRange,
+    PartMoves,
     Replay,
     Setting,
     SourceLine,
@@ -78,6 +79,15 @@ def replay(*arms, complete=True, processes=1, failure=None):
 
 
 STILL = arm("freeze", moved=False)
+ADAPTED = (
+    PartMoves("enc_p", 0, 0, 235, 0),
+    PartMoves("bridge", 2, 2, 0, 0),
+    PartMoves("cfm", 0, 0, 366, 0),
+    PartMoves("lora_A", 88, 0, 0, 0),
+    PartMoves("lora_B", 88, 88, 0, 0),
+)
+IDLE = (*ADAPTED[:-1], PartMoves("lora_B", 88, 0, 0, 0))
+LEAKING = (PartMoves("enc_p", 0, 0, 235, 1), *ADAPTED[1:])
 GOLD = replay(arm("none", writes=(WRITTEN, FirstWrite("ema_sum", 2, None))), STILL)
 
 
@@ -156,6 +166,10 @@ def test_a_replay_agrees_with_its_arms():
         (replay(arm(steps=2, complete=False), complete=False), 2, ("interrupted", "none, step 2 of 4")),
         (replay(arm(), complete=False, failure="no-grad: out of memory"), 2, ("failed", "no-grad: out of memory")),
         (replay(arm(), replace(STILL, skipped_steps=4)), 2, ("skipped every optimizer step of freeze",)),
+        (replay(arm(), replace(STILL, parameters=ADAPTED)), 0, ("bit-identical under freeze",)),
+        (replay(arm(), replace(STILL, parameters=IDLE)), 2, ("lora_B never moved under freeze",)),
+        (replay(arm(), replace(STILL, parameters=LEAKING)), 1, ("freeze did not do what was expected",)),
+        (replay(replace(arm(), parameters=LEAKING), STILL), 1, ("none did not do what was expected",)),
     ],
 )
 def test_headlines_say_what_it_came_to(valid, found, status, words):
@@ -223,6 +237,25 @@ def test_digests_tell_when_the_codebook_moved():
     told = facts(arms_of(view(replay(last)))["none"])["VQ encoder"]
     assert ("b" * 12 in told, told.endswith("(step 1)")) == (False, True)
     assert "1 steps" not in text.render(view(replay(last, arm("freeze", moved=False, steps=1))), text.Style())
+
+
+def test_lora_training_says_what_moved_and_what_held_still(valid):
+    """By part, in the text and in the JSON; a parameter that moved without a gradient is a failed check."""
+    found = replay(arm(), replace(STILL, parameters=ADAPTED))
+    said = facts(arms_of(view(found))["freeze"])["Parameters"]
+    assert said == "moved: bridge 2 of 2, lora_A 0 of 88, lora_B 88 of 88; 601 without a gradient, all still"
+    assert "Parameters" not in facts(arms_of(view(found))["none"])
+    first, second = valid(json.render(view(found)))["arms"]
+    assert first["parameters"] == []
+    assert second["parameters"][1] == {
+        "part": "bridge", "learning": 2, "learning_moved": 2, "held": 0, "held_moved": 0
+    }  # fmt: skip
+    (checked,) = (case for case in cases(found) if case.rule.id == "replay/held-parameters")
+    assert (checked.outcome, checked.name) == (CaseOutcome.PASSED, "freeze")
+    leaking = replay(arm(), replace(STILL, parameters=LEAKING))
+    assert "601 without a gradient, but enc_p 1 of 235 moved" in facts(arms_of(view(leaking))["freeze"])["Parameters"]
+    for each in (found, leaking, replay(arm(), replace(STILL, parameters=IDLE))):
+        assert agrees(each)
 
 
 def test_ranks_that_differ_are_said_loudly():

@@ -12,13 +12,12 @@ from typing import Any, Final
 
 import torch
 from torch import Tensor, nn
-from torch.nn import functional
 
 from vqcheck.checkpoint.open import open_checkpoint
 from vqcheck.codebook import inspection
 from vqcheck.codebook.health import FIT_TO_TRAIN
 from vqcheck.errors import UsageError
-from vqcheck.experiment.config import Config
+from vqcheck.experiment.config import FLOW_VERSIONS, Config
 from vqcheck.live.encoder import LiveEncoder
 from vqcheck.live.tensor_change import SourceLine, Write
 from vqcheck.replay.checkout.child_process import ChildProcess
@@ -28,15 +27,12 @@ from vqcheck.replay.s2_training import tokens_of
 from vqcheck.replay.strategies import Strategy
 from vqcheck.replay.subject import StepReport, Subject
 from vqcheck.replay.surroundings import choose_device, choose_fp16, upstream_settings, world_size
-from vqcheck.replay.trace import CommitLossState, Setting
-from vqcheck.replay.training_data import TrainingData, s2_setting
-from vqcheck.synthesizer import Preset, SpectrogramSettings, spec_to_mel
+from vqcheck.replay.trace import CommitLossState, PartMoves, Setting
+from vqcheck.replay.training_data import ModelInputs, TrainingData, s2_setting, trained_as
+from vqcheck.synthesizer import InputError, MelTarget, Preset, preset
 
-_SIZES_OF: Final = {"tiny": "v2", "v3": "v2", "v4": "v2"}
-_MEL_RATES: Final = {"v3": 1.875, "v4": 2.0}
-"""Mel frames for one frame of the spectrogram: 93.75 and 100 a second, where a second has 50 of those."""
-_MIDDLE, _HALF_RANGE = -5.0, 7.0
-"""Log mel values lie between -12 and 2; the flow is learnt on values between -1 and 1."""
+_SIZES_OF: Final = {"tiny": "v2", "tiny-v3": "v3"}
+"""Tiny is no size of a checkout's."""
 
 
 class CheckoutSubject(Subject):
@@ -44,8 +40,6 @@ class CheckoutSubject(Subject):
 
     child: ChildProcess
     data: TrainingData
-    target: "MelTarget | None"
-    """What a flow-matching step learns to make."""
 
     @contextlib.contextmanager
     def opened(self, save: str | None) -> Iterator[None]:
@@ -55,20 +49,22 @@ class CheckoutSubject(Subject):
             raise UsageError("subject.checkout: is replayed in one process, and its checkpoints are not saved")
         self._device = choose_device(config.replay.device)
         self._fp16 = choose_fp16(config, self._device)
-        # tiny is no size of a checkout's, and v3 and v4 have the sizes of v2 as far as these are configured
-        preset = chosen_preset(config.changed("subject", version=_SIZES_OF.get(subject.version, subject.version)))
+        if config.training.lora_rank and subject.version not in FLOW_VERSIONS and subject.generator is None:
+            raise UsageError(f"training.lora_rank: {subject.version} is not trained with LoRA; v3 and v4 are")
+        sizes = chosen_preset(config.changed("subject", version=_SIZES_OF.get(subject.version, subject.version)))
         with (
             tempfile.TemporaryDirectory() as folder,
             upstream_settings(torch.device("cpu"), None),
             ChildProcess(subject.python, path, subject.time_limit) as self.child,
         ):
-            request = _request(config, path, preset, self._device, self._fp16, folder)
+            request = _request(config, path, sizes, self._device, self._fp16, folder)
             self._found = found = self.child.ask(do="load", **request)
             self.config = config.changed("subject", version=found["version"])
             self._notes = _fits(self.config, found["tensors"])
-            self.target = _target(found, preset)
-            sizes = (found["ssl_dim"], found["table"], found["sv_dim"])
-            self.data = TrainingData(self.config, preset.spectrogram, *sizes)
+            inputs = ModelInputs(
+                sizes.spectrogram, found["ssl_dim"], found["table"], found["sv_dim"], _target(found, sizes)
+            )
+            self.data = TrainingData(self.config, inputs)
             yield
 
     def start(self, strategy: Strategy) -> "CheckoutTraining":
@@ -77,7 +73,7 @@ class CheckoutSubject(Subject):
     def setting(self) -> Setting:
         config, found = self.config, self._found
         weights = config.subject.pretrained_s2G or FRESH_WEIGHTS
-        about = (found["version"], weights, self._notes, found["torch"], _checkout(config))
+        about = (trained_as(config), weights, self._notes, found["torch"], _checkout(config))
         return s2_setting(config, self.data, self._device, self._fp16, *about)
 
 
@@ -85,7 +81,7 @@ class CheckoutTraining:
     """One arm of a checkout: the child trains, and the mirror is kept up to date."""
 
     def __init__(self, subject: CheckoutSubject, strategy: Strategy) -> None:
-        self._child, self._target, self._probe = subject.child, subject.target, subject.data.probe
+        self._child, self._probe, self._adapted = subject.child, subject.data.probe, subject.config.training.lora_rank
         self._mirror = Mirror()
         asked = {"strategy": strategy.name, "features": encoded(subject.data.features)}
         self._mirror.update(self._child.ask(do="start", **asked)["tensors"])
@@ -99,11 +95,7 @@ class CheckoutTraining:
 
     def step(self, number: int, traced: LiveEncoder | None) -> StepReport:
         epoch, batch = next(self._batches)
-        inputs = batch.inputs()
-        if self._target is not None:
-            inputs["mel"] = self._target.of(batch.spec)
-            inputs["mel_lengths"] = (batch.spec_lengths * self._target.rate).long()
-        sent = {name: encoded(value) for name, value in inputs.items()}
+        sent = {name: encoded(value) for name, value in batch.inputs().items()}
         answer = self._child.ask(do="step", number=number, batch=sent, epoch=epoch, trace=traced is not None)
         self._mirror.update(answer["tensors"], answer["gone"])
         report = answer["report"]
@@ -114,6 +106,11 @@ class CheckoutTraining:
 
     def probe_tokens(self) -> Tensor | None:
         return tokens_of(self._mirror, self._probe)
+
+    def moved_parameters(self) -> tuple[PartMoves, ...]:
+        if not self._adapted:
+            return ()
+        return tuple(PartMoves(**each) for each in self._child.ask(do="moves")["parameters"])
 
 
 class Mirror(nn.Module):
@@ -140,23 +137,6 @@ class Mirror(nn.Module):
         return module
 
 
-@dataclasses.dataclass(frozen=True)
-class MelTarget:
-    """What a flow-matching step learns to make: a mel spectrogram of this many channels and frames."""
-
-    spectrogram: SpectrogramSettings
-    rate: float
-    """Frames for one frame of the linear spectrogram."""
-
-    def of(self, spec: Tensor) -> Tensor:
-        """Return `[B, n_mel_channels, T * rate]` of spec `[B, bins, T]`, resampled in time.
-
-        Upstream computes it from the waveform at a rate of its own; the VQ encoder sees neither.
-        """
-        mel = spec_to_mel(spec, self.spectrogram).sub(_MIDDLE).div(_HALF_RANGE).clamp(-1, 1)
-        return functional.interpolate(mel, size=int(spec.size(2) * self.rate), mode="linear")
-
-
 def _write(value: Mapping[str, Any]) -> Write:
     caller = value["called_from"]
     return Write(**{**value, "called_from": SourceLine(**caller) if caller else None})
@@ -181,7 +161,8 @@ def _request(
     return {
         "checkout": path,
         # tiny is a size of ours; of a tree it means the newest version that it knows
-        "version": None if config.subject.version == "tiny" else config.subject.version,
+        "version": {"tiny": None, "tiny-v3": "v3"}.get(config.subject.version, config.subject.version),
+        "lora_rank": config.training.lora_rank,
         "generator": config.subject.generator,
         "model": sizes,
         "use_spectral_norm": bool(config.discriminator.use_spectral_norm),
@@ -195,11 +176,21 @@ def _request(
     }
 
 
-def _target(found: dict[str, Any], preset: Preset) -> MelTarget | None:
-    channels = found["mel_channels"]
-    if channels is None:
+def _target(found: dict[str, Any], sizes: Preset) -> MelTarget | None:
+    """Return the mel that a tree's network learns to make, in as many channels as it has; None if it makes samples.
+
+    Raises:
+        UsageError: the configured spectrogram has no such mel.
+
+    """
+    target = preset(found["version"]).mel
+    if found["mel_channels"] is None or target is None:
         return None
-    return MelTarget(dataclasses.replace(preset.spectrogram, n_mel_channels=channels), _MEL_RATES[found["version"]])
+    try:
+        target.settings(sizes.spectrogram)
+    except InputError as error:
+        raise UsageError(f"spectrogram.{error}") from None
+    return dataclasses.replace(target, channels=found["mel_channels"])
 
 
 def _fits(config: Config, tensors: list[str]) -> tuple[str, ...]:

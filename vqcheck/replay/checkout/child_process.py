@@ -121,7 +121,12 @@ class ChildProcess:
                     stream.close()
 
 
-_DOING = {"load": "while it was loaded", "start": "while its networks were made", "step": "in a training step"}
+_DOING = {
+    "load": "while it was loaded",
+    "start": "while its networks were made",
+    "step": "in a training step",
+    "moves": "at the end of an arm",
+}
 
 
 def _program(python: str | None) -> str:

@@ -36,7 +36,17 @@ from vqcheck.report.blocks import (
 )
 from vqcheck.report.document import Document, Figure, Remedy, Status
 from vqcheck.report.views.replay_charts import charts, numbers, reported, shadow
-from vqcheck.report.views.replay_data import cases, data, digests, first_write, meets, sheet, shorter, steps
+from vqcheck.report.views.replay_data import (
+    cases,
+    data,
+    digests,
+    first_write,
+    meets,
+    parameters,
+    sheet,
+    shorter,
+    steps,
+)
 
 
 def view(replay: Replay) -> Document:
@@ -73,6 +83,8 @@ def headline(replay: Replay) -> str:
             return f"the replay failed ({replay.failure}); what was measured is shown"
         if replay.complete:
             lone = next(arm for arm in replay.arms if arm.verdict == NOT_MEASURED)
+            if not lone.never_learned:
+                return f"{', '.join(lone.idle_parts)} never moved under {lone.strategy}, so it did not really train"
             return f"the gradient scaler skipped every optimizer step of {lone.strategy}, so nothing was learned"
         last = replay.arms[-1]
         where = f"{last.strategy}, step {last.steps_run} of {replay.setting.steps}"
@@ -125,11 +137,15 @@ def _remedies(replay: Replay) -> Iterable[str]:
         else:
             yield "Replay the step that really looks codes up in the codebook."
     elif replay.verdict == INCOMPLETE:
-        if replay.complete:
+        if replay.complete and not any(arm.never_learned for arm in replay.arms):
+            yield "Replay a step that trains the adapters, bridge and wns1, as LoRA training does."
+        elif replay.complete:
             yield "Run it again with --precision fp32. Then no optimizer step is skipped."
         else:
             yield "Run it again. Give fewer --steps if it takes too long."
     else:
+        if any(arm.moved_though_held for arm in replay.arms):
+            yield "Find what writes the parameters that have no gradient: the optimizer does not."
         drifted = ", ".join(arm.strategy for arm in replay.arms if arm.verdict == DRIFTED and not arm.as_expected)
         still = ", ".join(arm.strategy for arm in replay.arms if arm.verdict == FROZEN and not arm.as_expected)
         if drifted:
@@ -251,6 +267,7 @@ def _arm(replay: Replay, arm: Arm) -> Section:
         (
             Fact("VQ encoder", code(digests(arm))),
             Fact("Steps", f"{arm.steps_run} of {replay.setting.steps}{kept}", Shown.DETAIL),
+            Fact("Parameters", "; ".join(parameters(arm))),
             Fact("Optimizer", _optimizer_steps(replay, arm)),
             Fact("Processes", _processes(replay, arm)),
             Fact("Step time", seconds),

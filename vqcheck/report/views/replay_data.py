@@ -35,6 +35,12 @@ _RANKS: Final = Rule(
     "every process holds the same VQ encoder",
     "Processes that train together hold different codebooks. Only one of them is saved. Freeze the quantizer.",
 )
+_HELD: Final = Rule(
+    "replay/held-parameters",
+    "what learns nothing holds still",
+    "LoRA trains the adapters, bridge and wns1. A parameter without a gradient moved all the same, so something else "
+    "than the optimizer writes to it. The files of such a run do not hold it, and their base no longer fits them.",
+)
 _INCOMPLETE: Final = Rule(
     "replay/incomplete",
     "the replay runs to its end",
@@ -56,6 +62,10 @@ def _arm(arm: Arm, replay: Replay) -> list[Case]:
     if arm.verdict == NOT_MEASURED:
         return [Case(_INCOMPLETE, arm.strategy, CaseOutcome.COULD_NOT_CHECK, meets(arm))]
     cases = [_control(arm, replay)] if arm.is_control else _tensors(arm)
+    if arm.parameters:
+        moved = arm.moved_though_held
+        outcome = CaseOutcome.FAILED if moved else CaseOutcome.PASSED
+        cases.append(Case(_HELD, arm.strategy, outcome, "; ".join(parameters(arm))))
     if replay.setting.processes > 1 or arm.rank_differences:
         differ = f"after {arm.rank_differences} of {arm.steps_run} steps they do not"
         outcome = CaseOutcome.FAILED if arm.rank_differences and not arm.is_control else CaseOutcome.PASSED
@@ -146,8 +156,21 @@ def meets(arm: Arm) -> str:
     if arm.verdict == NOT_MEASURED:
         if arm.complete and arm.never_learned:
             return f"the gradient scaler skipped all {steps(arm.steps_run)}"
+        if arm.complete and arm.idle_parts:
+            return f"{', '.join(arm.idle_parts)} never moved"
         return f"ended early, after step {arm.steps_run}"
     return "as expected" if arm.as_expected else f"expected {arm.expected}"
+
+
+def parameters(arm: Arm) -> tuple[str, ...]:
+    """Return which parameters of the generator moved and which held still, in words; nothing where unwatched."""
+    if not arm.parameters:
+        return ()
+    learning = [f"{each.part} {each.learning_moved} of {each.learning}" for each in arm.parameters if each.learning]
+    held = sum(each.held for each in arm.parameters)
+    moved = [f"{each.part} {each.held_moved} of {each.held}" for each in arm.parameters if each.held_moved]
+    still = f"but {', '.join(moved)} moved" if moved else "all still"
+    return f"moved: {', '.join(learning)}", f"{held} without a gradient, {still}"
 
 
 def first_write(write: FirstWrite) -> tuple[str, str]:
@@ -178,6 +201,7 @@ _STEP: Final = (
     "optimizer_step_skipped",
 )
 _TENSOR: Final = ("label", "changed", "written", "rows_changed", "rows", "l2", "max_abs")
+_PARAMETERS: Final = ("part", "learning", "learning_moved", "held", "held_moved")
 _SETTING: Final = (
     "subject",
     "code",
@@ -223,6 +247,7 @@ def _arm_object(arm: Arm) -> dict[str, Any]:
         "commit_loss": _named(arm.commit_loss, ("low", "high")),
         "shadow_commit_loss": _named(arm.shadow_commit_loss, ("low", "high")),
         "first_writes": [_write_object(write) for write in arm.first_writes],
+        "parameters": [_named(each, _PARAMETERS) for each in arm.parameters],
         "digests": {
             "start": digests_object(arm.digest_at_start),
             "first_change": _digests_object(arm.digest_at_first_change),

@@ -12,11 +12,13 @@ from vqcheck.live.encoder import LiveEncoder, find
 from vqcheck.live.watch import same_bits
 from vqcheck.replay.checkout.child.tree import Tree, seed_all
 from vqcheck.replay.checkout.tensor_json import decoded, encoded
+from vqcheck.replay.parameter_watch import ParameterWatch
 from vqcheck.replay.s2_training import S2Training
 from vqcheck.replay.strategies import CHECKOUT_STRATEGIES, undo_own_freeze
 from vqcheck.replay.subject import in_one_line
-from vqcheck.replay.trace import AS_IS
+from vqcheck.replay.trace import AS_IS, PartMoves
 from vqcheck.replay.training_step import AdversarialStep, FlowMatchingStep, StepSettings, TrainingStep
+from vqcheck.synthesizer.lora import add_lora
 from vqcheck.synthesizer.spectrogram import SpectrogramSettings
 
 if TYPE_CHECKING:
@@ -31,6 +33,7 @@ class Session:
     load   a tree, sizes, numbers, pretrained weights   ->  what was found in the tree
     start  a strategy, features for a fresh codebook    ->  the tensors of the VQ encoder as it starts
     step   a batch by name, whether to trace writes     ->  a StepReport, and those tensors that changed or are gone
+    moves  nothing                                      ->  which parameters of the generator moved since the start
 
     A tensor is {"dtype", "shape", "data" (base64)}. Each answer is {"ok": ...} or {"error": one line}.
     """
@@ -59,6 +62,8 @@ class Session:
             return {"tensors": self._arm.changed()}
         if wanted == "step" and self._arm:
             return self._arm.step(request)
+        if wanted == "moves" and self._arm:
+            return {"parameters": [asdict(each) for each in self._arm.moves()]}
         raise UsageError(f"the request {str(request)[:60]!r} has no meaning")
 
 
@@ -70,7 +75,10 @@ class ChildArm:
         if strategy != AS_IS:
             undo_own_freeze(net_g)
         CHECKOUT_STRATEGIES[strategy].apply(net_g)
+        if tree.request["lora_rank"]:
+            add_lora(net_g, tree.request["lora_rank"])
         net_g, net_d = net_g.to(tree.device), net_d and net_d.to(tree.device)
+        self._parameters = ParameterWatch(net_g) if tree.request["lora_rank"] else None
         self._net_g, self._training = net_g, S2Training(_training_step(tree, net_g, net_d))
         self._last: dict[str, Tensor] = {}
         seed_all(tree.request["seed"])
@@ -85,6 +93,10 @@ class ChildArm:
             raise UsageError(f"step {request['number']} raised {in_one_line(error)}") from error
         gone = self._last.keys() - _state(self._net_g).keys()
         return {"report": asdict(report), "tensors": self.changed(), "gone": sorted(gone)}
+
+    def moves(self) -> tuple[PartMoves, ...]:
+        """Return which parameters moved since the start, by part; nothing where that is not watched."""
+        return self._parameters.moves(self._net_g) if self._parameters else ()
 
     def changed(self) -> dict[str, Any]:
         """Return those tensors of the VQ encoder whose bits changed since the last call."""

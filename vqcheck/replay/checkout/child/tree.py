@@ -40,6 +40,8 @@ class Tree:
         self.version = self._version(request["version"])
         # only an adversarial training has one
         self.discriminator = None if self.matches_flows else self._class("MultiPeriodDiscriminator")
+        if request["lora_rank"] and not self.matches_flows:
+            raise UsageError(f"training.lora_rank: {self.generator.__name__} of this tree is not trained with LoRA")
         one_rank()
         net_g, _ = self.build()
         for name in ("quantizer", "ssl_proj", "enc_p", *(["linear_mel"] if self.matches_flows else [])):

@@ -67,15 +67,30 @@ class SynthesizerTrn(nn.Module):
         return self.dec(piece).tanh(), commit_loss, ids, mask, mask, (z, z, m_p, logs_p, m_q, logs_q), quantized
 
 
+class Attention(nn.Module):
+    """Has the linear layers that LoRA training adapts."""
+
+    def __init__(self):
+        super().__init__()
+        self.to_q, self.to_k, self.to_v = (nn.Linear(2 * INTER, 2 * INTER) for _ in range(3))
+        self.to_out = nn.ModuleList([nn.Linear(2 * INTER, 2 * INTER), nn.Identity()])
+
+    def forward(self, x):
+        shares = (self.to_q(x) @ self.to_k(x).transpose(1, 2)).softmax(-1)
+        return x + self.to_out[1](self.to_out[0](shares @ self.to_v(x)))
+
+
 class Flow(nn.Module):
     """Learns the velocity from noise to mel, given what the text encoder knows of each frame."""
 
     def __init__(self):
         super().__init__()
+        self.attn = Attention()
         self.velocity = nn.Conv1d(MEL + 2 * INTER, MEL, 3, padding=1)
 
     def forward(self, mel, about):
         noise, time = torch.randn_like(mel), random.random()
+        about = self.attn(about.transpose(1, 2)).transpose(1, 2)
         velocity = self.velocity(torch.cat([noise + time * (mel - noise), about], 1))
         return functional.mse_loss(velocity, mel - noise)
 
@@ -91,6 +106,7 @@ class SynthesizerTrnV3(nn.Module):
         self.enc_p = TextEncoder()
         self.ssl_proj = nn.Conv1d(SSL, SSL, 2, stride=2)
         self.quantizer = quantize.ResidualVectorQuantizer(dimension=SSL, bins=BOOK)
+        self.bridge, self.wns1 = (nn.Conv1d(2 * INTER, 2 * INTER, 1) for _ in range(2))
         self.linear_mel = nn.Conv1d(2 * INTER, MEL, 1)
         self.cfm = Flow()
         if freeze_quantizer:
@@ -99,8 +115,10 @@ class SynthesizerTrnV3(nn.Module):
 
     def forward(self, ssl, y, mel, ssl_lengths, y_lengths, text, text_lengths, mel_lengths, use_grad_ckpt):
         assert mel.abs().max() <= 1
-        assert mel.shape == (len(y), MEL, int(y.shape[2] * {"v3": 1.875, "v4": 2}[self.version]))
-        assert mel_lengths.max() <= mel.shape[2]
+        frames = int(ssl.shape[2] * {"v3": 1.875, "v4": 2}[self.version])
+        assert mel.shape[:2] == (len(y), MEL)
+        assert mel_lengths.max() <= frames <= mel.shape[2]
+        mel = mel[:, :, :frames]
         with torch.no_grad():
             if self.freeze_quantizer and ERA != "requires-grad":
                 self.ssl_proj.eval()
@@ -108,7 +126,7 @@ class SynthesizerTrnV3(nn.Module):
             coded, _, commit_loss, _ = self.quantizer(self.ssl_proj(ssl), layers=[0])
             quantized = functional.interpolate(coded, scale_factor=2, mode="nearest")
             about = torch.cat(self.enc_p(quantized, text), 1)
-        loss = self.cfm(mel, functional.interpolate(about, size=mel.shape[2]))
+        loss = self.cfm(mel, self.wns1(functional.interpolate(self.bridge(about), size=mel.shape[2])))
         return (commit_loss, loss) if self.RETURNS_BOTH else loss
 
 
