@@ -43,10 +43,12 @@ def check_lock(
     own: tuple[Family, ...] = (),
     on_bytes: OnBytes | None = None,
     copy: str = "",
+    bound: tuple[LockVerdict, ...] | None = None,
 ) -> LockCheck:
     """Return whether a checkpoint, an experiment's tokens and an s1 checkpoint are what a lock records.
 
-    Copies are paired as those of two files are, see `pair_up`; `copy` names the one to verify.
+    Copies are paired as those of two files are, see `pair_up`; `copy` names the one to verify. `bound` is what
+    `check_bound` said of tokens and s1, where that is known already.
 
     Raises:
         NoCodebookError, CheckpointError: the checkpoint has no VQ encoder, or it cannot be read.
@@ -67,11 +69,8 @@ def check_lock(
         )
         for each, check in zip(partners, checks, strict=True)
     )
-    bound = []
-    if experiment:
-        bound.append(_bound(TSV, lock.tsv, tokens_digest(experiment), f"{lock_path}: binds no tokens"))
-    if s1:
-        bound.append(_bound(S1, lock.s1, file_digest(s1, on_bytes), f"{lock_path}: binds no s1 checkpoint"))
+    if bound is None:
+        bound = check_bound(lock, lock_path, experiment, s1, on_bytes)
     paired = [held.sound[each.b] for each in partners]
     first = checks[0]
     return LockCheck(
@@ -98,6 +97,23 @@ def check_lock(
         ),
         equal=_equal(locked, held, partners) if any(each.guessed for each in partners) else (),
     )
+
+
+def check_bound(
+    lock: Lock, lock_path: str, experiment: str | None, s1: str | None, on_bytes: OnBytes | None = None
+) -> tuple[LockVerdict, ...]:
+    """Return whether the tokens of an experiment and an s1 checkpoint, where they are given, are the locked ones.
+
+    Raises:
+        UsageError: they cannot be read, or the lock does not bind them.
+
+    """
+    bound = []
+    if experiment:
+        bound.append(_bound(TSV, lock.tsv, tokens_digest(experiment), f"{lock_path}: binds no tokens"))
+    if s1:
+        bound.append(_bound(S1, lock.s1, file_digest(s1, on_bytes), f"{lock_path}: binds no s1 checkpoint"))
+    return tuple(bound)
 
 
 def _chosen(lock: Lock, path: str, held: Copies, copy: str) -> tuple[tuple[LockedEncoder, ...], Copies]:

@@ -3,7 +3,7 @@
 import os
 from collections import Counter
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from vqcheck.report.blocks import Block, Column, Kind, Section, Table, Tone, path, verdict
@@ -29,7 +29,9 @@ class JudgedFile:
 def could_not_check(command: str, file: str, why: str) -> JudgedFile:
     """Return a file that could not be judged; `why` names it, as errors do."""
     document = failure.view(command, why, file)
-    return JudgedFile(file, why.removeprefix(f"{file}: "), document)
+    # A failure that stands alone is about the command line; of several, each is that of a file.
+    named = replace(document, data={**document.data, "path": file})
+    return JudgedFile(file, why.removeprefix(f"{file}: "), named)
 
 
 def view(command: str, against: str, key: str, files: Sequence[JudgedFile], *, details: bool) -> Document:
