@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 from functools import cached_property
 from math import prod
 from types import TracebackType
-from typing import Final
+from typing import Any, Final
 
 from vqcheck.checkpoint import container
 from vqcheck.checkpoint.container import Plain
@@ -74,6 +74,8 @@ class Checkpoint:
         self._others = others or {}
         self.classes = classes
         self._root = root
+        self.remembered: dict[object, Any] | None = None
+        """What was calculated from its bytes, by whoever did; None unless `keep_what_is_read` was called."""
 
     @cached_property
     def information(self) -> dict[str, Plain]:
@@ -114,8 +116,9 @@ class Checkpoint:
         return container.has_optimizer(self._root)
 
     def keep_what_is_read(self) -> None:
-        """Keep bytes in memory once they were read, for a file that is compared with many; up to a limit."""
+        """Read bytes once, and let what follows from them be remembered, for a file that is compared with many."""
         self.read_extent = _Kept(self.read_extent)
+        self.remembered = {}
 
     def head(self, size: int) -> bytes:
         """Return the first `size` bytes of the (first) file, or all of a shorter one."""
