@@ -122,7 +122,13 @@ class Checkpoint:
 
     def head(self, size: int) -> bytes:
         """Return the first `size` bytes of the (first) file, or all of a shorter one."""
-        return bytes(self.files[0].read(0, min(size, self.files[0].size), "beginning of the file"))
+        known = self.remembered.get(("head", size)) if self.remembered is not None else None
+        if isinstance(known, bytes):
+            return known
+        found = bytes(self.files[0].read(0, min(size, self.files[0].size), "beginning of the file"))
+        if self.remembered is not None:
+            self.remembered["head", size] = found
+        return found
 
     def read(self, tensor: StoredTensor) -> bytes | bytearray:
         """Return the tensor's elements: C order, little-endian, in its stored element type.
