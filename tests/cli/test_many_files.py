@@ -28,7 +28,7 @@ def folder(checkpoints, tmp_path, monkeypatch):
 
 
 @pytest.fixture(params=["diff", "lock"])
-def many(request, folder, capsys):
+def many(request, folder, capsys):  # noqa: ARG001 - made before it runs
     """Runs one of the two commands over some files; returns (exit status, stdout, stderr)."""
 
     def run(*names, options=()):
@@ -124,7 +124,8 @@ def test_a_file_that_is_called_like_a_pattern_is_itself(folder, capsys):
     capsys.readouterr()
 
 
-def test_the_base_is_read_once_however_many_files_there_are(checkpoints, folder, monkeypatch, capsys):
+@pytest.mark.usefixtures("folder")
+def test_the_base_is_read_once_however_many_files_there_are(monkeypatch, capsys):
     """Its bytes, that is; its size and times are asked after each comparison."""
     opened = {}
 
@@ -146,7 +147,8 @@ def test_the_base_is_read_once_however_many_files_there_are(checkpoints, folder,
     capsys.readouterr()
 
 
-def test_what_is_remembered_of_the_base_does_not_hide_a_change(folder, capsys):
+@pytest.mark.usefixtures("folder")
+def test_what_is_remembered_of_the_base_does_not_hide_a_change(capsys):
     """Each file differs in another tensor, behind one that is equal; each is found, as it is alone."""
     state = torch.load("base.pth", weights_only=False)
     names = [EMBED, f"{EMBED}_avg", EMBED.replace("embed", "cluster_size"), "ssl_proj.weight", "ssl_proj.bias"]
@@ -165,13 +167,15 @@ def test_what_is_remembered_of_the_base_does_not_hide_a_change(folder, capsys):
         assert [each["verdict"] for each in found["tensors"]].count("changed") == 1
 
 
-def test_a_base_that_cannot_be_read_is_one_line(folder, capsys):
+@pytest.mark.usefixtures("folder")
+def test_a_base_that_cannot_be_read_is_one_line(capsys):
     assert main(["diff", "nowhere.pth", "weights/G_400.pth", "weights/G_437.pth"]) == 2
     out, errors = capsys.readouterr()
     assert (out, errors.count("\n")) == ("", 1)
 
 
-def test_a_lock_is_made_of_one_file(folder, capsys):
+@pytest.mark.usefixtures("folder")
+def test_a_lock_is_made_of_one_file(capsys):
     assert main(["lock", "base.pth", "weights/G_400.pth", "-o", "new.lock"]) == 2
     assert "--check" in capsys.readouterr().err
 

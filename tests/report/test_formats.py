@@ -186,8 +186,12 @@ def test_a_file_gets_what_stdout_would(run, tmp_path, command, form):
     if command is history:
         shutil.rmtree(tmp_path / "run")
     target = tmp_path / "report"
-    assert run(command, "changed", form, "-o", target) == (code, "", "")
+    status, beside, told = run(command, "changed", form, "-o", target)
+    assert (status, beside) == (code, "")
     assert target.read_text("utf-8") == out
+    headline, where = told.splitlines()
+    assert headline
+    assert where.endswith(str(target))
 
 
 @pytest.fixture

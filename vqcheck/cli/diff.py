@@ -9,7 +9,9 @@ import click
 from vqcheck.checkpoint.open import open_checkpoint
 from vqcheck.checkpoint.opened import Checkpoint
 from vqcheck.cli.help import Command
+from vqcheck.cli.near_names import suggestion
 from vqcheck.cli.options import (
+    ThatExists,
     copies_option,
     details_option,
     expanded,
@@ -36,8 +38,8 @@ Examples:
   vqcheck diff s2G2333k.pth logs/me/logs_s2_v2/G_400.pth
   vqcheck diff s2G2333k.pth SoVITS_weights_v2/*.pth
   vqcheck diff base.pth exported.pth --scope tokens
-  vqcheck diff a.pth b.safetensors --format json -o diff.json
-  vqcheck diff s2G2333k.pth G_400.pth --format html -o diff.html
+  vqcheck diff a.pth b.safetensors -o diff.json
+  vqcheck diff s2G2333k.pth G_400.pth -o diff.html
   vqcheck diff s2G2333k.pth G_400.pth --features logs/me/4-cnhubert
   vqcheck diff GPT_weights_v2/me-e15.ckpt G_400.pth --experiment logs/me
   vqcheck diff me-e15.ckpt G_400.pth --lock voices.lock --format junit
@@ -53,12 +55,12 @@ Exit status: 0 the same, 1 changed, 2 could not check, or a copy in one of the f
 @scope_option
 @click.option(
     "--features",
-    type=click.Path(exists=True, file_okay=False, readable=False),
+    type=ThatExists(exists=True, file_okay=False, readable=False),
     help="Measure on the features in this folder (4-cnhubert) how many frames get another token.",
 )
 @click.option(
     "--experiment",
-    type=click.Path(exists=True, file_okay=False, readable=False),
+    type=ThatExists(exists=True, file_okay=False, readable=False),
     help="The directory of the tokens that s1 was trained on.",
 )
 @click.option(
@@ -129,7 +131,7 @@ def _many(a: str, paths: Sequence[str], asked: _Asked) -> int:
                 judged.append(JudgedFile(path, said, document))
                 used.update(families)
             except VqcheckError as error:
-                judged.append(could_not_check("diff", path, str(error)))
+                judged.append(could_not_check("diff", path, f"{error}{suggestion(error.path)}"))
             waiting.step(done, len(paths))
     status = asked.output.show(view("diff", a, "base", judged, details=asked.details))
     report_unread(judged)

@@ -1,6 +1,7 @@
 """`vqcheck lock CKPT`: record the VQ encoder once, and verify against the record ever after."""
 
 import os
+import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Final
@@ -14,7 +15,9 @@ from vqcheck.audit.make_lock import keep_bindings, make_lock
 from vqcheck.checkpoint.open import open_checkpoint
 from vqcheck.checkpoint.opened import Checkpoint
 from vqcheck.cli.help import Command
+from vqcheck.cli.near_names import suggestion
 from vqcheck.cli.options import (
+    ThatExists,
     copy_option,
     details_option,
     expanded,
@@ -23,7 +26,7 @@ from vqcheck.cli.options import (
     report_unread,
     scope_option,
 )
-from vqcheck.cli.output import Output, output_options
+from vqcheck.cli.output import STDOUT, TEXT, Output, output_options
 from vqcheck.cli.replace_file import replace_file
 from vqcheck.cli.terminal import Waiting
 from vqcheck.codebook.family import Family
@@ -47,12 +50,12 @@ tokens of the experiment come from another VQ encoder, so that no lock is made.
 @click.argument("checkpoints", metavar="CKPT...", nargs=-1, required=True, type=click.Path(readable=False))
 @click.option(
     "--experiment",
-    type=click.Path(exists=True, file_okay=False, readable=False),
+    type=ThatExists(exists=True, file_okay=False, readable=False),
     help="Bind the tokens of this experiment (6-name2semantic.tsv) to the lock, or check them.",
 )
 @click.option(
     "--s1",
-    type=click.Path(exists=True, dir_okay=False, readable=False),
+    type=ThatExists(exists=True, dir_okay=False, readable=False),
     help="Bind this s1 (GPT) checkpoint to the lock, or check it.",
 )
 @click.option(
@@ -92,6 +95,10 @@ def command(
     path = lock_file or os.path.join(experiment or "", NAME)
     if output.file is not None and os.path.realpath(output.file) == os.path.realpath(path):
         raise UsageError("is the lock; write the report to another file", path)
+    if lock_file == STDOUT and check:
+        raise UsageError("--check verifies against a lock in a file; name it with -o")
+    if lock_file == STDOUT and output.format != TEXT and output.file is None:
+        raise UsageError("the lock goes to stdout (-o -); name a file for the report (--report)")
     files = expanded(checkpoints)
     if check:
         return _verify(files, path, _Asked(experiment, s1, scope, own, copy, details), output)
@@ -142,7 +149,7 @@ def _verify(files: Sequence[str], path: str, asked: _Asked, output: Output) -> i
                 used.add(result.family)
                 judged.append(JudgedFile(name, line(result), checked(result, details=asked.details)))
             except VqcheckError as error:
-                judged.append(could_not_check("lock", name, str(error)))
+                judged.append(could_not_check("lock", name, f"{error}{suggestion(error.path)}"))
             waiting.step(done, len(files))
     status = output.show(view("lock", path, "lock", judged, details=asked.details))
     report_unread(judged)
@@ -156,6 +163,15 @@ def _checked(lock: Lock, path: str, file: Checkpoint, asked: _Asked, bound: tupl
 
 def _write(path: str, lock: Lock, unchecked: str, update: bool, output: Output) -> int:
     state = "written"
+    if path == STDOUT:
+        from vqcheck.report.views.lock import written
+
+        sys.stdout.write(lock.text())
+        document = written(lock, "stdout", state, unchecked)
+        if output.file is not None:
+            return output.show(document)
+        output.announce(document)
+        return document.exit_code
     if os.path.exists(path):
         # Read also when it will be replaced: a file that is no lock is somebody else's.
         old = read_lock(path)

@@ -18,6 +18,19 @@ _Command = TypeVar("_Command", bound=Callable[..., Any])
 _COPY: Final = "Judge the copy of this name alone (weight, model, ema, ...; a dot is the top of the file)"
 
 
+class ThatExists(click.Path):
+    """A path that must be there; names near one that is not are suggested."""
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
+        try:
+            return super().convert(value, param, ctx)
+        except click.BadParameter as error:
+            from vqcheck.cli.near_names import suggestion
+
+            said = f"{error.message.rstrip('.')}{suggestion(os.fspath(value))}"
+            raise click.BadParameter(said, ctx, param) from None
+
+
 def expanded(paths: Sequence[str]) -> tuple[str, ...]:
     """Return paths, with patterns replaced by the files that fit them, in order: shells of Windows leave that to us.
 

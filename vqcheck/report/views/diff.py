@@ -34,9 +34,7 @@ _NAMED: Final = 3
 
 
 def view(comparison: Comparison, *, details: bool = False) -> Document:
-    """Return what a comparison says; of VQ encoders that agree, text without -v says it in one line, or with `details`
-    as of others.
-    """
+    """Return what a comparison says; of VQ encoders that agree, text says it in one line without `details` or -v."""
     agrees = comparison.verdict not in (CHANGED, UNDECIDED) and not comparison.never_trained and not details
     shown = Shown.DETAIL if agrees else Shown.ALWAYS
     return Document(
