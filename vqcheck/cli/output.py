@@ -48,8 +48,8 @@ class Output:
     file: str | None = None
     verbose: bool = False
     quiet: bool = False
-    annotates: bool = True
-    """Whether a workflow's annotations are wanted on stdout beside a file with the summary."""
+    by_ending: bool = False
+    """Whether the file's name alone says the format: nothing of it is wanted on stdout then."""
 
     def show(self, document: "Document") -> int:
         """Write a document in the format that the user wants, and return its exit status.
@@ -79,7 +79,7 @@ class Output:
         rendered = self._rendered(document)
         if self.file is not None and self.format != GITHUB:
             replace_file(self.file, rendered)
-        elif not self.quiet and self.annotates:
+        elif not self.quiet and not self.by_ending:
             if self.format != TEXT:
                 _speak_utf_8()
             sys.stdout.write(rendered)
@@ -147,11 +147,13 @@ def report_failure(arguments: Sequence[str], message: str, path: str) -> None:
 
     `path` is the file that the message is about; empty where it is about none.
 
-    A file named with `-o` stays as it was: the document goes to stdout all the same, unless `-q` silences that. People
-    who wanted it in a file do not get it on their terminal.
+    A file named with `-o` stays as it was: the document goes to stdout all the same, unless `-q` silences that. On a
+    terminal nobody wants it there, nor a page that only a file's name asked for.
     """
     command, output = _wanted(arguments)
-    if output.format == TEXT or not is_first_process() or (output.file is not None and sys.stdout.isatty()):
+    if output.format == TEXT or not is_first_process():
+        return
+    if output.file is not None and (sys.stdout.isatty() or (output.by_ending and output.format == HTML)):
         return
     from vqcheck.report.views.failure import view
 
@@ -193,7 +195,7 @@ def _output(format_: str | None, file: str | None, *, quiet: bool, verbose: bool
     if file is None or file == STDOUT:
         return Output(format_ or TEXT, None, verbose, quiet)
     by_ending = _ENDINGS.get(os.path.splitext(file)[1].lower(), TEXT)
-    return Output(format_ or by_ending, file, verbose, quiet, annotates=format_ is not None)
+    return Output(format_ or by_ending, file, verbose, quiet, by_ending=format_ is None)
 
 
 def _values(given: Iterable[object]) -> Iterator[object]:
