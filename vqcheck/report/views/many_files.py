@@ -1,6 +1,5 @@
 """Several files, each judged against one other: a line for each, the details of those that do not agree."""
 
-import os
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
@@ -9,7 +8,7 @@ from typing import Any
 from vqcheck.report.blocks import Block, Column, Kind, Section, Table, Tone, path, verdict
 from vqcheck.report.document import Case, Document, Figure, Remedy, Status
 from vqcheck.report.views import failure
-from vqcheck.report.views.words import listed
+from vqcheck.report.views.words import listed, short_names
 
 _WORDS = ("consistent", "changed", "could not check")
 """The verdict on all of them, by their exit status."""
@@ -40,7 +39,7 @@ def view(command: str, against: str, key: str, files: Sequence[JudgedFile], *, d
     `details` shows those of every file, not only of those that do not agree.
     """
     status = Status(_worst(files))
-    names = _short_names([file.path for file in files])
+    names = short_names([file.path for file in files])
     return Document(
         command=command,
         status=status,
@@ -79,18 +78,6 @@ def _figures(files: Sequence[JudgedFile]) -> Iterator[Figure]:
     yield Figure("changed", str(changed), Tone.BAD if changed else Tone.GOOD)
     if unchecked:
         yield Figure("could not be checked", str(unchecked), Tone.WARNING)
-
-
-def _short_names(paths: Sequence[str]) -> list[str]:
-    """Return what the paths differ in: the folder that all lie in is left out."""
-    folders = {os.path.dirname(each) for each in paths}
-    if len(folders) == 1:
-        return [os.path.basename(each) for each in paths]
-    try:
-        common = os.path.commonpath(folders)
-    except ValueError:  # another drive, or some from here and some from the root
-        return list(paths)
-    return [os.path.relpath(each, common) if common else each for each in paths]
 
 
 def _table(files: Sequence[JudgedFile], names: Sequence[str], against: str) -> Section:
