@@ -118,7 +118,8 @@ class Output:
         columns = os.environ.get("COLUMNS", "")
         width = int(columns) if columns.isdecimal() else os.get_terminal_size(sys.stdout.fileno()).columns
         color = can_draw(sys.stdout) and wants_color() and not detect_legacy_windows()
-        return Style(color, width, self.verbose, getattr(sys.stdout, "encoding", None) or "utf-8")
+        encoding = getattr(sys.stdout, "encoding", None) or "utf-8"
+        return Style(color, width, self.verbose, signs=True, encoding=encoding)
 
 
 def _speak_utf_8() -> None:
