@@ -34,7 +34,27 @@ def test_the_first_that_moved_is_in_the_first_line(vqcheck, run_folder):
 def test_a_file_in_place_of_a_folder_is_told(run_folder, capsys):
     path = run_folder / "G_400.pth"
     assert main(["history", str(path)]) == 2
-    assert capsys.readouterr().err == f"vqcheck: {path}: is a file; name the folder of the run's checkpoints\n"
+    said = capsys.readouterr().err
+    assert said.startswith(f"vqcheck: {path}: is a file; ")
+    assert f"vqcheck history {run_folder} " in said
+
+
+def test_an_experiment_with_one_run_is_that_run(run_folder, tmp_path, capsys):
+    """With several, the message has the command for each."""
+    experiment = tmp_path.parent / f"{tmp_path.name}-me"
+    (experiment / "logs_s2_v1").mkdir(parents=True)  # empty: begun and never saved
+    shutil.copytree(run_folder, experiment / "logs_s2_v2")
+    assert main(["history", str(experiment / "logs_s2_v2"), "--format", "json"]) == 1
+    named = capsys.readouterr().out
+    assert main(["history", str(experiment), "--format", "json"]) == 1
+    assert capsys.readouterr().out == named
+    shutil.copytree(run_folder, experiment / "logs_s2_v2Pro")
+    assert main(["history", str(experiment)]) == 2
+    said = capsys.readouterr().err
+    assert [run for run in ("logs_s2_v2", "logs_s2_v2Pro") if f"vqcheck history {experiment / run}" in said] == [
+        "logs_s2_v2",
+        "logs_s2_v2Pro",
+    ]
 
 
 def test_an_experiment_in_place_of_a_run_names_its_runs(tmp_path, capsys):

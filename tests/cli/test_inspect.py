@@ -6,6 +6,8 @@ import pathlib
 import pytest
 import torch
 
+from vqcheck.cli.main import main
+
 
 def fact(text, name):
     return next(line for line in text.splitlines() if line.startswith(f"  {name} ")).split(maxsplit=1)[1]
@@ -130,3 +132,24 @@ def test_version(vqcheck):
 
     run = vqcheck("--version")
     assert (run.returncode, run.stdout) == (0, f"vqcheck, version {__version__}\n")
+
+
+def test_several_files_are_listed_first_a_line_each(checkpoints, capsys, monkeypatch):
+    """On eighty columns, too: verdict, name, model and digest."""
+    monkeypatch.chdir(checkpoints)
+    names = ["base_v2.pth", "G_437.pth", "lora_v3_e2_s50_l32.pth", "gpt-e15.ckpt", "absent.pth"]
+    assert main(["inspect", *names]) == 2
+    table = capsys.readouterr().out.partition("Files\n")[2].partition("\n\n")[0].splitlines()[1:]
+    assert [line.split()[-1] for line in table] == ["a999277e57d9", "ca4be60f19cd", "alone", "GPT", "absent.pth"]
+    assert all(name in line for name, line in zip(names, table, strict=True))
+    assert max(map(len, table)) <= 80
+    assert main(["inspect", "base_v2.pth"]) == 0
+    assert "Files\n" not in capsys.readouterr().out
+
+
+def test_patterns_are_expanded_where_no_shell_did_it(checkpoints, capsys, monkeypatch):
+    """What the pattern finds is inspected by number."""
+    monkeypatch.chdir(checkpoints)
+    assert main(["inspect", "G_*.pth", "--format", "json"]) == 0
+    found = json.loads(capsys.readouterr().out)
+    assert [file["path"] for file in found["files"]] == ["G_400.pth", "G_437.pth"]

@@ -75,6 +75,21 @@ def lock(outcome, world):
     return [path, "--check", "-o", world.root / "vqcheck.lock"]
 
 
+def check(outcome, world):
+    """Of a folder with a base: a frozen voice, a drifted one, none to compare, or no such folder."""
+    if outcome == "failed":
+        return [world.root / "absent"]
+    folder = world.root / "weights"
+    folder.mkdir()
+    shutil.copy(world.checkpoints / "base_v2.pth", folder / "s2G2333k.pth")
+    names = {"consistent": ["G_400.pth"], "changed": ["G_400.pth", "drifted_v2_e8_s400.pth"]}
+    for name in names.get(outcome, ["G_400.pth", "drifted_v2_e8_s400.pth"]):
+        shutil.copy(world.checkpoints / name, folder)
+    if outcome == "unknown":
+        (folder / "cut_e1_s1.pth").write_bytes((folder / "G_400.pth").read_bytes()[:-100])
+    return [folder]
+
+
 def replay(outcome, world):
     (world.root / "unused.py").write_text(UNUSED, "utf-8")
     name = {
@@ -98,7 +113,7 @@ def gate(outcome, world):
 
 SCENES = [
     (command, outcome)
-    for command in (inspect, diff, stages, tokens, history, lock, replay, gate)
+    for command in (check, inspect, diff, stages, tokens, history, lock, replay, gate)
     for outcome in ("consistent", "changed", "unknown", "failed", "misused")
     if (command, outcome) != (diff, "unknown")  # whatever keeps it from a verdict ends it
 ]
@@ -186,8 +201,12 @@ def test_a_file_gets_what_stdout_would(run, tmp_path, command, form):
     if command is history:
         shutil.rmtree(tmp_path / "run")
     target = tmp_path / "report"
-    assert run(command, "changed", form, "-o", target) == (code, "", "")
+    status, beside, told = run(command, "changed", form, "-o", target)
+    assert (status, beside) == (code, "")
     assert target.read_text("utf-8") == out
+    headline, where = told.splitlines()
+    assert headline
+    assert where.endswith(str(target))
 
 
 @pytest.fixture

@@ -278,9 +278,50 @@ def test_no_color_and_dumb_terminals_say_the_same(checkpoints, in_terminal):
     """On a real terminal: colour by default, no escape at all with NO_COLOR or TERM=dumb, and the same text."""
     arguments = ["diff", checkpoints / "base_v2.pth", checkpoints / "G_437.pth"]
     coloured = in_terminal(arguments, 80)
-    assert "\x1b[1;31mchanged" in coloured
+    assert "\x1b[1;31m\N{BALLOT X} changed" in coloured
     for environment in ({"NO_COLOR": "1"}, {"TERM": "dumb"}):
         assert in_terminal(arguments, 80, **environment) == ESCAPE.sub("", coloured)
+
+
+@pytest.mark.parametrize(
+    ("encoding", "good", "bad", "unclear"),
+    [
+        ("utf-8", "\N{CHECK MARK} ", "\N{BALLOT X} ", "! "),
+        ("gbk", "\N{SQUARE ROOT} ", "\N{MULTIPLICATION SIGN} ", "! "),
+        ("cp1252", "", "", ""),
+        ("ascii", "", "", ""),
+    ],
+)
+def test_a_sign_stands_in_front_of_the_verdict_where_the_terminal_can_show_it(encoding, good, bad, unclear):
+    """All of one set or none; a pipe has the word alone."""
+    for status, sign in ((Status.CONSISTENT, good), (Status.INCONSISTENT, bad), (Status.NOT_CHECKED, unclear)):
+        short = dataclasses.replace(document(), status=status)
+        long = dataclasses.replace(document(Paragraph("something")), status=status)
+        for each in (short, long):
+            on_terminal = render(each, Style(width=80, signs=True, encoding=encoding)).splitlines()
+            in_a_pipe = render(each, Style(encoding=encoding)).splitlines()
+            assert on_terminal == [f"{sign}identical  same", *in_a_pipe[1:]]
+            assert in_a_pipe[0] == "identical  same"
+
+
+def test_a_history_keeps_its_columns_on_eighty_columns(reports):
+    """However long the names, and with spans of epochs and steps: they are broken between their parts."""
+    columns = (
+        Column("Checkpoint", Kind.NAME),
+        *(Column(title, Kind.NUMBER) for title in ("Epoch", "Step")),
+        Column("VQ encoder"),
+        Column("Moved", Kind.NUMBER),
+        Column("EMA updates"),
+    )
+    row = (LONG, "1 .. 25", "400 .. 23400", "a999277e57d9", "0.0222", "at least 37")
+    lines = render(
+        document(Section("", (Section("", (Table("", columns, [row, row]),)),))), Style(width=80)
+    ).splitlines()
+    assert {line.index("a999277e57d9") for line in lines if "a999277e57d9" in line} == {lines[2].index("VQ encoder")}
+    names = [line.split()[0] for line in lines[3:]]
+    assert "".join(names) == LONG * 2
+    assert all(name.endswith(("_", "pth")) for name in names)
+    assert columns_of_digests(render(reports["history"], Style(width=60))) == [1, 1, 1]
 
 
 @pytest.mark.slow
@@ -293,7 +334,8 @@ def test_the_live_view_of_a_replay_is_drawn_only_where_it_can_be(in_terminal):
     assert "waiting" not in plain
     assert "\x1b" not in plain
     assert plain.startswith(
-        "as expected  the codebook drifts under none; it is bit-identical under\n             maybe-no-grad\n"
+        "\N{CHECK MARK} as expected  the codebook drifts under none; it is bit-identical under\n"
+        "               maybe-no-grad\n"
     )
 
 

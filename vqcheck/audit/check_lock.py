@@ -43,10 +43,12 @@ def check_lock(
     own: tuple[Family, ...] = (),
     on_bytes: OnBytes | None = None,
     copy: str = "",
+    bound: tuple[LockVerdict, ...] | None = None,
 ) -> LockCheck:
     """Return whether a checkpoint, an experiment's tokens and s1 checkpoints are what a lock records.
 
-    Copies are paired as those of two files are, see `pair_up`; `copy` names the one to verify.
+    Copies are paired as those of two files are, see `pair_up`; `copy` names the one to verify. `bound` is what
+    `check_bound` said of tokens and s1, where that is known already.
 
     Raises:
         NoCodebookError, CheckpointError: the checkpoint has no VQ encoder, or it cannot be read.
@@ -67,13 +69,8 @@ def check_lock(
         )
         for each, check in zip(partners, checks, strict=True)
     )
-    bound = []
-    if experiment:
-        recorded = [lock.tsv] if lock.tsv else []
-        bound.append(_bound(TSV, recorded, tokens_digest(experiment), f"{lock_path}: binds no tokens"))
-    for path in s1 or ():
-        found = _bound(S1, lock.s1, file_digest(path, on_bytes), f"{lock_path}: binds no s1 checkpoint")
-        bound.append(replace(found, copy=path) if s1 and len(s1) > 1 else found)
+    if bound is None:
+        bound = check_bound(lock, lock_path, experiment, s1, on_bytes)
     paired = [held.sound[each.b] for each in partners]
     first = checks[0]
     return LockCheck(
@@ -101,6 +98,29 @@ def check_lock(
         ),
         equal=_equal(locked, held, partners) if any(each.guessed for each in partners) else (),
     )
+
+
+def check_bound(
+    lock: Lock,
+    lock_path: str,
+    experiment: str | None,
+    s1: Sequence[str] | None,
+    on_bytes: OnBytes | None = None,
+) -> tuple[LockVerdict, ...]:
+    """Return whether the tokens of an experiment and s1 checkpoints, where they are given, are the locked ones.
+
+    Raises:
+        UsageError: they cannot be read, or the lock does not bind them.
+
+    """
+    bound = []
+    if experiment:
+        recorded = [lock.tsv] if lock.tsv else []
+        bound.append(_bound(TSV, recorded, tokens_digest(experiment), f"{lock_path}: binds no tokens"))
+    for path in s1 or ():
+        found = _bound(S1, lock.s1, file_digest(path, on_bytes), f"{lock_path}: binds no s1 checkpoint")
+        bound.append(replace(found, copy=path) if s1 and len(s1) > 1 else found)
+    return tuple(bound)
 
 
 def _chosen(lock: Lock, path: str, held: Copies, copy: str) -> tuple[tuple[LockedEncoder, ...], Copies]:

@@ -194,7 +194,8 @@ def _checkpoints(folder: str) -> list[str]:
         runs = sorted(name for name in os.listdir(folder) if name.startswith("logs_s2"))
         if runs:
             raise UsageError(f"holds no checkpoint; name the folder of a run in it ({', '.join(runs)})", folder)
-        raise UsageError(f"holds no checkpoint (no file named {', '.join('*' + s for s in SUFFIXES)})", folder)
+        endings = ", ".join(f"*{suffix}" for suffix in SUFFIXES)
+        raise UsageError(f"holds no checkpoint (no file named {endings}); 'vqcheck check' looks in sub-folders", folder)
     return sorted(paths, key=by_number)
 
 

@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 from functools import cached_property
 from math import prod
 from types import TracebackType
-from typing import Final
+from typing import Any, Final
 
 from vqcheck.checkpoint import container
 from vqcheck.checkpoint.container import Plain
@@ -24,10 +24,13 @@ _FREE_BYTES: Final = 8 << 20
 _MOST_TIMES: Final = 2
 """What tensors may claim together: this much in any file, and this many times what the file has."""
 
+_KEPT_BYTES: Final = 64 << 20
+"""What `keep_what_is_read` keeps at most."""
+
 _TYPE_CODES: Final = {1: "B", 2: "H", 4: "I", 8: "Q"}
 """Width in bytes -> element type of Python's arrays that has it."""
 
-ReadExtent = Callable[[Extent, int, int], bytearray]
+ReadExtent = Callable[[Extent, int, int], bytes | bytearray]
 """(extent, start inside it, size) -> bytes."""
 
 
@@ -74,6 +77,8 @@ class Checkpoint:
         self.classes = classes
         self.elsewhere = elsewhere
         self._root = root
+        self.remembered: dict[object, Any] | None = None
+        """What was calculated from its bytes, by whoever did; None unless `keep_what_is_read` was called."""
 
     @cached_property
     def information(self) -> dict[str, Plain]:
@@ -113,9 +118,20 @@ class Checkpoint:
         """Whether the file holds an optimizer's state beside its tensors, as what training resumes from does."""
         return container.has_optimizer(self._root)
 
+    def keep_what_is_read(self) -> None:
+        """Read bytes once, and let what follows from them be remembered, for a file that is compared with many."""
+        self.read_extent = _Kept(self.read_extent)
+        self.remembered = {}
+
     def head(self, size: int) -> bytes:
         """Return the first `size` bytes of the (first) file, or all of a shorter one."""
-        return bytes(self.files[0].read(0, min(size, self.files[0].size), "beginning of the file"))
+        known = self.remembered.get(("head", size)) if self.remembered is not None else None
+        if isinstance(known, bytes):
+            return known
+        found = bytes(self.files[0].read(0, min(size, self.files[0].size), "beginning of the file"))
+        if self.remembered is not None:
+            self.remembered["head", size] = found
+        return found
 
     def read(self, tensor: StoredTensor) -> bytes | bytearray:
         """Return the tensor's elements: C order, little-endian, in its stored element type.
@@ -207,12 +223,32 @@ class Checkpoint:
             self.close()
 
 
+class _Kept:
+    """Reads each run of bytes once. Whether the file is still the same is asked elsewhere, after each comparison."""
+
+    def __init__(self, read: ReadExtent) -> None:
+        self._read = read
+        self._kept: dict[tuple[Extent, int, int], bytes | bytearray] = {}
+        self._room = _KEPT_BYTES
+
+    def __call__(self, extent: Extent, start: int, size: int) -> bytes | bytearray:
+        key = (extent, start, size)
+        data = self._kept.get(key)
+        if data is None:
+            data = self._read(extent, start, size)
+            if size <= self._room:
+                # Nobody may change what the next one gets.
+                data = self._kept[key] = bytes(data)
+                self._room -= size
+        return data
+
+
 def _is_dense(tensor: StoredTensor) -> bool:
     dense = contiguous_stride(tensor.shape)
     return all(length == 1 or a == b for length, a, b in zip(tensor.shape, tensor.stride, dense, strict=True))
 
 
-def _gather(data: bytearray, tensor: StoredTensor, width: int) -> bytes:
+def _gather(data: bytes | bytearray, tensor: StoredTensor, width: int) -> bytes:
     """Return the elements of a non-contiguous tensor in C order; `data` begins at its first element."""
     if len(tensor.shape) == 2 and tensor.stride == (1, tensor.shape[0]) and width in _TYPE_CODES:
         return _transpose(data, tensor.shape, width)
@@ -223,7 +259,7 @@ def _gather(data: bytearray, tensor: StoredTensor, width: int) -> bytes:
     return np.lib.stride_tricks.as_strided(elements, tensor.shape, strides, writeable=False).tobytes()
 
 
-def _transpose(data: bytearray, shape: tuple[int, ...], width: int) -> bytes:
+def _transpose(data: bytes | bytearray, shape: tuple[int, ...], width: int) -> bytes:
     """Return a matrix `[n, m]` in C order, given the bytes of its transpose: quick, and without numpy."""
     rows, columns = shape
     stored, result = array(_TYPE_CODES[width]), array(_TYPE_CODES[width], bytes(rows * columns * width))

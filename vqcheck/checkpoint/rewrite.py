@@ -160,7 +160,7 @@ def _checksum(checkpoint: Checkpoint, archive: ZipArchive, extent: Extent, edits
     ordered = sorted(edits.items())
     checksum = 0
     for at in range(0, extent.size, _CHUNK):
-        chunk = checkpoint.read_extent(extent, at, min(_CHUNK, extent.size - at))
+        chunk = bytearray(checkpoint.read_extent(extent, at, min(_CHUNK, extent.size - at)))
         _apply(chunk, start + at, ordered)
         checksum = zlib.crc32(chunk, checksum)
     return checksum

@@ -14,7 +14,7 @@ Examples:
   vqcheck check
   vqcheck check logs/me
   vqcheck check SoVITS_weights_v2 --base s2G2333k.pth
-  vqcheck check D:\\GPT-SoVITS -o voices.html
+  vqcheck check -o voices.html
 
 Exit status: 0 fine, 1 a voice is affected, 2 a file cannot be read, or no base was compared with anything. What is
 not there to be asked about is listed and does not count.

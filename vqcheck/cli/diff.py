@@ -1,5 +1,7 @@
-"""`vqcheck diff A B`: is the VQ encoder the same; if not, what changed, why, and what it does to the tokens."""
+"""`vqcheck diff A B...`: is the VQ encoder the same; if not, what changed, why, and what it does to the tokens."""
 
+from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
 import click
@@ -7,14 +9,25 @@ import click
 from vqcheck.checkpoint.open import open_checkpoint
 from vqcheck.checkpoint.opened import Checkpoint
 from vqcheck.cli.help import Command
-from vqcheck.cli.options import copies_option, family_option, name_unused, scope_option
+from vqcheck.cli.near_names import suggestion
+from vqcheck.cli.options import (
+    ThatExists,
+    copies_option,
+    details_option,
+    expanded,
+    family_option,
+    name_unused,
+    report_unread,
+    scope_option,
+)
 from vqcheck.cli.output import Output, output_options
 from vqcheck.cli.terminal import Waiting
-from vqcheck.codebook.compare import compare
+from vqcheck.codebook.compare import OnTensor, compare
 from vqcheck.codebook.comparison import IDENTICAL, Comparison
 from vqcheck.codebook.family import Family
-from vqcheck.errors import NoCodebookError, UsageError
-from vqcheck.report.views.diff import view
+from vqcheck.errors import NoCodebookError, UsageError, VqcheckError
+from vqcheck.report.document import Document
+from vqcheck.report.views import diff as diff_view
 
 if TYPE_CHECKING:
     from vqcheck.audit.judgement import StageComparison
@@ -23,9 +36,10 @@ _EXAMPLES: Final = """
 \b
 Examples:
   vqcheck diff s2G2333k.pth logs/me/logs_s2_v2/G_400.pth
+  vqcheck diff s2G2333k.pth SoVITS_weights_v2/*.pth
   vqcheck diff base.pth exported.pth --scope tokens
-  vqcheck diff a.pth b.safetensors --format json -o diff.json
-  vqcheck diff s2G2333k.pth G_400.pth --format html -o diff.html
+  vqcheck diff a.pth b.safetensors -o diff.json
+  vqcheck diff s2G2333k.pth G_400.pth -o diff.html
   vqcheck diff s2G2333k.pth G_400.pth --features logs/me/4-cnhubert
   vqcheck diff GPT_weights_v2/me-e15.ckpt G_400.pth --experiment logs/me
   vqcheck diff me-e15.ckpt G_400.pth --lock voices.lock --format junit
@@ -37,16 +51,16 @@ Exit status: 0 the same, 1 changed, 2 could not check, or a copy in one of the f
 
 @click.command("diff", cls=Command, epilog=_EXAMPLES, headings={"s1 against s2": ("experiment", "lock")})
 @click.argument("a", type=click.Path(readable=False))
-@click.argument("b", type=click.Path(readable=False))
+@click.argument("others", metavar="B...", nargs=-1, required=True, type=click.Path(readable=False))
 @scope_option
 @click.option(
     "--features",
-    type=click.Path(exists=True, file_okay=False, readable=False),
+    type=ThatExists(exists=True, file_okay=False, readable=False),
     help="Measure on the features in this folder (4-cnhubert) how many frames get another token.",
 )
 @click.option(
     "--experiment",
-    type=click.Path(exists=True, file_okay=False, readable=False),
+    type=ThatExists(exists=True, file_okay=False, readable=False),
     help="The directory of the tokens that s1 was trained on.",
 )
 @click.option(
@@ -55,48 +69,101 @@ Exit status: 0 the same, 1 changed, 2 could not check, or a copy in one of the f
     help="The lock to go by; default: vqcheck.lock in the experiment.",
 )
 @copies_option
+@details_option
 @family_option
 @output_options(verbose="Show more: full digests, the table of an equal pair, every code and recording measured.")
 def command(
     a: str,
-    b: str,
+    others: tuple[str, ...],
     scope: str,
     features: str | None,
     experiment: str | None,
     lock: str | None,
     copies: tuple[str, ...],
+    details: bool,
     own: tuple[Family, ...],
     output: Output,
 ) -> int:
-    """Compare the VQ encoders of two checkpoints, bit by bit.
+    """Compare the VQ encoders of checkpoints with that of the first one, bit by bit.
 
     Reads torch checkpoints of every age, GPT-SoVITS exports and training files, and safetensors. Nothing in a file
-    is executed, and only the VQ encoder's bytes are read.
+    is executed, and only the VQ encoder's bytes are read. Of several B each gets a line, and those that differ their
+    details.
 
     An s1 checkpoint holds no codebook; against an s2 generator, a lock or the features of its experiment decide.
     """
-    with open_checkpoint(a) as first, open_checkpoint(b) as second:
+    asked = _Asked(scope, features, experiment, lock, copies, own, details, output)
+    paths = expanded(others)
+    if len(paths) > 1:
+        return _many(a, paths, asked)
+    with open_checkpoint(a) as first, Waiting("comparing", quiet=output.quiet) as waiting:
+        document, _, families = _compare(first, paths[0], asked, waiting.step)
+    status = output.show(document)
+    name_unused(own, families)
+    return status
+
+
+@dataclass(frozen=True)
+class _Asked:
+    """What the user wants to know of each pair."""
+
+    scope: str
+    features: str | None
+    experiment: str | None
+    lock: str | None
+    copies: tuple[str, ...]
+    own: tuple[Family, ...]
+    details: bool
+    output: Output
+
+
+def _many(a: str, paths: Sequence[str], asked: _Asked) -> int:
+    """Compare several files with one, which is read once; one that cannot be judged keeps no other from it."""
+    from vqcheck.report.views.many_files import JudgedFile, could_not_check, view
+
+    judged: list[JudgedFile] = []
+    used: set[str] = set()
+    with open_checkpoint(a) as first, Waiting("comparing", quiet=asked.output.quiet) as waiting:
+        first.keep_what_is_read()
+        for done, path in enumerate(paths, start=1):
+            try:
+                document, said, families = _compare(first, path, asked)
+                judged.append(JudgedFile(path, said, document))
+                used.update(families)
+            except VqcheckError as error:
+                judged.append(could_not_check("diff", path, f"{error}{suggestion(error.path)}"))
+            waiting.step(done, len(paths))
+    status = asked.output.show(view("diff", a, "base", judged, details=asked.details))
+    report_unread(judged)
+    name_unused(asked.own, used)
+    return status
+
+
+def _compare(
+    first: Checkpoint, path: str, asked: _Asked, on_tensor: OnTensor | None = None
+) -> tuple[Document, str, tuple[str, ...]]:
+    """Return the document of one pair, what it comes to in a clause, and as what codecs the files were read."""
+    with open_checkpoint(path) as second:
         try:
-            with Waiting("comparing", quiet=output.quiet) as waiting:
-                comparison = compare(first, second, scope, waiting.step, own, copies)
+            comparison = compare(first, second, asked.scope, on_tensor, asked.own, asked.copies)
         except NoCodebookError:
-            stages = _stages(first, second, experiment, lock, copies)
+            stages = _stages(first, second, asked.experiment, asked.lock, asked.copies)
             if stages is None:
                 raise
             from vqcheck.report.views import s1_s2
 
-            return output.show(s1_s2.view(stages))
-        if experiment is not None or lock is not None:
+            document = s1_s2.view(stages)
+            return document, document.headline, ()
+        if asked.experiment is not None or asked.lock is not None:
             raise UsageError(
                 "--experiment and --lock are for an s1 checkpoint against an s2 generator; these two hold a "
                 "codebook each ('vqcheck lock --check' verifies one against a lock)",
-                a,
+                first.path,
             )
-        if features is not None and comparison.verdict != IDENTICAL:
-            comparison = _with_flips(comparison, first, second, features, own, copies, output)
-    status = output.show(view(comparison))
-    name_unused(own, (comparison.a.family, comparison.b.family))
-    return status
+        if asked.features is not None and comparison.verdict != IDENTICAL:
+            comparison = _with_flips(comparison, first, second, asked.features, asked.own, asked.copies, asked.output)
+    families = comparison.a.family, comparison.b.family
+    return diff_view.view(comparison, details=asked.details), diff_view.line(comparison), families
 
 
 def _stages(

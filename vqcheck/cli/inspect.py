@@ -8,7 +8,8 @@ import click
 
 from vqcheck.checkpoint.open import open_checkpoint
 from vqcheck.cli.help import Command
-from vqcheck.cli.options import copy_option, family_option, name_unused
+from vqcheck.cli.near_names import suggestion
+from vqcheck.cli.options import copy_option, expanded, family_option, name_unused
 from vqcheck.cli.output import TEXT, Output, output_options
 from vqcheck.cli.terminal import Waiting
 from vqcheck.codebook.family import Family
@@ -41,7 +42,7 @@ def command(checkpoints: tuple[str, ...], strict: bool, copy: str, own: tuple[Fa
     """Show format, model version, VQ encoder, digests and health of checkpoints."""
     found: list[Inspection | UnreadFile] = []
     with Waiting("inspecting", quiet=output.quiet) as waiting:
-        paths = [path for named in checkpoints for path in _in_folder(named)]
+        paths = [path for named in expanded(checkpoints) for path in _in_folder(named)]
         for done, path in enumerate(paths, start=1):
             found.append(_inspect(path, own, copy))
             waiting.step(done, len(paths))
@@ -72,4 +73,4 @@ def _inspect(path: str, own: tuple[Family, ...], copy: str) -> Inspection | Unre
         with open_checkpoint(path) as checkpoint:
             return inspect(checkpoint, own, copy)
     except VqcheckError as error:
-        return UnreadFile(path, str(error))
+        return UnreadFile(path, f"{error}{suggestion(error.path)}")

@@ -1,21 +1,36 @@
 """`vqcheck lock CKPT`: record the VQ encoder once, and verify against the record ever after."""
 
 import os
+import sys
+from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import Final
 
 import click
 
-from vqcheck.audit.check_lock import check_lock
+from vqcheck.audit.check_lock import check_bound, check_lock
 from vqcheck.audit.lock import NAME, Lock, read_lock
+from vqcheck.audit.lock_result import LockCheck, LockVerdict
 from vqcheck.audit.make_lock import keep_bindings, make_lock
 from vqcheck.checkpoint.open import open_checkpoint
+from vqcheck.checkpoint.opened import Checkpoint
 from vqcheck.cli.help import Command
-from vqcheck.cli.options import copy_option, family_option, name_unused, scope_option
-from vqcheck.cli.output import Output, output_options
+from vqcheck.cli.near_names import suggestion
+from vqcheck.cli.options import (
+    ThatExists,
+    copy_option,
+    details_option,
+    expanded,
+    family_option,
+    name_unused,
+    report_unread,
+    scope_option,
+)
+from vqcheck.cli.output import STDOUT, TEXT, Output, output_options
 from vqcheck.cli.replace_file import replace_file
 from vqcheck.cli.terminal import Waiting
 from vqcheck.codebook.family import Family
-from vqcheck.errors import UsageError
+from vqcheck.errors import UsageError, VqcheckError
 
 _EXAMPLES: Final = """
 \b
@@ -24,6 +39,7 @@ Examples:
   vqcheck lock s2G2333k.pth --experiment logs/me --s1 me-e15.ckpt --update
   vqcheck lock s2G2333k.pth --experiment logs/me --s1 me-e15.ckpt --s1 epoch=14-step=300.ckpt --update
   vqcheck lock --check SoVITS_weights_v2/me_e8_s400.pth --experiment logs/me
+  vqcheck lock --check SoVITS_weights_v2/*.pth -o logs/me/vqcheck.lock
   vqcheck lock s2G2333k.pth -o voices.lock
 
 Exit status: 0 written, or the file agrees with the lock; 1 it does not; 2 could not check, a copy contradicts, or the
@@ -32,16 +48,16 @@ tokens of the experiment come from another VQ encoder, so that no lock is made.
 
 
 @click.command("lock", cls=Command, epilog=_EXAMPLES)
-@click.argument("checkpoint", metavar="CKPT", type=click.Path(readable=False))
+@click.argument("checkpoints", metavar="CKPT...", nargs=-1, required=True, type=click.Path(readable=False))
 @click.option(
     "--experiment",
-    type=click.Path(exists=True, file_okay=False, readable=False),
+    type=ThatExists(exists=True, file_okay=False, readable=False),
     help="Bind the tokens of this experiment (6-name2semantic.tsv) to the lock, or check them.",
 )
 @click.option(
     "--s1",
     multiple=True,
-    type=click.Path(exists=True, dir_okay=False, readable=False),
+    type=ThatExists(exists=True, dir_okay=False, readable=False),
     help="Bind this s1 (GPT) checkpoint to the lock, or check it; may be repeated. With --update these replace others.",
 )
 @click.option(
@@ -51,50 +67,113 @@ tokens of the experiment come from another VQ encoder, so that no lock is made.
     type=click.Path(dir_okay=False, readable=False),
     help=f"The lock; default: {NAME} in the experiment, else here.",
 )
-@click.option("--check", is_flag=True, help="Verify CKPT against the lock instead of writing one.")
+@click.option("--check", is_flag=True, help="Verify each CKPT against the lock instead of writing one.")
 @click.option("--update", is_flag=True, help="Replace a lock that says something else.")
+@details_option
 @copy_option
 @scope_option
 @family_option
 @output_options(verbose="Show every check of a lock that agrees, too.", file=("--report",))
 def command(
-    checkpoint: str,
+    checkpoints: tuple[str, ...],
     experiment: str | None,
     s1: tuple[str, ...],
     lock_file: str | None,
     check: bool,
     update: bool,
+    details: bool,
     copy: str,
     scope: str,
     own: tuple[Family, ...],
     output: Output,
 ) -> int:
-    """Record the VQ encoder of a checkpoint in a small text file for git, or verify one against it.
+    """Record the VQ encoder of a checkpoint in a small text file for git, or verify others against it.
 
     Make the lock right after the tokens were extracted, from the checkpoint they were extracted with; bind the s1
-    checkpoints to it after s1 training. Verification needs the lock and the file to check, nothing else.
+    checkpoints to it after s1 training. Verification needs the lock and the files to check, nothing else.
     """
     if check and update:
         raise UsageError("--check verifies and --update writes; give one of them")
     path = lock_file or os.path.join(experiment or "", NAME)
     if output.file is not None and os.path.realpath(output.file) == os.path.realpath(path):
         raise UsageError("is the lock; write the report to another file", path)
+    if lock_file == STDOUT and check:
+        raise UsageError("--check verifies against a lock in a file; name it with -o")
+    if lock_file == STDOUT and output.format != TEXT and output.file is None:
+        raise UsageError("the lock goes to stdout (-o -); name a file for the report (--report)")
+    files = expanded(checkpoints)
+    if check:
+        return _verify(files, path, _Asked(experiment, s1, scope, own, copy, details), output)
+    if len(files) > 1:
+        raise UsageError("a lock records one checkpoint; --check verifies many against it")
     unchecked: list[str] = []
-    with open_checkpoint(checkpoint) as file, Waiting("reading tokens and s1", quiet=output.quiet) as waiting:
-        if not check:
-            lock = make_lock(file, experiment, s1, own, waiting.step, copy, unchecked.append)
-        else:
-            result = check_lock(read_lock(path), path, file, experiment, s1, scope, own, waiting.step, copy)
-    name_unused(own, (result.family if check else lock.family,))
-    if not check:
-        return _write(path, lock, "".join(unchecked), update, output)
-    from vqcheck.report.views.lock_check import checked
+    with open_checkpoint(files[0]) as file, Waiting("reading tokens and s1", quiet=output.quiet) as waiting:
+        lock = make_lock(file, experiment, s1, own, waiting.step, copy, unchecked.append)
+    name_unused(own, (lock.family,))
+    return _write(path, lock, "".join(unchecked), update, output)
 
-    return output.show(checked(result))
+
+@dataclass(frozen=True)
+class _Asked:
+    """What is to be verified beside the files, and how."""
+
+    experiment: str | None
+    s1: tuple[str, ...]
+    scope: str
+    own: tuple[Family, ...]
+    copy: str
+    details: bool
+
+
+def _verify(files: Sequence[str], path: str, asked: _Asked, output: Output) -> int:
+    """Verify files against the lock, which is read once; of several each gets a line."""
+    from vqcheck.report.views.lock_check import checked, line
+    from vqcheck.report.views.many_files import JudgedFile, could_not_check, view
+
+    if len(files) == 1:
+        # A file that is missing is told before the lock is.
+        with open_checkpoint(files[0]) as file, Waiting("reading tokens and s1", quiet=output.quiet) as waiting:
+            lock = read_lock(path)
+            bound = check_bound(lock, path, asked.experiment, asked.s1, waiting.step)
+            result = _checked(lock, path, file, asked, bound)
+        name_unused(asked.own, (result.family,))
+        return output.show(checked(result, details=asked.details))
+    lock = read_lock(path)
+    judged: list[JudgedFile] = []
+    used: set[str] = set()
+    with Waiting("reading tokens and s1", quiet=output.quiet) as waiting:
+        bound = check_bound(lock, path, asked.experiment, asked.s1, waiting.step)
+    with Waiting("verifying", quiet=output.quiet) as waiting:
+        for done, name in enumerate(files, start=1):
+            try:
+                with open_checkpoint(name) as file:
+                    result = _checked(lock, path, file, asked, bound)
+                used.add(result.family)
+                judged.append(JudgedFile(name, line(result), checked(result, details=asked.details)))
+            except VqcheckError as error:
+                judged.append(could_not_check("lock", name, f"{error}{suggestion(error.path)}"))
+            waiting.step(done, len(files))
+    status = output.show(view("lock", path, "lock", judged, details=asked.details))
+    report_unread(judged)
+    name_unused(asked.own, used)
+    return status
+
+
+def _checked(lock: Lock, path: str, file: Checkpoint, asked: _Asked, bound: tuple[LockVerdict, ...]) -> LockCheck:
+    return check_lock(lock, path, file, None, None, asked.scope, asked.own, copy=asked.copy, bound=bound)
 
 
 def _write(path: str, lock: Lock, unchecked: str, update: bool, output: Output) -> int:
     state = "written"
+    if path == STDOUT:
+        from vqcheck.report.views.lock import written
+
+        sys.stdout.write(lock.text())
+        document = written(lock, "stdout", state, unchecked)
+        if output.file is not None:
+            return output.show(document)
+        output.announce(document)
+        return document.exit_code
     if os.path.exists(path):
         # Read also when it will be replaced: a file that is no lock is somebody else's.
         old = read_lock(path)

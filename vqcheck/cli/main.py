@@ -74,7 +74,9 @@ def _run(arguments: Sequence[str]) -> int:
     except click.ClickException as error:
         return _failed(arguments, error.format_message())
     except VqcheckError as error:
-        return _failed(arguments, str(error), error.path)
+        from vqcheck.cli.near_names import suggestion
+
+        return _failed(arguments, f"{error}{suggestion(error.path)}", error.path)
     except (click.Abort, KeyboardInterrupt):
         return _failed(arguments, "interrupted")
     except SystemExit as error:

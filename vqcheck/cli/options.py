@@ -1,7 +1,8 @@
 """Options that several commands have: which copy to judge, what a comparison judges, and rows of the user's own."""
 
+import os
 import sys
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from typing import TYPE_CHECKING, Any, Final, TypeVar
 
 import click
@@ -11,9 +12,46 @@ from vqcheck.errors import NoCodebookError
 
 if TYPE_CHECKING:
     from vqcheck.codebook.family import Family
+    from vqcheck.report.views.many_files import JudgedFile
 
 _Command = TypeVar("_Command", bound=Callable[..., Any])
 _COPY: Final = "Judge the copy of this name alone (weight, model, ema, ...; a dot is the top of the file)"
+
+
+class ThatExists(click.Path):
+    """A path that must be there; names near one that is not are suggested."""
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
+        try:
+            return super().convert(value, param, ctx)
+        except click.BadParameter as error:
+            from vqcheck.cli.near_names import suggestion
+
+            said = f"{error.message.rstrip('.')}{suggestion(os.fspath(value))}"
+            raise click.BadParameter(said, ctx, param) from None
+
+
+def expanded(paths: Sequence[str]) -> tuple[str, ...]:
+    """Return paths, with patterns replaced by the files that fit them, in order: shells of Windows leave that to us.
+
+    What exists under the name is no pattern; one that nothing fits stays, and fails as a file that is not there.
+    """
+    found: list[str] = []
+    for path in paths:
+        matches: list[str] = []
+        if any(sign in path for sign in "*?[") and not os.path.lexists(path):
+            from glob import glob
+
+            from vqcheck.experiment.place import by_number
+
+            matches = sorted(glob(path), key=lambda each: (os.path.dirname(each), by_number(each)))
+        found += matches or [path]
+    return tuple(found)
+
+
+def details_option(command: _Command) -> _Command:
+    """Add `--details` where several files may be named, and pass it on as `details`."""
+    return click.option("--details", is_flag=True, help="Show the details of files that agree, too.")(command)
 
 
 def copy_option(command: _Command) -> _Command:
@@ -73,6 +111,12 @@ def family_option(command: _Command) -> _Command:
             raise NoCodebookError(f"{error}; nor does {_names(own)} of --family fit it") from None
 
     return with_own  # type: ignore[return-value]
+
+
+def report_unread(files: "Iterable[JudgedFile]") -> None:
+    """Say on stderr which of several files could not be judged, and why: each reason once."""
+    for line in dict.fromkeys(file.document.headline for file in files if "error" in file.document.data):
+        print(f"vqcheck: {' '.join(line.split())}", file=sys.stderr)
 
 
 def name_unused(own: "tuple[Family, ...]", used: Iterable[str]) -> None:

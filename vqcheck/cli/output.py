@@ -12,6 +12,7 @@ import click
 from vqcheck.cli.replace_file import add_to_file, check_target, replace_file
 from vqcheck.cli.terminal import can_draw, is_first_process, wants_color
 from vqcheck.errors import UsageError, VqcheckError
+from vqcheck.sanitize import sanitize
 
 if TYPE_CHECKING:
     from vqcheck.report.document import Document, Sheet
@@ -25,6 +26,16 @@ GITHUB: Final = "github"
 HTML: Final = "html"
 CSV: Final = "csv"
 FORMATS: Final = (TEXT, JSON, JUNIT, SARIF, GITHUB, HTML, CSV)
+_ENDINGS: Final = {
+    ".json": JSON,
+    ".html": HTML,
+    ".htm": HTML,
+    ".xml": JUNIT,
+    ".sarif": SARIF,
+    ".csv": CSV,
+    ".md": GITHUB,
+}
+STDOUT: Final = "-"
 
 _Command = TypeVar("_Command", bound=Callable[..., Any])
 
@@ -37,6 +48,8 @@ class Output:
     file: str | None = None
     verbose: bool = False
     quiet: bool = False
+    by_ending: bool = False
+    """Whether the file's name alone says the format: nothing of it is wanted on stdout then."""
 
     def show(self, document: "Document") -> int:
         """Write a document in the format that the user wants, and return its exit status.
@@ -49,14 +62,24 @@ class Output:
             # Annotations count only where the runner reads them, so a file gets what stands beside them.
             _write_summary(document, self.file)
         self.write(document)
+        if self.file is not None:
+            self.announce(document)
         return document.exit_code
+
+    def announce(self, document: "Document") -> None:
+        """Say on stderr what a report in a file comes to, and where it is."""
+        if self.quiet:
+            return
+        print(sanitize(f"{document.verdict}  {document.brief or document.headline}"), file=sys.stderr)
+        if self.file is not None and os.path.isfile(self.file):
+            print(sanitize(f"The report is in {self.file}"), file=sys.stderr)
 
     def write(self, document: "Document") -> None:
         """Write a document without what stands beside it."""
         rendered = self._rendered(document)
         if self.file is not None and self.format != GITHUB:
             replace_file(self.file, rendered)
-        elif not self.quiet:
+        elif not self.quiet and not self.by_ending:
             if self.format != TEXT:
                 _speak_utf_8()
             sys.stdout.write(rendered)
@@ -95,7 +118,8 @@ class Output:
         columns = os.environ.get("COLUMNS", "")
         width = int(columns) if columns.isdecimal() else os.get_terminal_size(sys.stdout.fileno()).columns
         color = can_draw(sys.stdout) and wants_color() and not detect_legacy_windows()
-        return Style(color, width, self.verbose, getattr(sys.stdout, "encoding", None) or "utf-8")
+        encoding = getattr(sys.stdout, "encoding", None) or "utf-8"
+        return Style(color, width, self.verbose, signs=True, encoding=encoding)
 
 
 def _speak_utf_8() -> None:
@@ -124,12 +148,15 @@ def report_failure(arguments: Sequence[str], message: str, path: str) -> None:
 
     `path` is the file that the message is about; empty where it is about none.
 
-    A file named with `-o` stays as it was: the document goes to stdout all the same, unless `-q` silences that.
+    A file named with `-o` stays as it was: the document goes to stdout all the same, unless `-q` silences that. On a
+    terminal nobody wants it there, nor a page that only a file's name asked for.
     """
     if not any(each.startswith("-") and ("f" in each or "o" in each) for each in arguments):
         return  # nothing asks for a format or a file, and to find that out takes more than there may be left
     command, output = _wanted(arguments)
     if output.format == TEXT or not is_first_process():
+        return
+    if output.file is not None and (sys.stdout.isatty() or (output.by_ending and output.format == HTML)):
         return
     from vqcheck.report.views.failure import view
 
@@ -163,7 +190,15 @@ def _wanted(arguments: Sequence[str]) -> tuple[str, Output]:
         name, rest, resilient_parsing=True, ignore_unknown_options=True, allow_extra_args=True
     )
     given = context.params
-    return name, Output(given.get("format_") or TEXT, given.get("file"), quiet=bool(given.get("quiet")))
+    return name, _output(given.get("format_"), given.get("file"), quiet=bool(given.get("quiet")))
+
+
+def _output(format_: str | None, file: str | None, *, quiet: bool, verbose: bool = False) -> Output:
+    """Return where a report goes and in which format: the one that is named, else by the ending of the file."""
+    if file is None or file == STDOUT:
+        return Output(format_ or TEXT, None, verbose, quiet)
+    by_ending = _ENDINGS.get(os.path.splitext(file)[1].lower(), TEXT)
+    return Output(format_ or by_ending, file, verbose, quiet, by_ending=format_ is None)
 
 
 def _values(given: Iterable[object]) -> Iterator[object]:
@@ -190,10 +225,8 @@ def _with_options(command: _Command, verbose: str | None, file_option: Sequence[
         "--format",
         "format_",
         type=click.Choice(FORMATS),
-        default=TEXT,
-        show_default=True,
         metavar="FORMAT",
-        help=f"One of {', '.join(FORMATS)}.",
+        help=f"One of {', '.join(FORMATS)}; default: by the ending of the file, else text.",
     )
     @click.option("-q", "--quiet", is_flag=True, help="No report on stdout; the exit status says it all.")
     @click.option("--debug", is_flag=True, help="Show the traceback of an internal error.")
@@ -201,13 +234,13 @@ def _with_options(command: _Command, verbose: str | None, file_option: Sequence[
         *file_option,
         "file",
         type=click.Path(dir_okay=False, readable=False),
-        help="Write the report to this file instead of stdout. With github the file gets the summary table, and stdout "
-        "the annotations as ever.",
+        help="Write the report to this file instead of stdout, in the format of its ending: .json, .html, .xml "
+        "(junit), .sarif, .csv, .md (the summary table of github), any other is text.",
     )
     @wraps(command)
     def with_output(
         *args: Any,
-        format_: str,
+        format_: str | None,
         quiet: bool,
         debug: bool,
         file: str | None = None,
@@ -215,9 +248,10 @@ def _with_options(command: _Command, verbose: str | None, file_option: Sequence[
         **kw: Any,
     ) -> Any:
         del debug  # main() looks for it on the command line: it matters when parsing fails, too
-        if file is not None:
-            check_target(file, _values(kw.values()))
-        return command(*args, output=Output(format_, file, in_full, quiet), **kw)
+        output = _output(format_, file, quiet=quiet, verbose=in_full)
+        if output.file is not None:
+            check_target(output.file, _values(kw.values()))
+        return command(*args, output=output, **kw)
 
     if verbose:
         return click.option("-v", "--verbose", "in_full", is_flag=True, help=verbose)(with_output)  # type: ignore[return-value]

@@ -61,6 +61,23 @@ class _LazyGroup(click.Group):
     def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:  # noqa: ARG002
         return _load(cmd_name)
 
+    def resolve_command(
+        self, ctx: click.Context, args: list[str]
+    ) -> tuple[str | None, click.Command | None, list[str]]:
+        """Find a command; `help` asks for the help of the one behind it, and a slip is told with what may be meant."""
+        name, *rest = args
+        if name == "help":
+            if not rest:
+                print(ctx.get_help())
+                ctx.exit()
+            return self.resolve_command(ctx, [rest[0], "--help"])
+        if name not in COMMANDS and not name.startswith("-"):
+            from vqcheck.cli.near_names import near_commands
+
+            near = " or ".join(f"'{each}'" for each in near_commands(name, COMMANDS))
+            ctx.fail(f"No such command '{name}'{f'. Did you mean {near}?' if near else ''}")
+        return super().resolve_command(ctx, args)
+
     def invoke(self, ctx: click.Context) -> object:
         try:
             return super().invoke(ctx)
@@ -94,7 +111,7 @@ Completion in bash: eval "$(_VQCHECK_COMPLETE=bash_source vqcheck)"
     context_settings={"help_option_names": ["-h", "--help"]},
     epilog=_EPILOG,
 )
-@click.version_option(__version__, prog_name="vqcheck")
+@click.version_option(__version__, "-V", "--version", prog_name="vqcheck")
 def program() -> None:
     """Check that the codebook of a two-stage VQ speech model stays the same between the stages.
 

@@ -11,6 +11,8 @@ if TYPE_CHECKING:
 _SIZES: Final = ("COLUMNS", "LINES", "JUPYTER_COLUMNS", "JUPYTER_LINES")
 _LARGEST: Final = 10_000
 _PATIENCE: Final = 0.5
+_BETWEEN_LINES: Final = 10.0
+"""Seconds between two lines on progress where no bar can be drawn."""
 
 
 def forget_impossible_sizes() -> None:
@@ -39,18 +41,24 @@ def is_first_process() -> bool:
 
 
 class Waiting:
-    """Hears of each step that is done; shows a bar once half a second has passed, and never in a pipe."""
+    """Hears of each step that is done; shows a bar once half a second has passed, in a pipe a line now and then."""
 
     def __init__(self, description: str, *, quiet: bool = False) -> None:
         self._description = description
+        self._quiet = quiet
         # Where nothing can be drawn again, a bar would leave an empty line where it was taken away.
-        self._shown = not quiet and can_draw(sys.stderr)
-        self._started = time.monotonic()
+        self._can_draw = can_draw(sys.stderr)
+        self._started = self._told = time.monotonic()
         self._bar: tuple[Progress, TaskID] | None = None
 
     def step(self, done: int, total: int) -> None:
         """Note that `done` of `total` steps are done."""
-        if not self._shown or (self._bar is None and time.monotonic() - self._started < _PATIENCE):
+        if self._quiet:
+            return
+        if not self._can_draw:
+            self._tell(done, total)
+            return
+        if self._bar is None and time.monotonic() - self._started < _PATIENCE:
             return
         if self._bar is None:
             from rich.console import Console
@@ -61,6 +69,12 @@ class Waiting:
             self._bar = bar, bar.add_task(self._description, total=total)
         progress, task = self._bar
         progress.update(task, completed=done, total=total)
+
+    def _tell(self, done: int, total: int) -> None:
+        now = time.monotonic()
+        if now - self._told >= _BETWEEN_LINES and done < total:
+            self._told = now
+            print(f"vqcheck: {self._description}: {done} of {total}", file=sys.stderr, flush=True)
 
     def __enter__(self) -> "Waiting":
         return self

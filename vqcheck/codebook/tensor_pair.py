@@ -48,6 +48,18 @@ class TensorSide:
         """The stored bytes; empty where the file lacks the tensor."""
         return self.file.read(self.tensor.tensor) if self.tensor else b""
 
+    def recall(self) -> bool:
+        """Take digest and count of values that are not finite from an earlier comparison of this open file."""
+        known = self.file.remembered.get(self.tensor) if self.file.remembered is not None else None
+        if known is None:
+            return False
+        self.digest, self.not_finite = known
+        return True
+
+    def remember(self) -> None:
+        if self.file.remembered is not None:
+            self.file.remembered[self.tensor] = self.digest, self.not_finite
+
     @property
     def types(self) -> frozenset[str]:
         """The types to which the tensor may have been rounded: by how it is stored, or as its whole file was."""
@@ -66,14 +78,16 @@ class Pair:
         self._same_bytes = self._compare_bytes()
         if not self._same_bytes:
             for side in (a, b):
-                if side.tensor:
+                if side.tensor and not side.recall():
                     side.digest = digest.tensor_digest(side.tensor, side.data, digest.F32V1)
                     side.not_finite = not_finite(side.data, side.tensor.tensor.dtype)
+                    side.remember()
 
     def _compare_bytes(self) -> bool:
         a, b = self.a.tensor, self.b.tensor
         if a is None or b is None or (a.tensor.dtype, a.shape) != (b.tensor.dtype, b.shape):
             return False
+        known = self.a.recall()
         hasher = digest.Hasher(a, digest.F32V1)
         found = 0
         pieces_a, pieces_b = self.a.file.pieces(a.tensor), self.b.file.pieces(b.tensor)
@@ -81,10 +95,14 @@ class Pair:
             # One file may be packed, and so come in other pieces; then the digests of the whole decide.
             if piece_a != piece_b:
                 return False
-            hasher.update(piece_a)
-            found += not_finite(piece_a, a.tensor.dtype)
-        self.a.digest = self.b.digest = hasher.digest()
-        self.a.not_finite = self.b.not_finite = found
+            if not known:
+                hasher.update(piece_a)
+                found += not_finite(piece_a, a.tensor.dtype)
+        if not known:
+            self.a.digest, self.a.not_finite = hasher.digest(), found
+            self.a.remember()
+        # The digest's header has the role, which is the same on both sides: they are of one place.
+        self.b.digest, self.b.not_finite = self.a.digest, self.a.not_finite
         return True
 
     @property

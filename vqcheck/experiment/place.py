@@ -109,7 +109,7 @@ def find_place(path: str) -> Place:
 
     """
     if not os.path.lexists(path):
-        raise UsageError(f"{path}: there is no such file or folder")
+        raise UsageError("there is no such file or folder", path)
     if not os.path.isdir(path):
         return _of_file(path)
     here = os.path.abspath(path)
@@ -168,6 +168,17 @@ def exported_weights(training_file: str) -> str | None:
         and (file.rank, file.version in versions) == (where[2] or "", True)
     ]
     return found[0] if len(found) == 1 else None
+
+
+def training_runs(experiment: str) -> list[str]:
+    """Return the folders of s2 training runs in an experiment that hold a file to look at."""
+    runs = [each for each in _folders(experiment) if _S2_RUN.fullmatch(os.path.basename(each))]
+    return [run for run in runs if _models(run)]
+
+
+def holds_models(folder: str) -> bool:
+    """Say whether a folder itself holds a file that may be a model."""
+    return bool(_models(folder))
 
 
 def _of_tree(root: str) -> Contents:

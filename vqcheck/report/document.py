@@ -43,6 +43,7 @@ from dataclasses import dataclass
 from enum import Enum, IntEnum
 from typing import Any, Final, NamedTuple
 
+from vqcheck import __version__
 from vqcheck.report.blocks import Block, Tone
 from vqcheck.word_enum import WordEnum
 
@@ -176,6 +177,16 @@ class Document:
     @property
     def verdict_tone(self) -> Tone:
         return self.tone or _TONES[self.status]
+
+    def as_object(self) -> dict[str, Any]:
+        """Return what JSON shows: schema, version, verdict and exit code, and the data."""
+        head = {
+            "schema": f"vqcheck/{self.command}/1",
+            "vqcheck": __version__,
+            "verdict": self.verdict,
+            "exit_code": self.exit_code,
+        }
+        return head | dict(self.data)
 
     @property
     def title(self) -> str:

@@ -1,6 +1,7 @@
 """A document for people on a terminal of any width, in a pipe or in a file, with or without colour."""
 
 import math
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
@@ -33,11 +34,20 @@ if TYPE_CHECKING:
 # Rich is imported where there is more to show than one line: it takes longer than a comparison of equal files.
 
 _LOOKS: Final = {Tone.GOOD: "green", Tone.BAD: "bold red", Tone.WARNING: "bold yellow", Tone.MUTED: "dim"}
+_SIGNS: Final = (
+    {Tone.GOOD: "\N{CHECK MARK}", Tone.BAD: "\N{BALLOT X}", Tone.WARNING: "!"},
+    {Tone.GOOD: "\N{SQUARE ROOT}", Tone.BAD: "\N{MULTIPLICATION SIGN}", Tone.WARNING: "!"},
+)
+"""Beside a verdict on a terminal: the first row, of which its encoding has every sign."""
+_SEAMS: Final = "_-./\\"
+"""Behind these a name that is too long for its column is broken."""
 _PROSE: Final = 80
 """Columns of sentences where the stream has no width of its own."""
 _NO_WIDTH: Final = 10_000
-_LEAST: Final = {Kind.NAME: 24, Kind.PROSE: 24}
-"""Columns that cells which can be broken must have; where they have less, rows are laid out below each other."""
+_LEAST: Final = ({Kind.NAME: 24, Kind.PROSE: 24}, {Kind.NAME: 20, Kind.PROSE: 24})
+"""Columns that cells which can be broken should have, and must have; where they have less, rows are laid out below each
+other.
+"""
 _BARS: Final = 40
 
 
@@ -49,12 +59,21 @@ class Style:
     width: int = 0
     """Columns of the terminal; 0 where lines need not be broken, as in a file or a pipe."""
     verbose: bool = False
+    signs: bool = False
+    """Whether a sign stands in front of the verdict; a pipe's reader looks for the word."""
     encoding: str = "utf-8"
     """What the stream can show; other characters are escaped before lines are broken and columns are measured."""
 
     @property
     def level(self) -> Shown:
         return Shown.VERBOSE if self.verbose else Shown.BRIEF
+
+    def sign(self, tone: Tone) -> str:
+        """Return what stands in front of a verdict, with a blank; nothing where the stream cannot show it."""
+        for signs in _SIGNS if self.signs else ():
+            if "".join(signs.values()).encode(self.encoding, "ignore").decode(self.encoding) == "".join(signs.values()):
+                return f"{signs[tone]} " if tone in signs else ""
+        return ""
 
     def shown(self, text: str) -> str:
         """Return text as the stream shows it: what would steer the terminal is escaped, wherever it comes from."""
@@ -69,12 +88,15 @@ def render(document: Document, style: Style) -> str:
     remedies = () if in_brief else document.remedies
     if not blocks and not remedies:
         lines = [style.shown(line) for line in (*document.warnings, f"{document.verdict}  {said}")]
-        if not style.width or all(line.isascii() and len(line) <= style.width for line in lines):
-            return "".join(f"{line}\n" for line in lines)
+        sign = style.sign(document.verdict_tone)
+        room = style.width - len(sign)
+        if not style.width or all(line.isascii() and len(line) <= room for line in lines):
+            return "".join(f"{line}\n" for line in (*lines[:-1], f"{sign}{lines[-1]}"))
     page = _Page(style)
     for warning in document.warnings:
         page.paragraph((Word(warning, Tone.BAD),), prose=True)
-    page.hanging([Word(document.verdict, document.verdict_tone), "  "], said)
+    sign = style.sign(document.verdict_tone)
+    page.hanging([Word(f"{sign}{document.verdict}", document.verdict_tone), "  "], said)
     for block in blocks:
         page.blank()
         page.block(block, 0 if isinstance(block, Section) else 2)
@@ -91,6 +113,24 @@ def _fitting(natural: Sequence[int], least: Sequence[int], room: int) -> list[in
         aim = max(least[widest], max(others, default=0), widths[widest] - (sum(widths) - room))
         widths[widest] = min(aim, widths[widest] - 1)
     return widths
+
+
+def _at_seams(cell: "Text", width: int) -> "Text":
+    """Return a cell in which words that are wider than the column are broken between the parts of a name."""
+    from rich.cells import cell_len
+    from rich.text import Text
+
+    cuts: list[int] = []
+    for match in re.finditer(r"\S+", cell.plain):
+        start, end = match.span()
+        while cell_len(cell.plain[start:end]) > width:
+            fits = next(
+                at for at in range(end - 1, start, -1) if cell_len(cell.plain[start:at]) <= width or at == start + 1
+            )
+            seam = max(cell.plain.rfind(sign, start, fits) + 1 for sign in _SEAMS)
+            start = seam if seam - start > width // 2 else fits
+            cuts.append(start)
+    return Text("\n").join(cell.divide(cuts)) if cuts else cell
 
 
 class _Page:
@@ -245,10 +285,12 @@ class _Page:
             max([cell_len(column.title), *(row[place].cell_len for row in rows)])
             for place, column in enumerate(columns)
         ]
-        least = [min(wide, _LEAST.get(column.kind, wide)) for column, wide in zip(columns, natural, strict=True)]
         room = (self._width or _NO_WIDTH) - indent
-        gap = next((gap for gap in (2, 1) if sum(least) + gap * (len(least) - 1) <= room), None)
-        if gap is None:
+        for limits, gap in ((_LEAST[0], 2), (_LEAST[0], 1), (_LEAST[1], 1)):
+            least = [min(wide, limits.get(column.kind, wide)) for column, wide in zip(columns, natural, strict=True)]
+            if sum(least) + gap * (len(least) - 1) <= room:
+                break
+        else:
             self._stacked(columns, rows, indent)
             return
         widths = _fitting(natural, least, room - gap * (len(columns) - 1))
@@ -264,7 +306,9 @@ class _Page:
         from rich.text import Text
 
         wrapped = [
-            [cell] if cell.cell_len <= width else list(cell.wrap(self._console, width, overflow="fold"))
+            [cell]
+            if cell.cell_len <= width
+            else list(_at_seams(cell, width).wrap(self._console, width, overflow="fold"))
             for cell, width in zip(cells, widths, strict=True)
         ]
         for number in range(max(map(len, wrapped))):

@@ -20,13 +20,31 @@ from vqcheck.audit.history_result import Drift, HistoryRow
 from vqcheck.audit.judgement import CheckOutcome
 from vqcheck.codebook.comparison import CHANGED
 from vqcheck.codebook.diagnosis.result import TokenFlips
-from vqcheck.report.blocks import Block, Column, Fact, Facts, Inline, Kind, Paragraph, Section, Table, Tone, Word, path
+from vqcheck.experiment.place import PlaceKind
+from vqcheck.report.blocks import (
+    Block,
+    Column,
+    Fact,
+    Facts,
+    Inline,
+    Kind,
+    Paragraph,
+    Section,
+    Shown,
+    Table,
+    Tone,
+    Word,
+    path,
+)
 from vqcheck.report.document import Case, CaseOutcome, Document, Figure, Remedy, Rule, Status, Weight
 from vqcheck.report.views.s1_s2 import evidence
 from vqcheck.report.views.words import extract_again, share
 
 _SMALL, _NOTICEABLE = 0.01, 0.10
 """Shares of the frames up to which an effect is called small, and noticeable; more is severe."""
+
+_FEW: Final = 3
+"""Voices, and bases that were compared, up to which text shows how a base was chosen."""
 
 _RULES: Final = {
     question: Rule(f"check/{question.value}", title, help_)
@@ -98,7 +116,7 @@ def view(check: PlaceCheck) -> Document:
         figures=_figures(check),
         blocks=(
             *_overview(check),
-            *(_voice(voice) for voice in check.voices if _is_told(voice)),
+            *(_voice(voice, check) for voice in check.voices if _is_told(voice)),
             *_not_asked(check),
             *_files(check),
             _place(check),
@@ -124,19 +142,23 @@ def severity(flips: TokenFlips) -> str:
 
 def _headline(check: PlaceCheck) -> str:
     if not check.voices:
+        if len(check.unreadable) == 1:
+            file, why = check.unreadable[0]
+            return f"{_short(file, check)} {why}"
         return f"{check.path} holds no voice that can be checked"
     if not any(voice.compared for voice in check.voices):
         if not check.bases:
             return "no base model was found, so nothing says whether a VQ encoder moved; name it with --base"
         return "no file of a voice could be compared with a base"
-    if len(check.voices) == 1:
+    if len(check.voices) == 1 and not check.unreadable:
         return f"{check.voices[0].name}: {_voice_headline(check.voices[0])}"
     affected, unsure = len(check.affected), [voice for voice in check.voices if voice.exit_code == 2]
-    said = f"{affected} of {len(check.voices)} voices {'is' if affected == 1 else 'are'} affected"
+    said = f"{affected} of {len(check.voices)} voice{'s' * (len(check.voices) != 1)} "
+    said += f"{'is' if affected == 1 else 'are'} affected"
     if unsure:
         said += f", {len(unsure)} could not be checked"
     if check.unreadable:
-        said += f"; {len(check.unreadable)} files cannot be read"
+        said += f"; {len(check.unreadable)} file{'s' * (len(check.unreadable) != 1)} cannot be read"
     return said
 
 
@@ -191,9 +213,17 @@ def _overview(check: PlaceCheck) -> Iterator[Block]:
     if not check.voices:
         return
     asked = [question for question in Question if any(not _is_missing(v.answer(question)) for v in check.voices)]
-    columns = (Column("voice", Kind.NAME), *(Column(question.value) for question in asked))
-    rows = [(path(title(voice)), *(_cell(voice.answer(question)) for question in asked)) for voice in check.voices]
+    columns = (Column("voice", Kind.NAME), *(Column(question.value) for question in asked), Column("from", Kind.NAME))
+    rows = [
+        (path(title(voice)), *(_cell(voice.answer(question)) for question in asked), _chosen_base(voice))
+        for voice in check.voices
+    ]
     yield Section("Voices", (Table("Each voice, and what became of each question.", columns, rows),))
+
+
+def _chosen_base(voice: VoiceCheck) -> Inline:
+    """Return the base of a voice, where there were several to choose from."""
+    return path(os.path.basename(voice.base.path)) if voice.base and voice.base.candidates else ""
 
 
 _WORDS: Final = {
@@ -222,14 +252,16 @@ def _fails(answer: Answer) -> bool:
 
 def _is_told(voice: VoiceCheck) -> bool:
     """Say whether there is more to say of a voice than its row in the table."""
-    return any(answer.outcome in (CheckOutcome.FAILED, CheckOutcome.COULD_NOT_CHECK) for answer in voice.answers) or (
-        voice.base is not None and bool(voice.base.candidates)
-    )
+    return _has_findings(voice) or (voice.base is not None and bool(voice.base.candidates))
 
 
-def _voice(voice: VoiceCheck) -> Section:
+def _has_findings(voice: VoiceCheck) -> bool:
+    return any(answer.outcome in (CheckOutcome.FAILED, CheckOutcome.COULD_NOT_CHECK) for answer in voice.answers)
+
+
+def _voice(voice: VoiceCheck, check: PlaceCheck) -> Section:
     """Return the findings of one voice: what was seen, and what it means for the sound."""
-    facts = [Fact("Base", _base(voice.base)), *(_finding(voice, answer) for answer in voice.answers)]
+    facts = [Fact("Base", _base(voice.base, check)), *(_finding(voice, answer) for answer in voice.answers)]
     means = _meaning(voice)
     return Section(
         title(voice),
@@ -238,6 +270,8 @@ def _voice(voice: VoiceCheck) -> Section:
             Facts([fact for fact in facts if fact]),
             *([Paragraph(means)] if means else []),
         ),
+        # How the base of a voice that is fine was chosen is of interest where there are few.
+        Shown.ALWAYS if _has_findings(voice) or len(check.voices) <= _FEW else Shown.DETAIL,
     )
 
 
@@ -312,7 +346,7 @@ def _meaning(voice: VoiceCheck) -> str:
     return "s1 predicts tokens of the base, and s2 decodes them with codes that moved. Speech may be slurred or wrong."
 
 
-def _base(choice: BaseChoice | None) -> Inline | None:
+def _base(choice: BaseChoice | None, check: PlaceCheck) -> Inline | None:
     if choice is None:
         return None
     why = {
@@ -321,8 +355,10 @@ def _base(choice: BaseChoice | None) -> Inline | None:
         BaseReason.VERSION: "the only base of this version here",
         BaseReason.NEAREST: "the nearest of those that are here",
     }[choice.reason]
-    others = "; ".join(_compared(candidate) for candidate in choice.candidates)
-    return (path(choice.path), f" ({why}{': ' + others if others else ''})")
+    others = "; ".join(_compared(candidate) for candidate in choice.candidates[:_FEW])
+    if len(choice.candidates) > _FEW:
+        others += f"; and {len(choice.candidates) - _FEW} more"
+    return (path(_short(choice.path, check)), f" ({why}{': ' + others if others else ''})")
 
 
 def _compared(candidate: Candidate) -> str:
@@ -375,15 +411,31 @@ def _named(names: Sequence[str], of: int) -> str:
 def _files(check: PlaceCheck) -> Iterator[Block]:
     for heading, files in (("Not readable", check.unreadable), ("Without a codebook", check.skipped)):
         if files:
-            rows = [(path(name), why) for name, why in files]
+            rows = [(path(_short(name, check)), why) for name, why in files]
             columns = (Column("file", Kind.NAME), Column("why", Kind.PROSE))
             yield Section(heading, (Table(heading, columns, rows, most=5, rest="and more; -v shows all"),))
+
+
+def _short(file: str, check: PlaceCheck) -> str:
+    """Return a path from the place on, or from the GPT-SoVITS folder around it, where it lies in one and is shorter."""
+    place = os.path.abspath(check.path)
+    for folder in (os.path.dirname(place) if check.kind is PlaceKind.FILE else place, check.root):
+        if folder and (inner := _inside(file, folder)) and len(inner) < len(file):
+            return inner
+    return file
+
+
+def _inside(file: str, folder: str) -> str:
+    """Return the path of a file from a folder on; empty where it lies elsewhere."""
+    front = os.path.join(os.path.normcase(os.path.abspath(folder)), "")
+    whole = os.path.abspath(file)
+    return whole[len(front) :] if os.path.normcase(whole).startswith(front) else ""
 
 
 def _place(check: PlaceCheck) -> Section:
     around = "" if os.path.realpath(check.root) == os.path.realpath(check.path) else check.root
     facts = [Fact("Place", (path(check.path), f" ({check.kind.value})")), Fact("Around it", around)]
-    facts += [Fact("Base" if not number else "", path(base)) for number, base in enumerate(check.bases)]
+    facts += [Fact("Base" if not number else "", path(_short(base, check))) for number, base in enumerate(check.bases)]
     return Section("What was looked at", (Facts(facts),))
 
 

@@ -33,9 +33,9 @@ _NAMED: Final = 3
 """Tensors named in a headline."""
 
 
-def view(comparison: Comparison) -> Document:
-    """Return what a comparison says; of VQ encoders that agree, text without -v says it in one line."""
-    agrees = comparison.verdict not in (CHANGED, UNDECIDED) and not comparison.never_trained
+def view(comparison: Comparison, *, details: bool = False) -> Document:
+    """Return what a comparison says; of VQ encoders that agree, text says it in one line without `details` or -v."""
+    agrees = comparison.verdict not in (CHANGED, UNDECIDED) and not comparison.never_trained and not details
     shown = Shown.DETAIL if agrees else Shown.ALWAYS
     return Document(
         command="diff",
@@ -117,10 +117,20 @@ def _some(labels: Sequence[str]) -> str:
     return f"{', '.join(labels[:_NAMED])}{f' and {more} more' if more > 0 else ''}"
 
 
+def line(comparison: Comparison) -> str:
+    """Return what two files come to in a table of many: in few words where they agree, else as the headline has it."""
+    agrees = comparison.verdict not in (CHANGED, UNDECIDED) and not comparison.never_trained
+    return _in_few_words(comparison) if agrees else headline(comparison)
+
+
 def _one_line(comparison: Comparison) -> str:
     """Return digest, and in few words what two VQ encoders that agree come to."""
     side = comparison.a
     digest = side.digests.vq_encoder or comparison.b.digests.vq_encoder or side.digests.widest
+    return f"{digest.algorithm} {digest.short}  {_in_few_words(comparison)}"
+
+
+def _in_few_words(comparison: Comparison) -> str:
     lacking, in_front = _left_out(comparison), _front(comparison)
     what = _what(comparison, lacking, in_front)
     notes = [note for note in (lacking, in_front) if note]
@@ -135,7 +145,7 @@ def _one_line(comparison: Comparison) -> str:
     if comparison.scope == TOKENS:
         notes.append("bookkeeping not judged")
     told = f" ({'; '.join(notes)})" if notes else ""
-    return f"{digest.algorithm} {digest.short}  {what}{told}"
+    return f"{what}{told}"
 
 
 def _what(comparison: Comparison, lacking: str, in_front: str) -> str:

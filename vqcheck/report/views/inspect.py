@@ -1,6 +1,6 @@
 """`vqcheck inspect`: what is in these files."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import Final
 
 from vqcheck.codebook.health import HEALTHY, NEVER_TRAINED
@@ -19,6 +19,7 @@ from vqcheck.report.blocks import (
     Column,
     Fact,
     Facts,
+    Inline,
     Kind,
     Paragraph,
     Section,
@@ -35,7 +36,7 @@ from vqcheck.report.document import Document, Figure, Remedy, Status
 from vqcheck.report.views.copies import STANDING
 from vqcheck.report.views.inspect_data import cases, data, evidence, lacking
 from vqcheck.report.views.inspect_encoder import encoder_facts, health_facts, tensors, title
-from vqcheck.report.views.words import explained, kind_of_file
+from vqcheck.report.views.words import explained, kind_of_file, short_names
 
 _MOST_CLASSES: Final = 20
 
@@ -53,8 +54,9 @@ def view(files: InspectedFiles) -> Document:
         cases=cases(files),
         data=data(files),
         figures=() if several else tuple(_figures(files.files[0])),
-        blocks=tuple(
-            _unread(file, several) if isinstance(file, UnreadFile) else _file(file, several) for file in files.files
+        blocks=(
+            *([_overview(files)] if several else []),
+            *(_unread(file, several) if isinstance(file, UnreadFile) else _file(file, several) for file in files.files),
         ),
         remedies=tuple(_remedies(files)),
     )
@@ -101,6 +103,39 @@ def _figures(file: Inspection | UnreadFile) -> Iterator[Figure]:
     yield Figure("VQ encoders", str(len(file.encoders)))
     yield Figure("codebooks", str(len(books)))
     yield Figure("codes", str(sum(book.codes for book in books)))
+
+
+def _overview(files: InspectedFiles) -> Section:
+    """Return a line for each file."""
+    columns = (
+        Column("Verdict"),
+        Column("File", Kind.NAME),
+        Column("Model", Kind.PROSE),
+        Column("Kind", Kind.PROSE, Shown.PAGE),
+        Column("Step", Kind.NUMBER, Shown.PAGE),
+        Column("VQ encoder"),
+    )
+    names = short_names([file.path for file in files.files])
+    rows = [_row(file, name) for file, name in zip(files.files, names, strict=True)]
+    return Section("Files", (Table("Each file, and the digest of its VQ encoder.", columns, rows),))
+
+
+def _row(file: Inspection | UnreadFile, name: str) -> Sequence[Inline]:
+    if isinstance(file, UnreadFile):
+        # People read why on stderr, where every error stands.
+        return (verdict(file.verdict, Tone.WARNING), path(name), "", "", "", "")
+    encoder, model, steps = file.vq_encoder, file.model, file.training.steps
+    several = f"{len(file.encoders)} VQ encoders" if len(file.encoders) > 1 else ""
+    kind = "" if model.kind == "unknown" else f"{model.version} {model.kind}".strip()
+    return (
+        verdict(file.verdict, _tone(file.verdict)),
+        path(name),
+        ", ".join(filter(None, (kind or (encoder.family if encoder else "unknown"), several))),
+        kind_of_file(file.record.kind),
+        "" if steps is None else str(steps),
+        # The digest of a codebook alone would look like that of another VQ encoder.
+        "" if not encoder else code(encoder.f32.vq_encoder.short) if encoder.f32.vq_encoder else "codebook alone",
+    )
 
 
 def _unread(file: UnreadFile, several: bool) -> Section:

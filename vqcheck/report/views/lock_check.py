@@ -53,14 +53,16 @@ _COPIES: Final = Rule(
     "in the lock, or differs. Name the copy that will be used: --copy NAME.",
 )
 _TRAINED: Final = trained("lock")
+_NAMED: Final = 3
+"""Parts that a line of a table names."""
 _LONG: Final = 24
 """Parts of a VQ encoder that a terminal shows without -v."""
 
 
-def checked(result: LockCheck) -> Document:
-    """Return the document of a verification."""
+def checked(result: LockCheck, *, details: bool = False) -> Document:
+    """Return the document of a verification; `details` shows every part of a file that agrees, too."""
     status = Status(result.exit_code)
-    differs = status is not Status.CONSISTENT
+    differs = status is not Status.CONSISTENT or details
     return Document(
         command="lock",
         status=status,
@@ -96,6 +98,18 @@ def checked(result: LockCheck) -> Document:
         ),
         remedies=_remedies(result),
     )
+
+
+def line(result: LockCheck) -> str:
+    """Return what a file comes to in a table of many."""
+    if result.verdict == CHANGED:
+        faults = [line.name for line in result.verdicts if line.judged and line.verdict in FAULTS]
+        more = f" and {len(faults) - _NAMED} more" if len(faults) > _NAMED else ""
+        return f"other than the lock: {', '.join(faults[:_NAMED])}{more}"
+    if result.verdict == UNDECIDED:
+        return copies.undecided(result, copies.LOCK)
+    notes = "; ".join(_notes(result))
+    return f"agrees ({notes})" if notes else "agrees"
 
 
 def _headline(result: LockCheck) -> str:

@@ -105,3 +105,15 @@ def warning(name: str, ailment: str) -> str:
     if ailment == NEVER_TRAINED:
         return f"the codebook of {name} was never trained: {explained(ailment)}"
     return f"the VQ encoder of {name} is {ailment}: {explained(ailment)}"
+
+
+def short_names(paths: Sequence[str]) -> list[str]:
+    """Return what the paths differ in: the folder that all lie in is left out."""
+    folders = {os.path.dirname(each) for each in paths}
+    if len(folders) == 1:
+        return [os.path.basename(each) for each in paths]
+    try:
+        common = os.path.commonpath(folders)
+    except ValueError:  # another drive, or some from here and some from the root
+        return list(paths)
+    return [os.path.relpath(each, common) if common else each for each in paths]

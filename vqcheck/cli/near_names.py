@@ -1,0 +1,49 @@
+"""What a user may have meant by a path that is not there, or by a command that does not exist."""
+
+import os
+from collections.abc import Iterable, Mapping
+from typing import Final
+
+from vqcheck.sanitize import sanitize
+
+_MOST: Final = 3
+_MOST_LOOKED_AT: Final = 5_000
+"""Names of one folder; comparing more takes longer than anybody waits for an error."""
+
+
+def near_commands(name: str, known: Iterable[str]) -> list[str]:
+    """Return the commands whose name is like the given one."""
+    return _like(name, {each: each for each in known})
+
+
+def suggestion(path: str) -> str:
+    """Return `; did you mean ...?` where a path leads nowhere and something beside it is called alike, else nothing.
+
+    Where a folder of the path is missing, that is what is looked for.
+    """
+    if not path or os.path.lexists(path):
+        return ""
+    folder, name = os.path.split(path.rstrip("/\\"))
+    is_folder = False
+    while name and folder and not os.path.isdir(folder):
+        folder, name = os.path.split(folder)
+        is_folder = True
+    try:
+        names = os.listdir(folder or os.curdir)[:_MOST_LOOKED_AT]
+    except OSError:
+        return ""
+    if is_folder:
+        names = [each for each in names if os.path.isdir(os.path.join(folder, each))]
+    # The ending is the same for half of the files, and says nothing of which is meant.
+    found = _like(os.path.splitext(name)[0], {each: os.path.splitext(each)[0] for each in sorted(names)})
+    row = " or ".join(sanitize(os.path.join(folder, each)) for each in found)
+    return f"; did you mean {row}?" if row else ""
+
+
+def _like(name: str, known: Mapping[str, str]) -> list[str]:
+    """Return the keys of those values that are like a name, the most like first."""
+    from difflib import get_close_matches
+
+    words = {word.casefold() for word in known.values()}
+    near = get_close_matches(name.casefold(), sorted(words), _MOST, 0.65)
+    return [each for word in near for each in known if known[each].casefold() == word][:_MOST]

@@ -1,0 +1,121 @@
+"""Several files, each judged against one other: a line for each, the details of those that do not agree."""
+
+from collections import Counter
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
+from typing import Any
+
+from vqcheck.report.blocks import Block, Column, Kind, Section, Table, Tone, path, verdict
+from vqcheck.report.document import Case, Document, Figure, Remedy, Status
+from vqcheck.report.views import failure
+from vqcheck.report.views.words import listed, short_names
+
+_WORDS = ("consistent", "changed", "could not check")
+"""The verdict on all of them, by their exit status."""
+
+
+@dataclass(frozen=True)
+class JudgedFile:
+    """What became of one of the files."""
+
+    path: str
+    said: str
+    """One clause for the table."""
+    document: Document
+    """As if the file had been the only one."""
+
+
+def could_not_check(command: str, file: str, why: str) -> JudgedFile:
+    """Return a file that could not be judged; `why` names it, as errors do."""
+    document = failure.view(command, why, file)
+    # A failure that stands alone is about the command line; of several, each is that of a file.
+    named = replace(document, data={**document.data, "path": file})
+    return JudgedFile(file, why.removeprefix(f"{file}: "), named)
+
+
+def view(command: str, against: str, key: str, files: Sequence[JudgedFile], *, details: bool) -> Document:
+    """Return the document of several files that were judged `against` one, which JSON has under `key`.
+
+    `details` shows those of every file, not only of those that do not agree.
+    """
+    status = Status(_worst(files))
+    names = short_names([file.path for file in files])
+    return Document(
+        command=command,
+        status=status,
+        verdict=_WORDS[status],
+        headline=_headline(files, against),
+        subject=f"{against} and {len(files)} files",
+        cases=tuple(_cases(files, names)),
+        data=_data(against, key, files),
+        warnings=tuple(dict.fromkeys(warning for file in files for warning in file.document.warnings)),
+        figures=tuple(_figures(files)),
+        blocks=(_table(files, names, against), *_details(files, names, details=details)),
+        remedies=tuple(_remedies(files, names)),
+    )
+
+
+def _worst(files: Sequence[JudgedFile]) -> int:
+    """Return the exit status: 2 beats 1 beats 0."""
+    return max(file.document.exit_code for file in files)
+
+
+def _headline(files: Sequence[JudgedFile], against: str) -> str:
+    count = Counter(file.document.status for file in files)
+    changed, unchecked = count[Status.INCONSISTENT], count[Status.NOT_CHECKED]
+    if not changed and not unchecked:
+        return f"All {len(files)} files agree with {against}."
+    parts = [f"{changed} changed"] if changed else []
+    parts += [f"{unchecked} could not be checked"] if unchecked else []
+    agree = count[Status.CONSISTENT]
+    return f"Of {len(files)} files {', '.join(parts)}; {agree} agree{'s' * (agree == 1)} with {against}."
+
+
+def _figures(files: Sequence[JudgedFile]) -> Iterator[Figure]:
+    count = Counter(file.document.status for file in files)
+    yield Figure("files", str(len(files)))
+    changed, unchecked = count[Status.INCONSISTENT], count[Status.NOT_CHECKED]
+    yield Figure("changed", str(changed), Tone.BAD if changed else Tone.GOOD)
+    if unchecked:
+        yield Figure("could not be checked", str(unchecked), Tone.WARNING)
+
+
+def _table(files: Sequence[JudgedFile], names: Sequence[str], against: str) -> Section:
+    columns = (Column("Verdict"), Column("File", Kind.NAME), Column("What it comes to", Kind.PROSE))
+    rows = [
+        (verdict(file.document.verdict, file.document.verdict_tone), path(name), file.said)
+        for file, name in zip(files, names, strict=True)
+    ]
+    return Section("Files", (Table(f"Each file against {against}.", columns, rows),))
+
+
+def _details(files: Sequence[JudgedFile], names: Sequence[str], *, details: bool) -> Iterator[Block]:
+    for file, name in zip(files, names, strict=True):
+        document = file.document
+        if "error" not in document.data and (details or document.exit_code):
+            notes = (verdict(document.verdict, document.verdict_tone),)
+            yield Section(name, document.blocks, notes=notes, folded=not document.exit_code)
+
+
+def _remedies(files: Sequence[JudgedFile], names: Sequence[str]) -> Iterator[Remedy]:
+    """Yield what to do: what is the same for several files is said once."""
+    of: dict[tuple[str, str], list[str]] = {}
+    for file, name in zip(files, names, strict=True):
+        for remedy in file.document.remedies:
+            of.setdefault((remedy.text, remedy.of), []).append(name)
+    for (text, part), found in of.items():
+        yield Remedy(text, ", ".join(filter(None, (listed(found, 3), part))))
+
+
+def _cases(files: Sequence[JudgedFile], names: Sequence[str]) -> Iterator[Case]:
+    seen: Counter[str] = Counter()
+    for file, name in zip(files, names, strict=True):
+        seen[name] += 1
+        # A file that is named twice is judged twice.
+        title = name if seen[name] == 1 else f"{name} ({seen[name]})"
+        for case in file.document.cases:
+            yield case._replace(name=f"{title}: {case.name}")
+
+
+def _data(against: str, key: str, files: Sequence[JudgedFile]) -> dict[str, Any]:
+    return {key: against, "files": [file.document.as_object() for file in files]}
