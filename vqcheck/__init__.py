@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from vqcheck.live.freeze import freeze as freeze
     from vqcheck.live.freeze import unfreeze as unfreeze
     from vqcheck.live.guard import guard as guard
+    from vqcheck.live.monitor import monitor as monitor
 
 __version__ = "0.1.0"
 
@@ -25,6 +26,7 @@ _HOME = {
     "freeze": "vqcheck.live.freeze",
     "unfreeze": "vqcheck.live.freeze",
     "guard": "vqcheck.live.guard",
+    "monitor": "vqcheck.live.monitor",
 }
 
 __all__ = [
@@ -33,6 +35,7 @@ __all__ = [
     "find_vq_encoder",
     "freeze",
     "guard",
+    "monitor",
     "open_checkpoint",
     "read_lock",
     "unfreeze",

@@ -27,7 +27,7 @@ class ReplacementHook:
         self.handle: RemovableHandle = module.register_forward_pre_hook(self)
 
     def __call__(self, module: nn.Module, args: Any) -> None:  # noqa: ARG002 - as torch calls it
-        if not _is_compiling():
+        if not is_compiling():
             self.warn(module, stacklevel=5)
 
     def warn(self, module: nn.Module, stacklevel: int) -> None:
@@ -82,13 +82,13 @@ class GradientHook:
 
     def __call__(self, module: nn.Module, args: Any, kwargs: Any, output: Any) -> None:
         held = train_override(module)
-        if _is_compiling() or not torch.is_grad_enabled() or held is None or not held.asked:
+        if is_compiling() or not torch.is_grad_enabled() or held is None or not held.asked:
             return
-        waiting = [tensor for tensor in _tensors_in((args, kwargs)) if tensor.requires_grad]
+        waiting = [tensor for tensor in tensors_in((args, kwargs)) if tensor.requires_grad]
         if not waiting:
             return
         self.handle.remove()
-        if not _reaches(list(_tensors_in(output)), waiting):
+        if not _reaches(list(tensors_in(output)), waiting):
             warnings.warn(
                 f"{type(module).__name__} is frozen in eval mode, where it passes no gradient on: the trainable "
                 'parameters in front of it stop learning; vqcheck.freeze(module, encoder="learns") keeps their '
@@ -127,21 +127,23 @@ def _node(tensor: Tensor) -> Any:
     return tensor.grad_fn
 
 
-def _tensors_in(value: Any) -> Iterator[Tensor]:
+def tensors_in(value: Any) -> Iterator[Tensor]:
+    """Yield the tensors among a forward's arguments or results, in their order."""
     if isinstance(value, Tensor):
         yield value
     elif isinstance(value, dict):
         for each in value.values():
-            yield from _tensors_in(each)
+            yield from tensors_in(each)
     elif isinstance(value, (list, tuple)):
         for each in value:
-            yield from _tensors_in(each)
+            yield from tensors_in(each)
     elif hasattr(value, "__dataclass_fields__"):
         for name in value.__dataclass_fields__:
-            yield from _tensors_in(getattr(value, name))
+            yield from tensors_in(getattr(value, name))
 
 
-def _is_compiling() -> bool:
+def is_compiling() -> bool:
+    """Tell whether torch.compile is tracing; a torch that cannot say so does not."""
     compiler = getattr(torch, "compiler", None)
     asks = getattr(compiler, "is_compiling", None)
     return bool(asks and asks())
