@@ -10,6 +10,7 @@ import shutil
 import subprocess
 import sys
 import tempfile
+import types
 from pathlib import Path
 
 import pytest
@@ -195,13 +196,13 @@ def test_an_example_prints_what_the_readme_shows(command, shown, workspace, shel
     assert doctest.OutputChecker().check_output(wanted, got, doctest.ELLIPSIS), told
 
 
-def test_the_python_example_guards_a_model(monkeypatch):
+def test_the_python_examples_guard_and_measure_a_model(monkeypatch, tmp_path):
     """It runs as it stands, silent on a frozen model and firing on another."""
     net_g = torch.nn.Module()
     net_g.ssl_proj = torch.nn.Conv1d(8, 8, 2, stride=2)
     net_g.quantizer = ResidualVectorQuantizer(8, bins=16)
     net_g.quantizer(torch.randn(2, 8, 40))
-    [text] = [text for language, text in blocks(ENGLISH) if language == "python"]
+    text, measuring = [text for language, text in blocks(ENGLISH) if language == "python"]
 
     def train_on(batch):
         net_g.train()
@@ -213,6 +214,12 @@ def test_the_python_example_guards_a_model(monkeypatch):
     monkeypatch.setattr(library, "freeze", id)  # which holds nothing
     with pytest.raises(CodebookChanged):
         exec(text, dict(names))
+    board = types.ModuleType("torch.utils.tensorboard")
+    board.SummaryWriter = lambda _: lambda _record: None
+    monkeypatch.setitem(sys.modules, "torch.utils.tensorboard", board)
+    monkeypatch.chdir(tmp_path)
+    exec(measuring, names)
+    assert names["use"].steps == 3
 
 
 def test_the_family_example_is_read(tmp_path):

@@ -7,25 +7,39 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from vqcheck.audit.lock import read_lock as read_lock
     from vqcheck.checkpoint.open import open_checkpoint as open_checkpoint
-    from vqcheck.codebook.compare import compare as compare
     from vqcheck.codebook.find import find_vq_encoder as find_vq_encoder
+    from vqcheck.live.compare import compare as compare
     from vqcheck.live.freeze import freeze as freeze
     from vqcheck.live.freeze import unfreeze as unfreeze
     from vqcheck.live.guard import guard as guard
+    from vqcheck.live.monitor import monitor as monitor
 
 __version__ = "0.1.0"
 
 _HOME = {
     "open_checkpoint": "vqcheck.checkpoint.open",
     "find_vq_encoder": "vqcheck.codebook.find",
-    "compare": "vqcheck.codebook.compare",
+    "compare": "vqcheck.live.compare",
+    "read_lock": "vqcheck.audit.lock",
     "freeze": "vqcheck.live.freeze",
     "unfreeze": "vqcheck.live.freeze",
     "guard": "vqcheck.live.guard",
+    "monitor": "vqcheck.live.monitor",
 }
 
-__all__ = ["__version__", "compare", "find_vq_encoder", "freeze", "guard", "open_checkpoint", "unfreeze"]
+__all__ = [
+    "__version__",
+    "compare",
+    "find_vq_encoder",
+    "freeze",
+    "guard",
+    "monitor",
+    "open_checkpoint",
+    "read_lock",
+    "unfreeze",
+]
 
 
 def __getattr__(name: str) -> Any:
@@ -35,4 +49,4 @@ def __getattr__(name: str) -> Any:
 
 
 def __dir__() -> list[str]:
-    return sorted({*globals(), *__all__})
+    return sorted(__all__)

@@ -6,6 +6,7 @@ VqcheckError                 could not check: exit status 2
 └── UsageError               the request itself makes no sense
 
 CodebookChanged              checked, and it changed: what a guard raises in a training process
+CodebookCollapsed            measured, and few codes are used: what a monitor raises if asked
 """
 
 from __future__ import annotations
@@ -70,6 +71,20 @@ class CodebookChanged(Exception):  # noqa: N818 - a finding, not a failure to ch
     def __init__(self, text: str, finding: Any) -> None:
         super().__init__(text, finding)
         self.finding = finding
+
+    def __str__(self) -> str:
+        return str(self.args[0])
+
+
+class CodebookCollapsed(Exception):  # noqa: N818 - a finding, not a failure to check
+    """A codebook of a live model uses few of its codes.
+
+    `record`, a `vqcheck.live.monitor_record.MonitorRecord`, has the step and what was measured of each codebook.
+    """
+
+    def __init__(self, text: str, record: Any) -> None:
+        super().__init__(text, record)
+        self.record = record
 
     def __str__(self) -> str:
         return str(self.args[0])

@@ -8,7 +8,7 @@ import pytest
 import vqcheck
 
 PACKAGE = Path(vqcheck.__file__).parent
-OURS = {"module_checkpoint"}
+OURS = {"compare", "module_checkpoint"}
 """Modules of live that only this Python imports."""
 CHILD = "vqcheck.replay.checkout.child"
 """The program that a checkout's Python runs."""

@@ -1,5 +1,8 @@
 """freeze and guard on the quantizers that people use, each inside a model whose decoder goes on learning."""
 
+import copy
+import warnings
+
 import pytest
 import torch
 from torch import nn
@@ -107,6 +110,34 @@ def test_with_freeze_only_what_is_behind_learns(codec, snapshot, changed):
     assert guard.steps == STEPS
 
 
+def test_with_an_encoder_that_learns_the_codes_are_as_still(codec, snapshot, changed):
+    """encoder="learns": nothing that the table knows moves through training, and every encoder gets a gradient."""
+    handle = vqcheck.freeze(codec, encoder="learns")
+    before = snapshot(codec)
+    with vqcheck.guard(codec, every=1) as guard:
+        train(codec, guard.step)
+    moved = changed(codec, before)
+    assert moved >= {name for name in before if name.startswith(("encoder.", "decoder.", "quantizer.project_out."))}
+    assert moved.isdisjoint(handle.held)
+    assert guard.steps == STEPS
+
+
+@pytest.mark.parametrize("build", [vector_quantize, residual], ids=["VQ", "ResidualVQ"])
+def test_an_encoder_that_learns_gets_the_gradient_of_free_training(build):
+    """The first step of a model that nothing holds has the same loss and the same gradient in front."""
+    pytest.importorskip("vector_quantize_pytorch")
+    torch.manual_seed(0)
+    held = build()
+    free = copy.deepcopy(held)
+    vqcheck.freeze(held, encoder="learns")
+    losses = [model.train()(frames(1)) for model in (held, free)]
+    for loss in losses:
+        loss.backward()
+    assert torch.equal(*losses)
+    assert torch.equal(held.encoder.weight.grad, free.encoder.weight.grad)
+    assert held.encoder.weight.grad.any()
+
+
 @pytest.mark.parametrize(
     ("build", "learns"),
     [(vector_quantize, False), (residual, False), (sim_vq, True)],
@@ -118,7 +149,12 @@ def test_the_encoder_in_front_learns_where_the_documentation_says_so(build, lear
     torch.manual_seed(0)
     model = build()
     vqcheck.freeze(model)
-    model.train()(frames(1)).backward()
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always")
+        model.train()(frames(1)).backward()
+        model(frames(2))
+    assert [each.category for each in caught] == ([] if learns else [RuntimeWarning])
+    assert all("stop learning" in str(each.message) for each in caught)
     gradient = model.encoder.weight.grad
     assert (gradient is not None and bool(gradient.any())) is learns
 

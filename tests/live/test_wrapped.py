@@ -108,3 +108,22 @@ def test_parameters_that_ddp_waits_for_are_refused(dac_like):
         vqcheck.freeze(wrapped)
     assert all(parameter.requires_grad for parameter in wrapped.parameters())
     assert all(module.training for module in wrapped.modules())
+
+
+@pytest.mark.usefixtures("one_process")
+def test_a_guard_on_what_is_sharded_says_so_at_once(small_model):
+    """A projection that fully_shard splits over processes is refused when the guard is set, not at a later step."""
+    from torch.distributed.fsdp import fully_shard
+
+    model = small_model()
+    mesh = distributed.device_mesh.init_device_mesh("cpu", (1,))
+    fully_shard(model, mesh=mesh)
+    with pytest.raises(UsageError, match=r"ssl_proj.weight is sharded over processes .*ignored_params"):
+        vqcheck.guard(model)
+
+
+@pytest.mark.parametrize("watch", [vqcheck.guard, vqcheck.freeze])
+def test_a_model_on_the_meta_device_is_refused_at_once(small_model, watch):
+    """What has no values yet can be neither watched nor held."""
+    with pytest.raises(UsageError, match="is on the meta device and has no values yet: load the weights first"):
+        watch(small_model().to("meta"))

@@ -32,13 +32,17 @@ import hashlib
 import json
 from collections.abc import Iterable
 from dataclasses import dataclass
-from typing import Final
+from importlib import import_module
+from typing import TYPE_CHECKING, Any, Final
 
 from vqcheck.audit.locked_encoder import EncoderLines, LockedEncoder, parse_digest, put
 from vqcheck.checkpoint.file import open_regular_file
 from vqcheck.codebook.digest import Digest
 from vqcheck.codebook.file_record import FileKind, FileRecord
 from vqcheck.errors import UsageError
+
+if TYPE_CHECKING:
+    from vqcheck.audit.lock_result import LockCheck
 
 SCHEMA: Final = "vqcheck/lock/1"
 NAME: Final = "vqcheck.lock"
@@ -88,6 +92,12 @@ class Lock:
     def whole(self, part: str, algorithm: str) -> Digest | None:
         """Return the combined digest of a part of the first copy, if the lock has it."""
         return self.copies[0].whole(part, algorithm)
+
+    def check(self, subject: Any, scope: str = "all") -> "LockCheck":
+        """Return whether a path, an open checkpoint or a live module is what the lock records; raises as `compare`."""
+        # by name, as the user would: files alone need nothing of what reads live modules
+        result: LockCheck = import_module("vqcheck").compare(self, subject, scope)
+        return result
 
     def text(self) -> str:
         """Return the lock file's content."""

@@ -4,6 +4,7 @@ import copy
 from array import array
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from functools import cached_property
+from itertools import islice
 from math import prod
 from types import TracebackType
 from typing import Any, Final
@@ -12,7 +13,7 @@ from vqcheck.checkpoint import container
 from vqcheck.checkpoint.container import Plain
 from vqcheck.checkpoint.file import PositionedFile
 from vqcheck.checkpoint.stored_tensor import ITEM_SIZE, Extent, StoredTensor, contiguous_stride
-from vqcheck.sanitize import sanitize_name
+from vqcheck.sanitize import sanitize, sanitize_name
 
 MAX_TENSOR_BYTES: Final = 128 << 20
 """Largest tensor that is read; no codebook or projection in use comes near it."""
@@ -20,6 +21,8 @@ MAX_TENSOR_BYTES: Final = 128 << 20
 PIECE_BYTES: Final = 1 << 18
 """Bytes that `Checkpoint.pieces` yields at a time; a multiple of every element's width."""
 
+_MOST_SHOWN: Final = 200
+"""Tensors in a notebook's table."""
 _FREE_BYTES: Final = 8 << 20
 _MOST_TIMES: Final = 2
 """What tensors may claim together: this much in any file, and this many times what the file has."""
@@ -79,6 +82,16 @@ class Checkpoint:
         self._root = root
         self.remembered: dict[object, Any] | None = None
         """What was calculated from its bytes, by whoever did; None unless `keep_what_is_read` was called."""
+
+    def __repr__(self) -> str:
+        return f"<checkpoint {sanitize(self.path)}: {self.format}, {len(self.tensors)} tensors>"
+
+    def _repr_html_(self) -> str:
+        from vqcheck.notebook import html_table
+
+        tensors = ((name, each.dtype, list(each.shape)) for name, each in self.tensors.items())
+        caption = f"{self.path}: {self.format}, {len(self.tensors)} tensors"
+        return html_table(caption, ("tensor", "type", "shape"), islice(tensors, _MOST_SHOWN))
 
     @cached_property
     def information(self) -> dict[str, Plain]:
@@ -199,7 +212,7 @@ class Checkpoint:
 
     def is_same_file(self, other: "Checkpoint") -> bool:
         """Say whether the two were opened by names, links among them, of one file."""
-        return self.files[0].is_same(other.files[0])
+        return bool(self.files and other.files) and self.files[0].is_same(other.files[0])
 
     def check_unchanged(self) -> None:
         """Raise CheckpointError when the file was written to or replaced since it was opened."""

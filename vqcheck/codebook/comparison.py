@@ -8,6 +8,7 @@ from vqcheck.codebook.digest import Digest, EncoderDigests
 from vqcheck.codebook.family import BOOKKEEPING, Role
 from vqcheck.codebook.file_record import FileOrder, RoundingReading
 from vqcheck.codebook.vq_encoder import InFront
+from vqcheck.sanitize import sanitize
 from vqcheck.word_enum import WordEnum
 
 if TYPE_CHECKING:
@@ -202,7 +203,7 @@ class EqualCopies:
     b: str
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, repr=False)
 class Comparison:
     """Two VQ encoders, tensor by tensor, and the verdict on the whole."""
 
@@ -231,6 +232,31 @@ class Comparison:
     """What a rounding destroyed."""
     one_file: bool = False
     """Whether both names lead to one file, which was compared with itself."""
+
+    def __repr__(self) -> str:
+        return f"<{self._line}>"
+
+    def _repr_html_(self) -> str:
+        from vqcheck.notebook import html_table
+
+        rows = (
+            (
+                each.label,
+                each.verdict.value if each.judged else f"({each.verdict.value})",
+                f"{each.change.rows_changed} of {each.change.rows}" if each.change else "",
+                f"{each.change.max_abs:.3g}" if each.change else "",
+                each.note,
+            )
+            for each in self.tensors
+        )
+        return html_table(self._line, ("tensor", "verdict", "rows changed", "greatest change", "note"), rows)
+
+    @property
+    def _line(self) -> str:
+        faults = [each.label for each in self.tensors if each.judged and each.verdict in FAULTS]
+        named = f" ({', '.join(faults[:3])}{', ...' if len(faults) > 3 else ''})" if faults else ""
+        untrained = "; never trained" if self.never_trained else ""
+        return sanitize(f"{self.a.path} and {self.b.path}: {self.verdict.value}{named}{untrained}")
 
     @property
     def exit_code(self) -> int:

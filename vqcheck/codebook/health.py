@@ -21,6 +21,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
 from vqcheck.checkpoint.opened import Checkpoint
+from vqcheck.codebook.collapse import is_collapsed
 from vqcheck.codebook.digest import set_flags
 from vqcheck.codebook.family import Derivation, Family, Role
 from vqcheck.codebook.float_bytes import not_finite, widen
@@ -55,8 +56,6 @@ FIT_TO_TRAIN: Final = frozenset({Condition.HEALTHY, Condition.COLLAPSED})
 
 
 _LEAST_OF_MEAN: Final = 1e-3
-_LEAST_SHARE: Final = 0.1
-_LEAST_PERPLEXITY: Final = 0.05
 MANY_DEAD: Final = 0.5
 """Share of codes not in use from which on that is worth a word, though the codebook may be fit for use."""
 
@@ -73,8 +72,7 @@ class Use:
 
     @property
     def collapsed(self) -> bool:
-        few = self.used == 1 or self.used < _LEAST_SHARE * self.codes
-        return self.codes > 1 and (few or self.perplexity < _LEAST_PERPLEXITY * self.codes)
+        return is_collapsed(self.codes, self.used, self.perplexity)
 
 
 def least_count(counts: Sequence[float]) -> float:

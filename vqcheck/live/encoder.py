@@ -99,9 +99,21 @@ class LiveEncoder:
                 found[each.name] = value.detach()
         return found
 
+    def require_whole(self) -> None:
+        """Raise UsageError if a tensor is sharded over processes, as FSDP2 does: no process has it to compare."""
+        for name, tensor in self.now().items():
+            if is_sharded(tensor):
+                raise UsageError(
+                    f"{name} is sharded over processes (DTensor, as by fully_shard), which cannot be watched: leave "
+                    "the VQ encoder out of sharding (fully_shard's ignored_params)"
+                )
+
     def require_trained(self) -> None:
         """Raise UsageError if a codebook still waits for its first batch, which would fill it even in eval mode."""
         tensors = self.now()
+        on_meta = next((name for name, tensor in tensors.items() if tensor.is_meta), None)
+        if on_meta:
+            raise UsageError(f"{on_meta} is on the meta device and has no values yet: load the weights first")
         for each in self.tensors:
             is_set = tensors[each.name] != 0
             if (each.holds_codes and not bool(is_set.any())) or (each.role == INIT_FLAG and not bool(is_set.all())):
@@ -109,6 +121,11 @@ class LiveEncoder:
                     f"{each.name} is all zero: this codebook was never trained, and the first batch would fill it; "
                     "load its weights first"
                 )
+
+
+def is_sharded(tensor: Tensor) -> bool:
+    """Tell whether a tensor is spread over processes. By the type's name: where it stands differs between torches."""
+    return any(kind.__name__ == "DTensor" for kind in type(tensor).__mro__)
 
 
 def find(module: nn.Module) -> LiveEncoder:

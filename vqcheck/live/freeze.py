@@ -5,8 +5,9 @@ gradients train are taken out of training, those in front of a lookup and those 
 is left.  Nothing else changes: the same state dict, the same forward, and projections behind the last lookup go on
 learning.
 
-What eval mode costs: most quantizers written by a moving average pass a gradient to the encoder in front of them only
-in train mode (the straight-through estimator), and compute their commitment loss only there.
+What the default costs: quantizers stay in eval mode, and most that a moving average writes pass a gradient to the
+encoder in front of them only in train mode (the straight-through estimator), and compute their commitment loss only
+there.
 
 - No gradient to what is in front, and a commitment loss of 0: GPT-SoVITS; encodec, audiocraft, SpeechTokenizer,
   WavTokenizer, X-Codec; moshi; NeMo; vector-quantize-pytorch's VectorQuantize, residual and grouped forms included, and
@@ -16,28 +17,40 @@ in train mode (the straight-through estimator), and compute their commitment los
   torchmultimodal, VectorQuantizerEMA.
 - None in any mode, since they are made for inference: Mimi, EnCodec and X-Codec in transformers.
 
-In GPT-SoVITS fine-tuning nothing in front is trained, so nothing is lost: it is what its `freeze_quantizer` does.  A
-codec whose encoder is to go on learning needs its own commitment loss.  Eval mode also turns off random numbers of
-quantizers (DAC).
+In GPT-SoVITS fine-tuning nothing in front is trained, so nothing is lost: it is what its `freeze_quantizer` does.
+Where trainable parameters in front would stop learning, the first forward in train mode warns.  Eval mode also turns
+off random numbers of quantizers (DAC).
+
+`encoder="learns"` keeps codes and projections as still, and lets the quantizer run in train mode on copies of its
+codebook, which each forward drops: the gradient and the commitment loss are those of training.  It costs a copy of the
+codebook a forward, and that the quantizer's random choices of train mode (such as quantizer dropout) come back.  Where
+code goes around the quantizer's forward, or was compiled before, eval mode stays: codes are still there too.
 
 What no freeze can hold: a direct write such as `codebook.training = True` or `codebook.embed.zero_()`, and
-`requires_grad_(True)` on the whole model, until `train()` is called again.  `vqcheck.guard` notices these.
+`requires_grad_(True)` on the whole model, until `train()` is called again.  `vqcheck.guard` notices these.  A quantizer
+or projection that is replaced afterwards is not held: the next forward, and `check()` of the handle, warn.
 """
 
 from __future__ import annotations
 
+import warnings
 from collections import Counter
 from collections.abc import Collection
 from dataclasses import dataclass
 from operator import attrgetter
+from typing import Literal
 
 from torch import nn
 from torch.nn.parallel import DistributedDataParallel
 
-from vqcheck.codebook.family import CODE_TRANSFORM
+from vqcheck.codebook.family import CODE_TRANSFORM, CODEBOOK_ROLES
 from vqcheck.errors import UsageError
 from vqcheck.live.encoder import LiveEncoder, find, stored_tensors
+from vqcheck.live.hold_hooks import GradientHook, ReplacementHook, not_held, remove_hooks, replaced_text
+from vqcheck.live.scratch_forward import run_on_copies, run_on_originals
 from vqcheck.live.train_override import hold, train_overrides
+
+Encoder = Literal["eval", "learns"]
 
 
 @dataclass(frozen=True, eq=False, repr=False)
@@ -53,11 +66,20 @@ class Frozen:
     """Names of parameters without gradient."""
     in_front_is_known: bool
     """Whether nothing but what is held can stand between features and a lookup."""
+    encoder: Encoder = "eval"
+    """Whether what stands in front goes on learning whatever the quantizer does in eval mode."""
 
     @property
     def held(self) -> tuple[str, ...]:
         """Names of all tensors that stay as they are."""
         return (*self.buffers, *self.parameters)
+
+    def check(self) -> tuple[str, ...]:
+        """Return the names of modules and parameters that are not held any more, with a RuntimeWarning if any."""
+        lost = tuple(not_held(self.module, self.modules, self.parameters))
+        if lost:
+            warnings.warn(replaced_text(list(lost)), RuntimeWarning, stacklevel=2)
+        return lost
 
     def remove(self) -> None:
         """Undo `freeze`: modes as last asked for, gradients as they were."""
@@ -65,7 +87,7 @@ class Frozen:
 
     def __repr__(self) -> str:
         modules = ", ".join(name or type(self.module).__name__ for name in self.modules)
-        parts = [f"{modules} in eval mode"]
+        parts = [f"{modules} in eval mode" if self.encoder == "eval" else f"{modules} still, the encoder learns"]
         if self.buffers:
             parts.append(_some(self.buffers, "buffer"))
         if self.parameters:
@@ -74,8 +96,13 @@ class Frozen:
         return f"<frozen {' and '.join(self.families)}: {'; '.join(parts)}{front}>"
 
 
-def freeze(module: nn.Module) -> Frozen:
+def freeze(module: nn.Module, encoder: Encoder = "eval") -> Frozen:
     """Hold every codebook in a live module, and the projections that decide its tokens, as they are now.
+
+    With `encoder="eval"` quantizers stay in eval mode.  Most codecs that a moving average updates (EnCodec, GPT-SoVITS,
+    vector-quantize-pytorch) then pass NO gradient to the encoder in front, and their commitment loss is 0: right where
+    the encoder is frozen anyway, as in GPT-SoVITS; else a warning says so.  With `encoder="learns"` the codes stay as
+    still, and the encoder gets the gradient and the commitment loss of training.
 
     Call it when the weights are loaded; before or after torch.compile, and before DistributedDataParallel (afterwards
     it is as good for codebooks that are buffers; parameters then need find_unused_parameters=True).  Calling it again
@@ -86,14 +113,16 @@ def freeze(module: nn.Module) -> Frozen:
         UsageError: the codebook was never trained, or cannot be held; or DistributedDataParallel waits for gradients.
 
     """
-    encoder = find(module)
-    encoder.require_trained()
-    _require_holdable(encoder)
-    names = [tensor.name for tensor in encoder.tensors]
+    if encoder not in ("eval", "learns"):
+        raise UsageError(f"encoder: expected 'eval' or 'learns', given {encoder!r}")
+    found = find(module)
+    found.require_trained()
+    _require_holdable(found)
+    names = [tensor.name for tensor in found.tensors]
     parameters = [name for name in names if isinstance(attrgetter(name)(module), nn.Parameter)]
     _require_no_gradient_is_awaited(module, parameters)
 
-    tops = modules_to_hold(encoder)
+    tops = modules_to_hold(found)
     for top in tops:
         for each in module.get_submodule(top).modules():
             hold(each)
@@ -102,20 +131,39 @@ def freeze(module: nn.Module) -> Frozen:
         hold(module.get_submodule(owner)).hold_parameter(attribute)
     for held in train_overrides(module):
         held.assert_held()
+    remove_hooks(module)
+    ReplacementHook(module, tops, tuple(parameters))
+    for top in (top for top in tops if _holds_codes(found, top)):
+        quantizer = module.get_submodule(top)
+        for each in quantizer.modules():
+            if encoder == "learns":
+                run_on_copies(each)
+            else:
+                run_on_originals(each)
+        if encoder == "eval":
+            GradientHook(quantizer)
     return Frozen(
         module,
-        tuple(dict.fromkeys(family.title for family in encoder.families)),
+        tuple(dict.fromkeys(family.title for family in found.families)),
         tops,
         tuple(name for name in names if name not in set(parameters)),
         tuple(parameters),
-        encoder.in_front_is_known,
+        found.in_front_is_known,
+        encoder,
     )
 
 
 def unfreeze(module: nn.Module) -> None:
     """Undo `freeze` on a module, on a copy, or on what was unpickled; nothing happens where nothing is held."""
+    remove_hooks(module)
     for held in list(train_overrides(module)):
+        run_on_originals(held.module)
         held.release()
+
+
+def _holds_codes(encoder: LiveEncoder, top: str) -> bool:
+    """Tell whether a codebook stands below a module."""
+    return any(each.role in CODEBOOK_ROLES and top in _ways_out(each.name) for each in encoder.tensors)
 
 
 def _require_holdable(encoder: LiveEncoder) -> None:

@@ -28,6 +28,7 @@ from vqcheck.live.first_change import FirstChanges, compare_ranks, several_ranks
 from vqcheck.live.first_write import WriteCatcher
 from vqcheck.live.tensor_change import GuardFinding, TensorChange, Write
 from vqcheck.live.watch import EncoderWatch
+from vqcheck.notebook import html_table
 
 DEFAULT_EVERY: Final = 20
 
@@ -43,7 +44,8 @@ def guard(module: nn.Module, every: int = DEFAULT_EVERY, action: Action = "raise
 
     Raises:
         NoCodebookError: no VQ encoder is known under the module's names.
-        UsageError: the codebook was never trained, so that it is bound to change; or a request that makes no sense.
+        UsageError: the codebook was never trained, so that it is bound to change; it is sharded over processes or on
+            the meta device; or a request that makes no sense.
 
     """
     return Guard(module, every, action)
@@ -58,6 +60,7 @@ class Guard:
         if action not in ("raise", "warn") and not callable(action):
             raise UsageError(f"action: expected 'raise', 'warn' or a callable, given {action!r}")
         self._encoder = find(module)
+        self._encoder.require_whole()
         self._encoder.require_trained()
         self._every = every
         self._action = action
@@ -109,12 +112,30 @@ class Guard:
         """
         if self._is_over():
             return
-        finding = self._finding
-        if finding is None:
+        if self._finding is None:
             self._changes.look(self._encoder.now())
-            finding = self._look()
-        if finding:
-            self._report(finding)
+            self._finding = self._look()
+        if self._finding:
+            self._report(self._finding)
+
+    def __repr__(self) -> str:
+        return f"<guard on {len(self.names)} tensors: {self._state}>"
+
+    def _repr_html_(self) -> str:
+        changes = {change.name: change for change in self._finding.changes} if self._finding else {}
+        rows = (
+            (each.label, each.name, str(changes[each.name]).partition(": ")[2] if each.name in changes else "")
+            for each in self._encoder.tensors
+        )
+        return html_table(f"guard: {self._state}", ("tensor", "name", "change"), rows)
+
+    @property
+    def _state(self) -> str:
+        """What is known without waiting for the device."""
+        if self._finding:
+            return f"changed in step {self._finding.step}"
+        looked = self.steps - self.steps % self._every
+        return f"no change found after {looked} of {self.steps} steps"
 
     def __enter__(self) -> Guard:
         return self

@@ -25,7 +25,10 @@ class TrainOverride:
     def __init__(self, module: nn.Module) -> None:
         self._module = weakref.ref(module)
         self._replaced = module.__dict__.get("train")
-        self._asked = module.training
+        self.asked = module.training
+        """The mode that was last asked for."""
+        self.in_scratch = False
+        """Whether the module runs in that mode right now, on copies, see `scratch_forward`."""
         self._required_grad: dict[str, bool] = {}
 
     def __call__(self, mode: bool = True) -> nn.Module:
@@ -33,7 +36,7 @@ class TrainOverride:
         if not isinstance(mode, bool):
             raise ValueError("training mode is expected to be boolean")  # noqa: TRY004 - as torch does
         module = self.module
-        self._asked = mode
+        self.asked = mode
         self.assert_held()
         for child in module.children():
             child.train(mode if train_override(child) else False)
@@ -45,6 +48,11 @@ class TrainOverride:
         if module is None:
             raise UsageError("this module is a shallow copy of a frozen one that is gone: freeze the copy itself")
         return module
+
+    @property
+    def parameters(self) -> dict[str, bool]:
+        """Names of the module's own parameters that are held, and whether they were in training before."""
+        return dict(self._required_grad)
 
     def hold_parameter(self, name: str) -> None:
         """Take one of the module's own parameters out of training."""
@@ -66,7 +74,7 @@ class TrainOverride:
         del module.__dict__["train"]
         if self._replaced is not None:
             module.__dict__["train"] = self._replaced
-        module.training = self._asked
+        module.training = self.asked
         for name, required_grad in self._required_grad.items():
             module.get_parameter(name).requires_grad_(required_grad)
 

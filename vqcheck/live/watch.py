@@ -7,7 +7,7 @@ from collections.abc import Collection, Mapping
 import torch
 from torch import Tensor
 
-from vqcheck.live.encoder import LiveEncoder, LiveTensor
+from vqcheck.live.encoder import LiveEncoder, LiveTensor, is_sharded
 from vqcheck.live.tensor_change import MISSING, TensorStep
 
 _INTEGERS = {1: torch.uint8, 2: torch.int16, 4: torch.int32, 8: torch.int64}
@@ -107,6 +107,8 @@ def bits(tensor: Tensor) -> Tensor:
 
 def same_bits(a: Tensor, b: Tensor) -> bool:
     """Tell whether two tensors hold the same bits."""
+    if is_sharded(a) or is_sharded(b):
+        return False
     alike = a.shape == b.shape and a.dtype == b.dtype and a.device == b.device
     return alike and a.layout == b.layout == torch.strided and torch.equal(bits(a), bits(b))
 
@@ -114,6 +116,8 @@ def same_bits(a: Tensor, b: Tensor) -> bool:
 def _problem(tensor: Tensor | None, copy: Tensor) -> str:
     if tensor is None:
         return MISSING
+    if is_sharded(tensor):
+        return "is now sharded over processes"
     if tensor.layout != copy.layout:
         return f"is now {tensor.layout}, was {copy.layout}".replace("torch.", "")
     if tensor.dtype != copy.dtype:
