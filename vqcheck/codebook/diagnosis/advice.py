@@ -10,10 +10,14 @@ from vqcheck.codebook.diagnosis.evidence import (
     Evidence,
     Initialised,
     LostByRounding,
+    Merged,
     MissingBooks,
     NeverTrained,
     NotFinite,
+    OtherShape,
+    Permuted,
     Rounding,
+    Unrelated,
     UpdateOrder,
     WithinAStep,
 )
@@ -81,6 +85,15 @@ _WHOLE: Final = (
 _NO_FLIP: Final = (
     "None of these recordings' tokens changed, so what was trained on them still fits. Other recordings may differ."
 )
+
+_RESTORE: Final = (
+    "Or put the VQ encoder of {earlier} back into {later}, which keeps the tokens and needs no training: vqcheck "
+    "restore {earlier} {later} -o OUT. Against it speaks that the rest of {later} was trained while its codes moved; "
+    "with --experiment restore measures on recordings whether it is better."
+)
+_BY_TRAINING: Final = (EmaUpdates, DeadCodes, WithinAStep)
+_NOT_RESTORED: Final = (Initialised, MissingBooks, Merged, OtherShape, Permuted, Unrelated)
+"""What shows that the later file was not trained from the earlier one, or does not fit it."""
 
 SAME_TOKENS: Final = "keep-tokens"
 _SAME_TOKENS: Final = (
@@ -157,6 +170,10 @@ def _choice(rest: Sequence[Evidence], again: str, keep: str, *, trained: bool) -
     advice = [Advice("extract-tokens-again", f"Keep {later}: {again.format(later=later)}", later)]
     if trained:
         advice.append(Advice("restart-from-the-earlier-file", keep.format(earlier=earlier)))
+        if any(isinstance(found, _BY_TRAINING) for found in rest) and not any(
+            isinstance(found, _NOT_RESTORED) for found in rest
+        ):
+            advice.append(Advice("put-the-encoder-back", _RESTORE.format(earlier=earlier, later=later)))
     return advice
 
 

@@ -450,6 +450,11 @@ def _remedies(voice: VoiceCheck, several: bool) -> Iterator[Remedy]:
             yield Remedy("Keep the voice as it is: few frames get another token.", of)
         yield Remedy(extract_again(newest, voice.exported), of)
         yield Remedy(f"Or train s2 again from {base}, with the quantizer frozen.", of)
+        yield Remedy(
+            f"Or put the VQ encoder of {base} back into {newest} with vqcheck restore, which keeps the tokens and s1. "
+            "Its decoder was trained while the codes moved: measure with --experiment whether it is better.",
+            of,
+        )
     elif _fails(voice.answer(Question.TOKENS)):
         yield Remedy(f"Extract the tokens again with {base} and train s1 again.", of)
     elif _fails(voice.answer(Question.S1_S2)) or _fails(voice.answer(Question.LOCK)):
