@@ -3,7 +3,7 @@
 import statistics
 from dataclasses import dataclass
 
-SECONDS, MIB, PER_SECOND, MB_PER_SECOND = "s", "MiB", "frames/s", "MB/s"
+SECONDS, MIB, PER_SECOND, MB_PER_SECOND, FILES_PER_SECOND = "s", "MiB", "frames/s", "MB/s", "files/s"
 SAME, CHANGED, NO_ANSWER = "same", "changed", "no answer"
 
 
