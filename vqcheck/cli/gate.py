@@ -16,7 +16,6 @@ _EXAMPLES: Final = """
 Examples:
   vqcheck gate TEMP/tmp_s2.json
   vqcheck gate s2.json --s1 me-e15.ckpt && python s2_train.py --config s2.json
-  vqcheck gate TEMP/tmp_s2.json --checkout ~/GPT-SoVITS --python ~/venv/bin/python
   vqcheck gate logs/me
   vqcheck gate s2.json --format junit > gate.xml
   vqcheck gate s2.json --format github

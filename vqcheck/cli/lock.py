@@ -37,7 +37,6 @@ _EXAMPLES: Final = """
 Examples:
   vqcheck lock s2G2333k.pth --experiment logs/me
   vqcheck lock s2G2333k.pth --experiment logs/me --s1 me-e15.ckpt --update
-  vqcheck lock s2G2333k.pth --experiment logs/me --s1 me-e15.ckpt --s1 epoch=14-step=300.ckpt --update
   vqcheck lock --check SoVITS_weights_v2/me_e8_s400.pth --experiment logs/me
   vqcheck lock --check SoVITS_weights_v2/*.pth -o logs/me/vqcheck.lock
   vqcheck lock s2G2333k.pth -o voices.lock
