@@ -229,19 +229,26 @@ def test_the_family_example_is_read(tmp_path):
     assert read_own_family(str(tmp_path / "my_codec.toml")).name == "my-codec"
 
 
+STRATEGY = re.compile(r"^\| `([\w-]+)` \| .* \| (moves|still) \| (moves|still) \| (moves|still) \|$", re.MULTILINE)
+ADAPTED = '[subject]\nversion = "tiny-v3"\n[data]\ngenerated_items = 4\n[training]\nbatch_size = 2\nlora_rank = 2\n'
+
+
 @pytest.mark.slow
-def test_the_strategies_table_is_what_the_replay_measures(vqcheck):
+@pytest.mark.parametrize("config", ["", ADAPTED], ids=["v2", "LoRA of v3"])
+def test_the_strategies_table_is_what_the_replay_measures(vqcheck, tmp_path, config):
     """What the table calls moving moved, and what it calls still stayed bit-identical."""
-    rows = re.findall(
-        r"^\| `([\w-]+)` \| .* \| (moves|still) \| (moves|still) \|$", ENGLISH.read_text(encoding="utf-8"), re.MULTILINE
-    )
-    done = vqcheck("replay", "--all", "--steps", "1", "--format", "json")
+    (tmp_path / "replay.toml").write_text(config, encoding="utf-8")
+    done = vqcheck("replay", str(tmp_path / "replay.toml"), "--all", "--steps", "1", "--format", "json")
     measured = []
     for arm in json.loads(done.stdout)["arms"]:
         moved = {tensor["label"] for step in arm["steps"] for tensor in step["tensors"] if tensor["changed"]}
         projection = {label for label in moved if label.startswith("input_proj")}
-        measured.append((arm["strategy"], *("moves" if part else "still" for part in (moved - projection, projection))))
-    assert rows == measured
+        text = {each["part"] for each in arm["parameters"] if each["learning_moved"]} & {"enc_p"}
+        parts = (moved - projection, projection, *((text,) if config else ()))
+        measured.append((arm["strategy"], *("moves" if part else "still" for part in parts)))
+    rows = STRATEGY.findall(ENGLISH.read_text(encoding="utf-8"))
+    assert rows == STRATEGY.findall(CHINESE.read_text(encoding="utf-8"))
+    assert [row[: len(measured[0])] for row in rows] == measured
 
 
 @pytest.mark.parametrize("pair", [(ENGLISH, CHINESE), (CHINESE, ENGLISH)])

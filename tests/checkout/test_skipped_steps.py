@@ -28,6 +28,9 @@ class Slow:
     def probe_tokens(self):
         return None
 
+    def moved_parameters(self):
+        return ()
+
     def step(self, number, traced):
         skipped = number <= self.skips
         if not skipped:

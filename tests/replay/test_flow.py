@@ -45,6 +45,10 @@ def test_the_same_strategies_leak_as_in_v2(config, training):
     }
     projection = {arm.strategy: any("input_proj" in w.label for w in arm.first_writes) for arm in result.arms}
     assert [name for name, moved in projection.items() if moved] == ["none", "eval-at-init"]
+    if training is LORA:  # parameters are watched
+        moved = {arm.strategy: {each.part for each in arm.parameters if each.learning_moved} for arm in result.arms}
+        reading = [strategy for strategy, parts in moved.items() if "enc_p" in parts]
+        assert reading == ["none", "eval-at-init", "eval-in-forward", "freeze"]
     for arm in result.arms:
         assert set(arm.steps[0].losses) == {"flow matching"}
         assert bool(arm.parameters) == (training is LORA)

@@ -54,9 +54,9 @@ def test_both_networks_learn_and_discriminator_first(run):
     arm = run()
     step = arm.training.training_step
     step.start_epoch()
-    before = {name: value.clone() for name, value in arm.net_d.state_dict().items()}
+    before = {name: value.clone() for name, value in arm.training.training_step.net_d.state_dict().items()}
     seen = []
-    arm.net_d.register_forward_pre_hook(
+    arm.training.training_step.net_d.register_forward_pre_hook(
         lambda module, _: seen.append(all(torch.equal(before[k], v) for k, v in module.state_dict().items()))
     )
     text = arm.net_g.enc_p.text_embedding.weight.clone()
@@ -69,8 +69,8 @@ def test_switched_off_gradients_change_nothing(run):
     """Training is the same, bit by bit, with the discriminator's unused gradients computed as upstream does."""
     plain, full = run(), run()
     # an own wrapper is what distributed training has; it leaves the gradients on
-    full.training.training_step.wrap_d = torch.nn.Sequential(full.net_d)
-    full.training.training_step.wrap_d.forward = full.net_d.forward
+    full.training.training_step.wrap_d = torch.nn.Sequential(full.training.training_step.net_d)
+    full.training.training_step.wrap_d.forward = full.training.training_step.net_d.forward
     results = []
     for arm in (plain, full):
         torch.manual_seed(3)
@@ -78,7 +78,7 @@ def test_switched_off_gradients_change_nothing(run):
         batches = arm.batches
         for _ in range(2):
             losses = arm.training.training_step(next(batches)[1].inputs()).losses
-        results.append((losses, arm.net_g.state_dict(), arm.net_d.state_dict()))
+        results.append((losses, arm.net_g.state_dict(), arm.training.training_step.net_d.state_dict()))
     for one, other in zip(*results, strict=True):
         assert all(torch.equal(one[name], other[name]) for name in one)
 
@@ -100,7 +100,7 @@ def test_train_mode_returns_with_every_epoch(run):
     assert not arm.net_g.quantizer.training
     arm.training.training_step.start_epoch()
     assert arm.net_g.quantizer.training
-    assert arm.net_d.training
+    assert arm.training.training_step.net_d.training
 
 
 class Learner(torch.nn.Module):

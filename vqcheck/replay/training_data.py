@@ -106,8 +106,11 @@ class TrainingData:
         self._batch_size = config.training.batch_size
         planned = [positions for _, positions in islice(self._plan(), config.replay.steps)]
         if not planned:
-            least = f"none is long enough to train on (more than {BOUNDARIES[0]} frames)"
-            raise UsageError(f"{least}", self.items.description)
+            shortest, longest = self._boundaries[0], self._boundaries[-1]
+            raise UsageError(
+                f"none is of a length that is trained on (more than {shortest} frames, at most {longest})",
+                self.items.description,
+            )
         for positions in dict.fromkeys(map(tuple, planned)):
             self._batch(positions)
         self.probe = self._batch(planned[0]).ssl
