@@ -88,8 +88,8 @@ def references_elsewhere(root: object, known: Iterable[StateDict]) -> list[Tenso
     """
     counts: dict[int, int] = {}
     for state_dict in known:
-        for record in state_dict.tensors.values():
-            counts[id(record)] = counts.get(id(record), 0) + 1
+        for tensor in state_dict.tensors.values():
+            counts[id(tensor)] = counts.get(id(tensor), 0) + 1
     elsewhere: list[TensorRecord | StorageRecord] = []
     for record in references(root):
         if counts.get(id(record), 0):

@@ -219,9 +219,7 @@ def _elsewhere(root: object, state_dicts: list[StateDict], extents: dict[str, Ex
         TensorRecord(each.dtype, each, 0, (each.count,), (1,)) if isinstance(each, StorageRecord) else each
         for each in records
     ]
-    return _stored_tensors(
-        StateDict((), {str(number): each for number, each in enumerate(whole)}), extents
-    ).values()
+    return _stored_tensors(StateDict((), {str(number): each for number, each in enumerate(whole)}), extents).values()
 
 
 def _stored_tensors(state_dict: StateDict, extents: dict[str, Extent]) -> dict[str, StoredTensor]:

@@ -130,7 +130,7 @@ class Writer:
 
     def _players(self, players: Players) -> list[Node]:
         names = list(dict.fromkeys(sound.name for _, sounds in players.rows for sound in sounds))
-        rows = []
+        rows: list[list[list[Node]]] = []
         for name, sounds in players.rows:
             by_name = {sound.name: sound for sound in sounds}
             cells = [_player(f"{each}, {name}", by_name[each]) if each in by_name else None for each in names]
