@@ -15,7 +15,7 @@ What came out, as the mean distance of log mel spectrograms from 16 recordings (
     1,000    191 of 536    0.753    0.622     0.621            -0.132  (-0.220 to -0.044)    restored is better
 
 So the decoder had learned little of the codes that moved, and to put the old ones back was as good as to extract the
-tokens again, which would need s1 to be trained again, too. What its size limits: the model has a hundredth of the real
+tokens again, which would need s1 to be trained again, too. What its size limits: the model has a thirtieth of the real
 one's weights and 64 codes instead of 1,024, the speech is synthesised as that of `fixtures/experiment` is, it was
 trained on what was measured, and the learning rate is ten times upstream's, as is befitting so few updates. The sign of
 a difference may carry over to real voices, its size does not. Measure your own: that is what the option is for.

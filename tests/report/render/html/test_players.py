@@ -47,7 +47,7 @@ class _Attributes(HTMLParser):
         super().__init__()
         self.names = set()
 
-    def handle_starttag(self, tag, attrs):
+    def handle_starttag(self, _, attrs):
         self.names |= {name for name, _ in attrs}
 
 

@@ -133,8 +133,10 @@ class Writer:
         rows: list[list[list[Node]]] = []
         for name, sounds in players.rows:
             by_name = {sound.name: sound for sound in sounds}
-            cells = [_player(f"{each}, {name}", by_name[each]) if each in by_name else None for each in names]
-            rows.append([nodes(name), *([cell] for cell in cells)])
+            players_of: list[list[Node]] = [
+                [_player(f"{each}, {name}", by_name[each]) if each in by_name else None] for each in names
+            ]
+            rows.append([nodes(name), *players_of])
         titles = [(players.row_title, ""), *((name, "k") for name in names)]
         return [self._scrolling(players.caption, titles, rows)]
 
