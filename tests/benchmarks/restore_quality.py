@@ -6,9 +6,19 @@ not frozen) for 100 and for 1,000 updates more. Each of the two files is restore
 
     vqcheck restore base.pth drifted_N.pth -o restored_N.pth --experiment logs --symbols symbols.txt
 
-Run `python tests/benchmarks/restore_quality.py FOLDER`; minutes on one core. The speech is synthesised as that of
-`fixtures/experiment` is, and the model has 1/100 of the real one's weights, so the sign of a difference may carry over
-to real voices, its size does not.
+Run `python tests/benchmarks/restore_quality.py FOLDER`; about six minutes of one core.
+
+What came out, as the mean distance of log mel spectrograms from 16 recordings (torch 2.13, CPU, seed 0):
+
+    updates  other tokens  drifted  restored  extracted again  restored against drifted (95 %)
+    100      12 of 536     0.656    0.657     0.658            +0.0002 (-0.0002 to +0.0007)  no difference
+    1,000    191 of 536    0.753    0.622     0.621            -0.132  (-0.220 to -0.044)    restored is better
+
+So the decoder had learned little of the codes that moved, and to put the old ones back was as good as to extract the
+tokens again, which would need s1 to be trained again, too. What its size limits: the model has a thirtieth of the real
+one's weights and 64 codes instead of 1,024, the speech is synthesised as that of `fixtures/experiment` is, it was
+trained on what was measured, and the learning rate is ten times upstream's, as is befitting so few updates. The sign of
+a difference may carry over to real voices, its size does not. Measure your own: that is what the option is for.
 """
 
 import argparse
@@ -145,11 +155,10 @@ def save(net: SynthesizerTrn, path: Path) -> None:
 
 
 def measure(folder: Path, experiment: Path, count: int) -> int:
-    out = folder / f"restored_{count}.pth"
-    given = ["--experiment", str(experiment), "--symbols", str(folder / "symbols.txt")]
-    report = ["--report", str(folder / f"restored_{count}.html"), "--format", "html"]
-    files = [str(folder / "base.pth"), str(folder / f"drifted_{count}.pth"), "-o", str(out)]
-    return vqcheck(["restore", *files, *given]) or vqcheck(["restore", *files, *given, *report])
+    """Restore a drifted file and say which is better; what was decoded is saved beside it."""
+    files = [folder / "base.pth", folder / f"drifted_{count}.pth", "-o", folder / f"restored_{count}.pth"]
+    given = ["--experiment", experiment, "--symbols", folder / "symbols.txt", "--save-audio", folder / f"audio_{count}"]
+    return vqcheck(["restore", *map(str, files), *map(str, given)])
 
 
 if __name__ == "__main__":

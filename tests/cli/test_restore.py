@@ -1,6 +1,8 @@
 """`vqcheck restore` as a user runs it: what it prints and writes, and how it exits."""
 
 import os
+import subprocess
+import sys
 
 import pytest
 import torch
@@ -120,3 +122,26 @@ def test_advice_of_diff_names_restore_after_training_alone(checkpoints, tmp_path
     torch.save({"weight": state}, tmp_path / "another.pth")
     main(["diff", base, str(tmp_path / "another.pth")])
     assert "vqcheck restore" not in capsys.readouterr().out
+
+
+@pytest.mark.parametrize("command", ["restore", "extract"])
+def test_torch_is_never_needed(files, command):
+    """Both work with torch blocked; measuring says in one line that it needs it."""
+    base, drifted, out = files
+    program = "import sys; sys.modules['torch'] = None\nfrom vqcheck.cli.main import main\nsys.exit(main(sys.argv[1:]))"
+    given = [base, drifted] if command == "restore" else [base]
+    run = subprocess.run(
+        [sys.executable, "-c", program, command, *given, "-o", out], capture_output=True, text=True, check=False
+    )
+    assert (run.returncode, run.stderr) == (0, "")
+    if command == "restore":
+        more = ["--experiment", ".", "--symbols", "."]
+        run = subprocess.run(
+            [sys.executable, "-c", program, command, *given, "-o", out, *more],
+            capture_output=True,
+            text=True,
+            check=False,
+        )
+        assert run.returncode == 2
+        assert "needs torch" in run.stderr
+        assert len(run.stderr.splitlines()) == 1

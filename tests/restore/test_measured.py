@@ -34,8 +34,10 @@ def test_the_interval_is_that_of_a_paired_t_test(count):
         ((3.0, 3.1, 2.9), Better.WORSE),
         ((2.1, 1.8, 2.15), Better.NO_DIFFERENCE),
         ((2.0, 2.1, 1.9), Better.NO_DIFFERENCE),
+        ((2.001, 2.101, 1.901), Better.NO_DIFFERENCE),
+        ((1.999, 2.099, 1.899), Better.NO_DIFFERENCE),
     ],
-    ids=["closer", "farther", "either way", "the same numbers"],
+    ids=["closer", "farther", "either way", "the same numbers", "farther by nothing", "closer by nothing"],
 )
 def test_verdict(restored, verdict):
     found = Measurement("logs/me", "v2", "CPU", items((2.0, 2.1, 1.9), restored), 3, ())

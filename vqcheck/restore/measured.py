@@ -10,6 +10,8 @@ from vqcheck.word_enum import WordEnum
 _T: Final = (12.7062, 4.3027, 3.1824, 2.7764, 2.5706, 2.4469, 2.3646, 2.3060, 2.2622, 2.2281)
 """97.5 % quantiles of Student's t with 1 to 10 degrees of freedom."""
 _Z: Final = 1.959964
+_LEAST: Final = 0.01
+"""Share of the error that a difference must have: of many recordings the interval is narrower than anybody hears."""
 
 
 class Way(WordEnum):
@@ -69,10 +71,14 @@ class PairedDifference:
     low: float
     """Limits of the 95 % confidence interval of the mean."""
     high: float
+    error: float
+    """Mean error of the other."""
 
     @property
     def verdict(self) -> Better:
-        """What `way` is to `against`, as far as the interval does not contain zero."""
+        """What `way` is to `against`: a difference counts that the interval keeps from zero, and that is not tiny."""
+        if abs(self.mean) < _LEAST * self.error:
+            return Better.NO_DIFFERENCE
         if self.high < 0:
             return Better.BETTER
         return Better.WORSE if self.low > 0 else Better.NO_DIFFERENCE
@@ -108,7 +114,8 @@ def paired_difference(way: Way, against: Way, items: Sequence[MeasuredItem]) -> 
     mean = sum(values) / len(values)
     variance = sum((value - mean) ** 2 for value in values) / (len(values) - 1)
     reach = quantile(len(values) - 1) * math.sqrt(variance / len(values))
-    return PairedDifference(way, against, mean, mean - reach, mean + reach)
+    error = sum(item.error(against) for item in items) / len(items)
+    return PairedDifference(way, against, mean, mean - reach, mean + reach, error)
 
 
 def quantile(freedom: int) -> float:

@@ -223,13 +223,12 @@ def _meaning(found: Measurement) -> str:
             return "With the recorded tokens, the restored file is closer to these recordings than the drifted one."
         case Better.WORSE:
             return (
-                "With the recorded tokens, the restored file is farther from these recordings than the drifted one: "
-                "its decoder has learned the codes that moved. Keep the drifted file, and extract the tokens again "
-                "with it."
+                "With the recorded tokens, the restored file is farther from these recordings than the drifted one. "
+                "Its decoder may have learned the codes that moved. Do not use it in place of the drifted one."
             )
     return (
         "These recordings do not tell the two apart. A difference smaller than the interval is wide would not have "
-        "been seen."
+        "been seen, and one below 1 % of the error is not counted."
     )
 
 
