@@ -61,6 +61,10 @@ class UsageError(VqcheckError):
     """A request that makes no sense: an option, a value or a path given by the user."""
 
 
+class NotWritableError(UsageError):
+    """A file that cannot be written, or must not be: it need not be there."""
+
+
 class CodebookChanged(Exception):  # noqa: N818 - a finding, not a failure to check
     """The VQ encoder of a live model is not what it was.
 
