@@ -4,6 +4,7 @@ VqcheckError                 could not check: exit status 2
 ├── CheckpointError          a file cannot be read, or not safely
 ├── NoCodebookError          a file was read, but holds no VQ encoder to judge
 └── UsageError               the request itself makes no sense
+    └── NotWritableError     a file cannot be written, or must not be
 
 CodebookChanged              checked, and it changed: what a guard raises in a training process
 """
