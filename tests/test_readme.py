@@ -97,6 +97,9 @@ def workspace(tmp_path_factory):
     checkpoints = root / "fixtures" / "checkpoints"
     (root / "pretrained_models").mkdir()
     shutil.copy(checkpoints / "base_v2.pth", root / "pretrained_models" / "s2G2333k.pth")
+    shipped = root / "GPT_SoVITS" / "pretrained_models" / "gsv-v2final-pretrained"
+    shipped.mkdir(parents=True)
+    shutil.copy(checkpoints / "base_v2.pth", shipped / "s2G2333k.pth")
     (root / "GPT_weights_v2").mkdir()
     s1 = torch.load(checkpoints / "gpt-e15.ckpt", weights_only=True)
     s1["config"]["train_semantic_path"] = "logs/me/6-name2semantic.tsv"

@@ -4,6 +4,7 @@ VqcheckError                 could not check: exit status 2
 ├── CheckpointError          a file cannot be read, or not safely
 ├── NoCodebookError          a file was read, but holds no VQ encoder to judge
 └── UsageError               the request itself makes no sense
+    └── NotWritableError     a file cannot be written, or must not be
 
 CodebookChanged              checked, and it changed: what a guard raises in a training process
 CodebookCollapsed            measured, and few codes are used: what a monitor raises if asked
@@ -60,6 +61,10 @@ class NoCodebookError(VqcheckError):
 
 class UsageError(VqcheckError):
     """A request that makes no sense: an option, a value or a path given by the user."""
+
+
+class NotWritableError(UsageError):
+    """A file that cannot be written, or must not be: it need not be there."""
 
 
 class CodebookChanged(Exception):  # noqa: N818 - a finding, not a failure to check

@@ -64,6 +64,10 @@ def test_a_file_that_is_not_there_is_told_with_names_near_it(say, line, meant):
     assert f"did you mean {meant.replace('/', __import__('os').sep)}" in errors
 
 
+def test_nothing_is_suggested_for_a_file_that_is_to_be_written(say):
+    assert "mean" not in say("inspect G_400.pth -o log/report.html")[2]
+
+
 def test_names_of_files_are_escaped_where_they_are_suggested(say, tmp_path):
     (tmp_path / "G_900\x1b[31m.pth").write_bytes(b"")
     errors = say("inspect G_900x[31m.pth")[2]

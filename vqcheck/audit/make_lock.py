@@ -1,8 +1,10 @@
 """Makes a lock: records the VQ encoder of a checkpoint, and binds tokens and s1 checkpoints to it."""
 
+import hashlib
 import os
 from collections.abc import Callable, Sequence
 from dataclasses import replace
+from typing import Final
 
 from vqcheck.audit.bound_files import OnBytes, file_digest, recorded_tsv, same_experiment, tokens_digest
 from vqcheck.audit.lock import Lock, LockedFile, in_order
@@ -20,6 +22,10 @@ from vqcheck.codebook.model import base_model
 from vqcheck.codebook.vq_encoder import RoleTensor, VQEncoder
 from vqcheck.errors import UsageError, VqcheckError
 from vqcheck.experiment.name2semantic import MERGED
+
+_KNOWN: Final[dict[tuple[object, ...], tuple[str, tuple[Digest, ...]]]] = {}
+"""What follows from a tensor's bytes, by all that it follows from."""
+_MOST_KNOWN: Final = 1_000
 
 
 def make_lock(
@@ -152,13 +158,25 @@ def record(checkpoint: Checkpoint, encoder: VQEncoder) -> tuple[dict[str, Locked
     locked: dict[str, LockedTensor] = {}
     digests: dict[str, dict[RoleTensor, Digest]] = {algorithm: {} for algorithm in ALGORITHMS}
     for tensor in encoder.tensors:
-        data = checkpoint.read(tensor.tensor)
-        for algorithm, found in digests.items():
-            found[tensor] = digest.tensor_digest(tensor, data, algorithm)
         label = encoder.label(tensor)
-        locked[label] = LockedTensor(label, _precision(tensor, data), tuple(d[tensor] for d in digests.values()))
+        precision, of_tensor = _recorded(tensor, checkpoint.read(tensor.tensor))
+        for found, each in zip(digests.values(), of_tensor, strict=True):
+            found[tensor] = each
+        locked[label] = LockedTensor(label, precision, of_tensor)
     checkpoint.check_unchanged()
     return locked, tuple(digest.combine(encoder, found, algorithm) for algorithm, found in digests.items())
+
+
+def _recorded(tensor: RoleTensor, data: bytes | bytearray) -> tuple[str, tuple[Digest, ...]]:
+    """Return precision and digests of one tensor; of many files with the same bytes they are calculated once."""
+    stored = tensor.tensor
+    key = (tensor.role, tensor.part, tensor.shape, stored.dtype, stored.shape, hashlib.sha256(data).digest())
+    if key not in _KNOWN:
+        if len(_KNOWN) >= _MOST_KNOWN:
+            _KNOWN.clear()
+        digests = tuple(digest.tensor_digest(tensor, data, algorithm) for algorithm in ALGORITHMS)
+        _KNOWN[key] = _precision(tensor, data), digests
+    return _KNOWN[key]
 
 
 def _is_weight(tensor: RoleTensor) -> bool:

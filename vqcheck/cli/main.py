@@ -10,7 +10,7 @@ from typing import Final
 
 from vqcheck.cli.limited_memory import Watched, is_limited
 from vqcheck.cli.terminal import forget_impossible_sizes
-from vqcheck.errors import VqcheckError
+from vqcheck.errors import NotWritableError, VqcheckError
 
 EXIT_COULD_NOT_CHECK: Final = 2
 _ENDED: Final = ("SIGTERM", "SIGHUP")
@@ -76,7 +76,8 @@ def _run(arguments: Sequence[str]) -> int:
     except VqcheckError as error:
         from vqcheck.cli.near_names import suggestion
 
-        return _failed(arguments, f"{error}{suggestion(error.path)}", error.path)
+        near = "" if isinstance(error, NotWritableError) else suggestion(error.path)
+        return _failed(arguments, f"{error}{near}", error.path)
     except (click.Abort, KeyboardInterrupt):
         return _failed(arguments, "interrupted")
     except SystemExit as error:
