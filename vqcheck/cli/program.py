@@ -16,6 +16,7 @@ COMMANDS: Final = {
     "tokens": "Check that recorded tokens come from this checkpoint.",
     "history": "Show when the VQ encoder of a run began to move.",
     "replay": "Run the s2 training step, show each write to the codebook.",
+    "run": "Run a training script with its codebooks watched.",
     "lock": "Record the VQ encoder of a checkpoint, to verify it later.",
     "gate": "Check everything that s2 training relies on, before it starts.",
 }
@@ -37,6 +38,8 @@ def _load(name: str) -> click.Command | None:
             from vqcheck.cli.history import command
         case "replay":
             from vqcheck.cli.replay import command
+        case "run":
+            from vqcheck.cli.run import command
         case "lock":
             from vqcheck.cli.lock import command
         case "gate":
