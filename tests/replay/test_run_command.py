@@ -46,6 +46,30 @@ if __name__ == "__main__":
     child.join()
 """
 
+TREE = f"""{TRAIN}
+import sys, torch
+from torch import distributed
+from torch.nn.parallel import DistributedDataParallel
+from module import models
+models.ERA, store = sys.argv[1:]
+distributed.init_process_group("gloo", init_method=f"file://{{store}}", rank=0, world_size=1)
+net_g = models.SynthesizerTrn(9, 4, freeze_quantizer=True)
+for name, buffer in net_g.named_buffers():
+    buffer.copy_(torch.rand_like(buffer) + 1)
+net_d = models.MultiPeriodDiscriminator()
+net_g, net_d = (DistributedDataParallel(net, find_unused_parameters=True) for net in (net_g, net_d))
+optimizers = [torch.optim.AdamW(net.parameters()) for net in (net_g, net_d)]
+for _ in range(4):
+    net_g.train()
+    lengths = torch.tensor([12, 12])
+    y, loss, *_ = net_g(torch.randn(2, 24, 12), torch.rand(2, 9, 12), lengths, torch.zeros(2, 3).long(), lengths)
+    real, fake, *_ = net_d(y.detach(), y)
+    (y.pow(2).mean() + loss + sum(each.mean() for each in real + fake)).backward()
+    for optimizer in optimizers:
+        optimizer.step()
+distributed.destroy_process_group()
+"""
+
 
 @pytest.fixture
 def script(tmp_path):
@@ -71,7 +95,7 @@ def script(tmp_path):
     ],
 )
 def test_an_unchanged_script_is_watched(script, capfd, which, mode, warn, verdict, trains_on):
-    """A moving average is noticed and ends the script unless it is to be warned only; a frozen one trains to its end."""
+    """A moving average is noticed and ends the script, or is reported at its end; a frozen one trains to its end."""
     pytest.importorskip("vector_quantize_pytorch")
     run = run_command(script(FACTORY.format(which)), mode, 2, warn=warn)
     assert (run.verdict, run.why_not_checked) == (verdict, "")
@@ -88,6 +112,22 @@ def test_an_unchanged_script_is_watched(script, capfd, which, mode, warn, verdic
         assert not module.changes
         assert (process.steps, module.looked_at, process.ended) == (5, 5, True)
     assert bool(module.scalars.get("codebook/share_used")) is (mode is RunMode.MONITOR)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(("era", "verdict"), [("requires-grad", "changed"), ("fixed", "still")])
+def test_the_miniature_tree_is_watched_under_ddp(script, tmp_path, era, verdict):
+    """GPT-SoVITS's layout with two optimizers: drift before its fix names the writing line, and none is after it."""
+    run = run_command(script(TREE, era, str(tmp_path / "store")), RunMode.GUARD, 1)
+    assert (run.verdict, run.why_not_checked) == (verdict, "")
+    (module,) = run.processes[0].modules
+    assert module.name == "DistributedDataParallel"
+    if verdict == "changed":
+        embed = next(change for change in module.changes if change.name.endswith("_codebook.embed"))
+        assert embed.step == 1
+        assert embed.file.endswith(os.path.join("module", "quantize.py"))
+    else:
+        assert module.looked_at == 4
 
 
 @pytest.mark.slow
