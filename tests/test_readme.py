@@ -211,14 +211,19 @@ def test_the_python_examples_guard_and_measure_a_model(monkeypatch, tmp_path):
         net_g.train()
         net_g.quantizer(net_g.ssl_proj(batch))
 
-    names = {"net_g": net_g, "train_on": train_on, "loader": [torch.randn(2, 8, 40) for _ in range(3)]}
+    names = {
+        "vqcheck": library,
+        "net_g": net_g,
+        "train_on": train_on,
+        "loader": [torch.randn(2, 8, 40) for _ in range(3)],
+    }
     exec(text, dict(names))
     library.unfreeze(net_g)
     monkeypatch.setattr(library, "freeze", id)  # which holds nothing
     with pytest.raises(CodebookChanged):
         exec(text, dict(names))
     board = types.ModuleType("torch.utils.tensorboard")
-    board.SummaryWriter = lambda _: lambda _record: None
+    board.SummaryWriter = lambda _: id  # a sink that does nothing
     monkeypatch.setitem(sys.modules, "torch.utils.tensorboard", board)
     monkeypatch.chdir(tmp_path)
     exec(measuring, names)

@@ -16,7 +16,7 @@ from vqcheck.cli.program import program
 
 ROOT = Path(__file__).parent.parent.parent
 ZSH_START = "autoload -U compinit; compinit -u -D"
-COMMANDS = ("check", "inspect", "diff", "tokens", "history", "replay", "lock", "gate")
+COMMANDS = ("check", "inspect", "diff", "tokens", "history", "replay", "run", "restore", "extract", "lock", "gate")
 
 
 def context(name):

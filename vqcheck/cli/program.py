@@ -16,6 +16,7 @@ COMMANDS: Final = {
     "tokens": "Check that recorded tokens come from this checkpoint.",
     "history": "Show when the VQ encoder of a run began to move.",
     "replay": "Run the s2 training step, show each write to the codebook.",
+    "run": "Run a training script with its codebooks watched.",
     "restore": "Put the VQ encoder of the base back into a file that drifted.",
     "extract": "Write the VQ encoder of a checkpoint to a file of its own.",
     "lock": "Record the VQ encoder of a checkpoint, to verify it later.",
@@ -39,6 +40,8 @@ def _load(name: str) -> click.Command | None:
             from vqcheck.cli.history import command
         case "replay":
             from vqcheck.cli.replay import command
+        case "run":
+            from vqcheck.cli.run import command
         case "restore":
             from vqcheck.cli.restore import command
         case "extract":

@@ -157,7 +157,7 @@ class Guard:
     def _look(self) -> GuardFinding | None:
         """Wait for the device and return what changed, on any rank."""
         first_steps, ranks = self._changes.read(), {}
-        if several_ranks():
+        if self.several_ranks():
             across = compare_ranks(first_steps, self._encoder.now(), self.names, max(self.steps, 1))
             first_steps, ranks = dict(across.first_steps), dict(across.ranks)
         if not first_steps:
@@ -169,6 +169,10 @@ class Guard:
             size = (0, 0, 0.0) if problem else (seen.rows, seen.rows_changed, seen.max_abs)
             changes.append(TensorChange(name, first_steps[name], *size, problem, ranks.get(name, ())))
         return GuardFinding(self.steps, tuple(changes))
+
+    def several_ranks(self) -> bool:
+        """Tell whether a look compares processes."""
+        return several_ranks()
 
     def _stop_catching(self) -> dict[str, Write]:
         catcher, self._catcher = self._catcher, None

@@ -1,0 +1,266 @@
+"""vqcheck run: scripts unchanged, in processes of their own; what moved is named, what was not seen is said."""
+
+import json
+import os
+import sys
+from pathlib import Path
+
+import pytest
+
+import vqcheck.cli.main
+from vqcheck.errors import UsageError
+from vqcheck.replay.run_command import _interpreter_options, run_command
+from vqcheck.replay.watched_run import RunMode, WatchedModule, WatchedProcess, WatchedRun
+
+ROOT = Path(__file__).parents[2]
+TRAIN = f"""
+import sys
+sys.path[:0] = [{str(ROOT / "fixtures" / "factories")!r}, {str(ROOT / "tests" / "checkout" / "tree" / "GPT_SoVITS")!r}]
+"""
+FACTORY = f"""{TRAIN}
+import vector_quantize as factory
+training = factory.{{}}()
+for number in range(5):
+    training.step(number)
+print("trained")
+"""
+LINEAR = """
+import torch
+model = torch.nn.Linear(2, 2)
+optimizer = torch.optim.SGD(model.parameters(), 0.1)
+for _ in range(2):
+    model(torch.randn(3, 2)).sum().backward()
+    optimizer.step()
+print("trained")
+"""
+IN_CHILDREN = f"""{TRAIN}
+import multiprocessing, sys
+def train():
+    import gradient_codebook as factory
+    training = factory.leaking()
+    for number in range(1, 6):
+        training.step(number)
+if __name__ == "__main__":
+    child = multiprocessing.get_context(sys.argv[1]).Process(target=train)
+    child.start()
+    child.join()
+"""
+
+TREE = f"""{TRAIN}
+import sys, torch
+from torch import distributed
+from torch.nn.parallel import DistributedDataParallel
+from module import models
+models.ERA, store = sys.argv[1:]
+distributed.init_process_group("gloo", init_method=f"file://{{store}}", rank=0, world_size=1)
+net_g = models.SynthesizerTrn(9, 4, freeze_quantizer=True)
+for name, buffer in net_g.named_buffers():
+    buffer.copy_(torch.rand_like(buffer) + 1)
+net_d = models.MultiPeriodDiscriminator()
+net_g, net_d = (DistributedDataParallel(net, find_unused_parameters=True) for net in (net_g, net_d))
+optimizers = [torch.optim.AdamW(net.parameters()) for net in (net_g, net_d)]
+for _ in range(4):
+    net_g.train()
+    lengths = torch.tensor([12, 12])
+    y, loss, *_ = net_g(torch.randn(2, 24, 12), torch.rand(2, 9, 12), lengths, torch.zeros(2, 3).long(), lengths)
+    real, fake, *_ = net_d(y.detach(), y)
+    (y.pow(2).mean() + loss + sum(each.mean() for each in real + fake)).backward()
+    for optimizer in optimizers:
+        optimizer.step()
+distributed.destroy_process_group()
+"""
+
+
+@pytest.fixture
+def script(tmp_path):
+    """Writes a script and returns the command that runs it."""
+
+    def write(text, *arguments):
+        path = tmp_path / "train.py"
+        path.write_text(text, "utf-8")
+        return [sys.executable, "-s", str(path), *arguments]
+
+    return write
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    ("which", "mode", "warn", "verdict", "trains_on"),
+    [
+        ("leaking", RunMode.GUARD, False, "changed", False),
+        ("leaking", RunMode.GUARD, True, "changed", True),
+        ("leaking", RunMode.FREEZE, False, "still", True),
+        ("leaking", RunMode.MONITOR, False, "measured", True),
+        ("still", RunMode.GUARD, False, "still", True),
+    ],
+)
+def test_an_unchanged_script_is_watched(script, capfd, which, mode, warn, verdict, trains_on):
+    """A moving average is noticed and ends the script, or is reported at its end; a frozen one trains to its end."""
+    pytest.importorskip("vector_quantize_pytorch")
+    run = run_command(script(FACTORY.format(which)), mode, 2, warn=warn)
+    assert (run.verdict, run.why_not_checked) == (verdict, "")
+    said = capfd.readouterr()
+    assert said.out == ("trained\n" if trains_on else "")
+    (process,) = run.processes
+    (module,) = process.modules
+    assert module.name == "Autoencoder"
+    if verdict == "changed":
+        assert {change.step for change in module.changes} == {1}
+        assert any(change.file.endswith("vector_quantize.py") and change.line for change in module.changes)
+        assert "the VQ encoder changed in step 1" in said.err
+    else:
+        assert not module.changes
+        assert (process.steps, module.looked_at, process.ended) == (5, 5, True)
+    assert bool(module.scalars.get("codebook/share_used")) is (mode is RunMode.MONITOR)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(("era", "verdict"), [("requires-grad", "changed"), ("fixed", "still")])
+def test_the_miniature_tree_is_watched_under_ddp(script, tmp_path, era, verdict):
+    """GPT-SoVITS's layout with two optimizers: drift before its fix names the writing line, and none is after it."""
+    run = run_command(script(TREE, era, str(tmp_path / "store")), RunMode.GUARD, 1)
+    assert (run.verdict, run.why_not_checked) == (verdict, "")
+    (module,) = run.processes[0].modules
+    assert module.name == "DistributedDataParallel"
+    if verdict == "changed":
+        embed = next(change for change in module.changes if change.name.endswith("_codebook.embed"))
+        assert embed.step == 1
+        assert embed.file.endswith(os.path.join("module", "quantize.py"))
+    else:
+        assert module.looked_at == 4
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("method", ["spawn", "fork"])
+def test_children_are_watched_too(script, method):
+    """A script whose children train: the child names step, tensor and line, and its end is that of the run."""
+    if method == "fork" and not hasattr(os, "fork"):
+        pytest.skip("this system has no fork")
+    run = run_command(script(IN_CHILDREN, method), RunMode.GUARD, 20)
+    assert run.verdict == "changed"
+    (change,) = run.processes[0].modules[0].changes
+    assert (change.name, change.step) == ("quantize.embedding.weight", 2)
+
+
+@pytest.mark.slow
+def test_a_script_without_a_codebook_trains_on_and_is_not_called_sound(script, capfd):
+    """One line on stderr at the first optimizer step, then the script as ever, and in the end status 2."""
+    run = run_command(script(LINEAR), RunMode.GUARD, 1)
+    said = capfd.readouterr()
+    assert said.out == "trained\n"
+    assert said.err == "vqcheck: no codebook was seen before the first optimizer step\n"
+    assert run.exit_code == 2
+    assert run.why_not_checked == "it trained, and no codebook was seen in it"
+
+
+@pytest.mark.slow
+def test_the_command_reports_in_any_format(script, capfd, valid, monkeypatch):
+    """JSON alone on stdout, which the schema describes; the script's own stdout goes to stderr."""
+    monkeypatch.chdir(ROOT)
+    pytest.importorskip("vector_quantize_pytorch")
+    status = vqcheck.cli.main.main(
+        ["run", "--every", "1", "--format", "json", "--", *script(FACTORY.format("leaking"))]
+    )
+    said = capfd.readouterr()
+    document = valid(said.out)
+    assert (status, document["verdict"], document["exit_code"]) == (1, "changed", 1)
+    assert document["processes"][0]["modules"][0]["changes"][0]["step"] == 1
+
+
+@pytest.mark.parametrize(
+    ("text", "failure"),
+    [
+        ("raise SystemExit(3)", "the script itself ended with status 3"),
+        ("import os, signal; os.kill(os.getpid(), signal.SIGKILL)", "the script was ended by the signal SIGKILL"),
+        ("pass", ""),
+    ],
+)
+def test_a_script_that_fails_or_never_trains_is_2(script, text, failure):
+    """Its own failure is named; one that used no torch was not checked."""
+    if "SIGKILL" in text and os.name != "posix":
+        pytest.skip("no such signal here")
+    run = run_command(script(text), RunMode.GUARD, 1)
+    assert (run.exit_code, run.failure) == (2, failure)
+    assert failure in run.why_not_checked
+    assert run.why_not_checked
+
+
+@pytest.mark.parametrize("option", ["-E", "-I", "-S", "-IBu"])
+def test_an_interpreter_that_takes_no_hook_is_refused_before_training(script, tmp_path, option):
+    """The script does not even begin."""
+    command = script(f"open({str(tmp_path / 'began')!r}, 'w')")
+    command[1:2] = [option]
+    with pytest.raises(UsageError, match=r"ignores PYTHONPATH or site .* nothing would be watched"):
+        run_command(command, RunMode.GUARD, 1)
+    assert not (tmp_path / "began").exists()
+
+
+@pytest.mark.parametrize(
+    ("arguments", "options"),
+    [
+        (["train.py", "-E"], []),
+        (["-s", "train.py"], ["-s"]),
+        (["-W", "ignore", "-X", "dev", "-u", "train.py"], ["-W", "ignore", "-X", "dev", "-u"]),
+        (["-Im", "train"], ["-I"]),
+        (["-c", "pass"], []),
+        (["-", "-E"], []),
+        (["-Wignore", "-m", "torch.distributed.run", "-E"], ["-Wignore"]),
+    ],
+)
+def test_the_interpreters_own_options_are_told_from_the_scripts(arguments, options):
+    """What stands behind the script, -c or -m is not the interpreter's."""
+    assert _interpreter_options(arguments) == options
+
+
+def test_a_command_that_is_not_there_is_one_error():
+    """It names the program."""
+    with pytest.raises(UsageError, match="no-such-program: cannot be run"):
+        run_command(["no-such-program"], RunMode.GUARD, 1)
+
+
+def test_the_environment_of_a_script_is_as_ever(script, capfd, tmp_path, monkeypatch):
+    """A sitecustomize of the user's own runs as well, torch is not imported by the hook, and vqcheck can be found."""
+    own = tmp_path / "own"
+    own.mkdir()
+    (own / "sitecustomize.py").write_text("print('own sitecustomize')", "utf-8")
+    monkeypatch.setenv("PYTHONPATH", str(own))
+    run_command(script("import sys, vqcheck; print('torch' in sys.modules, vqcheck.__version__)"), RunMode.GUARD, 1)
+    assert capfd.readouterr().out.splitlines() == ["own sitecustomize", f"False {vqcheck.__version__}"]
+
+
+def seen(**facts):
+    """Returns a run of one process, sound but for the facts given."""
+    module = WatchedModule("Model", 3, (), "", {}, ())
+    process = {"pid": 1, "script": "a.py", "steps": 3, "ended": True, "problem": "", "modules": (module,)}
+    own = {name: facts.pop(name) for name in list(facts) if name in process}
+    run = {"command": ("a",), "mode": RunMode.GUARD, "warn": False, "failure": ""}
+    return WatchedRun(**{**run, **facts}, processes=(WatchedProcess(**{**process, **own}),))
+
+
+@pytest.mark.parametrize(
+    ("facts", "why"),
+    [
+        ({}, ""),
+        ({"ended": False}, "before a last look"),
+        ({"steps": 0}, "no optimizer step"),
+        ({"modules": ()}, "no codebook was seen"),
+        ({"problem": "the last look failed"}, "the last look failed"),
+        ({"failure": "the script itself ended with status 1"}, "status 1"),
+    ],
+)
+def test_nothing_is_called_still_that_was_not_seen_to_its_end(facts, why):
+    """Only a process that trained, had a codebook and looked at it at its end proves anything."""
+    run = seen(**facts)
+    assert (run.verdict == "still") is (why == "")
+    assert run.exit_code == (2 if why else 0)
+    assert why in run.why_not_checked
+
+
+def test_json_of_a_run_is_what_its_schema_says(valid):
+    """Also of a run that proves nothing."""
+    from vqcheck.report.render.json import render
+    from vqcheck.report.views.run import view
+
+    for run in (seen(), seen(ended=False), seen(mode=RunMode.MONITOR)):
+        assert valid(render(view(run)))["exit_code"] == run.exit_code
+        assert json.loads(render(view(run)))["command"] == ["a"]

@@ -1,0 +1,136 @@
+"""What `vqcheck run` saw of a training script: process by process, module by module. Plain data, which reports read."""
+
+from dataclasses import dataclass
+from typing import Any
+
+from vqcheck.word_enum import WordEnum
+
+
+class RunMode(WordEnum):
+    """What is done with the codebooks of a script."""
+
+    GUARD = "guard"
+    FREEZE = "freeze"
+    MONITOR = "monitor"
+
+
+class RunVerdict(WordEnum):
+    STILL = "still"
+    """No tensor of any VQ encoder changed until the end."""
+    CHANGED = "changed"
+    MEASURED = "measured"
+    COULD_NOT_CHECK = "could not check"
+
+
+@dataclass(frozen=True, slots=True)
+class SeenChange:
+    """A tensor that changed."""
+
+    name: str
+    step: int
+    what: str
+    written_by: str
+    """The operator and line of the write; empty where it was not caught."""
+    file: str
+    line: int
+
+
+@dataclass(frozen=True, slots=True)
+class WatchedModule:
+    """A module with codebooks."""
+
+    name: str
+    looked_at: int
+    """Optimizer steps of the module until the last look."""
+    changes: tuple[SeenChange, ...]
+    use: str
+    """What a monitor read last; empty without one."""
+    scalars: dict[str, float]
+    collapsed: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class WatchedProcess:
+    """A process of the script that trained, or that has a codebook."""
+
+    pid: int
+    script: str
+    steps: int
+    """Steps of any optimizer."""
+    ended: bool
+    """It looked a last time before it ended."""
+    problem: str
+    modules: tuple[WatchedModule, ...]
+
+    @property
+    def why_unsure(self) -> str:
+        """Why this process shows nothing for sure; empty where it does."""
+        if self.problem:
+            return self.problem
+        if not self.modules:
+            return "it trained, and no codebook was seen in it"
+        if not self.steps:
+            return "no optimizer step was made"
+        return "" if self.ended else "it was ended before a last look at its codebooks"
+
+
+@dataclass(frozen=True, slots=True)
+class WatchedRun:
+    """A run of a training script."""
+
+    command: tuple[str, ...]
+    mode: RunMode
+    warn: bool
+    failure: str
+    """How the script itself failed; empty where it did not."""
+    processes: tuple[WatchedProcess, ...]
+
+    @property
+    def changed(self) -> tuple[tuple[WatchedProcess, WatchedModule], ...]:
+        return tuple((each, module) for each in self.processes for module in each.modules if module.changes)
+
+    @property
+    def why_not_checked(self) -> str:
+        """Why nothing is sure; empty where it is."""
+        # a script that the guard ended has failed for that reason
+        if self.failure and (self.warn or not self.changed):
+            return self.failure
+        if not self.processes:
+            return (
+                "no codebook and no optimizer step was seen: no Python of the script used torch, or none took the hook"
+            )
+        if self.changed:
+            return ""
+        return next((each.why_unsure for each in self.processes if each.why_unsure), "")
+
+    @property
+    def verdict(self) -> RunVerdict:
+        if self.why_not_checked:
+            return RunVerdict.COULD_NOT_CHECK
+        if self.changed:
+            return RunVerdict.CHANGED
+        return RunVerdict.MEASURED if self.mode is RunMode.MONITOR else RunVerdict.STILL
+
+    @property
+    def exit_code(self) -> int:
+        return {RunVerdict.CHANGED: 1, RunVerdict.COULD_NOT_CHECK: 2}.get(self.verdict, 0)
+
+
+def process_of(facts: dict[str, Any]) -> WatchedProcess:
+    """Return a process from what it wrote of itself, see `vqcheck.live.in_script`."""
+    modules = []
+    for each in facts["modules"]:
+        finding, use = each["finding"] or {}, each["use"] or {}
+        modules.append(
+            WatchedModule(
+                each["name"],
+                each["looked_at"],
+                tuple(SeenChange(**change) for change in finding.get("changes", ())),
+                use.get("text", ""),
+                use.get("scalars", {}),
+                tuple(use.get("collapsed", ())),
+            )
+        )
+    return WatchedProcess(
+        facts["pid"], facts["script"], facts["steps"], facts["ended"], facts["problem"], tuple(modules)
+    )

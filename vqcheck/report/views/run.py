@@ -1,0 +1,138 @@
+"""`vqcheck run`: what became of the codebooks of a training script."""
+
+import os
+from dataclasses import asdict
+from typing import Final
+
+from vqcheck.replay.watched_run import RunMode, RunVerdict, SeenChange, WatchedModule, WatchedProcess, WatchedRun
+from vqcheck.report.blocks import Column, Fact, Facts, Section, Shown, Table, code
+from vqcheck.report.document import Case, CaseOutcome, Document, Remedy, Rule, Status
+
+_CHANGED: Final = Rule(
+    "run/codebook-changed",
+    "training leaves the VQ encoder as it is",
+    "The training wrote to the VQ encoder. Tokens that were made before mean something else from then on. Hold it "
+    "still: vqcheck run --freeze, or vqcheck.freeze in the script.",
+)
+_SEEN: Final = Rule(
+    "run/not-checked",
+    "the codebooks of the script are seen until its end",
+    "Nothing is sure of this run. Read the reason, and run the script again.",
+)
+_FREEZE: Final = "Run it with vqcheck run --freeze, or call vqcheck.freeze in the script."
+
+
+def view(run: WatchedRun) -> Document:
+    """Return the document of a run."""
+    return Document(
+        command="run",
+        status=Status(run.exit_code),
+        verdict=run.verdict.value,
+        headline=_headline(run),
+        subject=" ".join(run.command),
+        cases=tuple(_cases(run)),
+        data={
+            "command": list(run.command),
+            "mode": run.mode.value,
+            "warn": run.warn,
+            "reason": run.why_not_checked,
+            "processes": [asdict(each) for each in run.processes],
+        },
+        warnings=tuple(_warnings(run)),
+        blocks=(
+            Section(
+                "What was run",
+                (Facts((Fact("Command", code(" ".join(run.command))), Fact("Mode", run.mode.value))),),
+                heading=Shown.PAGE,
+            ),
+            Section("What changed", (_changes(run),)),
+            Section("What was measured", (_use(run),)),
+        ),
+        remedies=(Remedy(_FREEZE),) if run.changed and run.mode is not RunMode.FREEZE else (),
+    )
+
+
+def _headline(run: WatchedRun) -> str:
+    if run.verdict is RunVerdict.COULD_NOT_CHECK:
+        also = f"; {_first(run)}" if run.changed else ""
+        return f"{run.why_not_checked}{also}"
+    if run.verdict is RunVerdict.CHANGED:
+        return _first(run)
+    modules = [module for each in run.processes for module in each.modules]
+    steps = max(each.steps for each in run.processes)
+    in_all = f"{len(modules)} module{'s' if len(modules) > 1 else ''}, {steps} optimizer step{'s' if steps > 1 else ''}"
+    if run.verdict is RunVerdict.MEASURED:
+        return f"the codebooks were measured: {in_all}"
+    return f"no tensor of the VQ encoder changed: {in_all}"
+
+
+def _first(run: WatchedRun) -> str:
+    change = min(_all_changes(run), key=lambda change: change.step)
+    by = f", written by {change.written_by}" if change.written_by else ""
+    return f"the VQ encoder changed in step {change.step}: {change.name}{by}"
+
+
+def _all_changes(run: WatchedRun) -> list[SeenChange]:
+    return [change for _, module in run.changed for change in module.changes]
+
+
+def _cases(run: WatchedRun) -> list[Case]:
+    cases = [
+        Case(
+            _CHANGED,
+            f"{_name(process)} {module.name}: {change.name}",
+            CaseOutcome.FAILED,
+            f"{change.what}{f'; written by {change.written_by}' if change.written_by else ''}",
+            change.file,
+            change.line,
+        )
+        for process, module in run.changed
+        for change in module.changes
+    ]
+    if run.why_not_checked:
+        cases.append(Case(_SEEN, "the run", CaseOutcome.COULD_NOT_CHECK, run.why_not_checked))
+    elif not cases:
+        rule = _SEEN if run.mode is RunMode.MONITOR else _CHANGED
+        cases = [
+            Case(rule, f"{_name(process)} {module.name}", CaseOutcome.PASSED, _passed(module))
+            for process in run.processes
+            for module in process.modules
+        ]
+    return cases
+
+
+def _passed(module: WatchedModule) -> str:
+    return module.use or f"unchanged after {module.looked_at} steps"
+
+
+def _warnings(run: WatchedRun) -> list[str]:
+    return [
+        f"WARNING: {module.name}: {', '.join(module.collapsed)} collapsed: few of the codes are used"
+        for process in run.processes
+        for module in process.modules
+        if module.collapsed
+    ]
+
+
+def _changes(run: WatchedRun) -> Table:
+    columns = (Column("process"), Column("tensor"), Column("step"), Column("change"), Column("written by"))
+    rows = [
+        (_name(process), change.name, str(change.step), change.what, change.written_by)
+        for process, module in run.changed
+        for change in module.changes
+    ]
+    return Table("", columns, tuple(rows))
+
+
+def _use(run: WatchedRun) -> Table:
+    rows = [
+        (_name(process), module.name, module.use)
+        for process in run.processes
+        for module in process.modules
+        if module.use
+    ]
+    return Table("", (Column("process"), Column("module"), Column("last read")), tuple(rows))
+
+
+def _name(process: WatchedProcess) -> str:
+    return f"{os.path.basename(process.script) or 'python'} ({process.pid})"
