@@ -28,6 +28,16 @@ def test_diff_says_that_the_restored_file_has_the_bases_encoder(files, capsys):
     assert "was not measured" in capsys.readouterr().out
 
 
+def test_a_rounding_is_said(files, save, vq_state, capsys):
+    """What an export in half precision gets is the base's rounding, not its bits; widening loses none."""
+    base, _, out = files
+    half = str(save({name: tensor.half() for name, tensor in vq_state(seed=3).items()}, "half.pth"))
+    assert main(["restore", base, half, "-o", out]) == 0
+    assert "base.pth, rounded to float16" in capsys.readouterr().out
+    assert main(["restore", half, base, "-o", out]) == 0
+    assert "rounded" not in capsys.readouterr().out
+
+
 def test_a_file_that_has_not_drifted_is_copied(files, capsys):
     """The verdict says so; the copy is the file, byte for byte."""
     base, _, out = files

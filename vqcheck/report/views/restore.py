@@ -49,6 +49,8 @@ def restored(result: Restoration) -> Document:
             else f" ({len(changed)} of {len(result.tensors)} tensors differed)"
         )
         what = "VQ encoder" if result.part == "all" else result.part
+        rounded = ", ".join(dict.fromkeys(tensor.dtype for tensor in result.tensors if tensor.rounded_from))
+        of = f", rounded to {rounded}{of}" if rounded else of
         headline = f"{name} has the {what} of {base}{of}; every other byte is that of {os.path.basename(result.file)}"
     return Document(
         command="restore",
