@@ -77,7 +77,7 @@ class _LazyGroup(click.Group):
         if name not in COMMANDS and not name.startswith("-"):
             from vqcheck.cli.near_names import near_commands
 
-            near = " or ".join(f"'{each}'" for each in near_commands(name, COMMANDS))
+            near = " or ".join(f"'{each}'" for each in near_commands(name, (*COMMANDS, "help")))
             ctx.fail(f"No such command '{name}'{f'. Did you mean {near}?' if near else ''}")
         return super().resolve_command(ctx, args)
 
