@@ -279,7 +279,9 @@ class TokenAudit:
 
 
 def summary(audit: TokenAudit) -> str:
-    """Return what an audit came to, in one sentence."""
+    """Return what an audit came to, in one sentence; of one that passed also what it could not have seen."""
+    from vqcheck.audit.token_power import power, sentence
+
     total = audit.total
     sampled = f" of {len(audit.items)} sampled items" if audit.sampled else ""
     if audit.without_features:
@@ -296,5 +298,7 @@ def summary(audit: TokenAudit) -> str:
         )
     if audit.verdict is TokenVerdict.CONSISTENT:
         ties = f", {total.near_ties} within rounding" if total.near_ties else ""
-        return f"{total.explained} of {total.frames} recorded tokens{sampled} agree{ties}"
+        agree = f"{total.explained} of {total.frames} recorded tokens{sampled} agree{ties}"
+        found = power(audit)
+        return f"{agree}; {sentence(found)}" if found else agree
     return f"inconclusive{sampled} ({', '.join(audit.gaps)}); vqcheck tokens shows the items"

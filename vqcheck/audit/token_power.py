@@ -53,6 +53,20 @@ def updates(found: Power, steps: int, flipped: int, frames: int) -> int | None:
     return max(1, round(steps * found.share * frames / flipped)) if flipped else None
 
 
+def sentence(found: Power) -> str:
+    """Return what a passed audit could not have seen, as a clause; the share is rounded up."""
+    return (
+        f"no drift that flips more than {percent(found.share)} of the frames would have gone unnoticed here "
+        f"({100 * CONFIDENCE:.0f} %)"
+    )
+
+
+def percent(share: float) -> str:
+    """Return a share in percent with two digits, rounded up, so that it never promises too much."""
+    digits = 1 - math.floor(math.log10(share * 100))
+    return f"{min(100.0, math.ceil(share * 100 * 10**digits) / 10**digits):.{max(0, digits)}f} %"
+
+
 def smallest_share(frames: int, off: int, risk: float) -> float:
     """Return the smallest share at which at most `off` of `frames` are hit with a probability of at most `risk`."""
     if risk >= 1:

@@ -5,6 +5,7 @@ from collections.abc import Iterable, Sequence
 from typing import Final
 
 from vqcheck.audit.token_audit_result import (
+    HALF_OF_THE_ITEMS,
     RISK,
     FrameCounts,
     ItemAudit,
@@ -12,6 +13,9 @@ from vqcheck.audit.token_audit_result import (
     TokenPrecision,
     TokenVerdict,
 )
+from vqcheck.audit.token_decision import Decider, TokenDecision
+from vqcheck.audit.token_power import percent, sentence
+from vqcheck.codebook.comparison import CHANGED, UNDECIDED
 from vqcheck.report.blocks import (
     Bullets,
     Column,
@@ -37,27 +41,73 @@ _ON_A_PAGE: Final = 20
 """Items that a page names of a list; text without -v names `NAMED`, and with -v all."""
 
 
-def view(audit: TokenAudit, other: TokenAudit | None = None) -> Document:
-    """Return the document of an audit; `other` is the audit of the checkpoint given with --against."""
-    said = f"{headline(audit)} {against(audit, other)}" if other else headline(audit)
+def view(decision: TokenDecision) -> Document:
+    """Return the document of an audit and what else decides."""
+    audit, other = decision.audit, decision.other
     return Document(
         command="tokens",
-        status=Status(audit.exit_code),
-        verdict=audit.verdict.value,
-        headline=said,
+        status=Status(decision.exit_code),
+        verdict=decision.verdict.value,
+        headline=_headline(decision),
         subject=f"{audit.checkpoint} and {audit.experiment}",
-        cases=cases(audit),
-        data=data(audit, other),
+        cases=cases(decision),
+        data=data(decision),
         figures=_figures(audit),
         blocks=(
-            Section("What was compared", (_compared(audit, other),), heading=Shown.PAGE),
+            Section("What was compared", (_compared(decision),), heading=Shown.PAGE),
             Section("Frames", _frames(audit, other), heading=Shown.PAGE),
             Section("What was found", tuple(map(Paragraph, findings(audit))), heading=Shown.PAGE),
             *_by_item(audit),
-            Section("Also found", _also_found(audit)),
+            Section("Also found", _also_found(decision)),
         ),
-        remedies=tuple(map(Remedy, _remedies(audit))),
+        remedies=tuple(map(Remedy, _remedies(decision))),
     )
+
+
+def _headline(decision: TokenDecision) -> str:
+    """Return the verdict in one sentence, and of two checkpoints which explains the tokens better."""
+    audit, other = decision.audit, decision.other
+    said = headline(audit)
+    name = os.path.basename(audit.checkpoint)
+    if decision.decided_by is Decider.LOCK and decision.lock and decision.verdict != audit.verdict:
+        lock = os.path.basename(decision.lock.path)
+        said = {
+            TokenVerdict.INCONSISTENT: f"The tokens are bound by {lock} to another VQ encoder than {name} holds.",
+        }.get(decision.verdict, f"Copies in {name} contradict the one that {lock} binds the tokens to.")
+        if audit.verdict is TokenVerdict.CONSISTENT:
+            return f"{said} They agree with both: this data cannot tell the two apart."
+        return said
+    if other is None:
+        return said
+    if decision.decided_by in (Decider.AGAINST, Decider.NOTHING):
+        first, second = names_of_two(audit, other)
+        if decision.decided_by is Decider.AGAINST:
+            said = f"The tokens agree with {second}, and {first} {moved_by(decision)}."
+            return f"{said} {against(audit, other)}"
+        said = "The tokens agree with two VQ encoders that differ, and nothing shows which of the two made them."
+    return f"{said} {against(audit, other)}"
+
+
+def moved_by(decision: TokenDecision) -> str:
+    """Return in a clause how far the checkpoint has moved from the other one."""
+    movement = decision.movement
+    if movement is None or movement.steps is None:
+        return "has moved from it"
+    about = "" if movement.is_exact else f"{movement.precision} "
+    return f"has moved from it by {about}{movement.steps} update{'s' * (movement.steps != 1)}"
+
+
+def unseen(decision: TokenDecision) -> str:
+    """Return what tokens that agree could not have shown; empty where they do not agree."""
+    found = decision.power
+    if found is None:
+        return ""
+    movement, said = decision.movement, sentence(found)
+    if movement is None or movement.steps is None:
+        return said
+    moved = movement.flips
+    rate = f"{movement.steps} update{'s' * (movement.steps != 1)} flip {moved.flipped} of {moved.frames} frames"
+    return f"{said}; {rate}" + (f", about {decision.updates} flip {percent(found.share)}" if decision.updates else "")
 
 
 def headline(audit: TokenAudit) -> str:
@@ -66,23 +116,27 @@ def headline(audit: TokenAudit) -> str:
     A codebook that moved a little gives the same tokens on little data: that it made them is more than was seen.
     """
     name, total = os.path.basename(audit.checkpoint), audit.total
-    lacking = f"{len(audit.without_features)} of {audit.rows} items have no features"
+    lacking = f"{audit.rows - audit.covered} of {audit.rows} items have no features"
+    unchecked = f" {lacking}, so their tokens were not checked." if audit.without_features else ""
     if audit.contradictions == ("lengths",):
-        return f"{len(audit.wrong_lengths)} items have another number of tokens than their features give."
+        return f"{len(audit.wrong_lengths)} items have another number of tokens than their features give.{unchecked}"
     if audit.verdict == TokenVerdict.INCONSISTENT:
-        return f"The tokens do not come from {name}."
+        return f"The tokens do not come from {name}.{unchecked}"
     if audit.verdict == TokenVerdict.CONSISTENT:
         said = f"The tokens agree with {name}."
         if total.near_ties:
             rest = f"the other {total.near_ties} differ by no more than rounding"
             said = f"{total.explained} of {total.frames} tokens agree with {name}; {rest}."
-        return f"{said} {lacking}, so their tokens were not checked." if audit.without_features else said
+        return f"{said}{unchecked}"
     if "overflow" in audit.gaps:
         return f"Half precision overflows on {share(total.undecided - total.coarse, total.frames)} of the frames."
     if "coarse" in audit.gaps:
         return f"Half precision cannot tell the codes apart on {share(total.coarse, total.frames)} of the frames."
     if "coverage" in audit.gaps:
-        return f"Nothing contradicts {name}, but {lacking}."
+        asked = (
+            "" if audit.least_coverage == HALF_OF_THE_ITEMS else f" ({100 * audit.least_coverage:g} % must have them)"
+        )
+        return f"Nothing contradicts {name}, but {lacking}{asked}: their tokens were not checked."
     return f"Nothing contradicts {name}, but not everything could be read."
 
 
@@ -128,8 +182,7 @@ def _float_tokens() -> str:
 
 def against(audit: TokenAudit, other: TokenAudit) -> str:
     """Return which of two checkpoints explains the tokens better."""
-    names = os.path.basename(audit.checkpoint), os.path.basename(other.checkpoint)
-    a, b = names if names[0] != names[1] else (audit.checkpoint, other.checkpoint)
+    a, b = names_of_two(audit, other)
     mine, theirs = _explained(audit), _explained(other)
     better = audit.better_than(other)
     if better == "equal":
@@ -147,12 +200,30 @@ def against(audit: TokenAudit, other: TokenAudit) -> str:
     return f"{first[0]} explains the tokens better ({first[1]}) than {second[0]} ({second[1]}).{doubt}"
 
 
+def names_of_two(audit: TokenAudit, other: TokenAudit) -> tuple[str, str]:
+    """Return what two checkpoints are called: their files, with the folders where the files have one name."""
+    names = os.path.basename(audit.checkpoint), os.path.basename(other.checkpoint)
+    return names if names[0] != names[1] else (audit.checkpoint, other.checkpoint)
+
+
 def _explained(audit: TokenAudit) -> str:
     undecided = f", {audit.total.undecided} undecided" if audit.total.undecided else ""
     return f"{share(audit.total.explained, audit.total.frames)}{undecided}"
 
 
-def _remedies(audit: TokenAudit) -> Iterable[str]:
+def _remedies(decision: TokenDecision) -> Iterable[str]:
+    audit = decision.audit
+    if decision.decided_by is Decider.NOTHING:
+        yield "Compare with more recordings."
+        yield "Make a lock when tokens are extracted: vqcheck lock CKPT --experiment DIR."
+        return
+    if decision.decided_by is Decider.LOCK and decision.verdict is TokenVerdict.INCONCLUSIVE and not audit.gaps:
+        yield "Choose the copy to judge: --copy NAME."
+        return
+    if decision.verdict is TokenVerdict.INCONSISTENT and audit.verdict is not TokenVerdict.INCONSISTENT:
+        yield extract_again(os.path.basename(audit.checkpoint))
+        yield "Or start s2 from the checkpoint that the tokens come from."
+        return
     if audit.contradictions == ("lengths",):
         yield "Extract the features and the tokens of these items again, from the same recordings."
         return
@@ -162,7 +233,9 @@ def _remedies(audit: TokenAudit) -> Iterable[str]:
         return
     if {"overflow", "coarse"} & set(audit.gaps):
         yield "Extract the tokens in float32 (is_half=False), then check them."
-    if "coverage" in audit.gaps or "unreadable" in audit.gaps:
+    if "coverage" in audit.gaps and not audit.without_features:
+        yield "Ask for less coverage."
+    elif "coverage" in audit.gaps or "unreadable" in audit.gaps:
         yield "Extract the missing features again: 4-cnhubert must hold one file for each item."
     if "malformed" in audit.gaps:
         yield "Extract the tokens again: some lines of the tsv hold none."
@@ -177,7 +250,9 @@ def _figures(audit: TokenAudit) -> tuple[Figure, ...]:
     )
 
 
-def _compared(audit: TokenAudit, other: TokenAudit | None) -> Facts:
+def _compared(decision: TokenDecision) -> Facts:
+    audit, other = decision.audit, decision.other
+    configured = ", which the configuration names as the base" if decision.other_is_configured else ""
     digest, total = audit.digests.widest, audit.total
     parts = f" in {len(audit.files)} parts" if len(audit.files) > 1 else ""
     sample = " (a sample)" if audit.sampled else ""
@@ -195,9 +270,23 @@ def _compared(audit: TokenAudit, other: TokenAudit | None) -> Facts:
                 f"at most {audit.limit} are to be expected",
                 Shown.ALWAYS if total.near_ties else Shown.DETAIL,
             ),
-            Fact("Compared with", path(other.checkpoint) if other else None),
+            Fact("Compared with", (path(other.checkpoint), configured) if other else None),
+            Fact("Lock", _lock(decision)),
+            Fact("Power", unseen(decision)),
         )
     )
+
+
+def _lock(decision: TokenDecision) -> Inline | None:
+    lock = decision.lock
+    if lock is None:
+        return None
+    if not lock.binds:
+        return (path(lock.path), " binds other tokens than these, so it says nothing of them")
+    if lock.verdict == UNDECIDED:
+        return (path(lock.path), " binds these tokens, and copies in the file contradict each other")
+    other = " to another VQ encoder" if lock.verdict == CHANGED else " to this VQ encoder"
+    return (path(lock.path), f" binds these tokens{other}")
 
 
 def precision(audit: TokenAudit) -> str:
@@ -276,7 +365,8 @@ def _item_table(caption: str, items: Sequence[ItemAudit], shown: Shown, rest: st
     return Table(caption, columns, rows, shown, most=NAMED if rest else None, rest=rest)
 
 
-def _also_found(audit: TokenAudit) -> tuple[Bullets, ...]:
+def _also_found(decision: TokenDecision) -> tuple[Bullets, ...]:
+    audit = decision.audit
     return (
         Bullets(_notes(audit, NAMED), Shown.BRIEF),
         Bullets(_notes(audit, None), Shown.VERBOSE),
