@@ -1,11 +1,15 @@
 """Looks for what decides beside the tokens whether they come from a checkpoint: a lock, and another checkpoint."""
 
 import os
+from collections.abc import Callable
+from dataclasses import replace
 
 from vqcheck.audit.bound_files import tokens_digest
 from vqcheck.audit.check_lock import check_lock
 from vqcheck.audit.lock import NAME, read_lock
-from vqcheck.audit.token_decision import LockSays, Movement
+from vqcheck.audit.token_audit_result import TokenAudit, TokenVerdict
+from vqcheck.audit.token_decision import Decider, LockSays, Movement, TokenDecision
+from vqcheck.checkpoint.open import open_checkpoint
 from vqcheck.checkpoint.opened import Checkpoint
 from vqcheck.codebook import file_record
 from vqcheck.codebook.compare import compare
@@ -13,7 +17,7 @@ from vqcheck.codebook.comparison import ALL, CHANGED, UNDECIDED
 from vqcheck.codebook.diagnosis import flips
 from vqcheck.codebook.diagnosis.evidence import EmaUpdates, UpdateOrder
 from vqcheck.codebook.file_record import Order
-from vqcheck.errors import UsageError
+from vqcheck.errors import UsageError, VqcheckError
 from vqcheck.experiment.features import FeatureFolder
 from vqcheck.experiment.run_base import named_base
 
@@ -37,12 +41,6 @@ def lock_of(experiment: str, checkpoint: Checkpoint, given: str | None = None, c
             raise UsageError(f"{what}, so it says nothing of them", path)
         return LockSays(path, binds=False) if lock.tsv is not None else None
     return LockSays(path, binds=True, verdict=check_lock(lock, path, checkpoint, None, None, ALL, copy=copy).verdict)
-
-
-def base_of(experiment: str, checkpoint: Checkpoint) -> str | None:
-    """Return the base that the configuration in an experiment names; None where that is the checkpoint, or not here."""
-    path = named_base(experiment, "", [checkpoint.information.get("config")]).path
-    return path if path is not None and os.path.realpath(path) != os.path.realpath(checkpoint.path) else None
 
 
 def movement_between(
@@ -71,3 +69,26 @@ def movement_between(
         found.precision if found else "",
         flips.measure(other, checkpoint, recordings.path, recordings, copies=copies),
     )
+
+
+def with_base(
+    decision: TokenDecision, checkpoint: Checkpoint, experiment: str, audit: Callable[[Checkpoint], TokenAudit]
+) -> TokenDecision:
+    """Return a decision beside the base that the experiment's configuration names, where that explains the tokens, too.
+
+    Nobody asked about it: one that cannot be compared, or that did not make the tokens, changes nothing. `audit`
+    audits the tokens by another open checkpoint.
+    """
+    decided = decision.decided_by is Decider.LOCK or decision.verdict is not TokenVerdict.CONSISTENT
+    base = None if decided else named_base(experiment, "", [checkpoint.information.get("config")]).path
+    if base is None or os.path.realpath(base) == os.path.realpath(checkpoint.path):
+        return decision
+    try:
+        with open_checkpoint(base) as opened:
+            movement = movement_between(opened, checkpoint, experiment, ())
+            other = audit(opened) if movement else None
+    except VqcheckError:
+        return decision
+    if other is None or other.verdict is not TokenVerdict.CONSISTENT:
+        return decision
+    return replace(decision, other=other, movement=movement, other_is_configured=True)

@@ -7,14 +7,14 @@ from typing import Final
 import click
 
 from vqcheck.audit.token_audit_result import HALF_OF_THE_ITEMS, TokenAudit, TokenVerdict
-from vqcheck.audit.token_decision import Decider, TokenDecision
+from vqcheck.audit.token_decision import TokenDecision
 from vqcheck.checkpoint.open import open_checkpoint
 from vqcheck.checkpoint.opened import Checkpoint
 from vqcheck.cli.help import Command
 from vqcheck.cli.options import copies_option
 from vqcheck.cli.output import Output, output_options
 from vqcheck.cli.terminal import Waiting
-from vqcheck.errors import UsageError, VqcheckError
+from vqcheck.errors import UsageError
 from vqcheck.report.views.tokens import view
 
 _EXAMPLES: Final = """
@@ -77,7 +77,7 @@ def command(
         if os.path.isdir(checkpoint):
             raise UsageError("the checkpoint comes first, then the experiment directory", experiment)
         raise UsageError("is a file; name the experiment directory (logs/<name>)", experiment)
-    from vqcheck.audit.decide_tokens import lock_of, movement_between
+    from vqcheck.audit.decide_tokens import lock_of, movement_between, with_base
 
     of_first, of_second = (copies[0], copies[-1]) if copies else ("", "")
     asked = _Asked(experiment, sample, coverage / 100, output)
@@ -85,35 +85,13 @@ def command(
         audit = asked.audit(opened, of_first)
         decision = TokenDecision(audit, lock=lock_of(experiment, opened, lock, of_first))
         if against is None:
-            return output.show(view(_beside_base(decision, opened, asked)))
+            return output.show(view(with_base(decision, opened, experiment, asked.audit)))
         with open_checkpoint(against) as second:
             other = asked.audit(second, of_second)
             both = audit.verdict is other.verdict is TokenVerdict.CONSISTENT
             named = (of_second, of_first) if copies else ()
             movement = movement_between(second, opened, experiment, named) if both else None
     return output.show(view(replace(decision, other=other, movement=movement)))
-
-
-def _beside_base(decision: TokenDecision, checkpoint: Checkpoint, asked: "_Asked") -> TokenDecision:
-    """Return the decision with the base that the experiment's configuration names, where that explains the tokens, too.
-
-    Nobody asked about it: one that cannot be compared, or that did not make the tokens, changes nothing.
-    """
-    from vqcheck.audit.decide_tokens import base_of, movement_between
-
-    decided = decision.decided_by is Decider.LOCK or decision.verdict is not TokenVerdict.CONSISTENT
-    base = None if decided else base_of(asked.experiment, checkpoint)
-    if base is None:
-        return decision
-    try:
-        with open_checkpoint(base) as opened:
-            movement = movement_between(opened, checkpoint, asked.experiment, ())
-            other = asked.audit(opened, "") if movement else None
-    except VqcheckError:
-        return decision
-    if other is None or other.verdict is not TokenVerdict.CONSISTENT:
-        return decision
-    return replace(decision, other=other, movement=movement, other_is_configured=True)
 
 
 @dataclass(frozen=True)
@@ -125,7 +103,7 @@ class _Asked:
     least_coverage: float
     output: Output
 
-    def audit(self, checkpoint: Checkpoint, copy: str) -> TokenAudit:
+    def audit(self, checkpoint: Checkpoint, copy: str = "") -> TokenAudit:
         from vqcheck.audit.token_audit import audit_tokens
 
         with Waiting("computing tokens", quiet=self.output.quiet) as waiting:
