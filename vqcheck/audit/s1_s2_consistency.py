@@ -103,7 +103,7 @@ def _by_tokens(s1: str, s2: Checkpoint, folder: str, copy: str) -> StageComparis
     verdict = {0: StageVerdict.CONSISTENT, 1: StageVerdict.INCONSISTENT}.get(
         decision.exit_code, StageVerdict.COULD_NOT_CHECK
     )
-    if audit.contradictions == ("lengths",):
+    if audit.only_lengths:
         # The features are of other recordings than the tokens: that says nothing of the VQ encoder.
         verdict = StageVerdict.COULD_NOT_CHECK
     return StageComparison(s1, s2.path, verdict, tokens=audit, decision=decision if decision.movement else None)

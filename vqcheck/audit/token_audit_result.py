@@ -240,6 +240,11 @@ class TokenAudit:
         return tuple(word for word, is_so in found.items() if is_so)
 
     @property
+    def only_lengths(self) -> bool:
+        """Whether nothing speaks against the checkpoint, and features are of other recordings than the tokens."""
+        return self.contradictions == ("lengths",)
+
+    @property
     def gaps(self) -> tuple[str, ...]:
         """What could not be checked and should have been; machine-readable words."""
         total = self.total

@@ -140,6 +140,8 @@ def _voice_headline(voice: VoiceCheck) -> str:
     failed = [answer.question for answer in voice.answers if _fails(answer)]
     if Question.BASE in failed:
         return "an earlier s2 file has another VQ encoder than the base, the newest has not"
+    if failed[:1] == [Question.TOKENS] and _other_recordings(voice):
+        return "the features are of other recordings than the tokens"
     if failed:
         return {
             Question.TOKENS: "the recorded tokens do not agree with the base",
@@ -150,6 +152,12 @@ def _voice_headline(voice: VoiceCheck) -> str:
     if voice.exit_code == 2:
         return "could not be checked completely"
     return "fine" if voice.compared else "not compared with a base"
+
+
+def _other_recordings(voice: VoiceCheck) -> bool:
+    """Say whether the tokens fail by their lengths alone, which says nothing of a VQ encoder."""
+    audit = voice.answer(Question.TOKENS).audit
+    return audit is not None and audit.only_lengths
 
 
 def _drifted(voice: VoiceCheck) -> Drift | None:
@@ -253,7 +261,7 @@ def message(answer: Answer) -> str:
     passed = answer.outcome is CheckOutcome.PASSED
     if answer.stages is not None:
         return evidence(answer.stages)
-    if answer.audit is not None and answer.audit.contradictions == ("lengths",):
+    if answer.audit is not None and answer.audit.only_lengths:
         count = len(answer.audit.wrong_lengths)
         return f"{count} items have another number of tokens than their features give"
     if answer.audit is not None and answer.outcome is CheckOutcome.FAILED and not answer.audit.contradictions:
@@ -305,7 +313,8 @@ def _meaning(voice: VoiceCheck) -> str:
     """Return what the findings mean for the sound; empty where nothing follows."""
     drifted = _drifted(voice)
     if drifted is None:
-        if any(_fails(voice.answer(question)) for question in (Question.TOKENS, Question.S1_S2)):
+        of_tokens = () if _other_recordings(voice) else (Question.TOKENS,)
+        if any(_fails(voice.answer(question)) for question in (*of_tokens, Question.S1_S2)):
             return "s1 was trained on tokens that mean something else to s2. Speech may be slurred or mispronounced."
         return ""
     if voice.flips and not voice.flips.flipped:
@@ -344,6 +353,7 @@ def _lacks(missing: Missing) -> str:
         Missing.GENERATOR: "no s2 file of this voice is here",
         Missing.TOKENS: "there is no 6-name2semantic.tsv",
         Missing.FEATURES: "there are too few features in 4-cnhubert",
+        Missing.RECORDINGS: "the features in 4-cnhubert are of other recordings than the tokens",
         Missing.PROJECTION: "the file leaves ssl_proj to its base, which is not here",
         Missing.S1: "no s1 file of this voice is here",
         Missing.EVIDENCE: "there is neither a lock nor 4-cnhubert",
@@ -401,6 +411,8 @@ def _remedies(voice: VoiceCheck, several: bool) -> Iterator[Remedy]:
             yield Remedy("Keep the voice as it is: few frames get another token.", of)
         yield Remedy(f"Extract the tokens again with an exported weight of {newest} and train s1 again.", of)
         yield Remedy(f"Or train s2 again from {base}, with the quantizer frozen.", of)
+    elif _other_recordings(voice):
+        yield Remedy("Extract the features and the tokens again, from the same recordings.", of)
     elif _fails(voice.answer(Question.TOKENS)):
         yield Remedy(f"Extract the tokens again with {base} and train s1 again.", of)
     elif _fails(voice.answer(Question.S1_S2)) or _fails(voice.answer(Question.LOCK)):

@@ -116,7 +116,7 @@ def _remedies(decision: TokenDecision) -> Iterable[str]:
         yield extract_again(os.path.basename(audit.checkpoint))
         yield "Or start s2 from the checkpoint that the tokens come from."
         return
-    if audit.contradictions == ("lengths",):
+    if audit.only_lengths:
         yield "Extract the features and the tokens of these items again, from the same recordings."
         return
     if audit.verdict == TokenVerdict.INCONSISTENT:

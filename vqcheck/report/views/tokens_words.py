@@ -62,7 +62,7 @@ def _of_audit(audit: TokenAudit) -> str:
     name, total = os.path.basename(audit.checkpoint), audit.total
     lacking = f"{audit.rows - audit.covered} of {audit.rows} items have no features"
     unchecked = f" {lacking}, so their tokens were not checked." if audit.without_features else ""
-    if audit.contradictions == ("lengths",):
+    if audit.only_lengths:
         return f"{len(audit.wrong_lengths)} items have another number of tokens than their features give.{unchecked}"
     if audit.verdict == TokenVerdict.INCONSISTENT:
         return f"The tokens do not come from {name}.{unchecked}"
