@@ -144,6 +144,24 @@ def test_a_lock_decides_where_the_tokens_agree_with_two(vqcheck, valid, sound, s
     assert (named.returncode, "binds other tokens" in named.stderr) == (2, True)
 
 
+def test_a_lock_hides_nothing_that_the_tokens_show(vqcheck, sound):
+    """A line without tokens, or tokens of another codebook: what was told without the lock is told with it."""
+    assert vqcheck("lock", sound.base, "--experiment", sound.folder).returncode == 0
+    whole = sound.tsv.read_text()
+    sound.tsv.write_text(whole + "broken.wav\n")
+    run = vqcheck("tokens", sound.base, sound.folder)
+    assert (run.returncode, "broken" in run.stdout or "lines of the tsv" in run.stdout) == (2, True)
+    lines = whole.splitlines()
+    item, tokens = lines[1].split("\t")
+    lines[1] = f"{item}\t{' '.join('0' for _ in tokens.split())}"
+    sound.tsv.write_text("\n".join([*lines, "broken.wav"]) + "\n")
+    assert vqcheck("tokens", sound.base, sound.folder).returncode == 1
+    (sound.folder / "vqcheck.lock").write_text("not a lock")
+    sound.tsv.write_text(whole)
+    damaged = vqcheck("tokens", sound.base, sound.folder)
+    assert (damaged.returncode, "vqcheck.lock" in damaged.stderr) == (2, True)
+
+
 def test_a_base_decides_where_the_tokens_agree_with_two(vqcheck, valid, sound, slightly_moved):
     """The earlier one made them, as far as anybody can know; and how many updates it takes to be seen is told."""
     command = ("tokens", slightly_moved, sound.folder, "--against", sound.base)

@@ -10,6 +10,7 @@ chance that so few of these frames speak for the other one, and the larger share
 
 import math
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import Final
 
 from vqcheck.audit.token_audit_result import TokenAudit, TokenVerdict
@@ -67,6 +68,7 @@ def percent(share: float) -> str:
     return f"{min(100.0, math.ceil(share * 100 * 10**digits) / 10**digits):.{max(0, digits)}f} %"
 
 
+@lru_cache(maxsize=64)
 def smallest_share(frames: int, off: int, risk: float) -> float:
     """Return the smallest share at which at most `off` of `frames` are hit with a probability of at most `risk`."""
     if risk >= 1:

@@ -83,7 +83,9 @@ def command(
     asked = _Asked(experiment, sample, coverage / 100, output)
     with open_checkpoint(checkpoint) as opened:
         audit = asked.audit(opened, of_first)
-        decision = TokenDecision(audit, lock=lock_of(experiment, opened, lock, of_first))
+        # What the tokens refute no lock makes right, and one that cannot be compared is not to hide it.
+        is_asked = lock is not None or audit.verdict is not TokenVerdict.INCONSISTENT
+        decision = TokenDecision(audit, lock=lock_of(experiment, opened, lock, of_first) if is_asked else None)
         if against is None:
             return output.show(view(with_base(decision, opened, experiment, asked.audit)))
         with open_checkpoint(against) as second:
