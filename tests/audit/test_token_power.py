@@ -149,10 +149,10 @@ def test_a_drift_by_ema_updates_above_the_share_is_noticed(tmp_path, in_half):
         if true > usual:
             assert sum(each is not None for each in found) <= 0.05 * times
         if true < usual / 3:
-            unseen += [each is not None and each.share <= usual for each in found]
+            unseen.append(np.mean([each is not None and each.share <= usual for each in found]))
     assert wrong <= 0.05 * asked
-    assert len(unseen) >= times
-    assert np.mean(unseen) > 0.2
+    assert unseen
+    assert min(unseen) > 0.15
 
 
 def test_updates_are_counted_at_the_rate_that_was_measured(tmp_path):
