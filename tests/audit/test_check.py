@@ -12,6 +12,7 @@ from vqcheck.audit.check_result import BaseReason, Missing, PlaceVerdict, Questi
 from vqcheck.audit.judgement import CheckOutcome
 from vqcheck.errors import CheckpointError, UsageError
 from vqcheck.experiment.place import find_place
+from vqcheck.report.views.check import view
 
 FIXTURES = Path(__file__).parents[2] / "fixtures"
 CHECKPOINTS = FIXTURES / "checkpoints"
@@ -235,3 +236,44 @@ def test_the_number_of_readers_changes_nothing(tree):
     tree.drifted("me")
     one, many = tree.check(jobs=1), tree.check(jobs=8)
     assert one == many
+
+
+def test_what_passes_by_tokens_says_what_they_could_not_show(tree, valid, vqcheck):
+    """The text and the JSON; a failure has no power."""
+    tree.experiment("me")
+    tree.frozen("me")
+    document = valid(vqcheck("check", tree.root, "--format", "json").stdout)
+    answers = {answer["question"]: answer for answer in document["voices"][0]["answers"]}
+    power = answers["tokens"]["power"]
+    assert (power["frames"], "would have gone unnoticed" in answers["tokens"]["message"]) == (240, True)
+    assert (1 - power["share"]) ** 240 <= 0.0501
+    assert answers["base"]["power"] is None
+
+
+def test_the_effect_of_a_drift_is_named_before_it_is_counted(tree, valid, vqcheck):
+    """1 of 240 frames is a small effect; `diff` says the same of the same files."""
+    folder = tree.experiment("me")
+    tree.drifted("me")
+    document = valid(vqcheck("check", tree.root, "--format", "json").stdout)
+    assert document["voices"][0]["effect"] == {"frames": 240, "flipped": 1, "severity": "small"}
+    pair = tree.base, tree.root / "SoVITS_weights_v2" / "me_e8_s400.pth"
+    beside = valid(vqcheck("diff", *pair, "--features", folder, "--format", "json").stdout)
+    assert beside["diagnosis"]["consequence"]["token_flips"]["severity"] == "small"
+    assert "small effect: 0.4 %" in vqcheck("check", tree.root).stdout
+
+
+def test_features_of_other_recordings_say_nothing_of_s1_and_s2(tree):
+    """The tokens fail by their lengths; whether the stages belong together is not asked then."""
+    folder = tree.experiment("me")
+    tree.frozen("me")
+    tree.put("gpt-e15.ckpt", "GPT_weights_v2/me-e15.ckpt")
+    tsv = folder / "6-name2semantic.tsv"
+    lines = tsv.read_text().splitlines()
+    tsv.write_text("\n".join([*lines[:-1], lines[-1] + " 1 2 3"]) + "\n")
+    result = tree.check()
+    (voice,) = result.voices
+    assert (result.exit_code, outcomes(voice)[Question.TOKENS]) == (1, CheckOutcome.FAILED)
+    assert missing(voice)[Question.S1_S2] is Missing.RECORDINGS
+    document = view(result)
+    assert "other recordings" in document.headline
+    assert "mean something else" not in str(document.blocks)

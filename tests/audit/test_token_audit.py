@@ -11,7 +11,7 @@ from vqcheck.checkpoint.open import open_checkpoint
 from vqcheck.codebook.half_lookup import half
 from vqcheck.errors import UsageError
 from vqcheck.experiment.name2semantic import HEADER, MERGED
-from vqcheck.report.views.tokens import against
+from vqcheck.report.views.tokens_words import against
 
 DIM, CODES = 96, 256
 CODEBOOK = "quantizer.vq.layers.0._codebook"

@@ -44,7 +44,7 @@ def test_token_flips_are_stated_with_features(vqcheck, valid, checkpoints, featu
     assert run.returncode == 1
     first = " ".join(run.stdout.split("\n\n")[0].split())
     assert first.startswith("changed The codebook drifted: 37 EMA updates ran during s2 training; ")
-    assert first.endswith("; none of your frames now means another token.")
+    assert first.endswith("; no effect: none of your frames now means another token.")
     assert "not measured" not in run.stdout
     again = vqcheck("diff", *pair, "--features", features.parent, "--format", "json")
     flips = valid(again.stdout)["diagnosis"]["consequence"]["token_flips"]

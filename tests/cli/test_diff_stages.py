@@ -1,5 +1,7 @@
 """`vqcheck diff s1.ckpt s2.pth` answers from a lock or from features, and says on what evidence."""
 
+import shutil
+
 import pytest
 import torch
 
@@ -96,13 +98,50 @@ def test_the_order_of_the_two_files_does_not_matter(vqcheck, sound):
     assert run.stdout.startswith("consistent  the tokens that s1 was trained on agree with the VQ encoder of s2")
 
 
-def test_an_experiment_the_s1_was_not_trained_on_is_an_error(vqcheck, sound):
-    """Another experiment's directory cannot settle it."""
-    other = sound.folder.parent / "other"
+def test_a_renamed_experiment_is_believed_and_its_content_decides(vqcheck, diff, sound, moved):
+    """The name that s1 recorded is told; a lock or the tokens in the directory that was named decide."""
+    other = sound.folder.parent / "renamed"
     sound.folder.rename(other)
-    run = vqcheck("diff", sound.s1, sound.base, "--experiment", other)
-    assert run.returncode == 2
-    assert "was trained on logs/demo/6-name2semantic.tsv" in run.stderr
+    sound.folder = other
+    code, document = diff(sound.base)
+    assert (code, document["named_tokens"]) == (0, "logs/demo/6-name2semantic.tsv")
+    assert "logs/demo/6-name2semantic.tsv" in document["message"]
+    code, document = diff(moved)
+    assert (code, document["verdict"]) == (1, "inconsistent")
+    assert vqcheck("lock", sound.base, "--experiment", other).returncode == 0
+    assert [diff(s2)[0] for s2 in (sound.base, moved)] == [0, 1]
+
+
+def test_tokens_that_agree_say_what_they_could_not_show(diff, vqcheck, sound):
+    """The text and the JSON carry the power; where a lock decides there is none."""
+    code, document = diff(sound.base)
+    power = document["power"]
+    assert (code, power["frames"], power["confidence"]) == (0, 240, 0.95)
+    # With a drift of this share 240 frames without a flip are one draw in twenty, or rarer.
+    assert (1 - power["share"]) ** 240 <= 0.0501
+    assert "would have gone unnoticed" in document["message"]
+    assert vqcheck("lock", sound.base, "--experiment", sound.folder, "--s1", sound.s1).returncode == 0
+    assert diff(sound.base)[1]["power"] is None
+
+
+@pytest.mark.parametrize("which", ["G_437.pth", "frozen_v2_e8_s400.pth"])
+def test_the_base_that_the_experiment_names_decides_as_a_lock_does(diff, vqcheck, sound, checkpoints, which):
+    """G_437 moved so little that these tokens agree with it, too; what is equal to the base agrees."""
+    shutil.copy(sound.config, sound.folder / "config.json")
+    by_base, document = diff(checkpoints / which)
+    assert by_base == (which == "G_437.pth")
+    assert (document["base"] is not None) == bool(by_base)
+    assert vqcheck("lock", sound.base, "--experiment", sound.folder, "--s1", sound.s1).returncode == 0
+    assert diff(checkpoints / which)[0] == by_base
+
+
+def test_features_of_other_recordings_show_nothing_of_the_vq_encoder(diff, sound):
+    """Three tokens too many in one item: neither consistent nor inconsistent."""
+    lines = sound.tsv.read_text().splitlines()
+    sound.tsv.write_text("\n".join([*lines[:-1], lines[-1] + " 1 2 3"]) + "\n")
+    code, document = diff(sound.base)
+    assert (code, document["verdict"]) == (2, "could not check")
+    assert "1 items have another length than their features" in document["message"]
 
 
 def test_without_lock_and_features_it_says_what_would_settle_it(vqcheck, sound):

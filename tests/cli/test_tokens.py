@@ -1,6 +1,7 @@
 """`vqcheck tokens` as a user runs it: what it prints, where, and how it exits."""
 
 import re
+import shutil
 import subprocess
 import sys
 
@@ -92,6 +93,111 @@ def test_hundreds_of_missing_items_are_summarised(vqcheck, valid, experiment):
     assert verbose.stdout.count("gone_") == 300
     document = valid(vqcheck("tokens", base, folder, "--format", "json").stdout)
     assert len(document["without_features"]) == 300
+
+
+@pytest.mark.parametrize(("asked", "code"), [((), 2), (("--coverage", "9"), 0), (("--coverage", "9.2"), 2)])
+def test_a_coverage_that_cannot_be_met_is_status_2(vqcheck, valid, experiment, asked, code):
+    """10 of 110 items have features; the headline says how many were not checked, whatever the status."""
+    folder, base, drifted = experiment
+    with (folder / MERGED).open("a") as file:
+        file.writelines(f"gone_{number}.wav\t1 2 3\n" for number in range(100))
+    run = vqcheck("tokens", base, folder, *asked)
+    assert run.returncode == code
+    assert "100 of 110 items have no features" in " ".join(run.stdout.split("\n\n")[0].split())
+    document = valid(vqcheck("tokens", base, folder, *asked, "--format", "json").stdout)
+    assert (document["covered"], document["audit"]["gaps"]) == (10, ["coverage"] if code else [])
+    run = vqcheck("tokens", drifted, folder, *asked)
+    assert (run.returncode, "100 of 110 items have no features" in " ".join(run.stdout.split())) == (1, True)
+
+
+def test_all_the_items_can_be_required(vqcheck, experiment):
+    """`--coverage 100` passes where nothing lacks; two rows of one item without features are two that lack."""
+    folder, base, _ = experiment
+    assert vqcheck("tokens", base, folder, "--coverage", "100").returncode == 0
+    with (folder / MERGED).open("a") as file:
+        file.write("gone.wav\t1 2 3\ngone.wav\t1 2 3\n")
+    run = vqcheck("tokens", base, folder, "--coverage", "90")
+    assert (run.returncode, "2 of 12 items have no features" in " ".join(run.stdout.split())) == (2, True)
+
+
+@pytest.fixture
+def slightly_moved(checkpoints):
+    """The training file that is 37 EMA updates from the base, with which the base's tokens agree, too."""
+    return checkpoints / "G_437.pth"
+
+
+def test_a_lock_decides_where_the_tokens_agree_with_two(vqcheck, valid, sound, slightly_moved):
+    """The base passes and what moved fails, as in `diff` of s1 and s2; a lock of other tokens says nothing."""
+    assert vqcheck("tokens", slightly_moved, sound.folder).returncode == 0
+    assert vqcheck("lock", sound.base, "--experiment", sound.folder).returncode == 0
+    run = vqcheck("tokens", slightly_moved, sound.folder)
+    assert (run.returncode, "cannot tell" in run.stdout) == (1, True)
+    document = valid(vqcheck("tokens", slightly_moved, sound.folder, "--format", "json").stdout)
+    assert (document["decided_by"], document["audit"]["verdict"]) == ("lock", "consistent")
+    assert vqcheck("tokens", sound.base, sound.folder).returncode == 0
+    junit = vqcheck("tokens", slightly_moved, sound.folder, "--format", "junit")
+    assert (junit.returncode, junit.stdout.count("<failure")) == (1, 1)
+    sound.tsv.write_text("".join(sound.tsv.read_text().splitlines(keepends=True)[:-1]))
+    other = vqcheck("tokens", slightly_moved, sound.folder)
+    assert (other.returncode, "binds other tokens" in other.stdout) == (0, True)
+    named = vqcheck("tokens", slightly_moved, sound.folder, "--lock", sound.folder / "vqcheck.lock")
+    assert (named.returncode, "binds other tokens" in named.stderr) == (2, True)
+
+
+def test_a_lock_hides_nothing_that_the_tokens_show(vqcheck, sound):
+    """A line without tokens, or tokens of another codebook: what was told without the lock is told with it."""
+    assert vqcheck("lock", sound.base, "--experiment", sound.folder).returncode == 0
+    whole = sound.tsv.read_text()
+    sound.tsv.write_text(whole + "broken.wav\n")
+    run = vqcheck("tokens", sound.base, sound.folder)
+    assert (run.returncode, "broken" in run.stdout or "lines of the tsv" in run.stdout) == (2, True)
+    lines = whole.splitlines()
+    item, tokens = lines[1].split("\t")
+    lines[1] = f"{item}\t{' '.join('0' for _ in tokens.split())}"
+    sound.tsv.write_text("\n".join([*lines, "broken.wav"]) + "\n")
+    assert vqcheck("tokens", sound.base, sound.folder).returncode == 1
+    (sound.folder / "vqcheck.lock").write_text("not a lock")
+    sound.tsv.write_text(whole)
+    damaged = vqcheck("tokens", sound.base, sound.folder)
+    assert (damaged.returncode, "vqcheck.lock" in damaged.stderr) == (2, True)
+
+
+def test_a_base_decides_where_the_tokens_agree_with_two(vqcheck, valid, sound, slightly_moved):
+    """The earlier one made them, as far as anybody can know; and how many updates it takes to be seen is told."""
+    command = ("tokens", slightly_moved, sound.folder, "--against", sound.base)
+    run = vqcheck(*command)
+    assert (run.returncode, "cannot tell them apart" in " ".join(run.stdout.split())) == (1, True)
+    document = valid(vqcheck(*command, "--format", "json").stdout)
+    assert document["decided_by"] == "against"
+    assert (document["movement"]["ema_steps"], document["movement"]["order"]) == (37, "against")
+    assert document["updates_unseen"] > 37
+    turned = valid(vqcheck("tokens", sound.base, sound.folder, "--against", slightly_moved, "--format", "json").stdout)
+    assert (turned["exit_code"], turned["movement"]["order"]) == (0, "checkpoint")
+
+
+def test_a_base_that_the_configuration_names_decides(vqcheck, valid, sound, slightly_moved, checkpoints):
+    """Nobody has to name it; one that is equal is left out."""
+    shutil.copy(sound.config, sound.folder / "config.json")
+    document = valid(vqcheck("tokens", slightly_moved, sound.folder, "--format", "json").stdout)
+    assert (document["exit_code"], document["decided_by"]) == (1, "against")
+    for same in (sound.base, checkpoints / "frozen_v2_e8_s400.pth"):
+        document = valid(vqcheck("tokens", same, sound.folder, "--format", "json").stdout)
+        assert (document["exit_code"], document["against"]) == (0, None)
+
+
+def test_two_files_of_which_neither_is_known_to_be_earlier_decide_nothing(vqcheck, valid, sound):
+    """Both explain the tokens and they differ: the report says that this data cannot tell them apart."""
+    files = []
+    for name, moved in (("a.pth", 0.0), ("b.pth", 1e-4)):
+        state = {key: value.float() for key, value in sound.state.items()}
+        state["quantizer.vq.layers.0._codebook.embed"] += moved
+        torch.save(state, sound.root / name)
+        files.append(sound.root / name)
+    for pair in (files, files[::-1]):
+        run = vqcheck("tokens", pair[0], sound.folder, "--against", pair[1], "--format", "json")
+        document = valid(run.stdout)
+        assert (run.returncode, document["verdict"], document["decided_by"]) == (2, "inconclusive", "nothing")
+    assert vqcheck("tokens", files[0], sound.folder, "--against", files[0]).returncode == 0
 
 
 def test_a_lora_export_names_its_base(vqcheck, valid, experiment, checkpoints):

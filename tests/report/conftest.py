@@ -21,6 +21,7 @@ import pytest
 from vqcheck.audit.history_result import Drift, History, HistoryRow, SkippedFile, TrainingRun
 from vqcheck.audit.judgement import CheckOutcome, Judgement, StageComparison, StageVerdict
 from vqcheck.audit.token_audit_result import FrameCounts, ItemAudit, TokenAudit
+from vqcheck.audit.token_decision import TokenDecision
 from vqcheck.codebook.comparison import Change, ComparedFile, Comparison, CopyPair, EqualCopies, LoneCopy, TensorDiff
 from vqcheck.codebook.diagnosis.evidence import EmaUpdates
 from vqcheck.codebook.diagnosis.result import (
@@ -394,9 +395,11 @@ def every_page(said=""):
         "stages apart": render(s1_s2.view(make_stages(said=said))),
         "stages together": render(s1_s2.view(make_stages(StageVerdict.CONSISTENT, said))),
         "stages unknown": render(s1_s2.view(make_stages(StageVerdict.COULD_NOT_CHECK, said))),
-        "tokens wrong": render(tokens.view(make_audit(said=said), None)),
-        "tokens right": render(tokens.view(make_audit(wrong=0), None)),
-        "tokens of two files": render(tokens.view(make_audit(said=said), make_audit(wrong=0, said=said))),
+        "tokens wrong": render(tokens.view(TokenDecision(make_audit(said=said), None))),
+        "tokens right": render(tokens.view(TokenDecision(make_audit(wrong=0), None))),
+        "tokens of two files": render(
+            tokens.view(TokenDecision(make_audit(said=said), make_audit(wrong=0, said=said)))
+        ),
         "history moved": render(history.view(make_history(said=said))),
         "history still": render(history.view(make_history(first=None, said=said))),
         "history of nothing": render(history.view(make_history(0, first=None, said=said))),

@@ -17,6 +17,7 @@ from vqcheck.audit.make_lock import make_lock
 from vqcheck.audit.planned_run import PlannedRun
 from vqcheck.audit.s1_s2_consistency import compare_stages
 from vqcheck.audit.token_audit import audit_tokens
+from vqcheck.audit.token_decision import TokenDecision
 from vqcheck.codebook.inspection import InspectedFiles, inspect
 from vqcheck.experiment.config_file import read_s2_run
 from vqcheck.gate.checks import CHECKS
@@ -126,8 +127,8 @@ def experiment_reports(sound):
     sound.write(model__freeze_quantizer=False)
     failed = run_gate(PlannedRun(read_s2_run(str(sound.config), None), None, None, None), (), ())
     return {
-        "tokens": tokens.view(audit, wrong),
-        "tokens inconsistent": tokens.view(wrong, audit),
+        "tokens": tokens.view(TokenDecision(audit, wrong)),
+        "tokens inconsistent": tokens.view(TokenDecision(wrong, audit)),
         "gate": gate.view(passed),
         "gate failed": gate.view(failed),
         "stages": s1_s2.view(joined),

@@ -503,6 +503,9 @@ def _not_asked(question: Question, missing: Missing) -> Answer:
 
 
 def _of_audit(question: Question, audit: TokenAudit) -> Answer:
+    if question is Question.S1_S2 and audit.only_lengths:
+        # The tokens question tells it; of the VQ encoder it says nothing.
+        return Answer(question, CheckOutcome.NOT_APPLICABLE, missing=Missing.RECORDINGS, audit=audit)
     if audit.contradictions:
         return Answer(question, CheckOutcome.FAILED, audit=audit)
     if audit.unreadable or audit.malformed:

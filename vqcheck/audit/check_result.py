@@ -41,6 +41,8 @@ class Missing(WordEnum):
     GENERATOR = "generator"
     TOKENS = "tokens"
     FEATURES = "features"
+    RECORDINGS = "recordings"
+    """Features of the same recordings as the tokens: those that are here have other lengths."""
     PROJECTION = "projection"
     """The file leaves the projection in front of the codebook to its base, which is not here."""
     S1 = "s1"

@@ -6,6 +6,7 @@ Plain data, which reports read.
 from dataclasses import dataclass
 
 from vqcheck.audit.token_audit_result import TokenAudit
+from vqcheck.audit.token_decision import TokenDecision
 from vqcheck.word_enum import WordEnum
 
 
@@ -68,6 +69,11 @@ class StageComparison:
     """It is bound to another s1 checkpoint, so that nothing was learned of these two."""
     tokens: TokenAudit | None = None
     """The tokens that s1 names, checked against the generator; None where a lock decided."""
+
+    decision: TokenDecision | None = None
+    """What decided beside the tokens, where another VQ encoder explains them, too"""
+    named_tokens: str = ""
+    """The tokens that s1 names, where the user named a directory of another name; what is in that one decides"""
 
     @property
     def evidence(self) -> str:

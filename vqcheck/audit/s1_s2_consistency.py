@@ -5,12 +5,15 @@ features and tokens, say which VQ encoder those came from.
 """
 
 import os
+from dataclasses import replace
 
 from vqcheck.audit.bound_files import file_digest, recorded_tsv, same_experiment, tokens_digest
 from vqcheck.audit.check_lock import check_lock
+from vqcheck.audit.decide_tokens import with_base
 from vqcheck.audit.judgement import StageComparison, StageVerdict
 from vqcheck.audit.lock import NAME, read_lock
 from vqcheck.audit.token_audit import audit_tokens
+from vqcheck.audit.token_decision import TokenDecision
 from vqcheck.checkpoint.opened import Checkpoint
 from vqcheck.codebook.comparison import ALL, CHANGED, UNDECIDED
 from vqcheck.errors import NoCodebookError, UsageError
@@ -22,9 +25,9 @@ def compare_stages(
 ) -> StageComparison:
     """Return whether an s1 checkpoint and an open s2 generator share one VQ encoder.
 
-    `experiment` is the directory of the tokens that s1 was trained on; without it the one that s1 names is used, if it
-    is there. `lock` is the lock to go by; without it the one in that directory. A lock that is bound to the s1
-    checkpoint needs no directory. `copy` names the copy of the generator to judge.
+    `experiment` is the directory of the tokens that s1 was trained on, whatever it was called then; without it the one
+    that s1 names is used, if it is there. `lock` is the lock to go by; without it the one in that directory. A lock
+    that is bound to the s1 checkpoint needs no directory. `copy` names the copy of the generator to judge.
 
     Raises:
         NoCodebookError: nothing at hand says which VQ encoder s1 was trained with; the text says what would.
@@ -33,12 +36,12 @@ def compare_stages(
     """
     if lock is not None and read_lock(lock).s1:
         return _by_lock(s1, s2, lock, os.path.dirname(lock), copy)
-    folder = _experiment_of(s1, experiment, lock)
+    folder, elsewhere = _experiment_of(s1, experiment, lock)
     lock_path = lock or os.path.join(folder, NAME)
     if lock is not None or os.path.exists(lock_path):
-        return _by_lock(s1, s2, lock_path, folder, copy)
+        return replace(_by_lock(s1, s2, lock_path, folder, copy), named_tokens=elsewhere)
     if os.path.isdir(os.path.join(folder, "4-cnhubert")):
-        return _by_tokens(s1, s2, folder, copy)
+        return replace(_by_tokens(s1, s2, folder, copy), named_tokens=elsewhere)
     raise NoCodebookError(
         f"{_holds_none(s1)} was trained on the tokens of {folder}, where there is neither a {NAME} nor "
         "4-cnhubert to derive them from; either would settle it",
@@ -46,8 +49,12 @@ def compare_stages(
     )
 
 
-def _experiment_of(s1: str, given: str | None, unbound: str | None) -> str:
-    """Return the directory of the tokens that an s1 checkpoint was trained on; `unbound` is a lock that binds none."""
+def _experiment_of(s1: str, given: str | None, unbound: str | None) -> tuple[str, str]:
+    """Return the directory of the tokens that an s1 checkpoint was trained on; `unbound` is a lock that binds none.
+
+    A directory that is given is believed, since directories are moved and renamed. Then the path that s1 names is
+    returned, too, where it is of another name; else it is empty.
+    """
     named = recorded_tsv(s1)
     folder = given or (os.path.dirname(named) if named else None)
     if given is not None and not os.path.isdir(given):
@@ -64,9 +71,8 @@ def _experiment_of(s1: str, given: str | None, unbound: str | None) -> str:
             + (f" ({unbound} binds no s1 checkpoint)" if unbound else ", or the lock that is bound to it with --lock"),
             s1,
         )
-    if named and not same_experiment(named, os.path.join(folder, MERGED)):
-        raise UsageError(f"was trained on {named}, not on the tokens of {folder}", s1)
-    return folder
+    elsewhere = named if named and not same_experiment(named, os.path.join(folder, MERGED)) else ""
+    return folder, elsewhere
 
 
 def _holds_none(s1: str) -> str:
@@ -93,7 +99,11 @@ def _by_lock(s1: str, s2: Checkpoint, path: str, folder: str, copy: str) -> Stag
 
 def _by_tokens(s1: str, s2: Checkpoint, folder: str, copy: str) -> StageComparison:
     audit = audit_tokens(s2, folder, copy=copy)
+    decision = with_base(TokenDecision(audit), s2, folder, lambda base: audit_tokens(base, folder))
     verdict = {0: StageVerdict.CONSISTENT, 1: StageVerdict.INCONSISTENT}.get(
-        audit.exit_code, StageVerdict.COULD_NOT_CHECK
+        decision.exit_code, StageVerdict.COULD_NOT_CHECK
     )
-    return StageComparison(s1, s2.path, verdict, tokens=audit)
+    if audit.only_lengths:
+        # The features are of other recordings than the tokens: that says nothing of the VQ encoder.
+        verdict = StageVerdict.COULD_NOT_CHECK
+    return StageComparison(s1, s2.path, verdict, tokens=audit, decision=decision if decision.movement else None)

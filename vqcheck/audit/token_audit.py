@@ -26,13 +26,13 @@ arithmetics in which GPUs differ more are tried one after the other: `half_looku
 import random
 from collections import Counter
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Final
 
 import numpy as np
 import numpy.typing as npt
 
-from vqcheck.audit.token_audit_result import ItemAudit, TokenAudit
+from vqcheck.audit.token_audit_result import HALF_OF_THE_ITEMS, ItemAudit, TokenAudit
 from vqcheck.audit.token_counts import counts_of
 from vqcheck.audit.token_frames import FAR, KINDS, FrameJudge
 from vqcheck.checkpoint.opened import Checkpoint
@@ -54,11 +54,13 @@ def audit_tokens(
     *,
     sample: int | None = None,
     copy: str = "",
+    least_coverage: float = HALF_OF_THE_ITEMS,
     on_item: Callable[[int, int], None] | None = None,
 ) -> TokenAudit:
     """Return whether the tokens of an experiment directory come from an open checkpoint.
 
     `sample` limits the check to so many rows, the same ones each time; `copy` names the copy to derive them with.
+    `least_coverage` is the share of the rows (0..1) that must have features for a verdict.
     `on_item` is called with (rows done, rows in all).
 
     Raises:
@@ -79,6 +81,7 @@ def audit_tokens(
         reader = BatchReader(folder.read_frames, judge.channels, judge.taps)
         tally = _tally(judge, reader, rows, on_item)
         audit = _result(tokenizer, experiment, recorded, have_features, rows, len(common), reader.readings, tally)
+        audit = replace(audit, least_coverage=least_coverage)
         return _Attempt(audit, int(tally.by_row[:, FAR].sum()))
 
     best = attempt(FrameJudge(tokenizer, FLOAT_ARITHMETICS[0], ARITHMETICS[0]))
@@ -142,6 +145,8 @@ class _FrameTally:
     """`[rows, kinds]`: frames"""
     beyond: npt.NDArray[np.int64]
     """`[rows]`: frames whose token float32 rounding does not explain, mismatches among them"""
+    second_ties: npt.NDArray[np.int64]
+    """`[rows]`: frames whose token is the second of two that half precision finds equally near"""
     predicted: tuple[int, int]
     """In float32 and in half precision"""
 
@@ -149,14 +154,16 @@ class _FrameTally:
 def _tally(
     judge: FrameJudge, reader: BatchReader, rows: list[TokenRow], on_item: Callable[[int, int], None] | None
 ) -> _FrameTally:
-    by_row, beyond = np.zeros((len(rows), KINDS), np.int64), np.zeros(len(rows), np.int64)
+    by_row = np.zeros((len(rows), KINDS), np.int64)
+    beyond, second_ties = np.zeros(len(rows), np.int64), np.zeros(len(rows), np.int64)
     varied = np.zeros(1 + len(judge.arithmetic.variants), np.int64)
     for batch in reader.batches(rows, (lambda done: on_item(done, len(rows))) if on_item else None):
         judged = judge.judge(batch)
         np.add.at(by_row, (batch.rows, judged.kinds), 1)
         np.add.at(beyond, batch.rows, judged.beyond | (judged.kinds == FAR))
+        np.add.at(second_ties, batch.rows, judged.second_tie)
         varied = varied + judged.varied
-    return _FrameTally(judge, by_row, beyond, (int(varied[0]), int(varied[1:].max())))
+    return _FrameTally(judge, by_row, beyond, second_ties, (int(varied[0]), int(varied[1:].max())))
 
 
 def _sample(rows: list[TokenRow], size: int | None) -> list[TokenRow]:
@@ -179,16 +186,13 @@ def _result(
     items, unreadable = [], []
     read = sum(not reading.problem for reading in readings)
     half_rate = tally.predicted[1] / max(int(tally.by_row.sum()), 1)
-    of_rows = zip(rows, readings, tally.by_row.tolist(), tally.beyond.tolist(), strict=True)
-    for row, reading, kinds, beyond in of_rows:
+    counted = tally.by_row.tolist(), tally.beyond.tolist(), tally.second_ties.tolist()
+    for row, reading, kinds, beyond, second_ties in zip(rows, readings, *counted, strict=True):
         if reading.problem:
             unreadable.append((row.item, reading.problem))
         else:
-            items.append(
-                ItemAudit(
-                    row.item, row.line, len(row.tokens), reading.derived, counts_of(kinds, beyond, half_rate, read)
-                )
-            )
+            counts = counts_of(kinds, beyond, second_ties, half_rate, read)
+            items.append(ItemAudit(row.item, row.line, len(row.tokens), reading.derived, counts))
     if not any(item.counts.frames for item in items):
         first = f": {unreadable[0][0]}: {unreadable[0][1]}" if unreadable else ""
         raise UsageError(f"none of {len(rows)} items has features that give a token{first}", experiment)
@@ -212,6 +216,7 @@ def _result(
         malformed=recorded.malformed,
         headless=recorded.headless,
         leftover_parts=recorded.leftover_parts,
+        uncovered=sum(count for item, count in times.items() if item not in have_features),
     )
 
 

@@ -13,6 +13,10 @@ UNDECIDED_SHARE: Final = 0.01
 """Share of frames that may be undecided before the whole audit is."""
 
 
+HALF_OF_THE_ITEMS: Final = 0.5
+"""Least share of the items that have features, where nobody asks for more."""
+
+
 class TokenVerdict(WordEnum):
     CONSISTENT = "consistent"
     INCONSISTENT = "inconsistent"
@@ -51,6 +55,10 @@ class FrameCounts:
     """The undecided ones where nothing overflows: half precision cannot tell apart more than a tenth of the codes"""
     beyond: int = 0
     """The near-ties of a float32 item that float32 rounding does not explain, only half precision's"""
+    off_float32: int = 0
+    """Decided frames whose recorded token is another one than in float32"""
+    off_half: int = 0
+    """The same in half precision, where the second of two equally near codes is another one, too"""
 
 
 @dataclass(frozen=True, slots=True)
@@ -161,6 +169,15 @@ class TokenAudit:
     leftover_parts: tuple[str, ...]
     float_arithmetic: str = "float32"
     """How a float32 run carries out its products: in float32 or TF32"""
+    least_coverage: float = HALF_OF_THE_ITEMS
+    """Share of the rows that must have features for a verdict on the whole, 0..1"""
+    uncovered: int = 0
+    """Rows of the items in `without_features`; an item may have several"""
+
+    @property
+    def covered(self) -> int:
+        """Rows of the tsv that have features to check them by."""
+        return self.rows - max(self.uncovered, len(self.without_features))
 
     @cached_property
     def total(self) -> FrameCounts:
@@ -176,6 +193,8 @@ class TokenAudit:
             precision=TokenPrecision.MIXED if len(precisions) > 1 else next(iter(precisions), TokenPrecision.EITHER),
             coarse=sum(count.coarse for count in counts),
             beyond=sum(count.beyond for count in counts),
+            off_float32=sum(count.off_float32 for count in counts),
+            off_half=sum(count.off_half for count in counts),
         )
 
     @cached_property
@@ -221,6 +240,11 @@ class TokenAudit:
         return tuple(word for word, is_so in found.items() if is_so)
 
     @property
+    def only_lengths(self) -> bool:
+        """Whether nothing speaks against the checkpoint, and features are of other recordings than the tokens."""
+        return self.contradictions == ("lengths",)
+
+    @property
     def gaps(self) -> tuple[str, ...]:
         """What could not be checked and should have been; machine-readable words."""
         total = self.total
@@ -231,7 +255,7 @@ class TokenAudit:
             "unreadable": self.unreadable,
             "malformed": self.malformed,
             # Features are often cleaned up; but a verdict on the whole must not rest on a small part of it.
-            "coverage": 2 * len(self.without_features) > self.rows,
+            "coverage": self.covered < self.least_coverage * self.rows,
         }
         return tuple(word for word, is_so in found.items() if is_so)
 
@@ -260,7 +284,9 @@ class TokenAudit:
 
 
 def summary(audit: TokenAudit) -> str:
-    """Return what an audit came to, in one sentence."""
+    """Return what an audit came to, in one sentence; of one that passed also what it could not have seen."""
+    from vqcheck.audit.token_power import power, sentence
+
     total = audit.total
     sampled = f" of {len(audit.items)} sampled items" if audit.sampled else ""
     if audit.without_features:
@@ -277,5 +303,7 @@ def summary(audit: TokenAudit) -> str:
         )
     if audit.verdict is TokenVerdict.CONSISTENT:
         ties = f", {total.near_ties} within rounding" if total.near_ties else ""
-        return f"{total.explained} of {total.frames} recorded tokens{sampled} agree{ties}"
+        agree = f"{total.explained} of {total.frames} recorded tokens{sampled} agree{ties}"
+        found = power(audit)
+        return f"{agree}; {sentence(found)}" if found else agree
     return f"inconclusive{sampled} ({', '.join(audit.gaps)}); vqcheck tokens shows the items"

@@ -16,8 +16,10 @@ from vqcheck.audit.token_frames import (
 )
 
 
-def counts_of(kinds: Sequence[int], beyond: int, half_rate: float, items: int) -> FrameCounts:
+def counts_of(kinds: Sequence[int], beyond: int, second_ties: int, half_rate: float, items: int) -> FrameCounts:
     """Return the counts of one item, given how many of its frames are of each kind and beyond float32 rounding.
+
+    `second_ties` are those whose token is the second of two that half precision finds equally near.
 
     The kinds are those of `token_frames`. `half_rate` is the rate at which half precision makes near-ties of these
     features, and `items` the number of items that are judged with this one.
@@ -55,8 +57,22 @@ def counts_of(kinds: Sequence[int], beyond: int, half_rate: float, items: int) -
     ):
         near_ties, mismatches, beyond = near_ties - beyond, mismatches + beyond, 0
     undecided = overflowing + coarse
+    in_neither = (
+        near_ties + mismatches - (kinds[ONLY_HALF] if precision is TokenPrecision.FLOAT32 else kinds[ONLY_FLOAT32])
+    )
     explained = frames - near_ties - mismatches - undecided
-    return FrameCounts(frames, explained, near_ties, mismatches, undecided, precision, coarse, beyond)
+    return FrameCounts(
+        frames,
+        explained,
+        near_ties,
+        mismatches,
+        undecided,
+        precision,
+        coarse,
+        beyond,
+        off_float32=in_neither + kinds[ONLY_HALF],
+        off_half=in_neither + kinds[ONLY_FLOAT32] + second_ties,
+    )
 
 
 def upper_limit(trials: int, rate: float, risk: float) -> int:

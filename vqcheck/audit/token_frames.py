@@ -36,6 +36,8 @@ class JudgedFrames:
     """`[frames]`"""
     beyond: Flags
     """Where the token is another one than in float32, and farther from it than float32 rounding, `[frames]`"""
+    second_tie: Flags
+    """Where the token is the second of two codes that half precision finds equally near, and not float32's"""
     varied: npt.NDArray[np.intp]
     """Frames whose token another order of summation may change in float32, and by each variant of half precision"""
 
@@ -104,6 +106,7 @@ class FrameJudge:
         safe = np.where(is_token, recorded, 0)
         in_float32 = is_token & (safe == tokens)
         in_half = is_token & (safe == nearest)
+        second_tie = np.zeros(len(safe), bool)
         hot, coarse, nearest = np.zeros(len(safe), bool), derived.coarse, nearest.copy()
         varied = np.zeros(1 + len(self.arithmetic.variants), np.intp)
         varied[0] = changed
@@ -114,6 +117,7 @@ class FrameJudge:
             # Where nearly all codes tie, to be among them is no sign of half precision.
             ties = lookup.is_best(safe[at]) & ~coarse[at]
             in_half[at] = is_token[at] & ((safe[at] == lookup.tokens) | ties)
+            second_tie[at] = ties & ~hot[at] & (safe[at] != lookup.tokens) & ~in_float32[at]
             nearest[at] = np.where(lookup.finite(nearest[at]), nearest[at], lookup.tokens)
             for number, off in enumerate(self._vary(batch.patches[at], lookup), 1):
                 varied[number] = np.count_nonzero(off & ~hot[at])
@@ -140,7 +144,7 @@ class FrameJudge:
             by_half = excess(derived.sums[other], self._half.bias, codes[token], codes[nearest[other]])
             far = (kinds[other] == NEAR) & ~(by_half <= 0) & ~(by_float.certain <= 0)
             kinds[other[far]] = FAR
-        return JudgedFrames(kinds, beyond, varied)
+        return JudgedFrames(kinds, beyond, second_tie, varied)
 
     def _vary(self, patches: Array, lookup: HalfLookup) -> list[Flags]:
         """Return for each variant where it does not give the best code of `lookup`."""

@@ -1,12 +1,15 @@
 """`vqcheck tokens CKPT EXPERIMENT`: do the recorded tokens come from this checkpoint."""
 
 import os
+from dataclasses import dataclass, replace
 from typing import Final
 
 import click
 
-from vqcheck.audit.token_audit_result import TokenAudit
+from vqcheck.audit.token_audit_result import HALF_OF_THE_ITEMS, TokenAudit, TokenVerdict
+from vqcheck.audit.token_decision import TokenDecision
 from vqcheck.checkpoint.open import open_checkpoint
+from vqcheck.checkpoint.opened import Checkpoint
 from vqcheck.cli.help import Command
 from vqcheck.cli.options import copies_option
 from vqcheck.cli.output import Output, output_options
@@ -20,10 +23,12 @@ Examples:
   vqcheck tokens s2G2333k.pth logs/me
   vqcheck tokens s2G2333k.pth logs/me --sample 100
   vqcheck tokens logs/me/logs_s2_v2/G_400.pth logs/me --against s2G2333k.pth
+  vqcheck tokens s2G2333k.pth logs/me --coverage 100
   vqcheck tokens s2G2333k.pth logs/me --format junit > tokens.xml
 
-Exit status: 0 the tokens agree with CKPT, 1 they do not, 2 could not check (nothing in common, features that cannot be
-read, half precision overflows). A proven contradiction is 1 although other items could not be checked.
+Exit status: 0 the tokens agree with CKPT, 1 they do not, or a lock or the base says that another VQ encoder made them,
+2 could not check (nothing in common, too few features, half precision overflows, two VQ encoders explain the tokens).
+A proven contradiction is 1 although other items could not be checked.
 """
 
 
@@ -34,13 +39,34 @@ read, half precision overflows). A proven contradiction is 1 although other item
     "--against",
     metavar="OTHER",
     type=click.Path(readable=False),
-    help="Say which of the two explains the tokens better.",
+    help="Say which of the two explains the tokens better. A base that explains them, too, decides.",
+)
+@click.option(
+    "--lock",
+    metavar="LOCK",
+    type=click.Path(readable=False),
+    help="The lock to go by; default: vqcheck.lock in the experiment, where it binds these tokens.",
+)
+@click.option(
+    "--coverage",
+    metavar="PERCENT",
+    type=click.FloatRange(0, 100),
+    default=100 * HALF_OF_THE_ITEMS,
+    show_default=True,
+    help="Items that must have features; with fewer the status is 2.",
 )
 @click.option("--sample", metavar="N", type=click.IntRange(min=1), help="Check N items only, the same ones each time.")
 @copies_option
 @output_options(verbose="Show every item and every count.")
 def command(
-    checkpoint: str, experiment: str, against: str | None, sample: int | None, copies: tuple[str, ...], output: Output
+    checkpoint: str,
+    experiment: str,
+    against: str | None,
+    lock: str | None,
+    coverage: float,
+    sample: int | None,
+    copies: tuple[str, ...],
+    output: Output,
 ) -> int:
     """Compute the tokens of an experiment again and compare them with its 6-name2semantic.tsv.
 
@@ -51,17 +77,43 @@ def command(
         if os.path.isdir(checkpoint):
             raise UsageError("the checkpoint comes first, then the experiment directory", experiment)
         raise UsageError("is a file; name the experiment directory (logs/<name>)", experiment)
-    audit = _audit(checkpoint, experiment, sample, copies[0] if copies else "", output)
-    other = (
-        _audit(against, experiment, sample, copies[1] if len(copies) > 1 else "", output)
-        if against is not None
-        else None
-    )
-    return output.show(view(audit, other))
+    from vqcheck.audit.decide_tokens import lock_of, movement_between, with_base
+
+    of_first, of_second = (copies[0], copies[-1]) if copies else ("", "")
+    asked = _Asked(experiment, sample, coverage / 100, output)
+    with open_checkpoint(checkpoint) as opened:
+        audit = asked.audit(opened, of_first)
+        # What the tokens refute no lock makes right, and one that cannot be compared is not to hide it.
+        is_asked = lock is not None or audit.verdict is not TokenVerdict.INCONSISTENT
+        decision = TokenDecision(audit, lock=lock_of(experiment, opened, lock, of_first) if is_asked else None)
+        if against is None:
+            return output.show(view(with_base(decision, opened, experiment, asked.audit)))
+        with open_checkpoint(against) as second:
+            other = asked.audit(second, of_second)
+            both = audit.verdict is other.verdict is TokenVerdict.CONSISTENT
+            named = (of_second, of_first) if copies else ()
+            movement = movement_between(second, opened, experiment, named) if both else None
+    return output.show(view(replace(decision, other=other, movement=movement)))
 
 
-def _audit(checkpoint: str, experiment: str, sample: int | None, copy: str, output: Output) -> TokenAudit:
-    from vqcheck.audit.token_audit import audit_tokens
+@dataclass(frozen=True)
+class _Asked:
+    """What is the same for both checkpoints."""
 
-    with open_checkpoint(checkpoint) as opened, Waiting("computing tokens", quiet=output.quiet) as waiting:
-        return audit_tokens(opened, experiment, sample=sample, copy=copy, on_item=waiting.step)
+    experiment: str
+    sample: int | None
+    least_coverage: float
+    output: Output
+
+    def audit(self, checkpoint: Checkpoint, copy: str = "") -> TokenAudit:
+        from vqcheck.audit.token_audit import audit_tokens
+
+        with Waiting("computing tokens", quiet=self.output.quiet) as waiting:
+            return audit_tokens(
+                checkpoint,
+                self.experiment,
+                sample=self.sample,
+                copy=copy,
+                least_coverage=self.least_coverage,
+                on_item=waiting.step,
+            )

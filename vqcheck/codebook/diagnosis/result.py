@@ -84,6 +84,25 @@ class ItemFlips:
     flipped: int
 
 
+class Severity(WordEnum):
+    """How much a drift does to the tokens, by the share of the frames that get another one."""
+
+    NONE = "none"
+    """No frame of these recordings."""
+    SMALL = "small"
+    """Less than 1 %."""
+    NOTICEABLE = "noticeable"
+    """Less than 10 %."""
+    SEVERE = "severe"
+
+    @classmethod
+    def of(cls, flipped: int, frames: int) -> "Severity":
+        """Return the severity of so many frames with another token."""
+        if not flipped:
+            return cls.NONE
+        return cls.SMALL if 100 * flipped < frames else cls.NOTICEABLE if 10 * flipped < frames else cls.SEVERE
+
+
 @dataclass(frozen=True, slots=True)
 class TokenFlips:
     """What the change does to the tokens of real recordings."""
@@ -100,6 +119,10 @@ class TokenFlips:
     """(item, why its features were not used)."""
     borrowed: str
     """The side (`A` or `B`) that lacks a projection and was given the other's; empty when none does."""
+
+    @property
+    def severity(self) -> Severity:
+        return Severity.of(self.flipped, self.frames)
 
 
 @dataclass(frozen=True, slots=True)

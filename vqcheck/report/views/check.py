@@ -18,8 +18,9 @@ from vqcheck.audit.check_result import (
 )
 from vqcheck.audit.history_result import Drift, HistoryRow
 from vqcheck.audit.judgement import CheckOutcome
+from vqcheck.audit.token_power import Power, power, sentence
 from vqcheck.codebook.comparison import CHANGED
-from vqcheck.codebook.diagnosis.result import TokenFlips
+from vqcheck.codebook.diagnosis.result import Severity, TokenFlips
 from vqcheck.experiment.place import PlaceKind
 from vqcheck.report.blocks import (
     Block,
@@ -38,10 +39,8 @@ from vqcheck.report.blocks import (
 )
 from vqcheck.report.document import Case, CaseOutcome, Document, Figure, Remedy, Rule, Status, Weight
 from vqcheck.report.views.s1_s2 import evidence
-from vqcheck.report.views.words import extract_again, share
-
-_SMALL, _NOTICEABLE = 0.01, 0.10
-"""Shares of the frames up to which an effect is called small, and noticeable; more is severe."""
+from vqcheck.report.views.tokens_data import power_object
+from vqcheck.report.views.words import effect, extract_again, share
 
 _FEW: Final = 3
 """Voices, and bases that were compared, up to which text shows how a base was chosen."""
@@ -132,14 +131,6 @@ def title(voice: VoiceCheck) -> str:
     return f"{voice.name} ({also})" if also else voice.name
 
 
-def severity(flips: TokenFlips) -> str:
-    """Return how much a drift does, by the share of the frames that get another token."""
-    changed = flips.flipped / flips.frames if flips.frames else 0.0
-    if not changed:
-        return "no effect"
-    return "small effect" if changed < _SMALL else "noticeable effect" if changed < _NOTICEABLE else "severe effect"
-
-
 def _headline(check: PlaceCheck) -> str:
     if not check.voices:
         if len(check.unreadable) == 1:
@@ -171,6 +162,8 @@ def _voice_headline(voice: VoiceCheck) -> str:
     failed = [answer.question for answer in voice.answers if _fails(answer)]
     if Question.BASE in failed:
         return "an earlier s2 file has another VQ encoder than the base, the newest has not"
+    if failed[:1] == [Question.TOKENS] and _other_recordings(voice):
+        return "the features are of other recordings than the tokens"
     if failed:
         return {
             Question.TOKENS: "the recorded tokens do not agree with the base",
@@ -181,6 +174,12 @@ def _voice_headline(voice: VoiceCheck) -> str:
     if voice.exit_code == 2:
         return "could not be checked completely"
     return "fine" if voice.compared else "not compared with a base"
+
+
+def _other_recordings(voice: VoiceCheck) -> bool:
+    """Say whether the tokens fail by their lengths alone, which says nothing of a VQ encoder."""
+    audit = voice.answer(Question.TOKENS).audit
+    return audit is not None and audit.only_lengths
 
 
 def _drifted(voice: VoiceCheck) -> Drift | None:
@@ -197,7 +196,7 @@ def _moved_by(drift: Drift) -> str:
 
 
 def _effect(flips: TokenFlips) -> str:
-    return f"{severity(flips)}: {share(flips.flipped, flips.frames)} of the frames get another token"
+    return f"{effect(flips)}: {share(flips.flipped, flips.frames)} of the frames get another token"
 
 
 def _figures(check: PlaceCheck) -> tuple[Figure, ...]:
@@ -296,6 +295,9 @@ def message(answer: Answer) -> str:
     passed = answer.outcome is CheckOutcome.PASSED
     if answer.stages is not None:
         return evidence(answer.stages)
+    if answer.audit is not None and answer.audit.only_lengths:
+        count = len(answer.audit.wrong_lengths)
+        return f"{count} items have another number of tokens than their features give"
     if answer.audit is not None and answer.outcome is CheckOutcome.FAILED and not answer.audit.contradictions:
         # The tokens pass with the base, which decides over a newest file that agrees with little data, too.
         name = os.path.basename(answer.audit.checkpoint)
@@ -303,7 +305,10 @@ def message(answer: Answer) -> str:
     if answer.audit is not None:
         total, name = answer.audit.total, os.path.basename(answer.audit.checkpoint)
         agree = f"{total.explained + total.near_ties} of {total.frames} tokens agree with {name}"
-        return agree if passed else f"The tokens do not come from {name}: {agree}"
+        if not passed:
+            return f"The tokens do not come from {name}: {agree}"
+        found = power(answer.audit)
+        return f"{agree}; {sentence(found)}" if found else agree
     return {
         Question.BASE: "Every file has the VQ encoder of the base" if passed else f"Another VQ encoder: {names}",
         Question.TOKENS: answer.message,
@@ -315,6 +320,12 @@ def message(answer: Answer) -> str:
         else f"The next training would resume from {names}, {answer.message}",
         Question.FREEZE: f"freeze_quantizer is {'true' if passed else 'not true'} in {names}",
     }[answer.question]
+
+
+def _power(answer: Answer) -> Power | None:
+    """Return what tokens that agree could not have shown; None where they do not decide."""
+    audit = answer.audit or (answer.stages.tokens if answer.stages else None)
+    return power(audit) if audit and answer.outcome is CheckOutcome.PASSED else None
 
 
 def _health(passed: bool, names: str) -> str:
@@ -336,12 +347,13 @@ def _meaning(voice: VoiceCheck) -> str:
     """Return what the findings mean for the sound; empty where nothing follows."""
     drifted = _drifted(voice)
     if drifted is None:
-        if any(_fails(voice.answer(question)) for question in (Question.TOKENS, Question.S1_S2)):
+        of_tokens = () if _other_recordings(voice) else (Question.TOKENS,)
+        if any(_fails(voice.answer(question)) for question in (*of_tokens, Question.S1_S2)):
             return "s1 was trained on tokens that mean something else to s2. Speech may be slurred or mispronounced."
         return ""
     if voice.flips and not voice.flips.flipped:
         return "The codes moved, but every frame of this experiment keeps its token. Nothing is to be heard of that."
-    if voice.flips and severity(voice.flips) == "small effect":
+    if voice.flips and voice.flips.severity is Severity.SMALL:
         return "Few sounds are decoded as others. Most people hear no difference."
     return "s1 predicts tokens of the base, and s2 decodes them with codes that moved. Speech may be slurred or wrong."
 
@@ -377,6 +389,7 @@ def _lacks(missing: Missing) -> str:
         Missing.GENERATOR: "no s2 file of this voice is here",
         Missing.TOKENS: "there is no 6-name2semantic.tsv",
         Missing.FEATURES: "there are too few features in 4-cnhubert",
+        Missing.RECORDINGS: "the features in 4-cnhubert are of other recordings than the tokens",
         Missing.PROJECTION: "the file leaves ssl_proj to its base, which is not here",
         Missing.S1: "no s1 file of this voice is here",
         Missing.EVIDENCE: "there is neither a lock nor 4-cnhubert",
@@ -446,7 +459,7 @@ def _remedies(voice: VoiceCheck, several: bool) -> Iterator[Remedy]:
     newest = voice.newest.name if voice.newest else ""
     base = os.path.basename(voice.base.path) if voice.base else "the base"
     if drifted:
-        if voice.flips and severity(voice.flips) in ("no effect", "small effect"):
+        if voice.flips and voice.flips.severity in (Severity.NONE, Severity.SMALL):
             yield Remedy("Keep the voice as it is: few frames get another token.", of)
         yield Remedy(extract_again(newest, voice.exported), of)
         yield Remedy(f"Or train s2 again from {base}, with the quantizer frozen.", of)
@@ -455,6 +468,8 @@ def _remedies(voice: VoiceCheck, several: bool) -> Iterator[Remedy]:
             "Its decoder was trained while the codes moved: measure with --experiment whether it is better.",
             of,
         )
+    elif _other_recordings(voice):
+        yield Remedy("Extract the features and the tokens again, from the same recordings.", of)
     elif _fails(voice.answer(Question.TOKENS)):
         yield Remedy(f"Extract the tokens again with {base} and train s1 again.", of)
     elif _fails(voice.answer(Question.S1_S2)) or _fails(voice.answer(Question.LOCK)):
@@ -512,7 +527,9 @@ def _voice_data(voice: VoiceCheck) -> dict[str, Any]:
         "base": _base_data(voice.base),
         "files": [_row_data(row) for row in voice.run.rows] if voice.run else [],
         "first_moved": voice.run.first_moved.name if voice.run and voice.run.first_moved else None,
-        "effect": {"frames": flips.frames, "flipped": flips.flipped, "severity": severity(flips)} if flips else None,
+        "effect": {"frames": flips.frames, "flipped": flips.flipped, "severity": flips.severity.value}
+        if flips
+        else None,
         "answers": [
             {
                 "question": answer.question.value,
@@ -521,6 +538,7 @@ def _voice_data(voice: VoiceCheck) -> dict[str, Any]:
                 "message": message(answer),
                 "missing": answer.missing.value if answer.missing else None,
                 "files": list(answer.files),
+                "power": power_object(_power(answer)),
             }
             for answer in voice.answers
         ],

@@ -27,7 +27,7 @@ from vqcheck.report.blocks import (
     strong,
 )
 from vqcheck.report.views.evidence import evidence
-from vqcheck.report.views.words import ranges, share
+from vqcheck.report.views.words import effect, ranges, share
 
 _SHOWN: Final = 5
 """Tokens and recordings that text without -v names."""
@@ -123,8 +123,8 @@ def moved(found: Displacement, *, alone: bool = False) -> str:
 def flipped(flips: TokenFlips) -> str:
     """Return how many frames of real recordings get another token."""
     text = (
-        f"{flips.flipped} of {flips.frames} frames ({share(flips.flipped, flips.frames)}) in {flips.items} recordings "
-        "get another token from B than from A."
+        f"{effect(flips).capitalize()}: {flips.flipped} of {flips.frames} frames "
+        f"({share(flips.flipped, flips.frames)}) in {flips.items} recordings get another token from B than from A."
     )
     if flips.borrowed:
         other = "B" if flips.borrowed == "A" else "A"

@@ -23,7 +23,7 @@ from vqcheck.codebook.vq_encoder import ABSENT, UNKNOWN
 from vqcheck.report.blocks import Beside, Block, Bullets, Fact, Facts, Section, Shown, Tone, code, muted, path
 from vqcheck.report.document import Document, Figure, Remedy, Status
 from vqcheck.report.views import copies, diff_data, tensors
-from vqcheck.report.views.words import explained, share
+from vqcheck.report.views.words import effect, explained, share
 
 if TYPE_CHECKING:
     from vqcheck.codebook.diagnosis.result import Advice, Diagnosis
@@ -72,10 +72,11 @@ def _sentence(comparison: Comparison) -> str:
     if comparison.verdict != CHANGED and comparison.never_trained:
         return "The two VQ encoders agree, but there is nothing in them to agree on."
     flips = comparison.diagnosis.flips
-    effect = ""
+    on_tokens = ""
     if flips:
         some = f"{share(flips.flipped, flips.frames)} of your frames now mean another token"
-        effect = f"; {some if flips.flipped else 'none of your frames now means another token'}"
+        some = some if flips.flipped else "none of your frames now means another token"
+        on_tokens = f"; {effect(flips)}: {some}"
     what = _faults(comparison) or _what_happened(comparison.diagnosis)
     which = copies.of_which(comparison.diagnosis, comparison)
     if which:
@@ -83,9 +84,9 @@ def _sentence(comparison: Comparison) -> str:
     also = [copies.of_which(diagnosis, comparison) for diagnosis in comparison.further]
     same = [each for each in comparison.equal if each.a == comparison.pairs[0].a]
     if same:
-        effect += f"; {copies.equal(same[0])}"
+        on_tokens += f"; {copies.equal(same[0])}"
     too = f"; {' and '.join(also)} differ{'s' * (len(also) == 1)}, too" if also else ""
-    return f"{what}{effect}{too}."
+    return f"{what}{on_tokens}{too}."
 
 
 def _what_happened(diagnosis: "Diagnosis") -> str:

@@ -201,6 +201,7 @@ def _cause(cause: "Cause") -> dict[str, Any]:
 def _flips(flips: "TokenFlips") -> dict[str, Any]:
     return asdict(flips) | {
         "share": flips.flipped / flips.frames,
+        "severity": flips.severity.value,
         "skipped": [{"item": item, "problem": problem} for item, problem in flips.skipped],
     }
 

@@ -5,8 +5,12 @@ from typing import Final
 
 from vqcheck.audit.judgement import StageComparison
 from vqcheck.audit.token_audit_result import summary
+from vqcheck.audit.token_decision import Decider
+from vqcheck.audit.token_power import power
 from vqcheck.report.blocks import Fact, Facts, Section, Shown, path
 from vqcheck.report.document import Case, CaseOutcome, Document, Remedy, Rule, Status
+from vqcheck.report.views.tokens_data import power_object
+from vqcheck.report.views.tokens_words import moved_by
 from vqcheck.report.views.words import extract_again
 
 _SHARED: Final = Rule(
@@ -34,6 +38,9 @@ def view(comparison: StageComparison) -> Document:
             "s2": comparison.s2,
             "evidence": comparison.evidence,
             "message": message,
+            "named_tokens": comparison.named_tokens or None,
+            "base": comparison.decision.other.checkpoint if comparison.decision and comparison.decision.other else None,
+            "power": power_object(power(comparison.tokens)) if comparison.tokens else None,
         },
         blocks=(
             Section(
@@ -64,24 +71,46 @@ def headline(comparison: StageComparison) -> str:
     if comparison.exit_code == 1:
         if comparison.other_s1:
             return "this s1 checkpoint is not the one that the lock is bound to"
+        if comparison.decision:
+            moved = moved_by(comparison.decision)
+            return f"s1 and s2 do not share one VQ encoder: the tokens agree with the base, and s2 {moved}"
         return "s1 and s2 do not share one VQ encoder: the tokens of s1 mean something else in s2"
+    if comparison.tokens and comparison.tokens.contradictions:
+        return "could not decide whether s1 and s2 share one VQ encoder: the features are of other recordings"
+    if comparison.decision:
+        return "could not decide whether s1 and s2 share one VQ encoder: the tokens agree with its base, too"
     return "could not decide whether s1 and s2 share one VQ encoder"
 
 
 def evidence(comparison: StageComparison) -> str:
     """Return what the verdict rests on."""
     s1, s2, lock = os.path.basename(comparison.s1), os.path.basename(comparison.s2), comparison.lock
+    by_path = f"{s1} names these tokens by their path, which proves nothing."
+    if comparison.named_tokens:
+        by_path = f"{s1} names {comparison.named_tokens}; the directory was named by hand, and what is in it decides."
     if comparison.tokens:
-        return f"{s1} names these tokens by their path, which proves nothing. {summary(comparison.tokens)}"
+        return f"{by_path} {summary(comparison.tokens)}{_beside(comparison)}."
     if comparison.other_s1:
         return f"{lock} is bound to another s1 checkpoint than {s1}."
     agrees = "agrees" if comparison.exit_code == 0 else "does not agree"
     bound = (
         f"The lock is bound to {s1}."
         if comparison.binds_s1
-        else f"{s1} names the tokens of the locked experiment by their path, which proves nothing."
+        else by_path.replace("these tokens", "the tokens of the locked experiment")
     )
     return f"The VQ encoder of {s2} {agrees} with {lock}. {bound}"
+
+
+def _beside(comparison: StageComparison) -> str:
+    """Return what the base says, as the rest of a sentence; empty where none explains the tokens, too."""
+    decision = comparison.decision
+    if decision is None or decision.other is None:
+        return ""
+    base = os.path.basename(decision.other.checkpoint)
+    both = (
+        f". {base}, which the configuration names as the base, explains them, too: this data cannot tell the two apart"
+    )
+    return f"{both}, and the base decides" if decision.decided_by is Decider.AGAINST else both
 
 
 def _decided_by(comparison: StageComparison) -> str:
@@ -94,6 +123,8 @@ def _remedies(comparison: StageComparison) -> tuple[str, ...]:
         return (f"If {s1} was trained on the locked tokens, bind it: vqcheck lock --s1 --update.",)
     if comparison.exit_code == 1:
         return extract_again(comparison.s2), "Or start s2 from the file that the tokens of s1 come from."
+    if comparison.exit_code == 2 and comparison.tokens and comparison.tokens.contradictions:
+        return ("Extract the features and the tokens again, from the same recordings.",)
     if comparison.exit_code == 2 and comparison.tokens:
         folder = comparison.tokens.experiment
         return (f"See what could not be checked: vqcheck tokens {comparison.s2} {folder}",)

@@ -12,6 +12,8 @@ from vqcheck.audit.token_audit_result import (
     TokenPrecision,
     TokenVerdict,
 )
+from vqcheck.audit.token_decision import Decider, TokenDecision
+from vqcheck.codebook.comparison import CHANGED, UNDECIDED
 from vqcheck.report.blocks import (
     Bullets,
     Column,
@@ -31,59 +33,34 @@ from vqcheck.report.blocks import (
 )
 from vqcheck.report.document import Document, Figure, Remedy, Status
 from vqcheck.report.views.tokens_data import NAMED, cases, data, tsv
+from vqcheck.report.views.tokens_words import headline, unseen
 from vqcheck.report.views.words import extract_again, listed, share
 
 _ON_A_PAGE: Final = 20
 """Items that a page names of a list; text without -v names `NAMED`, and with -v all."""
 
 
-def view(audit: TokenAudit, other: TokenAudit | None = None) -> Document:
-    """Return the document of an audit; `other` is the audit of the checkpoint given with --against."""
-    said = f"{headline(audit)} {against(audit, other)}" if other else headline(audit)
+def view(decision: TokenDecision) -> Document:
+    """Return the document of an audit and what else decides."""
+    audit, other = decision.audit, decision.other
     return Document(
         command="tokens",
-        status=Status(audit.exit_code),
-        verdict=audit.verdict.value,
-        headline=said,
+        status=Status(decision.exit_code),
+        verdict=decision.verdict.value,
+        headline=headline(decision),
         subject=f"{audit.checkpoint} and {audit.experiment}",
-        cases=cases(audit),
-        data=data(audit, other),
+        cases=cases(decision),
+        data=data(decision),
         figures=_figures(audit),
         blocks=(
-            Section("What was compared", (_compared(audit, other),), heading=Shown.PAGE),
+            Section("What was compared", (_compared(decision),), heading=Shown.PAGE),
             Section("Frames", _frames(audit, other), heading=Shown.PAGE),
             Section("What was found", tuple(map(Paragraph, findings(audit))), heading=Shown.PAGE),
             *_by_item(audit),
-            Section("Also found", _also_found(audit)),
+            Section("Also found", _also_found(decision)),
         ),
-        remedies=tuple(map(Remedy, _remedies(audit))),
+        remedies=tuple(map(Remedy, _remedies(decision))),
     )
-
-
-def headline(audit: TokenAudit) -> str:
-    """Return whether the tokens agree with the checkpoint, in one sentence.
-
-    A codebook that moved a little gives the same tokens on little data: that it made them is more than was seen.
-    """
-    name, total = os.path.basename(audit.checkpoint), audit.total
-    lacking = f"{len(audit.without_features)} of {audit.rows} items have no features"
-    if audit.contradictions == ("lengths",):
-        return f"{len(audit.wrong_lengths)} items have another number of tokens than their features give."
-    if audit.verdict == TokenVerdict.INCONSISTENT:
-        return f"The tokens do not come from {name}."
-    if audit.verdict == TokenVerdict.CONSISTENT:
-        said = f"The tokens agree with {name}."
-        if total.near_ties:
-            rest = f"the other {total.near_ties} differ by no more than rounding"
-            said = f"{total.explained} of {total.frames} tokens agree with {name}; {rest}."
-        return f"{said} {lacking}, so their tokens were not checked." if audit.without_features else said
-    if "overflow" in audit.gaps:
-        return f"Half precision overflows on {share(total.undecided - total.coarse, total.frames)} of the frames."
-    if "coarse" in audit.gaps:
-        return f"Half precision cannot tell the codes apart on {share(total.coarse, total.frames)} of the frames."
-    if "coverage" in audit.gaps:
-        return f"Nothing contradicts {name}, but {lacking}."
-    return f"Nothing contradicts {name}, but not everything could be read."
 
 
 def findings(audit: TokenAudit) -> list[str]:
@@ -126,34 +103,20 @@ def _float_tokens() -> str:
     return "Tokens extracted in float32 (is_half=False) can be checked."
 
 
-def against(audit: TokenAudit, other: TokenAudit) -> str:
-    """Return which of two checkpoints explains the tokens better."""
-    names = os.path.basename(audit.checkpoint), os.path.basename(other.checkpoint)
-    a, b = names if names[0] != names[1] else (audit.checkpoint, other.checkpoint)
-    mine, theirs = _explained(audit), _explained(other)
-    better = audit.better_than(other)
-    if better == "equal":
-        same = audit.digests.vq_encoder is not None and audit.digests.vq_encoder == other.digests.vq_encoder
-        why = "They hold the same VQ encoder" if same else "This data cannot tell them apart"
-        return f"{a} and {b} explain equally many tokens ({mine}). {why}."
-    first, second = ((a, mine), (b, theirs)) if better == "checkpoint" else ((b, theirs), (a, mine))
-    winner = audit if better == "checkpoint" else other
-    doubt = {
-        TokenVerdict.CONSISTENT: "",
-        TokenVerdict.INCONSISTENT: f" But the tokens do not come from {first[0]} either.",
-    }.get(winner.verdict, " But not everything could be checked.")
-    if winner.contradictions == ("lengths",):
-        doubt = " But some features belong to other recordings."
-    return f"{first[0]} explains the tokens better ({first[1]}) than {second[0]} ({second[1]}).{doubt}"
-
-
-def _explained(audit: TokenAudit) -> str:
-    undecided = f", {audit.total.undecided} undecided" if audit.total.undecided else ""
-    return f"{share(audit.total.explained, audit.total.frames)}{undecided}"
-
-
-def _remedies(audit: TokenAudit) -> Iterable[str]:
-    if audit.contradictions == ("lengths",):
+def _remedies(decision: TokenDecision) -> Iterable[str]:
+    audit = decision.audit
+    if decision.decided_by is Decider.NOTHING:
+        yield "Compare with more recordings."
+        yield "Make a lock when tokens are extracted: vqcheck lock CKPT --experiment DIR."
+        return
+    if decision.decided_by is Decider.LOCK and decision.verdict is TokenVerdict.INCONCLUSIVE and not audit.gaps:
+        yield "Choose the copy to judge: --copy NAME."
+        return
+    if decision.verdict is TokenVerdict.INCONSISTENT and audit.verdict is not TokenVerdict.INCONSISTENT:
+        yield extract_again(os.path.basename(audit.checkpoint))
+        yield "Or start s2 from the checkpoint that the tokens come from."
+        return
+    if audit.only_lengths:
         yield "Extract the features and the tokens of these items again, from the same recordings."
         return
     if audit.verdict == TokenVerdict.INCONSISTENT:
@@ -162,7 +125,9 @@ def _remedies(audit: TokenAudit) -> Iterable[str]:
         return
     if {"overflow", "coarse"} & set(audit.gaps):
         yield "Extract the tokens in float32 (is_half=False), then check them."
-    if "coverage" in audit.gaps or "unreadable" in audit.gaps:
+    if "coverage" in audit.gaps and not audit.without_features:
+        yield "Ask for less coverage."
+    elif "coverage" in audit.gaps or "unreadable" in audit.gaps:
         yield "Extract the missing features again: 4-cnhubert must hold one file for each item."
     if "malformed" in audit.gaps:
         yield "Extract the tokens again: some lines of the tsv hold none."
@@ -177,7 +142,9 @@ def _figures(audit: TokenAudit) -> tuple[Figure, ...]:
     )
 
 
-def _compared(audit: TokenAudit, other: TokenAudit | None) -> Facts:
+def _compared(decision: TokenDecision) -> Facts:
+    audit, other = decision.audit, decision.other
+    configured = ", which the configuration names as the base" if decision.other_is_configured else ""
     digest, total = audit.digests.widest, audit.total
     parts = f" in {len(audit.files)} parts" if len(audit.files) > 1 else ""
     sample = " (a sample)" if audit.sampled else ""
@@ -195,9 +162,23 @@ def _compared(audit: TokenAudit, other: TokenAudit | None) -> Facts:
                 f"at most {audit.limit} are to be expected",
                 Shown.ALWAYS if total.near_ties else Shown.DETAIL,
             ),
-            Fact("Compared with", path(other.checkpoint) if other else None),
+            Fact("Compared with", (path(other.checkpoint), configured) if other else None),
+            Fact("Lock", _lock(decision)),
+            Fact("Power", unseen(decision)),
         )
     )
+
+
+def _lock(decision: TokenDecision) -> Inline | None:
+    lock = decision.lock
+    if lock is None:
+        return None
+    if not lock.binds:
+        return (path(lock.path), " binds other tokens than these, so it says nothing of them")
+    if lock.verdict == UNDECIDED:
+        return (path(lock.path), " binds these tokens, and copies in the file contradict each other")
+    other = " to another VQ encoder" if lock.verdict == CHANGED else " to this VQ encoder"
+    return (path(lock.path), f" binds these tokens{other}")
 
 
 def precision(audit: TokenAudit) -> str:
@@ -276,7 +257,8 @@ def _item_table(caption: str, items: Sequence[ItemAudit], shown: Shown, rest: st
     return Table(caption, columns, rows, shown, most=NAMED if rest else None, rest=rest)
 
 
-def _also_found(audit: TokenAudit) -> tuple[Bullets, ...]:
+def _also_found(decision: TokenDecision) -> tuple[Bullets, ...]:
+    audit = decision.audit
     return (
         Bullets(_notes(audit, NAMED), Shown.BRIEF),
         Bullets(_notes(audit, None), Shown.VERBOSE),

@@ -8,6 +8,10 @@ from collections.abc import Iterable
 from typing import Any, Final
 
 from vqcheck.audit.token_audit_result import RISK, TokenAudit
+from vqcheck.audit.token_decision import Decider, TokenDecision
+from vqcheck.audit.token_power import CONFIDENCE, Power, power
+from vqcheck.codebook.comparison import CHANGED, UNDECIDED
+from vqcheck.codebook.file_record import Order
 from vqcheck.report.document import Case, CaseOutcome, Rule, Weight
 from vqcheck.report.views.json_objects import digests_object, plain_object
 from vqcheck.report.views.words import listed
@@ -45,6 +49,17 @@ _COVERAGE: Final = Rule(
     "most items have features to check them by",
     "A verdict must not rest on a small part of the tokens. Extract the features again, or keep 4-cnhubert.",
 )
+_LOCK: Final = Rule(
+    "tokens/lock",
+    "the lock that binds the tokens records the VQ encoder of the checkpoint",
+    "The tokens were extracted with another VQ encoder, even where this data does not show it. Extract the tokens "
+    "again with this checkpoint and train s1 again on them. Or start s2 from the checkpoint that is locked.",
+)
+_OTHER: Final = Rule(
+    "tokens/against",
+    "no earlier VQ encoder explains the tokens, too",
+    "On little data two VQ encoders give the same tokens. Go by the earlier one, by a lock, or by more recordings.",
+)
 _FEATURES: Final = Rule(
     "tokens/unreadable-features",
     "the features of the item can be read",
@@ -62,9 +77,10 @@ _TSV: Final = Rule(
 )
 
 
-def cases(audit: TokenAudit) -> tuple[Case, ...]:
-    """Return every check of an audit."""
-    return (*_items(audit), *_near_ties(audit), *_gaps(audit), *_advice(audit))
+def cases(decision: TokenDecision) -> tuple[Case, ...]:
+    """Return every check of an audit, and what a lock and another checkpoint say."""
+    audit = decision.audit
+    return (*_items(audit), *_near_ties(audit), *_gaps(audit), *_beside(decision), *_advice(audit))
 
 
 def tsv(audit: TokenAudit) -> str:
@@ -103,10 +119,31 @@ def _near_ties(audit: TokenAudit) -> Iterable[Case]:
         yield Case(_NEAR_TIES, f"near-ties in {group.precision}", outcome, message, tsv(audit))
 
 
+def _beside(decision: TokenDecision) -> Iterable[Case]:
+    audit, lock = decision.audit, decision.lock
+    if lock is not None and lock.binds:
+        said = {CHANGED: "another VQ encoder", UNDECIDED: "copies that contradict each other"}
+        found = said.get(lock.verdict, "this VQ encoder")
+        message = f"{lock.path} binds the tokens; the checkpoint holds {found}"
+        if lock.verdict not in said:
+            message = f"{lock.path} binds the tokens to {found}"
+        outcome = {CHANGED: CaseOutcome.FAILED, UNDECIDED: CaseOutcome.COULD_NOT_CHECK}.get(
+            lock.verdict, CaseOutcome.PASSED
+        )
+        yield Case(_LOCK, "lock", outcome, message, lock.path)
+    if decision.movement is None or decision.other is None or decision.decided_by is Decider.LOCK:
+        return
+    outcome = {Decider.AGAINST: CaseOutcome.FAILED, Decider.NOTHING: CaseOutcome.COULD_NOT_CHECK}.get(
+        decision.decided_by, CaseOutcome.PASSED
+    )
+    message = f"the tokens agree with {decision.other.checkpoint}, too, which holds another VQ encoder"
+    yield Case(_OTHER, "against", outcome, message, audit.checkpoint)
+
+
 def _gaps(audit: TokenAudit) -> Iterable[Case]:
     counts = audit.total
     for rule, name, message in (
-        (_COVERAGE, "coverage", f"{len(audit.without_features)} of {audit.rows} items have no features"),
+        (_COVERAGE, "coverage", f"{audit.rows - audit.covered} of {audit.rows} items have no features"),
         (_OVERFLOW, "overflow", f"{counts.undecided - counts.coarse} of {counts.frames} frames overflow"),
         (_COARSE, "coarse", f"{counts.coarse} of {counts.frames} frames have too many codes within rounding"),
     ):
@@ -136,8 +173,9 @@ def _place(audit: TokenAudit, line: str) -> tuple[str, int]:
     return os.path.join(audit.experiment, file), int(number)
 
 
-def data(audit: TokenAudit, other: TokenAudit | None) -> dict[str, Any]:
-    """Return the JSON of an audit and of the one it is compared with."""
+def data(decision: TokenDecision) -> dict[str, Any]:
+    """Return the JSON of an audit, of the one it is compared with, and of what decided."""
+    audit, other, lock, movement = decision.audit, decision.other, decision.lock, decision.movement
     return {
         "experiment": audit.experiment,
         "tsv": {
@@ -155,7 +193,26 @@ def data(audit: TokenAudit, other: TokenAudit | None) -> dict[str, Any]:
         "audit": _audit_object(audit),
         "against": _audit_object(other) if other else None,
         "better": audit.better_than(other) if other else None,
+        "decided_by": decision.decided_by.value,
+        "lock": {"path": lock.path, "binds": lock.binds, "verdict": lock.verdict or None} if lock else None,
+        "movement": {
+            "order": {Order.A_FIRST: "against", Order.B_FIRST: "checkpoint"}.get(movement.order),
+            "ema_steps": movement.steps,
+            "precision": movement.precision or None,
+            "frames": movement.flips.frames,
+            "flipped": movement.flips.flipped,
+        }
+        if movement
+        else None,
+        "covered": audit.covered,
+        "least_coverage": audit.least_coverage,
+        "updates_unseen": decision.updates,
     }
+
+
+def power_object(found: Power | None) -> dict[str, Any] | None:
+    """Return the JSON of what a passed audit could not have seen."""
+    return {"confidence": CONFIDENCE, **plain_object(found)} if found else None
 
 
 def _audit_object(audit: TokenAudit) -> dict[str, Any]:
@@ -167,6 +224,7 @@ def _audit_object(audit: TokenAudit) -> dict[str, Any]:
         "contradictions": list(audit.contradictions),
         "gaps": list(audit.gaps),
         "total": plain_object(audit.total),
+        "power": power_object(power(audit)),
         "arithmetic": audit.arithmetic,
         "float_arithmetic": audit.float_arithmetic,
         "risk": RISK,

@@ -4,10 +4,14 @@ import math
 import os
 from collections.abc import Iterable, Sequence
 from itertools import groupby
+from typing import TYPE_CHECKING
 
 from vqcheck.codebook.file_record import FileKind
 from vqcheck.codebook.health import BROKEN, COLLAPSED, NEVER_TRAINED, NOT_FINITE
 from vqcheck.report.document import Rule
+
+if TYPE_CHECKING:
+    from vqcheck.codebook.diagnosis.result import TokenFlips
 
 
 def share(part: int, whole: int) -> str:
@@ -18,6 +22,11 @@ def share(part: int, whole: int) -> str:
     if percent > 99:
         return f"{min(percent, 99.99):.2f} %" if percent > 99.5 else f"{percent:.1f} %"
     return f"{percent:.0f} %" if percent >= 10 else f"{percent:.1f} %" if percent >= 0.1 else f"{percent:.2g} %"
+
+
+def effect(flips: "TokenFlips") -> str:
+    """Return what a drift does to the tokens in two words, which stand in front of the numbers."""
+    return f"{flips.severity.value if flips.flipped else 'no'} effect"
 
 
 def listed(names: Sequence[str], most: int | None) -> str:

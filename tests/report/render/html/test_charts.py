@@ -8,6 +8,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from vqcheck.audit.token_decision import TokenDecision
 from vqcheck.report import scales
 from vqcheck.report.blocks import Bars, HeatMap, Line, LineCharts, Panel, Strip
 from vqcheck.report.document import Document, Status
@@ -203,7 +204,7 @@ def test_usage_bars_are_as_long_as_they_say(make, charts_of):
 
 
 def test_the_bar_of_frames_adds_up(make, charts_of):
-    svg = charts_of(render(tokens.view(make.audit(), None)))["Frames by kind"]
+    svg = charts_of(render(tokens.view(TokenDecision(make.audit(), None))))["Frames by kind"]
     assert {rect.get("class"): float(rect.get("width")) for rect in svg.iter("rect")} == {
         "part-good": 633.6,
         "part-bad": 6.4,

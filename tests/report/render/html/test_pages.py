@@ -5,6 +5,7 @@ import re
 
 import pytest
 
+from vqcheck.audit.token_decision import TokenDecision
 from vqcheck.report.blocks import Bullets, Fact, Facts, Paragraph, Section, muted
 from vqcheck.report.document import Document, Status
 from vqcheck.report.render import text
@@ -178,7 +179,7 @@ def large(make):
         "65536 codes": render(diff.view(make.comparison(codes=65_536))),
         "64 codebooks": render(diff.view(make.comparison(books=64, codes=128, tensors=300))),
         "700 checkpoints": render(history.view(make.history(700))),
-        "3000 items": render(tokens.view(make.audit(3_000), None)),
+        "3000 items": render(tokens.view(TokenDecision(make.audit(3_000), None))),
         "every check, endless": render(gate.view(make.gate(said=LONG))),
         "failed": render(failure.view("diff", LONG * 10)),
     }

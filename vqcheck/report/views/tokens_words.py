@@ -1,0 +1,115 @@
+"""What a token audit comes to in words: its headline, which of two checkpoints decides, and what nobody could see."""
+
+import os
+
+from vqcheck.audit.token_audit_result import HALF_OF_THE_ITEMS, TokenAudit, TokenVerdict
+from vqcheck.audit.token_decision import Decider, TokenDecision
+from vqcheck.audit.token_power import percent, sentence
+from vqcheck.report.views.words import share
+
+
+def headline(decision: TokenDecision) -> str:
+    """Return the verdict in one sentence, and of two checkpoints which explains the tokens better."""
+    audit, other = decision.audit, decision.other
+    said = _of_audit(audit)
+    name = os.path.basename(audit.checkpoint)
+    if decision.decided_by is Decider.LOCK and decision.lock and decision.verdict != audit.verdict:
+        lock = os.path.basename(decision.lock.path)
+        said = {
+            TokenVerdict.INCONSISTENT: f"The tokens are bound by {lock} to another VQ encoder than {name} holds.",
+        }.get(decision.verdict, f"Copies in {name} contradict the one that {lock} binds the tokens to.")
+        if audit.verdict is TokenVerdict.CONSISTENT:
+            return f"{said} They agree with both: this data cannot tell the two apart."
+        return said
+    if other is None:
+        return said
+    if decision.decided_by in (Decider.AGAINST, Decider.NOTHING):
+        first, second = names_of_two(audit, other)
+        if decision.decided_by is Decider.AGAINST:
+            said = f"The tokens agree with {second}, and {first} {moved_by(decision)}."
+            return f"{said} {against(audit, other)}"
+        said = "The tokens agree with two VQ encoders that differ, and nothing shows which of the two made them."
+    return f"{said} {against(audit, other)}"
+
+
+def moved_by(decision: TokenDecision) -> str:
+    """Return in a clause how far the checkpoint has moved from the other one."""
+    movement = decision.movement
+    if movement is None or movement.steps is None:
+        return "has moved from it"
+    about = "" if movement.is_exact else f"{movement.precision} "
+    return f"has moved from it by {about}{movement.steps} update{'s' * (movement.steps != 1)}"
+
+
+def unseen(decision: TokenDecision) -> str:
+    """Return what tokens that agree could not have shown; empty where they do not agree."""
+    found = decision.power
+    if found is None:
+        return ""
+    movement, said = decision.movement, sentence(found)
+    if movement is None or movement.steps is None:
+        return said
+    moved = movement.flips
+    rate = f"{movement.steps} update{'s' * (movement.steps != 1)} flip {moved.flipped} of {moved.frames} frames"
+    return f"{said}; {rate}" + (f", about {decision.updates} flip {percent(found.share)}" if decision.updates else "")
+
+
+def _of_audit(audit: TokenAudit) -> str:
+    """Return whether the tokens agree with the checkpoint, in one sentence.
+
+    A codebook that moved a little gives the same tokens on little data: that it made them is more than was seen.
+    """
+    name, total = os.path.basename(audit.checkpoint), audit.total
+    lacking = f"{audit.rows - audit.covered} of {audit.rows} items have no features"
+    unchecked = f" {lacking}, so their tokens were not checked." if audit.without_features else ""
+    if audit.only_lengths:
+        return f"{len(audit.wrong_lengths)} items have another number of tokens than their features give.{unchecked}"
+    if audit.verdict == TokenVerdict.INCONSISTENT:
+        return f"The tokens do not come from {name}.{unchecked}"
+    if audit.verdict == TokenVerdict.CONSISTENT:
+        said = f"The tokens agree with {name}."
+        if total.near_ties:
+            rest = f"the other {total.near_ties} differ by no more than rounding"
+            said = f"{total.explained} of {total.frames} tokens agree with {name}; {rest}."
+        return f"{said}{unchecked}"
+    if "overflow" in audit.gaps:
+        return f"Half precision overflows on {share(total.undecided - total.coarse, total.frames)} of the frames."
+    if "coarse" in audit.gaps:
+        return f"Half precision cannot tell the codes apart on {share(total.coarse, total.frames)} of the frames."
+    if "coverage" in audit.gaps:
+        asked = (
+            "" if audit.least_coverage == HALF_OF_THE_ITEMS else f" ({100 * audit.least_coverage:g} % must have them)"
+        )
+        return f"Nothing contradicts {name}, but {lacking}{asked}: their tokens were not checked."
+    return f"Nothing contradicts {name}, but not everything could be read."
+
+
+def against(audit: TokenAudit, other: TokenAudit) -> str:
+    """Return which of two checkpoints explains the tokens better."""
+    a, b = names_of_two(audit, other)
+    mine, theirs = _explained(audit), _explained(other)
+    better = audit.better_than(other)
+    if better == "equal":
+        same = audit.digests.vq_encoder is not None and audit.digests.vq_encoder == other.digests.vq_encoder
+        why = "They hold the same VQ encoder" if same else "This data cannot tell them apart"
+        return f"{a} and {b} explain equally many tokens ({mine}). {why}."
+    first, second = ((a, mine), (b, theirs)) if better == "checkpoint" else ((b, theirs), (a, mine))
+    winner = audit if better == "checkpoint" else other
+    doubt = {
+        TokenVerdict.CONSISTENT: "",
+        TokenVerdict.INCONSISTENT: f" But the tokens do not come from {first[0]} either.",
+    }.get(winner.verdict, " But not everything could be checked.")
+    if winner.contradictions == ("lengths",):
+        doubt = " But some features belong to other recordings."
+    return f"{first[0]} explains the tokens better ({first[1]}) than {second[0]} ({second[1]}).{doubt}"
+
+
+def names_of_two(audit: TokenAudit, other: TokenAudit) -> tuple[str, str]:
+    """Return what two checkpoints are called: their files, with the folders where the files have one name."""
+    names = os.path.basename(audit.checkpoint), os.path.basename(other.checkpoint)
+    return names if names[0] != names[1] else (audit.checkpoint, other.checkpoint)
+
+
+def _explained(audit: TokenAudit) -> str:
+    undecided = f", {audit.total.undecided} undecided" if audit.total.undecided else ""
+    return f"{share(audit.total.explained, audit.total.frames)}{undecided}"
