@@ -4,7 +4,7 @@ import contextlib
 import os
 import sys
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, Final, TypeVar
 
 import click
@@ -37,6 +37,8 @@ class Output:
     file: str | None = None
     verbose: bool = False
     quiet: bool = False
+    typed: Sequence[str] = ()
+    """The arguments of the command line."""
 
     def show(self, document: "Document") -> int:
         """Write a document in the format that the user wants, and return its exit status.
@@ -74,6 +76,8 @@ class Output:
                 from vqcheck.report.render.github import render
             case "html":
                 from vqcheck.report.render.html import render
+
+                document = replace(document, made_by=_command_line(self.typed))
             case "csv":
                 from vqcheck.report.render.csv import render
             case _:
@@ -96,6 +100,17 @@ class Output:
         width = int(columns) if columns.isdecimal() else os.get_terminal_size(sys.stdout.fileno()).columns
         color = can_draw(sys.stdout) and wants_color() and not detect_legacy_windows()
         return Style(color, width, self.verbose, getattr(sys.stdout, "encoding", None) or "utf-8")
+
+
+def _command_line(typed: Sequence[str]) -> str:
+    """Return what was typed, as a shell of this system takes it; empty where it is not known."""
+    if not typed:
+        return ""
+    import shlex
+    import subprocess
+
+    quoted = subprocess.list2cmdline(typed) if os.name == "nt" else shlex.join(typed)
+    return f"vqcheck {quoted}"
 
 
 def _speak_utf_8() -> None:
@@ -135,7 +150,7 @@ def report_failure(arguments: Sequence[str], message: str, path: str) -> None:
     if output.format == GITHUB and output.file is None:
         with contextlib.suppress(VqcheckError):
             _write_summary(document, None)
-    Output(output.format, None, quiet=output.quiet).write(document)
+    Output(output.format, None, quiet=output.quiet, typed=arguments).write(document)
 
 
 def _empty_sheet(command: str) -> "Sheet | None":
@@ -215,7 +230,9 @@ def _with_options(command: _Command, verbose: str | None, file_option: Sequence[
         del debug  # main() looks for it on the command line: it matters when parsing fails, too
         if file is not None:
             check_target(file, _values(kw.values()))
-        return command(*args, output=Output(format_, file, in_full, quiet), **kw)
+        return command(
+            *args, output=Output(format_, file, in_full, quiet, click.get_current_context().find_root().obj or ()), **kw
+        )
 
     if verbose:
         return click.option("-v", "--verbose", "in_full", is_flag=True, help=verbose)(with_output)  # type: ignore[return-value]

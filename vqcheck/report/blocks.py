@@ -150,14 +150,6 @@ class Table(NamedTuple):
     rest: str = ""
 
 
-class Line(NamedTuple):
-    """A value over the steps, in order; a value that is not finite is a gap."""
-
-    points: Sequence[tuple[float, float]]
-    broad: bool = False
-    """Drawn broad and pale behind the thin ones."""
-
-
 class Event(NamedTuple):
     """A place on the x axis with a name."""
 
@@ -165,32 +157,27 @@ class Event(NamedTuple):
     name: str
 
 
-class Panel(NamedTuple):
-    """One chart: what it is of (an arm, a run), what it comes to in a few words, and its lines."""
+class Line(NamedTuple):
+    """A value over the steps, in order, of an arm or a run; a value that is not finite is a gap."""
 
     name: str
     said: str
-    title: str
-    """Title and description are what a screen reader says instead of the picture."""
-    description: str
-    lines: Sequence[Line]
+    """What it comes to, in a few words."""
+    points: Sequence[tuple[float, float]]
     event: Event | None = None
     notes: Sequence[Word] = ()
     """Words beside the name, such as a tag."""
 
 
-class LineCharts(NamedTuple):
-    """Charts of one figure over the steps for several arms, on one scale. Text shows a sparkline and `said` for each.
+class LineChart(NamedTuple):
+    """One figure over the steps, with a line for each arm in one picture; text shows a sparkline for each."""
 
-    The sparkline is of the first line that is not broad.
-    """
-
+    title: str
+    """What the picture shows; a screen reader says it instead."""
     x_title: str
     y_title: str
-    panels: Sequence[Panel]
+    lines: Sequence[Line]
     shown: Shown = Shown.PAGE
-    legend: tuple[str, str] = ("", "")
-    """What a thin line is and what a broad one is."""
 
 
 class Strip(NamedTuple):
@@ -273,7 +260,7 @@ class Section(NamedTuple):
     """A page shows the heading alone until somebody opens it."""
 
 
-Block = Section | Beside | Paragraph | Bullets | Facts | Table | LineCharts | HeatMap | Bars | Proportions
+Block = Section | Beside | Paragraph | Bullets | Facts | Table | LineChart | HeatMap | Bars | Proportions
 
 
 def has_content(block: Block, level: Shown) -> bool:
@@ -291,6 +278,6 @@ def has_content(block: Block, level: Shown) -> bool:
             return any(words_of(fact.value) and level in fact.shown for fact in facts)
         case Table(rows=rows):
             return bool(rows)
-        case LineCharts(panels=panels):
-            return bool(panels)
+        case LineChart(lines=lines):
+            return bool(lines)
     return False

@@ -24,8 +24,7 @@ from vqcheck.report.blocks import (
     Inline,
     Kind,
     Line,
-    LineCharts,
-    Panel,
+    LineChart,
     Paragraph,
     Section,
     Shown,
@@ -143,22 +142,9 @@ def _drift(run: TrainingRun) -> Section:
     if first:
         at = next(place for place, row in zip(places, run.rows, strict=True) if row is first)
         event = Event(at, f"first moved: {first.name}")
-    chart = LineCharts(
-        x_title,
-        "half distances to the nearest code",
-        [
-            Panel(
-                title(run) if run.name else "VQ encoder",
-                f"at most {max(known):.3g}" if known else "",
-                "Drift of the VQ encoder over the checkpoints",
-                _description(run, known),
-                [Line(points)],
-                event,
-            )
-        ]
-        if len(known) > 1
-        else [],
-    )
+    line = Line(title(run) if run.name else "VQ encoder", _description(run, known), points, event)
+    of = "Drift of the VQ encoder over the checkpoints"
+    chart = LineChart(of, x_title, "half distances to the nearest code", [line] if len(known) > 1 else [])
     gaps = "A gap is a checkpoint whose drift cannot be measured." if len(known) < len(points) else ""
     return Section(
         f"Drift since the {start_of(run)}",

@@ -8,7 +8,7 @@ from typing import Final
 from vqcheck import __version__
 from vqcheck.report.blocks import Bullets, Paragraph, Section, strong
 from vqcheck.report.document import Document, Remedy, Status
-from vqcheck.report.render.html.blocks import TONES, Writer, unbroken
+from vqcheck.report.render.html.blocks import TONES, Writer, sentence, unbroken
 from vqcheck.report.render.html.markup import Element, Node, element, render_node
 
 _POLICY: Final = "default-src 'none'; style-src 'unsafe-inline'"
@@ -49,6 +49,7 @@ def render(document: Document) -> str:
         element("main", _verdict(document), *_remedies(writer, document.remedies), *writer.sections(document.blocks)),
         element(
             "footer",
+            element("p", "Made by ", element("code", document.made_by)) if document.made_by else None,
             element("p", "One file: nothing in it runs, and nothing is loaded from elsewhere."),
             class_="end",
         ),
@@ -79,7 +80,7 @@ def _verdict(document: Document) -> Element:
     words = element(
         "div",
         element("p", document.verdict, class_=f"word {tone}"),
-        element("h1", unbroken(_sentence(document.headline))),
+        element("h1", unbroken(sentence(document.headline))),
         _warnings(document.warnings),
         _figures(document),
         element("p", _MEANS[document.status], class_="exit"),
@@ -95,8 +96,8 @@ def _figures(document: Document) -> Node:
     if not document.figures:
         return None
     tiles = [
-        element("div", element("dt", figure.name), element("dd", figure.value, class_=TONES[figure.tone] or None))
-        for figure in document.figures
+        element("div", element("dt", sentence(name)), element("dd", value, class_=TONES[tone] or None))
+        for name, value, tone in document.figures
     ]
     return element("dl", *tiles, class_="figures")
 
@@ -109,8 +110,3 @@ def _remedies(writer: Writer, remedies: Sequence[Remedy]) -> Iterator[Element]:
         blocks += [Paragraph((strong(of),))] if of else []
         blocks.append(Bullets([remedy.text for remedy in remedies if remedy.of == of]))
     yield from writer.sections([Section("What to do", blocks)])
-
-
-def _sentence(headline: str) -> str:
-    """Return a headline with a capital, unless it begins with the name of a stage."""
-    return headline if headline[:2] in ("s1", "s2") else headline[:1].upper() + headline[1:]
