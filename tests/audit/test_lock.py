@@ -24,7 +24,7 @@ def lock(tmp_path):
     def make(checkpoint, experiment=None, s1=None):
         path = tmp_path / "vqcheck.lock"
         with open_checkpoint(checkpoint) as file:
-            made = make_lock(file, experiment, s1)
+            made = make_lock(file, experiment, [s1] if isinstance(s1, str) else s1)
         path.write_text(made.text(), encoding="utf-8")
         read = read_lock(str(path))
         assert read.text() == made.text()
@@ -35,7 +35,7 @@ def lock(tmp_path):
 
 def check(lock, path, experiment=None, s1=None, scope="all"):
     with open_checkpoint(path) as file:
-        return check_lock(lock, "vqcheck.lock", file, experiment, s1, scope)
+        return check_lock(lock, "vqcheck.lock", file, experiment, [s1] if isinstance(s1, str) else s1, scope)
 
 
 def faults(result):
@@ -256,6 +256,21 @@ def test_the_s1_checkpoint_is_bound_by_its_content(lock, checkpoints, tmp_path):
     assert faults(check(made, base, s1=str(checkpoints / "lightning_s1.ckpt"))) == {"s1": "changed"}
     with pytest.raises(UsageError, match=r"binds no s1 checkpoint.*--update"):
         check(lock(base), base, s1=str(s1))
+
+
+def test_several_s1_checkpoints_are_bound(lock, checkpoints):
+    """The Lightning checkpoint and the export of one run are two files: each agrees, alone and together."""
+    base = checkpoints / "base_v2.pth"
+    exported, lightning = str(checkpoints / "gpt-e15.ckpt"), str(checkpoints / "lightning_s1.ckpt")
+    made = lock(base, s1=[exported, lightning, exported])
+    assert [line.split()[0] for line in made.text().splitlines()].count("s1") == 2
+    assert lock(base, s1=[lightning, exported]).text() == made.text()
+    for s1 in ([exported], [lightning], [lightning, exported]):
+        assert check(made, base, s1=s1).exit_code == 0
+    one = lock(base, s1=[exported])
+    found = check(one, base, s1=[exported, lightning])
+    assert found.exit_code == 1
+    assert [line.name for line in found.verdicts if line.verdict == "changed"] == [f"{lightning} s1"]
 
 
 def test_only_an_s1_checkpoint_of_these_tokens_is_bound(lock, checkpoints, tmp_path):

@@ -133,7 +133,7 @@ def test_relative_paths_of_an_s2_json_count_from_the_working_directory(write, tm
     with pytest.raises(UsageError, match=r"there is no .*logs.me"):
         read_config(path)
     monkeypatch.chdir(tmp_path)
-    assert read_config(path).data.exp_dir == "./logs/me"
+    assert read_config(path).data.exp_dir == "logs/me"
 
 
 def test_relative_paths_of_a_toml_count_from_the_file(write, tmp_path):
@@ -151,10 +151,10 @@ def test_relative_paths_of_a_toml_count_from_the_file(write, tmp_path):
         ({"train__pretrained_s2G": None}, r"train\.pretrained_s2G is missing"),
         ({"data__exp_dir": None}, r"data\.exp_dir is missing"),
         ({"data": 3}, "no section 'data'"),
-        ({"train__batch_size": "six"}, r"training\.batch_size: input should be a valid integer.*'six'"),
-        ({"train__batch_size": -1}, r"training\.batch_size: .*greater than or equal to 1"),
+        ({"train__batch_size": "six"}, r"train\.batch_size: input should be a valid integer.*'six'"),
+        ({"train__batch_size": -1}, r"train\.batch_size: .*greater than or equal to 1"),
         ({"model__version": "v9"}, r"model\.version: expected one of v1, v2, v2Pro, v2ProPlus"),
-        ({"train__pretrained_s2G": "no/such.pth"}, r"subject\.pretrained_s2G.*there is no .*no.such\.pth"),
+        ({"train__pretrained_s2G": "no/such.pth"}, r"train\.pretrained_s2G.*there is no .*no.such\.pth"),
     ],
 )
 def test_mistakes_in_an_s2_json_are_named(write, tmp_path, changes, message):

@@ -6,6 +6,12 @@ import pytest
 import torch
 
 from vqcheck.audit import before_training
+from vqcheck.audit.planned_run import PlannedRun
+from vqcheck.cli.main import main
+from vqcheck.experiment.config_file import read_s2_run
+from vqcheck.gate.run import run_gate
+from vqcheck.report.render.text import Style, render
+from vqcheck.report.views.gate import view
 
 CODEBOOK = "quantizer.vq.layers.0._codebook"
 
@@ -161,7 +167,7 @@ def negative_counts(sound):
         (renamed("quantizer.vq.", "quantizer.vq._orig_mod."), {"loader"}),
         (renamed("ssl_proj.", "_orig_mod.ssl_proj."), {"loader"}),
         (renamed_resume, {"resume"}),
-        (other_version, {"loader"}),
+        (other_version, {"loader", "symbols"}),
         (other_tokens, {"tokens"}),
         (not_frozen, {"freeze"}),
         (freeze_not_said, {"freeze"}),
@@ -230,6 +236,19 @@ class TestS1:
         content["info"] = "GPT-e16"
         torch.save(content, sound.s1)
         assert gate("--s1", sound.s1)[1]["s1"] == "failed"
+
+    def test_a_lock_of_several_s1_accepts_each(self, vqcheck, gate, sound, checkpoints):
+        """The Lightning checkpoint and the export of one run; an s1 that is not bound is told which are."""
+        both = ("--s1", sound.s1, "--s1", checkpoints / "lightning_s1.ckpt")
+        assert vqcheck("lock", sound.base, "--experiment", sound.folder, *both).returncode == 0
+        for s1 in both[1::2]:
+            assert gate("--s1", s1)[1]["s1"] == "passed"
+        content = torch.load(sound.s1, weights_only=True)
+        torch.save({**content, "info": "GPT-e16"}, sound.s1)
+        code, outcomes, messages = gate("--s1", sound.s1)
+        assert (code, outcomes["s1"]) == (1, "failed")
+        assert "me-e15.ckpt" in messages["s1"]
+        assert "lightning_s1.ckpt" in messages["s1"]
 
     def test_a_file_that_is_no_s1_could_not_be_checked(self, gate, sound):
         """Naming the generator as s1 is a required could-not-check, which is never green."""
@@ -409,3 +428,128 @@ def test_a_base_under_other_names_is_not_what_training_loads(prefix, gate, sound
     assert (
         "holds no quantizer.vq.layers.0._codebook.embed, the name by which training looks for it" in messages["loader"]
     )
+
+
+class TestText:
+    """What people read: each failed check with its own fix, advice that looks like none, and what was left out."""
+
+    def text(self, sound, capsys, *options):
+        code = main(["gate", str(sound.config), *options])
+        return code, " ".join(capsys.readouterr().out.split())
+
+    def test_every_failed_check_shows_its_own_fix(self, sound, capsys):
+        """Two faults, two things to do; those of checks that passed are not shown."""
+        not_frozen(sound)
+        drifted_resume(sound)
+        code, told = self.text(sound, capsys)
+        assert code == 1
+        assert f"freeze: Set model.freeze_quantizer to true in {sound.config}." in told
+        assert "resume: If an earlier run moved the codebook, move that folder away." in told
+        assert "tokens: Delete the tsv" not in told
+
+    def test_a_fix_names_the_key_of_the_users_file(self, sound, capsys):
+        """A TOML has other keys than the JSON."""
+        config = sound.root / "gate.toml"
+        config.write_text(
+            '[subject]\nversion = "v2"\npretrained_s2G = "s2G2333k.pth"\nfreeze_quantizer = false\n'
+            '[data]\nexp_dir = "logs/demo"\n',
+            "utf-8",
+        )
+        assert main(["gate", str(config)]) == 1
+        told = " ".join(capsys.readouterr().out.split())
+        assert f"freeze: Set subject.freeze_quantizer to true in {config}." in told
+
+    @pytest.mark.parametrize("advice", [True, False])
+    def test_advice_is_called_advice(self, sound, advice):
+        """Another word and another colour than what keeps training from starting; machines get the outcome."""
+        if not advice:
+            not_frozen(sound)
+        report = run_gate(PlannedRun(read_s2_run(str(sound.config), None), None, None, None))
+        document = view(report)
+        told = render(document, Style(color=True))
+        assert ("\x1b[1;31mfailed" in told) == (not advice)
+        assert "advice" in told
+        row = next(line for line in told.splitlines() if "extraction-version" in line and "takes" in line)
+        assert "failed" not in row
+        assert "\x1b[1;31m" not in row
+        (case,) = [case for case in document.cases if case.name == "extraction-version"]
+        assert (case.outcome, case.is_advice) == ("failed", True)
+
+    def test_left_out_checks_do_not_open_the_gate(self, sound, capsys):
+        """What was checked is said instead of that training may start."""
+        code, told = self.text(sound, capsys, "--only", "freeze", "--only", "loader")
+        assert code == 0
+        assert told.startswith("partly checked passed: loader, freeze; left out: codebook-trained, symbols, lock,")
+        assert "may start" not in told
+
+    def test_left_out_advice_opens_it(self, sound, capsys):
+        """Advice decides nothing, so nothing that decides was left out."""
+        code, told = self.text(sound, capsys, "--skip", "extraction-version")
+        assert code == 0
+        assert told.startswith("open s2 training may start (10 of 11 checks ran)")
+
+    def test_a_failed_check_closes_it_whatever_was_left_out(self, sound, capsys):
+        """And a gate in which nothing ran stays undecided."""
+        not_frozen(sound)
+        code, told = self.text(sound, capsys, "--only", "freeze")
+        assert code == 1
+        assert told.startswith("closed do not start s2 training (1 of 11 checks ran)")
+
+
+class TestSymbols:
+    """Whether the base fits the text symbols of the version, or of the tree that will train."""
+
+    def rows(self, sound, count):
+        resave(sound.base, **{"enc_p.text_embedding.weight": lambda _: torch.ones(count, 2)})
+
+    @pytest.mark.parametrize(
+        ("count", "version", "outcome"),
+        [(732, "v2", "passed"), (322, "v2", "failed"), (733, "v2", "failed"), (732, "v3", "passed")],
+    )
+    def test_the_number_of_the_version(self, gate, sound, count, version, outcome):
+        """322 for v1, 732 for every other one; both numbers are told."""
+        self.rows(sound, count)
+        sound.write(model__version=version)
+        _, outcomes, messages = gate("--only", "symbols")
+        assert outcomes["symbols"] == outcome
+        assert f"has {count} text symbols" in messages["symbols"]
+
+    def test_v1_has_322(self, gate, sound):
+        """Of trees before v2, too, whose JSON names no version."""
+        self.rows(sound, 322)
+        resave(sound.base, **{"ref_enc.spectral.0.fc.weight": lambda _: torch.ones(2, 1025)})
+        for version in ("v1", None):
+            sound.write(model__version=version)
+            assert gate("--only", "symbols")[1]["symbols"] == "passed"
+
+    @pytest.mark.parametrize(
+        ("count", "defined", "outcome", "words"),
+        [
+            (732, 732, "passed", "as "),
+            (732, 740, "failed", "defines 740 text symbols (GPT-SoVITS has 732 for v2, so it was changed)"),
+            (740, 740, "passed", "740 text symbols"),
+            (740, 732, "failed", "defines 732 text symbols, "),
+            (732, None, "passed", "could not be read off it"),
+            (740, None, "failed", "has 740 text symbols"),
+        ],
+    )
+    def test_a_tree_that_is_named_decides(self, gate, sound, count, defined, outcome, words):
+        """A changed symbols2.py is pointed out; one that cannot be counted leaves the version's number."""
+        self.rows(sound, count)
+        path = sound.root / "tree" / "GPT_SoVITS" / "text" / "symbols2.py"
+        path.parent.mkdir(parents=True)
+        names = [f"s{number}" for number in range(defined or 0)]
+        path.write_text(f"symbols = {names}\n" if defined else "symbols = load()\n", "utf-8")
+        _, outcomes, messages = gate("--only", "symbols", "--checkout", sound.root / "tree")
+        assert outcomes["symbols"] == outcome
+        assert words in messages["symbols"]
+        assert (str(path) in messages["symbols"]) == (count != 740 or defined is not None)
+
+    def test_a_base_without_the_embedding(self, gate, sound):
+        """Training would start it from random values."""
+        content = torch.load(sound.base, weights_only=True)
+        del content["weight"]["enc_p.text_embedding.weight"]
+        torch.save(content, sound.base)
+        _, outcomes, messages = gate("--only", "symbols")
+        assert outcomes["symbols"] == "failed"
+        assert "random" in messages["symbols"]

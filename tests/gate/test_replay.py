@@ -2,6 +2,7 @@
 
 import json
 import shutil
+import sys
 from pathlib import Path
 
 import pytest
@@ -84,4 +85,30 @@ def test_a_factory_is_replayed_too(asked):
 
 def test_without_training_code_the_check_does_not_apply(asked):
     """A config that names no code has nothing to replay."""
-    assert asked(CONFIG.format(subject=""))[1]["message"] == "no training code named"
+    assert asked(CONFIG.format(subject=""))[1]["message"].startswith("no training code named (")
+
+
+@pytest.mark.parametrize(("era", "status", "outcome"), [("requires-grad", 1, "failed"), ("fixed", 0, "passed")])
+def test_a_checkout_is_named_on_the_command_line(sound, checkout, capsys, era, status, outcome):
+    """The JSON that everybody has names no code: with `--checkout` a tree that drifts closes the gate all the same."""
+    checkout(era)
+    models = sound.root / "checkout" / "GPT_SoVITS" / "module" / "models.py"
+    sizes, real = (
+        "= 24, 32, 4, 64, 10",
+        "= 768, 64, 4, 640, 10",
+    )  # those of the features and spectrograms that are there
+    assert sizes in models.read_text("utf-8")
+    models.write_text(models.read_text("utf-8").replace(sizes, real), "utf-8")
+    sound.write(train__batch_size=2, train__segment_size=20480, train__pretrained_s2G="", train__pretrained_s2D="")
+    sound.write(data__exp_dir=str(TESTS.parent / "fixtures" / "experiment"))
+    tree = str(sound.root / "checkout")
+    code = main(["gate", str(sound.config), "--only", "replay", "--checkout", tree, "--format", "json"])
+    (check,) = [each for each in json.loads(capsys.readouterr().out)["checks"] if each["code"] == "replay"]
+    assert (code, check["outcome"]) == (status, outcome), check
+    assert tree in check["message"]
+
+
+def test_python_goes_with_a_checkout(sound, capsys):
+    """Alone it would be ignored."""
+    assert main(["gate", str(sound.config), "--python", sys.executable]) == 2
+    assert "--checkout" in capsys.readouterr().err

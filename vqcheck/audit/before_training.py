@@ -9,7 +9,7 @@ from typing import Final
 from vqcheck.audit.bound_files import file_digest, recorded_tsv, same_experiment, tokens_digest
 from vqcheck.audit.check_lock import check_lock
 from vqcheck.audit.judgement import CheckOutcome, Judgement, could_not_check, failed, not_applicable, passed
-from vqcheck.audit.planned_run import PRETRAINED, PlannedRun, as_training_reads
+from vqcheck.audit.planned_run import PRETRAINED, TEXT_EMBEDDING, PlannedRun, as_training_reads
 from vqcheck.audit.token_audit import audit_tokens
 from vqcheck.audit.token_audit_result import summary
 from vqcheck.checkpoint.open import open_checkpoint
@@ -17,7 +17,11 @@ from vqcheck.codebook.comparison import ALL, CHANGED, UNDECIDED
 from vqcheck.codebook.health import COLLAPSED, HEALTHY, NEVER_TRAINED
 from vqcheck.codebook.inspection import NO_CODEBOOK
 from vqcheck.experiment.name2semantic import MERGED
+from vqcheck.experiment.symbols_code import count_symbols, symbols_file
 
+_SYMBOLS_OF_V1: Final = 322
+_SYMBOLS: Final = 732
+"""Text symbols of every other version."""
 _READ_AS: Final = {"v4": "v3", "v2Pro": "v2", "v2ProPlus": "v2"}
 """Versions that token extraction knows under another's name; their VQ encoder is the same function."""
 
@@ -44,7 +48,7 @@ def trained(run: PlannedRun) -> Judgement:
 def loader(run: PlannedRun) -> Judgement:
     """Whether upstream's own loader reads the generator as what it is."""
     found, version = run.inspection, run.s2.version
-    name = os.path.basename(found.path)
+    name, key = os.path.basename(found.path), run.s2.key("subject", "pretrained_s2G")
     if found.header_code:
         return failed(
             f"{name} is an export with an overwritten header ({found.header_code}); training cannot load it",
@@ -63,7 +67,10 @@ def loader(run: PlannedRun) -> Judgement:
     if version is None:
         return passed(f"{name} is {found.model.version}; the config names no version{also}")
     if version not in found.model.version.split(" or "):
-        return failed(f"{name} is {found.model.version}, the config says {version}")
+        return failed(
+            f"{name} is {found.model.version}, the config says {version}",
+            fix=f"Name the published base of {version} as {key}, or correct the version in {run.s2.config}.",
+        )
     return passed(f"{name} is {found.model.version}, as configured{also}")
 
 
@@ -122,12 +129,44 @@ def tokens(run: PlannedRun) -> Judgement:
 
 def freeze(run: PlannedRun) -> Judgement:
     """Whether the config freezes the quantizer."""
-    flag = run.s2.freeze_quantizer
+    flag, key = run.s2.freeze_quantizer, run.s2.key("subject", "freeze_quantizer")
+    fix = f"Set {key} to true in {run.s2.config}."
     if flag is None:
-        return failed("freeze_quantizer is not set, and upstream's default is not to freeze")
+        return failed(f"{key} is not set, and upstream's default is not to freeze", fix=fix)
     if not flag:
-        return failed("freeze_quantizer is false: training will move the codebook")
-    return passed("freeze_quantizer is true")
+        return failed(f"{key} is false: training will move the codebook", fix=fix)
+    return passed(f"{key} is true")
+
+
+def symbols(run: PlannedRun) -> Judgement:
+    """Whether the generator has an embedding for as many text symbols as the code that will train defines."""
+    rows, name = run.symbols, os.path.basename(run.pretrained)
+    version = run.s2.version or run.inspection.model.version.split(" or ")[0]
+    expected = _SYMBOLS_OF_V1 if version == "v1" else _SYMBOLS
+    if rows is None and run.not_found:
+        return not_applicable(f"{name} has not the names that training reads (see loader)")
+    if rows is None:
+        return failed(f"{name} holds no {TEXT_EMBEDDING}, so training would start it from random values")
+    if not version:
+        return could_not_check(f"{name} has {rows} text symbols; its tensors do not show its version")
+    path = symbols_file(run.s2.checkout, version) if run.s2.checkout else ""
+    defined = count_symbols(path) if path else None
+    if defined is not None:
+        if defined != rows:
+            changed = f" (GPT-SoVITS has {expected} for {version}, so it was changed)" if defined != expected else ""
+            return failed(
+                f"{path} defines {defined} text symbols{changed}, {name} has {rows}",
+                fix=f"Start from a base that was trained with the symbols of {path}, or put that file back.",
+            )
+        return passed(f"{name} has {rows} text symbols, as {path} defines")
+    if rows != expected:
+        return failed(
+            f"{name} has {rows} text symbols, {version} has {expected}",
+            fix=f"Use a published base of {version}. Or, was symbols.py of your tree changed to {rows}? "
+            "Then name the tree: --checkout.",
+        )
+    uncounted = f"; how many {path} defines could not be read off it" if path else ""
+    return passed(f"{name} has {rows} text symbols, as {version} has{uncounted}")
 
 
 def s1(run: PlannedRun) -> Judgement:
@@ -136,9 +175,14 @@ def s1(run: PlannedRun) -> Judgement:
         return not_applicable("no s1 checkpoint was named (--s1)")
     name = os.path.basename(run.s1)
     record = run.lock
-    if record is not None and record.s1 is not None and record.tsv is not None:
-        if record.s1.digest != file_digest(run.s1):
-            return failed(f"{name} is not the s1 checkpoint that {run.lock_path} is bound to")
+    if record is not None and record.s1 and record.tsv is not None:
+        if not record.binds_s1(file_digest(run.s1)):
+            bound = " or ".join(file.name for file in record.s1)
+            return failed(
+                f"{name} is not the s1 checkpoint that {run.lock_path} is bound to ({bound})",
+                fix="Name that s1 checkpoint. Or, was this one trained on the locked tokens, too? Then bind every one: "
+                f"vqcheck lock CKPT --experiment DIR{' --s1 S1' * (len(record.s1) + 1)} --update.",
+            )
         if record.tsv.digest != tokens_digest(run.experiment):
             return failed(f"{name} is the locked s1 checkpoint, but the recorded tokens have changed since")
         return passed(f"{name} and the recorded tokens are the locked ones")

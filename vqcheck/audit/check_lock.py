@@ -1,6 +1,6 @@
 """Says whether a checkpoint, and what belongs to it, agrees with a lock."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import replace
 
 from vqcheck.audit.bound_files import OnBytes, file_digest, tokens_digest
@@ -38,13 +38,13 @@ def check_lock(
     lock_path: str,
     checkpoint: Checkpoint,
     experiment: str | None,
-    s1: str | None,
+    s1: Sequence[str] | None,
     scope: str,
     own: tuple[Family, ...] = (),
     on_bytes: OnBytes | None = None,
     copy: str = "",
 ) -> LockCheck:
-    """Return whether a checkpoint, an experiment's tokens and an s1 checkpoint are what a lock records.
+    """Return whether a checkpoint, an experiment's tokens and s1 checkpoints are what a lock records.
 
     Copies are paired as those of two files are, see `pair_up`; `copy` names the one to verify.
 
@@ -69,9 +69,11 @@ def check_lock(
     )
     bound = []
     if experiment:
-        bound.append(_bound(TSV, lock.tsv, tokens_digest(experiment), f"{lock_path}: binds no tokens"))
-    if s1:
-        bound.append(_bound(S1, lock.s1, file_digest(s1, on_bytes), f"{lock_path}: binds no s1 checkpoint"))
+        recorded = [lock.tsv] if lock.tsv else []
+        bound.append(_bound(TSV, recorded, tokens_digest(experiment), f"{lock_path}: binds no tokens"))
+    for path in s1 or ():
+        found = _bound(S1, lock.s1, file_digest(path, on_bytes), f"{lock_path}: binds no s1 checkpoint")
+        bound.append(replace(found, copy=path) if s1 and len(s1) > 1 else found)
     paired = [held.sound[each.b] for each in partners]
     first = checks[0]
     return LockCheck(
@@ -170,9 +172,10 @@ def _order(locked: FileRecord, file: FileRecord) -> Order:
     return Order.A_FIRST if found is Order.UNKNOWN else found
 
 
-def _bound(what: str, recorded: LockedFile | None, found: Digest, unbound: str) -> LockVerdict:
-    if recorded is None:
+def _bound(what: str, recorded: Sequence[LockedFile], found: Digest, unbound: str) -> LockVerdict:
+    if not recorded:
         raise UsageError(f"{unbound}; make the lock again with it and --update")
-    if recorded.digest == found:
+    if any(file.digest == found for file in recorded):
         return LockVerdict(what, what, IDENTICAL, judged=True)
-    return LockVerdict(what, what, CHANGED, judged=True, why=LockReason.OTHER_CONTENT, recorded=recorded.name)
+    names = ", ".join(file.name for file in recorded)
+    return LockVerdict(what, what, CHANGED, judged=True, why=LockReason.OTHER_CONTENT, recorded=names)

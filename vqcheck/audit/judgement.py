@@ -27,22 +27,24 @@ class Judgement:
     message: str
     advisory: bool = False
     """Whether this judgement only advises, though the question could decide."""
+    fix: str = ""
+    """What to do in this very case; empty where what helps against every such finding does."""
 
 
 def passed(message: str) -> Judgement:
     return Judgement(CheckOutcome.PASSED, message)
 
 
-def failed(message: str, *, advisory: bool = False) -> Judgement:
-    return Judgement(CheckOutcome.FAILED, message, advisory)
+def failed(message: str, *, advisory: bool = False, fix: str = "") -> Judgement:
+    return Judgement(CheckOutcome.FAILED, message, advisory, fix)
 
 
 def could_not_check(message: str, *, advisory: bool = False) -> Judgement:
     return Judgement(CheckOutcome.COULD_NOT_CHECK, message, advisory)
 
 
-def not_applicable(message: str) -> Judgement:
-    return Judgement(CheckOutcome.NOT_APPLICABLE, message)
+def not_applicable(message: str, *, fix: str = "") -> Judgement:
+    return Judgement(CheckOutcome.NOT_APPLICABLE, message, fix=fix)
 
 
 class StageVerdict(WordEnum):

@@ -10,7 +10,7 @@ The format is one fact a line, sorted, so that a diff of two locks reads as what
     family NAME
     kind KIND                                    what kind of file the checkpoint is: base, training, export, step
     projection DIGEST
-    s1 DIGEST NAME                               where an s1 checkpoint was given
+    s1 DIGEST NAME                               one line for each s1 checkpoint that was given
     schema vqcheck/lock/1
     step NUMBER                                  where the checkpoint says it
     tensor LABEL PRECISION DIGEST
@@ -30,6 +30,7 @@ PRECISION is the narrowest type that holds every value of the tensor, whatever i
 
 import hashlib
 import json
+from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Final
 
@@ -68,7 +69,12 @@ class Lock:
     record: FileRecord
     """What the checkpoint said of itself."""
     tsv: LockedFile | None = None
-    s1: LockedFile | None = None
+    s1: tuple[LockedFile, ...] = ()
+    """By digest; the Lightning checkpoint and the export of one run are two files."""
+
+    def binds_s1(self, digest: Digest) -> bool:
+        """Say whether an s1 checkpoint of this content is bound."""
+        return any(file.digest == digest for file in self.s1)
 
     @property
     def family(self) -> str:
@@ -99,11 +105,15 @@ class Lock:
             lines += [f"copy {number} {line}" for line in facts]
         lines += [
             f"{kind} {bound.digest} {json.dumps(bound.name)}"
-            for kind, bound in (("s1", self.s1), ("tsv", self.tsv))
-            if bound
+            for kind, bound in (*(("s1", file) for file in self.s1), *([("tsv", self.tsv)] if self.tsv else []))
         ]
         lines.append(f"content {_content(lines)}")
         return _PREAMBLE + "".join(f"{line}\n" for line in sorted(lines))
+
+
+def in_order(files: Iterable[LockedFile]) -> tuple[LockedFile, ...]:
+    """Return bound files in the order in which a lock has them."""
+    return tuple(sorted(files, key=lambda file: str(file.digest)))
 
 
 def read_lock(path: str) -> Lock:
@@ -145,6 +155,7 @@ def _parse(lines: list[str]) -> Lock:
     """
     single: dict[str, str] = {}
     files: dict[str, LockedFile] = {}
+    s1: dict[Digest, LockedFile] = {}
     copies = [EncoderLines()]
     for line in sorted(lines, key=_number_of_copy):
         kind, _, rest = line.partition(" ")
@@ -152,7 +163,11 @@ def _parse(lines: list[str]) -> Lock:
             single[kind] = _name(rest) if kind == "checkpoint" else rest
         elif kind in ("s1", "tsv"):
             shown, _, name = rest.partition(" ")
-            put(files, kind, LockedFile(_name(name), parse_digest(shown)), line)
+            file = LockedFile(_name(name), parse_digest(shown))
+            if kind == "s1":
+                put(s1, file.digest, file, line)
+            else:
+                put(files, kind, file, line)
         elif kind == "copy":
             number = _number_of_copy(line)
             if number == len(copies):
@@ -171,7 +186,7 @@ def _parse(lines: list[str]) -> Lock:
     if parse_digest(single["content"]) != _content([line for line in lines if not line.startswith("content ")]):
         raise ValueError("its lines are not those it was written with; restore it, or delete it and make it again")
     record = FileRecord(_kind(single["kind"]), _number(single, "epoch"), _number(single, "step"))
-    return Lock(single["checkpoint"], encoders, record, files.get("tsv"), files.get("s1"))
+    return Lock(single["checkpoint"], encoders, record, files.get("tsv"), in_order(s1.values()))
 
 
 def _number_of_copy(line: str) -> int:

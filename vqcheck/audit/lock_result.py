@@ -45,7 +45,7 @@ class LockVerdict:
     judged: bool
     why: LockReason | None = None
     copy: str = ""
-    """Which copy or codec of several it is of; empty for the first, and where there is one alone."""
+    """Which copy or codec of several it is of, or which s1 checkpoint; empty for the first, and where there is one."""
     rounded_to: str = ""
     """The type that one side was rounded to."""
     trained: bool = False
@@ -57,7 +57,7 @@ class LockVerdict:
     spoilt: int = 0
     """Codes in use that rounding made zero, infinite or equal to others."""
     recorded: str = ""
-    """The family, or the name of the file, that the lock records."""
+    """The family, or the names of the files, that the lock records."""
     found: str = ""
     """The family that the file is read as."""
 

@@ -1,11 +1,11 @@
-"""Makes a lock: records the VQ encoder of a checkpoint, and binds tokens and an s1 checkpoint to it."""
+"""Makes a lock: records the VQ encoder of a checkpoint, and binds tokens and s1 checkpoints to it."""
 
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 
 from vqcheck.audit.bound_files import OnBytes, file_digest, recorded_tsv, same_experiment, tokens_digest
-from vqcheck.audit.lock import Lock, LockedFile
+from vqcheck.audit.lock import Lock, LockedFile, in_order
 from vqcheck.audit.locked_encoder import PARTS, LockedEncoder, LockedTensor
 from vqcheck.audit.token_audit_result import TokenVerdict, summary
 from vqcheck.checkpoint.opened import Checkpoint
@@ -25,13 +25,13 @@ from vqcheck.experiment.name2semantic import MERGED
 def make_lock(
     checkpoint: Checkpoint,
     experiment: str | None,
-    s1: str | None,
+    s1: Sequence[str] | None,
     own: tuple[Family, ...] = (),
     on_step: OnBytes | None = None,
     copy: str = "",
     on_unchecked: Callable[[str], None] | None = None,
 ) -> Lock:
-    """Return the lock of a checkpoint's VQ encoder, bound to an experiment's tokens and an s1 checkpoint where given.
+    """Return the lock of a checkpoint's VQ encoder, bound to an experiment's tokens and to s1 checkpoints where given.
 
     Every copy and every codec of the file is recorded, or the one that `copy` names. Where it cannot be checked whether
     the tokens come from it, they are bound all the same, and `on_unchecked` gets the reason.
@@ -39,7 +39,7 @@ def make_lock(
     Raises:
         NoCodebookError, CheckpointError: the checkpoint has no VQ encoder, or it cannot be read.
         UsageError: the tokens cannot be read, or come from another VQ encoder; a VQ encoder is not whole or not fit for
-            use; there is no copy of that name; the s1 file is not an s1 checkpoint or was trained on other tokens.
+            use; there is no copy of that name; an s1 file is not an s1 checkpoint or was trained on other tokens.
 
     """
     copies = find_copies(checkpoint, own, copy)
@@ -53,8 +53,8 @@ def make_lock(
         except UsageError as error:
             which = f" (that is its copy '{each_copy.name}'; --copy NAME locks one of {names})" if several else ""
             raise UsageError(f"{error}{which}") from None
-    if s1:
-        _check_s1(s1, experiment)
+    for path in s1 or ():
+        _check_s1(path, experiment)
     tsv = LockedFile(MERGED, tokens_digest(experiment)) if experiment else None
     if experiment:
         _require_made_by(copies, checkpoint, experiment, on_unchecked, on_step)
@@ -63,8 +63,17 @@ def make_lock(
         copies=tuple(_locked(each, copies, named=several or bool(copy)) for each in copies.sound),
         record=file_record.record(checkpoint),
         tsv=tsv,
-        s1=LockedFile(os.path.basename(s1), file_digest(s1, on_step)) if s1 else None,
+        s1=_locked_s1(s1 or (), on_step),
     )
+
+
+def _locked_s1(paths: Sequence[str], on_step: OnBytes | None) -> tuple[LockedFile, ...]:
+    """Return s1 checkpoints as a lock has them; of files with the same content the first."""
+    files: dict[Digest, LockedFile] = {}
+    for path in paths:
+        found = file_digest(path, on_step)
+        files.setdefault(found, LockedFile(os.path.basename(path), found))
+    return in_order(files.values())
 
 
 def _require_fit(checkpoint: Checkpoint, encoder: VQEncoder) -> None:
@@ -128,13 +137,13 @@ def _locked(copy: Copy, copies: Copies, *, named: bool) -> LockedEncoder:
 def keep_bindings(old: Lock, new: Lock) -> Lock:
     """Return a new lock with the bindings of an old one that are still valid and were not given again.
 
-    Tokens stay bound while the VQ encoder is the same, and the s1 checkpoint while the tokens are, too.
+    Tokens stay bound while the VQ encoder is the same, and s1 checkpoints while the tokens are, too.
     """
     before, after = ([(copy.name, set(copy.wholes)) for copy in lock.copies] for lock in (old, new))
     if before != after:
         return new
     tsv = new.tsv or old.tsv
-    s1 = new.s1 or (old.s1 if tsv == old.tsv else None)
+    s1 = new.s1 or (old.s1 if tsv == old.tsv else ())
     return replace(new, tsv=tsv, s1=s1)
 
 

@@ -4,6 +4,7 @@ Each file is opened once, and its errors are kept for the judgement that needs i
 """
 
 import os
+import re
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Final
@@ -14,13 +15,15 @@ from vqcheck.checkpoint.opened import Checkpoint
 from vqcheck.codebook.find import find_copies
 from vqcheck.codebook.inspection import Inspection, inspect
 from vqcheck.errors import UsageError
-from vqcheck.experiment.config_file import S2Run
+from vqcheck.experiment.config_file import S2Run, absent
+from vqcheck.experiment.place import tree_around
 
 PRETRAINED: Final = "weight"
 """Where the training script looks for the model to start from."""
 RESUMED: Final = "model"
 """Where it looks in a checkpoint of its own."""
 _BOOK: Final = "quantizer.vq.layers.0._codebook"
+TEXT_EMBEDDING: Final = "enc_p.text_embedding.weight"
 _DECIDING: Final = (f"{_BOOK}.embed", f"{_BOOK}.inited", "ssl_proj.weight", "ssl_proj.bias")
 """What decides tokens, by the names that it has in the model that is trained."""
 
@@ -42,12 +45,15 @@ class PlannedRun:
         """Path of the generator that training starts from.
 
         Raises:
-            UsageError: the config names none.
+            UsageError: the config names none, or it is not there.
 
         """
-        if self.s2.pretrained_s2G is None:
-            raise UsageError("names no pretrained_s2G to start from", self.s2.config)
-        return self.s2.pretrained_s2G
+        path, key = self.s2.pretrained_s2G, self.s2.key("subject", "pretrained_s2G")
+        if path is None:
+            raise UsageError(f"names no base model to start from ({key})", self.s2.config)
+        if not os.path.exists(path):
+            raise UsageError(f"{key}: {absent(path)}{self._in_tree(path)}", self.s2.config)
+        return path
 
     @cached_property
     def inspection(self) -> Inspection:
@@ -60,6 +66,13 @@ class PlannedRun:
         """The name of a tensor that training would not find in that file; empty where it finds all."""
         with open_checkpoint(self.pretrained) as checkpoint:
             return not_found(as_training_reads(checkpoint, PRETRAINED))
+
+    @cached_property
+    def symbols(self) -> int | None:
+        """How many text symbols that file has an embedding for; None where it has none by the name training reads."""
+        with open_checkpoint(self.pretrained) as checkpoint:
+            embedding = as_training_reads(checkpoint, PRETRAINED).tensors.get(TEXT_EMBEDDING)
+        return embedding.shape[0] if embedding is not None and embedding.shape else None
 
     @cached_property
     def unread(self) -> tuple[str, ...]:
@@ -96,11 +109,29 @@ class PlannedRun:
             UsageError: the config names none, or it is not there.
 
         """
-        if self.s2.exp_dir is None:
-            raise UsageError("names no exp_dir", self.s2.config)
-        if not os.path.isdir(self.s2.exp_dir):
-            raise UsageError("there is no such experiment directory (--root sets where paths begin)", self.s2.exp_dir)
-        return self.s2.exp_dir
+        path, key = self.s2.exp_dir, self.s2.key("data", "exp_dir")
+        if path is None:
+            raise UsageError(f"names no experiment directory ({key})", self.s2.config)
+        if not os.path.isdir(path):
+            what = "is not a folder" if os.path.exists(path) else f"{absent(path)}{self._in_tree(path)}"
+            raise UsageError(f"{key}: {what}", self.s2.config)
+        return path
+
+    @cached_property
+    def tree(self) -> str | None:
+        """The GPT-SoVITS folder around the config."""
+        return tree_around(self.s2.config)
+
+    def _in_tree(self, path: str) -> str:
+        """Return where in the GPT-SoVITS folder around the config a file or folder that is missing may be, in words."""
+        if self.tree is None:
+            return ""
+        if not os.path.isabs(path) and os.path.exists(os.path.join(self.tree, path)):
+            return f"; there is one in {self.tree}: --root {self.tree}"
+        parts = [part for part in re.split(r"[/\\]", path) if part not in ("", ".", "..")]
+        tails = (os.path.join(self.tree, *parts[first:]) for first in range(len(parts)))
+        found = next((tail for tail in tails if os.path.exists(tail)), "")
+        return f"; was the folder moved? There is {found}" if found else ""
 
 
 def not_found(checkpoint: Checkpoint) -> str:

@@ -31,7 +31,7 @@ def compare_stages(
         CheckpointError, UsageError: a file is damaged.
 
     """
-    if lock is not None and read_lock(lock).s1 is not None:
+    if lock is not None and read_lock(lock).s1:
         return _by_lock(s1, s2, lock, os.path.dirname(lock), copy)
     folder = _experiment_of(s1, experiment, lock)
     lock_path = lock or os.path.join(folder, NAME)
@@ -75,11 +75,11 @@ def _holds_none(s1: str) -> str:
 
 def _by_lock(s1: str, s2: Checkpoint, path: str, folder: str, copy: str) -> StageComparison:
     lock = read_lock(path)
-    if lock.s1 is not None and lock.s1.digest != file_digest(s1):
+    if lock.s1 and not lock.binds_s1(file_digest(s1)):
         return StageComparison(s1, s2.path, StageVerdict.INCONSISTENT, lock=path, binds_s1=True, other_s1=True)
     if lock.tsv is None:
         raise UsageError("binds no tokens, so it says nothing of s1; make it again with --experiment --update", path)
-    if lock.s1 is None and tokens_digest(folder) != lock.tsv.digest:
+    if not lock.s1 and tokens_digest(folder) != lock.tsv.digest:
         raise UsageError(
             f"the tokens of {folder} are not the locked ones any more, and it binds no s1 checkpoint", path
         )
@@ -88,7 +88,7 @@ def _by_lock(s1: str, s2: Checkpoint, path: str, folder: str, copy: str) -> Stag
         names = ", ".join(f"'{each.name}'" for each in result.contradicting) or "which is meant"
         raise UsageError(f"copies contradict the one verified against {path} ({names}); --copy NAME chooses", s2.path)
     verdict = StageVerdict.INCONSISTENT if result.verdict == CHANGED else StageVerdict.CONSISTENT
-    return StageComparison(s1, s2.path, verdict, lock=path, binds_s1=lock.s1 is not None)
+    return StageComparison(s1, s2.path, verdict, lock=path, binds_s1=bool(lock.s1))
 
 
 def _by_tokens(s1: str, s2: Checkpoint, folder: str, copy: str) -> StageComparison:

@@ -1,6 +1,8 @@
 """`vqcheck gate CONFIG`: says whether s2 training may start."""
 
-from typing import TYPE_CHECKING, Final
+import os
+from dataclasses import replace
+from typing import Final
 
 import click
 
@@ -9,14 +11,13 @@ from vqcheck.cli.output import TEXT, Output, output_options
 from vqcheck.cli.terminal import Waiting
 from vqcheck.errors import UsageError
 
-if TYPE_CHECKING:
-    pass
-
 _EXAMPLES: Final = """
 \b
 Examples:
   vqcheck gate TEMP/tmp_s2.json
   vqcheck gate s2.json --s1 me-e15.ckpt && python s2_train.py --config s2.json
+  vqcheck gate TEMP/tmp_s2.json --checkout ~/GPT-SoVITS --python ~/venv/bin/python
+  vqcheck gate logs/me
   vqcheck gate s2.json --format junit > gate.xml
   vqcheck gate s2.json --format github
   vqcheck gate s2.json --skip tokens
@@ -36,6 +37,18 @@ Exit status: 0 training may start, 1 a required check failed, 2 a required check
     "--root",
     type=click.Path(readable=False),
     help="Where relative paths in the config begin; default: here, as upstream.",
+)
+@click.option(
+    "--checkout",
+    metavar="DIRECTORY",
+    type=click.Path(exists=True, file_okay=False, readable=False),
+    help="The GPT-SoVITS folder whose code will train: it is replayed, and asked where it resumes from.",
+)
+@click.option(
+    "--python",
+    metavar="PROGRAM",
+    type=click.Path(readable=False),
+    help="The Python that has its packages; default: this one.",
 )
 @click.option(
     "--sample", metavar="N", type=click.IntRange(min=1), help="Audit the tokens of this many items instead of all."
@@ -66,6 +79,8 @@ def command(
     s1: str | None,
     lock: str | None,
     root: str | None,
+    checkout: str | None,
+    python: str | None,
     sample: int | None,
     only: tuple[str, ...],
     skip: tuple[str, ...],
@@ -74,7 +89,8 @@ def command(
 ) -> int:
     """Check everything that s2 training relies on, before it starts.
 
-    CONFIG is GPT-SoVITS's s2 JSON as the training script gets it, or a vqcheck TOML.
+    CONFIG is GPT-SoVITS's s2 JSON as the training script gets it, or a vqcheck TOML. Of a folder, an experiment or a
+    whole GPT-SoVITS folder, it is the one s2 JSON in it.
     """
     from vqcheck.gate.checks import find_check
     from vqcheck.gate.run import run_gate
@@ -89,8 +105,15 @@ def command(
         raise click.UsageError("Missing argument 'CONFIG'", click.get_current_context())
     from vqcheck.audit.planned_run import PlannedRun
     from vqcheck.experiment.config_file import read_s2_run
+    from vqcheck.experiment.s2_configs import the_s2_config
     from vqcheck.report.views.gate import view
 
     with Waiting("checking", quiet=output.quiet) as waiting:
-        report = run_gate(PlannedRun(read_s2_run(config, root), lock, s1, sample), only, skip, waiting.step)
+        run = the_s2_config(config, root) if os.path.isdir(config) else read_s2_run(config, root)
+        if python is not None and not (checkout or run.checkout):
+            raise UsageError("--python goes with --checkout")
+        run = replace(run, python=python)
+        if checkout is not None:
+            run = replace(run, checkout=os.path.abspath(checkout), trains_code=True)
+        report = run_gate(PlannedRun(run, lock, s1, sample), only, skip, waiting.step)
     return output.show(view(report))

@@ -22,6 +22,7 @@ _EXAMPLES: Final = """
 Examples:
   vqcheck lock s2G2333k.pth --experiment logs/me
   vqcheck lock s2G2333k.pth --experiment logs/me --s1 me-e15.ckpt --update
+  vqcheck lock s2G2333k.pth --experiment logs/me --s1 me-e15.ckpt --s1 epoch=14-step=300.ckpt --update
   vqcheck lock --check SoVITS_weights_v2/me_e8_s400.pth --experiment logs/me
   vqcheck lock s2G2333k.pth -o voices.lock
 
@@ -39,8 +40,9 @@ tokens of the experiment come from another VQ encoder, so that no lock is made.
 )
 @click.option(
     "--s1",
+    multiple=True,
     type=click.Path(exists=True, dir_okay=False, readable=False),
-    help="Bind this s1 (GPT) checkpoint to the lock, or check it.",
+    help="Bind this s1 (GPT) checkpoint to the lock, or check it; may be repeated. With --update these replace others.",
 )
 @click.option(
     "-o",
@@ -58,7 +60,7 @@ tokens of the experiment come from another VQ encoder, so that no lock is made.
 def command(
     checkpoint: str,
     experiment: str | None,
-    s1: str | None,
+    s1: tuple[str, ...],
     lock_file: str | None,
     check: bool,
     update: bool,
@@ -70,7 +72,7 @@ def command(
     """Record the VQ encoder of a checkpoint in a small text file for git, or verify one against it.
 
     Make the lock right after the tokens were extracted, from the checkpoint they were extracted with; bind the s1
-    checkpoint to it after s1 training. Verification needs the lock and the file to check, nothing else.
+    checkpoints to it after s1 training. Verification needs the lock and the file to check, nothing else.
     """
     if check and update:
         raise UsageError("--check verifies and --update writes; give one of them")

@@ -13,8 +13,17 @@ from vqcheck.checkpoint.file import open_regular_file
 from vqcheck.checkpoint.untrusted_text import LONGEST_TOML, parse_toml
 from vqcheck.errors import UsageError
 
-_JSON_KEYS: Final = {"pretrained_s2G": "train.pretrained_s2G", "freeze_quantizer": "model.freeze_quantizer"}
-"""What the keys of `subject` are called in an s2 JSON."""
+_JSON_SECTIONS: Final = {
+    "subject": "train",
+    "training": "train",
+    "replay": "train",
+    "discriminator": "model",
+    "spectrogram": "data",
+}
+"""Where the keys of a section stand in an s2 JSON; those of other sections stand in a section of the same name."""
+_JSON_MODEL_KEYS: Final = ("freeze_quantizer", "version")
+"""Keys of `subject` that stand in the model's section of an s2 JSON."""
+_DRIVE: Final = re.compile(r"[A-Za-z]:[/\\]")
 VERSIONS: Final = ("v1", "v2", "v2Pro", "v2ProPlus", "v3", "v4")
 
 
@@ -36,6 +45,10 @@ class ConfigFile:
         if root is not None:
             return root
         return "." if self.is_json else os.path.dirname(self.path)
+
+    def key(self, section: str, key: str) -> str:
+        """Return what a key of a section of the TOML is called in this file."""
+        return key_in_file(section, key, is_json=self.is_json)
 
     def sections(self) -> dict[str, Any]:
         """Return the sections of a vqcheck TOML as they stand, or the s2 JSON in terms of them, with more keys.
@@ -104,6 +117,47 @@ class S2Run:
     """The GPT-SoVITS tree that will train, where the config names it."""
     is_json: bool = True
     """Whether it is GPT-SoVITS's own configuration, and so shows by its fields how old the tree is."""
+    python: str | None = None
+    """The Python that has the tree's packages, where the command line says it; a TOML's own is read with the rest."""
+
+    @property
+    def voice(self) -> str:
+        """The name of the experiment: that of its directory, also of a path of another system; empty where none is."""
+        return re.split(r"[/\\]", self.exp_dir.rstrip("/\\"))[-1] if self.exp_dir else ""
+
+    def key(self, section: str, key: str) -> str:
+        """Return what a key of a section of the TOML is called in the file that the user has."""
+        return key_in_file(section, key, is_json=self.is_json)
+
+
+def key_in_file(section: str, key: str, *, is_json: bool) -> str:
+    """Return what a key of a section of the TOML is called in a file of this kind, as `train.pretrained_s2G`."""
+    if is_json:
+        of_model = section == "subject" and key in _JSON_MODEL_KEYS
+        section = "model" if of_model else _JSON_SECTIONS.get(section, section)
+    return f"{section}.{key}" if section else key
+
+
+def resolved(given: str, base: str) -> str:
+    r"""Return where a path in a configuration leads that counts from `base`.
+
+    Backslashes divide folders on every system, as the web page of a Windows machine writes them, unless a file is
+    there that has them in its name. A path of another system's drive (`D:\...`) leads nowhere and stays as it is.
+    """
+    if os.sep == "/" and _DRIVE.match(given):
+        return given
+    base = "" if base == "." else base
+    whole = os.path.join(base, given)
+    if os.sep == "/" and "\\" in given and not os.path.lexists(whole):
+        whole = os.path.join(base, given.replace("\\", "/"))
+    return whole
+
+
+def absent(path: str) -> str:
+    """Return the words for a path in a configuration that leads nowhere, and what may help."""
+    if os.sep == "/" and _DRIVE.match(path):
+        return f"there is no {path}, a path of a Windows machine; write where it is on this one"
+    return f"there is no {os.path.abspath(path)} (--root sets where relative paths begin)"
 
 
 def read_config_file(path: str) -> ConfigFile:
@@ -145,10 +199,9 @@ def read_s2_run(path: str, root: str | None) -> S2Run:
     file = read_config_file(path)
     sections, base = file.sections(), file.base(root)
     subject, data = (section_of(sections, name, path) for name in ("subject", "data"))
-    keys = _JSON_KEYS if file.is_json else {}
 
     def given(key: str, kind: type, expected: str) -> Any:
-        return _typed(path, keys.get(key, f"subject.{key}"), subject.get(key), kind, expected)
+        return _typed(path, file.key("subject", key), subject.get(key), kind, expected)
 
     version = given("version", str, "a text")
     exp_dir = _typed(path, "data.exp_dir", data.get("exp_dir"), str, "a path")
@@ -182,7 +235,7 @@ def _typed(path: str, key: str, value: Any, kind: type, expected: str) -> Any:
 
 
 def _resolved(given: str | None, base: str) -> str | None:
-    return os.path.normpath(os.path.join(base, given)) if given else None
+    return os.path.normpath(resolved(given, base)) if given else None
 
 
 def _rank(path: str, value: Any) -> str | None:

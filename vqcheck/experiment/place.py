@@ -126,6 +126,17 @@ def find_place(path: str) -> Place:
     return _of_folder(path, here)
 
 
+def tree_around(path: str) -> str | None:
+    """Return the GPT-SoVITS folder, code and all, that a file lies in, else that the working directory lies in."""
+    for start in (os.path.dirname(os.path.abspath(path)), os.getcwd()):
+        here = start
+        for _ in range(_LEVELS_UP):
+            if os.path.isfile(os.path.join(here, _CODE, "module", "models.py")):
+                return here
+            here = os.path.dirname(here)
+    return None
+
+
 def _of_tree(root: str) -> Contents:
     experiments = [each for each in _folders(os.path.join(root, _LOGS)) if _is_experiment(each)]
     return _joined([*map(_within_experiment, experiments), _weights_of(root, lambda _: True), _shared(root)])

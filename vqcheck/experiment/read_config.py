@@ -10,7 +10,7 @@ from vqcheck.checkpoint.open import open_checkpoint
 from vqcheck.codebook.model import identify
 from vqcheck.errors import UsageError
 from vqcheck.experiment.config import Config
-from vqcheck.experiment.config_file import VERSIONS, ConfigFile, read_config_file
+from vqcheck.experiment.config_file import VERSIONS, ConfigFile, absent, read_config_file, resolved
 
 _PATHS = (
     ("subject", "checkout"),
@@ -19,6 +19,7 @@ _PATHS = (
     ("data", "exp_dir"),
     ("data", "symbols"),
 )
+_WITHOUT_DISCRIMINATOR = ("v3", "v4")
 _SPELLINGS = {
     "subject.factory": "package.module:function (a module's name, not a file)",
     "subject.generator": "the name of a class",
@@ -41,10 +42,10 @@ def read_config(path: str, root: str | None = None) -> Config:
     try:
         config = Config.model_validate(values)
     except ValidationError as error:
-        raise UsageError(f"{_first_problem(error)}", path) from None
+        raise UsageError(_first_problem(error, file), path) from None
     base = file.base(root)
     for section, key in _PATHS:
-        config = _resolve(config, section, key, base, path)
+        config = _resolve(config, section, key, base, file)
     if file.is_json and "version" not in values["subject"]:
         config = config.changed("subject", version=_version_of_base(config, path))
     python = config.subject.python
@@ -90,23 +91,22 @@ def _known(file: ConfigFile) -> dict[str, dict[str, Any]]:
         name: {key: value for key in _keys_at((name,)) if (value := section.get(key)) is not None}
         for name, section in sections.items()
     }
+    if version in _WITHOUT_DISCRIMINATOR:
+        # The web page names one all the same, which is not there.
+        known["subject"].pop("pretrained_s2D", None)
     # Upstream's class does not freeze where nothing is said.
     known["subject"].setdefault("freeze_quantizer", False)
     return known
 
 
-def _resolve(config: Config, section: str, key: str, base: str, path: str) -> Config:
+def _resolve(config: Config, section: str, key: str, base: str, file: ConfigFile) -> Config:
     given: str | None = getattr(getattr(config, section), key)
     if not given:
         return config.model_copy(update={section: getattr(config, section).model_copy(update={key: None})})
-    resolved = os.path.join(base, given)
-    if not os.path.exists(resolved):
-        raise UsageError(
-            f"{section}.{key} = {given!r}: there is no {os.path.abspath(resolved)} "
-            "(--root sets where relative paths begin)",
-            path,
-        )
-    return config.changed(section, **{key: resolved})
+    path = resolved(given, base)
+    if not os.path.exists(path):
+        raise UsageError(f"{file.key(section, key)} = {given!r}: {absent(path)}", file.path)
+    return config.changed(section, **{key: path})
 
 
 def _version_of_base(config: Config, path: str) -> str:
@@ -121,17 +121,18 @@ def _version_of_base(config: Config, path: str) -> str:
     return version
 
 
-def _first_problem(error: ValidationError) -> str:
+def _first_problem(error: ValidationError, file: ConfigFile | None = None) -> str:
     """Return the first problem in words, with the nearest key where one is unknown."""
     problem = error.errors()[0]
-    where = ".".join(str(part) for part in problem["loc"])
+    section, *rest = (str(part) for part in problem["loc"])
+    where = file.key(section, ".".join(rest)) if file and rest else ".".join((section, *rest))
     if problem["type"] == "extra_forbidden":
         near = difflib.get_close_matches(str(problem["loc"][-1]), _keys_at(problem["loc"][:-1]), 1, 0.5)
         hint = f"; did you mean {near[0]}?" if near else f"; known: {', '.join(_keys_at(problem['loc'][:-1]))}"
         return f"unknown key {where}{hint}"
     given = problem["input"]
     if problem["type"] == "string_pattern_mismatch":
-        return f"{where}: expected {_SPELLINGS[where]}, given {given!r}"
+        return f"{where}: expected {_SPELLINGS['.'.join((section, *rest))]}, given {given!r}"
     shown = "" if isinstance(given, dict) else f", given {given!r}"
     return f"{where}: {problem['msg'][:1].lower()}{problem['msg'][1:]}{shown}"
 

@@ -42,7 +42,15 @@ CHECKS: Final = (
         "for tensors that are not there. A tensor of another shape ends it. Exports of Pro versions and LoRA have an "
         "overwritten header. A G_*.pth keeps its weights elsewhere. A file of another version fits in part or not at "
         "all.",
-        "Name the published base of your version as pretrained_s2G.",
+        "Name the published base of your version: train.pretrained_s2G in a JSON, subject.pretrained_s2G in a TOML.",
+    ),
+    GateCheck(
+        "symbols",
+        "the pretrained generator fits the text symbols",
+        True,
+        "The text embedding has one row for each text symbol: 322 for v1, 732 for every other version. Where the code "
+        "defines another number, training cannot load the generator, or reads every text wrongly.",
+        "Name the published base of your version, or put the tree's GPT_SoVITS/text/symbols.py back.",
     ),
     GateCheck(
         "lock",
@@ -66,7 +74,7 @@ CHECKS: Final = (
         "freeze_quantizer is on",
         True,
         "Without it every training step writes the codebook.",
-        "Set model.freeze_quantizer to true in the s2 JSON.",
+        "Set it to true: model.freeze_quantizer in a JSON, subject.freeze_quantizer in a TOML.",
     ),
     GateCheck(
         "resume",
@@ -131,6 +139,8 @@ def find_check(code: str) -> GateCheck:
 
 class GateVerdict(WordEnum):
     OPEN = "open"
+    PARTLY = "partly checked"
+    """The checks that ran passed, but required ones were left out."""
     CLOSED = "closed"
     COULD_NOT_CHECK = "could not check"
 
@@ -144,6 +154,23 @@ class CheckResult:
     required: bool
     """A required check decides the gate; an advisory one is only shown."""
     finding: Judgement
+
+    @property
+    def decides(self) -> bool:
+        """Whether it keeps the gate from opening."""
+        return self.required and self.finding.outcome in (CheckOutcome.FAILED, CheckOutcome.COULD_NOT_CHECK)
+
+    @property
+    def is_advice(self) -> bool:
+        """Whether it found something that keeps nothing from starting."""
+        return not self.required and self.finding.outcome in (CheckOutcome.FAILED, CheckOutcome.COULD_NOT_CHECK)
+
+    @property
+    def fix(self) -> str:
+        """What to do about it; empty where there is nothing to do, or only its message says it."""
+        if self.finding.outcome is CheckOutcome.FAILED:
+            return self.finding.fix or find_check(self.code).fix
+        return self.finding.fix
 
 
 @dataclass(frozen=True, slots=True)
@@ -162,5 +189,14 @@ class GateReport:
         return int(CheckOutcome.FAILED in found)
 
     @property
+    def left_out(self) -> tuple[str, ...]:
+        """Codes of required checks that the user left out."""
+        return tuple(
+            check.code for check in self.outcomes if check.required and check.finding.outcome is CheckOutcome.SKIPPED
+        )
+
+    @property
     def verdict(self) -> GateVerdict:
+        if self.exit_code == 0 and self.left_out:
+            return GateVerdict.PARTLY
         return (GateVerdict.OPEN, GateVerdict.CLOSED, GateVerdict.COULD_NOT_CHECK)[self.exit_code]

@@ -1,6 +1,5 @@
 """Runs the gate: every check once; an error of vqcheck's own means that the check could not be carried out."""
 
-import os
 from collections.abc import Callable, Mapping, Sequence
 from typing import Final
 
@@ -42,7 +41,12 @@ def run_gate(
 def replay(run: PlannedRun) -> Judgement:
     """Whether the code that will train keeps the codebook still."""
     if not run.s2.trains_code:
-        return not_applicable("no training code named")
+        if run.tree is None:
+            return not_applicable("no training code named (--checkout names a GPT-SoVITS folder)")
+        return not_applicable(
+            f"no training code named; {run.tree} is a GPT-SoVITS folder",
+            fix=f'Try the code that will train, too: --checkout "{run.tree}".',
+        )
     return replay_training_code(run.s2)
 
 
@@ -54,12 +58,12 @@ def replay_training_code(run: S2Run) -> Judgement:
 
     """
     try:
-        from vqcheck.experiment.read_config import read_config
+        from vqcheck.experiment.read_config import read_config, with_subject
         from vqcheck.replay.run import replay
         from vqcheck.replay.trace import AS_IS, DRIFTED, INCOMPLETE, INCONCLUSIVE
     except ImportError as error:
         raise UsageError(f"a replay needs {error.name}: pip install 'vqcheck[replay]'") from None
-    config = read_config(run.config, run.root)
+    config = with_subject(read_config(run.config, run.root), checkout=run.checkout, python=run.python)
     if "steps" not in config.replay.model_fields_set:
         config = config.changed("replay", steps=_STEPS)
     result = replay(config)
@@ -79,6 +83,7 @@ def replay_training_code(run: S2Run) -> Judgement:
 _JUDGES: Final[Mapping[str, Callable[[PlannedRun], Judgement]]] = {
     "codebook-trained": before_training.trained,
     "loader": before_training.loader,
+    "symbols": before_training.symbols,
     "lock": before_training.lock,
     "tokens": before_training.tokens,
     "freeze": before_training.freeze,
@@ -95,4 +100,4 @@ def _judge(code: str, run: PlannedRun) -> Judgement:
     try:
         return _JUDGES[code](run)
     except VqcheckError as error:
-        return could_not_check(str(error).replace(os.getcwd() + os.sep, ""))
+        return could_not_check(str(error))

@@ -192,7 +192,7 @@ def test_what_was_recorded(valid, state, agrees):
     assert all(word in line for word in ("s2G.pth", "logs/me/vqcheck.lock", A.short))
     assert valid(json.render(document))["verdict"] == state
     assert agrees(document)
-    bound = replace(lock, tsv=LockedFile("6-name2semantic.tsv", B), s1=LockedFile("me-e15.ckpt", B))
+    bound = replace(lock, tsv=LockedFile("6-name2semantic.tsv", B), s1=(LockedFile("me-e15.ckpt", B),))
     words = text.render(written(bound, "vqcheck.lock", state), text.Style())
     assert "6-name2semantic.tsv" in words
     assert "me-e15.ckpt" in words

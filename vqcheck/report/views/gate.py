@@ -2,7 +2,7 @@
 
 from typing import Final
 
-from vqcheck.gate.checks import CheckResult, GateCheck, GateReport, find_check
+from vqcheck.gate.checks import CheckResult, GateCheck, GateReport, GateVerdict, find_check
 from vqcheck.report.blocks import (
     Column,
     Fact,
@@ -22,6 +22,7 @@ from vqcheck.report.blocks import (
 )
 from vqcheck.report.document import Case, CaseOutcome, Document, Figure, Remedy, Rule, Status, Weight
 
+_ADVICE: Final = "advice"
 _TONES: Final = {
     CaseOutcome.PASSED: Tone.GOOD,
     CaseOutcome.FAILED: Tone.BAD,
@@ -39,7 +40,8 @@ _NOTHING: Final = Rule(
 def view(report: GateReport) -> Document:
     """Return the document of a gate; whoever reads only its headline learns that checks were left out."""
     ran = [result for result in report.outcomes if _outcome(result) is not CaseOutcome.SKIPPED]
-    partly = f"{len(ran)} of {len(report.outcomes)} checks ran" if len(ran) < len(report.outcomes) else ""
+    left_out = len(ran) < len(report.outcomes) and report.verdict is not GateVerdict.PARTLY
+    partly = f"{len(ran)} of {len(report.outcomes)} checks ran" if left_out else ""
     said = headline(report)
     decisive = _decisive(report)
     return Document(
@@ -58,6 +60,7 @@ def view(report: GateReport) -> Document:
                     "required": result.required,
                     "outcome": _outcome(result).value,
                     "message": result.finding.message,
+                    "fix": result.fix or None,
                 }
                 for result in report.outcomes
             ],
@@ -94,7 +97,10 @@ def explanation(check: GateCheck) -> Document:
 
 
 def headline(report: GateReport) -> str:
-    """Return whether training may start, in words without a full stop."""
+    """Return whether training may start, in words without a full stop; where checks were left out, what passed."""
+    if report.verdict is GateVerdict.PARTLY:
+        ran = [each.code for each in report.outcomes if each.required and _outcome(each) is CaseOutcome.PASSED]
+        return f"passed: {', '.join(ran)}; left out: {', '.join(report.left_out)}"
     return {
         0: "s2 training may start",
         1: "do not start s2 training",
@@ -107,32 +113,48 @@ def _outcome(result: CheckResult) -> CaseOutcome:
 
 def _decisive(report: GateReport) -> list[CheckResult]:
     """Return the required checks that keep the gate from opening, failed ones first."""
-    return [
-        result
-        for kind in (CaseOutcome.FAILED, CaseOutcome.COULD_NOT_CHECK)
-        for result in report.outcomes
-        if result.required and _outcome(result) is kind
-    ]
+    decisive = [result for result in report.outcomes if result.decides]
+    return sorted(decisive, key=lambda result: _outcome(result) is not CaseOutcome.FAILED)
 
 
 def _remedies(report: GateReport) -> tuple[Remedy, ...]:
-    """Return what to do about each check that decided; where none did, nothing was checked."""
+    """Return what to do: about each check that decided, then about what did not apply and could have.
+
+    Checks that one thing keeps from running share a line.
+    """
     decisive = _decisive(report)
     if report.exit_code == 2 and not decisive:
         return (Remedy("Skip fewer checks: at least one required check must run."),)
-    return tuple(map(_remedy, decisive))
+    codes: dict[str, list[str]] = {}
+    for result in decisive:
+        codes.setdefault(_remedy(result), []).append(result.code)
+    for result in report.outcomes:
+        if _outcome(result) is CaseOutcome.NOT_APPLICABLE and result.fix:
+            codes.setdefault(result.fix, []).append(result.code)
+    return tuple(Remedy(f"{', '.join(each)}: {text}") for text, each in codes.items())
 
 
-def _remedy(result: CheckResult) -> Remedy:
-    if _outcome(result) is CaseOutcome.FAILED:
-        return Remedy(f"{result.code}: {find_check(result.code).fix}")
-    return Remedy(f"{result.code}: this check could not run. Solve what its message names, then run the gate again.")
+def _remedy(result: CheckResult) -> str:
+    if result.fix:
+        return result.fix
+    # The message says in one sentence what is wrong and how to set it right.
+    return f"Could not run: {result.finding.message}. Solve that, then run the gate again."
+
+
+def _word(result: CheckResult) -> tuple[str, Tone]:
+    """Return what became of a check, in a word: advice never looks like what keeps training from starting."""
+    if result.is_advice:
+        return (_ADVICE, Tone.NEUTRAL) if _outcome(result) is CaseOutcome.FAILED else ("not known", Tone.MUTED)
+    outcome = _outcome(result)
+    return outcome.value, _TONES[outcome]
 
 
 def _figures(report: GateReport) -> tuple[Figure, ...]:
-    found = [_outcome(result) for result in report.outcomes]
+    words = [_word(result) for result in report.outcomes]
+    order = [*((kind.value, tone) for kind, tone in _TONES.items()), (_ADVICE, Tone.NEUTRAL)]
+    order += [word for word in dict.fromkeys(words) if word not in order]
     return tuple(
-        Figure(kind.value.capitalize(), str(found.count(kind)), tone) for kind, tone in _TONES.items() if kind in found
+        Figure(word.capitalize(), str(words.count((word, tone))), tone) for word, tone in order if (word, tone) in words
     )
 
 
@@ -144,10 +166,9 @@ def _facts(report: GateReport) -> Facts:
 def _checks(report: GateReport) -> Table:
     rows = []
     for result in report.outcomes:
-        outcome = _outcome(result)
         message = result.finding.message
         found = message if result.required else (message, muted(" (advisory)"))
-        rows.append((code(result.code), verdict(outcome.value, _TONES[outcome]), found))
+        rows.append((code(result.code), verdict(*_word(result)), found))
     columns = (Column("Check"), Column("Outcome"), Column("What was found", Kind.PROSE))
     return Table("A required check decides the gate. An advisory one is only shown.", columns, rows)
 
@@ -172,5 +193,4 @@ def _case(result: CheckResult, config: str) -> Case:
     rule = Rule(f"gate/{result.code}", result.title, f"{check.why} {check.fix}")
     weight = Weight.REQUIRED if result.required else Weight.ADVICE
     outcome = _outcome(result)
-    fix = check.fix if outcome is CaseOutcome.FAILED else ""
-    return Case(rule, result.code, outcome, result.finding.message, config, weight=weight, fix=fix)
+    return Case(rule, result.code, outcome, result.finding.message, config, weight=weight, fix=result.fix)

@@ -57,7 +57,7 @@ def written(lock: Lock, lock_path: str, state: str, unchecked: str = "") -> Docu
                             Fact("Digest", code(str(whole)) if whole else None, Shown.DETAIL),
                             Fact("Copies", _listed_copies(lock)),
                             Fact("Tokens", path(lock.tsv.name) if lock.tsv else None),
-                            Fact("s1", path(lock.s1.name) if lock.s1 else None),
+                            *(Fact("s1" if not number else "", path(file.name)) for number, file in enumerate(lock.s1)),
                         )
                     ),
                 ),

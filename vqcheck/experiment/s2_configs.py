@@ -1,0 +1,41 @@
+"""Finds the s2 configuration that is meant where a user names a folder."""
+
+import os
+
+from vqcheck.errors import UsageError
+from vqcheck.experiment.config_file import S2Run, read_s2_run
+from vqcheck.experiment.place import PlaceKind, find_place
+
+
+def the_s2_config(folder: str, root: str | None) -> S2Run:
+    """Return the run that the only s2 JSON of a folder describes; of an experiment, the only one that names it.
+
+    Relative paths count from `root`, else from the GPT-SoVITS folder around it, where the web page starts training.
+
+    Raises:
+        UsageError: there is none, or there are several.
+
+    """
+    place = find_place(folder)
+    root = root if root is not None else place.root or None
+    found = []
+    for path in place.contents.configs:
+        try:
+            run = read_s2_run(path, root)
+        except UsageError:
+            continue  # another tool's JSON
+        named = place.kind is not PlaceKind.EXPERIMENT or run.voice == os.path.basename(place.contents.experiments[0])
+        if run.pretrained_s2G and named:
+            found.append(run)
+    if len(found) == 1:
+        return found[0]
+    if not found:
+        raise UsageError(
+            "holds no s2 JSON of its training; name the configuration: vqcheck gate TEMP/tmp_s2.json", folder
+        )
+    commands = "; ".join(f"vqcheck gate {_quoted(run.config)}" for run in found)
+    raise UsageError(f"holds several s2 configurations; name one: {commands}", folder)
+
+
+def _quoted(path: str) -> str:
+    return f'"{path}"' if " " in path else path
