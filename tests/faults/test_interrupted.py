@@ -11,7 +11,7 @@ import pytest
 from warm import HANGS
 
 from vqcheck.checkpoint.file import PositionedFile
-from vqcheck.replay.arm_run import Silent
+from vqcheck.report.render.live_view import ProgressLines
 
 pytestmark = pytest.mark.skipif(os.name != "posix", reason="signals as Windows has none")
 
@@ -154,7 +154,7 @@ def signal_at_step(monkeypatch):
             if trace.step == step:
                 os.kill(os.getpid(), number)
 
-        monkeypatch.setattr(Silent, "step", told_of)
+        monkeypatch.setattr(ProgressLines, "step", told_of)
 
     return arrange
 

@@ -37,6 +37,10 @@ _TINY_THREADS = 1
 """For networks this small several threads wait for each other more than they work."""
 
 
+_COPIES = 5
+"""Of all weights: the start of every arm, those in training, their gradients, and both moments of AdamW."""
+
+
 class OwnSubject(Subject):
     """Builds both networks once; each arm trains a copy of them."""
 
@@ -77,6 +81,11 @@ class OwnSubject(Subject):
         start = self.common_start
         version = self.config.subject.version
         return s2_setting(self.config, self.data, self.device, self.fp16, version, start.weights, start.notes)
+
+    def memory(self) -> int:
+        networks = (self.common_start.net_g, self.common_start.net_d)
+        weights = sum(each.numel() * each.element_size() for net in networks for each in net.parameters())
+        return _COPIES * weights
 
     def saved(self, code: TrainingCode, strategy: str, steps: int) -> str | None:
         """Write `G_<steps>.pth` and `D_<steps>.pth` into a folder of the strategy's name, and return the first."""

@@ -20,7 +20,22 @@ from vqcheck.audit.history_result import Drift, HistoryRow
 from vqcheck.audit.judgement import CheckOutcome
 from vqcheck.codebook.comparison import CHANGED
 from vqcheck.codebook.diagnosis.result import TokenFlips
-from vqcheck.report.blocks import Block, Column, Fact, Facts, Inline, Kind, Paragraph, Section, Table, Tone, Word, path
+from vqcheck.codebook.file_record import FileKind
+from vqcheck.report.blocks import (
+    Block,
+    Column,
+    Fact,
+    Facts,
+    Inline,
+    Kind,
+    Paragraph,
+    Section,
+    Table,
+    Tone,
+    Word,
+    path,
+    verdict,
+)
 from vqcheck.report.document import Case, CaseOutcome, Document, Figure, Remedy, Rule, Status, Weight
 from vqcheck.report.views.s1_s2 import evidence
 from vqcheck.report.views.words import share
@@ -136,12 +151,15 @@ def _headline(check: PlaceCheck) -> str:
     if unsure:
         said += f", {len(unsure)} could not be checked"
     if check.unreadable:
-        said += f"; {len(check.unreadable)} files cannot be read"
+        count = len(check.unreadable)
+        said += f"; {count} file{'s' * (count != 1)} cannot be read"
     return said
 
 
 def _voice_headline(voice: VoiceCheck) -> str:
     """Return what a voice comes to, in a clause."""
+    if _fails(voice.answer(Question.HEALTH)):
+        return f"a VQ encoder is not fit for use ({_first_name(voice.answer(Question.HEALTH))})"
     drifted = _drifted(voice)
     if drifted is not None:
         effect = f"; {_effect(voice.flips)}" if voice.flips else "; the effect on the tokens was not measured"
@@ -154,11 +172,14 @@ def _voice_headline(voice: VoiceCheck) -> str:
             Question.TOKENS: "the recorded tokens do not agree with the base",
             Question.S1_S2: "s1 and s2 do not speak the same tokens",
             Question.LOCK: "s2 does not agree with the lock",
-            Question.HEALTH: "a VQ encoder is not fit for use",
         }[failed[0]]
     if voice.exit_code == 2:
         return "could not be checked completely"
     return "fine" if voice.compared else "not compared with a base"
+
+
+def _first_name(answer: Answer) -> str:
+    return os.path.basename(answer.files[0]) if answer.files else ""
 
 
 def _drifted(voice: VoiceCheck) -> Drift | None:
@@ -191,11 +212,20 @@ def _overview(check: PlaceCheck) -> Iterator[Block]:
     if not check.voices:
         return
     asked = [question for question in Question if any(not _is_missing(v.answer(question)) for v in check.voices)]
-    columns = (Column("voice", Kind.NAME), *(Column(question.value) for question in asked))
+    columns = (Column("Voice", Kind.NAME), *(Column(_NAMES[question]) for question in asked))
     rows = [(path(title(voice)), *(_cell(voice.answer(question)) for question in asked)) for voice in check.voices]
     yield Section("Voices", (Table("Each voice, and what became of each question.", columns, rows),))
 
 
+_NAMES: Final = {
+    Question.BASE: "Files",
+    Question.TOKENS: "Tokens",
+    Question.S1_S2: "s1 and s2",
+    Question.LOCK: "Lock",
+    Question.HEALTH: "Health",
+    Question.RESUME: "Resume",
+    Question.FREEZE: "Freeze",
+}
 _WORDS: Final = {
     CheckOutcome.PASSED: ("fine", Tone.GOOD),
     CheckOutcome.FAILED: ("failed", Tone.BAD),
@@ -209,7 +239,7 @@ def _cell(answer: Answer) -> Inline:
     word, tone = _WORDS[answer.outcome]
     if answer.question in ADVICE and answer.outcome is CheckOutcome.FAILED:
         return Word("advice", Tone.WARNING)
-    return Word(word, tone)
+    return verdict(word, tone)
 
 
 def _is_missing(answer: Answer) -> bool:
@@ -229,7 +259,7 @@ def _is_told(voice: VoiceCheck) -> bool:
 
 def _voice(voice: VoiceCheck) -> Section:
     """Return the findings of one voice: what was seen, and what it means for the sound."""
-    facts = [Fact("Base", _base(voice.base)), *(_finding(voice, answer) for answer in voice.answers)]
+    facts = [Fact("Base model", _base(voice.base)), *(_finding(voice, answer) for answer in voice.answers)]
     means = _meaning(voice)
     return Section(
         title(voice),
@@ -248,7 +278,7 @@ def _finding(voice: VoiceCheck, answer: Answer) -> Fact | None:
     said = message(answer)
     if answer.question is Question.BASE and voice.run is not None:
         said = _first_moved(voice) or said
-    return Fact(answer.question.value, said)
+    return Fact(_NAMES[answer.question], said)
 
 
 def message(answer: Answer) -> str:
@@ -300,6 +330,8 @@ def _first_moved(voice: VoiceCheck) -> str:
 
 def _meaning(voice: VoiceCheck) -> str:
     """Return what the findings mean for the sound; empty where nothing follows."""
+    if _fails(voice.answer(Question.HEALTH)):
+        return "Every frame may get a meaningless token. This voice cannot be trusted."
     drifted = _drifted(voice)
     if drifted is None:
         if any(_fails(voice.answer(question)) for question in (Question.TOKENS, Question.S1_S2)):
@@ -358,12 +390,13 @@ def _not_asked(check: PlaceCheck) -> Iterator[Block]:
             if answer.missing is not None:
                 lacking.setdefault((answer.question, answer.missing), []).append(title(voice))
     rows = [
-        (question.value, _lacks(missing), _named(names, len(check.voices)))
+        (_NAMES[question], _lacks(missing), _named(names, len(check.voices)))
         for (question, missing), names in sorted(lacking.items(), key=lambda item: list(Question).index(item[0][0]))
     ]
-    columns = (Column("question"), Column("what is missing", Kind.PROSE), Column("voices", Kind.NAME))
+    columns = (Column("Question"), Column("What is missing", Kind.PROSE), Column("Voices", Kind.NAME))
     if rows:
-        yield Section("Not asked", (Table("Questions that need something that is not here.", columns, rows),))
+        said = "Questions that need something that is not here. They do not count in the status."
+        yield Section("Not asked", (Table(said, columns, rows),), folded=True)
 
 
 def _named(names: Sequence[str], of: int) -> str:
@@ -373,17 +406,20 @@ def _named(names: Sequence[str], of: int) -> str:
 
 
 def _files(check: PlaceCheck) -> Iterator[Block]:
-    for heading, files in (("Not readable", check.unreadable), ("Without a codebook", check.skipped)):
-        if files:
-            rows = [(path(name), why) for name, why in files]
-            columns = (Column("file", Kind.NAME), Column("why", Kind.PROSE))
-            yield Section(heading, (Table(heading, columns, rows, most=5, rest="and more; -v shows all"),))
+    for heading, said, files in (
+        ("Not readable", "These files are here, and nothing is known of them.", check.unreadable),
+        ("Without a codebook", "These files hold no VQ encoder.", check.skipped),
+    ):
+        rows = [(path(name), why) for name, why in files]
+        columns = (Column("File", Kind.NAME), Column("Why", Kind.PROSE))
+        table = Table(said, columns, rows, most=5, rest="and more; -v shows all")
+        yield Section(heading, (table,), folded=files is check.skipped)
 
 
 def _place(check: PlaceCheck) -> Section:
     around = "" if os.path.realpath(check.root) == os.path.realpath(check.path) else check.root
-    facts = [Fact("Place", (path(check.path), f" ({check.kind.value})")), Fact("Around it", around)]
-    facts += [Fact("Base" if not number else "", path(base)) for number, base in enumerate(check.bases)]
+    facts = [Fact("Place", (path(check.path), f" ({check.kind.value})")), Fact("Around it", path(around))]
+    facts += [Fact("Base models" if not number else "", path(base)) for number, base in enumerate(check.bases)]
     return Section("What was looked at", (Facts(facts),))
 
 
@@ -391,22 +427,29 @@ def _remedies(voice: VoiceCheck, several: bool) -> Iterator[Remedy]:
     """Yield what to do for one voice, the cheapest first."""
     of = title(voice) if several else ""
     drifted = _drifted(voice)
-    newest = voice.newest.name if voice.newest else ""
     base = os.path.basename(voice.base.path) if voice.base else "the base"
-    if drifted:
-        if voice.flips and severity(voice.flips) in ("no effect", "small effect"):
-            yield Remedy("Keep the voice as it is: few frames get another token.", of)
-        yield Remedy(f"Extract the tokens again with an exported weight of {newest} and train s1 again.", of)
-        yield Remedy(f"Or train s2 again from {base}, with the quantizer frozen.", of)
-    elif _fails(voice.answer(Question.TOKENS)):
-        yield Remedy(f"Extract the tokens again with {base} and train s1 again.", of)
-    elif _fails(voice.answer(Question.S1_S2)) or _fails(voice.answer(Question.LOCK)):
-        yield Remedy(_RULES[Question.S1_S2].help, of)
     if _fails(voice.answer(Question.HEALTH)):
         yield Remedy(_RULES[Question.HEALTH].help, of)
+    elif drifted:
+        if voice.flips and severity(voice.flips) in ("no effect", "small effect"):
+            yield Remedy("Keep the voice as it is: few frames get another token.", of)
+        yield Remedy(f"Extract the tokens again with {_extractable(voice)}, and train s1 again.", of)
+        yield Remedy(f"Or train s2 again from {base}, with the quantizer frozen.", of)
+    elif _fails(voice.answer(Question.TOKENS)):
+        yield Remedy(f"Extract the tokens again with {base}, and train s1 again.", of)
+    elif _fails(voice.answer(Question.S1_S2)) or _fails(voice.answer(Question.LOCK)):
+        yield Remedy(_RULES[Question.S1_S2].help, of)
     for question in (Question.RESUME, Question.FREEZE):
         if voice.answer(question).outcome is CheckOutcome.FAILED:
             yield Remedy(f"{message(voice.answer(question))}. {_RULES[question].help}", of)
+
+
+def _extractable(voice: VoiceCheck) -> str:
+    """Return the newest file as token extraction can read it: a training file keeps its weights elsewhere."""
+    if voice.newest is None:
+        return "the newest s2 file"
+    is_training = voice.newest.record.kind is FileKind.TRAINING
+    return f"the weights exported from {voice.newest.name}" if is_training else voice.newest.name
 
 
 _OUTCOMES: Final = {

@@ -130,6 +130,7 @@ def _run(run: TrainingRun, history: History) -> Iterator[Block]:
         title(run),
         (Paragraph(run_headline(run, history.folder)), Facts(_facts(run)), *parts, unreadable),
         notes=(verdict(run.verdict, _tone(run.verdict)),),
+        folded=_tone(run.verdict) is Tone.GOOD,
     )
 
 
@@ -242,7 +243,7 @@ def _line(rows: list[HistoryRow], start: str) -> tuple[Inline, ...]:
 
 
 def _against(drift: Drift | None, none: str) -> Word:
-    return verdict(none, Tone.MUTED) if drift is None else verdict(drift.verdict, _tone(drift.verdict))
+    return Word(none, Tone.MUTED) if drift is None else verdict(drift.verdict, _tone(drift.verdict))
 
 
 def _tone(word: str) -> Tone:

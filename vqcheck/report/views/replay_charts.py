@@ -17,6 +17,7 @@ from vqcheck.report.blocks import (
     Section,
     Shown,
     Table,
+    strong,
     tag,
 )
 from vqcheck.report.scales import drawable
@@ -42,18 +43,17 @@ def _commit_loss(arms: Sequence[Arm]) -> Section:
     reports = [_line(arm, lambda step: step.commit_loss, off if _is_off(arm) else reported(arm)) for arm in arms]
     shadows = [_line(arm, lambda step: step.shadow_commit_loss, shadow(arm)) for arm in arms]
     blocks = (
-        Paragraph(about, Shown.PAGE),
         *_chart("commit_loss as the training code reports it", "commit_loss", reports, Shown.ALWAYS),
-        *_chart("Shadow loss, computed in every mode", "shadow loss", shadows, Shown.PAGE),
+        *_chart("Shadow loss, computed in every mode", "shadow loss", shadows),
     )
-    return Section("commit_loss", blocks if len(blocks) > 1 else ())
+    return Section("commit_loss", (Paragraph(about, Shown.PAGE), *blocks) if blocks else ())
 
 
-def _chart(title: str, y_title: str, lines: Sequence[Line], shown: Shown) -> Iterable[Block]:
-    """Yield a chart under its title, if any arm has a value to draw."""
+def _chart(title: str, y_title: str, lines: Sequence[Line], shown: Shown = Shown.PAGE) -> Iterable[Block]:
+    """Yield a title and a chart, if any arm has a value to draw."""
     if any(drawable(value) for line in lines for _, value in line.points):
-        chart = LineChart(title, "training step", y_title, lines, shown)
-        yield Section(title, (chart,), shown, heading=Shown.PAGE)
+        yield Paragraph((strong(title),), Shown.PAGE)
+        yield LineChart(title, "training step", y_title, lines, shown)
 
 
 def _drift(arms: Sequence[Arm]) -> Section:

@@ -170,7 +170,7 @@ def test_the_style_sheet_is_ascii_and_whole():
 @pytest.fixture(scope="module")
 def large(make):
     """Name -> page of results much larger than most."""
-    kept = [make.arm(f"strategy-{number}", steps=2_000) for number in range(3)]
+    kept = [make.arm(f"strategy-{number}", steps=2_000, first=number + 2) for number in range(3)]
     endless = [make.arm(f"arm {number}{LONG}", steps=5, writes=4, said=LONG) for number in range(10)]
     return {
         "3 arms of 2000 kept steps": render(replay.view(make.replay(kept))),

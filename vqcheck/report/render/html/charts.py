@@ -19,6 +19,8 @@ _DOTTED: Final = 40
 """Lines of at most so many points show each one."""
 _POINTS: Final = 3_000
 """Points of all lines together, so that a browser draws them at once."""
+_NAME: Final = 34
+"""Letters of a mark that fit beside it."""
 _EVENTS: Final = 8
 """Marks that have a line of their own for their names."""
 _COLOURS: Final = 5
@@ -165,6 +167,10 @@ def _line(plot: _Plot, line: Line, most: int, number: int) -> Iterable[Node]:
         yield element("path", d="".join(f"M{x:.1f} {y:.1f}h0" for x, y in shown), class_=f"{_look(number)} dots")
 
 
+def _fitting(name: str) -> str:
+    return name if len(name) <= _NAME else f"{name[: _NAME // 2]}...{name[-_NAME // 3 :]}"
+
+
 def _events(plot: _Plot, lines: Sequence[Line]) -> Iterable[Node]:
     """Yield a mark for each place where something happened, with the name of the first of those that share it."""
     events: dict[float, Event] = {}
@@ -177,7 +183,7 @@ def _events(plot: _Plot, lines: Sequence[Line]) -> Iterable[Node]:
         yield element("path", d=f"M{at:.1f} {_TOP - 4}V{plot.bottom}", class_="event")
         yield element(
             "text",
-            event.name,
+            _fitting(event.name),
             x=f"{at - 5 if left else at + 5:.1f}",
             y=_TOP + 5 + 16 * number,
             text_anchor="end" if left else "start",
