@@ -239,3 +239,28 @@ def test_a_tree_may_print_what_it_likes(tree):
     """What the tree prints never gets between the answers."""
     noisy = "print('{}'); import os; os.write(1, b'{\"ok\": 1}\\n')"
     assert replay(tree.change(FORWARD, f"        {noisy}\n{FORWARD}").config(steps=1)).exit_code == 0
+
+
+@pytest.mark.parametrize(
+    ("line", "named"),
+    [
+        ("import module.mel_processing", "module.mel_processing"),
+        ("from text.symbols2 import symbols", "text.symbols2"),
+        ("from f5_tts.model import DiT", "f5_tts"),
+        ("import einops_that_is_not_there\nimport f5_tts", "f5_tts"),
+    ],
+)
+def test_what_a_tree_lacks_of_its_own_is_not_to_be_installed(tree, line, named):
+    """Half-uploaded commits: the tree is not whole, and no package of that name would mend it."""
+    tree.change("import utils\n", f"import utils\n{line}\n")
+    text = refused(tree.config())
+    assert f"{tree.path}: lacks modules of its own: " in text
+    assert named in text
+    assert "lacks packages" not in text
+
+
+def test_a_package_that_is_not_installed_is(tree):
+    """What no tree of GPT-SoVITS has is to be installed, by the name of the package."""
+    tree.change("import utils\n", "import utils\nimport einops_that_is_not_there.layers\n")
+    text = refused(tree.config())
+    assert "lacks packages that this tree imports: einops_that_is_not_there" in text

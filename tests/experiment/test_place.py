@@ -5,7 +5,7 @@ import os
 import pytest
 
 from vqcheck.errors import UsageError
-from vqcheck.experiment.place import PlaceKind, find_place
+from vqcheck.experiment.place import PlaceKind, exported_weights, find_place
 
 TREE = (
     "GPT_SoVITS/pretrained_models/s2G488k.pth",
@@ -136,3 +136,35 @@ def test_nothing_there_is_said(tmp_path):
     with pytest.raises(UsageError, match="no such file or folder"):
         find_place(str(tmp_path / "absent"))
     assert find_place(str(tmp_path)).contents.generators == ()
+
+
+@pytest.mark.parametrize(
+    ("training_file", "exported"),
+    [
+        ("logs/me/logs_s2_v2/G_1000.pth", "SoVITS_weights_v2/me_e10_s1000.pth"),
+        ("logs/me/logs_s2_v2/G_800.pth", None),  # no export of that step
+        ("logs/me/logs_s2_v2/D_1000.pth", None),
+        ("logs/me/logs_s2_v2Pro/G_1000.pth", None),  # of another version
+        ("logs/me/logs_s2_v2_lora_32/G_1000.pth", None),  # of other training
+        ("logs/you/logs_s2_v4_lora_32/G_50.pth", "SoVITS_weights_v4/you_e2_s50_l32.pth"),
+        ("logs/you/logs_s2_v4/G_50.pth", None),
+        ("logs/old/logs_s2/G_64.pth", "SoVITS_weights/old_e8_s64.pth"),
+        ("logs/old/logs_s2_v1/G_64.pth", "SoVITS_weights/old_e8_s64.pth"),
+        ("logs/me/logs_s2_v2/G_233333333333.pth", None),  # of "save latest only": no step is told
+        ("G_1000.pth", None),
+        ("SoVITS_weights_v2/me_e10_s1000.pth", None),
+    ],
+)
+def test_a_training_file_leads_to_what_was_exported_at_its_step(tree, training_file, exported):
+    """Of the same voice, version and rank; in doubt none is named."""
+    found = exported_weights(os.path.join(tree, *training_file.split("/")))
+    assert found == (exported and os.path.join(tree, *exported.split("/")))
+
+
+def test_of_two_exports_of_one_step_none_is_named(tmp_path):
+    """Training started again from the base counts its steps anew: which one is meant is not known."""
+    for name in ("logs/me/logs_s2_v2/G_9.pth", "SoVITS_weights_v2/me_e1_s9.pth", "SoVITS_weights_v2/me_e2_s9.pth"):
+        path = tmp_path / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.touch()
+    assert exported_weights(str(tmp_path / "logs/me/logs_s2_v2/G_9.pth")) is None

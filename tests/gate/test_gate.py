@@ -1,5 +1,6 @@
 """The gate, as the installed command: open on a sound experiment, and each check fires on its own fault alone."""
 
+import json
 from types import SimpleNamespace
 
 import pytest
@@ -553,3 +554,58 @@ class TestSymbols:
         _, outcomes, messages = gate("--only", "symbols")
         assert outcomes["symbols"] == "failed"
         assert "random" in messages["symbols"]
+
+
+def resume_without_discriminator(sound):
+    drifted_resume(sound)
+    (sound.folder / "logs_s2_v2" / "D_900.pth").unlink()
+
+
+def resume_in_the_folder_of_older_trees(sound):
+    drifted_resume(sound)
+    (sound.folder / "logs_s2_v2").rename(sound.folder / "logs_s2")
+
+
+def unreadable_resume(sound):
+    drifted_resume(sound)
+    (sound.folder / "logs_s2_v2" / "G_1000.pth").write_bytes(b"PK")
+
+
+def an_older_lock_beside(sound):
+    (sound.folder / "a.lock").write_text("not a lock\n", "utf-8")
+
+
+@pytest.mark.parametrize(
+    ("plant", "finds"),
+    [
+        (lambda _: None, {}),
+        (never_trained, {"codebook-trained": "failed", "tokens": "could not check"}),
+        (negative_counts, {"codebook-trained": "failed"}),
+        (other_tokens, {"tokens": "failed"}),
+        (drift, {"tokens": "failed"}),
+        (not_frozen, {"freeze": "failed"}),
+        (freeze_not_said, {"freeze": "failed"}),
+        (drifted_resume, {"resume": "failed"}),
+        (renamed_resume, {"resume": "failed"}),
+        (resume_moved_within_a_step, {"resume": "failed"}),
+        (resume_without_discriminator, {}),
+        (resume_in_the_folder_of_older_trees, {}),
+        (unreadable_resume, {"resume": "could not check"}),
+        (an_older_lock_beside, {}),
+    ],
+)
+def test_check_and_gate_agree(gate, sound, capsys, plant, finds):
+    """What both ask of one experiment, both answer alike."""
+    plant(sound)
+    # `check` finds the configuration that lies in the experiment.
+    (sound.folder / "s2.json").write_bytes(sound.config.read_bytes())
+    _, outcomes, _ = gate()
+    main(["check", str(sound.folder), "--base", str(sound.base), "--format", "json"])
+    (voice,) = json.loads(capsys.readouterr().out)["voices"]
+    answers = {answer["question"]: answer["outcome"] for answer in voice["answers"]}
+    shared = {"codebook-trained": "health", "tokens": "tokens", "freeze": "freeze", "resume": "resume", "lock": "lock"}
+    expected = {code: finds.get(code, "passed") for code in shared} | {"lock": "not applicable"}
+    assert {code: outcomes[code] for code in shared} == expected
+    # Without training files there is nothing that `check` could ask to be resumed from.
+    asked = {code: answers[question] for code, question in shared.items()}
+    assert asked | ({"resume": "passed"} if asked["resume"] == "not applicable" else {}) == expected

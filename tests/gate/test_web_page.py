@@ -172,7 +172,7 @@ def test_a_missing_base_is_missing(page, gate, capsys, toml, key):
     assert f"{key}: there is no {root}" in checks["codebook-trained"]["message"]
     assert main(["gate", str(config)]) == 2
     told = " ".join(capsys.readouterr().out.split())
-    assert told.count("Could not run: ") == 1
+    assert told.count("could not run: ") == 1
     assert "codebook-trained, loader, symbols, tokens" in told
     assert "never trained" not in told
 

@@ -11,6 +11,7 @@ import pytest
 import torch
 
 from vqcheck.errors import UsageError
+from vqcheck.live.tensor_change import OPTIMIZER_STEP
 from vqcheck.replay import arm_run, strategies
 from vqcheck.replay.arm_run import Silent
 from vqcheck.replay.run import planned, replay
@@ -52,6 +53,17 @@ def test_another_seed_is_another_run(config):
     one = config(["none"], steps=1)
     other = one.changed("replay", seed=5)
     assert replay(one).arms[0].digest_at_start != replay(other).arms[0].digest_at_start
+
+
+def test_what_the_optimizer_writes_is_its_step(config):
+    """The projection is trained by the optimizer in vqcheck's own training step: that is no line of vqcheck."""
+    (arm,) = replay(config(["none"], steps=1)).arms
+    written = {write.label: (write.file, write.line, write.function) for write in arm.first_writes}
+    assert written["input_proj.weight"] == ("", 0, OPTIMIZER_STEP)
+    assert written["codes"][0].endswith("codebook.py")
+    told = text.render(view(replay(config(["none"], steps=1))), text.Style(verbose=True))
+    assert "the optimizer's step" in told
+    assert "training_step.py" not in told
 
 
 def test_an_unexpected_arm_fails_the_replay(config):

@@ -20,7 +20,9 @@ from vqcheck.audit.check_result import (
 from vqcheck.audit.history import in_training_order, rows_of
 from vqcheck.audit.history_result import Base, BaseSource, Drift, HistoryRow, TrainingRun
 from vqcheck.audit.judgement import CheckOutcome
-from vqcheck.audit.lock import read_lock
+from vqcheck.audit.lock import NAME, read_lock
+from vqcheck.audit.planned_run import PlannedRun
+from vqcheck.audit.resume import judge_resumed
 from vqcheck.audit.run_checkpoints import Comparer, RunCheckpoint, read_checkpoint
 from vqcheck.audit.s1_s2_consistency import compare_stages
 from vqcheck.audit.token_audit import audit_tokens
@@ -35,8 +37,8 @@ from vqcheck.codebook.health import COLLAPSED
 from vqcheck.errors import NoCodebookError, UsageError, VqcheckError
 from vqcheck.experiment.config_file import S2Run, read_s2_run
 from vqcheck.experiment.features import FeatureFolder
-from vqcheck.experiment.place import ModelFile, Place, Source
-from vqcheck.experiment.resume_folders import Folder, latest
+from vqcheck.experiment.place import ModelFile, Place, Source, exported_weights
+from vqcheck.experiment.resume_folders import Folder, latest, resume_folders
 from vqcheck.experiment.run_base import named_base
 
 OnStep = Callable[[int, int], None]
@@ -179,6 +181,7 @@ class _Check:
             run,
             tuple(asked.answer(question) for question in Question),
             asked.flips(),
+            exported_weights(voice.found[-1].file.path) if voice.found else None,
         )
 
     def _run(self, voice: _Voice, base: BaseChoice | None) -> TrainingRun | None:
@@ -238,7 +241,7 @@ class _Check:
                 config = read_s2_run(path, self._place.root or None)
             except UsageError:
                 continue  # another tool's JSON
-            if config.exp_dir and os.path.basename(os.path.normpath(config.exp_dir)) == voice.name:
+            if config.voice == voice.name:
                 found.append(config)
         versions = voice.version.split(" or ")
         return next((each for each in found if each.version in versions), found[0] if found else None)
@@ -447,19 +450,29 @@ class _Asked:
         return Answer(question, CheckOutcome.PASSED, COLLAPSED if collapsed else "", files=tuple(collapsed))
 
     def _resume(self, question: Question) -> Answer:
+        """Return whether the next training would resume from another VQ encoder: as the gate asks it, and answers."""
         runs = tuple(dict.fromkeys(each.file.run for each in self._voice.found if each.file.run))
-        if not runs or self._run is None or self._experiment is None:
+        if not runs or self._experiment is None:
             return _not_asked(question, Missing.TRAINING)
-        moved = {
-            os.path.realpath(each.file.path)
-            for each, row in zip(self._voice.found, self._run.rows, strict=True)
-            if row.moved
-        }
-        resumed = []
-        for run in runs:
-            found = latest(self._experiment, Folder(os.path.basename(run), "", _has_discriminator(self._voice)))
-            resumed += [path for path in found.generators if found.resumed and os.path.realpath(path) in moved]
-        return Answer(question, CheckOutcome.FAILED if resumed else CheckOutcome.PASSED, files=tuple(resumed))
+        if self._base is None:
+            return _not_asked(question, Missing.BASE)
+        config = self._check.config_of(self._voice)
+        versions = self._voice.version.split(" or ")
+        if config is not None and config.version in (None, *versions):
+            run = replace(config, pretrained_s2G=self._base.path, exp_dir=self._experiment)
+            folders = resume_folders(run, self._experiment, self._check.base(self._base).version).read
+        else:
+            # Nothing says which folder the next training reads, so those that are there count.
+            run = S2Run(self._base.path, self._base.path, self._experiment, None, None, trains_code=False)
+            folders = tuple(Folder(os.path.basename(each), "", _has_discriminator(self._voice)) for each in runs)
+        planned, faulty = PlannedRun(run, None, None, None), {}
+        for folder in folders:
+            found = latest(self._experiment, folder)
+            for path in found.generators if found.resumed else ():
+                if fault := judge_resumed(planned, path)[0]:
+                    faulty[path] = fault
+        outcome = CheckOutcome.FAILED if faulty else CheckOutcome.PASSED
+        return Answer(question, outcome, next(iter(faulty.values()), ""), files=tuple(faulty))
 
     def _freeze(self, question: Question) -> Answer:
         config = self._check.config_of(self._voice)
@@ -469,8 +482,9 @@ class _Asked:
         return Answer(question, CheckOutcome.PASSED if frozen else CheckOutcome.FAILED, files=(config.config,))
 
     def _lock_path(self) -> str | None:
-        locks = self._check.place.contents.locks
-        return next((each for each in locks if self._experiment and os.path.dirname(each) == self._experiment), None)
+        """Return the lock that the gate goes by."""
+        path = os.path.join(self._experiment, NAME) if self._experiment else ""
+        return path if path in self._check.place.contents.locks else None
 
     def _s1(self) -> str | None:
         """Return the newest s1 file of this voice; s1 of all versions from v2 on is of one layout."""

@@ -121,6 +121,8 @@ class VoiceCheck:
     """One for each question, in their order."""
     flips: TokenFlips | None = None
     """What the drift of the newest file does to the tokens of this experiment's features; None where not measured."""
+    exported: str | None = None
+    """The weights exported at the step of the newest file, where that is a training file and they are there."""
 
     def answer(self, question: Question) -> Answer:
         return next(each for each in self.answers if each.question is question)

@@ -23,7 +23,7 @@ def resume(run: PlannedRun) -> Judgement:
             notes.append(f"{_short(found.generators[0])} is not resumed from: there is no D_*.pth beside it")
             continue
         for path in found.generators:
-            fault, verdict = _judge(run, path)
+            fault, verdict = judge_resumed(run, path)
             if fault:
                 return failed(f"training {would} resume from {path}, {fault}{_looked_at(folders)}")
             alike.append(_short(path))
@@ -47,7 +47,7 @@ def resume_elsewhere(run: PlannedRun) -> Judgement:
     for folder in folders.others:
         found = latest(run.experiment, folder)
         if found.resumed:
-            found_faults = [(path, _judge(run, path)[0]) for path in found.generators]
+            found_faults = [(path, judge_resumed(run, path)[0]) for path in found.generators]
             faults += [_elsewhere(folder, path, fault) for path, fault in found_faults if fault]
     names = ", ".join(folder.name for folder in folders.others) or "no other folder"
     if faults:
@@ -60,8 +60,13 @@ def _folders(run: PlannedRun) -> ResumeFolders:
     return resume_folders(run.s2, run.experiment, base_version)
 
 
-def _judge(run: PlannedRun, path: str) -> tuple[str, str]:
-    """Return what is wrong with a checkpoint to resume from, empty where nothing is, and how it compares."""
+def judge_resumed(run: PlannedRun, path: str) -> tuple[str, str]:
+    """Return what is wrong with a checkpoint to resume from, empty where nothing is, and how it compares.
+
+    Raises:
+        VqcheckError: it cannot be told, as a file cannot be read or its copies contradict each other.
+
+    """
     with open_checkpoint(run.pretrained) as base, open_checkpoint(path) as checkpoint:
         later = as_training_reads(checkpoint, RESUMED)
         if checkpoint.header_code or later.container != RESUMED:

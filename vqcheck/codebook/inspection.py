@@ -1,5 +1,6 @@
 """What one checkpoint is: its format, its model, its VQ encoder with digests, and the codebook's health."""
 
+import math
 from collections import Counter
 from dataclasses import dataclass
 from typing import Final
@@ -205,7 +206,9 @@ def inspect(checkpoint: Checkpoint, own: tuple[Family, ...] = (), copy: str = ""
         header_code=checkpoint.header_code,
         container=used.container,
         other_containers=tuple(
-            file.container for file in checkpoint.state_dicts if file is not used and file.keys not in holding
+            file.container
+            for file in checkpoint.state_dicts
+            if file is not used and file.keys not in holding and not _is_figures(file)
         ),
         classes=checkpoint.classes,
         precision=tuple(types.most_common()),
@@ -217,6 +220,11 @@ def inspect(checkpoint: Checkpoint, own: tuple[Family, ...] = (), copy: str = ""
         unreadable=copies.unreadable,
         why_none=why_none,
     )
+
+
+def _is_figures(file: Checkpoint) -> bool:
+    """Say whether a mapping holds single numbers alone, as a trainer's callback keeps its scores: no model does."""
+    return all(math.prod(tensor.shape) == 1 for tensor in file.tensors.values())
 
 
 def _first_of_codec(copy: Copy, copies: Copies) -> Copy:

@@ -23,7 +23,8 @@ _S2_WEIGHTS: Final = re.compile(r"SoVITS_weights(?:_(v\w+))?")
 _S1_WEIGHTS: Final = re.compile(r"GPT_weights(?:_(v\w+))?")
 _S2_RUN: Final = re.compile(r"logs_s2(?:_(v\d\w*?))?(?:_lora_(\d+))?")
 _S1_RUN: Final = re.compile(r"logs_s1(?:_(v\w+))?")
-_S2_EXPORT: Final = re.compile(r"(.+)_e\d+_s\d+(?:_l(\d+))?")
+_S2_EXPORT: Final = re.compile(r"(.+)_e\d+_s(?P<step>\d+)(?:_l(?P<rank>\d+))?")
+_TRAINING: Final = re.compile(r"G_(\d+)\.pth")
 _S1_EXPORT: Final = re.compile(r"(.+)-e\d+")
 SHARD: Final = re.compile(r"-\d{5}-of-\d{5}\.")
 """In the name of a part of one model, which is not a checkpoint of its own."""
@@ -135,6 +136,33 @@ def tree_around(path: str) -> str | None:
                 return here
             here = os.path.dirname(here)
     return None
+
+
+def is_training_file(path: str) -> bool:
+    """Say whether a file has the name of a generator's training file, which token extraction cannot read."""
+    return _TRAINING.fullmatch(os.path.basename(path)) is not None
+
+
+def exported_weights(training_file: str) -> str | None:
+    """Return the weights that training exported at the step of a `G_*.pth`; None where they are not found by name.
+
+    They are looked for in the GPT-SoVITS folder around it. The file of "save latest only" tells no step.
+    """
+    here = os.path.abspath(training_file)
+    run = os.path.dirname(here)
+    step, where = _TRAINING.fullmatch(os.path.basename(here)), _S2_RUN.fullmatch(os.path.basename(run))
+    root = _root_above(run)
+    if not (step and where and root):
+        return None
+    voice, versions = os.path.basename(os.path.dirname(run)), (where[1] or "", *([""] if where[1] == "v1" else []))
+    found = [
+        file.path
+        for file in _weights_of(root, voice.__eq__).generators
+        if (match := _S2_EXPORT.fullmatch(os.path.splitext(os.path.basename(file.path))[0]))
+        and int(match["step"]) == int(step[1])
+        and (file.rank, file.version in versions) == (where[2] or "", True)
+    ]
+    return found[0] if len(found) == 1 else None
 
 
 def _of_tree(root: str) -> Contents:
@@ -288,7 +316,7 @@ def _loose(path: str) -> ModelFile:
     voice, match = _voice(path), _S2_EXPORT.fullmatch(os.path.splitext(os.path.basename(path))[0])
     source = Source.EXPORT if voice else Source.LOOSE
     version = _suffix(_S2_WEIGHTS, os.path.dirname(os.path.abspath(path)))
-    return ModelFile(path, voice, source, version=version, rank=(match[2] or "") if match else "")
+    return ModelFile(path, voice, source, version=version, rank=(match["rank"] or "") if match else "")
 
 
 def _suffix(pattern: re.Pattern[str], folder: str) -> str:

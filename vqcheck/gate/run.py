@@ -9,6 +9,7 @@ from vqcheck.audit.planned_run import PlannedRun
 from vqcheck.errors import UsageError, VqcheckError
 from vqcheck.experiment.config_file import S2Run
 from vqcheck.gate.checks import CHECKS, CheckResult, GateReport, find_check
+from vqcheck.live.tensor_change import OPTIMIZER_STEP
 
 _STEPS: Final = 3
 """Steps of each arm where the config does not say: the moving average writes at each of them."""
@@ -71,6 +72,9 @@ def replay_training_code(run: S2Run) -> Judgement:
     arm = next(arm for arm in result.arms if arm.strategy == AS_IS)
     if arm.verdict == DRIFTED:
         where = next((write.called_from or write for write in arm.first_writes if write.file), None)
+        if where is None and any(write.function == OPTIMIZER_STEP for write in arm.first_writes):
+            written = ", ".join(write.label for write in arm.first_writes)
+            return failed(f"{OPTIMIZER_STEP} trains what stands before the tokens of {code}: {written}")
         line = f" at {where.file}:{where.line}" if where else ""
         return failed(f"{code} writes the codebook while it trains{line}")
     if result.verdict == INCOMPLETE:

@@ -13,10 +13,11 @@ from torch import Tensor
 from torch.utils._python_dispatch import TorchDispatchMode
 
 from vqcheck.live.encoder import LiveEncoder
-from vqcheck.live.tensor_change import SourceLine, Write
+from vqcheck.live.tensor_change import OPTIMIZER_STEP, SourceLine, Write
 from vqcheck.live.watch import same_bits
 
 _TORCH: Final = os.path.dirname(torch.__file__) + os.sep
+_OPTIMIZERS: Final = os.path.join(_TORCH, "optim") + os.sep
 _PYTHON: Final = os.path.dirname(os.__file__) + os.sep
 _OWN: Final = os.path.dirname(os.path.dirname(__file__)) + os.sep
 _INSTALLED: Final = ("site-packages", "dist-packages")
@@ -142,9 +143,21 @@ def _innermost_line() -> SourceLine:
 
 def _write(operator: str) -> Write:
     place = _innermost_line()
+    if place.file.startswith(_OWN) and _in_optimizer():
+        return Write(operator, "", 0, OPTIMIZER_STEP)
     caller = _line_outside(lambda path: is_foreign(path) or any(each in path for each in _INSTALLED))
     is_same = not caller.file or caller.file == place.file
     return Write(operator, place.file, place.line, place.function, None if is_same else caller)
+
+
+def _in_optimizer() -> bool:
+    """Tell whether one of torch's optimizers runs, inside the innermost line that is not torch's."""
+    frame: FrameType | None = sys._getframe(1)  # noqa: SLF001 - the documented way to walk the stack cheaply
+    while frame and (frame.f_code.co_filename == __file__ or frame.f_code.co_filename.startswith(_TORCH)):
+        if frame.f_code.co_filename.startswith(_OPTIMIZERS):
+            return True
+        frame = frame.f_back
+    return False
 
 
 def _line_outside(is_passed: Callable[[str], bool]) -> SourceLine:

@@ -11,6 +11,8 @@ from vqcheck.codebook.family import CODES
 _SHOWN: Final = 6
 """Tensors that an error names one by one."""
 
+OPTIMIZER_STEP: Final = "the optimizer's step"
+"""Stands for the function where vqcheck's own training step let an optimizer write."""
 MISSING: Final = "is missing"
 """What is wrong with a tensor whose name leads to none any more."""
 
@@ -26,7 +28,10 @@ class SourceLine:
 
 @dataclass(frozen=True)
 class Write:
-    """One write that changed bits: the operator, and the innermost line of Python outside torch."""
+    """One write that changed bits: the operator, and the innermost line of Python outside torch.
+
+    What an optimizer writes in vqcheck's own training step has no line: its function is `OPTIMIZER_STEP`.
+    """
 
     operator: str
     """The aten operator, such as `aten.copy_.default`; `rebinding` where the name leads to another tensor, `deletion`
@@ -40,6 +45,8 @@ class Write:
     def __str__(self) -> str:
         own = self.called_from
         called = f", called from {own.file}:{own.line} in {own.function}" if own else ""
+        if not self.file:
+            return f"{self.operator} in {self.function}" if self.function else self.operator
         return f"{self.operator} at {self.file}:{self.line} in {self.function}{called}"
 
 

@@ -67,8 +67,44 @@ def test_a_check_that_could_not_run_is_not_answered_with_the_fix_of_a_failed_one
 
 def test_a_gate_that_ran_fewer_checks_says_so():
     """Whoever reads only the headline must know that checks were left out."""
-    assert "(1 of 2 checks ran)" in view(report(CheckOutcome.PASSED, CheckOutcome.SKIPPED)).headline
+    partly = view(report(CheckOutcome.PASSED, CheckOutcome.SKIPPED))
+    assert (partly.verdict, partly.exit_code) == ("partly checked", 0)
+    assert partly.headline == "passed: codebook-trained; left out: loader"
+    advice_left_out = view(report(CheckOutcome.PASSED, CheckOutcome.SKIPPED, required=[True, False]))
+    assert (advice_left_out.verdict, advice_left_out.headline) == ("open", "s2 training may start (1 of 2 checks ran)")
+    failed = view(report(CheckOutcome.FAILED, CheckOutcome.SKIPPED))
+    assert (failed.verdict, failed.headline) == ("closed", "do not start s2 training (1 of 2 checks ran)")
     assert view(report(CheckOutcome.PASSED)).headline == "s2 training may start"
+
+
+def test_advice_never_looks_like_what_keeps_the_gate_shut():
+    """Another word and another colour, in the table and among the key figures."""
+    document = view(report(CheckOutcome.FAILED, CheckOutcome.COULD_NOT_CHECK, required=[False, False]))
+    table = next(block for block in document.blocks if block.title == "Checks").blocks[0]
+    assert [(row[1].text, row[1].tone.value) for row in table.rows] == [("advice", "neutral"), ("not known", "muted")]
+    assert [(figure.name, figure.value) for figure in document.figures] == [("Advice", "1"), ("Not known", "1")]
+
+
+def test_checks_that_one_thing_stops_share_a_line():
+    """A base that is not there is told once, with every check that waits for it."""
+    missing = Judgement(CheckOutcome.COULD_NOT_CHECK, "there is no base")
+    results = [CheckResult(check.code, check.title, True, missing) for check in CHECKS[:3]]
+    (remedy,) = view(GateReport("s2.json", tuple(results))).remedies
+    assert remedy.text.startswith("codebook-trained, loader, symbols: could not run: there is no base.")
+
+
+def test_a_fix_of_the_very_case_is_shown_instead_of_the_general_one():
+    """In JSON, in the case and in what to do; also of a check that could apply and does not."""
+    freeze = Judgement(CheckOutcome.FAILED, "it is false", fix="Set it in this file.")
+    replay = Judgement(CheckOutcome.NOT_APPLICABLE, "no code named", fix="Name this folder.")
+    results = (CheckResult("freeze", "f", True, freeze), CheckResult("replay", "r", True, replay))
+    document = view(GateReport("s2.json", results))
+    assert [remedy.text for remedy in document.remedies] == [
+        "freeze: Set it in this file.",
+        "replay: Name this folder.",
+    ]
+    assert [case.fix for case in document.cases] == ["Set it in this file.", "Name this folder."]
+    assert [check["fix"] for check in document.data["checks"]] == ["Set it in this file.", "Name this folder."]
 
 
 def test_every_check_is_shown_and_explained():

@@ -154,7 +154,7 @@ def _choice(rest: Sequence[Evidence], again: str, keep: str, *, trained: bool) -
         both = again.format(later="the file that you go on from")
         return [Advice("one-file-for-both-stages", f"Use one file throughout: {both}")]
     earlier, later = ("B", "A") if orders == {UpdateOrder.B_TO_A} else ("A", "B")
-    advice = [Advice("extract-tokens-again", f"Keep {later}: {again.format(later=later)}")]
+    advice = [Advice("extract-tokens-again", f"Keep {later}: {again.format(later=later)}", later)]
     if trained:
         advice.append(Advice("restart-from-the-earlier-file", keep.format(earlier=earlier)))
     return advice

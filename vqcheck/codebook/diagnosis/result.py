@@ -108,6 +108,8 @@ class Advice:
 
     code: str
     text: str
+    later: str = ""
+    """The file, A or B, that tokens are to be made with; empty for other advice."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -20,7 +20,6 @@ from vqcheck.audit.history_result import Drift, HistoryRow
 from vqcheck.audit.judgement import CheckOutcome
 from vqcheck.codebook.comparison import CHANGED
 from vqcheck.codebook.diagnosis.result import TokenFlips
-from vqcheck.codebook.file_record import FileKind
 from vqcheck.report.blocks import (
     Block,
     Column,
@@ -38,7 +37,7 @@ from vqcheck.report.blocks import (
 )
 from vqcheck.report.document import Case, CaseOutcome, Document, Figure, Remedy, Rule, Status, Weight
 from vqcheck.report.views.s1_s2 import evidence
-from vqcheck.report.views.words import share
+from vqcheck.report.views.words import extract_again, share
 
 _SMALL, _NOTICEABLE = 0.01, 0.10
 """Shares of the frames up to which an effect is called small, and noticeable; more is severe."""
@@ -308,7 +307,7 @@ def message(answer: Answer) -> str:
         Question.HEALTH: _health(passed, names),
         Question.RESUME: "Nothing that has drifted would be resumed from"
         if passed
-        else f"The next training would resume from {names}, which has drifted",
+        else f"The next training would resume from {names}, {answer.message}",
         Question.FREEZE: f"freeze_quantizer is {'true' if passed else 'not true'} in {names}",
     }[answer.question]
 
@@ -433,7 +432,7 @@ def _remedies(voice: VoiceCheck, several: bool) -> Iterator[Remedy]:
     elif drifted:
         if voice.flips and severity(voice.flips) in ("no effect", "small effect"):
             yield Remedy("Keep the voice as it is: few frames get another token.", of)
-        yield Remedy(f"Extract the tokens again with {_extractable(voice)}, and train s1 again.", of)
+        yield Remedy(extract_again(voice.newest.name if voice.newest else "", voice.exported), of)
         yield Remedy(f"Or train s2 again from {base}, with the quantizer frozen.", of)
     elif _fails(voice.answer(Question.TOKENS)):
         yield Remedy(f"Extract the tokens again with {base}, and train s1 again.", of)
@@ -442,14 +441,6 @@ def _remedies(voice: VoiceCheck, several: bool) -> Iterator[Remedy]:
     for question in (Question.RESUME, Question.FREEZE):
         if voice.answer(question).outcome is CheckOutcome.FAILED:
             yield Remedy(f"{message(voice.answer(question))}. {_RULES[question].help}", of)
-
-
-def _extractable(voice: VoiceCheck) -> str:
-    """Return the newest file as token extraction can read it: a training file keeps its weights elsewhere."""
-    if voice.newest is None:
-        return "the newest s2 file"
-    is_training = voice.newest.record.kind is FileKind.TRAINING
-    return f"the weights exported from {voice.newest.name}" if is_training else voice.newest.name
 
 
 _OUTCOMES: Final = {

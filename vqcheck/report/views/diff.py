@@ -26,7 +26,7 @@ from vqcheck.report.views import copies, diff_data, tensors
 from vqcheck.report.views.words import explained, share
 
 if TYPE_CHECKING:
-    from vqcheck.codebook.diagnosis.result import Diagnosis
+    from vqcheck.codebook.diagnosis.result import Advice, Diagnosis
 
 ONE_FILE: Final = "both names are of one file, which was compared with itself"
 _NAMED: Final = 3
@@ -222,7 +222,17 @@ def _remedies(comparison: Comparison) -> Iterator[Remedy]:
     for each in (comparison.diagnosis, *comparison.further):
         if each:
             which = copies.of_which(each, comparison)
-            yield from (Remedy(advice.text, which) for advice in each.advice)
+            yield from (Remedy(f"{advice.text}{_weights(advice, each, comparison)}", which) for advice in each.advice)
+
+
+def _weights(advice: "Advice", diagnosis: "Diagnosis", comparison: Comparison) -> str:
+    """Return which file extraction can read instead of a training file, in words; empty where there is none."""
+    if not advice.later or diagnosis.family != "gpt-sovits":
+        return ""
+    from vqcheck.experiment.place import exported_weights
+
+    exported = exported_weights((comparison.a if advice.later == "A" else comparison.b).path)
+    return f" The weights exported at the step of {advice.later} are {exported}." if exported else ""
 
 
 def _warnings(comparison: Comparison) -> list[str]:

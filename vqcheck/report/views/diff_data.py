@@ -184,7 +184,7 @@ def _diagnosis(diagnosis: "Diagnosis") -> dict[str, Any]:
             "token_flips": _flips(diagnosis.flips) if diagnosis.flips else None,
         },
         "training": {letter: _training(training) for letter, training in zip("ab", diagnosis.training, strict=True)},
-        "advice": [asdict(advice) for advice in diagnosis.advice],
+        "advice": [{"code": advice.code, "text": advice.text} for advice in diagnosis.advice],
     }
 
 

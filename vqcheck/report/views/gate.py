@@ -140,7 +140,7 @@ def _remedy(result: CheckResult) -> str:
     if result.fix:
         return result.fix
     # The message says in one sentence what is wrong and how to set it right.
-    return f"Could not run: {result.finding.message}. Solve that, then run the gate again."
+    return f"could not run: {result.finding.message}. Solve that, then run the gate again."
 
 
 def _word(result: CheckResult) -> tuple[str, Tone]:

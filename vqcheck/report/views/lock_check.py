@@ -24,13 +24,14 @@ from vqcheck.report.blocks import (
 from vqcheck.report.document import Case, CaseOutcome, Document, Remedy, Rule, Status, Weight
 from vqcheck.report.views import copies
 from vqcheck.report.views.json_objects import copies_object, digest_object
-from vqcheck.report.views.words import argument, kind_of_file, trained, warning
+from vqcheck.report.views.words import argument, extract_again, kind_of_file, trained, warning
 
 _ENCODER: Final = Rule(
     "lock/vq-encoder-changed",
     "the VQ encoder is the locked one",
     "The tokens were made with the locked VQ encoder. This file gives other tokens. Use the locked checkpoint. Or "
-    "extract the tokens again with this file, train s1 again, and replace the lock (--update).",
+    "extract the tokens again with this file (of a G_*.pth with the weights exported at its step), train s1 again, and "
+    "replace the lock (--update).",
 )
 _TOKENS: Final = Rule(
     "lock/tokens-changed",
@@ -240,10 +241,7 @@ def _remedies(result: LockCheck) -> tuple[Remedy, ...]:
     said = []
     if any(line.verdict != MISSING for line in encoder):
         said.append("Use a checkpoint whose VQ encoder is the locked one. Freeze the quantizer in s2 training.")
-        said.append(
-            "Is the change meant? Then extract the tokens again with this file, and train s1 again. Then replace the "
-            f"lock: {again}"
-        )
+        said.append(f"Is the change meant? {extract_again(result.path)} Then replace the lock: {again}")
     elif encoder:
         said.append("Check a file that stores the same parts of the VQ encoder as the locked one.")
     if any(line.what == TSV for line in faults):

@@ -107,7 +107,7 @@ def _tensor(arm: Arm, label: str, write: FirstWrite | None) -> Case:
 
 def _written(write: FirstWrite) -> str:
     operator, where = first_write(write)
-    return f"by {operator} at {where}" if operator else "by a write that was not attributed"
+    return f"by {operator} {'at' if write.file else 'in'} {where}" if operator else "by a write that was not attributed"
 
 
 def steps(count: int) -> str:
@@ -155,7 +155,9 @@ def first_write(write: FirstWrite) -> tuple[str, str]:
     if write.traced_step is None:
         return "", ""
     later = f" (seen in step {write.traced_step})" if write.traced_step != write.first_changed_step else ""
-    where = f"{shorter(write.file)}:{write.line} in {write.function}" if write.file else "no line of Python"
+    where = write.function or "no line of Python"
+    if write.file:
+        where = f"{shorter(write.file)}:{write.line} in {write.function}"
     own = write.called_from
     called = f", called from {shorter(own.file)}:{own.line} in {own.function}" if own else ""
     return ".".join(write.operator.split(".")[:2]), f"{where}{called}{later}"

@@ -89,11 +89,11 @@ def _decided_by(comparison: StageComparison) -> str:
 
 
 def _remedies(comparison: StageComparison) -> tuple[str, ...]:
-    s1, s2 = os.path.basename(comparison.s1), os.path.basename(comparison.s2)
     if comparison.other_s1:
+        s1 = os.path.basename(comparison.s1)
         return (f"If {s1} was trained on the locked tokens, bind it: vqcheck lock --s1 --update.",)
     if comparison.exit_code == 1:
-        return extract_again(s2), "Or start s2 from the file that the tokens of s1 come from."
+        return extract_again(comparison.s2), "Or start s2 from the file that the tokens of s1 come from."
     if comparison.exit_code == 2 and comparison.tokens:
         folder = comparison.tokens.experiment
         return (f"See what could not be checked: vqcheck tokens {comparison.s2} {folder}",)

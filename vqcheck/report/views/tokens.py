@@ -157,7 +157,7 @@ def _remedies(audit: TokenAudit) -> Iterable[str]:
         yield "Extract the features and the tokens of these items again, from the same recordings."
         return
     if audit.verdict == TokenVerdict.INCONSISTENT:
-        yield extract_again(os.path.basename(audit.checkpoint))
+        yield extract_again(audit.checkpoint)
         yield "Or start s2 from the checkpoint that the tokens come from."
         return
     if {"overflow", "coarse"} & set(audit.gaps):

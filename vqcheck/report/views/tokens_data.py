@@ -17,14 +17,16 @@ NAMED: Final = 5
 _ITEM: Final = Rule(
     "tokens/item",
     "the recorded tokens of the item come from the checkpoint",
-    "The checkpoint gives other tokens than the recorded ones. Extract the tokens again with this checkpoint and train "
-    "s1 again on them. Or start s2 from the checkpoint that the tokens come from.",
+    "The checkpoint gives other tokens than the recorded ones. Extract the tokens again with this checkpoint, or with "
+    "the weights exported at its step where it is a G_*.pth, and train s1 again on them. Or start s2 from the "
+    "checkpoint that the tokens come from.",
 )
 _NEAR_TIES: Final = Rule(
     "tokens/near-ties",
     "no more tokens are near-ties than rounding explains",
     "One near-tie can be rounding. So many cannot: the codebook has moved a little. Extract the tokens again with this "
-    "checkpoint and train s1 again on them. Or start s2 from the checkpoint that the tokens come from.",
+    "checkpoint, or with the weights exported at its step where it is a G_*.pth, and train s1 again on them. Or start "
+    "s2 from the checkpoint that the tokens come from.",
 )
 _OVERFLOW: Final = Rule(
     "tokens/overflow",

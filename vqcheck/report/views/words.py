@@ -1,6 +1,7 @@
 """What several views say in the same way: shares, numbers in a row, and a rule that more than one command looks at."""
 
 import math
+import os
 from collections.abc import Iterable, Sequence
 from itertools import groupby
 
@@ -40,10 +41,19 @@ def ranges(numbers: Iterable[int]) -> str:
     return ", ".join(f"{run[0]}" if len(run) == 1 else f"{run[0]}..{run[-1]}" for run in runs)
 
 
-def extract_again(name: str) -> str:
-    """Return how to make tokens with a checkpoint: upstream extracts them with exported weights, not with a G_*.pth."""
-    with_what = f"the weights exported at the step of {name}" if name.startswith("G_") else name
-    return f"Extract the tokens again with {with_what}. Then train s1 again on them."
+def extract_again(path: str, exported: str | None = None) -> str:
+    """Return how to make tokens with a checkpoint: upstream extracts them with exported weights, not with a G_*.pth.
+
+    `exported` are those of a training file, where they were found already.
+    """
+    from vqcheck.experiment.place import exported_weights, is_training_file
+
+    name = os.path.basename(path)
+    if not is_training_file(path):
+        return f"Extract the tokens again with {name}. Then train s1 again on them."
+    found = exported or exported_weights(path)
+    weights = f"{found}, the weights exported at its step" if found else "the weights exported at its step"
+    return f"Extraction cannot read {name}. Extract the tokens again with {weights}. Then train s1 again on them."
 
 
 def trained(command: str) -> Rule:

@@ -18,6 +18,14 @@ from vqcheck.replay.s2_training import fresh_vq_encoder
 from vqcheck.replay.subject import in_one_line
 from vqcheck.replay.training_step import SWITCHES
 
+_OWN_MODULES = frozenset(
+    (
+        *("AR", "BigVGAN", "GPT_SoVITS", "TTS_infer_pack", "config", "eres2net", "f5_tts", "feature_extractor"),
+        *("module", "my_utils", "process_ckpt", "sv", "text", "tools", "utils"),
+    )
+)
+"""What modules at the top of GPT-SoVITS's trees are called; a tree that is not whole may lack any of them."""
+
 
 class Tree:
     """A checkout's classes, imported, and everything that all arms share."""
@@ -130,8 +138,15 @@ def import_models(checkout: str) -> Any:
     try:
         return importlib.import_module("module.models")
     except ModuleNotFoundError as error:
-        missing = ", ".join(missing_packages(error))
-        raise UsageError(f"{sys.executable} lacks packages that this tree imports: {missing}") from None
+        missing = missing_modules(error)
+        own = [name for name in missing if _is_of_tree(name, checkout)]
+        if own:
+            raise UsageError(
+                f"lacks modules of its own: {', '.join(own)}; take another commit, or copy it again",
+                checkout,
+            ) from None
+        packages = ", ".join(dict.fromkeys(name.split(".")[0] for name in missing)) or "?"
+        raise UsageError(f"{sys.executable} lacks packages that this tree imports: {packages}") from None
     except SyntaxError as error:
         where = f"{error.filename}:{error.lineno}"
         raise UsageError(f"this Python {sys.version.split()[0]} cannot read it: {error.msg}", where) from None
@@ -139,8 +154,8 @@ def import_models(checkout: str) -> Any:
         raise UsageError(f"module.models cannot be imported: {in_one_line(error)}") from error
 
 
-def missing_packages(error: ModuleNotFoundError) -> list[str]:
-    """Return the names of all packages that the tree lacks: each gets an empty stand-in until no other is missing."""
+def missing_modules(error: ModuleNotFoundError) -> list[str]:
+    """Return the names of all modules that the tree lacks: each gets an empty stand-in until no other is missing."""
     missing: list[str] = []
     while error.name and error.name not in missing:
         missing.append(error.name)
@@ -153,7 +168,14 @@ def missing_packages(error: ModuleNotFoundError) -> list[str]:
             error = another
         except BaseException:  # noqa: BLE001 - what only an empty package breaks is of no interest
             break
-    return list(dict.fromkeys(name.split(".")[0] for name in missing)) or ["?"]
+    return missing
+
+
+def _is_of_tree(name: str, checkout: str) -> bool:
+    """Tell whether a module is the tree's own: no package that can be installed, whatever one of its name holds."""
+    top = name.split(".", maxsplit=1)[0]
+    places = [os.path.join(folder, top) for folder in (os.path.join(checkout, "GPT_SoVITS"), checkout)]
+    return top in _OWN_MODULES or any(os.path.isdir(place) or os.path.isfile(f"{place}.py") for place in places)
 
 
 def seed_all(seed: int) -> None:
