@@ -187,11 +187,11 @@ class _Page:
         return found
 
     def _section(self, section: Section, indent: int) -> None:
-        inner = indent
-        if self._style.level in section.heading and section.title:
+        has_heading = self._style.level in section.heading and bool(section.title)
+        if has_heading:
             notes = [part for note in section.notes for part in ("  ", note)]
             self.hanging([" " * indent], [Word(section.title, look=Look.STRONG), *notes])
-        inner += 2
+        inner = indent + 2 if has_heading or not indent else indent
         before: Block | None = None
         for block in section.blocks:
             if not has_content(block, self._style.level):

@@ -29,10 +29,12 @@ from vqcheck.report.blocks import (
     Kind,
     Paragraph,
     Section,
+    Shown,
     Table,
     Tone,
     Word,
     path,
+    sentence,
     verdict,
 )
 from vqcheck.report.document import Case, CaseOutcome, Document, Figure, Remedy, Rule, Status, Weight
@@ -112,7 +114,7 @@ def view(check: PlaceCheck) -> Document:
         figures=_figures(check),
         blocks=(
             *_overview(check),
-            *(_voice(voice) for voice in check.voices if _is_told(voice)),
+            *(_voice(voice, alone=len(check.voices) == 1) for voice in check.voices if _is_told(voice)),
             *_not_asked(check),
             *_files(check),
             _place(check),
@@ -256,14 +258,17 @@ def _is_told(voice: VoiceCheck) -> bool:
     )
 
 
-def _voice(voice: VoiceCheck) -> Section:
-    """Return the findings of one voice: what was seen, and what it means for the sound."""
+def _voice(voice: VoiceCheck, *, alone: bool) -> Section:
+    """Return the findings of one voice: what was seen, and what it means for the sound.
+
+    The headline of the page is that of a voice that stands alone.
+    """
     facts = [Fact("Base model", _base(voice.base)), *(_finding(voice, answer) for answer in voice.answers)]
     means = _meaning(voice)
     return Section(
         title(voice),
         (
-            Paragraph(_upper(f"{_voice_headline(voice)}.")),
+            Paragraph("" if alone else sentence(f"{_voice_headline(voice)}.")),
             Facts([fact for fact in facts if fact]),
             *([Paragraph(means)] if means else []),
         ),
@@ -353,7 +358,7 @@ def _base(choice: BaseChoice | None) -> Inline | None:
         BaseReason.NEAREST: "the nearest of those that are here",
     }[choice.reason]
     others = "; ".join(_compared(candidate) for candidate in choice.candidates)
-    return (path(choice.path), f" ({why}{': ' + others if others else ''})")
+    return (path(os.path.basename(choice.path)), f" ({why}{': ' + others if others else ''})")
 
 
 def _compared(candidate: Candidate) -> str:
@@ -392,7 +397,8 @@ def _not_asked(check: PlaceCheck) -> Iterator[Block]:
         (_NAMES[question], _lacks(missing), _named(names, len(check.voices)))
         for (question, missing), names in sorted(lacking.items(), key=lambda item: list(Question).index(item[0][0]))
     ]
-    columns = (Column("Question"), Column("What is missing", Kind.PROSE), Column("Voices", Kind.NAME))
+    columns = [Column("Question"), Column("What is missing", Kind.PROSE)]
+    columns.append(Column("Voices", Kind.NAME, Shown.ALWAYS if len(check.voices) > 1 else Shown(0)))
     if rows:
         said = "Questions that need something that is not here. They do not count in the status."
         yield Section("Not asked", (Table(said, columns, rows),), folded=True)
@@ -409,10 +415,15 @@ def _files(check: PlaceCheck) -> Iterator[Block]:
         ("Not readable", "These files are here, and nothing is known of them.", check.unreadable),
         ("Without a codebook", "These files hold no VQ encoder.", check.skipped),
     ):
-        rows = [(path(name), why) for name, why in files]
+        rows = [(path(_inside(name, check.path)), why) for name, why in files]
         columns = (Column("File", Kind.NAME), Column("Why", Kind.PROSE))
         table = Table(said, columns, rows, most=5, rest="and more; -v shows all")
         yield Section(heading, (table,), folded=files is check.skipped)
+
+
+def _inside(file: str, place: str) -> str:
+    """Return a file's path as seen from the place that was named."""
+    return file[len(place) :].lstrip("/\\") if file.startswith(place) and file != place else file
 
 
 def _place(check: PlaceCheck) -> Section:
@@ -523,7 +534,3 @@ def _row_data(row: HistoryRow) -> dict[str, Any]:
         "ema_steps": drift.ema_steps if drift else None,
         "precision": drift.precision if drift else None,
     }
-
-
-def _upper(text: str) -> str:
-    return text[:1].upper() + text[1:]

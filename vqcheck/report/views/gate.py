@@ -17,6 +17,7 @@ from vqcheck.report.blocks import (
     code,
     muted,
     path,
+    sentence,
     strong,
     tag,
     verdict,
@@ -179,9 +180,7 @@ def _checks(results: Sequence[CheckResult], *, with_fix: bool) -> Table:
 
 def _explanation(result: CheckResult) -> Section:
     check = find_check(result.code)
-    is_key = "_" in result.title.partition(" ")[0]
-    title = result.title if is_key else result.title[:1].upper() + result.title[1:]
-    return Section(title, (Paragraph((check.why, " ", strong(check.fix))),), notes=(tag(result.code),))
+    return Section(sentence(result.title), (Paragraph((check.why, " ", strong(check.fix))),), notes=(tag(result.code),))
 
 
 def _cases(report: GateReport) -> tuple[Case, ...]:

@@ -186,7 +186,7 @@ def _side_by_side(replay: Replay) -> tuple[Table, Paragraph]:
             (
                 arm.strategy,
                 _said(arm),
-                (_meets(arm), *((" ", tag("control")) if arm.is_control else ())),
+                (_meets(arm), *((muted(" (control)"),) if arm.is_control else ())),
                 reported(arm),
                 shadow(arm),
                 _moved_codes(arm),
@@ -200,7 +200,7 @@ def _side_by_side(replay: Replay) -> tuple[Table, Paragraph]:
     columns = (
         Column("Strategy"),
         Column("Verdict"),
-        Column("As expected"),
+        Column("As expected", shown=Shown.DETAIL),
         *map(Column, ("commit_loss", "Shadow loss", "Codes", "Projection", "Flipped")),
     )
     key = (

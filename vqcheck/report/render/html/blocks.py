@@ -25,8 +25,6 @@ _NAME: Final = 180
 _DIGEST: Final = re.compile(r"([\w-]+:)?[0-9a-f]{64}")
 _SHORT: Final = 12
 """Digits of a digest that tell it apart."""
-_WORD: Final = re.compile(r"[a-z]+(?=[ ,.]? |$)")
-"""A word of a sentence, not a name such as `s1`, `freeze_quantizer`, `logs/me` or `me:`."""
 _LONG: Final = 40
 """Rows from which on a table scrolls in a box."""
 
@@ -195,11 +193,6 @@ def _row(cells: Sequence[Sequence[Node]], titles: Sequence[tuple[str, str]]) -> 
             for cell, (title, kind) in zip(cells[1:], others, strict=True)
         ),
     )
-
-
-def sentence(text: str) -> str:
-    """Return words with a capital at the front, unless they begin with a name: of a stage, a file, a key of code."""
-    return text[:1].upper() + text[1:] if _WORD.match(text) else text
 
 
 def unbroken(text: str) -> str:

@@ -6,9 +6,9 @@ from importlib import resources
 from typing import Final
 
 from vqcheck import __version__
-from vqcheck.report.blocks import Bullets, Paragraph, Section, strong
+from vqcheck.report.blocks import Bullets, Paragraph, Section, Tone, sentence, strong
 from vqcheck.report.document import Document, Remedy, Status
-from vqcheck.report.render.html.blocks import TONES, Writer, sentence, unbroken
+from vqcheck.report.render.html.blocks import TONES, Writer, unbroken
 from vqcheck.report.render.html.markup import Element, Node, element, render_node
 
 _POLICY: Final = "default-src 'none'; style-src 'unsafe-inline'"
@@ -19,9 +19,9 @@ _MEANS: Final = {
     Status.NOT_CHECKED: "Exit status 2: could not check. This says neither that all is well nor that it is not.",
 }
 _SIGNS: Final = {
-    Status.CONSISTENT: ("good", "M24 4a20 20 0 1 0 0 40a20 20 0 0 0 0-40Z", "m15 24.5l6.5 6.5l12.5-13"),
-    Status.INCONSISTENT: ("bad", "M15.7 4h16.6L44 15.7v16.6L32.3 44H15.7L4 32.3V15.7Z", "M16.5 16.5l15 15m0-15l-15 15"),
-    Status.NOT_CHECKED: ("open", "M24 4L45 43H3Z", "M24 18v12m0 5.5v1"),
+    Tone.GOOD: ("good", "M24 4a20 20 0 1 0 0 40a20 20 0 0 0 0-40Z", "m15 24.5l6.5 6.5l12.5-13"),
+    Tone.BAD: ("bad", "M15.7 4h16.6L44 15.7v16.6L32.3 44H15.7L4 32.3V15.7Z", "M16.5 16.5l15 15m0-15l-15 15"),
+    Tone.WARNING: ("open", "M24 4L45 43H3Z", "M24 18v12m0 5.5v1"),
 }
 """A disc with a tick, an octagon with a cross, a triangle with an exclamation mark: told apart without colour."""
 
@@ -68,7 +68,8 @@ def style_sheet() -> str:
 
 
 def _verdict(document: Document) -> Element:
-    tone, shape, mark = _SIGNS[document.status]
+    # By what happened: a codebook that was never trained gets no tick, though nothing is inconsistent.
+    tone, shape, mark = _SIGNS.get(document.verdict_tone, _SIGNS[Tone.WARNING])
     sign = element(
         "svg",
         element("path", d=shape, fill="currentColor"),
