@@ -96,8 +96,8 @@ def here(capsys, monkeypatch, replayed):
     real = vqcheck.replay.run.replay
 
     def once(config, observer=None, save=None):
-        if observer is not None or save is not None:
-            return real(config, *(() if observer is None else (observer,)), save=save)
+        if save is not None:
+            return real(config, observer, save=save)
         asked = repr(config)
         if asked not in replayed:
             replayed[asked] = real(config, save=save)
@@ -127,6 +127,16 @@ def test_the_default_replay_shows_before_and_after(vqcheck):
         assert re.search(rf"  {fix} +frozen +0 \(off\) .* 0/64 +still +0/", done.stdout)
     assert done.stdout.count("bit-identical after 30 steps") == 2
     assert "codebook.py:" in done.stdout
+
+
+def test_a_quick_replay_has_five_steps_and_a_control(here, valid, quick):
+    """The same arms and rules; a number of steps beside it is refused."""
+    done = here("replay", quick(), "--quick", "--format", "json")
+    document = valid(done.stdout)
+    assert (done.returncode, document["verdict"], document["setting"]["steps"]) == (0, "as expected", 5)
+    assert any(arm["control"] for arm in document["arms"])
+    assert sum(arm["verdict"] == "frozen" for arm in document["arms"]) >= 1
+    assert here("replay", quick(), "--quick", "--steps", "3").returncode == 2
 
 
 def test_json_fits_its_schema(here, valid, quick):

@@ -326,7 +326,7 @@ def _health(passed: bool, names: str) -> str:
 def _first_moved(voice: VoiceCheck) -> str:
     assert voice.run is not None
     first: HistoryRow | None = voice.run.first_moved
-    if first is None:
+    if first is None or len(voice.run.rows) == 1:
         return ""
     moved = [row for row in voice.run.rows if row.moved]
     return f"{len(moved)} of {len(voice.run.rows)} files moved; the first is {first.name}"
