@@ -62,7 +62,7 @@ def test_a_signal_while_files_are_read_ends_in_one_line(command, number, desk, t
         assert signal.getsignal(number) == signal.SIG_DFL
 
 
-@pytest.mark.parametrize("call", ["fsync", "fchmod", "link", "replace"])
+@pytest.mark.parametrize("call", ["fsync", "replace"])
 def test_a_signal_while_a_lock_is_written_leaves_the_old_one(call, desk, told, monkeypatch):
     old, real = desk.lock.read_bytes(), getattr(os, call)
 
