@@ -59,8 +59,9 @@ steps = 2
 INTERRUPTIBLE = """
 import signal, sys
 from vqcheck.cli.main import main
-from vqcheck.replay.arm_run import Silent
-Silent.step = lambda self, strategy, trace: print("step", trace.step, file=sys.stderr, flush=True)
+from vqcheck.report.render.live_view import ProgressLines
+ProgressLines.begin = ProgressLines.arm = lambda *_: None
+ProgressLines.step = lambda self, strategy, trace: print("step", trace.step, file=sys.stderr, flush=True)
 signal.signal(signal.SIGINT, signal.default_int_handler)  # a job in the background starts with it ignored
 sys.exit(main())
 """
@@ -95,8 +96,8 @@ def here(capsys, monkeypatch, replayed):
     real = vqcheck.replay.run.replay
 
     def once(config, observer=None, save=None):
-        if observer is not None or save is not None:
-            return real(config, *(() if observer is None else (observer,)), save=save)
+        if save is not None:
+            return real(config, observer, save=save)
         asked = repr(config)
         if asked not in replayed:
             replayed[asked] = real(config, save=save)
@@ -118,7 +119,7 @@ def test_the_default_replay_shows_before_and_after(vqcheck):
     """Without a configuration: the old way drifts with a commit loss between 0 and 1, both fixes hold every bit."""
     done = vqcheck("replay")
     assert done.returncode == 0
-    assert done.stderr == ""
+    assert all(line.startswith("replay: ") for line in done.stderr.splitlines())
     assert done.stdout.startswith("as expected  the codebook drifts under requires-grad; it is bit-identical under ")
     row = re.search(r"requires-grad +drifted +(\S+)\.\.(\S+) ", done.stdout)
     assert 0 < float(row[1]) < float(row[2]) < 1
@@ -126,6 +127,16 @@ def test_the_default_replay_shows_before_and_after(vqcheck):
         assert re.search(rf"  {fix} +frozen +0 \(off\) .* 0/64 +still +0/", done.stdout)
     assert done.stdout.count("bit-identical after 30 steps") == 2
     assert "codebook.py:" in done.stdout
+
+
+def test_a_quick_replay_has_five_steps_and_a_control(here, valid, quick):
+    """The same arms and rules; a number of steps beside it is refused."""
+    done = here("replay", quick(), "--quick", "--format", "json")
+    document = valid(done.stdout)
+    assert (done.returncode, document["verdict"], document["setting"]["steps"]) == (0, "as expected", 5)
+    assert any(arm["control"] for arm in document["arms"])
+    assert sum(arm["verdict"] == "frozen" for arm in document["arms"]) >= 1
+    assert here("replay", quick(), "--quick", "--steps", "3").returncode == 2
 
 
 def test_json_fits_its_schema(here, valid, quick):

@@ -105,7 +105,7 @@ def test_the_installed_command_finds_modules_in_the_working_directory():
         check=False,
         timeout=HANGS,
     )
-    assert (done.returncode, done.stderr) == (0, "")
+    assert done.returncode == 0, done.stderr
 
 
 RESIDUAL = """

@@ -13,6 +13,7 @@ import torch
 from vqcheck.errors import UsageError
 from vqcheck.live.tensor_change import OPTIMIZER_STEP
 from vqcheck.replay import arm_run, strategies
+from vqcheck.replay.arm_run import Silent
 from vqcheck.replay.run import planned, replay
 from vqcheck.replay.strategies import STRATEGIES, MaybeNoGrad, Strategy
 from vqcheck.replay.surroundings import choose_device, choose_fp16
@@ -87,10 +88,7 @@ def test_without_a_drifting_control_nothing_is_proved(config, monkeypatch):
 def test_an_interruption_keeps_what_was_measured(config):
     """Ctrl-C in the second arm returns the first arm whole and the second one as far as it got, not complete."""
 
-    class Impatient:
-        def arm(self, strategy):
-            pass
-
+    class Impatient(Silent):
         def step(self, strategy, step):
             if strategy == "maybe-no-grad" and step.step == 2:
                 raise KeyboardInterrupt
@@ -132,10 +130,7 @@ def test_a_failure_keeps_what_was_measured(config, error, valid):
 def test_an_error_of_the_program_is_no_failure_of_the_replay(config):
     """A mistake in vqcheck itself is never reported as if it were measured."""
 
-    class Mistaken:
-        def arm(self, strategy):
-            pass
-
+    class Mistaken(Silent):
         def step(self, strategy, step):
             raise NameError(strategy, step)
 
@@ -146,7 +141,7 @@ def test_an_error_of_the_program_is_no_failure_of_the_replay(config):
 def test_an_interruption_before_the_first_step_is_passed_on(config):
     """With nothing measured there is nothing to return."""
 
-    class VeryImpatient:
+    class VeryImpatient(Silent):
         def arm(self, _strategy):
             raise KeyboardInterrupt
 

@@ -61,7 +61,7 @@ def _run(arguments: Sequence[str]) -> int:
 
     stdout = sys.stdout
     try:
-        status = program.main(args=list(arguments), prog_name="vqcheck", standalone_mode=False)
+        status = program.main(args=list(arguments), prog_name="vqcheck", standalone_mode=False, obj=tuple(arguments))
         sys.stdout.flush()
         return status if isinstance(status, int) else 0
     except click.exceptions.NoArgsIsHelpError as error:

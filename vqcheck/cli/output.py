@@ -4,7 +4,7 @@ import contextlib
 import os
 import sys
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, Final, TypeVar
 
 import click
@@ -50,6 +50,8 @@ class Output:
     quiet: bool = False
     by_ending: bool = False
     """Whether the file's name alone says the format: nothing of it is wanted on stdout then."""
+    typed: Sequence[str] = ()
+    """The arguments of the command line."""
 
     def show(self, document: "Document") -> int:
         """Write a document in the format that the user wants, and return its exit status.
@@ -97,6 +99,8 @@ class Output:
                 from vqcheck.report.render.github import render
             case "html":
                 from vqcheck.report.render.html import render
+
+                document = replace(document, made_by=_command_line(self.typed))
             case "csv":
                 from vqcheck.report.render.csv import render
             case _:
@@ -120,6 +124,17 @@ class Output:
         color = can_draw(sys.stdout) and wants_color() and not detect_legacy_windows()
         encoding = getattr(sys.stdout, "encoding", None) or "utf-8"
         return Style(color, width, self.verbose, signs=True, encoding=encoding)
+
+
+def _command_line(typed: Sequence[str]) -> str:
+    """Return what was typed, as a shell of this system takes it; empty where it is not known."""
+    if not typed:
+        return ""
+    import shlex
+    import subprocess
+
+    quoted = subprocess.list2cmdline(typed) if os.name == "nt" else shlex.join(typed)
+    return f"vqcheck {quoted}"
 
 
 def _speak_utf_8() -> None:
@@ -164,7 +179,7 @@ def report_failure(arguments: Sequence[str], message: str, path: str) -> None:
     if output.format == GITHUB and output.file is None:
         with contextlib.suppress(VqcheckError):
             _write_summary(document, None)
-    Output(output.format, None, quiet=output.quiet).write(document)
+    Output(output.format, None, quiet=output.quiet, typed=arguments).write(document)
 
 
 def _empty_sheet(command: str) -> "Sheet | None":
@@ -251,6 +266,7 @@ def _with_options(command: _Command, verbose: str | None, file_option: Sequence[
         output = _output(format_, file, quiet=quiet, verbose=in_full)
         if output.file is not None:
             check_target(output.file, _values(kw.values()))
+        output = replace(output, typed=click.get_current_context().find_root().obj or ())
         return command(*args, output=output, **kw)
 
     if verbose:

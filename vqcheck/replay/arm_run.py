@@ -16,7 +16,7 @@ from vqcheck.live.watch import EncoderWatch
 from vqcheck.replay.strategies import Strategy
 from vqcheck.replay.subject import StepReport, Subject, TrainingCode, in_one_line
 from vqcheck.replay.surroundings import differing
-from vqcheck.replay.trace import MOST_FURTHER, Arm, ArmVerdict, FirstWrite, LossRange, Replay, StepTrace
+from vqcheck.replay.trace import MOST_FURTHER, Arm, ArmVerdict, FirstWrite, LossRange, Plan, Replay, StepTrace
 from vqcheck.synthesizer import SynthesizerError
 
 MAX_KEPT: Final = 2_000
@@ -208,6 +208,9 @@ class ArmRun:
 class Observer(Protocol):
     """Follows everything while it happens."""
 
+    def begin(self, plan: Plan) -> None:
+        """Note that everything is loaded, and what is going to run."""
+
     def arm(self, strategy: str) -> None:
         """Note that an arm begins."""
 
@@ -217,6 +220,9 @@ class Observer(Protocol):
 
 class Silent:
     """Watches nothing."""
+
+    def begin(self, plan: Plan) -> None:
+        pass
 
     def arm(self, strategy: str) -> None:
         pass
@@ -230,6 +236,7 @@ def run_arms(subject: Subject, strategies: Sequence[Strategy], observer: Observe
 
     An interruption or a failure, such as memory that runs out, is raised only where no step was measured before it.
     """
+    observer.begin(Plan(tuple(each.name for each in strategies), subject.config.replay.steps, subject.memory()))
     arms: list[Arm] = []
     failure = None
     for strategy in strategies:

@@ -39,6 +39,10 @@ _TINY_THREADS = 1
 """For networks this small several threads wait for each other more than they work."""
 
 
+_COPIES = 5
+"""Of all weights: the start of every arm, those in training, their gradients, and both moments of AdamW."""
+
+
 class OwnSubject(Subject):
     """Builds the networks once; each arm trains a copy of them."""
 
@@ -72,6 +76,11 @@ class OwnSubject(Subject):
         start = self.common_start
         version = trained_as(self.config)
         return s2_setting(self.config, self.data, self.device, self.fp16, version, start.weights, start.notes)
+
+    def memory(self) -> int:
+        networks = (self.common_start.net_g, self.common_start.net_d)
+        parameters = [each for net in networks if net is not None for each in net.parameters()]
+        return _COPIES * sum(each.numel() * each.element_size() for each in parameters)
 
     def saved(self, code: TrainingCode, strategy: str, steps: int) -> str | None:
         """Write `G_<steps>.pth` into a folder of the strategy's name, `D_<steps>.pth` too if there is one.

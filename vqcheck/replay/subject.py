@@ -100,6 +100,10 @@ class Subject(ABC):
     def setting(self) -> Setting:
         """Return what was replayed, in what surroundings."""
 
+    def memory(self) -> int | None:
+        """Return how many bytes training takes at least; None where it is not known."""
+        return None
+
     def saved(self, code: TrainingCode, strategy: str, steps: int) -> str | None:  # noqa: ARG002
         """Save the final checkpoint of an arm, and return its path; None where nothing is to be saved."""
         return None

@@ -53,6 +53,18 @@ it skips, so after 40 of them gradients would overflow at a scale of 2^-24: they
 
 
 @dataclass(frozen=True)
+class Plan:
+    """What a replay is going to take."""
+
+    strategies: tuple[str, ...]
+    """The arms, in order."""
+    steps: int
+    """Of each arm."""
+    memory: int | None
+    """Bytes that weights, gradients and optimizers take, without activations; None where it is not known."""
+
+
+@dataclass(frozen=True)
 class StepTrace:
     """One training step."""
 

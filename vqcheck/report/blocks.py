@@ -1,8 +1,12 @@
 """What a document consists of: words with a meaning, and the blocks that every format shows in its own way."""
 
+import re
 from collections.abc import Sequence
 from enum import Enum, Flag
-from typing import NamedTuple
+from typing import Final, NamedTuple
+
+_WORD: Final = re.compile(r"[a-z]+(?=[ ,.]? |$)")
+"""A word of a sentence, not a name such as `s1`, `freeze_quantizer`, `logs/me` or `me:`."""
 
 
 class Tone(Enum):
@@ -60,6 +64,11 @@ def words_of(text: Inline | None) -> Sequence[str | Word]:
     """Return the words of a text that say anything."""
     words = () if text is None else (text,) if isinstance(text, str | Word) else text
     return [word for word in words if (word if isinstance(word, str) else word.text)]
+
+
+def sentence(text: str) -> str:
+    """Return words with a capital at the front, unless they begin with a name: of a stage, a file, a key of code."""
+    return text[:1].upper() + text[1:] if _WORD.match(text) else text
 
 
 def verdict(word: str, tone: Tone = Tone.NEUTRAL) -> Word:
@@ -150,14 +159,6 @@ class Table(NamedTuple):
     rest: str = ""
 
 
-class Line(NamedTuple):
-    """A value over the steps, in order; a value that is not finite is a gap."""
-
-    points: Sequence[tuple[float, float]]
-    broad: bool = False
-    """Drawn broad and pale behind the thin ones."""
-
-
 class Event(NamedTuple):
     """A place on the x axis with a name."""
 
@@ -165,32 +166,27 @@ class Event(NamedTuple):
     name: str
 
 
-class Panel(NamedTuple):
-    """One chart: what it is of (an arm, a run), what it comes to in a few words, and its lines."""
+class Line(NamedTuple):
+    """A value over the steps, in order, of an arm or a run; a value that is not finite is a gap."""
 
     name: str
     said: str
-    title: str
-    """Title and description are what a screen reader says instead of the picture."""
-    description: str
-    lines: Sequence[Line]
+    """What it comes to, in a few words."""
+    points: Sequence[tuple[float, float]]
     event: Event | None = None
     notes: Sequence[Word] = ()
     """Words beside the name, such as a tag."""
 
 
-class LineCharts(NamedTuple):
-    """Charts of one figure over the steps for several arms, on one scale. Text shows a sparkline and `said` for each.
+class LineChart(NamedTuple):
+    """One figure over the steps, with a line for each arm in one picture; text shows a sparkline for each."""
 
-    The sparkline is of the first line that is not broad.
-    """
-
+    title: str
+    """What the picture shows; a screen reader says it instead."""
     x_title: str
     y_title: str
-    panels: Sequence[Panel]
+    lines: Sequence[Line]
     shown: Shown = Shown.PAGE
-    legend: tuple[str, str] = ("", "")
-    """What a thin line is and what a broad one is."""
 
 
 class Strip(NamedTuple):
@@ -290,7 +286,7 @@ class Section(NamedTuple):
     """A page shows the heading alone until somebody opens it."""
 
 
-Block = Section | Beside | Paragraph | Bullets | Facts | Table | LineCharts | HeatMap | Bars | Proportions | Players
+Block = Section | Beside | Paragraph | Bullets | Facts | Table | LineChart | HeatMap | Bars | Proportions | Players
 
 
 def has_content(block: Block, level: Shown) -> bool:
@@ -308,6 +304,6 @@ def has_content(block: Block, level: Shown) -> bool:
             return any(words_of(fact.value) and level in fact.shown for fact in facts)
         case Table(rows=rows):
             return bool(rows)
-        case LineCharts(panels=panels):
-            return bool(panels)
+        case LineChart(lines=lines):
+            return bool(lines)
     return False

@@ -169,6 +169,8 @@ class Document:
     """What to do: under the headline of a page, at the end of a text."""
     sheet: Sheet | None = None
     """What CSV shows; None: the cases."""
+    made_by: str = ""
+    """The command line, which stands at the end of a page."""
 
     @property
     def exit_code(self) -> int:

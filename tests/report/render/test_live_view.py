@@ -4,8 +4,8 @@ import io
 
 import pytest
 
-from vqcheck.replay.trace import COMPUTED, OFF, StepTrace, TensorStep
-from vqcheck.report.render.live_view import LiveView
+from vqcheck.replay.trace import COMPUTED, OFF, Plan, StepTrace, TensorStep
+from vqcheck.report.render.live_view import LiveView, ProgressLines
 
 
 def step(number, *, moved):
@@ -28,3 +28,30 @@ def test_the_live_view_fits_the_terminal(columns):
     assert " off " in lines[2]
     assert lines[2].endswith("still")
     assert lines[3] == "maybe-no-grad     0/100 waiting"
+
+
+@pytest.mark.parametrize("between", [0.5, 4.0])
+def test_lines_say_what_it_will_take_and_how_it_goes(between):
+    """The plan before the first step; the seconds a step once measured; then each arm, and a line now and then."""
+    now, stream = [0.0], io.StringIO()
+    lines = ProgressLines(stream, clock=lambda: now[0])
+    lines.begin(Plan(("none", "freeze"), 6, 3 * 2**30))
+    plan = stream.getvalue()
+    assert all(fact in plan for fact in ("2 arms", "6 steps", "3.0 GiB"))
+    for strategy in ("none", "freeze"):
+        lines.arm(strategy)
+        for number in range(1, 7):
+            now[0] += between
+            lines.step(strategy, step(number, moved=True))
+    said = stream.getvalue().removeprefix(plan).splitlines()
+    assert f"{between:.2g} s a step, about {between * 10:.0f} s left" in said[1]
+    assert "freeze" in said[-1] or between > 1
+    assert (len(said) == 3) == (between < 1)
+    assert len(said) <= 7
+
+
+def test_memory_that_is_not_known_is_not_said():
+    stream = io.StringIO()
+    ProgressLines(stream).begin(Plan(("as-is",), 1, None))
+    assert "1 arm of 1 steps" in stream.getvalue()
+    assert "iB" not in stream.getvalue()

@@ -20,8 +20,7 @@ from vqcheck.report.blocks import (
     Fact,
     Facts,
     Line,
-    LineCharts,
-    Panel,
+    LineChart,
     Paragraph,
     Part,
     Proportions,
@@ -78,7 +77,7 @@ def run_with(text, where):
     )
     words = (given["block"], verdict(given["block"], Tone.BAD), tag(given["block"]), strong(given["block"]))
     inline = (*words, code(given["block"]), path(given["block"]), muted(given["block"]))
-    line = Line([(1, 0.5), (2, 0.25)])
+    line = Line(*[given["block"]] * 2, [(1, 0.5)], Event(1, given["block"]), [tag(given["block"])])
     blocks = (
         Section(
             given["block"],
@@ -87,13 +86,7 @@ def run_with(text, where):
                 Bullets([inline], rest=given["block"]),
                 Facts((Fact(given["block"], inline),)),
                 Table(given["block"], (Column(given["block"]), Column("x")), [(inline, given["block"])]),
-                LineCharts(
-                    given["block"],
-                    given["block"],
-                    [Panel(*[given["block"]] * 4, [line], Event(1, given["block"]), [tag(given["block"])])],
-                    Shown.ALWAYS,
-                    (given["block"], given["block"]),
-                ),
+                LineChart(*[given["block"]] * 3, [line], Shown.ALWAYS),
                 Bars(*[given["block"]] * 4, [(given["block"], 1, 2)], (given["block"], given["block"])),
                 Proportions(given["block"], given["block"], [Part(given["block"], 1, Tone.GOOD)]),
             ),

@@ -122,6 +122,22 @@ def test_every_check_is_shown_and_explained():
     assert sorted(codes) == sorted(check.code for check in CHECKS)
 
 
+def test_a_page_has_the_fix_in_the_row_and_folds_what_passed():
+    """Every check is in one of both tables; a failed one has what to do beside what was found."""
+    open_part, passed = (
+        block
+        for block in view(MIXED).blocks
+        if block.shown is Shown.PAGE and block.title.startswith(("Checks", "Passed"))
+    )
+    assert (open_part.folded, passed.folded) == (False, True)
+    rows = {row[0].text: row for part in (open_part, passed) for row in part.blocks[0].rows}
+    assert set(rows) == {result.code for result in MIXED.outcomes}
+    assert [rows[result.code][3] for result in MIXED.outcomes if result.fix] == [
+        result.fix for result in MIXED.outcomes if result.fix
+    ]
+    assert {row[1].text for row in passed.blocks[0].rows} == {"passed"}
+
+
 def test_outcomes_are_words_in_their_colours():
     checks = next(block for block in view(MIXED).blocks if block.title == "Checks").blocks[0]
     assert {row[1].text: row[1].tone.value for row in checks.rows} == {

@@ -20,7 +20,7 @@ from vqcheck.codebook.digest import F32V1, Digest
 from vqcheck.codebook.file_record import FileKind, FileRecord
 from vqcheck.codebook.health import COLLAPSED
 from vqcheck.experiment.run_base import BaseProblem, UnusedBase
-from vqcheck.report.blocks import LineCharts, Section, Table
+from vqcheck.report.blocks import LineChart, Section, Table
 from vqcheck.report.document import CaseOutcome
 from vqcheck.report.render import html, json, text
 from vqcheck.report.views.history import view
@@ -155,16 +155,16 @@ def _words(text):
 
 def test_the_drift_is_drawn_over_the_steps():
     """A line from 0, the first move marked; by number where the steps are not known or not in order."""
-    (chart,) = blocks(view(history(run(STILL, STILL, MOVED))), LineCharts)
-    (panel,) = chart.panels
-    assert (chart.x_title, panel.lines[0].points) == ("training step", [(100.0, 0.0), (200.0, 0.0), (300.0, 0.25)])
-    assert (panel.event.x, "G_300.pth" in panel.event.name) == (300.0, True)
+    (chart,) = blocks(view(history(run(STILL, STILL, MOVED))), LineChart)
+    (line,) = chart.lines
+    assert (chart.x_title, line.points) == ("training step", [(100.0, 0.0), (200.0, 0.0), (300.0, 0.25)])
+    assert (line.event.x, "G_300.pth" in line.event.name) == (300.0, True)
     still = view(history(run(STILL, STILL)))
-    assert blocks(still, LineCharts)[0].panels[0].event is None
+    assert blocks(still, LineChart)[0].lines[0].event is None
     twice = TrainingRun("", BASE, None, (row(100, first=True), replace(row(100), name="again.pth")), ())
-    (chart,) = blocks(view(history(twice)), LineCharts)
-    assert (chart.x_title, [x for x, _ in chart.panels[0].lines[0].points]) == ("number of the checkpoint", [1.0, 2.0])
-    assert blocks(view(history(run(STILL))), LineCharts) == []
+    (chart,) = blocks(view(history(twice)), LineChart)
+    assert (chart.x_title, [x for x, _ in chart.lines[0].points]) == ("number of the checkpoint", [1.0, 2.0])
+    assert blocks(view(history(run(STILL))), LineChart) == []
 
 
 def test_files_that_are_skipped_for_one_reason_share_a_line(valid):

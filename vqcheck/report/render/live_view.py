@@ -1,7 +1,7 @@
-"""The view of a replay while it runs: progress, and how commit_loss and drift went so far, arm by arm."""
+"""A replay while it runs: drawn again and again on a terminal, or a line now and then elsewhere."""
 
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import TextIO
 
@@ -9,7 +9,7 @@ from rich.console import Console
 from rich.live import Live
 from rich.text import Text
 
-from vqcheck.replay.trace import NOT_REPORTED, OFF, StepTrace
+from vqcheck.replay.trace import NOT_REPORTED, OFF, Plan, StepTrace
 from vqcheck.report.render.sparkline import bars_for, sparkline
 from vqcheck.report.views.words import number
 
@@ -20,6 +20,76 @@ _LOSS = 12
 _DRIFT = 11
 _VERDICT = 7
 """Columns of the figures and of the word behind them, with the blanks between."""
+
+
+_SELDOM = 10.0
+"""Seconds between two lines where nothing can be drawn again."""
+_GIB = 2**30
+
+
+def what_it_takes(plan: Plan) -> str:
+    """Return how much there is to do, in words."""
+    arms = f"{len(plan.strategies)} arm{'s' * (len(plan.strategies) != 1)} of {plan.steps} steps"
+    if plan.memory is None:
+        return arms
+    memory = f"{plan.memory / _GIB:.1f} GiB" if plan.memory > _GIB / 2 else f"{plan.memory * 1024 / _GIB:.0f} MiB"
+    return f"{arms}; weights, gradients and optimizers take {memory}, activations more"
+
+
+class Pace:
+    """Measures how long a step takes, and what is left of all of them."""
+
+    def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
+        self._clock = clock
+        self._started = clock()
+        self._total = self.done = 0
+
+    def begin(self, plan: Plan) -> None:
+        self._started, self._total = self._clock(), plan.steps * len(plan.strategies)
+
+    def words(self) -> str:
+        """Return the seconds a step and the time that is left; empty before a second step is done."""
+        if self.done < 2:  # the first one is slow
+            return ""
+        each = (self._clock() - self._started) / self.done
+        left = max(self._total - self.done, 0) * each
+        return f"{each:.2g} s a step, about {_duration(left)} left"
+
+
+def _duration(seconds: float) -> str:
+    return f"{seconds:.0f} s" if seconds < 100 else f"{seconds / 60:.0f} min"
+
+
+class ProgressLines:
+    """An observer that writes a line at the start, once a step was measured, for each arm, and now and then."""
+
+    def __init__(self, stream: TextIO, clock: Callable[[], float] = time.monotonic) -> None:
+        self._stream, self._clock = stream, clock
+        self._pace = Pace(clock)
+        self._told = clock()
+        self._plan = Plan((), 0, None)
+
+    def begin(self, plan: Plan) -> None:
+        """Say what it will take."""
+        self._plan = plan
+        self._pace.begin(plan)
+        self._tell(what_it_takes(plan))
+
+    def arm(self, strategy: str) -> None:
+        """Say which arm begins, and how long the others took."""
+        words = self._pace.words()
+        self._tell(f"{strategy}{': ' if words else ''}{words}")
+
+    def step(self, strategy: str, step: StepTrace) -> None:
+        """Note a finished step."""
+        self._pace.done += 1
+        if self._pace.done == 2 or self._clock() - self._told > _SELDOM:
+            self._tell(f"{strategy}: step {step.step} of {self._plan.steps}, {self._pace.words()}")
+
+    def _tell(self, words: str) -> None:
+        self._told = self._clock()
+        self._stream.write(f"replay: {words}\n")
+        self._stream.flush()
 
 
 @dataclass
@@ -42,6 +112,7 @@ class LiveView:
         self._steps = steps
         self._live = Live(console=self._console, transient=True, auto_refresh=False)
         self._drawn = 0.0
+        self._pace = Pace()
 
     def __enter__(self) -> "LiveView":
         self._live.start()
@@ -50,6 +121,11 @@ class LiveView:
     def __exit__(self, *_: object) -> None:
         self._live.stop()
 
+    def begin(self, plan: Plan) -> None:
+        """Say what it will take, above what is drawn."""
+        self._pace.begin(plan)
+        self._console.print(what_it_takes(plan))
+
     def arm(self, strategy: str) -> None:
         """Note that an arm begins."""
         self._lines.setdefault(strategy, _Line(strategy))
@@ -57,6 +133,7 @@ class LiveView:
 
     def step(self, strategy: str, step: StepTrace) -> None:
         """Note a finished step."""
+        self._pace.done += 1
         line = self._lines[strategy]
         line.steps = step.step
         line.state = step.commit_loss_state
@@ -84,6 +161,7 @@ class LiveView:
         return [
             Text(heading[:columns], style="dim", no_wrap=True, overflow="crop"),
             *(self._line(line, name, bars, figures=figures) for line in self._lines.values()),
+            Text(self._pace.words()[:columns], style="dim", no_wrap=True, overflow="crop"),
         ]
 
     def _line(self, line: _Line, name: int, bars: int, *, figures: bool) -> Text:

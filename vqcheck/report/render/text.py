@@ -14,7 +14,7 @@ from vqcheck.report.blocks import (
     Facts,
     Inline,
     Kind,
-    LineCharts,
+    LineChart,
     Look,
     Paragraph,
     Section,
@@ -180,8 +180,8 @@ class _Page:
                 self._facts(block, indent)
             case Table():
                 self._table(block, indent)
-            case LineCharts():
-                self._charts(block, indent)
+            case LineChart():
+                self._chart(block, indent)
 
     def paragraph(self, text: Inline, indent: int = 0, *, prose: bool = False) -> None:
         self.hanging([" " * indent], text, prose=prose)
@@ -227,11 +227,11 @@ class _Page:
         return found
 
     def _section(self, section: Section, indent: int) -> None:
-        inner = indent
-        if self._style.level in section.heading and section.title:
+        has_heading = self._style.level in section.heading and bool(section.title)
+        if has_heading:
             notes = [part for note in section.notes for part in ("  ", note)]
             self.hanging([" " * indent], [Word(section.title, look=Look.STRONG), *notes])
-        inner += 2
+        inner = indent + 2 if has_heading or not indent else indent
         before: Block | None = None
         for block in section.blocks:
             if not has_content(block, self._style.level):
@@ -332,18 +332,17 @@ class _Page:
                     margin, blanks = indent + 2 * (place > 0), wide - cell_len(column.title) + 2
                     self._flow(Text(f"{' ' * margin}{column.title}{' ' * blanks * bool(wide)}"), cell)
 
-    def _charts(self, charts: LineCharts, indent: int) -> None:
-        """Add a sparkline for each panel, all of one scale."""
+    def _chart(self, chart: LineChart, indent: int) -> None:
+        """Add a sparkline for each line, all of one scale."""
         from vqcheck.report.render.sparkline import bars_for, sparkline
 
         bars = bars_for(self._style.encoding)
-        lines = [next((line for line in panel.lines if not line.broad), None) for panel in charts.panels]
-        values = [[y for _, y in line.points] if line else [] for line in lines]
+        values = [[y for _, y in line.points] for line in chart.lines]
         top = max((value for each in values for value in each if math.isfinite(value)), default=0.0)
         wide = min(_BARS, (self._width or _PROSE) // 4)
         rows = [
-            [self._rich(text) for text in (panel.name, sparkline(each, wide, low=0.0, high=top, bars=bars), panel.said)]
-            for panel, each in zip(charts.panels, values, strict=True)
+            [self._rich(text) for text in (line.name, sparkline(each, wide, low=0.0, high=top, bars=bars), line.said)]
+            for line, each in zip(chart.lines, values, strict=True)
         ]
         self._grid([Column("", Kind.NAME), Column(""), Column("", Kind.PROSE)], rows, indent)
 

@@ -22,6 +22,7 @@ from vqcheck.audit.token_power import Power, power, sentence
 from vqcheck.codebook.comparison import CHANGED
 from vqcheck.codebook.diagnosis.result import Severity, TokenFlips
 from vqcheck.experiment.place import PlaceKind
+from vqcheck.report import blocks
 from vqcheck.report.blocks import (
     Block,
     Column,
@@ -36,6 +37,7 @@ from vqcheck.report.blocks import (
     Tone,
     Word,
     path,
+    verdict,
 )
 from vqcheck.report.document import Case, CaseOutcome, Document, Figure, Remedy, Rule, Status, Weight
 from vqcheck.report.views.s1_s2 import evidence
@@ -149,12 +151,15 @@ def _headline(check: PlaceCheck) -> str:
     if unsure:
         said += f", {len(unsure)} could not be checked"
     if check.unreadable:
-        said += f"; {len(check.unreadable)} file{'s' * (len(check.unreadable) != 1)} cannot be read"
+        count = len(check.unreadable)
+        said += f"; {count} file{'s' * (count != 1)} cannot be read"
     return said
 
 
 def _voice_headline(voice: VoiceCheck) -> str:
     """Return what a voice comes to, in a clause."""
+    if _fails(voice.answer(Question.HEALTH)):
+        return f"a VQ encoder is not fit for use ({_first_name(voice.answer(Question.HEALTH))})"
     drifted = _drifted(voice)
     if drifted is not None:
         effect = f"; {_effect(voice.flips)}" if voice.flips else "; the effect on the tokens was not measured"
@@ -169,7 +174,6 @@ def _voice_headline(voice: VoiceCheck) -> str:
             Question.TOKENS: "the recorded tokens do not agree with the base",
             Question.S1_S2: "s1 and s2 do not speak the same tokens",
             Question.LOCK: "s2 does not agree with the lock",
-            Question.HEALTH: "a VQ encoder is not fit for use",
         }[failed[0]]
     if voice.exit_code == 2:
         return "could not be checked completely"
@@ -180,6 +184,10 @@ def _other_recordings(voice: VoiceCheck) -> bool:
     """Say whether the tokens fail by their lengths alone, which says nothing of a VQ encoder."""
     audit = voice.answer(Question.TOKENS).audit
     return audit is not None and audit.only_lengths
+
+
+def _first_name(answer: Answer) -> str:
+    return os.path.basename(answer.files[0]) if answer.files else ""
 
 
 def _drifted(voice: VoiceCheck) -> Drift | None:
@@ -212,7 +220,7 @@ def _overview(check: PlaceCheck) -> Iterator[Block]:
     if not check.voices:
         return
     asked = [question for question in Question if any(not _is_missing(v.answer(question)) for v in check.voices)]
-    columns = (Column("voice", Kind.NAME), *(Column(question.value) for question in asked), Column("from", Kind.NAME))
+    columns = (Column("Voice", Kind.NAME), *(Column(_NAMES[question]) for question in asked), Column("From", Kind.NAME))
     rows = [
         (path(title(voice)), *(_cell(voice.answer(question)) for question in asked), _chosen_base(voice))
         for voice in check.voices
@@ -225,6 +233,15 @@ def _chosen_base(voice: VoiceCheck) -> Inline:
     return path(os.path.basename(voice.base.path)) if voice.base and voice.base.candidates else ""
 
 
+_NAMES: Final = {
+    Question.BASE: "Files",
+    Question.TOKENS: "Tokens",
+    Question.S1_S2: "s1 and s2",
+    Question.LOCK: "Lock",
+    Question.HEALTH: "Health",
+    Question.RESUME: "Resume",
+    Question.FREEZE: "Freeze",
+}
 _WORDS: Final = {
     CheckOutcome.PASSED: ("fine", Tone.GOOD),
     CheckOutcome.FAILED: ("failed", Tone.BAD),
@@ -238,7 +255,7 @@ def _cell(answer: Answer) -> Inline:
     word, tone = _WORDS[answer.outcome]
     if answer.question in ADVICE and answer.outcome is CheckOutcome.FAILED:
         return Word("advice", Tone.WARNING)
-    return Word(word, tone)
+    return verdict(word, tone)
 
 
 def _is_missing(answer: Answer) -> bool:
@@ -259,13 +276,17 @@ def _has_findings(voice: VoiceCheck) -> bool:
 
 
 def _voice(voice: VoiceCheck, check: PlaceCheck) -> Section:
-    """Return the findings of one voice: what was seen, and what it means for the sound."""
-    facts = [Fact("Base", _base(voice.base, check)), *(_finding(voice, answer) for answer in voice.answers)]
+    """Return the findings of one voice: what was seen, and what it means for the sound.
+
+    The headline of the page is that of a voice that stands alone.
+    """
+    alone = len(check.voices) == 1
+    facts = [Fact("Base model", _base(voice.base, check)), *(_finding(voice, answer) for answer in voice.answers)]
     means = _meaning(voice)
     return Section(
         title(voice),
         (
-            Paragraph(_upper(f"{_voice_headline(voice)}.")),
+            Paragraph("" if alone else blocks.sentence(f"{_voice_headline(voice)}.")),
             Facts([fact for fact in facts if fact]),
             *([Paragraph(means)] if means else []),
         ),
@@ -281,7 +302,7 @@ def _finding(voice: VoiceCheck, answer: Answer) -> Fact | None:
     said = message(answer)
     if answer.question is Question.BASE and voice.run is not None:
         said = _first_moved(voice) or said
-    return Fact(answer.question.value, said)
+    return Fact(_NAMES[answer.question], said)
 
 
 def message(answer: Answer) -> str:
@@ -337,7 +358,7 @@ def _health(passed: bool, names: str) -> str:
 def _first_moved(voice: VoiceCheck) -> str:
     assert voice.run is not None
     first: HistoryRow | None = voice.run.first_moved
-    if first is None:
+    if first is None or len(voice.run.rows) == 1:
         return ""
     moved = [row for row in voice.run.rows if row.moved]
     return f"{len(moved)} of {len(voice.run.rows)} files moved; the first is {first.name}"
@@ -345,6 +366,8 @@ def _first_moved(voice: VoiceCheck) -> str:
 
 def _meaning(voice: VoiceCheck) -> str:
     """Return what the findings mean for the sound; empty where nothing follows."""
+    if _fails(voice.answer(Question.HEALTH)):
+        return "Every frame may get a meaningless token. This voice cannot be trusted."
     drifted = _drifted(voice)
     if drifted is None:
         of_tokens = () if _other_recordings(voice) else (Question.TOKENS,)
@@ -407,12 +430,14 @@ def _not_asked(check: PlaceCheck) -> Iterator[Block]:
             if answer.missing is not None:
                 lacking.setdefault((answer.question, answer.missing), []).append(title(voice))
     rows = [
-        (question.value, _lacks(missing), _named(names, len(check.voices)))
+        (_NAMES[question], _lacks(missing), _named(names, len(check.voices)))
         for (question, missing), names in sorted(lacking.items(), key=lambda item: list(Question).index(item[0][0]))
     ]
-    columns = (Column("question"), Column("what is missing", Kind.PROSE), Column("voices", Kind.NAME))
+    columns = [Column("Question"), Column("What is missing", Kind.PROSE)]
+    columns.append(Column("Voices", Kind.NAME, Shown.ALWAYS if len(check.voices) > 1 else Shown(0)))
     if rows:
-        yield Section("Not asked", (Table("Questions that need something that is not here.", columns, rows),))
+        said = "Questions that need something that is not here. They do not count in the status."
+        yield Section("Not asked", (Table(said, columns, rows),), folded=True)
 
 
 def _named(names: Sequence[str], of: int) -> str:
@@ -422,11 +447,14 @@ def _named(names: Sequence[str], of: int) -> str:
 
 
 def _files(check: PlaceCheck) -> Iterator[Block]:
-    for heading, files in (("Not readable", check.unreadable), ("Without a codebook", check.skipped)):
-        if files:
-            rows = [(path(_short(name, check)), why) for name, why in files]
-            columns = (Column("file", Kind.NAME), Column("why", Kind.PROSE))
-            yield Section(heading, (Table(heading, columns, rows, most=5, rest="and more; -v shows all"),))
+    for heading, said, files in (
+        ("Not readable", "These files are here, and nothing is known of them.", check.unreadable),
+        ("Without a codebook", "These files hold no VQ encoder.", check.skipped),
+    ):
+        rows = [(path(_short(name, check)), why) for name, why in files]
+        columns = (Column("File", Kind.NAME), Column("Why", Kind.PROSE))
+        table = Table(said, columns, rows, most=5, rest="and more; -v shows all")
+        yield Section(heading, (table,), folded=files is check.skipped)
 
 
 def _short(file: str, check: PlaceCheck) -> str:
@@ -447,8 +475,10 @@ def _inside(file: str, folder: str) -> str:
 
 def _place(check: PlaceCheck) -> Section:
     around = "" if os.path.realpath(check.root) == os.path.realpath(check.path) else check.root
-    facts = [Fact("Place", (path(check.path), f" ({check.kind.value})")), Fact("Around it", around)]
-    facts += [Fact("Base" if not number else "", path(_short(base, check))) for number, base in enumerate(check.bases)]
+    facts = [Fact("Place", (path(check.path), f" ({check.kind.value})")), Fact("Around it", path(around))]
+    facts += [
+        Fact("Base models" if not number else "", path(_short(base, check))) for number, base in enumerate(check.bases)
+    ]
     return Section("What was looked at", (Facts(facts),))
 
 
@@ -456,11 +486,13 @@ def _remedies(voice: VoiceCheck, several: bool) -> Iterator[Remedy]:
     """Yield what to do for one voice, the cheapest first."""
     of = title(voice) if several else ""
     drifted = _drifted(voice)
-    newest = voice.newest.name if voice.newest else ""
     base = os.path.basename(voice.base.path) if voice.base else "the base"
-    if drifted:
+    if _fails(voice.answer(Question.HEALTH)):
+        yield Remedy(_RULES[Question.HEALTH].help, of)
+    elif drifted:
         if voice.flips and voice.flips.severity in (Severity.NONE, Severity.SMALL):
             yield Remedy("Keep the voice as it is: few frames get another token.", of)
+        newest = voice.newest.name if voice.newest else ""
         yield Remedy(extract_again(newest, voice.exported), of)
         yield Remedy(f"Or train s2 again from {base}, with the quantizer frozen.", of)
         yield Remedy(
@@ -471,11 +503,9 @@ def _remedies(voice: VoiceCheck, several: bool) -> Iterator[Remedy]:
     elif _other_recordings(voice):
         yield Remedy("Extract the features and the tokens again, from the same recordings.", of)
     elif _fails(voice.answer(Question.TOKENS)):
-        yield Remedy(f"Extract the tokens again with {base} and train s1 again.", of)
+        yield Remedy(f"Extract the tokens again with {base}, and train s1 again.", of)
     elif _fails(voice.answer(Question.S1_S2)) or _fails(voice.answer(Question.LOCK)):
         yield Remedy(_RULES[Question.S1_S2].help, of)
-    if _fails(voice.answer(Question.HEALTH)):
-        yield Remedy(_RULES[Question.HEALTH].help, of)
     for question in (Question.RESUME, Question.FREEZE):
         if voice.answer(question).outcome is CheckOutcome.FAILED:
             yield Remedy(f"{message(voice.answer(question))}. {_RULES[question].help}", of)
@@ -564,7 +594,3 @@ def _row_data(row: HistoryRow) -> dict[str, Any]:
         "ema_steps": drift.ema_steps if drift else None,
         "precision": drift.precision if drift else None,
     }
-
-
-def _upper(text: str) -> str:
-    return text[:1].upper() + text[1:]

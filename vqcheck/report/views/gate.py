@@ -1,5 +1,6 @@
 """`vqcheck gate`: whether s2 training may start, what each check found, and what to do about it."""
 
+from collections.abc import Sequence
 from typing import Final
 
 from vqcheck.gate.checks import CheckResult, GateCheck, GateReport, GateVerdict, find_check
@@ -16,6 +17,7 @@ from vqcheck.report.blocks import (
     code,
     muted,
     path,
+    sentence,
     strong,
     tag,
     verdict,
@@ -44,6 +46,9 @@ def view(report: GateReport) -> Document:
     partly = f"{len(ran)} of {len(report.outcomes)} checks ran" if left_out else ""
     said = headline(report)
     decisive = _decisive(report)
+    passed = [result for result in report.outcomes if _outcome(result) is CaseOutcome.PASSED]
+    others = [result for result in report.outcomes if result not in decisive and result not in passed]
+    ordered = [*decisive, *sorted(others, key=lambda result: not result.is_advice), *passed]
     return Document(
         command="gate",
         status=Status(report.exit_code),
@@ -68,12 +73,10 @@ def view(report: GateReport) -> Document:
         figures=_figures(report),
         blocks=(
             Section("What was checked", (_facts(report),), heading=Shown.PAGE),
-            Section("Checks", (_checks(report),), heading=Shown.PAGE),
-            Section(
-                "What each check is for",
-                tuple(map(_explanation, (*decisive, *(each for each in report.outcomes if each not in decisive)))),
-                shown=Shown.PAGE,
-            ),
+            Section("Checks", (_checks(report.outcomes, with_fix=False),), shown=Shown.TEXT, heading=Shown.PAGE),
+            Section("Checks", (_checks(ordered[: len(ordered) - len(passed)], with_fix=True),), shown=Shown.PAGE),
+            Section(f"Passed ({len(passed)})", (_checks(passed, with_fix=False),), shown=Shown.PAGE, folded=True),
+            Section("What each check is for", tuple(map(_explanation, ordered)), shown=Shown.PAGE, folded=True),
         ),
         remedies=_remedies(report),
     )
@@ -163,21 +166,21 @@ def _facts(report: GateReport) -> Facts:
     return Facts((Fact("Config", path(report.config)), Fact("Decided by", decisive)))
 
 
-def _checks(report: GateReport) -> Table:
+def _checks(results: Sequence[CheckResult], *, with_fix: bool) -> Table:
+    """Return what each check found; with what to do in the same row, or without it."""
     rows = []
-    for result in report.outcomes:
+    for result in results:
         message = result.finding.message
         found = message if result.required else (message, muted(" (advisory)"))
-        rows.append((code(result.code), verdict(*_word(result)), found))
-    columns = (Column("Check"), Column("Outcome"), Column("What was found", Kind.PROSE))
+        rows.append((code(result.code), verdict(*_word(result)), found, result.fix if with_fix else ""))
+    columns = [Column("Check"), Column("Outcome"), Column("What was found", Kind.PROSE)]
+    columns.append(Column("What to do", Kind.PROSE, Shown.PAGE if with_fix else Shown(0)))
     return Table("A required check decides the gate. An advisory one is only shown.", columns, rows)
 
 
 def _explanation(result: CheckResult) -> Section:
     check = find_check(result.code)
-    is_key = "_" in result.title.partition(" ")[0]
-    title = result.title if is_key else result.title[:1].upper() + result.title[1:]
-    return Section(title, (Paragraph((check.why, " ", strong(check.fix))),), notes=(tag(result.code),))
+    return Section(sentence(result.title), (Paragraph((check.why, " ", strong(check.fix))),), notes=(tag(result.code),))
 
 
 def _cases(report: GateReport) -> tuple[Case, ...]:

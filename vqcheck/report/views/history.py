@@ -24,8 +24,7 @@ from vqcheck.report.blocks import (
     Inline,
     Kind,
     Line,
-    LineCharts,
-    Panel,
+    LineChart,
     Paragraph,
     Section,
     Shown,
@@ -131,6 +130,7 @@ def _run(run: TrainingRun, history: History) -> Iterator[Block]:
         title(run),
         (Paragraph(run_headline(run, history.folder)), Facts(_facts(run)), *parts, unreadable),
         notes=(verdict(run.verdict, _tone(run.verdict)),),
+        folded=_tone(run.verdict) is Tone.GOOD,
     )
 
 
@@ -143,22 +143,9 @@ def _drift(run: TrainingRun) -> Section:
     if first:
         at = next(place for place, row in zip(places, run.rows, strict=True) if row is first)
         event = Event(at, f"first moved: {first.name}")
-    chart = LineCharts(
-        x_title,
-        "half distances to the nearest code",
-        [
-            Panel(
-                title(run) if run.name else "VQ encoder",
-                f"at most {max(known):.3g}" if known else "",
-                "Drift of the VQ encoder over the checkpoints",
-                _description(run, known),
-                [Line(points)],
-                event,
-            )
-        ]
-        if len(known) > 1
-        else [],
-    )
+    line = Line(title(run) if run.name else "VQ encoder", _description(run, known), points, event)
+    of = "Drift of the VQ encoder over the checkpoints"
+    chart = LineChart(of, x_title, "half distances to the nearest code", [line] if len(known) > 1 else [])
     gaps = "A gap is a checkpoint whose drift cannot be measured." if len(known) < len(points) else ""
     return Section(
         f"Drift since the {start_of(run)}",
@@ -256,7 +243,7 @@ def _line(rows: list[HistoryRow], start: str) -> tuple[Inline, ...]:
 
 
 def _against(drift: Drift | None, none: str) -> Word:
-    return verdict(none, Tone.MUTED) if drift is None else verdict(drift.verdict, _tone(drift.verdict))
+    return Word(none, Tone.MUTED) if drift is None else verdict(drift.verdict, _tone(drift.verdict))
 
 
 def _tone(word: str) -> Tone:

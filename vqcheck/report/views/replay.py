@@ -158,9 +158,13 @@ def _remedies(replay: Replay) -> Iterable[str]:
 def _figures(replay: Replay) -> tuple[Figure, ...]:
     right = sum(arm.as_expected for arm in replay.arms)
     tone = Tone.GOOD if right == len(replay.arms) else Tone.BAD
+    drifted, frozen = (sum(arm.verdict is each for arm in replay.arms) for each in (DRIFTED, FROZEN))
     return (
         Figure("Arms as expected", f"{right} of {len(replay.arms)}", tone),
-        *(Figure(f"Codes moved: {arm.strategy}", _moved_codes(arm)) for arm in replay.arms[:4] if arm.steps),
+        *(
+            Figure(name, str(count), tone)
+            for name, count, tone in (("Drifted", drifted, Tone.BAD), ("Frozen", frozen, Tone.GOOD))
+        ),
     )
 
 
@@ -179,9 +183,14 @@ def _circumstances(setting: Setting) -> tuple[str, str]:
 
 
 def _said(arm: Arm) -> Word:
-    """Return the verdict on an arm: good or bad by whether it was expected."""
+    """Return what an arm did, coloured by that alone: a codebook that drifted is never good news."""
+    return verdict(arm.verdict.value, {DRIFTED: Tone.BAD, FROZEN: Tone.GOOD}.get(arm.verdict, Tone.WARNING))
+
+
+def _meets(arm: Arm) -> Word:
+    """Return whether an arm did what was expected of it."""
     known = arm.verdict in (DRIFTED, FROZEN)
-    return verdict(arm.verdict.value, Tone.WARNING if not known else Tone.GOOD if arm.as_expected else Tone.BAD)
+    return Word(meets(arm), Tone.WARNING if not known else Tone.GOOD if arm.as_expected else Tone.BAD)
 
 
 def _side_by_side(replay: Replay) -> tuple[Table, Paragraph]:
@@ -193,7 +202,7 @@ def _side_by_side(replay: Replay) -> tuple[Table, Paragraph]:
             (
                 arm.strategy,
                 _said(arm),
-                f"{arm.expected} (control)" if arm.is_control else arm.expected,
+                (_meets(arm), *((muted(" (control)"),) if arm.is_control else ())),
                 reported(arm),
                 shadow(arm),
                 _moved_codes(arm),
@@ -207,7 +216,7 @@ def _side_by_side(replay: Replay) -> tuple[Table, Paragraph]:
     columns = (
         Column("Strategy"),
         Column("Verdict"),
-        Column("Expected", shown=Shown.DETAIL),
+        Column("As expected", shown=Shown.DETAIL),
         *map(Column, ("commit_loss", "Shadow loss", "Codes", "Projection", "Flipped")),
     )
     key = (
@@ -274,8 +283,9 @@ def _arm(replay: Replay, arm: Arm) -> Section:
             Fact("Saved as", path(arm.checkpoint) if arm.checkpoint else None),
         )
     )
-    notes = (_said(arm), meets(arm), *((tag("control"),) if arm.is_control else ()))
-    return Section(arm.strategy, (Paragraph(arm.stops), writes, facts), notes=notes)
+    notes = (_said(arm), _meets(arm), *((tag("control"),) if arm.is_control else ()))
+    # What went as it should is short on a page: the tables above name its first write.
+    return Section(arm.strategy, (Paragraph(arm.stops), writes, facts), notes=notes, folded=arm.as_expected)
 
 
 def _optimizer_steps(replay: Replay, arm: Arm) -> str:

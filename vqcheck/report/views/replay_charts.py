@@ -6,18 +6,18 @@ from typing import Final
 
 from vqcheck.replay.trace import NOT_REPORTED, OFF, Arm, LossRange, StepTrace
 from vqcheck.report.blocks import (
+    Block,
     Column,
     Event,
     Inline,
     Kind,
     Line,
-    LineCharts,
-    Panel,
+    LineChart,
     Paragraph,
     Section,
     Shown,
     Table,
-    Word,
+    strong,
     tag,
 )
 from vqcheck.report.scales import drawable
@@ -35,50 +35,48 @@ def charts(arms: Sequence[Arm]) -> tuple[Section, ...]:
 
 
 def _commit_loss(arms: Sequence[Arm]) -> Section:
-    panels = []
-    any_reported = any_shadow = False
-    for arm in arms:
-        mine, side = _points(arm, lambda step: step.commit_loss), _points(arm, lambda step: step.shadow_commit_loss)
-        any_reported |= _drawn(mine)
-        any_shadow |= _drawn(side)
-        said = "0, because it is not computed in eval mode" if _is_off(arm) else reported(arm)
-        description = (
-            f"Reported: {said}. Shadow loss: {shadow(arm)}. Steps {arm.steps[0].step} to {arm.steps[-1].step}."
-        )
-        lines = [line for line, drawn in ((Line(side, broad=True), side), (Line(mine), mine)) if _drawn(drawn)]
-        title = f"commit_loss of {arm.strategy}"
-        panels.append(Panel(arm.strategy, said, title, description, lines, notes=_control(arm)))
-    legend = (
-        "thin line: as the training code reports it" if any_reported else "",
-        "broad line: the shadow loss, computed in every mode" if any_shadow else "",
-    )
     about = (
         "The mean squared distance between frames and their codes. A reported 0 is no evidence: eval mode does not "
         "compute it."
     )
-    shown = (Shown.ALWAYS if any_reported else Shown.PAGE) if any_reported or any_shadow else Shown(0)
-    lines_of_all = LineCharts("training step", "commit_loss", panels, Shown.ALWAYS, legend)
-    return Section("commit_loss", (Paragraph(about, Shown.PAGE), lines_of_all), shown)
+    off = "0, because it is not computed in eval mode"
+    reports = [_line(arm, lambda step: step.commit_loss, off if _is_off(arm) else reported(arm)) for arm in arms]
+    shadows = [_line(arm, lambda step: step.shadow_commit_loss, shadow(arm)) for arm in arms]
+    blocks = (
+        *_chart("commit_loss as the training code reports it", "commit_loss", reports, Shown.ALWAYS),
+        *_chart("Shadow loss, computed in every mode", "shadow loss", shadows),
+    )
+    return Section("commit_loss", (Paragraph(about, Shown.PAGE), *blocks) if blocks else ())
+
+
+def _chart(title: str, y_title: str, lines: Sequence[Line], shown: Shown = Shown.PAGE) -> Iterable[Block]:
+    """Yield a title and a chart, if any arm has a value to draw."""
+    if any(drawable(value) for line in lines for _, value in line.points):
+        yield Paragraph((strong(title),), Shown.PAGE)
+        yield LineChart(title, "training step", y_title, lines, shown)
 
 
 def _drift(arms: Sequence[Arm]) -> Section:
-    panels = []
+    lines = []
     for arm in arms:
-        points = _points(arm, lambda step: step.drift)
+        points = [(step.step, step.drift) for step in arm.steps]
         moved = any(value for _, value in points)
-        end = f"{number(points[-1][1])} from the start"
-        said = end if moved else "0: no bit of the codes changed"
+        said = f"{number(points[-1][1])} from the start" if moved else "0: no bit of the codes changed"
         event = None
         if arm.first_writes:
             first = arm.first_writes[0].first_changed_step
             event = Event(min(max(first, points[0][0]), points[-1][0]), f"first write: step {first}")
-        title = f"Drift of the codes under {arm.strategy}"
-        panels.append(Panel(arm.strategy, said, title, f"{said}.", [Line(points)], event, _control(arm)))
+        lines.append(_line(arm, lambda step: step.drift, said, event))
     about = (
         "The Euclidean distance of all codes from the start, in their own unit. A frozen codebook stays at exactly 0."
     )
-    block = LineCharts("training step", "distance from the start", panels, Shown.ALWAYS)
-    return Section("Drift of the codes", (Paragraph(about, Shown.PAGE), block))
+    chart = LineChart("Drift of the codes", "training step", "distance from the start", lines, Shown.ALWAYS)
+    return Section("Drift of the codes", (Paragraph(about, Shown.PAGE), chart))
+
+
+def _line(arm: Arm, figure: _Figure, said: str, event: Event | None = None) -> Line:
+    notes = (tag("control"),) if arm.is_control else ()
+    return Line(arm.strategy, said, [(step.step, figure(step)) for step in arm.steps], event, notes)
 
 
 def numbers(arms: Sequence[Arm]) -> tuple[Table, ...]:
@@ -104,18 +102,6 @@ def numbers(arms: Sequence[Arm]) -> tuple[Table, ...]:
             ]
             tables.append(Table(f"{title}, {some}.", head, rows))
     return tuple(tables)
-
-
-def _control(arm: Arm) -> tuple[Word, ...]:
-    return (tag("control"),) if arm.is_control else ()
-
-
-def _points(arm: Arm, figure: _Figure) -> list[tuple[float, float]]:
-    return [(step.step, figure(step)) for step in arm.steps]
-
-
-def _drawn(points: Sequence[tuple[float, float]]) -> bool:
-    return any(drawable(value) for _, value in points)
 
 
 def reported(arm: Arm) -> str:

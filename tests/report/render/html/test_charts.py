@@ -10,13 +10,14 @@ from hypothesis import strategies as st
 
 from vqcheck.audit.token_decision import TokenDecision
 from vqcheck.report import scales
-from vqcheck.report.blocks import Bars, HeatMap, Line, LineCharts, Panel, Strip
+from vqcheck.report.blocks import Bars, HeatMap, Line, LineChart, Strip
 from vqcheck.report.document import Document, Status
 from vqcheck.report.render.html import render
 from vqcheck.report.render.html.charts import thinned
 from vqcheck.report.views import diff, history, replay, tokens
 
-LOSS, DRIFT, OVER = "commit_loss of", "Drift of the codes under", "Drift of the VQ encoder over the checkpoints"
+LOSS, SHADOW = "commit_loss as the training code reports it", "Shadow loss, computed in every mode"
+DRIFT, OVER = "Drift of the codes", "Drift of the VQ encoder over the checkpoints"
 
 
 def floats(text):
@@ -58,38 +59,35 @@ def test_replay_draws_every_step_of_every_arm(make, charts_of):
     """Reported and shadow commit_loss and drift, of an arm that drifts and one that does not, within half a pixel."""
     arms = [make.arm("none", steps=30), make.arm("freeze", moved=False, steps=30)]
     charts = charts_of(render(replay.view(make.replay(arms))))
-    assert set(charts) == {f"{what} {arm.strategy}" for what in (LOSS, DRIFT) for arm in arms}
-    for arm in arms:
-        (reported,), (shadow,) = (lines(charts[f"{LOSS} {arm.strategy}"])[look] for look in ("first", "second"))
-        (drift,) = lines(charts[f"{DRIFT} {arm.strategy}"])["first"]
-        for drawn, figure in ((reported, "commit_loss"), (shadow, "shadow_commit_loss"), (drift, "drift")):
-            assert [round(x) for x, _ in drawn] == [step.step for step in arm.steps]
-            expected = [getattr(step, figure) for step in arm.steps]
-            assert [y for _, y in drawn] == pytest.approx(expected, abs=0.01 * max(0.3, *expected))
+    assert set(charts) == {LOSS, SHADOW, DRIFT}
+    for title, figure in ((LOSS, "commit_loss"), (SHADOW, "shadow_commit_loss"), (DRIFT, "drift")):
+        drawn = lines(charts[title])
+        expected = [[getattr(step, figure) for step in arm.steps] for arm in arms]
+        highest = max(map(max, expected))
+        for number, values in enumerate(expected):
+            (points,) = drawn[f"line{0 if values == expected[0] else number}"]
+            assert [round(x) for x, _ in points] == list(range(1, 31))
+            assert [y for _, y in points] == pytest.approx(values, abs=0.01 * max(0.3, highest))
 
 
-def test_all_arms_share_their_scales(make, charts_of):
-    """Small drifts look small beside great ones."""
-    arms = [make.arm("great", steps=40), make.arm("late", steps=40, first=39)]
-    charts = charts_of(render(replay.view(make.replay(arms))))
-    labels = [
-        [each.text for each in charts[name].iter("text") if each.get("class") in ("x", "y")]
-        for name in (f"{DRIFT} great", f"{DRIFT} late")
-    ]
-    assert labels[0] == labels[1]
-    assert max(y for _, y in lines(charts[f"{DRIFT} late"])["first"][0]) == pytest.approx(0.25, abs=0.05)
+def test_lines_are_told_apart_without_colour(make, charts_of, body_of, text_of):
+    """Colour and dashes differ, the legend has a sample of each, and lines that are equal are drawn once, with both."""
+    arms = [make.arm(f"arm{number}", steps=4, first=number) for number in (2, 3, 4)]
+    arms += [make.arm("still", moved=False, steps=4), make.arm("too", moved=False, steps=4)]
+    page = render(replay.view(make.replay(arms)))
+    drawn = [(each.get("class"), each.get("stroke-dasharray")) for each in charts_of(page)[DRIFT].iter("polyline")]
+    assert len(drawn) == len({look for look, _ in drawn}) == len({dashes for _, dashes in drawn}) == 4
+    legend = [each for each in body_of(page).iter("ul") if each.get("class") == "legend"][-1]
+    samples = [(each[0][0].get("class"), each[0][0].get("stroke-dasharray")) for each in legend]
+    assert samples == drawn
+    assert [sum(arm.strategy in text_of(each) for arm in arms) for each in legend] == [1, 1, 1, 2]
 
 
-def test_axes_have_titles_ticks_and_a_legend(make, charts_of, body_of, text_of):
-    page = render(replay.view(make.replay([make.arm()])))
-    charts = charts_of(page)
+def test_axes_have_titles_ticks_and_the_first_write(make, charts_of):
+    charts = charts_of(render(replay.view(make.replay([make.arm()]))))
     words = {name: [each.text for each in chart.iter("text")] for name, chart in charts.items()}
-    assert {"commit_loss", "training step", "0"} <= set(words[f"{LOSS} none"])
-    assert {"distance from the start", "training step", "first write: step 2"} <= set(words[f"{DRIFT} none"])
-    legend = next(each for each in body_of(page).iter("ul") if each.get("class") == "legend")
-    assert text_of(legend) == (
-        "thin line: as the training code reports it broad line: the shadow loss, computed in every mode"
-    )
+    assert {"commit_loss", "training step", "0"} <= set(words[LOSS])
+    assert {"distance from the start", "training step", "first write: step 2"} <= set(words[DRIFT])
 
 
 def test_a_gap_stands_for_a_value_that_is_not_finite(make, charts_of):
@@ -97,29 +95,22 @@ def test_a_gap_stands_for_a_value_that_is_not_finite(make, charts_of):
     arm = make.arm(loss=math.nan)
     page = render(replay.view(make.replay([arm, make.arm("freeze", moved=False)])))
     assert "nan" not in page.lower().replace("nan or infinity", "")
-    charts = charts_of(page)
-    assert "second" not in lines(charts[f"{LOSS} none"])
-    assert "second" in lines(charts[f"{LOSS} freeze"])
+    assert list(lines(charts_of(page)[SHADOW])) == ["line1"]
 
 
-def test_the_legend_names_only_what_is_drawn(make):
-    """Of other code the loss on the side is not known."""
+def test_what_is_not_known_has_no_chart(make, charts_of):
+    """Neither a loss that no code reports, nor the shadow loss of other code."""
+    assert set(charts_of(render(replay.view(make.replay([make.arm(loss=math.nan)]))))) == {DRIFT}
     arm = make.arm()
     steps = tuple(replace(step, shadow_commit_loss=math.nan) for step in arm.steps)
-    page = render(replay.view(make.replay([replace(arm, steps=steps)])))
-    assert "thin line" in page
-    assert "broad line" not in page
-
-
-def test_code_that_reports_no_loss_has_no_loss_chart(make, charts_of):
-    assert set(charts_of(render(replay.view(make.replay([make.arm(loss=math.nan)]))))) == {f"{DRIFT} none"}
+    assert set(charts_of(render(replay.view(make.replay([replace(arm, steps=steps)]))))) == {LOSS, DRIFT}
 
 
 def test_history_draws_every_checkpoint(make, charts_of):
     """The median move over the steps, and the first checkpoint that moved by name at its place."""
     found = make.history(8, first=5)
     chart = charts_of(render(history.view(found)))[OVER]
-    (drawn,) = lines(chart)["first"]
+    (drawn,) = lines(chart)["line0"]
     assert [round(x) for x, _ in drawn] == [row.record.steps for row in found.runs[0].rows]
     expected = [row.from_first.displacement if row.from_first else 0.0 for row in found.runs[0].rows]
     assert [y for _, y in drawn] == pytest.approx(expected, abs=0.0005)
@@ -131,7 +122,7 @@ def test_history_draws_every_checkpoint(make, charts_of):
 def test_a_history_that_never_moved_marks_nothing(make, charts_of):
     chart = charts_of(render(history.view(make.history(first=None))))[OVER]
     assert not any(path.get("class") == "event" for path in chart.iter("path"))
-    assert {y for _, y in lines(chart)["first"][0]} == {0.0}
+    assert {y for _, y in lines(chart)["line0"][0]} == {0.0}
 
 
 def test_thinning_keeps_ends_and_peaks():
@@ -196,7 +187,7 @@ def test_usage_bars_are_as_long_as_they_say(make, charts_of):
     numbers = [
         int(each.text)
         for each in svg.iter("text")
-        if each.text.isdigit() and each.get("class") is None and float(each.get("x")) > 78
+        if each.text.isdigit() and each.get("class") is None and float(each.get("x")) > 110
     ]
     assert sum(numbers) == 800
     longest = max(long for _, long in bars)
@@ -261,11 +252,11 @@ def test_no_number_breaks_a_chart(values):
     numbers = [scales.class_of(value, upper) for value in values]
     assert set(numbers) <= {scales.STILL, scales.NOT_FINITE, *range(len(upper))}
     strip = Strip("", values or [0.0])
-    line, panel = Line(list(enumerate(values))), Panel("", "", "a title", "a description", [])
+    line = Line("a", "b", list(enumerate(values)))
     blocks = (
         HeatMap("heat", "words", [strip], upper, "", ("", ""), []),
         HeatMap("heat", "words", [strip, strip], upper, "", ("", ""), []),
-        LineCharts("x", "y", [panel._replace(lines=[line, line._replace(broad=True)])]),
+        LineChart("a title", "x", "y", [line, line._replace(points=list(enumerate(reversed(values))))]),
         Bars("bars", "words", "", "", [("", len(values), 0)], ("", "")),
     )
     page = render(Document("diff", Status.CONSISTENT, "same", "same", "", (), {}, blocks=blocks))

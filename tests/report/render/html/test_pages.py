@@ -6,7 +6,7 @@ import re
 import pytest
 
 from vqcheck.audit.token_decision import TokenDecision
-from vqcheck.report.blocks import Bullets, Fact, Facts, Paragraph, Section, muted
+from vqcheck.report.blocks import Bullets, Column, Fact, Facts, Kind, Paragraph, Section, Table, Tone, code, muted
 from vqcheck.report.document import Document, Status
 from vqcheck.report.render import text
 from vqcheck.report.render.html import render
@@ -171,7 +171,7 @@ def test_the_style_sheet_is_ascii_and_whole():
 @pytest.fixture(scope="module")
 def large(make):
     """Name -> page of results much larger than most."""
-    kept = [make.arm(f"strategy-{number}", steps=2_000) for number in range(3)]
+    kept = [make.arm(f"strategy-{number}", steps=2_000, first=number + 2) for number in range(3)]
     endless = [make.arm(f"arm {number}{LONG}", steps=5, writes=4, said=LONG) for number in range(10)]
     return {
         "3 arms of 2000 kept steps": render(replay.view(make.replay(kept))),
@@ -230,3 +230,54 @@ def test_what_says_nothing_is_left_out(body_of):
         assert "Empty" not in each
         assert "fact" not in each
         assert "said" in each
+
+
+def page_of(*blocks, headline="same", **more):
+    return render(Document("diff", Status.CONSISTENT, "identical", headline, "", (), {}, blocks=blocks, **more))
+
+
+def test_a_digest_is_short_and_whole_where_it_is_opened(body_of):
+    """In facts and cells; a code word that is no digest stays as it is."""
+    whole = f"sha256-f32v1:{'0123456789abcdef' * 4}"
+    table = Table("t", (Column("a"), Column("b")), [("x", code("0" * 64)), ("y", code("0" * 63))])
+    body = body_of(page_of(Facts((Fact("Digest", code(whole)),)), table))
+    found = [[each.text for each in detail.iter("code")] for detail in body.iter("details")]
+    assert found == [["sha256-f32v1:0123456789ab", whole], ["0" * 12, "0" * 64]]
+    assert "0" * 63 in "".join(body.itertext())
+
+
+def test_cells_carry_the_titles_of_their_columns(body_of):
+    """A narrow page has no head: each cell says what it is."""
+    table = Table("t", (Column("File", Kind.NAME), Column("Moved", Kind.NUMBER)), [("a.pth", "3")])
+    (row,) = body_of(page_of(table)).findall(".//tbody/tr")
+    assert [cell.get("data-title") for cell in row] == [None, "Moved"]
+    narrow = style_sheet().partition("@media(max-width:40rem)")[2]
+    assert "attr(data-title)" in narrow
+
+
+@pytest.mark.parametrize(
+    ("said", "shown"),
+    [
+        ("the codebook moved", "The codebook moved"),
+        ("freeze_quantizer is off", "freeze_quantizer is off"),
+        ("logs/me/G_1.pth: no such file", "logs/me/G_1.pth: no such file"),
+        ("base.pth is fit", "base.pth is fit"),
+        ("me: fine", "me: fine"),
+        ("s2 training may start", "s2 training may start"),
+        ("requires-grad did not do it", "requires-grad did not do it"),
+    ],
+)
+def test_no_name_gets_a_capital(body_of, said, shown):
+    assert "".join(body_of(page_of(headline=said)).find(".//h1").itertext()) == shown
+
+
+def test_the_command_line_ends_a_page(body_of):
+    assert body_of(page_of(made_by="vqcheck diff 'a b' <c>")).find("footer/p/code").text == "vqcheck diff 'a b' <c>"
+    assert body_of(page_of()).find("footer/p/code") is None
+
+
+def test_a_verdict_has_the_colour_of_its_tone(body_of):
+    """What is not consistent with good news gets no tick, though nothing is inconsistent."""
+    section = body_of(page_of(tone=Tone.BAD)).find("main/section")
+    assert section.get("class") == "verdict bad"
+    assert body_of(page_of()).find("main/section").get("class") == "verdict good"

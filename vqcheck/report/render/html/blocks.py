@@ -1,35 +1,16 @@
 """The blocks of a document as elements of a page: sections, lists, tables, and words that carry a meaning."""
 
 import os
+import re
 from base64 import b64encode
 from collections.abc import Iterator, Sequence
 from itertools import groupby
 from pathlib import Path
 from typing import Final
 
-from vqcheck.report.blocks import (
-    Bars,
-    Beside,
-    Block,
-    Bullets,
-    Facts,
-    HeatMap,
-    Inline,
-    Kind,
-    LineCharts,
-    Look,
-    Paragraph,
-    Players,
-    Proportions,
-    Section,
-    Shown,
-    Sound,
-    Table,
-    Tone,
-    Word,
-    words_of,
-)
-from vqcheck.report.render.html.charts import line_charts
+from vqcheck.report import blocks
+from vqcheck.report.blocks import Block, Inline, Kind, Look, Section, Shown, Table, Tone, Word, words_of
+from vqcheck.report.render.html.charts import line_chart
 from vqcheck.report.render.html.markup import Element, Node, element
 from vqcheck.report.render.html.pictures import bars, heat_map, proportions, swatch
 
@@ -44,6 +25,9 @@ _SIGNS: Final = {
 }
 _KINDS: Final = {Kind.WORD: "k", Kind.NUMBER: "n", Kind.NAME: "", Kind.PROSE: "w"}
 _NAME: Final = 180
+_DIGEST: Final = re.compile(r"([\w-]+:)?[0-9a-f]{64}")
+_SHORT: Final = 12
+"""Digits of a digest that tell it apart."""
 _LONG: Final = 40
 """Rows from which on a table scrolls in a box."""
 
@@ -55,9 +39,9 @@ class Writer:
         self._names = 0
         self._heading = ""
 
-    def sections(self, blocks: Sequence[Block]) -> Iterator[Element]:
+    def sections(self, parts: Sequence[Block]) -> Iterator[Element]:
         """Return the parts of a page, each in a frame; blocks outside sections that follow each other share one."""
-        for framed, group in groupby(blocks, key=lambda block: isinstance(block, Section)):
+        for framed, group in groupby(parts, key=lambda block: isinstance(block, Section)):
             content: list[Node] = []
             for block in group:
                 made = self._block(block, 2)
@@ -74,26 +58,26 @@ class Writer:
         match block:
             case Section():
                 return self._section(block, level)
-            case Beside(blocks=blocks):
-                sides = [element("div", *made) for each in blocks if (made := self._block(each, level))]
-                return [element("div", *sides, class_="pair")] if sides else []
-            case Paragraph(text=text):
+            case blocks.Beside(blocks=sides):
+                made_sides = [element("div", *made) for each in sides if (made := self._block(each, level))]
+                return [element("div", *made_sides, class_="pair")] if made_sides else []
+            case blocks.Paragraph(text=text):
                 return [element("p", *said)] if (said := nodes(text)) else []
-            case Bullets(items=items):
+            case blocks.Bullets(items=items):
                 return [element("ul", *(element("li", *nodes(item)) for item in items))] if items else []
-            case Facts():
+            case blocks.Facts():
                 return self._facts(block)
             case Table():
                 return self._table(block) if block.rows else []
-            case HeatMap():
+            case blocks.HeatMap():
                 return [self._heat_map(block)] if block.strips else []
-            case LineCharts():
-                return line_charts(block, self._name, nodes) if block.panels else []
-            case Bars():
+            case blocks.LineChart():
+                return line_chart(block, self._name(), nodes) if block.lines else []
+            case blocks.Bars():
                 return bars(block, self._name())
-            case Players():
+            case blocks.Players():
                 return self._players(block) if block.rows else []
-            case Proportions():
+            case blocks.Proportions():
                 return [element("figure", proportions(block, self._name()))]
 
     def _name(self) -> str:
@@ -116,19 +100,21 @@ class Writer:
             content = [heading, *content]
         return content if level == 2 else [element("div", *content, class_="part")]
 
-    def _facts(self, facts: Facts) -> list[Node]:
+    def _facts(self, facts: blocks.Facts) -> list[Node]:
         shown = [fact for fact in facts.facts if words_of(fact.value) and Shown.PAGE in fact.shown]
-        pairs = [each for fact in shown for each in (element("dt", fact.name), element("dd", *nodes(fact.value or "")))]
+        pairs = [
+            each for fact in shown for each in (element("dt", fact.name), element("dd", *_foldable(fact.value or "")))
+        ]
         return [element("dl", *pairs)] if pairs else []
 
     def _table(self, table: Table) -> list[Node]:
         kept = [place for place, column in enumerate(table.columns) if Shown.PAGE in column.shown]
         columns = [table.columns[place] for place in kept]
-        rows = [[nodes(row[place]) for place in kept] for row in table.rows]
+        rows = [[_foldable(row[place]) for place in kept] for row in table.rows]
         titles = [(column.title, _KINDS[column.kind]) for column in columns]
         return [self._scrolling(table.caption or self._heading, titles, rows)]
 
-    def _players(self, players: Players) -> list[Node]:
+    def _players(self, players: blocks.Players) -> list[Node]:
         names = list(dict.fromkeys(sound.name for _, sounds in players.rows for sound in sounds))
         rows: list[list[list[Node]]] = []
         for name, sounds in players.rows:
@@ -146,14 +132,13 @@ class Writer:
         """Return a table whose first column names the rows; it scrolls inside its own box where it is too large."""
         name = f"{self._name()}-caption"
         heads = [element("th", title, scope="col", class_=kind or None) for title, kind in titles]
-        kinds = [kind for _, kind in titles]
         return element(
             "div",
             element(
                 "table",
                 element("caption", element("span", caption), id=name),
                 element("thead", element("tr", *heads)) if any(title for title, _ in titles) else None,
-                element("tbody", *(_row(row, kinds) for row in rows)),
+                element("tbody", *(_row(row, titles) for row in rows)),
             ),
             class_="scroll long" if len(rows) > _LONG else "scroll",
             role="region",
@@ -161,7 +146,7 @@ class Writer:
             aria_labelledby=name,
         )
 
-    def _heat_map(self, block: HeatMap) -> Element:
+    def _heat_map(self, block: blocks.HeatMap) -> Element:
         picture, said = heat_map(block, self._name())
         rows = [
             (
@@ -178,7 +163,7 @@ class Writer:
         )
 
 
-def _player(said: str, sound: Sound) -> Element:
+def _player(said: str, sound: blocks.Sound) -> Element:
     """Return a player that has the sound in it, or a link to the file."""
     if sound.wav:
         source = f"data:audio/wav;base64,{b64encode(sound.wav).decode()}"
@@ -208,12 +193,30 @@ def _word(word: Word) -> Node:
     return element("span", unbroken(word.text), class_=tone) if tone else unbroken(word.text)
 
 
-def _row(cells: Sequence[Sequence[Node]], kinds: Sequence[str]) -> Element:
-    first = element("th", *cells[0], scope="row", class_=kinds[0] or None)
+def _foldable(text: Inline) -> list[Node]:
+    """Return the words of a cell; a whole digest is shown in short, and in full to whoever opens it."""
+    return [
+        _digest(word.text) if isinstance(word, Word) and _DIGEST.fullmatch(word.text) else node
+        for word, node in zip(words_of(text), nodes(text), strict=True)
+    ]
+
+
+def _digest(whole: str) -> Element:
+    algorithm, colon, value = whole.rpartition(":")
+    summary = element("summary", element("code", f"{algorithm}{colon}{value[:_SHORT]}"))
+    return element("details", summary, element("code", whole), class_="digest")
+
+
+def _row(cells: Sequence[Sequence[Node]], titles: Sequence[tuple[str, str]]) -> Element:
+    """Return a row; a narrow page shows its cells below each other, each with the title of its column."""
+    (_, kind), *others = titles
     return element(
         "tr",
-        first,
-        *(element("td", *cell, class_=kind or None) for cell, kind in zip(cells[1:], kinds[1:], strict=True)),
+        element("th", *cells[0], scope="row", class_=kind or None),
+        *(
+            element("td", *cell, class_=kind or None, data_title=title or None)
+            for cell, (title, kind) in zip(cells[1:], others, strict=True)
+        ),
     )
 
 

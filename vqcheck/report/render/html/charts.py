@@ -1,10 +1,10 @@
-"""Line charts as inline SVG, with axes, units and ticks, whose text alternative stands in the picture."""
+"""Line charts as inline SVG: all arms in one picture, told apart by colour and by dashes."""
 
 import math
 from collections.abc import Callable, Iterable, Sequence
 from typing import Final, NamedTuple
 
-from vqcheck.report.blocks import Event, Inline, Line, LineCharts, Panel
+from vqcheck.report.blocks import Event, Inline, Line, LineChart
 from vqcheck.report.render.html.markup import Element, Node, element
 from vqcheck.report.scales import Axis, counted, drawable, from_zero, label
 
@@ -12,55 +12,49 @@ Point = tuple[float, float]
 
 _LEFT, _RIGHT, _TOP, _BOTTOM = 46, 10, 24, 32
 """Margins around the plot."""
-_SIZE, _ALONE = (340, 190), (480, 220)
+WIDE: Final = 560
+"""Width of pictures that fill their card; the style sheet sets the size of their text by it."""
+_HIGH: Final = 210
 _DOTTED: Final = 40
 """Lines of at most so many points show each one."""
 _POINTS: Final = 3_000
-"""Points of all charts together, so that a browser draws them at once."""
+"""Points of all lines together, so that a browser draws them at once."""
+_NAME: Final = 34
+"""Letters of a mark that fit beside it."""
+_EVENTS: Final = 8
+"""Marks that have a line of their own for their names."""
+_COLOURS: Final = 5
+_DASHES: Final = (None, "7 4", "2 4", "10 3 2 3")
+"""Lines are told apart by both; the numbers of colours and dashes have no common divisor."""
 
 
-def line_charts(block: LineCharts, new_name: Callable[[], str], nodes: Callable[[Inline], list[Node]]) -> list[Node]:
-    """Return the charts of all panels on one scale, with a legend of what is drawn and what is to be known of them."""
-    lines = [line for panel in block.panels for line in panel.lines]
-    points = [point for line in lines for point in line.points]
+def line_chart(block: LineChart, name: str, nodes: Callable[[Inline], list[Node]]) -> list[Node]:
+    """Return one picture of all lines, a legend, and what is to be known of it. Lines that are equal are drawn once."""
+    points = [point for line in block.lines for point in line.points]
     x = counted(block.x_title, [at for at, _ in points])
     y = from_zero(block.y_title, [value for _, value in points])
-    most = max(_POINTS // max(len(lines), 1), 20)
-    size = _ALONE if len(block.panels) == 1 else _SIZE
-    figures = [_figure(panel, new_name(), x, y, most, size, nodes) for panel in block.panels]
-    return [
-        _legend(block),
-        element("div", *figures, class_="wide" if len(figures) == 1 else "charts"),
-        _about(block, lines, most),
-    ]
-
-
-def _figure(
-    panel: Panel, name: str, x: Axis, y: Axis, most: int, size: tuple[int, int], nodes: Callable[[Inline], list[Node]]
-) -> Element:
-    notes = [node for note in panel.notes for node in nodes(note)]
-    heading = [element("b", panel.name), *notes] if panel.name else notes
-    said = element("span", panel.said, class_="quiet") if panel.said else None
-    caption = element("figcaption", *heading, said) if heading or said else None
-    return element("figure", caption, _chart(panel, name, x, y, most, size))
-
-
-def _chart(panel: Panel, name: str, x: Axis, y: Axis, most: int, size: tuple[int, int]) -> Element:
-    plot = _Plot(x, y, *size)
-    drawn = sorted(panel.lines, key=lambda line: not line.broad)
-    return picture(
+    plot = _Plot(x, y, WIDE, _HIGH)
+    same: dict[tuple[str, ...], list[Line]] = {}
+    for line in block.lines:
+        same.setdefault(tuple(f"{at} {value}" for at, value in line.points), []).append(line)
+    groups = list(same.values())
+    most = max(_POINTS // max(len(groups), 1), 20)
+    description = "; ".join(f"{line.name}: {line.said}" if line.name else line.said for line in block.lines)
+    drawn = picture(
         name,
-        panel.title,
-        panel.description,
-        size,
+        block.title,
+        description,
+        (WIDE, _HIGH),
         *_frame(plot),
-        *(part for line in drawn for part in _line(plot, thinned(line.points, most), _look(line))),
-        *(_event(plot, panel.event) if panel.event else ()),
+        *(part for number, (line, *_) in enumerate(groups) for part in _line(plot, line, most, number)),
+        *_events(plot, block.lines),
     )
-
-
-def _look(line: Line) -> str:
-    return "second" if line.broad else "first"
+    keys = [_key(number, group, nodes) for number, group in enumerate(groups) if any(line.name for line in group)]
+    return [
+        element("ul", *keys, class_="legend") if keys else None,
+        element("figure", drawn, class_="wide"),
+        _about(block.lines, most),
+    ]
 
 
 def picture(name: str, title: str, description: str, size: tuple[int, int], *content: Node) -> Element:
@@ -89,36 +83,22 @@ def thinned(points: Sequence[Point], most: int) -> list[Point]:
     return [points[at] for at in sorted(kept)]
 
 
-def _legend(block: LineCharts) -> Node:
-    """Return what each kind of line is, of those that are drawn."""
-    looks = {
-        _look(line)
-        for panel in block.panels
-        for line in panel.lines
-        if any(drawable(value) for _, value in line.points)
-    }
-    keys = [
-        _key(look, words)
-        for look, words in zip(("first", "second"), block.legend, strict=True)
-        if words and look in looks
-    ]
-    return element("ul", *keys, class_="legend") if keys else None
+def _key(number: int, lines: Sequence[Line], nodes: Callable[[Inline], list[Node]]) -> Element:
+    """Return a line of the legend: the sample, and what each line that looks like it is and comes to."""
+    dots = element("path", d="M15 7h0", class_=f"{_look(number)} dots")
+    sample = element("svg", _stroke(number, "path", d="M1 7h28"), dots, viewBox="0 0 30 14", aria_hidden="true")
+    words: list[Node] = []
+    for place, line in enumerate(lines):
+        notes = [node for note in line.notes for node in (" ", *nodes(note))]
+        last = place + 1 == len(lines) or lines[place + 1].said != line.said
+        said = element("span", line.said, class_="quiet") if last and line.said else None
+        words += [", " if place else None, element("b", line.name), *notes, " " if said else None, said]
+    return element("li", sample, element("span", *words))
 
 
-def _key(look: str, words: str) -> Element:
-    sample = element(
-        "svg",
-        element("path", d="M4 7h22", class_=look),
-        element("path", d="M15 7h0", class_=f"{look} dots"),
-        viewBox="0 0 30 14",
-        aria_hidden="true",
-    )
-    return element("li", sample, words)
-
-
-def _about(block: LineCharts, lines: Sequence[Line], most: int) -> Node:
-    """Say what the charts have in common and what they leave out."""
-    said = ["All charts have the same scales."] if len(block.panels) > 1 else []
+def _about(lines: Sequence[Line], most: int) -> Node:
+    """Say what the picture leaves out."""
+    said = []
     longest = max((len(line.points) for line in lines), default=0)
     if longest > most:
         said.append(
@@ -165,29 +145,47 @@ def _frame(plot: _Plot) -> Iterable[Node]:
     yield element("text", plot.x.title, x=plot.right, y=plot.height - 3, class_="y")
 
 
-def _line(plot: _Plot, points: Sequence[Point], look: str) -> Iterable[Node]:
-    places = [(plot.across(x), plot.up(y) if drawable(y) else math.nan) for x, y in points]
+def _look(number: int) -> str:
+    return f"line{number % _COLOURS}"
+
+
+def _stroke(number: int, tag: str, **attributes: str) -> Element:
+    return element(tag, class_=_look(number), stroke_dasharray=_DASHES[number % len(_DASHES)], **attributes)
+
+
+def _line(plot: _Plot, line: Line, most: int, number: int) -> Iterable[Node]:
+    places = [(plot.across(x), plot.up(y) if drawable(y) else math.nan) for x, y in thinned(line.points, most)]
     run: list[str] = []
     for x, y in [*places, (0.0, math.nan)]:
         if math.isfinite(y):
             run.append(f"{x:.1f},{y:.1f}")
         elif run:
-            yield element("polyline", points=" ".join(run), class_=look)
+            yield _stroke(number, "polyline", points=" ".join(run))
             run = []
     shown = [place for place in places if math.isfinite(place[1])]
     if len(shown) <= _DOTTED:
-        yield element("path", d="".join(f"M{x:.1f} {y:.1f}h0" for x, y in shown), class_=f"{look} dots")
+        yield element("path", d="".join(f"M{x:.1f} {y:.1f}h0" for x, y in shown), class_=f"{_look(number)} dots")
 
 
-def _event(plot: _Plot, event: Event) -> Iterable[Node]:
-    at = plot.across(event.x)
-    left = at > (plot.width + _LEFT) / 2
-    yield element("path", d=f"M{at:.1f} {_TOP - 4}V{plot.bottom}", class_="event")
-    yield element(
-        "text",
-        event.name,
-        x=f"{at - 5 if left else at + 5:.1f}",
-        y=_TOP + 5,
-        text_anchor="end" if left else "start",
-        class_="mark",
-    )
+def _fitting(name: str) -> str:
+    return name if len(name) <= _NAME else f"{name[: _NAME // 2]}...{name[-_NAME // 3 :]}"
+
+
+def _events(plot: _Plot, lines: Sequence[Line]) -> Iterable[Node]:
+    """Yield a mark for each place where something happened, with the name of the first of those that share it."""
+    events: dict[float, Event] = {}
+    for line in lines:
+        if line.event:
+            events.setdefault(line.event.x, line.event)
+    for number, event in enumerate(list(events.values())[:_EVENTS]):
+        at = plot.across(event.x)
+        left = at > (plot.width + _LEFT) / 2
+        yield element("path", d=f"M{at:.1f} {_TOP - 4}V{plot.bottom}", class_="event")
+        yield element(
+            "text",
+            _fitting(event.name),
+            x=f"{at - 5 if left else at + 5:.1f}",
+            y=_TOP + 5 + 16 * number,
+            text_anchor="end" if left else "start",
+            class_="mark",
+        )

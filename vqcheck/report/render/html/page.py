@@ -6,7 +6,7 @@ from importlib import resources
 from typing import Final
 
 from vqcheck import __version__
-from vqcheck.report.blocks import Beside, Block, Bullets, Paragraph, Players, Section, strong
+from vqcheck.report.blocks import Beside, Block, Bullets, Paragraph, Players, Section, Tone, sentence, strong
 from vqcheck.report.document import Document, Remedy, Status
 from vqcheck.report.render.html.blocks import TONES, Writer, unbroken
 from vqcheck.report.render.html.markup import Element, Node, element, render_node
@@ -21,9 +21,9 @@ _MEANS: Final = {
     Status.NOT_CHECKED: "Exit status 2: could not check. This says neither that all is well nor that it is not.",
 }
 _SIGNS: Final = {
-    Status.CONSISTENT: ("good", "M24 4a20 20 0 1 0 0 40a20 20 0 0 0 0-40Z", "m15 24.5l6.5 6.5l12.5-13"),
-    Status.INCONSISTENT: ("bad", "M15.7 4h16.6L44 15.7v16.6L32.3 44H15.7L4 32.3V15.7Z", "M16.5 16.5l15 15m0-15l-15 15"),
-    Status.NOT_CHECKED: ("open", "M24 4L45 43H3Z", "M24 18v12m0 5.5v1"),
+    Tone.GOOD: ("good", "M24 4a20 20 0 1 0 0 40a20 20 0 0 0 0-40Z", "m15 24.5l6.5 6.5l12.5-13"),
+    Tone.BAD: ("bad", "M15.7 4h16.6L44 15.7v16.6L32.3 44H15.7L4 32.3V15.7Z", "M16.5 16.5l15 15m0-15l-15 15"),
+    Tone.WARNING: ("open", "M24 4L45 43H3Z", "M24 18v12m0 5.5v1"),
 }
 """A disc with a tick, an octagon with a cross, a triangle with an exclamation mark: told apart without colour."""
 
@@ -51,6 +51,7 @@ def render(document: Document) -> str:
         element("main", _verdict(document), *_remedies(writer, document.remedies), *writer.sections(document.blocks)),
         element(
             "footer",
+            element("p", "Made by ", element("code", document.made_by)) if document.made_by else None,
             element("p", "One file: nothing in it runs, and nothing is loaded from elsewhere."),
             class_="end",
         ),
@@ -79,7 +80,8 @@ def style_sheet() -> str:
 
 
 def _verdict(document: Document) -> Element:
-    tone, shape, mark = _SIGNS[document.status]
+    # By what happened: a codebook that was never trained gets no tick, though nothing is inconsistent.
+    tone, shape, mark = _SIGNS.get(document.verdict_tone, _SIGNS[Tone.WARNING])
     sign = element(
         "svg",
         element("path", d=shape, fill="currentColor"),
@@ -91,7 +93,7 @@ def _verdict(document: Document) -> Element:
     words = element(
         "div",
         element("p", document.verdict, class_=f"word {tone}"),
-        element("h1", unbroken(_sentence(document.headline))),
+        element("h1", unbroken(sentence(document.headline))),
         _warnings(document.warnings),
         _figures(document),
         element("p", _MEANS[document.status], class_="exit"),
@@ -107,8 +109,8 @@ def _figures(document: Document) -> Node:
     if not document.figures:
         return None
     tiles = [
-        element("div", element("dt", figure.name), element("dd", figure.value, class_=TONES[figure.tone] or None))
-        for figure in document.figures
+        element("div", element("dt", sentence(name)), element("dd", value, class_=TONES[tone] or None))
+        for name, value, tone in document.figures
     ]
     return element("dl", *tiles, class_="figures")
 
@@ -121,8 +123,3 @@ def _remedies(writer: Writer, remedies: Sequence[Remedy]) -> Iterator[Element]:
         blocks += [Paragraph((strong(of),))] if of else []
         blocks.append(Bullets([remedy.text for remedy in remedies if remedy.of == of]))
     yield from writer.sections([Section("What to do", blocks)])
-
-
-def _sentence(headline: str) -> str:
-    """Return a headline with a capital, unless it begins with the name of a stage."""
-    return headline if headline[:2] in ("s1", "s2") else headline[:1].upper() + headline[1:]

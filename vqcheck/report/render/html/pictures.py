@@ -5,7 +5,7 @@ from collections.abc import Iterable, Sequence
 from typing import Final
 
 from vqcheck.report.blocks import Bars, HeatMap, Proportions, Strip
-from vqcheck.report.render.html.charts import picture
+from vqcheck.report.render.html.charts import WIDE, picture
 from vqcheck.report.render.html.markup import Element, Node, element
 from vqcheck.report.scales import NOT_FINITE, STILL, class_of
 
@@ -113,7 +113,7 @@ def _look(number: int, limits: Sequence[float]) -> str:
 
 def bars(block: Bars, name: str) -> list[Node]:
     """Return two bars for each row, with their numbers, and what the upper and the lower one are."""
-    width, left, right, high, top = 340, 78, 40, 30, 16
+    width, left, right, high, top = WIDE, 110, 50, 40, 18
     most = max((max(a, b) for _, a, b in block.rows), default=0) or 1
     parts: list[Node] = [
         element("text", block.row_title, x=0, y=9),
@@ -121,11 +121,11 @@ def bars(block: Bars, name: str) -> list[Node]:
     ]
     for number, (title, a, b) in enumerate(block.rows):
         y = top + number * high
-        parts.append(element("text", title, x=left - 8, y=y + 17, text_anchor="end"))
-        for found, look, down in ((a, "bar-a", 4), (b, "bar-b", 15)):
+        parts.append(element("text", title, x=left - 8, y=y + 23, text_anchor="end"))
+        for found, look, down in ((a, "bar-a", 4), (b, "bar-b", 20)):
             long = max(found * (width - left - right) / most, 1 if found else 0)
-            parts.append(element("rect", x=left, y=y + down, width=f"{long:.1f}", height=10, class_=look))
-            parts.append(element("text", str(found), x=f"{left + long + 5:.1f}", y=y + down + 9))
+            parts.append(element("rect", x=left, y=y + down, width=f"{long:.1f}", height=14, class_=look))
+            parts.append(element("text", str(found), x=f"{left + long + 5:.1f}", y=y + down + 10))
     bottom = top + len(block.rows) * high + 4
     parts.append(element("path", d=f"M{left} {top}V{bottom - 2}", class_="axis"))
     keys = [_bar_key(look, words) for look, words in zip(("bar-a", "bar-b"), block.legend, strict=True)]
