@@ -12,7 +12,7 @@ _EXAMPLES: Final = """
 \b
 Examples:
   vqcheck run -- python s2_train.py --config tmp_s2.json
-  vqcheck run --freeze -- python -s GPT_SoVITS/s2_train.py --config TEMP/tmp_s2.json
+  vqcheck run --freeze --every 100 -- python -s s2_train.py
   vqcheck run --monitor -o use.json -- torchrun --nproc-per-node 2 train.py
 
 Exit status: 0 nothing changed (or all was measured), 1 the VQ encoder changed, 2 the script itself failed, or its
@@ -28,7 +28,7 @@ codebooks were not seen.
 @click.option(
     "--every", metavar="N", type=click.IntRange(min=1), default=20, show_default=True, help="Steps between two looks."
 )
-@click.argument("script", metavar="COMMAND...", nargs=-1, required=True, type=click.UNPROCESSED)
+@click.argument("script", metavar="-- COMMAND...", nargs=-1, required=True, type=click.UNPROCESSED)
 @output_options()
 def command(mode: str, warn: bool, every: int, script: tuple[str, ...], output: Output) -> int:
     """Run a training script unchanged, with its codebooks guarded, frozen or measured.
