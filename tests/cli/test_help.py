@@ -114,7 +114,7 @@ def place(sound, checkpoints, monkeypatch):
     return root
 
 
-@pytest.mark.parametrize("name", [name for name in COMMANDS if name not in ("replay", "run")])
+@pytest.mark.parametrize("name", [name for name in COMMANDS if name not in ("replay", "run", "restore")])
 def test_examples_run_as_written(name, place, capsys):
     """Given files of these names, each example comes to a verdict: nothing is missing, misspelt or refused."""
     from vqcheck.cli.main import main

@@ -14,7 +14,7 @@ _EXAMPLES: Final = """
 \b
 Examples:
   vqcheck extract s2G2333k.pth -o vq.safetensors
-  vqcheck diff vq.safetensors G_400.pth
+  vqcheck extract G_400.pth -o vq.safetensors --format json > vq.json
 
 Exit status: 0 written, 2 not: the file holds no VQ encoder, or cannot be read or written.
 """

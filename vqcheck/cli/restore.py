@@ -21,10 +21,10 @@ if TYPE_CHECKING:
 _EXAMPLES: Final = """
 \b
 Examples:
-  vqcheck restore s2G2333k.pth SoVITS_weights_v2/me_e8_s400.pth -o SoVITS_weights_v2/me_restored.pth
+  vqcheck restore s2G2333k.pth me_e8_s400.pth -o me_restored.pth
   vqcheck restore s2G2333k.pth G_400.pth -o G_restored.pth --only codebook
   vqcheck restore vq.safetensors me_e8_s400.pth -o restored.pth
-  vqcheck restore s2G2333k.pth G_400.pth -o G_restored.pth --experiment logs/me --symbols symbols.txt --report page.html
+  vqcheck restore s2G2333k.pth me_e8_s400.pth -o out.pth --experiment logs/me
 
 Exit status: 0 written, whichever way out sounds closer, 2 not: the two do not fit each other, or a file cannot be read
 or written.
