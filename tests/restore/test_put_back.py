@@ -11,7 +11,7 @@ from safetensors.torch import load_file, save_file
 from vqcheck.checkpoint.open import open_checkpoint
 from vqcheck.errors import CheckpointError, VqcheckError
 from vqcheck.restore.put_back import put_back
-from vqcheck.restore.result import Part, RestoreVerdict
+from vqcheck.restore.result import RestoredPart, RestoreVerdict
 
 BOOK = "quantizer.vq.layers.0._codebook"
 CODES = f"{BOOK}.embed"
@@ -149,7 +149,9 @@ def test_values_are_what_torch_makes_of_them_in_the_files_type(write, tmp_path, 
         assert torch.equal(found[name], wanted[name].to(want)), name
 
 
-@pytest.mark.parametrize(("part", "changed"), [(Part.CODEBOOK, "quantizer"), (Part.PROJECTION, "ssl_proj")])
+@pytest.mark.parametrize(
+    ("part", "changed"), [(RestoredPart.CODEBOOK, "quantizer"), (RestoredPart.PROJECTION, "ssl_proj")]
+)
 def test_only_one_part_is_put_back(write, tmp_path, part, changed):
     base, wanted = write("base.pth", seed=1)
     file, old = write("file.pth", seed=2)

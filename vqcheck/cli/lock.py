@@ -102,7 +102,7 @@ def command(
         raise UsageError("the lock goes to stdout (-o -); name a file for the report (--report)")
     files = expanded(checkpoints)
     if check:
-        return _verify(files, path, _Asked(experiment, s1, scope, own, copy, details), output)
+        return _verify(files, path, _Wanted(experiment, s1, scope, own, copy, details), output)
     if len(files) > 1:
         raise UsageError("a lock records one checkpoint; --check verifies many against it")
     unchecked: list[str] = []
@@ -113,7 +113,7 @@ def command(
 
 
 @dataclass(frozen=True)
-class _Asked:
+class _Wanted:
     """What is to be verified beside the files, and how."""
 
     experiment: str | None
@@ -124,7 +124,7 @@ class _Asked:
     details: bool
 
 
-def _verify(files: Sequence[str], path: str, asked: _Asked, output: Output) -> int:
+def _verify(files: Sequence[str], path: str, asked: _Wanted, output: Output) -> int:
     """Verify files against the lock, which is read once; of several each gets a line."""
     from vqcheck.report.views.lock_check import checked, line
     from vqcheck.report.views.many_files import JudgedFile, could_not_check, view
@@ -158,7 +158,7 @@ def _verify(files: Sequence[str], path: str, asked: _Asked, output: Output) -> i
     return status
 
 
-def _checked(lock: Lock, path: str, file: Checkpoint, asked: _Asked, bound: tuple[LockVerdict, ...]) -> LockCheck:
+def _checked(lock: Lock, path: str, file: Checkpoint, asked: _Wanted, bound: tuple[LockVerdict, ...]) -> LockCheck:
     return check_lock(lock, path, file, None, None, asked.scope, asked.own, copy=asked.copy, bound=bound)
 
 

@@ -82,7 +82,7 @@ def command(
     """
     from vqcheck.report.views.restore import restored
     from vqcheck.restore.put_back import put_back
-    from vqcheck.restore.result import Part
+    from vqcheck.restore.result import RestoredPart
 
     check_target(out, (base, drifted))
     if output.file and os.path.realpath(output.file) == os.path.realpath(out):
@@ -90,7 +90,7 @@ def command(
     with open_checkpoint(base) as first, open_checkpoint(drifted) as second:
         measuring = _measuring(second, experiment, symbols, sample, folder)
         with Waiting("restoring", quiet=output.quiet):
-            result = put_back(first, second, out, Part(part or "all"), copies)
+            result = put_back(first, second, out, RestoredPart(part or "all"), copies)
         if measuring:
             with Waiting("decoding", quiet=output.quiet) as waiting:
                 result = replace(result, measurement=measuring.run(second, out, folder, waiting.step))

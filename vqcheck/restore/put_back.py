@@ -16,7 +16,7 @@ from vqcheck.codebook.float_bytes import WIDENED, not_finite, widen
 from vqcheck.codebook.rounding_loss import spoilt_in_use
 from vqcheck.codebook.vq_encoder import BookPlace, Place, RoleTensor, VQEncoder
 from vqcheck.errors import CheckpointError, UsageError
-from vqcheck.restore.result import Part, Restoration, RestoredTensor
+from vqcheck.restore.result import Restoration, RestoredPart, RestoredTensor
 
 _FLOATS: Final = {"float64": "<f8", "float32": "<f4", "float16": "<f2"}
 """Element types that numpy has, too."""
@@ -26,7 +26,7 @@ _PROJECTION: Final = (Role.INPUT_PROJ, Role.OUTPUT_PROJ)
 
 
 def put_back(
-    base: Checkpoint, file: Checkpoint, out: str, part: Part = Part.ALL, copies: tuple[str, ...] = ()
+    base: Checkpoint, file: Checkpoint, out: str, part: RestoredPart = RestoredPart.ALL, copies: tuple[str, ...] = ()
 ) -> Restoration:
     """Write a copy of `file` to `out` that has the VQ encoder of `base`, in the precision that `file` stores.
 
@@ -57,7 +57,7 @@ def put_back(
             stream.flush()
             with open_checkpoint(stream.name) as copy:
                 after = _read_back(file, copy, target, values, edits)
-                if part is not Part.PROJECTION:
+                if part is not RestoredPart.PROJECTION:
                     _require_no_loss(base, source, copy, target)
     except OSError as error:
         raise UsageError(f"cannot be written: {error.strerror}", out) from None
@@ -105,7 +105,7 @@ def _encoder(checkpoint: Checkpoint, copy: str) -> VQEncoder:
 
 
 def _values(
-    base: Checkpoint, source: VQEncoder, file: Checkpoint, target: VQEncoder, part: Part
+    base: Checkpoint, source: VQEncoder, file: Checkpoint, target: VQEncoder, part: RestoredPart
 ) -> tuple[dict[StoredTensor, bytes], tuple[RestoredTensor, ...]]:
     """Return the new values of each tensor of the file that is to be the base's.
 
@@ -159,8 +159,8 @@ def _books(places: Mapping[Place, RoleTensor]) -> set[BookPlace]:
     return {place[:3] for place, tensor in places.items() if tensor.role in CODEBOOK_ROLES}
 
 
-def _is_of(tensor: RoleTensor, part: Part) -> bool:
-    return part is Part.ALL or (tensor.role in _PROJECTION) == (part is Part.PROJECTION)
+def _is_of(tensor: RoleTensor, part: RestoredPart) -> bool:
+    return part is RestoredPart.ALL or (tensor.role in _PROJECTION) == (part is RestoredPart.PROJECTION)
 
 
 def _converted(data: bytes, given: RoleTensor, tensor: RoleTensor, label: str, path: str) -> bytes:

@@ -7,7 +7,7 @@ from vqcheck.restore.measured import Measurement
 from vqcheck.word_enum import WordEnum
 
 
-class Part(WordEnum):
+class RestoredPart(WordEnum):
     """What of a VQ encoder is put back."""
 
     ALL = "all"
@@ -43,7 +43,7 @@ class Restoration:
     file: str
     out: str
     family: str
-    part: Part
+    part: RestoredPart
     tensors: tuple[RestoredTensor, ...]
     not_stored: tuple[str, ...]
     """Labels of what the base has and the file leaves out, as exports do."""

@@ -1,0 +1,228 @@
+"""What is said of one voice in the report of `vqcheck check`: what it comes to, what was found, what that means."""
+
+import os
+
+from vqcheck.audit.check_result import (
+    ADVICE,
+    Answer,
+    Candidate,
+    Missing,
+    PlaceCheck,
+    Question,
+    VoiceCheck,
+)
+from vqcheck.audit.history_result import Drift, HistoryRow
+from vqcheck.audit.judgement import CheckOutcome
+from vqcheck.audit.token_power import Power, power, sentence
+from vqcheck.codebook.comparison import CHANGED
+from vqcheck.codebook.diagnosis.result import Severity, TokenFlips
+from vqcheck.experiment.place import PlaceKind
+from vqcheck.report.views.s1_s2 import evidence
+from vqcheck.report.views.words import effect, share
+
+
+def title(voice: VoiceCheck) -> str:
+    """Return what a voice is called in a row of voices: `me (v2)`."""
+    parts = [voice.version, f"LoRA rank {voice.rank}" if voice.rank else ""]
+    also = ", ".join(part for part in parts if part)
+    return f"{voice.name} ({also})" if also else voice.name
+
+
+def headline(check: PlaceCheck) -> str:
+    if not check.voices:
+        if len(check.unreadable) == 1:
+            file, why = check.unreadable[0]
+            return f"{short(file, check)} {why}"
+        return f"{check.path} holds no voice that can be checked"
+    if not any(voice.compared for voice in check.voices):
+        if not check.bases:
+            return "no base model was found, so nothing says whether a VQ encoder moved; name it with --base"
+        return "no file of a voice could be compared with a base"
+    if len(check.voices) == 1 and not check.unreadable:
+        return f"{check.voices[0].name}: {voice_headline(check.voices[0])}"
+    affected, unsure = len(check.affected), [voice for voice in check.voices if voice.exit_code == 2]
+    said = f"{affected} of {len(check.voices)} voice{'s' * (len(check.voices) != 1)} "
+    said += f"{'is' if affected == 1 else 'are'} affected"
+    if unsure:
+        said += f", {len(unsure)} could not be checked"
+    if check.unreadable:
+        count = len(check.unreadable)
+        said += f"; {count} file{'s' * (count != 1)} cannot be read"
+    return said
+
+
+def voice_headline(voice: VoiceCheck) -> str:
+    """Return what a voice comes to, in a clause."""
+    if fails(voice.answer(Question.HEALTH)):
+        return f"a VQ encoder is not fit for use ({_first_name(voice.answer(Question.HEALTH))})"
+    drifted = drift_of(voice)
+    if drifted is not None:
+        effect = f"; {_effect(voice.flips)}" if voice.flips else "; the effect on the tokens was not measured"
+        return f"the newest s2 file {_moved_by(drifted)}{effect}"
+    failed = [answer.question for answer in voice.answers if fails(answer)]
+    if Question.BASE in failed:
+        return "an earlier s2 file has another VQ encoder than the base, the newest has not"
+    if failed[:1] == [Question.TOKENS] and other_recordings(voice):
+        return "the features are of other recordings than the tokens"
+    if failed:
+        return {
+            Question.TOKENS: "the recorded tokens do not agree with the base",
+            Question.S1_S2: "s1 and s2 do not speak the same tokens",
+            Question.LOCK: "s2 does not agree with the lock",
+        }[failed[0]]
+    if voice.exit_code == 2:
+        return "could not be checked completely"
+    return "fine" if voice.compared else "not compared with a base"
+
+
+def other_recordings(voice: VoiceCheck) -> bool:
+    """Say whether the tokens fail by their lengths alone, which says nothing of a VQ encoder."""
+    audit = voice.answer(Question.TOKENS).audit
+    return audit is not None and audit.only_lengths
+
+
+def _first_name(answer: Answer) -> str:
+    return os.path.basename(answer.files[0]) if answer.files else ""
+
+
+def drift_of(voice: VoiceCheck) -> Drift | None:
+    """Return how far the newest file is from the base, where it is not the base's rounding."""
+    drift = voice.newest.from_base if voice.newest else None
+    return drift if drift and drift.verdict == CHANGED else None
+
+
+def _moved_by(drift: Drift) -> str:
+    if drift.ema_steps is None:
+        return "has another VQ encoder than its base"
+    count = {"exact": "", "about": "about ", "at least": "at least "}.get(drift.precision, "")
+    return f"drifted by {count}{drift.ema_steps} update{'s' * (drift.ema_steps != 1)}"
+
+
+def _effect(flips: TokenFlips) -> str:
+    return f"{effect(flips)}: {share(flips.flipped, flips.frames)} of the frames get another token"
+
+
+def is_missing(answer: Answer) -> bool:
+    return answer.outcome is CheckOutcome.NOT_APPLICABLE
+
+
+def fails(answer: Answer) -> bool:
+    return answer.outcome is CheckOutcome.FAILED and answer.question not in ADVICE
+
+
+def message(answer: Answer) -> str:
+    """Return what became of a question, in one sentence."""
+    names = ", ".join(os.path.basename(file) for file in answer.files[:3])
+    names += f" and {len(answer.files) - 3} more" if len(answer.files) > 3 else ""
+    if answer.missing is not None:
+        return lacks(answer.missing)
+    if answer.outcome is CheckOutcome.COULD_NOT_CHECK:
+        return answer.message or f"It could not be decided: {names}"
+    passed = answer.outcome is CheckOutcome.PASSED
+    if answer.stages is not None:
+        return evidence(answer.stages)
+    if answer.audit is not None and answer.audit.only_lengths:
+        count = len(answer.audit.wrong_lengths)
+        return f"{count} items have another number of tokens than their features give"
+    if answer.audit is not None and answer.outcome is CheckOutcome.FAILED and not answer.audit.contradictions:
+        # The tokens pass with the base, which decides over a newest file that agrees with little data, too.
+        name = os.path.basename(answer.audit.checkpoint)
+        return f"The tokens of s1 agree with {name}, and {os.path.basename(answer.files[-1])} has drifted from it"
+    if answer.audit is not None:
+        total, name = answer.audit.total, os.path.basename(answer.audit.checkpoint)
+        agree = f"{total.explained + total.near_ties} of {total.frames} tokens agree with {name}"
+        if not passed:
+            return f"The tokens do not come from {name}: {agree}"
+        found = power(answer.audit)
+        return f"{agree}; {sentence(found)}" if found else agree
+    return {
+        Question.BASE: "Every file has the VQ encoder of the base" if passed else f"Another VQ encoder: {names}",
+        Question.TOKENS: answer.message,
+        Question.S1_S2: answer.message,
+        Question.LOCK: f"{'It agrees' if passed else 'It does not agree'}: {names}",
+        Question.HEALTH: _health(passed, names),
+        Question.RESUME: "Nothing that has drifted would be resumed from"
+        if passed
+        else f"The next training would resume from {names}, {answer.message}",
+        Question.FREEZE: f"freeze_quantizer is {'true' if passed else 'not true'} in {names}",
+    }[answer.question]
+
+
+def power_of(answer: Answer) -> Power | None:
+    """Return what tokens that agree could not have shown; None where they do not decide."""
+    audit = answer.audit or (answer.stages.tokens if answer.stages else None)
+    return power(audit) if audit and answer.outcome is CheckOutcome.PASSED else None
+
+
+def _health(passed: bool, names: str) -> str:
+    if not passed:
+        return f"Not trained, not finite or broken: {names}"
+    return f"Use is concentrated on few codes: {names}" if names else "Every VQ encoder is in order"
+
+
+def first_moved(voice: VoiceCheck) -> str:
+    assert voice.run is not None
+    first: HistoryRow | None = voice.run.first_moved
+    if first is None or len(voice.run.rows) == 1:
+        return ""
+    moved = [row for row in voice.run.rows if row.moved]
+    return f"{len(moved)} of {len(voice.run.rows)} files moved; the first is {first.name}"
+
+
+def meaning(voice: VoiceCheck) -> str:
+    """Return what the findings mean for the sound; empty where nothing follows."""
+    if fails(voice.answer(Question.HEALTH)):
+        return "Every frame may get a meaningless token. This voice cannot be trusted."
+    drifted = drift_of(voice)
+    if drifted is None:
+        of_tokens = () if other_recordings(voice) else (Question.TOKENS,)
+        if any(fails(voice.answer(question)) for question in (*of_tokens, Question.S1_S2)):
+            return "s1 was trained on tokens that mean something else to s2. Speech may be slurred or mispronounced."
+        return ""
+    if voice.flips and not voice.flips.flipped:
+        return "The codes moved, but every frame of this experiment keeps its token. Nothing is to be heard of that."
+    if voice.flips and voice.flips.severity is Severity.SMALL:
+        return "Few sounds are decoded as others. Most people hear no difference."
+    return "s1 predicts tokens of the base, and s2 decodes them with codes that moved. Speech may be slurred or wrong."
+
+
+def compared(candidate: Candidate) -> str:
+    name = os.path.basename(candidate.path)
+    if candidate.verdict != CHANGED:
+        return f"{name} {candidate.verdict}"
+    if candidate.ema_steps is not None:
+        about = "" if candidate.precision == "exact" else f"{candidate.precision} "
+        return f"{name} {about}{candidate.ema_steps} updates away"
+    return f"{name} another codebook"
+
+
+def lacks(missing: Missing) -> str:
+    return {
+        Missing.BASE: "no base of this version is here; name it with --base",
+        Missing.GENERATOR: "no s2 file of this voice is here",
+        Missing.TOKENS: "there is no 6-name2semantic.tsv",
+        Missing.FEATURES: "there are too few features in 4-cnhubert",
+        Missing.RECORDINGS: "the features in 4-cnhubert are of other recordings than the tokens",
+        Missing.PROJECTION: "the file leaves ssl_proj to its base, which is not here",
+        Missing.S1: "no s1 file of this voice is here",
+        Missing.EVIDENCE: "there is neither a lock nor 4-cnhubert",
+        Missing.LOCK: "there is no vqcheck.lock; make one after token extraction: vqcheck lock",
+        Missing.TRAINING: "there are no training files (logs_s2...)",
+        Missing.CONFIGURATION: "no s2 JSON of this voice is here",
+    }[missing]
+
+
+def short(file: str, check: PlaceCheck) -> str:
+    """Return a path from the place on, or from the GPT-SoVITS folder around it, where it lies in one and is shorter."""
+    place = os.path.abspath(check.path)
+    for folder in (os.path.dirname(place) if check.kind is PlaceKind.FILE else place, check.root):
+        if folder and (inner := _inside(file, folder)) and len(inner) < len(file):
+            return inner
+    return file
+
+
+def _inside(file: str, folder: str) -> str:
+    """Return the path of a file from a folder on; empty where it lies elsewhere."""
+    front = os.path.join(os.path.normcase(os.path.abspath(folder)), "")
+    whole = os.path.abspath(file)
+    return whole[len(front) :] if os.path.normcase(whole).startswith(front) else ""
