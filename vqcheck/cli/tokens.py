@@ -80,7 +80,7 @@ def command(
     from vqcheck.audit.decide_tokens import lock_of, movement_between, with_base
 
     of_first, of_second = (copies[0], copies[-1]) if copies else ("", "")
-    asked = _Asked(experiment, sample, coverage / 100, output)
+    asked = _TokenQuestion(experiment, sample, coverage / 100, output)
     with open_checkpoint(checkpoint) as opened:
         audit = asked.audit(opened, of_first)
         # What the tokens refute no lock makes right, and one that cannot be compared is not to hide it.
@@ -97,7 +97,7 @@ def command(
 
 
 @dataclass(frozen=True)
-class _Asked:
+class _TokenQuestion:
     """What is the same for both checkpoints."""
 
     experiment: str
