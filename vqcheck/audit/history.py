@@ -18,7 +18,7 @@ from vqcheck.codebook.family import Family
 from vqcheck.codebook.file_record import FileKind
 from vqcheck.codebook.vq_encoder import InFront
 from vqcheck.errors import NoCodebookError, UsageError, VqcheckError
-from vqcheck.experiment.place import SHARD, SUFFIXES, by_number
+from vqcheck.experiment.layout import SHARD, SUFFIXES, by_number
 from vqcheck.experiment.run_base import BaseProblem, UnusedBase, named_base
 
 OnFile = Callable[[int, int], None]

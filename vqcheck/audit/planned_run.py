@@ -16,7 +16,7 @@ from vqcheck.codebook.find import find_copies
 from vqcheck.codebook.inspection import Inspection, inspect
 from vqcheck.errors import UsageError
 from vqcheck.experiment.config_file import S2Run, absent
-from vqcheck.experiment.place import tree_around
+from vqcheck.experiment.layout import tree_around
 
 PRETRAINED: Final = "weight"
 """Where the training script looks for the model to start from."""

@@ -42,7 +42,7 @@ def expanded(paths: Sequence[str]) -> tuple[str, ...]:
         if any(sign in path for sign in "*?[") and not os.path.lexists(path):
             from glob import glob
 
-            from vqcheck.experiment.place import by_number
+            from vqcheck.experiment.layout import by_number
 
             matches = sorted(glob(path), key=lambda each: (os.path.dirname(each), by_number(each)))
         found += matches or [path]

@@ -5,33 +5,36 @@ Windows, too). Nothing is opened, so a name decides only where to look, never wh
 """
 
 import os
-import re
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, replace
 from typing import Final
 
 from vqcheck.errors import UsageError
+from vqcheck.experiment.layout import (
+    CODE,
+    LEVELS_DOWN,
+    LOGS,
+    PRETRAINED,
+    S1_RUN,
+    S1_WEIGHTS,
+    S2_EXPORT,
+    S2_RUN,
+    S2_WEIGHTS,
+    TRAINING,
+    folders_in,
+    is_experiment,
+    is_tree,
+    json_files,
+    lock_files,
+    model_files,
+    root_above,
+    version_in,
+    voice_of_export,
+    walk,
+)
 from vqcheck.word_enum import WordEnum
 
-SUFFIXES: Final = (".pth", ".pt", ".ckpt", ".safetensors", ".bin", ".th")
 LOCK: Final = "vqcheck.lock"
-
-_LOGS: Final = "logs"
-_CODE: Final = "GPT_SoVITS"
-_PRETRAINED: Final = os.path.join(_CODE, "pretrained_models")
-_S2_WEIGHTS: Final = re.compile(r"SoVITS_weights(?:_(v\w+))?")
-_S1_WEIGHTS: Final = re.compile(r"GPT_weights(?:_(v\w+))?")
-_S2_RUN: Final = re.compile(r"logs_s2(?:_(v\d\w*?))?(?:_lora_(\d+))?")
-_S1_RUN: Final = re.compile(r"logs_s1(?:_(v\w+))?")
-_S2_EXPORT: Final = re.compile(r"(.+)_e\d+_s(?P<step>\d+)(?:_l(?P<rank>\d+))?")
-_TRAINING: Final = re.compile(r"G_(\d+)\.pth")
-_S1_EXPORT: Final = re.compile(r"(.+)-e\d+")
-SHARD: Final = re.compile(r"-\d{5}-of-\d{5}\.")
-"""In the name of a part of one model, which is not a checkpoint of its own."""
-_DISCRIMINATOR: Final = re.compile(r"(?:s2)?D[_\d].*|s2Dv.*")
-_EXPERIMENT_PARTS: Final = ("2-name2text.txt", "4-cnhubert", "5-wav32k", "6-name2semantic.tsv")
-_LEVELS_UP: Final = 4
-_LEVELS_DOWN: Final = 3
 
 
 class PlaceKind(WordEnum):
@@ -113,39 +116,18 @@ def find_place(path: str) -> Place:
     if not os.path.isdir(path):
         return _of_file(path)
     here = os.path.abspath(path)
-    if _S2_RUN.fullmatch(os.path.basename(here)) or _S1_RUN.fullmatch(os.path.basename(here)):
+    if S2_RUN.fullmatch(os.path.basename(here)) or S1_RUN.fullmatch(os.path.basename(here)):
         here = os.path.dirname(here)
-    if _is_experiment(here):
+    if is_experiment(here):
         return _of_experiment(path, here)
-    if os.path.basename(here) == _CODE and _is_tree(os.path.dirname(here)):
+    if os.path.basename(here) == CODE and is_tree(os.path.dirname(here)):
         here = os.path.dirname(here)
-    trees = [here] if _is_tree(here) else [tree for tree in _folders(here) if _is_tree(tree)]
+    trees = [here] if is_tree(here) else [tree for tree in folders_in(here) if is_tree(tree)]
     if trees:
         return Place(path, PlaceKind.TREE, trees[0], _joined(_of_tree(tree) for tree in trees))
-    if _S2_WEIGHTS.fullmatch(os.path.basename(here)) or _S1_WEIGHTS.fullmatch(os.path.basename(here)):
+    if S2_WEIGHTS.fullmatch(os.path.basename(here)) or S1_WEIGHTS.fullmatch(os.path.basename(here)):
         return _of_weights(path, here)
     return _of_folder(path, here)
-
-
-def tree_around(path: str) -> str | None:
-    """Return the GPT-SoVITS folder, code and all, that a file lies in, else that the working directory lies in."""
-    for start in (os.path.dirname(os.path.abspath(path)), os.getcwd()):
-        here = start
-        for _ in range(_LEVELS_UP):
-            if os.path.isfile(os.path.join(here, _CODE, "module", "models.py")):
-                return here
-            here = os.path.dirname(here)
-    return None
-
-
-def root_around(path: str) -> str | None:
-    """Return the GPT-SoVITS folder that a file lies in, with or without the code; None where there is none near."""
-    return _root_above(os.path.dirname(os.path.abspath(path))) or None
-
-
-def is_training_file(path: str) -> bool:
-    """Say whether a file has the name of a generator's training file, which token extraction cannot read."""
-    return _TRAINING.fullmatch(os.path.basename(path)) is not None
 
 
 def exported_weights(training_file: str) -> str | None:
@@ -155,15 +137,15 @@ def exported_weights(training_file: str) -> str | None:
     """
     here = os.path.abspath(training_file)
     run = os.path.dirname(here)
-    step, where = _TRAINING.fullmatch(os.path.basename(here)), _S2_RUN.fullmatch(os.path.basename(run))
-    root = _root_above(run)
+    step, where = TRAINING.fullmatch(os.path.basename(here)), S2_RUN.fullmatch(os.path.basename(run))
+    root = root_above(run)
     if not (step and where and root):
         return None
     voice, versions = os.path.basename(os.path.dirname(run)), (where[1] or "", *([""] if where[1] == "v1" else []))
     found = [
         file.path
         for file in _weights_of(root, voice.__eq__).generators
-        if (match := _S2_EXPORT.fullmatch(os.path.splitext(os.path.basename(file.path))[0]))
+        if (match := S2_EXPORT.fullmatch(os.path.splitext(os.path.basename(file.path))[0]))
         and int(match["step"]) == int(step[1])
         and (file.rank, file.version in versions) == (where[2] or "", True)
     ]
@@ -172,22 +154,22 @@ def exported_weights(training_file: str) -> str | None:
 
 def training_runs(experiment: str) -> list[str]:
     """Return the folders of s2 training runs in an experiment that hold a file to look at."""
-    runs = [each for each in _folders(experiment) if _S2_RUN.fullmatch(os.path.basename(each))]
-    return [run for run in runs if _models(run)]
+    runs = [each for each in folders_in(experiment) if S2_RUN.fullmatch(os.path.basename(each))]
+    return [run for run in runs if model_files(run)]
 
 
 def holds_models(folder: str) -> bool:
     """Say whether a folder itself holds a file that may be a model."""
-    return bool(_models(folder))
+    return bool(model_files(folder))
 
 
 def _of_tree(root: str) -> Contents:
-    experiments = [each for each in _folders(os.path.join(root, _LOGS)) if _is_experiment(each)]
+    experiments = [each for each in folders_in(os.path.join(root, LOGS)) if is_experiment(each)]
     return _joined([*map(_within_experiment, experiments), _weights_of(root, lambda _: True), _shared(root)])
 
 
 def _of_experiment(path: str, experiment: str) -> Place:
-    voice, root = os.path.basename(experiment), _root_above(experiment)
+    voice, root = os.path.basename(experiment), root_above(experiment)
     parts = [_within_experiment(experiment)]
     if root:
         parts += [_weights_of(root, voice.__eq__), _shared(root)]
@@ -195,13 +177,13 @@ def _of_experiment(path: str, experiment: str) -> Place:
 
 
 def _of_weights(path: str, folder: str) -> Place:
-    root = _root_above(folder)
+    root = root_above(folder)
     own = _weights_in(folder)
     voices = {file.voice for file in (*own.generators, *own.s1)}
     parts = [own]
     if root:
-        experiments = [os.path.join(root, _LOGS, voice) for voice in sorted(voices) if voice]
-        parts += [_within_experiment(each) for each in experiments if _is_experiment(each)]
+        experiments = [os.path.join(root, LOGS, voice) for voice in sorted(voices) if voice]
+        parts += [_within_experiment(each) for each in experiments if is_experiment(each)]
         parts += [_shared(root)]
         if not own.generators:
             # A folder of s1 weights says nothing without the s2 weights of its voices.
@@ -211,12 +193,12 @@ def _of_weights(path: str, folder: str) -> Place:
 
 def _of_folder(path: str, folder: str) -> Place:
     """Return what lies in a folder of another layout: its files, and experiments in it as `logs` has them."""
-    files = [_loose(each) for each in _models(folder)]
-    experiments = [each for each in _folders(folder) if _is_experiment(each)]
-    weights = [each for each in _folders(folder) if _S2_WEIGHTS.fullmatch(os.path.basename(each))]
-    root = _root_above(folder)
+    files = [_loose(each) for each in model_files(folder)]
+    experiments = [each for each in folders_in(folder) if is_experiment(each)]
+    weights = [each for each in folders_in(folder) if S2_WEIGHTS.fullmatch(os.path.basename(each))]
+    root = root_above(folder)
     parts = [
-        Contents(generators=tuple(files), configs=_json(folder), locks=_locks(folder)),
+        Contents(generators=tuple(files), configs=json_files(folder), locks=lock_files(folder)),
         *(_within_experiment(each) for each in experiments),
         *(_weights_in(each) for each in weights),
     ]
@@ -231,17 +213,15 @@ def _of_folder(path: str, folder: str) -> Place:
 def _of_file(path: str) -> Place:
     here = os.path.abspath(path)
     folder = os.path.dirname(here)
-    root = _root_above(folder)
-    run = _S2_RUN.fullmatch(os.path.basename(folder))
+    root = root_above(folder)
+    run = S2_RUN.fullmatch(os.path.basename(folder))
     if run:
         file = _of_run(path, os.path.basename(os.path.dirname(folder)), folder)
     else:
         file = _loose(path)
     parts = [Contents(generators=(file,))]
-    experiment = (
-        os.path.dirname(folder) if run else os.path.join(root, _LOGS, file.voice) if root and file.voice else ""
-    )
-    if experiment and _is_experiment(experiment):
+    experiment = os.path.dirname(folder) if run else os.path.join(root, LOGS, file.voice) if root and file.voice else ""
+    if experiment and is_experiment(experiment):
         # Only this file is asked about; what the experiment recorded is evidence.
         parts.append(replace(_within_experiment(experiment), generators=()))
     if root:
@@ -253,24 +233,24 @@ def _of_file(path: str) -> Place:
 
 def _within_experiment(experiment: str) -> Contents:
     voice = os.path.basename(experiment)
-    runs = [each for each in _folders(experiment) if _S2_RUN.fullmatch(os.path.basename(each))]
-    s1_runs = [each for each in _folders(experiment) if _S1_RUN.fullmatch(os.path.basename(each))]
+    runs = [each for each in folders_in(experiment) if S2_RUN.fullmatch(os.path.basename(each))]
+    s1_runs = [each for each in folders_in(experiment) if S1_RUN.fullmatch(os.path.basename(each))]
     return Contents(
         # Generators alone: a discriminator of each step lies beside them.
         generators=tuple(
             _of_run(file, voice, run)
             for run in runs
-            for file in _models(run)
+            for file in model_files(run)
             if os.path.basename(file).startswith("G_")
         ),
         s1=tuple(
-            ModelFile(file, voice, Source.TRAINING, run, _suffix(_S1_RUN, run))
+            ModelFile(file, voice, Source.TRAINING, run, version_in(S1_RUN, run))
             for run in s1_runs
-            for file in (*_models(run), *_models(os.path.join(run, "ckpt")))
+            for file in (*model_files(run), *model_files(os.path.join(run, "ckpt")))
         ),
         experiments=(experiment,),
-        configs=tuple(config for folder in (experiment, *runs) for config in _json(folder)),
-        locks=_locks(experiment),
+        configs=tuple(config for folder in (experiment, *runs) for config in json_files(folder)),
+        locks=lock_files(experiment),
     )
 
 
@@ -278,8 +258,8 @@ def _weights_of(root: str, wanted: Callable[[str], bool]) -> Contents:
     """Return the exports of a GPT-SoVITS folder: those of the voices that are `wanted`."""
     folders = [
         each
-        for each in _folders(root)
-        if _S2_WEIGHTS.fullmatch(os.path.basename(each)) or _S1_WEIGHTS.fullmatch(os.path.basename(each))
+        for each in folders_in(root)
+        if S2_WEIGHTS.fullmatch(os.path.basename(each)) or S1_WEIGHTS.fullmatch(os.path.basename(each))
     ]
     found = _joined(map(_weights_in, folders))
     return replace(
@@ -290,22 +270,22 @@ def _weights_of(root: str, wanted: Callable[[str], bool]) -> Contents:
 
 
 def _weights_in(folder: str) -> Contents:
-    files = _models(folder)
-    if _S1_WEIGHTS.fullmatch(os.path.basename(folder)):
-        version = _suffix(_S1_WEIGHTS, folder)
-        return Contents(s1=tuple(ModelFile(each, _voice(each), Source.EXPORT, "", version) for each in files))
-    return Contents(generators=tuple(map(_loose, files)), locks=_locks(folder))
+    files = model_files(folder)
+    if S1_WEIGHTS.fullmatch(os.path.basename(folder)):
+        version = version_in(S1_WEIGHTS, folder)
+        return Contents(s1=tuple(ModelFile(each, voice_of_export(each), Source.EXPORT, "", version) for each in files))
+    return Contents(generators=tuple(map(_loose, files)), locks=lock_files(folder))
 
 
 def _shared(root: str) -> Contents:
     """Return what all voices of a GPT-SoVITS folder share: base models, and the configuration of the last run."""
-    pretrained = os.path.join(root, _PRETRAINED)
-    bases = [file for file in _walk(pretrained, _LEVELS_DOWN) if os.path.basename(file).startswith("s2G")]
-    temporary = [each for each in _folders(root) if os.path.basename(each).lower() in ("temp", "tmp")]
+    pretrained = os.path.join(root, PRETRAINED)
+    bases = [file for file in walk(pretrained, LEVELS_DOWN) if os.path.basename(file).startswith("s2G")]
+    temporary = [each for each in folders_in(root) if os.path.basename(each).lower() in ("temp", "tmp")]
     return Contents(
         bases=tuple(bases),
-        configs=tuple(config for folder in temporary for config in _json(folder)),
-        locks=_locks(root),
+        configs=tuple(config for folder in temporary for config in json_files(folder)),
+        locks=lock_files(root),
     )
 
 
@@ -323,102 +303,13 @@ def _joined(parts: Iterable[Contents]) -> Contents:
 
 
 def _of_run(path: str, voice: str, run: str) -> ModelFile:
-    match = _S2_RUN.fullmatch(os.path.basename(run))
+    match = S2_RUN.fullmatch(os.path.basename(run))
     version, rank = match.groups() if match else (None, None)
     return ModelFile(path, voice, Source.TRAINING, run, version or "", rank or "")
 
 
 def _loose(path: str) -> ModelFile:
-    voice, match = _voice(path), _S2_EXPORT.fullmatch(os.path.splitext(os.path.basename(path))[0])
+    voice, match = voice_of_export(path), S2_EXPORT.fullmatch(os.path.splitext(os.path.basename(path))[0])
     source = Source.EXPORT if voice else Source.LOOSE
-    version = _suffix(_S2_WEIGHTS, os.path.dirname(os.path.abspath(path)))
+    version = version_in(S2_WEIGHTS, os.path.dirname(os.path.abspath(path)))
     return ModelFile(path, voice, source, version=version, rank=(match["rank"] or "") if match else "")
-
-
-def _suffix(pattern: re.Pattern[str], folder: str) -> str:
-    """Return the version in a folder's name; empty where it says none."""
-    match = pattern.fullmatch(os.path.basename(folder))
-    return (match[1] or "") if match else ""
-
-
-def _voice(path: str) -> str:
-    """Return whose export a file is by its name; empty where it has none of GPT-SoVITS's names."""
-    stem = os.path.splitext(os.path.basename(path))[0]
-    match = _S2_EXPORT.fullmatch(stem) or _S1_EXPORT.fullmatch(stem)
-    return match[1] if match else ""
-
-
-def _is_experiment(folder: str) -> bool:
-    names = _names(folder)
-    return any(part in names for part in _EXPERIMENT_PARTS) or any(
-        _S2_RUN.fullmatch(name) or _S1_RUN.fullmatch(name) for name in names
-    )
-
-
-def _is_tree(folder: str) -> bool:
-    names = _names(folder)
-    if os.path.isdir(os.path.join(folder, _CODE)):
-        return True
-    return _LOGS in names and any(_S2_WEIGHTS.fullmatch(name) or _S1_WEIGHTS.fullmatch(name) for name in names)
-
-
-def _root_above(folder: str) -> str:
-    """Return the GPT-SoVITS folder around a folder; empty where there is none near."""
-    here = folder
-    for _ in range(_LEVELS_UP):
-        here = os.path.dirname(here)
-        if _is_tree(here):
-            return here
-    return ""
-
-
-def _models(folder: str) -> list[str]:
-    """Return the files of a folder that may hold a model; discriminators and shards do not stand for one."""
-    return [
-        os.path.join(folder, name)
-        for name in sorted(_names(folder), key=by_number)
-        if name.lower().endswith(SUFFIXES)
-        and not SHARD.search(name)
-        and not _DISCRIMINATOR.fullmatch(os.path.splitext(name)[0])
-        and not os.path.isdir(os.path.join(folder, name))
-    ]
-
-
-def _walk(folder: str, levels: int) -> Iterator[str]:
-    yield from _models(folder)
-    if levels:
-        for inner in _folders(folder):
-            yield from _walk(inner, levels - 1)
-
-
-def _json(folder: str) -> tuple[str, ...]:
-    return tuple(os.path.join(folder, name) for name in sorted(_names(folder)) if name.lower().endswith(".json"))
-
-
-def _locks(folder: str) -> tuple[str, ...]:
-    return tuple(os.path.join(folder, name) for name in sorted(_names(folder)) if name.endswith(".lock"))
-
-
-def _folders(folder: str) -> list[str]:
-    return [whole for name in sorted(_names(folder)) if os.path.isdir(whole := os.path.join(folder, name))]
-
-
-def _names(folder: str) -> list[str]:
-    """Return the names in a folder, hidden ones left out; none where there is no such folder.
-
-    Raises:
-        UsageError: it is there and cannot be listed.
-
-    """
-    try:
-        return [name for name in os.listdir(folder) if not name.startswith(".")]
-    except (FileNotFoundError, NotADirectoryError):
-        return []
-    except OSError as error:
-        raise UsageError(f"{folder}: cannot be listed: {error.strerror}") from None
-
-
-def by_number(path: str) -> list[tuple[int, str]]:
-    """Sort key that puts G_800 before G_1000, whatever folder they are in."""
-    pieces = re.split(r"(\d+)", os.path.basename(path))
-    return [(int(piece), "") if piece.isdecimal() else (-1, piece) for piece in pieces]

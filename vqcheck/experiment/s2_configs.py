@@ -4,7 +4,8 @@ import os
 
 from vqcheck.errors import UsageError
 from vqcheck.experiment.config_file import S2Run, read_s2_run
-from vqcheck.experiment.place import PlaceKind, find_place, root_around
+from vqcheck.experiment.layout import root_around
+from vqcheck.experiment.place import PlaceKind, find_place
 
 
 def the_s2_config(folder: str, root: str | None) -> S2Run:

@@ -55,7 +55,8 @@ def extract_again(path: str, exported: str | None = None) -> str:
 
     `exported` are those of a training file, where they were found already.
     """
-    from vqcheck.experiment.place import exported_weights, is_training_file
+    from vqcheck.experiment.layout import is_training_file
+    from vqcheck.experiment.place import exported_weights
 
     name = os.path.basename(path)
     if not is_training_file(path):
