@@ -87,13 +87,16 @@ def command(
         is_asked = lock is not None or audit.verdict is not TokenVerdict.INCONSISTENT
         decision = TokenDecision(audit, lock=lock_of(experiment, opened, lock, of_first) if is_asked else None)
         if against is None:
-            return output.show(view(with_base(decision, opened, experiment, asked.audit)))
-        with open_checkpoint(against) as second:
-            other = asked.audit(second, of_second)
-            both = audit.verdict is other.verdict is TokenVerdict.CONSISTENT
-            named = (of_second, of_first) if copies else ()
-            movement = movement_between(second, opened, experiment, named) if both else None
-    return output.show(view(replace(decision, other=other, movement=movement)))
+            decision = with_base(decision, opened, experiment, asked.audit)
+        else:
+            with open_checkpoint(against) as second:
+                other = asked.audit(second, of_second)
+                both = audit.verdict is other.verdict is TokenVerdict.CONSISTENT
+                named = (of_second, of_first) if copies else ()
+                movement = movement_between(second, opened, experiment, named) if both else None
+            decision = replace(decision, other=other, movement=movement)
+    # Not before the file was seen to be the same still.
+    return output.show(view(decision))
 
 
 @dataclass(frozen=True)

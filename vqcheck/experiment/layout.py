@@ -1,5 +1,6 @@
 """Where GPT-SoVITS keeps what, and what it calls its files: names of folders and files, and looking for them."""
 
+import contextlib
 import os
 import re
 from collections.abc import Iterator
@@ -58,7 +59,10 @@ LEVELS_DOWN: Final = 3
 
 def tree_around(path: str) -> str | None:
     """Return the GPT-SoVITS folder, code and all, that a file lies in, else that the working directory lies in."""
-    for start in (os.path.dirname(os.path.abspath(path)), os.getcwd()):
+    starts = [os.path.dirname(os.path.abspath(path))]
+    with contextlib.suppress(OSError):  # it may have been deleted
+        starts.append(os.getcwd())
+    for start in starts:
         here = start
         for _ in range(_LEVELS_UP):
             if os.path.isfile(os.path.join(here, CODE, "module", "models.py")):

@@ -138,8 +138,10 @@ def exported_weights(training_file: str) -> str | None:
     here = os.path.abspath(training_file)
     run = os.path.dirname(here)
     step, where = TRAINING.fullmatch(os.path.basename(here)), S2_RUN.fullmatch(os.path.basename(run))
+    if not (step and where):
+        return None
     root = root_above(run)
-    if not (step and where and root):
+    if not root:
         return None
     voice, versions = os.path.basename(os.path.dirname(run)), (where[1] or "", *([""] if where[1] == "v1" else []))
     found = [

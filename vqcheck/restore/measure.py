@@ -162,7 +162,7 @@ class Measuring:
         if entry.speaker:
             size = drifted.sv_emb.in_features
             vector = torch.from_numpy(read_speaker_vector(entry.speaker, size))[None].to(device)
-        with torch.inference_mode():
+        with torch.no_grad():
             # An odd last frame gives no token, as in the extraction.
             whole = ssl[:, :, : ssl.size(2) // drifted.frames_per_code * drifted.frames_per_code]
             again = drifted.extract_latent(whole)

@@ -112,19 +112,21 @@ def _resampling_kernel(step: int, phases: int) -> Tensor:
 
 @lru_cache(maxsize=16)
 def _window(size: int, dtype: torch.dtype, device: torch.device) -> Tensor:
-    return torch.hann_window(size, dtype=dtype, device=device)
+    with torch.inference_mode(False):  # kept for a training that may follow in the same process
+        return torch.hann_window(size, dtype=dtype, device=device)
 
 
 @lru_cache(maxsize=16)
 def _filters(settings: SpectrogramSettings, dtype: torch.dtype, device: torch.device) -> Tensor:
-    bank = mel_filter_bank(
-        settings.sampling_rate,
-        settings.filter_length,
-        settings.n_mel_channels,
-        settings.mel_fmin,
-        settings.mel_fmax,
-    )
-    return bank.to(device, dtype)
+    with torch.inference_mode(False):
+        bank = mel_filter_bank(
+            settings.sampling_rate,
+            settings.filter_length,
+            settings.n_mel_channels,
+            settings.mel_fmin,
+            settings.mel_fmax,
+        )
+        return bank.to(device, dtype)
 
 
 # linear below 1 kHz, logarithmic above
