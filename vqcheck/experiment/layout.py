@@ -9,51 +9,21 @@ from typing import Final
 from vqcheck.errors import UsageError
 
 SUFFIXES: Final = (".pth", ".pt", ".ckpt", ".safetensors", ".bin", ".th")
-
-
 LOGS: Final = "logs"
-
-
 CODE: Final = "GPT_SoVITS"
-
-
 PRETRAINED: Final = os.path.join(CODE, "pretrained_models")
-
-
 S2_WEIGHTS: Final = re.compile(r"SoVITS_weights(?:_(v\w+))?")
-
-
 S1_WEIGHTS: Final = re.compile(r"GPT_weights(?:_(v\w+))?")
-
-
 S2_RUN: Final = re.compile(r"logs_s2(?:_(v\d\w*?))?(?:_lora_(\d+))?")
-
-
 S1_RUN: Final = re.compile(r"logs_s1(?:_(v\w+))?")
-
-
 S2_EXPORT: Final = re.compile(r"(.+)_e\d+_s(?P<step>\d+)(?:_l(?P<rank>\d+))?")
-
-
 S1_EXPORT: Final = re.compile(r"(.+)-e\d+")
-
-
 SHARD: Final = re.compile(r"-\d{5}-of-\d{5}\.")
 """In the name of a part of one model, which is not a checkpoint of its own."""
-
-
 TRAINING: Final = re.compile(r"G_(\d+)\.pth")
-
-
 _DISCRIMINATOR: Final = re.compile(r"(?:s2)?D[_\d].*|s2Dv.*")
-
-
 _EXPERIMENT_PARTS: Final = ("2-name2text.txt", "4-cnhubert", "5-wav32k", "6-name2semantic.tsv")
-
-
 _LEVELS_UP: Final = 4
-
-
 LEVELS_DOWN: Final = 3
 
 
