@@ -7,9 +7,10 @@ import pytest
 import torch
 
 from vqcheck import open_checkpoint
+from vqcheck.audit.bound_files import file_digest
 from vqcheck.audit.check_lock import check_lock
 from vqcheck.audit.lock import read_lock
-from vqcheck.audit.make_lock import make_lock
+from vqcheck.audit.make_lock import make_lock, renamed_from
 from vqcheck.cli.main import main
 from vqcheck.codebook.digest import F16V1, F32V1
 from vqcheck.errors import UsageError
@@ -274,13 +275,17 @@ def test_several_s1_checkpoints_are_bound(lock, checkpoints):
 
 
 def test_only_an_s1_checkpoint_of_these_tokens_is_bound(lock, checkpoints, tmp_path):
-    """A generator is no s1 checkpoint, and one that names another experiment's tokens is refused."""
+    """A generator is not an s1 checkpoint. One that names another folder's tokens is bound: that may be renamed."""
     base = checkpoints / "base_v2.pth"
     with pytest.raises(UsageError, match="not an s1"):
         lock(base, s1=str(base))
     (tmp_path / "6-name2semantic.tsv").write_text("a.wav\t1 2\n")
-    with pytest.raises(UsageError, match="was trained on logs/demo"):
-        lock(base, experiment=str(tmp_path), s1=str(checkpoints / "gpt-e15.ckpt"))
+    s1 = str(checkpoints / "gpt-e15.ckpt")
+    assert lock(base, experiment=str(tmp_path), s1=[s1]).binds_s1(file_digest(s1))
+    assert renamed_from([s1], str(tmp_path)) == ((s1, "logs/demo/6-name2semantic.tsv"),)
+    demo = tmp_path / "logs" / "demo"
+    demo.mkdir(parents=True)
+    assert renamed_from([s1], str(demo)) == ()
 
 
 def test_the_tokens_are_bound_by_their_content(lock, checkpoints, tmp_path):

@@ -60,7 +60,7 @@ def make_lock(
             which = f" (that is its copy '{each_copy.name}'; --copy NAME locks one of {names})" if several else ""
             raise UsageError(f"{error}{which}") from None
     for path in s1 or ():
-        _check_s1(path, experiment)
+        recorded_tsv(path)  # which is an s1 checkpoint's alone
     tsv = LockedFile(MERGED, tokens_digest(experiment)) if experiment else None
     if experiment:
         _require_made_by(copies, checkpoint, experiment, on_unchecked, on_step)
@@ -200,7 +200,12 @@ def _precision(tensor: RoleTensor, data: bytes | bytearray) -> str:
     return precision(as_array(tensor, data))
 
 
-def _check_s1(path: str, experiment: str | None) -> None:
-    named = recorded_tsv(path)
-    if experiment and named and not same_experiment(named, os.path.join(experiment, MERGED)):
-        raise UsageError(f"was trained on {named}, not on the tokens of {experiment}", path)
+def renamed_from(s1: Sequence[str], experiment: str | None) -> tuple[tuple[str, str], ...]:
+    """Return (s1 checkpoint, the tokens that it names) where these are of another folder than the experiment's.
+
+    It may have been renamed: the user, who named both, is believed, and is shown the name that is recorded.
+    """
+    named = [(path, recorded_tsv(path)) for path in s1 if experiment]
+    return tuple(
+        (path, tsv) for path, tsv in named if tsv and not same_experiment(tsv, os.path.join(experiment or "", MERGED))
+    )

@@ -11,7 +11,7 @@ import click
 from vqcheck.audit.check_lock import check_bound, check_lock
 from vqcheck.audit.lock import NAME, Lock, read_lock
 from vqcheck.audit.lock_result import LockCheck, LockVerdict
-from vqcheck.audit.make_lock import keep_bindings, make_lock
+from vqcheck.audit.make_lock import keep_bindings, make_lock, renamed_from
 from vqcheck.checkpoint.open import open_checkpoint
 from vqcheck.checkpoint.opened import Checkpoint
 from vqcheck.cli.help import Command
@@ -109,7 +109,7 @@ def command(
     with open_checkpoint(files[0]) as file, Waiting("reading tokens and s1", quiet=output.quiet) as waiting:
         lock = make_lock(file, experiment, s1, own, waiting.step, copy, unchecked.append)
     name_unused(own, (lock.family,))
-    return _write(path, lock, "".join(unchecked), update, output)
+    return _write(path, lock, "".join(unchecked), update, output, renamed_from(s1, experiment))
 
 
 @dataclass(frozen=True)
@@ -162,13 +162,20 @@ def _checked(lock: Lock, path: str, file: Checkpoint, asked: _Wanted, bound: tup
     return check_lock(lock, path, file, None, None, asked.scope, asked.own, copy=asked.copy, bound=bound)
 
 
-def _write(path: str, lock: Lock, unchecked: str, update: bool, output: Output) -> int:
+def _write(
+    path: str,
+    lock: Lock,
+    unchecked: str,
+    update: bool,
+    output: Output,
+    renamed: tuple[tuple[str, str], ...],
+) -> int:
     state = "written"
     if path == STDOUT:
         from vqcheck.report.views.lock import written
 
         sys.stdout.write(lock.text())
-        document = written(lock, "stdout", state, unchecked)
+        document = written(lock, "stdout", state, unchecked, renamed)
         if output.file is not None:
             return output.show(document)
         output.announce(document)
@@ -187,4 +194,4 @@ def _write(path: str, lock: Lock, unchecked: str, update: bool, output: Output) 
         replace_file(path, lock.text())
     from vqcheck.report.views.lock import written
 
-    return output.show(written(lock, path, state, unchecked))
+    return output.show(written(lock, path, state, unchecked, renamed))

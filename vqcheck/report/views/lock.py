@@ -1,5 +1,6 @@
 """`vqcheck lock`: what was recorded."""
 
+import os
 from typing import Any, Final
 
 from vqcheck.audit.lock import Lock
@@ -25,10 +26,13 @@ _TOKENS: Final = Rule(
 )
 
 
-def written(lock: Lock, lock_path: str, state: str, unchecked: str = "") -> Document:
+def written(
+    lock: Lock, lock_path: str, state: str, unchecked: str = "", renamed: tuple[tuple[str, str], ...] = ()
+) -> Document:
     """Return the document of a lock that was `written`, or was there already (`unchanged`).
 
-    `unchecked` is why the tokens could not be compared with the checkpoint, where that is so.
+    `unchecked` is why the tokens could not be compared with the checkpoint, where that is so. `renamed` are s1
+    checkpoints with the tokens that they name, where these are of another folder.
     """
     whole = lock.whole("vq_encoder", F32V1) or lock.whole("codebook", F32V1)
     what = "VQ encoder" if lock.whole("vq_encoder", F32V1) else "codebook alone"
@@ -45,7 +49,14 @@ def written(lock: Lock, lock_path: str, state: str, unchecked: str = "") -> Docu
             *([_unchecked(unchecked, lock_path)] if unchecked else []),
         ),
         data=_written_data(lock, lock_path),
-        warnings=(f"The tokens could not be compared with {lock.checkpoint}: {unchecked}.",) if unchecked else (),
+        warnings=(
+            *([f"The tokens could not be compared with {lock.checkpoint}: {unchecked}."] if unchecked else []),
+            *(
+                f"{os.path.basename(s1)} names {tsv}. It is bound to these tokens because you named both. Make sure "
+                "that the experiment was only renamed."
+                for s1, tsv in renamed
+            ),
+        ),
         blocks=(
             Section(
                 "What was recorded",
