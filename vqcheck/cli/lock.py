@@ -67,7 +67,11 @@ tokens of the experiment come from another VQ encoder, so that no lock is made.
     help=f"The lock; default: {NAME} in the experiment, else here.",
 )
 @click.option("--check", is_flag=True, help="Verify each CKPT against the lock instead of writing one.")
-@click.option("--update", is_flag=True, help="Replace a lock that says something else.")
+@click.option(
+    "--update",
+    is_flag=True,
+    help="Replace a lock that says something else. Lock a checkpoint although its base explains the tokens, too.",
+)
 @details_option
 @copy_option
 @scope_option
@@ -106,10 +110,12 @@ def command(
     if len(files) > 1:
         raise UsageError("a lock records one checkpoint; --check verifies many against it")
     unchecked: list[str] = []
+    contested: list[str] = []
     with open_checkpoint(files[0]) as file, Waiting("reading tokens and s1", quiet=output.quiet) as waiting:
-        lock = make_lock(file, experiment, s1, own, waiting.step, copy, unchecked.append)
+        on_contested = contested.append if update else None
+        lock = make_lock(file, experiment, s1, own, waiting.step, copy, unchecked.append, on_contested)
     name_unused(own, (lock.family,))
-    return _write(path, lock, "".join(unchecked), update, output)
+    return _write(path, lock, _Doubts("".join(unchecked), "".join(contested)), update, output)
 
 
 @dataclass(frozen=True)
@@ -162,13 +168,21 @@ def _checked(lock: Lock, path: str, file: Checkpoint, asked: _Asked, bound: tupl
     return check_lock(lock, path, file, None, None, asked.scope, asked.own, copy=asked.copy, bound=bound)
 
 
-def _write(path: str, lock: Lock, unchecked: str, update: bool, output: Output) -> int:
+@dataclass(frozen=True)
+class _Doubts:
+    """Why the tokens may come from another checkpoint than the one that is locked; empty where nothing says so."""
+
+    unchecked: str
+    contested: str
+
+
+def _write(path: str, lock: Lock, doubts: _Doubts, update: bool, output: Output) -> int:
     state = "written"
     if path == STDOUT:
         from vqcheck.report.views.lock import written
 
         sys.stdout.write(lock.text())
-        document = written(lock, "stdout", state, unchecked)
+        document = written(lock, "stdout", state, doubts.unchecked, doubts.contested)
         if output.file is not None:
             return output.show(document)
         output.announce(document)
@@ -187,4 +201,4 @@ def _write(path: str, lock: Lock, unchecked: str, update: bool, output: Output) 
         replace_file(path, lock.text())
     from vqcheck.report.views.lock import written
 
-    return output.show(written(lock, path, state, unchecked))
+    return output.show(written(lock, path, state, doubts.unchecked, doubts.contested))

@@ -25,10 +25,11 @@ _TOKENS: Final = Rule(
 )
 
 
-def written(lock: Lock, lock_path: str, state: str, unchecked: str = "") -> Document:
+def written(lock: Lock, lock_path: str, state: str, unchecked: str = "", contested: str = "") -> Document:
     """Return the document of a lock that was `written`, or was there already (`unchanged`).
 
-    `unchecked` is why the tokens could not be compared with the checkpoint, where that is so.
+    `unchecked` is why the tokens could not be compared with the checkpoint, where that is so, and `contested` why they
+    may come from another one.
     """
     whole = lock.whole("vq_encoder", F32V1) or lock.whole("codebook", F32V1)
     what = "VQ encoder" if lock.whole("vq_encoder", F32V1) else "codebook alone"
@@ -42,10 +43,13 @@ def written(lock: Lock, lock_path: str, state: str, unchecked: str = "") -> Docu
         subject=lock.checkpoint,
         cases=(
             *(_recorded(copy, lock_path) for copy in lock.copies),
-            *([_unchecked(unchecked, lock_path)] if unchecked else []),
+            *(_unchecked(why, lock_path) for why in (unchecked, contested) if why),
         ),
         data=_written_data(lock, lock_path),
-        warnings=(f"The tokens could not be compared with {lock.checkpoint}: {unchecked}.",) if unchecked else (),
+        warnings=(
+            *([f"The tokens could not be compared with {lock.checkpoint}: {unchecked}."] if unchecked else []),
+            *([f"{lock.checkpoint} is locked as --update asks: {contested}."] if contested else []),
+        ),
         blocks=(
             Section(
                 "What was recorded",
