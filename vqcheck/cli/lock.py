@@ -3,7 +3,7 @@
 import os
 import sys
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Final
 
 import click
@@ -106,7 +106,7 @@ def command(
         raise UsageError("the lock goes to stdout (-o -); name a file for the report (--report)")
     files = expanded(checkpoints)
     if check:
-        return _verify(files, path, _Asked(experiment, s1, scope, own, copy, details), output)
+        return _verify(files, path, _Asked(experiment, s1, scope, own, copy, details, bool(lock_file or experiment)), output)
     if len(files) > 1:
         raise UsageError("a lock records one checkpoint; --check verifies many against it")
     unchecked: list[str] = []
@@ -128,6 +128,8 @@ class _Asked:
     own: tuple[Family, ...]
     copy: str
     details: bool
+    is_named: bool
+    """Whether the user said which lock, by its name or its experiment."""
 
 
 def _verify(files: Sequence[str], path: str, asked: _Asked, output: Output) -> int:
@@ -138,12 +140,12 @@ def _verify(files: Sequence[str], path: str, asked: _Asked, output: Output) -> i
     if len(files) == 1:
         # A file that is missing is told before the lock is.
         with open_checkpoint(files[0]) as file, Waiting("reading tokens and s1", quiet=output.quiet) as waiting:
-            lock = read_lock(path)
+            lock = _lock_to_verify(path, asked)
             bound = check_bound(lock, path, asked.experiment, asked.s1, waiting.step)
             result = _checked(lock, path, file, asked, bound)
         name_unused(asked.own, (result.family,))
         return output.show(checked(result, details=asked.details))
-    lock = read_lock(path)
+    lock = _lock_to_verify(path, asked)
     judged: list[JudgedFile] = []
     used: set[str] = set()
     with Waiting("reading tokens and s1", quiet=output.quiet) as waiting:
@@ -162,6 +164,23 @@ def _verify(files: Sequence[str], path: str, asked: _Asked, output: Output) -> i
     report_unread(judged)
     name_unused(asked.own, used)
     return status
+
+
+def _lock_to_verify(path: str, asked: _Asked) -> Lock:
+    if not asked.is_named and not os.path.lexists(path):
+        raise UsageError(
+            "there is no lock in this folder; 'vqcheck lock CHECKPOINT' makes one, and -o LOCK or --experiment DIR "
+            "names one that lies elsewhere",
+            path,
+        )
+    return read_lock(path)
+
+
+def _what_it_records(old: Lock, new: Lock) -> str:
+    """Return what a lock that is in the way holds."""
+    if replace(old, checkpoint=new.checkpoint, record=new.record).text() == new.text():
+        return f"exists and records the same VQ encoder, as that of {old.checkpoint};"
+    return "exists and records something else; --check shows what differs,"
 
 
 def _checked(lock: Lock, path: str, file: Checkpoint, asked: _Asked, bound: tuple[LockVerdict, ...]) -> LockCheck:
@@ -194,9 +213,7 @@ def _write(path: str, lock: Lock, doubts: _Doubts, update: bool, output: Output)
         if old.text() == lock.text():
             state = "unchanged"
         elif not update:
-            raise UsageError(
-                "exists and records something else; --check shows what differs, --update replaces it", path
-            )
+            raise UsageError(f"{_what_it_records(old, lock)} --update replaces it", path)
     if state == "written":
         replace_file(path, lock.text())
     from vqcheck.report.views.lock import written
