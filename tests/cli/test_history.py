@@ -72,7 +72,9 @@ def test_an_experiment_in_place_of_a_run_names_its_runs(tmp_path, capsys):
     line = f"vqcheck: {tmp_path}: holds no checkpoint; name the folder of a run in it (logs_s2_v2)\n"
     assert capsys.readouterr().err == line
     assert main(["gate", str(tmp_path)]) == 2
-    assert capsys.readouterr().err.startswith(f"vqcheck: {tmp_path}: holds no s2 JSON of its training; name the configuration")
+    assert capsys.readouterr().err.startswith(
+        f"vqcheck: {tmp_path}: holds no s2 JSON of its training; name the configuration"
+    )
 
 
 def test_a_still_run_is_identical(vqcheck, run_folder):

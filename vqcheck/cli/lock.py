@@ -106,7 +106,9 @@ def command(
         raise UsageError("the lock goes to stdout (-o -); name a file for the report (--report)")
     files = expanded(checkpoints)
     if check:
-        return _verify(files, path, _Asked(experiment, s1, scope, own, copy, details, bool(lock_file or experiment)), output)
+        return _verify(
+            files, path, _Asked(experiment, s1, scope, own, copy, details, bool(lock_file or experiment)), output
+        )
     if len(files) > 1:
         raise UsageError("a lock records one checkpoint; --check verifies many against it")
     unchecked: list[str] = []
