@@ -161,6 +161,44 @@ def test_a_base_of_another_version_is_not_compared(tree):
     assert result.exit_code == 0
 
 
+def test_files_from_around_do_not_answer_for_the_place(tree):
+    """A weights folder whose files have no base here is not fine because training files of the same voice are."""
+    tree.put("G_400.pth", "logs/me/logs_s2_v2/G_400.pth")
+    pro = tree.put("sovits_v2pro_e2_s100.pth", "SoVITS_weights_v2Pro/me_e2_s100.pth")
+    for place in (pro.parent, pro):
+        result = check_place(find_place(str(place)))
+        assert result.exit_code == 2, place
+    assert "no file in" in view(check_place(find_place(str(pro.parent)))).headline
+    assert check_place(find_place(str(pro.parent)), bases=[str(tree.base)]).exit_code == 0
+    whole = tree.check()
+    assert whole.exit_code == 0
+    assert view(whole).headline == "0 of 2 voices are affected, 1 was not compared with a base"
+
+
+def test_a_voice_whose_file_cannot_be_read_is_not_said_to_have_none(tree):
+    tree.frozen("me")
+    tree.experiment("broken")
+    file = tree.put("G_400.pth", "logs/broken/logs_s2_v2/G_400.pth")
+    file.write_bytes(file.read_bytes()[:3000])
+    tree.experiment("new")
+    voices = {voice.name: voice for voice in tree.check().voices}
+    assert missing(voices["broken"])[Question.BASE] is Missing.READABLE
+    assert missing(voices["new"])[Question.BASE] is Missing.GENERATOR
+
+
+def test_the_base_that_the_configuration_names_counts_for_tokens_without_a_model(tree, tmp_path, monkeypatch):
+    """Outside a GPT-SoVITS folder, too: the path counts from the working directory, as in the gate."""
+    folder = tmp_path / "elsewhere" / "me"
+    shutil.copytree(tree.experiment("me"), folder)
+    monkeypatch.chdir(tree.root)
+    tree.config("me")
+    shutil.copy(tree.root / "TEMP" / "tmp_s2.json", folder / "s2.json")
+    result = check_place(find_place(str(folder)))
+    assert [Path(base).name for base in result.bases] == ["s2G2333k.pth"]
+    assert outcomes(result.voices[0])[Question.TOKENS] is CheckOutcome.PASSED
+    assert result.exit_code == 2  # no s2 file is here
+
+
 def test_a_configuration_of_another_version_names_no_base(tree):
     """The web page keeps one JSON, that of the last run: here v2's, beside LoRA weights of v3."""
     tree.put("lora_v3_e2_s50_l32.pth", "SoVITS_weights_v3/me_e2_s50_l32.pth")

@@ -129,7 +129,20 @@ class _Check:
             tuple(checked),
             tuple(self._skipped),
             tuple(self._unreadable),
+            self._own_compared(voices, checked),
         )
+
+    def _own_compared(self, voices: Sequence[_Voice], checked: Sequence[VoiceCheck]) -> bool:
+        """Say whether a file in the place itself was compared; those that were brought along do not answer for it."""
+        place = os.path.abspath(self._place.path)
+        within = os.path.join(place, "")
+        own = {
+            number
+            for number, voice in enumerate(voices)
+            for each in voice.found
+            if (path := os.path.abspath(each.file.path)) == place or path.startswith(within)
+        }
+        return not own or any(checked[number].compared for number in own)
 
     def _read_bases(self) -> None:
         if self._given:
@@ -298,7 +311,11 @@ class _Check:
         return Candidate(path, drift.verdict, drift.ema_steps, drift.precision, still or drift.ema_steps is not None)
 
     def _base_of_tokens(self, experiment: str | None) -> BaseChoice | None:
-        """Return the only base there is, for an experiment without a model of its own."""
+        """Return the base that the configuration names, else the only one, for an experiment without a model."""
+        if experiment is not None and not self._given:
+            named = named_base(experiment, "", ()).path
+            if named is not None and (path := self._known(named)):
+                return BaseChoice(path, BaseReason.CONFIGURATION)
         if experiment is None or len(self._bases) != 1:
             return None
         reason = BaseReason.OPTION if self._given else BaseReason.VERSION
@@ -325,6 +342,12 @@ class _Check:
 
     def base(self, choice: BaseChoice) -> _Generator:
         return self._bases[choice.path]
+
+    def without_generator(self, voice: _Voice) -> Missing:
+        """Return what a voice without a model lacks: a file, or one that can be read."""
+        faulty = {path for path, _ in self._unreadable}
+        there = any(file.voice == voice.name and file.path in faulty for file in self._place.contents.generators)
+        return Missing.READABLE if there else Missing.GENERATOR
 
     @property
     def place(self) -> Place:
@@ -392,7 +415,7 @@ class _Asked:
 
     def _base_question(self, question: Question) -> Answer:
         if not self._run or not self._run.rows:
-            return _not_asked(question, Missing.GENERATOR)
+            return _not_asked(question, self._check.without_generator(self._voice))
         if self._base is None:
             return _not_asked(question, Missing.BASE)
         if self._base.reason is BaseReason.UNDECIDED:
@@ -422,7 +445,7 @@ class _Asked:
         if s1 is None:
             return _not_asked(question, Missing.S1)
         if self._newest is None:
-            return _not_asked(question, Missing.GENERATOR)
+            return _not_asked(question, self._check.without_generator(self._voice))
         if self._tsv is None:
             return _not_asked(question, Missing.TOKENS)
         files = (s1, self._newest.file.path)
@@ -467,7 +490,7 @@ class _Asked:
         if path is None:
             return _not_asked(question, Missing.LOCK)
         if self._newest is None:
-            return _not_asked(question, Missing.GENERATOR)
+            return _not_asked(question, self._check.without_generator(self._voice))
         lock = read_lock(path)
         experiment = self._tsv if lock.tsv else None
         with open_checkpoint(self._newest.file.path) as newest:
@@ -480,7 +503,7 @@ class _Asked:
     def _health(self, question: Question) -> Answer:
         stored = [*self._voice.stored, *([self._check.base(self._base).stored] if self._base else [])]
         if not stored:
-            return _not_asked(question, Missing.GENERATOR)
+            return _not_asked(question, self._check.without_generator(self._voice))
         ill = [each.name for each in stored if not each.trained or set(each.ailments) - {COLLAPSED}]
         if ill:
             return Answer(question, CheckOutcome.FAILED, files=tuple(dict.fromkeys(ill)))

@@ -39,6 +39,8 @@ class Missing(WordEnum):
 
     BASE = "base"
     GENERATOR = "generator"
+    READABLE = "readable"
+    """A file that can be read: those of the voice are there, and none can."""
     TOKENS = "tokens"
     FEATURES = "features"
     RECORDINGS = "recordings"
@@ -171,12 +173,19 @@ class PlaceCheck:
     """(file, what it is): files without a codebook where a generator was looked for."""
     unreadable: tuple[tuple[str, str], ...]
     """(file, why)."""
+    own_compared: bool = True
+    """Whether a file of the place itself was compared, where it holds s2 files and others are only brought along."""
+
+    @property
+    def compared(self) -> bool:
+        """Whether a base was compared with a file that the place is about."""
+        return self.own_compared and any(voice.compared for voice in self.voices)
 
     @property
     def exit_code(self) -> int:
         """2 beats 1 beats 0; 2 where no base was compared with anything."""
         codes = [voice.exit_code for voice in self.voices]
-        if self.unreadable or 2 in codes or not any(voice.compared for voice in self.voices):
+        if self.unreadable or 2 in codes or not self.compared:
             return 2
         return max(codes, default=0)
 

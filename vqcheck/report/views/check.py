@@ -139,17 +139,22 @@ def _headline(check: PlaceCheck) -> str:
             file, why = check.unreadable[0]
             return f"{_short(file, check)} {why}"
         return f"{check.path} holds no voice that can be checked"
-    if not any(voice.compared for voice in check.voices):
+    if not check.compared:
         if not check.bases:
             return "no base model was found, so nothing says whether a VQ encoder moved; name it with --base"
+        if any(voice.compared for voice in check.voices):
+            return f"no file in {check.path} could be compared with a base of its version; name it with --base"
         return "no file of a voice could be compared with a base"
     if len(check.voices) == 1 and not check.unreadable:
         return f"{check.voices[0].name}: {_voice_headline(check.voices[0])}"
     affected, unsure = len(check.affected), [voice for voice in check.voices if voice.exit_code == 2]
+    alone = [voice for voice in check.voices if voice.exit_code == 0 and not voice.compared]
     said = f"{affected} of {len(check.voices)} voice{'s' * (len(check.voices) != 1)} "
     said += f"{'is' if affected == 1 else 'are'} affected"
     if unsure:
         said += f", {len(unsure)} could not be checked"
+    if alone:
+        said += f", {len(alone)} {'was' if len(alone) == 1 else 'were'} not compared with a base"
     if check.unreadable:
         count = len(check.unreadable)
         said += f"; {count} file{'s' * (count != 1)} cannot be read"
@@ -411,6 +416,7 @@ def _lacks(missing: Missing) -> str:
     return {
         Missing.BASE: "no base of this version is here; name it with --base",
         Missing.GENERATOR: "no s2 file of this voice is here",
+        Missing.READABLE: "no s2 file of this voice can be read",
         Missing.TOKENS: "there is no 6-name2semantic.tsv",
         Missing.FEATURES: "there are too few features in 4-cnhubert",
         Missing.RECORDINGS: "the features in 4-cnhubert are of other recordings than the tokens",
@@ -531,7 +537,7 @@ def _cases(check: PlaceCheck) -> Iterator[Case]:
             )
     for file, why in check.unreadable:
         yield Case(_UNREADABLE, os.path.basename(file), CaseOutcome.COULD_NOT_CHECK, why, file)
-    if not any(voice.compared for voice in check.voices):
+    if not check.compared:
         yield Case(_NO_BASE, "base", CaseOutcome.COULD_NOT_CHECK, _headline(check), check.path)
 
 
