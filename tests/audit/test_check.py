@@ -117,6 +117,29 @@ def test_a_drifted_voice_fails_and_the_base_decides_over_tokens_that_agree_with_
     assert result.exit_code == 1
 
 
+def test_a_drift_is_harmless_once_tokens_and_s1_were_made_again(tree, vqcheck):
+    """The lock says so, as it does to `diff` of s1 and s2; one that binds no s1, or another one, does not."""
+    folder = tree.experiment("me")
+    tree.drifted("me")
+    tree.put("gpt-e15.ckpt", "GPT_weights_v2/me-e15.ckpt")
+    s1 = tree.root / "GPT_weights_v2" / "me-e15.ckpt"
+    content = torch.load(s1, weights_only=False)
+    content["config"] = {"train_semantic_path": "logs/me/6-name2semantic.tsv"}
+    torch.save(content, s1)
+    s2 = tree.root / "SoVITS_weights_v2" / "me_e8_s400.pth"
+    assert tree.check().exit_code == 1
+    lock = ("lock", s2, "--experiment", folder, "--update")
+    assert vqcheck(*lock).returncode == 0
+    assert tree.check().exit_code == 1
+    assert vqcheck(*lock, "--s1", s1).returncode == 0
+    result = tree.check()
+    assert (result.exit_code, result.voices[0].made_again) == (0, True)
+    assert "were made again with it" in view(result).headline
+    assert not view(result).remedies
+    s1.write_bytes((CHECKPOINTS / "lightning_s1.ckpt").read_bytes())
+    assert tree.check().exit_code != 0
+
+
 def test_advice_about_the_next_training_does_not_make_a_voice_affected(tree):
     tree.frozen("me")
     tree.config("me", freeze_quantizer=False)

@@ -5,6 +5,7 @@ import re
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field, replace
+from functools import cached_property
 from typing import Final
 
 from vqcheck.audit.check_lock import check_lock
@@ -207,6 +208,7 @@ class _Check:
             tuple(asked.answer(question) for question in Question),
             asked.flips(),
             exported_weights(voice.found[-1].file.path) if voice.found else None,
+            asked.made_again,
         )
 
     def _run(self, voice: _Voice, base: BaseChoice | None) -> TrainingRun | None:
@@ -429,7 +431,46 @@ class _Asked:
         if undecided:
             return Answer(question, CheckOutcome.COULD_NOT_CHECK, files=tuple(undecided))
         moved = [row.name for row in self._run.rows if row.moved]
+        if moved and self.made_again:
+            # What agrees with the lock speaks the tokens of s1, wherever it began.
+            locked = {each.stored.name for each in self._voice.found if self._agrees_with_lock(each)}
+            moved = [name for name in moved if name not in locked]
+            if not moved:
+                return Answer(question, CheckOutcome.PASSED, "Every file has the VQ encoder of the base or of the lock")
         return Answer(question, CheckOutcome.FAILED if moved else CheckOutcome.PASSED, files=tuple(moved))
+
+    @cached_property
+    def made_again(self) -> bool:
+        """Say whether the tokens were extracted again with the newest file, and s1 trained on them.
+
+        The lock of the experiment says so: it binds these tokens and this s1 to the VQ encoder of the file. Tokens that
+        contradict the file refute it.
+        """
+        path, s1, drift = self._lock_path(), self._s1(), self._drift
+        if path is None or s1 is None or self._tsv is None or self._newest is None:
+            return False
+        if drift is None or drift.verdict != CHANGED:
+            return False
+        try:
+            lock = read_lock(path)
+            with open_checkpoint(self._newest.file.path) as newest:
+                found = check_lock(lock, path, newest, self._tsv, [s1], ALL)
+            audit = self._check.audit(self._newest, self._tsv) if self._features else None
+        except VqcheckError:
+            return False
+        bound = lock.tsv is not None and bool(lock.s1) and found.verdict not in (CHANGED, UNDECIDED)
+        return bound and not (audit is not None and audit.contradictions)
+
+    def _agrees_with_lock(self, generator: _Generator) -> bool:
+        path = self._lock_path()
+        if path is None:
+            return False
+        try:
+            with open_checkpoint(generator.file.path) as checkpoint:
+                found = check_lock(read_lock(path), path, checkpoint, None, None, ALL)
+        except VqcheckError:
+            return False
+        return found.verdict not in (CHANGED, UNDECIDED)
 
     def _tokens(self, question: Question) -> Answer:
         if self._tsv is None:
@@ -438,6 +479,8 @@ class _Asked:
             return _not_asked(question, Missing.FEATURES)
         if self._base is None:
             return _not_asked(question, Missing.BASE)
+        if self._newest is not None and self.made_again:
+            return self._by_audit(question, self._newest, self._tsv)
         return _of_audit(question, self._check.audit(self._check.base(self._base), self._tsv))
 
     def _s1_s2(self, question: Question) -> Answer:

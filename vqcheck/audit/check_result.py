@@ -129,6 +129,8 @@ class VoiceCheck:
     """What the drift of the newest file does to the tokens of this experiment's features; None where not measured."""
     exported: str | None = None
     """The weights exported at the step of the newest file, where that is a training file and they are there."""
+    made_again: bool = False
+    """The newest file drifted, and the tokens and s1 were made again with it, as the lock of the experiment says."""
 
     def answer(self, question: Question) -> Answer:
         return next(each for each in self.answers if each.question is question)

@@ -182,6 +182,9 @@ def _voice_headline(voice: VoiceCheck) -> str:
         }[failed[0]]
     if voice.exit_code == 2:
         return "could not be checked completely"
+    if voice.made_again and voice.newest and voice.newest.from_base:
+        moved = _moved_by(voice.newest.from_base)
+        return f"the newest s2 file {moved}, and its tokens and s1 were made again with it"
     return "fine" if voice.compared else "not compared with a base"
 
 
@@ -196,9 +199,9 @@ def _first_name(answer: Answer) -> str:
 
 
 def _drifted(voice: VoiceCheck) -> Drift | None:
-    """Return how far the newest file is from the base, where it is not the base's rounding."""
+    """Return how far the newest file is from the base, where it is not its rounding and the tokens are the base's."""
     drift = voice.newest.from_base if voice.newest else None
-    return drift if drift and drift.verdict == CHANGED else None
+    return drift if drift and drift.verdict == CHANGED and not voice.made_again else None
 
 
 def _moved_by(drift: Drift) -> str:
@@ -336,7 +339,9 @@ def message(answer: Answer) -> str:
         found = power(answer.audit)
         return f"{agree}; {sentence(found)}" if found else agree
     return {
-        Question.BASE: "Every file has the VQ encoder of the base" if passed else f"Another VQ encoder: {names}",
+        Question.BASE: (answer.message or "Every file has the VQ encoder of the base")
+        if passed
+        else f"Another VQ encoder: {names}",
         Question.TOKENS: answer.message,
         Question.S1_S2: answer.message,
         Question.LOCK: f"{'It agrees' if passed else 'It does not agree'}: {names}",
