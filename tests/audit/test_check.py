@@ -140,6 +140,29 @@ def test_a_drift_is_harmless_once_tokens_and_s1_were_made_again(tree, vqcheck):
     assert tree.check().exit_code != 0
 
 
+def test_tokens_that_a_drifted_file_made_are_to_be_locked(tree):
+    """Nothing but the lock says that they were made again, so the advice is to make one."""
+    folder = tree.experiment("me")
+    tree.put("gpt-e15.ckpt", "GPT_weights_v2/me-e15.ckpt")
+    file = tree.put("G_437.pth", "logs/me/logs_s2_v2/G_437.pth")
+    assert not any("vqcheck lock" in remedy.text for remedy in view(tree.check()).remedies)
+    content = torch.load(file, weights_only=True)
+    state, draw = content["model"], torch.Generator().manual_seed(0)
+    state[EMBED] += 0.2 * torch.randn(state[EMBED].shape, generator=draw)
+    torch.save(content, file)
+    rows = ["item_name\tsemantic_audio"]
+    for features in sorted((folder / "4-cnhubert").glob("*.pt")):
+        stored = torch.load(features, weights_only=True).detach().float()
+        frames = torch.nn.functional.conv1d(stored, state["ssl_proj.weight"], state["ssl_proj.bias"], stride=2)[0].T
+        tokens = torch.cdist(frames, state[EMBED]).argmin(-1).tolist()
+        rows.append(f"{features.stem}\t{' '.join(map(str, tokens))}")
+    (folder / "6-name2semantic.tsv").write_text("\n".join(rows) + "\n", "utf-8")
+    result = tree.check()
+    assert outcomes(result.voices[0])[Question.S1_S2] is CheckOutcome.PASSED
+    assert result.exit_code == 1
+    assert any("vqcheck lock" in remedy.text for remedy in view(result).remedies)
+
+
 def test_advice_about_the_next_training_does_not_make_a_voice_affected(tree):
     tree.frozen("me")
     tree.config("me", freeze_quantizer=False)
