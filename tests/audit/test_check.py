@@ -226,6 +226,68 @@ def test_a_folder_of_loose_files_has_its_base_among_them(tmp_path):
     assert [(voice.name, voice.exit_code) for voice in result.voices] == [("me", 1)]
 
 
+@pytest.fixture
+def folder(tmp_path):
+    """A folder of none of GPT-SoVITS's layouts, with a training file that drifted."""
+    shutil.copy(CHECKPOINTS / "G_437.pth", tmp_path)
+    return tmp_path
+
+
+def copied(file, name):
+    """Save the weights of a training file alone, so that nothing says where they are from."""
+    target = file.parent / name
+    target.parent.mkdir(parents=True, exist_ok=True)
+    torch.save({"weight": torch.load(file, weights_only=True)["model"]}, target)
+
+
+def test_a_copy_of_a_drifted_file_is_no_base_beside_the_true_one(folder):
+    copied(folder / "G_437.pth", "me.pth")
+    shutil.copy(CHECKPOINTS / "base_v2.pth", folder / "s2G2333k.pth")
+    (voice,) = check_place(find_place(str(folder))).voices
+    assert (voice.base.reason, voice.exit_code) == (BaseReason.UNDECIDED, 2)
+    assert "me.pth, s2G2333k.pth: each may be the base" in voice.answer(Question.BASE).message
+
+
+def test_a_copy_of_a_drifted_file_is_no_base_of_it(folder):
+    copied(folder / "G_437.pth", "me.pth")
+    (voice,) = check_place(find_place(str(folder))).voices
+    assert (voice.base.reason, voice.exit_code) == (BaseReason.UNDECIDED, 2)
+    assert "me.pth: may be the base, or a copy" in voice.answer(Question.BASE).message
+
+
+@pytest.mark.parametrize("bases", [1, 2])
+def test_a_base_under_any_name_counts_where_it_is_stored_narrower(tmp_path, bases):
+    shutil.copy(CHECKPOINTS / "G_400.pth", tmp_path)
+    for number in range(bases):
+        shutil.copy(CHECKPOINTS / "base_v2.pth", tmp_path / f"start{number}.pth")
+    (voice,) = check_place(find_place(str(tmp_path))).voices
+    assert voice.exit_code == 0
+
+
+def test_a_base_that_the_user_names_may_be_a_copy(folder):
+    copied(folder / "G_437.pth", "me.pth")
+    (voice,) = check_place(find_place(str(folder)), bases=[str(folder / "me.pth")]).voices
+    assert (voice.base.reason, voice.exit_code) == (BaseReason.OPTION, 0)
+
+
+def test_a_copy_of_a_drifted_file_among_the_exports_is_a_voice(tree):
+    drifted = tree.put("G_437.pth", "SoVITS_weights_v2/G_437.pth")
+    copied(drifted, "me.pth")
+    drifted.unlink()
+    tree.drifted("me")
+    (voice,) = tree.check().voices
+    assert (voice.name, voice.base.path, voice.exit_code) == ("me", str(tree.base), 1)
+    assert [row.name for row in voice.run.rows if row.moved] == ["me.pth", "me_e8_s400.pth"]
+    tree.base.unlink()
+    assert tree.check().exit_code == 2
+
+
+def test_a_copy_of_a_drifted_file_in_a_folder_of_the_tree_is_a_voice(tree):
+    drifted = tree.put("G_437.pth", "kept/G_437.pth")
+    copied(drifted, "me.pth")
+    assert {voice.name: voice.exit_code for voice in tree.check("kept").voices} == {"G_437": 1, "me": 1}
+
+
 def test_a_place_without_any_model_is_refused(tmp_path):
     with pytest.raises(UsageError, match="holds no checkpoint of a voice"):
         check_place(find_place(str(tmp_path)))

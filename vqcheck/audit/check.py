@@ -1,6 +1,7 @@
 """Asks of every voice in a place whether its VQ encoder is still the one that its tokens were made with."""
 
 import os
+import re
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field, replace
@@ -45,6 +46,7 @@ OnStep = Callable[[int, int], None]
 """Called as (files read, files in all)."""
 
 _FEATURES: Final = "4-cnhubert"
+_CALLED_BASE: Final = re.compile(r"s2G|base|pretrain", flags=re.IGNORECASE)
 _OUTCOME: Final = {0: CheckOutcome.PASSED, 1: CheckOutcome.FAILED}
 
 
@@ -99,6 +101,8 @@ class _Check:
         self._skipped: list[tuple[str, str]] = []
         self._unreadable: list[tuple[str, str]] = []
         self._bases: dict[str, _Generator] = {}
+        self._guessed: set[str] = set()
+        """Bases that are taken for one because they say nothing of training."""
         self._audits: dict[tuple[object, str], TokenAudit | VqcheckError] = {}
 
     def result(self) -> PlaceCheck:
@@ -154,10 +158,18 @@ class _Check:
     def _voices(self, found: Iterable[_Generator]) -> list[_Voice]:
         """Return the voices with their files in training order."""
         voices: dict[tuple[str, str, str], _Voice] = {}
+        known = set().union(*(_versions(base.version) for base in self._bases.values()))
         for each in found:
-            if each.file.source is Source.LOOSE and not each.stored.has_step and not self._given:
-                # Beside files of a run, one that says nothing of training is what a run started from.
+            if (
+                each.file.source is Source.LOOSE
+                and not each.stored.has_step
+                and not self._given
+                and not _versions(each.version) & known
+            ):
+                # Beside files of a run, one that says nothing of training is what a run started from. Where a base of
+                # its version lies where bases belong, it is a voice: a copy of a drifted file says nothing, too.
                 self._bases.setdefault(each.file.path, each)
+                self._guessed.add(each.file.path)
                 continue
             name = each.file.voice or each.stored.voice or os.path.splitext(os.path.basename(each.file.path))[0]
             key = (name, each.version, each.file.rank)
@@ -206,19 +218,39 @@ class _Check:
         """Return the base of a voice: the one that was named, that its configuration names, or that is nearest."""
         if not self._given and (named := self._configured(voice)) and (path := self._known(named)):
             return BaseChoice(path, BaseReason.CONFIGURATION)
-        versions = set(voice.version.split(" or ")) - {""}
+        versions = _versions(voice.version)
         fitting = [
             path
             for path, base in self._bases.items()
-            if self._given or not versions or versions & set(base.version.split(" or ")) or not base.version
+            if self._given or not versions or versions & _versions(base.version) or not base.version
         ]
         if not fitting:
             return None
-        if len(fitting) == 1:
-            return BaseChoice(fitting[0], BaseReason.OPTION if self._given else BaseReason.VERSION)
         first = voice.found[0]
+        if len(fitting) == 1:
+            (path,) = fitting
+            if path in self._guessed and self._may_be_copy(self._bases[path], first):
+                return BaseChoice(path, BaseReason.UNDECIDED, (self._candidate(path, first),))
+            return BaseChoice(path, BaseReason.OPTION if self._given else BaseReason.VERSION)
         candidates = sorted((self._candidate(path, first) for path in fitting), key=_nearest)
-        return BaseChoice(candidates[0].path, BaseReason.NEAREST, tuple(candidates))
+        nearest = candidates[0]
+        # One of several guesses may be a copy of a file that moved, and nothing has moved beside that.
+        disagree = len({candidate.verdict == CHANGED for candidate in candidates}) > 1
+        undecided = disagree and nearest.path in self._guessed
+        reason = BaseReason.UNDECIDED if undecided else BaseReason.NEAREST
+        return BaseChoice(nearest.path, reason, tuple(candidates))
+
+    def _may_be_copy(self, guess: _Generator, first: _Generator) -> bool:
+        """Say whether a file that says nothing of training may have been saved from one of the voice itself.
+
+        Values that training moved do not fit float16: where one of the two stores the other's values in another type,
+        nothing moved.
+        """
+        verdict = self._candidate(guess.file.path, first).verdict
+        if _CALLED_BASE.search(os.path.basename(guess.file.path)) or verdict == CHANGED:
+            return False
+        ours, others = guess.stored.tensors, first.stored.tensors
+        return verdict != IDENTICAL or all(ours[label][0] == others[label][0] for label in ours.keys() & others.keys())
 
     def _configured(self, voice: _Voice) -> str | None:
         """Return the base that the configuration of a voice names, where the file is there."""
@@ -363,6 +395,13 @@ class _Asked:
             return _not_asked(question, Missing.GENERATOR)
         if self._base is None:
             return _not_asked(question, Missing.BASE)
+        if self._base.reason is BaseReason.UNDECIDED:
+            names = ", ".join(os.path.basename(candidate.path) for candidate in self._base.candidates)
+            one = "may be the base, or a copy of a file that moved"
+            several = "each may be the base, and their VQ encoders differ"
+            raise UsageError(
+                f"{names}: {several if len(self._base.candidates) > 1 else one}; name the base with --base"
+            )
         undecided = [row.name for row in self._run.rows if row.is_undecided]
         if undecided:
             return Answer(question, CheckOutcome.COULD_NOT_CHECK, files=tuple(undecided))
@@ -523,6 +562,11 @@ def _nearest(candidate: Candidate) -> tuple[int, int, str]:
     if candidate.ema_steps is not None:
         return (1 + int(candidate.precision != StepPrecision.EXACT), candidate.ema_steps, candidate.path)
     return (3, 0, candidate.path)
+
+
+def _versions(named: str) -> set[str]:
+    """Return each version that a file may be of: v3 and v4 have the same tensors."""
+    return set(named.split(" or ")) - {""}
 
 
 def _try_generator(file: ModelFile) -> "_Generator | VqcheckError":

@@ -81,6 +81,8 @@ class BaseReason(WordEnum):
     """It is the only base of the voice's version that is here."""
     NEAREST = "nearest"
     """Of several it is the one to which the voice's VQ encoder is nearest."""
+    UNDECIDED = "undecided"
+    """It is the nearest, but may be a copy of a file that moved, or another that may be the base says that it moved."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -329,9 +329,11 @@ def _of_run(path: str, voice: str, run: str) -> ModelFile:
 
 
 def _loose(path: str) -> ModelFile:
+    folder = os.path.basename(os.path.dirname(os.path.abspath(path)))
     voice, match = _voice(path), _S2_EXPORT.fullmatch(os.path.splitext(os.path.basename(path))[0])
-    source = Source.EXPORT if voice else Source.LOOSE
-    version = _suffix(_S2_WEIGHTS, os.path.dirname(os.path.abspath(path)))
+    exported = voice or (_S2_WEIGHTS.fullmatch(folder) and not os.path.basename(path).startswith("s2G"))
+    source = Source.EXPORT if exported else Source.LOOSE
+    version = _suffix(_S2_WEIGHTS, folder)
     return ModelFile(path, voice, source, version=version, rank=(match["rank"] or "") if match else "")
 
 

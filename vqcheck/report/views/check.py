@@ -389,6 +389,7 @@ def _base(choice: BaseChoice | None, check: PlaceCheck) -> Inline | None:
         BaseReason.CONFIGURATION: "the configuration of the run names it",
         BaseReason.VERSION: "the only base of this version here",
         BaseReason.NEAREST: "the nearest of those that are here",
+        BaseReason.UNDECIDED: "not certain",
     }[choice.reason]
     others = "; ".join(_compared(candidate) for candidate in choice.candidates[:_FEW])
     if len(choice.candidates) > _FEW:
