@@ -369,6 +369,7 @@ def test_a_copy_of_a_drifted_file_among_the_exports_is_a_voice(tree):
 def test_a_copy_of_a_drifted_file_in_a_folder_of_the_tree_is_a_voice(tree):
     drifted = tree.put("G_437.pth", "kept/G_437.pth")
     copied(drifted, "me.pth")
+    copied(drifted, "../SoVITS_weights_v2/nobody.pth")
     assert {voice.name: voice.exit_code for voice in tree.check("kept").voices} == {"G_437": 1, "me": 1}
 
 

@@ -197,10 +197,10 @@ def _of_experiment(path: str, experiment: str) -> Place:
 def _of_weights(path: str, folder: str) -> Place:
     root = _root_above(folder)
     own = _weights_in(folder)
-    voices = {file.voice for file in (*own.generators, *own.s1)}
+    voices = {file.voice for file in (*own.generators, *own.s1) if file.voice}
     parts = [own]
     if root:
-        experiments = [os.path.join(root, _LOGS, voice) for voice in sorted(voices) if voice]
+        experiments = [os.path.join(root, _LOGS, voice) for voice in sorted(voices)]
         parts += [_within_experiment(each) for each in experiments if _is_experiment(each)]
         parts += [_shared(root)]
         if not own.generators:
@@ -221,9 +221,8 @@ def _of_folder(path: str, folder: str) -> Place:
         *(_weights_in(each) for each in weights),
     ]
     if root:
-        voices = {file.voice for part in parts for file in part.generators} | {
-            os.path.basename(each) for each in experiments
-        }
+        voices = {file.voice for part in parts for file in part.generators if file.voice}
+        voices |= {os.path.basename(each) for each in experiments}
         parts += [_weights_of(root, voices.__contains__), _shared(root)]
     return Place(path, PlaceKind.FOLDER, root, _joined(parts))
 
