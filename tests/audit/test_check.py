@@ -117,6 +117,52 @@ def test_a_drifted_voice_fails_and_the_base_decides_over_tokens_that_agree_with_
     assert result.exit_code == 1
 
 
+def test_a_drift_is_harmless_once_tokens_and_s1_were_made_again(tree, vqcheck):
+    """The lock says so, as it does to `diff` of s1 and s2; one that binds no s1, or another one, does not."""
+    folder = tree.experiment("me")
+    tree.drifted("me")
+    tree.put("gpt-e15.ckpt", "GPT_weights_v2/me-e15.ckpt")
+    s1 = tree.root / "GPT_weights_v2" / "me-e15.ckpt"
+    content = torch.load(s1, weights_only=False)
+    content["config"] = {"train_semantic_path": "logs/me/6-name2semantic.tsv"}
+    torch.save(content, s1)
+    s2 = tree.root / "SoVITS_weights_v2" / "me_e8_s400.pth"
+    assert tree.check().exit_code == 1
+    lock = ("lock", s2, "--experiment", folder, "--update")
+    assert vqcheck(*lock).returncode == 0
+    assert tree.check().exit_code == 1
+    assert vqcheck(*lock, "--s1", s1).returncode == 0
+    result = tree.check()
+    assert (result.exit_code, result.voices[0].made_again) == (0, True)
+    assert "were made again with it" in view(result).headline
+    assert not view(result).remedies
+    s1.write_bytes((CHECKPOINTS / "lightning_s1.ckpt").read_bytes())
+    assert tree.check().exit_code != 0
+
+
+def test_tokens_that_a_drifted_file_made_are_to_be_locked(tree):
+    """Nothing but the lock says that they were made again, so the advice is to make one."""
+    folder = tree.experiment("me")
+    tree.put("gpt-e15.ckpt", "GPT_weights_v2/me-e15.ckpt")
+    file = tree.put("G_437.pth", "logs/me/logs_s2_v2/G_437.pth")
+    assert not any("vqcheck lock" in remedy.text for remedy in view(tree.check()).remedies)
+    content = torch.load(file, weights_only=True)
+    state, draw = content["model"], torch.Generator().manual_seed(0)
+    state[EMBED] += 0.2 * torch.randn(state[EMBED].shape, generator=draw)
+    torch.save(content, file)
+    rows = ["item_name\tsemantic_audio"]
+    for features in sorted((folder / "4-cnhubert").glob("*.pt")):
+        stored = torch.load(features, weights_only=True).detach().float()
+        frames = torch.nn.functional.conv1d(stored, state["ssl_proj.weight"], state["ssl_proj.bias"], stride=2)[0].T
+        tokens = torch.cdist(frames, state[EMBED]).argmin(-1).tolist()
+        rows.append(f"{features.stem}\t{' '.join(map(str, tokens))}")
+    (folder / "6-name2semantic.tsv").write_text("\n".join(rows) + "\n", "utf-8")
+    result = tree.check()
+    assert outcomes(result.voices[0])[Question.S1_S2] is CheckOutcome.PASSED
+    assert result.exit_code == 1
+    assert any("vqcheck lock" in remedy.text for remedy in view(result).remedies)
+
+
 def test_advice_about_the_next_training_does_not_make_a_voice_affected(tree):
     tree.frozen("me")
     tree.config("me", freeze_quantizer=False)
@@ -159,6 +205,44 @@ def test_a_base_of_another_version_is_not_compared(tree):
     assert missing(by_name["pro"])[Question.BASE] is Missing.BASE
     assert by_name["me"].compared
     assert result.exit_code == 0
+
+
+def test_files_from_around_do_not_answer_for_the_place(tree):
+    """A weights folder whose files have no base here is not fine because training files of the same voice are."""
+    tree.put("G_400.pth", "logs/me/logs_s2_v2/G_400.pth")
+    pro = tree.put("sovits_v2pro_e2_s100.pth", "SoVITS_weights_v2Pro/me_e2_s100.pth")
+    for place in (pro.parent, pro):
+        result = check_place(find_place(str(place)))
+        assert result.exit_code == 2, place
+    assert "no file in" in view(check_place(find_place(str(pro.parent)))).headline
+    assert check_place(find_place(str(pro.parent)), bases=[str(tree.base)]).exit_code == 0
+    whole = tree.check()
+    assert whole.exit_code == 0
+    assert view(whole).headline == "0 of 2 voices are affected, 1 was not compared with a base"
+
+
+def test_a_voice_whose_file_cannot_be_read_is_not_said_to_have_none(tree):
+    tree.frozen("me")
+    tree.experiment("broken")
+    file = tree.put("G_400.pth", "logs/broken/logs_s2_v2/G_400.pth")
+    file.write_bytes(file.read_bytes()[:3000])
+    tree.experiment("new")
+    voices = {voice.name: voice for voice in tree.check().voices}
+    assert missing(voices["broken"])[Question.BASE] is Missing.READABLE
+    assert missing(voices["new"])[Question.BASE] is Missing.GENERATOR
+
+
+def test_the_base_that_the_configuration_names_counts_for_tokens_without_a_model(tree, tmp_path, monkeypatch):
+    """Outside a GPT-SoVITS folder, too: the path counts from the working directory, as in the gate."""
+    folder = tmp_path / "elsewhere" / "me"
+    shutil.copytree(tree.experiment("me"), folder)
+    monkeypatch.chdir(tree.root)
+    tree.config("me")
+    shutil.copy(tree.root / "TEMP" / "tmp_s2.json", folder / "s2.json")
+    result = check_place(find_place(str(folder)))
+    assert [Path(base).name for base in result.bases] == ["s2G2333k.pth"]
+    assert outcomes(result.voices[0])[Question.TOKENS] is CheckOutcome.PASSED
+    assert result.exit_code == 2  # no s2 file is here
 
 
 def test_a_configuration_of_another_version_names_no_base(tree):
@@ -224,6 +308,69 @@ def test_a_folder_of_loose_files_has_its_base_among_them(tmp_path):
     result = check_place(find_place(str(tmp_path)))
     assert [Path(base).name for base in result.bases] == ["s2G2333k.pth"]
     assert [(voice.name, voice.exit_code) for voice in result.voices] == [("me", 1)]
+
+
+@pytest.fixture
+def folder(tmp_path):
+    """A folder of none of GPT-SoVITS's layouts, with a training file that drifted."""
+    shutil.copy(CHECKPOINTS / "G_437.pth", tmp_path)
+    return tmp_path
+
+
+def copied(file, name):
+    """Save the weights of a training file alone, so that nothing says where they are from."""
+    target = file.parent / name
+    target.parent.mkdir(parents=True, exist_ok=True)
+    torch.save({"weight": torch.load(file, weights_only=True)["model"]}, target)
+
+
+def test_a_copy_of_a_drifted_file_is_no_base_beside_the_true_one(folder):
+    copied(folder / "G_437.pth", "me.pth")
+    shutil.copy(CHECKPOINTS / "base_v2.pth", folder / "s2G2333k.pth")
+    (voice,) = check_place(find_place(str(folder))).voices
+    assert (voice.base.reason, voice.exit_code) == (BaseReason.UNDECIDED, 2)
+    assert "me.pth, s2G2333k.pth: each may be the base" in voice.answer(Question.BASE).message
+
+
+def test_a_copy_of_a_drifted_file_is_no_base_of_it(folder):
+    copied(folder / "G_437.pth", "me.pth")
+    (voice,) = check_place(find_place(str(folder))).voices
+    assert (voice.base.reason, voice.exit_code) == (BaseReason.UNDECIDED, 2)
+    assert "me.pth: may be the base, or a copy" in voice.answer(Question.BASE).message
+
+
+@pytest.mark.parametrize("bases", [1, 2])
+def test_a_base_under_any_name_counts_where_it_is_stored_narrower(tmp_path, bases):
+    shutil.copy(CHECKPOINTS / "G_400.pth", tmp_path)
+    for number in range(bases):
+        shutil.copy(CHECKPOINTS / "base_v2.pth", tmp_path / f"start{number}.pth")
+    (voice,) = check_place(find_place(str(tmp_path))).voices
+    assert voice.exit_code == 0
+
+
+def test_a_base_that_the_user_names_may_be_a_copy(folder):
+    copied(folder / "G_437.pth", "me.pth")
+    (voice,) = check_place(find_place(str(folder)), bases=[str(folder / "me.pth")]).voices
+    assert (voice.base.reason, voice.exit_code) == (BaseReason.OPTION, 0)
+
+
+def test_a_copy_of_a_drifted_file_among_the_exports_is_a_voice(tree):
+    drifted = tree.put("G_437.pth", "SoVITS_weights_v2/G_437.pth")
+    copied(drifted, "me.pth")
+    drifted.unlink()
+    tree.drifted("me")
+    (voice,) = tree.check().voices
+    assert (voice.name, voice.base.path, voice.exit_code) == ("me", str(tree.base), 1)
+    assert [row.name for row in voice.run.rows if row.moved] == ["me.pth", "me_e8_s400.pth"]
+    tree.base.unlink()
+    assert tree.check().exit_code == 2
+
+
+def test_a_copy_of_a_drifted_file_in_a_folder_of_the_tree_is_a_voice(tree):
+    drifted = tree.put("G_437.pth", "kept/G_437.pth")
+    copied(drifted, "me.pth")
+    copied(drifted, "../SoVITS_weights_v2/nobody.pth")
+    assert {voice.name: voice.exit_code for voice in tree.check("kept").voices} == {"G_437": 1, "me": 1}
 
 
 def test_a_place_without_any_model_is_refused(tmp_path):

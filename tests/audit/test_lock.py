@@ -432,6 +432,32 @@ def test_tokens_that_cannot_be_checked_are_bound_and_it_says_so(make, sound):
     assert "The tokens could not be compared with s2G2333k.pth" in said
 
 
+def test_a_base_that_explains_the_tokens_too_keeps_a_drifted_file_from_their_lock(make, sound, checkpoints, vqcheck):
+    """As `tokens` decides it; who extracted them again with that file says so, and is then believed by all commands."""
+    drifted = sound.folder / "G_437.pth"
+    shutil.copy(checkpoints / "G_437.pth", drifted)
+    # No configuration names a base, so nothing speaks against the file.
+    code, _, written = make(drifted)
+    assert (code, written) == (0, True)
+    (sound.root / "new.lock").unlink()
+    shutil.copy(sound.config, sound.folder)
+    assert vqcheck("tokens", drifted, sound.folder).returncode == 1
+    code, said, written = make(drifted)
+    assert (code, written) == (2, False)
+    assert "s2G2333k.pth, too" in said
+    assert "--update" in said
+    own = ("-o", str(sound.folder / "vqcheck.lock"))
+    assert make(drifted, *own)[0] == 2
+    assert make(sound.base, *own)[0] == 0
+    (sound.folder / "vqcheck.lock").unlink()
+    code, said, _ = make(drifted, "--update", *own)
+    assert code == 0
+    assert "s2G2333k.pth, too" in said
+    assert make(drifted, *own)[0] == 0  # `unchanged`
+    assert vqcheck("tokens", drifted, sound.folder).returncode == 0
+    assert vqcheck("tokens", sound.base, sound.folder).returncode == 1
+
+
 def test_features_of_other_recordings_are_not_said_to_be_another_encoder(make, sound):
     """Where tokens agree as far as they go and only lengths do not, lengths are what the refusal names."""
     header, *rows = sound.tsv.read_text("utf-8").splitlines()

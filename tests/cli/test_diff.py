@@ -8,6 +8,7 @@ import sys
 from pathlib import Path
 
 import pytest
+import torch
 
 from vqcheck.cli.main import main
 
@@ -353,3 +354,17 @@ def test_a_lock_in_place_of_a_checkpoint_is_called_a_lock(vqcheck, vq_state, sav
     assert vqcheck("lock", path, "-o", lock).returncode == 0
     run = vqcheck("diff", lock, path)
     assert (run.returncode, run.stderr.split("; ")[0]) == (2, f"vqcheck: {lock}: is a vqcheck lock")
+
+
+def test_a_count_that_was_edited_is_not_called_a_code_that_changed(vqcheck, checkpoints, tmp_path):
+    """The table says that the codes are identical."""
+    content = torch.load(checkpoints / "base_v2.pth", weights_only=False)
+    content["weight"]["quantizer.vq.layers.0._codebook.cluster_size"][3] += 1
+    torch.save(content, tmp_path / "count.pth")
+    run = vqcheck("diff", checkpoints / "base_v2.pth", tmp_path / "count.pth")
+    assert run.returncode == 1
+    assert run.stdout.startswith("changed  Sum or count of 1 code changed")
+    assert "1 code changed, all others" not in " ".join(run.stdout.split())
+    content["weight"]["quantizer.vq.layers.0._codebook.embed"][3] += 1
+    torch.save(content, tmp_path / "code.pth")
+    assert "Sum or count" not in vqcheck("diff", checkpoints / "base_v2.pth", tmp_path / "code.pth").stdout

@@ -31,6 +31,15 @@ def test_the_first_that_moved_is_in_the_first_line(vqcheck, run_folder):
     assert any(line.split()[:2] == ["Skipped", "gpt-e15.ckpt:"] for line in lines)
 
 
+def test_updates_are_explained_where_they_are_counted_alone(vqcheck, run_folder):
+    assert "EMA updates are" in vqcheck("history", run_folder).stdout
+    (run_folder / "run").mkdir()
+    (run_folder / "G_437.pth").rename(run_folder / "run" / "G_437.pth")
+    alone = vqcheck("history", run_folder / "run", "--base", run_folder / "base_v2.pth").stdout
+    assert "Moved says" in alone
+    assert "EMA updates" not in alone
+
+
 def test_a_file_in_place_of_a_folder_is_told(run_folder, capsys):
     path = run_folder / "G_400.pth"
     assert main(["history", str(path)]) == 2

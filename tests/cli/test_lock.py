@@ -1,5 +1,7 @@
 """`vqcheck lock` as a user runs it: written once, replaced only on request, verified with the lock alone."""
 
+import shutil
+
 import pytest
 import torch
 
@@ -158,6 +160,29 @@ def test_a_missing_lock_says_how_to_make_one(lock):
     run = lock("base_v2.pth", "--check")
     assert run.returncode == 2
     assert "'vqcheck lock CHECKPOINT' makes one" in run.stderr
+
+
+@pytest.mark.parametrize("files", [["base_v2.pth"], ["base_v2.pth", "G_400.pth"]])
+def test_a_lock_that_was_not_named_is_told_how_to_name(lock, checkpoints, files):
+    """The lock of an experiment lies there; one that was named is only said to be missing."""
+    more = [str(checkpoints / name) for name in files[1:]]
+    run = lock(files[0], *more, "--check")
+    assert run.returncode == 2
+    assert "--experiment DIR" in run.stderr
+    named = lock(files[0], *more, "--check", "-o", "other.lock")
+    assert named.returncode == 2
+    assert "--experiment DIR" not in named.stderr
+
+
+def test_the_same_values_under_another_name_are_not_called_something_else(lock, checkpoints, tmp_path):
+    """`--check` would show no difference."""
+    shutil.copy(checkpoints / "base_v2.pth", tmp_path / "s2G2333k.pth")
+    lock("base_v2.pth")
+    refused = lock(str(tmp_path / "s2G2333k.pth"))
+    assert refused.returncode == 2
+    assert "records the same VQ encoder, as that of base_v2.pth; --update" in refused.stderr
+    assert "something else" not in refused.stderr
+    assert "something else" in lock("G_437.pth").stderr
 
 
 def test_a_codec_of_the_users_own_is_locked_and_followed(vqcheck, valid, tmp_path):

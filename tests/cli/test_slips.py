@@ -64,6 +64,13 @@ def test_a_file_that_is_not_there_is_told_with_names_near_it(say, line, meant):
     assert f"did you mean {meant.replace('/', __import__('os').sep)}" in errors
 
 
+def test_what_is_no_checkpoint_is_told_with_its_own_kind_alone(say, tmp_path):
+    (tmp_path / "vqcheck").mkdir(exist_ok=True)
+    assert "mean" not in say("lock --check G_400.pth -o vqcheck.lock")[2]
+    (tmp_path / "voices.lock").write_text("")
+    assert "did you mean voices.lock?" in say("lock --check G_400.pth -o voice.lock")[2]
+
+
 def test_nothing_is_suggested_for_a_file_that_is_to_be_written(say):
     assert "mean" not in say("inspect G_400.pth -o log/report.html")[2]
 

@@ -60,6 +60,14 @@ def test_nothing_to_resume_from_names_the_folders(gate):
     assert "looked in logs_s2:" in found.advice
 
 
+def test_a_generator_without_its_discriminator_is_not_denied(gate, put):
+    """It is not resumed from, and so not compared: the gate does not say that there is none that drifted."""
+    put("logs_s2/G_100.pth", drifted=True, discriminator=False)
+    found = gate()
+    assert (found.code, found.elsewhere) == (0, "passed")
+    assert found.advice == "looked in logs_s2: no checkpoint to resume from with another VQ encoder"
+
+
 @pytest.mark.parametrize("drifted", [True, False])
 @pytest.mark.parametrize(
     ("version", "rank", "folder", "discriminator"),

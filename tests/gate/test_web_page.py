@@ -142,11 +142,24 @@ def test_a_folder_without_its_json_says_which_command_to_give(page, capsys):
     shutil.copytree(root / "logs" / "me", root / "logs" / "other")
     assert main(["gate", str(root / "logs" / "other")]) == 2
     assert "vqcheck gate TEMP/tmp_s2.json" in capsys.readouterr().err
-    shutil.copy(config, config.with_name("second.json"))
+    second = config.read_text("utf-8").replace("logs/me", "logs/other")
+    config.with_name("second.json").write_text(second, "utf-8")
     assert main(["gate", str(root)]) == 2
     told = capsys.readouterr().err
     assert "tmp_s2.json" in told
     assert "second.json" in told
+
+
+def test_the_copy_that_training_leaves_in_the_experiment_is_the_same_run(page, gate, capsys):
+    """s2 training writes its JSON beside its checkpoints; one that says something else is another run's."""
+    root, config = page("main-v2")
+    kept = root / "logs" / "me" / "config.json"
+    shutil.copy(config, kept)
+    for place in (root, root / "logs" / "me"):
+        assert gate(place)[0] == 0
+    kept.write_text(kept.read_text("utf-8").replace('"freeze_quantizer": true', '"freeze_quantizer": false'), "utf-8")
+    assert main(["gate", str(root / "logs" / "me")]) == 2
+    assert "config.json" in capsys.readouterr().err
 
 
 def test_elsewhere_the_root_is_named(page, gate, monkeypatch):

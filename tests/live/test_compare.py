@@ -9,6 +9,7 @@ import torch
 
 import vqcheck
 from vqcheck.audit.make_lock import make_lock
+from vqcheck.cli.main import main
 from vqcheck.errors import CheckpointError, CodebookChanged, UsageError
 
 TAGS = {"table", "caption", "thead", "tbody", "tr", "th", "td"}
@@ -129,14 +130,22 @@ class _Cells(HTMLParser):
 
 
 def test_results_fit_a_line_and_show_as_a_table(small_model, tmp_path):
-    """Comparison, Checkpoint and Guard: repr is one line, and a notebook gets a table with nothing else in it."""
+    """The repr of each result is one line, and a notebook gets a table with nothing else in it."""
     one, other = small_model(), small_model()
     other.get_buffer(EMBED)[3] += 1
     path = tmp_path / "<b>\x1b.pth"
     torch.save(one.state_dict(), path)
     with vqcheck.open_checkpoint(path) as file:
         guard = vqcheck.guard(one, every=1)
-        shown = [(vqcheck.compare(file, other), "changed (codes)"), (file, "torch zip"), (guard, "no change found")]
+        lock = tmp_path / "vqcheck.lock"
+        assert main(["lock", str(path), "-o", str(lock), "-q"]) == 0
+        shown = [
+            (vqcheck.compare(file, other), "changed (codes)"),
+            (vqcheck.read_lock(lock).check(other), "changed (codes)"),
+            (vqcheck.read_lock(lock).check(one), "identical>"),
+            (file, "torch zip"),
+            (guard, "no change found"),
+        ]
         for result, said in shown:
             assert said in repr(result)
             assert repr(result).isprintable()

@@ -11,6 +11,7 @@ from safetensors.torch import load_file
 from vqcheck.checkpoint.open import open_checkpoint
 from vqcheck.cli.main import main
 from vqcheck.codebook.compare import compare
+from vqcheck.codebook.match import search
 from vqcheck.errors import VqcheckError
 from vqcheck.restore.take_out import take_out
 
@@ -55,6 +56,37 @@ def test_it_is_the_same_encoder_to_compare(tmp_path, base):
     path, _ = base
     extract(path, tmp_path / "vq.safetensors")
     assert verdict(path, tmp_path / "vq.safetensors") == "identical"
+
+
+def test_a_projection_that_layers_share_is_written_once(tmp_path, save):
+    """The library reads it under its first name, and every layer has it."""
+    shared = torch.rand(4, 8, 1)
+    state = {f"quantizer.quantizers.{layer}.codebook.weight": torch.rand(16, 4) for layer in range(3)}
+    state |= {f"quantizer.quantizers.{layer}.in_proj.weight": shared for layer in range(3)}
+    state |= {f"quantizer.quantizers.{layer}.in_proj.bias": torch.rand(4) for layer in range(3)}
+    path, out = save(state, "dac.pth"), tmp_path / "vq.safetensors"
+    extract(path, out)
+    found = load_file(out)
+    assert len(found) == 7
+    assert all(torch.equal(tensor, state[name]) for name, tensor in found.items())
+    assert verdict(path, out) == "identical"
+
+
+def test_a_lora_export_has_none_of_its_own(checkpoints, tmp_path):
+    """Its codebook alone is another codec's to every reader, and says nothing of the projection."""
+    out = tmp_path / "vq.safetensors"
+    with pytest.raises(VqcheckError, match=r"LoRA export without the projection .* extract the VQ encoder of"):
+        extract(checkpoints / "lora_v3_e2_s50_l32.pth", out)
+    assert not out.exists()
+
+
+def test_what_would_be_read_as_another_codec_is_refused(tmp_path, monkeypatch, base):
+    path, _ = base
+    with open_checkpoint(path) as file:
+        named = search({name: tensor.shape for name, tensor in file.tensors.items() if "_codebook" in name})
+    monkeypatch.setattr("vqcheck.restore.take_out.search", lambda _shapes: named)
+    with pytest.raises(VqcheckError, match=r"\(gpt-sovits\) would be read as encodec without the rest of the file"):
+        extract(path, tmp_path / "vq.safetensors")
 
 
 def test_diff_lock_and_restore_take_it(tmp_path, base, save, vq_state, capsys):

@@ -1,14 +1,17 @@
 """Asks of every voice in a place whether its VQ encoder is still the one that its tokens were made with."""
 
 import os
+import re
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from typing import Final
 
 from vqcheck.audit.check_questions import GeneratorFile, VoiceFiles, VoiceQuestions
 from vqcheck.audit.check_result import (
     BaseChoice,
     BaseReason,
     Candidate,
+    Missing,
     PlaceCheck,
     Question,
     VoiceCheck,
@@ -29,6 +32,8 @@ from vqcheck.experiment.run_base import named_base
 
 OnStep = Callable[[int, int], None]
 """Called as (files read, files in all)."""
+
+_CALLED_BASE: Final = re.compile(r"s2G|base|pretrain", flags=re.IGNORECASE)
 
 
 def check_place(
@@ -59,6 +64,8 @@ class _Check:
         self._skipped: list[tuple[str, str]] = []
         self._unreadable: list[tuple[str, str]] = []
         self._bases: dict[str, GeneratorFile] = {}
+        self._guessed: set[str] = set()
+        """Bases that are taken for one because they say nothing of training."""
         self._audits: dict[tuple[object, str], TokenAudit | VqcheckError] = {}
 
     def result(self) -> PlaceCheck:
@@ -85,7 +92,20 @@ class _Check:
             tuple(checked),
             tuple(self._skipped),
             tuple(self._unreadable),
+            self._own_compared(voices, checked),
         )
+
+    def _own_compared(self, voices: Sequence[VoiceFiles], checked: Sequence[VoiceCheck]) -> bool:
+        """Say whether a file in the place itself was compared; those that were brought along do not answer for it."""
+        place = os.path.abspath(self._place.path)
+        within = os.path.join(place, "")
+        own = {
+            number
+            for number, voice in enumerate(voices)
+            for each in voice.found
+            if (path := os.path.abspath(each.file.path)) == place or path.startswith(within)
+        }
+        return not own or any(checked[number].compared for number in own)
 
     def _read_bases(self) -> None:
         if self._given:
@@ -114,10 +134,18 @@ class _Check:
     def _voices(self, found: Iterable[GeneratorFile]) -> list[VoiceFiles]:
         """Return the voices with their files in training order."""
         voices: dict[tuple[str, str, str], VoiceFiles] = {}
+        known = set().union(*(_versions(base.version) for base in self._bases.values()))
         for each in found:
-            if each.file.source is Source.LOOSE and not each.stored.has_step and not self._given:
-                # Beside files of a run, one that says nothing of training is what a run started from.
+            if (
+                each.file.source is Source.LOOSE
+                and not each.stored.has_step
+                and not self._given
+                and not _versions(each.version) & known
+            ):
+                # Beside files of a run, one that says nothing of training is what a run started from. Where a base of
+                # its version lies where bases belong, it is a voice: a copy of a drifted file says nothing, too.
                 self._bases.setdefault(each.file.path, each)
+                self._guessed.add(each.file.path)
                 continue
             name = each.file.voice or each.stored.voice or os.path.splitext(os.path.basename(each.file.path))[0]
             key = (name, each.version, each.file.rank)
@@ -142,6 +170,7 @@ class _Check:
             tuple(asked.answer(question) for question in Question),
             asked.flips(),
             exported_weights(voice.found[-1].file.path) if voice.found else None,
+            asked.made_again,
         )
 
     def _run(self, voice: VoiceFiles, base: BaseChoice | None) -> TrainingRun | None:
@@ -166,19 +195,39 @@ class _Check:
         """Return the base of a voice: the one that was named, that its configuration names, or that is nearest."""
         if not self._given and (named := self._configured(voice)) and (path := self._known(named)):
             return BaseChoice(path, BaseReason.CONFIGURATION)
-        versions = set(voice.version.split(" or ")) - {""}
+        versions = _versions(voice.version)
         fitting = [
             path
             for path, base in self._bases.items()
-            if self._given or not versions or versions & set(base.version.split(" or ")) or not base.version
+            if self._given or not versions or versions & _versions(base.version) or not base.version
         ]
         if not fitting:
             return None
-        if len(fitting) == 1:
-            return BaseChoice(fitting[0], BaseReason.OPTION if self._given else BaseReason.VERSION)
         first = voice.found[0]
+        if len(fitting) == 1:
+            (path,) = fitting
+            if path in self._guessed and self._may_be_copy(self._bases[path], first):
+                return BaseChoice(path, BaseReason.UNDECIDED, (self._candidate(path, first),))
+            return BaseChoice(path, BaseReason.OPTION if self._given else BaseReason.VERSION)
         candidates = sorted((self._candidate(path, first) for path in fitting), key=_nearest)
-        return BaseChoice(candidates[0].path, BaseReason.NEAREST, tuple(candidates))
+        nearest = candidates[0]
+        # One of several guesses may be a copy of a file that moved, and nothing has moved beside that.
+        disagree = len({candidate.verdict == CHANGED for candidate in candidates}) > 1
+        undecided = disagree and nearest.path in self._guessed
+        reason = BaseReason.UNDECIDED if undecided else BaseReason.NEAREST
+        return BaseChoice(nearest.path, reason, tuple(candidates))
+
+    def _may_be_copy(self, guess: GeneratorFile, first: GeneratorFile) -> bool:
+        """Say whether a file that says nothing of training may have been saved from one of the voice itself.
+
+        Values that training moved do not fit float16: where one of the two stores the other's values in another type,
+        nothing moved.
+        """
+        verdict = self._candidate(guess.file.path, first).verdict
+        if _CALLED_BASE.search(os.path.basename(guess.file.path)) or verdict == CHANGED:
+            return False
+        ours, others = guess.stored.tensors, first.stored.tensors
+        return verdict != IDENTICAL or all(ours[label][0] == others[label][0] for label in ours.keys() & others.keys())
 
     def _configured(self, voice: VoiceFiles) -> str | None:
         """Return the base that the configuration of a voice names, where the file is there."""
@@ -226,7 +275,11 @@ class _Check:
         return Candidate(path, drift.verdict, drift.ema_steps, drift.precision, still or drift.ema_steps is not None)
 
     def _base_of_tokens(self, experiment: str | None) -> BaseChoice | None:
-        """Return the only base there is, for an experiment without a model of its own."""
+        """Return the base that the configuration names, else the only one, for an experiment without a model."""
+        if experiment is not None and not self._given:
+            named = named_base(experiment, "", ()).path
+            if named is not None and (path := self._known(named)):
+                return BaseChoice(path, BaseReason.CONFIGURATION)
         if experiment is None or len(self._bases) != 1:
             return None
         reason = BaseReason.OPTION if self._given else BaseReason.VERSION
@@ -254,6 +307,12 @@ class _Check:
     def base(self, choice: BaseChoice) -> GeneratorFile:
         return self._bases[choice.path]
 
+    def without_generator(self, voice: VoiceFiles) -> Missing:
+        """Return what a voice without a model lacks: a file, or one that can be read."""
+        faulty = {path for path, _ in self._unreadable}
+        there = any(file.voice == voice.name and file.path in faulty for file in self._place.contents.generators)
+        return Missing.READABLE if there else Missing.GENERATOR
+
     @property
     def place(self) -> Place:
         return self._place
@@ -266,6 +325,11 @@ def _nearest(candidate: Candidate) -> tuple[int, int, str]:
     if candidate.ema_steps is not None:
         return (1 + int(candidate.precision != StepPrecision.EXACT), candidate.ema_steps, candidate.path)
     return (3, 0, candidate.path)
+
+
+def _versions(named: str) -> set[str]:
+    """Return each version that a file may be of: v3 and v4 have the same tensors."""
+    return set(named.split(" or ")) - {""}
 
 
 def _try_generator(file: ModelFile) -> "GeneratorFile | VqcheckError":

@@ -1,14 +1,15 @@
 """The questions of `vqcheck check` about one voice, each answered from what was read of its files."""
 
 import os
-from collections.abc import Callable
 from dataclasses import dataclass, field, replace
+from functools import cached_property
 from typing import Final, Protocol
 
 from vqcheck.audit.check_lock import check_lock
 from vqcheck.audit.check_result import (
     Answer,
     BaseChoice,
+    BaseReason,
     Missing,
     Question,
 )
@@ -30,9 +31,6 @@ from vqcheck.experiment.config_file import S2Run
 from vqcheck.experiment.features import FeatureFolder
 from vqcheck.experiment.place import ModelFile, Place, Source
 from vqcheck.experiment.resume_folders import Folder, latest, resume_folders
-
-OnStep = Callable[[int, int], None]
-"""Called as (files read, files in all)."""
 
 _FEATURES: Final = "4-cnhubert"
 
@@ -77,6 +75,9 @@ class ReadPlace(Protocol):
 
     def config_of(self, voice: VoiceFiles) -> S2Run | None:
         """Return the s2 configuration of a voice."""
+
+    def without_generator(self, voice: VoiceFiles) -> Missing:
+        """Return what a voice without a model lacks."""
 
 
 class VoiceQuestions:
@@ -140,14 +141,60 @@ class VoiceQuestions:
 
     def _base_question(self, question: Question) -> Answer:
         if not self._run or not self._run.rows:
-            return _not_asked(question, Missing.GENERATOR)
+            return _not_asked(question, self._check.without_generator(self._voice))
         if self._base is None:
             return _not_asked(question, Missing.BASE)
+        if self._base.reason is BaseReason.UNDECIDED:
+            names = ", ".join(os.path.basename(candidate.path) for candidate in self._base.candidates)
+            one = "may be the base, or a copy of a file that moved"
+            several = "each may be the base, and their VQ encoders differ"
+            raise UsageError(
+                f"{names}: {several if len(self._base.candidates) > 1 else one}; name the base with --base"
+            )
         undecided = [row.name for row in self._run.rows if row.is_undecided]
         if undecided:
             return Answer(question, CheckOutcome.COULD_NOT_CHECK, files=tuple(undecided))
         moved = [row.name for row in self._run.rows if row.moved]
+        if moved and self.made_again:
+            # What agrees with the lock speaks the tokens of s1, wherever it began.
+            locked = {each.stored.name for each in self._voice.found if self._agrees_with_lock(each)}
+            moved = [name for name in moved if name not in locked]
+            if not moved:
+                return Answer(question, CheckOutcome.PASSED, "Every file has the VQ encoder of the base or of the lock")
         return Answer(question, CheckOutcome.FAILED if moved else CheckOutcome.PASSED, files=tuple(moved))
+
+    @cached_property
+    def made_again(self) -> bool:
+        """Say whether the tokens were extracted again with the newest file, and s1 trained on them.
+
+        The lock of the experiment says so: it binds these tokens and this s1 to the VQ encoder of the file. Tokens that
+        contradict the file refute it.
+        """
+        path, s1, drift = self._lock_path(), self._s1(), self._drift
+        if path is None or s1 is None or self._tsv is None or self._newest is None:
+            return False
+        if drift is None or drift.verdict != CHANGED:
+            return False
+        try:
+            lock = read_lock(path)
+            with open_checkpoint(self._newest.file.path) as newest:
+                found = check_lock(lock, path, newest, self._tsv, [s1], ALL)
+            audit = self._check.audit(self._newest, self._tsv) if self._features else None
+        except VqcheckError:
+            return False
+        bound = lock.tsv is not None and bool(lock.s1) and found.verdict not in (CHANGED, UNDECIDED)
+        return bound and not (audit is not None and audit.contradictions)
+
+    def _agrees_with_lock(self, generator: GeneratorFile) -> bool:
+        path = self._lock_path()
+        if path is None:
+            return False
+        try:
+            with open_checkpoint(generator.file.path) as checkpoint:
+                found = check_lock(read_lock(path), path, checkpoint, None, None, ALL)
+        except VqcheckError:
+            return False
+        return found.verdict not in (CHANGED, UNDECIDED)
 
     def _tokens(self, question: Question) -> Answer:
         if self._tsv is None:
@@ -156,6 +203,8 @@ class VoiceQuestions:
             return _not_asked(question, Missing.FEATURES)
         if self._base is None:
             return _not_asked(question, Missing.BASE)
+        if self._newest is not None and self.made_again:
+            return self._by_audit(question, self._newest, self._tsv)
         return _of_audit(question, self._check.audit(self._check.base(self._base), self._tsv))
 
     def _s1_s2(self, question: Question) -> Answer:
@@ -163,7 +212,7 @@ class VoiceQuestions:
         if s1 is None:
             return _not_asked(question, Missing.S1)
         if self._newest is None:
-            return _not_asked(question, Missing.GENERATOR)
+            return _not_asked(question, self._check.without_generator(self._voice))
         if self._tsv is None:
             return _not_asked(question, Missing.TOKENS)
         files = (s1, self._newest.file.path)
@@ -208,7 +257,7 @@ class VoiceQuestions:
         if path is None:
             return _not_asked(question, Missing.LOCK)
         if self._newest is None:
-            return _not_asked(question, Missing.GENERATOR)
+            return _not_asked(question, self._check.without_generator(self._voice))
         lock = read_lock(path)
         experiment = self._tsv if lock.tsv else None
         with open_checkpoint(self._newest.file.path) as newest:
@@ -221,7 +270,7 @@ class VoiceQuestions:
     def _health(self, question: Question) -> Answer:
         stored = [*self._voice.stored, *([self._check.base(self._base).stored] if self._base else [])]
         if not stored:
-            return _not_asked(question, Missing.GENERATOR)
+            return _not_asked(question, self._check.without_generator(self._voice))
         ill = [each.name for each in stored if not each.trained or set(each.ailments) - {COLLAPSED}]
         if ill:
             return Answer(question, CheckOutcome.FAILED, files=tuple(dict.fromkeys(ill)))

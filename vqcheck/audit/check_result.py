@@ -39,6 +39,8 @@ class Missing(WordEnum):
 
     BASE = "base"
     GENERATOR = "generator"
+    READABLE = "readable"
+    """A file that can be read: those of the voice are there, and none can."""
     TOKENS = "tokens"
     FEATURES = "features"
     RECORDINGS = "recordings"
@@ -81,6 +83,8 @@ class BaseReason(WordEnum):
     """It is the only base of the voice's version that is here."""
     NEAREST = "nearest"
     """Of several it is the one to which the voice's VQ encoder is nearest."""
+    UNDECIDED = "undecided"
+    """It is the nearest, but may be a copy of a file that moved, or another that may be the base says that it moved."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -125,6 +129,8 @@ class VoiceCheck:
     """What the drift of the newest file does to the tokens of this experiment's features; None where not measured."""
     exported: str | None = None
     """The weights exported at the step of the newest file, where that is a training file and they are there."""
+    made_again: bool = False
+    """The newest file drifted, and the tokens and s1 were made again with it, as the lock of the experiment says."""
 
     def answer(self, question: Question) -> Answer:
         return next(each for each in self.answers if each.question is question)
@@ -169,12 +175,19 @@ class PlaceCheck:
     """(file, what it is): files without a codebook where a generator was looked for."""
     unreadable: tuple[tuple[str, str], ...]
     """(file, why)."""
+    own_compared: bool = True
+    """Whether a file of the place itself was compared, where it holds s2 files and others are only brought along."""
+
+    @property
+    def compared(self) -> bool:
+        """Whether a base was compared with a file that the place is about."""
+        return self.own_compared and any(voice.compared for voice in self.voices)
 
     @property
     def exit_code(self) -> int:
         """2 beats 1 beats 0; 2 where no base was compared with anything."""
         codes = [voice.exit_code for voice in self.voices]
-        if self.unreadable or 2 in codes or not any(voice.compared for voice in self.voices):
+        if self.unreadable or 2 in codes or not self.compared:
             return 2
         return max(codes, default=0)
 

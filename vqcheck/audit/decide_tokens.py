@@ -80,12 +80,16 @@ def movement_between(
 
 
 def with_base(
-    decision: TokenDecision, checkpoint: Checkpoint, experiment: str, audit: Callable[[Checkpoint], TokenAudit]
+    decision: TokenDecision,
+    checkpoint: Checkpoint,
+    experiment: str,
+    audit: Callable[[Checkpoint], TokenAudit],
+    copy: str = "",
 ) -> TokenDecision:
     """Return a decision beside the base that the experiment's configuration names, where that explains the tokens, too.
 
     Nobody asked about it: one that cannot be compared, or that did not make the tokens, changes nothing. `audit`
-    audits the tokens by another open checkpoint.
+    audits the tokens by another open checkpoint. `copy` names the copy of the checkpoint that is judged.
     """
     decided = decision.decided_by is Decider.LOCK or decision.verdict is not TokenVerdict.CONSISTENT
     base = None if decided else named_base(experiment, "", [checkpoint.information.get("config")]).path
@@ -93,7 +97,7 @@ def with_base(
         return decision
     try:
         with open_checkpoint(base) as opened:
-            movement = movement_between(opened, checkpoint, experiment, ())
+            movement = movement_between(opened, checkpoint, experiment, (copy,) if copy else ())
             other = audit(opened) if movement else None
     except VqcheckError:
         return decision

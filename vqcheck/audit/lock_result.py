@@ -8,6 +8,7 @@ from vqcheck.codebook.copy_verdict import verdict_on
 from vqcheck.codebook.digest import Digest
 from vqcheck.codebook.file_record import FileKind
 from vqcheck.codebook.vq_encoder import InFront
+from vqcheck.sanitize import sanitize
 from vqcheck.word_enum import WordEnum
 
 NOT_COMPARABLE: Final = "not comparable"
@@ -110,6 +111,24 @@ class LockCheck:
     """Copies that are the same under names that do not belong together, where names did not say which to verify."""
     in_front: InFront = InFront.STORED
     """What is known of the layers in front of the file's codebook."""
+
+    def __repr__(self) -> str:
+        return f"<{self._line}>"
+
+    def _repr_html_(self) -> str:
+        from vqcheck.notebook import html_table
+
+        rows = (
+            (line.name, line.verdict if line.judged else f"({line.verdict})", line.why or "") for line in self.verdicts
+        )
+        return html_table(self._line, ("what", "verdict", "note"), rows)
+
+    @property
+    def _line(self) -> str:
+        faults = [line.name for line in self.verdicts if line.judged and line.verdict in FAULTS]
+        named = f" ({', '.join(faults[:3])}{', ...' if len(faults) > 3 else ''})" if faults else ""
+        untrained = "; never trained" if self.never_trained else ""
+        return sanitize(f"{self.path} against {self.lock}: {self.verdict}{named}{untrained}")
 
     @property
     def verdict(self) -> str:

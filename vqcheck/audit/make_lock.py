@@ -9,10 +9,10 @@ from typing import Final
 from vqcheck.audit.bound_files import OnBytes, file_digest, recorded_tsv, same_experiment, tokens_digest
 from vqcheck.audit.lock import Lock, LockedFile, in_order
 from vqcheck.audit.locked_encoder import PARTS, LockedEncoder, LockedTensor
-from vqcheck.audit.token_audit_result import TokenVerdict, summary
+from vqcheck.audit.token_audit_result import TokenAudit, TokenVerdict, summary
 from vqcheck.checkpoint.opened import Checkpoint
 from vqcheck.codebook import digest, file_record, health
-from vqcheck.codebook.comparison import NOISE
+from vqcheck.codebook.comparison import CHANGED, NOISE, UNDECIDED
 from vqcheck.codebook.copies import Copies, Copy
 from vqcheck.codebook.copy_verdict import relation
 from vqcheck.codebook.digest import ALGORITHMS, Digest, EncoderDigests
@@ -36,11 +36,14 @@ def make_lock(
     on_step: OnBytes | None = None,
     copy: str = "",
     on_unchecked: Callable[[str], None] | None = None,
+    on_contested: Callable[[str], None] | None = None,
 ) -> Lock:
     """Return the lock of a checkpoint's VQ encoder, bound to an experiment's tokens and to s1 checkpoints where given.
 
     Every copy and every codec of the file is recorded, or the one that `copy` names. Where it cannot be checked whether
-    the tokens come from it, they are bound all the same, and `on_unchecked` gets the reason.
+    the tokens come from it, they are bound all the same, and `on_unchecked` gets the reason. Where they agree with the
+    base, too, which came first, they are bound only to a checkpoint that the user insists on: `on_contested` gets the
+    reason.
 
     Raises:
         NoCodebookError, CheckpointError: the checkpoint has no VQ encoder, or it cannot be read.
@@ -63,7 +66,15 @@ def make_lock(
         recorded_tsv(path)  # which is an s1 checkpoint's alone
     tsv = LockedFile(MERGED, tokens_digest(experiment)) if experiment else None
     if experiment:
-        _require_made_by(copies, checkpoint, experiment, on_unchecked, on_step)
+        contested = _require_made_by(copies, checkpoint, experiment, on_unchecked, on_step)
+        if contested and on_contested is None:
+            raise UsageError(
+                f"{contested}; lock the base, or repeat this with --update where the tokens were extracted with "
+                f"{os.path.basename(checkpoint.path)}",
+                experiment,
+            )
+        if contested and on_contested:
+            on_contested(contested)
     return Lock(
         checkpoint=os.path.basename(checkpoint.path),
         copies=tuple(_locked(each, copies, named=several or bool(copy)) for each in copies.sound),
@@ -99,11 +110,16 @@ def _require_made_by(
     experiment: str,
     on_unchecked: Callable[[str], None] | None,
     on_item: OnBytes | None,
-) -> None:
-    """Raise UsageError where the tokens contradict every copy that derives any."""
+) -> str:
+    """Return why the base decides against a checkpoint that the tokens agree with, too; empty where it does not.
+
+    Raises:
+        UsageError: the tokens contradict every copy that derives any.
+
+    """
     from vqcheck.audit.token_audit import audit_tokens
 
-    refuted = unchecked = ""
+    refuted = unchecked = contested = ""
     for copy in copies.sound:
         try:
             audit = audit_tokens(checkpoint, experiment, copy=copy.name, on_item=on_item)
@@ -111,11 +127,16 @@ def _require_made_by(
             unchecked = unchecked or str(error)
             continue
         if audit.verdict is TokenVerdict.CONSISTENT:
-            return
+            contested = _contested(audit, checkpoint, experiment, copy.name)
+            if contested:
+                continue
+            return ""
         if audit.verdict is TokenVerdict.INCONCLUSIVE:
             refuted, unchecked = "", summary(audit)
             break
         refuted = refuted or summary(audit)
+    if contested and not unchecked:
+        return contested
     if refuted:
         raise UsageError(
             f"its tokens do not agree with {checkpoint.path}: {refuted}; "
@@ -124,6 +145,28 @@ def _require_made_by(
         )
     if on_unchecked:
         on_unchecked(unchecked)
+    return ""
+
+
+def _contested(audit: TokenAudit, checkpoint: Checkpoint, experiment: str, copy: str) -> str:
+    """Return why tokens that agree with a copy are not taken for its own, as `vqcheck tokens` decides it."""
+    from vqcheck.audit.decide_tokens import lock_of, with_base
+    from vqcheck.audit.token_audit import audit_tokens
+    from vqcheck.audit.token_decision import TokenDecision
+
+    said = lock_of(experiment, checkpoint, copy=copy)
+    if said is not None and said.binds and said.verdict not in (CHANGED, UNDECIDED):
+        return ""  # recorded before
+    decision = with_base(
+        TokenDecision(audit), checkpoint, experiment, lambda base: audit_tokens(base, experiment), copy
+    )
+    if decision.verdict is TokenVerdict.CONSISTENT or decision.other is None:
+        return ""
+    base, name = os.path.basename(decision.other.checkpoint), os.path.basename(checkpoint.path)
+    return (
+        f"the tokens agree with {base}, too, the base that the configuration names, from which {name} has moved; "
+        "this data cannot tell the two apart"
+    )
 
 
 def _locked(copy: Copy, copies: Copies, *, named: bool) -> LockedEncoder:

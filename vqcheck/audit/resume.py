@@ -43,16 +43,19 @@ def resume_elsewhere(run: PlannedRun) -> Judgement:
     folders = _folders(run)
     if folders.doubt:
         return not_applicable("resume looked in every folder")
-    faults = []
+    faults, without = [], False
     for folder in folders.others:
         found = latest(run.experiment, folder)
+        without |= bool(found.generators) and not found.resumed
         if found.resumed:
             found_faults = [(path, judge_resumed(run, path)[0]) for path in found.generators]
             faults += [_elsewhere(folder, path, fault) for path, fault in found_faults if fault]
     names = ", ".join(folder.name for folder in folders.others) or "no other folder"
     if faults:
         return failed("; ".join(faults))
-    return passed(f"looked in {names}: no checkpoint with another VQ encoder")
+    # A generator without its discriminator is not compared.
+    which = "checkpoint to resume from" if without else "checkpoint"
+    return passed(f"looked in {names}: no {which} with another VQ encoder")
 
 
 def _folders(run: PlannedRun) -> ResumeFolders:

@@ -7,7 +7,7 @@ from itertools import islice
 from math import isfinite
 from typing import Final, NamedTuple
 
-from vqcheck.checkpoint.pickle_values import Global, OtherKey, PickleError, Placeholder
+from vqcheck.checkpoint.pickle_values import Global, OtherKey, PickleError, Placeholder, may_be_equal
 from vqcheck.checkpoint.second_hand import second_hand
 from vqcheck.checkpoint.stored_tensor import ITEM_SIZE
 from vqcheck.checkpoint.torch_calls import NO_TENSOR
@@ -169,6 +169,13 @@ def _mappings_with_tensors(root: object) -> Iterator[StateDict]:
         if tensors and (has_modules or not numbered):
             _refuse_unread(path, others)
             yield StateDict(path, tensors)
+        unnamed = [key for key, _ in others if not isinstance(key, str)]
+        if (
+            any(isinstance(key, OtherKey) for key in unnamed)
+            and may_be_equal(unnamed)
+            and leads_to_tensor(value, without)
+        ):
+            raise PickleError(f"{_at(path)} two keys that may be one: the later replaces the other{SAVE_AGAIN}")
         for position, (key, item) in enumerate(others):
             if isinstance(key, OtherKey) and key.is_calculated and leads_to_tensor(value, without):
                 raise PickleError(f"{_at(path)} a key that is calculated: it may replace another{SAVE_AGAIN}")

@@ -1,6 +1,14 @@
 """What a pickle's contents become: names, inert placeholders, keys that are safe to hash, and what is wrong with it."""
 
+import math
+from collections.abc import Iterable
 from dataclasses import dataclass, field
+from typing import Final
+
+_DEEPEST_KEY: Final = 3
+_MOST_PARTS: Final = 16
+_LONGEST_PART: Final = 256
+"""Characters or bytes. Keys beyond these are not compared: one part may stand in a key a million times."""
 
 
 class PickleError(ValueError):
@@ -103,3 +111,39 @@ def dictionary_key(key: object, position: int) -> object:
     if key is None or isinstance(key, (str, bool)) or (isinstance(key, int) and -(1 << 31) <= key < 1 << 31):
         return key
     return OtherKey(key, position)
+
+
+def may_be_equal(keys: Iterable[object]) -> bool:
+    """Say whether Python may take two keys of one dictionary, none of them a text, for the same.
+
+    `True`, `1` and `1.0` are one key to Python, and the value that was set last is the one that counts.
+    """
+    spelled: set[str] = set()
+    unknown = False
+    for key in keys:
+        spelling = _spelled(key.value if isinstance(key, OtherKey) else key)
+        if spelling is None:
+            if unknown:
+                return True
+            unknown = True
+        elif spelling in spelled:
+            return True
+        else:
+            spelled.add(spelling)
+    return False
+
+
+def _spelled(value: object, depth: int = 0) -> str | None:
+    """Return a text that equal keys share and no other has; None where that cannot be said."""
+    if isinstance(value, float) and value.is_integer():
+        value = int(value)
+    if isinstance(value, int):
+        return hex(value) if value.bit_length() <= 8 * _LONGEST_PART else None
+    if isinstance(value, float):
+        return None if math.isnan(value) else value.hex()
+    if value is None or (isinstance(value, (str, bytes)) and len(value) <= _LONGEST_PART):
+        return repr(value)
+    if not isinstance(value, tuple) or depth == _DEEPEST_KEY or len(value) > _MOST_PARTS:
+        return None
+    parts = [_spelled(part, depth + 1) for part in value]
+    return None if None in parts else f"({','.join(map(str, parts))})"

@@ -3,7 +3,7 @@
 import os
 import sys
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Final
 
 import click
@@ -67,7 +67,11 @@ tokens of the experiment come from another VQ encoder, so that no lock is made.
     help=f"The lock; default: {NAME} in the experiment, else here.",
 )
 @click.option("--check", is_flag=True, help="Verify each CKPT against the lock instead of writing one.")
-@click.option("--update", is_flag=True, help="Replace a lock that says something else.")
+@click.option(
+    "--update",
+    is_flag=True,
+    help="Replace a lock that says something else. Lock a checkpoint although its base explains the tokens, too.",
+)
 @details_option
 @copy_option
 @scope_option
@@ -102,14 +106,19 @@ def command(
         raise UsageError("the lock goes to stdout (-o -); name a file for the report (--report)")
     files = expanded(checkpoints)
     if check:
-        return _verify(files, path, _Wanted(experiment, s1, scope, own, copy, details), output)
+        return _verify(
+            files, path, _Wanted(experiment, s1, scope, own, copy, details, bool(lock_file or experiment)), output
+        )
     if len(files) > 1:
         raise UsageError("a lock records one checkpoint; --check verifies many against it")
     unchecked: list[str] = []
+    contested: list[str] = []
     with open_checkpoint(files[0]) as file, Waiting("reading tokens and s1", quiet=output.quiet) as waiting:
-        lock = make_lock(file, experiment, s1, own, waiting.step, copy, unchecked.append)
+        on_contested = contested.append if update else None
+        lock = make_lock(file, experiment, s1, own, waiting.step, copy, unchecked.append, on_contested)
     name_unused(own, (lock.family,))
-    return _write(path, lock, "".join(unchecked), update, output, renamed_from(s1, experiment))
+    doubts = _Doubts("".join(unchecked), "".join(contested), renamed_from(s1, experiment))
+    return _write(path, lock, doubts, update, output)
 
 
 @dataclass(frozen=True)
@@ -122,6 +131,8 @@ class _Wanted:
     own: tuple[Family, ...]
     copy: str
     details: bool
+    is_named: bool
+    """Whether the user said which lock, by its name or its experiment."""
 
 
 def _verify(files: Sequence[str], path: str, asked: _Wanted, output: Output) -> int:
@@ -132,12 +143,12 @@ def _verify(files: Sequence[str], path: str, asked: _Wanted, output: Output) -> 
     if len(files) == 1:
         # A file that is missing is told before the lock is.
         with open_checkpoint(files[0]) as file, Waiting("reading tokens and s1", quiet=output.quiet) as waiting:
-            lock = read_lock(path)
+            lock = _lock_to_verify(path, asked)
             bound = check_bound(lock, path, asked.experiment, asked.s1, waiting.step)
             result = _checked(lock, path, file, asked, bound)
         name_unused(asked.own, (result.family,))
         return output.show(checked(result, details=asked.details))
-    lock = read_lock(path)
+    lock = _lock_to_verify(path, asked)
     judged: list[JudgedFile] = []
     used: set[str] = set()
     with Waiting("reading tokens and s1", quiet=output.quiet) as waiting:
@@ -158,24 +169,44 @@ def _verify(files: Sequence[str], path: str, asked: _Wanted, output: Output) -> 
     return status
 
 
+def _lock_to_verify(path: str, asked: _Wanted) -> Lock:
+    if not asked.is_named and not os.path.lexists(path):
+        raise UsageError(
+            "there is no lock in this folder; 'vqcheck lock CHECKPOINT' makes one, and -o LOCK or --experiment DIR "
+            "names one that lies elsewhere",
+            path,
+        )
+    return read_lock(path)
+
+
+def _what_it_records(old: Lock, new: Lock) -> str:
+    """Return what a lock that is in the way holds."""
+    if replace(old, checkpoint=new.checkpoint, record=new.record).text() == new.text():
+        return f"exists and records the same VQ encoder, as that of {old.checkpoint};"
+    return "exists and records something else; --check shows what differs,"
+
+
 def _checked(lock: Lock, path: str, file: Checkpoint, asked: _Wanted, bound: tuple[LockVerdict, ...]) -> LockCheck:
     return check_lock(lock, path, file, None, None, asked.scope, asked.own, copy=asked.copy, bound=bound)
 
 
-def _write(
-    path: str,
-    lock: Lock,
-    unchecked: str,
-    update: bool,
-    output: Output,
-    renamed: tuple[tuple[str, str], ...],
-) -> int:
+@dataclass(frozen=True)
+class _Doubts:
+    """Why the tokens may come from another checkpoint than the one that is locked; empty where nothing says so."""
+
+    unchecked: str
+    contested: str
+    renamed: tuple[tuple[str, str], ...]
+    """s1 checkpoints with the tokens that they name, where these are of another folder."""
+
+
+def _write(path: str, lock: Lock, doubts: _Doubts, update: bool, output: Output) -> int:
     state = "written"
     if path == STDOUT:
         from vqcheck.report.views.lock import written
 
         sys.stdout.write(lock.text())
-        document = written(lock, "stdout", state, unchecked, renamed)
+        document = written(lock, "stdout", state, doubts.unchecked, doubts.contested, doubts.renamed)
         if output.file is not None:
             return output.show(document)
         output.announce(document)
@@ -187,11 +218,9 @@ def _write(
         if old.text() == lock.text():
             state = "unchanged"
         elif not update:
-            raise UsageError(
-                "exists and records something else; --check shows what differs, --update replaces it", path
-            )
+            raise UsageError(f"{_what_it_records(old, lock)} --update replaces it", path)
     if state == "written":
         replace_file(path, lock.text())
     from vqcheck.report.views.lock import written
 
-    return output.show(written(lock, path, state, unchecked, renamed))
+    return output.show(written(lock, path, state, doubts.unchecked, doubts.contested, doubts.renamed))

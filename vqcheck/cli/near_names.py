@@ -9,6 +9,8 @@ from vqcheck.sanitize import sanitize
 _MOST: Final = 3
 _MOST_LOOKED_AT: Final = 5_000
 """Names of one folder; comparing more takes longer than anybody waits for an error."""
+_SAME_ENDING: Final = (".lock", ".json", ".toml")
+"""What ends like this is not a checkpoint, nor a folder."""
 
 
 def near_commands(name: str, known: Iterable[str]) -> list[str]:
@@ -34,6 +36,9 @@ def suggestion(path: str) -> str:
         return ""
     if is_folder:
         names = [each for each in names if os.path.isdir(os.path.join(folder, each))]
+    ending = os.path.splitext(name)[1].casefold()
+    if not is_folder and ending in _SAME_ENDING:
+        names = [each for each in names if each.casefold().endswith(ending)]
     # The ending is the same for half of the files, and says nothing of which is meant.
     found = _like(os.path.splitext(name)[0], {each: os.path.splitext(each)[0] for each in sorted(names)})
     row = " or ".join(sanitize(os.path.join(folder, each)) for each in found)

@@ -181,10 +181,10 @@ def _of_experiment(path: str, experiment: str) -> Place:
 def _of_weights(path: str, folder: str) -> Place:
     root = root_above(folder)
     own = _weights_in(folder)
-    voices = {file.voice for file in (*own.generators, *own.s1)}
+    voices = {file.voice for file in (*own.generators, *own.s1) if file.voice}
     parts = [own]
     if root:
-        experiments = [os.path.join(root, LOGS, voice) for voice in sorted(voices) if voice]
+        experiments = [os.path.join(root, LOGS, voice) for voice in sorted(voices)]
         parts += [_within_experiment(each) for each in experiments if is_experiment(each)]
         parts += [_shared(root)]
         if not own.generators:
@@ -205,9 +205,8 @@ def _of_folder(path: str, folder: str) -> Place:
         *(_weights_in(each) for each in weights),
     ]
     if root:
-        voices = {file.voice for part in parts for file in part.generators} | {
-            os.path.basename(each) for each in experiments
-        }
+        voices = {file.voice for part in parts for file in part.generators if file.voice}
+        voices |= {os.path.basename(each) for each in experiments}
         parts += [_weights_of(root, voices.__contains__), _shared(root)]
     return Place(path, PlaceKind.FOLDER, root, _joined(parts))
 
@@ -311,7 +310,9 @@ def _of_run(path: str, voice: str, run: str) -> ModelFile:
 
 
 def _loose(path: str) -> ModelFile:
+    folder = os.path.basename(os.path.dirname(os.path.abspath(path)))
     voice, match = voice_of_export(path), S2_EXPORT.fullmatch(os.path.splitext(os.path.basename(path))[0])
-    source = Source.EXPORT if voice else Source.LOOSE
-    version = version_in(S2_WEIGHTS, os.path.dirname(os.path.abspath(path)))
+    exported = voice or (S2_WEIGHTS.fullmatch(folder) and not os.path.basename(path).startswith("s2G"))
+    source = Source.EXPORT if exported else Source.LOOSE
+    version = version_in(S2_WEIGHTS, folder)
     return ModelFile(path, voice, source, version=version, rank=(match["rank"] or "") if match else "")

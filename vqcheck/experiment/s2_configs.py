@@ -1,6 +1,7 @@
 """Finds the s2 configuration that is meant where a user names a folder."""
 
 import os
+from dataclasses import replace
 
 from vqcheck.errors import UsageError
 from vqcheck.experiment.config_file import S2Run, read_s2_run
@@ -11,6 +12,7 @@ from vqcheck.experiment.place import PlaceKind, find_place
 def the_s2_config(folder: str, root: str | None) -> S2Run:
     """Return the run that the only s2 JSON of a folder describes; of an experiment, the only one that names it.
 
+    Training copies the web page's JSON into the experiment, so several that describe one and the same run are one.
     Relative paths count from `root`, else from the GPT-SoVITS folder around it, where the web page starts training.
 
     Raises:
@@ -29,14 +31,15 @@ def the_s2_config(folder: str, root: str | None) -> S2Run:
         meant = run.voice == os.path.basename(own[0]) if own else os.path.abspath(path).startswith(within)
         if run.pretrained_s2G and meant:
             found.append(run)
-    if len(found) == 1:
+    if len({replace(run, config="") for run in found}) == 1:
         return found[0]
     if not found:
         raise UsageError(
             "holds no s2 JSON of its training; name the configuration: vqcheck gate TEMP/tmp_s2.json", folder
         )
     commands = "; ".join(f"vqcheck gate {_quoted(run.config)}" for run in found)
-    raise UsageError(f"holds several s2 configurations; name one: {commands}", folder)
+    whose = "its training has" if own else "holds"
+    raise UsageError(f"{whose} several s2 configurations, and they differ; name one: {commands}", folder)
 
 
 def _quoted(path: str) -> str:

@@ -10,7 +10,9 @@ from vqcheck.checkpoint.opened import Checkpoint
 from vqcheck.checkpoint.stored_tensor import SAFETENSORS, StoredTensor
 from vqcheck.codebook.digest import F32V1, Digest, combine, tensor_digest
 from vqcheck.codebook.find import find_copies
-from vqcheck.codebook.vq_encoder import RoleTensor
+from vqcheck.codebook.match import search
+from vqcheck.codebook.model import base_model
+from vqcheck.codebook.vq_encoder import RoleTensor, VQEncoder
 from vqcheck.errors import UsageError
 from vqcheck.restore.result import Extraction
 
@@ -38,6 +40,7 @@ def take_out(file: Checkpoint, out: str, copy: str = "") -> Extraction:
     content = bytearray()
     found: dict[RoleTensor, Digest] = {}
     tensors = []
+    shapes: dict[str, tuple[int, ...]] = {}
     aliases: dict[str, str] = {}
     for tensor in encoder.tensors:
         found[tensor] = tensor_digest(tensor, taken.file.read(tensor.tensor), F32V1)
@@ -46,6 +49,9 @@ def take_out(file: Checkpoint, out: str, copy: str = "") -> Extraction:
         name, *others = sorted(each.removeprefix(encoder.prefix) for each in _aliases(original, stored))
         # The library of safetensors keeps the first name, and notes the others in this way.
         aliases |= dict.fromkeys(others, name)
+        if name in shapes:
+            continue  # what several layers share is written once
+        shapes[name] = original.shape
         data = taken.file.read(original)
         header[name] = {
             "dtype": spelled[tensor.tensor.dtype],
@@ -64,6 +70,7 @@ def take_out(file: Checkpoint, out: str, copy: str = "") -> Extraction:
         **{f"role.{name}": str(label) for label, name, _ in tensors},
         **{f"digest.{part}": str(digest) for part, digest in parts.items() if digest},
     }
+    _require_found_again(file, encoder, {**shapes, **{other: shapes[name] for other, name in aliases.items()}})
     text = json.dumps(header).encode("ascii")
     text += b" " * (-len(text) % _ALIGNED)
     try:
@@ -72,6 +79,20 @@ def take_out(file: Checkpoint, out: str, copy: str = "") -> Extraction:
     except OSError as error:
         raise UsageError(f"cannot be written: {error.strerror}", out) from None
     return Extraction(file.path, out, encoder.family.name, tuple(tensors), digests)
+
+
+def _require_found_again(file: Checkpoint, encoder: VQEncoder, shapes: dict[str, tuple[int, ...]]) -> None:
+    """Raise UsageError where the tensors, without the rest of the file, would be read as another codec's."""
+    if encoder.family.projects and not encoder.projection:
+        what = "is a LoRA export" if encoder.is_lora else "is a file"
+        instead = f"extract the VQ encoder of {base_model(file)} instead"
+        raise UsageError(f"{what} without the projection in front of the lookup; {instead}", file.path)
+    found = [match.family.name for match in search(shapes).sound]
+    if found != [encoder.family.name]:
+        read = " and ".join(found) or "no codec"
+        raise UsageError(
+            f"its VQ encoder ({encoder.family.name}) would be read as {read} without the rest of the file", file.path
+        )
 
 
 def _aliases(tensor: StoredTensor, stored: Mapping[str, StoredTensor]) -> list[str]:

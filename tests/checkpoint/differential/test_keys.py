@@ -4,6 +4,7 @@ import codecs
 import struct
 
 import pytest
+import torch
 from differential.crafted import (
     CONTAINER,
     NAME,
@@ -19,6 +20,8 @@ from differential.crafted import (
     tensor,
 )
 from fuzz.differential.opcodes import TRUE, call, dictionary, group, integer, new, number, text
+
+from vqcheck.errors import CheckpointError
 
 
 def rot13(name):
@@ -122,3 +125,47 @@ def test_a_key_of_a_storage_is_decoded_as_torch_decodes_it(agreed):
 def test_a_calculated_key_among_settings_is_no_matter(agreed):
     setting = dictionary((call("pathlib", "PurePosixPath", text("a")), integer(3)))
     agreed(archive(index(state_dict(), (text("config"), setting))), A, full=True)
+
+
+DEEP = group(group(group(group(integer(1)))))
+NOT_A_NUMBER = number(float("nan")) + b"q\x7f"
+
+
+@pytest.mark.parametrize(
+    ("first", "second"),
+    [
+        (TRUE, number(1.0)),
+        (number(1.0), integer(1)),
+        (number(-0.0), integer(0)),
+        (number(0.5), number(0.5)),
+        (number(2.0**40), b"\x8a\x06" + (1 << 40).to_bytes(6, "little")),
+        (group(integer(1), text("a")), group(TRUE, text("a"))),
+        (group(number(1.0)), group(integer(1))),
+        (DEEP, DEEP),
+        (NOT_A_NUMBER, b"h\x7f"),
+    ],
+)
+def test_keys_that_python_takes_for_one_are_refused(first, second, put, vqcheck_value):
+    """All that torch has is what the later one holds."""
+    path = put(archive(pickled(dictionary((first, state_dict()), (second, state_dict(TENSOR_B))))))
+    (loaded,) = torch.load(path, weights_only=True).values()
+    assert loaded[NAME][0, 0] == -6
+    with pytest.raises(CheckpointError, match="two keys that may be one"):
+        vqcheck_value(path)
+
+
+@pytest.mark.parametrize(
+    ("first", "second"),
+    [
+        (number(0.5), number(0.25)),
+        (group(integer(0), integer(1)), group(integer(0), integer(2))),
+        (number(1.0), integer(2)),
+        (number(1.0), text("1.0")),
+        (group(text("1")), group(integer(1))),
+        (DEEP, number(0.5)),
+    ],
+)
+def test_keys_that_differ_hold_two_state_dicts(first, second, put, vqcheck_value):
+    path = put(archive(pickled(dictionary((first, state_dict()), (second, state_dict(TENSOR_B))))))
+    assert len(torch.load(path, weights_only=True)) == 2
+    vqcheck_value(path)

@@ -61,7 +61,8 @@ def headline(diagnosis: Diagnosis) -> str:
         case Edited(how="bookkeeping only"):
             return "The running sums and counts were edited; the codes themselves did not move"
         case Edited(how="single rows", codes=codes):
-            return f"{n_codes(codes)} changed and all others did not: this is an edit, not training"
+            who = n_codes(codes) if diagnosis.codes_moved else f"Sum or count of {n_codes(codes)}"
+            return f"{who} changed and all others did not: this is an edit, not training"
         case Edited():
             return "The codebook was edited or merged by hand; no training leaves it like this"
         case Merged(how="rows"):

@@ -176,6 +176,7 @@ def _base(choice: BaseChoice | None, check: PlaceCheck) -> Inline | None:
         BaseReason.CONFIGURATION: "the configuration of the run names it",
         BaseReason.VERSION: "the only base of this version here",
         BaseReason.NEAREST: "the nearest of those that are here",
+        BaseReason.UNDECIDED: "not certain",
     }[choice.reason]
     others = "; ".join(compared(candidate) for candidate in choice.candidates[:_FEW])
     if len(choice.candidates) > _FEW:
@@ -239,6 +240,12 @@ def _remedies(voice: VoiceCheck, several: bool) -> Iterator[Remedy]:
             yield Remedy("Keep the voice as it is: few frames get another token.", of)
         newest = voice.newest.name if voice.newest else ""
         yield Remedy(extract_again(newest, voice.exported), of)
+        if voice.answer(Question.S1_S2).outcome is CheckOutcome.PASSED:
+            yield Remedy(
+                f"Were they extracted with {newest} already, and s1 trained on them? Then record it: vqcheck lock "
+                "CKPT --experiment DIR --s1 S1.",
+                of,
+            )
         yield Remedy(f"Or train s2 again from {base}, with the quantizer frozen.", of)
         yield Remedy(
             f"Or put the VQ encoder of {base} back into {newest} with vqcheck restore, which keeps the tokens and s1. "

@@ -98,7 +98,7 @@ def cases(check: PlaceCheck) -> Iterator[Case]:
             )
     for file, why in check.unreadable:
         yield Case(_UNREADABLE, os.path.basename(file), CaseOutcome.COULD_NOT_CHECK, why, file)
-    if not any(voice.compared for voice in check.voices):
+    if not check.compared:
         yield Case(_NO_BASE, "base", CaseOutcome.COULD_NOT_CHECK, headline(check), check.path)
 
 

@@ -34,17 +34,22 @@ def headline(check: PlaceCheck) -> str:
             file, why = check.unreadable[0]
             return f"{short(file, check)} {why}"
         return f"{check.path} holds no voice that can be checked"
-    if not any(voice.compared for voice in check.voices):
+    if not check.compared:
         if not check.bases:
             return "no base model was found, so nothing says whether a VQ encoder moved; name it with --base"
+        if any(voice.compared for voice in check.voices):
+            return f"no file in {check.path} could be compared with a base of its version; name it with --base"
         return "no file of a voice could be compared with a base"
     if len(check.voices) == 1 and not check.unreadable:
         return f"{check.voices[0].name}: {voice_headline(check.voices[0])}"
     affected, unsure = len(check.affected), [voice for voice in check.voices if voice.exit_code == 2]
+    alone = [voice for voice in check.voices if voice.exit_code == 0 and not voice.compared]
     said = f"{affected} of {len(check.voices)} voice{'s' * (len(check.voices) != 1)} "
     said += f"{'is' if affected == 1 else 'are'} affected"
     if unsure:
         said += f", {len(unsure)} could not be checked"
+    if alone:
+        said += f", {len(alone)} {'was' if len(alone) == 1 else 'were'} not compared with a base"
     if check.unreadable:
         count = len(check.unreadable)
         said += f"; {count} file{'s' * (count != 1)} cannot be read"
@@ -72,6 +77,9 @@ def voice_headline(voice: VoiceCheck) -> str:
         }[failed[0]]
     if voice.exit_code == 2:
         return "could not be checked completely"
+    if voice.made_again and voice.newest and voice.newest.from_base:
+        moved = _moved_by(voice.newest.from_base)
+        return f"the newest s2 file {moved}, and its tokens and s1 were made again with it"
     return "fine" if voice.compared else "not compared with a base"
 
 
@@ -86,9 +94,9 @@ def _first_name(answer: Answer) -> str:
 
 
 def drift_of(voice: VoiceCheck) -> Drift | None:
-    """Return how far the newest file is from the base, where it is not the base's rounding."""
+    """Return how far the newest file is from the base, where it is not its rounding and the tokens are the base's."""
     drift = voice.newest.from_base if voice.newest else None
-    return drift if drift and drift.verdict == CHANGED else None
+    return drift if drift and drift.verdict == CHANGED and not voice.made_again else None
 
 
 def _moved_by(drift: Drift) -> str:
@@ -136,7 +144,9 @@ def message(answer: Answer) -> str:
         found = power(answer.audit)
         return f"{agree}; {sentence(found)}" if found else agree
     return {
-        Question.BASE: "Every file has the VQ encoder of the base" if passed else f"Another VQ encoder: {names}",
+        Question.BASE: (answer.message or "Every file has the VQ encoder of the base")
+        if passed
+        else f"Another VQ encoder: {names}",
         Question.TOKENS: answer.message,
         Question.S1_S2: answer.message,
         Question.LOCK: f"{'It agrees' if passed else 'It does not agree'}: {names}",
@@ -200,6 +210,7 @@ def lacks(missing: Missing) -> str:
     return {
         Missing.BASE: "no base of this version is here; name it with --base",
         Missing.GENERATOR: "no s2 file of this voice is here",
+        Missing.READABLE: "no s2 file of this voice can be read",
         Missing.TOKENS: "there is no 6-name2semantic.tsv",
         Missing.FEATURES: "there are too few features in 4-cnhubert",
         Missing.RECORDINGS: "the features in 4-cnhubert are of other recordings than the tokens",

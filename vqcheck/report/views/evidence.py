@@ -82,7 +82,10 @@ def _sentence(cause: Cause) -> str:
         case Edited(how="bookkeeping only"):
             return "Sums and counts changed, no code did; an update writes all three."
         case Edited(how="single rows", codes=codes):
-            return f"{n_codes(codes)} changed, all others are the same to the last bit; an update decays every count."
+            return (
+                f"What is stored of {n_codes(codes)} changed, that of all others is the same to the last bit; an "
+                f"update decays every count: {_some(codes)}."
+            )
         case Edited(how="counts untouched", codes=codes):
             return f"{n_codes(codes)} changed, but no count did; an update decays every count: {_some(codes)}."
         case Edited(codes=[_]) as found:

@@ -204,12 +204,11 @@ def _checkpoints(run: TrainingRun) -> Section:
         Column("Moved", Kind.NUMBER),
         Column("EMA updates"),
     )
-    said = (
-        f"Moved says how far a code has moved since the {since}: the median over all codes. {_unit()} EMA updates are "
-        "counted since the row above."
-    )
+    rows = [_line(same, since) for same in _series(run.rows)]
+    counted = " EMA updates are counted since the row above." if any(row[-1] for row in rows) else ""
+    said = f"Moved says how far a code has moved since the {since}: the median over all codes. {_unit()}{counted}"
     caption = f"In training order. Checkpoints in a row that hold the same VQ encoder share a line. {said}"
-    table = Table(caption, columns, [_line(rows, since) for rows in _series(run.rows)])
+    table = Table(caption, columns, rows)
     note = Paragraph(said, Shown.TEXT) if run.first_moved else Paragraph("")
     return Section("Checkpoints", (table, note), heading=Shown.PAGE)
 

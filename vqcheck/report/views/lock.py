@@ -27,12 +27,18 @@ _TOKENS: Final = Rule(
 
 
 def written(
-    lock: Lock, lock_path: str, state: str, unchecked: str = "", renamed: tuple[tuple[str, str], ...] = ()
+    lock: Lock,
+    lock_path: str,
+    state: str,
+    unchecked: str = "",
+    contested: str = "",
+    renamed: tuple[tuple[str, str], ...] = (),
 ) -> Document:
     """Return the document of a lock that was `written`, or was there already (`unchanged`).
 
-    `unchecked` is why the tokens could not be compared with the checkpoint, where that is so. `renamed` are s1
-    checkpoints with the tokens that they name, where these are of another folder.
+    `unchecked` is why the tokens could not be compared with the checkpoint, where that is so, and `contested` why they
+    may come from another one. `renamed` are s1 checkpoints with the tokens that they name, where these are of another
+    folder.
     """
     whole = lock.whole("vq_encoder", F32V1) or lock.whole("codebook", F32V1)
     what = "VQ encoder" if lock.whole("vq_encoder", F32V1) else "codebook alone"
@@ -46,11 +52,12 @@ def written(
         subject=lock.checkpoint,
         cases=(
             *(_recorded(copy, lock_path) for copy in lock.copies),
-            *([_unchecked(unchecked, lock_path)] if unchecked else []),
+            *(_unchecked(why, lock_path) for why in (unchecked, contested) if why),
         ),
         data=_written_data(lock, lock_path),
         warnings=(
             *([f"The tokens could not be compared with {lock.checkpoint}: {unchecked}."] if unchecked else []),
+            *([f"{lock.checkpoint} is locked as --update asks: {contested}."] if contested else []),
             *(
                 f"{os.path.basename(s1)} names {tsv}. It is bound to these tokens because you named both. Make sure "
                 "that the experiment was only renamed."
