@@ -184,6 +184,19 @@ def test_a_change_that_was_undone_is_reported(small_model, book):
         guard.check()
 
 
+@pytest.mark.parametrize("steps", [0, 3])
+def test_a_change_behind_the_last_step_is_not_said_to_be_seen_before_it_was_made(small_model, book, steps):
+    """The look at the end finds a change of a step that nobody counted."""
+    model = small_model()
+    guard = vqcheck.guard(model)
+    for _ in range(steps):
+        guard.step()
+    write_in_place(book(model))
+    with pytest.raises(CodebookChanged) as caught:
+        guard.check()
+    assert f"in step {steps + 1} (looked at before that step was counted)" in str(caught.value)
+
+
 def test_a_change_of_dtype_is_a_change(small_model):
     """A model cast to float16 meanwhile derives other tokens; the error says from what to what."""
     model = small_model()

@@ -117,6 +117,32 @@ def test_heads_have_rows_of_their_own():
     assert close(book.perplexity, spread)
 
 
+@pytest.mark.parametrize("options", [{}, {"heads": 2, "codebook_dim": 4, "commitment_weight": 0.0}])
+def test_padding_that_a_mask_leaves_out_is_not_counted(options):
+    """What stands behind the mask is noise, and neither use nor error knows of it; the ids that come out say -1."""
+    model, mask = codec("VectorQuantize", **options), torch.arange(20)[None] < torch.tensor([[20], [7], [1], [13]])
+    entered, left, ids = [], [], []
+
+    def keep(_, args, output):
+        entered.append(args[0])
+        left.append(output[0].detach())
+
+    model.quantizer._codebook.register_forward_hook(keep)
+    meter = vqcheck.monitor(model, every=3)
+    for number in range(3):
+        ids.append(model.quantizer(frames(number), mask=mask)[1])
+        meter.step()
+    (book,) = meter.records[0].books
+    kept = torch.cat([each[mask].reshape(-1) for each in ids])
+    assert (kept >= 0).all()
+    assert book.frames == len(kept)
+    assert (book.share_used, book.perplexity) == pytest.approx(expected(kept), rel=1e-4)
+    heads = options.get("heads", 1)
+    where = mask.repeat_interleave(heads, dim=0)
+    errors = [float((a - b).reshape(*where.shape, -1)[where].pow(2).mean()) for a, b in zip(entered, left, strict=True)]
+    assert book.error == pytest.approx(sum(errors) / len(errors), rel=1e-4)
+
+
 def test_a_codec_of_transformers_is_measured():
     """DAC: the layer returns its codes, and gradients move the codebook."""
     transformers = pytest.importorskip("transformers")

@@ -143,6 +143,18 @@ def test_children_are_watched_too(script, method):
 
 
 @pytest.mark.slow
+@pytest.mark.parametrize(
+    ("which", "status", "verdict"), [("leaking", 0, "changed"), ("leaking", 149, "changed"), ("still", 0, "still")]
+)
+def test_a_script_that_leaves_by_exit_at_once_is_seen_to_its_end(script, which, status, verdict):
+    """Trainers of this field end in os._exit; the interpreter's own end is not reached, nor is the next look."""
+    pytest.importorskip("vector_quantize_pytorch")
+    run = run_command(script(f"{FACTORY.format(which)}\nimport os\nos._exit({status})"), RunMode.GUARD, 20)
+    assert (run.verdict, run.why_not_checked) == (verdict, "")
+    assert run.processes[0].steps == 5
+
+
+@pytest.mark.slow
 def test_a_script_without_a_codebook_trains_on_and_is_not_called_sound(script, capfd):
     """One line on stderr at the first optimizer step, then the script as ever, and in the end status 2."""
     run = run_command(script(LINEAR), RunMode.GUARD, 1)
@@ -242,6 +254,7 @@ def seen(**facts):
     [
         ({}, ""),
         ({"ended": False}, "before a last look"),
+        ({"ended": False, "steps": 0}, "before a last look"),
         ({"steps": 0}, "no optimizer step"),
         ({"modules": ()}, "no codebook was seen"),
         ({"problem": "the last look failed"}, "the last look failed"),

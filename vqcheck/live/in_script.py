@@ -13,7 +13,7 @@ import os
 import sys
 import weakref
 from multiprocessing import util
-from typing import Any, Final
+from typing import Any, Final, NoReturn
 
 from vqcheck.errors import CodebookChanged, NoCodebookError, UsageError, VqcheckError
 
@@ -125,8 +125,16 @@ class _Process:
 
         module.register_module_forward_pre_hook(self._before_forward)
         optimizer.register_optimizer_step_post_hook(self._after_step)
+        self._leave = os._exit
+        os._exit = self._exit_at_once
         if hasattr(os, "register_at_fork"):
             os.register_at_fork(after_in_child=self._forget)
+
+    def _exit_at_once(self, status: int) -> NoReturn:
+        """Look a last time where a script leaves without the interpreter's own end, as some trainers do."""
+        if not self._ended:
+            self._finish()
+        self._leave(status)
 
     def _forget(self) -> None:
         """Begin anew in a forked process, whose parent looks at what it found itself."""

@@ -183,22 +183,23 @@ class _BookCounts:
         self._errors: Tensor | None = None
         self._reads = 0
         self._handles: list[RemovableHandle] = [
-            module.get_submodule(place).register_forward_hook(self._at(level)) for level, place in enumerate(places)
+            module.get_submodule(place).register_forward_hook(self._at(level), with_kwargs=True)
+            for level, place in enumerate(places)
         ]
 
     def remove(self) -> None:
         for handle in self._handles:
             handle.remove()
 
-    def _at(self, level: int) -> Callable[[nn.Module, Any, Any], None]:
-        def hook(_: nn.Module, args: Any, output: Any) -> None:
+    def _at(self, level: int) -> Callable[[nn.Module, Any, dict[str, Any], Any], None]:
+        def hook(_: nn.Module, args: Any, kwargs: dict[str, Any], output: Any) -> None:
             if level <= self._level and self._root.training and not is_compiling():
-                self._count(level, args, output)
+                self._count(level, args, kwargs.get("mask"), output)
 
         return hook
 
     @torch.no_grad()
-    def _count(self, level: int, args: Any, output: Any) -> None:
+    def _count(self, level: int, args: Any, mask: Any, output: Any) -> None:
         found = [tensor.detach() for tensor in tensors_in(output)]
         ids = next((tensor for tensor in found if tensor.dtype in _INTEGERS and tensor.numel()), None)
         entered = next((tensor.detach() for tensor in tensors_in(args) if tensor.is_floating_point()), None)
@@ -212,11 +213,17 @@ class _BookCounts:
             self._since, self._last_hit = torch.zeros_like(self._counts), torch.zeros_like(self._counts)
             self._errors = torch.zeros(2, dtype=torch.float32, device=ids.device)
         # what is no code, such as the -1 of a masked frame, goes into a row of its own
-        row = torch.where((ids >= 0) & (ids < self._codes), ids.long() + offsets, rows).reshape(-1)
+        is_code = (ids >= 0) & (ids < self._codes)
+        if (kept := _kept(mask, ids)) is not None:
+            is_code &= kept
+        row = torch.where(is_code, ids.long() + offsets, rows).reshape(-1)
         self._counts.scatter_add_(0, row, torch.ones_like(row))
         left = next((each for each in found if entered is not None and _fits(each, entered)), None)
         if left is not None and entered is not None and self._errors is not None:
-            squares = (left.float() - entered.float()).pow(2).mean()
+            squares = (left.float() - entered.float()).pow(2)
+            if kept is not None and squares.shape[:-1] == kept.shape:
+                squares = squares.mean(dim=-1).masked_fill(~kept, 0).sum() / kept.sum().clamp(min=1)
+            squares = squares.mean()
             self._errors += torch.stack([squares, torch.ones_like(squares)])
 
     def _offsets(self, ids: Tensor, entered: Tensor | None) -> Tensor | None:
@@ -308,6 +315,19 @@ def _name(tensor: LiveTensor, tensors: Sequence[LiveTensor]) -> str:
     short = [each.label.rpartition(" ")[0] for each in tensors]
     name = tensor.label.rpartition(" ")[0]
     return name if name and short.count(name) == 1 else tensor.label
+
+
+def _kept(mask: Any, ids: Tensor) -> Tensor | None:
+    """Return which ids are of frames that a `mask` keeps, as vector-quantize-pytorch hands it on; None without one.
+
+    Its codebook has ids `[B, T]`, `[heads, B, T]` or `[1, B heads, T]` for a mask `[B, T]`.
+    """
+    if not isinstance(mask, Tensor) or mask.dtype != torch.bool or mask.dim() != 2 or ids.dim() < 2:
+        return None
+    heads, rest = divmod(ids.shape[-2], mask.shape[0])
+    if rest or ids.shape[-1] != mask.shape[1]:
+        return None
+    return mask.repeat_interleave(heads, dim=0).expand_as(ids)
 
 
 def _fits(left: Tensor, entered: Tensor) -> bool:

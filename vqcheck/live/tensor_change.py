@@ -124,7 +124,9 @@ class GuardFinding:
         return replace(self, changes=changes)
 
     def __str__(self) -> str:
-        lines = [f"the VQ encoder changed in step {self.step} (looked at after step {self.found_after})"]
+        in_it = self.step > self.found_after
+        looked = "before that step was counted" if in_it else f"after step {self.found_after}"
+        lines = [f"the VQ encoder changed in step {self.step} (looked at {looked})"]
         for change in self.changes[:_SHOWN]:
             lines.append(f"  {change}")
             if change.write:

@@ -69,9 +69,9 @@ class WatchedProcess:
             return self.problem
         if not self.modules:
             return "it trained, and no codebook was seen in it"
-        if not self.steps:
-            return "no optimizer step was made"
-        return "" if self.ended else "it was ended before a last look at its codebooks"
+        if not self.ended:
+            return "it was ended before a last look at its codebooks"
+        return "" if self.steps else "no optimizer step was made"
 
 
 @dataclass(frozen=True, slots=True)

@@ -25,6 +25,8 @@ from vqcheck.codebook.ema_fit import Mask
 _USUAL_DECAYS: Final = (0.8, 0.9, 0.95, 0.97, 0.98, 0.99, 0.999)
 _STRICT: Final = 1e-5
 """Relative tolerance for a scalar multiple in float32: hundreds of roundings stay well below it."""
+_ROUNDED_COUNT: Final = 1e-6
+"""Relative error of a count in float32 after some updates."""
 _TO_A_ROUNDING: Final = 1.1
 """The tolerance where values are rounded to float16, in roundings: what is hit once is off by not much more."""
 _AGREEING: Final = 2
@@ -38,7 +40,7 @@ _OUTLIERS: Final = 3
 _NEAR_WHOLE: Final = 0.04
 """Steps by which agreeing codes of a file that was rounded to float16 miss a whole number at most."""
 _NO_WHOLE_NUMBER: Final = (
-    "sums and counts of {codes} codes shrank by one factor, but not by that of a whole number of updates: averaging "
+    "sums and counts of {codes} codes changed by one factor, but not by that of a whole number of updates: averaging "
     "files leaves this, or training in a narrow type or with another decay"
 )
 _ACCURATE: Final = 0.25
@@ -139,6 +141,8 @@ def _counted(book: Book, ratios: _Ratios, unhit: _Unhit) -> Cause | None:
     forward = 1 / unhit.ratio if order == UpdateOrder.B_TO_A else unhit.ratio
     to_the_last_digit = ratios.tolerance == _STRICT and not later.narrow
     if not _some_were_hit(book, unhit, earlier, later):
+        return None
+    if order != UpdateOrder.SIBLINGS and not _frames_arrived(forward, earlier, later, ratios.tolerance):
         return None
     if order == UpdateOrder.SIBLINGS:
         apart = None if decay is None else abs(_steps(forward, decay))
@@ -276,6 +280,20 @@ def _some_were_hit(book: Book, unhit: _Unhit, earlier: State, later: State) -> b
     if ((earlier.counts == 0) & (later.counts > 0)).any():
         return True
     return int(np.count_nonzero(book.usable & (book.sums_moved | book.counts_moved))) > unhit.codes
+
+
+def _frames_arrived(forward: float, earlier: State, later: State, tolerance: float) -> bool:
+    """Say whether the counts hold at least a frame for each step beside what decay by `forward` leaves of them.
+
+    Where the same recordings are trained on again and again and the batch grows, all counts grow by one factor as if
+    they had decayed the other way; but then no frame was added.  (Half a frame is allowed for: roundings.)
+    """
+    assert earlier.counts is not None
+    assert later.counts is not None
+    before, after = earlier.counts.astype(np.float64), later.counts.astype(np.float64)
+    added = after - forward * before
+    seen = added > 4 * (_ROUNDED_COUNT if tolerance == _STRICT else tolerance) * after
+    return float(added[seen].sum()) >= (1 - forward) / 2
 
 
 def _rose(earlier: State, later: State) -> tuple[int, ...]:

@@ -5,7 +5,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 import torch
-from training import PATH, Training, derive
+from training import DECAY, PATH, Training, derive
 
 EMBED, SUMS, COUNTS = (f"{PATH}.{name}" for name in ("embed", "embed_avg", "cluster_size"))
 WEIGHT, BIAS = "ssl_proj.weight", "ssl_proj.bias"
@@ -606,6 +606,24 @@ def another_decay_than_the_familys(r):
     t.decay = r.choice([0.8, 0.9, 0.95, 0.999])
     b = t.run(n, max(20, frames // 8)).state()
     return Trial(a, b, {UPDATES}, "a to b", None, tellable=False, averaged=True)
+
+
+@scenario
+def the_same_recordings_in_larger_or_smaller_batches(r):
+    """All counts settle at the frames of a batch, so another batch size changes them all by one factor."""
+    t, frames = drawn(r)
+    recordings, first, second = t.draw(frames), *r.choice([(1, 2), (2, 1), (1, 3), (4, 3)])
+    t.decay = 0.5
+    for _ in range(40):
+        t.step(frames, drawn=recordings.repeat(first, 1))
+    t.decay = DECAY
+    if kind := r.choice([None, None, torch.float16]):
+        t.round(kind)
+    a, n = t.state(), r.choice([1, 2, 3, 5, 10, 40])
+    for _ in range(n):
+        t.step(frames, drawn=recordings.repeat(second, 1))
+    b = t.round(kind).state() if kind else t.state()
+    return Trial(a, b, {UPDATES}, "a to b", n, tellable=False)
 
 
 @scenario

@@ -40,6 +40,8 @@ def test_what_the_files_tell_is_told(name, tmp_path):
         "rows_from_a_later_file 1001 1110",
         "rows_in_low_precision 5 1",
         "short_siblings_in_float16 8008 358",
+        "the_same_recordings_in_larger_or_smaller_batches 77 5",
+        "the_same_recordings_in_larger_or_smaller_batches 77 14",
         "two_trainings_of_one_length 6 69",
         "updates_and_dead_codes_replaced 9 20",
         "updates_by_frames_that_are_hardly_off_the_codes 900 8",

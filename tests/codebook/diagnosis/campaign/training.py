@@ -64,8 +64,8 @@ class Training:
         drawn = self.centres[picked] + self.noise * torch.randn(frames, self.dim, generator=self.random)
         return torch.cat([drawn, self.bias.expand(self.padded, self.dim)]) if self.padded else drawn
 
-    def step(self, frames, expiry=""):
-        drawn = self.draw(frames)
+    def step(self, frames, expiry="", drawn=None):
+        drawn = self.draw(frames) if drawn is None else drawn
         nearest = torch.cdist(drawn, self.embed).argmin(1)
         if expiry == "before":
             self._replace(drawn)
