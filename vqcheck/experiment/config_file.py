@@ -204,6 +204,8 @@ def read_s2_run(path: str, root: str | None) -> S2Run:
     file = read_config_file(path)
     sections, base = file.sections(), file.base(root)
     subject, data = (section_of(sections, name, path) for name in ("subject", "data"))
+    # The web page writes the rank beside what is trained; a TOML may do without the section.
+    trained = subject if file.is_json else section_of({"training": {}, **sections}, "training", path)
 
     def given(key: str, kind: type, expected: str) -> Any:
         return _typed(path, file.key("subject", key), subject.get(key), kind, expected)
@@ -219,7 +221,7 @@ def read_s2_run(path: str, root: str | None) -> S2Run:
         freeze_quantizer=given("freeze_quantizer", bool, "true or false"),
         trains_code=not file.is_json and bool(subject.get("checkout") or subject.get("factory")),
         root=root,
-        lora_rank=lora_rank(path, (subject if file.is_json else sections.get("training") or {}).get("lora_rank")),
+        lora_rank=lora_rank(path, trained.get("lora_rank")),
         checkout=_resolved(given("checkout", str, "a path"), base),
         is_json=file.is_json,
     )
