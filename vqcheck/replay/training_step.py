@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import contextlib
 import warnings
+from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -78,7 +79,7 @@ class StepResult:
     """The gradient scaler skipped the generator's optimizer step."""
 
 
-class TrainingStep:
+class TrainingStep(ABC):
     """The generator with its optimizer, scheduler and the gradient scaler; a subclass computes the losses.
 
     `takes` are the names of what `forward` takes. `wrap` makes of a network what is called: itself, or its
@@ -117,9 +118,9 @@ class TrainingStep:
                 scheduler.step()
         self.wrap_g.train()
 
+    @abstractmethod
     def __call__(self, inputs: Mapping[str, Tensor]) -> StepResult:
         """Train once on a batch, given by the names that GPT-SoVITS's `forward` has for its parts, and `wav`."""
-        raise NotImplementedError
 
     def _forward(self, inputs: Mapping[str, Any]) -> Any:
         given = {**dict.fromkeys(SWITCHES, self.settings.grad_ckpt), **inputs}
