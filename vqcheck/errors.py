@@ -15,6 +15,7 @@ from __future__ import annotations
 import os
 from typing import Any, Final
 
+from vqcheck.language import Sentence, tr
 from vqcheck.sanitize import sanitize, sanitize_name
 
 _LONGEST: Final = 2_000
@@ -39,15 +40,19 @@ class VqcheckError(Exception):
         super().__init__(reason, self.path, member)
 
     def __str__(self) -> str:
-        return _shortened(": ".join(filter(None, (sanitize(self.path), self.what))))
+        return _after(sanitize(self.path), self.what)
 
     @property
     def what(self) -> str:
         """The same without the path, for whoever names the file elsewhere."""
-        return _shortened(": ".join(filter(None, (sanitize_name(self.member), sanitize(self.reason)))))
+        reason = self.reason
+        clean = reason.with_names(sanitize) if isinstance(reason, Sentence) else sanitize(reason)
+        return _after(sanitize_name(self.member), clean)
 
 
-def _shortened(text: str) -> str:
+def _after(name: str, text: str) -> str:
+    """Return a text behind the name of what it is about, without its middle where nobody would read it to the end."""
+    text = tr("{name}: {text}", name=name, text=text) if name and text else text or name
     return text if len(text) <= _LONGEST else f"{text[: _LONGEST // 2]} ... {text[-_LONGEST // 2 :]}"
 
 

@@ -35,7 +35,7 @@ def say(checkpoints, tmp_path, monkeypatch, capsys):
 def test_a_command_that_does_not_exist_is_told_with_one_that_does(say, line, meant):
     code, out, errors = say(line)
     assert (code, out, errors.count("\n")) == (2, "", 1)
-    assert f"Did you mean {meant}?" in errors
+    assert f"did you mean {meant}?" in errors
 
 
 def test_nothing_is_suggested_where_nothing_is_alike(say):

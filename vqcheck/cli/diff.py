@@ -9,7 +9,7 @@ import click
 from vqcheck.checkpoint.open import open_checkpoint
 from vqcheck.checkpoint.opened import Checkpoint
 from vqcheck.cli.help import Command
-from vqcheck.cli.near_names import suggestion
+from vqcheck.cli.near_names import with_near_names
 from vqcheck.cli.options import (
     ThatExists,
     copies_option,
@@ -131,7 +131,7 @@ def _many(a: str, paths: Sequence[str], asked: _Asked) -> int:
                 judged.append(JudgedFile(path, said, document))
                 used.update(families)
             except VqcheckError as error:
-                judged.append(could_not_check("diff", path, f"{error}{suggestion(error.path)}"))
+                judged.append(could_not_check("diff", path, with_near_names(str(error), error.path)))
             waiting.step(done, len(paths))
     status = asked.output.show(view("diff", a, "base", judged, details=asked.details))
     report_unread(judged)

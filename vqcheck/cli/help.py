@@ -1,14 +1,22 @@
-"""Help with options under headings, and what a shell completes where a word stands for one of ours."""
+"""Help in people's language, with options under headings, and what a shell completes for words of ours."""
 
-from collections.abc import Mapping, Sequence
+import contextlib
+import copy
+import os
+from collections.abc import Iterator, Mapping, Sequence
+from inspect import cleandoc
 from typing import TYPE_CHECKING, Any, Final
 
 import click
 
+from vqcheck import language
+from vqcheck.language import translated
+
 if TYPE_CHECKING:
     from click.shell_completion import CompletionItem
 
-_REPORT: Final = ("file", "in_full", "format_", "quiet", "debug")
+LANG_HELP: Final = "The language of texts and pages; default: VQCHECK_LANG, else the locale. Other formats are English."
+_REPORT: Final = ("file", "in_full", "format_", "lang", "quiet", "debug")
 
 
 class Command(click.Command):
@@ -19,20 +27,63 @@ class Command(click.Command):
 
     def __init__(self, *args: Any, headings: Mapping[str, Sequence[str]] | None = None, **kw: Any) -> None:
         super().__init__(*args, **kw)
-        self._headings = {**(headings or {}), "Report": _REPORT}
+        self.headings = {**(headings or {}), "Report": _REPORT}
+
+    def make_context(self, *args: Any, **kw: Any) -> click.Context:
+        """Parse the command line; what is wrong with it is said in the language that people read."""
+        with click_in_language():
+            return super().make_context(*args, **kw)
+
+    def format_help(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        """Write the help in the language that people read."""
+        super(Command, in_language(self)).format_help(ctx, formatter)
 
     def format_options(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
         """Write the options, those of no heading first."""
-        heading_of = {name: heading for heading, names in self._headings.items() for name in names}
-        sections: dict[str, list[tuple[str, str]]] = {"Options": [], **{heading: [] for heading in self._headings}}
+        heading_of = {name: heading for heading, names in self.headings.items() for name in names}
+        sections: dict[str, list[tuple[str, str]]] = {"Options": [], **{heading: [] for heading in self.headings}}
         for parameter in self.get_params(ctx):
             record = parameter.get_help_record(ctx) if isinstance(parameter, click.Option) else None
             if record:
                 sections[heading_of.get(parameter.name or "", "Options")].append(record)
         for heading, records in sections.items():
             if records:
-                with formatter.section(heading):
+                with formatter.section(translated(heading)):
                     formatter.write_dl(records)
+
+
+def in_language(command: Any) -> Any:
+    """Return a copy of a command whose help is in the language that people read."""
+    said = copy.copy(command)
+    said.help, said.epilog = translated(cleandoc(command.help or "")), translated(cleandoc(command.epilog or ""))
+    said.params = [copy.copy(parameter) for parameter in command.params]
+    for parameter in said.params:
+        if isinstance(parameter, click.Option) and parameter.help:
+            parameter.help = translated(parameter.help)
+    return said
+
+
+@contextlib.contextmanager
+def click_in_language() -> Iterator[None]:
+    """Have click say its own messages in the language that people read: it asks gettext, which asks the environment."""
+    if language.current() == language.ENGLISH:
+        yield
+        return
+    import gettext
+
+    before = os.environ.get("LANGUAGE")
+    gettext.bindtextdomain(language.DOMAIN, language.LOCALES)
+    domain = gettext.textdomain()
+    gettext.textdomain(language.DOMAIN)
+    os.environ["LANGUAGE"] = language.current()
+    try:
+        yield
+    finally:
+        gettext.textdomain(domain)
+        if before is None:
+            del os.environ["LANGUAGE"]
+        else:
+            os.environ["LANGUAGE"] = before
 
 
 def complete_strategy(ctx: click.Context, param: click.Parameter, incomplete: str) -> "list[CompletionItem]":  # noqa: ARG001 - click's

@@ -1,17 +1,16 @@
 """`vqcheck inspect CKPT...`: what is in these files."""
 
 import os
-import sys
 from typing import Final
 
 import click
 
 from vqcheck.checkpoint.open import open_checkpoint
 from vqcheck.cli.help import Command
-from vqcheck.cli.near_names import suggestion
+from vqcheck.cli.near_names import with_near_names
 from vqcheck.cli.options import copy_option, expanded, family_option, name_unused
 from vqcheck.cli.output import TEXT, Output, output_options
-from vqcheck.cli.terminal import Waiting
+from vqcheck.cli.terminal import Waiting, say
 from vqcheck.codebook.family import Family
 from vqcheck.codebook.inspection import InspectedFiles, Inspection, UnreadFile, inspect
 from vqcheck.errors import VqcheckError
@@ -51,7 +50,7 @@ def command(checkpoints: tuple[str, ...], strict: bool, copy: str, own: tuple[Fa
         # Otherwise there is nothing to read but errors, which stand on stderr.
         output.show(view(files))
     for file in files.unread:
-        print(f"vqcheck: {file.why}", file=sys.stderr)
+        say(file.why)
     name_unused(own, (encoder.family for file in files.inspected for encoder in file.encoders))
     return files.exit_code
 
@@ -73,4 +72,4 @@ def _inspect(path: str, own: tuple[Family, ...], copy: str) -> Inspection | Unre
         with open_checkpoint(path) as checkpoint:
             return inspect(checkpoint, own, copy)
     except VqcheckError as error:
-        return UnreadFile(path, f"{error}{suggestion(error.path)}")
+        return UnreadFile(path, with_near_names(str(error), error.path))

@@ -15,7 +15,7 @@ from vqcheck.audit.make_lock import keep_bindings, make_lock, renamed_from
 from vqcheck.checkpoint.open import open_checkpoint
 from vqcheck.checkpoint.opened import Checkpoint
 from vqcheck.cli.help import Command
-from vqcheck.cli.near_names import suggestion
+from vqcheck.cli.near_names import with_near_names
 from vqcheck.cli.options import (
     ThatExists,
     copy_option,
@@ -161,7 +161,7 @@ def _verify(files: Sequence[str], path: str, asked: _Wanted, output: Output) -> 
                 used.add(result.family)
                 judged.append(JudgedFile(name, line(result), checked(result, details=asked.details)))
             except VqcheckError as error:
-                judged.append(could_not_check("lock", name, f"{error}{suggestion(error.path)}"))
+                judged.append(could_not_check("lock", name, with_near_names(str(error), error.path)))
             waiting.step(done, len(files))
     status = output.show(view("lock", path, "lock", judged, details=asked.details))
     report_unread(judged)

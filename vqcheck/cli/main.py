@@ -8,9 +8,11 @@ import sys
 from collections.abc import Iterator, Sequence
 from typing import Final
 
+from vqcheck import language
 from vqcheck.cli.limited_memory import Watched, is_limited
-from vqcheck.cli.terminal import forget_impossible_sizes
+from vqcheck.cli.terminal import forget_impossible_sizes, say
 from vqcheck.errors import NotWritableError, VqcheckError
+from vqcheck.language import tr
 
 EXIT_COULD_NOT_CHECK: Final = 2
 _ENDED: Final = ("SIGTERM", "SIGHUP")
@@ -37,6 +39,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 def _main(arguments: Sequence[str]) -> int:
+    language.choose(language.of_arguments(arguments))
     _open_missing_streams()
     forget_impossible_sizes()
     for stream in (sys.stdout, sys.stderr):
@@ -49,7 +52,7 @@ def _main(arguments: Sequence[str]) -> int:
             code = _run(arguments)
     except KeyboardInterrupt:
         # While modules were still imported, or for the second time.
-        code = _failed(arguments, "interrupted")
+        code = _failed(arguments, tr("interrupted"))
     _discard_output_nobody_reads()
     return code
 
@@ -57,6 +60,7 @@ def _main(arguments: Sequence[str]) -> int:
 def _run(arguments: Sequence[str]) -> int:
     import click
 
+    from vqcheck.cli.help import click_in_language
     from vqcheck.cli.program import program
 
     stdout = sys.stdout
@@ -68,18 +72,22 @@ def _run(arguments: Sequence[str]) -> int:
         print(error.format_message(), file=sys.stderr)
         return EXIT_COULD_NOT_CHECK
     except click.UsageError as error:
-        message = error.format_message()
-        hint = f"; see '{error.ctx.command_path} --help'" if error.ctx else ""
-        return _failed(arguments, f"{message.rstrip('.')}{hint}")
+        with click_in_language():
+            message = error.format_message().rstrip(".")
+        if error.ctx:
+            message = tr("{message}; see '{command} --help'", message=message, command=error.ctx.command_path)
+        return _failed(arguments, message)
     except click.ClickException as error:
-        return _failed(arguments, error.format_message())
+        with click_in_language():
+            message = error.format_message()
+        return _failed(arguments, message)
     except VqcheckError as error:
-        from vqcheck.cli.near_names import suggestion
+        from vqcheck.cli.near_names import with_near_names
 
-        near = "" if isinstance(error, NotWritableError) else suggestion(error.path)
-        return _failed(arguments, f"{error}{near}", error.path)
+        line = str(error) if isinstance(error, NotWritableError) else with_near_names(str(error), error.path)
+        return _failed(arguments, line, error.path)
     except (click.Abort, KeyboardInterrupt):
-        return _failed(arguments, "interrupted")
+        return _failed(arguments, tr("interrupted"))
     except SystemExit as error:
         if os.environ.get("_VQCHECK_COMPLETE"):
             # A shell asked what may be typed; click answers that before any command, and leaves.
@@ -88,24 +96,25 @@ def _run(arguments: Sequence[str]) -> int:
         # away (`| head`). What it did not want is no failure of ours, but nothing was shown either.
         if sys.stdout is not stdout:
             return EXIT_COULD_NOT_CHECK
-        return _failed(arguments, f"the code that was run ended the program (SystemExit: {error})")
+        return _failed(arguments, tr("the code that was run ended the program (SystemExit: {error})", error=error))
     except BrokenPipeError:
         return EXIT_COULD_NOT_CHECK
     except OSError as error:
         # Everything that is read reports its own errors; what is left is stdout. Windows calls a broken pipe EINVAL.
         if error.errno == errno.EINVAL:
             return EXIT_COULD_NOT_CHECK
-        return _failed(arguments, f"the output cannot be written: {error.strerror}")
+        return _failed(arguments, tr("the output cannot be written: {error}", error=error.strerror))
     except MemoryError:
-        return _failed(arguments, "not enough memory")
+        return _failed(arguments, tr("not enough memory"))
     except Exception as error:  # noqa: BLE001 - an internal error must not end in status 1
         if isinstance(error, ImportError) and is_limited():
-            return _failed(arguments, f"not enough memory to load {error.name or 'a library'}")
+            return _failed(arguments, tr("not enough memory to load {module}", module=error.name or "vqcheck"))
         if "--debug" in arguments:
             import traceback
 
             traceback.print_exc()
-        return _failed(arguments, f"internal error: {type(error).__name__}: {error} (--debug shows where)")
+        kind = type(error).__name__
+        return _failed(arguments, tr("internal error: {kind}: {error} (--debug shows where)", kind=kind, error=error))
 
 
 @contextlib.contextmanager
@@ -131,12 +140,12 @@ def _failed(arguments: Sequence[str], message: str, path: str = "") -> int:
 
     line = " ".join(message.split())
     try:
-        print(f"vqcheck: {line}", file=sys.stderr)
+        say(message)
         report_failure(arguments, line, path)
     except OSError:
         pass
     except Exception as error:  # noqa: BLE001 - a report of a failure that fails must not end in status 1
-        print(f"vqcheck: no document: {type(error).__name__}: {error}", file=sys.stderr)
+        say(tr("no document: {kind}: {error}", kind=type(error).__name__, error=error))
     return EXIT_COULD_NOT_CHECK
 
 

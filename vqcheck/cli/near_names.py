@@ -4,6 +4,7 @@ import os
 from collections.abc import Iterable, Mapping
 from typing import Final
 
+from vqcheck.language import listed, tr
 from vqcheck.sanitize import sanitize
 
 _MOST: Final = 3
@@ -18,8 +19,14 @@ def near_commands(name: str, known: Iterable[str]) -> list[str]:
     return _like(name, {each: each for each in known})
 
 
-def suggestion(path: str) -> str:
-    """Return `; did you mean ...?` where a path leads nowhere and something beside it is called alike, else nothing.
+def with_near_names(message: str, path: str) -> str:
+    """Return what is wrong, and what may have been meant by the path, if there is anything."""
+    names = _near_paths(path)
+    return tr("{message}; did you mean {names}?", message=message, names=names) if names else message
+
+
+def _near_paths(path: str) -> str:
+    """Return "a or b" where a path leads nowhere and something beside it is called alike, else nothing.
 
     Where a folder of the path is missing, that is what is looked for.
     """
@@ -41,8 +48,7 @@ def suggestion(path: str) -> str:
         names = [each for each in names if each.casefold().endswith(ending)]
     # The ending is the same for half of the files, and says nothing of which is meant.
     found = _like(os.path.splitext(name)[0], {each: os.path.splitext(each)[0] for each in sorted(names)})
-    row = " or ".join(sanitize(os.path.join(folder, each)) for each in found)
-    return f"; did you mean {row}?" if row else ""
+    return listed([sanitize(os.path.join(folder, each)) for each in found], last="or")
 
 
 def _like(name: str, known: Mapping[str, str]) -> list[str]:

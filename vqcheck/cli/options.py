@@ -1,14 +1,15 @@
 """Options that several commands have: which copy to judge, what a comparison judges, and rows of the user's own."""
 
 import os
-import sys
 from collections.abc import Callable, Iterable, Sequence
 from typing import TYPE_CHECKING, Any, Final, TypeVar
 
 import click
 
+from vqcheck.cli.terminal import say
 from vqcheck.codebook.comparison import ALL, SCOPES
 from vqcheck.errors import NoCodebookError
+from vqcheck.language import tr
 
 if TYPE_CHECKING:
     from vqcheck.codebook.family import Family
@@ -25,9 +26,9 @@ class ThatExists(click.Path):
         try:
             return super().convert(value, param, ctx)
         except click.BadParameter as error:
-            from vqcheck.cli.near_names import suggestion
+            from vqcheck.cli.near_names import with_near_names
 
-            said = f"{error.message.rstrip('.')}{suggestion(os.fspath(value))}"
+            said = with_near_names(error.message.rstrip("."), os.fspath(value))
             raise click.BadParameter(said, ctx, param) from None
 
 
@@ -108,7 +109,9 @@ def family_option(command: _Command) -> _Command:
         except NoCodebookError as error:
             if not own:
                 raise
-            raise NoCodebookError(f"{error}; nor does {_names(own)} of --family fit it") from None
+            raise NoCodebookError(
+                tr("{message}; nor does {families} of --family fit it", message=str(error), families=_names(own))
+            ) from None
 
     return with_own  # type: ignore[return-value]
 
@@ -116,7 +119,7 @@ def family_option(command: _Command) -> _Command:
 def report_unread(files: "Iterable[JudgedFile]") -> None:
     """Say on stderr which of several files could not be judged, and why: each reason once."""
     for line in dict.fromkeys(file.document.headline for file in files if "error" in file.document.data):
-        print(f"vqcheck: {' '.join(line.split())}", file=sys.stderr)
+        say(line)
 
 
 def name_unused(own: "tuple[Family, ...]", used: Iterable[str]) -> None:
@@ -124,7 +127,7 @@ def name_unused(own: "tuple[Family, ...]", used: Iterable[str]) -> None:
     used = set(used)
     unused = tuple(family for family in own if family.name not in used)
     if unused:
-        print(f"vqcheck: note: nothing here was read as {_names(unused)} of --family", file=sys.stderr)
+        say(tr("note: nothing here was read as {families} of --family", families=_names(unused)))
 
 
 def _names(families: "tuple[Family, ...]") -> str:

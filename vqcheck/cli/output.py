@@ -9,10 +9,11 @@ from typing import TYPE_CHECKING, Any, Final, TypeVar
 
 import click
 
+from vqcheck.cli.help import LANG_HELP
 from vqcheck.cli.replace_file import add_to_file, check_target, replace_file
-from vqcheck.cli.terminal import can_draw, is_first_process, wants_color
+from vqcheck.cli.terminal import can_draw, is_first_process, tell, wants_color
 from vqcheck.errors import UsageError, VqcheckError
-from vqcheck.sanitize import sanitize
+from vqcheck.language import languages, tr
 
 if TYPE_CHECKING:
     from vqcheck.report.document import Document, Sheet
@@ -72,9 +73,9 @@ class Output:
         """Say on stderr what a report in a file comes to, and where it is."""
         if self.quiet:
             return
-        print(sanitize(f"{document.verdict}  {document.brief or document.headline}"), file=sys.stderr)
+        tell(tr("{verdict}  {headline}", verdict=document.verdict_word, headline=document.brief or document.headline))
         if self.file is not None and os.path.isfile(self.file):
-            print(sanitize(f"The report is in {self.file}"), file=sys.stderr)
+            tell(tr("The report is in {file}", file=self.file))
 
     def write(self, document: "Document") -> None:
         """Write a document without what stands beside it."""
@@ -244,6 +245,7 @@ def _with_options(command: _Command, verbose: str | None, file_option: Sequence[
         help=f"One of {', '.join(FORMATS)}; default: by the ending of the file, else text.",
     )
     @click.option("-q", "--quiet", is_flag=True, help="No report on stdout; the exit status says it all.")
+    @click.option("--lang", type=click.Choice(languages()), help=LANG_HELP)
     @click.option("--debug", is_flag=True, help="Show the traceback of an internal error.")
     @click.option(
         *file_option,
@@ -257,12 +259,13 @@ def _with_options(command: _Command, verbose: str | None, file_option: Sequence[
         *args: Any,
         format_: str | None,
         quiet: bool,
+        lang: str | None,
         debug: bool,
         file: str | None = None,
         in_full: bool = False,
         **kw: Any,
     ) -> Any:
-        del debug  # main() looks for it on the command line: it matters when parsing fails, too
+        del debug, lang  # main() looks for them on the command line: they matter when parsing fails, too
         output = _output(format_, file, quiet=quiet, verbose=in_full)
         if output.file is not None:
             check_target(output.file, _values(kw.values()))

@@ -1,10 +1,12 @@
 """The commands of `vqcheck`, each imported when it is used."""
 
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Any, Final
 
 import click
 
 from vqcheck import __version__
+from vqcheck.cli.help import LANG_HELP, click_in_language, in_language
+from vqcheck.language import languages, listed, tr, translated
 
 if TYPE_CHECKING:
     from click.shell_completion import CompletionItem
@@ -58,6 +60,15 @@ def _load(name: str) -> click.Command | None:
 class _LazyGroup(click.Group):
     """Imports a command's module when the command is used, so that the others cost nothing."""
 
+    def make_context(self, *args: Any, **kw: Any) -> click.Context:
+        """Parse the command line up to the command; what is wrong is said in the language that people read."""
+        with click_in_language():
+            return super().make_context(*args, **kw)
+
+    def format_help(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        """Write the help in the language that people read."""
+        super(_LazyGroup, in_language(self)).format_help(ctx, formatter)
+
     def list_commands(self, ctx: click.Context) -> list[str]:  # noqa: ARG002 - click's signature
         return list(COMMANDS)
 
@@ -77,8 +88,9 @@ class _LazyGroup(click.Group):
         if name not in COMMANDS and not name.startswith("-"):
             from vqcheck.cli.near_names import near_commands
 
-            near = " or ".join(f"'{each}'" for each in near_commands(name, (*COMMANDS, "help")))
-            ctx.fail(f"No such command '{name}'{f'. Did you mean {near}?' if near else ''}")
+            near = listed([f"'{each}'" for each in near_commands(name, (*COMMANDS, "help"))], last="or")
+            unknown = tr("there is no command '{name}'", name=name)
+            ctx.fail(tr("{message}; did you mean {names}?", message=unknown, names=near) if near else unknown)
         return super().resolve_command(ctx, args)
 
     def invoke(self, ctx: click.Context) -> object:
@@ -89,8 +101,8 @@ class _LazyGroup(click.Group):
             raise click.Abort from None
 
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:  # noqa: ARG002
-        with formatter.section("Commands"):
-            formatter.write_dl(list(COMMANDS.items()))
+        with formatter.section(translated("Commands")):
+            formatter.write_dl([(name, translated(text)) for name, text in COMMANDS.items()])
 
     def shell_complete(self, ctx: click.Context, incomplete: str) -> "list[CompletionItem]":
         from click.shell_completion import CompletionItem
@@ -114,6 +126,7 @@ Completion in bash: eval "$(_VQCHECK_COMPLETE=bash_source vqcheck)"
     context_settings={"help_option_names": ["-h", "--help"]},
     epilog=_EPILOG,
 )
+@click.option("--lang", type=click.Choice(languages()), expose_value=False, help=LANG_HELP)
 @click.version_option(__version__, "-V", "--version", prog_name="vqcheck")
 def program() -> None:
     """Check that the codebook of a two-stage VQ speech model stays the same between the stages.

@@ -5,6 +5,9 @@ import sys
 import time
 from typing import TYPE_CHECKING, Final, TextIO
 
+from vqcheck.language import can_show, localized, tr
+from vqcheck.sanitize import sanitize
+
 if TYPE_CHECKING:
     from rich.progress import Progress, TaskID
 
@@ -40,6 +43,18 @@ def is_first_process() -> bool:
     return os.environ.get("RANK", "0") == "0"
 
 
+def say(text: str) -> None:
+    """Write what goes wrong, or how work goes on, to stderr, behind the name of the program."""
+    tell(tr("vqcheck: {message}", message=text))
+
+
+def tell(text: str) -> None:
+    """Write a line for people to stderr, in their language."""
+    stream = sys.stderr
+    line = localized(text) if can_show(getattr(stream, "encoding", None) or "utf-8") else text
+    print(sanitize(" ".join(line.splitlines())), file=stream, flush=True)
+
+
 class Waiting:
     """Hears of each step that is done; shows a bar once half a second has passed, in a pipe a line now and then."""
 
@@ -66,7 +81,7 @@ class Waiting:
 
             bar = Progress(console=Console(stderr=True), transient=True)
             bar.start()
-            self._bar = bar, bar.add_task(self._description, total=total)
+            self._bar = bar, bar.add_task(localized(self._description), total=total)
         progress, task = self._bar
         progress.update(task, completed=done, total=total)
 
@@ -74,7 +89,7 @@ class Waiting:
         now = time.monotonic()
         if now - self._told >= _BETWEEN_LINES and done < total:
             self._told = now
-            print(f"vqcheck: {self._description}: {done} of {total}", file=sys.stderr, flush=True)
+            say(tr("{work}: {done} of {total}", work=self._description, done=done, total=total))
 
     def __enter__(self) -> "Waiting":
         return self

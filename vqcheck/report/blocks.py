@@ -1,12 +1,8 @@
 """What a document consists of: words with a meaning, and the blocks that every format shows in its own way."""
 
-import re
 from collections.abc import Sequence
 from enum import Enum, Flag
-from typing import Final, NamedTuple
-
-_WORD: Final = re.compile(r"[a-z]+(?=[ ,.]? |$)")
-"""A word of a sentence, not a name such as `s1`, `freeze_quantizer`, `logs/me` or `me:`."""
+from typing import NamedTuple
 
 
 class Tone(Enum):
@@ -64,11 +60,6 @@ def words_of(text: Inline | None) -> Sequence[str | Word]:
     """Return the words of a text that say anything."""
     words = () if text is None else (text,) if isinstance(text, str | Word) else text
     return [word for word in words if (word if isinstance(word, str) else word.text)]
-
-
-def sentence(text: str) -> str:
-    """Return words with a capital at the front, unless they begin with a name: of a stage, a file, a key of code."""
-    return text[:1].upper() + text[1:] if _WORD.match(text) else text
 
 
 def verdict(word: str, tone: Tone = Tone.NEUTRAL) -> Word:

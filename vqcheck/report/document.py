@@ -29,8 +29,8 @@ Rules for views:
   A word that is good or bad says so by its `Tone`, never by how it is spelt. Names of files are `path(...)`, digests
   and keys `code(...)`, verdicts `verdict(word, tone)`.
 - An empty text, fact, section, table or list is left out by every renderer: a view need not ask.
-- Words for people are made in functions, not in constants of a module: they are going to be translated. `Rule`s and
-  `data` are for machines, stay English and may be constants. One idea a sentence, the subject first.
+- Words for people are `tr("...")` and its siblings of `vqcheck.language`, which has the rules. `Rule`s and `data` are
+  for machines and stay English. One idea a sentence, the subject first.
 - Where a table or list is long, `most` says how many rows text shows without -v, and `rest` what it says of the others.
 - The outcomes of the cases that count agree with the status: one failed if it is 1, one could not be checked if it is
   2, and none of either if it is 0.
@@ -44,6 +44,7 @@ from enum import Enum, IntEnum
 from typing import Any, Final, NamedTuple
 
 from vqcheck import __version__
+from vqcheck.language import Sentence, word
 from vqcheck.report.blocks import Block, Tone
 from vqcheck.word_enum import WordEnum
 
@@ -175,6 +176,11 @@ class Document:
     @property
     def exit_code(self) -> int:
         return int(self.status)
+
+    @property
+    def verdict_word(self) -> Sentence:
+        """The verdict, for people."""
+        return word(self.verdict)
 
     @property
     def verdict_tone(self) -> Tone:

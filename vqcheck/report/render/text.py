@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
+from vqcheck.language import can_show, localized, tr
 from vqcheck.report.blocks import (
     Beside,
     Block,
@@ -26,6 +27,7 @@ from vqcheck.report.blocks import (
     words_of,
 )
 from vqcheck.report.document import Document, Remedy
+from vqcheck.report.render.wrapping import widest_piece, wrapped
 from vqcheck.sanitize import sanitize
 
 if TYPE_CHECKING:
@@ -77,6 +79,7 @@ class Style:
 
     def shown(self, text: str) -> str:
         """Return text as the stream shows it: what would steer the terminal is escaped, wherever it comes from."""
+        text = localized(text) if can_show(self.encoding) else text
         return sanitize(text).encode(self.encoding, "backslashreplace").decode(self.encoding)
 
 
@@ -87,7 +90,8 @@ def render(document: Document, style: Style) -> str:
     blocks = [block for block in document.blocks if has_content(block, style.level)]
     remedies = () if in_brief else document.remedies
     if not blocks and not remedies:
-        lines = [style.shown(line) for line in (*document.warnings, f"{document.verdict}  {said}")]
+        lines = [style.shown(line) for line in document.warnings]
+        lines.append(f"{style.shown(document.verdict_word)}  {style.shown(said)}")
         sign = style.sign(document.verdict_tone)
         room = style.width - len(sign)
         if not style.width or all(line.isascii() and len(line) <= room for line in lines):
@@ -96,7 +100,7 @@ def render(document: Document, style: Style) -> str:
     for warning in document.warnings:
         page.paragraph((Word(warning, Tone.BAD),), prose=True)
     sign = style.sign(document.verdict_tone)
-    page.hanging([Word(f"{sign}{document.verdict}", document.verdict_tone), "  "], said)
+    page.hanging([Word(sign, document.verdict_tone), Word(document.verdict_word, document.verdict_tone), "  "], said)
     for block in blocks:
         page.blank()
         page.block(block, 0 if isinstance(block, Section) else 2)
@@ -195,15 +199,14 @@ class _Page:
 
         Where the stream has no width, only prose is broken into lines, and no word of it is cut.
         """
-        from rich.cells import cell_len
         from rich.text import Text
 
         width = self._width or (_PROSE if prose else _NO_WIDTH)
         indent = front.cell_len
         if indent > width // 2:  # too narrow for both beside each other
             text, front, indent = front + text, Text(), 2
-        longest = 0 if self._width else max((cell_len(word) for word in text.plain.split()), default=0)
-        lines = text.wrap(self._console, max(width - indent, longest), overflow="fold")
+        longest = 0 if self._width else widest_piece(text.plain)
+        lines = wrapped(text, max(width - indent, longest), self._console)
         for number, line in enumerate(lines):
             self._print((Text(" " * indent) if number else front) + line)
 
@@ -306,9 +309,7 @@ class _Page:
         from rich.text import Text
 
         wrapped = [
-            [cell]
-            if cell.cell_len <= width
-            else list(_at_seams(cell, width).wrap(self._console, width, overflow="fold"))
+            [cell] if cell.cell_len <= width else wrapped(_at_seams(cell, width), width, self._console)
             for cell, width in zip(cells, widths, strict=True)
         ]
         for number in range(max(map(len, wrapped))):
@@ -350,5 +351,5 @@ class _Page:
         """Add what to do, for each file by itself where there are several."""
         for of in dict.fromkeys(remedy.of for remedy in remedies):
             self.blank()
-            self.hanging([], [Word(f"What to do{f' ({of})' if of else ''}", look=Look.STRONG)])
+            self.hanging([], [Word(tr("What to do ({file})", file=of) if of else tr("What to do"), look=Look.STRONG)])
             self._bullets(Bullets([remedy.text for remedy in remedies if remedy.of == of]), 2)

@@ -16,7 +16,7 @@ from vqcheck.audit.check_result import (
 )
 from vqcheck.audit.judgement import CheckOutcome
 from vqcheck.codebook.diagnosis.result import Severity
-from vqcheck.report import blocks
+from vqcheck.language import capitalized
 from vqcheck.report.blocks import (
     Block,
     Column,
@@ -149,7 +149,7 @@ def _voice(voice: VoiceCheck, check: PlaceCheck) -> Section:
     return Section(
         title(voice),
         (
-            Paragraph("" if alone else blocks.sentence(f"{voice_headline(voice)}.")),
+            Paragraph("" if alone else capitalized(f"{voice_headline(voice)}.")),
             Facts([fact for fact in facts if fact]),
             *([Paragraph(means)] if means else []),
         ),

@@ -4,6 +4,7 @@ from collections.abc import Sequence
 from typing import Final
 
 from vqcheck.gate.checks import CheckResult, GateCheck, GateReport, GateVerdict, find_check
+from vqcheck.language import capitalized
 from vqcheck.report.blocks import (
     Column,
     Fact,
@@ -17,7 +18,6 @@ from vqcheck.report.blocks import (
     code,
     muted,
     path,
-    sentence,
     strong,
     tag,
     verdict,
@@ -180,7 +180,9 @@ def _checks(results: Sequence[CheckResult], *, with_fix: bool) -> Table:
 
 def _explanation(result: CheckResult) -> Section:
     check = find_check(result.code)
-    return Section(sentence(result.title), (Paragraph((check.why, " ", strong(check.fix))),), notes=(tag(result.code),))
+    return Section(
+        capitalized(result.title), (Paragraph((check.why, " ", strong(check.fix))),), notes=(tag(result.code),)
+    )
 
 
 def _cases(report: GateReport) -> tuple[Case, ...]:

@@ -8,6 +8,7 @@ from itertools import groupby
 from pathlib import Path
 from typing import Final
 
+from vqcheck.language import localized
 from vqcheck.report import blocks
 from vqcheck.report.blocks import Block, Inline, Kind, Look, Section, Shown, Table, Tone, Word, words_of
 from vqcheck.report.render.html.charts import line_chart
@@ -222,9 +223,10 @@ def _row(cells: Sequence[Sequence[Node]], titles: Sequence[tuple[str, str]]) -> 
 
 def unbroken(text: str) -> str:
     """Return a sentence whose shares do not lose their percent sign to the next line."""
-    return text.replace(" %", "\N{NO-BREAK SPACE}%")
+    return localized(text).replace(" %", "\N{NO-BREAK SPACE}%")
 
 
 def short(text: str) -> str:
     """Return a name without its middle where it is too long to be read: beginning and end tell names apart."""
+    text = localized(text)
     return text if len(text) <= _NAME else f"{text[: _NAME // 3]} ... {text[-_NAME // 2 :]}"

@@ -7,6 +7,7 @@ import html
 from dataclasses import dataclass
 from typing import Final, Union
 
+from vqcheck.language import localized
 from vqcheck.report.render import plain
 
 Node = Union[str, "Element", None]
@@ -34,7 +35,7 @@ def element(tag: str, *children: Node, **attributes: str | float | None) -> Elem
     Attributes that are None are left out. Names of elements and attributes are ours; only values may come from files.
     """
     named = tuple(
-        (name.rstrip("_").replace("_", "-"), value if isinstance(value, str) else f"{value:g}")
+        (name.rstrip("_").replace("_", "-"), localized(value) if isinstance(value, str) else f"{value:g}")
         for name, value in attributes.items()
         if value is not None
     )
@@ -46,7 +47,7 @@ def render_node(node: Node) -> str:
     if node is None:
         return ""
     if isinstance(node, str):
-        return _escaped(_without_middle(node))
+        return _escaped(_without_middle(localized(node)))
     attributes = "".join(f' {name}="{_escaped(value)}"' for name, value in node.attributes)
     if node.tag in _EMPTY:
         return f"<{node.tag}{attributes}>"

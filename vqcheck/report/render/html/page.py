@@ -6,19 +6,22 @@ from importlib import resources
 from typing import Final
 
 from vqcheck import __version__
-from vqcheck.report.blocks import Beside, Block, Bullets, Paragraph, Players, Section, Tone, sentence, strong
+from vqcheck.language import capitalized, current, tr
+from vqcheck.report.blocks import Beside, Block, Bullets, Paragraph, Players, Section, Tone, strong
 from vqcheck.report.document import Document, Remedy, Status
 from vqcheck.report.render.html.blocks import TONES, Writer, unbroken
 from vqcheck.report.render.html.markup import Element, Node, element, render_node
 
+_TAGS: Final = {"zh": "zh-Hans"}
+"""Languages whose name does not say in which characters they are written."""
 _POLICY: Final = "default-src 'none'; style-src 'unsafe-inline'"
 """Nothing is loaded and no script runs, whatever a page should contain."""
 _SOUND: Final = "; media-src data:"
 """Added where a page has sound in itself."""
 _MEANS: Final = {
-    Status.CONSISTENT: "Exit status 0: checked, and consistent.",
-    Status.INCONSISTENT: "Exit status 1: checked, and not consistent.",
-    Status.NOT_CHECKED: "Exit status 2: could not check. This says neither that all is well nor that it is not.",
+    Status.CONSISTENT: tr("Exit status 0: checked, and consistent."),
+    Status.INCONSISTENT: tr("Exit status 1: checked, and not consistent."),
+    Status.NOT_CHECKED: tr("Exit status 2: could not check. This says neither that all is well nor that it is not."),
 }
 _SIGNS: Final = {
     Tone.GOOD: ("good", "M24 4a20 20 0 1 0 0 40a20 20 0 0 0 0-40Z", "m15 24.5l6.5 6.5l12.5-13"),
@@ -37,7 +40,7 @@ def render(document: Document) -> str:
         element("meta", name="viewport", content="width=device-width, initial-scale=1"),
         element("meta", name="color-scheme", content="light dark"),
         element("meta", name="generator", content=f"vqcheck {__version__}"),
-        element("title", f"{document.title}: {document.verdict}"),
+        element("title", tr("{title}: {verdict}", title=document.title, verdict=document.verdict_word)),
     )
     writer = Writer()
     body = element(
@@ -51,16 +54,16 @@ def render(document: Document) -> str:
         element("main", _verdict(document), *_remedies(writer, document.remedies), *writer.sections(document.blocks)),
         element(
             "footer",
-            element("p", "Made by ", element("code", document.made_by)) if document.made_by else None,
-            element("p", "One file: nothing in it runs, and nothing is loaded from elsewhere."),
+            element("p", tr("Made by:"), " ", element("code", document.made_by)) if document.made_by else None,
+            element("p", tr("One file: nothing in it runs, and nothing is loaded from elsewhere.")),
             class_="end",
         ),
     )
     # The style sheet is ours and constant; everything else went through `render_node`.
+    language = _TAGS.get(current(), current())
     opened = render_node(head).removesuffix("</head>")
-    return (
-        f'<!doctype html>\n<html lang="en">{opened}<style>{style_sheet()}</style></head>\n{render_node(body)}</html>\n'
-    )
+    opened = f"{opened}<style>{style_sheet()}</style></head>"
+    return f'<!doctype html>\n<html lang="{language}">{opened}\n{render_node(body)}</html>\n'
 
 
 def _has_sound(blocks: Sequence[Block]) -> bool:
@@ -92,13 +95,13 @@ def _verdict(document: Document) -> Element:
     )
     words = element(
         "div",
-        element("p", document.verdict, class_=f"word {tone}"),
-        element("h1", unbroken(sentence(document.headline))),
+        element("p", document.verdict_word, class_=f"word {tone}"),
+        element("h1", unbroken(capitalized(document.headline))),
         _warnings(document.warnings),
         _figures(document),
         element("p", _MEANS[document.status], class_="exit"),
     )
-    return element("section", sign, words, class_=f"verdict {tone}", aria_label="Verdict")
+    return element("section", sign, words, class_=f"verdict {tone}", aria_label=tr("Verdict"))
 
 
 def _warnings(warnings: Sequence[str]) -> Node:
@@ -109,7 +112,7 @@ def _figures(document: Document) -> Node:
     if not document.figures:
         return None
     tiles = [
-        element("div", element("dt", sentence(name)), element("dd", value, class_=TONES[tone] or None))
+        element("div", element("dt", capitalized(name)), element("dd", value, class_=TONES[tone] or None))
         for name, value, tone in document.figures
     ]
     return element("dl", *tiles, class_="figures")
@@ -122,4 +125,4 @@ def _remedies(writer: Writer, remedies: Sequence[Remedy]) -> Iterator[Element]:
     for of in dict.fromkeys(remedy.of for remedy in remedies):
         blocks += [Paragraph((strong(of),))] if of else []
         blocks.append(Bullets([remedy.text for remedy in remedies if remedy.of == of]))
-    yield from writer.sections([Section("What to do", blocks)])
+    yield from writer.sections([Section(tr("What to do"), blocks)])

@@ -1,0 +1,275 @@
+"""What people read, in their own language: sentences keep what they were made of, and are put into words when shown.
+
+    tr("{count:,} of {all:,} codes moved", count=3, all=1024)
+
+is a `str`: the English sentence, as JSON, SARIF and every other format for machines show it, whatever the language.
+Renderers for people, and they alone, call `localized` on each text: no result, view or document depends on it.
+
+Rules for whoever writes words:
+- Whole sentences. What varies is a field, which may be a sentence, too; a list is `listed(...)`, a count `trn(...)`.
+- An f-string, `+` or `join` around a sentence gives a plain `str`, which stays English.
+- The template is a literal: catalogues are made by reading the source. Its braces are doubled, or it has no fields.
+- Words of a fixed set (the members of a `WordEnum`) are `word(value)`.
+- Where one English word needs two translations, `trc("context", "word")` tells them apart.
+
+Catalogues are GNU gettext's, in `report/locale/<language>/LC_MESSAGES/`; CONTRIBUTING says how to add one.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+from typing import TYPE_CHECKING, Any, Final, Protocol
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator, Mapping, Sequence
+
+ENGLISH: Final = "en"
+LOCALES: Final = os.path.join(os.path.dirname(__file__), "report", "locale")
+DOMAIN: Final = "vqcheck"
+_SIMPLIFIED: Final = {"cn", "sg", "hans"}
+"""What a Chinese locale has in its name where the characters are the simplified ones of the catalogue `zh`."""
+_VARIABLES: Final = ("LC_ALL", "LC_MESSAGES", "LANG")
+_CHOICE: Final = "VQCHECK_LANG"
+_WORD: Final = re.compile(r"[a-z]+(?=[ ,.]? |$)")
+"""A word of a sentence, not a name such as `s1`, `freeze_quantizer`, `logs/me` or `me:`."""
+
+
+class _Catalogue(Protocol):
+    def gettext(self, message: str, /) -> str: ...
+    def ngettext(self, one: str, many: str, number: int, /) -> str: ...
+    def pgettext(self, context: str, message: str, /) -> str: ...
+
+
+class Sentence(str):  # noqa: SLOT000 - a `str` cannot have slots with anything in them
+    """An English text that can be said in another language.
+
+    Attributes:
+        template: the text before its fields were filled in: the key in the catalogue.
+        fields: what stands in the template's braces; sentences among them are translated, too.
+        many: the template where `number` is not 1; empty where the text has no plural.
+        context: what tells this text from another one with the same words.
+        capital: whether it begins a sentence, in languages that show that.
+
+    """
+
+    template: str
+    fields: Mapping[str, object]
+    many: str
+    number: int
+    context: str
+    capital: bool
+
+    def __new__(
+        cls,
+        template: str,
+        fields: Mapping[str, object] | None = None,
+        many: str = "",
+        number: int = 1,
+        context: str = "",
+        *,
+        capital: bool = False,
+    ) -> Sentence:
+        fields = fields or {}
+        english = many if many and number != 1 else template
+        filled = english.format_map(fields) if fields else english
+        self = super().__new__(cls, _with_capital(filled) if capital else filled)
+        self.template, self.fields, self.many, self.number = template, fields, many, number
+        self.context, self.capital = context, capital
+        return self
+
+    def with_names(self, change: Callable[[str], str]) -> Sentence:
+        """Return the sentence with each plain text among its fields changed, as by escaping what a file holds."""
+        fields = {
+            name: value.with_names(change)
+            if isinstance(value, Sentence)
+            else change(value)
+            if isinstance(value, str)
+            else value
+            for name, value in self.fields.items()
+        }
+        return Sentence(self.template, fields, self.many, self.number, self.context, capital=self.capital)
+
+
+def tr(template: str, /, **fields: object) -> Sentence:
+    """Return a text for people."""
+    return Sentence(template, fields)
+
+
+def trn(one: str, many: str, number: int, /, **fields: object) -> Sentence:
+    """Return a text whose words depend on a number; `{number}` stands for it."""
+    return Sentence(one, {"number": number, **fields}, many, number)
+
+
+def trc(context: str, template: str, /, **fields: object) -> Sentence:
+    """Return a text whose translation depends on where it stands."""
+    return Sentence(template, fields, context=context)
+
+
+def word(value: str) -> Sentence:
+    """Return a word of a fixed set, such as a verdict, for people; what machines get is the value itself.
+
+    The sets are named in `fixtures/make_translations.py`, since no literal stands here.
+    """
+    return Sentence(str(value), context="word")
+
+
+def capitalized(text: str) -> str:
+    """Return words with a capital at the front, unless they begin with a name: of a stage, a file, a key of code."""
+    if isinstance(text, Sentence):
+        return Sentence(text.template, text.fields, text.many, text.number, text.context, capital=True)
+    return _with_capital(text)
+
+
+def _with_capital(text: str) -> str:
+    return text[:1].upper() + text[1:] if _WORD.match(text) else text
+
+
+def listed(items: Sequence[object], last: str = "and") -> str:
+    """Return "a, b and c", or with `last="or"` "a, b or c"; `last=""` gives "a, b, c"."""
+    if len(items) < 2:
+        return items[0] if items and isinstance(items[0], str) else "".join(map(str, items))
+    if len(items) > 2 or not last:
+        rest = listed(items[1:], last)
+        return tr("{first}, {rest}", first=items[0], rest=rest)
+    if last == "or":
+        return tr("{first} or {second}", first=items[0], second=items[1])
+    return tr("{first} and {second}", first=items[0], second=items[1])
+
+
+def sentences(*parts: str) -> str:
+    """Return sentences behind each other, those that say anything; languages differ in what stands between them."""
+    said = [part for part in parts if part]
+    if len(said) < 2:
+        return said[0] if said else ""
+    return tr("{sentence} {next}", sentence=said[0], next=sentences(*said[1:]))
+
+
+class _Language:
+    """The language that people read in this process, and its catalogue once a text was looked up."""
+
+    def __init__(self) -> None:
+        self.name = ENGLISH
+        self._catalogue: _Catalogue | None = None
+
+    def choose(self, name: str) -> None:
+        self.name, self._catalogue = name, None
+
+    @property
+    def catalogue(self) -> _Catalogue:
+        if self._catalogue is None:
+            import gettext
+
+            self._catalogue = gettext.translation(DOMAIN, LOCALES, [self.name])
+        return self._catalogue
+
+
+_language: Final = _Language()
+
+
+def languages() -> tuple[str, ...]:
+    """Return the languages there are: English, and each for which there is a catalogue."""
+    found = os.listdir(LOCALES) if os.path.isdir(LOCALES) else ()
+    return (ENGLISH, *sorted(name for name in found if os.path.isfile(_catalogue_of(name))))
+
+
+def _catalogue_of(name: str) -> str:
+    return os.path.join(LOCALES, name, "LC_MESSAGES", f"{DOMAIN}.mo")
+
+
+def current() -> str:
+    """Return the language that people read, as `zh`."""
+    return _language.name
+
+
+def choose(name: str) -> None:
+    """Set the language that people read, one of `languages()`."""
+    _language.choose(name if name in languages() else ENGLISH)
+
+
+def localized(text: str) -> str:
+    """Return a text in the language that people read; one that is no `Sentence` stays as it is."""
+    if _language.name == ENGLISH or not isinstance(text, Sentence):
+        return text
+    catalogue = _language.catalogue
+    if text.many:
+        found = catalogue.ngettext(text.template, text.many, text.number)
+    elif text.context:
+        found = catalogue.pgettext(text.context, text.template)
+    else:
+        found = catalogue.gettext(text.template)
+    filled = found.format_map(_localized_fields(text.fields)) if text.fields else found
+    return _with_capital(filled) if text.capital else filled
+
+
+def _localized_fields(fields: Mapping[str, object]) -> dict[str, object]:
+    return {name: localized(value) if isinstance(value, str) else value for name, value in fields.items()}
+
+
+def translated(message: str) -> str:
+    """Return a text that another library keeps as a plain `str`, such as the help of an option, in that language."""
+    return _language.catalogue.gettext(message) if _language.name != ENGLISH and message else message
+
+
+def can_show(encoding: str) -> bool:
+    """Say whether a stream of this encoding shows the language; else it gets English, not a row of escapes."""
+    sample = "" if _language.name == ENGLISH else _language.catalogue.gettext("the codebook")
+    return sample.encode(encoding, "ignore").decode(encoding, "ignore") == sample
+
+
+def of_arguments(arguments: Sequence[str], environment: Mapping[str, str] | None = None) -> str:
+    """Return the language that a command line and its environment ask for.
+
+    `--lang` beats `VQCHECK_LANG`, which beats the locale: that of the environment, on Windows else that of the user's
+    interface. A language that there is no catalogue for is English.
+    """
+    environment = os.environ if environment is None else environment
+    asked = _option(arguments) or environment.get(_CHOICE, "")
+    if asked:
+        return _named(asked) or ENGLISH
+    locale = next((environment[name] for name in _VARIABLES if environment.get(name)), "") or _windows_locale()
+    if not locale or locale.split(".")[0] in ("C", "POSIX"):
+        return ENGLISH
+    # As in every other program, gettext's own list counts wherever there is a locale at all.
+    wanted = (*environment.get("LANGUAGE", "").split(":"), locale)
+    return next((name for each in wanted if each and (name := _named(each))), ENGLISH)
+
+
+def _option(arguments: Sequence[str]) -> str:
+    """Return the last `--lang` of a command line, which counts for the help and for errors in parsing it, too."""
+    own = list(_until_dashes(arguments))
+    found = ""
+    for place, each in enumerate(own):
+        if each == "--lang" and place + 1 < len(own):
+            found = own[place + 1]
+        elif each.startswith("--lang="):
+            found = each.partition("=")[2]
+    return found
+
+
+def _until_dashes(arguments: Sequence[str]) -> Iterator[str]:
+    for each in arguments:
+        if each == "--":
+            return
+        yield each
+
+
+def _named(locale: str) -> str:
+    """Return the language of a locale such as `zh_CN.UTF-8`, `zh-Hans-CN` or `en_GB`; empty where it is not known."""
+    name = locale.split(".", maxsplit=1)[0].split("@", maxsplit=1)[0].replace("-", "_").lower()
+    known = {each.lower(): each for each in languages()}
+    language, *parts = name.split("_")
+    if name in known or (language == "zh" and parts and not _SIMPLIFIED & set(parts)):
+        return known.get(name, "")
+    return known.get(language, "")
+
+
+def _windows_locale() -> str:
+    """Return the locale of the interface of Windows; empty elsewhere."""
+    if os.name != "nt":
+        return ""
+    import ctypes
+    import locale
+
+    windows: Any = ctypes
+    return locale.windows_locale.get(windows.windll.kernel32.GetUserDefaultUILanguage(), "")
