@@ -12,11 +12,11 @@ from vqcheck.audit.locked_encoder import PARTS, LockedEncoder, LockedTensor
 from vqcheck.audit.token_audit_result import TokenAudit, TokenVerdict, summary
 from vqcheck.checkpoint.opened import Checkpoint
 from vqcheck.codebook import digest, file_record, health
-from vqcheck.codebook.comparison import CHANGED, NOISE, UNDECIDED
+from vqcheck.codebook.comparison import Verdict
 from vqcheck.codebook.copies import Copies, Copy
 from vqcheck.codebook.copy_verdict import relation
 from vqcheck.codebook.digest import ALGORITHMS, Digest, EncoderDigests
-from vqcheck.codebook.family import INIT_FLAG, INPUT_PROJ, Family
+from vqcheck.codebook.family import Family, Role
 from vqcheck.codebook.find import find_copies
 from vqcheck.codebook.model import base_model
 from vqcheck.codebook.vq_encoder import RoleTensor, VQEncoder
@@ -98,9 +98,9 @@ def _require_fit(checkpoint: Checkpoint, encoder: VQEncoder) -> None:
     if encoder.family.projects and not any(_is_weight(tensor) for tensor in encoder.projection):
         raise UsageError(f"{_without_projection(checkpoint, encoder)}; lock {base_model(checkpoint)} instead")
     ailments = health.ailments(checkpoint, encoder)
-    if health.NEVER_TRAINED in ailments:
+    if health.Condition.NEVER_TRAINED in ailments:
         raise UsageError("its codebook was never trained, so a lock of it would prove nothing", checkpoint.path)
-    if unfit := [ailment for ailment in ailments if ailment in (health.NOT_FINITE, health.BROKEN)]:
+    if unfit := [ailment for ailment in ailments if ailment in (health.Condition.NOT_FINITE, health.Condition.BROKEN)]:
         raise UsageError(f"its VQ encoder is {unfit[0]}; lock a file whose VQ encoder is fit for use", checkpoint.path)
 
 
@@ -155,7 +155,7 @@ def _contested(audit: TokenAudit, checkpoint: Checkpoint, experiment: str, copy:
     from vqcheck.audit.token_decision import TokenDecision
 
     said = lock_of(experiment, checkpoint, copy=copy)
-    if said is not None and said.binds and said.verdict not in (CHANGED, UNDECIDED):
+    if said is not None and said.binds and said.verdict not in (Verdict.CHANGED, Verdict.UNDECIDED):
         return ""  # recorded before
     decision = with_base(
         TokenDecision(audit), checkpoint, experiment, lambda base: audit_tokens(base, experiment), copy
@@ -179,7 +179,7 @@ def _locked(copy: Copy, copies: Copies, *, named: bool) -> LockedEncoder:
             (part, whole) for digests in wholes for part in PARTS if (whole := getattr(digests, part)) is not None
         ),
         names=copy.names if named else (),
-        is_noise=copy is not first and relation(first, copy) == NOISE,
+        is_noise=copy is not first and relation(first, copy) == Verdict.NOISE,
     )
 
 
@@ -223,7 +223,7 @@ def _recorded(tensor: RoleTensor, data: bytes | bytearray) -> tuple[str, tuple[D
 
 
 def _is_weight(tensor: RoleTensor) -> bool:
-    return tensor.role == INPUT_PROJ and not tensor.part.endswith("bias")
+    return tensor.role == Role.INPUT_PROJ and not tensor.part.endswith("bias")
 
 
 def _without_projection(checkpoint: Checkpoint, encoder: VQEncoder) -> str:
@@ -235,7 +235,7 @@ def _without_projection(checkpoint: Checkpoint, encoder: VQEncoder) -> str:
 
 def _precision(tensor: RoleTensor, data: bytes | bytearray) -> str:
     """Return the narrowest type that holds every value: what the tensor was last rounded to."""
-    if tensor.role == INIT_FLAG:
+    if tensor.role == Role.INIT_FLAG:
         return "flag"
     from vqcheck.codebook.rounding import precision
     from vqcheck.codebook.values import as_array

@@ -191,9 +191,9 @@ def _side(sides: list[list[TensorSide]], covered: list[Copy]) -> ComparedFile:
         path=file.path,
         family=encoder.family.name,
         prefix=encoder.prefix,
-        never_trained=health.NEVER_TRAINED in ailments,
+        never_trained=health.Condition.NEVER_TRAINED in ailments,
         digests=combined(first),
-        ailments=tuple(ailment for ailment in ailments if ailment != health.NEVER_TRAINED),
+        ailments=tuple(ailment for ailment in ailments if ailment != health.Condition.NEVER_TRAINED),
         in_front=encoder.in_front,
         unplaced=encoder.unplaced,
     )
