@@ -11,7 +11,7 @@ from vqcheck.audit.check_lock import check_lock
 from vqcheck.audit.judgement import CheckOutcome, Judgement, could_not_check, failed, not_applicable, passed
 from vqcheck.audit.planned_run import PRETRAINED, TEXT_EMBEDDING, PlannedRun, as_training_reads
 from vqcheck.audit.token_audit import audit_tokens
-from vqcheck.audit.token_audit_result import summary
+from vqcheck.audit.token_power import summary
 from vqcheck.checkpoint.open import open_checkpoint
 from vqcheck.codebook.comparison import Scope, Verdict
 from vqcheck.codebook.health import Condition

@@ -5,8 +5,7 @@ from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from vqcheck.audit.lock_result import FAMILY, NOT_COMPARABLE, CopyCheck, LockReason, LockVerdict
-from vqcheck.audit.locked_encoder import PARTS, LockedEncoder, LockedTensor
-from vqcheck.audit.make_lock import record
+from vqcheck.audit.locked_encoder import PARTS, LockedEncoder, LockedTensor, record
 from vqcheck.checkpoint.opened import Checkpoint
 from vqcheck.codebook import file_record, health
 from vqcheck.codebook.comparison import FAULTS, Verdict, is_judged

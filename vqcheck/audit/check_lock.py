@@ -7,8 +7,7 @@ from vqcheck.audit.bound_files import OnBytes, file_digest, tokens_digest
 from vqcheck.audit.check_copy import check_copy, makes_codes
 from vqcheck.audit.lock import Lock, LockedFile
 from vqcheck.audit.lock_result import S1, TSV, LockCheck, LockReason, LockVerdict
-from vqcheck.audit.locked_encoder import LockedEncoder
-from vqcheck.audit.make_lock import record
+from vqcheck.audit.locked_encoder import LockedEncoder, record
 from vqcheck.checkpoint.opened import Checkpoint
 from vqcheck.codebook import file_record
 from vqcheck.codebook.comparison import CopyPair, EqualCopies, LoneCopy, Scope, Verdict, titles

@@ -1,31 +1,26 @@
 """Makes a lock: records the VQ encoder of a checkpoint, and binds tokens and s1 checkpoints to it."""
 
-import hashlib
 import os
 from collections.abc import Callable, Sequence
 from dataclasses import replace
-from typing import Final
 
 from vqcheck.audit.bound_files import OnBytes, file_digest, recorded_tsv, same_experiment, tokens_digest
 from vqcheck.audit.lock import Lock, LockedFile, in_order
-from vqcheck.audit.locked_encoder import PARTS, LockedEncoder, LockedTensor
-from vqcheck.audit.token_audit_result import TokenAudit, TokenVerdict, summary
+from vqcheck.audit.locked_encoder import PARTS, LockedEncoder, record
+from vqcheck.audit.token_audit_result import TokenAudit, TokenVerdict
+from vqcheck.audit.token_power import summary
 from vqcheck.checkpoint.opened import Checkpoint
-from vqcheck.codebook import digest, file_record, health
+from vqcheck.codebook import file_record, health
 from vqcheck.codebook.comparison import Verdict
 from vqcheck.codebook.copies import Copies, Copy
 from vqcheck.codebook.copy_verdict import relation
-from vqcheck.codebook.digest import ALGORITHMS, Digest, EncoderDigests
+from vqcheck.codebook.digest import Digest
 from vqcheck.codebook.family import Family, Role
 from vqcheck.codebook.find import find_copies
 from vqcheck.codebook.model import base_model
 from vqcheck.codebook.vq_encoder import RoleTensor, VQEncoder
 from vqcheck.errors import UsageError, VqcheckError
 from vqcheck.experiment.name2semantic import MERGED
-
-_KNOWN: Final[dict[tuple[object, ...], tuple[str, tuple[Digest, ...]]]] = {}
-"""What follows from a tensor's bytes, by all that it follows from."""
-_MOST_KNOWN: Final = 1_000
 
 
 def make_lock(
@@ -196,32 +191,6 @@ def keep_bindings(old: Lock, new: Lock) -> Lock:
     return replace(new, tsv=tsv, s1=s1)
 
 
-def record(checkpoint: Checkpoint, encoder: VQEncoder) -> tuple[dict[str, LockedTensor], tuple[EncoderDigests, ...]]:
-    """Return (label -> locked tensor, combined digests by each algorithm)."""
-    locked: dict[str, LockedTensor] = {}
-    digests: dict[str, dict[RoleTensor, Digest]] = {algorithm: {} for algorithm in ALGORITHMS}
-    for tensor in encoder.tensors:
-        label = encoder.label(tensor)
-        precision, of_tensor = _recorded(tensor, checkpoint.read(tensor.tensor))
-        for found, each in zip(digests.values(), of_tensor, strict=True):
-            found[tensor] = each
-        locked[label] = LockedTensor(label, precision, of_tensor)
-    checkpoint.check_unchanged()
-    return locked, tuple(digest.combine(encoder, found, algorithm) for algorithm, found in digests.items())
-
-
-def _recorded(tensor: RoleTensor, data: bytes | bytearray) -> tuple[str, tuple[Digest, ...]]:
-    """Return precision and digests of one tensor; of many files with the same bytes they are calculated once."""
-    stored = tensor.tensor
-    key = (tensor.role, tensor.part, tensor.shape, stored.dtype, stored.shape, hashlib.sha256(data).digest())
-    if key not in _KNOWN:
-        if len(_KNOWN) >= _MOST_KNOWN:
-            _KNOWN.clear()
-        digests = tuple(digest.tensor_digest(tensor, data, algorithm) for algorithm in ALGORITHMS)
-        _KNOWN[key] = _precision(tensor, data), digests
-    return _KNOWN[key]
-
-
 def _is_weight(tensor: RoleTensor) -> bool:
     return tensor.role == Role.INPUT_PROJ and not tensor.part.endswith("bias")
 
@@ -231,16 +200,6 @@ def _without_projection(checkpoint: Checkpoint, encoder: VQEncoder) -> str:
     return (
         f"{checkpoint.path}: is {what} without the projection in front of the lookup, so a lock of it would accept any"
     )
-
-
-def _precision(tensor: RoleTensor, data: bytes | bytearray) -> str:
-    """Return the narrowest type that holds every value: what the tensor was last rounded to."""
-    if tensor.role == Role.INIT_FLAG:
-        return "flag"
-    from vqcheck.codebook.rounding import precision
-    from vqcheck.codebook.values import as_array
-
-    return precision(as_array(tensor, data))
 
 
 def renamed_from(s1: Sequence[str], experiment: str | None) -> tuple[tuple[str, str], ...]:

@@ -165,7 +165,8 @@ def _is_ill(pairs: list[Pair], judged: judge_tensors.JudgedTensors) -> bool:
 def _diagnosis(pairs: list[Pair], judged: judge_tensors.JudgedTensors) -> "Diagnosis":
     import numpy as np
 
-    from vqcheck.codebook.diagnosis.diagnose import StoredEncoder, diagnose
+    from vqcheck.codebook.diagnosis.diagnose import diagnose
+    from vqcheck.codebook.diagnosis.stored_encoder import StoredEncoder
 
     a, b = (
         StoredEncoder(sides[0].file, sides[0].encoder, {side.tensor: side for side in sides if side.tensor})

@@ -44,6 +44,9 @@ class Scope(WordEnum):
     """Only what decides tokens."""
 
 
+EFFECTIVE: Final = "effective"
+"""Part of codes that are calculated, where the stored ones have none."""
+
 FAULTS: Final = frozenset({Verdict.CHANGED, Verdict.MISSING, Verdict.OTHER_SHAPE})
 """Verdicts on a tensor that make the whole comparison `changed`."""
 

@@ -29,7 +29,7 @@ from vqcheck.codebook.vq_encoder import Codebook, RoleTensor, VQEncoder
 from vqcheck.word_enum import WordEnum
 
 if TYPE_CHECKING:
-    from vqcheck.codebook.tokenizer import Array
+    from vqcheck.codebook.values import Array
 
 
 class Condition(WordEnum):

@@ -13,7 +13,6 @@ from vqcheck.codebook.diagnosis.result import Cause, Certainty
 from vqcheck.codebook.ema_fit import (
     ROUNDOFF,
     SMALLEST_NORMAL,
-    Array,
     Mask,
     are_unit_vectors,
     coarsest,
@@ -22,6 +21,7 @@ from vqcheck.codebook.ema_fit import (
     smoothed,
 )
 from vqcheck.codebook.family import Derivation, Family, Role
+from vqcheck.codebook.values import Array
 
 _BY_ROUNDING: Final = 1e-5
 """Way, relative to its length, that a code is moved by roundings alone."""

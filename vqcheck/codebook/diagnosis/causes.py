@@ -27,8 +27,9 @@ from vqcheck.codebook.diagnosis.evidence import (
 )
 from vqcheck.codebook.diagnosis.refutation import Updates, updates_of
 from vqcheck.codebook.diagnosis.result import Cause, Certainty
-from vqcheck.codebook.ema_fit import Array, Mask
+from vqcheck.codebook.ema_fit import Mask
 from vqcheck.codebook.family import Update
+from vqcheck.codebook.values import Array
 
 _KEPT: Final = 0.5
 """Share of codes that must still be nearest to themselves for one codebook to come from the other."""

@@ -1,56 +1,28 @@
 """Says why two VQ encoders differ, what that does, and what to do: from the two files alone."""
 
 from collections.abc import Iterator
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import Final
 
-from vqcheck.checkpoint.opened import Checkpoint
 from vqcheck.codebook import health, model
 from vqcheck.codebook.comparison import Comparison, Verdict
 from vqcheck.codebook.diagnosis import displacement, projection, roundings, same_codes
 from vqcheck.codebook.diagnosis.advice import SAME_TOKENS, advise
-from vqcheck.codebook.diagnosis.book import Book, State, padded_codes
 from vqcheck.codebook.diagnosis.causes import of_codebook
 from vqcheck.codebook.diagnosis.evidence import CODE, Initialised, MissingBooks, NeverTrained, Unexplained, ZeroSigns
 from vqcheck.codebook.diagnosis.refutation import contradicts
 from vqcheck.codebook.diagnosis.result import Cause, Certainty, CodeChanges, Diagnosis, Displacement, TokenFlips
-from vqcheck.codebook.ema_fit import Array
+from vqcheck.codebook.diagnosis.stored_encoder import StoredEncoder, book_at
 from vqcheck.codebook.family import BOOKKEEPING, CODEBOOK_ROLES, Derivation, Role
 from vqcheck.codebook.judge_tensors import JudgedTensors
-from vqcheck.codebook.tensor_pair import TensorSide
-from vqcheck.codebook.values import as_array, layer_weight
-from vqcheck.codebook.vq_encoder import BookPlace, Codebook, Place, RoleTensor, VQEncoder
+from vqcheck.codebook.values import Array, layer_weight
+from vqcheck.codebook.vq_encoder import BookPlace, Place
 from vqcheck.errors import UsageError
 
 _MOVED: Final = (Verdict.CHANGED, Verdict.OTHER_SHAPE, Verdict.MISSING)
 _MOST_CODES: Final = 1 << 14
 """Codes of the largest codebook whose change is explained; the search for neighbours takes time with the square."""
 _TOO_MANY: Final = f"a codebook of more than {_MOST_CODES} codes is not looked into"
-
-
-@dataclass(frozen=True, slots=True)
-class StoredEncoder:
-    """One file's VQ encoder; its tensors are read when they are needed, and only once."""
-
-    checkpoint: Checkpoint
-    encoder: VQEncoder
-    sides: dict[RoleTensor, TensorSide]
-
-    def array(self, tensor: RoleTensor) -> Array:
-        """Return a tensor's values in its canonical shape."""
-        return as_array(tensor, self.sides[tensor].data)
-
-    def places(self) -> frozenset[BookPlace]:
-        """Return where the file has a codebook, a tied one at each of its places."""
-        return frozenset(place for codebook in self.encoder.codebooks for place in (codebook.place, *codebook.tied))
-
-    def books(self) -> dict[tuple[int, int, int], Codebook]:
-        return {codebook.codes.place[:3]: codebook for codebook in self.encoder.codebooks}
-
-    def pairs(self, other: "StoredEncoder") -> Iterator[tuple[RoleTensor, RoleTensor]]:
-        """Yield the tensors that both files store, at one place."""
-        theirs = {tensor.place: tensor for tensor in other.encoder.tensors}
-        return ((tensor, theirs[tensor.place]) for tensor in self.encoder.tensors if tensor.place in theirs)
 
 
 def diagnose(a: StoredEncoder, b: StoredEncoder, judged: JudgedTensors) -> Diagnosis:
@@ -89,7 +61,7 @@ def diagnose(a: StoredEncoder, b: StoredEncoder, judged: JudgedTensors) -> Diagn
             changed & {Role.CODES, Role.EMA_SUM, Role.EMA_COUNT}
             or verdicts.get((*place, Role.CODES, "")) == Verdict.ROUNDED
         ):
-            book = _book(number, a, b, (books_a[place], books_b[place]), changed)
+            book = book_at(number, a, b, (books_a[place], books_b[place]), changed)
             if book and book.a.codes.shape != book.b.codes.shape:
                 causes.append(same_codes.part(book))
                 continue
@@ -174,42 +146,6 @@ def _never_trained(a: StoredEncoder, b: StoredEncoder) -> dict[tuple[int, int, i
             waits = health.never_trained(reading.checkpoint, codebook)
             found[place] = found.get(place, "") + letter * waits
     return found
-
-
-def _book(
-    number: int, a: StoredEncoder, b: StoredEncoder, books: tuple[Codebook, Codebook], changed: frozenset[str]
-) -> Book | None:
-    state_a, state_b = _state(a, books[0]), _state(b, books[1])
-    if state_a is None or state_b is None:
-        return None
-    biases = [bias for reading, book in zip((a, b), books, strict=True) if (bias := _bias(reading, book)) is not None]
-    return Book(number, a.encoder.family, state_a, state_b, changed, padded_codes(state_a, state_b, biases))
-
-
-def _bias(reading: StoredEncoder, codebook: Codebook) -> Array | None:
-    """Return what the projection makes of a padded frame, `[dim]`, where this codebook's lookup is the first to see it.
-
-    Padding is zero, so that the bias alone is left.
-    """
-    first = min(each.place for each in reading.encoder.codebooks if each.place[0] == codebook.place[0])
-    if codebook.place != first:
-        return None
-    biases = [
-        tensor for tensor in reading.encoder.projection if (tensor.role, tensor.part) == (Role.INPUT_PROJ, "bias")
-    ]
-    fitting = [tensor for tensor in biases if tensor.shape == codebook.codes.shape[-1:]]
-    return reading.array(fitting[0]) if len(fitting) == 1 else None
-
-
-def _state(reading: StoredEncoder, codebook: Codebook) -> State | None:
-    """Return the codebook as numbers; codes that are not stored are calculated from sums and counts, as in Mimi."""
-    arrays: dict[str, Array] = {
-        tensor.role: reading.array(tensor) for tensor in codebook.tensors if tensor.role in (Role.CODES, *BOOKKEEPING)
-    }
-    codes, sums, counts = (arrays.get(role) for role in (Role.CODES, Role.EMA_SUM, Role.EMA_COUNT))
-    if codes is None and sums is not None and counts is not None:
-        codes = sums / counts.clip(min=1e-5)[..., None]
-    return None if codes is None else State(codes, sums, counts)
 
 
 def _projection(a: StoredEncoder, b: StoredEncoder, verdicts: dict[Place, str]) -> Iterator[Cause]:

@@ -9,8 +9,9 @@ import numpy.typing as npt
 
 from vqcheck.codebook.diagnosis.book import Book
 from vqcheck.codebook.diagnosis.result import CodeChanges, Displacement
-from vqcheck.codebook.ema_fit import Array, Mask
+from vqcheck.codebook.ema_fit import Mask
 from vqcheck.codebook.family import Metric
+from vqcheck.codebook.values import Array
 
 _MUCH_NEARER = 0.5
 _SCORES = 1 << 22

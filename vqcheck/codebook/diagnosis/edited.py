@@ -8,8 +8,9 @@ from vqcheck.codebook.diagnosis.book import Book, numbers
 from vqcheck.codebook.diagnosis.evidence import Edited, EditTrace, Scaled
 from vqcheck.codebook.diagnosis.replaced import replaced_after_update, replaced_with_bookkeeping
 from vqcheck.codebook.diagnosis.result import Cause, Certainty
-from vqcheck.codebook.ema_fit import Array, Mask
+from vqcheck.codebook.ema_fit import Mask
 from vqcheck.codebook.family import Role
+from vqcheck.codebook.values import Array
 
 _FIRST: Final = 4096
 _OWN_WAY: Final = 0.7

@@ -3,20 +3,18 @@
 The last places differ in averages of equal files, and after another order of summation.
 """
 
-from typing import TYPE_CHECKING, Final
+from typing import Final
 
 from vqcheck.codebook.comparison import Verdict
 from vqcheck.codebook.diagnosis.book import Book
 from vqcheck.codebook.diagnosis.evidence import LastPlaces, LostByRounding, Rounding, WithinAStep
 from vqcheck.codebook.diagnosis.result import Cause, Certainty
+from vqcheck.codebook.diagnosis.stored_encoder import StoredEncoder
 from vqcheck.codebook.family import Role
 from vqcheck.codebook.file_record import RoundingReading
 from vqcheck.codebook.judge_tensors import JudgedTensors
 from vqcheck.codebook.tensor_change import ulps_apart
 from vqcheck.codebook.vq_encoder import BookPlace, Place
-
-if TYPE_CHECKING:
-    from vqcheck.codebook.diagnosis.diagnose import StoredEncoder
 
 _MOST_ULPS: Final = {"float64": 4, "float32": 4, "float16": 2}
 """Units in the last place within which such values stay. In narrower types one update may move them as little."""
@@ -79,7 +77,7 @@ def find(judged: JudgedTensors, numbers: dict[BookPlace, int]) -> list[Cause]:
     return causes
 
 
-def last_places(a: "StoredEncoder", b: "StoredEncoder", judged: JudgedTensors) -> LastPlaces | None:
+def last_places(a: StoredEncoder, b: StoredEncoder, judged: JudgedTensors) -> LastPlaces | None:
     """Return by how little two files differ, where most rows of every changed tensor do, in their last places alone."""
     changed = [
         diff

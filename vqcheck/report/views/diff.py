@@ -4,11 +4,10 @@ import os
 from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING, Final
 
-from vqcheck.codebook.comparison import FAULTS, ComparedFile, Comparison, Scope, Verdict
+from vqcheck.codebook.comparison import EFFECTIVE, FAULTS, ComparedFile, Comparison, Scope, Verdict
 from vqcheck.codebook.digest import Digest
 from vqcheck.codebook.family import Role
 from vqcheck.codebook.health import Condition
-from vqcheck.codebook.judge_tensors import EFFECTIVE
 from vqcheck.codebook.vq_encoder import InFront
 from vqcheck.report.blocks import Beside, Block, Bullets, Fact, Facts, Section, Shown, Tone, code, muted, path
 from vqcheck.report.document import Document, Figure, Remedy, Status
