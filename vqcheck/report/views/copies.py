@@ -3,17 +3,7 @@
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Final, NamedTuple
 
-from vqcheck.codebook.comparison import (
-    IDENTICAL,
-    NO_PARTNER,
-    NOISE,
-    UNREADABLE,
-    WITHIN_ULPS,
-    Comparison,
-    CopyPair,
-    EqualCopies,
-    LoneCopy,
-)
+from vqcheck.codebook.comparison import Comparison, CopyPair, EqualCopies, LoneCopy, Verdict
 
 if TYPE_CHECKING:
     from vqcheck.audit.lock_result import LockCheck
@@ -30,17 +20,17 @@ class Parties(NamedTuple):
 FILES: Final = Parties("A", "B")
 LOCK: Final = Parties("the lock", "the file")
 
-STANDING: Final = {
-    IDENTICAL: "is the same as",
-    WITHIN_ULPS: "is equal in all but the last places to",
-    NOISE: "differs only by averaging noise in the last places from",
+STANDING: Final[dict[str, str]] = {
+    Verdict.IDENTICAL: "is the same as",
+    Verdict.WITHIN_ULPS: "is equal in all but the last places to",
+    Verdict.NOISE: "differs only by averaging noise in the last places from",
 }
 """How a copy that agrees stands to another one of its file."""
 
 
 def told(comparison: "Comparison | LockCheck", parties: Parties = FILES) -> list[str]:
     """Return what is to be said of copies, a sentence each; nothing where each side holds one alone."""
-    same = {pair.a for pair in comparison.pairs if pair.verdict == IDENTICAL}
+    same = {pair.a for pair in comparison.pairs if pair.verdict == Verdict.IDENTICAL}
     others = [each for each in comparison.equal if each.a not in same]
     told_already = {"A": {each.a for each in others}, "B": {each.b for each in others}}
     return [
@@ -65,9 +55,9 @@ def lone(copy: LoneCopy, parties: Parties = FILES) -> str:
     """Return how a copy stands that has no partner."""
     own, other = parties if copy.side == "A" else parties[::-1]
     whose = f"{own}'s copy '{copy.name}'"
-    if copy.verdict == UNREADABLE:
+    if copy.verdict == Verdict.UNREADABLE:
         return f"{whose} cannot be read: {copy.why}"
-    if copy.verdict == NO_PARTNER:
+    if copy.verdict == Verdict.NO_PARTNER:
         return f"{whose} is of a codec ({copy.family}) that {other} does not hold"
     if copy.equal:
         return f"{whose} is the same as {other}'s '{copy.equal}'"
@@ -80,9 +70,9 @@ def _objection(copy: LoneCopy, parties: Parties) -> str:
     """Return in few words why a copy leaves the question open."""
     own, other = parties if copy.side == "A" else parties[::-1]
     whose = f"{own}'s copy '{copy.name}'"
-    if copy.verdict == UNREADABLE:
+    if copy.verdict == Verdict.UNREADABLE:
         return f"{whose} cannot be read"
-    return f"{whose} is of a codec that {other} lacks" if copy.verdict == NO_PARTNER else f"{whose} differs"
+    return f"{whose} is of a codec that {other} lacks" if copy.verdict == Verdict.NO_PARTNER else f"{whose} differs"
 
 
 def equal(copies: EqualCopies, parties: Parties = FILES) -> str:

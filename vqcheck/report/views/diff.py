@@ -4,22 +4,11 @@ import os
 from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING, Final
 
-from vqcheck.codebook.comparison import (
-    CHANGED,
-    FAULTS,
-    IDENTICAL,
-    MISSING,
-    TOKENS,
-    UNDECIDED,
-    WITHIN_ULPS,
-    ComparedFile,
-    Comparison,
-)
+from vqcheck.codebook.comparison import EFFECTIVE, FAULTS, ComparedFile, Comparison, Scope, Verdict
 from vqcheck.codebook.digest import Digest
-from vqcheck.codebook.family import CODES
-from vqcheck.codebook.health import NOT_FINITE
-from vqcheck.codebook.judge_tensors import EFFECTIVE
-from vqcheck.codebook.vq_encoder import ABSENT, UNKNOWN
+from vqcheck.codebook.family import Role
+from vqcheck.codebook.health import Condition
+from vqcheck.codebook.vq_encoder import InFront
 from vqcheck.report.blocks import Beside, Block, Bullets, Fact, Facts, Section, Shown, Tone, code, muted, path
 from vqcheck.report.document import Document, Figure, Remedy, Status
 from vqcheck.report.views import copies, diff_data, tensors
@@ -35,7 +24,9 @@ _NAMED: Final = 3
 
 def view(comparison: Comparison, *, details: bool = False) -> Document:
     """Return what a comparison says; of VQ encoders that agree, text says it in one line without `details` or -v."""
-    agrees = comparison.verdict not in (CHANGED, UNDECIDED) and not comparison.never_trained and not details
+    agrees = (
+        comparison.verdict not in (Verdict.CHANGED, Verdict.UNDECIDED) and not comparison.never_trained and not details
+    )
     shown = Shown.DETAIL if agrees else Shown.ALWAYS
     return Document(
         command="diff",
@@ -60,16 +51,16 @@ def headline(comparison: Comparison) -> str:
 
 
 def _sentence(comparison: Comparison) -> str:
-    if comparison.verdict == UNDECIDED:
+    if comparison.verdict == Verdict.UNDECIDED:
         return f"{copies.undecided(comparison)}."
     if comparison.diagnosis is None:
         lacking = _left_out(comparison)
-        if comparison.verdict == WITHIN_ULPS:
+        if comparison.verdict == Verdict.WITHIN_ULPS:
             return "The VQ encoders are equal but for last places of what is calculated."
-        if comparison.verdict != CHANGED and _front(comparison):
+        if comparison.verdict != Verdict.CHANGED and _front(comparison):
             return f"The codebook is the same; {_front(comparison)}."
         return f"The VQ encoder is the same{f' as far as both files store it ({lacking})' if lacking else ''}."
-    if comparison.verdict != CHANGED and comparison.never_trained:
+    if comparison.verdict != Verdict.CHANGED and comparison.never_trained:
         return "The two VQ encoders agree, but there is nothing in them to agree on."
     flips = comparison.diagnosis.flips
     on_tokens = ""
@@ -105,10 +96,10 @@ def _faults(comparison: Comparison) -> str:
     told = diagnosis is not None and any(not isinstance(cause.evidence, Rounding) for cause in diagnosis.causes)
     if told or not faults:
         return ""
-    absent = [diff.label for diff in faults if diff.verdict == MISSING]
+    absent = [diff.label for diff in faults if diff.verdict == Verdict.MISSING]
     if absent:
         return f"The two VQ encoders do not store the same tensors: only one of them has {_some(absent)}"
-    calculated = any(diff.role == CODES and diff.label.endswith(f".{EFFECTIVE}") for diff in faults)
+    calculated = any(diff.role == Role.CODES and diff.label.endswith(f".{EFFECTIVE}") for diff in faults)
     what = "The calculated codes" if calculated else _some([diff.label for diff in faults])
     return f"{what} changed: frames may get another token"
 
@@ -120,7 +111,7 @@ def _some(labels: Sequence[str]) -> str:
 
 def line(comparison: Comparison) -> str:
     """Return what two files come to in a table of many: in few words where they agree, else as the headline has it."""
-    agrees = comparison.verdict not in (CHANGED, UNDECIDED) and not comparison.never_trained
+    agrees = comparison.verdict not in (Verdict.CHANGED, Verdict.UNDECIDED) and not comparison.never_trained
     return _in_few_words(comparison) if agrees else headline(comparison)
 
 
@@ -143,7 +134,7 @@ def _in_few_words(comparison: Comparison) -> str:
     flips = comparison.diagnosis.flips if comparison.diagnosis else None
     if flips:
         notes.append(f"{flips.flipped} of {flips.frames} frames get another token")
-    if comparison.scope == TOKENS:
+    if comparison.scope == Scope.TOKENS:
         notes.append("bookkeeping not judged")
     told = f" ({'; '.join(notes)})" if notes else ""
     return f"{what}{told}"
@@ -151,16 +142,16 @@ def _in_few_words(comparison: Comparison) -> str:
 
 def _what(comparison: Comparison, lacking: str, in_front: str) -> str:
     """Return what two VQ encoders that agree come to; `same` is said of equal values alone."""
-    if comparison.verdict == IDENTICAL:
+    if comparison.verdict == Verdict.IDENTICAL:
         whole = "same codebook" if in_front else "same VQ encoder"
         return "same as far as both store it" if lacking else whole
-    if comparison.verdict == WITHIN_ULPS or comparison.diagnosis is None:
+    if comparison.verdict == Verdict.WITHIN_ULPS or comparison.diagnosis is None:
         return "equal but for last places of what is calculated"
     return _what_happened(comparison.diagnosis)
 
 
 def _figures(comparison: Comparison) -> Iterator[Figure]:
-    changes = [diff.change for diff in comparison.tensors if diff.role == CODES and diff.change]
+    changes = [diff.change for diff in comparison.tensors if diff.role == Role.CODES and diff.change]
     if changes:
         changed = sum(each.rows_changed for each in changes)
         codes = sum(each.rows for each in changes)
@@ -209,7 +200,7 @@ def _compared(comparison: Comparison, shown: Shown) -> Section:
             Fact("Codebook", "never trained" if side.never_trained else None),
         )
         whole.append(Section(f"File {letter}", (Facts(facts),)))
-    scope = Fact("Scope", "bookkeeping is shown but not judged" if comparison.scope == TOKENS else None)
+    scope = Fact("Scope", "bookkeeping is shown but not judged" if comparison.scope == Scope.TOKENS else None)
     others = [*copies.told(comparison), *remarks(comparison)]
     blocks = (Facts(short, Shown.TEXT), Beside(whole, Shown.PAGE), Facts((scope,)), Bullets(others))
     return Section("What was compared", blocks, shown, heading=Shown.PAGE)
@@ -219,7 +210,7 @@ def _identity(side: ComparedFile) -> str:
     """Return what one file's VQ encoder is, and its digest."""
     digest, what = _whole(side)
     prefix = f", names begin with {side.prefix}" if side.prefix else ""
-    unknown = ", what is in front is not known" if side.in_front == UNKNOWN else ""
+    unknown = ", what is in front is not known" if side.in_front == InFront.UNKNOWN else ""
     return f"{side.family}, {what} {digest.algorithm} {digest.short}{prefix}{unknown}"
 
 
@@ -258,7 +249,8 @@ def _warnings(comparison: Comparison) -> list[str]:
         f"WARNING: the VQ encoder of {names[side is comparison.b]} is {ailment}: {explained(ailment)}"
         for side in (comparison.a, comparison.b)
         for ailment in side.ailments
-        if ailment != NOT_FINITE or not any(diff.change and diff.change.not_finite for diff in comparison.tensors)
+        if ailment != Condition.NOT_FINITE
+        or not any(diff.change and diff.change.not_finite for diff in comparison.tensors)
     ]
     broken = {
         diff.label: diff.change.not_finite for diff in comparison.tensors if diff.change and diff.change.not_finite
@@ -294,11 +286,11 @@ def _left_out(comparison: Comparison) -> str:
 def _front(comparison: Comparison) -> str:
     """Return what is not known of the layers in front of the codebook; empty where a difference there would show."""
     known = {comparison.a.in_front, comparison.b.in_front}
-    if UNKNOWN in known:
+    if InFront.UNKNOWN in known:
         unplaced = comparison.a.unplaced or comparison.b.unplaced
         why = f"it may be {unplaced}" if unplaced else "no known codec has these names"
         return f"what is in front of it is not known: {why}"
-    return "neither file stores the projection in front of it" if known == {ABSENT} else ""
+    return "neither file stores the projection in front of it" if known == {InFront.ABSENT} else ""
 
 
 def _short_names(comparison: Comparison) -> tuple[str, str]:

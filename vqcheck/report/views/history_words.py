@@ -11,7 +11,7 @@ from vqcheck.audit.history_result import (
     SkippedFile,
     TrainingRun,
 )
-from vqcheck.codebook.comparison import CHANGED, ROUNDED, WITHIN_ULPS
+from vqcheck.codebook.comparison import Verdict
 from vqcheck.codebook.vq_encoder import InFront
 from vqcheck.experiment.run_base import BaseProblem, UnusedBase
 
@@ -23,7 +23,7 @@ def headline(history: History) -> str:
     of = f"of {len(history.runs)} runs in {history.folder}"
     said = [
         f"{len(names)} {of} {what} ({_some(names)})"
-        for found, what in ((HistoryVerdict.COULD_NOT_CHECK, "could not be checked"), (CHANGED, "moved"))
+        for found, what in ((HistoryVerdict.COULD_NOT_CHECK, "could not be checked"), (HistoryVerdict.CHANGED, "moved"))
         if (names := [title(run) for run in history.runs if run.verdict == found])
     ]
     return "; ".join(said) or f"none {of} moved"
@@ -68,8 +68,8 @@ def last_before(moved: HistoryRow, run: TrainingRun) -> str | None:
     if number == 0:
         return None
     before = run.rows[number - 1].name
-    since_base = moved.from_base is not None and moved.from_base.verdict == CHANGED
-    since_before = moved.from_previous is not None and moved.from_previous.verdict == CHANGED
+    since_base = moved.from_base is not None and moved.from_base.verdict == Verdict.CHANGED
+    since_before = moved.from_previous is not None and moved.from_previous.verdict == Verdict.CHANGED
     # A file that stores less, or with less precision, does not show whether it had moved by then.
     return None if since_base and not since_before and before != base_name(run) else before
 
@@ -77,8 +77,8 @@ def last_before(moved: HistoryRow, run: TrainingRun) -> str | None:
 def _agree(run: TrainingRun) -> str:
     what = "codebook" if _is_unknown(run) else "VQ encoder"
     held = {
-        ROUNDED: f"the same {what}, rounded in some files",
-        WITHIN_ULPS: f"{what}s that differ only in the last places",
+        HistoryVerdict.ROUNDED: f"the same {what}, rounded in some files",
+        HistoryVerdict.WITHIN_ULPS: f"{what}s that differ only in the last places",
     }.get(run.verdict, f"the same {what}")
     own = [row for row in run.rows if row.from_base]
     if run.compared_with is ComparedWith.EACH_OTHER:

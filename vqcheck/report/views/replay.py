@@ -2,19 +2,8 @@
 
 from collections.abc import Iterable, Sequence
 
-from vqcheck.codebook.family import INPUT_PROJ
-from vqcheck.replay.trace import (
-    AS_IS,
-    DRIFTED,
-    FROZEN,
-    INCOMPLETE,
-    INCONCLUSIVE,
-    NOT_MEASURED,
-    Arm,
-    FirstWrite,
-    Replay,
-    Setting,
-)
+from vqcheck.codebook.family import Role
+from vqcheck.replay.trace import AS_IS, Arm, ArmVerdict, FirstWrite, Replay, ReplayVerdict, Setting
 from vqcheck.report.blocks import (
     Bullets,
     Column,
@@ -78,18 +67,18 @@ def view(replay: Replay) -> Document:
 
 def headline(replay: Replay) -> str:
     """Return what the replay came to, in one sentence without its full stop."""
-    if replay.verdict == INCOMPLETE:
+    if replay.verdict == ReplayVerdict.INCOMPLETE:
         if replay.failure:
             return f"the replay failed ({replay.failure}); what was measured is shown"
         if replay.complete:
-            lone = next(arm for arm in replay.arms if arm.verdict == NOT_MEASURED)
+            lone = next(arm for arm in replay.arms if arm.verdict == ArmVerdict.NOT_MEASURED)
             if not lone.never_learned:
                 return f"{', '.join(lone.idle_parts)} never moved under {lone.strategy}, so it did not really train"
             return f"the gradient scaler skipped every optimizer step of {lone.strategy}, so nothing was learned"
         last = replay.arms[-1]
         where = f"{last.strategy}, step {last.steps_run} of {replay.setting.steps}"
         return f"the replay was interrupted ({where}); what was measured is shown"
-    if replay.verdict == INCONCLUSIVE:
+    if replay.verdict == ReplayVerdict.INCONCLUSIVE:
         if any(arm.is_control for arm in replay.arms):
             return "no control arm drifted, so the replay proves nothing about the others"
         if replay.lacks_control:
@@ -113,7 +102,7 @@ def headline(replay: Replay) -> str:
 def _leaking(replay: Replay) -> Arm | None:
     """Return the arm of the user's own code if it writes the codebook and should not."""
     found = next((arm for arm in replay.arms if arm.strategy == AS_IS and not arm.as_expected), None)
-    return found if found and found.verdict == DRIFTED else None
+    return found if found and found.verdict == ArmVerdict.DRIFTED else None
 
 
 def _own_line(arm: Arm) -> str:
@@ -129,14 +118,14 @@ def _remedies(replay: Replay) -> Iterable[str]:
         place = _own_line(leaking)
         yield f"Call eval() on the quantizer in every forward{f', before {place}' if place else ''}."
         yield "Or hold the codebook from outside: vqcheck.freeze(net_g)."
-    elif replay.verdict == INCONCLUSIVE:
+    elif replay.verdict == ReplayVerdict.INCONCLUSIVE:
         if any(arm.is_control for arm in replay.arms):
             yield "Replay a step that really trains the codebook: a control arm must drift."
         elif replay.lacks_control:
             yield "Add a control: --strategy none."
         else:
             yield "Replay the step that really looks codes up in the codebook."
-    elif replay.verdict == INCOMPLETE:
+    elif replay.verdict == ReplayVerdict.INCOMPLETE:
         if replay.complete and not any(arm.never_learned for arm in replay.arms):
             yield "Replay a step that trains the adapters, bridge and wns1, as LoRA training does."
         elif replay.complete:
@@ -146,8 +135,12 @@ def _remedies(replay: Replay) -> Iterable[str]:
     else:
         if any(arm.moved_though_held for arm in replay.arms):
             yield "Find what writes the parameters that have no gradient: the optimizer does not."
-        drifted = ", ".join(arm.strategy for arm in replay.arms if arm.verdict == DRIFTED and not arm.as_expected)
-        still = ", ".join(arm.strategy for arm in replay.arms if arm.verdict == FROZEN and not arm.as_expected)
+        drifted = ", ".join(
+            arm.strategy for arm in replay.arms if arm.verdict == ArmVerdict.DRIFTED and not arm.as_expected
+        )
+        still = ", ".join(
+            arm.strategy for arm in replay.arms if arm.verdict == ArmVerdict.FROZEN and not arm.as_expected
+        )
         if drifted:
             yield f"Look at the first write of {drifted}: this line writes the codebook."
             yield "Call eval() on the quantizer in every forward, or hold it with vqcheck.freeze."
@@ -158,7 +151,9 @@ def _remedies(replay: Replay) -> Iterable[str]:
 def _figures(replay: Replay) -> tuple[Figure, ...]:
     right = sum(arm.as_expected for arm in replay.arms)
     tone = Tone.GOOD if right == len(replay.arms) else Tone.BAD
-    drifted, frozen = (sum(arm.verdict is each for arm in replay.arms) for each in (DRIFTED, FROZEN))
+    drifted, frozen = (
+        sum(arm.verdict is each for arm in replay.arms) for each in (ArmVerdict.DRIFTED, ArmVerdict.FROZEN)
+    )
     return (
         Figure("Arms as expected", f"{right} of {len(replay.arms)}", tone),
         *(
@@ -184,12 +179,14 @@ def _circumstances(setting: Setting) -> tuple[str, str]:
 
 def _said(arm: Arm) -> Word:
     """Return what an arm did, coloured by that alone: a codebook that drifted is never good news."""
-    return verdict(arm.verdict.value, {DRIFTED: Tone.BAD, FROZEN: Tone.GOOD}.get(arm.verdict, Tone.WARNING))
+    return verdict(
+        arm.verdict.value, {ArmVerdict.DRIFTED: Tone.BAD, ArmVerdict.FROZEN: Tone.GOOD}.get(arm.verdict, Tone.WARNING)
+    )
 
 
 def _meets(arm: Arm) -> Word:
     """Return whether an arm did what was expected of it."""
-    known = arm.verdict in (DRIFTED, FROZEN)
+    known = arm.verdict in (ArmVerdict.DRIFTED, ArmVerdict.FROZEN)
     return Word(meets(arm), Tone.WARNING if not known else Tone.GOOD if arm.as_expected else Tone.BAD)
 
 
@@ -236,7 +233,7 @@ def _moved_codes(arm: Arm) -> str:
 def _projection(arm: Arm) -> str:
     """Return whether the projection moved; it is not trained where no step was taken that could move it."""
     last = arm.steps[-1].tensors if arm.steps else ()
-    parts = [tensor for tensor in last if tensor.role == INPUT_PROJ]
+    parts = [tensor for tensor in last if tensor.role == Role.INPUT_PROJ]
     if not parts:
         return "-"
     if any(tensor.changed for tensor in parts):

@@ -13,7 +13,7 @@ from vqcheck.audit.token_audit_result import (
     TokenVerdict,
 )
 from vqcheck.audit.token_decision import Decider, TokenDecision
-from vqcheck.codebook.comparison import CHANGED, UNDECIDED
+from vqcheck.codebook.comparison import Verdict
 from vqcheck.report.blocks import (
     Bullets,
     Column,
@@ -175,9 +175,9 @@ def _lock(decision: TokenDecision) -> Inline | None:
         return None
     if not lock.binds:
         return (path(lock.path), " binds other tokens than these, so it says nothing of them")
-    if lock.verdict == UNDECIDED:
+    if lock.verdict == Verdict.UNDECIDED:
         return (path(lock.path), " binds these tokens, and copies in the file contradict each other")
-    other = " to another VQ encoder" if lock.verdict == CHANGED else " to this VQ encoder"
+    other = " to another VQ encoder" if lock.verdict == Verdict.CHANGED else " to this VQ encoder"
     return (path(lock.path), f" binds these tokens{other}")
 
 

@@ -10,7 +10,7 @@ from typing import Any, Final
 from vqcheck.audit.token_audit_result import RISK, TokenAudit
 from vqcheck.audit.token_decision import Decider, TokenDecision
 from vqcheck.audit.token_power import CONFIDENCE, Power, power
-from vqcheck.codebook.comparison import CHANGED, UNDECIDED
+from vqcheck.codebook.comparison import Verdict
 from vqcheck.codebook.file_record import Order
 from vqcheck.report.document import Case, CaseOutcome, Rule, Weight
 from vqcheck.report.views.json_objects import digests_object, plain_object
@@ -122,14 +122,19 @@ def _near_ties(audit: TokenAudit) -> Iterable[Case]:
 def _beside(decision: TokenDecision) -> Iterable[Case]:
     audit, lock = decision.audit, decision.lock
     if lock is not None and lock.binds:
-        said = {CHANGED: "another VQ encoder", UNDECIDED: "copies that contradict each other"}
+        said: dict[str, str] = {
+            Verdict.CHANGED: "another VQ encoder",
+            Verdict.UNDECIDED: "copies that contradict each other",
+        }
         found = said.get(lock.verdict, "this VQ encoder")
         message = f"{lock.path} binds the tokens; the checkpoint holds {found}"
         if lock.verdict not in said:
             message = f"{lock.path} binds the tokens to {found}"
-        outcome = {CHANGED: CaseOutcome.FAILED, UNDECIDED: CaseOutcome.COULD_NOT_CHECK}.get(
-            lock.verdict, CaseOutcome.PASSED
-        )
+        outcomes: dict[str, CaseOutcome] = {
+            Verdict.CHANGED: CaseOutcome.FAILED,
+            Verdict.UNDECIDED: CaseOutcome.COULD_NOT_CHECK,
+        }
+        outcome = outcomes.get(lock.verdict, CaseOutcome.PASSED)
         yield Case(_LOCK, "lock", outcome, message, lock.path)
     if decision.movement is None or decision.other is None or decision.decided_by is Decider.LOCK:
         return
