@@ -213,7 +213,7 @@ def translated(message: str) -> str:
 
 def can_show(encoding: str) -> bool:
     """Say whether a stream of this encoding shows the language; else it gets English, not a row of escapes."""
-    sample = "" if _language.name == ENGLISH else _language.catalogue.gettext("the codebook")
+    sample = "" if _language.name == ENGLISH else _language.catalogue.gettext("What to do")
     return sample.encode(encoding, "ignore").decode(encoding, "ignore") == sample
 
 

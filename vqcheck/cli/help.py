@@ -1,16 +1,12 @@
-"""Help in people's language, with options under headings, and what a shell completes for words of ours."""
+"""Help with options under headings, and what a shell completes where a word stands for one of ours."""
 
-import contextlib
-import copy
-import os
-from collections.abc import Iterator, Mapping, Sequence
-from inspect import cleandoc
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any, Final
 
 import click
 
-from vqcheck import language
-from vqcheck.language import translated
+from vqcheck.cli.click_language import WideFormatter, click_in_language, in_language
+from vqcheck.language import ENGLISH, current, translated
 
 if TYPE_CHECKING:
     from click.shell_completion import CompletionItem
@@ -34,6 +30,12 @@ class Command(click.Command):
         with click_in_language():
             return super().make_context(*args, **kw)
 
+    def get_help(self, ctx: click.Context) -> str:
+        """Return the help, its lines as wide as the terminal whatever the language."""
+        if current() != ENGLISH:
+            ctx.formatter_class = WideFormatter
+        return super().get_help(ctx)
+
     def format_help(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
         """Write the help in the language that people read."""
         super(Command, in_language(self)).format_help(ctx, formatter)
@@ -50,40 +52,6 @@ class Command(click.Command):
             if records:
                 with formatter.section(translated(heading)):
                     formatter.write_dl(records)
-
-
-def in_language(command: Any) -> Any:
-    """Return a copy of a command whose help is in the language that people read."""
-    said = copy.copy(command)
-    said.help, said.epilog = translated(cleandoc(command.help or "")), translated(cleandoc(command.epilog or ""))
-    said.params = [copy.copy(parameter) for parameter in command.params]
-    for parameter in said.params:
-        if isinstance(parameter, click.Option) and parameter.help:
-            parameter.help = translated(parameter.help)
-    return said
-
-
-@contextlib.contextmanager
-def click_in_language() -> Iterator[None]:
-    """Have click say its own messages in the language that people read: it asks gettext, which asks the environment."""
-    if language.current() == language.ENGLISH:
-        yield
-        return
-    import gettext
-
-    before = os.environ.get("LANGUAGE")
-    gettext.bindtextdomain(language.DOMAIN, language.LOCALES)
-    domain = gettext.textdomain()
-    gettext.textdomain(language.DOMAIN)
-    os.environ["LANGUAGE"] = language.current()
-    try:
-        yield
-    finally:
-        gettext.textdomain(domain)
-        if before is None:
-            del os.environ["LANGUAGE"]
-        else:
-            os.environ["LANGUAGE"] = before
 
 
 def complete_strategy(ctx: click.Context, param: click.Parameter, incomplete: str) -> "list[CompletionItem]":  # noqa: ARG001 - click's

@@ -60,7 +60,7 @@ def _main(arguments: Sequence[str]) -> int:
 def _run(arguments: Sequence[str]) -> int:
     import click
 
-    from vqcheck.cli.help import click_in_language
+    from vqcheck.cli.click_language import click_in_language
     from vqcheck.cli.program import program
 
     stdout = sys.stdout
@@ -73,7 +73,7 @@ def _run(arguments: Sequence[str]) -> int:
         return EXIT_COULD_NOT_CHECK
     except click.UsageError as error:
         with click_in_language():
-            message = error.format_message().rstrip(".")
+            message = error.format_message().rstrip(".。")
         if error.ctx:
             message = tr("{message}; see '{command} --help'", message=message, command=error.ctx.command_path)
         return _failed(arguments, message)

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any, Final, TypeVar
 
 import click
 
+from vqcheck.cli.click_language import for_click
 from vqcheck.cli.terminal import say
 from vqcheck.codebook.comparison import Scope
 from vqcheck.errors import NoCodebookError
@@ -28,8 +29,8 @@ class ThatExists(click.Path):
         except click.BadParameter as error:
             from vqcheck.cli.near_names import with_near_names
 
-            said = with_near_names(error.message.rstrip("."), os.fspath(value))
-            raise click.BadParameter(said, ctx, param) from None
+            said = with_near_names(error.message.rstrip(".。"), os.fspath(value))
+            raise click.BadParameter(for_click(said), ctx, param) from None
 
 
 def expanded(paths: Sequence[str]) -> tuple[str, ...]:

@@ -5,8 +5,9 @@ from typing import TYPE_CHECKING, Any, Final
 import click
 
 from vqcheck import __version__
-from vqcheck.cli.help import LANG_HELP, click_in_language, in_language
-from vqcheck.language import languages, listed, tr, translated
+from vqcheck.cli.click_language import WideFormatter, click_in_language, for_click, in_language
+from vqcheck.cli.help import LANG_HELP
+from vqcheck.language import ENGLISH, current, languages, listed, tr, translated
 
 if TYPE_CHECKING:
     from click.shell_completion import CompletionItem
@@ -65,6 +66,12 @@ class _LazyGroup(click.Group):
         with click_in_language():
             return super().make_context(*args, **kw)
 
+    def get_help(self, ctx: click.Context) -> str:
+        """Return the help, its lines as wide as the terminal whatever the language."""
+        if current() != ENGLISH:
+            ctx.formatter_class = WideFormatter
+        return super().get_help(ctx)
+
     def format_help(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
         """Write the help in the language that people read."""
         super(_LazyGroup, in_language(self)).format_help(ctx, formatter)
@@ -90,7 +97,8 @@ class _LazyGroup(click.Group):
 
             near = listed([f"'{each}'" for each in near_commands(name, (*COMMANDS, "help"))], last="or")
             unknown = tr("there is no command '{name}'", name=name)
-            ctx.fail(tr("{message}; did you mean {names}?", message=unknown, names=near) if near else unknown)
+            said = tr("{message}; did you mean {names}?", message=unknown, names=near) if near else unknown
+            ctx.fail(for_click(said))
         return super().resolve_command(ctx, args)
 
     def invoke(self, ctx: click.Context) -> object:

@@ -1,5 +1,6 @@
 """Lines of text no wider than a terminal, also of scripts that put no blanks between words."""
 
+import itertools
 import re
 from collections.abc import Iterator
 from typing import TYPE_CHECKING, Final
@@ -26,6 +27,12 @@ def wrapped(text: "Text", width: int, console: "Console") -> "list[Text]":
     if text.plain.isascii():
         return list(text.wrap(console, width, overflow="fold"))
     return [line for paragraph in text.split("\n", allow_blank=True) for line in _lines(paragraph, width)]
+
+
+def wrapped_words(text: str, width: int) -> list[str]:
+    """Return the lines of one paragraph without any style."""
+    cuts = [0, *_cuts(text, width), len(text)]
+    return [text[start:end].strip() for start, end in itertools.pairwise(cuts)]
 
 
 def widest_piece(text: str) -> int:

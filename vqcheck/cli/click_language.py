@@ -1,0 +1,95 @@
+"""What click says (help, and errors in a command line) in the language that people read."""
+
+import contextlib
+import copy
+import os
+import re
+import sys
+from collections.abc import Iterable, Iterator
+from inspect import cleandoc
+from typing import Any, Final
+
+import click
+
+from vqcheck import language
+from vqcheck.language import localized, translated
+
+_MACHINES: Final = ("json", "junit", "sarif", "github", "csv", ".xml", ".md")
+"""How an argument ends that asks for a format of machines, whose documents stay English."""
+
+
+def in_language(command: Any) -> Any:
+    """Return a copy of a command whose help is in the language that people read."""
+    said = copy.copy(command)
+    said.help, said.epilog = translated(cleandoc(command.help or "")), translated(cleandoc(command.epilog or ""))
+    said.params = [copy.copy(parameter) for parameter in command.params]
+    for parameter in said.params:
+        if isinstance(parameter, click.Option) and parameter.help:
+            parameter.help = translated(parameter.help)
+    return said
+
+
+def for_click(text: str) -> str:
+    """Return a text of ours for an exception of click's, which makes a plain string of it."""
+    return localized(text) if _speaks() else text
+
+
+@contextlib.contextmanager
+def click_in_language() -> Iterator[None]:
+    """Have click say its own messages in that language: it asks gettext, which asks the environment."""
+    if not _speaks():
+        yield
+        return
+    import gettext
+
+    before, domain = os.environ.get("LANGUAGE"), gettext.textdomain()
+    gettext.bindtextdomain(language.DOMAIN, language.LOCALES)
+    gettext.textdomain(language.DOMAIN)
+    os.environ["LANGUAGE"] = language.current()
+    try:
+        yield
+    finally:
+        gettext.textdomain(domain)
+        del os.environ["LANGUAGE"]
+        if before is not None:
+            os.environ["LANGUAGE"] = before
+
+
+def _speaks() -> bool:
+    """Say whether click's words are for people alone, and whether their streams can show them."""
+    if language.current() == language.ENGLISH or any(each.endswith(_MACHINES) for each in sys.argv[1:]):
+        return False
+    return all(language.can_show(getattr(stream, "encoding", None) or "utf-8") for stream in (sys.stdout, sys.stderr))
+
+
+class WideFormatter(click.HelpFormatter):
+    """Writes help in scripts whose characters take two columns, and that put no blanks between words."""
+
+    def write_text(self, text: str) -> None:
+        """Write paragraphs; one behind a backspace keeps its lines."""
+        indent = " " * self.current_indent
+        paragraphs = []
+        for paragraph in text.split("\n\n"):
+            lines = paragraph.splitlines()[1:] if paragraph.startswith("\b\n") else self._lines(paragraph, 0)
+            paragraphs.append("".join(f"{indent}{line}\n" for line in lines))
+        self.write("\n".join(paragraphs))
+
+    def write_dl(self, rows: Iterable[tuple[str, str]], col_max: int = 30, col_spacing: int = 2) -> None:
+        """Write names with their meaning beside them, or below where a name is too long."""
+        from rich.cells import cell_len
+
+        rows = tuple(rows)
+        first = min(max(cell_len(name) for name, _ in rows), col_max) + col_spacing
+        for name, meaning in rows:
+            lines = self._lines(meaning, first)
+            beside = lines.pop(0) if lines and cell_len(name) + col_spacing <= first else ""
+            gap = " " * (first - cell_len(name)) if beside else ""
+            self.write(f"{'':{self.current_indent}}{name}{gap}{beside}\n")
+            self.write("".join(f"{'':{self.current_indent + first}}{line}\n" for line in lines))
+
+    def _lines(self, paragraph: str, margin: int) -> list[str]:
+        from vqcheck.report.render.wrapping import wrapped_words
+
+        # A line break of the source is a blank only between words of scripts that have blanks.
+        text = re.sub(r"(?<=[^\x00-\u2e7f])\n|\n(?=[^\x00-\u2e7f])", "", paragraph).replace("\n", " ")
+        return wrapped_words(text, max(self.width - self.current_indent - margin, 10)) if text else []
