@@ -20,6 +20,8 @@ _MACHINES: Final = ("json", "junit", "sarif", "github", "csv", ".xml", ".md")
 
 def in_language(command: Any) -> Any:
     """Return a copy of a command whose help is in the language that people read."""
+    if not speaks():
+        return command
     said = copy.copy(command)
     said.help, said.epilog = translated(cleandoc(command.help or "")), translated(cleandoc(command.epilog or ""))
     said.params = [copy.copy(parameter) for parameter in command.params]
@@ -29,15 +31,20 @@ def in_language(command: Any) -> Any:
     return said
 
 
+def in_help(text: str) -> str:
+    """Return a text of the help in the language that people read."""
+    return translated(text) if speaks() else text
+
+
 def for_click(text: str) -> str:
     """Return a text of ours for an exception of click's, which makes a plain string of it."""
-    return localized(text) if _speaks() else text
+    return localized(text) if speaks() else text
 
 
 @contextlib.contextmanager
 def click_in_language() -> Iterator[None]:
     """Have click say its own messages in that language: it asks gettext, which asks the environment."""
-    if not _speaks():
+    if not speaks():
         yield
         return
     import gettext
@@ -55,7 +62,7 @@ def click_in_language() -> Iterator[None]:
             os.environ["LANGUAGE"] = before
 
 
-def _speaks() -> bool:
+def speaks() -> bool:
     """Say whether click's words are for people alone, and whether their streams can show them."""
     if language.current() == language.ENGLISH or any(each.endswith(_MACHINES) for each in sys.argv[1:]):
         return False

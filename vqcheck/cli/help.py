@@ -5,8 +5,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 import click
 
-from vqcheck.cli.click_language import WideFormatter, click_in_language, in_language
-from vqcheck.language import ENGLISH, current, translated
+from vqcheck.cli.click_language import WideFormatter, click_in_language, in_help, in_language, speaks
 
 if TYPE_CHECKING:
     from click.shell_completion import CompletionItem
@@ -32,7 +31,7 @@ class Command(click.Command):
 
     def get_help(self, ctx: click.Context) -> str:
         """Return the help, its lines as wide as the terminal whatever the language."""
-        if current() != ENGLISH:
+        if speaks():
             ctx.formatter_class = WideFormatter
         return super().get_help(ctx)
 
@@ -50,7 +49,7 @@ class Command(click.Command):
                 sections[heading_of.get(parameter.name or "", "Options")].append(record)
         for heading, records in sections.items():
             if records:
-                with formatter.section(translated(heading)):
+                with formatter.section(in_help(heading)):
                     formatter.write_dl(records)
 
 

@@ -5,9 +5,9 @@ from typing import TYPE_CHECKING, Any, Final
 import click
 
 from vqcheck import __version__
-from vqcheck.cli.click_language import WideFormatter, click_in_language, for_click, in_language
+from vqcheck.cli.click_language import WideFormatter, click_in_language, for_click, in_help, in_language, speaks
 from vqcheck.cli.help import LANG_HELP
-from vqcheck.language import ENGLISH, current, languages, listed, tr, translated
+from vqcheck.language import languages, listed, tr
 
 if TYPE_CHECKING:
     from click.shell_completion import CompletionItem
@@ -68,7 +68,7 @@ class _LazyGroup(click.Group):
 
     def get_help(self, ctx: click.Context) -> str:
         """Return the help, its lines as wide as the terminal whatever the language."""
-        if current() != ENGLISH:
+        if speaks():
             ctx.formatter_class = WideFormatter
         return super().get_help(ctx)
 
@@ -109,8 +109,8 @@ class _LazyGroup(click.Group):
             raise click.Abort from None
 
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:  # noqa: ARG002
-        with formatter.section(translated("Commands")):
-            formatter.write_dl([(name, translated(text)) for name, text in COMMANDS.items()])
+        with formatter.section(in_help("Commands")):
+            formatter.write_dl([(name, in_help(text)) for name, text in COMMANDS.items()])
 
     def shell_complete(self, ctx: click.Context, incomplete: str) -> "list[CompletionItem]":
         from click.shell_completion import CompletionItem
