@@ -27,7 +27,7 @@ from vqcheck.report.blocks import (
     words_of,
 )
 from vqcheck.report.document import Document, Remedy
-from vqcheck.report.render.wrapping import widest_piece, wrapped
+from vqcheck.report.render import wrapping
 from vqcheck.sanitize import sanitize
 
 if TYPE_CHECKING:
@@ -205,8 +205,8 @@ class _Page:
         indent = front.cell_len
         if indent > width // 2:  # too narrow for both beside each other
             text, front, indent = front + text, Text(), 2
-        longest = 0 if self._width else widest_piece(text.plain)
-        lines = wrapped(text, max(width - indent, longest), self._console)
+        longest = 0 if self._width else wrapping.widest_piece(text.plain)
+        lines = wrapping.wrapped(text, max(width - indent, longest), self._console)
         for number, line in enumerate(lines):
             self._print((Text(" " * indent) if number else front) + line)
 
@@ -309,7 +309,7 @@ class _Page:
         from rich.text import Text
 
         wrapped = [
-            [cell] if cell.cell_len <= width else wrapped(_at_seams(cell, width), width, self._console)
+            [cell] if cell.cell_len <= width else wrapping.wrapped(_at_seams(cell, width), width, self._console)
             for cell, width in zip(cells, widths, strict=True)
         ]
         for number in range(max(map(len, wrapped))):
