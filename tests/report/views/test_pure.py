@@ -90,9 +90,9 @@ def all_views():
     for module in pkgutil.iter_modules(views.__path__):
         loaded = importlib.import_module(f"{views.__name__}.{module.name}")
         for name, function in vars(loaded).items():
-            if not name.startswith("_") and getattr(function, "__module__", "") == loaded.__name__:
-                if getattr(function, "__annotations__", {}).get("return") is Document:
-                    found[f"{module.name}.{name}"] = function
+            is_its_own = getattr(function, "__module__", "") == loaded.__name__ and not name.startswith("_")
+            if is_its_own and getattr(function, "__annotations__", {}).get("return") is Document:
+                found[f"{module.name}.{name}"] = function
     return found
 
 
