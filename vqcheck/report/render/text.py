@@ -6,25 +6,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
-from vqcheck.report.blocks import (
-    Beside,
-    Block,
-    Bullets,
-    Column,
-    Facts,
-    Inline,
-    Kind,
-    LineChart,
-    Look,
-    Paragraph,
-    Section,
-    Shown,
-    Table,
-    Tone,
-    Word,
-    has_content,
-    words_of,
-)
+from vqcheck.report import blocks as doc
+from vqcheck.report.blocks import Kind, Shown, Tone
 from vqcheck.report.document import Document, Remedy
 from vqcheck.sanitize import sanitize
 
@@ -84,7 +67,7 @@ def render(document: Document, style: Style) -> str:
     """Return the report."""
     in_brief = document.brief and not style.verbose
     said = document.brief if in_brief else document.headline
-    blocks = [block for block in document.blocks if has_content(block, style.level)]
+    blocks = [block for block in document.blocks if doc.has_content(block, style.level)]
     remedies = () if in_brief else document.remedies
     if not blocks and not remedies:
         lines = [style.shown(line) for line in (*document.warnings, f"{document.verdict}  {said}")]
@@ -94,12 +77,12 @@ def render(document: Document, style: Style) -> str:
             return "".join(f"{line}\n" for line in (*lines[:-1], f"{sign}{lines[-1]}"))
     page = _Page(style)
     for warning in document.warnings:
-        page.paragraph((Word(warning, Tone.BAD),), prose=True)
+        page.paragraph((doc.Word(warning, Tone.BAD),), prose=True)
     sign = style.sign(document.verdict_tone)
-    page.hanging([Word(f"{sign}{document.verdict}", document.verdict_tone), "  "], said)
+    page.hanging([doc.Word(f"{sign}{document.verdict}", document.verdict_tone), "  "], said)
     for block in blocks:
         page.blank()
-        page.block(block, 0 if isinstance(block, Section) else 2)
+        page.block(block, 0 if isinstance(block, doc.Section) else 2)
     page.remedies(remedies)
     return page.text()
 
@@ -162,31 +145,31 @@ class _Page:
     def blank(self) -> None:
         self._console.print()
 
-    def block(self, block: Block, indent: int) -> None:
+    def block(self, block: doc.Block, indent: int) -> None:
         """Add a block, if it has any content at this level."""
-        if not has_content(block, self._style.level):
+        if not doc.has_content(block, self._style.level):
             return
         match block:
-            case Section():
+            case doc.Section():
                 self._section(block, indent)
-            case Beside(blocks=blocks):
+            case doc.Beside(blocks=blocks):
                 for each in blocks:
                     self.block(each, indent)
-            case Paragraph(text=text):
+            case doc.Paragraph(text=text):
                 self.paragraph(text, indent, prose=True)
-            case Bullets():
+            case doc.Bullets():
                 self._bullets(block, indent)
-            case Facts():
+            case doc.Facts():
                 self._facts(block, indent)
-            case Table():
+            case doc.Table():
                 self._table(block, indent)
-            case LineChart():
+            case doc.LineChart():
                 self._chart(block, indent)
 
-    def paragraph(self, text: Inline, indent: int = 0, *, prose: bool = False) -> None:
+    def paragraph(self, text: doc.Inline, indent: int = 0, *, prose: bool = False) -> None:
         self.hanging([" " * indent], text, prose=prose)
 
-    def hanging(self, first: Sequence[str | Word], text: Inline, *, prose: bool = False) -> None:
+    def hanging(self, first: Sequence[str | doc.Word], text: doc.Inline, *, prose: bool = False) -> None:
         """Add a text with something in front of it, under which it is not continued."""
         self._flow(self._rich(first), self._rich(text), prose=prose)
 
@@ -214,69 +197,71 @@ class _Page:
         else:
             self._out.write(f"{line.plain}\n")
 
-    def _rich(self, text: Inline) -> "Text":
+    def _rich(self, text: doc.Inline) -> "Text":
         from rich.text import Text
 
         found = Text()
-        for word in words_of(text):
+        for word in doc.words_of(text):
             if isinstance(word, str):
                 found.append(self._style.shown(word))
             else:
-                bold = "bold" if word.look is Look.STRONG and word.tone is Tone.NEUTRAL else ""
+                bold = "bold" if word.look is doc.Look.STRONG and word.tone is Tone.NEUTRAL else ""
                 found.append(self._style.shown(word.text), _LOOKS.get(word.tone, bold))
         return found
 
-    def _section(self, section: Section, indent: int) -> None:
+    def _section(self, section: doc.Section, indent: int) -> None:
         has_heading = self._style.level in section.heading and bool(section.title)
         if has_heading:
             notes = [part for note in section.notes for part in ("  ", note)]
-            self.hanging([" " * indent], [Word(section.title, look=Look.STRONG), *notes])
+            self.hanging([" " * indent], [doc.Word(section.title, look=doc.Look.STRONG), *notes])
         inner = indent + 2 if has_heading or not indent else indent
-        before: Block | None = None
+        before: doc.Block | None = None
         for block in section.blocks:
-            if not has_content(block, self._style.level):
+            if not doc.has_content(block, self._style.level):
                 continue
-            if before and (isinstance(block, Section) or (isinstance(block, Table) and isinstance(before, Table))):
+            if before and (
+                isinstance(block, doc.Section) or (isinstance(block, doc.Table) and isinstance(before, doc.Table))
+            ):
                 self.blank()
             self.block(block, inner)
             before = block
 
-    def _bullets(self, bullets: Bullets, indent: int) -> None:
+    def _bullets(self, bullets: doc.Bullets, indent: int) -> None:
         items = self._most(bullets.items, bullets.most)
         for item in items:
             self.hanging([" " * indent, "- "], item, prose=True)
         self._rest(bullets, len(items), len(bullets.items), indent)
 
-    def _most(self, rows: Sequence[Inline], most: int | None) -> Sequence[Inline]:
+    def _most(self, rows: Sequence[doc.Inline], most: int | None) -> Sequence[doc.Inline]:
         return rows if self._style.verbose else rows[:most]
 
-    def _rest(self, block: Bullets | Table, shown: int, whole: int, indent: int) -> None:
+    def _rest(self, block: doc.Bullets | doc.Table, shown: int, whole: int, indent: int) -> None:
         if shown < whole and block.rest:
-            self.paragraph((Word(block.rest, Tone.MUTED),), indent, prose=True)
+            self.paragraph((doc.Word(block.rest, Tone.MUTED),), indent, prose=True)
 
-    def _facts(self, facts: Facts, indent: int) -> None:
+    def _facts(self, facts: doc.Facts, indent: int) -> None:
         from rich.cells import cell_len
 
-        shown = [fact for fact in facts.facts if words_of(fact.value) and self._style.level in fact.shown]
+        shown = [fact for fact in facts.facts if doc.words_of(fact.value) and self._style.level in fact.shown]
         wide = max(cell_len(self._style.shown(fact.name)) for fact in shown)
         for fact in shown:
             name = self._style.shown(fact.name)
             blanks = " " * (wide - cell_len(name) + 2)
             self.hanging([" " * indent, name, blanks], fact.value or "")
 
-    def _table(self, table: Table, indent: int) -> None:
+    def _table(self, table: doc.Table, indent: int) -> None:
         rows = table.rows if self._style.verbose else table.rows[: table.most]
         kept = [
             place
             for place, column in enumerate(table.columns)
-            if self._style.level in column.shown and any(words_of(row[place]) for row in rows)
+            if self._style.level in column.shown and any(doc.words_of(row[place]) for row in rows)
         ]
         columns = [table.columns[place]._replace(title=self._style.shown(table.columns[place].title)) for place in kept]
         cells = [[self._rich(row[place]) for place in kept] for row in rows]
         self._grid(columns, cells, indent)
         self._rest(table, len(rows), len(table.rows), indent)
 
-    def _grid(self, columns: Sequence[Column], rows: Sequence[Sequence["Text"]], indent: int) -> None:
+    def _grid(self, columns: Sequence[doc.Column], rows: Sequence[Sequence["Text"]], indent: int) -> None:
         """Add a table, or, where there is no room for it, its rows below each other."""
         from rich.cells import cell_len
         from rich.text import Text
@@ -300,7 +285,7 @@ class _Page:
             self._row(row, columns, widths, gap, indent)
 
     def _row(
-        self, cells: Sequence["Text"], columns: Sequence[Column], widths: Sequence[int], gap: int, indent: int
+        self, cells: Sequence["Text"], columns: Sequence[doc.Column], widths: Sequence[int], gap: int, indent: int
     ) -> None:
         """Add a row, each cell in as many lines as it takes. Rich's own tables take ten times as long."""
         from rich.text import Text
@@ -321,7 +306,7 @@ class _Page:
                 line.append("" if column.kind is Kind.NUMBER else blanks).append(" " * gap)
             self._print(line)
 
-    def _stacked(self, columns: Sequence[Column], rows: Sequence[Sequence["Text"]], indent: int) -> None:
+    def _stacked(self, columns: Sequence[doc.Column], rows: Sequence[Sequence["Text"]], indent: int) -> None:
         from rich.cells import cell_len
         from rich.text import Text
 
@@ -332,7 +317,7 @@ class _Page:
                     margin, blanks = indent + 2 * (place > 0), wide - cell_len(column.title) + 2
                     self._flow(Text(f"{' ' * margin}{column.title}{' ' * blanks * bool(wide)}"), cell)
 
-    def _chart(self, chart: LineChart, indent: int) -> None:
+    def _chart(self, chart: doc.LineChart, indent: int) -> None:
         """Add a sparkline for each line, all of one scale."""
         from vqcheck.report.render.sparkline import bars_for, sparkline
 
@@ -344,11 +329,11 @@ class _Page:
             [self._rich(text) for text in (line.name, sparkline(each, wide, low=0.0, high=top, bars=bars), line.said)]
             for line, each in zip(chart.lines, values, strict=True)
         ]
-        self._grid([Column("", Kind.NAME), Column(""), Column("", Kind.PROSE)], rows, indent)
+        self._grid([doc.Column("", Kind.NAME), doc.Column(""), doc.Column("", Kind.PROSE)], rows, indent)
 
     def remedies(self, remedies: Sequence[Remedy]) -> None:
         """Add what to do, for each file by itself where there are several."""
         for of in dict.fromkeys(remedy.of for remedy in remedies):
             self.blank()
-            self.hanging([], [Word(f"What to do{f' ({of})' if of else ''}", look=Look.STRONG)])
-            self._bullets(Bullets([remedy.text for remedy in remedies if remedy.of == of]), 2)
+            self.hanging([], [doc.Word(f"What to do{f' ({of})' if of else ''}", look=doc.Look.STRONG)])
+            self._bullets(doc.Bullets([remedy.text for remedy in remedies if remedy.of == of]), 2)

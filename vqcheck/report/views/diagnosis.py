@@ -8,24 +8,9 @@ from typing import Final
 
 from vqcheck.codebook.diagnosis.evidence import EmaUpdates
 from vqcheck.codebook.diagnosis.result import Cause, CodeChanges, Diagnosis, Displacement, TokenFlips
+from vqcheck.report import blocks as doc
 from vqcheck.report import scales
-from vqcheck.report.blocks import (
-    Bars,
-    Block,
-    Bullets,
-    Column,
-    HeatClass,
-    HeatMap,
-    Inline,
-    Kind,
-    Paragraph,
-    Section,
-    Shown,
-    Strip,
-    Table,
-    path,
-    strong,
-)
+from vqcheck.report.blocks import Kind, Shown
 from vqcheck.report.views.evidence import evidence
 from vqcheck.report.views.words import effect, ranges, share
 
@@ -37,15 +22,15 @@ _MOST_MOVED: Final = 8
 _USAGE_CLASSES: Final = 8
 
 
-def sections(diagnosis: Diagnosis, which: str, shown: Shown) -> Iterator[Section]:
+def sections(diagnosis: Diagnosis, which: str, shown: Shown) -> Iterator[doc.Section]:
     """Return evidence and consequence; `which` names the codec or copy where there are several."""
     of = f" ({which})" if which else ""
-    yield Section(f"What happened{of}", _causes(diagnosis), shown)
+    yield doc.Section(f"What happened{of}", _causes(diagnosis), shown)
     if diagnosis.flips or diagnosis.displacement:
-        yield Section(f"What it does to the tokens{of}", _effect(diagnosis), shown)
+        yield doc.Section(f"What it does to the tokens{of}", _effect(diagnosis), shown)
 
 
-def _causes(diagnosis: Diagnosis) -> tuple[Block, ...]:
+def _causes(diagnosis: Diagnosis) -> tuple[doc.Block, ...]:
     """Return the evidence; in short, of codebooks to which the same happened that of the first."""
     # What holds for all codebooks is said once.
     every = dict.fromkeys(line for cause in diagnosis.causes for line in evidence(cause, diagnosis))
@@ -60,13 +45,13 @@ def _causes(diagnosis: Diagnosis) -> tuple[Block, ...]:
             more = f"{len(others)} more codebook{'s' * (len(others) > 1)}"
             short.append(("", f"The same happened in {more} ({ranges(others)}); -v shows each."))
     return (
-        Bullets([_evidence(*line) for line in short], Shown.BRIEF),
-        Bullets([_evidence(*line) for line in every], Shown.DETAIL),
+        doc.Bullets([_evidence(*line) for line in short], Shown.BRIEF),
+        doc.Bullets([_evidence(*line) for line in every], Shown.DETAIL),
     )
 
 
-def _evidence(certainty: str, sentence: str) -> Inline:
-    return (strong(f"{certainty}: "), sentence) if certainty else sentence
+def _evidence(certainty: str, sentence: str) -> doc.Inline:
+    return (doc.strong(f"{certainty}: "), sentence) if certainty else sentence
 
 
 def _kind(cause: Cause) -> object:
@@ -76,21 +61,21 @@ def _kind(cause: Cause) -> object:
     return cause.code, cause.certainty, steps, getattr(found, "how", "")
 
 
-def _effect(diagnosis: Diagnosis) -> tuple[Block, ...]:
+def _effect(diagnosis: Diagnosis) -> tuple[doc.Block, ...]:
     flips = diagnosis.flips
     worst = sorted(diagnosis.displacement, key=lambda found: -found.median)
     several = len(worst) > 1
     return (
-        Paragraph(flipped(flips) if flips else not_measured(diagnosis)),
+        doc.Paragraph(flipped(flips) if flips else not_measured(diagnosis)),
         *(_flips(flips) if flips else ()),
-        Bullets(
+        doc.Bullets(
             [moved(each) for each in worst],
             Shown.TEXT,
             most=_MOVED,
             rest=f"{len(worst) - _MOVED} more codebooks moved less.",
         )
         if several
-        else Paragraph(moved(worst[0], alone=True) if worst else ""),
+        else doc.Paragraph(moved(worst[0], alone=True) if worst else ""),
         _displacement(worst if several else ()),
     )
 
@@ -132,11 +117,11 @@ def flipped(flips: TokenFlips) -> str:
     return text
 
 
-def _displacement(found: Sequence[Displacement]) -> Table:
+def _displacement(found: Sequence[Displacement]) -> doc.Table:
     columns = (
-        Column("Codebook"),
+        doc.Column("Codebook"),
         *(
-            Column(title, Kind.NUMBER)
+            doc.Column(title, Kind.NUMBER)
             for title in ("Codes", "Median", "99th percentile", "At most", "Above 1", "Still nearest")
         ),
     )
@@ -154,38 +139,38 @@ def _displacement(found: Sequence[Displacement]) -> Table:
         "How far codes moved, in half the distance to their nearest neighbour, most first. Still nearest: codes that "
         "are nearest to themselves (codes, not frames: frames flip earlier)."
     )
-    return Table(caption, columns, rows, Shown.PAGE)
+    return doc.Table(caption, columns, rows, Shown.PAGE)
 
 
-def _flips(flips: TokenFlips) -> Iterator[Block]:
+def _flips(flips: TokenFlips) -> Iterator[doc.Block]:
     """Return the tokens and the recordings that change most, and the recordings that were left out."""
-    yield Table(
+    yield doc.Table(
         "Tokens that flip most often.",
-        tuple(Column(title, Kind.NUMBER) for title in ("Token in A", "frames", "that flip", "mostly to")),
+        tuple(doc.Column(title, Kind.NUMBER) for title in ("Token in A", "frames", "that flip", "mostly to")),
         [(str(each.code), str(each.frames), str(each.flipped), str(each.mostly)) for each in flips.codes],
         most=_SHOWN,
     )
-    yield Table(
+    yield doc.Table(
         "Recordings that change most.",
         (
-            Column("Recording", Kind.NAME),
-            *(Column(title, Kind.NUMBER) for title in ("frames", "that flip", "share")),
+            doc.Column("Recording", Kind.NAME),
+            *(doc.Column(title, Kind.NUMBER) for title in ("frames", "that flip", "share")),
         ),
         [
-            (path(each.item), str(each.frames), str(each.flipped), share(each.flipped, each.frames))
+            (doc.path(each.item), str(each.frames), str(each.flipped), share(each.flipped, each.frames))
             for each in flips.worst
         ],
         most=_SHOWN,
     )
     if flips.skipped:
         count = len(flips.skipped)
-        yield Paragraph(f"{count} recording{' was' if count == 1 else 's were'} left out:")
-        yield Bullets(
-            [(path(item), f": {why}") for item, why in flips.skipped], most=_SHOWN, rest="-v lists the others"
+        yield doc.Paragraph(f"{count} recording{' was' if count == 1 else 's were'} left out:")
+        yield doc.Bullets(
+            [(doc.path(item), f": {why}") for item, why in flips.skipped], most=_SHOWN, rest="-v lists the others"
         )
 
 
-def code_changes(diagnoses: Sequence[Diagnosis]) -> tuple[Section, ...]:
+def code_changes(diagnoses: Sequence[Diagnosis]) -> tuple[doc.Section, ...]:
     """Return which codes moved and how often they were used, of all codebooks that changed; empty where none did."""
     several = len(diagnoses) > 1
     named = [
@@ -196,34 +181,34 @@ def code_changes(diagnoses: Sequence[Diagnosis]) -> tuple[Section, ...]:
     if not named:
         return ()
     return (
-        Section("Which codes moved", (*_heat(named), _most_moved(named)), Shown.PAGE),
-        Section("Usage before and after", _usage([codes for _, codes in named]), Shown.PAGE),
+        doc.Section("Which codes moved", (*_heat(named), _most_moved(named)), Shown.PAGE),
+        doc.Section("Usage before and after", _usage([codes for _, codes in named]), Shown.PAGE),
     )
 
 
-def _heat(named: Sequence[tuple[str, CodeChanges]]) -> tuple[Block, ...]:
+def _heat(named: Sequence[tuple[str, CodeChanges]]) -> tuple[doc.Block, ...]:
     values = [value for _, codes in named for value in codes.moved]
     limits = scales.limits(values)
     finite = [value for value in values if 0 < value < math.inf]
     still = values.count(0.0)
     classes = [
-        HeatClass(scales.STILL, "did not move", still),
+        doc.HeatClass(scales.STILL, "did not move", still),
         *(
-            HeatClass(number, name, codes)
+            doc.HeatClass(number, name, codes)
             for number, (name, codes) in enumerate(
                 zip(_class_names(limits), scales.counts(finite, limits), strict=True)
             )
         ),
-        HeatClass(scales.NOT_FINITE, "not finite", len(values) - still - len(finite)),
+        doc.HeatClass(scales.NOT_FINITE, "not finite", len(values) - still - len(finite)),
     ]
     summary = _summary(len(named), values)
     lines = "" if len(named) == 1 else ", one line for each codebook"
     return (
-        Paragraph(summary),
-        HeatMap(
+        doc.Paragraph(summary),
+        doc.HeatMap(
             f"Change of every code{lines}",
             summary,
-            [Strip(name, codes.moved) for name, codes in named],
+            [doc.Strip(name, codes.moved) for name, codes in named],
             limits,
             "Distance moved, in the codes' own unit.",
             ("Moved by", "Codes"),
@@ -249,7 +234,7 @@ def _summary(codebooks: int, values: Sequence[float]) -> str:
     return text
 
 
-def _most_moved(named: Sequence[tuple[str, CodeChanges]]) -> Table:
+def _most_moved(named: Sequence[tuple[str, CodeChanges]]) -> doc.Table:
     several = len(named) > 1
     found = [
         (value, name, number, codes)
@@ -266,14 +251,17 @@ def _most_moved(named: Sequence[tuple[str, CodeChanges]]) -> Table:
         )
         for value, name, number, codes in furthest
     ]
-    columns = (Column("Code"), *(Column(title, Kind.NUMBER) for title in ("Moved by", "Usage in A", "Usage in B")))
-    return Table("The codes that moved furthest. Usage is frames a training step.", columns, rows)
+    columns = (
+        doc.Column("Code"),
+        *(doc.Column(title, Kind.NUMBER) for title in ("Moved by", "Usage in A", "Usage in B")),
+    )
+    return doc.Table("The codes that moved furthest. Usage is frames a training step.", columns, rows)
 
 
-def _usage(changed: Sequence[CodeChanges]) -> tuple[Block, ...]:
+def _usage(changed: Sequence[CodeChanges]) -> tuple[doc.Block, ...]:
     both = [(codes.usage[0], codes.usage[1]) for codes in changed if codes.usage[0] and codes.usage[1]]
     if not both:
-        return (Paragraph("Not both files store how often each code is used (their EMA counts)."),)
+        return (doc.Paragraph("Not both files store how often each code is used (their EMA counts)."),)
     a = [value for before, after in both if before and after for value in before]
     b = [value for before, after in both if before and after for value in after]
     limits = scales.limits([*a, *b], _USAGE_CLASSES)
@@ -283,11 +271,11 @@ def _usage(changed: Sequence[CodeChanges]) -> tuple[Block, ...]:
     said = "; ".join(f"{name}: {in_a} in A, {in_b} in B" for name, in_a, in_b in rows)
     where = f" of {len(both)} codebooks" if len(both) > 1 else ""
     return (
-        Paragraph(
+        doc.Paragraph(
             f"How many codes{where} get how many frames of a training step, by their running counts. Codes on the "
             "first lines are hardly used. Training moves codes between the lines."
         ),
-        Bars(
+        doc.Bars(
             "Usage of the codes in A and in B",
             f"Codes by how many frames a step they get. {said}.",
             "frames a step",

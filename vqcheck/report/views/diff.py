@@ -20,7 +20,8 @@ from vqcheck.codebook.family import CODES
 from vqcheck.codebook.health import NOT_FINITE
 from vqcheck.codebook.judge_tensors import EFFECTIVE
 from vqcheck.codebook.vq_encoder import ABSENT, UNKNOWN
-from vqcheck.report.blocks import Beside, Block, Bullets, Fact, Facts, Section, Shown, Tone, code, muted, path
+from vqcheck.report import blocks as doc
+from vqcheck.report.blocks import Shown, Tone
 from vqcheck.report.document import Document, Figure, Remedy, Status
 from vqcheck.report.views import copies, diff_data, tensors
 from vqcheck.report.views.words import effect, explained, share
@@ -175,7 +176,7 @@ def _figures(comparison: Comparison) -> Iterator[Figure]:
         yield Figure("frames with another token", share(flips.flipped, flips.frames), tone)
 
 
-def _blocks(comparison: Comparison, shown: Shown) -> Iterator[Block]:
+def _blocks(comparison: Comparison, shown: Shown) -> Iterator[doc.Block]:
     yield _compared(comparison, shown)
     diagnoses = [each for each in (comparison.diagnosis, *comparison.further) if each]
     if diagnoses:
@@ -187,12 +188,12 @@ def _blocks(comparison: Comparison, shown: Shown) -> Iterator[Block]:
     yield tensors.section(comparison.tensors, brief=shown & Shown.BRIEF)
 
 
-def _compared(comparison: Comparison, shown: Shown) -> Section:
+def _compared(comparison: Comparison, shown: Shown) -> doc.Section:
     sides = (comparison.a, comparison.b)
     short = [
         fact
         for letter, side in zip("AB", sides, strict=True)
-        for fact in (Fact(letter, path(side.path)), Fact("", muted(_identity(side))))
+        for fact in (doc.Fact(letter, doc.path(side.path)), doc.Fact("", doc.muted(_identity(side))))
     ]
     trained_at = comparison.diagnosis.training if comparison.diagnosis else (None, None)
     whole = []
@@ -200,19 +201,19 @@ def _compared(comparison: Comparison, shown: Shown) -> Section:
         digest, what = _whole(side)
         written = (("epoch", training.epoch), ("step", training.steps)) if training else ()
         facts = (
-            Fact("Path", path(side.path)),
-            Fact("Codec", side.family),
-            Fact("Digest", (f"{what} ", code(str(digest)))),
-            Fact("Names begin with", code(side.prefix) if side.prefix else None),
-            Fact("Written at", ", ".join(f"{name} {value}" for name, value in written if value is not None)),
-            Fact("Its own note", code(training.info) if training and training.info else None),
-            Fact("Codebook", "never trained" if side.never_trained else None),
+            doc.Fact("Path", doc.path(side.path)),
+            doc.Fact("Codec", side.family),
+            doc.Fact("Digest", (f"{what} ", doc.code(str(digest)))),
+            doc.Fact("Names begin with", doc.code(side.prefix) if side.prefix else None),
+            doc.Fact("Written at", ", ".join(f"{name} {value}" for name, value in written if value is not None)),
+            doc.Fact("Its own note", doc.code(training.info) if training and training.info else None),
+            doc.Fact("Codebook", "never trained" if side.never_trained else None),
         )
-        whole.append(Section(f"File {letter}", (Facts(facts),)))
-    scope = Fact("Scope", "bookkeeping is shown but not judged" if comparison.scope == TOKENS else None)
+        whole.append(doc.Section(f"File {letter}", (doc.Facts(facts),)))
+    scope = doc.Fact("Scope", "bookkeeping is shown but not judged" if comparison.scope == TOKENS else None)
     others = [*copies.told(comparison), *remarks(comparison)]
-    blocks = (Facts(short, Shown.TEXT), Beside(whole, Shown.PAGE), Facts((scope,)), Bullets(others))
-    return Section("What was compared", blocks, shown, heading=Shown.PAGE)
+    blocks = (doc.Facts(short, Shown.TEXT), doc.Beside(whole, Shown.PAGE), doc.Facts((scope,)), doc.Bullets(others))
+    return doc.Section("What was compared", blocks, shown, heading=Shown.PAGE)
 
 
 def _identity(side: ComparedFile) -> str:

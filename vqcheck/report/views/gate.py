@@ -4,24 +4,8 @@ from collections.abc import Sequence
 from typing import Final
 
 from vqcheck.gate.checks import CheckResult, GateCheck, GateReport, GateVerdict, find_check
-from vqcheck.report.blocks import (
-    Column,
-    Fact,
-    Facts,
-    Kind,
-    Paragraph,
-    Section,
-    Shown,
-    Table,
-    Tone,
-    code,
-    muted,
-    path,
-    sentence,
-    strong,
-    tag,
-    verdict,
-)
+from vqcheck.report import blocks as doc
+from vqcheck.report.blocks import Kind, Shown, Tone
 from vqcheck.report.document import Case, CaseOutcome, Document, Figure, Remedy, Rule, Status, Weight
 
 _ADVICE: Final = "advice"
@@ -72,11 +56,11 @@ def view(report: GateReport) -> Document:
         },
         figures=_figures(report),
         blocks=(
-            Section("What was checked", (_facts(report),), heading=Shown.PAGE),
-            Section("Checks", (_checks(report.outcomes, with_fix=False),), shown=Shown.TEXT, heading=Shown.PAGE),
-            Section("Checks", (_checks(ordered[: len(ordered) - len(passed)], with_fix=True),), shown=Shown.PAGE),
-            Section(f"Passed ({len(passed)})", (_checks(passed, with_fix=False),), shown=Shown.PAGE, folded=True),
-            Section("What each check is for", tuple(map(_explanation, ordered)), shown=Shown.PAGE, folded=True),
+            doc.Section("What was checked", (_facts(report),), heading=Shown.PAGE),
+            doc.Section("Checks", (_checks(report.outcomes, with_fix=False),), shown=Shown.TEXT, heading=Shown.PAGE),
+            doc.Section("Checks", (_checks(ordered[: len(ordered) - len(passed)], with_fix=True),), shown=Shown.PAGE),
+            doc.Section(f"Passed ({len(passed)})", (_checks(passed, with_fix=False),), shown=Shown.PAGE, folded=True),
+            doc.Section("What each check is for", tuple(map(_explanation, ordered)), shown=Shown.PAGE, folded=True),
         ),
         remedies=_remedies(report),
     )
@@ -94,7 +78,7 @@ def explanation(check: GateCheck) -> Document:
         cases=(),
         data={},
         tone=Tone.NEUTRAL,
-        blocks=(Paragraph(check.why),),
+        blocks=(doc.Paragraph(check.why),),
         remedies=(Remedy(check.fix),),
     )
 
@@ -161,26 +145,30 @@ def _figures(report: GateReport) -> tuple[Figure, ...]:
     )
 
 
-def _facts(report: GateReport) -> Facts:
+def _facts(report: GateReport) -> doc.Facts:
     decisive = ", ".join(result.code for result in _decisive(report))
-    return Facts((Fact("Config", path(report.config)), Fact("Decided by", decisive)))
+    return doc.Facts((doc.Fact("Config", doc.path(report.config)), doc.Fact("Decided by", decisive)))
 
 
-def _checks(results: Sequence[CheckResult], *, with_fix: bool) -> Table:
+def _checks(results: Sequence[CheckResult], *, with_fix: bool) -> doc.Table:
     """Return what each check found; with what to do in the same row, or without it."""
     rows = []
     for result in results:
         message = result.finding.message
-        found = message if result.required else (message, muted(" (advisory)"))
-        rows.append((code(result.code), verdict(*_word(result)), found, result.fix if with_fix else ""))
-    columns = [Column("Check"), Column("Outcome"), Column("What was found", Kind.PROSE)]
-    columns.append(Column("What to do", Kind.PROSE, Shown.PAGE if with_fix else Shown(0)))
-    return Table("A required check decides the gate. An advisory one is only shown.", columns, rows)
+        found = message if result.required else (message, doc.muted(" (advisory)"))
+        rows.append((doc.code(result.code), doc.verdict(*_word(result)), found, result.fix if with_fix else ""))
+    columns = [doc.Column("Check"), doc.Column("Outcome"), doc.Column("What was found", Kind.PROSE)]
+    columns.append(doc.Column("What to do", Kind.PROSE, Shown.PAGE if with_fix else Shown(0)))
+    return doc.Table("A required check decides the gate. An advisory one is only shown.", columns, rows)
 
 
-def _explanation(result: CheckResult) -> Section:
+def _explanation(result: CheckResult) -> doc.Section:
     check = find_check(result.code)
-    return Section(sentence(result.title), (Paragraph((check.why, " ", strong(check.fix))),), notes=(tag(result.code),))
+    return doc.Section(
+        doc.sentence(result.title),
+        (doc.Paragraph((check.why, " ", doc.strong(check.fix))),),
+        notes=(doc.tag(result.code),),
+    )
 
 
 def _cases(report: GateReport) -> tuple[Case, ...]:

@@ -14,24 +14,8 @@ from vqcheck.codebook.inspection import (
     Inspection,
     UnreadFile,
 )
-from vqcheck.report.blocks import (
-    Block,
-    Column,
-    Fact,
-    Facts,
-    Inline,
-    Kind,
-    Paragraph,
-    Section,
-    Shown,
-    Table,
-    Tone,
-    Word,
-    code,
-    muted,
-    path,
-    verdict,
-)
+from vqcheck.report import blocks as doc
+from vqcheck.report.blocks import Kind, Shown, Tone
 from vqcheck.report.document import Document, Figure, Remedy, Status
 from vqcheck.report.views.copies import STANDING
 from vqcheck.report.views.inspect_data import cases, data, evidence, lacking
@@ -105,82 +89,82 @@ def _figures(file: Inspection | UnreadFile) -> Iterator[Figure]:
     yield Figure("codes", str(sum(book.codes for book in books)))
 
 
-def _overview(files: InspectedFiles) -> Section:
+def _overview(files: InspectedFiles) -> doc.Section:
     """Return a line for each file."""
     columns = (
-        Column("Verdict"),
-        Column("File", Kind.NAME),
-        Column("Model", Kind.PROSE),
-        Column("Kind", Kind.PROSE, Shown.PAGE),
-        Column("Step", Kind.NUMBER, Shown.PAGE),
-        Column("VQ encoder"),
+        doc.Column("Verdict"),
+        doc.Column("File", Kind.NAME),
+        doc.Column("Model", Kind.PROSE),
+        doc.Column("Kind", Kind.PROSE, Shown.PAGE),
+        doc.Column("Step", Kind.NUMBER, Shown.PAGE),
+        doc.Column("VQ encoder"),
     )
     names = short_names([file.path for file in files.files])
     rows = [_row(file, name) for file, name in zip(files.files, names, strict=True)]
-    return Section("Files", (Table("Each file, and the digest of its VQ encoder.", columns, rows),))
+    return doc.Section("Files", (doc.Table("Each file, and the digest of its VQ encoder.", columns, rows),))
 
 
-def _row(file: Inspection | UnreadFile, name: str) -> Sequence[Inline]:
+def _row(file: Inspection | UnreadFile, name: str) -> Sequence[doc.Inline]:
     if isinstance(file, UnreadFile):
         # People read why on stderr, where every error stands.
-        return (verdict(file.verdict, Tone.WARNING), path(name), "", "", "", "")
+        return (doc.verdict(file.verdict, Tone.WARNING), doc.path(name), "", "", "", "")
     encoder, model, steps = file.vq_encoder, file.model, file.training.steps
     several = f"{len(file.encoders)} VQ encoders" if len(file.encoders) > 1 else ""
     kind = "" if model.kind == "unknown" else f"{model.version} {model.kind}".strip()
     return (
-        verdict(file.verdict, _tone(file.verdict)),
-        path(name),
+        doc.verdict(file.verdict, _tone(file.verdict)),
+        doc.path(name),
         ", ".join(filter(None, (kind or (encoder.family if encoder else "unknown"), several))),
         kind_of_file(file.record.kind),
         "" if steps is None else str(steps),
         # The digest of a codebook alone would look like that of another VQ encoder.
-        "" if not encoder else code(encoder.f32.vq_encoder.short) if encoder.f32.vq_encoder else "codebook alone",
+        "" if not encoder else doc.code(encoder.f32.vq_encoder.short) if encoder.f32.vq_encoder else "codebook alone",
     )
 
 
-def _unread(file: UnreadFile, several: bool) -> Section:
+def _unread(file: UnreadFile, several: bool) -> doc.Section:
     # People read why on stderr, where every error stands.
-    facts = Facts((Fact("Verdict", verdict(file.verdict, Tone.WARNING)), Fact("Error", file.why)))
-    return Section(file.path if several else "File", (facts,), Shown.PAGE)
+    facts = doc.Facts((doc.Fact("Verdict", doc.verdict(file.verdict, Tone.WARNING)), doc.Fact("Error", file.why)))
+    return doc.Section(file.path if several else "File", (facts,), Shown.PAGE)
 
 
-def _file(file: Inspection, several: bool) -> Section:
+def _file(file: Inspection, several: bool) -> doc.Section:
     encoders = file.encoders
-    facts = [Fact("Verdict", verdict(file.verdict, _tone(file.verdict)) if several else None), *_facts(file)]
+    facts = [doc.Fact("Verdict", doc.verdict(file.verdict, _tone(file.verdict)) if several else None), *_facts(file)]
     if len(encoders) == 1:
         facts += [*encoder_facts(encoders[0]), *health_facts(encoders[0])]
-    blocks: list[Block] = [Facts(facts)]
+    blocks: list[doc.Block] = [doc.Facts(facts)]
     if len(encoders) == 1:
         blocks += tensors(encoders[0])
     elif encoders:
         blocks += [_contents(encoders), *(_encoder(encoder, n) for n, encoder in enumerate(encoders, start=1))]
-    return Section(file.path if several else "File", blocks, heading=Shown.ALWAYS if several else Shown.PAGE)
+    return doc.Section(file.path if several else "File", blocks, heading=Shown.ALWAYS if several else Shown.PAGE)
 
 
-def _contents(encoders: tuple[EncoderSummary, ...]) -> Section:
+def _contents(encoders: tuple[EncoderSummary, ...]) -> doc.Section:
     """Return what VQ encoders the file holds, a row each."""
     columns = (
-        Column("Encoder", Kind.NUMBER),
-        Column("What it is", Kind.PROSE),
-        Column("Copy", Kind.NAME),
-        Column("Digest"),
-        Column("Health"),
-        Column("Against the others", Kind.PROSE),
+        doc.Column("Encoder", Kind.NUMBER),
+        doc.Column("What it is", Kind.PROSE),
+        doc.Column("Copy", Kind.NAME),
+        doc.Column("Digest"),
+        doc.Column("Health"),
+        doc.Column("Against the others", Kind.PROSE),
     )
     rows = [
         (
             str(number),
             title(encoder),
-            path(encoder.copy),
-            code(encoder.f32.widest.short),
-            verdict(encoder.verdict, _tone(encoder.verdict)),
+            doc.path(encoder.copy),
+            doc.code(encoder.f32.widest.short),
+            doc.verdict(encoder.verdict, _tone(encoder.verdict)),
             _standing(encoder),
         )
         for number, encoder in enumerate(encoders, start=1)
     ]
     said = "vqcheck diff compares the copies of one name. --copy NAME chooses one copy."
-    table = Table(f"The VQ encoders of this file. {said}", columns, rows)
-    return Section(f"{len(encoders)} VQ encoders", (table, Paragraph(said, Shown.TEXT)))
+    table = doc.Table(f"The VQ encoders of this file. {said}", columns, rows)
+    return doc.Section(f"{len(encoders)} VQ encoders", (table, doc.Paragraph(said, Shown.TEXT)))
 
 
 def _standing(encoder: EncoderSummary) -> str:
@@ -190,40 +174,40 @@ def _standing(encoder: EncoderSummary) -> str:
     return "; ".join(filter(None, [same, f"{standing} '{encoder.against}'" if encoder.against else ""]))
 
 
-def _encoder(encoder: EncoderSummary, number: int) -> Section:
-    facts = Facts((*encoder_facts(encoder), *health_facts(encoder)))
-    return Section(f"Encoder {number}: copy '{encoder.copy}'", (facts, *tensors(encoder)))
+def _encoder(encoder: EncoderSummary, number: int) -> doc.Section:
+    facts = doc.Facts((*encoder_facts(encoder), *health_facts(encoder)))
+    return doc.Section(f"Encoder {number}: copy '{encoder.copy}'", (facts, *tensors(encoder)))
 
 
-def _facts(file: Inspection) -> Iterator[Fact]:
+def _facts(file: Inspection) -> Iterator[doc.Fact]:
     model, training = file.model, file.training
     place = f", state dict under '{file.container}'" if file.container else ""
     header = f", header overwritten with code {file.header_code}" if file.header_code else ""
-    yield Fact("File", path(file.path), Shown.PAGE)
-    yield Fact("Format", f"{file.format}{place}{header}")
+    yield doc.Fact("File", doc.path(file.path), Shown.PAGE)
+    yield doc.Fact("Format", f"{file.format}{place}{header}")
     if model.kind != "unknown":
         kind = f"GPT-SoVITS {model.version} {model.kind}".replace("  ", " ")
-        yield Fact("Model", [kind, muted(f"  ({evidence(model)})")])
+        yield doc.Fact("Model", [kind, doc.muted(f"  ({evidence(model)})")])
     elif file.vq_encoder is None:
-        yield Fact("Model", ["unknown", muted(f"  ({evidence(model)})")])
-    yield Fact("Base model", f"{model.base}, as published (by its first 8 KiB)" if model.base else None)
+        yield doc.Fact("Model", ["unknown", doc.muted(f"  ({evidence(model)})")])
+    yield doc.Fact("Base model", f"{model.base}, as published (by its first 8 KiB)" if model.base else None)
     counts = [f"{count} tensor{'s' * (count != 1)} {dtype}" for dtype, count in file.precision]
-    yield Fact("Precision", ", ".join(counts))
-    yield Fact("Kind", kind_of_file(file.record.kind))
+    yield doc.Fact("Precision", ", ".join(counts))
+    yield doc.Fact("Kind", kind_of_file(file.record.kind))
     progress = [
         f"info '{training.info}'" if training.info else "",
         f"epoch {training.epoch}" if training.epoch is not None else "",
         f"step {training.steps}" if training.steps is not None else "",
     ]
-    yield Fact("Training", ", ".join(filter(None, progress)))
-    yield Fact("Not stored", lacking(model))
+    yield doc.Fact("Training", ", ".join(filter(None, progress)))
+    yield doc.Fact("Not stored", lacking(model))
     others = ", ".join(file.other_containers)
-    yield Fact("Also holds", f"further state dicts, without a VQ encoder: {others}" if others else None)
+    yield doc.Fact("Also holds", f"further state dicts, without a VQ encoder: {others}" if others else None)
     for copy in file.unreadable:
-        yield Fact("Undecided", Word(f"copy '{copy.name}' cannot be read ({copy.why})", Tone.BAD))
+        yield doc.Fact("Undecided", doc.Word(f"copy '{copy.name}' cannot be read ({copy.why})", Tone.BAD))
     classes = f"when loaded with weights_only=False: {_listed(file.classes)}" if file.classes else None
-    yield Fact("Runs code", classes, Shown.DETAIL)
-    yield Fact("VQ encoder", Word(f"none: this file {file.why_none}", Tone.WARNING) if file.why_none else None)
+    yield doc.Fact("Runs code", classes, Shown.DETAIL)
+    yield doc.Fact("VQ encoder", doc.Word(f"none: this file {file.why_none}", Tone.WARNING) if file.why_none else None)
 
 
 def _listed(classes: tuple[str, ...]) -> str:

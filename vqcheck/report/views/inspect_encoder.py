@@ -7,20 +7,8 @@ from vqcheck.codebook.family import IMPLICIT, SUM_OVER_COUNT, TRANSFORMED
 from vqcheck.codebook.health import Health
 from vqcheck.codebook.inspection import BookSummary, EncoderSummary, TensorSummary
 from vqcheck.codebook.vq_encoder import InFront
-from vqcheck.report.blocks import (
-    Block,
-    Column,
-    Fact,
-    Inline,
-    Paragraph,
-    Section,
-    Shown,
-    Table,
-    Tone,
-    Word,
-    code,
-    strong,
-)
+from vqcheck.report import blocks as doc
+from vqcheck.report.blocks import Shown, Tone
 from vqcheck.report.views.words import ranges
 
 
@@ -33,16 +21,16 @@ def title(encoder: EncoderSummary) -> str:
     return f"{shadow}{encoder.title}{books}{prefix}"
 
 
-def encoder_facts(encoder: EncoderSummary) -> Iterator[Fact]:
+def encoder_facts(encoder: EncoderSummary) -> Iterator[doc.Fact]:
     """Yield what it is and what quantizers it has."""
-    yield Fact("VQ encoder", title(encoder))
+    yield doc.Fact("VQ encoder", title(encoder))
     why = "no known codec has these names" if encoder.structural else f"it may be {encoder.unplaced}"
     unknown = f"what is in front of the codebook is not known: {why}"
-    yield Fact("", Word(unknown, Tone.WARNING) if encoder.in_front == InFront.UNKNOWN else None)
-    yield Fact("", _derivation(encoder.derivation))
+    yield doc.Fact("", doc.Word(unknown, Tone.WARNING) if encoder.in_front == InFront.UNKNOWN else None)
+    yield doc.Fact("", _derivation(encoder.derivation))
     if sum(book.codebooks for book in encoder.books) > 1:
         for book in encoder.books:
-            yield Fact("", _book(book))
+            yield doc.Fact("", _book(book))
 
 
 def _derivation(derivation: str) -> str | None:
@@ -60,22 +48,24 @@ def _book(book: BookSummary) -> str:
     return f"{name}{book.codebooks} x {heads}{book.codes} codes of {book.dim}{shared}"
 
 
-def health_facts(encoder: EncoderSummary) -> Iterator[Fact]:
+def health_facts(encoder: EncoderSummary) -> Iterator[doc.Fact]:
     """Yield the health of each codebook that is unfit for use, and of all others together."""
     well = [health for health in encoder.codebooks if health.usable]
     if len(encoder.codebooks) == 1:
-        yield Fact("Health", _health([encoder.codebooks[0]]))
+        yield doc.Fact("Health", _health([encoder.codebooks[0]]))
     else:
         for places, found in _ill(encoder.codebooks):
-            yield Fact("Health", [f"{places}: ", *found])
-        yield Fact("Health", _health(well) if well else None)
+            yield doc.Fact("Health", [f"{places}: ", *found])
+        yield doc.Fact("Health", _health(well) if well else None)
     if count := encoder.projection_not_finite:
-        yield Fact("Health", Word(f"{count} values of projections that decide tokens are NaN or infinite", Tone.BAD))
+        yield doc.Fact(
+            "Health", doc.Word(f"{count} values of projections that decide tokens are NaN or infinite", Tone.BAD)
+        )
 
 
-def _ill(books: Iterable[Health]) -> list[tuple[str, list[str | Word]]]:
+def _ill(books: Iterable[Health]) -> list[tuple[str, list[str | doc.Word]]]:
     """Return what ails codebooks, and which; those that differ only in the number of the layer together."""
-    together: dict[tuple[str, tuple[str | Word, ...]], list[str]] = {}
+    together: dict[tuple[str, tuple[str | doc.Word, ...]], list[str]] = {}
     for book in books:
         if not book.usable:
             before, dot, number = book.place.rpartition(".")
@@ -86,18 +76,18 @@ def _ill(books: Iterable[Health]) -> list[tuple[str, list[str | Word]]]:
     ]
 
 
-def _health(books: list[Health]) -> list[str | Word]:
+def _health(books: list[Health]) -> list[str | doc.Word]:
     """Return the health of some codebooks: of one, or of several that are fit for use."""
-    parts: list[str | Word] = []
+    parts: list[str | doc.Word] = []
     if any(book.never_trained for book in books):
         why = "its codes are all zero" if books[0].all_zero else "its init flag is 0"
-        parts.append(Word(f"NEVER TRAINED ({why}); ", Tone.BAD))
+        parts.append(doc.Word(f"NEVER TRAINED ({why}); ", Tone.BAD))
     if not_finite := sum(book.not_finite for book in books):
-        parts.append(Word(f"{not_finite} values are NaN or infinite; ", Tone.BAD))
+        parts.append(doc.Word(f"{not_finite} values are NaN or infinite; ", Tone.BAD))
     if negative := sum(book.negative for book in books):
-        parts.append(Word(f"BROKEN ({negative} counts are negative); ", Tone.BAD))
+        parts.append(doc.Word(f"BROKEN ({negative} counts are negative); ", Tone.BAD))
     elif any(book.collapsed for book in books):
-        parts.append(Word("COLLAPSED (nearly all frames go to a few codes); ", Tone.BAD))
+        parts.append(doc.Word("COLLAPSED (nearly all frames go to a few codes); ", Tone.BAD))
     return [*parts, "; ".join(filter(None, [_use(books), _bookkeeping(books)]))]
 
 
@@ -125,40 +115,40 @@ def _bookkeeping(books: list[Health]) -> str:
     return "" if any(book.unused is not None for book in books) else "no sums and counts are stored"
 
 
-def tensors(encoder: EncoderSummary) -> list[Block]:
+def tensors(encoder: EncoderSummary) -> list[doc.Block]:
     """Return the tensors with their digests: in short, those of several layers together; and in full."""
     digests = dict(encoder.f32.tensors)
     is_long = len(encoder.codebooks) > 1
     kinds: dict[object, list[TensorSummary]] = {}
     for tensor in encoder.tensors:
         kinds.setdefault(_kind(tensor) if is_long else tensor.label, []).append(tensor)
-    short: list[tuple[Inline, ...]] = []
+    short: list[tuple[doc.Inline, ...]] = []
     for same in kinds.values():
         first = same[0]
         alone = len(same) == 1
         label = first.label if alone else f"{first.book} {first.label.removeprefix(first.place).strip()}".strip()
-        last = code(digests[first.label].short) if alone else f"{len(same)} tensors"
+        last = doc.code(digests[first.label].short) if alone else f"{len(same)} tensors"
         short.append((label, first.dtype, _shape(first), last))
-    whole = [(each.label, each.dtype, _shape(each), code(digests[each.label].hex)) for each in encoder.tensors]
-    columns = (Column("Tensor"), Column("Type"), Column("Shape"), Column(F32V1))
+    whole = [(each.label, each.dtype, _shape(each), doc.code(digests[each.label].hex)) for each in encoder.tensors]
+    columns = (doc.Column("Tensor"), doc.Column("Type"), doc.Column("Shape"), doc.Column(F32V1))
     totals = _totals(encoder)
     return [
-        Section(
+        doc.Section(
             "Tensors",
             (
-                Table("", columns, [*short, *((name, "", "", strong(each.short)) for name, each in totals)]),
-                Paragraph("-v lists every tensor." if is_long else ""),
+                doc.Table("", columns, [*short, *((name, "", "", doc.strong(each.short)) for name, each in totals)]),
+                doc.Paragraph("-v lists every tensor." if is_long else ""),
             ),
             Shown.BRIEF,
             heading=Shown.PAGE,
         ),
-        Section(
+        doc.Section(
             "Tensors",
             (
-                Table(
+                doc.Table(
                     "Every tensor of the VQ encoder, and the digests of the whole.",
                     columns,
-                    [*whole, *((name, "", "", code(each.hex)) for name, each in totals)],
+                    [*whole, *((name, "", "", doc.code(each.hex)) for name, each in totals)],
                 ),
             ),
             Shown.DETAIL,

@@ -6,7 +6,8 @@ from typing import Any, Final
 from vqcheck.audit.lock import Lock
 from vqcheck.audit.locked_encoder import LockedEncoder
 from vqcheck.codebook.digest import F32V1
-from vqcheck.report.blocks import Fact, Facts, Section, Shown, code, path
+from vqcheck.report import blocks as doc
+from vqcheck.report.blocks import Shown
 from vqcheck.report.document import Case, CaseOutcome, Document, Rule, Status, Weight
 from vqcheck.report.views.json_objects import digest_object
 from vqcheck.report.views.words import kind_of_file
@@ -65,17 +66,20 @@ def written(
             ),
         ),
         blocks=(
-            Section(
+            doc.Section(
                 "What was recorded",
                 (
-                    Facts(
+                    doc.Facts(
                         (
-                            Fact("Checkpoint", path(lock.checkpoint), Shown.DETAIL),
-                            Fact("Kind", kind_of_file(lock.record.kind), Shown.DETAIL),
-                            Fact("Digest", code(str(whole)) if whole else None, Shown.DETAIL),
-                            Fact("Copies", _listed_copies(lock)),
-                            Fact("Tokens", path(lock.tsv.name) if lock.tsv else None),
-                            *(Fact("s1" if not number else "", path(file.name)) for number, file in enumerate(lock.s1)),
+                            doc.Fact("Checkpoint", doc.path(lock.checkpoint), Shown.DETAIL),
+                            doc.Fact("Kind", kind_of_file(lock.record.kind), Shown.DETAIL),
+                            doc.Fact("Digest", doc.code(str(whole)) if whole else None, Shown.DETAIL),
+                            doc.Fact("Copies", _listed_copies(lock)),
+                            doc.Fact("Tokens", doc.path(lock.tsv.name) if lock.tsv else None),
+                            *(
+                                doc.Fact("s1" if not number else "", doc.path(file.name))
+                                for number, file in enumerate(lock.s1)
+                            ),
                         )
                     ),
                 ),

@@ -7,21 +7,8 @@ from vqcheck.audit.lock_result import S1, TSV, LockCheck, LockReason, LockVerdic
 from vqcheck.codebook.comparison import CHANGED, FAULTS, IDENTICAL, MISSING, NOT_STORED, ROUNDED, UNDECIDED
 from vqcheck.codebook.health import NEVER_TRAINED
 from vqcheck.codebook.vq_encoder import InFront
-from vqcheck.report.blocks import (
-    Bullets,
-    Column,
-    Fact,
-    Facts,
-    Kind,
-    Paragraph,
-    Section,
-    Shown,
-    Table,
-    Tone,
-    code,
-    path,
-    verdict,
-)
+from vqcheck.report import blocks as doc
+from vqcheck.report.blocks import Kind, Shown, Tone
 from vqcheck.report.document import Case, CaseOutcome, Document, Remedy, Rule, Status, Weight
 from vqcheck.report.views import copies
 from vqcheck.report.views.json_objects import copies_object, digest_object
@@ -73,24 +60,24 @@ def checked(result: LockCheck, *, details: bool = False) -> Document:
         cases=_cases(result),
         data=_checked_data(result),
         blocks=(
-            Section(
+            doc.Section(
                 "What was compared",
                 (
-                    Facts(
+                    doc.Facts(
                         (
-                            Fact("File", path(result.path), Shown.PAGE),
-                            Fact("Kind of file", kind_of_file(result.kind), Shown.DETAIL),
-                            Fact("Lock", path(result.lock), Shown.PAGE),
-                            Fact("Locked kind of file", kind_of_file(result.locked_kind), Shown.DETAIL),
+                            doc.Fact("File", doc.path(result.path), Shown.PAGE),
+                            doc.Fact("Kind of file", kind_of_file(result.kind), Shown.DETAIL),
+                            doc.Fact("Lock", doc.path(result.lock), Shown.PAGE),
+                            doc.Fact("Locked kind of file", kind_of_file(result.locked_kind), Shown.DETAIL),
                             *_digests(result, Shown.ALWAYS if differs else Shown.DETAIL),
                         )
                     ),
-                    Bullets([*_open_question(result), *copies.told(result, copies.LOCK)]),
-                    Bullets(() if differs else _notes(result), Shown.BRIEF),
+                    doc.Bullets([*_open_question(result), *copies.told(result, copies.LOCK)]),
+                    doc.Bullets(() if differs else _notes(result), Shown.BRIEF),
                 ),
                 heading=Shown.PAGE,
             ),
-            Section(
+            doc.Section(
                 "What became of each part",
                 (*(_in_short(result) if differs else ()), _table(result.verdicts, result, Shown.DETAIL)),
                 heading=Shown.PAGE,
@@ -124,34 +111,34 @@ def _open_question(result: LockCheck) -> list[str]:
     return [copies.undecided(result, copies.LOCK)] if result.verdict == UNDECIDED else []
 
 
-def _digests(result: LockCheck, shown: Shown) -> list[Fact]:
+def _digests(result: LockCheck, shown: Shown) -> list[doc.Fact]:
     if not (result.recorded and result.found):
         return []
     same = result.recorded == result.found
     return [
-        Fact("Locked digest", [result.recorded.algorithm, " ", code(result.recorded.short)], shown),
-        Fact(
+        doc.Fact("Locked digest", [result.recorded.algorithm, " ", doc.code(result.recorded.short)], shown),
+        doc.Fact(
             "Found digest",
-            [result.found.algorithm, " ", code(result.found.short, Tone.NEUTRAL if same else Tone.BAD)],
+            [result.found.algorithm, " ", doc.code(result.found.short, Tone.NEUTRAL if same else Tone.BAD)],
             shown,
         ),
     ]
 
 
-def _in_short(result: LockCheck) -> tuple[Table, Paragraph]:
+def _in_short(result: LockCheck) -> tuple[doc.Table, doc.Paragraph]:
     """Return the parts for a terminal: where there are very many, the first of those that are not identical."""
     lines = [line for line in result.verdicts if line.verdict != IDENTICAL]
     if len(result.verdicts) <= _LONG:
-        return _table(result.verdicts, result, Shown.BRIEF), Paragraph("")
+        return _table(result.verdicts, result, Shown.BRIEF), doc.Paragraph("")
     left = len(result.verdicts) - min(len(lines), _LONG)
-    said = Paragraph(f"{left} more parts are not listed here. -v lists every part.", Shown.BRIEF)
+    said = doc.Paragraph(f"{left} more parts are not listed here. -v lists every part.", Shown.BRIEF)
     return _table(lines[:_LONG], result, Shown.BRIEF), said
 
 
-def _table(lines: Sequence[LockVerdict], result: LockCheck, shown: Shown) -> Table:
-    columns = (Column("Part"), Column("Verdict"), Column("Why", Kind.PROSE))
-    rows = [(line.name, verdict(line.verdict, _tone(line, result)), _why(line)) for line in lines]
-    return Table("Every tensor and file that the lock records, against the file.", columns, rows, shown)
+def _table(lines: Sequence[LockVerdict], result: LockCheck, shown: Shown) -> doc.Table:
+    columns = (doc.Column("Part"), doc.Column("Verdict"), doc.Column("Why", Kind.PROSE))
+    rows = [(line.name, doc.verdict(line.verdict, _tone(line, result)), _why(line)) for line in lines]
+    return doc.Table("Every tensor and file that the lock records, against the file.", columns, rows, shown)
 
 
 def _tone(line: LockVerdict, result: LockCheck) -> Tone:

@@ -5,7 +5,8 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
-from vqcheck.report.blocks import Block, Column, Kind, Section, Table, Tone, path, verdict
+from vqcheck.report import blocks as doc
+from vqcheck.report.blocks import Kind, Tone
 from vqcheck.report.document import Case, Document, Figure, Remedy, Status
 from vqcheck.report.views import failure
 from vqcheck.report.views.words import listed, short_names
@@ -80,21 +81,21 @@ def _figures(files: Sequence[JudgedFile]) -> Iterator[Figure]:
         yield Figure("could not be checked", str(unchecked), Tone.WARNING)
 
 
-def _table(files: Sequence[JudgedFile], names: Sequence[str], against: str) -> Section:
-    columns = (Column("Verdict"), Column("File", Kind.NAME), Column("What it comes to", Kind.PROSE))
+def _table(files: Sequence[JudgedFile], names: Sequence[str], against: str) -> doc.Section:
+    columns = (doc.Column("Verdict"), doc.Column("File", Kind.NAME), doc.Column("What it comes to", Kind.PROSE))
     rows = [
-        (verdict(file.document.verdict, file.document.verdict_tone), path(name), file.said)
+        (doc.verdict(file.document.verdict, file.document.verdict_tone), doc.path(name), file.said)
         for file, name in zip(files, names, strict=True)
     ]
-    return Section("Files", (Table(f"Each file against {against}.", columns, rows),))
+    return doc.Section("Files", (doc.Table(f"Each file against {against}.", columns, rows),))
 
 
-def _details(files: Sequence[JudgedFile], names: Sequence[str], *, details: bool) -> Iterator[Block]:
+def _details(files: Sequence[JudgedFile], names: Sequence[str], *, details: bool) -> Iterator[doc.Block]:
     for file, name in zip(files, names, strict=True):
         document = file.document
         if "error" not in document.data and (details or document.exit_code):
-            notes = (verdict(document.verdict, document.verdict_tone),)
-            yield Section(name, document.blocks, notes=notes, folded=not document.exit_code)
+            notes = (doc.verdict(document.verdict, document.verdict_tone),)
+            yield doc.Section(name, document.blocks, notes=notes, folded=not document.exit_code)
 
 
 def _remedies(files: Sequence[JudgedFile], names: Sequence[str]) -> Iterator[Remedy]:

@@ -15,25 +15,8 @@ from vqcheck.replay.trace import (
     Replay,
     Setting,
 )
-from vqcheck.report.blocks import (
-    Bullets,
-    Column,
-    Fact,
-    Facts,
-    Inline,
-    Kind,
-    Paragraph,
-    Section,
-    Shown,
-    Table,
-    Tone,
-    Word,
-    code,
-    muted,
-    path,
-    tag,
-    verdict,
-)
+from vqcheck.report import blocks as doc
+from vqcheck.report.blocks import Kind, Shown, Tone
 from vqcheck.report.document import Document, Figure, Remedy, Status
 from vqcheck.report.views.replay_charts import charts, numbers, reported, shadow
 from vqcheck.report.views.replay_data import (
@@ -63,14 +46,14 @@ def view(replay: Replay) -> Document:
         sheet=sheet(replay.arms),
         figures=_figures(replay),
         blocks=(
-            Section("", tuple(Paragraph((muted(line),)) for line in circumstances), shown=Shown.TEXT),
-            Section("Side by side", _side_by_side(replay), heading=Shown.PAGE),
-            Section("First write", (_first_write_of_each(replay.arms),), shown=Shown.PAGE),
+            doc.Section("", tuple(doc.Paragraph((doc.muted(line),)) for line in circumstances), shown=Shown.TEXT),
+            doc.Section("Side by side", _side_by_side(replay), heading=Shown.PAGE),
+            doc.Section("First write", (_first_write_of_each(replay.arms),), shown=Shown.PAGE),
             *charts(replay.arms),
-            Section("Arm by arm", tuple(_arm(replay, arm) for arm in replay.arms)),
-            Section("Setting", (_setting(replay.setting),), shown=Shown.PAGE),
-            Section("Notes", (Bullets(replay.setting.notes),)),
-            Section("The charts in numbers", numbers(replay.arms), shown=Shown.PAGE, folded=True),
+            doc.Section("Arm by arm", tuple(_arm(replay, arm) for arm in replay.arms)),
+            doc.Section("Setting", (_setting(replay.setting),), shown=Shown.PAGE),
+            doc.Section("Notes", (doc.Bullets(replay.setting.notes),)),
+            doc.Section("The charts in numbers", numbers(replay.arms), shown=Shown.PAGE, folded=True),
         ),
         remedies=tuple(map(Remedy, _remedies(replay))),
     )
@@ -182,27 +165,27 @@ def _circumstances(setting: Setting) -> tuple[str, str]:
     )
 
 
-def _said(arm: Arm) -> Word:
+def _said(arm: Arm) -> doc.Word:
     """Return what an arm did, coloured by that alone: a codebook that drifted is never good news."""
-    return verdict(arm.verdict.value, {DRIFTED: Tone.BAD, FROZEN: Tone.GOOD}.get(arm.verdict, Tone.WARNING))
+    return doc.verdict(arm.verdict.value, {DRIFTED: Tone.BAD, FROZEN: Tone.GOOD}.get(arm.verdict, Tone.WARNING))
 
 
-def _meets(arm: Arm) -> Word:
+def _meets(arm: Arm) -> doc.Word:
     """Return whether an arm did what was expected of it."""
     known = arm.verdict in (DRIFTED, FROZEN)
-    return Word(meets(arm), Tone.WARNING if not known else Tone.GOOD if arm.as_expected else Tone.BAD)
+    return doc.Word(meets(arm), Tone.WARNING if not known else Tone.GOOD if arm.as_expected else Tone.BAD)
 
 
-def _side_by_side(replay: Replay) -> tuple[Table, Paragraph]:
+def _side_by_side(replay: Replay) -> tuple[doc.Table, doc.Paragraph]:
     probe = replay.setting.probe_tokens
-    rows: list[Sequence[Inline]] = []
+    rows: list[Sequence[doc.Inline]] = []
     for arm in replay.arms:
         last = arm.steps[-1] if arm.steps else None
         rows.append(
             (
                 arm.strategy,
                 _said(arm),
-                (_meets(arm), *((muted(" (control)"),) if arm.is_control else ())),
+                (_meets(arm), *((doc.muted(" (control)"),) if arm.is_control else ())),
                 reported(arm),
                 shadow(arm),
                 _moved_codes(arm),
@@ -214,16 +197,16 @@ def _side_by_side(replay: Replay) -> tuple[Table, Paragraph]:
     if any(arm.is_control for arm in replay.arms):
         caption += " A control arm must drift, or the replay proves nothing about the others."
     columns = (
-        Column("Strategy"),
-        Column("Verdict"),
-        Column("As expected", shown=Shown.DETAIL),
-        *map(Column, ("commit_loss", "Shadow loss", "Codes", "Projection", "Flipped")),
+        doc.Column("Strategy"),
+        doc.Column("Verdict"),
+        doc.Column("As expected", shown=Shown.DETAIL),
+        *map(doc.Column, ("commit_loss", "Shadow loss", "Codes", "Projection", "Flipped")),
     )
     key = (
         "Codes: how many moved. Shadow loss: commit_loss, computed in every mode. Flipped: tokens of a fixed probe "
         "that changed."
     )
-    return Table(caption.strip(), columns, rows), Paragraph((muted(key),))
+    return doc.Table(caption.strip(), columns, rows), doc.Paragraph((doc.muted(key),))
 
 
 def _moved_codes(arm: Arm) -> str:
@@ -244,48 +227,53 @@ def _projection(arm: Arm) -> str:
     return "not trained" if arm.never_learned else "still"
 
 
-def _first_write_of_each(arms: Sequence[Arm]) -> Table:
+def _first_write_of_each(arms: Sequence[Arm]) -> doc.Table:
     caption = "The first write of each arm that changed bits of the VQ encoder: the operator, and the line that ran it."
-    return Table(
+    return doc.Table(
         caption,
-        (Column("Strategy"), *_write_columns()),
+        (doc.Column("Strategy"), *_write_columns()),
         [(arm.strategy, *_write(write)) for arm in arms for write in arm.first_writes[:1]],
     )
 
 
-def _write_columns() -> tuple[Column, ...]:
-    return Column("First write to"), Column("Step", Kind.NUMBER), Column("Operator"), Column("Where", Kind.NAME)
+def _write_columns() -> tuple[doc.Column, ...]:
+    return (
+        doc.Column("First write to"),
+        doc.Column("Step", Kind.NUMBER),
+        doc.Column("Operator"),
+        doc.Column("Where", Kind.NAME),
+    )
 
 
-def _write(write: FirstWrite) -> tuple[Inline, ...]:
+def _write(write: FirstWrite) -> tuple[doc.Inline, ...]:
     operator, where = first_write(write)
     if not operator:
-        return code(write.label), str(write.first_changed_step), Word("not attributed", Tone.WARNING), ""
-    return code(write.label), str(write.first_changed_step), code(operator), path(where)
+        return doc.code(write.label), str(write.first_changed_step), doc.Word("not attributed", Tone.WARNING), ""
+    return doc.code(write.label), str(write.first_changed_step), doc.code(operator), doc.path(where)
 
 
-def _arm(replay: Replay, arm: Arm) -> Section:
-    writes = Table(
+def _arm(replay: Replay, arm: Arm) -> doc.Section:
+    writes = doc.Table(
         f"{arm.strategy}: the first write to each tensor.", _write_columns(), [*map(_write, arm.first_writes)]
     )
     seconds = ""
     if arm.median_seconds is not None and arm.tracing_seconds is not None:
         seconds = f"{_duration(arm.median_seconds)}, and {_duration(arm.tracing_seconds)} for the tracing"
     kept = f", every {arm.kept_every}th kept" if arm.kept_every > 1 else ""
-    facts = Facts(
+    facts = doc.Facts(
         (
-            Fact("VQ encoder", code(digests(arm))),
-            Fact("Steps", f"{arm.steps_run} of {replay.setting.steps}{kept}", Shown.DETAIL),
-            Fact("Parameters", "; ".join(parameters(arm))),
-            Fact("Optimizer", _optimizer_steps(replay, arm)),
-            Fact("Processes", _processes(replay, arm)),
-            Fact("Step time", seconds),
-            Fact("Saved as", path(arm.checkpoint) if arm.checkpoint else None),
+            doc.Fact("VQ encoder", doc.code(digests(arm))),
+            doc.Fact("Steps", f"{arm.steps_run} of {replay.setting.steps}{kept}", Shown.DETAIL),
+            doc.Fact("Parameters", "; ".join(parameters(arm))),
+            doc.Fact("Optimizer", _optimizer_steps(replay, arm)),
+            doc.Fact("Processes", _processes(replay, arm)),
+            doc.Fact("Step time", seconds),
+            doc.Fact("Saved as", doc.path(arm.checkpoint) if arm.checkpoint else None),
         )
     )
-    notes = (_said(arm), _meets(arm), *((tag("control"),) if arm.is_control else ()))
+    notes = (_said(arm), _meets(arm), *((doc.tag("control"),) if arm.is_control else ()))
     # What went as it should is short on a page: the tables above name its first write.
-    return Section(arm.strategy, (Paragraph(arm.stops), writes, facts), notes=notes, folded=arm.as_expected)
+    return doc.Section(arm.strategy, (doc.Paragraph(arm.stops), writes, facts), notes=notes, folded=arm.as_expected)
 
 
 def _optimizer_steps(replay: Replay, arm: Arm) -> str:
@@ -312,20 +300,20 @@ def _duration(seconds: float) -> str:
     return f"{1000 * seconds:.3g} ms" if seconds < 1 else f"{seconds:.3g} s"
 
 
-def _setting(setting: Setting) -> Facts:
-    return Facts(
+def _setting(setting: Setting) -> doc.Facts:
+    return doc.Facts(
         (
-            Fact("Subject", setting.subject),
-            Fact("Code", path(setting.code) if setting.code else None),
-            Fact("Weights", path(setting.weights)),
-            Fact("Data", path(setting.data)),
-            Fact("Steps", str(setting.steps)),
-            Fact("Batch", f"{setting.batch_size} items" if setting.batch_size else None),
-            Fact("Seed", str(setting.seed)),
-            Fact("Device", setting.device),
-            Fact("Precision", setting.precision),
-            Fact("Processes", str(setting.processes)),
-            Fact("torch", setting.torch),
-            Fact("Probe", f"{setting.probe_tokens} tokens" if setting.probe_tokens else None),
+            doc.Fact("Subject", setting.subject),
+            doc.Fact("Code", doc.path(setting.code) if setting.code else None),
+            doc.Fact("Weights", doc.path(setting.weights)),
+            doc.Fact("Data", doc.path(setting.data)),
+            doc.Fact("Steps", str(setting.steps)),
+            doc.Fact("Batch", f"{setting.batch_size} items" if setting.batch_size else None),
+            doc.Fact("Seed", str(setting.seed)),
+            doc.Fact("Device", setting.device),
+            doc.Fact("Precision", setting.precision),
+            doc.Fact("Processes", str(setting.processes)),
+            doc.Fact("torch", setting.torch),
+            doc.Fact("Probe", f"{setting.probe_tokens} tokens" if setting.probe_tokens else None),
         )
     )

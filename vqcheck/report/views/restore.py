@@ -4,23 +4,8 @@ import os
 from typing import Any, Final
 
 from vqcheck.codebook.digest import EncoderDigests
-from vqcheck.report.blocks import (
-    Block,
-    Column,
-    Fact,
-    Facts,
-    Kind,
-    Paragraph,
-    Players,
-    Section,
-    Shown,
-    Sound,
-    Table,
-    Tone,
-    code,
-    path,
-    verdict,
-)
+from vqcheck.report import blocks as doc
+from vqcheck.report.blocks import Kind, Shown, Tone
 from vqcheck.report.document import Case, CaseOutcome, Document, Figure, Rule, Status
 from vqcheck.report.views.json_objects import digests_object
 from vqcheck.restore.measured import Better, Measurement, PairedDifference, Way
@@ -73,31 +58,36 @@ def restored(result: Restoration) -> Document:
         },
         figures=_figures(result.measurement) if result.measurement else (),
         blocks=(
-            Section(
+            doc.Section(
                 "Digests",
                 (
-                    Facts(
+                    doc.Facts(
                         (
-                            Fact("Before", code(_widest(result.before))),
-                            Fact("After", code(_widest(result.after))),
-                            Fact("Not stored", ", ".join(result.not_stored)),
+                            doc.Fact("Before", doc.code(_widest(result.before))),
+                            doc.Fact("After", doc.code(_widest(result.after))),
+                            doc.Fact("Not stored", ", ".join(result.not_stored)),
                         )
                     ),
                 ),
                 heading=Shown.PAGE,
             ),
-            Section(
+            doc.Section(
                 "Tensors",
                 (
-                    Table(
+                    doc.Table(
                         "What was put back.",
-                        (Column("tensor"), Column("type"), Column("before"), Column("note", Kind.PROSE)),
+                        (
+                            doc.Column("tensor"),
+                            doc.Column("type"),
+                            doc.Column("before"),
+                            doc.Column("note", Kind.PROSE),
+                        ),
                         [(tensor.label, tensor.dtype, _before(tensor), _note(tensor)) for tensor in result.tensors],
                     ),
                 ),
                 heading=Shown.PAGE,
             ),
-            *(_measured(result.measurement) if result.measurement else (Paragraph(_unmeasured(result)),)),
+            *(_measured(result.measurement) if result.measurement else (doc.Paragraph(_unmeasured(result)),)),
         ),
     )
 
@@ -121,14 +111,14 @@ def extracted(result: Extraction) -> Document:
             "digests": digests_object(result.digests),
         },
         blocks=(
-            Section(
+            doc.Section(
                 "What was written",
                 (
-                    Facts(
+                    doc.Facts(
                         (
-                            Fact("File", path(result.out)),
-                            Fact("Codec", result.family),
-                            Fact("Digest", code(_widest(result.digests))),
+                            doc.Fact("File", doc.path(result.out)),
+                            doc.Fact("Codec", result.family),
+                            doc.Fact("Digest", doc.code(_widest(result.digests))),
                         )
                     ),
                 ),
@@ -139,7 +129,7 @@ def extracted(result: Extraction) -> Document:
 
 
 def _before(tensor: RestoredTensor) -> Any:
-    return verdict("other values", Tone.WARNING) if tensor.changed else verdict("the same", Tone.GOOD)
+    return doc.verdict("other values", Tone.WARNING) if tensor.changed else doc.verdict("the same", Tone.GOOD)
 
 
 def _note(tensor: RestoredTensor) -> str:
@@ -163,15 +153,15 @@ _PAIRS: Final = (
 )
 
 
-def _measured(found: Measurement) -> tuple[Block, ...]:
+def _measured(found: Measurement) -> tuple[doc.Block, ...]:
     """Return what the measurement says: the verdict, the differences, every recording, and players."""
     columns = (
-        Column("recording", Kind.NAME),
-        Column("seconds", Kind.NUMBER),
-        Column("drifted", Kind.NUMBER),
-        Column("restored", Kind.NUMBER),
-        Column("extracted again", Kind.NUMBER),
-        Column("other tokens", Kind.NUMBER),
+        doc.Column("recording", Kind.NAME),
+        doc.Column("seconds", Kind.NUMBER),
+        doc.Column("drifted", Kind.NUMBER),
+        doc.Column("restored", Kind.NUMBER),
+        doc.Column("extracted again", Kind.NUMBER),
+        doc.Column("other tokens", Kind.NUMBER),
     )
     rows = [
         (
@@ -183,38 +173,42 @@ def _measured(found: Measurement) -> tuple[Block, ...]:
         for each in found.items
     ]
     players = [
-        (each.name, [Sound(clip.name, clip.wav, clip.path) for clip in each.clips])
+        (each.name, [doc.Sound(clip.name, clip.wav, clip.path) for clip in each.clips])
         for each in found.items
         if each.clips
     ]
     of = "" if len(found.items) == found.of else f" of {found.of}"
     return (
-        Section(
+        doc.Section(
             "Which is better",
             (
-                Paragraph((verdict(str(found.verdict), _TONES[found.verdict]), f". {_meaning(found)}")),
-                Table(
+                doc.Paragraph((doc.verdict(str(found.verdict), _TONES[found.verdict]), f". {_meaning(found)}")),
+                doc.Table(
                     "Difference of the errors, over the same recordings. Below zero the first is closer.",
                     (
-                        Column("", Kind.PROSE),
-                        Column("mean", Kind.NUMBER),
-                        Column("95 % interval", Kind.NUMBER),
+                        doc.Column("", Kind.PROSE),
+                        doc.Column("mean", Kind.NUMBER),
+                        doc.Column("95 % interval", Kind.NUMBER),
                     ),
                     [_difference_row(found.difference(*pair)) for pair in _PAIRS],
                 ),
-                Paragraph(
+                doc.Paragraph(
                     f"{len(found.items)}{of} recordings of {os.path.basename(os.path.normpath(found.experiment))}, "
                     f"decoded as {found.version} on {found.device}. The error is the mean absolute difference of the "
                     "log mel spectrograms from the recording's. It is no listening test, and says nothing of sentences "
                     "that were not recorded."
                 ),
-                Paragraph(_left_out(found)),
+                doc.Paragraph(_left_out(found)),
             ),
         ),
-        Section(
-            "Recordings", (Table("Error of each.", columns, rows, most=10, rest=""),), shown=Shown.DETAIL | Shown.PAGE
+        doc.Section(
+            "Recordings",
+            (doc.Table("Error of each.", columns, rows, most=10, rest=""),),
+            shown=Shown.DETAIL | Shown.PAGE,
         ),
-        Section("Listen", (Players("The same recording in each way.", "recording", players),), shown=Shown.PAGE),
+        doc.Section(
+            "Listen", (doc.Players("The same recording in each way.", "recording", players),), shown=Shown.PAGE
+        ),
     )
 
 

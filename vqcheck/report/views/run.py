@@ -5,7 +5,8 @@ from dataclasses import asdict
 from typing import Final
 
 from vqcheck.replay.watched_run import RunMode, RunVerdict, SeenChange, WatchedModule, WatchedProcess, WatchedRun
-from vqcheck.report.blocks import Column, Fact, Facts, Section, Shown, Table, code
+from vqcheck.report import blocks as doc
+from vqcheck.report.blocks import Shown
 from vqcheck.report.document import Case, CaseOutcome, Document, Remedy, Rule, Status
 
 _CHANGED: Final = Rule(
@@ -40,13 +41,13 @@ def view(run: WatchedRun) -> Document:
         },
         warnings=tuple(_warnings(run)),
         blocks=(
-            Section(
+            doc.Section(
                 "What was run",
-                (Facts((Fact("Command", code(" ".join(run.command))), Fact("Mode", run.mode.value))),),
+                (doc.Facts((doc.Fact("Command", doc.code(" ".join(run.command))), doc.Fact("Mode", run.mode.value))),),
                 heading=Shown.PAGE,
             ),
-            Section("What changed", (_changes(run),)),
-            Section("What was measured", (_use(run),)),
+            doc.Section("What changed", (_changes(run),)),
+            doc.Section("What was measured", (_use(run),)),
         ),
         remedies=(Remedy(_FREEZE),) if run.changed and run.mode is not RunMode.FREEZE else (),
     )
@@ -114,24 +115,30 @@ def _warnings(run: WatchedRun) -> list[str]:
     ]
 
 
-def _changes(run: WatchedRun) -> Table:
-    columns = (Column("process"), Column("tensor"), Column("step"), Column("change"), Column("written by"))
+def _changes(run: WatchedRun) -> doc.Table:
+    columns = (
+        doc.Column("process"),
+        doc.Column("tensor"),
+        doc.Column("step"),
+        doc.Column("change"),
+        doc.Column("written by"),
+    )
     rows = [
         (_name(process), change.name, str(change.step), change.what, change.written_by)
         for process, module in run.changed
         for change in module.changes
     ]
-    return Table("", columns, tuple(rows))
+    return doc.Table("", columns, tuple(rows))
 
 
-def _use(run: WatchedRun) -> Table:
+def _use(run: WatchedRun) -> doc.Table:
     rows = [
         (_name(process), module.name, module.use)
         for process in run.processes
         for module in process.modules
         if module.use
     ]
-    return Table("", (Column("process"), Column("module"), Column("last read")), tuple(rows))
+    return doc.Table("", (doc.Column("process"), doc.Column("module"), doc.Column("last read")), tuple(rows))
 
 
 def _name(process: WatchedProcess) -> str:

@@ -7,7 +7,8 @@ from vqcheck.audit.judgement import StageComparison
 from vqcheck.audit.token_audit_result import summary
 from vqcheck.audit.token_decision import Decider
 from vqcheck.audit.token_power import power
-from vqcheck.report.blocks import Fact, Facts, Section, Shown, path
+from vqcheck.report import blocks as doc
+from vqcheck.report.blocks import Shown
 from vqcheck.report.document import Case, CaseOutcome, Document, Remedy, Rule, Status
 from vqcheck.report.views.tokens_data import power_object
 from vqcheck.report.views.tokens_words import moved_by
@@ -43,15 +44,15 @@ def view(comparison: StageComparison) -> Document:
             "power": power_object(power(comparison.tokens)) if comparison.tokens else None,
         },
         blocks=(
-            Section(
+            doc.Section(
                 "What was compared",
                 (
-                    Facts(
+                    doc.Facts(
                         (
-                            Fact("s1 (GPT)", path(comparison.s1)),
-                            Fact("s2 (SoVITS)", path(comparison.s2)),
-                            Fact("Decided by", _decided_by(comparison), Shown.PAGE),
-                            Fact("Evidence", message),
+                            doc.Fact("s1 (GPT)", doc.path(comparison.s1)),
+                            doc.Fact("s2 (SoVITS)", doc.path(comparison.s2)),
+                            doc.Fact("Decided by", _decided_by(comparison), Shown.PAGE),
+                            doc.Fact("Evidence", message),
                         )
                     ),
                 ),

@@ -5,54 +5,55 @@ from collections.abc import Iterable, Sequence
 from typing import Final, NamedTuple
 
 from vqcheck.codebook.comparison import FAULTS, NOT_STORED, OTHER_SHAPE, Change, TensorDiff
-from vqcheck.report.blocks import Column, Inline, Kind, Paragraph, Section, Shown, Table, Tone, code, muted, verdict
+from vqcheck.report import blocks as doc
+from vqcheck.report.blocks import Kind, Shown, Tone
 from vqcheck.report.views.words import ranges
 
 _NUMBERED: Final = re.compile(r"(.*?)([0-9]{1,9}) (\S+)")
 
 
-def section(tensors: Sequence[TensorDiff], *, brief: Shown) -> Section:
+def section(tensors: Sequence[TensorDiff], *, brief: Shown) -> doc.Section:
     """Return the section on tensors; `brief` is where their short table is shown."""
-    hint = Paragraph((muted("-v lists every tensor with its digests, and where it changed most"),), brief)
-    return Section("Tensors", (_short_table(tensors, brief), hint, _every_tensor(tensors)))
+    hint = doc.Paragraph((doc.muted("-v lists every tensor with its digests, and where it changed most"),), brief)
+    return doc.Section("Tensors", (_short_table(tensors, brief), hint, _every_tensor(tensors)))
 
 
-def _every_tensor(tensors: Sequence[TensorDiff]) -> Table:
+def _every_tensor(tensors: Sequence[TensorDiff]) -> doc.Table:
     columns = (
-        Column("Tensor", Kind.NAME),
-        Column("Verdict"),
-        Column("Rows changed", Kind.NUMBER),
-        Column("How far", Kind.PROSE),
-        Column("Digest in A"),
-        Column("Digest in B"),
+        doc.Column("Tensor", Kind.NAME),
+        doc.Column("Verdict"),
+        doc.Column("Rows changed", Kind.NUMBER),
+        doc.Column("How far", Kind.PROSE),
+        doc.Column("Digest in A"),
+        doc.Column("Digest in B"),
     )
     caption = "Every tensor of the VQ encoder. A row is a code, or an output channel of a projection."
     # Those at fault first.
     order = sorted(tensors, key=lambda diff: diff.verdict not in FAULTS)
     rows = [
         (
-            code(diff.label),
-            verdict(diff.verdict, tone(diff)),
+            doc.code(diff.label),
+            doc.verdict(diff.verdict, tone(diff)),
             _rows_changed([diff]),
             "; ".join([*_notes(diff), *([size(diff.change)] if diff.change else [])]),
-            code(diff.a_digest.short) if diff.a_digest else "-",
-            code(diff.b_digest.short) if diff.b_digest else "-",
+            doc.code(diff.a_digest.short) if diff.a_digest else "-",
+            doc.code(diff.b_digest.short) if diff.b_digest else "-",
         )
         for diff in order
     ]
-    return Table(caption, columns, rows, shown=Shown.DETAIL)
+    return doc.Table(caption, columns, rows, shown=Shown.DETAIL)
 
 
-def _short_table(tensors: Sequence[TensorDiff], shown: Shown) -> Table:
+def _short_table(tensors: Sequence[TensorDiff], shown: Shown) -> doc.Table:
     groups = _grouped(tensors)
     columns = (
-        Column("Tensor", Kind.NAME),
-        Column("Verdict"),
-        Column("Rows changed", Kind.NUMBER),
-        Column("max |b-a|", Kind.NUMBER),
-        Column("", Kind.PROSE),
+        doc.Column("Tensor", Kind.NAME),
+        doc.Column("Verdict"),
+        doc.Column("Rows changed", Kind.NUMBER),
+        doc.Column("max |b-a|", Kind.NUMBER),
+        doc.Column("", Kind.PROSE),
     )
-    rows: list[Sequence[Inline]] = []
+    rows: list[Sequence[doc.Inline]] = []
     for group in groups:
         first = group.tensors[0]
         changes = [diff.change for diff in group.tensors if diff.change]
@@ -63,13 +64,13 @@ def _short_table(tensors: Sequence[TensorDiff], shown: Shown) -> Table:
         rows.append(
             (
                 group.label,
-                verdict(first.verdict, tone(first)),
+                doc.verdict(first.verdict, tone(first)),
                 _rows_changed(group.tensors),
                 f"{largest:.3g}" if largest else "",
-                muted("; ".join(filter(None, said))),
+                doc.muted("; ".join(filter(None, said))),
             )
         )
-    return Table("", columns, rows, shown)
+    return doc.Table("", columns, rows, shown)
 
 
 def tone(diff: TensorDiff) -> Tone:

@@ -6,7 +6,8 @@ from importlib import resources
 from typing import Final
 
 from vqcheck import __version__
-from vqcheck.report.blocks import Beside, Block, Bullets, Paragraph, Players, Section, Tone, sentence, strong
+from vqcheck.report import blocks as doc
+from vqcheck.report.blocks import Tone
 from vqcheck.report.document import Document, Remedy, Status
 from vqcheck.report.render.html.blocks import TONES, Writer, unbroken
 from vqcheck.report.render.html.markup import Element, Node, element, render_node
@@ -63,12 +64,12 @@ def render(document: Document) -> str:
     )
 
 
-def _has_sound(blocks: Sequence[Block]) -> bool:
+def _has_sound(blocks: Sequence[doc.Block]) -> bool:
     """Say whether a page has sound in itself."""
     for block in blocks:
-        if isinstance(block, Players) and any(sound.wav for _, sounds in block.rows for sound in sounds):
+        if isinstance(block, doc.Players) and any(sound.wav for _, sounds in block.rows for sound in sounds):
             return True
-        if isinstance(block, (Section, Beside)) and _has_sound(block.blocks):
+        if isinstance(block, (doc.Section, doc.Beside)) and _has_sound(block.blocks):
             return True
     return False
 
@@ -93,7 +94,7 @@ def _verdict(document: Document) -> Element:
     words = element(
         "div",
         element("p", document.verdict, class_=f"word {tone}"),
-        element("h1", unbroken(sentence(document.headline))),
+        element("h1", unbroken(doc.sentence(document.headline))),
         _warnings(document.warnings),
         _figures(document),
         element("p", _MEANS[document.status], class_="exit"),
@@ -109,7 +110,7 @@ def _figures(document: Document) -> Node:
     if not document.figures:
         return None
     tiles = [
-        element("div", element("dt", sentence(name)), element("dd", value, class_=TONES[tone] or None))
+        element("div", element("dt", doc.sentence(name)), element("dd", value, class_=TONES[tone] or None))
         for name, value, tone in document.figures
     ]
     return element("dl", *tiles, class_="figures")
@@ -118,8 +119,8 @@ def _figures(document: Document) -> Node:
 def _remedies(writer: Writer, remedies: Sequence[Remedy]) -> Iterator[Element]:
     if not remedies:
         return
-    blocks: list[Paragraph | Bullets] = []
+    blocks: list[doc.Paragraph | doc.Bullets] = []
     for of in dict.fromkeys(remedy.of for remedy in remedies):
-        blocks += [Paragraph((strong(of),))] if of else []
-        blocks.append(Bullets([remedy.text for remedy in remedies if remedy.of == of]))
-    yield from writer.sections([Section("What to do", blocks)])
+        blocks += [doc.Paragraph((doc.strong(of),))] if of else []
+        blocks.append(doc.Bullets([remedy.text for remedy in remedies if remedy.of == of]))
+    yield from writer.sections([doc.Section("What to do", blocks)])
