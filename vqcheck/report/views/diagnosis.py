@@ -12,7 +12,7 @@ from vqcheck.report import blocks as doc
 from vqcheck.report import scales
 from vqcheck.report.blocks import Kind, Shown
 from vqcheck.report.views.evidence import evidence
-from vqcheck.report.views.words import effect, ranges, share
+from vqcheck.report.views.words import clauses, effect, ranges, share
 
 _SHOWN: Final = 5
 """Tokens and recordings that text without -v names."""
@@ -24,10 +24,10 @@ _USAGE_CLASSES: Final = 8
 
 def sections(diagnosis: Diagnosis, which: str, shown: Shown) -> Iterator[doc.Section]:
     """Return evidence and consequence; `which` names the codec or copy where there are several."""
-    of = f" ({which})" if which else ""
-    yield doc.Section(f"What happened{of}", _causes(diagnosis), shown)
+    yield doc.Section(f"What happened ({which})" if which else "What happened", _causes(diagnosis), shown)
     if diagnosis.flips or diagnosis.displacement:
-        yield doc.Section(f"What it does to the tokens{of}", _effect(diagnosis), shown)
+        title = f"What it does to the tokens ({which})" if which else "What it does to the tokens"
+        yield doc.Section(title, _effect(diagnosis), shown)
 
 
 def _causes(diagnosis: Diagnosis) -> tuple[doc.Block, ...]:
@@ -42,8 +42,10 @@ def _causes(diagnosis: Diagnosis) -> tuple[doc.Block, ...]:
         short += evidence(causes[0], diagnosis)
         others = [cause.codebook for cause in causes[1:] if cause.codebook is not None]
         if others:
-            more = f"{len(others)} more codebook{'s' * (len(others) > 1)}"
-            short.append(("", f"The same happened in {more} ({ranges(others)}); -v shows each."))
+            said = f"The same happened in {len(others)} more codebooks ({ranges(others)}); -v shows each."
+            if len(others) == 1:
+                said = f"The same happened in 1 more codebook ({others[0]}); -v shows each."
+            short.append(("", said))
     return (
         doc.Bullets([_evidence(*line) for line in short], Shown.BRIEF),
         doc.Bullets([_evidence(*line) for line in every], Shown.DETAIL),
@@ -82,12 +84,14 @@ def _effect(diagnosis: Diagnosis) -> tuple[doc.Block, ...]:
 
 def not_measured(diagnosis: Diagnosis) -> str:
     """Return that nothing is known of real tokens, and how to learn it where that is possible."""
-    takes_features = "The effect on tokens was not measured: that takes features of real recordings."
     if diagnosis.family != "gpt-sovits":
-        return f"{takes_features} How far codes moved says what to expect."
+        return (
+            "The effect on tokens was not measured: that takes features of real recordings. How far codes moved says "
+            "what to expect."
+        )
     return (
-        f"{takes_features} Run this again with --features logs/<name>/4-cnhubert to learn how many of your frames get "
-        "another token."
+        "The effect on tokens was not measured: that takes features of real recordings. Run this again with --features "
+        "logs/<name>/4-cnhubert to learn how many of your frames get another token."
     )
 
 
@@ -164,7 +168,7 @@ def _flips(flips: TokenFlips) -> Iterator[doc.Block]:
     )
     if flips.skipped:
         count = len(flips.skipped)
-        yield doc.Paragraph(f"{count} recording{' was' if count == 1 else 's were'} left out:")
+        yield doc.Paragraph("1 recording was left out:" if count == 1 else f"{count} recordings were left out:")
         yield doc.Bullets(
             [(doc.path(item), f": {why}") for item, why in flips.skipped], most=_SHOWN, rest="-v lists the others"
         )
@@ -202,11 +206,10 @@ def _heat(named: Sequence[tuple[str, CodeChanges]]) -> tuple[doc.Block, ...]:
         doc.HeatClass(scales.NOT_FINITE, "not finite", len(values) - still - len(finite)),
     ]
     summary = _summary(len(named), values)
-    lines = "" if len(named) == 1 else ", one line for each codebook"
     return (
         doc.Paragraph(summary),
         doc.HeatMap(
-            f"Change of every code{lines}",
+            "Change of every code" if len(named) == 1 else "Change of every code, one line for each codebook",
             summary,
             [doc.Strip(name, codes.moved) for name, codes in named],
             limits,
@@ -224,9 +227,10 @@ def _class_names(limits: Sequence[float]) -> list[str]:
 def _summary(codebooks: int, values: Sequence[float]) -> str:
     finite = sorted(value for value in values if value > 0 and math.isfinite(value))
     broken = sum(not math.isfinite(value) for value in values)
-    where = f" in {codebooks} codebooks" if codebooks > 1 else ""
-    count = len(finite) + broken
-    text = f"{count} of {len(values)} codes{where} moved ({share(count, len(values))})."
+    count, codes = len(finite) + broken, f"{len(values)} codes"
+    if codebooks > 1:
+        codes = f"{codes} in {codebooks} codebooks"
+    text = f"{count} of {codes} moved ({share(count, len(values))})."
     if finite:
         text += f" Half of those moved by more than {statistics.median(finite):.3g}, the furthest by {finite[-1]:.3g}."
     if broken:
@@ -268,12 +272,12 @@ def _usage(changed: Sequence[CodeChanges]) -> tuple[doc.Block, ...]:
     names = ["0", *_class_names(limits), "not finite"]
     found = zip(names, _usage_counts(a, limits), _usage_counts(b, limits), strict=True)
     rows = [row for row in found if row[0] not in (names[0], names[-1]) or row[1] or row[2]]
-    said = "; ".join(f"{name}: {in_a} in A, {in_b} in B" for name, in_a, in_b in rows)
-    where = f" of {len(both)} codebooks" if len(both) > 1 else ""
+    said = clauses(*(f"{name}: {in_a} in A, {in_b} in B" for name, in_a, in_b in rows))
+    which = f"How many codes of {len(both)} codebooks" if len(both) > 1 else "How many codes"
     return (
         doc.Paragraph(
-            f"How many codes{where} get how many frames of a training step, by their running counts. Codes on the "
-            "first lines are hardly used. Training moves codes between the lines."
+            f"{which} get how many frames of a training step, by their running counts. Codes on the first lines are "
+            "hardly used. Training moves codes between the lines."
         ),
         doc.Bars(
             "Usage of the codes in A and in B",

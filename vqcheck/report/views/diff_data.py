@@ -20,7 +20,7 @@ from vqcheck.codebook.file_record import FileRecord
 from vqcheck.report.document import Case, CaseOutcome, Rule, Weight
 from vqcheck.report.views import copies, tensors
 from vqcheck.report.views.json_objects import copies_object, digest_object, digests_object
-from vqcheck.report.views.words import explained, trained
+from vqcheck.report.views.words import clauses, explained, trained
 
 if TYPE_CHECKING:
     from vqcheck.codebook.diagnosis.result import Cause, Diagnosis, TokenFlips
@@ -81,20 +81,24 @@ def _copy_cases(comparison: Comparison) -> Iterator[Case]:
     for copy in comparison.lone:
         outcome = CaseOutcome.PASSED if copy.agrees else CaseOutcome.COULD_NOT_CHECK
         side = comparison.a if copy.side == "A" else comparison.b
-        yield Case(_COPIES, f"{copy.side}: {copy.name}", outcome, copies.lone(copy), side.path, weight=weight)
+        yield Case(
+            _COPIES, f"{copy.side}: {copy.name}", outcome, copies.lone(copy, comparison), side.path, weight=weight
+        )
     if comparison.verdict == UNDECIDED and not comparison.contradicting:
         message = copies.undecided(comparison)
         yield Case(_COPIES, "which belong together", CaseOutcome.COULD_NOT_CHECK, message, comparison.b.path)
 
 
 def _tensor_case(diff: TensorDiff, file: str) -> Case:
+    outcome, said = CaseOutcome.PASSED, str(diff.verdict)
     if not diff.judged:
-        outcome, why = CaseOutcome.NOT_APPLICABLE, ", not judged"
+        outcome, said = CaseOutcome.NOT_APPLICABLE, f"{diff.verdict}, not judged"
     elif diff.verdict in FAULTS:
-        outcome, why = CaseOutcome.FAILED, ""
-    else:
-        outcome, why = (CaseOutcome.NOT_APPLICABLE if diff.verdict == NOT_STORED else CaseOutcome.PASSED), ""
-    return Case(_RULES[diff.role], diff.label, outcome, f"{diff.verdict}{why}{_evidence(diff)}", file)
+        outcome = CaseOutcome.FAILED
+    elif diff.verdict == NOT_STORED:
+        outcome = CaseOutcome.NOT_APPLICABLE
+    evidence = _evidence(diff)
+    return Case(_RULES[diff.role], diff.label, outcome, f"{said}: {evidence}" if evidence else said, file)
 
 
 def _evidence(diff: TensorDiff) -> str:
@@ -105,7 +109,7 @@ def _evidence(diff: TensorDiff) -> str:
     if diff.a_digest and diff.b_digest:
         a, b = (f"{digest.algorithm} {digest.short}" for digest in (diff.a_digest, diff.b_digest))
         parts.append(a if a == b else f"{a} in A, {b} in B")
-    return f": {'; '.join(parts)}" if parts else ""
+    return clauses(*parts)
 
 
 def data(comparison: Comparison) -> dict[str, Any]:

@@ -17,10 +17,10 @@ from vqcheck.codebook.inspection import (
 from vqcheck.report import blocks as doc
 from vqcheck.report.blocks import Kind, Shown, Tone
 from vqcheck.report.document import Document, Figure, Remedy, Status
-from vqcheck.report.views.copies import STANDING
+from vqcheck.report.views.copies import standing
 from vqcheck.report.views.inspect_data import cases, data, evidence, lacking
 from vqcheck.report.views.inspect_encoder import encoder_facts, health_facts, tensors, title
-from vqcheck.report.views.words import explained, kind_of_file, short_names
+from vqcheck.report.views.words import clauses, explained, kind_of_file, listed, short_names, written_at
 
 _MOST_CLASSES: Final = 20
 
@@ -53,19 +53,19 @@ def _tone(word: str) -> Tone:
 def _headline(files: InspectedFiles) -> str:
     if len(files.files) == 1:
         return _what_of_one(files.files[0])
-    words = {
-        COULD_NOT_CHECK: "cannot be read",
-        NO_CODEBOOK: "without a codebook",
-        UNREADABLE_COPY: "with a copy that cannot be read",
-    }
     verdicts: list[str] = [file.verdict for file in files.files]
     counts = {word: verdicts.count(word) for word in (*UNCHECKED, HEALTHY)}
-    unfit = len(files.files) - sum(counts.values())
-    said = [f"{counts[word]} {words[word]}" for word in UNCHECKED if counts[word]]
+    unfit, fit = len(files.files) - sum(counts.values()), counts[HEALTHY]
+    words = {
+        COULD_NOT_CHECK: f"{counts[COULD_NOT_CHECK]} cannot be read",
+        NO_CODEBOOK: f"{counts[NO_CODEBOOK]} without a codebook",
+        UNREADABLE_COPY: f"{counts[UNREADABLE_COPY]} with a copy that cannot be read",
+    }
+    said = [words[word] for word in UNCHECKED if counts[word]]
     said += [f"{unfit} unfit for use"] if unfit else []
     if not said:
         return f"all {len(files.files)} files hold a VQ encoder that is fit for use"
-    return f"of {len(files.files)} files: {', '.join(said)}, {counts[HEALTHY]} fit for use"
+    return f"of {len(files.files)} files: {listed(said)}, {fit} fit for use"
 
 
 def _what_of_one(file: Inspection | UnreadFile) -> str:
@@ -114,7 +114,7 @@ def _row(file: Inspection | UnreadFile, name: str) -> Sequence[doc.Inline]:
     return (
         doc.verdict(file.verdict, _tone(file.verdict)),
         doc.path(name),
-        ", ".join(filter(None, (kind or (encoder.family if encoder else "unknown"), several))),
+        listed((kind or (encoder.family if encoder else "unknown"), several)),
         kind_of_file(file.record.kind),
         "" if steps is None else str(steps),
         # The digest of a codebook alone would look like that of another VQ encoder.
@@ -169,9 +169,8 @@ def _contents(encoders: tuple[EncoderSummary, ...]) -> doc.Section:
 
 def _standing(encoder: EncoderSummary) -> str:
     """Return how one of several VQ encoders stands to the others."""
-    same = f"the same bytes as {', '.join(encoder.aliases)}" if encoder.aliases else ""
-    standing = STANDING.get(encoder.relation, "differs from")
-    return "; ".join(filter(None, [same, f"{standing} '{encoder.against}'" if encoder.against else ""]))
+    same = f"the same bytes as {listed(encoder.aliases)}" if encoder.aliases else ""
+    return clauses(same, standing(encoder.relation, f"'{encoder.against}'") if encoder.against else "")
 
 
 def _encoder(encoder: EncoderSummary, number: int) -> doc.Section:
@@ -181,38 +180,29 @@ def _encoder(encoder: EncoderSummary, number: int) -> doc.Section:
 
 def _facts(file: Inspection) -> Iterator[doc.Fact]:
     model, training = file.model, file.training
-    place = f", state dict under '{file.container}'" if file.container else ""
-    header = f", header overwritten with code {file.header_code}" if file.header_code else ""
     yield doc.Fact("File", doc.path(file.path), Shown.PAGE)
-    yield doc.Fact("Format", f"{file.format}{place}{header}")
+    place = f"state dict under '{file.container}'" if file.container else ""
+    header = f"header overwritten with code {file.header_code}" if file.header_code else ""
+    yield doc.Fact("Format", listed((file.format, place, header)))
     if model.kind != "unknown":
         kind = f"GPT-SoVITS {model.version} {model.kind}".replace("  ", " ")
         yield doc.Fact("Model", [kind, doc.muted(f"  ({evidence(model)})")])
     elif file.vq_encoder is None:
         yield doc.Fact("Model", ["unknown", doc.muted(f"  ({evidence(model)})")])
     yield doc.Fact("Base model", f"{model.base}, as published (by its first 8 KiB)" if model.base else None)
-    counts = [f"{count} tensor{'s' * (count != 1)} {dtype}" for dtype, count in file.precision]
-    yield doc.Fact("Precision", ", ".join(counts))
+    counts = (f"1 tensor {dtype}" if count == 1 else f"{count} tensors {dtype}" for dtype, count in file.precision)
+    yield doc.Fact("Precision", listed(counts))
     yield doc.Fact("Kind", kind_of_file(file.record.kind))
-    progress = [
-        f"info '{training.info}'" if training.info else "",
-        f"epoch {training.epoch}" if training.epoch is not None else "",
-        f"step {training.steps}" if training.steps is not None else "",
-    ]
-    yield doc.Fact("Training", ", ".join(filter(None, progress)))
+    yield doc.Fact("Training", listed((f"info '{training.info}'" if training.info else "", written_at(training))))
     yield doc.Fact("Not stored", lacking(model))
-    others = ", ".join(file.other_containers)
+    others = listed(file.other_containers)
     yield doc.Fact("Also holds", f"further state dicts, without a VQ encoder: {others}" if others else None)
     for copy in file.unreadable:
         yield doc.Fact("Undecided", doc.Word(f"copy '{copy.name}' cannot be read ({copy.why})", Tone.BAD))
-    classes = f"when loaded with weights_only=False: {_listed(file.classes)}" if file.classes else None
+    named = listed(file.classes, _MOST_CLASSES)
+    classes = f"when loaded with weights_only=False: {named}" if named else None
     yield doc.Fact("Runs code", classes, Shown.DETAIL)
     yield doc.Fact("VQ encoder", doc.Word(f"none: this file {file.why_none}", Tone.WARNING) if file.why_none else None)
-
-
-def _listed(classes: tuple[str, ...]) -> str:
-    more = f" and {len(classes) - _MOST_CLASSES} more" if len(classes) > _MOST_CLASSES else ""
-    return ", ".join(classes[:_MOST_CLASSES]) + more
 
 
 def _remedies(files: InspectedFiles) -> Iterator[Remedy]:

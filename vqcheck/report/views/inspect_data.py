@@ -9,7 +9,7 @@ from vqcheck.codebook.inspection import EncoderSummary, InspectedFiles, Inspecti
 from vqcheck.codebook.model import Model, VersionSign
 from vqcheck.report.document import Case, CaseOutcome, Rule, Weight
 from vqcheck.report.views.json_objects import digests_object
-from vqcheck.report.views.words import trained, unfit_rule, warning
+from vqcheck.report.views.words import listed, trained, unfit_rule, warning
 
 _READABLE: Final = Rule(
     "inspect/unreadable",
@@ -104,7 +104,7 @@ def _file(inspection: Inspection) -> dict[str, Any]:
 
 def evidence(model: Model) -> str:
     """Return what shows the kind and the version of a model."""
-    return ", ".join(_shown(each.sign, each.value) for each in model.evidence)
+    return listed(_shown(each.sign, each.value) for each in model.evidence)
 
 
 def _shown(sign: VersionSign, value: str) -> str:
@@ -127,7 +127,7 @@ def _shown(sign: VersionSign, value: str) -> str:
 
 def lacking(model: Model) -> str:
     """Return what an export leaves to its base model; empty where it leaves nothing to it."""
-    absent = ", ".join(model.lacks)
+    absent = listed(model.lacks)
     if not absent:
         return ""
     if "enc_q" in model.lacks:

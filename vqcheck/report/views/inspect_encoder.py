@@ -9,16 +9,20 @@ from vqcheck.codebook.inspection import BookSummary, EncoderSummary, TensorSumma
 from vqcheck.codebook.vq_encoder import InFront
 from vqcheck.report import blocks as doc
 from vqcheck.report.blocks import Shown, Tone
-from vqcheck.report.views.words import ranges
+from vqcheck.report.views.words import clauses, listed, ranges
 
 
 def title(encoder: EncoderSummary) -> str:
     """Return what codec it is, where in the model, and how many codebooks."""
-    shadow = "moving average of " if encoder.is_shadow else ""
     count = sum(book.codebooks for book in encoder.books)
-    books = f", {count} codebook{'s' * (count != 1)}" if encoder.books else ""
-    prefix = f", names begin with '{encoder.prefix}'" if encoder.prefix else ""
-    return f"{shadow}{encoder.title}{books}{prefix}"
+    books = "1 codebook" if count == 1 else f"{count} codebooks"
+    return listed(
+        (
+            f"moving average of {encoder.title}" if encoder.is_shadow else encoder.title,
+            books if encoder.books else "",
+            f"names begin with '{encoder.prefix}'" if encoder.prefix else "",
+        )
+    )
 
 
 def encoder_facts(encoder: EncoderSummary) -> Iterator[doc.Fact]:
@@ -42,10 +46,11 @@ def _derivation(derivation: str) -> str | None:
 
 
 def _book(book: BookSummary) -> str:
-    heads = f"{book.heads} heads x " if book.heads > 1 else ""
-    shared = f", stored as {book.stored} (shared)" if book.stored < book.codebooks else ""
-    name = f"{book.name}: " if book.name else ""
-    return f"{name}{book.codebooks} x {heads}{book.codes} codes of {book.dim}{shared}"
+    said = f"{book.codebooks} x {book.codes} codes of {book.dim}"
+    if book.heads > 1:
+        said = f"{book.codebooks} x {book.heads} heads x {book.codes} codes of {book.dim}"
+    said = listed((said, f"stored as {book.stored} (shared)" if book.stored < book.codebooks else ""))
+    return f"{book.name}: {said}" if book.name else said
 
 
 def health_facts(encoder: EncoderSummary) -> Iterator[doc.Fact]:
@@ -88,7 +93,7 @@ def _health(books: list[Health]) -> list[str | doc.Word]:
         parts.append(doc.Word(f"BROKEN ({negative} counts are negative); ", Tone.BAD))
     elif any(book.collapsed for book in books):
         parts.append(doc.Word("COLLAPSED (nearly all frames go to a few codes); ", Tone.BAD))
-    return [*parts, "; ".join(filter(None, [_use(books), _bookkeeping(books)]))]
+    return [*parts, clauses(_use(books), _bookkeeping(books))]
 
 
 def _use(books: list[Health]) -> str:
@@ -98,13 +103,13 @@ def _use(books: list[Health]) -> str:
     unused = [book.unused for book in books if book.unused is not None]
     if not unused:
         return f"{codes} codes"
-    if books[0].threshold is not None:
-        idle, word, below = sum(dead), "dead", f"{books[0].threshold:g}"
-    else:
-        idle, word, below = sum(unused), "unused", "a thousandth of the mean"
     least = min(book.perplexity for book in books if book.perplexity is not None)
-    perplexity = f"perplexity {least:.3g}{' or more' * (len(books) > 1)}"
-    return f"{codes} codes: {codes - idle} in use, {idle} {word} (count below {below}), {perplexity}"
+    perplexity = f"perplexity {least:.3g} or more" if len(books) > 1 else f"perplexity {least:.3g}"
+    if books[0].threshold is not None:
+        idle, below = sum(dead), f"{books[0].threshold:g}"
+        return f"{codes} codes: {codes - idle} in use, {idle} dead (count below {below}), {perplexity}"
+    idle = sum(unused)
+    return f"{codes} codes: {codes - idle} in use, {idle} unused (count below a thousandth of the mean), {perplexity}"
 
 
 def _bookkeeping(books: list[Health]) -> str:

@@ -12,7 +12,7 @@ from vqcheck.report.blocks import Kind, Shown, Tone
 from vqcheck.report.document import Case, CaseOutcome, Document, Remedy, Rule, Status, Weight
 from vqcheck.report.views import copies
 from vqcheck.report.views.json_objects import copies_object, digest_object
-from vqcheck.report.views.words import argument, extract_again, kind_of_file, trained, warning
+from vqcheck.report.views.words import argument, clauses, extract_again, kind_of_file, listed, trained, warning
 
 _ENCODER: Final = Rule(
     "lock/vq-encoder-changed",
@@ -72,7 +72,7 @@ def checked(result: LockCheck, *, details: bool = False) -> Document:
                             *_digests(result, Shown.ALWAYS if differs else Shown.DETAIL),
                         )
                     ),
-                    doc.Bullets([*_open_question(result), *copies.told(result, copies.LOCK)]),
+                    doc.Bullets([*_open_question(result), *copies.told(result)]),
                     doc.Bullets(() if differs else _notes(result), Shown.BRIEF),
                 ),
                 heading=Shown.PAGE,
@@ -91,11 +91,10 @@ def line(result: LockCheck) -> str:
     """Return what a file comes to in a table of many."""
     if result.verdict == CHANGED:
         faults = [line.name for line in result.verdicts if line.judged and line.verdict in FAULTS]
-        more = f" and {len(faults) - _NAMED} more" if len(faults) > _NAMED else ""
-        return f"other than the lock: {', '.join(faults[:_NAMED])}{more}"
+        return f"other than the lock: {listed(faults, _NAMED)}"
     if result.verdict == UNDECIDED:
-        return copies.undecided(result, copies.LOCK)
-    notes = "; ".join(_notes(result))
+        return copies.undecided(result)
+    notes = clauses(*_notes(result))
     return f"agrees ({notes})" if notes else "agrees"
 
 
@@ -108,7 +107,7 @@ def _headline(result: LockCheck) -> str:
 
 
 def _open_question(result: LockCheck) -> list[str]:
-    return [copies.undecided(result, copies.LOCK)] if result.verdict == UNDECIDED else []
+    return [copies.undecided(result)] if result.verdict == UNDECIDED else []
 
 
 def _digests(result: LockCheck, shown: Shown) -> list[doc.Fact]:
@@ -150,8 +149,7 @@ def _tone(line: LockVerdict, result: LockCheck) -> Tone:
 
 
 def _why(line: LockVerdict) -> str:
-    parts = [_reason(line), *_lost(line), "" if line.judged else "not judged"]
-    return "; ".join(filter(None, parts))
+    return clauses(_reason(line), *_lost(line), "" if line.judged else "not judged")
 
 
 def _notes(result: LockCheck) -> list[str]:
@@ -174,8 +172,8 @@ def _reason(line: LockVerdict) -> str:
         LockReason.LOCK_ROUNDED: f"the lock holds the file's values, rounded to {line.rounded_to}",
     }
     if line.why in rounded:
-        moved = "; the rounded values are older, so training moved them by less than one step" if line.trained else ""
-        return f"{rounded[line.why]}{moved}"
+        moved = "the rounded values are older, so training moved them by less than one step" if line.trained else ""
+        return clauses(rounded[line.why], moved)
     return {
         LockReason.NOT_IN_LOCK: "the lock does not record it",
         LockReason.NOT_IN_FILE: "the file does not hold it",
@@ -204,9 +202,9 @@ def _cases(result: LockCheck) -> tuple[Case, ...]:
         where = result.lock if copy.side == "A" else result.path
         outcome = CaseOutcome.PASSED if copy.agrees else CaseOutcome.COULD_NOT_CHECK
         name = f"{'lock' if copy.side == 'A' else 'file'}: {copy.name}"
-        parts.append(Case(_COPIES, name, outcome, copies.lone(copy, copies.LOCK), where, weight=weight))
+        parts.append(Case(_COPIES, name, outcome, copies.lone(copy, result), where, weight=weight))
     if result.verdict == UNDECIDED and not result.contradicting:
-        said = copies.undecided(result, copies.LOCK)
+        said = copies.undecided(result)
         parts.append(Case(_COPIES, "which belong together", CaseOutcome.COULD_NOT_CHECK, said, result.path))
     if result.never_trained:
         said = warning(result.path, NEVER_TRAINED)
@@ -276,7 +274,7 @@ def _checked_data(result: LockCheck) -> dict[str, Any]:
             {
                 "what": line.name,
                 "verdict": line.verdict,
-                "note": "; ".join(filter(None, [_reason(line), *_lost(line)])),
+                "note": clauses(_reason(line), *_lost(line)),
                 "judged": line.judged,
             }
             for line in result.verdicts

@@ -7,7 +7,7 @@ from typing import Final, NamedTuple
 from vqcheck.codebook.comparison import FAULTS, NOT_STORED, OTHER_SHAPE, Change, TensorDiff
 from vqcheck.report import blocks as doc
 from vqcheck.report.blocks import Kind, Shown, Tone
-from vqcheck.report.views.words import ranges
+from vqcheck.report.views.words import clauses, ranges
 
 _NUMBERED: Final = re.compile(r"(.*?)([0-9]{1,9}) (\S+)")
 
@@ -35,7 +35,7 @@ def _every_tensor(tensors: Sequence[TensorDiff]) -> doc.Table:
             doc.code(diff.label),
             doc.verdict(diff.verdict, tone(diff)),
             _rows_changed([diff]),
-            "; ".join([*_notes(diff), *([size(diff.change)] if diff.change else [])]),
+            clauses(*_notes(diff), size(diff.change) if diff.change else ""),
             doc.code(diff.a_digest.short) if diff.a_digest else "-",
             doc.code(diff.b_digest.short) if diff.b_digest else "-",
         )
@@ -60,14 +60,14 @@ def _short_table(tensors: Sequence[TensorDiff], shown: Shown) -> doc.Table:
         largest = max((change.max_abs for change in changes), default=0.0)
         number = f"{len(group.tensors)} tensors" if len(group.tensors) > 1 else ""
         broken = sum(change.not_finite for change in changes)
-        said = [number, *_notes(first), f"{broken} changed values are NaN or infinite" if broken else ""]
+        said = clauses(number, *_notes(first), f"{broken} changed values are NaN or infinite" if broken else "")
         rows.append(
             (
                 group.label,
                 doc.verdict(first.verdict, tone(first)),
                 _rows_changed(group.tensors),
                 f"{largest:.3g}" if largest else "",
-                doc.muted("; ".join(filter(None, said))),
+                doc.muted(said),
             )
         )
     return doc.Table("", columns, rows, shown)
@@ -94,19 +94,18 @@ def _rows_changed(tensors: Sequence[TensorDiff]) -> str:
 
 def size(change: Change) -> str:
     """Return how far values are apart, and where most."""
-    parts = []
-    if change.max_abs:
-        parts.append(f"max |b-a| {change.max_abs:.3g}{_at(change.max_abs_index)}")
-    if change.max_rel:
-        parts.append(f"max |b-a|/|a| {change.max_rel:.3g}{_at(change.max_rel_index)}")
-    if change.not_finite:
-        parts.append(f"{change.not_finite} changed values are NaN or infinite")
-    return "; ".join(parts) or "only signs of zero or NaN payloads differ"
+    parts = (
+        _largest("max |b-a|", change.max_abs, change.max_abs_index),
+        _largest("max |b-a|/|a|", change.max_rel, change.max_rel_index),
+        f"{change.not_finite} changed values are NaN or infinite" if change.not_finite else "",
+    )
+    return clauses(*parts) or "only signs of zero or NaN payloads differ"
 
 
-def _at(index: tuple[int, ...]) -> str:
-    """Return where a value stands; a single value stands nowhere."""
-    return f" at {list(index)}" if index else ""
+def _largest(what: str, value: float, index: tuple[int, ...]) -> str:
+    """Return a value and where it stands; empty for 0. A single value stands nowhere."""
+    said = f"{what} {value:.3g}"
+    return "" if not value else f"{said} at {list(index)}" if index else said
 
 
 class _Group(NamedTuple):
