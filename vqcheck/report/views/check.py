@@ -35,7 +35,7 @@ from vqcheck.report.views.check_words import (
     title,
     voice_headline,
 )
-from vqcheck.report.views.words import extract_again
+from vqcheck.report.views.words import clauses, extract_again, listed
 
 _FEW: Final = 3
 """Voices, and bases that were compared, up to which text shows how a base was chosen."""
@@ -78,7 +78,7 @@ def _overview(check: PlaceCheck) -> Iterator[doc.Block]:
     asked = [question for question in Question if any(not is_missing(v.answer(question)) for v in check.voices)]
     columns = (
         doc.Column("Voice", Kind.NAME),
-        *(doc.Column(_NAMES[question]) for question in asked),
+        *(doc.Column(_name(question)) for question in asked),
         doc.Column("From", Kind.NAME),
     )
     rows = [
@@ -93,29 +93,28 @@ def _chosen_base(voice: VoiceCheck) -> doc.Inline:
     return doc.path(os.path.basename(voice.base.path)) if voice.base and voice.base.candidates else ""
 
 
-_NAMES: Final = {
-    Question.BASE: "Files",
-    Question.TOKENS: "Tokens",
-    Question.S1_S2: "s1 and s2",
-    Question.LOCK: "Lock",
-    Question.HEALTH: "Health",
-    Question.RESUME: "Resume",
-    Question.FREEZE: "Freeze",
-}
-_WORDS: Final = {
-    CheckOutcome.PASSED: ("fine", Tone.GOOD),
-    CheckOutcome.FAILED: ("failed", Tone.BAD),
-    CheckOutcome.COULD_NOT_CHECK: ("unclear", Tone.WARNING),
-}
+def _name(question: Question) -> str:
+    return {
+        Question.BASE: "Files",
+        Question.TOKENS: "Tokens",
+        Question.S1_S2: "s1 and s2",
+        Question.LOCK: "Lock",
+        Question.HEALTH: "Health",
+        Question.RESUME: "Resume",
+        Question.FREEZE: "Freeze",
+    }[question]
 
 
 def _cell(answer: Answer) -> doc.Inline:
     if is_missing(answer):
         return doc.Word("-", Tone.MUTED)
-    word, tone = _WORDS[answer.outcome]
     if answer.question in ADVICE and answer.outcome is CheckOutcome.FAILED:
         return doc.Word("advice", Tone.WARNING)
-    return doc.verdict(word, tone)
+    return {
+        CheckOutcome.PASSED: doc.verdict("fine", Tone.GOOD),
+        CheckOutcome.FAILED: doc.verdict("failed", Tone.BAD),
+        CheckOutcome.COULD_NOT_CHECK: doc.verdict("unclear", Tone.WARNING),
+    }[answer.outcome]
 
 
 def _is_told(voice: VoiceCheck) -> bool:
@@ -154,7 +153,7 @@ def _finding(voice: VoiceCheck, answer: Answer) -> doc.Fact | None:
     said = message(answer)
     if answer.question is Question.BASE and voice.run is not None:
         said = first_moved(voice) or said
-    return doc.Fact(_NAMES[answer.question], said)
+    return doc.Fact(_name(answer.question), said)
 
 
 def _base(choice: BaseChoice | None, check: PlaceCheck) -> doc.Inline | None:
@@ -167,10 +166,11 @@ def _base(choice: BaseChoice | None, check: PlaceCheck) -> doc.Inline | None:
         BaseReason.NEAREST: "the nearest of those that are here",
         BaseReason.UNDECIDED: "not certain",
     }[choice.reason]
-    others = "; ".join(compared(candidate) for candidate in choice.candidates[:_FEW])
-    if len(choice.candidates) > _FEW:
-        others += f"; and {len(choice.candidates) - _FEW} more"
-    return (doc.path(short(choice.path, check)), f" ({why}{': ' + others if others else ''})")
+    left = len(choice.candidates) - _FEW
+    others = clauses(
+        *(compared(candidate) for candidate in choice.candidates[:_FEW]), f"and {left} more" if left > 0 else ""
+    )
+    return (doc.path(short(choice.path, check)), f" ({why}: {others})" if others else f" ({why})")
 
 
 def _not_asked(check: PlaceCheck) -> Iterator[doc.Block]:
@@ -181,7 +181,7 @@ def _not_asked(check: PlaceCheck) -> Iterator[doc.Block]:
             if answer.missing is not None:
                 lacking.setdefault((answer.question, answer.missing), []).append(title(voice))
     rows = [
-        (_NAMES[question], lacks(missing), _named(names, len(check.voices)))
+        (_name(question), lacks(missing), _named(names, len(check.voices)))
         for (question, missing), names in sorted(lacking.items(), key=lambda item: list(Question).index(item[0][0]))
     ]
     columns = [doc.Column("Question"), doc.Column("What is missing", Kind.PROSE)]
@@ -192,9 +192,7 @@ def _not_asked(check: PlaceCheck) -> Iterator[doc.Block]:
 
 
 def _named(names: Sequence[str], of: int) -> str:
-    if len(names) == of and of > 1:
-        return "all"
-    return ", ".join(names[:3]) + (f" and {len(names) - 3} more" if len(names) > 3 else "")
+    return "all" if len(names) == of and of > 1 else listed(names, _FEW)
 
 
 def _files(check: PlaceCheck) -> Iterator[doc.Block]:

@@ -28,7 +28,7 @@ from vqcheck.report.views.history_words import (
     why_no_base,
     why_skipped,
 )
-from vqcheck.report.views.words import warning
+from vqcheck.report.views.words import listed, roughly, warning
 
 
 def view(history: History) -> Document:
@@ -68,7 +68,7 @@ def _compared(history: History) -> Iterator[doc.Block]:
             doc.Facts(
                 (
                     doc.Fact("Folder", doc.path(history.folder), Shown.PAGE),
-                    *(_facts(only) if only else [doc.Fact("Runs", ", ".join(map(title, history.runs)), Shown.PAGE)]),
+                    *(_facts(only) if only else [doc.Fact("Runs", listed(map(title, history.runs)), Shown.PAGE)]),
                     doc.Fact(
                         "Scope", "the running sums and counts are not judged" if history.scope == TOKENS else None
                     ),
@@ -97,8 +97,9 @@ def _with_what(run: TrainingRun) -> doc.Inline:
         }[run.base.told_by]
         return [doc.path(run.base.path), f" ({origin}), and the checkpoints before"]
     why = why_no_base(run.unused_base) or "no base is known"
-    with_what = "each other only" if run.compared_with is ComparedWith.EACH_OTHER else "nothing"
-    return f"{with_what}: {why} (--base CKPT)"
+    if run.compared_with is ComparedWith.EACH_OTHER:
+        return f"each other only: {why} (--base CKPT)"
+    return f"nothing: {why} (--base CKPT)"
 
 
 def _run(run: TrainingRun, history: History) -> Iterator[doc.Block]:
@@ -130,14 +131,16 @@ def _drift(run: TrainingRun) -> doc.Section:
     line = doc.Line(title(run) if run.name else "VQ encoder", _description(run, known), points, event)
     of = "Drift of the VQ encoder over the checkpoints"
     chart = doc.LineChart(of, x_title, "half distances to the nearest code", [line] if len(known) > 1 else [])
-    gaps = "A gap is a checkpoint whose drift cannot be measured." if len(known) < len(points) else ""
+    about = (
+        f"This is how far a code has moved: the median over all codes. {_unit()} At 1 a code may be as near to the old "
+        "place of that code as to its own."
+    )
+    if len(known) < len(points):
+        about = f"{about} A gap is a checkpoint whose drift cannot be measured."
     return doc.Section(
         f"Drift since the {start_of(run)}",
         (
-            doc.Paragraph(
-                f"This is how far a code has moved: the median over all codes. {_unit()} At 1 a code may be as near to "
-                f"the old place of that code as to its own. {gaps}"
-            ),
+            doc.Paragraph(about),
             chart,
         )
         if len(known) > 1
@@ -154,8 +157,8 @@ def _description(run: TrainingRun, known: Sequence[float]) -> str:
     first = run.first_moved
     if first is None:
         return f"All {len(run.rows)} checkpoints stay at 0."
-    most = f"at most {max(known):.3g}" if known else "never measured"
-    return f"Not 0 from the first checkpoint on; {most}." if first is run.rows[0] else f"0 until {first.name}; {most}."
+    since = "Not 0 from the first checkpoint on" if first is run.rows[0] else f"0 until {first.name}"
+    return f"{since}; at most {max(known):.3g}." if known else f"{since}; never measured."
 
 
 def _places(rows: Sequence[HistoryRow]) -> tuple[list[float], str]:
@@ -189,8 +192,9 @@ def _checkpoints(run: TrainingRun) -> doc.Section:
         doc.Column("EMA updates"),
     )
     rows = [_line(same, since) for same in _series(run.rows)]
-    counted = " EMA updates are counted since the row above." if any(row[-1] for row in rows) else ""
-    said = f"Moved says how far a code has moved since the {since}: the median over all codes. {_unit()}{counted}"
+    said = f"Moved says how far a code has moved since the {since}: the median over all codes. {_unit()}"
+    if any(row[-1] for row in rows):
+        said = f"{said} EMA updates are counted since the row above."
     caption = f"In training order. Checkpoints in a row that hold the same VQ encoder share a line. {said}"
     table = doc.Table(caption, columns, rows)
     note = doc.Paragraph(said, Shown.TEXT) if run.first_moved else doc.Paragraph("")
@@ -263,7 +267,7 @@ def _updates(drift: Drift) -> str:
         return "0"
     if drift.ema_steps is None:
         return "-"
-    return f"{drift.ema_steps}" if drift.precision == "exact" else f"{drift.precision} {drift.ema_steps}"
+    return roughly(str(drift.ema_steps), drift.precision)
 
 
 def _rest(history: History) -> Iterator[doc.Block]:
@@ -271,7 +275,7 @@ def _rest(history: History) -> Iterator[doc.Block]:
     together: dict[str, list[str]] = {}
     for file in history.skipped:
         together.setdefault(why_skipped(file), []).append(file.name)
-    facts = [_file(", ".join(names), f": {why}", "Skipped") for why, names in together.items()]
+    facts = [_file(listed(names), f": {why}", "Skipped") for why, names in together.items()]
     yield doc.Section("Skipped files", (doc.Facts(facts),), heading=Shown.PAGE)
 
 

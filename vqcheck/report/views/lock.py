@@ -10,7 +10,7 @@ from vqcheck.report import blocks as doc
 from vqcheck.report.blocks import Shown
 from vqcheck.report.document import Case, CaseOutcome, Document, Rule, Status, Weight
 from vqcheck.report.views.json_objects import digest_object
-from vqcheck.report.views.words import kind_of_file
+from vqcheck.report.views.words import kind_of_file, listed
 
 _RECORDED: Final = Rule(
     "lock/recorded",
@@ -42,8 +42,9 @@ def written(
     folder.
     """
     whole = lock.whole("vq_encoder", F32V1) or lock.whole("codebook", F32V1)
-    what = "VQ encoder" if lock.whole("vq_encoder", F32V1) else "codebook alone"
-    headline = f"the {what} of {lock.checkpoint} is recorded in {lock_path}"
+    headline = f"the codebook alone of {lock.checkpoint} is recorded in {lock_path}"
+    if lock.whole("vq_encoder", F32V1):
+        headline = f"the VQ encoder of {lock.checkpoint} is recorded in {lock_path}"
     return Document(
         command="lock",
         status=Status.CONSISTENT,
@@ -90,7 +91,7 @@ def written(
 
 
 def _listed_copies(lock: Lock) -> str:
-    return ", ".join(copy.name for copy in lock.copies if copy.name)
+    return listed(copy.name for copy in lock.copies)
 
 
 def _recorded(copy: LockedEncoder, lock_path: str) -> Case:

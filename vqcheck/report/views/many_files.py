@@ -3,7 +3,7 @@
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
-from typing import Any
+from typing import Any, Final
 
 from vqcheck.report import blocks as doc
 from vqcheck.report.blocks import Kind, Tone
@@ -11,8 +11,8 @@ from vqcheck.report.document import Case, Document, Figure, Remedy, Status
 from vqcheck.report.views import failure
 from vqcheck.report.views.words import listed, short_names
 
-_WORDS = ("consistent", "changed", "could not check")
-"""The verdict on all of them, by their exit status."""
+_VERDICTS: Final = ("consistent", "changed", "could not check")
+"""On all of them, by their exit status."""
 
 
 @dataclass(frozen=True)
@@ -44,7 +44,7 @@ def view(command: str, against: str, key: str, files: Sequence[JudgedFile], *, d
     return Document(
         command=command,
         status=status,
-        verdict=_WORDS[status],
+        verdict=_VERDICTS[status],
         headline=_headline(files, against),
         subject=f"{against} and {len(files)} files",
         cases=tuple(_cases(files, names)),
@@ -66,10 +66,11 @@ def _headline(files: Sequence[JudgedFile], against: str) -> str:
     changed, unchecked = count[Status.INCONSISTENT], count[Status.NOT_CHECKED]
     if not changed and not unchecked:
         return f"All {len(files)} files agree with {against}."
-    parts = [f"{changed} changed"] if changed else []
-    parts += [f"{unchecked} could not be checked"] if unchecked else []
+    others = listed((f"{changed} changed" if changed else "", f"{unchecked} could not be checked" if unchecked else ""))
     agree = count[Status.CONSISTENT]
-    return f"Of {len(files)} files {', '.join(parts)}; {agree} agree{'s' * (agree == 1)} with {against}."
+    if agree == 1:
+        return f"Of {len(files)} files {others}; 1 agrees with {against}."
+    return f"Of {len(files)} files {others}; {agree} agree with {against}."
 
 
 def _figures(files: Sequence[JudgedFile]) -> Iterator[Figure]:
@@ -105,7 +106,7 @@ def _remedies(files: Sequence[JudgedFile], names: Sequence[str]) -> Iterator[Rem
         for remedy in file.document.remedies:
             of.setdefault((remedy.text, remedy.of), []).append(name)
     for (text, part), found in of.items():
-        yield Remedy(text, ", ".join(filter(None, (listed(found, 3), part))))
+        yield Remedy(text, listed((listed(found, 3), part)))
 
 
 def _cases(files: Sequence[JudgedFile], names: Sequence[str]) -> Iterator[Case]:
