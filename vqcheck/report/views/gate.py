@@ -7,8 +7,8 @@ from vqcheck.gate.checks import CheckResult, GateCheck, GateReport, GateVerdict,
 from vqcheck.report import blocks as doc
 from vqcheck.report.blocks import Kind, Shown, Tone
 from vqcheck.report.document import Case, CaseOutcome, Document, Figure, Remedy, Rule, Status, Weight
+from vqcheck.report.views.words import listed
 
-_ADVICE: Final = "advice"
 _TONES: Final = {
     CaseOutcome.PASSED: Tone.GOOD,
     CaseOutcome.FAILED: Tone.BAD,
@@ -68,12 +68,11 @@ def view(report: GateReport) -> Document:
 
 def explanation(check: GateCheck) -> Document:
     """Return what a check asks, why, and what to do when it fails, as the document of `gate --explain`."""
-    weight = "required" if check.required else "advisory"
     return Document(
         command="gate",
         status=Status.CONSISTENT,
         verdict=check.code,
-        headline=f"({weight}) {check.title}",
+        headline=f"(required) {check.title}" if check.required else f"(advisory) {check.title}",
         subject=check.code,
         cases=(),
         data={},
@@ -87,7 +86,7 @@ def headline(report: GateReport) -> str:
     """Return whether training may start, in words without a full stop; where checks were left out, what passed."""
     if report.verdict is GateVerdict.PARTLY:
         ran = [each.code for each in report.outcomes if each.required and _outcome(each) is CaseOutcome.PASSED]
-        return f"passed: {', '.join(ran)}; left out: {', '.join(report.left_out)}"
+        return f"passed: {listed(ran)}; left out: {listed(report.left_out)}"
     return {
         0: "s2 training may start",
         1: "do not start s2 training",
@@ -118,7 +117,7 @@ def _remedies(report: GateReport) -> tuple[Remedy, ...]:
     for result in report.outcomes:
         if _outcome(result) is CaseOutcome.NOT_APPLICABLE and result.fix:
             codes.setdefault(result.fix, []).append(result.code)
-    return tuple(Remedy(f"{', '.join(each)}: {text}") for text, each in codes.items())
+    return tuple(Remedy(f"{listed(each)}: {text}") for text, each in codes.items())
 
 
 def _remedy(result: CheckResult) -> str:
@@ -131,14 +130,14 @@ def _remedy(result: CheckResult) -> str:
 def _word(result: CheckResult) -> tuple[str, Tone]:
     """Return what became of a check, in a word: advice never looks like what keeps training from starting."""
     if result.is_advice:
-        return (_ADVICE, Tone.NEUTRAL) if _outcome(result) is CaseOutcome.FAILED else ("not known", Tone.MUTED)
+        return ("advice", Tone.NEUTRAL) if _outcome(result) is CaseOutcome.FAILED else ("not known", Tone.MUTED)
     outcome = _outcome(result)
     return outcome.value, _TONES[outcome]
 
 
 def _figures(report: GateReport) -> tuple[Figure, ...]:
     words = [_word(result) for result in report.outcomes]
-    order = [*((kind.value, tone) for kind, tone in _TONES.items()), (_ADVICE, Tone.NEUTRAL)]
+    order = [*((kind.value, tone) for kind, tone in _TONES.items()), ("advice", Tone.NEUTRAL)]
     order += [word for word in dict.fromkeys(words) if word not in order]
     return tuple(
         Figure(word.capitalize(), str(words.count((word, tone))), tone) for word, tone in order if (word, tone) in words
@@ -146,7 +145,7 @@ def _figures(report: GateReport) -> tuple[Figure, ...]:
 
 
 def _facts(report: GateReport) -> doc.Facts:
-    decisive = ", ".join(result.code for result in _decisive(report))
+    decisive = listed(result.code for result in _decisive(report))
     return doc.Facts((doc.Fact("Config", doc.path(report.config)), doc.Fact("Decided by", decisive)))
 
 

@@ -30,6 +30,7 @@ from vqcheck.report.views.replay_data import (
     shorter,
     steps,
 )
+from vqcheck.report.views.words import clauses, listed
 
 
 def view(replay: Replay) -> Document:
@@ -67,7 +68,7 @@ def headline(replay: Replay) -> str:
         if replay.complete:
             lone = next(arm for arm in replay.arms if arm.verdict == NOT_MEASURED)
             if not lone.never_learned:
-                return f"{', '.join(lone.idle_parts)} never moved under {lone.strategy}, so it did not really train"
+                return f"{listed(lone.idle_parts)} never moved under {lone.strategy}, so it did not really train"
             return f"the gradient scaler skipped every optimizer step of {lone.strategy}, so nothing was learned"
         last = replay.arms[-1]
         where = f"{last.strategy}, step {last.steps_run} of {replay.setting.steps}"
@@ -81,16 +82,19 @@ def headline(replay: Replay) -> str:
     leaking = _leaking(replay)
     if leaking:
         place = _own_line(leaking)
-        return f"this code, as it is, writes the codebook{f', in {place}' if place else ''}"
-    wrong = [arm.strategy for arm in replay.arms if not arm.as_expected]
+        return (
+            f"this code, as it is, writes the codebook, in {place}"
+            if place
+            else "this code, as it is, writes the codebook"
+        )
+    wrong = listed(arm.strategy for arm in replay.arms if not arm.as_expected)
     if wrong:
-        return f"{', '.join(wrong)} did not do what was expected"
-    controls = ", ".join(arm.strategy for arm in replay.arms if arm.is_control)
-    frozen = ", ".join(arm.strategy for arm in replay.arms if not arm.is_control)
-    drifts, still = f"the codebook drifts under {controls}", f"bit-identical under {frozen}"
+        return f"{wrong} did not do what was expected"
+    controls = listed(arm.strategy for arm in replay.arms if arm.is_control)
+    frozen = listed(arm.strategy for arm in replay.arms if not arm.is_control)
     if controls and frozen:
-        return f"{drifts}; it is {still}"
-    return drifts if controls else f"the codebook is {still}"
+        return f"the codebook drifts under {controls}; it is bit-identical under {frozen}"
+    return f"the codebook drifts under {controls}" if controls else f"the codebook is bit-identical under {frozen}"
 
 
 def _leaking(replay: Replay) -> Arm | None:
@@ -110,7 +114,10 @@ def _remedies(replay: Replay) -> Iterable[str]:
     leaking = _leaking(replay)
     if leaking:
         place = _own_line(leaking)
-        yield f"Call eval() on the quantizer in every forward{f', before {place}' if place else ''}."
+        if place:
+            yield f"Call eval() on the quantizer in every forward, before {place}."
+        else:
+            yield "Call eval() on the quantizer in every forward."
         yield "Or hold the codebook from outside: vqcheck.freeze(net_g)."
     elif replay.verdict == INCONCLUSIVE:
         if any(arm.is_control for arm in replay.arms):
@@ -129,8 +136,8 @@ def _remedies(replay: Replay) -> Iterable[str]:
     else:
         if any(arm.moved_though_held for arm in replay.arms):
             yield "Find what writes the parameters that have no gradient: the optimizer does not."
-        drifted = ", ".join(arm.strategy for arm in replay.arms if arm.verdict == DRIFTED and not arm.as_expected)
-        still = ", ".join(arm.strategy for arm in replay.arms if arm.verdict == FROZEN and not arm.as_expected)
+        drifted = listed(arm.strategy for arm in replay.arms if arm.verdict == DRIFTED and not arm.as_expected)
+        still = listed(arm.strategy for arm in replay.arms if arm.verdict == FROZEN and not arm.as_expected)
         if drifted:
             yield f"Look at the first write of {drifted}: this line writes the codebook."
             yield "Call eval() on the quantizer in every forward, or hold it with vqcheck.freeze."
@@ -153,15 +160,22 @@ def _figures(replay: Replay) -> tuple[Figure, ...]:
 
 def _circumstances(setting: Setting) -> tuple[str, str]:
     """Return what was replayed, and in what surroundings."""
-    whose = f" of {shorter(setting.code)}" if setting.code else ""
-    what = "" if setting.batch_size is None else " synthesizer"
-    items = f" of {setting.batch_size} items" if setting.batch_size else ""
-    processes = f", {setting.processes} processes" if setting.processes > 1 else ""
-    precision = f"{setting.precision}, " if setting.precision else ""
-    numbers_of_it = f"{steps(setting.steps)}{items}{processes}, seed {setting.seed}"
+    what = setting.subject if setting.batch_size is None else f"{setting.subject} synthesizer"
+    if setting.code:
+        what = f"{what} of {shorter(setting.code)}"
+    number = steps(setting.steps)
     return (
-        f"{setting.subject}{what}{whose}; weights: {setting.weights}; data: {setting.data}",
-        f"{numbers_of_it}, {setting.device}, {precision}torch {setting.torch}",
+        f"{what}; weights: {setting.weights}; data: {setting.data}",
+        listed(
+            (
+                f"{number} of {setting.batch_size} items" if setting.batch_size else number,
+                f"{setting.processes} processes" if setting.processes > 1 else "",
+                f"seed {setting.seed}",
+                setting.device,
+                setting.precision,
+                f"torch {setting.torch}",
+            )
+        ),
     )
 
 
@@ -193,9 +207,9 @@ def _side_by_side(replay: Replay) -> tuple[doc.Table, doc.Paragraph]:
                 f"{last.flipped_tokens}/{probe}" if last and probe else "-",
             )
         )
-    caption = "Every arm starts from the same weights, data and random state." if len(rows) > 1 else ""
+    captions = ["Every arm starts from the same weights, data and random state."] if len(rows) > 1 else []
     if any(arm.is_control for arm in replay.arms):
-        caption += " A control arm must drift, or the replay proves nothing about the others."
+        captions.append("A control arm must drift, or the replay proves nothing about the others.")
     columns = (
         doc.Column("Strategy"),
         doc.Column("Verdict"),
@@ -206,7 +220,7 @@ def _side_by_side(replay: Replay) -> tuple[doc.Table, doc.Paragraph]:
         "Codes: how many moved. Shadow loss: commit_loss, computed in every mode. Flipped: tokens of a fixed probe "
         "that changed."
     )
-    return doc.Table(caption.strip(), columns, rows), doc.Paragraph((doc.muted(key),))
+    return doc.Table(" ".join(captions), columns, rows), doc.Paragraph((doc.muted(key),))
 
 
 def _moved_codes(arm: Arm) -> str:
@@ -259,12 +273,12 @@ def _arm(replay: Replay, arm: Arm) -> doc.Section:
     seconds = ""
     if arm.median_seconds is not None and arm.tracing_seconds is not None:
         seconds = f"{_duration(arm.median_seconds)}, and {_duration(arm.tracing_seconds)} for the tracing"
-    kept = f", every {arm.kept_every}th kept" if arm.kept_every > 1 else ""
+    kept = f"every {arm.kept_every}th kept" if arm.kept_every > 1 else ""
     facts = doc.Facts(
         (
             doc.Fact("VQ encoder", doc.code(digests(arm))),
-            doc.Fact("Steps", f"{arm.steps_run} of {replay.setting.steps}{kept}", Shown.DETAIL),
-            doc.Fact("Parameters", "; ".join(parameters(arm))),
+            doc.Fact("Steps", listed((f"{arm.steps_run} of {replay.setting.steps}", kept)), Shown.DETAIL),
+            doc.Fact("Parameters", clauses(*parameters(arm))),
             doc.Fact("Optimizer", _optimizer_steps(replay, arm)),
             doc.Fact("Processes", _processes(replay, arm)),
             doc.Fact("Step time", seconds),
@@ -281,10 +295,16 @@ def _optimizer_steps(replay: Replay, arm: Arm) -> str:
     if not arm.skipped_steps:
         return ""
     if arm.never_learned:
-        bound = ", the most that are tried" if arm.complete else ""
-        return f"all {steps(arm.steps_run)} skipped by the gradient scaler{bound}: the projection was never trained"
-    run_on = f", so this arm ran to step {arm.steps_run}" if arm.steps_run > replay.setting.steps else ""
-    return f"{arm.skipped_steps} of {steps(arm.steps_run)} skipped by the gradient scaler{run_on}"
+        if arm.complete:
+            return (
+                f"all {steps(arm.steps_run)} skipped by the gradient scaler, the most that are tried: the projection "
+                "was never trained"
+            )
+        return f"all {steps(arm.steps_run)} skipped by the gradient scaler: the projection was never trained"
+    skipped = f"{arm.skipped_steps} of {steps(arm.steps_run)} skipped by the gradient scaler"
+    if arm.steps_run > replay.setting.steps:
+        return f"{skipped}, so this arm ran to step {arm.steps_run}"
+    return skipped
 
 
 def _processes(replay: Replay, arm: Arm) -> str:

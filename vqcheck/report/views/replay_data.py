@@ -11,6 +11,7 @@ from vqcheck.codebook.digest import EncoderDigests
 from vqcheck.replay.trace import DRIFTED, INCOMPLETE, INCONCLUSIVE, NOT_MEASURED, Arm, FirstWrite, Replay, TensorStep
 from vqcheck.report.document import Case, CaseOutcome, Rule, Sheet
 from vqcheck.report.views.json_objects import digests_object, plain_object
+from vqcheck.report.views.words import clauses, listed
 
 _DRIFTED: Final = Rule(
     "replay/drifted",
@@ -65,11 +66,11 @@ def _arm(arm: Arm, replay: Replay) -> list[Case]:
     if arm.parameters:
         moved = arm.moved_though_held
         outcome = CaseOutcome.FAILED if moved else CaseOutcome.PASSED
-        cases.append(Case(_HELD, arm.strategy, outcome, "; ".join(parameters(arm))))
+        cases.append(Case(_HELD, arm.strategy, outcome, clauses(*parameters(arm))))
     if replay.setting.processes > 1 or arm.rank_differences:
-        differ = f"after {arm.rank_differences} of {arm.steps_run} steps they do not"
+        said = f"after {arm.rank_differences} of {arm.steps_run} steps they do not"
         outcome = CaseOutcome.FAILED if arm.rank_differences and not arm.is_control else CaseOutcome.PASSED
-        cases.append(Case(_RANKS, arm.strategy, outcome, differ if arm.rank_differences else "the same bits"))
+        cases.append(Case(_RANKS, arm.strategy, outcome, said if arm.rank_differences else "the same bits"))
     if replay.verdict == INCONCLUSIVE and any(each is arm for each in _proving_nothing(replay)):
         rule, message = (
             (_CONTROL, "no arm was expected to drift")
@@ -90,8 +91,9 @@ def _proving_nothing(replay: Replay) -> list[Arm]:
 def _control(arm: Arm, replay: Replay) -> Case:
     if arm.verdict == DRIFTED:
         write = next((write for write in arm.first_writes if write.file), None)
-        where = f"; first write: {_written(write)}" if write else ""
-        return Case(_CONTROL, arm.strategy, CaseOutcome.PASSED, f"drifted, as it must: {digests(arm)}{where}")
+        where = f"first write: {_written(write)}" if write else ""
+        said = clauses(f"drifted, as it must: {digests(arm)}", where)
+        return Case(_CONTROL, arm.strategy, CaseOutcome.PASSED, said)
     outcome = CaseOutcome.COULD_NOT_CHECK if replay.verdict == INCONCLUSIVE else CaseOutcome.FAILED
     return Case(_CONTROL, arm.strategy, outcome, f"did not drift: {digests(arm)}")
 
@@ -107,21 +109,24 @@ def _tensor(arm: Arm, label: str, write: FirstWrite | None) -> Case:
     if write is None:
         return Case(_DRIFTED, name, CaseOutcome.PASSED, f"bit-identical after {steps(arm.steps_run)}")
     last = next((each for step in arm.steps[-1:] for each in step.tensors if each.label == label), None)
-    rows = f"; {last.rows_changed} of {last.rows} rows differ from the start" if last else ""
+    rows = f"{last.rows_changed} of {last.rows} rows differ from the start" if last else ""
     if last and last.problem:
-        rows = f"; it {last.problem}"
+        rows = f"it {last.problem}"
     own = write.called_from or write
-    message = f"written in step {write.first_changed_step}, {_written(write)}{rows}; VQ encoder {digests(arm)}"
+    written = f"written in step {write.first_changed_step}, {_written(write)}"
+    message = clauses(written, rows, f"VQ encoder {digests(arm)}")
     return Case(_DRIFTED, name, CaseOutcome.FAILED, message, own.file, own.line)
 
 
 def _written(write: FirstWrite) -> str:
     operator, where = first_write(write)
-    return f"by {operator} {'at' if write.file else 'in'} {where}" if operator else "by a write that was not attributed"
+    if not operator:
+        return "by a write that was not attributed"
+    return f"by {operator} at {where}" if write.file else f"by {operator} in {where}"
 
 
 def steps(count: int) -> str:
-    return f"{count} step{'s' * (count != 1)}"
+    return "1 step" if count == 1 else f"{count} steps"
 
 
 def shorter(path: str) -> str:
@@ -138,12 +143,11 @@ def digests(arm: Arm) -> str:
     start, end = arm.digest_at_start.widest, _digest(arm.digest_at_end)
     if arm.verdict != DRIFTED:
         return f"{start.algorithm} {start.short}, bit-identical after {steps(arm.steps_run)}"
-    middle = ""
+    seen = [f"{start.algorithm} {start.short}"]
     if arm.digest_at_first_change and arm.first_writes:
         first, step = _digest(arm.digest_at_first_change), arm.first_writes[0].first_changed_step
-        if step != arm.steps_run:
-            middle = f" > {first} (step {step})"
-    return f"{start.algorithm} {start.short}{middle} > {end} (step {arm.steps_run})"
+        seen += [f"{first} (step {step})"] if step != arm.steps_run else []
+    return " > ".join([*seen, f"{end} (step {arm.steps_run})"])
 
 
 def _digest(found: EncoderDigests) -> str:
@@ -157,7 +161,7 @@ def meets(arm: Arm) -> str:
         if arm.complete and arm.never_learned:
             return f"the gradient scaler skipped all {steps(arm.steps_run)}"
         if arm.complete and arm.idle_parts:
-            return f"{', '.join(arm.idle_parts)} never moved"
+            return f"{listed(arm.idle_parts)} never moved"
         return f"ended early, after step {arm.steps_run}"
     return "as expected" if arm.as_expected else f"expected {arm.expected}"
 
@@ -166,24 +170,28 @@ def parameters(arm: Arm) -> tuple[str, ...]:
     """Return which parameters of the generator moved and which held still, in words; nothing where unwatched."""
     if not arm.parameters:
         return ()
-    learning = [f"{each.part} {each.learning_moved} of {each.learning}" for each in arm.parameters if each.learning]
+    learning = listed(
+        f"{each.part} {each.learning_moved} of {each.learning}" for each in arm.parameters if each.learning
+    )
     held = sum(each.held for each in arm.parameters)
-    moved = [f"{each.part} {each.held_moved} of {each.held}" for each in arm.parameters if each.held_moved]
-    still = f"but {', '.join(moved)} moved" if moved else "all still"
-    return f"moved: {', '.join(learning)}", f"{held} without a gradient, {still}"
+    moved = listed(f"{each.part} {each.held_moved} of {each.held}" for each in arm.parameters if each.held_moved)
+    if moved:
+        return f"moved: {learning}", f"{held} without a gradient, but {moved} moved"
+    return f"moved: {learning}", f"{held} without a gradient, all still"
 
 
 def first_write(write: FirstWrite) -> tuple[str, str]:
     """Return (aten operator, where it was called), both empty where the write was not attributed."""
     if write.traced_step is None:
         return "", ""
-    later = f" (seen in step {write.traced_step})" if write.traced_step != write.first_changed_step else ""
     where = write.function or "no line of Python"
     if write.file:
         where = f"{shorter(write.file)}:{write.line} in {write.function}"
-    own = write.called_from
-    called = f", called from {shorter(own.file)}:{own.line} in {own.function}" if own else ""
-    return ".".join(write.operator.split(".")[:2]), f"{where}{called}{later}"
+    if own := write.called_from:
+        where = f"{where}, called from {shorter(own.file)}:{own.line} in {own.function}"
+    if write.traced_step != write.first_changed_step:
+        where = f"{where} (seen in step {write.traced_step})"
+    return ".".join(write.operator.split(".")[:2]), where
 
 
 _STEP: Final = (

@@ -8,8 +8,9 @@ from vqcheck.report import blocks as doc
 from vqcheck.report.blocks import Kind, Shown, Tone
 from vqcheck.report.document import Case, CaseOutcome, Document, Figure, Rule, Status
 from vqcheck.report.views.json_objects import digests_object
+from vqcheck.report.views.words import clauses, listed
 from vqcheck.restore.measured import Better, Measurement, PairedDifference, Way
-from vqcheck.restore.result import Extraction, Restoration, RestoredTensor, RestoreVerdict
+from vqcheck.restore.result import Extraction, Restoration, RestoredPart, RestoredTensor, RestoreVerdict
 
 _WRITTEN: Final = Rule(
     "restore/written",
@@ -28,15 +29,11 @@ def restored(result: Restoration) -> Document:
     if result.verdict is RestoreVerdict.UNCHANGED:
         headline = f"{os.path.basename(result.file)} had the VQ encoder of {base} already; {name} is a copy of it"
     else:
-        of = (
-            ""
-            if len(changed) == len(result.tensors)
-            else f" ({len(changed)} of {len(result.tensors)} tensors differed)"
-        )
-        what = "VQ encoder" if result.part == "all" else result.part
-        rounded = ", ".join(dict.fromkeys(tensor.dtype for tensor in result.tensors if tensor.rounded_from))
-        of = f", rounded to {rounded}{of}" if rounded else of
-        headline = f"{name} has the {what} of {base}{of}; every other byte is that of {os.path.basename(result.file)}"
+        rounded = listed(dict.fromkeys(tensor.dtype for tensor in result.tensors if tensor.rounded_from))
+        said = listed((_put_back(result.part, name, base), f"rounded to {rounded}" if rounded else ""))
+        if len(changed) < len(result.tensors):
+            said = f"{said} ({len(changed)} of {len(result.tensors)} tensors differed)"
+        headline = f"{said}; every other byte is that of {os.path.basename(result.file)}"
     return Document(
         command="restore",
         status=Status.CONSISTENT,
@@ -65,7 +62,7 @@ def restored(result: Restoration) -> Document:
                         (
                             doc.Fact("Before", doc.code(_widest(result.before))),
                             doc.Fact("After", doc.code(_widest(result.after))),
-                            doc.Fact("Not stored", ", ".join(result.not_stored)),
+                            doc.Fact("Not stored", listed(result.not_stored)),
                         )
                     ),
                 ),
@@ -90,6 +87,14 @@ def restored(result: Restoration) -> Document:
             *(_measured(result.measurement) if result.measurement else (doc.Paragraph(_unmeasured(result)),)),
         ),
     )
+
+
+def _put_back(part: RestoredPart, name: str, base: str) -> str:
+    return {
+        RestoredPart.ALL: f"{name} has the VQ encoder of {base}",
+        RestoredPart.CODEBOOK: f"{name} has the codebook of {base}",
+        RestoredPart.PROJECTION: f"{name} has the projection of {base}",
+    }[part]
 
 
 def extracted(result: Extraction) -> Document:
@@ -177,7 +182,7 @@ def _measured(found: Measurement) -> tuple[doc.Block, ...]:
         for each in found.items
         if each.clips
     ]
-    of = "" if len(found.items) == found.of else f" of {found.of}"
+    number = str(found.of) if len(found.items) == found.of else f"{len(found.items)} of {found.of}"
     return (
         doc.Section(
             "Which is better",
@@ -193,7 +198,7 @@ def _measured(found: Measurement) -> tuple[doc.Block, ...]:
                     [_difference_row(found.difference(*pair)) for pair in _PAIRS],
                 ),
                 doc.Paragraph(
-                    f"{len(found.items)}{of} recordings of {os.path.basename(os.path.normpath(found.experiment))}, "
+                    f"{number} recordings of {os.path.basename(os.path.normpath(found.experiment))}, "
                     f"decoded as {found.version} on {found.device}. The error is the mean absolute difference of the "
                     "log mel spectrograms from the recording's. It is no listening test, and says nothing of sentences "
                     "that were not recorded."
@@ -231,9 +236,9 @@ def _meaning(found: Measurement) -> str:
 def _left_out(found: Measurement) -> str:
     if not found.left_out:
         return ""
-    shown = "; ".join(f"{name} {why}" for name, why in found.left_out[:3])
-    more = f"; and {len(found.left_out) - 3} more" if len(found.left_out) > 3 else ""
-    return f"Left out: {shown}{more}."
+    left = len(found.left_out) - 3
+    shown = clauses(*(f"{name} {why}" for name, why in found.left_out[:3]), f"and {left} more" if left > 0 else "")
+    return f"Left out: {shown}."
 
 
 def _difference_row(found: PairedDifference) -> tuple[str, str, str]:

@@ -86,32 +86,38 @@ def headline(comparison: StageComparison) -> str:
 def evidence(comparison: StageComparison) -> str:
     """Return what the verdict rests on."""
     s1, s2, lock = os.path.basename(comparison.s1), os.path.basename(comparison.s2), comparison.lock
-    by_path = f"{s1} names these tokens by their path, which proves nothing."
-    if comparison.named_tokens:
-        by_path = f"{s1} names {comparison.named_tokens}; the directory was named by hand, and what is in it decides."
+    by_hand = f"{s1} names {comparison.named_tokens}; the directory was named by hand, and what is in it decides."
     if comparison.tokens:
-        return f"{by_path} {summary(comparison.tokens)}{_beside(comparison)}."
+        by_path = f"{s1} names these tokens by their path, which proves nothing."
+        said = f"{by_hand if comparison.named_tokens else by_path} {summary(comparison.tokens)}."
+        beside = _beside(comparison)
+        return f"{said} {beside}" if beside else said
     if comparison.other_s1:
         return f"{lock} is bound to another s1 checkpoint than {s1}."
-    agrees = "agrees" if comparison.exit_code == 0 else "does not agree"
-    bound = (
-        f"The lock is bound to {s1}."
-        if comparison.binds_s1
-        else by_path.replace("these tokens", "the tokens of the locked experiment")
-    )
-    return f"The VQ encoder of {s2} {agrees} with {lock}. {bound}"
+    bound = f"{s1} names the tokens of the locked experiment by their path, which proves nothing."
+    if comparison.binds_s1:
+        bound = f"The lock is bound to {s1}."
+    elif comparison.named_tokens:
+        bound = by_hand
+    if comparison.exit_code == 0:
+        return f"The VQ encoder of {s2} agrees with {lock}. {bound}"
+    return f"The VQ encoder of {s2} does not agree with {lock}. {bound}"
 
 
 def _beside(comparison: StageComparison) -> str:
-    """Return what the base says, as the rest of a sentence; empty where none explains the tokens, too."""
+    """Return what the base says; empty where none explains the tokens, too."""
     decision = comparison.decision
     if decision is None or decision.other is None:
         return ""
     base = os.path.basename(decision.other.checkpoint)
-    both = (
-        f". {base}, which the configuration names as the base, explains them, too: this data cannot tell the two apart"
+    if decision.decided_by is Decider.AGAINST:
+        return (
+            f"{base}, which the configuration names as the base, explains them, too: this data cannot tell the two "
+            "apart, and the base decides."
+        )
+    return (
+        f"{base}, which the configuration names as the base, explains them, too: this data cannot tell the two apart."
     )
-    return f"{both}, and the base decides" if decision.decided_by is Decider.AGAINST else both
 
 
 def _decided_by(comparison: StageComparison) -> str:

@@ -131,16 +131,16 @@ def _compared(decision: TokenDecision) -> doc.Facts:
     audit, other = decision.audit, decision.other
     configured = ", which the configuration names as the base" if decision.other_is_configured else ""
     digest, total = audit.digests.widest, audit.total
-    parts = f" in {len(audit.files)} parts" if len(audit.files) > 1 else ""
-    sample = " (a sample)" if audit.sampled else ""
+    items = f"{audit.rows} items in {len(audit.files)} parts" if len(audit.files) > 1 else f"{audit.rows} items"
+    sample = f"{len(audit.items)} items (a sample)" if audit.sampled else f"{len(audit.items)} items"
     return doc.Facts(
         (
             doc.Fact("Checkpoint", doc.path(audit.checkpoint)),
             doc.Fact("Codec", audit.family),
             doc.Fact("VQ encoder", doc.code(f"{digest.algorithm} {digest.short}"), Shown.BRIEF),
             doc.Fact("VQ encoder", doc.code(str(digest)), Shown.DETAIL),
-            doc.Fact("Tokens", (doc.path(tsv(audit)), f", {audit.rows} items{parts}")),
-            doc.Fact("Checked", f"{len(audit.items)} items{sample}, {total.frames} frames"),
+            doc.Fact("Tokens", (doc.path(tsv(audit)), f", {items}")),
+            doc.Fact("Checked", f"{sample}, {total.frames} frames"),
             doc.Fact("Precision", precision(audit) if audit.verdict == TokenVerdict.CONSISTENT else None),
             doc.Fact(
                 "Near-ties",
@@ -162,8 +162,9 @@ def _lock(decision: TokenDecision) -> doc.Inline | None:
         return (doc.path(lock.path), " binds other tokens than these, so it says nothing of them")
     if lock.verdict == UNDECIDED:
         return (doc.path(lock.path), " binds these tokens, and copies in the file contradict each other")
-    other = " to another VQ encoder" if lock.verdict == CHANGED else " to this VQ encoder"
-    return (doc.path(lock.path), f" binds these tokens{other}")
+    if lock.verdict == CHANGED:
+        return (doc.path(lock.path), " binds these tokens to another VQ encoder")
+    return (doc.path(lock.path), " binds these tokens to this VQ encoder")
 
 
 def precision(audit: TokenAudit) -> str:
@@ -187,7 +188,7 @@ def _frames(audit: TokenAudit, other: TokenAudit | None) -> tuple[doc.Proportion
     )
     total = audit.total
     parts = tuple(doc.Part(name, count, tone) for (name, _, tone), count in zip(kinds, _numbers(total), strict=True))
-    said = ", ".join(f"{part.number} {part.name}" for part in parts)
+    said = listed(f"{part.number} {part.name}" for part in parts)
     bar = doc.Proportions("Frames by kind", f"Of {total.frames} frames: {said}.", parts)
     audits = [("Frames", audit)] if other is None else [(os.path.basename(a.checkpoint), a) for a in (audit, other)]
     columns = [doc.Column("Kind")]

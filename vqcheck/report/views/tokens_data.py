@@ -14,7 +14,7 @@ from vqcheck.codebook.comparison import CHANGED, UNDECIDED
 from vqcheck.codebook.file_record import Order
 from vqcheck.report.document import Case, CaseOutcome, Rule, Weight
 from vqcheck.report.views.json_objects import digests_object, plain_object
-from vqcheck.report.views.words import listed
+from vqcheck.report.views.words import clauses, listed
 
 NAMED: Final = 5
 """Items that are named of a long list."""
@@ -91,16 +91,14 @@ def tsv(audit: TokenAudit) -> str:
 def _items(audit: TokenAudit) -> Iterable[Case]:
     for item in audit.items:
         counts = item.counts
-        message = f"{counts.explained} of {counts.frames} tokens agree"
-        for count, what in (
-            (counts.mismatches, "cannot come from this VQ encoder"),
-            (counts.near_ties, "within rounding"),
-            (counts.undecided, "undecided"),
-        ):
-            if count:
-                message += f", {count} {what}"
-        if item.wrong_length:
-            message += f"; {item.recorded} tokens are recorded, the features give {item.derived}"
+        frames = (
+            f"{counts.explained} of {counts.frames} tokens agree",
+            f"{counts.mismatches} cannot come from this VQ encoder" if counts.mismatches else "",
+            f"{counts.near_ties} within rounding" if counts.near_ties else "",
+            f"{counts.undecided} undecided" if counts.undecided else "",
+        )
+        length = f"{item.recorded} tokens are recorded, the features give {item.derived}" if item.wrong_length else ""
+        message = clauses(listed(frames), length)
         failed = counts.mismatches or item.wrong_length
         name = f"{item.item} ({item.line})" if item.item in audit.repeated else item.item
         yield Case(
@@ -122,11 +120,10 @@ def _near_ties(audit: TokenAudit) -> Iterable[Case]:
 def _beside(decision: TokenDecision) -> Iterable[Case]:
     audit, lock = decision.audit, decision.lock
     if lock is not None and lock.binds:
-        said = {CHANGED: "another VQ encoder", UNDECIDED: "copies that contradict each other"}
-        found = said.get(lock.verdict, "this VQ encoder")
-        message = f"{lock.path} binds the tokens; the checkpoint holds {found}"
-        if lock.verdict not in said:
-            message = f"{lock.path} binds the tokens to {found}"
+        message = {
+            CHANGED: f"{lock.path} binds the tokens; the checkpoint holds another VQ encoder",
+            UNDECIDED: f"{lock.path} binds the tokens; the checkpoint holds copies that contradict each other",
+        }.get(lock.verdict, f"{lock.path} binds the tokens to this VQ encoder")
         outcome = {CHANGED: CaseOutcome.FAILED, UNDECIDED: CaseOutcome.COULD_NOT_CHECK}.get(
             lock.verdict, CaseOutcome.PASSED
         )
@@ -156,15 +153,17 @@ def _gaps(audit: TokenAudit) -> Iterable[Case]:
 
 
 def _advice(audit: TokenAudit) -> Iterable[Case]:
+    parts, repeated, lacking = (
+        listed(names, NAMED) for names in (audit.leftover_parts, audit.repeated, audit.without_tokens)
+    )
     for name, found, message in (
         ("header", audit.headless, "the tsv has no header line: s1 reads its first item as the header and loses it"),
-        ("parts", audit.leftover_parts, "nothing reads the parts beside the merged tsv: "),
-        ("repeated", audit.repeated, "items with several rows: "),
-        ("without tokens", audit.without_tokens, "items with features but no tokens, which s1 never sees: "),
+        ("parts", parts, f"nothing reads the parts beside the merged tsv: {parts}"),
+        ("repeated", repeated, f"items with several rows: {repeated}"),
+        ("without tokens", lacking, f"items with features but no tokens, which s1 never sees: {lacking}"),
     ):
         if found:
-            whole = message if isinstance(found, bool) else f"{message}{listed(found, NAMED)}"
-            yield Case(_TSV, name, CaseOutcome.FAILED, whole, tsv(audit), weight=Weight.ADVICE)
+            yield Case(_TSV, name, CaseOutcome.FAILED, message, tsv(audit), weight=Weight.ADVICE)
 
 
 def _place(audit: TokenAudit, line: str) -> tuple[str, int]:
