@@ -9,7 +9,6 @@ from vqcheck.codebook.comparison import (
     FAULTS,
     NOT_STORED,
     UNDECIDED,
-    Change,
     ComparedFile,
     Comparison,
     TensorDiff,
@@ -19,12 +18,11 @@ from vqcheck.codebook.family import CODE_TRANSFORM, CODES, EMA_COUNT, EMA_SUM, I
 from vqcheck.codebook.file_record import FileRecord
 from vqcheck.report.document import Case, CaseOutcome, Rule, Weight
 from vqcheck.report.views import copies, tensors
-from vqcheck.report.views.json_objects import copies_object, digest_object, digests_object
+from vqcheck.report.views.json_objects import copies_object, digest_object, digests_object, named
 from vqcheck.report.views.words import clauses, explained, trained
 
 if TYPE_CHECKING:
     from vqcheck.codebook.diagnosis.result import Cause, Diagnosis, TokenFlips
-    from vqcheck.codebook.model import Training
 
 
 _DRIFT: Final = (
@@ -52,6 +50,7 @@ _RULES: Final = {
     )
 }
 _TRAINED: Final = trained("diff")
+_CHANGE: Final = "rows_changed rows max_abs max_abs_index max_rel max_rel_index not_finite"
 _COPIES: Final = Rule(
     "diff/copy-undecided",
     "no copy of the VQ encoder contradicts the one that was judged",
@@ -133,10 +132,7 @@ def _side(side: ComparedFile, record: FileRecord) -> dict[str, Any]:
     return {
         "path": side.path,
         "kind": record.kind.value,
-        "family": side.family,
-        "prefix": side.prefix,
-        "never_trained": side.never_trained,
-        "ailments": list(side.ailments),
+        **named(side, "family prefix never_trained ailments"),
         "digests": digests_object(side.digests),
         "in_front": side.in_front,
     }
@@ -144,17 +140,10 @@ def _side(side: ComparedFile, record: FileRecord) -> dict[str, Any]:
 
 def _tensor(diff: TensorDiff) -> dict[str, Any]:
     return {
-        "label": diff.label,
-        "role": diff.role,
-        "verdict": diff.verdict,
-        "judged": diff.judged,
-        "note": diff.note,
-        "rounded_to": diff.rounded_to,
-        "narrower": diff.narrower,
-        "reading": diff.reading.value if diff.reading else None,
+        **named(diff, "label role verdict judged note rounded_to narrower reading"),
         "a": _stored(diff.a_name, diff.a_dtype, diff.a_shape, diff.a_digest),
         "b": _stored(diff.b_name, diff.b_dtype, diff.b_shape, diff.b_digest),
-        "change": _change(diff.change) if diff.change else None,
+        "change": named(diff.change, _CHANGE) if diff.change else None,
     }
 
 
@@ -164,40 +153,26 @@ def _stored(name: str, dtype: str, shape: tuple[int, ...], digest: Digest | None
     return {"name": name, "dtype": dtype, "shape": list(shape), "digest": digest_object(digest)}
 
 
-def _change(change: Change) -> dict[str, Any]:
-    return {
-        "rows_changed": change.rows_changed,
-        "rows": change.rows,
-        "max_abs": change.max_abs,
-        "max_abs_index": list(change.max_abs_index),
-        "max_rel": change.max_rel,
-        "max_rel_index": list(change.max_rel_index),
-        "not_finite": change.not_finite,
-    }
-
-
 def _diagnosis(diagnosis: "Diagnosis") -> dict[str, Any]:
     """Return causes with their evidence, the consequence, and advice; None stands for what was not measured."""
     return {
-        "family": diagnosis.family,
-        "codes_moved": diagnosis.codes_moved,
-        "contradicted": diagnosis.contradicted,
+        **named(diagnosis, "family codes_moved contradicted"),
         "causes": [_cause(cause) for cause in diagnosis.causes],
         "consequence": {
             "displacement": [asdict(displacement) for displacement in diagnosis.displacement],
             "token_flips": _flips(diagnosis.flips) if diagnosis.flips else None,
         },
-        "training": {letter: _training(training) for letter, training in zip("ab", diagnosis.training, strict=True)},
+        "training": {
+            letter: named(training, "info epoch steps")
+            for letter, training in zip("ab", diagnosis.training, strict=True)
+        },
         "advice": [{"code": advice.code, "text": advice.text} for advice in diagnosis.advice],
     }
 
 
 def _cause(cause: "Cause") -> dict[str, Any]:
     return {
-        "code": cause.code,
-        "certainty": cause.certainty,
-        "codebook": cause.codebook,
-        "head": cause.head,
+        **named(cause, "code certainty codebook head"),
         "evidence": asdict(cause.evidence),
     }
 
@@ -208,7 +183,3 @@ def _flips(flips: "TokenFlips") -> dict[str, Any]:
         "severity": flips.severity.value,
         "skipped": [{"item": item, "problem": problem} for item, problem in flips.skipped],
     }
-
-
-def _training(training: "Training") -> dict[str, Any]:
-    return {"info": training.info, "epoch": training.epoch, "steps": training.steps}

@@ -24,7 +24,7 @@ from vqcheck.report.views.history_words import (
     why_no_base,
     why_skipped,
 )
-from vqcheck.report.views.json_objects import digest_object
+from vqcheck.report.views.json_objects import digest_object, named
 from vqcheck.report.views.words import argument, clauses, listed, trained, unfit_rule, warning
 
 _MOVED: Final = Rule(
@@ -167,14 +167,4 @@ def _row_data(row: HistoryRow) -> dict[str, Any]:
 
 
 def _drift_data(drift: Drift | None) -> dict[str, Any] | None:
-    if drift is None:
-        return None
-    return {
-        "against": list(drift.against),
-        "verdict": drift.verdict,
-        "rows_changed": drift.rows_changed,
-        "rows": drift.rows,
-        "displacement": drift.displacement,
-        "ema_steps": drift.ema_steps,
-        "precision": drift.precision,
-    }
+    return named(drift, "against verdict rows_changed rows displacement ema_steps precision") if drift else None

@@ -1,15 +1,11 @@
 """`vqcheck replay`: what each strategy did to the codebook, which line wrote it, and how the losses went."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 
 from vqcheck.codebook.family import INPUT_PROJ
 from vqcheck.replay.trace import (
-    AS_IS,
     DRIFTED,
     FROZEN,
-    INCOMPLETE,
-    INCONCLUSIVE,
-    NOT_MEASURED,
     Arm,
     FirstWrite,
     Replay,
@@ -19,14 +15,14 @@ from vqcheck.report import blocks as doc
 from vqcheck.report.blocks import Kind, Shown, Tone
 from vqcheck.report.document import Document, Figure, Remedy, Status
 from vqcheck.report.views.replay_charts import charts, numbers, reported, shadow
-from vqcheck.report.views.replay_data import (
-    cases,
-    data,
+from vqcheck.report.views.replay_data import cases, data, sheet
+from vqcheck.report.views.replay_words import (
     digests,
     first_write,
+    headline,
     meets,
     parameters,
-    sheet,
+    remedies,
     shorter,
     steps,
 )
@@ -56,93 +52,8 @@ def view(replay: Replay) -> Document:
             doc.Section("Notes", (doc.Bullets(replay.setting.notes),)),
             doc.Section("The charts in numbers", numbers(replay.arms), shown=Shown.PAGE, folded=True),
         ),
-        remedies=tuple(map(Remedy, _remedies(replay))),
+        remedies=tuple(map(Remedy, remedies(replay))),
     )
-
-
-def headline(replay: Replay) -> str:
-    """Return what the replay came to, in one sentence without its full stop."""
-    if replay.verdict == INCOMPLETE:
-        if replay.failure:
-            return f"the replay failed ({replay.failure}); what was measured is shown"
-        if replay.complete:
-            lone = next(arm for arm in replay.arms if arm.verdict == NOT_MEASURED)
-            if not lone.never_learned:
-                return f"{listed(lone.idle_parts)} never moved under {lone.strategy}, so it did not really train"
-            return f"the gradient scaler skipped every optimizer step of {lone.strategy}, so nothing was learned"
-        last = replay.arms[-1]
-        where = f"{last.strategy}, step {last.steps_run} of {replay.setting.steps}"
-        return f"the replay was interrupted ({where}); what was measured is shown"
-    if replay.verdict == INCONCLUSIVE:
-        if any(arm.is_control for arm in replay.arms):
-            return "no control arm drifted, so the replay proves nothing about the others"
-        if replay.lacks_control:
-            return "no arm was expected to drift and none did, so the replay proves nothing"
-        return "the step never used the codebook, so the replay proves nothing"
-    leaking = _leaking(replay)
-    if leaking:
-        place = _own_line(leaking)
-        return (
-            f"this code, as it is, writes the codebook, in {place}"
-            if place
-            else "this code, as it is, writes the codebook"
-        )
-    wrong = listed(arm.strategy for arm in replay.arms if not arm.as_expected)
-    if wrong:
-        return f"{wrong} did not do what was expected"
-    controls = listed(arm.strategy for arm in replay.arms if arm.is_control)
-    frozen = listed(arm.strategy for arm in replay.arms if not arm.is_control)
-    if controls and frozen:
-        return f"the codebook drifts under {controls}; it is bit-identical under {frozen}"
-    return f"the codebook drifts under {controls}" if controls else f"the codebook is bit-identical under {frozen}"
-
-
-def _leaking(replay: Replay) -> Arm | None:
-    """Return the arm of the user's own code if it writes the codebook and should not."""
-    found = next((arm for arm in replay.arms if arm.strategy == AS_IS and not arm.as_expected), None)
-    return found if found and found.verdict == DRIFTED else None
-
-
-def _own_line(arm: Arm) -> str:
-    """Return the user's line that wrote first; empty where it is not known."""
-    write = next((write for write in arm.first_writes if write.file), None)
-    own = (write.called_from or write) if write else None
-    return f"{shorter(own.file)}:{own.line}" if own else ""
-
-
-def _remedies(replay: Replay) -> Iterable[str]:
-    leaking = _leaking(replay)
-    if leaking:
-        place = _own_line(leaking)
-        if place:
-            yield f"Call eval() on the quantizer in every forward, before {place}."
-        else:
-            yield "Call eval() on the quantizer in every forward."
-        yield "Or hold the codebook from outside: vqcheck.freeze(net_g)."
-    elif replay.verdict == INCONCLUSIVE:
-        if any(arm.is_control for arm in replay.arms):
-            yield "Replay a step that really trains the codebook: a control arm must drift."
-        elif replay.lacks_control:
-            yield "Add a control: --strategy none."
-        else:
-            yield "Replay the step that really looks codes up in the codebook."
-    elif replay.verdict == INCOMPLETE:
-        if replay.complete and not any(arm.never_learned for arm in replay.arms):
-            yield "Replay a step that trains the adapters, bridge and wns1, as LoRA training does."
-        elif replay.complete:
-            yield "Run it again with --precision fp32. Then no optimizer step is skipped."
-        else:
-            yield "Run it again. Give fewer --steps if it takes too long."
-    else:
-        if any(arm.moved_though_held for arm in replay.arms):
-            yield "Find what writes the parameters that have no gradient: the optimizer does not."
-        drifted = listed(arm.strategy for arm in replay.arms if arm.verdict == DRIFTED and not arm.as_expected)
-        still = listed(arm.strategy for arm in replay.arms if arm.verdict == FROZEN and not arm.as_expected)
-        if drifted:
-            yield f"Look at the first write of {drifted}: this line writes the codebook."
-            yield "Call eval() on the quantizer in every forward, or hold it with vqcheck.freeze."
-        if still:
-            yield f"Do not take {still} for a control: it did not write the codebook."
 
 
 def _figures(replay: Replay) -> tuple[Figure, ...]:

@@ -7,7 +7,7 @@ from vqcheck.codebook.digest import EncoderDigests
 from vqcheck.report import blocks as doc
 from vqcheck.report.blocks import Kind, Shown, Tone
 from vqcheck.report.document import Case, CaseOutcome, Document, Figure, Rule, Status
-from vqcheck.report.views.json_objects import digests_object
+from vqcheck.report.views.json_objects import digests_object, named
 from vqcheck.report.views.words import clauses, listed
 from vqcheck.restore.measured import Better, Measurement, PairedDifference, Way
 from vqcheck.restore.result import Extraction, Restoration, RestoredPart, RestoredTensor, RestoreVerdict
@@ -42,11 +42,7 @@ def restored(result: Restoration) -> Document:
         subject=f"{result.base} and {result.file}",
         cases=(Case(_WRITTEN, name, CaseOutcome.PASSED, headline, result.out),),
         data={
-            "base": result.base,
-            "file": result.file,
-            "out": result.out,
-            "family": result.family,
-            "part": result.part.value,
+            **named(result, "base file out family part"),
             "tensors": [_tensor(tensor) for tensor in result.tensors],
             "not_stored": list(result.not_stored),
             "before": digests_object(result.before),
@@ -253,14 +249,11 @@ def _figures(found: Measurement) -> tuple[Figure, ...]:
 def _measurement(found: Measurement) -> dict[str, Any]:
     return {
         "verdict": str(found.verdict),
-        "experiment": found.experiment,
-        "version": found.version,
-        "device": found.device,
+        **named(found, "experiment version device"),
         "recordings": found.of,
         "left_out": [{"item": name, "reason": why} for name, why in found.left_out],
         "differences": [
-            {"way": str(each.way), "against": str(each.against), "mean": each.mean, "low": each.low, "high": each.high}
-            for each in (found.difference(*pair) for pair in _PAIRS)
+            named(each, "way against mean low high") for each in (found.difference(*pair) for pair in _PAIRS)
         ],
         "items": [
             {
@@ -281,10 +274,4 @@ def _widest(digests: EncoderDigests) -> str:
 
 
 def _tensor(tensor: RestoredTensor) -> dict[str, Any]:
-    return {
-        "label": tensor.label,
-        "name": tensor.name,
-        "dtype": tensor.dtype,
-        "rounded_from": tensor.rounded_from or None,
-        "changed": tensor.changed,
-    }
+    return named(tensor, "label name dtype") | {"rounded_from": tensor.rounded_from or None, "changed": tensor.changed}

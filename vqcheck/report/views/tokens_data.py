@@ -13,7 +13,7 @@ from vqcheck.audit.token_power import CONFIDENCE, Power, power
 from vqcheck.codebook.comparison import CHANGED, UNDECIDED
 from vqcheck.codebook.file_record import Order
 from vqcheck.report.document import Case, CaseOutcome, Rule, Weight
-from vqcheck.report.views.json_objects import digests_object, plain_object
+from vqcheck.report.views.json_objects import digests_object, named, plain_object
 from vqcheck.report.views.words import clauses, listed
 
 NAMED: Final = 5
@@ -185,8 +185,7 @@ def data(decision: TokenDecision) -> dict[str, Any]:
             "malformed": [{"line": line, "problem": problem} for line, problem in audit.malformed],
             "repeated": list(audit.repeated),
         },
-        "without_tokens": list(audit.without_tokens),
-        "without_features": list(audit.without_features),
+        **named(audit, "without_tokens without_features"),
         "unreadable": [{"item": item, "problem": problem} for item, problem in audit.unreadable],
         "sampled": audit.sampled,
         "audit": _audit_object(audit),
@@ -224,18 +223,8 @@ def _audit_object(audit: TokenAudit) -> dict[str, Any]:
         "gaps": list(audit.gaps),
         "total": plain_object(audit.total),
         "power": power_object(power(audit)),
-        "arithmetic": audit.arithmetic,
-        "float_arithmetic": audit.float_arithmetic,
+        **named(audit, "arithmetic float_arithmetic"),
         "risk": RISK,
         "groups": [plain_object(group) for group in audit.groups],
-        "items": [
-            {
-                "item": item.item,
-                "line": item.line,
-                "recorded": item.recorded,
-                "derived": item.derived,
-                **plain_object(item.counts),
-            }
-            for item in audit.items
-        ],
+        "items": [named(item, "item line recorded derived") | plain_object(item.counts) for item in audit.items],
     }
