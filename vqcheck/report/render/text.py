@@ -1,7 +1,6 @@
 """A document for people on a terminal of any width, in a pipe or in a file, with or without colour."""
 
 import math
-import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
@@ -9,6 +8,7 @@ from typing import TYPE_CHECKING, Final
 from vqcheck.report import blocks as doc
 from vqcheck.report.blocks import Kind, Shown, Tone
 from vqcheck.report.document import Document, Remedy
+from vqcheck.report.render.columns import at_seams, fit
 from vqcheck.sanitize import sanitize
 
 if TYPE_CHECKING:
@@ -22,15 +22,9 @@ _SIGNS: Final = (
     {Tone.GOOD: "\N{SQUARE ROOT}", Tone.BAD: "\N{MULTIPLICATION SIGN}", Tone.WARNING: "!"},
 )
 """Beside a verdict on a terminal: the first row, of which its encoding has every sign."""
-_SEAMS: Final = "_-./\\"
-"""Behind these a name that is too long for its column is broken."""
 _PROSE: Final = 80
 """Columns of sentences where the stream has no width of its own."""
 _NO_WIDTH: Final = 10_000
-_LEAST: Final = ({Kind.NAME: 24, Kind.PROSE: 24}, {Kind.NAME: 20, Kind.PROSE: 24})
-"""Columns that cells which can be broken should have, and must have; where they have less, rows are laid out below each
-other.
-"""
 _BARS: Final = 40
 
 
@@ -85,35 +79,6 @@ def render(document: Document, style: Style) -> str:
         page.block(block, 0 if isinstance(block, doc.Section) else 2)
     page.remedies(remedies)
     return page.text()
-
-
-def _fitting(natural: Sequence[int], least: Sequence[int], room: int) -> list[int]:
-    """Return widths of columns that fit: what is lacking is taken from the widest ones."""
-    widths = list(natural)
-    while sum(widths) > room:
-        widest = max(range(len(widths)), key=lambda place: widths[place] - least[place] and widths[place])
-        others = [width for place, width in enumerate(widths) if place != widest and width < widths[widest]]
-        aim = max(least[widest], max(others, default=0), widths[widest] - (sum(widths) - room))
-        widths[widest] = min(aim, widths[widest] - 1)
-    return widths
-
-
-def _at_seams(cell: "Text", width: int) -> "Text":
-    """Return a cell in which words that are wider than the column are broken between the parts of a name."""
-    from rich.cells import cell_len
-    from rich.text import Text
-
-    cuts: list[int] = []
-    for match in re.finditer(r"\S+", cell.plain):
-        start, end = match.span()
-        while cell_len(cell.plain[start:end]) > width:
-            fits = next(
-                at for at in range(end - 1, start, -1) if cell_len(cell.plain[start:at]) <= width or at == start + 1
-            )
-            seam = max(cell.plain.rfind(sign, start, fits) + 1 for sign in _SEAMS)
-            start = seam if seam - start > width // 2 else fits
-            cuts.append(start)
-    return Text("\n").join(cell.divide(cuts)) if cuts else cell
 
 
 class _Page:
@@ -270,15 +235,11 @@ class _Page:
             max([cell_len(column.title), *(row[place].cell_len for row in rows)])
             for place, column in enumerate(columns)
         ]
-        room = (self._width or _NO_WIDTH) - indent
-        for limits, gap in ((_LEAST[0], 2), (_LEAST[0], 1), (_LEAST[1], 1)):
-            least = [min(wide, limits.get(column.kind, wide)) for column, wide in zip(columns, natural, strict=True)]
-            if sum(least) + gap * (len(least) - 1) <= room:
-                break
-        else:
+        fitted = fit(columns, natural, (self._width or _NO_WIDTH) - indent)
+        if fitted is None:
             self._stacked(columns, rows, indent)
             return
-        widths = _fitting(natural, least, room - gap * (len(columns) - 1))
+        widths, gap = fitted
         if any(column.title for column in columns):
             self._row([Text(column.title, "bold") for column in columns], columns, widths, gap, indent)
         for row in rows:
@@ -293,7 +254,7 @@ class _Page:
         wrapped = [
             [cell]
             if cell.cell_len <= width
-            else list(_at_seams(cell, width).wrap(self._console, width, overflow="fold"))
+            else list(at_seams(cell, width).wrap(self._console, width, overflow="fold"))
             for cell, width in zip(cells, widths, strict=True)
         ]
         for number in range(max(map(len, wrapped))):
