@@ -220,7 +220,7 @@ def _files(check: PlaceCheck) -> Iterator[Block]:
 
 
 def _place(check: PlaceCheck) -> Section:
-    around = "" if os.path.realpath(check.root) == os.path.realpath(check.path) else check.root
+    around = "" if os.path.abspath(check.root) == os.path.abspath(check.path) else check.root
     facts = [Fact("Place", (path(check.path), f" ({check.kind.value})")), Fact("Around it", path(around))]
     facts += [
         Fact("Base models" if not number else "", path(short(base, check))) for number, base in enumerate(check.bases)

@@ -231,9 +231,7 @@ def _weights(advice: "Advice", diagnosis: "Diagnosis", comparison: Comparison) -
     """Return which file extraction can read instead of a training file, in words; empty where there is none."""
     if not advice.later or diagnosis.family != "gpt-sovits":
         return ""
-    from vqcheck.experiment.place import exported_weights
-
-    exported = exported_weights((comparison.a if advice.later == "A" else comparison.b).path)
+    exported = (comparison.a if advice.later == "A" else comparison.b).exported
     return f" The weights exported at the step of {advice.later} are {exported}." if exported else ""
 
 

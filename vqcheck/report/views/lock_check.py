@@ -257,7 +257,9 @@ def _remedies(result: LockCheck) -> tuple[Remedy, ...]:
     said = []
     if any(line.verdict != Verdict.MISSING for line in encoder):
         said.append("Use a checkpoint whose VQ encoder is the locked one. Freeze the quantizer in s2 training.")
-        said.append(f"Is the change meant? {extract_again(result.path)} Then replace the lock: {again}")
+        said.append(
+            f"Is the change meant? {extract_again(result.path, result.exported)} Then replace the lock: {again}"
+        )
     elif encoder:
         said.append("Check a file that stores the same parts of the VQ encoder as the locked one.")
     if any(line.what == TSV for line in faults):

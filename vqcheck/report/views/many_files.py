@@ -33,7 +33,7 @@ def could_not_check(command: str, file: str, why: str) -> JudgedFile:
     return JudgedFile(file, why.removeprefix(f"{file}: "), named)
 
 
-def view(command: str, against: str, key: str, files: Sequence[JudgedFile], *, details: bool) -> Document:
+def view(command: str, against: str, key: str, files: Sequence[JudgedFile], *, details: bool = False) -> Document:
     """Return the document of several files that were judged `against` one, which JSON has under `key`.
 
     `details` shows those of every file, not only of those that do not agree.

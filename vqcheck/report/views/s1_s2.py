@@ -121,7 +121,9 @@ def _remedies(comparison: StageComparison) -> tuple[str, ...]:
         s1 = os.path.basename(comparison.s1)
         return (f"If {s1} was trained on the locked tokens, bind it: vqcheck lock --s1 --update.",)
     if comparison.exit_code == 1:
-        return extract_again(comparison.s2), "Or start s2 from the file that the tokens of s1 come from."
+        return extract_again(
+            comparison.s2, comparison.exported
+        ), "Or start s2 from the file that the tokens of s1 come from."
     if comparison.exit_code == 2 and comparison.tokens and comparison.tokens.contradictions:
         return ("Extract the features and the tokens again, from the same recordings.",)
     if comparison.exit_code == 2 and comparison.tokens:

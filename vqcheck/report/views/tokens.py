@@ -113,14 +113,14 @@ def _remedies(decision: TokenDecision) -> Iterable[str]:
         yield "Choose the copy to judge: --copy NAME."
         return
     if decision.verdict is TokenVerdict.INCONSISTENT and audit.verdict is not TokenVerdict.INCONSISTENT:
-        yield extract_again(os.path.basename(audit.checkpoint))
+        yield extract_again(audit.checkpoint, decision.exported)
         yield "Or start s2 from the checkpoint that the tokens come from."
         return
     if audit.only_lengths:
         yield "Extract the features and the tokens of these items again, from the same recordings."
         return
     if audit.verdict == TokenVerdict.INCONSISTENT:
-        yield extract_again(audit.checkpoint)
+        yield extract_again(audit.checkpoint, decision.exported)
         yield "Or start s2 from the checkpoint that the tokens come from."
         return
     if {"overflow", "coarse"} & set(audit.gaps):

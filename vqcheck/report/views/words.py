@@ -50,20 +50,25 @@ def ranges(numbers: Iterable[int]) -> str:
     return ", ".join(f"{run[0]}" if len(run) == 1 else f"{run[0]}..{run[-1]}" for run in runs)
 
 
-def extract_again(path: str, exported: str | None = None) -> str:
+def extract_again(path: str, exported: str | None) -> str:
     """Return how to make tokens with a checkpoint: upstream extracts them with exported weights, not with a G_*.pth.
 
-    `exported` are those of a training file, where they were found already.
+    `exported` are those of a training file, where they were found.
     """
     from vqcheck.experiment.layout import is_training_file
-    from vqcheck.experiment.place import exported_weights
 
     name = os.path.basename(path)
     if not is_training_file(path):
         return f"Extract the tokens again with {name}. Then train s1 again on them."
-    found = exported or exported_weights(path)
-    weights = f"{found}, the weights exported at its step" if found else "the weights exported at its step"
-    return f"Extraction cannot read {name}. Extract the tokens again with {weights}. Then train s1 again on them."
+    if exported:
+        return (
+            f"Extraction cannot read {name}. Extract the tokens again with {exported}, the weights exported at its "
+            "step. Then train s1 again on them."
+        )
+    return (
+        f"Extraction cannot read {name}. Extract the tokens again with the weights exported at its step. Then train s1 "
+        "again on them."
+    )
 
 
 def trained(command: str) -> Rule:
