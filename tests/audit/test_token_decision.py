@@ -6,7 +6,7 @@ import pytest
 
 from vqcheck.audit.token_audit_result import FrameCounts, ItemAudit, TokenAudit, TokenPrecision, TokenVerdict
 from vqcheck.audit.token_decision import Decider, LockSays, Movement, TokenDecision
-from vqcheck.codebook.comparison import CHANGED, IDENTICAL, ROUNDED, UNDECIDED
+from vqcheck.codebook.comparison import Verdict
 from vqcheck.codebook.diagnosis.result import TokenFlips
 from vqcheck.codebook.digest import F32V1, Digest, EncoderDigests
 from vqcheck.codebook.file_record import Order
@@ -50,7 +50,10 @@ def audit(verdict, ties=0, name="s2G.pth"):
     return found
 
 
-SAYS = [LockSays("vqcheck.lock", binds=True, verdict=each) for each in (IDENTICAL, ROUNDED, CHANGED, UNDECIDED)]
+SAYS = [
+    LockSays("vqcheck.lock", binds=True, verdict=each)
+    for each in (Verdict.IDENTICAL, Verdict.ROUNDED, Verdict.CHANGED, Verdict.UNDECIDED)
+]
 LOCKS = (None, LockSays("vqcheck.lock", binds=False), *SAYS)
 ORDERS = (None, *Order)
 
@@ -67,7 +70,9 @@ def test_no_verdict_is_greener_than_what_is_known(lock, order, ties, valid):
         bound = lock.verdict if lock and lock.binds else None
         expected = verdict
         if verdict is not TokenVerdict.INCONSISTENT and bound is not None:
-            expected = {CHANGED: TokenVerdict.INCONSISTENT, UNDECIDED: TokenVerdict.INCONCLUSIVE}.get(bound, verdict)
+            expected = {Verdict.CHANGED: TokenVerdict.INCONSISTENT, Verdict.UNDECIDED: TokenVerdict.INCONCLUSIVE}.get(
+                bound, verdict
+            )
         elif moved and order is Order.UNKNOWN:
             expected = TokenVerdict.INCONCLUSIVE
         elif moved and order is Order.A_FIRST:

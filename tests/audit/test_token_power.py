@@ -4,8 +4,9 @@ import numpy as np
 import pytest
 import torch
 
+from vqcheck.audit.binomial import at_most, smallest_share
 from vqcheck.audit.token_audit import audit_tokens
-from vqcheck.audit.token_power import CONFIDENCE, at_most, percent, power, smallest_share, updates
+from vqcheck.audit.token_power import CONFIDENCE, percent, power, updates
 from vqcheck.checkpoint.open import open_checkpoint
 from vqcheck.experiment.name2semantic import HEADER, MERGED
 

@@ -5,7 +5,7 @@ from math import comb
 
 import pytest
 
-from vqcheck.audit.token_counts import upper_limit
+from vqcheck.audit.binomial import upper_limit
 
 
 @pytest.mark.parametrize("trials", [1, 7, 60])

@@ -7,7 +7,7 @@ import pytest
 from vqcheck.errors import UsageError
 from vqcheck.replay.run import planned, replay
 from vqcheck.replay.strategies import CHECKOUT_STRATEGIES
-from vqcheck.replay.trace import AS_EXPECTED, DRIFTED, FROZEN, INCONCLUSIVE, NOT_AS_EXPECTED
+from vqcheck.replay.trace import ArmVerdict, ReplayVerdict
 
 UNUSED = "ssl[..., ::2], 0, ssl.sum() * 0, 0\n        quantized"
 
@@ -19,8 +19,8 @@ def verdicts(result):
 def test_a_tree_that_turns_gradients_off_drifts(tree):
     """Before the fix the tree as it is ends in 1, and each write points into the tree's own quantizer."""
     result = replay(tree.era("requires-grad").config())
-    assert verdicts(result) == {"as-is": DRIFTED, "none": DRIFTED}
-    assert (result.verdict, result.exit_code) == (NOT_AS_EXPECTED, 1)
+    assert verdicts(result) == {"as-is": ArmVerdict.DRIFTED, "none": ArmVerdict.DRIFTED}
+    assert (result.verdict, result.exit_code) == (ReplayVerdict.NOT_AS_EXPECTED, 1)
     source = tree.path / "GPT_SoVITS" / "module" / "quantize.py"
     writes = {write.label: write for write in result.arms[0].first_writes}
     assert set(writes) == {"codes", "ema_sum", "ema_count"}
@@ -35,8 +35,8 @@ def test_a_tree_with_the_fix_stays_frozen(tree, era):
     """Since the fix the tree as it is keeps every bit, and the control proves that the same tree could drift."""
     result = replay((tree if era == "fixed" else tree.era(era)).config())
     as_is, control = result.arms
-    assert verdicts(result) == {"as-is": FROZEN, "none": DRIFTED}
-    assert (result.verdict, result.exit_code) == (AS_EXPECTED, 0)
+    assert verdicts(result) == {"as-is": ArmVerdict.FROZEN, "none": ArmVerdict.DRIFTED}
+    assert (result.verdict, result.exit_code) == (ReplayVerdict.AS_EXPECTED, 0)
     assert as_is.digest_at_start == as_is.digest_at_end == control.digest_at_start
     assert {(step.commit_loss, step.commit_loss_state) for step in as_is.steps} == {(0.0, "off (eval mode)")}
     assert all(step.shadow_commit_loss > 0 for step in as_is.steps)
@@ -57,7 +57,7 @@ def test_the_trees_own_type_error_is_reported_as_such(tree):
 
 def test_a_tree_that_is_told_not_to_freeze_drifts(tree):
     """The flag reaches the tree's own class."""
-    assert verdicts(replay(tree.config(steps=1, freeze_quantizer=False)))["as-is"] == DRIFTED
+    assert verdicts(replay(tree.config(steps=1, freeze_quantizer=False)))["as-is"] == ArmVerdict.DRIFTED
 
 
 @pytest.mark.slow
@@ -89,7 +89,7 @@ def test_a_tensor_that_the_tree_drops_has_drifted(tree):
     book = "self.quantizer.vq.layers[0]._codebook"
     drop = f"self.quantizer.training or {book}._buffers.pop('cluster_size', None)"
     as_is, control = replay(tree.change(QUANTIZE, f"        {drop}\n{QUANTIZE}").config()).arms
-    assert (as_is.verdict, control.verdict) == (DRIFTED, DRIFTED)
+    assert (as_is.verdict, control.verdict) == (ArmVerdict.DRIFTED, ArmVerdict.DRIFTED)
     dropped = {tensor.label: tensor for tensor in as_is.steps[-1].tensors}["ema_count"]
     assert (dropped.changed, dropped.problem) == (True, "is missing")
     assert {write.label: write.operator for write in as_is.first_writes} == {"ema_count": "deletion"}
@@ -117,7 +117,12 @@ def test_a_tree_that_uses_the_shipped_synthesizer(tree):
     """Its own freeze holds as it is, is off for the control, and is what `maybe-no-grad` turns on."""
     tree.models.write_text(SHIPPED, "utf-8")
     result = replay(tree.config(steps=1, replay={"strategies": ["none", "maybe-no-grad", "freeze"]}))
-    assert verdicts(result) == {"as-is": FROZEN, "none": DRIFTED, "maybe-no-grad": FROZEN, "freeze": FROZEN}
+    assert verdicts(result) == {
+        "as-is": ArmVerdict.FROZEN,
+        "none": ArmVerdict.DRIFTED,
+        "maybe-no-grad": ArmVerdict.FROZEN,
+        "freeze": ArmVerdict.FROZEN,
+    }
 
 
 @pytest.mark.slow
@@ -138,14 +143,14 @@ def test_a_quantizer_that_nothing_writes_proves_nothing(tree):
     )
     tree.change("self.ssl_proj(ssl), torch.zeros", "self.other(ssl), torch.zeros")
     result = replay(tree.config())
-    assert set(verdicts(result).values()) == {FROZEN}
-    assert (result.verdict, result.exit_code) == (INCONCLUSIVE, 2)
+    assert set(verdicts(result).values()) == {ArmVerdict.FROZEN}
+    assert (result.verdict, result.exit_code) == (ReplayVerdict.INCONCLUSIVE, 2)
 
 
 def test_a_quantizer_that_is_never_called_proves_nothing(tree):
     """Then there is no commit loss of its own, and that is what is said of it."""
     result = replay(tree.change("self.quantizer(self.ssl_proj(ssl), layers=[0])\n        quantized", UNUSED).config())
-    assert (result.verdict, result.exit_code) == (INCONCLUSIVE, 2)
+    assert (result.verdict, result.exit_code) == (ReplayVerdict.INCONCLUSIVE, 2)
     assert {step.commit_loss_state for arm in result.arms for step in arm.steps} == {"not reported"}
 
 

@@ -12,7 +12,7 @@ from vqcheck.codebook.digest import F32V1, combine, tensor_digest
 from vqcheck.errors import UsageError
 from vqcheck.experiment.read_config import read_config, with_subject
 from vqcheck.replay.run import replay
-from vqcheck.replay.trace import DRIFTED, FROZEN
+from vqcheck.replay.trace import ArmVerdict
 
 FIXTURES = Path(__file__).parents[2] / "fixtures"
 CODES, DIM = 64, 768
@@ -67,7 +67,7 @@ def test_an_s2_json_is_replayed_as_it_stands(run, tmp_path, version):
     result = replay(run(version))
     as_is, control = result.arms
     assert as_is.digest_at_start == control.digest_at_start == digests_of(tmp_path / "s2G.pth")
-    assert [arm.verdict for arm in result.arms] == [FROZEN, DRIFTED]
+    assert [arm.verdict for arm in result.arms] == [ArmVerdict.FROZEN, ArmVerdict.DRIFTED]
     assert (result.setting.subject, result.setting.batch_size) == (version, 2)
     assert result.setting.weights.endswith("s2G.pth")
     assert result.setting.data.startswith("4 items of ")

@@ -4,7 +4,7 @@ import pytest
 
 from vqcheck.errors import UsageError
 from vqcheck.replay.run import replay
-from vqcheck.replay.trace import AS_EXPECTED, DRIFTED, FROZEN, INCOMPLETE, NOT_AS_EXPECTED
+from vqcheck.replay.trace import ArmVerdict, ReplayVerdict
 
 FORWARD = "text_lengths, mel_lengths, use_grad_ckpt):"
 RETURNED = "if self.RETURNS_BOTH else loss"
@@ -20,8 +20,8 @@ def test_a_tree_that_freezes_stays_frozen(tree, version):
     """As it is nothing moves; with the freeze undone the same class drifts. There is one loss and one network."""
     result = replay(tree.config(version=version))
     as_is, control = result.arms
-    assert (result.verdict, result.setting.subject) == (AS_EXPECTED, version)
-    assert verdicts(result) == {"as-is": FROZEN, "none": DRIFTED}
+    assert (result.verdict, result.setting.subject) == (ReplayVerdict.AS_EXPECTED, version)
+    assert verdicts(result) == {"as-is": ArmVerdict.FROZEN, "none": ArmVerdict.DRIFTED}
     assert as_is.digest_at_start == as_is.digest_at_end == control.digest_at_start
     for step in as_is.steps:
         assert (set(step.losses), set(step.gradient_norms)) == ({"flow matching"}, {"generator"})
@@ -34,7 +34,11 @@ def test_a_tree_that_freezes_stays_frozen(tree, version):
 def test_a_tree_that_only_turns_gradients_off_drifts(tree):
     """Neither the constructor's flag nor computing without gradients stops a moving average; the line is the tree's."""
     result = replay(tree.era("requires-grad").config(version="v3"))
-    assert (verdicts(result)["as-is"], result.verdict, result.exit_code) == (DRIFTED, NOT_AS_EXPECTED, 1)
+    assert (verdicts(result)["as-is"], result.verdict, result.exit_code) == (
+        ArmVerdict.DRIFTED,
+        ReplayVerdict.NOT_AS_EXPECTED,
+        1,
+    )
     writes = {write.label: write for write in result.arms[0].first_writes}
     assert set(writes) == {"codes", "ema_sum", "ema_count"}  # no gradient reaches the projection
     assert {write.file for write in writes.values()} == {str(tree.path / "GPT_SoVITS" / "module" / "quantize.py")}
@@ -53,7 +57,7 @@ def test_another_class_of_the_tree_can_be_named(tree):
     """A class that returns the commit loss too, knows no version and asks for no switch is trained on the flow."""
     result = replay(tree.config(generator="SynthesizerTrnV3b"))
     assert result.setting.subject == "v3"
-    assert verdicts(result) == {"as-is": FROZEN, "none": DRIFTED}
+    assert verdicts(result) == {"as-is": ArmVerdict.FROZEN, "none": ArmVerdict.DRIFTED}
     drifting = result.arms[1].steps[0]
     assert drifting.commit_loss > 0
     assert set(drifting.losses) == {"flow matching"}
@@ -99,7 +103,7 @@ def test_lora_training_moves_its_adapters_alone(tree, version):
     result = replay(tree.config(version=version, training={"lora_rank": 3}))
     as_is, control = result.arms
     assert (result.exit_code, result.setting.subject) == (0, f"{version} LoRA (rank 3)")
-    assert verdicts(result) == {"as-is": FROZEN, "none": DRIFTED}
+    assert verdicts(result) == {"as-is": ArmVerdict.FROZEN, "none": ArmVerdict.DRIFTED}
     counts = {each.part: (each.learning, each.learning_moved) for each in as_is.parameters}
     assert [counts[part] for part in ("lora_A", "lora_B", "bridge", "wns1")] == [(4, 4), (4, 4), (2, 2), (2, 2)]
     assert {each.part: each.held for each in as_is.parameters}["cfm"] == 10
@@ -110,9 +114,9 @@ def test_a_parameter_that_moves_without_a_gradient_is_found(tree):
     """A tree that writes to its frozen decoder is not as expected, though its codebook holds still."""
     tree.change("        noise, time =", "        self.velocity.weight.data.mul_(1.5)\n        noise, time =")
     result = replay(tree.config(version="v3", training={"lora_rank": 3}))
-    assert verdicts(result)["as-is"] == FROZEN
+    assert verdicts(result)["as-is"] == ArmVerdict.FROZEN
     assert result.arms[0].moved_though_held == ("cfm",)
-    assert (result.verdict, result.exit_code) == (NOT_AS_EXPECTED, 1)
+    assert (result.verdict, result.exit_code) == (ReplayVerdict.NOT_AS_EXPECTED, 1)
 
 
 def test_an_adapter_that_is_never_used_proves_nothing(tree):
@@ -120,7 +124,7 @@ def test_an_adapter_that_is_never_used_proves_nothing(tree):
     tree.change("about = self.attn(about.transpose(1, 2)).transpose(1, 2)", "about = about * 1")
     result = replay(tree.config(version="v3", training={"lora_rank": 3}))
     assert result.arms[0].idle_parts == ("lora_B",)
-    assert (result.verdict, result.exit_code) == (INCOMPLETE, 2)
+    assert (result.verdict, result.exit_code) == (ReplayVerdict.INCOMPLETE, 2)
 
 
 @pytest.mark.parametrize(

@@ -8,7 +8,7 @@ from vqcheck.replay.arm_run import ArmRun
 from vqcheck.replay.run import replay
 from vqcheck.replay.strategies import STRATEGIES
 from vqcheck.replay.subject import StepReport
-from vqcheck.replay.trace import DRIFTED
+from vqcheck.replay.trace import ArmVerdict
 
 
 @pytest.mark.parametrize("version", ["v2", "v3"])
@@ -46,7 +46,7 @@ def test_an_arm_of_a_tree_is_run_on_until_it_has_learned(skips, steps):
     module = torch.nn.Module()
     module.ssl_proj = torch.nn.Conv1d(4, 4, 2, stride=2)
     module.quantizer = child_like_quantizer()
-    arm = ArmRun(Slow(module, skips), STRATEGIES["none"], DRIFTED, 2)
+    arm = ArmRun(Slow(module, skips), STRATEGIES["none"], ArmVerdict.DRIFTED, 2)
     arm.run(lambda _step: None)
     trace = arm.finish(complete=True)
     assert (trace.steps_run, trace.skipped_steps) == (steps, skips)

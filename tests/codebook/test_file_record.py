@@ -10,31 +10,42 @@ from vqcheck.codebook import model
 from vqcheck.codebook.file_record import FileKind, FileRecord, Order, order, record
 
 STATE = {"ssl_proj.bias": torch.ones(2)}
-BASE, TRAINING, EXPORT, STEP, UNKNOWN = FileKind
 
 
 @pytest.mark.parametrize(
     ("name", "content", "kind", "epoch", "steps"),
     [
-        ("s2G2333k.pth", {"weight": STATE, "config": {}}, BASE, None, None),
-        ("mine.pth", {"weight": STATE, "info": "merged by hand"}, BASE, None, None),
-        ("bare.pth", STATE, UNKNOWN, None, None),
-        ("optimal.pth", STATE | {"optim.weight": torch.ones(2)}, UNKNOWN, None, None),
-        ("G_400.pth", {"model": STATE, "iteration": 8, "optimizer": {}}, TRAINING, 8, 400),
-        ("G_233333333333.pth", {"model": STATE, "iteration": 8, "optimizer": {}}, TRAINING, 8, None),
-        ("kept.pth", {"model": STATE, "iteration": 8}, TRAINING, 8, None),
-        ("G_400.pth", {"model": STATE}, TRAINING, None, 400),
-        ("epoch=3-step=90.ckpt", {"state_dict": STATE, "optimizer_states": [], "global_step": 90}, TRAINING, 3, 90),
-        ("me.pth", {"weight": STATE, "info": "8epoch_400iteration"}, EXPORT, 8, 400),
-        ("G_400.pth", {"weight": STATE, "info": "8epoch_400iteration"}, EXPORT, 8, 400),
-        ("me_e8_s400.pth", {"weight": STATE}, EXPORT, 8, 400),
-        ("me_e8_s400_l32.pth", STATE, EXPORT, 8, 400),
-        ("adapter.pth", {"weight": STATE | {"cfm.to_q.lora_A.default.weight": torch.ones(2)}}, EXPORT, None, None),
-        ("epoch=3-step=90.ckpt", {"state_dict": STATE, "global_step": 90, "epoch": 3}, STEP, 3, 90),
-        ("weights.ckpt", {"state_dict": STATE, "global_step": 90}, STEP, None, 90),
-        ("model_step_1200.pt", STATE, STEP, None, 1200),
-        ("checkpoint-500.bin", STATE, STEP, None, 500),
-        ("timestep5.pt", STATE, UNKNOWN, None, None),
+        ("s2G2333k.pth", {"weight": STATE, "config": {}}, FileKind.BASE, None, None),
+        ("mine.pth", {"weight": STATE, "info": "merged by hand"}, FileKind.BASE, None, None),
+        ("bare.pth", STATE, FileKind.UNKNOWN, None, None),
+        ("optimal.pth", STATE | {"optim.weight": torch.ones(2)}, FileKind.UNKNOWN, None, None),
+        ("G_400.pth", {"model": STATE, "iteration": 8, "optimizer": {}}, FileKind.TRAINING, 8, 400),
+        ("G_233333333333.pth", {"model": STATE, "iteration": 8, "optimizer": {}}, FileKind.TRAINING, 8, None),
+        ("kept.pth", {"model": STATE, "iteration": 8}, FileKind.TRAINING, 8, None),
+        ("G_400.pth", {"model": STATE}, FileKind.TRAINING, None, 400),
+        (
+            "epoch=3-step=90.ckpt",
+            {"state_dict": STATE, "optimizer_states": [], "global_step": 90},
+            FileKind.TRAINING,
+            3,
+            90,
+        ),
+        ("me.pth", {"weight": STATE, "info": "8epoch_400iteration"}, FileKind.EXPORT, 8, 400),
+        ("G_400.pth", {"weight": STATE, "info": "8epoch_400iteration"}, FileKind.EXPORT, 8, 400),
+        ("me_e8_s400.pth", {"weight": STATE}, FileKind.EXPORT, 8, 400),
+        ("me_e8_s400_l32.pth", STATE, FileKind.EXPORT, 8, 400),
+        (
+            "adapter.pth",
+            {"weight": STATE | {"cfm.to_q.lora_A.default.weight": torch.ones(2)}},
+            FileKind.EXPORT,
+            None,
+            None,
+        ),
+        ("epoch=3-step=90.ckpt", {"state_dict": STATE, "global_step": 90, "epoch": 3}, FileKind.STEP, 3, 90),
+        ("weights.ckpt", {"state_dict": STATE, "global_step": 90}, FileKind.STEP, None, 90),
+        ("model_step_1200.pt", STATE, FileKind.STEP, None, 1200),
+        ("checkpoint-500.bin", STATE, FileKind.STEP, None, 500),
+        ("timestep5.pt", STATE, FileKind.UNKNOWN, None, None),
     ],
 )
 def test_a_file_says_what_it_is(tmp_path, name, content, kind, epoch, steps):
@@ -65,31 +76,31 @@ def test_a_published_base_is_known_by_its_beginning(tmp_path, monkeypatch):
     """The first 8 KiB decide, not the name, and a record of its own run does not make it an export."""
     torch.save({"weight": STATE, "info": "8epoch_400iteration"}, tmp_path / "x.pth")
     with open_checkpoint(tmp_path / "x.pth") as file:
-        assert (record(file).kind, record(file).published) == (EXPORT, False)
+        assert (record(file).kind, record(file).published) == (FileKind.EXPORT, False)
         head = hashlib.md5((tmp_path / "x.pth").read_bytes()[:8192], usedforsecurity=False).hexdigest()
         monkeypatch.setattr(model, "_KNOWN_BASES", {head: ("s2G2333k.pth", "v2")})
-        assert (record(file).kind, record(file).published) == (BASE, True)
+        assert (record(file).kind, record(file).published) == (FileKind.BASE, True)
 
 
 def test_an_overwritten_header_is_an_exports(checkpoints):
     """The published layout of Pro exports is recognised by its header."""
     with open_checkpoint(checkpoints / "sovits_v2pro_e2_s100.pth") as file:
-        assert record(file).kind is EXPORT
+        assert record(file).kind is FileKind.EXPORT
 
 
 @pytest.mark.parametrize(
     ("first", "second"),
     [
-        (FileRecord(BASE), FileRecord(TRAINING, 1, 100)),
-        (FileRecord(UNKNOWN), FileRecord(TRAINING)),
-        (FileRecord(BASE, published=True), FileRecord(UNKNOWN)),
-        (FileRecord(BASE, published=True), FileRecord(BASE)),
-        (FileRecord(BASE), FileRecord(EXPORT, 1, 100)),
-        (FileRecord(UNKNOWN), FileRecord(STEP, None, 5)),
-        (FileRecord(TRAINING, 8, 400), FileRecord(EXPORT, 4, 200)),
-        (FileRecord(TRAINING, 1, 100), FileRecord(TRAINING, 1, 200)),
-        (FileRecord(TRAINING, 1), FileRecord(TRAINING, 2)),
-        (FileRecord(EXPORT, 1, 100), FileRecord(STEP, None, 200)),
+        (FileRecord(FileKind.BASE), FileRecord(FileKind.TRAINING, 1, 100)),
+        (FileRecord(FileKind.UNKNOWN), FileRecord(FileKind.TRAINING)),
+        (FileRecord(FileKind.BASE, published=True), FileRecord(FileKind.UNKNOWN)),
+        (FileRecord(FileKind.BASE, published=True), FileRecord(FileKind.BASE)),
+        (FileRecord(FileKind.BASE), FileRecord(FileKind.EXPORT, 1, 100)),
+        (FileRecord(FileKind.UNKNOWN), FileRecord(FileKind.STEP, None, 5)),
+        (FileRecord(FileKind.TRAINING, 8, 400), FileRecord(FileKind.EXPORT, 4, 200)),
+        (FileRecord(FileKind.TRAINING, 1, 100), FileRecord(FileKind.TRAINING, 1, 200)),
+        (FileRecord(FileKind.TRAINING, 1), FileRecord(FileKind.TRAINING, 2)),
+        (FileRecord(FileKind.EXPORT, 1, 100), FileRecord(FileKind.STEP, None, 200)),
     ],
 )
 def test_the_order_of_two_files(first, second):
@@ -101,9 +112,9 @@ def test_the_order_of_two_files(first, second):
 @pytest.mark.parametrize(
     "pair",
     [
-        (FileRecord(BASE), FileRecord(UNKNOWN)),
-        (FileRecord(EXPORT, 8, 400), FileRecord(EXPORT, 8, 400)),
-        (FileRecord(TRAINING, None, 100), FileRecord(TRAINING, 3)),
+        (FileRecord(FileKind.BASE), FileRecord(FileKind.UNKNOWN)),
+        (FileRecord(FileKind.EXPORT, 8, 400), FileRecord(FileKind.EXPORT, 8, 400)),
+        (FileRecord(FileKind.TRAINING, None, 100), FileRecord(FileKind.TRAINING, 3)),
     ],
 )
 def test_nothing_is_said_of_an_order_that_nothing_says(pair):

@@ -16,7 +16,7 @@ from vqcheck.experiment.config import Config
 from vqcheck.live.encoder import find
 from vqcheck.live.module_checkpoint import digests
 from vqcheck.replay.run import replay
-from vqcheck.replay.trace import DRIFTED
+from vqcheck.replay.trace import ArmVerdict
 
 CODES_ARE_COLUMNS = {"xtts_dvae", "xtts_dvae_square", "rosinality_vqvae2", "rosinality_vqvae2_ddp"}
 CODES_BEFORE_HEADS = {"fairseq_vqwav2vec_kmeans"}
@@ -162,7 +162,7 @@ def test_a_replay_counts_codes_however_they_lie(codec, live, monkeypatch):
     monkeypatch.setitem(sys.modules, "layout_on_record", factory)
     subject = {"subject": {"factory": "layout_on_record:make"}, "replay": {"steps": 1}}
     (arm,) = replay(Config.model_validate(subject)).arms
-    assert arm.verdict == DRIFTED
+    assert arm.verdict == ArmVerdict.DRIFTED
     (step,) = arm.steps
     assert {write.file for write in arm.first_writes} == {__file__}
 

@@ -9,7 +9,7 @@ import torch
 from vqcheck.errors import NoCodebookError, UsageError
 from vqcheck.experiment.config import Config
 from vqcheck.replay.run import planned, replay
-from vqcheck.replay.trace import AS_EXPECTED, DRIFTED, FROZEN, INCONCLUSIVE, NOT_AS_EXPECTED, NOT_REPORTED
+from vqcheck.replay.trace import ArmVerdict, CommitLossState, ReplayVerdict
 from vqcheck.report.render import json
 from vqcheck.report.views.replay import view
 from vqcheck.report.views.replay_data import digests
@@ -49,7 +49,7 @@ def test_the_leaking_example_fails(example):
     """Code that writes its codebook is not as expected, status 1, and the line of its own that did it is named."""
     result = replay(factory(f"factories.{example}:leaking"))
     (arm,) = result.arms
-    assert (arm.verdict, result.verdict, result.exit_code) == (DRIFTED, NOT_AS_EXPECTED, 1)
+    assert (arm.verdict, result.verdict, result.exit_code) == (ArmVerdict.DRIFTED, ReplayVerdict.NOT_AS_EXPECTED, 1)
     assert arm.steps[-1].tensors[0].rows == 32
     assert arm.steps[-1].flipped_tokens > 0
     source = FIXTURES / "factories" / f"{example}.py"
@@ -66,7 +66,7 @@ def test_the_still_example_passes(example):
     result = replay(factory(f"factories.{example}:still"))
     (arm,) = result.arms
     assert arm.uses_codebook
-    assert (arm.verdict, result.verdict, result.exit_code) == (FROZEN, AS_EXPECTED, 0)
+    assert (arm.verdict, result.verdict, result.exit_code) == (ArmVerdict.FROZEN, ReplayVerdict.AS_EXPECTED, 0)
     assert arm.digest_at_start == arm.digest_at_end
     assert {step.flipped_tokens for step in arm.steps} == {0}
     assert arm.steps[0].losses["reconstruction"] > 0
@@ -77,7 +77,12 @@ def test_vqcheck_freeze_holds_leaking_code(example):
     """The arm `freeze` starts from the same weights as the code as it is, and holds what that one writes."""
     result = replay(factory(f"factories.{example}:leaking", replay={"strategies": ["freeze"]}))
     as_is, frozen = result.arms
-    assert (as_is.strategy, as_is.verdict, frozen.strategy, frozen.verdict) == ("as-is", DRIFTED, "freeze", FROZEN)
+    assert (as_is.strategy, as_is.verdict, frozen.strategy, frozen.verdict) == (
+        "as-is",
+        ArmVerdict.DRIFTED,
+        "freeze",
+        ArmVerdict.FROZEN,
+    )
     assert as_is.digest_at_start == frozen.digest_at_end
 
 
@@ -122,21 +127,21 @@ def test_a_step_that_never_uses_the_codebook_proves_nothing(own):
     """A codebook that no operator takes stays still in any code, so the replay is inconclusive."""
     own(UNUSED.format(**OWN))
     result = replay(factory("mine:make", steps=2))
-    assert (result.arms[0].verdict, result.arms[0].uses_codebook) == (FROZEN, False)
-    assert (result.verdict, result.exit_code) == (INCONCLUSIVE, 2)
-    assert result.arms[0].steps[0].commit_loss_state == NOT_REPORTED
+    assert (result.arms[0].verdict, result.arms[0].uses_codebook) == (ArmVerdict.FROZEN, False)
+    assert (result.verdict, result.exit_code) == (ReplayVerdict.INCONCLUSIVE, 2)
+    assert result.arms[0].steps[0].commit_loss_state == CommitLossState.NOT_REPORTED
 
 
 def test_looking_at_the_codebook_is_no_use_of_it(own):
     """Views of the codebook compute nothing, so they do not count."""
     own(UNUSED.format(**{**OWN, "step": "self.module.quantize.embedding.weight.detach()[0]"}))
-    assert replay(factory("mine:make", steps=1)).verdict == INCONCLUSIVE
+    assert replay(factory("mine:make", steps=1)).verdict == ReplayVerdict.INCONCLUSIVE
 
 
 def test_reading_the_codebook_is_a_use_of_it(own):
     """One operator that takes it is enough."""
     own(UNUSED.format(**{**OWN, "step": "self.module.quantize.embedding(torch.tensor([1]))"}))
-    assert replay(factory("mine:make", steps=1)).verdict == AS_EXPECTED
+    assert replay(factory("mine:make", steps=1)).verdict == ReplayVerdict.AS_EXPECTED
 
 
 @pytest.mark.parametrize(
@@ -214,7 +219,7 @@ def test_a_hidden_replacement_of_the_codebook_is_seen(own):
     step = "self.module.quantize.embedding.weight = nn.Parameter(torch.ones(16, 4))"
     own(UNUSED.format(**{**OWN, "step": step}))
     (arm,) = replay(factory("mine:make", steps=2)).arms
-    assert arm.verdict == DRIFTED
+    assert arm.verdict == ArmVerdict.DRIFTED
 
 
 TRANSPOSED = """
@@ -280,7 +285,7 @@ def test_a_codebook_attribute_that_disappears_is_missing(own, valid, name, label
     own(head + DELETION.format(name=name).lstrip("\n") + tail[tail.index("\ndef wide") :])
     result = replay(factory("mine:wide", steps=3))
     (arm,) = result.arms
-    assert (arm.verdict, result.exit_code) == (DRIFTED, 1)
+    assert (arm.verdict, result.exit_code) == (ArmVerdict.DRIFTED, 1)
     problems = [{tensor.label: tensor.problem for tensor in step.tensors if tensor.problem} for step in arm.steps]
     assert problems == [{}, {label: "is missing"}, {label: "is missing"}]
     gone = next(tensor for tensor in arm.steps[1].tensors if tensor.label == label)
@@ -319,5 +324,5 @@ def test_the_probe_of_a_cosine_lookup_goes_by_direction(own):
     """DAC looks up the direction nearest to a frame, so a longer code takes no frame from another."""
     own(COSINE_CODES)
     result = replay(factory("mine:Training", steps=1))
-    assert result.arms[0].verdict == DRIFTED
+    assert result.arms[0].verdict == ArmVerdict.DRIFTED
     assert result.arms[0].steps[0].flipped_tokens == 0

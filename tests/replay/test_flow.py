@@ -10,7 +10,7 @@ from vqcheck.replay.own_subject import OwnSubject
 from vqcheck.replay.parameter_watch import ParameterWatch, part_of
 from vqcheck.replay.run import replay
 from vqcheck.replay.strategies import STRATEGIES
-from vqcheck.replay.trace import DRIFTED, FROZEN
+from vqcheck.replay.trace import ArmVerdict
 from vqcheck.replay.training_step import FlowMatchingStep
 
 SMALL = {"data": {"generated_items": 4}, "subject": {"version": "tiny-v3"}}
@@ -35,13 +35,13 @@ def test_the_same_strategies_leak_as_in_v2(config, training):
     result = replay(config(STRATEGIES, **SMALL, training=training))
     assert result.exit_code == 0
     assert {arm.strategy: arm.verdict for arm in result.arms} == {
-        "none": DRIFTED,
-        "requires-grad": DRIFTED,
-        "eval-at-init": DRIFTED,
-        "no-grad": DRIFTED,
-        "eval-in-forward": FROZEN,
-        "maybe-no-grad": FROZEN,
-        "freeze": FROZEN,
+        "none": ArmVerdict.DRIFTED,
+        "requires-grad": ArmVerdict.DRIFTED,
+        "eval-at-init": ArmVerdict.DRIFTED,
+        "no-grad": ArmVerdict.DRIFTED,
+        "eval-in-forward": ArmVerdict.FROZEN,
+        "maybe-no-grad": ArmVerdict.FROZEN,
+        "freeze": ArmVerdict.FROZEN,
     }
     projection = {arm.strategy: any("input_proj" in w.label for w in arm.first_writes) for arm in result.arms}
     assert [name for name, moved in projection.items() if moved] == ["none", "eval-at-init"]

@@ -17,16 +17,7 @@ from vqcheck.replay.arm_run import Silent
 from vqcheck.replay.run import planned, replay
 from vqcheck.replay.strategies import STRATEGIES, MaybeNoGrad, Strategy
 from vqcheck.replay.surroundings import choose_device, choose_fp16
-from vqcheck.replay.trace import (
-    AS_EXPECTED,
-    DRIFTED,
-    FROZEN,
-    INCOMPLETE,
-    INCONCLUSIVE,
-    MOST_FURTHER,
-    NOT_AS_EXPECTED,
-    NOT_MEASURED,
-)
+from vqcheck.replay.trace import MOST_FURTHER, ArmVerdict, ReplayVerdict
 from vqcheck.report.render import csv as table
 from vqcheck.report.render import html, json, text
 from vqcheck.report.views.replay import view
@@ -69,7 +60,7 @@ def test_what_the_optimizer_writes_is_its_step(config):
 def test_an_unexpected_arm_fails_the_replay(config):
     """An arm that drifts where it must not ends in status 1, with everything measured."""
     result = replay(config(["none", "no-grad"], steps=1, expected={"no-grad": "frozen"}))
-    assert (result.verdict, result.exit_code) == (NOT_AS_EXPECTED, 1)
+    assert (result.verdict, result.exit_code) == (ReplayVerdict.NOT_AS_EXPECTED, 1)
     assert [arm.as_expected for arm in result.arms] == [True, False]
 
 
@@ -77,12 +68,15 @@ def test_without_a_drifting_control_nothing_is_proved(config, monkeypatch):
     """When no control arm drifts the replay is inconclusive, however still the others are."""
 
     class Still(MaybeNoGrad):
-        name, expected = "none", DRIFTED
+        name, expected = "none", ArmVerdict.DRIFTED
 
     monkeypatch.setattr(strategies, "STRATEGIES", {**STRATEGIES, "none": Still()})
     result = replay(config(["maybe-no-grad"], steps=1))
-    assert [(arm.strategy, arm.verdict) for arm in result.arms] == [("none", FROZEN), ("maybe-no-grad", FROZEN)]
-    assert (result.verdict, result.exit_code) == (INCONCLUSIVE, 2)
+    assert [(arm.strategy, arm.verdict) for arm in result.arms] == [
+        ("none", ArmVerdict.FROZEN),
+        ("maybe-no-grad", ArmVerdict.FROZEN),
+    ]
+    assert (result.verdict, result.exit_code) == (ReplayVerdict.INCONCLUSIVE, 2)
 
 
 def test_an_interruption_keeps_what_was_measured(config):
@@ -98,8 +92,8 @@ def test_an_interruption_keeps_what_was_measured(config):
         ("none", 3, True),
         ("maybe-no-grad", 2, False),
     ]
-    assert result.arms[1].verdict == NOT_MEASURED
-    assert (result.verdict, result.exit_code) == (INCOMPLETE, 2)
+    assert result.arms[1].verdict == ArmVerdict.NOT_MEASURED
+    assert (result.verdict, result.exit_code) == (ReplayVerdict.INCOMPLETE, 2)
 
 
 @pytest.mark.parametrize("error", [torch.cuda.OutOfMemoryError("CUDA out of memory"), UsageError("step 2 raised X")])
@@ -112,7 +106,7 @@ def test_a_failure_keeps_what_was_measured(config, error, valid):
         return type(model).encode_semantic(model, ssl)
 
     calls = itertools.count(1)
-    failing = encoding("no-grad", FROZEN, encode)
+    failing = encoding("no-grad", ArmVerdict.FROZEN, encode)
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(strategies, "STRATEGIES", {**STRATEGIES, "no-grad": failing})
         result = replay(config(["none", "no-grad", "freeze"], steps=3))
@@ -122,7 +116,7 @@ def test_a_failure_keeps_what_was_measured(config, error, valid):
     ]
     assert result.failure.startswith("no-grad: ")
     assert str(error) in result.failure
-    assert (result.verdict, result.exit_code) == (INCOMPLETE, 2)
+    assert (result.verdict, result.exit_code) == (ReplayVerdict.INCOMPLETE, 2)
     assert valid(json.render(view(result)))["failure"] == result.failure
     assert "the replay failed (no-grad: " in view(result).headline
 
@@ -179,7 +173,7 @@ def late_write(step, *, past_dispatcher=False):
             model.quantizer.codebooks()[0].embed.data[0].add_(1)
         return type(model).encode_semantic(model, ssl)
 
-    return encoding("late", DRIFTED, encode)
+    return encoding("late", ArmVerdict.DRIFTED, encode)
 
 
 @pytest.fixture
@@ -207,7 +201,7 @@ def test_a_hidden_write_is_seen_and_not_attributed(config, with_strategy):
     (arm,) = replay(config(["late"], steps=4)).arms
     (write,) = arm.first_writes
     assert (write.label, write.first_changed_step, write.traced_step, write.file) == ("codes", 2, None, "")
-    assert arm.verdict == DRIFTED
+    assert arm.verdict == ArmVerdict.DRIFTED
 
 
 def test_global_settings_are_restored(config):
@@ -247,7 +241,7 @@ def test_the_planned_arms_are_the_ones_that_run(config):
     assert planned(chosen) == ["none", "maybe-no-grad"]
     result = replay(chosen)
     assert [arm.strategy for arm in result.arms] == planned(chosen)
-    assert result.verdict == AS_EXPECTED
+    assert result.verdict == ReplayVerdict.AS_EXPECTED
 
 
 @pytest.mark.parametrize("name", ["cuda:99", "toaster", "mps:0", "meta"])
@@ -323,7 +317,7 @@ class TestSkippedSteps:
             assert moved == [arm.strategy == "none" and False in skips[: n + 1] for n in range(len(skips))]
         trained = result.arms[0]
         assert said_of_projections(result) == ["moved", "still"]
-        assert result.verdict == AS_EXPECTED
+        assert result.verdict == ReplayVerdict.AS_EXPECTED
         # what the first step that is taken writes is attributed in the one after it
         lines = {write.label: write for write in trained.first_writes}
         assert lines["input_proj.weight"].traced_step == lines["input_proj.weight"].first_changed_step + 1
@@ -350,8 +344,8 @@ class TestSkippedSteps:
         result = replay(config(["none", "eval-in-forward"], steps=1), make_scaler=skipping(1000))
         control, arm = result.arms
         assert (arm.steps_run, arm.skipped_steps) == (1 + MOST_FURTHER, 1 + MOST_FURTHER)
-        assert (control.verdict, arm.verdict) == (DRIFTED, NOT_MEASURED)
-        assert (result.verdict, result.exit_code) == (INCOMPLETE, 2)
+        assert (control.verdict, arm.verdict) == (ArmVerdict.DRIFTED, ArmVerdict.NOT_MEASURED)
+        assert (result.verdict, result.exit_code) == (ReplayVerdict.INCOMPLETE, 2)
         assert said_of_projections(result) == ["not trained", "not trained"]
         document = view(result)
         assert "every optimizer step of eval-in-forward" in document.headline

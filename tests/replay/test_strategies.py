@@ -4,7 +4,7 @@ import pytest
 
 from vqcheck.errors import UsageError
 from vqcheck.replay.strategies import STRATEGIES, choose, with_control
-from vqcheck.replay.trace import AS_EXPECTED, COMPUTED, OFF
+from vqcheck.replay.trace import CommitLossState, ReplayVerdict
 
 pytestmark = pytest.mark.slow
 
@@ -38,7 +38,7 @@ def test_all_strategies_are_known_here():
 
 def test_the_matrix_is_as_expected(every_strategy):
     """With every strategy doing what it is known to do, the replay passes."""
-    assert every_strategy.verdict == AS_EXPECTED
+    assert every_strategy.verdict == ReplayVerdict.AS_EXPECTED
     assert every_strategy.exit_code == 0
 
 
@@ -47,7 +47,7 @@ def test_commit_loss_is_a_symptom(arms):
     for name, arm in arms.items():
         frozen = not STOPPED[name]
         for step in arm.steps:
-            assert step.commit_loss_state == (OFF if frozen else COMPUTED)
+            assert step.commit_loss_state == (CommitLossState.OFF if frozen else CommitLossState.COMPUTED)
             assert 0 < step.shadow_commit_loss < 1
             assert step.commit_loss == (0.0 if frozen else pytest.approx(step.shadow_commit_loss, rel=1e-5))
 

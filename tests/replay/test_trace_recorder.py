@@ -7,13 +7,25 @@ import pytest
 
 from vqcheck.replay import arm_run as module
 from vqcheck.replay.arm_run import TraceRecorder
-from vqcheck.replay.trace import COMPUTED, MOST_FURTHER, StepTrace, TensorStep
+from vqcheck.replay.trace import MOST_FURTHER, CommitLossState, StepTrace, TensorStep
 
 
 def step(number, commit_loss=0.5, changed=False, seconds=0.01, differing=(), skipped=None):
     tensor = TensorStep("codes", changed, changed, int(changed), 4, 0.0, 0.0)
     return StepTrace(
-        number, 1, {}, {}, commit_loss, COMPUTED, commit_loss, (tensor,), 0, 1e-4, seconds, tuple(differing), skipped
+        number,
+        1,
+        {},
+        {},
+        commit_loss,
+        CommitLossState.COMPUTED,
+        commit_loss,
+        (tensor,),
+        0,
+        1e-4,
+        seconds,
+        tuple(differing),
+        skipped,
     )
 
 

@@ -39,11 +39,9 @@ from vqcheck.codebook.file_record import FileKind, FileRecord
 from vqcheck.codebook.model import Training
 from vqcheck.gate.checks import CHECKS, CheckResult, GateReport
 from vqcheck.replay.trace import (
-    COMPUTED,
-    DRIFTED,
-    FROZEN,
-    OFF,
     Arm,
+    ArmVerdict,
+    CommitLossState,
     FirstWrite,
     LossRange,
     Replay,
@@ -233,8 +231,9 @@ def make_arm(name="none", *, moved=True, steps=6, writes=1, tensors=1, said="", 
         drift = 0.125 * (number - first + 1) if gone else 0.0
         codes = TensorStep("codes", gone, gone, 64 * gone, 64, drift, 0.5 * gone)
         value = loss + 0.01 * math.sin(number)
+        state = CommitLossState.COMPUTED if moved else CommitLossState.OFF
         return StepTrace(
-            number, 1, {}, {}, value if moved else 0.0, COMPUTED if moved else OFF, value, (codes,) * tensors,
+            number, 1, {}, {}, value if moved else 0.0, state, value, (codes,) * tensors,
             3 * gone, 1e-4, 0.1, (),
         )  # fmt: skip
 
@@ -246,7 +245,7 @@ def make_arm(name="none", *, moved=True, steps=6, writes=1, tensors=1, said="", 
     return Arm(
         strategy=name,
         stops=f"Stops something.{said}",
-        expected=DRIFTED if moved else FROZEN,
+        expected=ArmVerdict.DRIFTED if moved else ArmVerdict.FROZEN,
         steps_run=steps,
         complete=True,
         steps=trace,
@@ -379,7 +378,7 @@ def make_stages(verdict=StageVerdict.INCONSISTENT, said=""):
 def every_page(said=""):
     """Return name -> page of each command and outcome, with a text planted wherever a file could put one."""
     arms = [make_arm(f"none{said}", said=said), make_arm(f"freeze{said}", moved=False, said=said)]
-    leaking = replace(make_arm(f"as-is{said}", said=said), expected=FROZEN)
+    leaking = replace(make_arm(f"as-is{said}", said=said), expected=ArmVerdict.FROZEN)
     one = make_comparison(said=said)
     several = replace(
         one,

@@ -11,11 +11,10 @@ from vqcheck.audit.check_lock import check_lock
 from vqcheck.audit.judgement import CheckOutcome, Judgement, could_not_check, failed, not_applicable, passed
 from vqcheck.audit.planned_run import PRETRAINED, TEXT_EMBEDDING, PlannedRun, as_training_reads
 from vqcheck.audit.token_audit import audit_tokens
-from vqcheck.audit.token_audit_result import summary
+from vqcheck.audit.token_power import summary
 from vqcheck.checkpoint.open import open_checkpoint
-from vqcheck.codebook.comparison import ALL, CHANGED, UNDECIDED
-from vqcheck.codebook.health import COLLAPSED, HEALTHY, NEVER_TRAINED
-from vqcheck.codebook.inspection import NO_CODEBOOK
+from vqcheck.codebook.comparison import Scope, Verdict
+from vqcheck.codebook.health import Condition
 from vqcheck.experiment.name2semantic import MERGED
 from vqcheck.experiment.symbols_code import count_symbols, symbols_file
 
@@ -30,13 +29,13 @@ def trained(run: PlannedRun) -> Judgement:
     """Whether the generator that training starts from has a VQ encoder that was trained."""
     found = run.inspection
     name = os.path.basename(found.path)
-    if found.verdict == NO_CODEBOOK:
+    if found.verdict == Condition.NO_CODEBOOK:
         return could_not_check(f"{name} {found.why_none}")
-    if found.verdict == NEVER_TRAINED:
+    if found.verdict == Condition.NEVER_TRAINED:
         return failed(f"the codebook of {name} was never trained, and a frozen run does not train it")
-    if found.verdict == COLLAPSED:
+    if found.verdict == Condition.COLLAPSED:
         return failed(f"the codebook of {name} has collapsed: nearly all frames go to a few codes", advisory=True)
-    if found.verdict != HEALTHY:
+    if found.verdict != Condition.HEALTHY:
         return failed(f"the VQ encoder of {name} is {found.verdict}")
     books = found.vq_encoder.codebooks if found.vq_encoder else ()
     if any(book.many_unused for book in books):
@@ -103,13 +102,13 @@ def lock(run: PlannedRun) -> Judgement:
     with open_checkpoint(run.pretrained) as checkpoint:
         used = as_training_reads(checkpoint, PRETRAINED)
         copy = PRETRAINED if any(each.name == PRETRAINED for each in record.copies) else ""
-        result = check_lock(record, path, used, experiment, None, ALL, copy=copy)
-    if result.verdict == UNDECIDED:
+        result = check_lock(record, path, used, experiment, None, Scope.ALL, copy=copy)
+    if result.verdict == Verdict.UNDECIDED:
         contradicting = ", ".join(f"'{each.name}'" for each in result.contradicting) or "which is meant"
         return could_not_check(f"copies contradict the one that was verified against {path}: {contradicting}")
-    if result.verdict == CHANGED:
+    if result.verdict == Verdict.CHANGED:
         faults = ", ".join(
-            line.name for line in result.verdicts if line.judged and line.verdict in (CHANGED, "missing")
+            line.name for line in result.verdicts if line.judged and line.verdict in (Verdict.CHANGED, "missing")
         )
         return failed(f"{path} records something else: {faults}")
     bound = " and the recorded tokens" if record.tsv else ""

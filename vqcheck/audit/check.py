@@ -23,7 +23,7 @@ from vqcheck.audit.token_audit import audit_tokens
 from vqcheck.audit.token_audit_result import TokenAudit
 from vqcheck.checkpoint.open import open_checkpoint
 from vqcheck.codebook import model
-from vqcheck.codebook.comparison import ALL, CHANGED, IDENTICAL
+from vqcheck.codebook.comparison import Scope, Verdict
 from vqcheck.codebook.diagnosis.evidence import StepPrecision
 from vqcheck.errors import NoCodebookError, UsageError, VqcheckError
 from vqcheck.experiment.config_file import S2Run, read_s2_run
@@ -60,7 +60,7 @@ class _Check:
         self._given = tuple(given)
         self._jobs = jobs
         self._on_step = on_step or (lambda _done, _total: None)
-        self._comparer = Comparer(ALL, ())
+        self._comparer = Comparer(Scope.ALL, ())
         self._skipped: list[tuple[str, str]] = []
         self._unreadable: list[tuple[str, str]] = []
         self._bases: dict[str, GeneratorFile] = {}
@@ -212,7 +212,7 @@ class _Check:
         candidates = sorted((self._candidate(path, first) for path in fitting), key=_nearest)
         nearest = candidates[0]
         # One of several guesses may be a copy of a file that moved, and nothing has moved beside that.
-        disagree = len({candidate.verdict == CHANGED for candidate in candidates}) > 1
+        disagree = len({candidate.verdict == Verdict.CHANGED for candidate in candidates}) > 1
         undecided = disagree and nearest.path in self._guessed
         reason = BaseReason.UNDECIDED if undecided else BaseReason.NEAREST
         return BaseChoice(nearest.path, reason, tuple(candidates))
@@ -224,10 +224,12 @@ class _Check:
         nothing moved.
         """
         verdict = self._candidate(guess.file.path, first).verdict
-        if _CALLED_BASE.search(os.path.basename(guess.file.path)) or verdict == CHANGED:
+        if _CALLED_BASE.search(os.path.basename(guess.file.path)) or verdict == Verdict.CHANGED:
             return False
         ours, others = guess.stored.tensors, first.stored.tensors
-        return verdict != IDENTICAL or all(ours[label][0] == others[label][0] for label in ours.keys() & others.keys())
+        return verdict != Verdict.IDENTICAL or all(
+            ours[label][0] == others[label][0] for label in ours.keys() & others.keys()
+        )
 
     def _configured(self, voice: VoiceFiles) -> str | None:
         """Return the base that the configuration of a voice names, where the file is there."""
@@ -270,8 +272,8 @@ class _Check:
         try:
             drift = self._comparer.with_base(self._bases[path].stored, first.stored)
         except NoCodebookError:
-            return Candidate(path, CHANGED, None, "", related=False)
-        still = drift.verdict != CHANGED
+            return Candidate(path, Verdict.CHANGED, None, "", related=False)
+        still = drift.verdict != Verdict.CHANGED
         return Candidate(path, drift.verdict, drift.ema_steps, drift.precision, still or drift.ema_steps is not None)
 
     def _base_of_tokens(self, experiment: str | None) -> BaseChoice | None:
@@ -320,8 +322,8 @@ class _Check:
 
 def _nearest(candidate: Candidate) -> tuple[int, int, str]:
     """Sort key: equal first, then few updates, those that are known exactly before others, then other codebooks."""
-    if candidate.verdict != CHANGED:
-        return (0, int(candidate.verdict != IDENTICAL), candidate.path)
+    if candidate.verdict != Verdict.CHANGED:
+        return (0, int(candidate.verdict != Verdict.IDENTICAL), candidate.path)
     if candidate.ema_steps is not None:
         return (1 + int(candidate.precision != StepPrecision.EXACT), candidate.ema_steps, candidate.path)
     return (3, 0, candidate.path)

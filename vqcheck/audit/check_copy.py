@@ -5,14 +5,13 @@ from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from vqcheck.audit.lock_result import FAMILY, NOT_COMPARABLE, CopyCheck, LockReason, LockVerdict
-from vqcheck.audit.locked_encoder import PARTS, LockedEncoder, LockedTensor
-from vqcheck.audit.make_lock import record
+from vqcheck.audit.locked_encoder import PARTS, LockedEncoder, LockedTensor, record
 from vqcheck.checkpoint.opened import Checkpoint
 from vqcheck.codebook import file_record, health
-from vqcheck.codebook.comparison import CHANGED, FAULTS, IDENTICAL, MISSING, NOT_STORED, ROUNDED, is_judged
+from vqcheck.codebook.comparison import FAULTS, Verdict, is_judged
 from vqcheck.codebook.copies import Copy
 from vqcheck.codebook.digest import ALGORITHMS, BF16V1, F16V1, F32V1, combine
-from vqcheck.codebook.family import BOOKKEEPING, CODEBOOK_ROLES, CODES, EMA_SUM, OUTPUT_PROJ, SUM_OVER_COUNT, Family
+from vqcheck.codebook.family import BOOKKEEPING, CODEBOOK_ROLES, Derivation, Family, Role
 from vqcheck.codebook.file_record import FileKind, FileOrder, RoundingReading
 from vqcheck.codebook.matched_tensors import feeds_a_lookup
 from vqcheck.codebook.vq_encoder import RoleTensor, VQEncoder
@@ -46,17 +45,17 @@ def check_copy(
         whole_book = role in CODEBOOK_ROLES and _place(label) not in in_both
         relevant = tensors[label].token_relevant if label in tensors else _decides(label, encoder)
         judged = is_judged(role, scope, token_relevant=relevant) or makes_codes(role, encoder.family)
-        line = LockVerdict(label, role, IDENTICAL, judged)
+        line = LockVerdict(label, role, Verdict.IDENTICAL, judged)
         line = _compare(
             line, recorded.get(label), found.get(label), encoder.family, files, rounded_to, may_lack=not whole_book
         )
-        if line.verdict == CHANGED and label in tensors and tensors[label].tensor.dtype.startswith("float8"):
+        if line.verdict == Verdict.CHANGED and label in tensors and tensors[label].tensor.dtype.startswith("float8"):
             # There is no digest of an 8-bit rounding, so a change looks like one.
             line = replace(line, verdict=NOT_COMPARABLE)
         verdicts.append(line)
     verdicts = [*_without_lost_codes(_without_lost_projections(verdicts, checkpoint, tensors), checkpoint, encoder)]
     if locked.family != encoder.family.name:
-        other = LockVerdict(FAMILY, FAMILY, IDENTICAL, judged=False, why=LockReason.OTHER_FAMILY)
+        other = LockVerdict(FAMILY, FAMILY, Verdict.IDENTICAL, judged=False, why=LockReason.OTHER_FAMILY)
         verdicts.append(replace(other, recorded=locked.family, found=encoder.family.name))
     found_of = {line.verdict for line in verdicts if line.judged}
     if NOT_COMPARABLE in found_of and not found_of & FAULTS:
@@ -75,12 +74,12 @@ def check_copy(
 
 def makes_codes(role: str, family: Family) -> bool:
     """Say whether codes are calculated from what plays this role, so that it decides tokens in every scope."""
-    return role in BOOKKEEPING and family.derivation == SUM_OVER_COUNT
+    return role in BOOKKEEPING and family.derivation == Derivation.SUM_OVER_COUNT
 
 
 def _decides(label: str, encoder: VQEncoder) -> bool:
     """Say whether a tensor that the file lacks would decide tokens in it; in doubt it would."""
-    if _role(label) != OUTPUT_PROJ or len(encoder.books) > len(encoder.family.books):
+    if _role(label) != Role.OUTPUT_PROJ or len(encoder.books) > len(encoder.family.books):
         return True
     place = encoder.lookup_at(_place(label))
     lookups = {tensor.place[:3] for tensor in encoder.tensors}
@@ -156,22 +155,22 @@ def _compare(
     if recorded is None:
         left_out = may_lack and files.a.kind is FileKind.EXPORT and line.role in family.optional
         why = LockReason.LOCK_OF_EXPORT if left_out else LockReason.NOT_IN_LOCK
-        return replace(line, verdict=NOT_STORED if left_out else MISSING, why=why)
+        return replace(line, verdict=Verdict.NOT_STORED if left_out else Verdict.MISSING, why=why)
     if found is None:
         left_out = may_lack and file_record.may_leave_out(files.b, family, line.role)
         lora = LockReason.LEFT_OUT_BY_LORA if files.b.is_lora else LockReason.LEFT_OUT_BY_EXPORT
         why = lora if left_out else LockReason.NOT_IN_FILE
-        return replace(line, verdict=NOT_STORED if left_out else MISSING, why=why)
+        return replace(line, verdict=Verdict.NOT_STORED if left_out else Verdict.MISSING, why=why)
     if recorded.digest(F32V1) == found.digest(F32V1):
         return line
     rounded = _rounded(recorded, found, rounded_to)
     if rounded is None:
         both = {recorded.precision, found.precision}
-        return replace(line, verdict=NOT_COMPARABLE if both == {"float16", "bfloat16"} else CHANGED)
+        return replace(line, verdict=NOT_COMPARABLE if both == {"float16", "bfloat16"} else Verdict.CHANGED)
     trained = files.reading(rounded) is RoundingReading.TRAINED
     return replace(
         line,
-        verdict=CHANGED if trained else ROUNDED,
+        verdict=Verdict.CHANGED if trained else Verdict.ROUNDED,
         why=LockReason.FILE_ROUNDED if rounded.narrower == "B" else LockReason.LOCK_ROUNDED,
         rounded_to=rounded.dtypes[0],
         trained=trained,
@@ -198,7 +197,8 @@ def _without_lost_projections(
 ) -> list[LockVerdict]:
     """Return the verdicts; a rounded projection that is infinite, or nothing but zeros, in the file is changed."""
     return [
-        _unless_lost(line, checkpoint, tensors[line.what]) if line.verdict == ROUNDED else line for line in verdicts
+        _unless_lost(line, checkpoint, tensors[line.what]) if line.verdict == Verdict.ROUNDED else line
+        for line in verdicts
     ]
 
 
@@ -212,9 +212,9 @@ def _unless_lost(line: LockVerdict, checkpoint: Checkpoint, tensor: RoleTensor) 
 
     values = as_array(tensor, checkpoint.read(tensor.tensor))
     if broken := int(np.count_nonzero(~np.isfinite(values))):
-        return replace(line, verdict=CHANGED, infinite=broken)
+        return replace(line, verdict=Verdict.CHANGED, infinite=broken)
     is_layer = tensor.part.rpartition(".")[2] != "bias"
-    return replace(line, verdict=CHANGED, only_zeros=True) if is_layer and not values.any() else line
+    return replace(line, verdict=Verdict.CHANGED, only_zeros=True) if is_layer and not values.any() else line
 
 
 def _without_lost_codes(
@@ -224,19 +224,19 @@ def _without_lost_codes(
 
     Digests do not show what the locked values were, so what the file shows must do.
     """
-    rounded = {line.what for line in verdicts if line.verdict == ROUNDED}
+    rounded = {line.what for line in verdicts if line.verdict == Verdict.ROUNDED}
     spoilt: dict[str, int] = {}
     for codebook in encoder.codebooks:
         labels: dict[str, str] = {tensor.role: encoder.label(tensor) for tensor in codebook.tensors}
         if rounded.intersection(labels.values()):
             from vqcheck.codebook.rounding_loss import spoilt_in_use
 
-            label = labels.get(CODES) or labels[EMA_SUM]
+            label = labels.get(Role.CODES) or labels[Role.EMA_SUM]
             spoilt[label] = spoilt_in_use(checkpoint, encoder.family, codebook)
     for line in verdicts:
         count = spoilt.get(line.what, 0)
-        if count and line.verdict in (ROUNDED, IDENTICAL):
-            yield replace(line, verdict=CHANGED, spoilt=count)
+        if count and line.verdict in (Verdict.ROUNDED, Verdict.IDENTICAL):
+            yield replace(line, verdict=Verdict.CHANGED, spoilt=count)
         else:
             yield line
 

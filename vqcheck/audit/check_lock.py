@@ -7,22 +7,10 @@ from vqcheck.audit.bound_files import OnBytes, file_digest, tokens_digest
 from vqcheck.audit.check_copy import check_copy, makes_codes
 from vqcheck.audit.lock import Lock, LockedFile
 from vqcheck.audit.lock_result import S1, TSV, LockCheck, LockReason, LockVerdict
-from vqcheck.audit.locked_encoder import LockedEncoder
-from vqcheck.audit.make_lock import record
+from vqcheck.audit.locked_encoder import LockedEncoder, record
 from vqcheck.checkpoint.opened import Checkpoint
 from vqcheck.codebook import file_record
-from vqcheck.codebook.comparison import (
-    CHANGED,
-    IDENTICAL,
-    NO_PARTNER,
-    NOISE,
-    TOKENS,
-    CopyPair,
-    EqualCopies,
-    LoneCopy,
-    Verdict,
-    titles,
-)
+from vqcheck.codebook.comparison import CopyPair, EqualCopies, LoneCopy, Scope, Verdict, titles
 from vqcheck.codebook.copies import Copies, Copy, Partners, pair_up
 from vqcheck.codebook.copy_verdict import DigestsOfCopies, lone_copies
 from vqcheck.codebook.digest import F32V1, Digest
@@ -144,23 +132,23 @@ def _lone(locked: tuple[LockedEncoder, ...], paired: list[int], scope: str) -> I
         if number in paired:
             continue
         judged = next((locked[each] for each in paired if locked[each].family == copy.family), None)
-        verdict = NO_PARTNER
+        verdict = Verdict.NO_PARTNER
         if judged is not None:
             first = next(each for each in locked if each.family == copy.family)
-            verdict = NOISE if copy.is_noise and judged is first else _relation(judged, copy, scope)
-        yield LoneCopy("A", copy.family, copy.name, judged.name if judged else "", Verdict(verdict))
+            verdict = Verdict.NOISE if copy.is_noise and judged is first else _relation(judged, copy, scope)
+        yield LoneCopy("A", copy.family, copy.name, judged.name if judged else "", verdict)
 
 
-def _relation(judged: LockedEncoder, copy: LockedEncoder, scope: str) -> str:
+def _relation(judged: LockedEncoder, copy: LockedEncoder, scope: str) -> Verdict:
     one, other = (
         {
             tensor.label: tensor.digest(F32V1)
             for tensor in each.tensors
-            if scope != TOKENS or not _is_bookkeeping(tensor.label, each.family)
+            if scope != Scope.TOKENS or not _is_bookkeeping(tensor.label, each.family)
         }
         for each in (judged, copy)
     )
-    return IDENTICAL if one == other else CHANGED
+    return Verdict.IDENTICAL if one == other else Verdict.CHANGED
 
 
 def _is_bookkeeping(label: str, family: str) -> bool:
@@ -197,6 +185,6 @@ def _bound(what: str, recorded: Sequence[LockedFile], found: Digest, unbound: st
     if not recorded:
         raise UsageError(f"{unbound}; make the lock again with it and --update")
     if any(file.digest == found for file in recorded):
-        return LockVerdict(what, what, IDENTICAL, judged=True)
+        return LockVerdict(what, what, Verdict.IDENTICAL, judged=True)
     names = ", ".join(file.name for file in recorded)
-    return LockVerdict(what, what, CHANGED, judged=True, why=LockReason.OTHER_CONTENT, recorded=names)
+    return LockVerdict(what, what, Verdict.CHANGED, judged=True, why=LockReason.OTHER_CONTENT, recorded=names)

@@ -22,10 +22,10 @@ from vqcheck.audit.run_checkpoints import RunCheckpoint
 from vqcheck.audit.s1_s2_consistency import compare_stages
 from vqcheck.audit.token_audit_result import TokenAudit
 from vqcheck.checkpoint.open import open_checkpoint
-from vqcheck.codebook.comparison import ALL, CHANGED, UNDECIDED
+from vqcheck.codebook.comparison import Scope, Verdict
 from vqcheck.codebook.diagnosis import flips
 from vqcheck.codebook.diagnosis.result import TokenFlips
-from vqcheck.codebook.health import COLLAPSED
+from vqcheck.codebook.health import Condition
 from vqcheck.errors import UsageError, VqcheckError
 from vqcheck.experiment.config_file import S2Run
 from vqcheck.experiment.features import FeatureFolder
@@ -117,7 +117,7 @@ class VoiceQuestions:
     def flips(self) -> TokenFlips | None:
         """Return how many frames of the experiment get another token from the newest file than from the base."""
         newest, features, drift = self._newest, self._features, self._drift
-        if not (newest and features and self._base and drift and drift.verdict == CHANGED):
+        if not (newest and features and self._base and drift and drift.verdict == Verdict.CHANGED):
             return None
         recordings = FeatureFolder(features)
         try:
@@ -173,16 +173,16 @@ class VoiceQuestions:
         path, s1, drift = self._lock_path(), self._s1(), self._drift
         if path is None or s1 is None or self._tsv is None or self._newest is None:
             return False
-        if drift is None or drift.verdict != CHANGED:
+        if drift is None or drift.verdict != Verdict.CHANGED:
             return False
         try:
             lock = read_lock(path)
             with open_checkpoint(self._newest.file.path) as newest:
-                found = check_lock(lock, path, newest, self._tsv, [s1], ALL)
+                found = check_lock(lock, path, newest, self._tsv, [s1], Scope.ALL)
             audit = self._check.audit(self._newest, self._tsv) if self._features else None
         except VqcheckError:
             return False
-        bound = lock.tsv is not None and bool(lock.s1) and found.verdict not in (CHANGED, UNDECIDED)
+        bound = lock.tsv is not None and bool(lock.s1) and found.verdict not in (Verdict.CHANGED, Verdict.UNDECIDED)
         return bound and not (audit is not None and audit.contradictions)
 
     def _agrees_with_lock(self, generator: GeneratorFile) -> bool:
@@ -191,10 +191,10 @@ class VoiceQuestions:
             return False
         try:
             with open_checkpoint(generator.file.path) as checkpoint:
-                found = check_lock(read_lock(path), path, checkpoint, None, None, ALL)
+                found = check_lock(read_lock(path), path, checkpoint, None, None, Scope.ALL)
         except VqcheckError:
             return False
-        return found.verdict not in (CHANGED, UNDECIDED)
+        return found.verdict not in (Verdict.CHANGED, Verdict.UNDECIDED)
 
     def _tokens(self, question: Question) -> Answer:
         if self._tsv is None:
@@ -237,9 +237,9 @@ class VoiceQuestions:
         if self._base is None or drift is None:
             return self._by_audit(question, newest, experiment)
         by_base = _of_audit(question, self._check.audit(self._check.base(self._base), experiment))
-        if drift.verdict != CHANGED or by_base.outcome is not CheckOutcome.PASSED:
+        if drift.verdict != Verdict.CHANGED or by_base.outcome is not CheckOutcome.PASSED:
             # A LoRA export stores no projection; where its codebook is the base's, the base stands for it.
-            return by_base if drift.verdict != CHANGED else self._by_audit(question, newest, experiment)
+            return by_base if drift.verdict != Verdict.CHANGED else self._by_audit(question, newest, experiment)
         return replace(by_base, outcome=CheckOutcome.FAILED)
 
     def _by_audit(self, question: Question, generator: GeneratorFile, experiment: str) -> Answer:
@@ -261,22 +261,22 @@ class VoiceQuestions:
         lock = read_lock(path)
         experiment = self._tsv if lock.tsv else None
         with open_checkpoint(self._newest.file.path) as newest:
-            found = check_lock(lock, path, newest, experiment, None, ALL)
-        if found.verdict == UNDECIDED:
+            found = check_lock(lock, path, newest, experiment, None, Scope.ALL)
+        if found.verdict == Verdict.UNDECIDED:
             return Answer(question, CheckOutcome.COULD_NOT_CHECK, files=(path,))
-        outcome = CheckOutcome.FAILED if found.verdict == CHANGED else CheckOutcome.PASSED
+        outcome = CheckOutcome.FAILED if found.verdict == Verdict.CHANGED else CheckOutcome.PASSED
         return Answer(question, outcome, files=(path, self._newest.file.path))
 
     def _health(self, question: Question) -> Answer:
         stored = [*self._voice.stored, *([self._check.base(self._base).stored] if self._base else [])]
         if not stored:
             return _not_asked(question, self._check.without_generator(self._voice))
-        ill = [each.name for each in stored if not each.trained or set(each.ailments) - {COLLAPSED}]
+        ill = [each.name for each in stored if not each.trained or set(each.ailments) - {Condition.COLLAPSED}]
         if ill:
             return Answer(question, CheckOutcome.FAILED, files=tuple(dict.fromkeys(ill)))
         collapsed = [each.name for each in stored if each.ailments]
         # Whether a collapsed codebook is one is not settled by a number that no published base was measured for.
-        return Answer(question, CheckOutcome.PASSED, COLLAPSED if collapsed else "", files=tuple(collapsed))
+        return Answer(question, CheckOutcome.PASSED, Condition.COLLAPSED if collapsed else "", files=tuple(collapsed))
 
     def _resume(self, question: Question) -> Answer:
         """Return whether the next training would resume from another VQ encoder: as the gate asks it, and answers."""

@@ -13,7 +13,7 @@ from vqcheck.checkpoint.open import open_checkpoint
 from vqcheck.checkpoint.opened import Checkpoint
 from vqcheck.codebook import file_record
 from vqcheck.codebook.compare import compare
-from vqcheck.codebook.comparison import ALL, CHANGED, UNDECIDED
+from vqcheck.codebook.comparison import Scope, Verdict
 from vqcheck.codebook.diagnosis import flips
 from vqcheck.codebook.diagnosis.evidence import EmaUpdates, UpdateOrder
 from vqcheck.codebook.digest import Digest
@@ -41,7 +41,9 @@ def lock_of(experiment: str, checkpoint: Checkpoint, given: str | None = None, c
             what = "binds no tokens" if lock.tsv is None else f"binds other tokens than those of {experiment}"
             raise UsageError(f"{what}, so it says nothing of them", path)
         return LockSays(path, binds=False) if lock.tsv is not None else None
-    return LockSays(path, binds=True, verdict=check_lock(lock, path, checkpoint, None, None, ALL, copy=copy).verdict)
+    return LockSays(
+        path, binds=True, verdict=check_lock(lock, path, checkpoint, None, None, Scope.ALL, copy=copy).verdict
+    )
 
 
 def _are_tokens(digest: Digest, experiment: str) -> bool:
@@ -63,8 +65,8 @@ def movement_between(
 
     """
     order = file_record.order(file_record.record(other), file_record.record(checkpoint))
-    comparison = compare(other, checkpoint, ALL, copies=copies, order=order)
-    if comparison.verdict not in (CHANGED, UNDECIDED):
+    comparison = compare(other, checkpoint, Scope.ALL, copies=copies, order=order)
+    if comparison.verdict not in (Verdict.CHANGED, Verdict.UNDECIDED):
         return None
     cause = comparison.diagnosis.of("ema-updates") if comparison.diagnosis else None
     found = cause.evidence if cause and isinstance(cause.evidence, EmaUpdates) else None
@@ -72,7 +74,7 @@ def movement_between(
         order = {UpdateOrder.A_TO_B: Order.A_FIRST, UpdateOrder.B_TO_A: Order.B_FIRST}.get(found.order, order)
     recordings = FeatureFolder(experiment)
     return Movement(
-        Order.UNKNOWN if comparison.verdict == UNDECIDED else order,
+        Order.UNKNOWN if comparison.verdict == Verdict.UNDECIDED else order,
         found.steps if found else None,
         found.precision if found else "",
         flips.measure(other, checkpoint, recordings.path, recordings, copies=copies),

@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass
 
-from vqcheck.codebook.comparison import CHANGED, IDENTICAL, ROUNDED, UNDECIDED, WITHIN_ULPS
+from vqcheck.codebook.comparison import Verdict
 from vqcheck.codebook.digest import Digest
 from vqcheck.codebook.file_record import FileRecord
 from vqcheck.codebook.vq_encoder import InFront
@@ -14,10 +14,10 @@ class HistoryVerdict(WordEnum):
     """What a run came to, the worst first: the verdicts on two files, and one more."""
 
     COULD_NOT_CHECK = "could not check"
-    CHANGED = CHANGED
-    ROUNDED = ROUNDED
-    WITHIN_ULPS = WITHIN_ULPS
-    IDENTICAL = IDENTICAL
+    CHANGED = Verdict.CHANGED
+    ROUNDED = Verdict.ROUNDED
+    WITHIN_ULPS = Verdict.WITHIN_ULPS
+    IDENTICAL = Verdict.IDENTICAL
 
 
 class BaseSource(WordEnum):
@@ -86,12 +86,12 @@ class HistoryRow:
     @property
     def is_undecided(self) -> bool:
         """Whether a copy contradicts the one that was judged."""
-        return any(drift.verdict == UNDECIDED for drift in self.drifts)
+        return any(drift.verdict == Verdict.UNDECIDED for drift in self.drifts)
 
     @property
     def moved(self) -> bool:
         """Whether its VQ encoder is not that of the base, or not that of the checkpoints before it."""
-        return any(drift.verdict == CHANGED for drift in self.drifts)
+        return any(drift.verdict == Verdict.CHANGED for drift in self.drifts)
 
 
 @dataclass(frozen=True, slots=True)
@@ -145,7 +145,7 @@ class TrainingRun:
         if self.unreadable or self.compared_with is ComparedWith.NOTHING:
             return HistoryVerdict.COULD_NOT_CHECK
         found = {drift.verdict for row in self.rows for drift in row.drifts}
-        if UNDECIDED in found:
+        if Verdict.UNDECIDED in found:
             return HistoryVerdict.COULD_NOT_CHECK
         return next((each for each in HistoryVerdict if each.value in found), HistoryVerdict.IDENTICAL)
 

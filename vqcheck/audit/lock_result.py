@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 from typing import Final
 
-from vqcheck.codebook.comparison import CHANGED, FAULTS, IDENTICAL, ROUNDED, UNDECIDED, CopyPair, EqualCopies, LoneCopy
+from vqcheck.codebook.comparison import FAULTS, CopyPair, EqualCopies, LoneCopy, Verdict
 from vqcheck.codebook.copy_verdict import verdict_on
 from vqcheck.codebook.digest import Digest
 from vqcheck.codebook.file_record import FileKind
@@ -82,8 +82,8 @@ class CopyCheck:
     def verdict(self) -> str:
         judged = {verdict.verdict for verdict in self.verdicts if verdict.judged}
         if judged & FAULTS:
-            return CHANGED
-        return ROUNDED if ROUNDED in judged else IDENTICAL
+            return Verdict.CHANGED
+        return Verdict.ROUNDED if Verdict.ROUNDED in judged else Verdict.IDENTICAL
 
 
 @dataclass(frozen=True, slots=True)
@@ -133,14 +133,14 @@ class LockCheck:
         return sanitize(f"{self.path} against {self.lock}: {self.verdict}{named}{untrained}")
 
     @property
-    def verdict(self) -> str:
-        if any(line.verdict == CHANGED for line in self.verdicts if line.what in (TSV, S1)):
-            return CHANGED
+    def verdict(self) -> Verdict:
+        if any(line.verdict == Verdict.CHANGED for line in self.verdicts if line.what in (TSV, S1)):
+            return Verdict.CHANGED
         return verdict_on(self.pairs, self.lone, self.equal)
 
     @property
     def exit_code(self) -> int:
-        return {CHANGED: 1, UNDECIDED: 2}.get(self.verdict, 0)
+        return {Verdict.CHANGED: 1, Verdict.UNDECIDED: 2}.get(self.verdict, 0)
 
     @property
     def contradicting(self) -> tuple[LoneCopy, ...]:

@@ -1,16 +1,23 @@
 """One copy of a VQ encoder in a lock: what is recorded of it, and the lines that say so."""
 
+import hashlib
 import json
 import re
 from dataclasses import dataclass
 from typing import Any, Final
 
+from vqcheck.checkpoint.opened import Checkpoint
+from vqcheck.codebook import digest
 from vqcheck.codebook.copies import CopyName, Labelled
-from vqcheck.codebook.digest import Digest
-from vqcheck.codebook.family import CODEBOOK_ROLES
+from vqcheck.codebook.digest import ALGORITHMS, Digest, EncoderDigests
+from vqcheck.codebook.family import CODEBOOK_ROLES, Role
+from vqcheck.codebook.vq_encoder import RoleTensor, VQEncoder
 
 PARTS: Final = ("codebook", "projection", "vq_encoder")
 """What has a combined digest."""
+_KNOWN: Final[dict[tuple[object, ...], tuple[str, tuple[Digest, ...]]]] = {}
+"""What follows from a tensor's bytes, by all that it follows from."""
+_MOST_KNOWN: Final = 1_000
 _DIGEST: Final = re.compile(r"([a-z0-9-]+):([0-9a-f]{64})")
 
 
@@ -61,6 +68,42 @@ class LockedEncoder:
         for tensor in self.tensors:
             lines += [f"tensor {tensor.label} {tensor.precision} {digest}" for digest in tensor.digests]
         return lines
+
+
+def record(checkpoint: Checkpoint, encoder: VQEncoder) -> tuple[dict[str, LockedTensor], tuple[EncoderDigests, ...]]:
+    """Return (label -> locked tensor, combined digests by each algorithm)."""
+    locked: dict[str, LockedTensor] = {}
+    digests: dict[str, dict[RoleTensor, Digest]] = {algorithm: {} for algorithm in ALGORITHMS}
+    for tensor in encoder.tensors:
+        label = encoder.label(tensor)
+        precision, of_tensor = _recorded(tensor, checkpoint.read(tensor.tensor))
+        for found, each in zip(digests.values(), of_tensor, strict=True):
+            found[tensor] = each
+        locked[label] = LockedTensor(label, precision, of_tensor)
+    checkpoint.check_unchanged()
+    return locked, tuple(digest.combine(encoder, found, algorithm) for algorithm, found in digests.items())
+
+
+def _recorded(tensor: RoleTensor, data: bytes | bytearray) -> tuple[str, tuple[Digest, ...]]:
+    """Return precision and digests of one tensor; of many files with the same bytes they are calculated once."""
+    stored = tensor.tensor
+    key = (tensor.role, tensor.part, tensor.shape, stored.dtype, stored.shape, hashlib.sha256(data).digest())
+    if key not in _KNOWN:
+        if len(_KNOWN) >= _MOST_KNOWN:
+            _KNOWN.clear()
+        digests = tuple(digest.tensor_digest(tensor, data, algorithm) for algorithm in ALGORITHMS)
+        _KNOWN[key] = _precision(tensor, data), digests
+    return _KNOWN[key]
+
+
+def _precision(tensor: RoleTensor, data: bytes | bytearray) -> str:
+    """Return the narrowest type that holds every value: what the tensor was last rounded to."""
+    if tensor.role == Role.INIT_FLAG:
+        return "flag"
+    from vqcheck.codebook.rounding import precision
+    from vqcheck.codebook.values import as_array
+
+    return precision(as_array(tensor, data))
 
 
 class EncoderLines:

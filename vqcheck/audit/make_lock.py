@@ -1,31 +1,26 @@
 """Makes a lock: records the VQ encoder of a checkpoint, and binds tokens and s1 checkpoints to it."""
 
-import hashlib
 import os
 from collections.abc import Callable, Sequence
 from dataclasses import replace
-from typing import Final
 
 from vqcheck.audit.bound_files import OnBytes, file_digest, recorded_tsv, same_experiment, tokens_digest
 from vqcheck.audit.lock import Lock, LockedFile, in_order
-from vqcheck.audit.locked_encoder import PARTS, LockedEncoder, LockedTensor
-from vqcheck.audit.token_audit_result import TokenAudit, TokenVerdict, summary
+from vqcheck.audit.locked_encoder import PARTS, LockedEncoder, record
+from vqcheck.audit.token_audit_result import TokenAudit, TokenVerdict
+from vqcheck.audit.token_power import summary
 from vqcheck.checkpoint.opened import Checkpoint
-from vqcheck.codebook import digest, file_record, health
-from vqcheck.codebook.comparison import CHANGED, NOISE, UNDECIDED
+from vqcheck.codebook import file_record, health
+from vqcheck.codebook.comparison import Verdict
 from vqcheck.codebook.copies import Copies, Copy
 from vqcheck.codebook.copy_verdict import relation
-from vqcheck.codebook.digest import ALGORITHMS, Digest, EncoderDigests
-from vqcheck.codebook.family import INIT_FLAG, INPUT_PROJ, Family
+from vqcheck.codebook.digest import Digest
+from vqcheck.codebook.family import Family, Role
 from vqcheck.codebook.find import find_copies
 from vqcheck.codebook.model import base_model
 from vqcheck.codebook.vq_encoder import RoleTensor, VQEncoder
 from vqcheck.errors import UsageError, VqcheckError
 from vqcheck.experiment.name2semantic import MERGED
-
-_KNOWN: Final[dict[tuple[object, ...], tuple[str, tuple[Digest, ...]]]] = {}
-"""What follows from a tensor's bytes, by all that it follows from."""
-_MOST_KNOWN: Final = 1_000
 
 
 def make_lock(
@@ -98,9 +93,9 @@ def _require_fit(checkpoint: Checkpoint, encoder: VQEncoder) -> None:
     if encoder.family.projects and not any(_is_weight(tensor) for tensor in encoder.projection):
         raise UsageError(f"{_without_projection(checkpoint, encoder)}; lock {base_model(checkpoint)} instead")
     ailments = health.ailments(checkpoint, encoder)
-    if health.NEVER_TRAINED in ailments:
+    if health.Condition.NEVER_TRAINED in ailments:
         raise UsageError("its codebook was never trained, so a lock of it would prove nothing", checkpoint.path)
-    if unfit := [ailment for ailment in ailments if ailment in (health.NOT_FINITE, health.BROKEN)]:
+    if unfit := [ailment for ailment in ailments if ailment in (health.Condition.NOT_FINITE, health.Condition.BROKEN)]:
         raise UsageError(f"its VQ encoder is {unfit[0]}; lock a file whose VQ encoder is fit for use", checkpoint.path)
 
 
@@ -155,7 +150,7 @@ def _contested(audit: TokenAudit, checkpoint: Checkpoint, experiment: str, copy:
     from vqcheck.audit.token_decision import TokenDecision
 
     said = lock_of(experiment, checkpoint, copy=copy)
-    if said is not None and said.binds and said.verdict not in (CHANGED, UNDECIDED):
+    if said is not None and said.binds and said.verdict not in (Verdict.CHANGED, Verdict.UNDECIDED):
         return ""  # recorded before
     decision = with_base(
         TokenDecision(audit), checkpoint, experiment, lambda base: audit_tokens(base, experiment), copy
@@ -179,7 +174,7 @@ def _locked(copy: Copy, copies: Copies, *, named: bool) -> LockedEncoder:
             (part, whole) for digests in wholes for part in PARTS if (whole := getattr(digests, part)) is not None
         ),
         names=copy.names if named else (),
-        is_noise=copy is not first and relation(first, copy) == NOISE,
+        is_noise=copy is not first and relation(first, copy) == Verdict.NOISE,
     )
 
 
@@ -196,34 +191,8 @@ def keep_bindings(old: Lock, new: Lock) -> Lock:
     return replace(new, tsv=tsv, s1=s1)
 
 
-def record(checkpoint: Checkpoint, encoder: VQEncoder) -> tuple[dict[str, LockedTensor], tuple[EncoderDigests, ...]]:
-    """Return (label -> locked tensor, combined digests by each algorithm)."""
-    locked: dict[str, LockedTensor] = {}
-    digests: dict[str, dict[RoleTensor, Digest]] = {algorithm: {} for algorithm in ALGORITHMS}
-    for tensor in encoder.tensors:
-        label = encoder.label(tensor)
-        precision, of_tensor = _recorded(tensor, checkpoint.read(tensor.tensor))
-        for found, each in zip(digests.values(), of_tensor, strict=True):
-            found[tensor] = each
-        locked[label] = LockedTensor(label, precision, of_tensor)
-    checkpoint.check_unchanged()
-    return locked, tuple(digest.combine(encoder, found, algorithm) for algorithm, found in digests.items())
-
-
-def _recorded(tensor: RoleTensor, data: bytes | bytearray) -> tuple[str, tuple[Digest, ...]]:
-    """Return precision and digests of one tensor; of many files with the same bytes they are calculated once."""
-    stored = tensor.tensor
-    key = (tensor.role, tensor.part, tensor.shape, stored.dtype, stored.shape, hashlib.sha256(data).digest())
-    if key not in _KNOWN:
-        if len(_KNOWN) >= _MOST_KNOWN:
-            _KNOWN.clear()
-        digests = tuple(digest.tensor_digest(tensor, data, algorithm) for algorithm in ALGORITHMS)
-        _KNOWN[key] = _precision(tensor, data), digests
-    return _KNOWN[key]
-
-
 def _is_weight(tensor: RoleTensor) -> bool:
-    return tensor.role == INPUT_PROJ and not tensor.part.endswith("bias")
+    return tensor.role == Role.INPUT_PROJ and not tensor.part.endswith("bias")
 
 
 def _without_projection(checkpoint: Checkpoint, encoder: VQEncoder) -> str:
@@ -231,16 +200,6 @@ def _without_projection(checkpoint: Checkpoint, encoder: VQEncoder) -> str:
     return (
         f"{checkpoint.path}: is {what} without the projection in front of the lookup, so a lock of it would accept any"
     )
-
-
-def _precision(tensor: RoleTensor, data: bytes | bytearray) -> str:
-    """Return the narrowest type that holds every value: what the tensor was last rounded to."""
-    if tensor.role == INIT_FLAG:
-        return "flag"
-    from vqcheck.codebook.rounding import precision
-    from vqcheck.codebook.values import as_array
-
-    return precision(as_array(tensor, data))
 
 
 def renamed_from(s1: Sequence[str], experiment: str | None) -> tuple[tuple[str, str], ...]:

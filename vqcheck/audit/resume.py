@@ -6,7 +6,7 @@ from vqcheck.audit.judgement import Judgement, failed, not_applicable, passed
 from vqcheck.audit.planned_run import PRETRAINED, RESUMED, PlannedRun, as_training_reads, not_found
 from vqcheck.checkpoint.open import open_checkpoint
 from vqcheck.codebook.compare import compare
-from vqcheck.codebook.comparison import CHANGED, ROUNDED, UNDECIDED
+from vqcheck.codebook.comparison import Verdict
 from vqcheck.codebook.file_record import Order
 from vqcheck.errors import UsageError
 from vqcheck.experiment.resume_folders import Folder, ResumeFolders, latest, resume_folders
@@ -27,7 +27,7 @@ def resume(run: PlannedRun) -> Judgement:
             if fault:
                 return failed(f"training {would} resume from {path}, {fault}{_looked_at(folders)}")
             alike.append(_short(path))
-            rounded |= verdict == ROUNDED
+            rounded |= verdict == Verdict.ROUNDED
     if alike:
         will = "may" if folders.doubt or len(alike) > 1 else "will"
         have = "which has" if len(alike) == 1 else "which have"
@@ -78,10 +78,10 @@ def judge_resumed(run: PlannedRun, path: str) -> tuple[str, str]:
             return f"which holds no {name}, the name by which training looks for it", ""
         # The pretrained generator was there first, whatever the files say: what merely rounds to it has moved.
         result = compare(as_training_reads(base, PRETRAINED), later, order=Order.A_FIRST)
-    if result.verdict == UNDECIDED:
+    if result.verdict == Verdict.UNDECIDED:
         names = ", ".join(f"'{copy.name}'" for copy in result.contradicting) or "which is meant"
         raise UsageError(f"copies of the VQ encoder contradict what training reads: {names}", path)
-    return "whose VQ encoder is not the pretrained one's" if result.verdict == CHANGED else "", result.verdict
+    return "whose VQ encoder is not the pretrained one's" if result.verdict == Verdict.CHANGED else "", result.verdict
 
 
 def _elsewhere(folder: Folder, path: str, fault: str) -> str:

@@ -16,18 +16,7 @@ from vqcheck.audit.history_result import Drift
 from vqcheck.checkpoint.open import open_checkpoint
 from vqcheck.codebook import health
 from vqcheck.codebook.compare import compare
-from vqcheck.codebook.comparison import (
-    CHANGED,
-    FAULTS,
-    IDENTICAL,
-    ROUNDED,
-    UNDECIDED,
-    WITHIN_ULPS,
-    Comparison,
-    CopyPair,
-    Verdict,
-    titles,
-)
+from vqcheck.codebook.comparison import FAULTS, Comparison, CopyPair, Verdict, titles
 from vqcheck.codebook.copies import Copies
 from vqcheck.codebook.diagnosis.evidence import EmaUpdates, UpdateOrder
 from vqcheck.codebook.digest import F32V1, Digest, combine, tensor_digest
@@ -47,7 +36,7 @@ _EXPORT: Final = re.compile(r"(.+)_e\d+_s\d+(?:_l(\d+))?", flags=re.ASCII)
 _AS_STORED: Final = ("codes", "ema_sum", "ema_count")
 """Labels of what is compared as it is stored, in a codec of one book."""
 
-_STILL: Final = Drift((), IDENTICAL, 0, 0, None, None, "")
+_STILL: Final = Drift((), Verdict.IDENTICAL, 0, 0, None, None, "")
 
 
 @dataclass(frozen=True)
@@ -141,8 +130,8 @@ def read_checkpoint(path: str, own: tuple[Family, ...] = (), copy: str = "") -> 
                 for tensor in encoder.tensors
             },
             copies=chosen,
-            trained=health.NEVER_TRAINED not in ailments,
-            ailments=tuple(ailment for ailment in ailments if ailment != health.NEVER_TRAINED),
+            trained=health.Condition.NEVER_TRAINED not in ailments,
+            ailments=tuple(ailment for ailment in ailments if ailment != health.Condition.NEVER_TRAINED),
             config=checkpoint.information.get("config"),
         )
 
@@ -206,7 +195,7 @@ class Comparer:
         for label, (dtype, digest) in each.tensors.items():
             stored_as, stored = base.tensors.get(label, ("", digest))
             if label in _AS_STORED and base.family == each.family and stored_as == dtype and stored != digest:
-                return replace(_STILL, against=(base.name,), verdict=CHANGED)
+                return replace(_STILL, against=(base.name,), verdict=Verdict.CHANGED)
         return None
 
     def with_earlier(self, earlier: "Earlier", each: RunCheckpoint) -> Drift | None:
@@ -219,15 +208,15 @@ class Comparer:
             for pair, _, labels in parts
         ]
         verdict = _worst(set().union(*judged))
-        if verdict != CHANGED and any(pair.is_undecided for pair, *_ in parts):
-            verdict = UNDECIDED
+        if verdict != Verdict.CHANGED and any(pair.is_undecided for pair, *_ in parts):
+            verdict = Verdict.UNDECIDED
         # The move that is shown is that since the nearest file from which there is one.
         shown = next((pair.drift for (pair, *_), found in zip(parts, judged, strict=True) if found & FAULTS), _STILL)
         return replace(shown, against=tuple(dict.fromkeys(file.name for _, file, _ in parts)), verdict=verdict)
 
     def _pair(self, a: RunCheckpoint, b: RunCheckpoint, order: Order) -> _Pair:
         if a.digests == b.digests:
-            return _Pair(_STILL, dict.fromkeys(a.digests, IDENTICAL))
+            return _Pair(_STILL, dict.fromkeys(a.digests, Verdict.IDENTICAL))
         key = a.signature, b.signature, order
         if key not in self._known:
             with open_checkpoint(a.path) as first, open_checkpoint(b.path) as second:
@@ -289,8 +278,10 @@ def _holds(wide: str, narrow: str) -> bool:
 
 def _worst(verdicts: set[str]) -> str:
     if verdicts & FAULTS:
-        return CHANGED
-    return next((verdict for verdict in (ROUNDED, WITHIN_ULPS) if verdict in verdicts), IDENTICAL)
+        return Verdict.CHANGED
+    return next(
+        (verdict for verdict in (Verdict.ROUNDED, Verdict.WITHIN_ULPS) if verdict in verdicts), Verdict.IDENTICAL
+    )
 
 
 def _outcome(comparison: Comparison) -> _Pair:
@@ -312,4 +303,4 @@ def _outcome(comparison: Comparison) -> _Pair:
         precision=updates.precision if updates else "",
     )
     verdicts: dict[str, str] = {diff.label: diff.verdict for diff in comparison.tensors if diff.judged}
-    return _Pair(drift, verdicts, comparison.verdict == UNDECIDED)
+    return _Pair(drift, verdicts, comparison.verdict == Verdict.UNDECIDED)

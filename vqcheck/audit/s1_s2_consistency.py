@@ -15,7 +15,7 @@ from vqcheck.audit.lock import NAME, read_lock
 from vqcheck.audit.token_audit import audit_tokens
 from vqcheck.audit.token_decision import TokenDecision
 from vqcheck.checkpoint.opened import Checkpoint
-from vqcheck.codebook.comparison import ALL, CHANGED, UNDECIDED
+from vqcheck.codebook.comparison import Scope, Verdict
 from vqcheck.errors import NoCodebookError, UsageError
 from vqcheck.experiment.name2semantic import MERGED
 
@@ -89,11 +89,11 @@ def _by_lock(s1: str, s2: Checkpoint, path: str, folder: str, copy: str) -> Stag
         raise UsageError(
             f"the tokens of {folder} are not the locked ones any more, and it binds no s1 checkpoint", path
         )
-    result = check_lock(lock, path, s2, None, None, ALL, copy=copy)
-    if result.verdict == UNDECIDED:
+    result = check_lock(lock, path, s2, None, None, Scope.ALL, copy=copy)
+    if result.verdict == Verdict.UNDECIDED:
         names = ", ".join(f"'{each.name}'" for each in result.contradicting) or "which is meant"
         raise UsageError(f"copies contradict the one verified against {path} ({names}); --copy NAME chooses", s2.path)
-    verdict = StageVerdict.INCONSISTENT if result.verdict == CHANGED else StageVerdict.CONSISTENT
+    verdict = StageVerdict.INCONSISTENT if result.verdict == Verdict.CHANGED else StageVerdict.CONSISTENT
     return StageComparison(s1, s2.path, verdict, lock=path, binds_s1=bool(lock.s1))
 
 

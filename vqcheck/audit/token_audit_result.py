@@ -4,6 +4,7 @@ from dataclasses import dataclass
 from functools import cached_property
 from typing import Final
 
+from vqcheck.audit.binomial import upper_limit
 from vqcheck.codebook.digest import EncoderDigests
 from vqcheck.word_enum import WordEnum
 
@@ -117,8 +118,6 @@ class PrecisionGroup:
 
     @classmethod
     def of(cls, precision: TokenPrecision, items: list[ItemAudit], predicted: int, all_frames: int) -> "PrecisionGroup":
-        from vqcheck.audit.token_counts import upper_limit
-
         frames = sum(item.counts.frames - item.counts.undecided for item in items)
         rate = predicted / all_frames + 1 / max(frames, 1)
         near_ties = sum(item.counts.near_ties for item in items)
@@ -281,29 +280,3 @@ class TokenAudit:
             or theirs.mismatches * mine.frames - mine.mismatches * theirs.frames
         )
         return "checkpoint" if difference > 0 else "against" if difference < 0 else "equal"
-
-
-def summary(audit: TokenAudit) -> str:
-    """Return what an audit came to, in one sentence; of one that passed also what it could not have seen."""
-    from vqcheck.audit.token_power import power, sentence
-
-    total = audit.total
-    sampled = f" of {len(audit.items)} sampled items" if audit.sampled else ""
-    if audit.without_features:
-        sampled += f" ({len(audit.without_features)} of {audit.rows} items have no features to check them by)"
-    if audit.verdict is TokenVerdict.INCONSISTENT:
-        if total.mismatches:
-            return f"{total.mismatches} of {total.frames} recorded tokens{sampled} do not come from this VQ encoder"
-        if not audit.beyond_limit:
-            return f"{len(audit.wrong_lengths)} items{sampled} have another length than their features"
-        count, limit = max(audit.groups, key=lambda group: group.surplus).exceeded
-        return (
-            f"{count} of {total.frames} recorded tokens{sampled} are near-ties, where rounding explains at most "
-            f"{limit}: the codebook has moved"
-        )
-    if audit.verdict is TokenVerdict.CONSISTENT:
-        ties = f", {total.near_ties} within rounding" if total.near_ties else ""
-        agree = f"{total.explained} of {total.frames} recorded tokens{sampled} agree{ties}"
-        found = power(audit)
-        return f"{agree}; {sentence(found)}" if found else agree
-    return f"inconclusive{sampled} ({', '.join(audit.gaps)}); vqcheck tokens shows the items"

@@ -1,8 +1,8 @@
 """From what an item's frames are to what they prove, given that an item is extracted in one precision."""
 
-import math
 from collections.abc import Sequence
 
+from vqcheck.audit.binomial import upper_limit
 from vqcheck.audit.token_audit_result import RISK, FrameCounts, TokenPrecision
 from vqcheck.audit.token_frames import (
     COARSE_FLOAT32,
@@ -73,29 +73,3 @@ def counts_of(kinds: Sequence[int], beyond: int, second_ties: int, half_rate: fl
         off_float32=in_neither + kinds[ONLY_HALF],
         off_half=in_neither + kinds[ONLY_FLOAT32] + second_ties,
     )
-
-
-def upper_limit(trials: int, rate: float, risk: float) -> int:
-    """Return the smallest k with P(count > k) <= risk, for a count of `trials` trials that succeed at `rate` each.
-
-    P(count = j) = C(n, j) p^j (1 - p)^(n - j), summed from the far tail inwards, where terms are smallest.
-    """
-    if rate >= 1 or trials == 0:
-        return trials
-    if rate <= 0:
-        return 0
-    mean = trials * rate
-    # Terms fall faster than a normal's beyond ten deviations, and faster than a Poisson's for small means.
-    far = min(trials, math.ceil(mean + 12 * math.sqrt(mean) + 60))
-    above = 0.0
-    for count in range(far, -1, -1):
-        above += math.exp(
-            math.lgamma(trials + 1)
-            - math.lgamma(count + 1)
-            - math.lgamma(trials - count + 1)
-            + count * math.log(rate)
-            + (trials - count) * math.log1p(-rate)
-        )
-        if above > risk:
-            return count
-    return 0

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 from vqcheck.audit.token_audit_result import TokenAudit, TokenVerdict
 from vqcheck.audit.token_power import Power, power, updates
-from vqcheck.codebook.comparison import CHANGED, UNDECIDED
+from vqcheck.codebook.comparison import Verdict
 from vqcheck.codebook.diagnosis.evidence import StepPrecision
 from vqcheck.codebook.diagnosis.result import TokenFlips
 from vqcheck.codebook.file_record import Order
@@ -87,9 +87,9 @@ class TokenDecision:
     @property
     def verdict(self) -> TokenVerdict:
         if self.decided_by is Decider.LOCK and self.lock is not None:
-            if self.lock.verdict == CHANGED:
+            if self.lock.verdict == Verdict.CHANGED:
                 return TokenVerdict.INCONSISTENT
-            return TokenVerdict.INCONCLUSIVE if self.lock.verdict == UNDECIDED else self.audit.verdict
+            return TokenVerdict.INCONCLUSIVE if self.lock.verdict == Verdict.UNDECIDED else self.audit.verdict
         return {Decider.AGAINST: TokenVerdict.INCONSISTENT, Decider.NOTHING: TokenVerdict.INCONCLUSIVE}.get(
             self.decided_by, self.audit.verdict
         )

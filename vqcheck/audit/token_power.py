@@ -10,13 +10,12 @@ chance that so few of these frames speak for the other one, and the larger share
 
 import math
 from dataclasses import dataclass
-from functools import lru_cache
 from typing import Final
 
+from vqcheck.audit.binomial import at_most, smallest_share
 from vqcheck.audit.token_audit_result import TokenAudit, TokenVerdict
 
 CONFIDENCE: Final = 0.95
-_HALVINGS: Final = 40
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,33 +67,25 @@ def percent(share: float) -> str:
     return f"{min(100.0, math.ceil(share * 100 * 10**digits) / 10**digits):.{max(0, digits)}f} %"
 
 
-@lru_cache(maxsize=64)
-def smallest_share(frames: int, off: int, risk: float) -> float:
-    """Return the smallest share at which at most `off` of `frames` are hit with a probability of at most `risk`."""
-    if risk >= 1:
-        return 0.0
-    if off >= frames:
-        return 1.0
-    low, high = 0.0, 1.0
-    for _ in range(_HALVINGS):
-        middle = (low + high) / 2
-        low, high = (middle, high) if at_most(frames, middle, off) > risk else (low, middle)
-    return high
-
-
-def at_most(trials: int, rate: float, count: int) -> float:
-    """Return P(hits <= count) of so many trials that succeed at `rate` each."""
-    if count >= trials or rate <= 0:
-        return 1.0
-    if rate >= 1:
-        return 0.0
-    log_hit, log_miss = math.log(rate), math.log1p(-rate)
-    terms = (
-        math.lgamma(trials + 1)
-        - math.lgamma(hits + 1)
-        - math.lgamma(trials - hits + 1)
-        + hits * log_hit
-        + (trials - hits) * log_miss
-        for hits in range(count + 1)
-    )
-    return min(1.0, math.fsum(map(math.exp, terms)))
+def summary(audit: TokenAudit) -> str:
+    """Return what an audit came to, in one sentence; of one that passed also what it could not have seen."""
+    total = audit.total
+    sampled = f" of {len(audit.items)} sampled items" if audit.sampled else ""
+    if audit.without_features:
+        sampled += f" ({len(audit.without_features)} of {audit.rows} items have no features to check them by)"
+    if audit.verdict is TokenVerdict.INCONSISTENT:
+        if total.mismatches:
+            return f"{total.mismatches} of {total.frames} recorded tokens{sampled} do not come from this VQ encoder"
+        if not audit.beyond_limit:
+            return f"{len(audit.wrong_lengths)} items{sampled} have another length than their features"
+        count, limit = max(audit.groups, key=lambda group: group.surplus).exceeded
+        return (
+            f"{count} of {total.frames} recorded tokens{sampled} are near-ties, where rounding explains at most "
+            f"{limit}: the codebook has moved"
+        )
+    if audit.verdict is TokenVerdict.CONSISTENT:
+        ties = f", {total.near_ties} within rounding" if total.near_ties else ""
+        agree = f"{total.explained} of {total.frames} recorded tokens{sampled} agree{ties}"
+        found = power(audit)
+        return f"{agree}; {sentence(found)}" if found else agree
+    return f"inconclusive{sampled} ({', '.join(audit.gaps)}); vqcheck tokens shows the items"

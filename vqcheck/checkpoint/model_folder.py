@@ -8,17 +8,11 @@ import re
 from typing import Final
 
 from vqcheck.checkpoint.file import PositionedFile
+from vqcheck.checkpoint.not_a_checkpoint import BIN_NAME, SAFETENSORS_NAME, SHARD_NAME, TRAINING, folder_kind, listed
 from vqcheck.checkpoint.opened import Checkpoint
 from vqcheck.checkpoint.untrusted_text import parse_json
 from vqcheck.errors import CheckpointError
 from vqcheck.sanitize import sanitize, sanitize_name
-
-_SAFETENSORS: Final = re.compile(r"(.+)\.safetensors(\.index\.json)?")
-_BIN: Final = re.compile(r"(.*model(\.[^.]+)?)\.bin(\.index\.json)?")
-"""Hubs keep other things than weights under this ending, too."""
-_TRAINING: Final = (".pth", ".pt", ".ckpt", ".th")
-_SHARD: Final = re.compile(r".+-\d+-of-\d+\.(safetensors|bin)")
-_SHOWN: Final = 5
 
 _MAX_INDEX: Final = 16 << 20
 _MAX_SHARDS: Final = 1_000
@@ -37,15 +31,13 @@ def checkpoints_in(folder: str) -> list[str]:
 
     """
     names = _listing(folder)
-    models = _models(names, _SAFETENSORS)
+    models = _models(names, SAFETENSORS_NAME)
     # Under another name it is another model, and the libraries do not know which of them is meant either.
-    models |= {name: kind for name, kind in _models(names, _BIN).items() if kind not in models.values()}
+    models |= {name: kind for name, kind in _models(names, BIN_NAME).items() if kind not in models.values()}
     shards = {shard for index in models if index.endswith(".json") for shard in _shards(os.path.join(folder, index))}
-    found = [name for name in models if name not in shards and not _SHARD.fullmatch(name)]
-    found = found or [name for name in names if name.endswith(_TRAINING)]
+    found = [name for name in models if name not in shards and not re.fullmatch(SHARD_NAME, name)]
+    found = found or [name for name in names if name.endswith(TRAINING)]
     if not found:
-        from vqcheck.checkpoint.not_a_checkpoint import folder_kind
-
         raise CheckpointError(folder_kind(folder, names), folder)
     return [os.path.join(folder, name) for name in sorted(found, key=lambda name: (not name.endswith(".json"), name))]
 
@@ -59,24 +51,13 @@ def only_checkpoint_in(folder: str) -> str:
     """
     paths = checkpoints_in(folder)
     # Training files beside a hub's are other models.
-    others = (os.path.join(folder, name) for name in _listing(folder) if name.endswith(_TRAINING))
+    others = (os.path.join(folder, name) for name in _listing(folder) if name.endswith(TRAINING))
     paths += [path for path in others if path not in paths]
     if len(paths) > 1:
         names = listed([os.path.basename(path) for path in paths])
-        hint = "; 'vqcheck history' compares them all" if all(path.endswith(_TRAINING) for path in paths) else ""
+        hint = "; 'vqcheck history' compares them all" if all(path.endswith(TRAINING) for path in paths) else ""
         raise CheckpointError(f"holds several checkpoints, name one: {names}{hint}", folder)
     return paths[0]
-
-
-def is_checkpoint_name(name: str) -> bool:
-    """Say whether a file is called as checkpoints are."""
-    return name.endswith(_TRAINING) or bool(_SAFETENSORS.fullmatch(name) or _BIN.fullmatch(name))
-
-
-def listed(names: list[str]) -> str:
-    """Return the first of some names, and how many there are beside."""
-    more = f" and {len(names) - _SHOWN} more" if len(names) > _SHOWN else ""
-    return sanitize(", ".join(names[:_SHOWN])) + more
 
 
 def _listing(folder: str) -> list[str]:
@@ -86,9 +67,9 @@ def _listing(folder: str) -> list[str]:
         raise CheckpointError(f"cannot be read: {error.strerror}", folder) from None
 
 
-def _models(names: list[str], pattern: re.Pattern[str]) -> dict[str, str]:
+def _models(names: list[str], pattern: str) -> dict[str, str]:
     """Return file -> name of the model in it, by which its other forms are known."""
-    matches = {name: pattern.fullmatch(name) for name in names}
+    matches = {name: re.fullmatch(pattern, name) for name in names}
     return {name: match[1].removeprefix("pytorch_") for name, match in matches.items() if match}
 
 

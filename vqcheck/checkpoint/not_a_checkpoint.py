@@ -1,4 +1,4 @@
-"""Names a file or folder that is not a checkpoint, and the command that helps: the line a user meets first."""
+"""Tells checkpoints by their names, and says what any other file or folder is and which command helps."""
 
 import os
 import re
@@ -6,8 +6,14 @@ import tarfile
 from collections.abc import Collection
 from typing import Final
 
-from vqcheck.checkpoint.model_folder import is_checkpoint_name, listed
 from vqcheck.sanitize import sanitize, sanitize_name
+
+SAFETENSORS_NAME: Final = r"(.+)\.safetensors(\.index\.json)?"
+BIN_NAME: Final = r"(.*model(\.[^.]+)?)\.bin(\.index\.json)?"
+"""Hubs keep other things than weights under this ending, too."""
+TRAINING: Final = (".pth", ".pt", ".ckpt", ".th")
+SHARD_NAME: Final = r".+-\d+-of-\d+\.(safetensors|bin)"
+_SHOWN: Final = 5
 
 HEAD: Final = 512
 """Bytes of a file's beginning by which it is known."""
@@ -56,6 +62,17 @@ _BY_NAME: Final = (
 _UNFINISHED: Final = (".part", ".partial", ".crdownload", ".download", ".incomplete", ".opdownload", ".!ut")
 _ADDRESS: Final = re.compile(r"[a-zA-Z][a-zA-Z0-9+.-]+:/+[^/\\]")
 _OLD_TORCH: Final = ("sys_info", "pickle", "storages", "tensors")
+
+
+def is_checkpoint_name(name: str) -> bool:
+    """Say whether a file is called as checkpoints are."""
+    return name.endswith(TRAINING) or bool(re.fullmatch(SAFETENSORS_NAME, name) or re.fullmatch(BIN_NAME, name))
+
+
+def listed(names: list[str]) -> str:
+    """Return the first of some names, and how many there are beside."""
+    more = f" and {len(names) - _SHOWN} more" if len(names) > _SHOWN else ""
+    return sanitize(", ".join(names[:_SHOWN])) + more
 
 
 def path_kind(path: str) -> str:
@@ -134,7 +151,7 @@ def folder_kind(folder: str, names: list[str]) -> str:
         return f"is an experiment folder of GPT-SoVITS; name a checkpoint in it ({runs}) or in SoVITS_weights*"
     if "saved_model.pb" in names or any(".data-00000-of-" in name for name in names):
         return "is a TensorFlow checkpoint, which vqcheck does not read"
-    if any(re.fullmatch(r".+-\d+-of-\d+\.(safetensors|bin)", name) for name in names):
+    if any(re.fullmatch(SHARD_NAME, name) for name in names):
         return "holds shards of a model without their index (*.index.json); download that, too"
     if with_some:
         return f"{_EXPECTED}; these folders in it hold checkpoints: {listed(with_some)}"

@@ -23,7 +23,7 @@ from vqcheck.cli.options import (
 from vqcheck.cli.output import Output, output_options
 from vqcheck.cli.terminal import Waiting
 from vqcheck.codebook.compare import OnTensor, compare
-from vqcheck.codebook.comparison import IDENTICAL, Comparison
+from vqcheck.codebook.comparison import Comparison, Verdict
 from vqcheck.codebook.family import Family
 from vqcheck.errors import NoCodebookError, UsageError, VqcheckError
 from vqcheck.report.document import Document
@@ -162,7 +162,7 @@ def _compare(
             )
         if comparison.diagnosis is not None:
             comparison = _with_exported(comparison)
-        if asked.features is not None and comparison.verdict != IDENTICAL:
+        if asked.features is not None and comparison.verdict != Verdict.IDENTICAL:
             comparison = _with_flips(comparison, first, second, asked.features, asked.own, asked.copies, asked.output)
     families = comparison.a.family, comparison.b.family
     return diff_view.view(comparison, details=asked.details), diff_view.line(comparison), families

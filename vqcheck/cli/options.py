@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any, Final, TypeVar
 
 import click
 
-from vqcheck.codebook.comparison import ALL, SCOPES
+from vqcheck.codebook.comparison import Scope
 from vqcheck.errors import NoCodebookError
 
 if TYPE_CHECKING:
@@ -81,8 +81,8 @@ def scope_option(command: _Command) -> _Command:
     """Add `--scope`, and pass it on as `scope`."""
     return click.option(
         "--scope",
-        type=click.Choice(SCOPES),
-        default=ALL,
+        type=click.Choice([scope.value for scope in Scope]),
+        default=Scope.ALL.value,
         show_default=True,
         help="Judge everything, or only what decides tokens (bookkeeping is then shown, not judged).",
     )(command)

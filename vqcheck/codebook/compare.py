@@ -165,7 +165,8 @@ def _is_ill(pairs: list[Pair], judged: judge_tensors.JudgedTensors) -> bool:
 def _diagnosis(pairs: list[Pair], judged: judge_tensors.JudgedTensors) -> "Diagnosis":
     import numpy as np
 
-    from vqcheck.codebook.diagnosis.diagnose import StoredEncoder, diagnose
+    from vqcheck.codebook.diagnosis.diagnose import diagnose
+    from vqcheck.codebook.diagnosis.stored_encoder import StoredEncoder
 
     a, b = (
         StoredEncoder(sides[0].file, sides[0].encoder, {side.tensor: side for side in sides if side.tensor})
@@ -191,9 +192,9 @@ def _side(sides: list[list[TensorSide]], covered: list[Copy]) -> ComparedFile:
         path=file.path,
         family=encoder.family.name,
         prefix=encoder.prefix,
-        never_trained=health.NEVER_TRAINED in ailments,
+        never_trained=health.Condition.NEVER_TRAINED in ailments,
         digests=combined(first),
-        ailments=tuple(ailment for ailment in ailments if ailment != health.NEVER_TRAINED),
+        ailments=tuple(ailment for ailment in ailments if ailment != health.Condition.NEVER_TRAINED),
         in_front=encoder.in_front,
         unplaced=encoder.unplaced,
     )

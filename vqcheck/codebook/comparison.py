@@ -44,13 +44,8 @@ class Scope(WordEnum):
     """Only what decides tokens."""
 
 
-# The members under the names by which other layers import them.
-_VERDICTS: Final[tuple[str, ...]] = tuple(Verdict)
-IDENTICAL, ROUNDED, WITHIN_ULPS, NOT_STORED, CHANGED, MISSING, OTHER_SHAPE = _VERDICTS[:7]
-UNDECIDED, NOISE, NO_PARTNER, UNREADABLE = _VERDICTS[7:]
-# Plain text: the command line takes the choices of an option by the names of an enumeration's members.
-SCOPES: Final[tuple[str, ...]] = tuple(scope.value for scope in Scope)
-ALL, TOKENS = SCOPES
+EFFECTIVE: Final = "effective"
+"""Part of codes that are calculated, where the stored ones have none."""
 
 FAULTS: Final = frozenset({Verdict.CHANGED, Verdict.MISSING, Verdict.OTHER_SHAPE})
 """Verdicts on a tensor that make the whole comparison `changed`."""

@@ -12,9 +12,8 @@ from typing import Final
 import numpy as np
 import numpy.typing as npt
 
-from vqcheck.codebook.values import round_to
+from vqcheck.codebook.values import Array, round_to
 
-Array = npt.NDArray[np.floating]
 Mask = npt.NDArray[np.bool_]
 
 ROUNDOFF: Final = {"float16": 2.0**-11, "bfloat16": 2.0**-8, "float32": 2.0**-24}

@@ -81,13 +81,6 @@ class ResidualChain(WordEnum):
     """All books, in their order."""
 
 
-# The members under the names by which other layers import them.
-ROLES: Final[tuple[str, ...]] = tuple(Role)
-CODES, EMA_SUM, EMA_COUNT, INIT_FLAG, CODE_TRANSFORM, INPUT_PROJ, OUTPUT_PROJ = ROLES
-_OTHERS: Final[tuple[str, ...]] = (*Derivation, *Update, *Metric)
-STORED, SUM_OVER_COUNT, TRANSFORMED, IMPLICIT, EMA, GRADIENT, NOTHING, EUCLIDEAN, COSINE, ARGMAX = _OTHERS
-
-
 @dataclass(frozen=True)
 class Key:
     """One kind of tensor of a family.

@@ -29,7 +29,7 @@ from vqcheck.codebook.vq_encoder import Codebook, RoleTensor, VQEncoder
 from vqcheck.word_enum import WordEnum
 
 if TYPE_CHECKING:
-    from vqcheck.codebook.tokenizer import Array
+    from vqcheck.codebook.values import Array
 
 
 class Condition(WordEnum):
@@ -48,9 +48,6 @@ class Condition(WordEnum):
 
 AILMENTS: Final = (Condition.NEVER_TRAINED, Condition.NOT_FINITE, Condition.BROKEN, Condition.COLLAPSED)
 """What makes a codebook unfit for use, the worst first."""
-# The members under the names by which other layers import them.
-_CONDITIONS: Final[tuple[str, ...]] = tuple(Condition)
-HEALTHY, NEVER_TRAINED, NOT_FINITE, BROKEN, COLLAPSED = _CONDITIONS[:5]
 FIT_TO_TRAIN: Final = frozenset({Condition.HEALTHY, Condition.COLLAPSED})
 """What training can start from: where few codes are used, the tokens still mean what they mean."""
 

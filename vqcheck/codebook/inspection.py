@@ -10,7 +10,7 @@ from vqcheck.codebook import digest, file_record, health, model
 from vqcheck.codebook.copies import Copies, Copy, Unreadable
 from vqcheck.codebook.copy_verdict import relation
 from vqcheck.codebook.digest import EncoderDigests
-from vqcheck.codebook.family import Family
+from vqcheck.codebook.family import Derivation, Family
 from vqcheck.codebook.file_record import FileRecord
 from vqcheck.codebook.find import find_copies
 from vqcheck.codebook.float_bytes import not_finite
@@ -19,9 +19,6 @@ from vqcheck.codebook.model import Model, Training
 from vqcheck.codebook.vq_encoder import Codebook, InFront, RoleTensor, VQEncoder
 from vqcheck.errors import NoCodebookError
 
-NO_CODEBOOK: Final = Condition.NO_CODEBOOK
-UNREADABLE_COPY: Final = Condition.UNREADABLE_COPY
-COULD_NOT_CHECK: Final = Condition.COULD_NOT_CHECK
 UNCHECKED: Final = (Condition.COULD_NOT_CHECK, Condition.NO_CODEBOOK, Condition.UNREADABLE_COPY)
 """Verdicts on a file that was not judged, the worst first."""
 
@@ -78,7 +75,7 @@ class EncoderSummary:
     """What is known of the layers in front of its codebooks."""
     unplaced: str
     """A module beside the codebooks that may be in front of them; empty where nothing of the kind is there."""
-    derivation: str
+    derivation: Derivation
     books: tuple[BookSummary, ...]
     tensors: tuple[TensorSummary, ...]
     codebooks: tuple[Health, ...]

@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from dataclasses import replace
 from typing import TYPE_CHECKING, Final, NamedTuple
 
-from vqcheck.codebook.comparison import FAULTS, Change, RoundingLoss, TensorDiff, Verdict
+from vqcheck.codebook.comparison import EFFECTIVE, FAULTS, Change, RoundingLoss, TensorDiff, Verdict
 from vqcheck.codebook.family import CODEBOOK_ROLES, Derivation, Role
 from vqcheck.codebook.file_record import FileOrder, Order, RoundingReading
 from vqcheck.codebook.vq_encoder import Place
@@ -19,8 +19,6 @@ if TYPE_CHECKING:
 
     from vqcheck.codebook.tensor_pair import Pair, TensorSide
 
-EFFECTIVE: Final = "effective"
-"""Part of codes that are calculated, where the stored ones have none."""
 MOST_ULPS: Final = 16
 """Units in the last place that two ways of calculating may differ by; a step of training moves values much further."""
 _HALVES: Final = frozenset({"float16", "bfloat16"})

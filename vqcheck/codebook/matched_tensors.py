@@ -13,12 +13,13 @@ from typing import Final, NamedTuple
 
 from vqcheck.checkpoint.second_hand import second_hand
 from vqcheck.codebook.canonical_shape import MisshapenError
-from vqcheck.codebook.family import ANYTHING, BOOKKEEPING, ROLES, Family, ResidualChain, Role
+from vqcheck.codebook.family import ANYTHING, BOOKKEEPING, Family, ResidualChain, Role
 from vqcheck.codebook.vq_encoder import BookPlace
 
 SHADOWS: Final = frozenset({"ema_model", "model_ema", "ema"})
 """Wrappers around a moving average of the whole model: another codebook than the one in use."""
 
+_ROLES: Final = tuple(Role)
 _PARTS: Final = ("", "weight", "g", "v", "bias")
 
 Shape = tuple[int, ...]
@@ -44,7 +45,7 @@ class Found(NamedTuple):
     def order(self) -> tuple[int, int, int, int, int, str]:
         """Where the tensor comes in listings and digests."""
         rank = _PARTS.index(self.part) if self.part in _PARTS else len(_PARTS)
-        return self.book, self.group, self.layer, ROLES.index(self.role), rank, self.part
+        return self.book, self.group, self.layer, _ROLES.index(self.role), rank, self.part
 
 
 class Match(NamedTuple):

@@ -13,8 +13,8 @@ import numpy as np
 import numpy.typing as npt
 
 from vqcheck.codebook.float_bytes import widen
+from vqcheck.codebook.values import Array
 
-Array = npt.NDArray[np.floating]
 Bits = npt.NDArray[np.bool_]
 
 EIGHT_BITS: Final = ("float8_e4m3fn", "float8_e5m2", "float8_e4m3fnuz", "float8_e5m2fnuz")

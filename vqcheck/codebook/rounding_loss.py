@@ -6,12 +6,10 @@ import numpy as np
 import numpy.typing as npt
 
 from vqcheck.checkpoint.opened import Checkpoint
-from vqcheck.codebook.comparison import RoundingLoss
+from vqcheck.codebook.comparison import EFFECTIVE, RoundingLoss
 from vqcheck.codebook.family import CODEBOOK_ROLES, Derivation, Family, Role
 from vqcheck.codebook.health import least_count
-from vqcheck.codebook.judge_tensors import EFFECTIVE
-from vqcheck.codebook.rounding import Array
-from vqcheck.codebook.values import as_array, code_vectors, sum_over_count, transformed
+from vqcheck.codebook.values import Array, as_array, code_vectors, sum_over_count, transformed
 from vqcheck.codebook.vq_encoder import Codebook, Place
 
 if TYPE_CHECKING:

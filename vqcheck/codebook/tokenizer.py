@@ -14,11 +14,10 @@ from vqcheck.codebook.copy_verdict import relation
 from vqcheck.codebook.digest import EncoderDigests
 from vqcheck.codebook.family import Derivation, Family, Metric, Role
 from vqcheck.codebook.find import find_copies
-from vqcheck.codebook.values import as_array
+from vqcheck.codebook.values import Array, as_array
 from vqcheck.codebook.vq_encoder import RoleTensor, VQEncoder
 from vqcheck.errors import UsageError
 
-Array = npt.NDArray[np.floating]
 Tokens = npt.NDArray[np.intp]
 
 

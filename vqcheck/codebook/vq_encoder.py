@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Final, Protocol
+from typing import TYPE_CHECKING, Protocol
 
 from vqcheck.codebook.family import Family, Role
 from vqcheck.word_enum import WordEnum
@@ -25,11 +25,6 @@ class InFront(WordEnum):
     """Also where there are none."""
     ABSENT = "not stored"
     UNKNOWN = "unknown"
-
-
-# The members under the names by which other layers import them.
-_IN_FRONT: Final[tuple[str, ...]] = tuple(InFront)
-STORED, ABSENT, UNKNOWN = _IN_FRONT
 
 
 class HasRole(Protocol):

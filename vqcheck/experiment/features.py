@@ -12,8 +12,8 @@ from vqcheck.checkpoint.open import open_checkpoint
 from vqcheck.checkpoint.opened import Checkpoint
 from vqcheck.checkpoint.stored_tensor import ITEM_SIZE, StoredTensor
 from vqcheck.codebook.half_lookup import is_half
-from vqcheck.codebook.tokenizer import Array, Features
-from vqcheck.codebook.values import array_of
+from vqcheck.codebook.tokenizer import Features
+from vqcheck.codebook.values import Array, array_of
 from vqcheck.errors import CheckpointError, UsageError
 from vqcheck.experiment.name2semantic import TokenRow
 

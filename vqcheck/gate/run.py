@@ -61,7 +61,7 @@ def replay_training_code(run: S2Run) -> Judgement:
     try:
         from vqcheck.experiment.read_config import read_config, with_subject
         from vqcheck.replay.run import replay
-        from vqcheck.replay.trace import AS_IS, DRIFTED, INCOMPLETE, INCONCLUSIVE
+        from vqcheck.replay.trace import AS_IS, ArmVerdict, ReplayVerdict
     except ImportError as error:
         raise UsageError(f"a replay needs {error.name}: pip install 'vqcheck[replay]'") from None
     config = with_subject(read_config(run.config, run.root), checkout=run.checkout, python=run.python)
@@ -70,16 +70,16 @@ def replay_training_code(run: S2Run) -> Judgement:
     result = replay(config)
     code = result.setting.code
     arm = next(arm for arm in result.arms if arm.strategy == AS_IS)
-    if arm.verdict == DRIFTED:
+    if arm.verdict == ArmVerdict.DRIFTED:
         where = next((write.called_from or write for write in arm.first_writes if write.file), None)
         if where is None and any(write.function == OPTIMIZER_STEP for write in arm.first_writes):
             written = ", ".join(write.label for write in arm.first_writes)
             return failed(f"{OPTIMIZER_STEP} trains what stands before the tokens of {code}: {written}")
         line = f" at {where.file}:{where.line}" if where else ""
         return failed(f"{code} writes the codebook while it trains{line}")
-    if result.verdict == INCOMPLETE:
+    if result.verdict == ReplayVerdict.INCOMPLETE:
         return could_not_check(f"the replay of {code} is incomplete: {result.failure or 'interrupted'}")
-    if result.verdict == INCONCLUSIVE:
+    if result.verdict == ReplayVerdict.INCONCLUSIVE:
         return could_not_check(f"the replay of {code} is inconclusive: nothing wrote the codebook in any arm")
     return passed(f"{code} leaves the codebook bit-identical over {arm.steps_run} steps")
 

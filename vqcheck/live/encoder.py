@@ -11,16 +11,7 @@ from torch import Tensor, nn
 from torch.nn.parameter import is_lazy
 
 from vqcheck.codebook.canonical_shape import MisshapenError
-from vqcheck.codebook.family import (
-    BOOKKEEPING,
-    CODEBOOK_ROLES,
-    CODES,
-    EMA_COUNT,
-    EMA_SUM,
-    INIT_FLAG,
-    SUM_OVER_COUNT,
-    Family,
-)
+from vqcheck.codebook.family import BOOKKEEPING, CODEBOOK_ROLES, Derivation, Family, Role
 from vqcheck.codebook.match import match
 from vqcheck.codebook.matched_tensors import Match
 from vqcheck.codebook.vq_encoder import BookPlace, PlaceNames, lacks_projection
@@ -56,7 +47,7 @@ class LiveTensor:
     @property
     def holds_codes(self) -> bool:
         """Whether the vectors of a lookup stand in it, or are calculated from it."""
-        return self.role == (EMA_SUM if self.family.derivation == SUM_OVER_COUNT else CODES)
+        return self.role == (Role.EMA_SUM if self.family.derivation == Derivation.SUM_OVER_COUNT else Role.CODES)
 
     def canonical(self, stored: Tensor) -> Tensor:
         """Return a tensor that is stored as this one in its canonical shape, however the codec lays it out."""
@@ -64,9 +55,9 @@ class LiveTensor:
 
     def rows(self, stored: Tensor) -> Tensor:
         """Return `[rows, values]`: a row is a code of one head where there are codes, else of the first axis."""
-        if self.role in (CODES, EMA_SUM):
+        if self.role in (Role.CODES, Role.EMA_SUM):
             return self.canonical(stored).flatten(0, 1)
-        if self.role in (EMA_COUNT, INIT_FLAG) or stored.dim() < 2:
+        if self.role in (Role.EMA_COUNT, Role.INIT_FLAG) or stored.dim() < 2:
             return stored.reshape(-1, 1)
         return stored.flatten(1)
 
@@ -116,7 +107,9 @@ class LiveEncoder:
             raise UsageError(f"{on_meta} is on the meta device and has no values yet: load the weights first")
         for each in self.tensors:
             is_set = tensors[each.name] != 0
-            if (each.holds_codes and not bool(is_set.any())) or (each.role == INIT_FLAG and not bool(is_set.all())):
+            if (each.holds_codes and not bool(is_set.any())) or (
+                each.role == Role.INIT_FLAG and not bool(is_set.all())
+            ):
                 raise UsageError(
                     f"{each.name} is all zero: this codebook was never trained, and the first batch would fill it; "
                     "load its weights first"

@@ -43,7 +43,7 @@ from typing import Literal
 from torch import nn
 from torch.nn.parallel import DistributedDataParallel
 
-from vqcheck.codebook.family import CODE_TRANSFORM, CODEBOOK_ROLES
+from vqcheck.codebook.family import CODEBOOK_ROLES, Role
 from vqcheck.errors import UsageError
 from vqcheck.live.encoder import LiveEncoder, find, stored_tensors
 from vqcheck.live.hold_hooks import GradientHook, ReplacementHook, not_held, remove_hooks, replaced_text
@@ -168,7 +168,7 @@ def _holds_codes(encoder: LiveEncoder, top: str) -> bool:
 
 def _require_holdable(encoder: LiveEncoder) -> None:
     for each in encoder.tensors:
-        if each.role == CODE_TRANSFORM and each.part.startswith(("batch_mean", "batch_variance")):
+        if each.role == Role.CODE_TRANSFORM and each.part.startswith(("batch_mean", "batch_variance")):
             raise UsageError(
                 f"{each.name}: with affine_param=True the statistics that rescale this codebook follow every batch, in "
                 "eval mode too, so its tokens cannot be held"

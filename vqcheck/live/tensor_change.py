@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from typing import Final
 
-from vqcheck.codebook.family import CODES
+from vqcheck.codebook.family import Role
 
 _SHOWN: Final = 6
 """Tensors that an error names one by one."""
@@ -66,7 +66,7 @@ class TensorStep:
     """Euclidean distance from the start; not a number when the tensor has become one."""
     max_abs: float
     """Greatest distance of one value from the start."""
-    role: str = CODES
+    role: str = Role.CODES
     holds_codes: bool = True
     """The vectors of a lookup stand in it, or are calculated from it."""
     problem: str = ""

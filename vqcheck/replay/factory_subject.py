@@ -24,7 +24,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from vqcheck.codebook.family import ARGMAX, CODES, COSINE, STORED
+from vqcheck.codebook.family import Derivation, Metric, Role
 from vqcheck.errors import UsageError
 from vqcheck.experiment.config import Config
 from vqcheck.live.encoder import LiveEncoder, LiveTensor, find
@@ -201,7 +201,7 @@ class FactoryTraining:
         if stored is None or tuple(stored.shape) != self._codes.stored_shape:
             return None
         first = self._codes.canonical(stored)[0].float()
-        return functional.normalize(first, dim=1) if self._codes.family.metric == COSINE else first
+        return functional.normalize(first, dim=1) if self._codes.family.metric == Metric.COSINE else first
 
     def _checked_probe(self) -> Tensor | None:
         probe = getattr(self._code, "probe", None)
@@ -227,7 +227,11 @@ class FactoryTraining:
 
 def _is_looked_up(tensor: LiveTensor) -> bool:
     """Say whether these are codes as they are stored, of which the nearest to a frame is its token."""
-    return tensor.role == CODES and tensor.family.derivation == STORED and tensor.family.metric != ARGMAX
+    return (
+        tensor.role == Role.CODES
+        and tensor.family.derivation == Derivation.STORED
+        and tensor.family.metric != Metric.ARGMAX
+    )
 
 
 def _number(value: Any) -> float:

@@ -12,7 +12,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, Final
 
 from vqcheck.errors import UsageError
-from vqcheck.replay.trace import AS_IS, DRIFTED, FROZEN, ArmVerdict
+from vqcheck.replay.trace import AS_IS, ArmVerdict
 
 if TYPE_CHECKING:
     from torch import nn
@@ -28,7 +28,7 @@ class Strategy:
 
     name: str
     stops: str
-    expected: ArmVerdict = DRIFTED
+    expected: ArmVerdict = ArmVerdict.DRIFTED
 
     def apply(self, net: nn.Module) -> None:
         """Freeze a network that was just built, before optimizers or wrappers see it; by default do nothing."""
@@ -37,7 +37,7 @@ class Strategy:
 class AsIs(Strategy):
     """The code with whatever it does itself, which is undone for every other strategy."""
 
-    name, stops, expected = AS_IS, "Whatever the code itself does to freeze.", FROZEN
+    name, stops, expected = AS_IS, "Whatever the code itself does to freeze.", ArmVerdict.FROZEN
 
 
 class NoFreeze(Strategy):
@@ -85,7 +85,7 @@ class EvalInForward(Strategy):
 
     name = "eval-in-forward"
     stops = "Stops the moving average at every call and, with the straight-through path, the gradient into ssl_proj."
-    expected = FROZEN
+    expected = ArmVerdict.FROZEN
 
     def apply(self, net: nn.Module) -> None:
         parts = _parts(net)
@@ -102,7 +102,7 @@ class MaybeNoGrad(Strategy):
 
     name = "maybe-no-grad"
     stops = "Stops both: eval() at every call holds the codebook, no_grad() around the computation holds ssl_proj."
-    expected = FROZEN
+    expected = ArmVerdict.FROZEN
 
     def apply(self, net: nn.Module) -> None:
         if _freezes_on_demand(net):
@@ -117,7 +117,7 @@ class Freeze(Strategy):
 
     name = "freeze"
     stops = "Stops every write from outside: vqcheck.freeze keeps eval() through any train(), and turns gradients off."
-    expected = FROZEN
+    expected = ArmVerdict.FROZEN
 
     def apply(self, net: nn.Module) -> None:
         from vqcheck.live.freeze import freeze
@@ -183,7 +183,7 @@ def with_control(
     chosen: Sequence[Strategy], expected: Mapping[str, str], known: Mapping[str, Strategy] = STRATEGIES
 ) -> list[Strategy]:
     """Return the strategies, with `none` in front when none of them is expected to drift."""
-    if any(expected.get(strategy.name, strategy.expected) == DRIFTED for strategy in chosen):
+    if any(expected.get(strategy.name, strategy.expected) == ArmVerdict.DRIFTED for strategy in chosen):
         return list(chosen)
     return [known["none"], *(strategy for strategy in chosen if strategy.name != "none")]
 

@@ -40,10 +40,6 @@ class CommitLossState(WordEnum):
     NOT_REPORTED = "not reported"
 
 
-DRIFTED, FROZEN, NOT_MEASURED = ArmVerdict
-AS_EXPECTED, NOT_AS_EXPECTED, INCONCLUSIVE, INCOMPLETE = ReplayVerdict
-COMPUTED, OFF, NOT_REPORTED = CommitLossState
-
 AS_IS: Final = "as-is"
 """The arm of a user's own code with nothing done to it."""
 
@@ -187,9 +183,9 @@ class Arm:
     @property
     def verdict(self) -> ArmVerdict:
         if self.first_writes or self.rank_differences:
-            return DRIFTED
+            return ArmVerdict.DRIFTED
         learned = not self.never_learned and not self.idle_parts
-        return FROZEN if self.complete and self.steps_run and learned else NOT_MEASURED
+        return ArmVerdict.FROZEN if self.complete and self.steps_run and learned else ArmVerdict.NOT_MEASURED
 
     @property
     def idle_parts(self) -> tuple[str, ...]:
@@ -213,7 +209,7 @@ class Arm:
     @property
     def is_control(self) -> bool:
         """The arm must drift, or else the replay proves nothing about the others."""
-        return self.expected == DRIFTED
+        return self.expected == ArmVerdict.DRIFTED
 
     @property
     def as_expected(self) -> bool:
@@ -254,11 +250,11 @@ class Replay:
 
     @property
     def verdict(self) -> ReplayVerdict:
-        if not self.complete or not self.arms or any(arm.verdict == NOT_MEASURED for arm in self.arms):
-            return INCOMPLETE
+        if not self.complete or not self.arms or any(arm.verdict == ArmVerdict.NOT_MEASURED for arm in self.arms):
+            return ReplayVerdict.INCOMPLETE
         if not self._proves_something:
-            return INCONCLUSIVE
-        return AS_EXPECTED if all(arm.as_expected for arm in self.arms) else NOT_AS_EXPECTED
+            return ReplayVerdict.INCONCLUSIVE
+        return ReplayVerdict.AS_EXPECTED if all(arm.as_expected for arm in self.arms) else ReplayVerdict.NOT_AS_EXPECTED
 
     @property
     def lacks_control(self) -> bool:
@@ -270,11 +266,11 @@ class Replay:
         """A control arm drifted; without one, as for a factory, every arm at least used its codebook."""
         controls = [arm for arm in self.arms if arm.is_control]
         if controls:
-            return any(arm.verdict == DRIFTED for arm in controls)
+            return any(arm.verdict == ArmVerdict.DRIFTED for arm in controls)
         if self.lacks_control:
-            return any(arm.verdict == DRIFTED for arm in self.arms)
-        return all(arm.uses_codebook or arm.verdict == DRIFTED for arm in self.arms)
+            return any(arm.verdict == ArmVerdict.DRIFTED for arm in self.arms)
+        return all(arm.uses_codebook or arm.verdict == ArmVerdict.DRIFTED for arm in self.arms)
 
     @property
     def exit_code(self) -> int:
-        return {AS_EXPECTED: 0, NOT_AS_EXPECTED: 1}.get(self.verdict, 2)
+        return {ReplayVerdict.AS_EXPECTED: 0, ReplayVerdict.NOT_AS_EXPECTED: 1}.get(self.verdict, 2)

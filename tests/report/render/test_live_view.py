@@ -4,13 +4,13 @@ import io
 
 import pytest
 
-from vqcheck.replay.trace import COMPUTED, OFF, Plan, StepTrace, TensorStep
+from vqcheck.replay.trace import CommitLossState, Plan, StepTrace, TensorStep
 from vqcheck.report.render.live_view import LiveView, ProgressLines
 
 
 def step(number, *, moved):
     codes = TensorStep("codes", moved, moved, 64 * moved, 64, number * 1.0 * moved, 0.5 * moved)
-    loss, state = (0.25, COMPUTED) if moved else (0.0, OFF)
+    loss, state = (0.25, CommitLossState.COMPUTED) if moved else (0.0, CommitLossState.OFF)
     return StepTrace(number, 1, {}, {}, loss, state, 0.25, (codes,), 3 * moved, 1e-4, 0.1, ())
 
 

@@ -9,22 +9,9 @@ import pytest
 
 from vqcheck.checkpoint.open import open_checkpoint
 from vqcheck.codebook.compare import compare
-from vqcheck.codebook.comparison import (
-    ALL,
-    CHANGED,
-    FAULTS,
-    IDENTICAL,
-    MISSING,
-    NOT_STORED,
-    OTHER_SHAPE,
-    ROUNDED,
-    WITHIN_ULPS,
-    ComparedFile,
-    Comparison,
-    TensorDiff,
-)
+from vqcheck.codebook.comparison import FAULTS, ComparedFile, Comparison, Scope, TensorDiff, Verdict
 from vqcheck.codebook.digest import F32V1, Digest, EncoderDigests
-from vqcheck.codebook.family import ROLES
+from vqcheck.codebook.family import Role
 from vqcheck.report.document import CaseOutcome
 from vqcheck.report.render import text
 from vqcheck.report.render.html import render
@@ -69,16 +56,16 @@ def tensor(role, verdict, *, judged=True):
     return TensorDiff(role, role, verdict, judged, "", "a", "b", "F32", "F32", (1,), (1,), WHOLE, WHOLE, None)
 
 
-@pytest.mark.parametrize("role", ROLES)
+@pytest.mark.parametrize("role", Role)
 def test_each_verdict_on_a_tensor_is_an_outcome(role):
     """Every role has a rule; only a fault in what is judged fails."""
-    expected = dict.fromkeys((IDENTICAL, ROUNDED, WITHIN_ULPS), CaseOutcome.PASSED)
-    expected |= dict.fromkeys((CHANGED, MISSING, OTHER_SHAPE), CaseOutcome.FAILED)
-    expected[NOT_STORED] = CaseOutcome.NOT_APPLICABLE
+    expected = dict.fromkeys((Verdict.IDENTICAL, Verdict.ROUNDED, Verdict.WITHIN_ULPS), CaseOutcome.PASSED)
+    expected |= dict.fromkeys((Verdict.CHANGED, Verdict.MISSING, Verdict.OTHER_SHAPE), CaseOutcome.FAILED)
+    expected[Verdict.NOT_STORED] = CaseOutcome.NOT_APPLICABLE
     for (verdict, outcome), judged in product(expected.items(), (True, False)):
-        whole = CHANGED if judged and verdict in FAULTS else IDENTICAL
+        whole = Verdict.CHANGED if judged and verdict in FAULTS else Verdict.IDENTICAL
         document = diff.view(
-            Comparison(SIDE, replace(SIDE, path="b.pth"), ALL, (tensor(role, verdict, judged=judged),), whole)
+            Comparison(SIDE, replace(SIDE, path="b.pth"), Scope.ALL, (tensor(role, verdict, judged=judged),), whole)
         )
         (case,) = document.cases
         assert case.rule.id == f"diff/{role.replace('_', '-')}-changed"
@@ -89,7 +76,7 @@ def test_each_verdict_on_a_tensor_is_an_outcome(role):
 def test_a_codebook_that_was_never_trained_is_advice():
     """Identical but never trained is status 0, and no document hides it."""
     side = replace(SIDE, never_trained=True)
-    document = diff.view(Comparison(side, side, ALL, (tensor("codes", IDENTICAL),), IDENTICAL))
+    document = diff.view(Comparison(side, side, Scope.ALL, (tensor("codes", Verdict.IDENTICAL),), Verdict.IDENTICAL))
     assert [case.is_advice for case in document.cases if case.rule.id == "diff/never-trained"] == [True, True]
     assert agrees(document)
 

@@ -15,10 +15,10 @@ from vqcheck.audit.history_result import (
     SkippedFile,
     TrainingRun,
 )
-from vqcheck.codebook.comparison import ALL, CHANGED, IDENTICAL, ROUNDED, UNDECIDED, WITHIN_ULPS
+from vqcheck.codebook.comparison import Scope, Verdict
 from vqcheck.codebook.digest import F32V1, Digest
 from vqcheck.codebook.file_record import FileKind, FileRecord
-from vqcheck.codebook.health import COLLAPSED
+from vqcheck.codebook.health import Condition
 from vqcheck.experiment.run_base import BaseProblem, UnusedBase
 from vqcheck.report.blocks import LineChart, Section, Table
 from vqcheck.report.document import CaseOutcome
@@ -27,13 +27,13 @@ from vqcheck.report.views.history import view
 
 GOLDEN = Path(__file__).parent / "golden" / "history.txt"
 A, B = Digest(F32V1, "a" * 64), Digest(F32V1, "b" * 64)
-STILL = Drift(("base.pth",), IDENTICAL, 0, 8, None, None, "")
-MOVED = Drift(("G_300.pth",), CHANGED, 3, 8, 0.25, 7, "exact")
+STILL = Drift(("base.pth",), Verdict.IDENTICAL, 0, 8, None, None, "")
+MOVED = Drift(("G_300.pth",), Verdict.CHANGED, 3, 8, 0.25, 7, "exact")
 BASE = Base("pretrained/base.pth", BaseSource.OPTION)
 
 
 def row(number, drift=STILL, *, based=True, first=False):
-    digest = B if drift.verdict == CHANGED else A
+    digest = B if drift.verdict == Verdict.CHANGED else A
     return HistoryRow(
         f"G_{number}.pth",
         FileRecord(FileKind.TRAINING, number // 100, number),
@@ -54,7 +54,7 @@ def run(*drifts, base=BASE, unreadable=(), name="", unused=None):
 
 
 def history(*runs, skipped=(), never_trained=(), ailing=()):
-    return History("logs/run", ALL, tuple(runs), skipped, never_trained, ailing)
+    return History("logs/run", Scope.ALL, tuple(runs), skipped, never_trained, ailing)
 
 
 def blocks(document, kind):
@@ -73,7 +73,7 @@ def blocks(document, kind):
 def test_a_history_agrees_with_its_checkpoints(valid, agrees):
     """Moved or not, with a base and without, with unreadable and skipped files, of one run and of two."""
     seen = set()
-    undecided = replace(STILL, verdict=UNDECIDED)
+    undecided = replace(STILL, verdict=Verdict.UNDECIDED)
     for count, drift, based, skipped, unreadable, two in product(
         range(4), (STILL, MOVED, undecided), *[(True, False)] * 4
     ):
@@ -104,9 +104,9 @@ def test_a_history_agrees_with_its_checkpoints(valid, agrees):
         (run(STILL, STILL, base=None), "compared only with each other"),
         (run(STILL, base=None), "nothing to compare it with"),
         (run(base=None), "holds no checkpoint with a codebook"),
-        (run(STILL, replace(STILL, verdict=ROUNDED)), "rounded in some files"),
-        (run(STILL, replace(STILL, verdict=WITHIN_ULPS)), "differ only in the last places"),
-        (run(STILL, replace(STILL, verdict=UNDECIDED)), "another copy in G_200.pth contradicts"),
+        (run(STILL, replace(STILL, verdict=Verdict.ROUNDED)), "rounded in some files"),
+        (run(STILL, replace(STILL, verdict=Verdict.WITHIN_ULPS)), "differ only in the last places"),
+        (run(STILL, replace(STILL, verdict=Verdict.UNDECIDED)), "another copy in G_200.pth contradicts"),
         (run(STILL, MOVED, unreadable=(("G_9.pth", "why"),)), "cannot be read; the VQ encoder moved at G_200.pth"),
     ],
 )
@@ -116,7 +116,7 @@ def test_the_headline_says_what_it_came_to(found, words):
 
 def test_a_file_that_stores_less_does_not_show_where_the_move_began():
     """The file before it has another precision, so only the base tells; nobody is sent back to that file."""
-    moved = replace(row(200, MOVED), from_previous=replace(STILL, verdict=ROUNDED))
+    moved = replace(row(200, MOVED), from_previous=replace(STILL, verdict=Verdict.ROUNDED))
     found = TrainingRun("", BASE, None, (row(100, first=True), moved), ())
     document = view(history(found))
     assert "not that of its base" in document.headline
@@ -178,7 +178,7 @@ def test_files_that_are_skipped_for_one_reason_share_a_line(valid):
 
 
 def test_files_that_are_unfit_for_use_are_named_first_and_fail_nothing(agrees):
-    found = history(run(STILL, STILL), never_trained=("G_100.pth",), ailing=(("G_200.pth", COLLAPSED),))
+    found = history(run(STILL, STILL), never_trained=("G_100.pth",), ailing=(("G_200.pth", Condition.COLLAPSED),))
     document = view(found)
     assert ["G_100.pth" in document.warnings[0], "G_200.pth" in document.warnings[1]] == [True, True]
     assert document.exit_code == 0
@@ -191,7 +191,7 @@ def test_every_run_is_told_by_itself():
     """Where the folder has several: its verdict, its table and what to do in it."""
     two = history(run(STILL, STILL, name="ann"), run(STILL, MOVED, name="bob"))
     document = view(two)
-    assert (document.verdict, document.headline) == (CHANGED, "1 of 2 runs in logs/run moved (bob)")
+    assert (document.verdict, document.headline) == (Verdict.CHANGED, "1 of 2 runs in logs/run moved (bob)")
     assert {remedy.of for remedy in document.remedies} == {"bob"}
     assert len(blocks(document, Table)) == 2
     assert "none of 2 runs in logs/run moved" in view(replace(two, runs=(two.runs[0], two.runs[0]))).headline

@@ -12,12 +12,9 @@ import pytest
 from vqcheck.codebook.digest import F32V1, Digest, EncoderDigests
 from vqcheck.replay.trace import (
     AS_IS,
-    COMPUTED,
-    DRIFTED,
-    FROZEN,
-    NOT_REPORTED,
-    OFF,
     Arm,
+    ArmVerdict,
+    CommitLossState,
     FirstWrite,
     LossRange,
     PartMoves,
@@ -47,8 +44,9 @@ def digests(letter):
 def step(number, *, moved, loss=0.25, shadow=0.25, state=None):
     codes = TensorStep("codes", moved, moved, 64 * moved, 64, number * 1.0 * moved, 0.5 * moved)
     norms = {"generator": math.inf}
+    state = state or (CommitLossState.COMPUTED if moved else CommitLossState.OFF)
     return StepTrace(
-        number, 1, LOSSES, norms, loss if moved else 0.0, state or (COMPUTED if moved else OFF), shadow, (codes,),
+        number, 1, LOSSES, norms, loss if moved else 0.0, state, shadow, (codes,),
         3 * moved, 1e-4, 0.1, (),
     )  # fmt: skip
 
@@ -56,7 +54,7 @@ def step(number, *, moved, loss=0.25, shadow=0.25, state=None):
 def arm(name="none", *, moved=True, steps=4, writes=(WRITTEN,), **more):
     found = {
         "stops": "Stops something, and this sentence is long enough to be broken on a narrow terminal.",
-        "expected": DRIFTED if moved else FROZEN,
+        "expected": ArmVerdict.DRIFTED if moved else ArmVerdict.FROZEN,
         "complete": True,
         "steps": tuple(step(number, moved=moved) for number in range(1, steps + 1)),
         "kept_every": 1,
@@ -144,7 +142,11 @@ def one_step(name, *, expected, written, ranks=False, complete=True, used=True):
 
 def test_a_replay_agrees_with_its_arms():
     """Over every pair of arms, expected to drift or not, that did or did not, whole or cut short."""
-    kinds = list(product((FROZEN, DRIFTED), (False, True), (False, True), (True, False), (None, False, True)))
+    kinds = list(
+        product(
+            (ArmVerdict.FROZEN, ArmVerdict.DRIFTED), (False, True), (False, True), (True, False), (None, False, True)
+        )
+    )
     names = ("expected", "written", "ranks", "complete", "used")
     arms = [one_step(AS_IS, **dict(zip(names, kind, strict=True))) for kind in kinds]
     for first, second in product(arms, arms):
@@ -160,10 +162,10 @@ def test_a_replay_agrees_with_its_arms():
     ("found", "status", "words"),
     [
         (GOLD, 0, ("drifts under none", "bit-identical under freeze")),
-        (replay(replace(arm(), expected=DRIFTED)), 0, ("drifts under none",)),
-        (replay(arm("none"), replace(arm("no-grad"), expected=FROZEN)), 1, ("no-grad did not",)),
-        (replay(one_step(AS_IS, expected=FROZEN, written=True)), 1, ("as it is", "/home/me/train.py:31")),
-        (replay(replace(STILL, expected=DRIFTED)), 2, ("no control arm drifted",)),
+        (replay(replace(arm(), expected=ArmVerdict.DRIFTED)), 0, ("drifts under none",)),
+        (replay(arm("none"), replace(arm("no-grad"), expected=ArmVerdict.FROZEN)), 1, ("no-grad did not",)),
+        (replay(one_step(AS_IS, expected=ArmVerdict.FROZEN, written=True)), 1, ("as it is", "/home/me/train.py:31")),
+        (replay(replace(STILL, expected=ArmVerdict.DRIFTED)), 2, ("no control arm drifted",)),
         (replay(STILL), 2, ("no arm was expected to drift",)),
         (replay(replace(STILL, uses_codebook=False)), 2, ("never used the codebook",)),
         (replay(arm(steps=2, complete=False), complete=False), 2, ("interrupted", "none, step 2 of 4")),
@@ -186,7 +188,7 @@ def test_headlines_say_what_it_came_to(valid, found, status, words):
 
 def test_a_leak_is_told_at_the_users_own_line():
     """The message has operator, library line, step and rows; the place is the line of the user's that called it."""
-    leaking = one_step(AS_IS, expected=FROZEN, written=True)
+    leaking = one_step(AS_IS, expected=ArmVerdict.FROZEN, written=True)
     (case,) = view(replay(leaking)).cases
     assert (case.rule.id, case.name, case.outcome) == ("replay/drifted", "as-is: codes", CaseOutcome.FAILED)
     assert (case.path, case.line) == ("/home/me/train.py", 31)
@@ -200,14 +202,16 @@ def test_names_of_checks_do_not_depend_on_the_outcome():
     """A check that passed yesterday and fails today is the same one to whoever keeps a history of tests."""
     names = set()
     for written in (False, True):
-        document = view(replay(one_step(AS_IS, expected=FROZEN, written=written, ranks=written), processes=2))
+        document = view(
+            replay(one_step(AS_IS, expected=ArmVerdict.FROZEN, written=written, ranks=written), processes=2)
+        )
         names.add(tuple((case.rule.id, case.name) for case in document.cases))
     assert names == {(("replay/drifted", "as-is: codes"), ("replay/ranks-differ", "as-is"))}
 
 
 def test_a_verdict_has_the_colour_of_what_happened():
     """A codebook that drifted is never good news, not even of a control; whether it was expected stands beside it."""
-    wrong = replace(arm("mine"), expected=FROZEN)
+    wrong = replace(arm("mine"), expected=ArmVerdict.FROZEN)
     cells = side_by_side(view(replay(arm(), wrong, STILL, replace(STILL, strategy="cut", complete=False))))
     assert [(row["Verdict"].text, row["Verdict"].tone) for row in cells.values()] == [
         ("drifted", Tone.BAD),
@@ -278,7 +282,9 @@ def test_a_loss_that_is_off_is_no_evidence():
     assert (cells["freeze"]["commit_loss"], cells["freeze"]["Shadow loss"]) == ("0 (off)", "0.200..0.300")
     assert (cells["none"]["commit_loss"], cells["none"]["Codes"]) == ("0.250", "64/64")
     assert "eval mode" in charts(view(GOLD), "commit_loss")[0]["freeze"].said
-    steps = tuple(step(n, moved=True, loss=math.nan, shadow=math.nan, state=NOT_REPORTED) for n in range(1, 4))
+    steps = tuple(
+        step(n, moved=True, loss=math.nan, shadow=math.nan, state=CommitLossState.NOT_REPORTED) for n in range(1, 4)
+    )
     unknown = LossRange(math.nan, math.nan)
     other = arm(steps=3, uses_codebook=True, commit_loss=unknown, shadow_commit_loss=unknown)
     document = view(replay(replace(other, steps=steps)))
@@ -297,7 +303,7 @@ def test_the_charts_hold_every_step_of_every_arm():
             assert list(line.points) == [(each.step, getattr(each, figure)) for each in found.steps]
             assert [note.text for note in line.notes] == ["control"] * found.is_control
         assert (drift[found.strategy].event is not None) == bool(found.first_writes)
-        assert (drift[found.strategy].said == "0: no bit of the codes changed") == (found.verdict == FROZEN)
+        assert (drift[found.strategy].said == "0: no bit of the codes changed") == (found.verdict == ArmVerdict.FROZEN)
     assert drift["none"].event.x == 2
 
 
@@ -326,7 +332,7 @@ def test_a_tensor_that_is_missing_is_said_to_be(valid):
     gone = TensorStep("codes", True, True, 64, 64, math.nan, math.nan, problem="is missing")
     last = replace(step(4, moved=True), tensors=(gone,))
     none = EncoderDigests((), None, None, None)
-    found = replace(arm(), expected=FROZEN, uses_codebook=True, steps=(last,), digest_at_end=none)
+    found = replace(arm(), expected=ArmVerdict.FROZEN, uses_codebook=True, steps=(last,), digest_at_end=none)
     document = view(replay(found))
     assert "no digest" in facts(arms_of(document)["none"])["VQ encoder"]
     assert "it is missing" in document.cases[0].message

@@ -6,8 +6,9 @@ from pathlib import Path
 
 import pytest
 
-from vqcheck.audit.token_audit_result import FrameCounts, ItemAudit, TokenAudit, TokenPrecision, summary
+from vqcheck.audit.token_audit_result import FrameCounts, ItemAudit, TokenAudit, TokenPrecision
 from vqcheck.audit.token_decision import TokenDecision
+from vqcheck.audit.token_power import summary
 from vqcheck.codebook.digest import F32V1, Digest, EncoderDigests
 from vqcheck.report.blocks import Section, Shown, Table
 from vqcheck.report.document import CaseOutcome

@@ -13,7 +13,6 @@ from vqcheck.codebook.diagnosis.result import Cause, Certainty
 from vqcheck.codebook.ema_fit import (
     ROUNDOFF,
     SMALLEST_NORMAL,
-    Array,
     Mask,
     are_unit_vectors,
     coarsest,
@@ -21,7 +20,8 @@ from vqcheck.codebook.ema_fit import (
     rows_off,
     smoothed,
 )
-from vqcheck.codebook.family import CODES, EMA_COUNT, EMA_SUM, STORED, Family
+from vqcheck.codebook.family import Derivation, Family, Role
+from vqcheck.codebook.values import Array
 
 _BY_ROUNDING: Final = 1e-5
 """Way, relative to its length, that a code is moved by roundings alone."""
@@ -90,7 +90,11 @@ class Book:
             return
         for head in range(count):
             a, b = self.a.head(head), self.b.head(head)
-            pairs = ((CODES, a.codes, b.codes), (EMA_SUM, a.sums, b.sums), (EMA_COUNT, a.counts, b.counts))
+            pairs = (
+                (Role.CODES, a.codes, b.codes),
+                (Role.EMA_SUM, a.sums, b.sums),
+                (Role.EMA_COUNT, a.counts, b.counts),
+            )
             changed = frozenset(role for role, one, other in pairs if role in self.changed and differ(one, other))
             padding = None if self.padding is None else self.padding[head : head + 1]
             yield replace(self, a=a, b=b, changed=changed, padding=padding, head=head)
@@ -153,7 +157,7 @@ class Book:
 
     @property
     def bookkeeping_changed(self) -> bool:
-        return EMA_SUM in self.changed or EMA_COUNT in self.changed
+        return Role.EMA_SUM in self.changed or Role.EMA_COUNT in self.changed
 
     @property
     def broken(self) -> tuple[str, ...]:
@@ -177,7 +181,7 @@ class Book:
         return self._off(self.b)
 
     def _off(self, state: State) -> Mask:
-        if self.family.derivation != STORED or not self.family.smoothed or are_unit_vectors(state.codes):
+        if self.family.derivation != Derivation.STORED or not self.family.smoothed or are_unit_vectors(state.codes):
             # Such codes are not their sum over their smoothed count to begin with.
             return np.zeros(state.codes.shape[:2], bool)
         return state.off(self.family.epsilon)

@@ -27,8 +27,9 @@ from vqcheck.codebook.diagnosis.evidence import (
 )
 from vqcheck.codebook.diagnosis.refutation import Updates, updates_of
 from vqcheck.codebook.diagnosis.result import Cause, Certainty
-from vqcheck.codebook.ema_fit import Array, Mask
-from vqcheck.codebook.family import GRADIENT
+from vqcheck.codebook.ema_fit import Mask
+from vqcheck.codebook.family import Update
+from vqcheck.codebook.values import Array
 
 _KEPT: Final = 0.5
 """Share of codes that must still be nearest to themselves for one codebook to come from the other."""
@@ -245,7 +246,7 @@ def _without_unhit_code(book: Book, refilled: Cause | None, against: Cause | Non
             f"{share:.0%} of the codes are still nearest to themselves, too few for a short training and too many for "
             "another codebook"
         )
-    elif book.family.update == GRADIENT:
+    elif book.family.update == Update.GRADIENT:
         why = "gradients train the codes of this family and leave no count behind"
     elif not book.bookkeeping_stored:
         if few := _few_rows(book):
@@ -258,7 +259,7 @@ def _without_unhit_code(book: Book, refilled: Cause | None, against: Cause | Non
 
 def _few_rows(book: Book) -> Cause | None:
     """Return single codes that were edited, where nothing counts frames: training moves more than a few."""
-    return edited.single_rows(book) if book.family.update != GRADIENT else None
+    return edited.single_rows(book) if book.family.update != Update.GRADIENT else None
 
 
 def _unexplained(book: Book, why: str) -> Cause:

@@ -9,8 +9,9 @@ import numpy.typing as npt
 
 from vqcheck.codebook.diagnosis.book import Book
 from vqcheck.codebook.diagnosis.result import CodeChanges, Displacement
-from vqcheck.codebook.ema_fit import Array, Mask
-from vqcheck.codebook.family import ARGMAX, COSINE
+from vqcheck.codebook.ema_fit import Mask
+from vqcheck.codebook.family import Metric
+from vqcheck.codebook.values import Array
 
 _MUCH_NEARER = 0.5
 _SCORES = 1 << 22
@@ -24,7 +25,7 @@ def measure(book: Book) -> Displacement | None:
 
     A lookup by cosine compares directions, so there the codes' lengths are left out. One by argmax compares nothing.
     """
-    if book.family.metric == ARGMAX:
+    if book.family.metric == Metric.ARGMAX:
         return None
     heads = [_head(a, b) for a, b in _heads(book)]
     moved = np.concatenate([displacement for displacement, _ in heads])
@@ -69,7 +70,7 @@ def same_number(book: Book, among: Mask) -> float | None:
 def _heads(book: Book) -> list[tuple[Array, Array]]:
     """Return A's and B's codes of each head, as the lookup compares them."""
     pairs = zip(book.a.codes, book.b.codes, strict=True)
-    if book.family.metric != COSINE:
+    if book.family.metric != Metric.COSINE:
         return list(pairs)
     with np.errstate(all="ignore"):
         return [(a / _length(a), b / _length(b)) for a, b in pairs]

@@ -8,8 +8,9 @@ from vqcheck.codebook.diagnosis.book import Book, numbers
 from vqcheck.codebook.diagnosis.evidence import Edited, EditTrace, Scaled
 from vqcheck.codebook.diagnosis.replaced import replaced_after_update, replaced_with_bookkeeping
 from vqcheck.codebook.diagnosis.result import Cause, Certainty
-from vqcheck.codebook.ema_fit import Array, Mask
-from vqcheck.codebook.family import CODES
+from vqcheck.codebook.ema_fit import Mask
+from vqcheck.codebook.family import Role
+from vqcheck.codebook.values import Array
 
 _FIRST: Final = 4096
 _OWN_WAY: Final = 0.7
@@ -22,7 +23,7 @@ def find(book: Book) -> Cause | None:
         return None
     if not book.bookkeeping_changed:
         return _cause(book, EditTrace.BOOKKEEPING_UNTOUCHED, numbers(book.moved))
-    if CODES not in book.changed:
+    if Role.CODES not in book.changed:
         return _cause(book, EditTrace.BOOKKEEPING_ONLY, ())
     off = against_bookkeeping(book)
     return _cause(book, EditTrace.CODES_OFF_BOOKKEEPING, numbers(off)) if off.any() else None

@@ -9,7 +9,8 @@ from vqcheck.codebook.compare import first_pair
 from vqcheck.codebook.copies import Copy
 from vqcheck.codebook.diagnosis.result import CodeFlips, ItemFlips, TokenFlips
 from vqcheck.codebook.family import Family
-from vqcheck.codebook.tokenizer import Array, Features, InputProjection, Lookup, Tokens, lookup, nearest_codes
+from vqcheck.codebook.tokenizer import Features, InputProjection, Lookup, Tokens, lookup, nearest_codes
+from vqcheck.codebook.values import Array
 from vqcheck.errors import UsageError
 
 _SHOWN = 10

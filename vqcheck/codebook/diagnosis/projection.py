@@ -6,7 +6,8 @@ import numpy as np
 
 from vqcheck.codebook.diagnosis.evidence import OtherProjection, ProjectionBehind, ProjectionChange, ProjectionMoved
 from vqcheck.codebook.diagnosis.result import Cause, Certainty
-from vqcheck.codebook.ema_fit import Array, precision
+from vqcheck.codebook.ema_fit import precision
+from vqcheck.codebook.values import Array
 
 _UNRELATED: Final = 0.5
 """Cosine below which two projections are not one that was trained on."""

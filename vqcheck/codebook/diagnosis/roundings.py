@@ -3,20 +3,18 @@
 The last places differ in averages of equal files, and after another order of summation.
 """
 
-from typing import TYPE_CHECKING, Final
+from typing import Final
 
-from vqcheck.codebook.comparison import CHANGED, MISSING, OTHER_SHAPE
+from vqcheck.codebook.comparison import Verdict
 from vqcheck.codebook.diagnosis.book import Book
 from vqcheck.codebook.diagnosis.evidence import LastPlaces, LostByRounding, Rounding, WithinAStep
 from vqcheck.codebook.diagnosis.result import Cause, Certainty
-from vqcheck.codebook.family import CODES, EMA_COUNT, EMA_SUM
+from vqcheck.codebook.diagnosis.stored_encoder import StoredEncoder
+from vqcheck.codebook.family import Role
 from vqcheck.codebook.file_record import RoundingReading
 from vqcheck.codebook.judge_tensors import JudgedTensors
 from vqcheck.codebook.tensor_change import ulps_apart
 from vqcheck.codebook.vq_encoder import BookPlace, Place
-
-if TYPE_CHECKING:
-    from vqcheck.codebook.diagnosis.diagnose import StoredEncoder
 
 _MOST_ULPS: Final = {"float64": 4, "float32": 4, "float16": 2}
 """Units in the last place within which such values stay. In narrower types one update may move them as little."""
@@ -33,9 +31,9 @@ def of_book(book: Book) -> Cause | None:
     if most is None or book.a.precision != dtype:
         return None
     pairs = (
-        (CODES, book.a.codes, book.b.codes),
-        (EMA_SUM, book.a.sums, book.b.sums),
-        (EMA_COUNT, book.a.counts, book.b.counts),
+        (Role.CODES, book.a.codes, book.b.codes),
+        (Role.EMA_SUM, book.a.sums, book.b.sums),
+        (Role.EMA_COUNT, book.a.counts, book.b.counts),
     )
     apart = {role: ulps_apart(a, b, dtype, most) for role, a, b in pairs if a is not None and b is not None}
     if any(ulps is None for ulps in apart.values()):
@@ -71,7 +69,7 @@ def find(judged: JudgedTensors, numbers: dict[BookPlace, int]) -> list[Cause]:
         causes.append(
             Cause(Certainty.CERTAIN, WithinAStep(dtypes, sides.pop() if len(sides) == 1 else "", labels, largest))
         )
-    elif readings and not {CHANGED, OTHER_SHAPE} & {*judged.verdicts.values()}:
+    elif readings and not {Verdict.CHANGED, Verdict.OTHER_SHAPE} & {*judged.verdicts.values()}:
         first = next((diff for diff in readings.values() if diff.reading is RoundingReading.UNDECIDED), None)
         undecided = first is not None
         first = first or next(iter(readings.values()))
@@ -79,14 +77,14 @@ def find(judged: JudgedTensors, numbers: dict[BookPlace, int]) -> list[Cause]:
     return causes
 
 
-def last_places(a: "StoredEncoder", b: "StoredEncoder", judged: JudgedTensors) -> LastPlaces | None:
+def last_places(a: StoredEncoder, b: StoredEncoder, judged: JudgedTensors) -> LastPlaces | None:
     """Return by how little two files differ, where most rows of every changed tensor do, in their last places alone."""
     changed = [
         diff
         for diff in judged.diffs
-        if diff.verdict == CHANGED and diff.judged and diff.reading is None and diff.a_digest and diff.change
+        if diff.verdict == Verdict.CHANGED and diff.judged and diff.reading is None and diff.a_digest and diff.change
     ]
-    others = any(diff.verdict in (MISSING, OTHER_SHAPE) for diff in judged.diffs if diff.judged)
+    others = any(diff.verdict in (Verdict.MISSING, Verdict.OTHER_SHAPE) for diff in judged.diffs if diff.judged)
     everywhere = all(2 * diff.change.rows_changed > diff.change.rows for diff in changed if diff.change)
     if not changed or others or not everywhere:
         return None

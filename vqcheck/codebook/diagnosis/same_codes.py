@@ -8,8 +8,8 @@ import numpy.typing as npt
 from vqcheck.codebook.diagnosis.book import Book
 from vqcheck.codebook.diagnosis.evidence import OtherShape, Permuted
 from vqcheck.codebook.diagnosis.result import Cause, Certainty
-from vqcheck.codebook.ema_fit import Array, lengths
-from vqcheck.codebook.values import round_to
+from vqcheck.codebook.ema_fit import lengths
+from vqcheck.codebook.values import Array, round_to
 
 _FAR = 0.3
 """Share of the codebook's spread that codes move by at the median before most of them may have been exchanged."""

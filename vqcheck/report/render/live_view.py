@@ -9,7 +9,7 @@ from rich.console import Console
 from rich.live import Live
 from rich.text import Text
 
-from vqcheck.replay.trace import NOT_REPORTED, OFF, Plan, StepTrace
+from vqcheck.replay.trace import CommitLossState, Plan, StepTrace
 from vqcheck.report.render.sparkline import bars_for, sparkline
 from vqcheck.report.views.words import number
 
@@ -170,8 +170,8 @@ class LiveView:
         if not line.steps:
             return text.append("waiting", style="dim")
         if figures:
-            off = " off" if line.state == OFF else ""
-            loss = "-" if line.state == NOT_REPORTED else number(line.commit_loss[-1]) + off
+            off = " off" if line.state == CommitLossState.OFF else ""
+            loss = "-" if line.state == CommitLossState.NOT_REPORTED else number(line.commit_loss[-1]) + off
             for values, figure, width, style in (
                 (line.commit_loss, loss, _LOSS, "cyan"),
                 (line.drift, number(line.drift[-1]), _DRIFT, "magenta"),

@@ -14,7 +14,7 @@ from vqcheck.audit.check_result import (
 from vqcheck.audit.history_result import Drift, HistoryRow
 from vqcheck.audit.judgement import CheckOutcome
 from vqcheck.audit.token_power import Power, power, sentence
-from vqcheck.codebook.comparison import CHANGED
+from vqcheck.codebook.comparison import Verdict
 from vqcheck.codebook.diagnosis.result import Severity, TokenFlips
 from vqcheck.experiment.place import PlaceKind
 from vqcheck.report.views.s1_s2 import evidence
@@ -94,7 +94,7 @@ def _first_name(answer: Answer) -> str:
 def drift_of(voice: VoiceCheck) -> Drift | None:
     """Return how far the newest file is from the base, where it is not its rounding and the tokens are the base's."""
     drift = voice.newest.from_base if voice.newest else None
-    return drift if drift and drift.verdict == CHANGED and not voice.made_again else None
+    return drift if drift and drift.verdict == Verdict.CHANGED and not voice.made_again else None
 
 
 def _moved_by(drift: Drift) -> str:
@@ -190,7 +190,7 @@ def meaning(voice: VoiceCheck) -> str:
 
 def compared(candidate: Candidate) -> str:
     name = os.path.basename(candidate.path)
-    if candidate.verdict != CHANGED:
+    if candidate.verdict != Verdict.CHANGED:
         return f"{name} {candidate.verdict}"
     if candidate.ema_steps is not None:
         return f"{name} {roughly(f'{candidate.ema_steps} updates', candidate.precision)} away"

@@ -3,17 +3,7 @@
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, NamedTuple
 
-from vqcheck.codebook.comparison import (
-    IDENTICAL,
-    NO_PARTNER,
-    NOISE,
-    UNREADABLE,
-    WITHIN_ULPS,
-    Comparison,
-    CopyPair,
-    EqualCopies,
-    LoneCopy,
-)
+from vqcheck.codebook.comparison import Comparison, CopyPair, EqualCopies, LoneCopy, Verdict
 from vqcheck.report.views.words import listed
 
 if TYPE_CHECKING:
@@ -35,16 +25,16 @@ def parties(found: "Comparison | LockCheck") -> Parties:
 def standing(relation: str, other: str) -> str:
     """Return how a copy stands to another one of its file."""
     said: dict[str, str] = {
-        IDENTICAL: f"is the same as {other}",
-        WITHIN_ULPS: f"is equal in all but the last places to {other}",
-        NOISE: f"differs only by averaging noise in the last places from {other}",
+        Verdict.IDENTICAL: f"is the same as {other}",
+        Verdict.WITHIN_ULPS: f"is equal in all but the last places to {other}",
+        Verdict.NOISE: f"differs only by averaging noise in the last places from {other}",
     }
     return said.get(relation, f"differs from {other}")
 
 
 def told(comparison: "Comparison | LockCheck") -> list[str]:
     """Return what is to be said of copies, a sentence each; nothing where each side holds one alone."""
-    same = {pair.a for pair in comparison.pairs if pair.verdict == IDENTICAL}
+    same = {pair.a for pair in comparison.pairs if pair.verdict == Verdict.IDENTICAL}
     others = [each for each in comparison.equal if each.a not in same]
     told_already = {"A": {each.a for each in others}, "B": {each.b for each in others}}
     return [
@@ -71,9 +61,9 @@ def lone(copy: LoneCopy, found: "Comparison | LockCheck") -> str:
     """Return how a copy stands that has no partner."""
     own, other = parties(found) if copy.side == "A" else parties(found)[::-1]
     whose = f"{own}'s copy '{copy.name}'"
-    if copy.verdict == UNREADABLE:
+    if copy.verdict == Verdict.UNREADABLE:
         return f"{whose} cannot be read: {copy.why}"
-    if copy.verdict == NO_PARTNER:
+    if copy.verdict == Verdict.NO_PARTNER:
         return f"{whose} is of a codec ({copy.family}) that {other} does not hold"
     if copy.equal:
         return f"{whose} is the same as {other}'s '{copy.equal}'"
@@ -87,9 +77,9 @@ def _objection(copy: LoneCopy, both: Parties) -> str:
     """Return in few words why a copy leaves the question open."""
     own, other = both if copy.side == "A" else both[::-1]
     whose = f"{own}'s copy '{copy.name}'"
-    if copy.verdict == UNREADABLE:
+    if copy.verdict == Verdict.UNREADABLE:
         return f"{whose} cannot be read"
-    return f"{whose} is of a codec that {other} lacks" if copy.verdict == NO_PARTNER else f"{whose} differs"
+    return f"{whose} is of a codec that {other} lacks" if copy.verdict == Verdict.NO_PARTNER else f"{whose} differs"
 
 
 def equal(copies: EqualCopies, found: "Comparison | LockCheck") -> str:

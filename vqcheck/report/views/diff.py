@@ -4,22 +4,11 @@ import os
 from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING, Final
 
-from vqcheck.codebook.comparison import (
-    CHANGED,
-    FAULTS,
-    IDENTICAL,
-    MISSING,
-    TOKENS,
-    UNDECIDED,
-    WITHIN_ULPS,
-    ComparedFile,
-    Comparison,
-)
+from vqcheck.codebook.comparison import EFFECTIVE, FAULTS, ComparedFile, Comparison, Scope, Verdict
 from vqcheck.codebook.digest import Digest
-from vqcheck.codebook.family import CODES
-from vqcheck.codebook.health import NOT_FINITE
-from vqcheck.codebook.judge_tensors import EFFECTIVE
-from vqcheck.codebook.vq_encoder import ABSENT, UNKNOWN
+from vqcheck.codebook.family import Role
+from vqcheck.codebook.health import Condition
+from vqcheck.codebook.vq_encoder import InFront
 from vqcheck.report import blocks as doc
 from vqcheck.report.blocks import Shown, Tone
 from vqcheck.report.document import Document, Figure, Remedy, Status
@@ -35,7 +24,9 @@ _NAMED: Final = 3
 
 def view(comparison: Comparison, *, details: bool = False) -> Document:
     """Return what a comparison says; of VQ encoders that agree, text says it in one line without `details` or -v."""
-    agrees = comparison.verdict not in (CHANGED, UNDECIDED) and not comparison.never_trained and not details
+    agrees = (
+        comparison.verdict not in (Verdict.CHANGED, Verdict.UNDECIDED) and not comparison.never_trained and not details
+    )
     shown = Shown.DETAIL if agrees else Shown.ALWAYS
     return Document(
         command="diff",
@@ -61,18 +52,18 @@ def headline(comparison: Comparison) -> str:
 
 
 def _sentence(comparison: Comparison) -> str:
-    if comparison.verdict == UNDECIDED:
+    if comparison.verdict == Verdict.UNDECIDED:
         return f"{copies.undecided(comparison)}."
     if comparison.diagnosis is None:
         lacking = _left_out(comparison)
-        if comparison.verdict == WITHIN_ULPS:
+        if comparison.verdict == Verdict.WITHIN_ULPS:
             return "The VQ encoders are equal but for last places of what is calculated."
-        if comparison.verdict != CHANGED and _front(comparison):
+        if comparison.verdict != Verdict.CHANGED and _front(comparison):
             return f"The codebook is the same; {_front(comparison)}."
         if lacking:
             return f"The VQ encoder is the same as far as both files store it ({lacking})."
         return "The VQ encoder is the same."
-    if comparison.verdict != CHANGED and comparison.never_trained:
+    if comparison.verdict != Verdict.CHANGED and comparison.never_trained:
         return "The two VQ encoders agree, but there is nothing in them to agree on."
     what = _faults(comparison) or _what_happened(comparison.diagnosis)
     which = copies.of_which(comparison.diagnosis, comparison)
@@ -117,10 +108,10 @@ def _faults(comparison: Comparison) -> str:
     told = diagnosis is not None and any(not isinstance(cause.evidence, Rounding) for cause in diagnosis.causes)
     if told or not faults:
         return ""
-    absent = [diff.label for diff in faults if diff.verdict == MISSING]
+    absent = [diff.label for diff in faults if diff.verdict == Verdict.MISSING]
     if absent:
         return f"The two VQ encoders do not store the same tensors: only one of them has {listed(absent, _NAMED)}"
-    calculated = any(diff.role == CODES and diff.label.endswith(f".{EFFECTIVE}") for diff in faults)
+    calculated = any(diff.role == Role.CODES and diff.label.endswith(f".{EFFECTIVE}") for diff in faults)
     if calculated:
         return "The calculated codes changed: frames may get another token"
     return f"{listed([diff.label for diff in faults], _NAMED)} changed: frames may get another token"
@@ -128,7 +119,7 @@ def _faults(comparison: Comparison) -> str:
 
 def line(comparison: Comparison) -> str:
     """Return what two files come to in a table of many: in few words where they agree, else as the headline has it."""
-    agrees = comparison.verdict not in (CHANGED, UNDECIDED) and not comparison.never_trained
+    agrees = comparison.verdict not in (Verdict.CHANGED, Verdict.UNDECIDED) and not comparison.never_trained
     return _in_few_words(comparison) if agrees else headline(comparison)
 
 
@@ -151,24 +142,24 @@ def _in_few_words(comparison: Comparison) -> str:
     flips = comparison.diagnosis.flips if comparison.diagnosis else None
     if flips:
         notes.append(f"{flips.flipped} of {flips.frames} frames get another token")
-    if comparison.scope == TOKENS:
+    if comparison.scope == Scope.TOKENS:
         notes.append("bookkeeping not judged")
     return f"{what} ({clauses(*notes)})" if notes else what
 
 
 def _what(comparison: Comparison, lacking: str, in_front: str) -> str:
     """Return what two VQ encoders that agree come to; `same` is said of equal values alone."""
-    if comparison.verdict == IDENTICAL:
+    if comparison.verdict == Verdict.IDENTICAL:
         if lacking:
             return "same as far as both store it"
         return "same codebook" if in_front else "same VQ encoder"
-    if comparison.verdict == WITHIN_ULPS or comparison.diagnosis is None:
+    if comparison.verdict == Verdict.WITHIN_ULPS or comparison.diagnosis is None:
         return "equal but for last places of what is calculated"
     return _what_happened(comparison.diagnosis)
 
 
 def _figures(comparison: Comparison) -> Iterator[Figure]:
-    changes = [diff.change for diff in comparison.tensors if diff.role == CODES and diff.change]
+    changes = [diff.change for diff in comparison.tensors if diff.role == Role.CODES and diff.change]
     if changes:
         changed = sum(each.rows_changed for each in changes)
         codes = sum(each.rows for each in changes)
@@ -216,7 +207,7 @@ def _compared(comparison: Comparison, shown: Shown) -> doc.Section:
             doc.Fact("Codebook", "never trained" if side.never_trained else None),
         )
         whole.append(doc.Section(f"File {letter}", (doc.Facts(facts),)))
-    scope = doc.Fact("Scope", "bookkeeping is shown but not judged" if comparison.scope == TOKENS else None)
+    scope = doc.Fact("Scope", "bookkeeping is shown but not judged" if comparison.scope == Scope.TOKENS else None)
     others = [*copies.told(comparison), *remarks(comparison)]
     blocks = (doc.Facts(short, Shown.TEXT), doc.Beside(whole, Shown.PAGE), doc.Facts((scope,)), doc.Bullets(others))
     return doc.Section("What was compared", blocks, shown, heading=Shown.PAGE)
@@ -230,7 +221,7 @@ def _identity(side: ComparedFile) -> str:
             side.family,
             f"{what} {digest.algorithm} {digest.short}",
             f"names begin with {side.prefix}" if side.prefix else "",
-            "what is in front is not known" if side.in_front == UNKNOWN else "",
+            "what is in front is not known" if side.in_front == InFront.UNKNOWN else "",
         )
     )
 
@@ -268,7 +259,8 @@ def _warnings(comparison: Comparison) -> list[str]:
         f"WARNING: the VQ encoder of {names[side is comparison.b]} is {ailment}: {explained(ailment)}"
         for side in (comparison.a, comparison.b)
         for ailment in side.ailments
-        if ailment != NOT_FINITE or not any(diff.change and diff.change.not_finite for diff in comparison.tensors)
+        if ailment != Condition.NOT_FINITE
+        or not any(diff.change and diff.change.not_finite for diff in comparison.tensors)
     ]
     broken = {
         diff.label: diff.change.not_finite for diff in comparison.tensors if diff.change and diff.change.not_finite
@@ -305,12 +297,12 @@ def _left_out(comparison: Comparison) -> str:
 def _front(comparison: Comparison) -> str:
     """Return what is not known of the layers in front of the codebook; empty where a difference there would show."""
     known = {comparison.a.in_front, comparison.b.in_front}
-    if UNKNOWN in known:
+    if InFront.UNKNOWN in known:
         unplaced = comparison.a.unplaced or comparison.b.unplaced
         if unplaced:
             return f"what is in front of it is not known: it may be {unplaced}"
         return "what is in front of it is not known: no known codec has these names"
-    return "neither file stores the projection in front of it" if known == {ABSENT} else ""
+    return "neither file stores the projection in front of it" if known == {InFront.ABSENT} else ""
 
 
 def _short_names(comparison: Comparison) -> tuple[str, str]:

@@ -4,17 +4,9 @@ from collections.abc import Iterator
 from dataclasses import asdict
 from typing import TYPE_CHECKING, Any, Final
 
-from vqcheck.codebook.comparison import (
-    CHANGED,
-    FAULTS,
-    NOT_STORED,
-    UNDECIDED,
-    ComparedFile,
-    Comparison,
-    TensorDiff,
-)
+from vqcheck.codebook.comparison import FAULTS, ComparedFile, Comparison, TensorDiff, Verdict
 from vqcheck.codebook.digest import Digest
-from vqcheck.codebook.family import CODE_TRANSFORM, CODES, EMA_COUNT, EMA_SUM, INIT_FLAG, INPUT_PROJ, OUTPUT_PROJ
+from vqcheck.codebook.family import Role
 from vqcheck.codebook.file_record import FileRecord
 from vqcheck.report.document import Case, CaseOutcome, Rule, Weight
 from vqcheck.report.views import copies, tensors
@@ -40,13 +32,17 @@ _BOOKKEEPING: Final = (
 _RULES: Final = {
     role: Rule(f"diff/{role.replace('_', '-')}-changed", f"{what} the same in both files", help_)
     for role, what, help_ in (
-        (CODES, "the codes are", f"These vectors are what tokens mean. {_DRIFT}"),
-        (INPUT_PROJ, "the projection in front of the codebook is", f"It decides which code a frame gets. {_DRIFT}"),
-        (CODE_TRANSFORM, "the transform of the codes is", f"The codes are calculated with it. {_DRIFT}"),
-        (INIT_FLAG, "the init flag is", f"It says whether the codebook still waits for its first batch. {_DRIFT}"),
-        (EMA_SUM, "the running sums are", _BOOKKEEPING),
-        (EMA_COUNT, "the running counts are", _BOOKKEEPING),
-        (OUTPUT_PROJ, "the projection behind the codebook is", f"{_CHAIN} {_DRIFT}"),
+        (Role.CODES, "the codes are", f"These vectors are what tokens mean. {_DRIFT}"),
+        (
+            Role.INPUT_PROJ,
+            "the projection in front of the codebook is",
+            f"It decides which code a frame gets. {_DRIFT}",
+        ),
+        (Role.CODE_TRANSFORM, "the transform of the codes is", f"The codes are calculated with it. {_DRIFT}"),
+        (Role.INIT_FLAG, "the init flag is", f"It says whether the codebook still waits for its first batch. {_DRIFT}"),
+        (Role.EMA_SUM, "the running sums are", _BOOKKEEPING),
+        (Role.EMA_COUNT, "the running counts are", _BOOKKEEPING),
+        (Role.OUTPUT_PROJ, "the projection behind the codebook is", f"{_CHAIN} {_DRIFT}"),
     )
 }
 _TRAINED: Final = trained("diff")
@@ -76,14 +72,14 @@ def _unfit(side: ComparedFile, name: str, message: str) -> Case:
 
 def _copy_cases(comparison: Comparison) -> Iterator[Case]:
     """Return a case for each copy without a partner, and one where it is not clear which belong together."""
-    weight = Weight.ADVICE if comparison.verdict == CHANGED else Weight.REQUIRED
+    weight = Weight.ADVICE if comparison.verdict == Verdict.CHANGED else Weight.REQUIRED
     for copy in comparison.lone:
         outcome = CaseOutcome.PASSED if copy.agrees else CaseOutcome.COULD_NOT_CHECK
         side = comparison.a if copy.side == "A" else comparison.b
         yield Case(
             _COPIES, f"{copy.side}: {copy.name}", outcome, copies.lone(copy, comparison), side.path, weight=weight
         )
-    if comparison.verdict == UNDECIDED and not comparison.contradicting:
+    if comparison.verdict == Verdict.UNDECIDED and not comparison.contradicting:
         message = copies.undecided(comparison)
         yield Case(_COPIES, "which belong together", CaseOutcome.COULD_NOT_CHECK, message, comparison.b.path)
 
@@ -94,7 +90,7 @@ def _tensor_case(diff: TensorDiff, file: str) -> Case:
         outcome, said = CaseOutcome.NOT_APPLICABLE, f"{diff.verdict}, not judged"
     elif diff.verdict in FAULTS:
         outcome = CaseOutcome.FAILED
-    elif diff.verdict == NOT_STORED:
+    elif diff.verdict == Verdict.NOT_STORED:
         outcome = CaseOutcome.NOT_APPLICABLE
     evidence = _evidence(diff)
     return Case(_RULES[diff.role], diff.label, outcome, f"{said}: {evidence}" if evidence else said, file)

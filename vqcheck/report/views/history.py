@@ -13,8 +13,8 @@ from vqcheck.audit.history_result import (
     HistoryVerdict,
     TrainingRun,
 )
-from vqcheck.codebook.comparison import CHANGED, IDENTICAL, TOKENS, UNDECIDED
-from vqcheck.codebook.health import NEVER_TRAINED
+from vqcheck.codebook.comparison import Scope, Verdict
+from vqcheck.codebook.health import Condition
 from vqcheck.report import blocks as doc
 from vqcheck.report.blocks import Kind, Shown, Tone
 from vqcheck.report.document import Document, Figure, Status
@@ -43,7 +43,7 @@ def view(history: History) -> Document:
         cases=cases(history),
         data=data(history),
         warnings=(
-            *(f"WARNING: {warning(name, NEVER_TRAINED)}" for name in history.never_trained),
+            *(f"WARNING: {warning(name, Condition.NEVER_TRAINED)}" for name in history.never_trained),
             *(f"WARNING: {warning(name, ailment)}" for name, ailment in history.ailing),
         ),
         figures=(
@@ -70,7 +70,7 @@ def _compared(history: History) -> Iterator[doc.Block]:
                     doc.Fact("Folder", doc.path(history.folder), Shown.PAGE),
                     *(_facts(only) if only else [doc.Fact("Runs", listed(map(title, history.runs)), Shown.PAGE)]),
                     doc.Fact(
-                        "Scope", "the running sums and counts are not judged" if history.scope == TOKENS else None
+                        "Scope", "the running sums and counts are not judged" if history.scope == Scope.TOKENS else None
                     ),
                 )
             ),
@@ -172,7 +172,7 @@ def _places(rows: Sequence[HistoryRow]) -> tuple[list[float], str]:
 
 def _distance(row: HistoryRow) -> float:
     drift = row.since_start
-    if drift is None or drift.verdict != CHANGED:
+    if drift is None or drift.verdict != Verdict.CHANGED:
         return 0.0
     return math.nan if drift.displacement is None else drift.displacement
 
@@ -234,9 +234,12 @@ def _against(drift: Drift | None, none: str) -> doc.Word:
 
 
 def _tone(word: str) -> Tone:
-    return {CHANGED: Tone.BAD, UNDECIDED: Tone.WARNING, HistoryVerdict.COULD_NOT_CHECK: Tone.WARNING}.get(
-        word, Tone.GOOD
-    )
+    tones: dict[str, Tone] = {
+        Verdict.CHANGED: Tone.BAD,
+        Verdict.UNDECIDED: Tone.WARNING,
+        HistoryVerdict.COULD_NOT_CHECK: Tone.WARNING,
+    }
+    return tones.get(word, Tone.GOOD)
 
 
 def _span(first: int | None, last: int | None) -> str:
@@ -249,11 +252,11 @@ def _moved(row: HistoryRow) -> str:
     drift = row.since_start
     if drift is None:
         return ""
-    if drift.verdict == UNDECIDED:
+    if drift.verdict == Verdict.UNDECIDED:
         return "?"
-    if drift.verdict != CHANGED:
+    if drift.verdict != Verdict.CHANGED:
         # What the start stores with less precision does not show all that moved since.
-        return "yes" if row.moved and drift.verdict != IDENTICAL else "0"
+        return "yes" if row.moved and drift.verdict != Verdict.IDENTICAL else "0"
     if drift.displacement is None:
         return "yes"
     return f"{drift.displacement:.3f}" if drift.displacement >= 0.0005 or not drift.displacement else "<0.001"
@@ -261,9 +264,9 @@ def _moved(row: HistoryRow) -> str:
 
 def _updates(drift: Drift) -> str:
     """Return how many EMA updates ran, or a dash where they left no trace to count by."""
-    if drift.verdict == UNDECIDED:
+    if drift.verdict == Verdict.UNDECIDED:
         return "?"
-    if drift.verdict != CHANGED:
+    if drift.verdict != Verdict.CHANGED:
         return "0"
     if drift.ema_steps is None:
         return "-"

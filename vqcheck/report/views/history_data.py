@@ -11,8 +11,8 @@ from vqcheck.audit.history_result import (
     HistoryVerdict,
     TrainingRun,
 )
-from vqcheck.codebook.comparison import CHANGED
-from vqcheck.codebook.health import NEVER_TRAINED
+from vqcheck.codebook.comparison import Verdict
+from vqcheck.codebook.health import Condition
 from vqcheck.report.document import Case, CaseOutcome, Remedy, Rule, Weight
 from vqcheck.report.views.history_words import (
     base_name,
@@ -94,7 +94,10 @@ def cases(history: History) -> tuple[Case, ...]:
             found.append(Case(_TOO_FEW, name, CaseOutcome.COULD_NOT_CHECK, said, history.folder))
     found += [at(_SKIPPED, each.name, CaseOutcome.NOT_APPLICABLE, why_skipped(each)) for each in history.skipped]
     advice = CaseOutcome.FAILED, Weight.ADVICE
-    found += [at(_TRAINED, name, advice[0], warning(name, NEVER_TRAINED), advice[1]) for name in history.never_trained]
+    found += [
+        at(_TRAINED, name, advice[0], warning(name, Condition.NEVER_TRAINED), advice[1])
+        for name in history.never_trained
+    ]
     for name, ailment in history.ailing:
         place = os.path.join(history.folder, name)
         said = warning(name, ailment)
@@ -114,7 +117,9 @@ def _outcome(row: HistoryRow, run: TrainingRun) -> tuple[CaseOutcome, str]:
     if not row.moved:
         return CaseOutcome.PASSED, f"{(since or row.drifts[0]).verdict}: {held}"
     drift = (
-        since if since and since.verdict == CHANGED else next(each for each in row.drifts if each.verdict == CHANGED)
+        since
+        if since and since.verdict == Verdict.CHANGED
+        else next(each for each in row.drifts if each.verdict == Verdict.CHANGED)
     )
     far = drift.displacement
     found = (

@@ -11,7 +11,7 @@ from vqcheck.audit.history_result import (
     SkippedFile,
     TrainingRun,
 )
-from vqcheck.codebook.comparison import CHANGED, ROUNDED, WITHIN_ULPS
+from vqcheck.codebook.comparison import Verdict
 from vqcheck.codebook.vq_encoder import InFront
 from vqcheck.experiment.run_base import BaseProblem, UnusedBase
 from vqcheck.report.views.words import clauses, listed
@@ -26,7 +26,7 @@ def headline(history: History) -> str:
         return run_headline(history.runs[0], history.folder)
     of = f"{len(history.runs)} runs in {history.folder}"
     unchecked = [title(run) for run in history.runs if run.verdict == HistoryVerdict.COULD_NOT_CHECK]
-    moved = [title(run) for run in history.runs if run.verdict == CHANGED]
+    moved = [title(run) for run in history.runs if run.verdict == HistoryVerdict.CHANGED]
     if not unchecked and not moved:
         return f"none of {of} moved"
     return clauses(
@@ -70,8 +70,8 @@ def last_before(moved: HistoryRow, run: TrainingRun) -> str | None:
     if number == 0:
         return None
     before = run.rows[number - 1].name
-    since_base = moved.from_base is not None and moved.from_base.verdict == CHANGED
-    since_before = moved.from_previous is not None and moved.from_previous.verdict == CHANGED
+    since_base = moved.from_base is not None and moved.from_base.verdict == Verdict.CHANGED
+    since_before = moved.from_previous is not None and moved.from_previous.verdict == Verdict.CHANGED
     # A file that stores less, or with less precision, does not show whether it had moved by then.
     return None if since_base and not since_before and before != base_name(run) else before
 
@@ -79,13 +79,13 @@ def last_before(moved: HistoryRow, run: TrainingRun) -> str | None:
 def _agree(run: TrainingRun) -> str:
     if _is_unknown(run):
         held = {
-            ROUNDED: "the same codebook, rounded in some files",
-            WITHIN_ULPS: "codebooks that differ only in the last places",
+            HistoryVerdict.ROUNDED: "the same codebook, rounded in some files",
+            HistoryVerdict.WITHIN_ULPS: "codebooks that differ only in the last places",
         }.get(run.verdict, "the same codebook")
     else:
         held = {
-            ROUNDED: "the same VQ encoder, rounded in some files",
-            WITHIN_ULPS: "VQ encoders that differ only in the last places",
+            HistoryVerdict.ROUNDED: "the same VQ encoder, rounded in some files",
+            HistoryVerdict.WITHIN_ULPS: "VQ encoders that differ only in the last places",
         }.get(run.verdict, "the same VQ encoder")
     own = [row for row in run.rows if row.from_base]
     if run.compared_with is ComparedWith.EACH_OTHER:

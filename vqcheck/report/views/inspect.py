@@ -3,17 +3,8 @@
 from collections.abc import Iterator, Sequence
 from typing import Final
 
-from vqcheck.codebook.health import HEALTHY, NEVER_TRAINED
-from vqcheck.codebook.inspection import (
-    COULD_NOT_CHECK,
-    NO_CODEBOOK,
-    UNCHECKED,
-    UNREADABLE_COPY,
-    EncoderSummary,
-    InspectedFiles,
-    Inspection,
-    UnreadFile,
-)
+from vqcheck.codebook.health import Condition
+from vqcheck.codebook.inspection import UNCHECKED, EncoderSummary, InspectedFiles, Inspection, UnreadFile
 from vqcheck.report import blocks as doc
 from vqcheck.report.blocks import Kind, Shown, Tone
 from vqcheck.report.document import Document, Figure, Remedy, Status
@@ -47,19 +38,19 @@ def view(files: InspectedFiles) -> Document:
 
 
 def _tone(word: str) -> Tone:
-    return Tone.GOOD if word == HEALTHY else Tone.WARNING if word in UNCHECKED else Tone.BAD
+    return Tone.GOOD if word == Condition.HEALTHY else Tone.WARNING if word in UNCHECKED else Tone.BAD
 
 
 def _headline(files: InspectedFiles) -> str:
     if len(files.files) == 1:
         return _what_of_one(files.files[0])
     verdicts: list[str] = [file.verdict for file in files.files]
-    counts = {word: verdicts.count(word) for word in (*UNCHECKED, HEALTHY)}
-    unfit, fit = len(files.files) - sum(counts.values()), counts[HEALTHY]
+    counts = {word: verdicts.count(word) for word in (*UNCHECKED, Condition.HEALTHY)}
+    unfit, fit = len(files.files) - sum(counts.values()), counts[Condition.HEALTHY]
     words = {
-        COULD_NOT_CHECK: f"{counts[COULD_NOT_CHECK]} cannot be read",
-        NO_CODEBOOK: f"{counts[NO_CODEBOOK]} without a codebook",
-        UNREADABLE_COPY: f"{counts[UNREADABLE_COPY]} with a copy that cannot be read",
+        Condition.COULD_NOT_CHECK: f"{counts[Condition.COULD_NOT_CHECK]} cannot be read",
+        Condition.NO_CODEBOOK: f"{counts[Condition.NO_CODEBOOK]} without a codebook",
+        Condition.UNREADABLE_COPY: f"{counts[Condition.UNREADABLE_COPY]} with a copy that cannot be read",
     }
     said = [words[word] for word in UNCHECKED if counts[word]]
     said += [f"{unfit} unfit for use"] if unfit else []
@@ -70,11 +61,11 @@ def _headline(files: InspectedFiles) -> str:
 
 def _what_of_one(file: Inspection | UnreadFile) -> str:
     found = {
-        COULD_NOT_CHECK: f"the file {file.path} cannot be read",
-        NO_CODEBOOK: f"the file {file.path} holds no codebook",
-        UNREADABLE_COPY: f"the file {file.path} holds a copy of the VQ encoder that cannot be read",
-        HEALTHY: f"the VQ encoder of {file.path} is fit for use",
-        NEVER_TRAINED: f"the codebook of {file.path} was never trained",
+        Condition.COULD_NOT_CHECK: f"the file {file.path} cannot be read",
+        Condition.NO_CODEBOOK: f"the file {file.path} holds no codebook",
+        Condition.UNREADABLE_COPY: f"the file {file.path} holds a copy of the VQ encoder that cannot be read",
+        Condition.HEALTHY: f"the VQ encoder of {file.path} is fit for use",
+        Condition.NEVER_TRAINED: f"the codebook of {file.path} was never trained",
     }
     known = found.get(file.verdict)
     return known or f"the VQ encoder of {file.path} is {file.verdict}: {explained(file.verdict)}"
@@ -208,9 +199,9 @@ def _facts(file: Inspection) -> Iterator[doc.Fact]:
 def _remedies(files: InspectedFiles) -> Iterator[Remedy]:
     """Yield what to do about each kind of fault, once."""
     found = {file.verdict for file in files.files}
-    if UNREADABLE_COPY in found:
+    if Condition.UNREADABLE_COPY in found:
         yield Remedy("Choose a copy that can be read: --copy NAME.")
-    if NEVER_TRAINED in found:
+    if Condition.NEVER_TRAINED in found:
         yield Remedy("Do not train from a codebook that was never trained. Use a published base model.")
-    if found - {*UNCHECKED, HEALTHY, NEVER_TRAINED}:
+    if found - {*UNCHECKED, Condition.HEALTHY, Condition.NEVER_TRAINED}:
         yield Remedy("Use another copy of the file, or a checkpoint from before the VQ encoder went bad.")

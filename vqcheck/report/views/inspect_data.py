@@ -4,7 +4,7 @@ from collections import Counter
 from typing import Any, Final
 
 from vqcheck.codebook.digest import BF16V1, F16V1, F32V1
-from vqcheck.codebook.health import HEALTHY, NEVER_TRAINED
+from vqcheck.codebook.health import Condition
 from vqcheck.codebook.inspection import EncoderSummary, InspectedFiles, Inspection, UnreadFile
 from vqcheck.codebook.model import Model, VersionSign
 from vqcheck.report.document import Case, CaseOutcome, Rule, Weight
@@ -58,8 +58,8 @@ def _cases(file: Inspection | UnreadFile, name: str, weight: Weight) -> list[Cas
         return [*found, Case(_CODEBOOK, name, CaseOutcome.COULD_NOT_CHECK, f"this file {file.why_none}", path)]
     for encoder in file.encoders:
         what = name if len(file.encoders) == 1 else f"{name}: {encoder.copy} ({encoder.family})"
-        rule = _TRAINED if encoder.verdict == NEVER_TRAINED else _UNFIT
-        if encoder.verdict == HEALTHY:
+        rule = _TRAINED if encoder.verdict == Condition.NEVER_TRAINED else _UNFIT
+        if encoder.verdict == Condition.HEALTHY:
             said = f"fit for use: {encoder.f32.widest.algorithm} {encoder.f32.widest.short}"
             found.append(Case(rule, what, CaseOutcome.PASSED, said, path))
         else:

@@ -3,7 +3,7 @@
 from collections.abc import Iterable, Iterator
 
 from vqcheck.codebook.digest import F32V1, Digest
-from vqcheck.codebook.family import IMPLICIT, SUM_OVER_COUNT, TRANSFORMED
+from vqcheck.codebook.family import Derivation
 from vqcheck.codebook.health import Health
 from vqcheck.codebook.inspection import BookSummary, EncoderSummary, TensorSummary
 from vqcheck.codebook.vq_encoder import InFront
@@ -37,11 +37,11 @@ def encoder_facts(encoder: EncoderSummary) -> Iterator[doc.Fact]:
             yield doc.Fact("", _book(book))
 
 
-def _derivation(derivation: str) -> str | None:
+def _derivation(derivation: Derivation) -> str | None:
     return {
-        SUM_OVER_COUNT: "the codes are calculated: sum over count",
-        TRANSFORMED: "the codes are calculated: stored vectors go through a transform",
-        IMPLICIT: "the codes are a fixed grid; only the projection in front of them is stored",
+        Derivation.SUM_OVER_COUNT: "the codes are calculated: sum over count",
+        Derivation.TRANSFORMED: "the codes are calculated: stored vectors go through a transform",
+        Derivation.IMPLICIT: "the codes are a fixed grid; only the projection in front of them is stored",
     }.get(derivation)
 
 

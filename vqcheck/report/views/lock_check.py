@@ -4,8 +4,8 @@ from collections.abc import Sequence
 from typing import Any, Final
 
 from vqcheck.audit.lock_result import S1, TSV, LockCheck, LockReason, LockVerdict
-from vqcheck.codebook.comparison import CHANGED, FAULTS, IDENTICAL, MISSING, NOT_STORED, ROUNDED, UNDECIDED
-from vqcheck.codebook.health import NEVER_TRAINED
+from vqcheck.codebook.comparison import FAULTS, Verdict
+from vqcheck.codebook.health import Condition
 from vqcheck.codebook.vq_encoder import InFront
 from vqcheck.report import blocks as doc
 from vqcheck.report.blocks import Kind, Shown, Tone
@@ -56,7 +56,7 @@ def checked(result: LockCheck, *, details: bool = False) -> Document:
         verdict=result.verdict,
         headline=_headline(result),
         subject=f"{result.path} and {result.lock}",
-        warnings=(f"WARNING: {warning(result.path, NEVER_TRAINED)}",) if result.never_trained else (),
+        warnings=(f"WARNING: {warning(result.path, Condition.NEVER_TRAINED)}",) if result.never_trained else (),
         cases=_cases(result),
         data=_checked_data(result),
         blocks=(
@@ -89,25 +89,25 @@ def checked(result: LockCheck, *, details: bool = False) -> Document:
 
 def line(result: LockCheck) -> str:
     """Return what a file comes to in a table of many."""
-    if result.verdict == CHANGED:
+    if result.verdict == Verdict.CHANGED:
         faults = [line.name for line in result.verdicts if line.judged and line.verdict in FAULTS]
         return f"other than the lock: {listed(faults, _NAMED)}"
-    if result.verdict == UNDECIDED:
+    if result.verdict == Verdict.UNDECIDED:
         return copies.undecided(result)
     notes = clauses(*_notes(result))
     return f"agrees ({notes})" if notes else "agrees"
 
 
 def _headline(result: LockCheck) -> str:
-    if result.verdict == CHANGED:
+    if result.verdict == Verdict.CHANGED:
         return f"the file {result.path} does not agree with {result.lock}"
-    if result.verdict == UNDECIDED:
+    if result.verdict == Verdict.UNDECIDED:
         return f"could not decide whether the file {result.path} agrees with {result.lock}"
     return f"the file {result.path} agrees with {result.lock}"
 
 
 def _open_question(result: LockCheck) -> list[str]:
-    return [copies.undecided(result)] if result.verdict == UNDECIDED else []
+    return [copies.undecided(result)] if result.verdict == Verdict.UNDECIDED else []
 
 
 def _digests(result: LockCheck, shown: Shown) -> list[doc.Fact]:
@@ -126,7 +126,7 @@ def _digests(result: LockCheck, shown: Shown) -> list[doc.Fact]:
 
 def _in_short(result: LockCheck) -> tuple[doc.Table, doc.Paragraph]:
     """Return the parts for a terminal: where there are very many, the first of those that are not identical."""
-    lines = [line for line in result.verdicts if line.verdict != IDENTICAL]
+    lines = [line for line in result.verdicts if line.verdict != Verdict.IDENTICAL]
     if len(result.verdicts) <= _LONG:
         return _table(result.verdicts, result, Shown.BRIEF), doc.Paragraph("")
     left = len(result.verdicts) - min(len(lines), _LONG)
@@ -141,11 +141,11 @@ def _table(lines: Sequence[LockVerdict], result: LockCheck, shown: Shown) -> doc
 
 
 def _tone(line: LockVerdict, result: LockCheck) -> Tone:
-    if not line.judged or line.verdict == NOT_STORED:
+    if not line.judged or line.verdict == Verdict.NOT_STORED:
         return Tone.MUTED
-    if line.verdict in (IDENTICAL, ROUNDED):
+    if line.verdict in (Verdict.IDENTICAL, Verdict.ROUNDED):
         return Tone.GOOD
-    return Tone.WARNING if result.verdict == UNDECIDED else Tone.BAD
+    return Tone.WARNING if result.verdict == Verdict.UNDECIDED else Tone.BAD
 
 
 def _why(line: LockVerdict) -> str:
@@ -155,7 +155,7 @@ def _why(line: LockVerdict) -> str:
 def _notes(result: LockCheck) -> list[str]:
     """Return what there is to say of a file that agrees: once, however many tensors it is true of."""
     notes = {
-        f"{line.role}: {reason}" if line.verdict == NOT_STORED else reason
+        f"{line.role}: {reason}" if line.verdict == Verdict.NOT_STORED else reason
         for line in result.verdicts
         if (reason := _reason(line))
     }
@@ -197,17 +197,17 @@ def _lost(line: LockVerdict) -> list[str]:
 def _cases(result: LockCheck) -> tuple[Case, ...]:
     parts = [_case(line, result) for line in result.verdicts]
     # Where something changed, that is the answer, and what else could not be decided only stands beside it.
-    weight = Weight.ADVICE if result.verdict == CHANGED else Weight.REQUIRED
+    weight = Weight.ADVICE if result.verdict == Verdict.CHANGED else Weight.REQUIRED
     for copy in result.lone:
         where = result.lock if copy.side == "A" else result.path
         outcome = CaseOutcome.PASSED if copy.agrees else CaseOutcome.COULD_NOT_CHECK
         name = f"{'lock' if copy.side == 'A' else 'file'}: {copy.name}"
         parts.append(Case(_COPIES, name, outcome, copies.lone(copy, result), where, weight=weight))
-    if result.verdict == UNDECIDED and not result.contradicting:
+    if result.verdict == Verdict.UNDECIDED and not result.contradicting:
         said = copies.undecided(result)
         parts.append(Case(_COPIES, "which belong together", CaseOutcome.COULD_NOT_CHECK, said, result.path))
     if result.never_trained:
-        said = warning(result.path, NEVER_TRAINED)
+        said = warning(result.path, Condition.NEVER_TRAINED)
         parts.append(Case(_TRAINED, "never trained", CaseOutcome.FAILED, said, result.path, weight=Weight.ADVICE))
     return tuple(parts)
 
@@ -215,11 +215,11 @@ def _cases(result: LockCheck) -> tuple[Case, ...]:
 def _case(line: LockVerdict, result: LockCheck) -> Case:
     rule = {TSV: _TOKENS, S1: _S1}.get(line.what, _ENCODER)
     weight = Weight.REQUIRED
-    if not line.judged or line.verdict == NOT_STORED:
+    if not line.judged or line.verdict == Verdict.NOT_STORED:
         outcome = CaseOutcome.NOT_APPLICABLE
-    elif line.verdict in (IDENTICAL, ROUNDED):
+    elif line.verdict in (Verdict.IDENTICAL, Verdict.ROUNDED):
         outcome = CaseOutcome.PASSED
-    elif line.verdict in FAULTS and result.verdict == CHANGED:
+    elif line.verdict in FAULTS and result.verdict == Verdict.CHANGED:
         outcome = CaseOutcome.FAILED
     else:
         # Of copies that may not belong together, or where digests do not tell a rounding from a change.
@@ -230,9 +230,9 @@ def _case(line: LockVerdict, result: LockCheck) -> Case:
 
 def _remedies(result: LockCheck) -> tuple[Remedy, ...]:
     """Return what to do where a file does not agree with the lock."""
-    if result.verdict == UNDECIDED:
+    if result.verdict == Verdict.UNDECIDED:
         return (Remedy("Name the copy that training will use: --copy NAME."),)
-    if result.verdict != CHANGED:
+    if result.verdict != Verdict.CHANGED:
         return ()
     faults = [line for line in result.verdicts if line.judged and line.verdict in FAULTS]
     encoder = [line for line in faults if line.what not in (TSV, S1)]
@@ -240,7 +240,7 @@ def _remedies(result: LockCheck) -> tuple[Remedy, ...]:
     # Tokens that the locked checkpoint made are bound to that one, not to a file that differs from it.
     bound = again if not encoder else f"vqcheck lock CKPT -o {argument(result.lock)} --update"
     said = []
-    if any(line.verdict != MISSING for line in encoder):
+    if any(line.verdict != Verdict.MISSING for line in encoder):
         said.append("Use a checkpoint whose VQ encoder is the locked one. Freeze the quantizer in s2 training.")
         said.append(
             f"Is the change meant? {extract_again(result.path, result.exported)} Then replace the lock: {again}"

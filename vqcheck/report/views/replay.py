@@ -2,15 +2,8 @@
 
 from collections.abc import Sequence
 
-from vqcheck.codebook.family import INPUT_PROJ
-from vqcheck.replay.trace import (
-    DRIFTED,
-    FROZEN,
-    Arm,
-    FirstWrite,
-    Replay,
-    Setting,
-)
+from vqcheck.codebook.family import Role
+from vqcheck.replay.trace import Arm, ArmVerdict, FirstWrite, Replay, Setting
 from vqcheck.report import blocks as doc
 from vqcheck.report.blocks import Kind, Shown, Tone
 from vqcheck.report.document import Document, Figure, Remedy, Status
@@ -59,7 +52,9 @@ def view(replay: Replay) -> Document:
 def _figures(replay: Replay) -> tuple[Figure, ...]:
     right = sum(arm.as_expected for arm in replay.arms)
     tone = Tone.GOOD if right == len(replay.arms) else Tone.BAD
-    drifted, frozen = (sum(arm.verdict is each for arm in replay.arms) for each in (DRIFTED, FROZEN))
+    drifted, frozen = (
+        sum(arm.verdict is each for arm in replay.arms) for each in (ArmVerdict.DRIFTED, ArmVerdict.FROZEN)
+    )
     return (
         Figure("Arms as expected", f"{right} of {len(replay.arms)}", tone),
         *(
@@ -92,12 +87,14 @@ def _circumstances(setting: Setting) -> tuple[str, str]:
 
 def _said(arm: Arm) -> doc.Word:
     """Return what an arm did, coloured by that alone: a codebook that drifted is never good news."""
-    return doc.verdict(arm.verdict.value, {DRIFTED: Tone.BAD, FROZEN: Tone.GOOD}.get(arm.verdict, Tone.WARNING))
+    return doc.verdict(
+        arm.verdict.value, {ArmVerdict.DRIFTED: Tone.BAD, ArmVerdict.FROZEN: Tone.GOOD}.get(arm.verdict, Tone.WARNING)
+    )
 
 
 def _meets(arm: Arm) -> doc.Word:
     """Return whether an arm did what was expected of it."""
-    known = arm.verdict in (DRIFTED, FROZEN)
+    known = arm.verdict in (ArmVerdict.DRIFTED, ArmVerdict.FROZEN)
     return doc.Word(meets(arm), Tone.WARNING if not known else Tone.GOOD if arm.as_expected else Tone.BAD)
 
 
@@ -144,7 +141,7 @@ def _moved_codes(arm: Arm) -> str:
 def _projection(arm: Arm) -> str:
     """Return whether the projection moved; it is not trained where no step was taken that could move it."""
     last = arm.steps[-1].tensors if arm.steps else ()
-    parts = [tensor for tensor in last if tensor.role == INPUT_PROJ]
+    parts = [tensor for tensor in last if tensor.role == Role.INPUT_PROJ]
     if not parts:
         return "-"
     if any(tensor.changed for tensor in parts):

@@ -4,7 +4,7 @@ import math
 from collections.abc import Callable, Iterable, Sequence
 from typing import Final
 
-from vqcheck.replay.trace import NOT_REPORTED, OFF, Arm, LossRange, StepTrace
+from vqcheck.replay.trace import Arm, CommitLossState, LossRange, StepTrace
 from vqcheck.report import blocks as doc
 from vqcheck.report.blocks import Kind, Shown
 from vqcheck.report.scales import drawable
@@ -93,13 +93,13 @@ def numbers(arms: Sequence[Arm]) -> tuple[doc.Table, ...]:
 
 def reported(arm: Arm) -> str:
     """Return the range of the reported commit_loss, and whether it was off."""
-    if all(step.commit_loss_state == NOT_REPORTED for step in arm.steps):
+    if all(step.commit_loss_state == CommitLossState.NOT_REPORTED for step in arm.steps):
         return "-"
     return f"{number(arm.commit_loss.high)} (off)" if _is_off(arm) else _range(arm.commit_loss)
 
 
 def _is_off(arm: Arm) -> bool:
-    return bool(arm.steps) and all(step.commit_loss_state == OFF for step in arm.steps)
+    return bool(arm.steps) and all(step.commit_loss_state == CommitLossState.OFF for step in arm.steps)
 
 
 def shadow(arm: Arm) -> str:

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from typing import Any, Final
 
 from vqcheck.codebook.digest import EncoderDigests
-from vqcheck.replay.trace import DRIFTED, INCOMPLETE, INCONCLUSIVE, NOT_MEASURED, Arm, FirstWrite, Replay, TensorStep
+from vqcheck.replay.trace import Arm, ArmVerdict, FirstWrite, Replay, ReplayVerdict, TensorStep
 from vqcheck.report.document import Case, CaseOutcome, Rule, Sheet
 from vqcheck.report.views.json_objects import digests_object, named
 from vqcheck.report.views.replay_words import digests, first_write, meets, parameters, steps
@@ -53,14 +53,14 @@ _INCOMPLETE: Final = Rule(
 def cases(replay: Replay) -> tuple[Case, ...]:
     """Return every check of a replay, each at the line that wrote first."""
     found = [case for arm in replay.arms for case in _arm(arm, replay)]
-    if replay.verdict == INCOMPLETE and not any(case.rule is _INCOMPLETE for case in found):
+    if replay.verdict == ReplayVerdict.INCOMPLETE and not any(case.rule is _INCOMPLETE for case in found):
         message = replay.failure or "the replay did not run to its end"
         found.append(Case(_INCOMPLETE, "replay", CaseOutcome.COULD_NOT_CHECK, message))
     return tuple(found)
 
 
 def _arm(arm: Arm, replay: Replay) -> list[Case]:
-    if arm.verdict == NOT_MEASURED:
+    if arm.verdict == ArmVerdict.NOT_MEASURED:
         return [Case(_INCOMPLETE, arm.strategy, CaseOutcome.COULD_NOT_CHECK, meets(arm))]
     cases = [_control(arm, replay)] if arm.is_control else _tensors(arm)
     if arm.parameters:
@@ -71,7 +71,7 @@ def _arm(arm: Arm, replay: Replay) -> list[Case]:
         said = f"after {arm.rank_differences} of {arm.steps_run} steps they do not"
         outcome = CaseOutcome.FAILED if arm.rank_differences and not arm.is_control else CaseOutcome.PASSED
         cases.append(Case(_RANKS, arm.strategy, outcome, said if arm.rank_differences else "the same bits"))
-    if replay.verdict == INCONCLUSIVE and any(each is arm for each in _proving_nothing(replay)):
+    if replay.verdict == ReplayVerdict.INCONCLUSIVE and any(each is arm for each in _proving_nothing(replay)):
         rule, message = (
             (_CONTROL, "no arm was expected to drift")
             if replay.lacks_control
@@ -85,16 +85,16 @@ def _proving_nothing(replay: Replay) -> list[Arm]:
     """Return the arms of which nothing shows that they could have moved; where there are controls, those tell."""
     if any(arm.is_control for arm in replay.arms):
         return []
-    return [arm for arm in replay.arms if not arm.uses_codebook and arm.verdict != DRIFTED]
+    return [arm for arm in replay.arms if not arm.uses_codebook and arm.verdict != ArmVerdict.DRIFTED]
 
 
 def _control(arm: Arm, replay: Replay) -> Case:
-    if arm.verdict == DRIFTED:
+    if arm.verdict == ArmVerdict.DRIFTED:
         write = next((write for write in arm.first_writes if write.file), None)
         where = f"first write: {_written(write)}" if write else ""
         said = clauses(f"drifted, as it must: {digests(arm)}", where)
         return Case(_CONTROL, arm.strategy, CaseOutcome.PASSED, said)
-    outcome = CaseOutcome.COULD_NOT_CHECK if replay.verdict == INCONCLUSIVE else CaseOutcome.FAILED
+    outcome = CaseOutcome.COULD_NOT_CHECK if replay.verdict == ReplayVerdict.INCONCLUSIVE else CaseOutcome.FAILED
     return Case(_CONTROL, arm.strategy, outcome, f"did not drift: {digests(arm)}")
 
 

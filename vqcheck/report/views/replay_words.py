@@ -4,24 +4,24 @@ import os
 from collections.abc import Iterable
 
 from vqcheck.codebook.digest import EncoderDigests
-from vqcheck.replay.trace import AS_IS, DRIFTED, FROZEN, INCOMPLETE, INCONCLUSIVE, NOT_MEASURED, Arm, FirstWrite, Replay
+from vqcheck.replay.trace import AS_IS, Arm, ArmVerdict, FirstWrite, Replay, ReplayVerdict
 from vqcheck.report.views.words import listed
 
 
 def headline(replay: Replay) -> str:
     """Return what the replay came to, in one sentence without its full stop."""
-    if replay.verdict == INCOMPLETE:
+    if replay.verdict == ReplayVerdict.INCOMPLETE:
         if replay.failure:
             return f"the replay failed ({replay.failure}); what was measured is shown"
         if replay.complete:
-            lone = next(arm for arm in replay.arms if arm.verdict == NOT_MEASURED)
+            lone = next(arm for arm in replay.arms if arm.verdict == ArmVerdict.NOT_MEASURED)
             if not lone.never_learned:
                 return f"{listed(lone.idle_parts)} never moved under {lone.strategy}, so it did not really train"
             return f"the gradient scaler skipped every optimizer step of {lone.strategy}, so nothing was learned"
         last = replay.arms[-1]
         where = f"{last.strategy}, step {last.steps_run} of {replay.setting.steps}"
         return f"the replay was interrupted ({where}); what was measured is shown"
-    if replay.verdict == INCONCLUSIVE:
+    if replay.verdict == ReplayVerdict.INCONCLUSIVE:
         if any(arm.is_control for arm in replay.arms):
             return "no control arm drifted, so the replay proves nothing about the others"
         if replay.lacks_control:
@@ -48,7 +48,7 @@ def headline(replay: Replay) -> str:
 def _leaking(replay: Replay) -> Arm | None:
     """Return the arm of the user's own code if it writes the codebook and should not."""
     found = next((arm for arm in replay.arms if arm.strategy == AS_IS and not arm.as_expected), None)
-    return found if found and found.verdict == DRIFTED else None
+    return found if found and found.verdict == ArmVerdict.DRIFTED else None
 
 
 def _own_line(arm: Arm) -> str:
@@ -67,14 +67,14 @@ def remedies(replay: Replay) -> Iterable[str]:
         else:
             yield "Call eval() on the quantizer in every forward."
         yield "Or hold the codebook from outside: vqcheck.freeze(net_g)."
-    elif replay.verdict == INCONCLUSIVE:
+    elif replay.verdict == ReplayVerdict.INCONCLUSIVE:
         if any(arm.is_control for arm in replay.arms):
             yield "Replay a step that really trains the codebook: a control arm must drift."
         elif replay.lacks_control:
             yield "Add a control: --strategy none."
         else:
             yield "Replay the step that really looks codes up in the codebook."
-    elif replay.verdict == INCOMPLETE:
+    elif replay.verdict == ReplayVerdict.INCOMPLETE:
         if replay.complete and not any(arm.never_learned for arm in replay.arms):
             yield "Replay a step that trains the adapters, bridge and wns1, as LoRA training does."
         elif replay.complete:
@@ -84,8 +84,10 @@ def remedies(replay: Replay) -> Iterable[str]:
     else:
         if any(arm.moved_though_held for arm in replay.arms):
             yield "Find what writes the parameters that have no gradient: the optimizer does not."
-        drifted = listed(arm.strategy for arm in replay.arms if arm.verdict == DRIFTED and not arm.as_expected)
-        still = listed(arm.strategy for arm in replay.arms if arm.verdict == FROZEN and not arm.as_expected)
+        drifted = listed(
+            arm.strategy for arm in replay.arms if arm.verdict == ArmVerdict.DRIFTED and not arm.as_expected
+        )
+        still = listed(arm.strategy for arm in replay.arms if arm.verdict == ArmVerdict.FROZEN and not arm.as_expected)
         if drifted:
             yield f"Look at the first write of {drifted}: this line writes the codebook."
             yield "Call eval() on the quantizer in every forward, or hold it with vqcheck.freeze."
@@ -95,7 +97,7 @@ def remedies(replay: Replay) -> Iterable[str]:
 
 def meets(arm: Arm) -> str:
     """Return how the verdict on an arm compares with what is expected of it."""
-    if arm.verdict == NOT_MEASURED:
+    if arm.verdict == ArmVerdict.NOT_MEASURED:
         if arm.complete and arm.never_learned:
             return f"the gradient scaler skipped all {steps(arm.steps_run)}"
         if arm.complete and arm.idle_parts:
@@ -107,7 +109,7 @@ def meets(arm: Arm) -> str:
 def digests(arm: Arm) -> str:
     """Return the digests of the VQ encoder at the start, at the first change and at the end."""
     start, end = arm.digest_at_start.widest, _digest(arm.digest_at_end)
-    if arm.verdict != DRIFTED:
+    if arm.verdict != ArmVerdict.DRIFTED:
         return f"{start.algorithm} {start.short}, bit-identical after {steps(arm.steps_run)}"
     seen = [f"{start.algorithm} {start.short}"]
     if arm.digest_at_first_change and arm.first_writes:

@@ -4,9 +4,8 @@ import os
 from typing import Final
 
 from vqcheck.audit.judgement import StageComparison
-from vqcheck.audit.token_audit_result import summary
 from vqcheck.audit.token_decision import Decider
-from vqcheck.audit.token_power import power
+from vqcheck.audit.token_power import power, summary
 from vqcheck.report import blocks as doc
 from vqcheck.report.blocks import Shown
 from vqcheck.report.document import Case, CaseOutcome, Document, Remedy, Rule, Status

@@ -4,7 +4,7 @@ import re
 from collections.abc import Iterable, Sequence
 from typing import Final, NamedTuple
 
-from vqcheck.codebook.comparison import FAULTS, NOT_STORED, OTHER_SHAPE, Change, TensorDiff
+from vqcheck.codebook.comparison import FAULTS, Change, TensorDiff, Verdict
 from vqcheck.report import blocks as doc
 from vqcheck.report.blocks import Kind, Shown, Tone
 from vqcheck.report.views.words import clauses, ranges
@@ -75,13 +75,13 @@ def _short_table(tensors: Sequence[TensorDiff], shown: Shown) -> doc.Table:
 
 def tone(diff: TensorDiff) -> Tone:
     """Return what a tensor's verdict means for the whole."""
-    if not diff.judged or diff.verdict == NOT_STORED:
+    if not diff.judged or diff.verdict == Verdict.NOT_STORED:
         return Tone.MUTED
     return Tone.BAD if diff.verdict in FAULTS else Tone.GOOD
 
 
 def _notes(diff: TensorDiff) -> list[str]:
-    shapes = f"A is {list(diff.a_shape)}, B is {list(diff.b_shape)}" if diff.verdict == OTHER_SHAPE else ""
+    shapes = f"A is {list(diff.a_shape)}, B is {list(diff.b_shape)}" if diff.verdict == Verdict.OTHER_SHAPE else ""
     return [each for each in (diff.note, shapes, "" if diff.judged else "not judged") if each]
 
 

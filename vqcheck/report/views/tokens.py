@@ -13,7 +13,7 @@ from vqcheck.audit.token_audit_result import (
     TokenVerdict,
 )
 from vqcheck.audit.token_decision import Decider, TokenDecision
-from vqcheck.codebook.comparison import CHANGED, UNDECIDED
+from vqcheck.codebook.comparison import Verdict
 from vqcheck.report import blocks as doc
 from vqcheck.report.blocks import Kind, Shown, Tone
 from vqcheck.report.document import Document, Figure, Remedy, Status
@@ -160,9 +160,9 @@ def _lock(decision: TokenDecision) -> doc.Inline | None:
         return None
     if not lock.binds:
         return (doc.path(lock.path), " binds other tokens than these, so it says nothing of them")
-    if lock.verdict == UNDECIDED:
+    if lock.verdict == Verdict.UNDECIDED:
         return (doc.path(lock.path), " binds these tokens, and copies in the file contradict each other")
-    if lock.verdict == CHANGED:
+    if lock.verdict == Verdict.CHANGED:
         return (doc.path(lock.path), " binds these tokens to another VQ encoder")
     return (doc.path(lock.path), " binds these tokens to this VQ encoder")
 

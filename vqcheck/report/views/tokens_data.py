@@ -10,7 +10,7 @@ from typing import Any, Final
 from vqcheck.audit.token_audit_result import RISK, TokenAudit
 from vqcheck.audit.token_decision import Decider, TokenDecision
 from vqcheck.audit.token_power import CONFIDENCE, Power, power
-from vqcheck.codebook.comparison import CHANGED, UNDECIDED
+from vqcheck.codebook.comparison import Verdict
 from vqcheck.codebook.file_record import Order
 from vqcheck.report.document import Case, CaseOutcome, Rule, Weight
 from vqcheck.report.views.json_objects import digests_object, named, plain_object
@@ -120,13 +120,13 @@ def _near_ties(audit: TokenAudit) -> Iterable[Case]:
 def _beside(decision: TokenDecision) -> Iterable[Case]:
     audit, lock = decision.audit, decision.lock
     if lock is not None and lock.binds:
-        message = {
-            CHANGED: f"{lock.path} binds the tokens; the checkpoint holds another VQ encoder",
-            UNDECIDED: f"{lock.path} binds the tokens; the checkpoint holds copies that contradict each other",
-        }.get(lock.verdict, f"{lock.path} binds the tokens to this VQ encoder")
-        outcome = {CHANGED: CaseOutcome.FAILED, UNDECIDED: CaseOutcome.COULD_NOT_CHECK}.get(
-            lock.verdict, CaseOutcome.PASSED
-        )
+        outcome, message = CaseOutcome.PASSED, f"{lock.path} binds the tokens to this VQ encoder"
+        if lock.verdict == Verdict.CHANGED:
+            outcome = CaseOutcome.FAILED
+            message = f"{lock.path} binds the tokens; the checkpoint holds another VQ encoder"
+        elif lock.verdict == Verdict.UNDECIDED:
+            outcome = CaseOutcome.COULD_NOT_CHECK
+            message = f"{lock.path} binds the tokens; the checkpoint holds copies that contradict each other"
         yield Case(_LOCK, "lock", outcome, message, lock.path)
     if decision.movement is None or decision.other is None or decision.decided_by is Decider.LOCK:
         return

@@ -7,7 +7,7 @@ from itertools import groupby
 from typing import TYPE_CHECKING
 
 from vqcheck.codebook.file_record import FileKind
-from vqcheck.codebook.health import BROKEN, COLLAPSED, NEVER_TRAINED, NOT_FINITE
+from vqcheck.codebook.health import Condition
 from vqcheck.report.document import Rule
 
 if TYPE_CHECKING:
@@ -140,17 +140,18 @@ def unfit_rule(command: str) -> Rule:
 
 def explained(ailment: str) -> str:
     """Return what an ailment means, in a sentence without its full stop."""
-    return {
-        NEVER_TRAINED: "it is all zero, or its init flag is 0",
-        NOT_FINITE: "it holds NaN or infinity",
-        BROKEN: "some counts are negative",
-        COLLAPSED: "nearly all frames go to a few of its codes",
-    }[ailment]
+    meanings: dict[str, str] = {
+        Condition.NEVER_TRAINED: "it is all zero, or its init flag is 0",
+        Condition.NOT_FINITE: "it holds NaN or infinity",
+        Condition.BROKEN: "some counts are negative",
+        Condition.COLLAPSED: "nearly all frames go to a few of its codes",
+    }
+    return meanings[ailment]
 
 
 def warning(name: str, ailment: str) -> str:
     """Return what must be said first of a file whose VQ encoder is unfit for use."""
-    if ailment == NEVER_TRAINED:
+    if ailment == Condition.NEVER_TRAINED:
         return f"the codebook of {name} was never trained: {explained(ailment)}"
     return f"the VQ encoder of {name} is {ailment}: {explained(ailment)}"
 
