@@ -124,10 +124,7 @@ def flipped(flips: TokenFlips) -> str:
 def _displacement(found: Sequence[Displacement]) -> doc.Table:
     columns = (
         doc.Column("Codebook"),
-        *(
-            doc.Column(title, Kind.NUMBER)
-            for title in ("Codes", "Median", "99th percentile", "At most", "Above 1", "Still nearest")
-        ),
+        *doc.numbers("Codes", "Median", "99th percentile", "At most", "Above 1", "Still nearest"),
     )
     rows = [
         (
@@ -150,7 +147,7 @@ def _flips(flips: TokenFlips) -> Iterator[doc.Block]:
     """Return the tokens and the recordings that change most, and the recordings that were left out."""
     yield doc.Table(
         "Tokens that flip most often.",
-        tuple(doc.Column(title, Kind.NUMBER) for title in ("Token in A", "frames", "that flip", "mostly to")),
+        doc.numbers("Token in A", "frames", "that flip", "mostly to"),
         [(str(each.code), str(each.frames), str(each.flipped), str(each.mostly)) for each in flips.codes],
         most=_SHOWN,
     )
@@ -158,7 +155,7 @@ def _flips(flips: TokenFlips) -> Iterator[doc.Block]:
         "Recordings that change most.",
         (
             doc.Column("Recording", Kind.NAME),
-            *(doc.Column(title, Kind.NUMBER) for title in ("frames", "that flip", "share")),
+            *doc.numbers("frames", "that flip", "share"),
         ),
         [
             (doc.path(each.item), str(each.frames), str(each.flipped), share(each.flipped, each.frames))
@@ -257,7 +254,7 @@ def _most_moved(named: Sequence[tuple[str, CodeChanges]]) -> doc.Table:
     ]
     columns = (
         doc.Column("Code"),
-        *(doc.Column(title, Kind.NUMBER) for title in ("Moved by", "Usage in A", "Usage in B")),
+        *doc.numbers("Moved by", "Usage in A", "Usage in B"),
     )
     return doc.Table("The codes that moved furthest. Usage is frames a training step.", columns, rows)
 

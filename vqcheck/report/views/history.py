@@ -62,20 +62,11 @@ def _first_moved(history: History) -> str:
 
 def _compared(history: History) -> Iterator[doc.Block]:
     only = history.runs[0] if len(history.runs) == 1 else None
-    yield doc.Section(
+    yield doc.facts(
         "What was compared",
-        (
-            doc.Facts(
-                (
-                    doc.Fact("Folder", doc.path(history.folder), Shown.PAGE),
-                    *(_facts(only) if only else [doc.Fact("Runs", listed(map(title, history.runs)), Shown.PAGE)]),
-                    doc.Fact(
-                        "Scope", "the running sums and counts are not judged" if history.scope == Scope.TOKENS else None
-                    ),
-                )
-            ),
-        ),
-        heading=Shown.PAGE,
+        doc.Fact("Folder", doc.path(history.folder), Shown.PAGE),
+        *(_facts(only) if only else [doc.Fact("Runs", listed(map(title, history.runs)), Shown.PAGE)]),
+        doc.Fact("Scope", "the running sums and counts are not judged" if history.scope == Scope.TOKENS else None),
     )
 
 
@@ -279,7 +270,7 @@ def _rest(history: History) -> Iterator[doc.Block]:
     for file in history.skipped:
         together.setdefault(why_skipped(file), []).append(file.name)
     facts = [_file(listed(names), f": {why}", "Skipped") for why, names in together.items()]
-    yield doc.Section("Skipped files", (doc.Facts(facts),), heading=Shown.PAGE)
+    yield doc.facts("Skipped files", *facts)
 
 
 def _file(name: str, why: str, title: str, tone: Tone = Tone.NEUTRAL) -> doc.Fact:

@@ -67,24 +67,14 @@ def written(
             ),
         ),
         blocks=(
-            doc.Section(
+            doc.facts(
                 "What was recorded",
-                (
-                    doc.Facts(
-                        (
-                            doc.Fact("Checkpoint", doc.path(lock.checkpoint), Shown.DETAIL),
-                            doc.Fact("Kind", kind_of_file(lock.record.kind), Shown.DETAIL),
-                            doc.Fact("Digest", doc.code(str(whole)) if whole else None, Shown.DETAIL),
-                            doc.Fact("Copies", _listed_copies(lock)),
-                            doc.Fact("Tokens", doc.path(lock.tsv.name) if lock.tsv else None),
-                            *(
-                                doc.Fact("s1" if not number else "", doc.path(file.name))
-                                for number, file in enumerate(lock.s1)
-                            ),
-                        )
-                    ),
-                ),
-                heading=Shown.PAGE,
+                doc.Fact("Checkpoint", doc.path(lock.checkpoint), Shown.DETAIL),
+                doc.Fact("Kind", kind_of_file(lock.record.kind), Shown.DETAIL),
+                doc.Fact("Digest", doc.code(str(whole)) if whole else None, Shown.DETAIL),
+                doc.Fact("Copies", _listed_copies(lock)),
+                doc.Fact("Tokens", doc.path(lock.tsv.name) if lock.tsv else None),
+                *(doc.Fact("s1" if not number else "", doc.path(file.name)) for number, file in enumerate(lock.s1)),
             ),
         ),
     )

@@ -51,18 +51,11 @@ def restored(result: Restoration) -> Document:
         },
         figures=_figures(result.measurement) if result.measurement else (),
         blocks=(
-            doc.Section(
+            doc.facts(
                 "Digests",
-                (
-                    doc.Facts(
-                        (
-                            doc.Fact("Before", doc.code(_widest(result.before))),
-                            doc.Fact("After", doc.code(_widest(result.after))),
-                            doc.Fact("Not stored", listed(result.not_stored)),
-                        )
-                    ),
-                ),
-                heading=Shown.PAGE,
+                doc.Fact("Before", doc.code(_widest(result.before))),
+                doc.Fact("After", doc.code(_widest(result.after))),
+                doc.Fact("Not stored", listed(result.not_stored)),
             ),
             doc.Section(
                 "Tensors",
@@ -112,18 +105,11 @@ def extracted(result: Extraction) -> Document:
             "digests": digests_object(result.digests),
         },
         blocks=(
-            doc.Section(
+            doc.facts(
                 "What was written",
-                (
-                    doc.Facts(
-                        (
-                            doc.Fact("File", doc.path(result.out)),
-                            doc.Fact("Codec", result.family),
-                            doc.Fact("Digest", doc.code(_widest(result.digests))),
-                        )
-                    ),
-                ),
-                heading=Shown.PAGE,
+                doc.Fact("File", doc.path(result.out)),
+                doc.Fact("Codec", result.family),
+                doc.Fact("Digest", doc.code(_widest(result.digests))),
             ),
         ),
     )

@@ -6,7 +6,6 @@ from typing import Final
 
 from vqcheck.replay.watched_run import RunMode, RunVerdict, SeenChange, WatchedModule, WatchedProcess, WatchedRun
 from vqcheck.report import blocks as doc
-from vqcheck.report.blocks import Shown
 from vqcheck.report.document import Case, CaseOutcome, Document, Remedy, Rule, Status
 from vqcheck.report.views.words import clauses, listed
 
@@ -41,10 +40,8 @@ def view(run: WatchedRun) -> Document:
         },
         warnings=tuple(_warnings(run)),
         blocks=(
-            doc.Section(
-                "What was run",
-                (doc.Facts((doc.Fact("Command", doc.code(" ".join(run.command))), doc.Fact("Mode", run.mode.value))),),
-                heading=Shown.PAGE,
+            doc.facts(
+                "What was run", doc.Fact("Command", doc.code(" ".join(run.command))), doc.Fact("Mode", run.mode.value)
             ),
             doc.Section("What changed", (_changes(run),)),
             doc.Section("What was measured", (_use(run),)),

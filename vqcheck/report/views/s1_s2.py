@@ -43,19 +43,12 @@ def view(comparison: StageComparison) -> Document:
             "power": power_object(power(comparison.tokens)) if comparison.tokens else None,
         },
         blocks=(
-            doc.Section(
+            doc.facts(
                 "What was compared",
-                (
-                    doc.Facts(
-                        (
-                            doc.Fact("s1 (GPT)", doc.path(comparison.s1)),
-                            doc.Fact("s2 (SoVITS)", doc.path(comparison.s2)),
-                            doc.Fact("Decided by", _decided_by(comparison), Shown.PAGE),
-                            doc.Fact("Evidence", message),
-                        )
-                    ),
-                ),
-                heading=Shown.PAGE,
+                doc.Fact("s1 (GPT)", doc.path(comparison.s1)),
+                doc.Fact("s2 (SoVITS)", doc.path(comparison.s2)),
+                doc.Fact("Decided by", _decided_by(comparison), Shown.PAGE),
+                doc.Fact("Evidence", message),
             ),
         ),
         remedies=tuple(map(Remedy, _remedies(comparison))),

@@ -229,7 +229,7 @@ def _by_item(audit: TokenAudit) -> tuple[doc.Section, ...]:
 def _item_table(caption: str, items: Sequence[ItemAudit], shown: Shown, rest: str) -> doc.Table:
     columns = (
         doc.Column("Item", Kind.NAME),
-        *(doc.Column(title, Kind.NUMBER) for title in ("Explained", "Near-tie", "Mismatch", "Undecided")),
+        *doc.numbers("Explained", "Near-tie", "Mismatch", "Undecided"),
         doc.Column("Share explained", Kind.NUMBER, Shown.PAGE),
         doc.Column("Tokens", Kind.NUMBER, Shown.PAGE),
         doc.Column("Line", Kind.WORD, Shown.PAGE),
