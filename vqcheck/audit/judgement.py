@@ -74,6 +74,8 @@ class StageComparison:
     """What decided beside the tokens, where another VQ encoder explains them, too"""
     named_tokens: str = ""
     """The tokens that s1 names, where the user named a directory of another name; what is in that one decides"""
+    exported: str | None = None
+    """The weights exported at the step of s2, where it is a training file and somebody looked for them"""
 
     @property
     def evidence(self) -> str:

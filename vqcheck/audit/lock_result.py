@@ -111,6 +111,8 @@ class LockCheck:
     """Copies that are the same under names that do not belong together, where names did not say which to verify."""
     in_front: InFront = InFront.STORED
     """What is known of the layers in front of the file's codebook."""
+    exported: str | None = None
+    """The weights exported at the step of a training file, where somebody looked for them and found them."""
 
     def __repr__(self) -> str:
         return f"<{self._line}>"

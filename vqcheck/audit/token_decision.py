@@ -67,6 +67,8 @@ class TokenDecision:
     """Nobody named the other one: the configuration of the experiment does, as what training starts from"""
     movement: Movement | None = None
     """None where the two checkpoints hold one VQ encoder, or where not both explain the tokens"""
+    exported: str | None = None
+    """The weights exported at the checkpoint's step, where it is a training file and somebody looked for them"""
 
     @property
     def decided_by(self) -> Decider:

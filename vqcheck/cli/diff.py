@@ -1,7 +1,7 @@
 """`vqcheck diff A B...`: is the VQ encoder the same; if not, what changed, why, and what it does to the tokens."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Final
 
 import click
@@ -160,10 +160,20 @@ def _compare(
                 "codebook each ('vqcheck lock --check' verifies one against a lock)",
                 first.path,
             )
+        if comparison.diagnosis is not None:
+            comparison = _with_exported(comparison)
         if asked.features is not None and comparison.verdict != Verdict.IDENTICAL:
             comparison = _with_flips(comparison, first, second, asked.features, asked.own, asked.copies, asked.output)
     families = comparison.a.family, comparison.b.family
     return diff_view.view(comparison, details=asked.details), diff_view.line(comparison), families
+
+
+def _with_exported(comparison: Comparison) -> Comparison:
+    """Return a comparison that knows the weights exported at the step of each training file: extraction reads those."""
+    from vqcheck.experiment.place import exported_weights
+
+    a, b = (replace(side, exported=exported_weights(side.path)) for side in (comparison.a, comparison.b))
+    return replace(comparison, a=a, b=b)
 
 
 def _stages(
@@ -172,13 +182,16 @@ def _stages(
     """Return s1 against s2 where one file is an s1 checkpoint and the other is not."""
     from vqcheck.audit.s1_s2_consistency import compare_stages
     from vqcheck.codebook import model
+    from vqcheck.experiment.place import exported_weights
 
     s1 = [file for file in (a, b) if model.identify(file).kind == "s1 GPT"]
     if len(s1) != 1:
         return None
     if len(copies) > 1:
         raise UsageError("an s1 checkpoint holds no copies to choose from; give --copy once", s1[0].path)
-    return compare_stages(s1[0].path, b if s1[0] is a else a, experiment, lock, "".join(copies))
+    s2 = b if s1[0] is a else a
+    stages = compare_stages(s1[0].path, s2, experiment, lock, "".join(copies))
+    return replace(stages, exported=exported_weights(s2.path))
 
 
 def _with_flips(

@@ -31,6 +31,7 @@ from vqcheck.cli.replace_file import replace_file
 from vqcheck.cli.terminal import Waiting
 from vqcheck.codebook.family import Family
 from vqcheck.errors import UsageError, VqcheckError
+from vqcheck.experiment.place import exported_weights
 
 _EXAMPLES: Final = """
 \b
@@ -187,7 +188,8 @@ def _what_it_records(old: Lock, new: Lock) -> str:
 
 
 def _checked(lock: Lock, path: str, file: Checkpoint, asked: _Wanted, bound: tuple[LockVerdict, ...]) -> LockCheck:
-    return check_lock(lock, path, file, None, None, asked.scope, asked.own, copy=asked.copy, bound=bound)
+    result = check_lock(lock, path, file, None, None, asked.scope, asked.own, copy=asked.copy, bound=bound)
+    return replace(result, exported=exported_weights(file.path)) if result.exit_code else result
 
 
 @dataclass(frozen=True)

@@ -136,7 +136,7 @@ def _ended_as_interrupted() -> Iterator[None]:
 
 def _failed(arguments: Sequence[str], message: str, path: str = "") -> int:
     """Say on stderr, and in a machine format on stdout, that nothing could be checked."""
-    from vqcheck.cli.output import report_failure
+    from vqcheck.cli.failure import report_failure
 
     line = " ".join(message.split())
     try:

@@ -1,6 +1,5 @@
 """Where a report goes, in which format: stdout, or a file that is replaced only by a whole one; and its options."""
 
-import contextlib
 import os
 import sys
 from collections.abc import Callable, Iterable, Iterator, Sequence
@@ -11,12 +10,12 @@ import click
 
 from vqcheck.cli.help import LANG_HELP
 from vqcheck.cli.replace_file import add_to_file, check_target, replace_file
-from vqcheck.cli.terminal import can_draw, is_first_process, tell, wants_color
-from vqcheck.errors import UsageError, VqcheckError
+from vqcheck.cli.terminal import can_draw, tell, wants_color
+from vqcheck.errors import UsageError
 from vqcheck.language import languages, tr
 
 if TYPE_CHECKING:
-    from vqcheck.report.document import Document, Sheet
+    from vqcheck.report.document import Document
     from vqcheck.report.render.text import Style
 
 TEXT: Final = "text"
@@ -63,7 +62,7 @@ class Output:
         """
         if self.format == GITHUB:
             # Annotations count only where the runner reads them, so a file gets what stands beside them.
-            _write_summary(document, self.file)
+            write_summary(document, self.file)
         self.write(document)
         if self.file is not None:
             self.announce(document)
@@ -145,7 +144,7 @@ def _speak_utf_8() -> None:
         reconfigure(encoding="utf-8", errors="backslashreplace")
 
 
-def _write_summary(document: "Document", file: str | None) -> None:
+def write_summary(document: "Document", file: str | None) -> None:
     """Write the Markdown beside annotations to a file, or to the step's summary page where a workflow is running."""
     from vqcheck.report.render.github import summary
 
@@ -159,57 +158,7 @@ def _write_summary(document: "Document", file: str | None) -> None:
             raise UsageError(f"{page}: the step summary cannot be written: {error.strerror}") from None
 
 
-def report_failure(arguments: Sequence[str], message: str, path: str) -> None:
-    """Write the document of a run that could not check to stdout, if the arguments ask for a machine format.
-
-    `path` is the file that the message is about; empty where it is about none.
-
-    A file named with `-o` stays as it was: the document goes to stdout all the same, unless `-q` silences that. On a
-    terminal nobody wants it there, nor a page that only a file's name asked for.
-    """
-    if not any(each.startswith("-") and ("f" in each or "o" in each) for each in arguments):
-        return  # nothing asks for a format or a file, and to find that out takes more than there may be left
-    command, output = _wanted(arguments)
-    if output.format == TEXT or not is_first_process():
-        return
-    if output.file is not None and (sys.stdout.isatty() or (output.by_ending and output.format == HTML)):
-        return
-    from vqcheck.report.views.failure import view
-
-    document = view(command, message, path, _empty_sheet(command) if output.format == CSV else None)
-    if output.format == GITHUB and output.file is None:
-        with contextlib.suppress(VqcheckError):
-            _write_summary(document, None)
-    Output(output.format, None, quiet=output.quiet, typed=arguments).write(document)
-
-
-def _empty_sheet(command: str) -> "Sheet | None":
-    """Return the table of a command that gives one of its own, without rows: who reads it finds its columns."""
-    if command != "replay":
-        return None
-    from vqcheck.report.views.replay_data import sheet
-
-    return sheet(())
-
-
-def _wanted(arguments: Sequence[str]) -> tuple[str, Output]:
-    """Return the command that a command line names, and the report it asks for, as far as it can be parsed."""
-    from vqcheck.cli.program import COMMANDS, program
-
-    place = next((place for place, each in enumerate(arguments) if each in COMMANDS), None)
-    name = "vqcheck" if place is None else arguments[place]
-    rest = [each for at, each in enumerate(arguments) if at != place]
-    command: click.Command | None = None
-    with contextlib.suppress(Exception):  # what keeps the command from being loaded may be what failed
-        command = program.get_command(click.Context(program), name)
-    context = (command or _any_command).make_context(
-        name, rest, resilient_parsing=True, ignore_unknown_options=True, allow_extra_args=True
-    )
-    given = context.params
-    return name, _output(given.get("format_"), given.get("file"), quiet=bool(given.get("quiet")))
-
-
-def _output(format_: str | None, file: str | None, *, quiet: bool, verbose: bool = False) -> Output:
+def output_of(format_: str | None, file: str | None, *, quiet: bool, verbose: bool = False) -> Output:
     """Return where a report goes and in which format: the one that is named, else by the ending of the file."""
     if file is None or file == STDOUT:
         return Output(format_ or TEXT, None, verbose, quiet)
@@ -266,7 +215,7 @@ def _with_options(command: _Command, verbose: str | None, file_option: Sequence[
         **kw: Any,
     ) -> Any:
         del debug, lang  # main() looks for them on the command line: they matter when parsing fails, too
-        output = _output(format_, file, quiet=quiet, verbose=in_full)
+        output = output_of(format_, file, quiet=quiet, verbose=in_full)
         if output.file is not None:
             check_target(output.file, _values(kw.values()))
         output = replace(output, typed=click.get_current_context().find_root().obj or ())
@@ -275,9 +224,3 @@ def _with_options(command: _Command, verbose: str | None, file_option: Sequence[
     if verbose:
         return click.option("-v", "--verbose", "in_full", is_flag=True, help=verbose)(with_output)  # type: ignore[return-value]
     return with_output  # type: ignore[return-value]
-
-
-@click.command(add_help_option=False)
-@output_options()
-def _any_command(output: Output) -> None:
-    """Stand in for a command that is not named, or that cannot be loaded, where only the report's options count."""

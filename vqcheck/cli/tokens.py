@@ -15,6 +15,7 @@ from vqcheck.cli.options import copies_option
 from vqcheck.cli.output import Output, output_options
 from vqcheck.cli.terminal import Waiting
 from vqcheck.errors import UsageError
+from vqcheck.experiment.place import exported_weights
 from vqcheck.report.views.tokens import view
 
 _EXAMPLES: Final = """
@@ -95,6 +96,7 @@ def command(
                 named = (of_second, of_first) if copies else ()
                 movement = movement_between(second, opened, experiment, named) if both else None
             decision = replace(decision, other=other, movement=movement)
+    decision = replace(decision, exported=exported_weights(checkpoint))
     # Not before the file was seen to be the same still.
     return output.show(view(decision))
 

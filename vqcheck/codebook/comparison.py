@@ -141,6 +141,8 @@ class ComparedFile:
     """What is known of the layers in front of the codebook: `stored` (or there are none), `not stored` or `unknown`."""
     unplaced: str = ""
     """A module beside the codebook that may be in front of it; empty where nothing of the kind is there."""
+    exported: str | None = None
+    """The weights exported at the step of a training file, where somebody looked for them and found them."""
 
 
 @dataclass(frozen=True, slots=True)

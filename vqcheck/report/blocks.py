@@ -150,6 +150,11 @@ class Table(NamedTuple):
     rest: str = ""
 
 
+def numbers(*titles: str) -> tuple[Column, ...]:
+    """Return columns of numbers."""
+    return tuple(Column(title, Kind.NUMBER) for title in titles)
+
+
 class Event(NamedTuple):
     """A place on the x axis with a name."""
 
@@ -275,6 +280,11 @@ class Section(NamedTuple):
     """Words beside the heading: a verdict, a tag."""
     folded: bool = False
     """A page shows the heading alone until somebody opens it."""
+
+
+def facts(title: str, *found: Fact) -> Section:
+    """Return facts under a heading that only a page shows."""
+    return Section(title, (Facts(found),), heading=Shown.PAGE)
 
 
 Block = Section | Beside | Paragraph | Bullets | Facts | Table | LineChart | HeatMap | Bars | Proportions | Players

@@ -45,7 +45,8 @@ from typing import Any, Final, NamedTuple
 
 from vqcheck import __version__
 from vqcheck.language import Sentence, word
-from vqcheck.report.blocks import Block, Tone
+from vqcheck.report import blocks as doc
+from vqcheck.report.blocks import Tone
 from vqcheck.word_enum import WordEnum
 
 
@@ -165,7 +166,7 @@ class Document:
     warnings: tuple[str, ...] = ()
     """What must be said before anything else."""
     figures: tuple[Figure, ...] = ()
-    blocks: tuple[Block, ...] = ()
+    blocks: tuple[doc.Block, ...] = ()
     remedies: tuple[Remedy, ...] = ()
     """What to do: under the headline of a page, at the end of a text."""
     sheet: Sheet | None = None

@@ -10,7 +10,7 @@ from vqcheck.report.views.words import extract_again
 
 def test_a_training_file_is_not_what_to_extract_with():
     """The weights of its step are; where they are not there, that is said of it."""
-    told = extract_again("somewhere/G_400.pth")
+    told = extract_again("somewhere/G_400.pth", None)
     assert "cannot read G_400.pth" in told
     assert "the weights exported at its step" in told
     assert "SoVITS_weights_v2/me_e8_s400.pth" in extract_again("G_400.pth", "SoVITS_weights_v2/me_e8_s400.pth")
@@ -19,7 +19,7 @@ def test_a_training_file_is_not_what_to_extract_with():
 @pytest.mark.parametrize("name", ["s2G2333k.pth", "me_e8_s400.pth", "G_best.pth"])
 def test_any_other_file_is(name):
     """A base and an export hold what extraction reads."""
-    assert extract_again(f"somewhere/{name}").startswith(f"Extract the tokens again with {name}.")
+    assert extract_again(f"somewhere/{name}", None).startswith(f"Extract the tokens again with {name}.")
 
 
 @pytest.fixture

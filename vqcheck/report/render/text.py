@@ -1,33 +1,16 @@
 """A document for people on a terminal of any width, in a pipe or in a file, with or without colour."""
 
 import math
-import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
 from vqcheck.language import can_show, localized, tr
-from vqcheck.report.blocks import (
-    Beside,
-    Block,
-    Bullets,
-    Column,
-    Facts,
-    Inline,
-    Kind,
-    LineChart,
-    Look,
-    Paragraph,
-    Section,
-    Shown,
-    Table,
-    Tone,
-    Word,
-    has_content,
-    words_of,
-)
+from vqcheck.report import blocks as doc
+from vqcheck.report.blocks import Kind, Shown, Tone
 from vqcheck.report.document import Document, Remedy
-from vqcheck.report.render import wrapping
+from vqcheck.report.render.columns import at_seams, fit
+from vqcheck.report.render.wrapping import widest_piece, wrapped
 from vqcheck.sanitize import sanitize
 
 if TYPE_CHECKING:
@@ -41,15 +24,9 @@ _SIGNS: Final = (
     {Tone.GOOD: "\N{SQUARE ROOT}", Tone.BAD: "\N{MULTIPLICATION SIGN}", Tone.WARNING: "!"},
 )
 """Beside a verdict on a terminal: the first row, of which its encoding has every sign."""
-_SEAMS: Final = "_-./\\"
-"""Behind these a name that is too long for its column is broken."""
 _PROSE: Final = 80
 """Columns of sentences where the stream has no width of its own."""
 _NO_WIDTH: Final = 10_000
-_LEAST: Final = ({Kind.NAME: 24, Kind.PROSE: 24}, {Kind.NAME: 20, Kind.PROSE: 24})
-"""Columns that cells which can be broken should have, and must have; where they have less, rows are laid out below each
-other.
-"""
 _BARS: Final = 40
 
 
@@ -87,7 +64,7 @@ def render(document: Document, style: Style) -> str:
     """Return the report."""
     in_brief = document.brief and not style.verbose
     said = document.brief if in_brief else document.headline
-    blocks = [block for block in document.blocks if has_content(block, style.level)]
+    blocks = [block for block in document.blocks if doc.has_content(block, style.level)]
     remedies = () if in_brief else document.remedies
     if not blocks and not remedies:
         lines = [style.shown(line) for line in document.warnings]
@@ -98,43 +75,16 @@ def render(document: Document, style: Style) -> str:
             return "".join(f"{line}\n" for line in (*lines[:-1], f"{sign}{lines[-1]}"))
     page = _Page(style)
     for warning in document.warnings:
-        page.paragraph((Word(warning, Tone.BAD),), prose=True)
+        page.paragraph((doc.Word(warning, Tone.BAD),), prose=True)
     sign = style.sign(document.verdict_tone)
-    page.hanging([Word(sign, document.verdict_tone), Word(document.verdict_word, document.verdict_tone), "  "], said)
+    page.hanging(
+        [doc.Word(sign, document.verdict_tone), doc.Word(document.verdict_word, document.verdict_tone), "  "], said
+    )
     for block in blocks:
         page.blank()
-        page.block(block, 0 if isinstance(block, Section) else 2)
+        page.block(block, 0 if isinstance(block, doc.Section) else 2)
     page.remedies(remedies)
     return page.text()
-
-
-def _fitting(natural: Sequence[int], least: Sequence[int], room: int) -> list[int]:
-    """Return widths of columns that fit: what is lacking is taken from the widest ones."""
-    widths = list(natural)
-    while sum(widths) > room:
-        widest = max(range(len(widths)), key=lambda place: widths[place] - least[place] and widths[place])
-        others = [width for place, width in enumerate(widths) if place != widest and width < widths[widest]]
-        aim = max(least[widest], max(others, default=0), widths[widest] - (sum(widths) - room))
-        widths[widest] = min(aim, widths[widest] - 1)
-    return widths
-
-
-def _at_seams(cell: "Text", width: int) -> "Text":
-    """Return a cell in which words that are wider than the column are broken between the parts of a name."""
-    from rich.cells import cell_len
-    from rich.text import Text
-
-    cuts: list[int] = []
-    for match in re.finditer(r"\S+", cell.plain):
-        start, end = match.span()
-        while cell_len(cell.plain[start:end]) > width:
-            fits = next(
-                at for at in range(end - 1, start, -1) if cell_len(cell.plain[start:at]) <= width or at == start + 1
-            )
-            seam = max(cell.plain.rfind(sign, start, fits) + 1 for sign in _SEAMS)
-            start = seam if seam - start > width // 2 else fits
-            cuts.append(start)
-    return Text("\n").join(cell.divide(cuts)) if cuts else cell
 
 
 class _Page:
@@ -166,31 +116,31 @@ class _Page:
     def blank(self) -> None:
         self._console.print()
 
-    def block(self, block: Block, indent: int) -> None:
+    def block(self, block: doc.Block, indent: int) -> None:
         """Add a block, if it has any content at this level."""
-        if not has_content(block, self._style.level):
+        if not doc.has_content(block, self._style.level):
             return
         match block:
-            case Section():
+            case doc.Section():
                 self._section(block, indent)
-            case Beside(blocks=blocks):
+            case doc.Beside(blocks=blocks):
                 for each in blocks:
                     self.block(each, indent)
-            case Paragraph(text=text):
+            case doc.Paragraph(text=text):
                 self.paragraph(text, indent, prose=True)
-            case Bullets():
+            case doc.Bullets():
                 self._bullets(block, indent)
-            case Facts():
+            case doc.Facts():
                 self._facts(block, indent)
-            case Table():
+            case doc.Table():
                 self._table(block, indent)
-            case LineChart():
+            case doc.LineChart():
                 self._chart(block, indent)
 
-    def paragraph(self, text: Inline, indent: int = 0, *, prose: bool = False) -> None:
+    def paragraph(self, text: doc.Inline, indent: int = 0, *, prose: bool = False) -> None:
         self.hanging([" " * indent], text, prose=prose)
 
-    def hanging(self, first: Sequence[str | Word], text: Inline, *, prose: bool = False) -> None:
+    def hanging(self, first: Sequence[str | doc.Word], text: doc.Inline, *, prose: bool = False) -> None:
         """Add a text with something in front of it, under which it is not continued."""
         self._flow(self._rich(first), self._rich(text), prose=prose)
 
@@ -205,8 +155,8 @@ class _Page:
         indent = front.cell_len
         if indent > width // 2:  # too narrow for both beside each other
             text, front, indent = front + text, Text(), 2
-        longest = 0 if self._width else wrapping.widest_piece(text.plain)
-        lines = wrapping.wrapped(text, max(width - indent, longest), self._console)
+        longest = 0 if self._width else widest_piece(text.plain)
+        lines = wrapped(text, max(width - indent, longest), self._console)
         for number, line in enumerate(lines):
             self._print((Text(" " * indent) if number else front) + line)
 
@@ -217,69 +167,71 @@ class _Page:
         else:
             self._out.write(f"{line.plain}\n")
 
-    def _rich(self, text: Inline) -> "Text":
+    def _rich(self, text: doc.Inline) -> "Text":
         from rich.text import Text
 
         found = Text()
-        for word in words_of(text):
+        for word in doc.words_of(text):
             if isinstance(word, str):
                 found.append(self._style.shown(word))
             else:
-                bold = "bold" if word.look is Look.STRONG and word.tone is Tone.NEUTRAL else ""
+                bold = "bold" if word.look is doc.Look.STRONG and word.tone is Tone.NEUTRAL else ""
                 found.append(self._style.shown(word.text), _LOOKS.get(word.tone, bold))
         return found
 
-    def _section(self, section: Section, indent: int) -> None:
+    def _section(self, section: doc.Section, indent: int) -> None:
         has_heading = self._style.level in section.heading and bool(section.title)
         if has_heading:
             notes = [part for note in section.notes for part in ("  ", note)]
-            self.hanging([" " * indent], [Word(section.title, look=Look.STRONG), *notes])
+            self.hanging([" " * indent], [doc.Word(section.title, look=doc.Look.STRONG), *notes])
         inner = indent + 2 if has_heading or not indent else indent
-        before: Block | None = None
+        before: doc.Block | None = None
         for block in section.blocks:
-            if not has_content(block, self._style.level):
+            if not doc.has_content(block, self._style.level):
                 continue
-            if before and (isinstance(block, Section) or (isinstance(block, Table) and isinstance(before, Table))):
+            if before and (
+                isinstance(block, doc.Section) or (isinstance(block, doc.Table) and isinstance(before, doc.Table))
+            ):
                 self.blank()
             self.block(block, inner)
             before = block
 
-    def _bullets(self, bullets: Bullets, indent: int) -> None:
+    def _bullets(self, bullets: doc.Bullets, indent: int) -> None:
         items = self._most(bullets.items, bullets.most)
         for item in items:
             self.hanging([" " * indent, "- "], item, prose=True)
         self._rest(bullets, len(items), len(bullets.items), indent)
 
-    def _most(self, rows: Sequence[Inline], most: int | None) -> Sequence[Inline]:
+    def _most(self, rows: Sequence[doc.Inline], most: int | None) -> Sequence[doc.Inline]:
         return rows if self._style.verbose else rows[:most]
 
-    def _rest(self, block: Bullets | Table, shown: int, whole: int, indent: int) -> None:
+    def _rest(self, block: doc.Bullets | doc.Table, shown: int, whole: int, indent: int) -> None:
         if shown < whole and block.rest:
-            self.paragraph((Word(block.rest, Tone.MUTED),), indent, prose=True)
+            self.paragraph((doc.Word(block.rest, Tone.MUTED),), indent, prose=True)
 
-    def _facts(self, facts: Facts, indent: int) -> None:
+    def _facts(self, facts: doc.Facts, indent: int) -> None:
         from rich.cells import cell_len
 
-        shown = [fact for fact in facts.facts if words_of(fact.value) and self._style.level in fact.shown]
+        shown = [fact for fact in facts.facts if doc.words_of(fact.value) and self._style.level in fact.shown]
         wide = max(cell_len(self._style.shown(fact.name)) for fact in shown)
         for fact in shown:
             name = self._style.shown(fact.name)
             blanks = " " * (wide - cell_len(name) + 2)
             self.hanging([" " * indent, name, blanks], fact.value or "")
 
-    def _table(self, table: Table, indent: int) -> None:
+    def _table(self, table: doc.Table, indent: int) -> None:
         rows = table.rows if self._style.verbose else table.rows[: table.most]
         kept = [
             place
             for place, column in enumerate(table.columns)
-            if self._style.level in column.shown and any(words_of(row[place]) for row in rows)
+            if self._style.level in column.shown and any(doc.words_of(row[place]) for row in rows)
         ]
         columns = [table.columns[place]._replace(title=self._style.shown(table.columns[place].title)) for place in kept]
         cells = [[self._rich(row[place]) for place in kept] for row in rows]
         self._grid(columns, cells, indent)
         self._rest(table, len(rows), len(table.rows), indent)
 
-    def _grid(self, columns: Sequence[Column], rows: Sequence[Sequence["Text"]], indent: int) -> None:
+    def _grid(self, columns: Sequence[doc.Column], rows: Sequence[Sequence["Text"]], indent: int) -> None:
         """Add a table, or, where there is no room for it, its rows below each other."""
         from rich.cells import cell_len
         from rich.text import Text
@@ -288,33 +240,29 @@ class _Page:
             max([cell_len(column.title), *(row[place].cell_len for row in rows)])
             for place, column in enumerate(columns)
         ]
-        room = (self._width or _NO_WIDTH) - indent
-        for limits, gap in ((_LEAST[0], 2), (_LEAST[0], 1), (_LEAST[1], 1)):
-            least = [min(wide, limits.get(column.kind, wide)) for column, wide in zip(columns, natural, strict=True)]
-            if sum(least) + gap * (len(least) - 1) <= room:
-                break
-        else:
+        fitted = fit(columns, natural, (self._width or _NO_WIDTH) - indent)
+        if fitted is None:
             self._stacked(columns, rows, indent)
             return
-        widths = _fitting(natural, least, room - gap * (len(columns) - 1))
+        widths, gap = fitted
         if any(column.title for column in columns):
             self._row([Text(column.title, "bold") for column in columns], columns, widths, gap, indent)
         for row in rows:
             self._row(row, columns, widths, gap, indent)
 
     def _row(
-        self, cells: Sequence["Text"], columns: Sequence[Column], widths: Sequence[int], gap: int, indent: int
+        self, cells: Sequence["Text"], columns: Sequence[doc.Column], widths: Sequence[int], gap: int, indent: int
     ) -> None:
         """Add a row, each cell in as many lines as it takes. Rich's own tables take ten times as long."""
         from rich.text import Text
 
-        wrapped = [
-            [cell] if cell.cell_len <= width else wrapping.wrapped(_at_seams(cell, width), width, self._console)
+        parts_of = [
+            [cell] if cell.cell_len <= width else wrapped(at_seams(cell, width), width, self._console)
             for cell, width in zip(cells, widths, strict=True)
         ]
-        for number in range(max(map(len, wrapped))):
+        for number in range(max(map(len, parts_of))):
             line = Text(" " * indent)
-            for column, width, parts in zip(columns, widths, wrapped, strict=True):
+            for column, width, parts in zip(columns, widths, parts_of, strict=True):
                 part = parts[number] if number < len(parts) else Text()
                 part.rstrip()
                 blanks = " " * (width - part.cell_len)
@@ -322,7 +270,7 @@ class _Page:
                 line.append("" if column.kind is Kind.NUMBER else blanks).append(" " * gap)
             self._print(line)
 
-    def _stacked(self, columns: Sequence[Column], rows: Sequence[Sequence["Text"]], indent: int) -> None:
+    def _stacked(self, columns: Sequence[doc.Column], rows: Sequence[Sequence["Text"]], indent: int) -> None:
         from rich.cells import cell_len
         from rich.text import Text
 
@@ -333,7 +281,7 @@ class _Page:
                     margin, blanks = indent + 2 * (place > 0), wide - cell_len(column.title) + 2
                     self._flow(Text(f"{' ' * margin}{column.title}{' ' * blanks * bool(wide)}"), cell)
 
-    def _chart(self, chart: LineChart, indent: int) -> None:
+    def _chart(self, chart: doc.LineChart, indent: int) -> None:
         """Add a sparkline for each line, all of one scale."""
         from vqcheck.report.render.sparkline import bars_for, sparkline
 
@@ -345,11 +293,13 @@ class _Page:
             [self._rich(text) for text in (line.name, sparkline(each, wide, low=0.0, high=top, bars=bars), line.said)]
             for line, each in zip(chart.lines, values, strict=True)
         ]
-        self._grid([Column("", Kind.NAME), Column(""), Column("", Kind.PROSE)], rows, indent)
+        self._grid([doc.Column("", Kind.NAME), doc.Column(""), doc.Column("", Kind.PROSE)], rows, indent)
 
     def remedies(self, remedies: Sequence[Remedy]) -> None:
         """Add what to do, for each file by itself where there are several."""
         for of in dict.fromkeys(remedy.of for remedy in remedies):
             self.blank()
-            self.hanging([], [Word(tr("What to do ({file})", file=of) if of else tr("What to do"), look=Look.STRONG)])
-            self._bullets(Bullets([remedy.text for remedy in remedies if remedy.of == of]), 2)
+            self.hanging(
+                [], [doc.Word(tr("What to do ({file})", file=of) if of else tr("What to do"), look=doc.Look.STRONG)]
+            )
+            self._bullets(doc.Bullets([remedy.text for remedy in remedies if remedy.of == of]), 2)

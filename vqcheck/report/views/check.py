@@ -17,22 +17,8 @@ from vqcheck.audit.check_result import (
 from vqcheck.audit.judgement import CheckOutcome
 from vqcheck.codebook.diagnosis.result import Severity
 from vqcheck.language import capitalized
-from vqcheck.report.blocks import (
-    Block,
-    Column,
-    Fact,
-    Facts,
-    Inline,
-    Kind,
-    Paragraph,
-    Section,
-    Shown,
-    Table,
-    Tone,
-    Word,
-    path,
-    verdict,
-)
+from vqcheck.report import blocks as doc
+from vqcheck.report.blocks import Kind, Shown, Tone
 from vqcheck.report.document import Document, Figure, Remedy, Status
 from vqcheck.report.views.check_data import RULES, cases, data
 from vqcheck.report.views.check_words import (
@@ -50,7 +36,7 @@ from vqcheck.report.views.check_words import (
     title,
     voice_headline,
 )
-from vqcheck.report.views.words import extract_again
+from vqcheck.report.views.words import clauses, extract_again, listed
 
 _FEW: Final = 3
 """Voices, and bases that were compared, up to which text shows how a base was chosen."""
@@ -87,46 +73,49 @@ def _figures(check: PlaceCheck) -> tuple[Figure, ...]:
     )
 
 
-def _overview(check: PlaceCheck) -> Iterator[Block]:
+def _overview(check: PlaceCheck) -> Iterator[doc.Block]:
     if not check.voices:
         return
     asked = [question for question in Question if any(not is_missing(v.answer(question)) for v in check.voices)]
-    columns = (Column("Voice", Kind.NAME), *(Column(_NAMES[question]) for question in asked), Column("From", Kind.NAME))
+    columns = (
+        doc.Column("Voice", Kind.NAME),
+        *(doc.Column(_name(question)) for question in asked),
+        doc.Column("From", Kind.NAME),
+    )
     rows = [
-        (path(title(voice)), *(_cell(voice.answer(question)) for question in asked), _chosen_base(voice))
+        (doc.path(title(voice)), *(_cell(voice.answer(question)) for question in asked), _chosen_base(voice))
         for voice in check.voices
     ]
-    yield Section("Voices", (Table("Each voice, and what became of each question.", columns, rows),))
+    yield doc.Section("Voices", (doc.Table("Each voice, and what became of each question.", columns, rows),))
 
 
-def _chosen_base(voice: VoiceCheck) -> Inline:
+def _chosen_base(voice: VoiceCheck) -> doc.Inline:
     """Return the base of a voice, where there were several to choose from."""
-    return path(os.path.basename(voice.base.path)) if voice.base and voice.base.candidates else ""
+    return doc.path(os.path.basename(voice.base.path)) if voice.base and voice.base.candidates else ""
 
 
-_NAMES: Final = {
-    Question.BASE: "Files",
-    Question.TOKENS: "Tokens",
-    Question.S1_S2: "s1 and s2",
-    Question.LOCK: "Lock",
-    Question.HEALTH: "Health",
-    Question.RESUME: "Resume",
-    Question.FREEZE: "Freeze",
-}
-_WORDS: Final = {
-    CheckOutcome.PASSED: ("fine", Tone.GOOD),
-    CheckOutcome.FAILED: ("failed", Tone.BAD),
-    CheckOutcome.COULD_NOT_CHECK: ("unclear", Tone.WARNING),
-}
+def _name(question: Question) -> str:
+    return {
+        Question.BASE: "Files",
+        Question.TOKENS: "Tokens",
+        Question.S1_S2: "s1 and s2",
+        Question.LOCK: "Lock",
+        Question.HEALTH: "Health",
+        Question.RESUME: "Resume",
+        Question.FREEZE: "Freeze",
+    }[question]
 
 
-def _cell(answer: Answer) -> Inline:
+def _cell(answer: Answer) -> doc.Inline:
     if is_missing(answer):
-        return Word("-", Tone.MUTED)
-    word, tone = _WORDS[answer.outcome]
+        return doc.Word("-", Tone.MUTED)
     if answer.question in ADVICE and answer.outcome is CheckOutcome.FAILED:
-        return Word("advice", Tone.WARNING)
-    return verdict(word, tone)
+        return doc.Word("advice", Tone.WARNING)
+    return {
+        CheckOutcome.PASSED: doc.verdict("fine", Tone.GOOD),
+        CheckOutcome.FAILED: doc.verdict("failed", Tone.BAD),
+        CheckOutcome.COULD_NOT_CHECK: doc.verdict("unclear", Tone.WARNING),
+    }[answer.outcome]
 
 
 def _is_told(voice: VoiceCheck) -> bool:
@@ -138,37 +127,37 @@ def _has_findings(voice: VoiceCheck) -> bool:
     return any(answer.outcome in (CheckOutcome.FAILED, CheckOutcome.COULD_NOT_CHECK) for answer in voice.answers)
 
 
-def _voice(voice: VoiceCheck, check: PlaceCheck) -> Section:
+def _voice(voice: VoiceCheck, check: PlaceCheck) -> doc.Section:
     """Return the findings of one voice: what was seen, and what it means for the sound.
 
     The headline of the page is that of a voice that stands alone.
     """
     alone = len(check.voices) == 1
-    facts = [Fact("Base model", _base(voice.base, check)), *(_finding(voice, answer) for answer in voice.answers)]
+    facts = [doc.Fact("Base model", _base(voice.base, check)), *(_finding(voice, answer) for answer in voice.answers)]
     means = meaning(voice)
-    return Section(
+    return doc.Section(
         title(voice),
         (
-            Paragraph("" if alone else capitalized(f"{voice_headline(voice)}.")),
-            Facts([fact for fact in facts if fact]),
-            *([Paragraph(means)] if means else []),
+            doc.Paragraph("" if alone else capitalized(f"{voice_headline(voice)}.")),
+            doc.Facts([fact for fact in facts if fact]),
+            *([doc.Paragraph(means)] if means else []),
         ),
         # How the base of a voice that is fine was chosen is of interest where there are few.
         Shown.ALWAYS if _has_findings(voice) or len(check.voices) <= _FEW else Shown.DETAIL,
     )
 
 
-def _finding(voice: VoiceCheck, answer: Answer) -> Fact | None:
+def _finding(voice: VoiceCheck, answer: Answer) -> doc.Fact | None:
     """Return what was found, where there is something to say."""
     if answer.outcome not in (CheckOutcome.FAILED, CheckOutcome.COULD_NOT_CHECK):
         return None
     said = message(answer)
     if answer.question is Question.BASE and voice.run is not None:
         said = first_moved(voice) or said
-    return Fact(_NAMES[answer.question], said)
+    return doc.Fact(_name(answer.question), said)
 
 
-def _base(choice: BaseChoice | None, check: PlaceCheck) -> Inline | None:
+def _base(choice: BaseChoice | None, check: PlaceCheck) -> doc.Inline | None:
     if choice is None:
         return None
     why = {
@@ -178,13 +167,14 @@ def _base(choice: BaseChoice | None, check: PlaceCheck) -> Inline | None:
         BaseReason.NEAREST: "the nearest of those that are here",
         BaseReason.UNDECIDED: "not certain",
     }[choice.reason]
-    others = "; ".join(compared(candidate) for candidate in choice.candidates[:_FEW])
-    if len(choice.candidates) > _FEW:
-        others += f"; and {len(choice.candidates) - _FEW} more"
-    return (path(short(choice.path, check)), f" ({why}{': ' + others if others else ''})")
+    left = len(choice.candidates) - _FEW
+    others = clauses(
+        *(compared(candidate) for candidate in choice.candidates[:_FEW]), f"and {left} more" if left > 0 else ""
+    )
+    return (doc.path(short(choice.path, check)), f" ({why}: {others})" if others else f" ({why})")
 
 
-def _not_asked(check: PlaceCheck) -> Iterator[Block]:
+def _not_asked(check: PlaceCheck) -> Iterator[doc.Block]:
     """Yield what could not be asked, with what is missing, for the voices that lack it."""
     lacking: dict[tuple[Question, Missing], list[str]] = {}
     for voice in check.voices:
@@ -192,40 +182,42 @@ def _not_asked(check: PlaceCheck) -> Iterator[Block]:
             if answer.missing is not None:
                 lacking.setdefault((answer.question, answer.missing), []).append(title(voice))
     rows = [
-        (_NAMES[question], lacks(missing), _named(names, len(check.voices)))
+        (_name(question), lacks(missing), _named(names, len(check.voices)))
         for (question, missing), names in sorted(lacking.items(), key=lambda item: list(Question).index(item[0][0]))
     ]
-    columns = [Column("Question"), Column("What is missing", Kind.PROSE)]
-    columns.append(Column("Voices", Kind.NAME, Shown.ALWAYS if len(check.voices) > 1 else Shown(0)))
+    columns = [doc.Column("Question"), doc.Column("What is missing", Kind.PROSE)]
+    columns.append(doc.Column("Voices", Kind.NAME, Shown.ALWAYS if len(check.voices) > 1 else Shown(0)))
     if rows:
         said = "Questions that need something that is not here. They do not count in the status."
-        yield Section("Not asked", (Table(said, columns, rows),), folded=True)
+        yield doc.Section("Not asked", (doc.Table(said, columns, rows),), folded=True)
 
 
 def _named(names: Sequence[str], of: int) -> str:
-    if len(names) == of and of > 1:
-        return "all"
-    return ", ".join(names[:3]) + (f" and {len(names) - 3} more" if len(names) > 3 else "")
+    return "all" if len(names) == of and of > 1 else listed(names, _FEW)
 
 
-def _files(check: PlaceCheck) -> Iterator[Block]:
+def _files(check: PlaceCheck) -> Iterator[doc.Block]:
     for heading, said, files in (
         ("Not readable", "These files are here, and nothing is known of them.", check.unreadable),
         ("Without a codebook", "These files hold no VQ encoder.", check.skipped),
     ):
-        rows = [(path(short(name, check)), why) for name, why in files]
-        columns = (Column("File", Kind.NAME), Column("Why", Kind.PROSE))
-        table = Table(said, columns, rows, most=5, rest="and more; -v shows all")
-        yield Section(heading, (table,), folded=files is check.skipped)
+        rows = [(doc.path(short(name, check)), why) for name, why in files]
+        columns = (doc.Column("File", Kind.NAME), doc.Column("Why", Kind.PROSE))
+        table = doc.Table(said, columns, rows, most=5, rest="and more; -v shows all")
+        yield doc.Section(heading, (table,), folded=files is check.skipped)
 
 
-def _place(check: PlaceCheck) -> Section:
-    around = "" if os.path.realpath(check.root) == os.path.realpath(check.path) else check.root
-    facts = [Fact("Place", (path(check.path), f" ({check.kind.value})")), Fact("Around it", path(around))]
-    facts += [
-        Fact("Base models" if not number else "", path(short(base, check))) for number, base in enumerate(check.bases)
+def _place(check: PlaceCheck) -> doc.Section:
+    around = "" if os.path.abspath(check.root) == os.path.abspath(check.path) else check.root
+    facts = [
+        doc.Fact("Place", (doc.path(check.path), f" ({check.kind.value})")),
+        doc.Fact("Around it", doc.path(around)),
     ]
-    return Section("What was looked at", (Facts(facts),))
+    facts += [
+        doc.Fact("Base models" if not number else "", doc.path(short(base, check)))
+        for number, base in enumerate(check.bases)
+    ]
+    return doc.Section("What was looked at", (doc.Facts(facts),))
 
 
 def _remedies(voice: VoiceCheck, several: bool) -> Iterator[Remedy]:

@@ -18,13 +18,12 @@ from vqcheck.codebook.comparison import Verdict
 from vqcheck.codebook.diagnosis.result import Severity, TokenFlips
 from vqcheck.experiment.place import PlaceKind
 from vqcheck.report.views.s1_s2 import evidence
-from vqcheck.report.views.words import effect, share
+from vqcheck.report.views.words import clauses, effect, listed, roughly, share, updates
 
 
 def title(voice: VoiceCheck) -> str:
     """Return what a voice is called in a row of voices: `me (v2)`."""
-    parts = [voice.version, f"LoRA rank {voice.rank}" if voice.rank else ""]
-    also = ", ".join(part for part in parts if part)
+    also = listed((voice.version, f"LoRA rank {voice.rank}" if voice.rank else ""))
     return f"{voice.name} ({also})" if also else voice.name
 
 
@@ -42,18 +41,17 @@ def headline(check: PlaceCheck) -> str:
         return "no file of a voice could be compared with a base"
     if len(check.voices) == 1 and not check.unreadable:
         return f"{check.voices[0].name}: {voice_headline(check.voices[0])}"
-    affected, unsure = len(check.affected), [voice for voice in check.voices if voice.exit_code == 2]
-    alone = [voice for voice in check.voices if voice.exit_code == 0 and not voice.compared]
-    said = f"{affected} of {len(check.voices)} voice{'s' * (len(check.voices) != 1)} "
-    said += f"{'is' if affected == 1 else 'are'} affected"
-    if unsure:
-        said += f", {len(unsure)} could not be checked"
-    if alone:
-        said += f", {len(alone)} {'was' if len(alone) == 1 else 'were'} not compared with a base"
-    if check.unreadable:
-        count = len(check.unreadable)
-        said += f"; {count} file{'s' * (count != 1)} cannot be read"
-    return said
+    affected, of = len(check.affected), "1 voice" if len(check.voices) == 1 else f"{len(check.voices)} voices"
+    unsure = sum(voice.exit_code == 2 for voice in check.voices)
+    alone = sum(voice.exit_code == 0 and not voice.compared for voice in check.voices)
+    voices = (
+        f"1 of {of} is affected" if affected == 1 else f"{affected} of {of} are affected",
+        f"{unsure} could not be checked" if unsure else "",
+        "1 was not compared with a base" if alone == 1 else f"{alone} were not compared with a base" if alone else "",
+    )
+    count = len(check.unreadable)
+    files = "1 file cannot be read" if count == 1 else f"{count} files cannot be read" if count else ""
+    return clauses(listed(voices), files)
 
 
 def voice_headline(voice: VoiceCheck) -> str:
@@ -62,8 +60,8 @@ def voice_headline(voice: VoiceCheck) -> str:
         return f"a VQ encoder is not fit for use ({_first_name(voice.answer(Question.HEALTH))})"
     drifted = drift_of(voice)
     if drifted is not None:
-        effect = f"; {_effect(voice.flips)}" if voice.flips else "; the effect on the tokens was not measured"
-        return f"the newest s2 file {_moved_by(drifted)}{effect}"
+        effect = _effect(voice.flips) if voice.flips else "the effect on the tokens was not measured"
+        return clauses(f"the newest s2 file {_moved_by(drifted)}", effect)
     failed = [answer.question for answer in voice.answers if fails(answer)]
     if Question.BASE in failed:
         return "an earlier s2 file has another VQ encoder than the base, the newest has not"
@@ -102,8 +100,7 @@ def drift_of(voice: VoiceCheck) -> Drift | None:
 def _moved_by(drift: Drift) -> str:
     if drift.ema_steps is None:
         return "has another VQ encoder than its base"
-    count = {"exact": "", "about": "about ", "at least": "at least "}.get(drift.precision, "")
-    return f"drifted by {count}{drift.ema_steps} update{'s' * (drift.ema_steps != 1)}"
+    return f"drifted by {roughly(updates(drift.ema_steps), drift.precision)}"
 
 
 def _effect(flips: TokenFlips) -> str:
@@ -120,8 +117,7 @@ def fails(answer: Answer) -> bool:
 
 def message(answer: Answer) -> str:
     """Return what became of a question, in one sentence."""
-    names = ", ".join(os.path.basename(file) for file in answer.files[:3])
-    names += f" and {len(answer.files) - 3} more" if len(answer.files) > 3 else ""
+    names = listed(map(os.path.basename, answer.files), 3)
     if answer.missing is not None:
         return lacks(answer.missing)
     if answer.outcome is CheckOutcome.COULD_NOT_CHECK:
@@ -143,31 +139,27 @@ def message(answer: Answer) -> str:
             return f"The tokens do not come from {name}: {agree}"
         found = power(answer.audit)
         return f"{agree}; {sentence(found)}" if found else agree
+    if passed:
+        return {
+            Question.BASE: answer.message or "Every file has the VQ encoder of the base",
+            Question.LOCK: f"It agrees: {names}",
+            Question.HEALTH: f"Use is concentrated on few codes: {names}" if names else "Every VQ encoder is in order",
+            Question.RESUME: "Nothing that has drifted would be resumed from",
+            Question.FREEZE: f"freeze_quantizer is true in {names}",
+        }.get(answer.question, answer.message)
     return {
-        Question.BASE: (answer.message or "Every file has the VQ encoder of the base")
-        if passed
-        else f"Another VQ encoder: {names}",
-        Question.TOKENS: answer.message,
-        Question.S1_S2: answer.message,
-        Question.LOCK: f"{'It agrees' if passed else 'It does not agree'}: {names}",
-        Question.HEALTH: _health(passed, names),
-        Question.RESUME: "Nothing that has drifted would be resumed from"
-        if passed
-        else f"The next training would resume from {names}, {answer.message}",
-        Question.FREEZE: f"freeze_quantizer is {'true' if passed else 'not true'} in {names}",
-    }[answer.question]
+        Question.BASE: f"Another VQ encoder: {names}",
+        Question.LOCK: f"It does not agree: {names}",
+        Question.HEALTH: f"Not trained, not finite or broken: {names}",
+        Question.RESUME: f"The next training would resume from {names}, {answer.message}",
+        Question.FREEZE: f"freeze_quantizer is not true in {names}",
+    }.get(answer.question, answer.message)
 
 
 def power_of(answer: Answer) -> Power | None:
     """Return what tokens that agree could not have shown; None where they do not decide."""
     audit = answer.audit or (answer.stages.tokens if answer.stages else None)
     return power(audit) if audit and answer.outcome is CheckOutcome.PASSED else None
-
-
-def _health(passed: bool, names: str) -> str:
-    if not passed:
-        return f"Not trained, not finite or broken: {names}"
-    return f"Use is concentrated on few codes: {names}" if names else "Every VQ encoder is in order"
 
 
 def first_moved(voice: VoiceCheck) -> str:
@@ -201,8 +193,7 @@ def compared(candidate: Candidate) -> str:
     if candidate.verdict != Verdict.CHANGED:
         return f"{name} {candidate.verdict}"
     if candidate.ema_steps is not None:
-        about = "" if candidate.precision == "exact" else f"{candidate.precision} "
-        return f"{name} {about}{candidate.ema_steps} updates away"
+        return f"{name} {roughly(f'{candidate.ema_steps} updates', candidate.precision)} away"
     return f"{name} another codebook"
 
 

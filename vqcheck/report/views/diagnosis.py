@@ -8,26 +8,11 @@ from typing import Final
 
 from vqcheck.codebook.diagnosis.evidence import EmaUpdates
 from vqcheck.codebook.diagnosis.result import Cause, CodeChanges, Diagnosis, Displacement, TokenFlips
+from vqcheck.report import blocks as doc
 from vqcheck.report import scales
-from vqcheck.report.blocks import (
-    Bars,
-    Block,
-    Bullets,
-    Column,
-    HeatClass,
-    HeatMap,
-    Inline,
-    Kind,
-    Paragraph,
-    Section,
-    Shown,
-    Strip,
-    Table,
-    path,
-    strong,
-)
+from vqcheck.report.blocks import Kind, Shown
 from vqcheck.report.views.evidence import evidence
-from vqcheck.report.views.words import effect, ranges, share
+from vqcheck.report.views.words import clauses, effect, ranges, share
 
 _SHOWN: Final = 5
 """Tokens and recordings that text without -v names."""
@@ -37,15 +22,15 @@ _MOST_MOVED: Final = 8
 _USAGE_CLASSES: Final = 8
 
 
-def sections(diagnosis: Diagnosis, which: str, shown: Shown) -> Iterator[Section]:
+def sections(diagnosis: Diagnosis, which: str, shown: Shown) -> Iterator[doc.Section]:
     """Return evidence and consequence; `which` names the codec or copy where there are several."""
-    of = f" ({which})" if which else ""
-    yield Section(f"What happened{of}", _causes(diagnosis), shown)
+    yield doc.Section(f"What happened ({which})" if which else "What happened", _causes(diagnosis), shown)
     if diagnosis.flips or diagnosis.displacement:
-        yield Section(f"What it does to the tokens{of}", _effect(diagnosis), shown)
+        title = f"What it does to the tokens ({which})" if which else "What it does to the tokens"
+        yield doc.Section(title, _effect(diagnosis), shown)
 
 
-def _causes(diagnosis: Diagnosis) -> tuple[Block, ...]:
+def _causes(diagnosis: Diagnosis) -> tuple[doc.Block, ...]:
     """Return the evidence; in short, of codebooks to which the same happened that of the first."""
     # What holds for all codebooks is said once.
     every = dict.fromkeys(line for cause in diagnosis.causes for line in evidence(cause, diagnosis))
@@ -57,16 +42,18 @@ def _causes(diagnosis: Diagnosis) -> tuple[Block, ...]:
         short += evidence(causes[0], diagnosis)
         others = [cause.codebook for cause in causes[1:] if cause.codebook is not None]
         if others:
-            more = f"{len(others)} more codebook{'s' * (len(others) > 1)}"
-            short.append(("", f"The same happened in {more} ({ranges(others)}); -v shows each."))
+            said = f"The same happened in {len(others)} more codebooks ({ranges(others)}); -v shows each."
+            if len(others) == 1:
+                said = f"The same happened in 1 more codebook ({others[0]}); -v shows each."
+            short.append(("", said))
     return (
-        Bullets([_evidence(*line) for line in short], Shown.BRIEF),
-        Bullets([_evidence(*line) for line in every], Shown.DETAIL),
+        doc.Bullets([_evidence(*line) for line in short], Shown.BRIEF),
+        doc.Bullets([_evidence(*line) for line in every], Shown.DETAIL),
     )
 
 
-def _evidence(certainty: str, sentence: str) -> Inline:
-    return (strong(f"{certainty}: "), sentence) if certainty else sentence
+def _evidence(certainty: str, sentence: str) -> doc.Inline:
+    return (doc.strong(f"{certainty}: "), sentence) if certainty else sentence
 
 
 def _kind(cause: Cause) -> object:
@@ -76,33 +63,35 @@ def _kind(cause: Cause) -> object:
     return cause.code, cause.certainty, steps, getattr(found, "how", "")
 
 
-def _effect(diagnosis: Diagnosis) -> tuple[Block, ...]:
+def _effect(diagnosis: Diagnosis) -> tuple[doc.Block, ...]:
     flips = diagnosis.flips
     worst = sorted(diagnosis.displacement, key=lambda found: -found.median)
     several = len(worst) > 1
     return (
-        Paragraph(flipped(flips) if flips else not_measured(diagnosis)),
+        doc.Paragraph(flipped(flips) if flips else not_measured(diagnosis)),
         *(_flips(flips) if flips else ()),
-        Bullets(
+        doc.Bullets(
             [moved(each) for each in worst],
             Shown.TEXT,
             most=_MOVED,
             rest=f"{len(worst) - _MOVED} more codebooks moved less.",
         )
         if several
-        else Paragraph(moved(worst[0], alone=True) if worst else ""),
+        else doc.Paragraph(moved(worst[0], alone=True) if worst else ""),
         _displacement(worst if several else ()),
     )
 
 
 def not_measured(diagnosis: Diagnosis) -> str:
     """Return that nothing is known of real tokens, and how to learn it where that is possible."""
-    takes_features = "The effect on tokens was not measured: that takes features of real recordings."
     if diagnosis.family != "gpt-sovits":
-        return f"{takes_features} How far codes moved says what to expect."
+        return (
+            "The effect on tokens was not measured: that takes features of real recordings. How far codes moved says "
+            "what to expect."
+        )
     return (
-        f"{takes_features} Run this again with --features logs/<name>/4-cnhubert to learn how many of your frames get "
-        "another token."
+        "The effect on tokens was not measured: that takes features of real recordings. Run this again with --features "
+        "logs/<name>/4-cnhubert to learn how many of your frames get another token."
     )
 
 
@@ -132,13 +121,10 @@ def flipped(flips: TokenFlips) -> str:
     return text
 
 
-def _displacement(found: Sequence[Displacement]) -> Table:
+def _displacement(found: Sequence[Displacement]) -> doc.Table:
     columns = (
-        Column("Codebook"),
-        *(
-            Column(title, Kind.NUMBER)
-            for title in ("Codes", "Median", "99th percentile", "At most", "Above 1", "Still nearest")
-        ),
+        doc.Column("Codebook"),
+        *doc.numbers("Codes", "Median", "99th percentile", "At most", "Above 1", "Still nearest"),
     )
     rows = [
         (
@@ -154,38 +140,38 @@ def _displacement(found: Sequence[Displacement]) -> Table:
         "How far codes moved, in half the distance to their nearest neighbour, most first. Still nearest: codes that "
         "are nearest to themselves (codes, not frames: frames flip earlier)."
     )
-    return Table(caption, columns, rows, Shown.PAGE)
+    return doc.Table(caption, columns, rows, Shown.PAGE)
 
 
-def _flips(flips: TokenFlips) -> Iterator[Block]:
+def _flips(flips: TokenFlips) -> Iterator[doc.Block]:
     """Return the tokens and the recordings that change most, and the recordings that were left out."""
-    yield Table(
+    yield doc.Table(
         "Tokens that flip most often.",
-        tuple(Column(title, Kind.NUMBER) for title in ("Token in A", "frames", "that flip", "mostly to")),
+        doc.numbers("Token in A", "frames", "that flip", "mostly to"),
         [(str(each.code), str(each.frames), str(each.flipped), str(each.mostly)) for each in flips.codes],
         most=_SHOWN,
     )
-    yield Table(
+    yield doc.Table(
         "Recordings that change most.",
         (
-            Column("Recording", Kind.NAME),
-            *(Column(title, Kind.NUMBER) for title in ("frames", "that flip", "share")),
+            doc.Column("Recording", Kind.NAME),
+            *doc.numbers("frames", "that flip", "share"),
         ),
         [
-            (path(each.item), str(each.frames), str(each.flipped), share(each.flipped, each.frames))
+            (doc.path(each.item), str(each.frames), str(each.flipped), share(each.flipped, each.frames))
             for each in flips.worst
         ],
         most=_SHOWN,
     )
     if flips.skipped:
         count = len(flips.skipped)
-        yield Paragraph(f"{count} recording{' was' if count == 1 else 's were'} left out:")
-        yield Bullets(
-            [(path(item), f": {why}") for item, why in flips.skipped], most=_SHOWN, rest="-v lists the others"
+        yield doc.Paragraph("1 recording was left out:" if count == 1 else f"{count} recordings were left out:")
+        yield doc.Bullets(
+            [(doc.path(item), f": {why}") for item, why in flips.skipped], most=_SHOWN, rest="-v lists the others"
         )
 
 
-def code_changes(diagnoses: Sequence[Diagnosis]) -> tuple[Section, ...]:
+def code_changes(diagnoses: Sequence[Diagnosis]) -> tuple[doc.Section, ...]:
     """Return which codes moved and how often they were used, of all codebooks that changed; empty where none did."""
     several = len(diagnoses) > 1
     named = [
@@ -196,34 +182,33 @@ def code_changes(diagnoses: Sequence[Diagnosis]) -> tuple[Section, ...]:
     if not named:
         return ()
     return (
-        Section("Which codes moved", (*_heat(named), _most_moved(named)), Shown.PAGE),
-        Section("Usage before and after", _usage([codes for _, codes in named]), Shown.PAGE),
+        doc.Section("Which codes moved", (*_heat(named), _most_moved(named)), Shown.PAGE),
+        doc.Section("Usage before and after", _usage([codes for _, codes in named]), Shown.PAGE),
     )
 
 
-def _heat(named: Sequence[tuple[str, CodeChanges]]) -> tuple[Block, ...]:
+def _heat(named: Sequence[tuple[str, CodeChanges]]) -> tuple[doc.Block, ...]:
     values = [value for _, codes in named for value in codes.moved]
     limits = scales.limits(values)
     finite = [value for value in values if 0 < value < math.inf]
     still = values.count(0.0)
     classes = [
-        HeatClass(scales.STILL, "did not move", still),
+        doc.HeatClass(scales.STILL, "did not move", still),
         *(
-            HeatClass(number, name, codes)
+            doc.HeatClass(number, name, codes)
             for number, (name, codes) in enumerate(
                 zip(_class_names(limits), scales.counts(finite, limits), strict=True)
             )
         ),
-        HeatClass(scales.NOT_FINITE, "not finite", len(values) - still - len(finite)),
+        doc.HeatClass(scales.NOT_FINITE, "not finite", len(values) - still - len(finite)),
     ]
     summary = _summary(len(named), values)
-    lines = "" if len(named) == 1 else ", one line for each codebook"
     return (
-        Paragraph(summary),
-        HeatMap(
-            f"Change of every code{lines}",
+        doc.Paragraph(summary),
+        doc.HeatMap(
+            "Change of every code" if len(named) == 1 else "Change of every code, one line for each codebook",
             summary,
-            [Strip(name, codes.moved) for name, codes in named],
+            [doc.Strip(name, codes.moved) for name, codes in named],
             limits,
             "Distance moved, in the codes' own unit.",
             ("Moved by", "Codes"),
@@ -239,9 +224,10 @@ def _class_names(limits: Sequence[float]) -> list[str]:
 def _summary(codebooks: int, values: Sequence[float]) -> str:
     finite = sorted(value for value in values if value > 0 and math.isfinite(value))
     broken = sum(not math.isfinite(value) for value in values)
-    where = f" in {codebooks} codebooks" if codebooks > 1 else ""
-    count = len(finite) + broken
-    text = f"{count} of {len(values)} codes{where} moved ({share(count, len(values))})."
+    count, codes = len(finite) + broken, f"{len(values)} codes"
+    if codebooks > 1:
+        codes = f"{codes} in {codebooks} codebooks"
+    text = f"{count} of {codes} moved ({share(count, len(values))})."
     if finite:
         text += f" Half of those moved by more than {statistics.median(finite):.3g}, the furthest by {finite[-1]:.3g}."
     if broken:
@@ -249,7 +235,7 @@ def _summary(codebooks: int, values: Sequence[float]) -> str:
     return text
 
 
-def _most_moved(named: Sequence[tuple[str, CodeChanges]]) -> Table:
+def _most_moved(named: Sequence[tuple[str, CodeChanges]]) -> doc.Table:
     several = len(named) > 1
     found = [
         (value, name, number, codes)
@@ -266,28 +252,31 @@ def _most_moved(named: Sequence[tuple[str, CodeChanges]]) -> Table:
         )
         for value, name, number, codes in furthest
     ]
-    columns = (Column("Code"), *(Column(title, Kind.NUMBER) for title in ("Moved by", "Usage in A", "Usage in B")))
-    return Table("The codes that moved furthest. Usage is frames a training step.", columns, rows)
+    columns = (
+        doc.Column("Code"),
+        *doc.numbers("Moved by", "Usage in A", "Usage in B"),
+    )
+    return doc.Table("The codes that moved furthest. Usage is frames a training step.", columns, rows)
 
 
-def _usage(changed: Sequence[CodeChanges]) -> tuple[Block, ...]:
+def _usage(changed: Sequence[CodeChanges]) -> tuple[doc.Block, ...]:
     both = [(codes.usage[0], codes.usage[1]) for codes in changed if codes.usage[0] and codes.usage[1]]
     if not both:
-        return (Paragraph("Not both files store how often each code is used (their EMA counts)."),)
+        return (doc.Paragraph("Not both files store how often each code is used (their EMA counts)."),)
     a = [value for before, after in both if before and after for value in before]
     b = [value for before, after in both if before and after for value in after]
     limits = scales.limits([*a, *b], _USAGE_CLASSES)
     names = ["0", *_class_names(limits), "not finite"]
     found = zip(names, _usage_counts(a, limits), _usage_counts(b, limits), strict=True)
     rows = [row for row in found if row[0] not in (names[0], names[-1]) or row[1] or row[2]]
-    said = "; ".join(f"{name}: {in_a} in A, {in_b} in B" for name, in_a, in_b in rows)
-    where = f" of {len(both)} codebooks" if len(both) > 1 else ""
+    said = clauses(*(f"{name}: {in_a} in A, {in_b} in B" for name, in_a, in_b in rows))
+    which = f"How many codes of {len(both)} codebooks" if len(both) > 1 else "How many codes"
     return (
-        Paragraph(
-            f"How many codes{where} get how many frames of a training step, by their running counts. Codes on the "
-            "first lines are hardly used. Training moves codes between the lines."
+        doc.Paragraph(
+            f"{which} get how many frames of a training step, by their running counts. Codes on the first lines are "
+            "hardly used. Training moves codes between the lines."
         ),
-        Bars(
+        doc.Bars(
             "Usage of the codes in A and in B",
             f"Codes by how many frames a step they get. {said}.",
             "frames a step",

@@ -9,15 +9,15 @@ from vqcheck.codebook.digest import Digest
 from vqcheck.codebook.family import Role
 from vqcheck.codebook.health import Condition
 from vqcheck.codebook.vq_encoder import InFront
-from vqcheck.report.blocks import Beside, Block, Bullets, Fact, Facts, Section, Shown, Tone, code, muted, path
+from vqcheck.report import blocks as doc
+from vqcheck.report.blocks import Shown, Tone
 from vqcheck.report.document import Document, Figure, Remedy, Status
 from vqcheck.report.views import copies, diff_data, tensors
-from vqcheck.report.views.words import effect, explained, share
+from vqcheck.report.views.words import all_of, clauses, effect, explained, listed, share, written_at
 
 if TYPE_CHECKING:
     from vqcheck.codebook.diagnosis.result import Advice, Diagnosis
 
-ONE_FILE: Final = "both names are of one file, which was compared with itself"
 _NAMED: Final = 3
 """Tensors named in a headline."""
 
@@ -46,8 +46,9 @@ def view(comparison: Comparison, *, details: bool = False) -> Document:
 
 def headline(comparison: Comparison) -> str:
     """Return what two files come to, in one sentence, or that they are one, in another."""
-    itself = f" {ONE_FILE[:1].upper()}{ONE_FILE[1:]}." if comparison.one_file else ""
-    return f"{_sentence(comparison)}{itself}"
+    if comparison.one_file:
+        return f"{_sentence(comparison)} Both names are of one file, which was compared with itself."
+    return _sentence(comparison)
 
 
 def _sentence(comparison: Comparison) -> str:
@@ -59,25 +60,36 @@ def _sentence(comparison: Comparison) -> str:
             return "The VQ encoders are equal but for last places of what is calculated."
         if comparison.verdict != Verdict.CHANGED and _front(comparison):
             return f"The codebook is the same; {_front(comparison)}."
-        return f"The VQ encoder is the same{f' as far as both files store it ({lacking})' if lacking else ''}."
+        if lacking:
+            return f"The VQ encoder is the same as far as both files store it ({lacking})."
+        return "The VQ encoder is the same."
     if comparison.verdict != Verdict.CHANGED and comparison.never_trained:
         return "The two VQ encoders agree, but there is nothing in them to agree on."
-    flips = comparison.diagnosis.flips
-    on_tokens = ""
-    if flips:
-        some = f"{share(flips.flipped, flips.frames)} of your frames now mean another token"
-        some = some if flips.flipped else "none of your frames now means another token"
-        on_tokens = f"; {effect(flips)}: {some}"
     what = _faults(comparison) or _what_happened(comparison.diagnosis)
     which = copies.of_which(comparison.diagnosis, comparison)
-    if which:
-        what = f"{which}: {what}"
-    also = [copies.of_which(diagnosis, comparison) for diagnosis in comparison.further]
-    same = [each for each in comparison.equal if each.a == comparison.pairs[0].a]
-    if same:
-        on_tokens += f"; {copies.equal(same[0])}"
-    too = f"; {' and '.join(also)} differ{'s' * (len(also) == 1)}, too" if also else ""
-    return f"{what}{on_tokens}{too}."
+    same = [copies.equal(each, comparison) for each in comparison.equal if each.a == comparison.pairs[0].a]
+    said = clauses(
+        f"{which}: {what}" if which else what,
+        _on_tokens(comparison.diagnosis),
+        *same[:1],
+        _also([copies.of_which(diagnosis, comparison) for diagnosis in comparison.further]),
+    )
+    return f"{said}."
+
+
+def _on_tokens(diagnosis: "Diagnosis") -> str:
+    flips = diagnosis.flips
+    if flips is None:
+        return ""
+    if not flips.flipped:
+        return f"{effect(flips)}: none of your frames now means another token"
+    return f"{effect(flips)}: {share(flips.flipped, flips.frames)} of your frames now mean another token"
+
+
+def _also(names: Sequence[str]) -> str:
+    if len(names) == 1:
+        return f"{names[0]} differs, too"
+    return f"{all_of(names)} differ, too" if names else ""
 
 
 def _what_happened(diagnosis: "Diagnosis") -> str:
@@ -98,15 +110,11 @@ def _faults(comparison: Comparison) -> str:
         return ""
     absent = [diff.label for diff in faults if diff.verdict == Verdict.MISSING]
     if absent:
-        return f"The two VQ encoders do not store the same tensors: only one of them has {_some(absent)}"
+        return f"The two VQ encoders do not store the same tensors: only one of them has {listed(absent, _NAMED)}"
     calculated = any(diff.role == Role.CODES and diff.label.endswith(f".{EFFECTIVE}") for diff in faults)
-    what = "The calculated codes" if calculated else _some([diff.label for diff in faults])
-    return f"{what} changed: frames may get another token"
-
-
-def _some(labels: Sequence[str]) -> str:
-    more = len(labels) - _NAMED
-    return f"{', '.join(labels[:_NAMED])}{f' and {more} more' if more > 0 else ''}"
+    if calculated:
+        return "The calculated codes changed: frames may get another token"
+    return f"{listed([diff.label for diff in faults], _NAMED)} changed: frames may get another token"
 
 
 def line(comparison: Comparison) -> str:
@@ -130,21 +138,21 @@ def _in_few_words(comparison: Comparison) -> str:
     notes += sorted(note for note in said if note not in what)
     notes += copies.told(comparison)
     notes += remarks(comparison)
-    notes += [ONE_FILE] if comparison.one_file else []
+    notes += ["both names are of one file, which was compared with itself"] if comparison.one_file else []
     flips = comparison.diagnosis.flips if comparison.diagnosis else None
     if flips:
         notes.append(f"{flips.flipped} of {flips.frames} frames get another token")
     if comparison.scope == Scope.TOKENS:
         notes.append("bookkeeping not judged")
-    told = f" ({'; '.join(notes)})" if notes else ""
-    return f"{what}{told}"
+    return f"{what} ({clauses(*notes)})" if notes else what
 
 
 def _what(comparison: Comparison, lacking: str, in_front: str) -> str:
     """Return what two VQ encoders that agree come to; `same` is said of equal values alone."""
     if comparison.verdict == Verdict.IDENTICAL:
-        whole = "same codebook" if in_front else "same VQ encoder"
-        return "same as far as both store it" if lacking else whole
+        if lacking:
+            return "same as far as both store it"
+        return "same codebook" if in_front else "same VQ encoder"
     if comparison.verdict == Verdict.WITHIN_ULPS or comparison.diagnosis is None:
         return "equal but for last places of what is calculated"
     return _what_happened(comparison.diagnosis)
@@ -166,7 +174,7 @@ def _figures(comparison: Comparison) -> Iterator[Figure]:
         yield Figure("frames with another token", share(flips.flipped, flips.frames), tone)
 
 
-def _blocks(comparison: Comparison, shown: Shown) -> Iterator[Block]:
+def _blocks(comparison: Comparison, shown: Shown) -> Iterator[doc.Block]:
     yield _compared(comparison, shown)
     diagnoses = [each for each in (comparison.diagnosis, *comparison.further) if each]
     if diagnoses:
@@ -178,40 +186,44 @@ def _blocks(comparison: Comparison, shown: Shown) -> Iterator[Block]:
     yield tensors.section(comparison.tensors, brief=shown & Shown.BRIEF)
 
 
-def _compared(comparison: Comparison, shown: Shown) -> Section:
+def _compared(comparison: Comparison, shown: Shown) -> doc.Section:
     sides = (comparison.a, comparison.b)
     short = [
         fact
         for letter, side in zip("AB", sides, strict=True)
-        for fact in (Fact(letter, path(side.path)), Fact("", muted(_identity(side))))
+        for fact in (doc.Fact(letter, doc.path(side.path)), doc.Fact("", doc.muted(_identity(side))))
     ]
     trained_at = comparison.diagnosis.training if comparison.diagnosis else (None, None)
     whole = []
     for letter, side, training in zip("AB", sides, trained_at, strict=True):
         digest, what = _whole(side)
-        written = (("epoch", training.epoch), ("step", training.steps)) if training else ()
         facts = (
-            Fact("Path", path(side.path)),
-            Fact("Codec", side.family),
-            Fact("Digest", (f"{what} ", code(str(digest)))),
-            Fact("Names begin with", code(side.prefix) if side.prefix else None),
-            Fact("Written at", ", ".join(f"{name} {value}" for name, value in written if value is not None)),
-            Fact("Its own note", code(training.info) if training and training.info else None),
-            Fact("Codebook", "never trained" if side.never_trained else None),
+            doc.Fact("Path", doc.path(side.path)),
+            doc.Fact("Codec", side.family),
+            doc.Fact("Digest", (f"{what} ", doc.code(str(digest)))),
+            doc.Fact("Names begin with", doc.code(side.prefix) if side.prefix else None),
+            doc.Fact("Written at", written_at(training) if training else None),
+            doc.Fact("Its own note", doc.code(training.info) if training and training.info else None),
+            doc.Fact("Codebook", "never trained" if side.never_trained else None),
         )
-        whole.append(Section(f"File {letter}", (Facts(facts),)))
-    scope = Fact("Scope", "bookkeeping is shown but not judged" if comparison.scope == Scope.TOKENS else None)
+        whole.append(doc.Section(f"File {letter}", (doc.Facts(facts),)))
+    scope = doc.Fact("Scope", "bookkeeping is shown but not judged" if comparison.scope == Scope.TOKENS else None)
     others = [*copies.told(comparison), *remarks(comparison)]
-    blocks = (Facts(short, Shown.TEXT), Beside(whole, Shown.PAGE), Facts((scope,)), Bullets(others))
-    return Section("What was compared", blocks, shown, heading=Shown.PAGE)
+    blocks = (doc.Facts(short, Shown.TEXT), doc.Beside(whole, Shown.PAGE), doc.Facts((scope,)), doc.Bullets(others))
+    return doc.Section("What was compared", blocks, shown, heading=Shown.PAGE)
 
 
 def _identity(side: ComparedFile) -> str:
     """Return what one file's VQ encoder is, and its digest."""
     digest, what = _whole(side)
-    prefix = f", names begin with {side.prefix}" if side.prefix else ""
-    unknown = ", what is in front is not known" if side.in_front == InFront.UNKNOWN else ""
-    return f"{side.family}, {what} {digest.algorithm} {digest.short}{prefix}{unknown}"
+    return listed(
+        (
+            side.family,
+            f"{what} {digest.algorithm} {digest.short}",
+            f"names begin with {side.prefix}" if side.prefix else "",
+            "what is in front is not known" if side.in_front == InFront.UNKNOWN else "",
+        )
+    )
 
 
 def _whole(side: ComparedFile) -> tuple[Digest, str]:
@@ -224,17 +236,15 @@ def _remedies(comparison: Comparison) -> Iterator[Remedy]:
     for each in (comparison.diagnosis, *comparison.further):
         if each:
             which = copies.of_which(each, comparison)
-            yield from (Remedy(f"{advice.text}{_weights(advice, each, comparison)}", which) for advice in each.advice)
+            yield from (Remedy(_advised(advice, each, comparison), which) for advice in each.advice)
 
 
-def _weights(advice: "Advice", diagnosis: "Diagnosis", comparison: Comparison) -> str:
-    """Return which file extraction can read instead of a training file, in words; empty where there is none."""
-    if not advice.later or diagnosis.family != "gpt-sovits":
-        return ""
-    from vqcheck.experiment.place import exported_weights
-
-    exported = exported_weights((comparison.a if advice.later == "A" else comparison.b).path)
-    return f" The weights exported at the step of {advice.later} are {exported}." if exported else ""
+def _advised(advice: "Advice", diagnosis: "Diagnosis", comparison: Comparison) -> str:
+    """Return what to do, and which file extraction can read instead of a training file."""
+    exported = (comparison.a if advice.later == "A" else comparison.b).exported
+    if not advice.later or diagnosis.family != "gpt-sovits" or not exported:
+        return advice.text
+    return f"{advice.text} The weights exported at the step of {advice.later} are {exported}."
 
 
 def _warnings(comparison: Comparison) -> list[str]:
@@ -256,22 +266,23 @@ def _warnings(comparison: Comparison) -> list[str]:
         diff.label: diff.change.not_finite for diff in comparison.tensors if diff.change and diff.change.not_finite
     }
     if broken:
-        where = ", ".join(f"{count} in {label}" for label, count in broken.items())
+        where = listed(f"{count} in {label}" for label, count in broken.items())
         lines.append(f"WARNING: values that changed are NaN or infinite ({where}): one of the files is damaged")
     return list(dict.fromkeys(lines))
 
 
 def remarks(comparison: Comparison) -> list[str]:
     """Return what a rounding destroyed that decides no verdict: codes that are not in use, and counts."""
-    lines = []
+    lines: list[str] = []
     for loss in comparison.losses:
-        where = f" of {loss.place}" if loss.place else ""
-        told = (
-            (loss.unused, "unused codes", "became zero, infinite or equal to others"),
-            (loss.overflowed, "counts", "overflowed"),
-            (loss.underflowed, "counts", "became zero"),
+        codes, counts = (
+            (f"unused codes of {loss.place}", f"counts of {loss.place}") if loss.place else ("unused codes", "counts")
         )
-        lines += [f"{count} {what}{where} {did} in {loss.side}" for count, what, did in told if count]
+        lines += (
+            [f"{loss.unused} {codes} became zero, infinite or equal to others in {loss.side}"] if loss.unused else []
+        )
+        lines += [f"{loss.overflowed} {counts} overflowed in {loss.side}"] if loss.overflowed else []
+        lines += [f"{loss.underflowed} {counts} became zero in {loss.side}"] if loss.underflowed else []
     return lines
 
 
@@ -280,7 +291,7 @@ def _left_out(comparison: Comparison) -> str:
     if not comparison.not_stored:
         return ""
     roles = sorted({diff.role for diff in comparison.not_stored})
-    return f"{', '.join(roles)} {comparison.not_stored[0].note}"
+    return f"{listed(roles)} {comparison.not_stored[0].note}"
 
 
 def _front(comparison: Comparison) -> str:
@@ -288,8 +299,9 @@ def _front(comparison: Comparison) -> str:
     known = {comparison.a.in_front, comparison.b.in_front}
     if InFront.UNKNOWN in known:
         unplaced = comparison.a.unplaced or comparison.b.unplaced
-        why = f"it may be {unplaced}" if unplaced else "no known codec has these names"
-        return f"what is in front of it is not known: {why}"
+        if unplaced:
+            return f"what is in front of it is not known: it may be {unplaced}"
+        return "what is in front of it is not known: no known codec has these names"
     return "neither file stores the projection in front of it" if known == {InFront.ABSENT} else ""
 
 

@@ -4,18 +4,17 @@ from collections.abc import Iterator
 from dataclasses import asdict
 from typing import TYPE_CHECKING, Any, Final
 
-from vqcheck.codebook.comparison import FAULTS, Change, ComparedFile, Comparison, TensorDiff, Verdict
+from vqcheck.codebook.comparison import FAULTS, ComparedFile, Comparison, TensorDiff, Verdict
 from vqcheck.codebook.digest import Digest
 from vqcheck.codebook.family import Role
 from vqcheck.codebook.file_record import FileRecord
 from vqcheck.report.document import Case, CaseOutcome, Rule, Weight
 from vqcheck.report.views import copies, tensors
-from vqcheck.report.views.json_objects import copies_object, digest_object, digests_object
-from vqcheck.report.views.words import explained, trained
+from vqcheck.report.views.json_objects import copies_object, digest_object, digests_object, named
+from vqcheck.report.views.words import clauses, explained, trained
 
 if TYPE_CHECKING:
     from vqcheck.codebook.diagnosis.result import Cause, Diagnosis, TokenFlips
-    from vqcheck.codebook.model import Training
 
 
 _DRIFT: Final = (
@@ -47,6 +46,7 @@ _RULES: Final = {
     )
 }
 _TRAINED: Final = trained("diff")
+_CHANGE: Final = "rows_changed rows max_abs max_abs_index max_rel max_rel_index not_finite"
 _COPIES: Final = Rule(
     "diff/copy-undecided",
     "no copy of the VQ encoder contradicts the one that was judged",
@@ -76,20 +76,24 @@ def _copy_cases(comparison: Comparison) -> Iterator[Case]:
     for copy in comparison.lone:
         outcome = CaseOutcome.PASSED if copy.agrees else CaseOutcome.COULD_NOT_CHECK
         side = comparison.a if copy.side == "A" else comparison.b
-        yield Case(_COPIES, f"{copy.side}: {copy.name}", outcome, copies.lone(copy), side.path, weight=weight)
+        yield Case(
+            _COPIES, f"{copy.side}: {copy.name}", outcome, copies.lone(copy, comparison), side.path, weight=weight
+        )
     if comparison.verdict == Verdict.UNDECIDED and not comparison.contradicting:
         message = copies.undecided(comparison)
         yield Case(_COPIES, "which belong together", CaseOutcome.COULD_NOT_CHECK, message, comparison.b.path)
 
 
 def _tensor_case(diff: TensorDiff, file: str) -> Case:
+    outcome, said = CaseOutcome.PASSED, str(diff.verdict)
     if not diff.judged:
-        outcome, why = CaseOutcome.NOT_APPLICABLE, ", not judged"
+        outcome, said = CaseOutcome.NOT_APPLICABLE, f"{diff.verdict}, not judged"
     elif diff.verdict in FAULTS:
-        outcome, why = CaseOutcome.FAILED, ""
-    else:
-        outcome, why = (CaseOutcome.NOT_APPLICABLE if diff.verdict == Verdict.NOT_STORED else CaseOutcome.PASSED), ""
-    return Case(_RULES[diff.role], diff.label, outcome, f"{diff.verdict}{why}{_evidence(diff)}", file)
+        outcome = CaseOutcome.FAILED
+    elif diff.verdict == Verdict.NOT_STORED:
+        outcome = CaseOutcome.NOT_APPLICABLE
+    evidence = _evidence(diff)
+    return Case(_RULES[diff.role], diff.label, outcome, f"{said}: {evidence}" if evidence else said, file)
 
 
 def _evidence(diff: TensorDiff) -> str:
@@ -100,7 +104,7 @@ def _evidence(diff: TensorDiff) -> str:
     if diff.a_digest and diff.b_digest:
         a, b = (f"{digest.algorithm} {digest.short}" for digest in (diff.a_digest, diff.b_digest))
         parts.append(a if a == b else f"{a} in A, {b} in B")
-    return f": {'; '.join(parts)}" if parts else ""
+    return clauses(*parts)
 
 
 def data(comparison: Comparison) -> dict[str, Any]:
@@ -124,10 +128,7 @@ def _side(side: ComparedFile, record: FileRecord) -> dict[str, Any]:
     return {
         "path": side.path,
         "kind": record.kind.value,
-        "family": side.family,
-        "prefix": side.prefix,
-        "never_trained": side.never_trained,
-        "ailments": list(side.ailments),
+        **named(side, "family prefix never_trained ailments"),
         "digests": digests_object(side.digests),
         "in_front": side.in_front,
     }
@@ -135,17 +136,10 @@ def _side(side: ComparedFile, record: FileRecord) -> dict[str, Any]:
 
 def _tensor(diff: TensorDiff) -> dict[str, Any]:
     return {
-        "label": diff.label,
-        "role": diff.role,
-        "verdict": diff.verdict,
-        "judged": diff.judged,
-        "note": diff.note,
-        "rounded_to": diff.rounded_to,
-        "narrower": diff.narrower,
-        "reading": diff.reading.value if diff.reading else None,
+        **named(diff, "label role verdict judged note rounded_to narrower reading"),
         "a": _stored(diff.a_name, diff.a_dtype, diff.a_shape, diff.a_digest),
         "b": _stored(diff.b_name, diff.b_dtype, diff.b_shape, diff.b_digest),
-        "change": _change(diff.change) if diff.change else None,
+        "change": named(diff.change, _CHANGE) if diff.change else None,
     }
 
 
@@ -155,40 +149,26 @@ def _stored(name: str, dtype: str, shape: tuple[int, ...], digest: Digest | None
     return {"name": name, "dtype": dtype, "shape": list(shape), "digest": digest_object(digest)}
 
 
-def _change(change: Change) -> dict[str, Any]:
-    return {
-        "rows_changed": change.rows_changed,
-        "rows": change.rows,
-        "max_abs": change.max_abs,
-        "max_abs_index": list(change.max_abs_index),
-        "max_rel": change.max_rel,
-        "max_rel_index": list(change.max_rel_index),
-        "not_finite": change.not_finite,
-    }
-
-
 def _diagnosis(diagnosis: "Diagnosis") -> dict[str, Any]:
     """Return causes with their evidence, the consequence, and advice; None stands for what was not measured."""
     return {
-        "family": diagnosis.family,
-        "codes_moved": diagnosis.codes_moved,
-        "contradicted": diagnosis.contradicted,
+        **named(diagnosis, "family codes_moved contradicted"),
         "causes": [_cause(cause) for cause in diagnosis.causes],
         "consequence": {
             "displacement": [asdict(displacement) for displacement in diagnosis.displacement],
             "token_flips": _flips(diagnosis.flips) if diagnosis.flips else None,
         },
-        "training": {letter: _training(training) for letter, training in zip("ab", diagnosis.training, strict=True)},
+        "training": {
+            letter: named(training, "info epoch steps")
+            for letter, training in zip("ab", diagnosis.training, strict=True)
+        },
         "advice": [{"code": advice.code, "text": advice.text} for advice in diagnosis.advice],
     }
 
 
 def _cause(cause: "Cause") -> dict[str, Any]:
     return {
-        "code": cause.code,
-        "certainty": cause.certainty,
-        "codebook": cause.codebook,
-        "head": cause.head,
+        **named(cause, "code certainty codebook head"),
         "evidence": asdict(cause.evidence),
     }
 
@@ -199,7 +179,3 @@ def _flips(flips: "TokenFlips") -> dict[str, Any]:
         "severity": flips.severity.value,
         "skipped": [{"item": item, "problem": problem} for item, problem in flips.skipped],
     }
-
-
-def _training(training: "Training") -> dict[str, Any]:
-    return {"info": training.info, "epoch": training.epoch, "steps": training.steps}

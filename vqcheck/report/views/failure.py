@@ -2,7 +2,7 @@
 
 from typing import Final
 
-from vqcheck.report.blocks import Paragraph, Section
+from vqcheck.report import blocks as doc
 from vqcheck.report.document import Case, CaseOutcome, Document, Rule, Sheet, Status
 
 VERDICT: Final = "could not check"
@@ -29,6 +29,6 @@ def view(command: str, message: str, path: str = "", sheet: Sheet | None = None)
         subject=path or command,
         cases=(Case(rule, "the run", CaseOutcome.COULD_NOT_CHECK, message, path),),
         data={"error": message},
-        blocks=(Section("Nothing was checked", (Paragraph(nothing),)),),
+        blocks=(doc.Section("Nothing was checked", (doc.Paragraph(nothing),)),),
         sheet=sheet,
     )

@@ -5,26 +5,11 @@ from typing import Final
 
 from vqcheck.gate.checks import CheckResult, GateCheck, GateReport, GateVerdict, find_check
 from vqcheck.language import capitalized
-from vqcheck.report.blocks import (
-    Column,
-    Fact,
-    Facts,
-    Kind,
-    Paragraph,
-    Section,
-    Shown,
-    Table,
-    Tone,
-    code,
-    muted,
-    path,
-    strong,
-    tag,
-    verdict,
-)
+from vqcheck.report import blocks as doc
+from vqcheck.report.blocks import Kind, Shown, Tone
 from vqcheck.report.document import Case, CaseOutcome, Document, Figure, Remedy, Rule, Status, Weight
+from vqcheck.report.views.words import listed
 
-_ADVICE: Final = "advice"
 _TONES: Final = {
     CaseOutcome.PASSED: Tone.GOOD,
     CaseOutcome.FAILED: Tone.BAD,
@@ -72,11 +57,11 @@ def view(report: GateReport) -> Document:
         },
         figures=_figures(report),
         blocks=(
-            Section("What was checked", (_facts(report),), heading=Shown.PAGE),
-            Section("Checks", (_checks(report.outcomes, with_fix=False),), shown=Shown.TEXT, heading=Shown.PAGE),
-            Section("Checks", (_checks(ordered[: len(ordered) - len(passed)], with_fix=True),), shown=Shown.PAGE),
-            Section(f"Passed ({len(passed)})", (_checks(passed, with_fix=False),), shown=Shown.PAGE, folded=True),
-            Section("What each check is for", tuple(map(_explanation, ordered)), shown=Shown.PAGE, folded=True),
+            doc.Section("What was checked", (_facts(report),), heading=Shown.PAGE),
+            doc.Section("Checks", (_checks(report.outcomes, with_fix=False),), shown=Shown.TEXT, heading=Shown.PAGE),
+            doc.Section("Checks", (_checks(ordered[: len(ordered) - len(passed)], with_fix=True),), shown=Shown.PAGE),
+            doc.Section(f"Passed ({len(passed)})", (_checks(passed, with_fix=False),), shown=Shown.PAGE, folded=True),
+            doc.Section("What each check is for", tuple(map(_explanation, ordered)), shown=Shown.PAGE, folded=True),
         ),
         remedies=_remedies(report),
     )
@@ -84,17 +69,16 @@ def view(report: GateReport) -> Document:
 
 def explanation(check: GateCheck) -> Document:
     """Return what a check asks, why, and what to do when it fails, as the document of `gate --explain`."""
-    weight = "required" if check.required else "advisory"
     return Document(
         command="gate",
         status=Status.CONSISTENT,
         verdict=check.code,
-        headline=f"({weight}) {check.title}",
+        headline=f"(required) {check.title}" if check.required else f"(advisory) {check.title}",
         subject=check.code,
         cases=(),
         data={},
         tone=Tone.NEUTRAL,
-        blocks=(Paragraph(check.why),),
+        blocks=(doc.Paragraph(check.why),),
         remedies=(Remedy(check.fix),),
     )
 
@@ -103,7 +87,7 @@ def headline(report: GateReport) -> str:
     """Return whether training may start, in words without a full stop; where checks were left out, what passed."""
     if report.verdict is GateVerdict.PARTLY:
         ran = [each.code for each in report.outcomes if each.required and _outcome(each) is CaseOutcome.PASSED]
-        return f"passed: {', '.join(ran)}; left out: {', '.join(report.left_out)}"
+        return f"passed: {listed(ran)}; left out: {listed(report.left_out)}"
     return {
         0: "s2 training may start",
         1: "do not start s2 training",
@@ -134,7 +118,7 @@ def _remedies(report: GateReport) -> tuple[Remedy, ...]:
     for result in report.outcomes:
         if _outcome(result) is CaseOutcome.NOT_APPLICABLE and result.fix:
             codes.setdefault(result.fix, []).append(result.code)
-    return tuple(Remedy(f"{', '.join(each)}: {text}") for text, each in codes.items())
+    return tuple(Remedy(f"{listed(each)}: {text}") for text, each in codes.items())
 
 
 def _remedy(result: CheckResult) -> str:
@@ -147,41 +131,43 @@ def _remedy(result: CheckResult) -> str:
 def _word(result: CheckResult) -> tuple[str, Tone]:
     """Return what became of a check, in a word: advice never looks like what keeps training from starting."""
     if result.is_advice:
-        return (_ADVICE, Tone.NEUTRAL) if _outcome(result) is CaseOutcome.FAILED else ("not known", Tone.MUTED)
+        return ("advice", Tone.NEUTRAL) if _outcome(result) is CaseOutcome.FAILED else ("not known", Tone.MUTED)
     outcome = _outcome(result)
     return outcome.value, _TONES[outcome]
 
 
 def _figures(report: GateReport) -> tuple[Figure, ...]:
     words = [_word(result) for result in report.outcomes]
-    order = [*((kind.value, tone) for kind, tone in _TONES.items()), (_ADVICE, Tone.NEUTRAL)]
+    order = [*((kind.value, tone) for kind, tone in _TONES.items()), ("advice", Tone.NEUTRAL)]
     order += [word for word in dict.fromkeys(words) if word not in order]
     return tuple(
         Figure(word.capitalize(), str(words.count((word, tone))), tone) for word, tone in order if (word, tone) in words
     )
 
 
-def _facts(report: GateReport) -> Facts:
-    decisive = ", ".join(result.code for result in _decisive(report))
-    return Facts((Fact("Config", path(report.config)), Fact("Decided by", decisive)))
+def _facts(report: GateReport) -> doc.Facts:
+    decisive = listed(result.code for result in _decisive(report))
+    return doc.Facts((doc.Fact("Config", doc.path(report.config)), doc.Fact("Decided by", decisive)))
 
 
-def _checks(results: Sequence[CheckResult], *, with_fix: bool) -> Table:
+def _checks(results: Sequence[CheckResult], *, with_fix: bool) -> doc.Table:
     """Return what each check found; with what to do in the same row, or without it."""
     rows = []
     for result in results:
         message = result.finding.message
-        found = message if result.required else (message, muted(" (advisory)"))
-        rows.append((code(result.code), verdict(*_word(result)), found, result.fix if with_fix else ""))
-    columns = [Column("Check"), Column("Outcome"), Column("What was found", Kind.PROSE)]
-    columns.append(Column("What to do", Kind.PROSE, Shown.PAGE if with_fix else Shown(0)))
-    return Table("A required check decides the gate. An advisory one is only shown.", columns, rows)
+        found = message if result.required else (message, doc.muted(" (advisory)"))
+        rows.append((doc.code(result.code), doc.verdict(*_word(result)), found, result.fix if with_fix else ""))
+    columns = [doc.Column("Check"), doc.Column("Outcome"), doc.Column("What was found", Kind.PROSE)]
+    columns.append(doc.Column("What to do", Kind.PROSE, Shown.PAGE if with_fix else Shown(0)))
+    return doc.Table("A required check decides the gate. An advisory one is only shown.", columns, rows)
 
 
-def _explanation(result: CheckResult) -> Section:
+def _explanation(result: CheckResult) -> doc.Section:
     check = find_check(result.code)
-    return Section(
-        capitalized(result.title), (Paragraph((check.why, " ", strong(check.fix))),), notes=(tag(result.code),)
+    return doc.Section(
+        capitalized(result.title),
+        (doc.Paragraph((check.why, " ", doc.strong(check.fix))),),
+        notes=(doc.tag(result.code),),
     )
 
 

@@ -15,26 +15,8 @@ from vqcheck.audit.history_result import (
 )
 from vqcheck.codebook.comparison import Scope, Verdict
 from vqcheck.codebook.health import Condition
-from vqcheck.report.blocks import (
-    Block,
-    Column,
-    Event,
-    Fact,
-    Facts,
-    Inline,
-    Kind,
-    Line,
-    LineChart,
-    Paragraph,
-    Section,
-    Shown,
-    Table,
-    Tone,
-    Word,
-    code,
-    path,
-    verdict,
-)
+from vqcheck.report import blocks as doc
+from vqcheck.report.blocks import Kind, Shown, Tone
 from vqcheck.report.document import Document, Figure, Status
 from vqcheck.report.views.history_data import cases, data, remedies
 from vqcheck.report.views.history_words import (
@@ -46,7 +28,7 @@ from vqcheck.report.views.history_words import (
     why_no_base,
     why_skipped,
 )
-from vqcheck.report.views.words import warning
+from vqcheck.report.views.words import listed, roughly, warning
 
 
 def view(history: History) -> Document:
@@ -78,65 +60,57 @@ def _first_moved(history: History) -> str:
     return names[0] if len(names) == 1 else f"in {len(names)} runs" if names else "none"
 
 
-def _compared(history: History) -> Iterator[Block]:
+def _compared(history: History) -> Iterator[doc.Block]:
     only = history.runs[0] if len(history.runs) == 1 else None
-    yield Section(
+    yield doc.facts(
         "What was compared",
-        (
-            Facts(
-                (
-                    Fact("Folder", path(history.folder), Shown.PAGE),
-                    *(_facts(only) if only else [Fact("Runs", ", ".join(map(title, history.runs)), Shown.PAGE)]),
-                    Fact(
-                        "Scope", "the running sums and counts are not judged" if history.scope == Scope.TOKENS else None
-                    ),
-                )
-            ),
-        ),
-        heading=Shown.PAGE,
+        doc.Fact("Folder", doc.path(history.folder), Shown.PAGE),
+        *(_facts(only) if only else [doc.Fact("Runs", listed(map(title, history.runs)), Shown.PAGE)]),
+        doc.Fact("Scope", "the running sums and counts are not judged" if history.scope == Scope.TOKENS else None),
     )
 
 
-def _facts(run: TrainingRun) -> list[Fact]:
+def _facts(run: TrainingRun) -> list[doc.Fact]:
     first = run.first_moved
     return [
-        Fact("Checkpoints", f"{len(run.rows)} with a codebook, in training order", Shown.PAGE),
-        Fact("Compared with", _with_what(run) if run.rows else None),
-        Fact("First that moved", path(first.name) if first else "none", Shown.PAGE),
+        doc.Fact("Checkpoints", f"{len(run.rows)} with a codebook, in training order", Shown.PAGE),
+        doc.Fact("Compared with", _with_what(run) if run.rows else None),
+        doc.Fact("First that moved", doc.path(first.name) if first else "none", Shown.PAGE),
     ]
 
 
-def _with_what(run: TrainingRun) -> Inline:
+def _with_what(run: TrainingRun) -> doc.Inline:
     if run.base is not None and run.compared_with is ComparedWith.BASE:
         origin = {
             BaseSource.OPTION: "given with --base",
             BaseSource.CONFIGURATION: "named by the configuration of the run",
             BaseSource.FOLDER: "the file in this folder without a training step",
         }[run.base.told_by]
-        return [path(run.base.path), f" ({origin}), and the checkpoints before"]
+        return [doc.path(run.base.path), f" ({origin}), and the checkpoints before"]
     why = why_no_base(run.unused_base) or "no base is known"
-    with_what = "each other only" if run.compared_with is ComparedWith.EACH_OTHER else "nothing"
-    return f"{with_what}: {why} (--base CKPT)"
+    if run.compared_with is ComparedWith.EACH_OTHER:
+        return f"each other only: {why} (--base CKPT)"
+    return f"nothing: {why} (--base CKPT)"
 
 
-def _run(run: TrainingRun, history: History) -> Iterator[Block]:
-    parts: tuple[Block, ...] = ()
+def _run(run: TrainingRun, history: History) -> Iterator[doc.Block]:
+    parts: tuple[doc.Block, ...] = ()
     if run.rows:
         parts = (_drift(run), _checkpoints(run))
-    unreadable = Facts([_file(name, f": {why}", "Unreadable", Tone.BAD) for name, why in run.unreadable])
+    unreadable = doc.Facts([_file(name, f": {why}", "Unreadable", Tone.BAD) for name, why in run.unreadable])
     if len(history.runs) == 1:
         yield from parts
-        yield Section("Files that cannot be read", (unreadable,), heading=Shown.PAGE)
+        yield doc.Section("Files that cannot be read", (unreadable,), heading=Shown.PAGE)
         return
-    yield Section(
+    yield doc.Section(
         title(run),
-        (Paragraph(run_headline(run, history.folder)), Facts(_facts(run)), *parts, unreadable),
-        notes=(verdict(run.verdict, _tone(run.verdict)),),
+        (doc.Paragraph(run_headline(run, history.folder)), doc.Facts(_facts(run)), *parts, unreadable),
+        notes=(doc.verdict(run.verdict, _tone(run.verdict)),),
         folded=_tone(run.verdict) is Tone.GOOD,
     )
 
 
-def _drift(run: TrainingRun) -> Section:
+def _drift(run: TrainingRun) -> doc.Section:
     places, x_title = _places(run.rows)
     points = [(place, _distance(row)) for place, row in zip(places, run.rows, strict=True)]
     known = [value for _, value in points if math.isfinite(value)]
@@ -144,18 +118,20 @@ def _drift(run: TrainingRun) -> Section:
     event = None
     if first:
         at = next(place for place, row in zip(places, run.rows, strict=True) if row is first)
-        event = Event(at, f"first moved: {first.name}")
-    line = Line(title(run) if run.name else "VQ encoder", _description(run, known), points, event)
+        event = doc.Event(at, f"first moved: {first.name}")
+    line = doc.Line(title(run) if run.name else "VQ encoder", _description(run, known), points, event)
     of = "Drift of the VQ encoder over the checkpoints"
-    chart = LineChart(of, x_title, "half distances to the nearest code", [line] if len(known) > 1 else [])
-    gaps = "A gap is a checkpoint whose drift cannot be measured." if len(known) < len(points) else ""
-    return Section(
+    chart = doc.LineChart(of, x_title, "half distances to the nearest code", [line] if len(known) > 1 else [])
+    about = (
+        f"This is how far a code has moved: the median over all codes. {_unit()} At 1 a code may be as near to the old "
+        "place of that code as to its own."
+    )
+    if len(known) < len(points):
+        about = f"{about} A gap is a checkpoint whose drift cannot be measured."
+    return doc.Section(
         f"Drift since the {start_of(run)}",
         (
-            Paragraph(
-                f"This is how far a code has moved: the median over all codes. {_unit()} At 1 a code may be as near to "
-                f"the old place of that code as to its own. {gaps}"
-            ),
+            doc.Paragraph(about),
             chart,
         )
         if len(known) > 1
@@ -172,8 +148,8 @@ def _description(run: TrainingRun, known: Sequence[float]) -> str:
     first = run.first_moved
     if first is None:
         return f"All {len(run.rows)} checkpoints stay at 0."
-    most = f"at most {max(known):.3g}" if known else "never measured"
-    return f"Not 0 from the first checkpoint on; {most}." if first is run.rows[0] else f"0 until {first.name}; {most}."
+    since = "Not 0 from the first checkpoint on" if first is run.rows[0] else f"0 until {first.name}"
+    return f"{since}; at most {max(known):.3g}." if known else f"{since}; never measured."
 
 
 def _places(rows: Sequence[HistoryRow]) -> tuple[list[float], str]:
@@ -192,27 +168,28 @@ def _distance(row: HistoryRow) -> float:
     return math.nan if drift.displacement is None else drift.displacement
 
 
-def _checkpoints(run: TrainingRun) -> Section:
+def _checkpoints(run: TrainingRun) -> doc.Section:
     """Return the checkpoints; those in a row with one VQ encoder share a line."""
     since = start_of(run)
     columns = (
-        Column("Checkpoint", Kind.NAME),
-        Column(f"Against the {since}", shown=Shown.PAGE),
-        Column("Against those before", shown=Shown.PAGE),
-        Column("Epoch", Kind.NUMBER),
-        Column("Step", Kind.NUMBER),
-        Column("VQ encoder"),
-        Column("Rows changed", Kind.NUMBER, Shown.PAGE),
-        Column("Moved", Kind.NUMBER),
-        Column("EMA updates"),
+        doc.Column("Checkpoint", Kind.NAME),
+        doc.Column(f"Against the {since}", shown=Shown.PAGE),
+        doc.Column("Against those before", shown=Shown.PAGE),
+        doc.Column("Epoch", Kind.NUMBER),
+        doc.Column("Step", Kind.NUMBER),
+        doc.Column("VQ encoder"),
+        doc.Column("Rows changed", Kind.NUMBER, Shown.PAGE),
+        doc.Column("Moved", Kind.NUMBER),
+        doc.Column("EMA updates"),
     )
     rows = [_line(same, since) for same in _series(run.rows)]
-    counted = " EMA updates are counted since the row above." if any(row[-1] for row in rows) else ""
-    said = f"Moved says how far a code has moved since the {since}: the median over all codes. {_unit()}{counted}"
+    said = f"Moved says how far a code has moved since the {since}: the median over all codes. {_unit()}"
+    if any(row[-1] for row in rows):
+        said = f"{said} EMA updates are counted since the row above."
     caption = f"In training order. Checkpoints in a row that hold the same VQ encoder share a line. {said}"
-    table = Table(caption, columns, rows)
-    note = Paragraph(said, Shown.TEXT) if run.first_moved else Paragraph("")
-    return Section("Checkpoints", (table, note), heading=Shown.PAGE)
+    table = doc.Table(caption, columns, rows)
+    note = doc.Paragraph(said, Shown.TEXT) if run.first_moved else doc.Paragraph("")
+    return doc.Section("Checkpoints", (table, note), heading=Shown.PAGE)
 
 
 def _series(rows: Sequence[HistoryRow]) -> list[list[HistoryRow]]:
@@ -224,11 +201,11 @@ def _series(rows: Sequence[HistoryRow]) -> list[list[HistoryRow]]:
     ]
 
 
-def _line(rows: list[HistoryRow], start: str) -> tuple[Inline, ...]:
+def _line(rows: list[HistoryRow], start: str) -> tuple[doc.Inline, ...]:
     first, last = rows[0], rows[-1]
-    name: Inline = path(first.name)
+    name: doc.Inline = doc.path(first.name)
     if len(rows) > 1:
-        name = [path(first.name), " .. ", path(last.name), f" ({len(rows)})"]
+        name = [doc.path(first.name), " .. ", doc.path(last.name), f" ({len(rows)})"]
     drift = first.since_start
     return (
         name,
@@ -236,15 +213,15 @@ def _line(rows: list[HistoryRow], start: str) -> tuple[Inline, ...]:
         _against(first.from_previous, "-"),
         _span(first.record.epoch, last.record.epoch),
         _span(first.record.steps, last.record.steps),
-        code(held_digest(first)),
+        doc.code(held_digest(first)),
         "" if drift is None else f"{drift.rows_changed} of {drift.rows}" if drift.rows else "0",
-        Word(_moved(first), Tone.BAD if first.moved else Tone.NEUTRAL),
+        doc.Word(_moved(first), Tone.BAD if first.moved else Tone.NEUTRAL),
         "" if first.from_previous is None else _updates(first.from_previous),
     )
 
 
-def _against(drift: Drift | None, none: str) -> Word:
-    return Word(none, Tone.MUTED) if drift is None else verdict(drift.verdict, _tone(drift.verdict))
+def _against(drift: Drift | None, none: str) -> doc.Word:
+    return doc.Word(none, Tone.MUTED) if drift is None else doc.verdict(drift.verdict, _tone(drift.verdict))
 
 
 def _tone(word: str) -> Tone:
@@ -284,17 +261,17 @@ def _updates(drift: Drift) -> str:
         return "0"
     if drift.ema_steps is None:
         return "-"
-    return f"{drift.ema_steps}" if drift.precision == "exact" else f"{drift.precision} {drift.ema_steps}"
+    return roughly(str(drift.ema_steps), drift.precision)
 
 
-def _rest(history: History) -> Iterator[Block]:
+def _rest(history: History) -> Iterator[doc.Block]:
     """Yield what was not compared: files of one reason together."""
     together: dict[str, list[str]] = {}
     for file in history.skipped:
         together.setdefault(why_skipped(file), []).append(file.name)
-    facts = [_file(", ".join(names), f": {why}", "Skipped") for why, names in together.items()]
-    yield Section("Skipped files", (Facts(facts),), heading=Shown.PAGE)
+    facts = [_file(listed(names), f": {why}", "Skipped") for why, names in together.items()]
+    yield doc.facts("Skipped files", *facts)
 
 
-def _file(name: str, why: str, title: str, tone: Tone = Tone.NEUTRAL) -> Fact:
-    return Fact(title, [path(name, tone), Word(why, tone)])
+def _file(name: str, why: str, title: str, tone: Tone = Tone.NEUTRAL) -> doc.Fact:
+    return doc.Fact(title, [doc.path(name, tone), doc.Word(why, tone)])

@@ -24,8 +24,8 @@ from vqcheck.report.views.history_words import (
     why_no_base,
     why_skipped,
 )
-from vqcheck.report.views.json_objects import digest_object
-from vqcheck.report.views.words import argument, trained, unfit_rule, warning
+from vqcheck.report.views.json_objects import digest_object, named
+from vqcheck.report.views.words import argument, clauses, listed, trained, unfit_rule, warning
 
 _MOVED: Final = Rule(
     "history/moved",
@@ -68,13 +68,14 @@ def remedies(history: History) -> Iterator[Remedy]:
 
 def _after_a_move(moved: HistoryRow, run: TrainingRun, folder: str) -> str:
     before = last_before(moved, run)
-    frozen = "Freeze the quantizer, and train on from there."
+    one = os.path.join(folder, before) if before else run.base.path if run.base else "BASE"
+    command = f"vqcheck diff {argument(one)} {argument(os.path.join(folder, moved.name))}"
     if before is None:
-        one, said = run.base.path if run.base else "BASE", f"Start again from {base_name(run)}."
-    else:
-        one, said = os.path.join(folder, before), f"Go back to {before}."
-    compared = f"vqcheck diff {argument(one)} {argument(os.path.join(folder, moved.name))}"
-    return f"{said} {frozen} This shows what changed: {compared}"
+        return (
+            f"Start again from {base_name(run)}. Freeze the quantizer, and train on from there. This shows what "
+            f"changed: {command}"
+        )
+    return f"Go back to {before}. Freeze the quantizer, and train on from there. This shows what changed: {command}"
 
 
 def cases(history: History) -> tuple[Case, ...]:
@@ -120,13 +121,16 @@ def _outcome(row: HistoryRow, run: TrainingRun) -> tuple[CaseOutcome, str]:
         if since and since.verdict == Verdict.CHANGED
         else next(each for each in row.drifts if each.verdict == Verdict.CHANGED)
     )
-    first_moved = ", the first that moved" if row is run.first_moved else ""
-    codes = f"{drift.rows_changed} of {drift.rows} codes are not those of {', '.join(drift.against)}{first_moved}"
-    if not drift.rows_changed:
-        codes = f"its VQ encoder is not that of {', '.join(drift.against)}{first_moved}"
-    far = "" if drift.displacement is None else f", by {drift.displacement:.3g} of half the way to the nearest (median)"
-    first = f", {run.rows[0].digest.short} at first" if row is not run.rows[0] else f", base {base_name(run)}"
-    return CaseOutcome.FAILED, f"{codes}{far}; {held}{first}"
+    far = drift.displacement
+    found = (
+        f"{drift.rows_changed} of {drift.rows} codes are not those of {listed(drift.against)}"
+        if drift.rows_changed
+        else f"its VQ encoder is not that of {listed(drift.against)}",
+        "the first that moved" if row is run.first_moved else "",
+        "" if far is None else f"by {far:.3g} of half the way to the nearest (median)",
+    )
+    first = f"base {base_name(run)}" if row is run.rows[0] else f"{run.rows[0].digest.short} at first"
+    return CaseOutcome.FAILED, clauses(listed(found), listed((held, first)))
 
 
 def data(history: History) -> dict[str, Any]:
@@ -168,14 +172,4 @@ def _row_data(row: HistoryRow) -> dict[str, Any]:
 
 
 def _drift_data(drift: Drift | None) -> dict[str, Any] | None:
-    if drift is None:
-        return None
-    return {
-        "against": list(drift.against),
-        "verdict": drift.verdict,
-        "rows_changed": drift.rows_changed,
-        "rows": drift.rows,
-        "displacement": drift.displacement,
-        "ema_steps": drift.ema_steps,
-        "precision": drift.precision,
-    }
+    return named(drift, "against verdict rows_changed rows displacement ema_steps precision") if drift else None

@@ -1,7 +1,7 @@
 """The history of a folder in sentences, which its page and its checks both say."""
 
 import os
-from collections.abc import Sequence
+from typing import Final
 
 from vqcheck.audit.history_result import (
     ComparedWith,
@@ -14,19 +14,25 @@ from vqcheck.audit.history_result import (
 from vqcheck.codebook.comparison import Verdict
 from vqcheck.codebook.vq_encoder import InFront
 from vqcheck.experiment.run_base import BaseProblem, UnusedBase
+from vqcheck.report.views.words import clauses, listed
+
+_SHOWN: Final = 3
+"""Files and runs that a sentence names."""
 
 
 def headline(history: History) -> str:
     """Return what a folder's checkpoints come to, in one sentence without its full stop."""
     if len(history.runs) == 1:
         return run_headline(history.runs[0], history.folder)
-    of = f"of {len(history.runs)} runs in {history.folder}"
-    said = [
-        f"{len(names)} {of} {what} ({_some(names)})"
-        for found, what in ((HistoryVerdict.COULD_NOT_CHECK, "could not be checked"), (HistoryVerdict.CHANGED, "moved"))
-        if (names := [title(run) for run in history.runs if run.verdict == found])
-    ]
-    return "; ".join(said) or f"none {of} moved"
+    of = f"{len(history.runs)} runs in {history.folder}"
+    unchecked = [title(run) for run in history.runs if run.verdict == HistoryVerdict.COULD_NOT_CHECK]
+    moved = [title(run) for run in history.runs if run.verdict == HistoryVerdict.CHANGED]
+    if not unchecked and not moved:
+        return f"none of {of} moved"
+    return clauses(
+        f"{len(unchecked)} of {of} could not be checked ({listed(unchecked, _SHOWN)})" if unchecked else "",
+        f"{len(moved)} of {of} moved ({listed(moved, _SHOWN)})" if moved else "",
+    )
 
 
 def title(run: TrainingRun) -> str:
@@ -37,22 +43,18 @@ def title(run: TrainingRun) -> str:
 def run_headline(run: TrainingRun, folder: str) -> str:
     """Return what the checkpoints of one run come to, in one sentence without its full stop."""
     moved, rows = run.first_moved, run.rows
-    also = f"; the VQ encoder moved at {moved.name}" if moved else ""
+    also = f"the VQ encoder moved at {moved.name}" if moved else ""
     if run.unreadable:
-        return f"{len(run.unreadable)} of the files in {folder} cannot be read{also}"
+        return clauses(f"{len(run.unreadable)} of the files in {folder} cannot be read", also)
     if run.verdict is HistoryVerdict.COULD_NOT_CHECK:
         undecided = [row.name for row in rows if row.is_undecided]
         if undecided:
-            return f"another copy in {_some(undecided)} contradicts the copy that was judged{also}"
+            said = f"another copy in {listed(undecided, _SHOWN)} contradicts the copy that was judged"
+            return clauses(said, also)
         if not rows:
             return f"the folder {folder} holds no checkpoint with a codebook"
         return f"the only checkpoint with a codebook is {rows[0].name}, so there is nothing to compare it with"
-    return _moved_at(moved, run) if moved else f"{_agree(run)}{_partly(run)}"
-
-
-def _some(names: Sequence[str]) -> str:
-    more = f" and {len(names) - 3} more" if len(names) > 3 else ""
-    return f"{', '.join(names[:3])}{more}"
+    return _moved_at(moved, run) if moved else clauses(_agree(run), _partly(run))
 
 
 def _moved_at(moved: HistoryRow, run: TrainingRun) -> str:
@@ -75,28 +77,36 @@ def last_before(moved: HistoryRow, run: TrainingRun) -> str | None:
 
 
 def _agree(run: TrainingRun) -> str:
-    what = "codebook" if _is_unknown(run) else "VQ encoder"
-    held = {
-        HistoryVerdict.ROUNDED: f"the same {what}, rounded in some files",
-        HistoryVerdict.WITHIN_ULPS: f"{what}s that differ only in the last places",
-    }.get(run.verdict, f"the same {what}")
+    if _is_unknown(run):
+        held = {
+            HistoryVerdict.ROUNDED: "the same codebook, rounded in some files",
+            HistoryVerdict.WITHIN_ULPS: "codebooks that differ only in the last places",
+        }.get(run.verdict, "the same codebook")
+    else:
+        held = {
+            HistoryVerdict.ROUNDED: "the same VQ encoder, rounded in some files",
+            HistoryVerdict.WITHIN_ULPS: "VQ encoders that differ only in the last places",
+        }.get(run.verdict, "the same VQ encoder")
     own = [row for row in run.rows if row.from_base]
     if run.compared_with is ComparedWith.EACH_OTHER:
         return f"all {len(run.rows)} checkpoints hold {held}, but they were compared only with each other"
     if len(own) < len(run.rows):
         return f"all {len(run.rows)} checkpoints hold {held}"
-    which = "the one checkpoint and its" if len(own) == 1 else f"all {len(own)} checkpoints and their"
-    return f"{which} base {base_name(run)} hold {held}"
+    if len(own) == 1:
+        return f"the one checkpoint and its base {base_name(run)} hold {held}"
+    return f"all {len(own)} checkpoints and their base {base_name(run)} hold {held}"
 
 
 def _partly(run: TrainingRun) -> str:
     """Return which files do not store everything, or that nobody knows what everything is."""
     if _is_unknown(run):
-        return "; what is in front of it is not known"
+        return "what is in front of it is not known"
     alone = [row for row in run.rows if row.digest_of != "vq_encoder"]
     if not alone:
         return ""
-    return f"; {_some([row.name for row in alone])} store{'s' * (len(alone) == 1)} the {alone[0].digest_of} alone"
+    if len(alone) == 1:
+        return f"{alone[0].name} stores the {alone[0].digest_of} alone"
+    return f"{listed([row.name for row in alone], _SHOWN)} store the {alone[0].digest_of} alone"
 
 
 def _is_unknown(run: TrainingRun) -> bool:
@@ -112,7 +122,7 @@ def why_no_base(unused: UnusedBase | None) -> str:
     """Return why the base that a configuration names is not used; empty where none is named."""
     if unused is None:
         return ""
-    files = ", ".join(unused.files)
+    files = listed(unused.files)
     return {
         BaseProblem.SEVERAL: f"the configurations name several files: {files}",
         BaseProblem.ABSENT: f"the configuration names {files}, which is not there",

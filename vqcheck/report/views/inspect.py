@@ -5,29 +5,13 @@ from typing import Final
 
 from vqcheck.codebook.health import Condition
 from vqcheck.codebook.inspection import UNCHECKED, EncoderSummary, InspectedFiles, Inspection, UnreadFile
-from vqcheck.report.blocks import (
-    Block,
-    Column,
-    Fact,
-    Facts,
-    Inline,
-    Kind,
-    Paragraph,
-    Section,
-    Shown,
-    Table,
-    Tone,
-    Word,
-    code,
-    muted,
-    path,
-    verdict,
-)
+from vqcheck.report import blocks as doc
+from vqcheck.report.blocks import Kind, Shown, Tone
 from vqcheck.report.document import Document, Figure, Remedy, Status
-from vqcheck.report.views.copies import STANDING
+from vqcheck.report.views.copies import standing
 from vqcheck.report.views.inspect_data import cases, data, evidence, lacking
 from vqcheck.report.views.inspect_encoder import encoder_facts, health_facts, tensors, title
-from vqcheck.report.views.words import explained, kind_of_file, short_names
+from vqcheck.report.views.words import clauses, explained, kind_of_file, listed, short_names, written_at
 
 _MOST_CLASSES: Final = 20
 
@@ -60,19 +44,19 @@ def _tone(word: str) -> Tone:
 def _headline(files: InspectedFiles) -> str:
     if len(files.files) == 1:
         return _what_of_one(files.files[0])
-    words = {
-        Condition.COULD_NOT_CHECK: "cannot be read",
-        Condition.NO_CODEBOOK: "without a codebook",
-        Condition.UNREADABLE_COPY: "with a copy that cannot be read",
-    }
     verdicts: list[str] = [file.verdict for file in files.files]
     counts = {word: verdicts.count(word) for word in (*UNCHECKED, Condition.HEALTHY)}
-    unfit = len(files.files) - sum(counts.values())
-    said = [f"{counts[word]} {words[word]}" for word in UNCHECKED if counts[word]]
+    unfit, fit = len(files.files) - sum(counts.values()), counts[Condition.HEALTHY]
+    words = {
+        Condition.COULD_NOT_CHECK: f"{counts[Condition.COULD_NOT_CHECK]} cannot be read",
+        Condition.NO_CODEBOOK: f"{counts[Condition.NO_CODEBOOK]} without a codebook",
+        Condition.UNREADABLE_COPY: f"{counts[Condition.UNREADABLE_COPY]} with a copy that cannot be read",
+    }
+    said = [words[word] for word in UNCHECKED if counts[word]]
     said += [f"{unfit} unfit for use"] if unfit else []
     if not said:
         return f"all {len(files.files)} files hold a VQ encoder that is fit for use"
-    return f"of {len(files.files)} files: {', '.join(said)}, {counts[Condition.HEALTHY]} fit for use"
+    return f"of {len(files.files)} files: {listed(said)}, {fit} fit for use"
 
 
 def _what_of_one(file: Inspection | UnreadFile) -> str:
@@ -96,130 +80,120 @@ def _figures(file: Inspection | UnreadFile) -> Iterator[Figure]:
     yield Figure("codes", str(sum(book.codes for book in books)))
 
 
-def _overview(files: InspectedFiles) -> Section:
+def _overview(files: InspectedFiles) -> doc.Section:
     """Return a line for each file."""
     columns = (
-        Column("Verdict"),
-        Column("File", Kind.NAME),
-        Column("Model", Kind.PROSE),
-        Column("Kind", Kind.PROSE, Shown.PAGE),
-        Column("Step", Kind.NUMBER, Shown.PAGE),
-        Column("VQ encoder"),
+        doc.Column("Verdict"),
+        doc.Column("File", Kind.NAME),
+        doc.Column("Model", Kind.PROSE),
+        doc.Column("Kind", Kind.PROSE, Shown.PAGE),
+        doc.Column("Step", Kind.NUMBER, Shown.PAGE),
+        doc.Column("VQ encoder"),
     )
     names = short_names([file.path for file in files.files])
     rows = [_row(file, name) for file, name in zip(files.files, names, strict=True)]
-    return Section("Files", (Table("Each file, and the digest of its VQ encoder.", columns, rows),))
+    return doc.Section("Files", (doc.Table("Each file, and the digest of its VQ encoder.", columns, rows),))
 
 
-def _row(file: Inspection | UnreadFile, name: str) -> Sequence[Inline]:
+def _row(file: Inspection | UnreadFile, name: str) -> Sequence[doc.Inline]:
     if isinstance(file, UnreadFile):
         # People read why on stderr, where every error stands.
-        return (verdict(file.verdict, Tone.WARNING), path(name), "", "", "", "")
+        return (doc.verdict(file.verdict, Tone.WARNING), doc.path(name), "", "", "", "")
     encoder, model, steps = file.vq_encoder, file.model, file.training.steps
     several = f"{len(file.encoders)} VQ encoders" if len(file.encoders) > 1 else ""
     kind = "" if model.kind == "unknown" else f"{model.version} {model.kind}".strip()
     return (
-        verdict(file.verdict, _tone(file.verdict)),
-        path(name),
-        ", ".join(filter(None, (kind or (encoder.family if encoder else "unknown"), several))),
+        doc.verdict(file.verdict, _tone(file.verdict)),
+        doc.path(name),
+        listed((kind or (encoder.family if encoder else "unknown"), several)),
         kind_of_file(file.record.kind),
         "" if steps is None else str(steps),
         # The digest of a codebook alone would look like that of another VQ encoder.
-        "" if not encoder else code(encoder.f32.vq_encoder.short) if encoder.f32.vq_encoder else "codebook alone",
+        "" if not encoder else doc.code(encoder.f32.vq_encoder.short) if encoder.f32.vq_encoder else "codebook alone",
     )
 
 
-def _unread(file: UnreadFile, several: bool) -> Section:
+def _unread(file: UnreadFile, several: bool) -> doc.Section:
     # People read why on stderr, where every error stands.
-    facts = Facts((Fact("Verdict", verdict(file.verdict, Tone.WARNING)), Fact("Error", file.why)))
-    return Section(file.path if several else "File", (facts,), Shown.PAGE)
+    facts = doc.Facts((doc.Fact("Verdict", doc.verdict(file.verdict, Tone.WARNING)), doc.Fact("Error", file.why)))
+    return doc.Section(file.path if several else "File", (facts,), Shown.PAGE)
 
 
-def _file(file: Inspection, several: bool) -> Section:
+def _file(file: Inspection, several: bool) -> doc.Section:
     encoders = file.encoders
-    facts = [Fact("Verdict", verdict(file.verdict, _tone(file.verdict)) if several else None), *_facts(file)]
+    facts = [doc.Fact("Verdict", doc.verdict(file.verdict, _tone(file.verdict)) if several else None), *_facts(file)]
     if len(encoders) == 1:
         facts += [*encoder_facts(encoders[0]), *health_facts(encoders[0])]
-    blocks: list[Block] = [Facts(facts)]
+    blocks: list[doc.Block] = [doc.Facts(facts)]
     if len(encoders) == 1:
         blocks += tensors(encoders[0])
     elif encoders:
         blocks += [_contents(encoders), *(_encoder(encoder, n) for n, encoder in enumerate(encoders, start=1))]
-    return Section(file.path if several else "File", blocks, heading=Shown.ALWAYS if several else Shown.PAGE)
+    return doc.Section(file.path if several else "File", blocks, heading=Shown.ALWAYS if several else Shown.PAGE)
 
 
-def _contents(encoders: tuple[EncoderSummary, ...]) -> Section:
+def _contents(encoders: tuple[EncoderSummary, ...]) -> doc.Section:
     """Return what VQ encoders the file holds, a row each."""
     columns = (
-        Column("Encoder", Kind.NUMBER),
-        Column("What it is", Kind.PROSE),
-        Column("Copy", Kind.NAME),
-        Column("Digest"),
-        Column("Health"),
-        Column("Against the others", Kind.PROSE),
+        doc.Column("Encoder", Kind.NUMBER),
+        doc.Column("What it is", Kind.PROSE),
+        doc.Column("Copy", Kind.NAME),
+        doc.Column("Digest"),
+        doc.Column("Health"),
+        doc.Column("Against the others", Kind.PROSE),
     )
     rows = [
         (
             str(number),
             title(encoder),
-            path(encoder.copy),
-            code(encoder.f32.widest.short),
-            verdict(encoder.verdict, _tone(encoder.verdict)),
+            doc.path(encoder.copy),
+            doc.code(encoder.f32.widest.short),
+            doc.verdict(encoder.verdict, _tone(encoder.verdict)),
             _standing(encoder),
         )
         for number, encoder in enumerate(encoders, start=1)
     ]
     said = "vqcheck diff compares the copies of one name. --copy NAME chooses one copy."
-    table = Table(f"The VQ encoders of this file. {said}", columns, rows)
-    return Section(f"{len(encoders)} VQ encoders", (table, Paragraph(said, Shown.TEXT)))
+    table = doc.Table(f"The VQ encoders of this file. {said}", columns, rows)
+    return doc.Section(f"{len(encoders)} VQ encoders", (table, doc.Paragraph(said, Shown.TEXT)))
 
 
 def _standing(encoder: EncoderSummary) -> str:
     """Return how one of several VQ encoders stands to the others."""
-    same = f"the same bytes as {', '.join(encoder.aliases)}" if encoder.aliases else ""
-    standing = STANDING.get(encoder.relation, "differs from")
-    return "; ".join(filter(None, [same, f"{standing} '{encoder.against}'" if encoder.against else ""]))
+    same = f"the same bytes as {listed(encoder.aliases)}" if encoder.aliases else ""
+    return clauses(same, standing(encoder.relation, f"'{encoder.against}'") if encoder.against else "")
 
 
-def _encoder(encoder: EncoderSummary, number: int) -> Section:
-    facts = Facts((*encoder_facts(encoder), *health_facts(encoder)))
-    return Section(f"Encoder {number}: copy '{encoder.copy}'", (facts, *tensors(encoder)))
+def _encoder(encoder: EncoderSummary, number: int) -> doc.Section:
+    facts = doc.Facts((*encoder_facts(encoder), *health_facts(encoder)))
+    return doc.Section(f"Encoder {number}: copy '{encoder.copy}'", (facts, *tensors(encoder)))
 
 
-def _facts(file: Inspection) -> Iterator[Fact]:
+def _facts(file: Inspection) -> Iterator[doc.Fact]:
     model, training = file.model, file.training
-    place = f", state dict under '{file.container}'" if file.container else ""
-    header = f", header overwritten with code {file.header_code}" if file.header_code else ""
-    yield Fact("File", path(file.path), Shown.PAGE)
-    yield Fact("Format", f"{file.format}{place}{header}")
+    yield doc.Fact("File", doc.path(file.path), Shown.PAGE)
+    place = f"state dict under '{file.container}'" if file.container else ""
+    header = f"header overwritten with code {file.header_code}" if file.header_code else ""
+    yield doc.Fact("Format", listed((file.format, place, header)))
     if model.kind != "unknown":
         kind = f"GPT-SoVITS {model.version} {model.kind}".replace("  ", " ")
-        yield Fact("Model", [kind, muted(f"  ({evidence(model)})")])
+        yield doc.Fact("Model", [kind, doc.muted(f"  ({evidence(model)})")])
     elif file.vq_encoder is None:
-        yield Fact("Model", ["unknown", muted(f"  ({evidence(model)})")])
-    yield Fact("Base model", f"{model.base}, as published (by its first 8 KiB)" if model.base else None)
-    counts = [f"{count} tensor{'s' * (count != 1)} {dtype}" for dtype, count in file.precision]
-    yield Fact("Precision", ", ".join(counts))
-    yield Fact("Kind", kind_of_file(file.record.kind))
-    progress = [
-        f"info '{training.info}'" if training.info else "",
-        f"epoch {training.epoch}" if training.epoch is not None else "",
-        f"step {training.steps}" if training.steps is not None else "",
-    ]
-    yield Fact("Training", ", ".join(filter(None, progress)))
-    yield Fact("Not stored", lacking(model))
-    others = ", ".join(file.other_containers)
-    yield Fact("Also holds", f"further state dicts, without a VQ encoder: {others}" if others else None)
+        yield doc.Fact("Model", ["unknown", doc.muted(f"  ({evidence(model)})")])
+    yield doc.Fact("Base model", f"{model.base}, as published (by its first 8 KiB)" if model.base else None)
+    counts = (f"1 tensor {dtype}" if count == 1 else f"{count} tensors {dtype}" for dtype, count in file.precision)
+    yield doc.Fact("Precision", listed(counts))
+    yield doc.Fact("Kind", kind_of_file(file.record.kind))
+    yield doc.Fact("Training", listed((f"info '{training.info}'" if training.info else "", written_at(training))))
+    yield doc.Fact("Not stored", lacking(model))
+    others = listed(file.other_containers)
+    yield doc.Fact("Also holds", f"further state dicts, without a VQ encoder: {others}" if others else None)
     for copy in file.unreadable:
-        yield Fact("Undecided", Word(f"copy '{copy.name}' cannot be read ({copy.why})", Tone.BAD))
-    classes = f"when loaded with weights_only=False: {_listed(file.classes)}" if file.classes else None
-    yield Fact("Runs code", classes, Shown.DETAIL)
-    yield Fact("VQ encoder", Word(f"none: this file {file.why_none}", Tone.WARNING) if file.why_none else None)
-
-
-def _listed(classes: tuple[str, ...]) -> str:
-    more = f" and {len(classes) - _MOST_CLASSES} more" if len(classes) > _MOST_CLASSES else ""
-    return ", ".join(classes[:_MOST_CLASSES]) + more
+        yield doc.Fact("Undecided", doc.Word(f"copy '{copy.name}' cannot be read ({copy.why})", Tone.BAD))
+    named = listed(file.classes, _MOST_CLASSES)
+    classes = f"when loaded with weights_only=False: {named}" if named else None
+    yield doc.Fact("Runs code", classes, Shown.DETAIL)
+    yield doc.Fact("VQ encoder", doc.Word(f"none: this file {file.why_none}", Tone.WARNING) if file.why_none else None)
 
 
 def _remedies(files: InspectedFiles) -> Iterator[Remedy]:

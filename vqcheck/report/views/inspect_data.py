@@ -4,12 +4,12 @@ from collections import Counter
 from typing import Any, Final
 
 from vqcheck.codebook.digest import BF16V1, F16V1, F32V1
-from vqcheck.codebook.health import Condition, Health
+from vqcheck.codebook.health import Condition
 from vqcheck.codebook.inspection import EncoderSummary, InspectedFiles, Inspection, UnreadFile
 from vqcheck.codebook.model import Model, VersionSign
 from vqcheck.report.document import Case, CaseOutcome, Rule, Weight
-from vqcheck.report.views.json_objects import digests_object
-from vqcheck.report.views.words import trained, unfit_rule, warning
+from vqcheck.report.views.json_objects import digests_object, named
+from vqcheck.report.views.words import listed, trained, unfit_rule, warning
 
 _READABLE: Final = Rule(
     "inspect/unreadable",
@@ -26,6 +26,10 @@ _COPY: Final = Rule(
     "inspect/unreadable-copy",
     "every copy of the VQ encoder can be read",
     "Another program may load the copy that cannot be read. Name the copy that will be used: --copy NAME.",
+)
+_HEALTH: Final = (
+    "place never_trained codes initialised all_zero not_finite dead unused rows_off perplexity negative collapsed "
+    "verdict"
 )
 _TRAINED: Final = trained("inspect")
 _UNFIT: Final = unfit_rule("inspect")
@@ -81,11 +85,7 @@ def _file(inspection: Inspection) -> dict[str, Any]:
         "path": inspection.path,
         "verdict": inspection.verdict,
         "kind": inspection.record.kind.value,
-        "format": inspection.format,
-        "header_code": inspection.header_code,
-        "container": inspection.container,
-        "other_containers": list(inspection.other_containers),
-        "classes": list(inspection.classes),
+        **named(inspection, "format header_code container other_containers classes"),
         "precision": dict(inspection.precision),
         "model": {
             "kind": model.kind,
@@ -94,7 +94,7 @@ def _file(inspection: Inspection) -> dict[str, Any]:
             "base": model.base,
             "lacks": lacking(model),
         },
-        "training": {"info": training.info, "epoch": training.epoch, "steps": training.steps},
+        "training": named(training, "info epoch steps"),
         "vq_encoder": _encoder(inspection.vq_encoder) if inspection.vq_encoder else None,
         "others": [_encoder(other) for other in inspection.others],
         "unreadable": [{"copy": str(each.name), "why": each.why} for each in inspection.unreadable],
@@ -104,7 +104,7 @@ def _file(inspection: Inspection) -> dict[str, Any]:
 
 def evidence(model: Model) -> str:
     """Return what shows the kind and the version of a model."""
-    return ", ".join(_shown(each.sign, each.value) for each in model.evidence)
+    return listed(_shown(each.sign, each.value) for each in model.evidence)
 
 
 def _shown(sign: VersionSign, value: str) -> str:
@@ -127,7 +127,7 @@ def _shown(sign: VersionSign, value: str) -> str:
 
 def lacking(model: Model) -> str:
     """Return what an export leaves to its base model; empty where it leaves nothing to it."""
-    absent = ", ".join(model.lacks)
+    absent = listed(model.lacks)
     if not absent:
         return ""
     if "enc_q" in model.lacks:
@@ -137,56 +137,16 @@ def lacking(model: Model) -> str:
 
 def _encoder(encoder: EncoderSummary) -> dict[str, Any]:
     return {
-        "copy": encoder.copy,
-        "aliases": list(encoder.aliases),
-        "against": encoder.against,
-        "relation": encoder.relation,
-        "family": encoder.family,
-        "title": encoder.title,
-        "prefix": encoder.prefix,
+        **named(encoder, "copy aliases against relation family title prefix"),
         "shadow": encoder.is_shadow,
-        "structural": encoder.structural,
-        "in_front": encoder.in_front,
-        "derivation": encoder.derivation,
-        "verdict": encoder.verdict,
-        "books": [
-            {
-                "name": book.name,
-                "codebooks": book.codebooks,
-                "stored": book.stored,
-                "heads": book.heads,
-                "codes": book.codes,
-                "dim": book.dim,
-            }
-            for book in encoder.books
-        ],
-        "tensors": [
-            {"label": tensor.label, "name": tensor.name, "dtype": tensor.dtype, "shape": list(tensor.shape)}
-            for tensor in encoder.tensors
-        ],
-        "codebooks": [_health(health) for health in encoder.codebooks],
+        **named(encoder, "structural in_front derivation verdict"),
+        "books": [named(book, "name codebooks stored heads codes dim") for book in encoder.books],
+        "tensors": [named(tensor, "label name dtype shape") for tensor in encoder.tensors],
+        "codebooks": [named(health, _HEALTH) for health in encoder.codebooks],
         "projection_not_finite": encoder.projection_not_finite,
         "digests": {
             F32V1: digests_object(encoder.f32),
             F16V1: digests_object(encoder.f16),
             BF16V1: digests_object(encoder.bf16),
         },
-    }
-
-
-def _health(health: Health) -> dict[str, Any]:
-    return {
-        "place": health.place,
-        "never_trained": health.never_trained,
-        "codes": health.codes,
-        "initialised": health.initialised,
-        "all_zero": health.all_zero,
-        "not_finite": health.not_finite,
-        "dead": health.dead,
-        "unused": health.unused,
-        "rows_off": health.rows_off,
-        "perplexity": health.perplexity,
-        "negative": health.negative,
-        "collapsed": health.collapsed,
-        "verdict": health.verdict,
     }

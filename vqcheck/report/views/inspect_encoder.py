@@ -7,42 +7,34 @@ from vqcheck.codebook.family import Derivation
 from vqcheck.codebook.health import Health
 from vqcheck.codebook.inspection import BookSummary, EncoderSummary, TensorSummary
 from vqcheck.codebook.vq_encoder import InFront
-from vqcheck.report.blocks import (
-    Block,
-    Column,
-    Fact,
-    Inline,
-    Paragraph,
-    Section,
-    Shown,
-    Table,
-    Tone,
-    Word,
-    code,
-    strong,
-)
-from vqcheck.report.views.words import ranges
+from vqcheck.report import blocks as doc
+from vqcheck.report.blocks import Shown, Tone
+from vqcheck.report.views.words import clauses, listed, ranges
 
 
 def title(encoder: EncoderSummary) -> str:
     """Return what codec it is, where in the model, and how many codebooks."""
-    shadow = "moving average of " if encoder.is_shadow else ""
     count = sum(book.codebooks for book in encoder.books)
-    books = f", {count} codebook{'s' * (count != 1)}" if encoder.books else ""
-    prefix = f", names begin with '{encoder.prefix}'" if encoder.prefix else ""
-    return f"{shadow}{encoder.title}{books}{prefix}"
+    books = "1 codebook" if count == 1 else f"{count} codebooks"
+    return listed(
+        (
+            f"moving average of {encoder.title}" if encoder.is_shadow else encoder.title,
+            books if encoder.books else "",
+            f"names begin with '{encoder.prefix}'" if encoder.prefix else "",
+        )
+    )
 
 
-def encoder_facts(encoder: EncoderSummary) -> Iterator[Fact]:
+def encoder_facts(encoder: EncoderSummary) -> Iterator[doc.Fact]:
     """Yield what it is and what quantizers it has."""
-    yield Fact("VQ encoder", title(encoder))
+    yield doc.Fact("VQ encoder", title(encoder))
     why = "no known codec has these names" if encoder.structural else f"it may be {encoder.unplaced}"
     unknown = f"what is in front of the codebook is not known: {why}"
-    yield Fact("", Word(unknown, Tone.WARNING) if encoder.in_front == InFront.UNKNOWN else None)
-    yield Fact("", _derivation(encoder.derivation))
+    yield doc.Fact("", doc.Word(unknown, Tone.WARNING) if encoder.in_front == InFront.UNKNOWN else None)
+    yield doc.Fact("", _derivation(encoder.derivation))
     if sum(book.codebooks for book in encoder.books) > 1:
         for book in encoder.books:
-            yield Fact("", _book(book))
+            yield doc.Fact("", _book(book))
 
 
 def _derivation(derivation: Derivation) -> str | None:
@@ -54,28 +46,31 @@ def _derivation(derivation: Derivation) -> str | None:
 
 
 def _book(book: BookSummary) -> str:
-    heads = f"{book.heads} heads x " if book.heads > 1 else ""
-    shared = f", stored as {book.stored} (shared)" if book.stored < book.codebooks else ""
-    name = f"{book.name}: " if book.name else ""
-    return f"{name}{book.codebooks} x {heads}{book.codes} codes of {book.dim}{shared}"
+    said = f"{book.codebooks} x {book.codes} codes of {book.dim}"
+    if book.heads > 1:
+        said = f"{book.codebooks} x {book.heads} heads x {book.codes} codes of {book.dim}"
+    said = listed((said, f"stored as {book.stored} (shared)" if book.stored < book.codebooks else ""))
+    return f"{book.name}: {said}" if book.name else said
 
 
-def health_facts(encoder: EncoderSummary) -> Iterator[Fact]:
+def health_facts(encoder: EncoderSummary) -> Iterator[doc.Fact]:
     """Yield the health of each codebook that is unfit for use, and of all others together."""
     well = [health for health in encoder.codebooks if health.usable]
     if len(encoder.codebooks) == 1:
-        yield Fact("Health", _health([encoder.codebooks[0]]))
+        yield doc.Fact("Health", _health([encoder.codebooks[0]]))
     else:
         for places, found in _ill(encoder.codebooks):
-            yield Fact("Health", [f"{places}: ", *found])
-        yield Fact("Health", _health(well) if well else None)
+            yield doc.Fact("Health", [f"{places}: ", *found])
+        yield doc.Fact("Health", _health(well) if well else None)
     if count := encoder.projection_not_finite:
-        yield Fact("Health", Word(f"{count} values of projections that decide tokens are NaN or infinite", Tone.BAD))
+        yield doc.Fact(
+            "Health", doc.Word(f"{count} values of projections that decide tokens are NaN or infinite", Tone.BAD)
+        )
 
 
-def _ill(books: Iterable[Health]) -> list[tuple[str, list[str | Word]]]:
+def _ill(books: Iterable[Health]) -> list[tuple[str, list[str | doc.Word]]]:
     """Return what ails codebooks, and which; those that differ only in the number of the layer together."""
-    together: dict[tuple[str, tuple[str | Word, ...]], list[str]] = {}
+    together: dict[tuple[str, tuple[str | doc.Word, ...]], list[str]] = {}
     for book in books:
         if not book.usable:
             before, dot, number = book.place.rpartition(".")
@@ -86,19 +81,19 @@ def _ill(books: Iterable[Health]) -> list[tuple[str, list[str | Word]]]:
     ]
 
 
-def _health(books: list[Health]) -> list[str | Word]:
+def _health(books: list[Health]) -> list[str | doc.Word]:
     """Return the health of some codebooks: of one, or of several that are fit for use."""
-    parts: list[str | Word] = []
+    parts: list[str | doc.Word] = []
     if any(book.never_trained for book in books):
         why = "its codes are all zero" if books[0].all_zero else "its init flag is 0"
-        parts.append(Word(f"NEVER TRAINED ({why}); ", Tone.BAD))
+        parts.append(doc.Word(f"NEVER TRAINED ({why}); ", Tone.BAD))
     if not_finite := sum(book.not_finite for book in books):
-        parts.append(Word(f"{not_finite} values are NaN or infinite; ", Tone.BAD))
+        parts.append(doc.Word(f"{not_finite} values are NaN or infinite; ", Tone.BAD))
     if negative := sum(book.negative for book in books):
-        parts.append(Word(f"BROKEN ({negative} counts are negative); ", Tone.BAD))
+        parts.append(doc.Word(f"BROKEN ({negative} counts are negative); ", Tone.BAD))
     elif any(book.collapsed for book in books):
-        parts.append(Word("COLLAPSED (nearly all frames go to a few codes); ", Tone.BAD))
-    return [*parts, "; ".join(filter(None, [_use(books), _bookkeeping(books)]))]
+        parts.append(doc.Word("COLLAPSED (nearly all frames go to a few codes); ", Tone.BAD))
+    return [*parts, clauses(_use(books), _bookkeeping(books))]
 
 
 def _use(books: list[Health]) -> str:
@@ -108,13 +103,13 @@ def _use(books: list[Health]) -> str:
     unused = [book.unused for book in books if book.unused is not None]
     if not unused:
         return f"{codes} codes"
-    if books[0].threshold is not None:
-        idle, word, below = sum(dead), "dead", f"{books[0].threshold:g}"
-    else:
-        idle, word, below = sum(unused), "unused", "a thousandth of the mean"
     least = min(book.perplexity for book in books if book.perplexity is not None)
-    perplexity = f"perplexity {least:.3g}{' or more' * (len(books) > 1)}"
-    return f"{codes} codes: {codes - idle} in use, {idle} {word} (count below {below}), {perplexity}"
+    perplexity = f"perplexity {least:.3g} or more" if len(books) > 1 else f"perplexity {least:.3g}"
+    if books[0].threshold is not None:
+        idle, below = sum(dead), f"{books[0].threshold:g}"
+        return f"{codes} codes: {codes - idle} in use, {idle} dead (count below {below}), {perplexity}"
+    idle = sum(unused)
+    return f"{codes} codes: {codes - idle} in use, {idle} unused (count below a thousandth of the mean), {perplexity}"
 
 
 def _bookkeeping(books: list[Health]) -> str:
@@ -125,40 +120,40 @@ def _bookkeeping(books: list[Health]) -> str:
     return "" if any(book.unused is not None for book in books) else "no sums and counts are stored"
 
 
-def tensors(encoder: EncoderSummary) -> list[Block]:
+def tensors(encoder: EncoderSummary) -> list[doc.Block]:
     """Return the tensors with their digests: in short, those of several layers together; and in full."""
     digests = dict(encoder.f32.tensors)
     is_long = len(encoder.codebooks) > 1
     kinds: dict[object, list[TensorSummary]] = {}
     for tensor in encoder.tensors:
         kinds.setdefault(_kind(tensor) if is_long else tensor.label, []).append(tensor)
-    short: list[tuple[Inline, ...]] = []
+    short: list[tuple[doc.Inline, ...]] = []
     for same in kinds.values():
         first = same[0]
         alone = len(same) == 1
         label = first.label if alone else f"{first.book} {first.label.removeprefix(first.place).strip()}".strip()
-        last = code(digests[first.label].short) if alone else f"{len(same)} tensors"
+        last = doc.code(digests[first.label].short) if alone else f"{len(same)} tensors"
         short.append((label, first.dtype, _shape(first), last))
-    whole = [(each.label, each.dtype, _shape(each), code(digests[each.label].hex)) for each in encoder.tensors]
-    columns = (Column("Tensor"), Column("Type"), Column("Shape"), Column(F32V1))
+    whole = [(each.label, each.dtype, _shape(each), doc.code(digests[each.label].hex)) for each in encoder.tensors]
+    columns = (doc.Column("Tensor"), doc.Column("Type"), doc.Column("Shape"), doc.Column(F32V1))
     totals = _totals(encoder)
     return [
-        Section(
+        doc.Section(
             "Tensors",
             (
-                Table("", columns, [*short, *((name, "", "", strong(each.short)) for name, each in totals)]),
-                Paragraph("-v lists every tensor." if is_long else ""),
+                doc.Table("", columns, [*short, *((name, "", "", doc.strong(each.short)) for name, each in totals)]),
+                doc.Paragraph("-v lists every tensor." if is_long else ""),
             ),
             Shown.BRIEF,
             heading=Shown.PAGE,
         ),
-        Section(
+        doc.Section(
             "Tensors",
             (
-                Table(
+                doc.Table(
                     "Every tensor of the VQ encoder, and the digests of the whole.",
                     columns,
-                    [*whole, *((name, "", "", code(each.hex)) for name, each in totals)],
+                    [*whole, *((name, "", "", doc.code(each.hex)) for name, each in totals)],
                 ),
             ),
             Shown.DETAIL,

@@ -51,6 +51,11 @@ def copies_object(found: "Comparison | LockCheck") -> dict[str, Any]:
     }
 
 
+def named(thing: object, names: str) -> dict[str, Any]:
+    """Return some fields of a result, whose names stand in a row, under these names."""
+    return {name: plain_object(getattr(thing, name)) for name in names.split()}
+
+
 def plain_object(value: object) -> Any:
     """Return a result in the types of JSON: fields by name, lists, words, and null for a number that is not finite."""
     if value is None or type(value) in (bool, int, str):

@@ -6,10 +6,11 @@ from typing import Any, Final
 from vqcheck.audit.lock import Lock
 from vqcheck.audit.locked_encoder import LockedEncoder
 from vqcheck.codebook.digest import F32V1
-from vqcheck.report.blocks import Fact, Facts, Section, Shown, code, path
+from vqcheck.report import blocks as doc
+from vqcheck.report.blocks import Shown
 from vqcheck.report.document import Case, CaseOutcome, Document, Rule, Status, Weight
 from vqcheck.report.views.json_objects import digest_object
-from vqcheck.report.views.words import kind_of_file
+from vqcheck.report.views.words import kind_of_file, listed
 
 _RECORDED: Final = Rule(
     "lock/recorded",
@@ -41,8 +42,9 @@ def written(
     folder.
     """
     whole = lock.whole("vq_encoder", F32V1) or lock.whole("codebook", F32V1)
-    what = "VQ encoder" if lock.whole("vq_encoder", F32V1) else "codebook alone"
-    headline = f"the {what} of {lock.checkpoint} is recorded in {lock_path}"
+    headline = f"the codebook alone of {lock.checkpoint} is recorded in {lock_path}"
+    if lock.whole("vq_encoder", F32V1):
+        headline = f"the VQ encoder of {lock.checkpoint} is recorded in {lock_path}"
     return Document(
         command="lock",
         status=Status.CONSISTENT,
@@ -65,28 +67,21 @@ def written(
             ),
         ),
         blocks=(
-            Section(
+            doc.facts(
                 "What was recorded",
-                (
-                    Facts(
-                        (
-                            Fact("Checkpoint", path(lock.checkpoint), Shown.DETAIL),
-                            Fact("Kind", kind_of_file(lock.record.kind), Shown.DETAIL),
-                            Fact("Digest", code(str(whole)) if whole else None, Shown.DETAIL),
-                            Fact("Copies", _listed_copies(lock)),
-                            Fact("Tokens", path(lock.tsv.name) if lock.tsv else None),
-                            *(Fact("s1" if not number else "", path(file.name)) for number, file in enumerate(lock.s1)),
-                        )
-                    ),
-                ),
-                heading=Shown.PAGE,
+                doc.Fact("Checkpoint", doc.path(lock.checkpoint), Shown.DETAIL),
+                doc.Fact("Kind", kind_of_file(lock.record.kind), Shown.DETAIL),
+                doc.Fact("Digest", doc.code(str(whole)) if whole else None, Shown.DETAIL),
+                doc.Fact("Copies", _listed_copies(lock)),
+                doc.Fact("Tokens", doc.path(lock.tsv.name) if lock.tsv else None),
+                *(doc.Fact("s1" if not number else "", doc.path(file.name)) for number, file in enumerate(lock.s1)),
             ),
         ),
     )
 
 
 def _listed_copies(lock: Lock) -> str:
-    return ", ".join(copy.name for copy in lock.copies if copy.name)
+    return listed(copy.name for copy in lock.copies)
 
 
 def _recorded(copy: LockedEncoder, lock_path: str) -> Case:

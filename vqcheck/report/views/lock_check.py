@@ -7,25 +7,12 @@ from vqcheck.audit.lock_result import S1, TSV, LockCheck, LockReason, LockVerdic
 from vqcheck.codebook.comparison import FAULTS, Verdict
 from vqcheck.codebook.health import Condition
 from vqcheck.codebook.vq_encoder import InFront
-from vqcheck.report.blocks import (
-    Bullets,
-    Column,
-    Fact,
-    Facts,
-    Kind,
-    Paragraph,
-    Section,
-    Shown,
-    Table,
-    Tone,
-    code,
-    path,
-    verdict,
-)
+from vqcheck.report import blocks as doc
+from vqcheck.report.blocks import Kind, Shown, Tone
 from vqcheck.report.document import Case, CaseOutcome, Document, Remedy, Rule, Status, Weight
 from vqcheck.report.views import copies
 from vqcheck.report.views.json_objects import copies_object, digest_object
-from vqcheck.report.views.words import argument, extract_again, kind_of_file, trained, warning
+from vqcheck.report.views.words import argument, clauses, extract_again, kind_of_file, listed, trained, warning
 
 _ENCODER: Final = Rule(
     "lock/vq-encoder-changed",
@@ -73,24 +60,24 @@ def checked(result: LockCheck, *, details: bool = False) -> Document:
         cases=_cases(result),
         data=_checked_data(result),
         blocks=(
-            Section(
+            doc.Section(
                 "What was compared",
                 (
-                    Facts(
+                    doc.Facts(
                         (
-                            Fact("File", path(result.path), Shown.PAGE),
-                            Fact("Kind of file", kind_of_file(result.kind), Shown.DETAIL),
-                            Fact("Lock", path(result.lock), Shown.PAGE),
-                            Fact("Locked kind of file", kind_of_file(result.locked_kind), Shown.DETAIL),
+                            doc.Fact("File", doc.path(result.path), Shown.PAGE),
+                            doc.Fact("Kind of file", kind_of_file(result.kind), Shown.DETAIL),
+                            doc.Fact("Lock", doc.path(result.lock), Shown.PAGE),
+                            doc.Fact("Locked kind of file", kind_of_file(result.locked_kind), Shown.DETAIL),
                             *_digests(result, Shown.ALWAYS if differs else Shown.DETAIL),
                         )
                     ),
-                    Bullets([*_open_question(result), *copies.told(result, copies.LOCK)]),
-                    Bullets(() if differs else _notes(result), Shown.BRIEF),
+                    doc.Bullets([*_open_question(result), *copies.told(result)]),
+                    doc.Bullets(() if differs else _notes(result), Shown.BRIEF),
                 ),
                 heading=Shown.PAGE,
             ),
-            Section(
+            doc.Section(
                 "What became of each part",
                 (*(_in_short(result) if differs else ()), _table(result.verdicts, result, Shown.DETAIL)),
                 heading=Shown.PAGE,
@@ -104,11 +91,10 @@ def line(result: LockCheck) -> str:
     """Return what a file comes to in a table of many."""
     if result.verdict == Verdict.CHANGED:
         faults = [line.name for line in result.verdicts if line.judged and line.verdict in FAULTS]
-        more = f" and {len(faults) - _NAMED} more" if len(faults) > _NAMED else ""
-        return f"other than the lock: {', '.join(faults[:_NAMED])}{more}"
+        return f"other than the lock: {listed(faults, _NAMED)}"
     if result.verdict == Verdict.UNDECIDED:
-        return copies.undecided(result, copies.LOCK)
-    notes = "; ".join(_notes(result))
+        return copies.undecided(result)
+    notes = clauses(*_notes(result))
     return f"agrees ({notes})" if notes else "agrees"
 
 
@@ -121,37 +107,37 @@ def _headline(result: LockCheck) -> str:
 
 
 def _open_question(result: LockCheck) -> list[str]:
-    return [copies.undecided(result, copies.LOCK)] if result.verdict == Verdict.UNDECIDED else []
+    return [copies.undecided(result)] if result.verdict == Verdict.UNDECIDED else []
 
 
-def _digests(result: LockCheck, shown: Shown) -> list[Fact]:
+def _digests(result: LockCheck, shown: Shown) -> list[doc.Fact]:
     if not (result.recorded and result.found):
         return []
     same = result.recorded == result.found
     return [
-        Fact("Locked digest", [result.recorded.algorithm, " ", code(result.recorded.short)], shown),
-        Fact(
+        doc.Fact("Locked digest", [result.recorded.algorithm, " ", doc.code(result.recorded.short)], shown),
+        doc.Fact(
             "Found digest",
-            [result.found.algorithm, " ", code(result.found.short, Tone.NEUTRAL if same else Tone.BAD)],
+            [result.found.algorithm, " ", doc.code(result.found.short, Tone.NEUTRAL if same else Tone.BAD)],
             shown,
         ),
     ]
 
 
-def _in_short(result: LockCheck) -> tuple[Table, Paragraph]:
+def _in_short(result: LockCheck) -> tuple[doc.Table, doc.Paragraph]:
     """Return the parts for a terminal: where there are very many, the first of those that are not identical."""
     lines = [line for line in result.verdicts if line.verdict != Verdict.IDENTICAL]
     if len(result.verdicts) <= _LONG:
-        return _table(result.verdicts, result, Shown.BRIEF), Paragraph("")
+        return _table(result.verdicts, result, Shown.BRIEF), doc.Paragraph("")
     left = len(result.verdicts) - min(len(lines), _LONG)
-    said = Paragraph(f"{left} more parts are not listed here. -v lists every part.", Shown.BRIEF)
+    said = doc.Paragraph(f"{left} more parts are not listed here. -v lists every part.", Shown.BRIEF)
     return _table(lines[:_LONG], result, Shown.BRIEF), said
 
 
-def _table(lines: Sequence[LockVerdict], result: LockCheck, shown: Shown) -> Table:
-    columns = (Column("Part"), Column("Verdict"), Column("Why", Kind.PROSE))
-    rows = [(line.name, verdict(line.verdict, _tone(line, result)), _why(line)) for line in lines]
-    return Table("Every tensor and file that the lock records, against the file.", columns, rows, shown)
+def _table(lines: Sequence[LockVerdict], result: LockCheck, shown: Shown) -> doc.Table:
+    columns = (doc.Column("Part"), doc.Column("Verdict"), doc.Column("Why", Kind.PROSE))
+    rows = [(line.name, doc.verdict(line.verdict, _tone(line, result)), _why(line)) for line in lines]
+    return doc.Table("Every tensor and file that the lock records, against the file.", columns, rows, shown)
 
 
 def _tone(line: LockVerdict, result: LockCheck) -> Tone:
@@ -163,8 +149,7 @@ def _tone(line: LockVerdict, result: LockCheck) -> Tone:
 
 
 def _why(line: LockVerdict) -> str:
-    parts = [_reason(line), *_lost(line), "" if line.judged else "not judged"]
-    return "; ".join(filter(None, parts))
+    return clauses(_reason(line), *_lost(line), "" if line.judged else "not judged")
 
 
 def _notes(result: LockCheck) -> list[str]:
@@ -187,8 +172,8 @@ def _reason(line: LockVerdict) -> str:
         LockReason.LOCK_ROUNDED: f"the lock holds the file's values, rounded to {line.rounded_to}",
     }
     if line.why in rounded:
-        moved = "; the rounded values are older, so training moved them by less than one step" if line.trained else ""
-        return f"{rounded[line.why]}{moved}"
+        moved = "the rounded values are older, so training moved them by less than one step" if line.trained else ""
+        return clauses(rounded[line.why], moved)
     return {
         LockReason.NOT_IN_LOCK: "the lock does not record it",
         LockReason.NOT_IN_FILE: "the file does not hold it",
@@ -217,9 +202,9 @@ def _cases(result: LockCheck) -> tuple[Case, ...]:
         where = result.lock if copy.side == "A" else result.path
         outcome = CaseOutcome.PASSED if copy.agrees else CaseOutcome.COULD_NOT_CHECK
         name = f"{'lock' if copy.side == 'A' else 'file'}: {copy.name}"
-        parts.append(Case(_COPIES, name, outcome, copies.lone(copy, copies.LOCK), where, weight=weight))
+        parts.append(Case(_COPIES, name, outcome, copies.lone(copy, result), where, weight=weight))
     if result.verdict == Verdict.UNDECIDED and not result.contradicting:
-        said = copies.undecided(result, copies.LOCK)
+        said = copies.undecided(result)
         parts.append(Case(_COPIES, "which belong together", CaseOutcome.COULD_NOT_CHECK, said, result.path))
     if result.never_trained:
         said = warning(result.path, Condition.NEVER_TRAINED)
@@ -257,7 +242,9 @@ def _remedies(result: LockCheck) -> tuple[Remedy, ...]:
     said = []
     if any(line.verdict != Verdict.MISSING for line in encoder):
         said.append("Use a checkpoint whose VQ encoder is the locked one. Freeze the quantizer in s2 training.")
-        said.append(f"Is the change meant? {extract_again(result.path)} Then replace the lock: {again}")
+        said.append(
+            f"Is the change meant? {extract_again(result.path, result.exported)} Then replace the lock: {again}"
+        )
     elif encoder:
         said.append("Check a file that stores the same parts of the VQ encoder as the locked one.")
     if any(line.what == TSV for line in faults):
@@ -287,7 +274,7 @@ def _checked_data(result: LockCheck) -> dict[str, Any]:
             {
                 "what": line.name,
                 "verdict": line.verdict,
-                "note": "; ".join(filter(None, [_reason(line), *_lost(line)])),
+                "note": clauses(_reason(line), *_lost(line)),
                 "judged": line.judged,
             }
             for line in result.verdicts

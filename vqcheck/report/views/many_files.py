@@ -3,15 +3,16 @@
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
-from typing import Any
+from typing import Any, Final
 
-from vqcheck.report.blocks import Block, Column, Kind, Section, Table, Tone, path, verdict
+from vqcheck.report import blocks as doc
+from vqcheck.report.blocks import Kind, Tone
 from vqcheck.report.document import Case, Document, Figure, Remedy, Status
 from vqcheck.report.views import failure
 from vqcheck.report.views.words import listed, short_names
 
-_WORDS = ("consistent", "changed", "could not check")
-"""The verdict on all of them, by their exit status."""
+_VERDICTS: Final = ("consistent", "changed", "could not check")
+"""On all of them, by their exit status."""
 
 
 @dataclass(frozen=True)
@@ -33,7 +34,7 @@ def could_not_check(command: str, file: str, why: str) -> JudgedFile:
     return JudgedFile(file, why.removeprefix(f"{file}: "), named)
 
 
-def view(command: str, against: str, key: str, files: Sequence[JudgedFile], *, details: bool) -> Document:
+def view(command: str, against: str, key: str, files: Sequence[JudgedFile], *, details: bool = False) -> Document:
     """Return the document of several files that were judged `against` one, which JSON has under `key`.
 
     `details` shows those of every file, not only of those that do not agree.
@@ -43,7 +44,7 @@ def view(command: str, against: str, key: str, files: Sequence[JudgedFile], *, d
     return Document(
         command=command,
         status=status,
-        verdict=_WORDS[status],
+        verdict=_VERDICTS[status],
         headline=_headline(files, against),
         subject=f"{against} and {len(files)} files",
         cases=tuple(_cases(files, names)),
@@ -65,10 +66,11 @@ def _headline(files: Sequence[JudgedFile], against: str) -> str:
     changed, unchecked = count[Status.INCONSISTENT], count[Status.NOT_CHECKED]
     if not changed and not unchecked:
         return f"All {len(files)} files agree with {against}."
-    parts = [f"{changed} changed"] if changed else []
-    parts += [f"{unchecked} could not be checked"] if unchecked else []
+    others = listed((f"{changed} changed" if changed else "", f"{unchecked} could not be checked" if unchecked else ""))
     agree = count[Status.CONSISTENT]
-    return f"Of {len(files)} files {', '.join(parts)}; {agree} agree{'s' * (agree == 1)} with {against}."
+    if agree == 1:
+        return f"Of {len(files)} files {others}; 1 agrees with {against}."
+    return f"Of {len(files)} files {others}; {agree} agree with {against}."
 
 
 def _figures(files: Sequence[JudgedFile]) -> Iterator[Figure]:
@@ -80,21 +82,21 @@ def _figures(files: Sequence[JudgedFile]) -> Iterator[Figure]:
         yield Figure("could not be checked", str(unchecked), Tone.WARNING)
 
 
-def _table(files: Sequence[JudgedFile], names: Sequence[str], against: str) -> Section:
-    columns = (Column("Verdict"), Column("File", Kind.NAME), Column("What it comes to", Kind.PROSE))
+def _table(files: Sequence[JudgedFile], names: Sequence[str], against: str) -> doc.Section:
+    columns = (doc.Column("Verdict"), doc.Column("File", Kind.NAME), doc.Column("What it comes to", Kind.PROSE))
     rows = [
-        (verdict(file.document.verdict, file.document.verdict_tone), path(name), file.said)
+        (doc.verdict(file.document.verdict, file.document.verdict_tone), doc.path(name), file.said)
         for file, name in zip(files, names, strict=True)
     ]
-    return Section("Files", (Table(f"Each file against {against}.", columns, rows),))
+    return doc.Section("Files", (doc.Table(f"Each file against {against}.", columns, rows),))
 
 
-def _details(files: Sequence[JudgedFile], names: Sequence[str], *, details: bool) -> Iterator[Block]:
+def _details(files: Sequence[JudgedFile], names: Sequence[str], *, details: bool) -> Iterator[doc.Block]:
     for file, name in zip(files, names, strict=True):
         document = file.document
         if "error" not in document.data and (details or document.exit_code):
-            notes = (verdict(document.verdict, document.verdict_tone),)
-            yield Section(name, document.blocks, notes=notes, folded=not document.exit_code)
+            notes = (doc.verdict(document.verdict, document.verdict_tone),)
+            yield doc.Section(name, document.blocks, notes=notes, folded=not document.exit_code)
 
 
 def _remedies(files: Sequence[JudgedFile], names: Sequence[str]) -> Iterator[Remedy]:
@@ -104,7 +106,7 @@ def _remedies(files: Sequence[JudgedFile], names: Sequence[str]) -> Iterator[Rem
         for remedy in file.document.remedies:
             of.setdefault((remedy.text, remedy.of), []).append(name)
     for (text, part), found in of.items():
-        yield Remedy(text, ", ".join(filter(None, (listed(found, 3), part))))
+        yield Remedy(text, listed((listed(found, 3), part)))
 
 
 def _cases(files: Sequence[JudgedFile], names: Sequence[str]) -> Iterator[Case]:

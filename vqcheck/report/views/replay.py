@@ -1,41 +1,25 @@
 """`vqcheck replay`: what each strategy did to the codebook, which line wrote it, and how the losses went."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 
 from vqcheck.codebook.family import Role
-from vqcheck.replay.trace import AS_IS, Arm, ArmVerdict, FirstWrite, Replay, ReplayVerdict, Setting
-from vqcheck.report.blocks import (
-    Bullets,
-    Column,
-    Fact,
-    Facts,
-    Inline,
-    Kind,
-    Paragraph,
-    Section,
-    Shown,
-    Table,
-    Tone,
-    Word,
-    code,
-    muted,
-    path,
-    tag,
-    verdict,
-)
+from vqcheck.replay.trace import Arm, ArmVerdict, FirstWrite, Replay, Setting
+from vqcheck.report import blocks as doc
+from vqcheck.report.blocks import Kind, Shown, Tone
 from vqcheck.report.document import Document, Figure, Remedy, Status
 from vqcheck.report.views.replay_charts import charts, numbers, reported, shadow
-from vqcheck.report.views.replay_data import (
-    cases,
-    data,
+from vqcheck.report.views.replay_data import cases, data, sheet
+from vqcheck.report.views.replay_words import (
     digests,
     first_write,
+    headline,
     meets,
     parameters,
-    sheet,
+    remedies,
     shorter,
     steps,
 )
+from vqcheck.report.views.words import clauses, listed
 
 
 def view(replay: Replay) -> Document:
@@ -52,100 +36,17 @@ def view(replay: Replay) -> Document:
         sheet=sheet(replay.arms),
         figures=_figures(replay),
         blocks=(
-            Section("", tuple(Paragraph((muted(line),)) for line in circumstances), shown=Shown.TEXT),
-            Section("Side by side", _side_by_side(replay), heading=Shown.PAGE),
-            Section("First write", (_first_write_of_each(replay.arms),), shown=Shown.PAGE),
+            doc.Section("", tuple(doc.Paragraph((doc.muted(line),)) for line in circumstances), shown=Shown.TEXT),
+            doc.Section("Side by side", _side_by_side(replay), heading=Shown.PAGE),
+            doc.Section("First write", (_first_write_of_each(replay.arms),), shown=Shown.PAGE),
             *charts(replay.arms),
-            Section("Arm by arm", tuple(_arm(replay, arm) for arm in replay.arms)),
-            Section("Setting", (_setting(replay.setting),), shown=Shown.PAGE),
-            Section("Notes", (Bullets(replay.setting.notes),)),
-            Section("The charts in numbers", numbers(replay.arms), shown=Shown.PAGE, folded=True),
+            doc.Section("Arm by arm", tuple(_arm(replay, arm) for arm in replay.arms)),
+            doc.Section("Setting", (_setting(replay.setting),), shown=Shown.PAGE),
+            doc.Section("Notes", (doc.Bullets(replay.setting.notes),)),
+            doc.Section("The charts in numbers", numbers(replay.arms), shown=Shown.PAGE, folded=True),
         ),
-        remedies=tuple(map(Remedy, _remedies(replay))),
+        remedies=tuple(map(Remedy, remedies(replay))),
     )
-
-
-def headline(replay: Replay) -> str:
-    """Return what the replay came to, in one sentence without its full stop."""
-    if replay.verdict == ReplayVerdict.INCOMPLETE:
-        if replay.failure:
-            return f"the replay failed ({replay.failure}); what was measured is shown"
-        if replay.complete:
-            lone = next(arm for arm in replay.arms if arm.verdict == ArmVerdict.NOT_MEASURED)
-            if not lone.never_learned:
-                return f"{', '.join(lone.idle_parts)} never moved under {lone.strategy}, so it did not really train"
-            return f"the gradient scaler skipped every optimizer step of {lone.strategy}, so nothing was learned"
-        last = replay.arms[-1]
-        where = f"{last.strategy}, step {last.steps_run} of {replay.setting.steps}"
-        return f"the replay was interrupted ({where}); what was measured is shown"
-    if replay.verdict == ReplayVerdict.INCONCLUSIVE:
-        if any(arm.is_control for arm in replay.arms):
-            return "no control arm drifted, so the replay proves nothing about the others"
-        if replay.lacks_control:
-            return "no arm was expected to drift and none did, so the replay proves nothing"
-        return "the step never used the codebook, so the replay proves nothing"
-    leaking = _leaking(replay)
-    if leaking:
-        place = _own_line(leaking)
-        return f"this code, as it is, writes the codebook{f', in {place}' if place else ''}"
-    wrong = [arm.strategy for arm in replay.arms if not arm.as_expected]
-    if wrong:
-        return f"{', '.join(wrong)} did not do what was expected"
-    controls = ", ".join(arm.strategy for arm in replay.arms if arm.is_control)
-    frozen = ", ".join(arm.strategy for arm in replay.arms if not arm.is_control)
-    drifts, still = f"the codebook drifts under {controls}", f"bit-identical under {frozen}"
-    if controls and frozen:
-        return f"{drifts}; it is {still}"
-    return drifts if controls else f"the codebook is {still}"
-
-
-def _leaking(replay: Replay) -> Arm | None:
-    """Return the arm of the user's own code if it writes the codebook and should not."""
-    found = next((arm for arm in replay.arms if arm.strategy == AS_IS and not arm.as_expected), None)
-    return found if found and found.verdict == ArmVerdict.DRIFTED else None
-
-
-def _own_line(arm: Arm) -> str:
-    """Return the user's line that wrote first; empty where it is not known."""
-    write = next((write for write in arm.first_writes if write.file), None)
-    own = (write.called_from or write) if write else None
-    return f"{shorter(own.file)}:{own.line}" if own else ""
-
-
-def _remedies(replay: Replay) -> Iterable[str]:
-    leaking = _leaking(replay)
-    if leaking:
-        place = _own_line(leaking)
-        yield f"Call eval() on the quantizer in every forward{f', before {place}' if place else ''}."
-        yield "Or hold the codebook from outside: vqcheck.freeze(net_g)."
-    elif replay.verdict == ReplayVerdict.INCONCLUSIVE:
-        if any(arm.is_control for arm in replay.arms):
-            yield "Replay a step that really trains the codebook: a control arm must drift."
-        elif replay.lacks_control:
-            yield "Add a control: --strategy none."
-        else:
-            yield "Replay the step that really looks codes up in the codebook."
-    elif replay.verdict == ReplayVerdict.INCOMPLETE:
-        if replay.complete and not any(arm.never_learned for arm in replay.arms):
-            yield "Replay a step that trains the adapters, bridge and wns1, as LoRA training does."
-        elif replay.complete:
-            yield "Run it again with --precision fp32. Then no optimizer step is skipped."
-        else:
-            yield "Run it again. Give fewer --steps if it takes too long."
-    else:
-        if any(arm.moved_though_held for arm in replay.arms):
-            yield "Find what writes the parameters that have no gradient: the optimizer does not."
-        drifted = ", ".join(
-            arm.strategy for arm in replay.arms if arm.verdict == ArmVerdict.DRIFTED and not arm.as_expected
-        )
-        still = ", ".join(
-            arm.strategy for arm in replay.arms if arm.verdict == ArmVerdict.FROZEN and not arm.as_expected
-        )
-        if drifted:
-            yield f"Look at the first write of {drifted}: this line writes the codebook."
-            yield "Call eval() on the quantizer in every forward, or hold it with vqcheck.freeze."
-        if still:
-            yield f"Do not take {still} for a control: it did not write the codebook."
 
 
 def _figures(replay: Replay) -> tuple[Figure, ...]:
@@ -165,41 +66,48 @@ def _figures(replay: Replay) -> tuple[Figure, ...]:
 
 def _circumstances(setting: Setting) -> tuple[str, str]:
     """Return what was replayed, and in what surroundings."""
-    whose = f" of {shorter(setting.code)}" if setting.code else ""
-    what = "" if setting.batch_size is None else " synthesizer"
-    items = f" of {setting.batch_size} items" if setting.batch_size else ""
-    processes = f", {setting.processes} processes" if setting.processes > 1 else ""
-    precision = f"{setting.precision}, " if setting.precision else ""
-    numbers_of_it = f"{steps(setting.steps)}{items}{processes}, seed {setting.seed}"
+    what = setting.subject if setting.batch_size is None else f"{setting.subject} synthesizer"
+    if setting.code:
+        what = f"{what} of {shorter(setting.code)}"
+    number = steps(setting.steps)
     return (
-        f"{setting.subject}{what}{whose}; weights: {setting.weights}; data: {setting.data}",
-        f"{numbers_of_it}, {setting.device}, {precision}torch {setting.torch}",
+        f"{what}; weights: {setting.weights}; data: {setting.data}",
+        listed(
+            (
+                f"{number} of {setting.batch_size} items" if setting.batch_size else number,
+                f"{setting.processes} processes" if setting.processes > 1 else "",
+                f"seed {setting.seed}",
+                setting.device,
+                setting.precision,
+                f"torch {setting.torch}",
+            )
+        ),
     )
 
 
-def _said(arm: Arm) -> Word:
+def _said(arm: Arm) -> doc.Word:
     """Return what an arm did, coloured by that alone: a codebook that drifted is never good news."""
-    return verdict(
+    return doc.verdict(
         arm.verdict.value, {ArmVerdict.DRIFTED: Tone.BAD, ArmVerdict.FROZEN: Tone.GOOD}.get(arm.verdict, Tone.WARNING)
     )
 
 
-def _meets(arm: Arm) -> Word:
+def _meets(arm: Arm) -> doc.Word:
     """Return whether an arm did what was expected of it."""
     known = arm.verdict in (ArmVerdict.DRIFTED, ArmVerdict.FROZEN)
-    return Word(meets(arm), Tone.WARNING if not known else Tone.GOOD if arm.as_expected else Tone.BAD)
+    return doc.Word(meets(arm), Tone.WARNING if not known else Tone.GOOD if arm.as_expected else Tone.BAD)
 
 
-def _side_by_side(replay: Replay) -> tuple[Table, Paragraph]:
+def _side_by_side(replay: Replay) -> tuple[doc.Table, doc.Paragraph]:
     probe = replay.setting.probe_tokens
-    rows: list[Sequence[Inline]] = []
+    rows: list[Sequence[doc.Inline]] = []
     for arm in replay.arms:
         last = arm.steps[-1] if arm.steps else None
         rows.append(
             (
                 arm.strategy,
                 _said(arm),
-                (_meets(arm), *((muted(" (control)"),) if arm.is_control else ())),
+                (_meets(arm), *((doc.muted(" (control)"),) if arm.is_control else ())),
                 reported(arm),
                 shadow(arm),
                 _moved_codes(arm),
@@ -207,20 +115,20 @@ def _side_by_side(replay: Replay) -> tuple[Table, Paragraph]:
                 f"{last.flipped_tokens}/{probe}" if last and probe else "-",
             )
         )
-    caption = "Every arm starts from the same weights, data and random state." if len(rows) > 1 else ""
+    captions = ["Every arm starts from the same weights, data and random state."] if len(rows) > 1 else []
     if any(arm.is_control for arm in replay.arms):
-        caption += " A control arm must drift, or the replay proves nothing about the others."
+        captions.append("A control arm must drift, or the replay proves nothing about the others.")
     columns = (
-        Column("Strategy"),
-        Column("Verdict"),
-        Column("As expected", shown=Shown.DETAIL),
-        *map(Column, ("commit_loss", "Shadow loss", "Codes", "Projection", "Flipped")),
+        doc.Column("Strategy"),
+        doc.Column("Verdict"),
+        doc.Column("As expected", shown=Shown.DETAIL),
+        *map(doc.Column, ("commit_loss", "Shadow loss", "Codes", "Projection", "Flipped")),
     )
     key = (
         "Codes: how many moved. Shadow loss: commit_loss, computed in every mode. Flipped: tokens of a fixed probe "
         "that changed."
     )
-    return Table(caption.strip(), columns, rows), Paragraph((muted(key),))
+    return doc.Table(" ".join(captions), columns, rows), doc.Paragraph((doc.muted(key),))
 
 
 def _moved_codes(arm: Arm) -> str:
@@ -241,48 +149,53 @@ def _projection(arm: Arm) -> str:
     return "not trained" if arm.never_learned else "still"
 
 
-def _first_write_of_each(arms: Sequence[Arm]) -> Table:
+def _first_write_of_each(arms: Sequence[Arm]) -> doc.Table:
     caption = "The first write of each arm that changed bits of the VQ encoder: the operator, and the line that ran it."
-    return Table(
+    return doc.Table(
         caption,
-        (Column("Strategy"), *_write_columns()),
+        (doc.Column("Strategy"), *_write_columns()),
         [(arm.strategy, *_write(write)) for arm in arms for write in arm.first_writes[:1]],
     )
 
 
-def _write_columns() -> tuple[Column, ...]:
-    return Column("First write to"), Column("Step", Kind.NUMBER), Column("Operator"), Column("Where", Kind.NAME)
+def _write_columns() -> tuple[doc.Column, ...]:
+    return (
+        doc.Column("First write to"),
+        doc.Column("Step", Kind.NUMBER),
+        doc.Column("Operator"),
+        doc.Column("Where", Kind.NAME),
+    )
 
 
-def _write(write: FirstWrite) -> tuple[Inline, ...]:
+def _write(write: FirstWrite) -> tuple[doc.Inline, ...]:
     operator, where = first_write(write)
     if not operator:
-        return code(write.label), str(write.first_changed_step), Word("not attributed", Tone.WARNING), ""
-    return code(write.label), str(write.first_changed_step), code(operator), path(where)
+        return doc.code(write.label), str(write.first_changed_step), doc.Word("not attributed", Tone.WARNING), ""
+    return doc.code(write.label), str(write.first_changed_step), doc.code(operator), doc.path(where)
 
 
-def _arm(replay: Replay, arm: Arm) -> Section:
-    writes = Table(
+def _arm(replay: Replay, arm: Arm) -> doc.Section:
+    writes = doc.Table(
         f"{arm.strategy}: the first write to each tensor.", _write_columns(), [*map(_write, arm.first_writes)]
     )
     seconds = ""
     if arm.median_seconds is not None and arm.tracing_seconds is not None:
         seconds = f"{_duration(arm.median_seconds)}, and {_duration(arm.tracing_seconds)} for the tracing"
-    kept = f", every {arm.kept_every}th kept" if arm.kept_every > 1 else ""
-    facts = Facts(
+    kept = f"every {arm.kept_every}th kept" if arm.kept_every > 1 else ""
+    facts = doc.Facts(
         (
-            Fact("VQ encoder", code(digests(arm))),
-            Fact("Steps", f"{arm.steps_run} of {replay.setting.steps}{kept}", Shown.DETAIL),
-            Fact("Parameters", "; ".join(parameters(arm))),
-            Fact("Optimizer", _optimizer_steps(replay, arm)),
-            Fact("Processes", _processes(replay, arm)),
-            Fact("Step time", seconds),
-            Fact("Saved as", path(arm.checkpoint) if arm.checkpoint else None),
+            doc.Fact("VQ encoder", doc.code(digests(arm))),
+            doc.Fact("Steps", listed((f"{arm.steps_run} of {replay.setting.steps}", kept)), Shown.DETAIL),
+            doc.Fact("Parameters", clauses(*parameters(arm))),
+            doc.Fact("Optimizer", _optimizer_steps(replay, arm)),
+            doc.Fact("Processes", _processes(replay, arm)),
+            doc.Fact("Step time", seconds),
+            doc.Fact("Saved as", doc.path(arm.checkpoint) if arm.checkpoint else None),
         )
     )
-    notes = (_said(arm), _meets(arm), *((tag("control"),) if arm.is_control else ()))
+    notes = (_said(arm), _meets(arm), *((doc.tag("control"),) if arm.is_control else ()))
     # What went as it should is short on a page: the tables above name its first write.
-    return Section(arm.strategy, (Paragraph(arm.stops), writes, facts), notes=notes, folded=arm.as_expected)
+    return doc.Section(arm.strategy, (doc.Paragraph(arm.stops), writes, facts), notes=notes, folded=arm.as_expected)
 
 
 def _optimizer_steps(replay: Replay, arm: Arm) -> str:
@@ -290,10 +203,16 @@ def _optimizer_steps(replay: Replay, arm: Arm) -> str:
     if not arm.skipped_steps:
         return ""
     if arm.never_learned:
-        bound = ", the most that are tried" if arm.complete else ""
-        return f"all {steps(arm.steps_run)} skipped by the gradient scaler{bound}: the projection was never trained"
-    run_on = f", so this arm ran to step {arm.steps_run}" if arm.steps_run > replay.setting.steps else ""
-    return f"{arm.skipped_steps} of {steps(arm.steps_run)} skipped by the gradient scaler{run_on}"
+        if arm.complete:
+            return (
+                f"all {steps(arm.steps_run)} skipped by the gradient scaler, the most that are tried: the projection "
+                "was never trained"
+            )
+        return f"all {steps(arm.steps_run)} skipped by the gradient scaler: the projection was never trained"
+    skipped = f"{arm.skipped_steps} of {steps(arm.steps_run)} skipped by the gradient scaler"
+    if arm.steps_run > replay.setting.steps:
+        return f"{skipped}, so this arm ran to step {arm.steps_run}"
+    return skipped
 
 
 def _processes(replay: Replay, arm: Arm) -> str:
@@ -309,20 +228,20 @@ def _duration(seconds: float) -> str:
     return f"{1000 * seconds:.3g} ms" if seconds < 1 else f"{seconds:.3g} s"
 
 
-def _setting(setting: Setting) -> Facts:
-    return Facts(
+def _setting(setting: Setting) -> doc.Facts:
+    return doc.Facts(
         (
-            Fact("Subject", setting.subject),
-            Fact("Code", path(setting.code) if setting.code else None),
-            Fact("Weights", path(setting.weights)),
-            Fact("Data", path(setting.data)),
-            Fact("Steps", str(setting.steps)),
-            Fact("Batch", f"{setting.batch_size} items" if setting.batch_size else None),
-            Fact("Seed", str(setting.seed)),
-            Fact("Device", setting.device),
-            Fact("Precision", setting.precision),
-            Fact("Processes", str(setting.processes)),
-            Fact("torch", setting.torch),
-            Fact("Probe", f"{setting.probe_tokens} tokens" if setting.probe_tokens else None),
+            doc.Fact("Subject", setting.subject),
+            doc.Fact("Code", doc.path(setting.code) if setting.code else None),
+            doc.Fact("Weights", doc.path(setting.weights)),
+            doc.Fact("Data", doc.path(setting.data)),
+            doc.Fact("Steps", str(setting.steps)),
+            doc.Fact("Batch", f"{setting.batch_size} items" if setting.batch_size else None),
+            doc.Fact("Seed", str(setting.seed)),
+            doc.Fact("Device", setting.device),
+            doc.Fact("Precision", setting.precision),
+            doc.Fact("Processes", str(setting.processes)),
+            doc.Fact("torch", setting.torch),
+            doc.Fact("Probe", f"{setting.probe_tokens} tokens" if setting.probe_tokens else None),
         )
     )

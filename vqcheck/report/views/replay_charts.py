@@ -5,21 +5,8 @@ from collections.abc import Callable, Iterable, Sequence
 from typing import Final
 
 from vqcheck.replay.trace import Arm, CommitLossState, LossRange, StepTrace
-from vqcheck.report.blocks import (
-    Block,
-    Column,
-    Event,
-    Inline,
-    Kind,
-    Line,
-    LineChart,
-    Paragraph,
-    Section,
-    Shown,
-    Table,
-    strong,
-    tag,
-)
+from vqcheck.report import blocks as doc
+from vqcheck.report.blocks import Kind, Shown
 from vqcheck.report.scales import drawable
 from vqcheck.report.views.words import number
 
@@ -28,13 +15,13 @@ _ROWS: Final = 10
 _Figure = Callable[[StepTrace], float]
 
 
-def charts(arms: Sequence[Arm]) -> tuple[Section, ...]:
+def charts(arms: Sequence[Arm]) -> tuple[doc.Section, ...]:
     """Return a section for commit_loss and one for the drift of the codes; without what no arm measured."""
     arms = [arm for arm in arms if arm.steps]
     return (_commit_loss(arms), _drift(arms)) if arms else ()
 
 
-def _commit_loss(arms: Sequence[Arm]) -> Section:
+def _commit_loss(arms: Sequence[Arm]) -> doc.Section:
     about = (
         "The mean squared distance between frames and their codes. A reported 0 is no evidence: eval mode does not "
         "compute it."
@@ -46,17 +33,17 @@ def _commit_loss(arms: Sequence[Arm]) -> Section:
         *_chart("commit_loss as the training code reports it", "commit_loss", reports, Shown.ALWAYS),
         *_chart("Shadow loss, computed in every mode", "shadow loss", shadows),
     )
-    return Section("commit_loss", (Paragraph(about, Shown.PAGE), *blocks) if blocks else ())
+    return doc.Section("commit_loss", (doc.Paragraph(about, Shown.PAGE), *blocks) if blocks else ())
 
 
-def _chart(title: str, y_title: str, lines: Sequence[Line], shown: Shown = Shown.PAGE) -> Iterable[Block]:
+def _chart(title: str, y_title: str, lines: Sequence[doc.Line], shown: Shown = Shown.PAGE) -> Iterable[doc.Block]:
     """Yield a title and a chart, if any arm has a value to draw."""
     if any(drawable(value) for line in lines for _, value in line.points):
-        yield Paragraph((strong(title),), Shown.PAGE)
-        yield LineChart(title, "training step", y_title, lines, shown)
+        yield doc.Paragraph((doc.strong(title),), Shown.PAGE)
+        yield doc.LineChart(title, "training step", y_title, lines, shown)
 
 
-def _drift(arms: Sequence[Arm]) -> Section:
+def _drift(arms: Sequence[Arm]) -> doc.Section:
     lines = []
     for arm in arms:
         points = [(step.step, step.drift) for step in arm.steps]
@@ -65,21 +52,21 @@ def _drift(arms: Sequence[Arm]) -> Section:
         event = None
         if arm.first_writes:
             first = arm.first_writes[0].first_changed_step
-            event = Event(min(max(first, points[0][0]), points[-1][0]), f"first write: step {first}")
+            event = doc.Event(min(max(first, points[0][0]), points[-1][0]), f"first write: step {first}")
         lines.append(_line(arm, lambda step: step.drift, said, event))
     about = (
         "The Euclidean distance of all codes from the start, in their own unit. A frozen codebook stays at exactly 0."
     )
-    chart = LineChart("Drift of the codes", "training step", "distance from the start", lines, Shown.ALWAYS)
-    return Section("Drift of the codes", (Paragraph(about, Shown.PAGE), chart))
+    chart = doc.LineChart("Drift of the codes", "training step", "distance from the start", lines, Shown.ALWAYS)
+    return doc.Section("Drift of the codes", (doc.Paragraph(about, Shown.PAGE), chart))
 
 
-def _line(arm: Arm, figure: _Figure, said: str, event: Event | None = None) -> Line:
-    notes = (tag("control"),) if arm.is_control else ()
-    return Line(arm.strategy, said, [(step.step, figure(step)) for step in arm.steps], event, notes)
+def _line(arm: Arm, figure: _Figure, said: str, event: doc.Event | None = None) -> doc.Line:
+    notes = (doc.tag("control"),) if arm.is_control else ()
+    return doc.Line(arm.strategy, said, [(step.step, figure(step)) for step in arm.steps], event, notes)
 
 
-def numbers(arms: Sequence[Arm]) -> tuple[Table, ...]:
+def numbers(arms: Sequence[Arm]) -> tuple[doc.Table, ...]:
     """Return what the charts show as tables, of many steps a few."""
     steps = sorted({step.step for arm in arms for step in arm.steps})
     if not steps:
@@ -92,15 +79,15 @@ def numbers(arms: Sequence[Arm]) -> tuple[Table, ...]:
         ("Shadow loss", lambda step: step.shadow_commit_loss),
         ("Drift of the codes", lambda step: step.drift),
     )
-    head = (Column("Step", Kind.NUMBER), *(Column(arm.strategy, Kind.NUMBER) for arm in arms))
+    head = (doc.Column("Step", Kind.NUMBER), *(doc.Column(arm.strategy, Kind.NUMBER) for arm in arms))
     tables = []
     for title, figure in figures:
         columns = [{step.step: figure(step) for step in arm.steps} for arm in arms]
         if any(math.isfinite(value) for column in columns for value in column.values()):
-            rows: list[Sequence[Inline]] = [
+            rows: list[Sequence[doc.Inline]] = [
                 (str(at), *(number(column[at]) if at in column else "" for column in columns)) for at in chosen
             ]
-            tables.append(Table(f"{title}, {some}.", head, rows))
+            tables.append(doc.Table(f"{title}, {some}.", head, rows))
     return tuple(tables)
 
 

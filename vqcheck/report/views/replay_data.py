@@ -3,14 +3,15 @@
 There is a check for each tensor of an arm, or one for a control, which must drift.
 """
 
-import os
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from typing import Any, Final
 
 from vqcheck.codebook.digest import EncoderDigests
 from vqcheck.replay.trace import Arm, ArmVerdict, FirstWrite, Replay, ReplayVerdict, TensorStep
 from vqcheck.report.document import Case, CaseOutcome, Rule, Sheet
-from vqcheck.report.views.json_objects import digests_object, plain_object
+from vqcheck.report.views.json_objects import digests_object, named
+from vqcheck.report.views.replay_words import digests, first_write, meets, parameters, steps
+from vqcheck.report.views.words import clauses
 
 _DRIFTED: Final = Rule(
     "replay/drifted",
@@ -65,11 +66,11 @@ def _arm(arm: Arm, replay: Replay) -> list[Case]:
     if arm.parameters:
         moved = arm.moved_though_held
         outcome = CaseOutcome.FAILED if moved else CaseOutcome.PASSED
-        cases.append(Case(_HELD, arm.strategy, outcome, "; ".join(parameters(arm))))
+        cases.append(Case(_HELD, arm.strategy, outcome, clauses(*parameters(arm))))
     if replay.setting.processes > 1 or arm.rank_differences:
-        differ = f"after {arm.rank_differences} of {arm.steps_run} steps they do not"
+        said = f"after {arm.rank_differences} of {arm.steps_run} steps they do not"
         outcome = CaseOutcome.FAILED if arm.rank_differences and not arm.is_control else CaseOutcome.PASSED
-        cases.append(Case(_RANKS, arm.strategy, outcome, differ if arm.rank_differences else "the same bits"))
+        cases.append(Case(_RANKS, arm.strategy, outcome, said if arm.rank_differences else "the same bits"))
     if replay.verdict == ReplayVerdict.INCONCLUSIVE and any(each is arm for each in _proving_nothing(replay)):
         rule, message = (
             (_CONTROL, "no arm was expected to drift")
@@ -90,8 +91,9 @@ def _proving_nothing(replay: Replay) -> list[Arm]:
 def _control(arm: Arm, replay: Replay) -> Case:
     if arm.verdict == ArmVerdict.DRIFTED:
         write = next((write for write in arm.first_writes if write.file), None)
-        where = f"; first write: {_written(write)}" if write else ""
-        return Case(_CONTROL, arm.strategy, CaseOutcome.PASSED, f"drifted, as it must: {digests(arm)}{where}")
+        where = f"first write: {_written(write)}" if write else ""
+        said = clauses(f"drifted, as it must: {digests(arm)}", where)
+        return Case(_CONTROL, arm.strategy, CaseOutcome.PASSED, said)
     outcome = CaseOutcome.COULD_NOT_CHECK if replay.verdict == ReplayVerdict.INCONCLUSIVE else CaseOutcome.FAILED
     return Case(_CONTROL, arm.strategy, outcome, f"did not drift: {digests(arm)}")
 
@@ -107,116 +109,27 @@ def _tensor(arm: Arm, label: str, write: FirstWrite | None) -> Case:
     if write is None:
         return Case(_DRIFTED, name, CaseOutcome.PASSED, f"bit-identical after {steps(arm.steps_run)}")
     last = next((each for step in arm.steps[-1:] for each in step.tensors if each.label == label), None)
-    rows = f"; {last.rows_changed} of {last.rows} rows differ from the start" if last else ""
+    rows = f"{last.rows_changed} of {last.rows} rows differ from the start" if last else ""
     if last and last.problem:
-        rows = f"; it {last.problem}"
+        rows = f"it {last.problem}"
     own = write.called_from or write
-    message = f"written in step {write.first_changed_step}, {_written(write)}{rows}; VQ encoder {digests(arm)}"
+    written = f"written in step {write.first_changed_step}, {_written(write)}"
+    message = clauses(written, rows, f"VQ encoder {digests(arm)}")
     return Case(_DRIFTED, name, CaseOutcome.FAILED, message, own.file, own.line)
 
 
 def _written(write: FirstWrite) -> str:
     operator, where = first_write(write)
-    return f"by {operator} {'at' if write.file else 'in'} {where}" if operator else "by a write that was not attributed"
-
-
-def steps(count: int) -> str:
-    return f"{count} step{'s' * (count != 1)}"
-
-
-def shorter(path: str) -> str:
-    """Return a path as seen from the working directory, where it lies below it."""
-    try:
-        relative = os.path.relpath(path)
-    except ValueError:  # another drive
-        return path
-    return path if relative.startswith("..") else relative
-
-
-def digests(arm: Arm) -> str:
-    """Return the digests of the VQ encoder at the start, at the first change and at the end."""
-    start, end = arm.digest_at_start.widest, _digest(arm.digest_at_end)
-    if arm.verdict != ArmVerdict.DRIFTED:
-        return f"{start.algorithm} {start.short}, bit-identical after {steps(arm.steps_run)}"
-    middle = ""
-    if arm.digest_at_first_change and arm.first_writes:
-        first, step = _digest(arm.digest_at_first_change), arm.first_writes[0].first_changed_step
-        if step != arm.steps_run:
-            middle = f" > {first} (step {step})"
-    return f"{start.algorithm} {start.short}{middle} > {end} (step {arm.steps_run})"
-
-
-def _digest(found: EncoderDigests) -> str:
-    whole = found.vq_encoder or found.codebook or found.projection
-    return whole.short if whole else "no digest: tensors are missing"
-
-
-def meets(arm: Arm) -> str:
-    """Return how the verdict on an arm compares with what is expected of it."""
-    if arm.verdict == ArmVerdict.NOT_MEASURED:
-        if arm.complete and arm.never_learned:
-            return f"the gradient scaler skipped all {steps(arm.steps_run)}"
-        if arm.complete and arm.idle_parts:
-            return f"{', '.join(arm.idle_parts)} never moved"
-        return f"ended early, after step {arm.steps_run}"
-    return "as expected" if arm.as_expected else f"expected {arm.expected}"
-
-
-def parameters(arm: Arm) -> tuple[str, ...]:
-    """Return which parameters of the generator moved and which held still, in words; nothing where unwatched."""
-    if not arm.parameters:
-        return ()
-    learning = [f"{each.part} {each.learning_moved} of {each.learning}" for each in arm.parameters if each.learning]
-    held = sum(each.held for each in arm.parameters)
-    moved = [f"{each.part} {each.held_moved} of {each.held}" for each in arm.parameters if each.held_moved]
-    still = f"but {', '.join(moved)} moved" if moved else "all still"
-    return f"moved: {', '.join(learning)}", f"{held} without a gradient, {still}"
-
-
-def first_write(write: FirstWrite) -> tuple[str, str]:
-    """Return (aten operator, where it was called), both empty where the write was not attributed."""
-    if write.traced_step is None:
-        return "", ""
-    later = f" (seen in step {write.traced_step})" if write.traced_step != write.first_changed_step else ""
-    where = write.function or "no line of Python"
-    if write.file:
-        where = f"{shorter(write.file)}:{write.line} in {write.function}"
-    own = write.called_from
-    called = f", called from {shorter(own.file)}:{own.line} in {own.function}" if own else ""
-    return ".".join(write.operator.split(".")[:2]), f"{where}{called}{later}"
+    if not operator:
+        return "by a write that was not attributed"
+    return f"by {operator} at {where}" if write.file else f"by {operator} in {where}"
 
 
 _STEP: Final = (
-    "step",
-    "epoch",
-    "commit_loss",
-    "commit_loss_state",
-    "shadow_commit_loss",
-    "losses",
-    "gradient_norms",
-    "flipped_tokens",
-    "learning_rate",
-    "seconds",
-    "differing_across_ranks",
-    "optimizer_step_skipped",
+    "step epoch commit_loss commit_loss_state shadow_commit_loss losses gradient_norms flipped_tokens learning_rate "
+    "seconds differing_across_ranks optimizer_step_skipped"
 )
-_TENSOR: Final = ("label", "changed", "written", "rows_changed", "rows", "l2", "max_abs")
-_PARAMETERS: Final = ("part", "learning", "learning_moved", "held", "held_moved")
-_SETTING: Final = (
-    "subject",
-    "code",
-    "weights",
-    "data",
-    "steps",
-    "batch_size",
-    "seed",
-    "device",
-    "precision",
-    "processes",
-    "torch",
-    "probe_tokens",
-    "notes",
-)
+_SETTING: Final = "subject code weights data steps batch_size seed device precision processes torch probe_tokens notes"
 
 
 def data(replay: Replay) -> dict[str, Any]:
@@ -224,13 +137,9 @@ def data(replay: Replay) -> dict[str, Any]:
     return {
         "complete": replay.complete,
         "failure": replay.failure,
-        "setting": _named(replay.setting, _SETTING),
+        "setting": named(replay.setting, _SETTING),
         "arms": [_arm_object(arm) for arm in replay.arms],
     }
-
-
-def _named(thing: object, names: Iterable[str]) -> dict[str, Any]:
-    return {name: plain_object(getattr(thing, name)) for name in names}
 
 
 def _arm_object(arm: Arm) -> dict[str, Any]:
@@ -240,14 +149,11 @@ def _arm_object(arm: Arm) -> dict[str, Any]:
         "verdict": arm.verdict.value,
         "expected": arm.expected.value,
         "control": arm.is_control,
-        "uses_codebook": arm.uses_codebook,
-        "complete": arm.complete,
-        "steps_run": arm.steps_run,
-        "kept_every": arm.kept_every,
-        "commit_loss": _named(arm.commit_loss, ("low", "high")),
-        "shadow_commit_loss": _named(arm.shadow_commit_loss, ("low", "high")),
+        **named(arm, "uses_codebook complete steps_run kept_every"),
+        "commit_loss": named(arm.commit_loss, "low high"),
+        "shadow_commit_loss": named(arm.shadow_commit_loss, "low high"),
         "first_writes": [_write_object(write) for write in arm.first_writes],
-        "parameters": [_named(each, _PARAMETERS) for each in arm.parameters],
+        "parameters": [named(each, "part learning learning_moved held held_moved") for each in arm.parameters],
         "digests": {
             "start": digests_object(arm.digest_at_start),
             "first_change": _digests_object(arm.digest_at_first_change),
@@ -259,27 +165,27 @@ def _arm_object(arm: Arm) -> dict[str, Any]:
         "median_tracing_seconds": arm.tracing_seconds,
         "checkpoint": arm.checkpoint,
         "steps": [
-            _named(step, _STEP) | {"tensors": [_tensor_object(tensor) for tensor in step.tensors]} for step in arm.steps
+            named(step, _STEP) | {"tensors": [_tensor_object(tensor) for tensor in step.tensors]} for step in arm.steps
         ],
     }
 
 
 def _tensor_object(tensor: TensorStep) -> dict[str, Any]:
-    return _named(tensor, _TENSOR) | {"problem": tensor.problem or None}
+    found = named(tensor, "label changed written rows_changed rows l2 max_abs")
+    return found | {"problem": tensor.problem or None}
 
 
 def _write_object(write: FirstWrite) -> dict[str, Any]:
     own = write.called_from
     return {
-        "label": write.label,
-        "first_changed_step": write.first_changed_step,
+        **named(write, "label first_changed_step"),
         "attributed": write.traced_step is not None,
         "traced_step": write.traced_step,
         "operator": write.operator or None,
         "file": write.file or None,
         "line": write.line or None,
         "function": write.function or None,
-        "called_from": _named(own, ("file", "line", "function")) if own else None,
+        "called_from": named(own, "file line function") if own else None,
     }
 
 
@@ -288,15 +194,8 @@ def _digests_object(digests: EncoderDigests | None) -> dict[str, Any] | None:
 
 
 _SHEET: Final = (
-    "step",
-    "epoch",
-    "commit_loss",
-    "commit_loss_state",
-    "shadow_commit_loss",
-    "flipped_tokens",
-    "learning_rate",
-    "seconds",
-    "optimizer_step_skipped",
+    "step epoch commit_loss commit_loss_state shadow_commit_loss flipped_tokens learning_rate seconds "
+    "optimizer_step_skipped"
 )
 _SHEET_TENSOR: Final = ("changed", "written", "rows_changed", "l2", "max_abs")
 
@@ -315,10 +214,10 @@ def sheet(arms: Sequence[Arm]) -> Sheet:
             rows.append(
                 (
                     arm.strategy,
-                    *(getattr(step, name) for name in _SHEET),
+                    *(getattr(step, name) for name in _SHEET.split()),
                     *(step.losses.get(name) for name in losses),
                     *(getattr(tensors[label], figure) for label in labels for figure in _SHEET_TENSOR),
                 )
             )
     of_tensors = (f"{label}.{figure}" for label in labels for figure in _SHEET_TENSOR)
-    return Sheet(("strategy", *_SHEET, *losses, *of_tensors), rows)
+    return Sheet(("strategy", *_SHEET.split(), *losses, *of_tensors), rows)

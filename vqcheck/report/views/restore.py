@@ -4,27 +4,13 @@ import os
 from typing import Any, Final
 
 from vqcheck.codebook.digest import EncoderDigests
-from vqcheck.report.blocks import (
-    Block,
-    Column,
-    Fact,
-    Facts,
-    Kind,
-    Paragraph,
-    Players,
-    Section,
-    Shown,
-    Sound,
-    Table,
-    Tone,
-    code,
-    path,
-    verdict,
-)
+from vqcheck.report import blocks as doc
+from vqcheck.report.blocks import Kind, Shown, Tone
 from vqcheck.report.document import Case, CaseOutcome, Document, Figure, Rule, Status
-from vqcheck.report.views.json_objects import digests_object
+from vqcheck.report.views.json_objects import digests_object, named
+from vqcheck.report.views.words import clauses, listed
 from vqcheck.restore.measured import Better, Measurement, PairedDifference, Way
-from vqcheck.restore.result import Extraction, Restoration, RestoredTensor, RestoreVerdict
+from vqcheck.restore.result import Extraction, Restoration, RestoredPart, RestoredTensor, RestoreVerdict
 
 _WRITTEN: Final = Rule(
     "restore/written",
@@ -43,15 +29,11 @@ def restored(result: Restoration) -> Document:
     if result.verdict is RestoreVerdict.UNCHANGED:
         headline = f"{os.path.basename(result.file)} had the VQ encoder of {base} already; {name} is a copy of it"
     else:
-        of = (
-            ""
-            if len(changed) == len(result.tensors)
-            else f" ({len(changed)} of {len(result.tensors)} tensors differed)"
-        )
-        what = "VQ encoder" if result.part == "all" else result.part
-        rounded = ", ".join(dict.fromkeys(tensor.dtype for tensor in result.tensors if tensor.rounded_from))
-        of = f", rounded to {rounded}{of}" if rounded else of
-        headline = f"{name} has the {what} of {base}{of}; every other byte is that of {os.path.basename(result.file)}"
+        rounded = listed(dict.fromkeys(tensor.dtype for tensor in result.tensors if tensor.rounded_from))
+        said = listed((_put_back(result.part, name, base), f"rounded to {rounded}" if rounded else ""))
+        if len(changed) < len(result.tensors):
+            said = f"{said} ({len(changed)} of {len(result.tensors)} tensors differed)"
+        headline = f"{said}; every other byte is that of {os.path.basename(result.file)}"
     return Document(
         command="restore",
         status=Status.CONSISTENT,
@@ -60,11 +42,7 @@ def restored(result: Restoration) -> Document:
         subject=f"{result.base} and {result.file}",
         cases=(Case(_WRITTEN, name, CaseOutcome.PASSED, headline, result.out),),
         data={
-            "base": result.base,
-            "file": result.file,
-            "out": result.out,
-            "family": result.family,
-            "part": result.part.value,
+            **named(result, "base file out family part"),
             "tensors": [_tensor(tensor) for tensor in result.tensors],
             "not_stored": list(result.not_stored),
             "before": digests_object(result.before),
@@ -73,33 +51,39 @@ def restored(result: Restoration) -> Document:
         },
         figures=_figures(result.measurement) if result.measurement else (),
         blocks=(
-            Section(
+            doc.facts(
                 "Digests",
-                (
-                    Facts(
-                        (
-                            Fact("Before", code(_widest(result.before))),
-                            Fact("After", code(_widest(result.after))),
-                            Fact("Not stored", ", ".join(result.not_stored)),
-                        )
-                    ),
-                ),
-                heading=Shown.PAGE,
+                doc.Fact("Before", doc.code(_widest(result.before))),
+                doc.Fact("After", doc.code(_widest(result.after))),
+                doc.Fact("Not stored", listed(result.not_stored)),
             ),
-            Section(
+            doc.Section(
                 "Tensors",
                 (
-                    Table(
+                    doc.Table(
                         "What was put back.",
-                        (Column("tensor"), Column("type"), Column("before"), Column("note", Kind.PROSE)),
+                        (
+                            doc.Column("tensor"),
+                            doc.Column("type"),
+                            doc.Column("before"),
+                            doc.Column("note", Kind.PROSE),
+                        ),
                         [(tensor.label, tensor.dtype, _before(tensor), _note(tensor)) for tensor in result.tensors],
                     ),
                 ),
                 heading=Shown.PAGE,
             ),
-            *(_measured(result.measurement) if result.measurement else (Paragraph(_unmeasured(result)),)),
+            *(_measured(result.measurement) if result.measurement else (doc.Paragraph(_unmeasured(result)),)),
         ),
     )
+
+
+def _put_back(part: RestoredPart, name: str, base: str) -> str:
+    return {
+        RestoredPart.ALL: f"{name} has the VQ encoder of {base}",
+        RestoredPart.CODEBOOK: f"{name} has the codebook of {base}",
+        RestoredPart.PROJECTION: f"{name} has the projection of {base}",
+    }[part]
 
 
 def extracted(result: Extraction) -> Document:
@@ -121,25 +105,18 @@ def extracted(result: Extraction) -> Document:
             "digests": digests_object(result.digests),
         },
         blocks=(
-            Section(
+            doc.facts(
                 "What was written",
-                (
-                    Facts(
-                        (
-                            Fact("File", path(result.out)),
-                            Fact("Codec", result.family),
-                            Fact("Digest", code(_widest(result.digests))),
-                        )
-                    ),
-                ),
-                heading=Shown.PAGE,
+                doc.Fact("File", doc.path(result.out)),
+                doc.Fact("Codec", result.family),
+                doc.Fact("Digest", doc.code(_widest(result.digests))),
             ),
         ),
     )
 
 
 def _before(tensor: RestoredTensor) -> Any:
-    return verdict("other values", Tone.WARNING) if tensor.changed else verdict("the same", Tone.GOOD)
+    return doc.verdict("other values", Tone.WARNING) if tensor.changed else doc.verdict("the same", Tone.GOOD)
 
 
 def _note(tensor: RestoredTensor) -> str:
@@ -163,15 +140,15 @@ _PAIRS: Final = (
 )
 
 
-def _measured(found: Measurement) -> tuple[Block, ...]:
+def _measured(found: Measurement) -> tuple[doc.Block, ...]:
     """Return what the measurement says: the verdict, the differences, every recording, and players."""
     columns = (
-        Column("recording", Kind.NAME),
-        Column("seconds", Kind.NUMBER),
-        Column("drifted", Kind.NUMBER),
-        Column("restored", Kind.NUMBER),
-        Column("extracted again", Kind.NUMBER),
-        Column("other tokens", Kind.NUMBER),
+        doc.Column("recording", Kind.NAME),
+        doc.Column("seconds", Kind.NUMBER),
+        doc.Column("drifted", Kind.NUMBER),
+        doc.Column("restored", Kind.NUMBER),
+        doc.Column("extracted again", Kind.NUMBER),
+        doc.Column("other tokens", Kind.NUMBER),
     )
     rows = [
         (
@@ -183,38 +160,42 @@ def _measured(found: Measurement) -> tuple[Block, ...]:
         for each in found.items
     ]
     players = [
-        (each.name, [Sound(clip.name, clip.wav, clip.path) for clip in each.clips])
+        (each.name, [doc.Sound(clip.name, clip.wav, clip.path) for clip in each.clips])
         for each in found.items
         if each.clips
     ]
-    of = "" if len(found.items) == found.of else f" of {found.of}"
+    number = str(found.of) if len(found.items) == found.of else f"{len(found.items)} of {found.of}"
     return (
-        Section(
+        doc.Section(
             "Which is better",
             (
-                Paragraph((verdict(str(found.verdict), _TONES[found.verdict]), f". {_meaning(found)}")),
-                Table(
+                doc.Paragraph((doc.verdict(str(found.verdict), _TONES[found.verdict]), f". {_meaning(found)}")),
+                doc.Table(
                     "Difference of the errors, over the same recordings. Below zero the first is closer.",
                     (
-                        Column("", Kind.PROSE),
-                        Column("mean", Kind.NUMBER),
-                        Column("95 % interval", Kind.NUMBER),
+                        doc.Column("", Kind.PROSE),
+                        doc.Column("mean", Kind.NUMBER),
+                        doc.Column("95 % interval", Kind.NUMBER),
                     ),
                     [_difference_row(found.difference(*pair)) for pair in _PAIRS],
                 ),
-                Paragraph(
-                    f"{len(found.items)}{of} recordings of {os.path.basename(os.path.normpath(found.experiment))}, "
+                doc.Paragraph(
+                    f"{number} recordings of {os.path.basename(os.path.normpath(found.experiment))}, "
                     f"decoded as {found.version} on {found.device}. The error is the mean absolute difference of the "
                     "log mel spectrograms from the recording's. It is no listening test, and says nothing of sentences "
                     "that were not recorded."
                 ),
-                Paragraph(_left_out(found)),
+                doc.Paragraph(_left_out(found)),
             ),
         ),
-        Section(
-            "Recordings", (Table("Error of each.", columns, rows, most=10, rest=""),), shown=Shown.DETAIL | Shown.PAGE
+        doc.Section(
+            "Recordings",
+            (doc.Table("Error of each.", columns, rows, most=10, rest=""),),
+            shown=Shown.DETAIL | Shown.PAGE,
         ),
-        Section("Listen", (Players("The same recording in each way.", "recording", players),), shown=Shown.PAGE),
+        doc.Section(
+            "Listen", (doc.Players("The same recording in each way.", "recording", players),), shown=Shown.PAGE
+        ),
     )
 
 
@@ -237,9 +218,9 @@ def _meaning(found: Measurement) -> str:
 def _left_out(found: Measurement) -> str:
     if not found.left_out:
         return ""
-    shown = "; ".join(f"{name} {why}" for name, why in found.left_out[:3])
-    more = f"; and {len(found.left_out) - 3} more" if len(found.left_out) > 3 else ""
-    return f"Left out: {shown}{more}."
+    left = len(found.left_out) - 3
+    shown = clauses(*(f"{name} {why}" for name, why in found.left_out[:3]), f"and {left} more" if left > 0 else "")
+    return f"Left out: {shown}."
 
 
 def _difference_row(found: PairedDifference) -> tuple[str, str, str]:
@@ -254,14 +235,11 @@ def _figures(found: Measurement) -> tuple[Figure, ...]:
 def _measurement(found: Measurement) -> dict[str, Any]:
     return {
         "verdict": str(found.verdict),
-        "experiment": found.experiment,
-        "version": found.version,
-        "device": found.device,
+        **named(found, "experiment version device"),
         "recordings": found.of,
         "left_out": [{"item": name, "reason": why} for name, why in found.left_out],
         "differences": [
-            {"way": str(each.way), "against": str(each.against), "mean": each.mean, "low": each.low, "high": each.high}
-            for each in (found.difference(*pair) for pair in _PAIRS)
+            named(each, "way against mean low high") for each in (found.difference(*pair) for pair in _PAIRS)
         ],
         "items": [
             {
@@ -282,10 +260,4 @@ def _widest(digests: EncoderDigests) -> str:
 
 
 def _tensor(tensor: RestoredTensor) -> dict[str, Any]:
-    return {
-        "label": tensor.label,
-        "name": tensor.name,
-        "dtype": tensor.dtype,
-        "rounded_from": tensor.rounded_from or None,
-        "changed": tensor.changed,
-    }
+    return named(tensor, "label name dtype") | {"rounded_from": tensor.rounded_from or None, "changed": tensor.changed}

@@ -5,8 +5,9 @@ from dataclasses import asdict
 from typing import Final
 
 from vqcheck.replay.watched_run import RunMode, RunVerdict, SeenChange, WatchedModule, WatchedProcess, WatchedRun
-from vqcheck.report.blocks import Column, Fact, Facts, Section, Shown, Table, code
+from vqcheck.report import blocks as doc
 from vqcheck.report.document import Case, CaseOutcome, Document, Remedy, Rule, Status
+from vqcheck.report.views.words import clauses, listed
 
 _CHANGED: Final = Rule(
     "run/codebook-changed",
@@ -19,7 +20,6 @@ _SEEN: Final = Rule(
     "the codebooks of the script are seen until its end",
     "Nothing is sure of this run. Read the reason, and run the script again.",
 )
-_FREEZE: Final = "Run it with vqcheck run --freeze, or call vqcheck.freeze in the script."
 
 
 def view(run: WatchedRun) -> Document:
@@ -40,27 +40,35 @@ def view(run: WatchedRun) -> Document:
         },
         warnings=tuple(_warnings(run)),
         blocks=(
-            Section(
-                "What was run",
-                (Facts((Fact("Command", code(" ".join(run.command))), Fact("Mode", run.mode.value))),),
-                heading=Shown.PAGE,
+            doc.facts(
+                "What was run", doc.Fact("Command", doc.code(" ".join(run.command))), doc.Fact("Mode", run.mode.value)
             ),
-            Section("What changed", (_changes(run),)),
-            Section("What was measured", (_use(run),)),
+            doc.Section("What changed", (_changes(run),)),
+            doc.Section("What was measured", (_use(run),)),
         ),
-        remedies=(Remedy(_FREEZE),) if run.changed and run.mode is not RunMode.FREEZE else (),
+        remedies=_remedies(run),
     )
+
+
+def _remedies(run: WatchedRun) -> tuple[Remedy, ...]:
+    if not run.changed or run.mode is RunMode.FREEZE:
+        return ()
+    return (Remedy("Run it with vqcheck run --freeze, or call vqcheck.freeze in the script."),)
 
 
 def _headline(run: WatchedRun) -> str:
     if run.verdict is RunVerdict.COULD_NOT_CHECK:
-        also = f"; {_first(run)}" if run.changed else ""
-        return f"{run.why_not_checked}{also}"
+        return clauses(run.why_not_checked, _first(run) if run.changed else "")
     if run.verdict is RunVerdict.CHANGED:
         return _first(run)
     modules = [module for each in run.processes for module in each.modules]
     steps = max(each.steps for each in run.processes)
-    in_all = f"{len(modules)} module{'s' if len(modules) > 1 else ''}, {steps} optimizer step{'s' if steps > 1 else ''}"
+    in_all = listed(
+        (
+            "1 module" if len(modules) == 1 else f"{len(modules)} modules",
+            "1 optimizer step" if steps == 1 else f"{steps} optimizer steps",
+        )
+    )
     if run.verdict is RunVerdict.MEASURED:
         return f"the codebooks were measured: {in_all}"
     return f"no tensor of the VQ encoder changed: {in_all}"
@@ -68,8 +76,8 @@ def _headline(run: WatchedRun) -> str:
 
 def _first(run: WatchedRun) -> str:
     change = min(_all_changes(run), key=lambda change: change.step)
-    by = f", written by {change.written_by}" if change.written_by else ""
-    return f"the VQ encoder changed in step {change.step}: {change.name}{by}"
+    by = f"written by {change.written_by}" if change.written_by else ""
+    return f"the VQ encoder changed in step {change.step}: {listed((change.name, by))}"
 
 
 def _all_changes(run: WatchedRun) -> list[SeenChange]:
@@ -82,7 +90,7 @@ def _cases(run: WatchedRun) -> list[Case]:
             _CHANGED,
             f"{_name(process)} {module.name}: {change.name}",
             CaseOutcome.FAILED,
-            f"{change.what}{f'; written by {change.written_by}' if change.written_by else ''}",
+            clauses(change.what, f"written by {change.written_by}" if change.written_by else ""),
             change.file,
             change.line,
         )
@@ -107,31 +115,37 @@ def _passed(module: WatchedModule) -> str:
 
 def _warnings(run: WatchedRun) -> list[str]:
     return [
-        f"WARNING: {module.name}: {', '.join(module.collapsed)} collapsed: few of the codes are used"
+        f"WARNING: {module.name}: {listed(module.collapsed)} collapsed: few of the codes are used"
         for process in run.processes
         for module in process.modules
         if module.collapsed
     ]
 
 
-def _changes(run: WatchedRun) -> Table:
-    columns = (Column("process"), Column("tensor"), Column("step"), Column("change"), Column("written by"))
+def _changes(run: WatchedRun) -> doc.Table:
+    columns = (
+        doc.Column("process"),
+        doc.Column("tensor"),
+        doc.Column("step"),
+        doc.Column("change"),
+        doc.Column("written by"),
+    )
     rows = [
         (_name(process), change.name, str(change.step), change.what, change.written_by)
         for process, module in run.changed
         for change in module.changes
     ]
-    return Table("", columns, tuple(rows))
+    return doc.Table("", columns, tuple(rows))
 
 
-def _use(run: WatchedRun) -> Table:
+def _use(run: WatchedRun) -> doc.Table:
     rows = [
         (_name(process), module.name, module.use)
         for process in run.processes
         for module in process.modules
         if module.use
     ]
-    return Table("", (Column("process"), Column("module"), Column("last read")), tuple(rows))
+    return doc.Table("", (doc.Column("process"), doc.Column("module"), doc.Column("last read")), tuple(rows))
 
 
 def _name(process: WatchedProcess) -> str:

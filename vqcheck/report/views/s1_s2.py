@@ -6,7 +6,8 @@ from typing import Final
 from vqcheck.audit.judgement import StageComparison
 from vqcheck.audit.token_decision import Decider
 from vqcheck.audit.token_power import power, summary
-from vqcheck.report.blocks import Fact, Facts, Section, Shown, path
+from vqcheck.report import blocks as doc
+from vqcheck.report.blocks import Shown
 from vqcheck.report.document import Case, CaseOutcome, Document, Remedy, Rule, Status
 from vqcheck.report.views.tokens_data import power_object
 from vqcheck.report.views.tokens_words import moved_by
@@ -42,19 +43,12 @@ def view(comparison: StageComparison) -> Document:
             "power": power_object(power(comparison.tokens)) if comparison.tokens else None,
         },
         blocks=(
-            Section(
+            doc.facts(
                 "What was compared",
-                (
-                    Facts(
-                        (
-                            Fact("s1 (GPT)", path(comparison.s1)),
-                            Fact("s2 (SoVITS)", path(comparison.s2)),
-                            Fact("Decided by", _decided_by(comparison), Shown.PAGE),
-                            Fact("Evidence", message),
-                        )
-                    ),
-                ),
-                heading=Shown.PAGE,
+                doc.Fact("s1 (GPT)", doc.path(comparison.s1)),
+                doc.Fact("s2 (SoVITS)", doc.path(comparison.s2)),
+                doc.Fact("Decided by", _decided_by(comparison), Shown.PAGE),
+                doc.Fact("Evidence", message),
             ),
         ),
         remedies=tuple(map(Remedy, _remedies(comparison))),
@@ -84,32 +78,38 @@ def headline(comparison: StageComparison) -> str:
 def evidence(comparison: StageComparison) -> str:
     """Return what the verdict rests on."""
     s1, s2, lock = os.path.basename(comparison.s1), os.path.basename(comparison.s2), comparison.lock
-    by_path = f"{s1} names these tokens by their path, which proves nothing."
-    if comparison.named_tokens:
-        by_path = f"{s1} names {comparison.named_tokens}; the directory was named by hand, and what is in it decides."
+    by_hand = f"{s1} names {comparison.named_tokens}; the directory was named by hand, and what is in it decides."
     if comparison.tokens:
-        return f"{by_path} {summary(comparison.tokens)}{_beside(comparison)}."
+        by_path = f"{s1} names these tokens by their path, which proves nothing."
+        said = f"{by_hand if comparison.named_tokens else by_path} {summary(comparison.tokens)}."
+        beside = _beside(comparison)
+        return f"{said} {beside}" if beside else said
     if comparison.other_s1:
         return f"{lock} is bound to another s1 checkpoint than {s1}."
-    agrees = "agrees" if comparison.exit_code == 0 else "does not agree"
-    bound = (
-        f"The lock is bound to {s1}."
-        if comparison.binds_s1
-        else by_path.replace("these tokens", "the tokens of the locked experiment")
-    )
-    return f"The VQ encoder of {s2} {agrees} with {lock}. {bound}"
+    bound = f"{s1} names the tokens of the locked experiment by their path, which proves nothing."
+    if comparison.binds_s1:
+        bound = f"The lock is bound to {s1}."
+    elif comparison.named_tokens:
+        bound = by_hand
+    if comparison.exit_code == 0:
+        return f"The VQ encoder of {s2} agrees with {lock}. {bound}"
+    return f"The VQ encoder of {s2} does not agree with {lock}. {bound}"
 
 
 def _beside(comparison: StageComparison) -> str:
-    """Return what the base says, as the rest of a sentence; empty where none explains the tokens, too."""
+    """Return what the base says; empty where none explains the tokens, too."""
     decision = comparison.decision
     if decision is None or decision.other is None:
         return ""
     base = os.path.basename(decision.other.checkpoint)
-    both = (
-        f". {base}, which the configuration names as the base, explains them, too: this data cannot tell the two apart"
+    if decision.decided_by is Decider.AGAINST:
+        return (
+            f"{base}, which the configuration names as the base, explains them, too: this data cannot tell the two "
+            "apart, and the base decides."
+        )
+    return (
+        f"{base}, which the configuration names as the base, explains them, too: this data cannot tell the two apart."
     )
-    return f"{both}, and the base decides" if decision.decided_by is Decider.AGAINST else both
 
 
 def _decided_by(comparison: StageComparison) -> str:
@@ -121,7 +121,9 @@ def _remedies(comparison: StageComparison) -> tuple[str, ...]:
         s1 = os.path.basename(comparison.s1)
         return (f"If {s1} was trained on the locked tokens, bind it: vqcheck lock --s1 --update.",)
     if comparison.exit_code == 1:
-        return extract_again(comparison.s2), "Or start s2 from the file that the tokens of s1 come from."
+        return extract_again(
+            comparison.s2, comparison.exported
+        ), "Or start s2 from the file that the tokens of s1 come from."
     if comparison.exit_code == 2 and comparison.tokens and comparison.tokens.contradictions:
         return ("Extract the features and the tokens again, from the same recordings.",)
     if comparison.exit_code == 2 and comparison.tokens:

@@ -5,71 +5,72 @@ from collections.abc import Iterable, Sequence
 from typing import Final, NamedTuple
 
 from vqcheck.codebook.comparison import FAULTS, Change, TensorDiff, Verdict
-from vqcheck.report.blocks import Column, Inline, Kind, Paragraph, Section, Shown, Table, Tone, code, muted, verdict
-from vqcheck.report.views.words import ranges
+from vqcheck.report import blocks as doc
+from vqcheck.report.blocks import Kind, Shown, Tone
+from vqcheck.report.views.words import clauses, ranges
 
 _NUMBERED: Final = re.compile(r"(.*?)([0-9]{1,9}) (\S+)")
 
 
-def section(tensors: Sequence[TensorDiff], *, brief: Shown) -> Section:
+def section(tensors: Sequence[TensorDiff], *, brief: Shown) -> doc.Section:
     """Return the section on tensors; `brief` is where their short table is shown."""
-    hint = Paragraph((muted("-v lists every tensor with its digests, and where it changed most"),), brief)
-    return Section("Tensors", (_short_table(tensors, brief), hint, _every_tensor(tensors)))
+    hint = doc.Paragraph((doc.muted("-v lists every tensor with its digests, and where it changed most"),), brief)
+    return doc.Section("Tensors", (_short_table(tensors, brief), hint, _every_tensor(tensors)))
 
 
-def _every_tensor(tensors: Sequence[TensorDiff]) -> Table:
+def _every_tensor(tensors: Sequence[TensorDiff]) -> doc.Table:
     columns = (
-        Column("Tensor", Kind.NAME),
-        Column("Verdict"),
-        Column("Rows changed", Kind.NUMBER),
-        Column("How far", Kind.PROSE),
-        Column("Digest in A"),
-        Column("Digest in B"),
+        doc.Column("Tensor", Kind.NAME),
+        doc.Column("Verdict"),
+        doc.Column("Rows changed", Kind.NUMBER),
+        doc.Column("How far", Kind.PROSE),
+        doc.Column("Digest in A"),
+        doc.Column("Digest in B"),
     )
     caption = "Every tensor of the VQ encoder. A row is a code, or an output channel of a projection."
     # Those at fault first.
     order = sorted(tensors, key=lambda diff: diff.verdict not in FAULTS)
     rows = [
         (
-            code(diff.label),
-            verdict(diff.verdict, tone(diff)),
+            doc.code(diff.label),
+            doc.verdict(diff.verdict, tone(diff)),
             _rows_changed([diff]),
-            "; ".join([*_notes(diff), *([size(diff.change)] if diff.change else [])]),
-            code(diff.a_digest.short) if diff.a_digest else "-",
-            code(diff.b_digest.short) if diff.b_digest else "-",
+            clauses(*_notes(diff), size(diff.change) if diff.change else ""),
+            doc.code(diff.a_digest.short) if diff.a_digest else "-",
+            doc.code(diff.b_digest.short) if diff.b_digest else "-",
         )
         for diff in order
     ]
-    return Table(caption, columns, rows, shown=Shown.DETAIL)
+    return doc.Table(caption, columns, rows, shown=Shown.DETAIL)
 
 
-def _short_table(tensors: Sequence[TensorDiff], shown: Shown) -> Table:
+def _short_table(tensors: Sequence[TensorDiff], shown: Shown) -> doc.Table:
     groups = _grouped(tensors)
     columns = (
-        Column("Tensor", Kind.NAME),
-        Column("Verdict"),
-        Column("Rows changed", Kind.NUMBER),
-        Column("max |b-a|", Kind.NUMBER),
-        Column("", Kind.PROSE),
+        doc.Column("Tensor", Kind.NAME),
+        doc.Column("Verdict"),
+        doc.Column("Rows changed", Kind.NUMBER),
+        doc.Column("max |b-a|", Kind.NUMBER),
+        doc.Column("", Kind.PROSE),
     )
-    rows: list[Sequence[Inline]] = []
+    rows: list[Sequence[doc.Inline]] = []
     for group in groups:
         first = group.tensors[0]
         changes = [diff.change for diff in group.tensors if diff.change]
         largest = max((change.max_abs for change in changes), default=0.0)
         number = f"{len(group.tensors)} tensors" if len(group.tensors) > 1 else ""
         broken = sum(change.not_finite for change in changes)
-        said = [number, *_notes(first), f"{broken} changed values are NaN or infinite" if broken else ""]
+        said = clauses(number, *_notes(first), f"{broken} changed values are NaN or infinite" if broken else "")
         rows.append(
             (
                 group.label,
-                verdict(first.verdict, tone(first)),
+                doc.verdict(first.verdict, tone(first)),
                 _rows_changed(group.tensors),
                 f"{largest:.3g}" if largest else "",
-                muted("; ".join(filter(None, said))),
+                doc.muted(said),
             )
         )
-    return Table("", columns, rows, shown)
+    return doc.Table("", columns, rows, shown)
 
 
 def tone(diff: TensorDiff) -> Tone:
@@ -93,19 +94,18 @@ def _rows_changed(tensors: Sequence[TensorDiff]) -> str:
 
 def size(change: Change) -> str:
     """Return how far values are apart, and where most."""
-    parts = []
-    if change.max_abs:
-        parts.append(f"max |b-a| {change.max_abs:.3g}{_at(change.max_abs_index)}")
-    if change.max_rel:
-        parts.append(f"max |b-a|/|a| {change.max_rel:.3g}{_at(change.max_rel_index)}")
-    if change.not_finite:
-        parts.append(f"{change.not_finite} changed values are NaN or infinite")
-    return "; ".join(parts) or "only signs of zero or NaN payloads differ"
+    parts = (
+        _largest("max |b-a|", change.max_abs, change.max_abs_index),
+        _largest("max |b-a|/|a|", change.max_rel, change.max_rel_index),
+        f"{change.not_finite} changed values are NaN or infinite" if change.not_finite else "",
+    )
+    return clauses(*parts) or "only signs of zero or NaN payloads differ"
 
 
-def _at(index: tuple[int, ...]) -> str:
-    """Return where a value stands; a single value stands nowhere."""
-    return f" at {list(index)}" if index else ""
+def _largest(what: str, value: float, index: tuple[int, ...]) -> str:
+    """Return a value and where it stands; empty for 0. A single value stands nowhere."""
+    said = f"{what} {value:.3g}"
+    return "" if not value else f"{said} at {list(index)}" if index else said
 
 
 class _Group(NamedTuple):

@@ -14,23 +14,8 @@ from vqcheck.audit.token_audit_result import (
 )
 from vqcheck.audit.token_decision import Decider, TokenDecision
 from vqcheck.codebook.comparison import Verdict
-from vqcheck.report.blocks import (
-    Bullets,
-    Column,
-    Fact,
-    Facts,
-    Inline,
-    Kind,
-    Paragraph,
-    Part,
-    Proportions,
-    Section,
-    Shown,
-    Table,
-    Tone,
-    code,
-    path,
-)
+from vqcheck.report import blocks as doc
+from vqcheck.report.blocks import Kind, Shown, Tone
 from vqcheck.report.document import Document, Figure, Remedy, Status
 from vqcheck.report.views.tokens_data import NAMED, cases, data, tsv
 from vqcheck.report.views.tokens_words import headline, unseen
@@ -53,11 +38,11 @@ def view(decision: TokenDecision) -> Document:
         data=data(decision),
         figures=_figures(audit),
         blocks=(
-            Section("What was compared", (_compared(decision),), heading=Shown.PAGE),
-            Section("Frames", _frames(audit, other), heading=Shown.PAGE),
-            Section("What was found", tuple(map(Paragraph, findings(audit))), heading=Shown.PAGE),
+            doc.Section("What was compared", (_compared(decision),), heading=Shown.PAGE),
+            doc.Section("Frames", _frames(audit, other), heading=Shown.PAGE),
+            doc.Section("What was found", tuple(map(doc.Paragraph, findings(audit))), heading=Shown.PAGE),
             *_by_item(audit),
-            Section("Also found", _also_found(decision)),
+            doc.Section("Also found", _also_found(decision)),
         ),
         remedies=tuple(map(Remedy, _remedies(decision))),
     )
@@ -113,14 +98,14 @@ def _remedies(decision: TokenDecision) -> Iterable[str]:
         yield "Choose the copy to judge: --copy NAME."
         return
     if decision.verdict is TokenVerdict.INCONSISTENT and audit.verdict is not TokenVerdict.INCONSISTENT:
-        yield extract_again(os.path.basename(audit.checkpoint))
+        yield extract_again(audit.checkpoint, decision.exported)
         yield "Or start s2 from the checkpoint that the tokens come from."
         return
     if audit.only_lengths:
         yield "Extract the features and the tokens of these items again, from the same recordings."
         return
     if audit.verdict == TokenVerdict.INCONSISTENT:
-        yield extract_again(audit.checkpoint)
+        yield extract_again(audit.checkpoint, decision.exported)
         yield "Or start s2 from the checkpoint that the tokens come from."
         return
     if {"overflow", "coarse"} & set(audit.gaps):
@@ -142,43 +127,44 @@ def _figures(audit: TokenAudit) -> tuple[Figure, ...]:
     )
 
 
-def _compared(decision: TokenDecision) -> Facts:
+def _compared(decision: TokenDecision) -> doc.Facts:
     audit, other = decision.audit, decision.other
     configured = ", which the configuration names as the base" if decision.other_is_configured else ""
     digest, total = audit.digests.widest, audit.total
-    parts = f" in {len(audit.files)} parts" if len(audit.files) > 1 else ""
-    sample = " (a sample)" if audit.sampled else ""
-    return Facts(
+    items = f"{audit.rows} items in {len(audit.files)} parts" if len(audit.files) > 1 else f"{audit.rows} items"
+    sample = f"{len(audit.items)} items (a sample)" if audit.sampled else f"{len(audit.items)} items"
+    return doc.Facts(
         (
-            Fact("Checkpoint", path(audit.checkpoint)),
-            Fact("Codec", audit.family),
-            Fact("VQ encoder", code(f"{digest.algorithm} {digest.short}"), Shown.BRIEF),
-            Fact("VQ encoder", code(str(digest)), Shown.DETAIL),
-            Fact("Tokens", (path(tsv(audit)), f", {audit.rows} items{parts}")),
-            Fact("Checked", f"{len(audit.items)} items{sample}, {total.frames} frames"),
-            Fact("Precision", precision(audit) if audit.verdict == TokenVerdict.CONSISTENT else None),
-            Fact(
+            doc.Fact("Checkpoint", doc.path(audit.checkpoint)),
+            doc.Fact("Codec", audit.family),
+            doc.Fact("VQ encoder", doc.code(f"{digest.algorithm} {digest.short}"), Shown.BRIEF),
+            doc.Fact("VQ encoder", doc.code(str(digest)), Shown.DETAIL),
+            doc.Fact("Tokens", (doc.path(tsv(audit)), f", {items}")),
+            doc.Fact("Checked", f"{sample}, {total.frames} frames"),
+            doc.Fact("Precision", precision(audit) if audit.verdict == TokenVerdict.CONSISTENT else None),
+            doc.Fact(
                 "Near-ties",
                 f"at most {audit.limit} are to be expected",
                 Shown.ALWAYS if total.near_ties else Shown.DETAIL,
             ),
-            Fact("Compared with", (path(other.checkpoint), configured) if other else None),
-            Fact("Lock", _lock(decision)),
-            Fact("Power", unseen(decision)),
+            doc.Fact("Compared with", (doc.path(other.checkpoint), configured) if other else None),
+            doc.Fact("Lock", _lock(decision)),
+            doc.Fact("Power", unseen(decision)),
         )
     )
 
 
-def _lock(decision: TokenDecision) -> Inline | None:
+def _lock(decision: TokenDecision) -> doc.Inline | None:
     lock = decision.lock
     if lock is None:
         return None
     if not lock.binds:
-        return (path(lock.path), " binds other tokens than these, so it says nothing of them")
+        return (doc.path(lock.path), " binds other tokens than these, so it says nothing of them")
     if lock.verdict == Verdict.UNDECIDED:
-        return (path(lock.path), " binds these tokens, and copies in the file contradict each other")
-    other = " to another VQ encoder" if lock.verdict == Verdict.CHANGED else " to this VQ encoder"
-    return (path(lock.path), f" binds these tokens{other}")
+        return (doc.path(lock.path), " binds these tokens, and copies in the file contradict each other")
+    if lock.verdict == Verdict.CHANGED:
+        return (doc.path(lock.path), " binds these tokens to another VQ encoder")
+    return (doc.path(lock.path), " binds these tokens to this VQ encoder")
 
 
 def precision(audit: TokenAudit) -> str:
@@ -193,7 +179,7 @@ def precision(audit: TokenAudit) -> str:
     return f"{words} ({audit.float_arithmetic})" if tf32 else words
 
 
-def _frames(audit: TokenAudit, other: TokenAudit | None) -> tuple[Proportions | Table, ...]:
+def _frames(audit: TokenAudit, other: TokenAudit | None) -> tuple[doc.Proportions | doc.Table, ...]:
     kinds = (
         ("explained", "the recorded token is the one computed here", Tone.GOOD),
         ("near-tie", "it is another one, but rounding can explain it", Tone.NEUTRAL),
@@ -201,20 +187,20 @@ def _frames(audit: TokenAudit, other: TokenAudit | None) -> tuple[Proportions | 
         ("undecided", "half precision overflows there, or cannot tell the codes apart", Tone.WARNING),
     )
     total = audit.total
-    parts = tuple(Part(name, count, tone) for (name, _, tone), count in zip(kinds, _numbers(total), strict=True))
-    said = ", ".join(f"{part.number} {part.name}" for part in parts)
-    bar = Proportions("Frames by kind", f"Of {total.frames} frames: {said}.", parts)
+    parts = tuple(doc.Part(name, count, tone) for (name, _, tone), count in zip(kinds, _numbers(total), strict=True))
+    said = listed(f"{part.number} {part.name}" for part in parts)
+    bar = doc.Proportions("Frames by kind", f"Of {total.frames} frames: {said}.", parts)
     audits = [("Frames", audit)] if other is None else [(os.path.basename(a.checkpoint), a) for a in (audit, other)]
-    columns = [Column("Kind")]
+    columns = [doc.Column("Kind")]
     for name, _ in audits:
-        columns += [Column(name, Kind.NUMBER), Column("Share", Kind.NUMBER)]
+        columns += [doc.Column(name, Kind.NUMBER), doc.Column("Share", Kind.NUMBER)]
     rows = []
     for number, (name, meaning, _) in enumerate(kinds):
         counts = [(_numbers(each.total)[number], each.total.frames) for _, each in audits]
         cells = [text for count, frames in counts for text in (str(count), share(count, frames) if frames else "-")]
         rows.append((name, *cells, meaning))
     caption = "The token of every frame is computed again: in float32, and in half precision as a GPU does it."
-    table = Table(caption, (*columns, Column("Meaning", Kind.PROSE, Shown.DETAIL)), rows)
+    table = doc.Table(caption, (*columns, doc.Column("Meaning", Kind.PROSE, Shown.DETAIL)), rows)
     return (bar, table) if total.frames else (table,)
 
 
@@ -222,7 +208,7 @@ def _numbers(counts: FrameCounts) -> tuple[int, int, int, int]:
     return counts.explained, counts.near_ties, counts.mismatches, counts.undecided
 
 
-def _by_item(audit: TokenAudit) -> tuple[Section, ...]:
+def _by_item(audit: TokenAudit) -> tuple[doc.Section, ...]:
     """Return the items that agree least, and every item for those who want all."""
     worst = sorted(
         (item for item in audit.items if item.counts.explained < item.counts.frames),
@@ -235,34 +221,34 @@ def _by_item(audit: TokenAudit) -> tuple[Section, ...]:
     brief = Shown.PAGE if audit.verdict == TokenVerdict.CONSISTENT else Shown.BRIEF | Shown.PAGE
     least = _item_table(caption, worst, brief, f"{len(worst) - NAMED} more items have tokens that are not explained.")
     return (
-        Section("Items that agree least", (least,), shown=brief),
-        Section("Items", (_item_table("Every item.", audit.items, Shown.VERBOSE, ""),), shown=Shown.VERBOSE),
+        doc.Section("Items that agree least", (least,), shown=brief),
+        doc.Section("Items", (_item_table("Every item.", audit.items, Shown.VERBOSE, ""),), shown=Shown.VERBOSE),
     )
 
 
-def _item_table(caption: str, items: Sequence[ItemAudit], shown: Shown, rest: str) -> Table:
+def _item_table(caption: str, items: Sequence[ItemAudit], shown: Shown, rest: str) -> doc.Table:
     columns = (
-        Column("Item", Kind.NAME),
-        *(Column(title, Kind.NUMBER) for title in ("Explained", "Near-tie", "Mismatch", "Undecided")),
-        Column("Share explained", Kind.NUMBER, Shown.PAGE),
-        Column("Tokens", Kind.NUMBER, Shown.PAGE),
-        Column("Line", Kind.WORD, Shown.PAGE),
+        doc.Column("Item", Kind.NAME),
+        *doc.numbers("Explained", "Near-tie", "Mismatch", "Undecided"),
+        doc.Column("Share explained", Kind.NUMBER, Shown.PAGE),
+        doc.Column("Tokens", Kind.NUMBER, Shown.PAGE),
+        doc.Column("Line", Kind.WORD, Shown.PAGE),
     )
-    rows: list[Sequence[Inline]] = []
+    rows: list[Sequence[doc.Inline]] = []
     for item in items:
         counts = item.counts
         length = f"{item.recorded} for {item.derived}" if item.recorded != item.derived else str(item.recorded)
         explained = share(counts.explained, counts.frames) if counts.frames else "-"
-        rows.append((path(item.item), *map(str, _numbers(counts)), explained, length, code(item.line)))
-    return Table(caption, columns, rows, shown, most=NAMED if rest else None, rest=rest)
+        rows.append((doc.path(item.item), *map(str, _numbers(counts)), explained, length, doc.code(item.line)))
+    return doc.Table(caption, columns, rows, shown, most=NAMED if rest else None, rest=rest)
 
 
-def _also_found(decision: TokenDecision) -> tuple[Bullets, ...]:
+def _also_found(decision: TokenDecision) -> tuple[doc.Bullets, ...]:
     audit = decision.audit
     return (
-        Bullets(_notes(audit, NAMED), Shown.BRIEF),
-        Bullets(_notes(audit, None), Shown.VERBOSE),
-        Bullets(_notes(audit, _ON_A_PAGE), Shown.PAGE),
+        doc.Bullets(_notes(audit, NAMED), Shown.BRIEF),
+        doc.Bullets(_notes(audit, None), Shown.VERBOSE),
+        doc.Bullets(_notes(audit, _ON_A_PAGE), Shown.PAGE),
     )
 
 

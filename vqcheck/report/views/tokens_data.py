@@ -13,8 +13,8 @@ from vqcheck.audit.token_power import CONFIDENCE, Power, power
 from vqcheck.codebook.comparison import Verdict
 from vqcheck.codebook.file_record import Order
 from vqcheck.report.document import Case, CaseOutcome, Rule, Weight
-from vqcheck.report.views.json_objects import digests_object, plain_object
-from vqcheck.report.views.words import listed
+from vqcheck.report.views.json_objects import digests_object, named, plain_object
+from vqcheck.report.views.words import clauses, listed
 
 NAMED: Final = 5
 """Items that are named of a long list."""
@@ -91,16 +91,14 @@ def tsv(audit: TokenAudit) -> str:
 def _items(audit: TokenAudit) -> Iterable[Case]:
     for item in audit.items:
         counts = item.counts
-        message = f"{counts.explained} of {counts.frames} tokens agree"
-        for count, what in (
-            (counts.mismatches, "cannot come from this VQ encoder"),
-            (counts.near_ties, "within rounding"),
-            (counts.undecided, "undecided"),
-        ):
-            if count:
-                message += f", {count} {what}"
-        if item.wrong_length:
-            message += f"; {item.recorded} tokens are recorded, the features give {item.derived}"
+        frames = (
+            f"{counts.explained} of {counts.frames} tokens agree",
+            f"{counts.mismatches} cannot come from this VQ encoder" if counts.mismatches else "",
+            f"{counts.near_ties} within rounding" if counts.near_ties else "",
+            f"{counts.undecided} undecided" if counts.undecided else "",
+        )
+        length = f"{item.recorded} tokens are recorded, the features give {item.derived}" if item.wrong_length else ""
+        message = clauses(listed(frames), length)
         failed = counts.mismatches or item.wrong_length
         name = f"{item.item} ({item.line})" if item.item in audit.repeated else item.item
         yield Case(
@@ -122,19 +120,13 @@ def _near_ties(audit: TokenAudit) -> Iterable[Case]:
 def _beside(decision: TokenDecision) -> Iterable[Case]:
     audit, lock = decision.audit, decision.lock
     if lock is not None and lock.binds:
-        said: dict[str, str] = {
-            Verdict.CHANGED: "another VQ encoder",
-            Verdict.UNDECIDED: "copies that contradict each other",
-        }
-        found = said.get(lock.verdict, "this VQ encoder")
-        message = f"{lock.path} binds the tokens; the checkpoint holds {found}"
-        if lock.verdict not in said:
-            message = f"{lock.path} binds the tokens to {found}"
-        outcomes: dict[str, CaseOutcome] = {
-            Verdict.CHANGED: CaseOutcome.FAILED,
-            Verdict.UNDECIDED: CaseOutcome.COULD_NOT_CHECK,
-        }
-        outcome = outcomes.get(lock.verdict, CaseOutcome.PASSED)
+        outcome, message = CaseOutcome.PASSED, f"{lock.path} binds the tokens to this VQ encoder"
+        if lock.verdict == Verdict.CHANGED:
+            outcome = CaseOutcome.FAILED
+            message = f"{lock.path} binds the tokens; the checkpoint holds another VQ encoder"
+        elif lock.verdict == Verdict.UNDECIDED:
+            outcome = CaseOutcome.COULD_NOT_CHECK
+            message = f"{lock.path} binds the tokens; the checkpoint holds copies that contradict each other"
         yield Case(_LOCK, "lock", outcome, message, lock.path)
     if decision.movement is None or decision.other is None or decision.decided_by is Decider.LOCK:
         return
@@ -161,15 +153,17 @@ def _gaps(audit: TokenAudit) -> Iterable[Case]:
 
 
 def _advice(audit: TokenAudit) -> Iterable[Case]:
+    parts, repeated, lacking = (
+        listed(names, NAMED) for names in (audit.leftover_parts, audit.repeated, audit.without_tokens)
+    )
     for name, found, message in (
         ("header", audit.headless, "the tsv has no header line: s1 reads its first item as the header and loses it"),
-        ("parts", audit.leftover_parts, "nothing reads the parts beside the merged tsv: "),
-        ("repeated", audit.repeated, "items with several rows: "),
-        ("without tokens", audit.without_tokens, "items with features but no tokens, which s1 never sees: "),
+        ("parts", parts, f"nothing reads the parts beside the merged tsv: {parts}"),
+        ("repeated", repeated, f"items with several rows: {repeated}"),
+        ("without tokens", lacking, f"items with features but no tokens, which s1 never sees: {lacking}"),
     ):
         if found:
-            whole = message if isinstance(found, bool) else f"{message}{listed(found, NAMED)}"
-            yield Case(_TSV, name, CaseOutcome.FAILED, whole, tsv(audit), weight=Weight.ADVICE)
+            yield Case(_TSV, name, CaseOutcome.FAILED, message, tsv(audit), weight=Weight.ADVICE)
 
 
 def _place(audit: TokenAudit, line: str) -> tuple[str, int]:
@@ -191,8 +185,7 @@ def data(decision: TokenDecision) -> dict[str, Any]:
             "malformed": [{"line": line, "problem": problem} for line, problem in audit.malformed],
             "repeated": list(audit.repeated),
         },
-        "without_tokens": list(audit.without_tokens),
-        "without_features": list(audit.without_features),
+        **named(audit, "without_tokens without_features"),
         "unreadable": [{"item": item, "problem": problem} for item, problem in audit.unreadable],
         "sampled": audit.sampled,
         "audit": _audit_object(audit),
@@ -230,18 +223,8 @@ def _audit_object(audit: TokenAudit) -> dict[str, Any]:
         "gaps": list(audit.gaps),
         "total": plain_object(audit.total),
         "power": power_object(power(audit)),
-        "arithmetic": audit.arithmetic,
-        "float_arithmetic": audit.float_arithmetic,
+        **named(audit, "arithmetic float_arithmetic"),
         "risk": RISK,
         "groups": [plain_object(group) for group in audit.groups],
-        "items": [
-            {
-                "item": item.item,
-                "line": item.line,
-                "recorded": item.recorded,
-                "derived": item.derived,
-                **plain_object(item.counts),
-            }
-            for item in audit.items
-        ],
+        "items": [named(item, "item line recorded derived") | plain_object(item.counts) for item in audit.items],
     }

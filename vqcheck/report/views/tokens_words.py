@@ -5,7 +5,7 @@ import os
 from vqcheck.audit.token_audit_result import HALF_OF_THE_ITEMS, TokenAudit, TokenVerdict
 from vqcheck.audit.token_decision import Decider, TokenDecision
 from vqcheck.audit.token_power import percent, sentence
-from vqcheck.report.views.words import share
+from vqcheck.report.views.words import clauses, listed, roughly, share, updates
 
 
 def headline(decision: TokenDecision) -> str:
@@ -15,9 +15,9 @@ def headline(decision: TokenDecision) -> str:
     name = os.path.basename(audit.checkpoint)
     if decision.decided_by is Decider.LOCK and decision.lock and decision.verdict != audit.verdict:
         lock = os.path.basename(decision.lock.path)
-        said = {
-            TokenVerdict.INCONSISTENT: f"The tokens are bound by {lock} to another VQ encoder than {name} holds.",
-        }.get(decision.verdict, f"Copies in {name} contradict the one that {lock} binds the tokens to.")
+        said = f"Copies in {name} contradict the one that {lock} binds the tokens to."
+        if decision.verdict is TokenVerdict.INCONSISTENT:
+            said = f"The tokens are bound by {lock} to another VQ encoder than {name} holds."
         if audit.verdict is TokenVerdict.CONSISTENT:
             return f"{said} They agree with both: this data cannot tell the two apart."
         return said
@@ -37,8 +37,7 @@ def moved_by(decision: TokenDecision) -> str:
     movement = decision.movement
     if movement is None or movement.steps is None:
         return "has moved from it"
-    about = "" if movement.is_exact else f"{movement.precision} "
-    return f"has moved from it by {about}{movement.steps} update{'s' * (movement.steps != 1)}"
+    return f"has moved from it by {roughly(updates(movement.steps), movement.precision)}"
 
 
 def unseen(decision: TokenDecision) -> str:
@@ -50,8 +49,9 @@ def unseen(decision: TokenDecision) -> str:
     if movement is None or movement.steps is None:
         return said
     moved = movement.flips
-    rate = f"{movement.steps} update{'s' * (movement.steps != 1)} flip {moved.flipped} of {moved.frames} frames"
-    return f"{said}; {rate}" + (f", about {decision.updates} flip {percent(found.share)}" if decision.updates else "")
+    rate = f"{updates(movement.steps)} flip {moved.flipped} of {moved.frames} frames"
+    unseen = f"about {decision.updates} flip {percent(found.share)}" if decision.updates else ""
+    return clauses(said, listed((rate, unseen)))
 
 
 def _of_audit(audit: TokenAudit) -> str:
@@ -61,27 +61,37 @@ def _of_audit(audit: TokenAudit) -> str:
     """
     name, total = os.path.basename(audit.checkpoint), audit.total
     lacking = f"{audit.rows - audit.covered} of {audit.rows} items have no features"
-    unchecked = f" {lacking}, so their tokens were not checked." if audit.without_features else ""
     if audit.only_lengths:
-        return f"{len(audit.wrong_lengths)} items have another number of tokens than their features give.{unchecked}"
+        return _beside(
+            f"{len(audit.wrong_lengths)} items have another number of tokens than their features give.", audit
+        )
     if audit.verdict == TokenVerdict.INCONSISTENT:
-        return f"The tokens do not come from {name}.{unchecked}"
+        return _beside(f"The tokens do not come from {name}.", audit)
+    if audit.verdict == TokenVerdict.CONSISTENT and total.near_ties:
+        return _beside(
+            f"{total.explained} of {total.frames} tokens agree with {name}; the other {total.near_ties} differ by no "
+            "more than rounding.",
+            audit,
+        )
     if audit.verdict == TokenVerdict.CONSISTENT:
-        said = f"The tokens agree with {name}."
-        if total.near_ties:
-            rest = f"the other {total.near_ties} differ by no more than rounding"
-            said = f"{total.explained} of {total.frames} tokens agree with {name}; {rest}."
-        return f"{said}{unchecked}"
+        return _beside(f"The tokens agree with {name}.", audit)
     if "overflow" in audit.gaps:
         return f"Half precision overflows on {share(total.undecided - total.coarse, total.frames)} of the frames."
     if "coarse" in audit.gaps:
         return f"Half precision cannot tell the codes apart on {share(total.coarse, total.frames)} of the frames."
     if "coverage" in audit.gaps:
-        asked = (
-            "" if audit.least_coverage == HALF_OF_THE_ITEMS else f" ({100 * audit.least_coverage:g} % must have them)"
-        )
-        return f"Nothing contradicts {name}, but {lacking}{asked}: their tokens were not checked."
+        if audit.least_coverage != HALF_OF_THE_ITEMS:
+            lacking = f"{lacking} ({100 * audit.least_coverage:g} % must have them)"
+        return f"Nothing contradicts {name}, but {lacking}: their tokens were not checked."
     return f"Nothing contradicts {name}, but not everything could be read."
+
+
+def _beside(said: str, audit: TokenAudit) -> str:
+    """Return a sentence, and behind it how many items could not be checked."""
+    if not audit.without_features:
+        return said
+    lacking = f"{audit.rows - audit.covered} of {audit.rows} items have no features"
+    return f"{said} {lacking}, so their tokens were not checked."
 
 
 def against(audit: TokenAudit, other: TokenAudit) -> str:
@@ -90,18 +100,19 @@ def against(audit: TokenAudit, other: TokenAudit) -> str:
     mine, theirs = _explained(audit), _explained(other)
     better = audit.better_than(other)
     if better == "equal":
-        same = audit.digests.vq_encoder is not None and audit.digests.vq_encoder == other.digests.vq_encoder
-        why = "They hold the same VQ encoder" if same else "This data cannot tell them apart"
-        return f"{a} and {b} explain equally many tokens ({mine}). {why}."
+        said = f"{a} and {b} explain equally many tokens ({mine})."
+        if audit.digests.vq_encoder is not None and audit.digests.vq_encoder == other.digests.vq_encoder:
+            return f"{said} They hold the same VQ encoder."
+        return f"{said} This data cannot tell them apart."
     first, second = ((a, mine), (b, theirs)) if better == "checkpoint" else ((b, theirs), (a, mine))
     winner = audit if better == "checkpoint" else other
-    doubt = {
-        TokenVerdict.CONSISTENT: "",
-        TokenVerdict.INCONSISTENT: f" But the tokens do not come from {first[0]} either.",
-    }.get(winner.verdict, " But not everything could be checked.")
+    said = f"{first[0]} explains the tokens better ({first[1]}) than {second[0]} ({second[1]})."
     if winner.contradictions == ("lengths",):
-        doubt = " But some features belong to other recordings."
-    return f"{first[0]} explains the tokens better ({first[1]}) than {second[0]} ({second[1]}).{doubt}"
+        return f"{said} But some features belong to other recordings."
+    return {
+        TokenVerdict.CONSISTENT: said,
+        TokenVerdict.INCONSISTENT: f"{said} But the tokens do not come from {first[0]} either.",
+    }.get(winner.verdict, f"{said} But not everything could be checked.")
 
 
 def names_of_two(audit: TokenAudit, other: TokenAudit) -> tuple[str, str]:
@@ -111,5 +122,5 @@ def names_of_two(audit: TokenAudit, other: TokenAudit) -> tuple[str, str]:
 
 
 def _explained(audit: TokenAudit) -> str:
-    undecided = f", {audit.total.undecided} undecided" if audit.total.undecided else ""
-    return f"{share(audit.total.explained, audit.total.frames)}{undecided}"
+    undecided = f"{audit.total.undecided} undecided" if audit.total.undecided else ""
+    return listed((share(audit.total.explained, audit.total.frames), undecided))

@@ -12,6 +12,7 @@ from vqcheck.report.document import Rule
 
 if TYPE_CHECKING:
     from vqcheck.codebook.diagnosis.result import TokenFlips
+    from vqcheck.codebook.model import Training
 
 
 def share(part: int, whole: int) -> str:
@@ -26,13 +27,45 @@ def share(part: int, whole: int) -> str:
 
 def effect(flips: "TokenFlips") -> str:
     """Return what a drift does to the tokens in two words, which stand in front of the numbers."""
-    return f"{flips.severity.value if flips.flipped else 'no'} effect"
+    return f"{flips.severity.value} effect" if flips.flipped else "no effect"
 
 
-def listed(names: Sequence[str], most: int | None) -> str:
-    """Return names in a row, of more than `most` only the first; None for all."""
-    row = ", ".join(names[:most])
-    return f"{row} and {len(names) - most} more" if most is not None and len(names) > most else row
+def listed(names: Iterable[object], most: int | None = None) -> str:
+    """Return names in a row, of more than `most` only the first; None for all. Those that are empty are left out."""
+    found = [text for each in names if (text := str(each))]
+    row = ", ".join(found[:most])
+    return f"{row} and {len(found) - most} more" if most is not None and len(found) > most else row
+
+
+def all_of(names: Iterable[str]) -> str:
+    """Return a few names of which the same is true."""
+    return " and ".join(names)
+
+
+def clauses(*parts: str) -> str:
+    """Return in one line what can be said by itself; what is empty is left out."""
+    return "; ".join(filter(None, parts))
+
+
+def roughly(number: str, precision: str) -> str:
+    """Return a number of updates, and how well it is known: `about 37 updates`."""
+    if precision == "about":
+        return f"about {number}"
+    return f"at least {number}" if precision == "at least" else number
+
+
+def updates(steps: int) -> str:
+    return "1 update" if steps == 1 else f"{steps} updates"
+
+
+def written_at(training: "Training") -> str:
+    """Return what a file says of the epoch and step it was written at; empty where it says neither."""
+    return listed(
+        (
+            "" if training.epoch is None else f"epoch {training.epoch}",
+            "" if training.steps is None else f"step {training.steps}",
+        )
+    )
 
 
 def number(value: float) -> str:
@@ -50,20 +83,25 @@ def ranges(numbers: Iterable[int]) -> str:
     return ", ".join(f"{run[0]}" if len(run) == 1 else f"{run[0]}..{run[-1]}" for run in runs)
 
 
-def extract_again(path: str, exported: str | None = None) -> str:
+def extract_again(path: str, exported: str | None) -> str:
     """Return how to make tokens with a checkpoint: upstream extracts them with exported weights, not with a G_*.pth.
 
-    `exported` are those of a training file, where they were found already.
+    `exported` are those of a training file, where they were found.
     """
     from vqcheck.experiment.layout import is_training_file
-    from vqcheck.experiment.place import exported_weights
 
     name = os.path.basename(path)
     if not is_training_file(path):
         return f"Extract the tokens again with {name}. Then train s1 again on them."
-    found = exported or exported_weights(path)
-    weights = f"{found}, the weights exported at its step" if found else "the weights exported at its step"
-    return f"Extraction cannot read {name}. Extract the tokens again with {weights}. Then train s1 again on them."
+    if exported:
+        return (
+            f"Extraction cannot read {name}. Extract the tokens again with {exported}, the weights exported at its "
+            "step. Then train s1 again on them."
+        )
+    return (
+        f"Extraction cannot read {name}. Extract the tokens again with the weights exported at its step. Then train s1 "
+        "again on them."
+    )
 
 
 def trained(command: str) -> Rule:

@@ -10,7 +10,8 @@ from typing import Final
 
 from vqcheck.language import localized
 from vqcheck.report import blocks
-from vqcheck.report.blocks import Block, Inline, Kind, Look, Section, Shown, Table, Tone, Word, words_of
+from vqcheck.report import blocks as doc
+from vqcheck.report.blocks import Kind, Shown, Tone
 from vqcheck.report.render.html.charts import line_chart
 from vqcheck.report.render.html.markup import Element, Node, element
 from vqcheck.report.render.html.pictures import bars, heat_map, proportions, swatch
@@ -40,9 +41,9 @@ class Writer:
         self._names = 0
         self._heading = ""
 
-    def sections(self, parts: Sequence[Block]) -> Iterator[Element]:
+    def sections(self, parts: Sequence[doc.Block]) -> Iterator[Element]:
         """Return the parts of a page, each in a frame; blocks outside sections that follow each other share one."""
-        for framed, group in groupby(parts, key=lambda block: isinstance(block, Section)):
+        for framed, group in groupby(parts, key=lambda block: isinstance(block, doc.Section)):
             content: list[Node] = []
             for block in group:
                 made = self._block(block, 2)
@@ -52,12 +53,12 @@ class Writer:
             if content and not framed:
                 yield element("section", *content)
 
-    def _block(self, block: Block, level: int) -> list[Node]:
+    def _block(self, block: doc.Block, level: int) -> list[Node]:
         """Return the elements of a block; none where it shows nothing on a page. `level` is that of headings."""
         if Shown.PAGE not in block.shown:
             return []
         match block:
-            case Section():
+            case doc.Section():
                 return self._section(block, level)
             case blocks.Beside(blocks=sides):
                 made_sides = [element("div", *made) for each in sides if (made := self._block(each, level))]
@@ -68,7 +69,7 @@ class Writer:
                 return [element("ul", *(element("li", *nodes(item)) for item in items))] if items else []
             case blocks.Facts():
                 return self._facts(block)
-            case Table():
+            case doc.Table():
                 return self._table(block) if block.rows else []
             case blocks.HeatMap():
                 return [self._heat_map(block)] if block.strips else []
@@ -85,7 +86,7 @@ class Writer:
         self._names += 1
         return f"part{self._names}"
 
-    def _section(self, section: Section, level: int) -> list[Node]:
+    def _section(self, section: doc.Section, level: int) -> list[Node]:
         has_heading = Shown.PAGE in section.heading and bool(section.title)
         self._heading = section.title or self._heading
         content = [node for block in section.blocks for node in self._block(block, level + has_heading)]
@@ -102,13 +103,13 @@ class Writer:
         return content if level == 2 else [element("div", *content, class_="part")]
 
     def _facts(self, facts: blocks.Facts) -> list[Node]:
-        shown = [fact for fact in facts.facts if words_of(fact.value) and Shown.PAGE in fact.shown]
+        shown = [fact for fact in facts.facts if doc.words_of(fact.value) and Shown.PAGE in fact.shown]
         pairs = [
             each for fact in shown for each in (element("dt", fact.name), element("dd", *_foldable(fact.value or "")))
         ]
         return [element("dl", *pairs)] if pairs else []
 
-    def _table(self, table: Table) -> list[Node]:
+    def _table(self, table: doc.Table) -> list[Node]:
         kept = [place for place, column in enumerate(table.columns) if Shown.PAGE in column.shown]
         columns = [table.columns[place] for place in kept]
         rows = [[_foldable(row[place]) for place in kept] for row in table.rows]
@@ -172,33 +173,33 @@ def _player(said: str, sound: blocks.Sound) -> Element:
     return element("a", os.path.basename(sound.path), href=Path(os.path.abspath(sound.path)).as_uri())
 
 
-def nodes(text: Inline) -> list[Node]:
+def nodes(text: doc.Inline) -> list[Node]:
     """Return the words of a text as they look on a page."""
-    return [unbroken(word) if isinstance(word, str) else _word(word) for word in words_of(text)]
+    return [unbroken(word) if isinstance(word, str) else _word(word) for word in doc.words_of(text)]
 
 
-def _word(word: Word) -> Node:
+def _word(word: doc.Word) -> Node:
     tone = TONES[word.tone]
     match word.look:
-        case Look.VERDICT:
+        case doc.Look.VERDICT:
             sign = element("span", f"{_SIGNS[word.tone]}\N{NO-BREAK SPACE}", aria_hidden="true")
             return element("span", sign, word.text, class_=f"pill {tone or 'quiet'}")
-        case Look.TAG:
+        case doc.Look.TAG:
             return element("span", word.text, class_="tag")
-        case Look.CODE:
+        case doc.Look.CODE:
             return element("code", short(word.text), class_=tone or None)
-        case Look.PATH:
+        case doc.Look.PATH:
             return element("span", short(word.text), class_=f"path {tone}".rstrip())
-        case Look.STRONG:
+        case doc.Look.STRONG:
             return element("b", unbroken(word.text), class_=tone or None)
     return element("span", unbroken(word.text), class_=tone) if tone else unbroken(word.text)
 
 
-def _foldable(text: Inline) -> list[Node]:
+def _foldable(text: doc.Inline) -> list[Node]:
     """Return the words of a cell; a whole digest is shown in short, and in full to whoever opens it."""
     return [
-        _digest(word.text) if isinstance(word, Word) and _DIGEST.fullmatch(word.text) else node
-        for word, node in zip(words_of(text), nodes(text), strict=True)
+        _digest(word.text) if isinstance(word, doc.Word) and _DIGEST.fullmatch(word.text) else node
+        for word, node in zip(doc.words_of(text), nodes(text), strict=True)
     ]
 
 

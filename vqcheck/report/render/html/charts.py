@@ -4,7 +4,7 @@ import math
 from collections.abc import Callable, Iterable, Sequence
 from typing import Final, NamedTuple
 
-from vqcheck.report.blocks import Event, Inline, Line, LineChart
+from vqcheck.report import blocks as doc
 from vqcheck.report.render.html.markup import Element, Node, element
 from vqcheck.report.scales import Axis, counted, drawable, from_zero, label
 
@@ -28,13 +28,13 @@ _DASHES: Final = (None, "7 4", "2 4", "10 3 2 3")
 """Lines are told apart by both; the numbers of colours and dashes have no common divisor."""
 
 
-def line_chart(block: LineChart, name: str, nodes: Callable[[Inline], list[Node]]) -> list[Node]:
+def line_chart(block: doc.LineChart, name: str, nodes: Callable[[doc.Inline], list[Node]]) -> list[Node]:
     """Return one picture of all lines, a legend, and what is to be known of it. Lines that are equal are drawn once."""
     points = [point for line in block.lines for point in line.points]
     x = counted(block.x_title, [at for at, _ in points])
     y = from_zero(block.y_title, [value for _, value in points])
     plot = _Plot(x, y, WIDE, _HIGH)
-    same: dict[tuple[str, ...], list[Line]] = {}
+    same: dict[tuple[str, ...], list[doc.Line]] = {}
     for line in block.lines:
         same.setdefault(tuple(f"{at} {value}" for at, value in line.points), []).append(line)
     groups = list(same.values())
@@ -83,7 +83,7 @@ def thinned(points: Sequence[Point], most: int) -> list[Point]:
     return [points[at] for at in sorted(kept)]
 
 
-def _key(number: int, lines: Sequence[Line], nodes: Callable[[Inline], list[Node]]) -> Element:
+def _key(number: int, lines: Sequence[doc.Line], nodes: Callable[[doc.Inline], list[Node]]) -> Element:
     """Return a line of the legend: the sample, and what each line that looks like it is and comes to."""
     dots = element("path", d="M15 7h0", class_=f"{_look(number)} dots")
     sample = element("svg", _stroke(number, "path", d="M1 7h28"), dots, viewBox="0 0 30 14", aria_hidden="true")
@@ -96,7 +96,7 @@ def _key(number: int, lines: Sequence[Line], nodes: Callable[[Inline], list[Node
     return element("li", sample, element("span", *words))
 
 
-def _about(lines: Sequence[Line], most: int) -> Node:
+def _about(lines: Sequence[doc.Line], most: int) -> Node:
     """Say what the picture leaves out."""
     said = []
     longest = max((len(line.points) for line in lines), default=0)
@@ -153,7 +153,7 @@ def _stroke(number: int, tag: str, **attributes: str) -> Element:
     return element(tag, class_=_look(number), stroke_dasharray=_DASHES[number % len(_DASHES)], **attributes)
 
 
-def _line(plot: _Plot, line: Line, most: int, number: int) -> Iterable[Node]:
+def _line(plot: _Plot, line: doc.Line, most: int, number: int) -> Iterable[Node]:
     places = [(plot.across(x), plot.up(y) if drawable(y) else math.nan) for x, y in thinned(line.points, most)]
     run: list[str] = []
     for x, y in [*places, (0.0, math.nan)]:
@@ -171,9 +171,9 @@ def _fitting(name: str) -> str:
     return name if len(name) <= _NAME else f"{name[: _NAME // 2]}...{name[-_NAME // 3 :]}"
 
 
-def _events(plot: _Plot, lines: Sequence[Line]) -> Iterable[Node]:
+def _events(plot: _Plot, lines: Sequence[doc.Line]) -> Iterable[Node]:
     """Yield a mark for each place where something happened, with the name of the first of those that share it."""
-    events: dict[float, Event] = {}
+    events: dict[float, doc.Event] = {}
     for line in lines:
         if line.event:
             events.setdefault(line.event.x, line.event)

@@ -7,7 +7,8 @@ from typing import Final
 
 from vqcheck import __version__
 from vqcheck.language import capitalized, current, tr
-from vqcheck.report.blocks import Beside, Block, Bullets, Paragraph, Players, Section, Tone, strong
+from vqcheck.report import blocks as doc
+from vqcheck.report.blocks import Tone
 from vqcheck.report.document import Document, Remedy, Status
 from vqcheck.report.render.html.blocks import TONES, Writer, unbroken
 from vqcheck.report.render.html.markup import Element, Node, element, render_node
@@ -66,12 +67,12 @@ def render(document: Document) -> str:
     return f'<!doctype html>\n<html lang="{language}">{opened}\n{render_node(body)}</html>\n'
 
 
-def _has_sound(blocks: Sequence[Block]) -> bool:
+def _has_sound(blocks: Sequence[doc.Block]) -> bool:
     """Say whether a page has sound in itself."""
     for block in blocks:
-        if isinstance(block, Players) and any(sound.wav for _, sounds in block.rows for sound in sounds):
+        if isinstance(block, doc.Players) and any(sound.wav for _, sounds in block.rows for sound in sounds):
             return True
-        if isinstance(block, (Section, Beside)) and _has_sound(block.blocks):
+        if isinstance(block, (doc.Section, doc.Beside)) and _has_sound(block.blocks):
             return True
     return False
 
@@ -121,8 +122,8 @@ def _figures(document: Document) -> Node:
 def _remedies(writer: Writer, remedies: Sequence[Remedy]) -> Iterator[Element]:
     if not remedies:
         return
-    blocks: list[Paragraph | Bullets] = []
+    blocks: list[doc.Paragraph | doc.Bullets] = []
     for of in dict.fromkeys(remedy.of for remedy in remedies):
-        blocks += [Paragraph((strong(of),))] if of else []
-        blocks.append(Bullets([remedy.text for remedy in remedies if remedy.of == of]))
-    yield from writer.sections([Section(tr("What to do"), blocks)])
+        blocks += [doc.Paragraph((doc.strong(of),))] if of else []
+        blocks.append(doc.Bullets([remedy.text for remedy in remedies if remedy.of == of]))
+    yield from writer.sections([doc.Section(tr("What to do"), blocks)])

@@ -4,7 +4,7 @@ import math
 from collections.abc import Iterable, Sequence
 from typing import Final
 
-from vqcheck.report.blocks import Bars, HeatMap, Proportions, Strip
+from vqcheck.report import blocks as doc
 from vqcheck.report.render.html.charts import WIDE, picture
 from vqcheck.report.render.html.markup import Element, Node, element
 from vqcheck.report.scales import NOT_FINITE, STILL, class_of
@@ -17,7 +17,7 @@ _LINES: Final = 32
 _LEFT: Final = 40
 
 
-def heat_map(block: HeatMap, name: str) -> tuple[Element, str]:
+def heat_map(block: doc.HeatMap, name: str) -> tuple[Element, str]:
     """Return one codebook as a block of lines, or several as one line each, and how to read the picture."""
     if len(block.strips) == 1:
         return _one_codebook(block, name)
@@ -36,7 +36,7 @@ def swatch(number: int, limits: Sequence[float]) -> Element:
     )
 
 
-def _one_codebook(block: HeatMap, name: str) -> tuple[Element, str]:
+def _one_codebook(block: doc.HeatMap, name: str) -> tuple[Element, str]:
     (strip,) = block.strips
     each = _share(len(strip.values), _FIELDS)
     fields = _fields(strip.values, each, block.limits)
@@ -53,8 +53,8 @@ def _one_codebook(block: HeatMap, name: str) -> tuple[Element, str]:
     return drawn, f"A field stands for {each} codes in a row and shows the one that moved most."
 
 
-def _several_codebooks(block: HeatMap, name: str) -> tuple[Element, str]:
-    strips: Sequence[Strip] = block.strips[:_LINES]
+def _several_codebooks(block: doc.HeatMap, name: str) -> tuple[Element, str]:
+    strips: Sequence[doc.Strip] = block.strips[:_LINES]
     each = _share(max(len(strip.values) for strip in block.strips), _LINE)
     high, pitch, wide = 10, 12, 5
     names = [_name(strip.name[-8:], number * pitch) for number, strip in enumerate(strips)]
@@ -111,7 +111,7 @@ def _look(number: int, limits: Sequence[float]) -> str:
     return f"s{5 - (last - number) * 5 // max(last, 1)}"
 
 
-def bars(block: Bars, name: str) -> list[Node]:
+def bars(block: doc.Bars, name: str) -> list[Node]:
     """Return two bars for each row, with their numbers, and what the upper and the lower one are."""
     width, left, right, high, top = WIDE, 110, 50, 40, 18
     most = max((max(a, b) for _, a, b in block.rows), default=0) or 1
@@ -138,7 +138,7 @@ def _bar_key(look: str, words: str) -> Element:
     return element("li", element("svg", rect, viewBox="0 0 30 14", aria_hidden="true"), words)
 
 
-def proportions(block: Proportions, name: str) -> Element:
+def proportions(block: doc.Proportions, name: str) -> Element:
     """Return one bar that is divided among the parts; each that is not empty can be seen, however small."""
     width, high = 640.0, 26
     whole = sum(part.number for part in block.parts) or 1

@@ -1,0 +1,164 @@
+"""What a replay and each of its arms come to in words, which its page and its checks both say."""
+
+import os
+from collections.abc import Iterable
+
+from vqcheck.codebook.digest import EncoderDigests
+from vqcheck.replay.trace import AS_IS, Arm, ArmVerdict, FirstWrite, Replay, ReplayVerdict
+from vqcheck.report.views.words import listed
+
+
+def headline(replay: Replay) -> str:
+    """Return what the replay came to, in one sentence without its full stop."""
+    if replay.verdict == ReplayVerdict.INCOMPLETE:
+        if replay.failure:
+            return f"the replay failed ({replay.failure}); what was measured is shown"
+        if replay.complete:
+            lone = next(arm for arm in replay.arms if arm.verdict == ArmVerdict.NOT_MEASURED)
+            if not lone.never_learned:
+                return f"{listed(lone.idle_parts)} never moved under {lone.strategy}, so it did not really train"
+            return f"the gradient scaler skipped every optimizer step of {lone.strategy}, so nothing was learned"
+        last = replay.arms[-1]
+        where = f"{last.strategy}, step {last.steps_run} of {replay.setting.steps}"
+        return f"the replay was interrupted ({where}); what was measured is shown"
+    if replay.verdict == ReplayVerdict.INCONCLUSIVE:
+        if any(arm.is_control for arm in replay.arms):
+            return "no control arm drifted, so the replay proves nothing about the others"
+        if replay.lacks_control:
+            return "no arm was expected to drift and none did, so the replay proves nothing"
+        return "the step never used the codebook, so the replay proves nothing"
+    leaking = _leaking(replay)
+    if leaking:
+        place = _own_line(leaking)
+        return (
+            f"this code, as it is, writes the codebook, in {place}"
+            if place
+            else "this code, as it is, writes the codebook"
+        )
+    wrong = listed(arm.strategy for arm in replay.arms if not arm.as_expected)
+    if wrong:
+        return f"{wrong} did not do what was expected"
+    controls = listed(arm.strategy for arm in replay.arms if arm.is_control)
+    frozen = listed(arm.strategy for arm in replay.arms if not arm.is_control)
+    if controls and frozen:
+        return f"the codebook drifts under {controls}; it is bit-identical under {frozen}"
+    return f"the codebook drifts under {controls}" if controls else f"the codebook is bit-identical under {frozen}"
+
+
+def _leaking(replay: Replay) -> Arm | None:
+    """Return the arm of the user's own code if it writes the codebook and should not."""
+    found = next((arm for arm in replay.arms if arm.strategy == AS_IS and not arm.as_expected), None)
+    return found if found and found.verdict == ArmVerdict.DRIFTED else None
+
+
+def _own_line(arm: Arm) -> str:
+    """Return the user's line that wrote first; empty where it is not known."""
+    write = next((write for write in arm.first_writes if write.file), None)
+    own = (write.called_from or write) if write else None
+    return f"{shorter(own.file)}:{own.line}" if own else ""
+
+
+def remedies(replay: Replay) -> Iterable[str]:
+    leaking = _leaking(replay)
+    if leaking:
+        place = _own_line(leaking)
+        if place:
+            yield f"Call eval() on the quantizer in every forward, before {place}."
+        else:
+            yield "Call eval() on the quantizer in every forward."
+        yield "Or hold the codebook from outside: vqcheck.freeze(net_g)."
+    elif replay.verdict == ReplayVerdict.INCONCLUSIVE:
+        if any(arm.is_control for arm in replay.arms):
+            yield "Replay a step that really trains the codebook: a control arm must drift."
+        elif replay.lacks_control:
+            yield "Add a control: --strategy none."
+        else:
+            yield "Replay the step that really looks codes up in the codebook."
+    elif replay.verdict == ReplayVerdict.INCOMPLETE:
+        if replay.complete and not any(arm.never_learned for arm in replay.arms):
+            yield "Replay a step that trains the adapters, bridge and wns1, as LoRA training does."
+        elif replay.complete:
+            yield "Run it again with --precision fp32. Then no optimizer step is skipped."
+        else:
+            yield "Run it again. Give fewer --steps if it takes too long."
+    else:
+        if any(arm.moved_though_held for arm in replay.arms):
+            yield "Find what writes the parameters that have no gradient: the optimizer does not."
+        drifted = listed(
+            arm.strategy for arm in replay.arms if arm.verdict == ArmVerdict.DRIFTED and not arm.as_expected
+        )
+        still = listed(arm.strategy for arm in replay.arms if arm.verdict == ArmVerdict.FROZEN and not arm.as_expected)
+        if drifted:
+            yield f"Look at the first write of {drifted}: this line writes the codebook."
+            yield "Call eval() on the quantizer in every forward, or hold it with vqcheck.freeze."
+        if still:
+            yield f"Do not take {still} for a control: it did not write the codebook."
+
+
+def meets(arm: Arm) -> str:
+    """Return how the verdict on an arm compares with what is expected of it."""
+    if arm.verdict == ArmVerdict.NOT_MEASURED:
+        if arm.complete and arm.never_learned:
+            return f"the gradient scaler skipped all {steps(arm.steps_run)}"
+        if arm.complete and arm.idle_parts:
+            return f"{listed(arm.idle_parts)} never moved"
+        return f"ended early, after step {arm.steps_run}"
+    return "as expected" if arm.as_expected else f"expected {arm.expected}"
+
+
+def digests(arm: Arm) -> str:
+    """Return the digests of the VQ encoder at the start, at the first change and at the end."""
+    start, end = arm.digest_at_start.widest, _digest(arm.digest_at_end)
+    if arm.verdict != ArmVerdict.DRIFTED:
+        return f"{start.algorithm} {start.short}, bit-identical after {steps(arm.steps_run)}"
+    seen = [f"{start.algorithm} {start.short}"]
+    if arm.digest_at_first_change and arm.first_writes:
+        first, step = _digest(arm.digest_at_first_change), arm.first_writes[0].first_changed_step
+        seen += [f"{first} (step {step})"] if step != arm.steps_run else []
+    return " > ".join([*seen, f"{end} (step {arm.steps_run})"])
+
+
+def _digest(found: EncoderDigests) -> str:
+    whole = found.vq_encoder or found.codebook or found.projection
+    return whole.short if whole else "no digest: tensors are missing"
+
+
+def parameters(arm: Arm) -> tuple[str, ...]:
+    """Return which parameters of the generator moved and which held still, in words; nothing where unwatched."""
+    if not arm.parameters:
+        return ()
+    learning = listed(
+        f"{each.part} {each.learning_moved} of {each.learning}" for each in arm.parameters if each.learning
+    )
+    held = sum(each.held for each in arm.parameters)
+    moved = listed(f"{each.part} {each.held_moved} of {each.held}" for each in arm.parameters if each.held_moved)
+    if moved:
+        return f"moved: {learning}", f"{held} without a gradient, but {moved} moved"
+    return f"moved: {learning}", f"{held} without a gradient, all still"
+
+
+def first_write(write: FirstWrite) -> tuple[str, str]:
+    """Return (aten operator, where it was called), both empty where the write was not attributed."""
+    if write.traced_step is None:
+        return "", ""
+    where = write.function or "no line of Python"
+    if write.file:
+        where = f"{shorter(write.file)}:{write.line} in {write.function}"
+    if own := write.called_from:
+        where = f"{where}, called from {shorter(own.file)}:{own.line} in {own.function}"
+    if write.traced_step != write.first_changed_step:
+        where = f"{where} (seen in step {write.traced_step})"
+    return ".".join(write.operator.split(".")[:2]), where
+
+
+def steps(count: int) -> str:
+    return "1 step" if count == 1 else f"{count} steps"
+
+
+def shorter(path: str) -> str:
+    """Return a path as seen from the working directory, where it lies below it."""
+    try:
+        relative = os.path.relpath(path)
+    except ValueError:  # another drive
+        return path
+    return path if relative.startswith("..") else relative
