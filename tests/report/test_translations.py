@@ -1,0 +1,235 @@
+"""Catalogues are complete and in step with the source, and no report keeps a sentence from them."""
+
+import html
+import importlib.util
+import json
+import re
+from pathlib import Path
+from string import Formatter
+
+import pytest
+from babel.messages.catalog import Catalog
+
+from vqcheck import language
+from vqcheck.cli.main import main
+from vqcheck.language import capitalized, listed, localized, sentences, tr, trc, trn
+
+ROOT = Path(__file__).parents[2]
+_SPEC = importlib.util.spec_from_file_location("make_translations", ROOT / "fixtures" / "make_translations.py")
+translations = importlib.util.module_from_spec(_SPEC)
+_SPEC.loader.exec_module(translations)
+
+DIFF = ("diff", "fixtures/checkpoints/base_v2.pth", "fixtures/checkpoints/G_437.pth")
+
+
+@pytest.fixture(autouse=True)
+def english_again(monkeypatch):
+    for name in ("LC_ALL", "LC_MESSAGES", "LANG", "LANGUAGE", "VQCHECK_LANG"):
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.chdir(ROOT)
+    yield
+    language.choose("en")
+
+
+@pytest.fixture(scope="module")
+def messages():
+    return translations.template()
+
+
+class TestCatalogues:
+    @pytest.mark.parametrize("name", translations.languages())
+    def test_every_message_is_translated_and_none_is_stale(self, messages, name):
+        assert list(translations.problems(translations.read(translations.path_of(name)), messages)) == []
+
+    @pytest.mark.parametrize("name", translations.languages())
+    def test_what_the_program_reads_is_what_people_edit(self, name):
+        path = translations.path_of(name)
+        assert path.with_suffix(".mo").read_bytes() == translations.compiled(path)
+
+    def test_chinese_is_there(self):
+        assert language.languages() == ("en", "zh")
+
+    @pytest.mark.parametrize(
+        ("id_", "string", "kind"),
+        [
+            ("{count} codes moved", "", "untranslated"),
+            ("{count} codes moved", "动了 {number} 个码", "other fields"),
+            ("{count} codes moved", "码动了", "other fields"),
+            ("{count:,} codes moved", "动了 {count} 个码", "other fields"),
+            ("no longer said", "不再说", "stale"),
+        ],
+    )
+    def test_a_fault_in_a_catalogue_is_found(self, id_, string, kind):
+        source, catalogue = Catalog("zh", fuzzy=False), Catalog("zh", fuzzy=False)
+        if kind != "stale":
+            source.add(id_)
+        catalogue.add(id_, string)
+        assert [each.partition(":")[0] for each in translations.problems(catalogue, source)] == [kind]
+
+    def test_a_right_catalogue_has_no_fault(self):
+        source, catalogue = Catalog("zh", fuzzy=False), Catalog("zh", fuzzy=False)
+        for each in (source, catalogue):
+            each.add("{count:,} of {all} codes", "{all} 个码中的 {count:,} 个" if each is catalogue else None)
+            each.add(("{number} code", "{number} codes"), ("{number} 个码",) if each is catalogue else None)
+        assert list(translations.problems(catalogue, source)) == []
+
+
+class TestChoice:
+    @pytest.mark.parametrize(
+        ("environment", "found"),
+        [
+            ({}, "en"),
+            ({"LANG": "zh_CN.UTF-8"}, "zh"),
+            ({"LANG": "zh_CN.GBK"}, "zh"),
+            ({"LANG": "zh-Hans-CN"}, "zh"),
+            ({"LANG": "zh_TW.UTF-8"}, "en"),
+            ({"LANG": "de_DE.UTF-8"}, "en"),
+            ({"LANG": "zh_CN.UTF-8", "LC_ALL": "C"}, "en"),
+            ({"LANG": "zh_CN.UTF-8", "LC_ALL": "C.UTF-8"}, "en"),
+            ({"LANG": "en_US.UTF-8", "LC_MESSAGES": "zh_CN.UTF-8"}, "zh"),
+            ({"LANG": "en_US.UTF-8", "LANGUAGE": "zh_CN:en"}, "zh"),
+            ({"LANG": "zh_CN.UTF-8", "LANGUAGE": "en:zh_CN"}, "en"),
+            ({"LANG": "C", "LANGUAGE": "zh_CN"}, "en"),
+            ({"VQCHECK_LANG": "zh"}, "zh"),
+            ({"VQCHECK_LANG": "en", "LANG": "zh_CN.UTF-8"}, "en"),
+            ({"VQCHECK_LANG": "nonsense", "LANG": "zh_CN.UTF-8"}, "en"),
+        ],
+    )
+    def test_of_the_environment(self, environment, found):
+        assert language.of_arguments((), environment) == found
+
+    @pytest.mark.parametrize("arguments", [("--lang", "zh", "diff"), ("diff", "a", "--lang=zh")])
+    def test_of_the_command_line(self, arguments):
+        assert language.of_arguments(arguments, {"VQCHECK_LANG": "en", "LANG": "en_US"}) == "zh"
+
+    def test_what_belongs_to_a_script_is_not_ours(self):
+        assert language.of_arguments(("run", "--", "python", "--lang", "zh"), {}) == "en"
+
+    def test_an_unknown_one_is_a_usage_error(self, capsys):
+        assert main([*DIFF, "--lang", "tlh"]) == 2
+        assert "tlh" in capsys.readouterr().err
+
+
+class TestSentences:
+    def test_a_sentence_is_its_english_text(self):
+        assert tr("{count:,} codes of {name} moved", count=1021, name="{x}") == "1,021 codes of {x} moved"
+        assert [trn("{number} code", "{number} codes", n) for n in (0, 1, 2)] == ["0 codes", "1 code", "2 codes"]
+        assert [listed("abc"[:n]) for n in range(4)] == ["", "a", "a and b", "a, b and c"]
+        assert sentences("One.", "", "Two.") == "One. Two."
+        assert [capitalized(tr(text)) for text in ("a code", "s1 is", "me: x")] == ["A code", "s1 is", "me: x"]
+
+    def test_it_is_said_in_the_language_with_all_that_is_in_it(self):
+        said = tr("{message}; did you mean {names}?", message=tr("interrupted"), names=listed(["a", "b"], last="or"))
+        assert localized(said) == "interrupted; did you mean a or b?"
+        language.choose("zh")
+        shown = localized(said)
+        assert "已中断" in shown
+        assert "或" in shown
+        assert not re.search("[a-z]{2}", shown)
+        assert localized(trc("word", "identical")) == "相同"
+
+    def test_what_is_no_sentence_stays(self):
+        language.choose("zh")
+        assert localized("What to do") == "What to do"
+        assert localized(f"{tr('What to do')}") == "What to do"
+
+
+class TestFormats:
+    @pytest.mark.parametrize("name", ["json", "junit", "sarif", "csv", "github"])
+    def test_machines_get_english(self, capsys, name):
+        runs = []
+        for chosen in ("en", "zh"):
+            assert main([*DIFF, "--format", name, "--lang", chosen]) == 1
+            runs.append(
+                re.sub(r'(timestamp|time)="[^"]*"|"(startTimeUtc|endTimeUtc)": "[^"]*"', "", capsys.readouterr().out)
+            )
+        assert runs[0].replace("--lang en", "") == runs[1].replace("--lang zh", "")
+        assert not re.search("[\u4e00-\u9fff]", runs[1])
+
+    def test_a_failure_is_english_for_machines_and_chinese_for_people(self, capsys):
+        assert main(["diff", "nosuch.pth", "nosuch.pth", "--format", "json", "--lang", "zh"]) == 2
+        out, errors = capsys.readouterr()
+        assert out.isascii()
+        assert re.search("[\u4e00-\u9fff]", errors)
+
+    def test_a_page_names_its_language(self, capsys):
+        for chosen, tag in (("en", "en"), ("zh", "zh-Hans")):
+            assert main([*DIFF, "--format", "html", "--lang", chosen]) == 1
+            page = capsys.readouterr().out
+            assert page.count(f'<html lang="{tag}">') == 1
+            assert ("&#30721;&#26412;" in page) == (chosen == "zh")  # 码本
+
+
+class _Masked:
+    """A language in which every letter of a template is another one: what is still read was never looked up."""
+
+    def gettext(self, message):
+        return "".join(
+            re.sub("[A-Za-z]", "\u3007", text)
+            + ("" if name is None else "{" + name + (f"!{how}" if how else "") + (f":{spec}" if spec else "") + "}")
+            for text, name, spec, how in Formatter().parse(message)
+        )
+
+    def ngettext(self, one, many, number):
+        return self.gettext(one if number == 1 else many)
+
+    def pgettext(self, _context, message):
+        return self.gettext(message)
+
+
+class TestNothingIsKeptFromTheCatalogue:
+    """What a report shows and nobody can translate: a sentence that was glued together, or never marked."""
+
+    NAMES = frozenset(["vqcheck", "eval", "train", "forward", "float", "half", "cuda", "torch", "python", "codebook"])
+    """Words that are the same in every language."""
+
+    RUNS = (
+        DIFF,
+        ("diff", "fixtures/checkpoints/base_v2.pth", "fixtures/checkpoints/base_v2.pth"),
+        ("inspect", "fixtures/checkpoints/base_v2.pth", "fixtures/checkpoints/G_437.pth"),
+        ("check", "fixtures/experiment"),
+        ("check", "fixtures/checkpoints"),
+        ("history", "fixtures/checkpoints"),
+        ("tokens", "fixtures/checkpoints/base_v2.pth", "fixtures/experiment"),
+        ("gate", "fixtures/experiment"),
+        ("gate", "--explain", "resume"),
+        ("replay", "--steps", "2"),
+    )
+
+    @pytest.mark.parametrize("shown", [("--format", "text"), ("--format", "html")], ids=["text", "html"])
+    @pytest.mark.parametrize("arguments", RUNS, ids=" ".join)
+    def test_of_a_report(self, capsys, monkeypatch, arguments, shown):
+        main([*arguments, "--format", "json"])
+        data = capsys.readouterr().out
+        # Names, keys and paths are data, and stay as they are; a sentence in the data is none of them.
+        known = {
+            word
+            for text in _texts(json.loads(data))
+            if " " not in text
+            for word in re.findall("[a-z]{3,}", text.lower())
+        }
+        monkeypatch.setattr(language._Language, "catalogue", property(lambda _: _Masked()))
+        language.choose("zh")
+        monkeypatch.setattr("vqcheck.language.of_arguments", lambda *_: "zh")
+        main([*arguments, *shown])
+        out = capsys.readouterr().out
+        if shown[1] == "html":
+            out = html.unescape(re.sub(r"<style>.*?</style>|<[^>]*>", " ", out, flags=re.DOTALL))
+        left = (
+            {word.lower() for word in re.findall(r"(?<![\w./\\-])[A-Za-z]{3,}(?![\w/\\(]|\.\w)", out)}
+            - known
+            - self.NAMES
+        )
+        assert sorted(left) == []
+
+
+def _texts(value):
+    if isinstance(value, dict):
+        for key, each in value.items():
+            yield key
+            yield from _texts(each)
+    elif isinstance(value, list):
+        for each in value:
+            yield from _texts(each)
+    elif isinstance(value, str):
+        yield value
