@@ -104,8 +104,7 @@ def lock(run: PlannedRun) -> Judgement:
         copy = PRETRAINED if any(each.name == PRETRAINED for each in record.copies) else ""
         result = check_lock(record, path, used, experiment, None, Scope.ALL, copy=copy)
     if result.verdict == Verdict.UNDECIDED:
-        contradicting = ", ".join(f"'{each.name}'" for each in result.contradicting) or "which is meant"
-        return could_not_check(f"copies contradict the one that was verified against {path}: {contradicting}")
+        return could_not_check(result.contradiction(f"the one that was verified against {path}"))
     if result.verdict == Verdict.CHANGED:
         faults = ", ".join(
             line.name for line in result.verdicts if line.judged and line.verdict in (Verdict.CHANGED, "missing")
