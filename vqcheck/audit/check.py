@@ -183,9 +183,8 @@ class _Check:
         try:
             drift = self._comparer.with_base(self._files.bases[path].stored, first.stored)
         except NoCodebookError:
-            return Candidate(path, Verdict.CHANGED, None, "", related=False)
-        still = drift.verdict != Verdict.CHANGED
-        return Candidate(path, drift.verdict, drift.ema_steps, drift.precision, still or drift.ema_steps is not None)
+            return Candidate(path, Verdict.CHANGED, None, "")
+        return Candidate(path, drift.verdict, drift.ema_steps, drift.precision)
 
     def _base_of_tokens(self, experiment: str | None) -> BaseChoice | None:
         """Return the base that the configuration names, else the only one, for an experiment without a model."""

@@ -15,7 +15,7 @@ from vqcheck.audit.check_result import (
     Question,
 )
 from vqcheck.audit.history_result import Drift, TrainingRun
-from vqcheck.audit.judgement import CheckOutcome
+from vqcheck.audit.judgement import CheckOutcome, outcome_of
 from vqcheck.audit.lock import NAME, read_lock
 from vqcheck.audit.planned_run import PlannedRun
 from vqcheck.audit.resume import judge_resumed
@@ -33,9 +33,6 @@ from vqcheck.experiment.place import Source
 from vqcheck.experiment.resume_folders import Folder, latest, resume_folders
 
 _FEATURES: Final = "4-cnhubert"
-
-
-_OUTCOME: Final = {0: CheckOutcome.PASSED, 1: CheckOutcome.FAILED}
 
 
 class VoiceQuestions:
@@ -178,8 +175,7 @@ class VoiceQuestions:
         if lock is not None:
             with open_checkpoint(self._newest.file.path) as newest:
                 found = compare_stages(s1, newest, self._experiment, lock)
-            outcome = _OUTCOME.get(found.exit_code, CheckOutcome.COULD_NOT_CHECK)
-            return Answer(question, outcome, files=files, stages=found)
+            return Answer(question, outcome_of(found.exit_code), files=files, stages=found)
         if self._features is None:
             return _not_asked(question, Missing.EVIDENCE)
         answer = self._s1_s2_by_tokens(question, self._tsv, self._newest)
@@ -220,10 +216,8 @@ class VoiceQuestions:
         experiment = self._tsv if lock.tsv else None
         with open_checkpoint(self._newest.file.path) as newest:
             found = check_lock(lock, path, newest, experiment, None, Scope.ALL)
-        if found.verdict == Verdict.UNDECIDED:
-            return Answer(question, CheckOutcome.COULD_NOT_CHECK, files=(path,))
-        outcome = CheckOutcome.FAILED if found.verdict == Verdict.CHANGED else CheckOutcome.PASSED
-        return Answer(question, outcome, files=(path, self._newest.file.path))
+        files = (path,) if found.verdict == Verdict.UNDECIDED else (path, self._newest.file.path)
+        return Answer(question, outcome_of(found.exit_code), files=files)
 
     def _health(self, question: Question) -> Answer:
         stored = [*self._voice.stored, *([self._files.base(self._base).stored] if self._base else [])]

@@ -20,6 +20,11 @@ class CheckOutcome(WordEnum):
     SKIPPED = "skipped"
 
 
+def outcome_of(exit_code: int) -> CheckOutcome:
+    """Return what became of a question that a result with this exit status answers."""
+    return (CheckOutcome.PASSED, CheckOutcome.FAILED, CheckOutcome.COULD_NOT_CHECK)[exit_code]
+
+
 @dataclass(frozen=True, slots=True)
 class Judgement:
     """An outcome, and in one sentence why."""

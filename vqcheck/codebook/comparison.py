@@ -288,11 +288,6 @@ class Comparison(WithLoneCopies):
         return tuple(diff for diff in self.tensors if diff.judged and diff.reading is RoundingReading.UNDECIDED)
 
     @property
-    def moved_within_a_step(self) -> tuple[TensorDiff, ...]:
-        """Judged tensors that one file holds rounded, and that training moved by less than a step in the later one."""
-        return tuple(diff for diff in self.tensors if diff.judged and diff.reading is RoundingReading.TRAINED)
-
-    @property
     def never_trained(self) -> tuple[ComparedFile, ...]:
         """The sides whose codebook still waits for its first batch."""
         return tuple(side for side in (self.a, self.b) if side.never_trained)
