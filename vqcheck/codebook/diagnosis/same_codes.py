@@ -5,7 +5,7 @@ from collections import defaultdict
 import numpy as np
 import numpy.typing as npt
 
-from vqcheck.codebook.diagnosis.book import Book
+from vqcheck.codebook.diagnosis.book import AnyBook, Book, CountedBook
 from vqcheck.codebook.diagnosis.evidence import OtherShape, Permuted
 from vqcheck.codebook.diagnosis.result import Cause, Certainty
 from vqcheck.codebook.ema_fit import lengths
@@ -57,7 +57,7 @@ def part(book: Book) -> Cause:
     return book.cause(Certainty.CERTAIN, evidence)
 
 
-def exchanged(book: Book) -> tuple[Book, Cause] | None:
+def exchanged(book: AnyBook) -> tuple[AnyBook, Cause] | None:
     """Return the book of one head with codes back at their numbers, and which were exchanged besides moving; or None.
 
     Codes count as exchanged where they went far, and ended up near each other's old places.
@@ -77,7 +77,7 @@ def exchanged(book: Book) -> tuple[Book, Cause] | None:
     if len(far) < 2 or not np.array_equal(np.sort(far), np.sort(nearest)):
         return None
     follows = None
-    if book.bookkeeping_stored:
+    if isinstance(book, CountedBook):
         follows = not book.off_b[0, far].any()
     order = np.arange(len(a))
     order[nearest] = far
