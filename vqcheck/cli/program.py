@@ -78,7 +78,7 @@ class _LazyGroup(click.Group):
             from vqcheck.cli.near_names import near_commands
 
             near = " or ".join(f"'{each}'" for each in near_commands(name, (*COMMANDS, "help")))
-            ctx.fail(f"No such command '{name}'{f'. Did you mean {near}?' if near else ''}")
+            ctx.fail(f"No such command '{name}'. Did you mean {near}?" if near else f"No such command '{name}'")
         return super().resolve_command(ctx, args)
 
     def invoke(self, ctx: click.Context) -> object:

@@ -296,5 +296,5 @@ class _Page:
         """Add what to do, for each file by itself where there are several."""
         for of in dict.fromkeys(remedy.of for remedy in remedies):
             self.blank()
-            self.hanging([], [doc.Word(f"What to do{f' ({of})' if of else ''}", look=doc.Look.STRONG)])
+            self.hanging([], [doc.Word(f"What to do ({of})" if of else "What to do", look=doc.Look.STRONG)])
             self._bullets(doc.Bullets([remedy.text for remedy in remedies if remedy.of == of]), 2)
