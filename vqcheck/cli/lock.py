@@ -181,10 +181,10 @@ def _lock_to_verify(path: str, asked: _Wanted) -> Lock:
 
 
 def _what_it_records(old: Lock, new: Lock) -> str:
-    """Return what a lock that is in the way holds."""
+    """Return what a lock that is in the way holds, and how to replace it."""
     if replace(old, checkpoint=new.checkpoint, record=new.record).text() == new.text():
-        return f"exists and records the same VQ encoder, as that of {old.checkpoint};"
-    return "exists and records something else; --check shows what differs,"
+        return f"exists and records the same VQ encoder, as that of {old.checkpoint}; --update replaces it"
+    return "exists and records something else; --check shows what differs, --update replaces it"
 
 
 def _checked(lock: Lock, path: str, file: Checkpoint, asked: _Wanted, bound: tuple[LockVerdict, ...]) -> LockCheck:
@@ -220,7 +220,7 @@ def _write(path: str, lock: Lock, doubts: _Doubts, update: bool, output: Output)
         if old.text() == lock.text():
             state = "unchanged"
         elif not update:
-            raise UsageError(f"{_what_it_records(old, lock)} --update replaces it", path)
+            raise UsageError(_what_it_records(old, lock), path)
     if state == "written":
         replace_file(path, lock.text())
     from vqcheck.report.views.lock import written

@@ -14,23 +14,26 @@ A view is one function in `views/<command>.py`, and the only place that has word
             data={"folder": run.folder, ...},                 # JSON, as the schema of the command has it
             figures=(Figure("files", str(len(run.files))),),
             blocks=(
-                Section("What was compared", (Facts((Fact("Folder", path(run.folder)),)),), heading=Shown.PAGE),
-                Section("Checkpoints", (Table("In training order.", columns, rows),)),
-                Section("Every tensor", (Table(...),), shown=Shown.DETAIL, folded=True),
+                doc.facts("What was compared", doc.Fact("Folder", doc.path(run.folder))),
+                doc.Section("Checkpoints", (doc.Table("In training order.", columns, rows),)),
+                doc.Section("Every tensor", (doc.Table(...),), shown=Shown.DETAIL, folded=True),
             ),
             remedies=(Remedy("Go back to the last checkpoint before it."),) if moved else (),
         )
 
 Rules for views:
+- A view looks at its result alone, never at the disk: it is called once for machines and once for people, in any order.
+  Whoever makes the result looks, and hands on what it saw as a field.
 - A result gives one document, which does not depend on the format, on `-v` or on a terminal. What a format leaves out
   is said by `shown` on blocks, facts and columns: BRIEF is text without -v, VERBOSE text with -v, PAGE is HTML.
 - A command whose good news is one line (`vqcheck diff` of equal files) gives `brief`, and blocks that are not BRIEF.
 - Texts are plain `str` as they are: renderers escape them, shorten paths, break lines, choose colours and signs.
-  A word that is good or bad says so by its `Tone`, never by how it is spelt. Names of files are `path(...)`, digests
-  and keys `code(...)`, verdicts `verdict(word, tone)`.
+  A word that is good or bad says so by its `Tone`, never by how it is spelt. Names of files are `doc.path(...)`,
+  digests and keys `doc.code(...)`, verdicts `doc.verdict(word, tone)`.
 - An empty text, fact, section, table or list is left out by every renderer: a view need not ask.
 - Words for people are `tr("...")` and its siblings of `vqcheck.language`, which has the rules. `Rule`s and `data` are
-  for machines and stay English. One idea a sentence, the subject first.
+  for machines and stay English. One idea a sentence, the subject first. A sentence is whole where it stands, with
+  fields in it. Names are joined by `listed`, what can stand by itself by `clauses`.
 - Where a table or list is long, `most` says how many rows text shows without -v, and `rest` what it says of the others.
 - The outcomes of the cases that count agree with the status: one failed if it is 1, one could not be checked if it is
   2, and none of either if it is 0.

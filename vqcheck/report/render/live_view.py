@@ -29,7 +29,8 @@ _GIB = 2**30
 
 def what_it_takes(plan: Plan) -> str:
     """Return how much there is to do, in words."""
-    arms = f"{len(plan.strategies)} arm{'s' * (len(plan.strategies) != 1)} of {plan.steps} steps"
+    number = len(plan.strategies)
+    arms = f"1 arm of {plan.steps} steps" if number == 1 else f"{number} arms of {plan.steps} steps"
     if plan.memory is None:
         return arms
     memory = f"{plan.memory / _GIB:.1f} GiB" if plan.memory > _GIB / 2 else f"{plan.memory * 1024 / _GIB:.0f} MiB"

@@ -16,26 +16,12 @@ from vqcheck.audit.check_result import (
 )
 from vqcheck.audit.judgement import CheckOutcome
 from vqcheck.codebook.diagnosis.result import Severity
-from vqcheck.language import capitalized
+from vqcheck.language import capitalized, tr
 from vqcheck.report import blocks as doc
 from vqcheck.report.blocks import Kind, Shown, Tone
 from vqcheck.report.document import Document, Figure, Remedy, Status
+from vqcheck.report.views import check_words as words
 from vqcheck.report.views.check_data import RULES, cases, data
-from vqcheck.report.views.check_words import (
-    compared,
-    drift_of,
-    fails,
-    first_moved,
-    headline,
-    is_missing,
-    lacks,
-    meaning,
-    message,
-    other_recordings,
-    short,
-    title,
-    voice_headline,
-)
 from vqcheck.report.views.words import clauses, extract_again, listed
 
 _FEW: Final = 3
@@ -48,7 +34,7 @@ def view(check: PlaceCheck) -> Document:
         command="check",
         status=Status(check.exit_code),
         verdict=check.verdict.value,
-        headline=headline(check),
+        headline=words.headline(check),
         subject=check.path,
         cases=tuple(cases(check)),
         data=data(check),
@@ -76,14 +62,14 @@ def _figures(check: PlaceCheck) -> tuple[Figure, ...]:
 def _overview(check: PlaceCheck) -> Iterator[doc.Block]:
     if not check.voices:
         return
-    asked = [question for question in Question if any(not is_missing(v.answer(question)) for v in check.voices)]
+    asked = [question for question in Question if any(not words.is_missing(v.answer(question)) for v in check.voices)]
     columns = (
         doc.Column("Voice", Kind.NAME),
         *(doc.Column(_name(question)) for question in asked),
         doc.Column("From", Kind.NAME),
     )
     rows = [
-        (doc.path(title(voice)), *(_cell(voice.answer(question)) for question in asked), _chosen_base(voice))
+        (doc.path(words.title(voice)), *(_cell(voice.answer(question)) for question in asked), _chosen_base(voice))
         for voice in check.voices
     ]
     yield doc.Section("Voices", (doc.Table("Each voice, and what became of each question.", columns, rows),))
@@ -107,7 +93,7 @@ def _name(question: Question) -> str:
 
 
 def _cell(answer: Answer) -> doc.Inline:
-    if is_missing(answer):
+    if words.is_missing(answer):
         return doc.Word("-", Tone.MUTED)
     if answer.question in ADVICE and answer.outcome is CheckOutcome.FAILED:
         return doc.Word("advice", Tone.WARNING)
@@ -134,11 +120,11 @@ def _voice(voice: VoiceCheck, check: PlaceCheck) -> doc.Section:
     """
     alone = len(check.voices) == 1
     facts = [doc.Fact("Base model", _base(voice.base, check)), *(_finding(voice, answer) for answer in voice.answers)]
-    means = meaning(voice)
+    means = words.meaning(voice)
     return doc.Section(
-        title(voice),
+        words.title(voice),
         (
-            doc.Paragraph("" if alone else capitalized(f"{voice_headline(voice)}.")),
+            doc.Paragraph("" if alone else capitalized(tr("{said}.", said=words.voice_headline(voice)))),
             doc.Facts([fact for fact in facts if fact]),
             *([doc.Paragraph(means)] if means else []),
         ),
@@ -151,9 +137,9 @@ def _finding(voice: VoiceCheck, answer: Answer) -> doc.Fact | None:
     """Return what was found, where there is something to say."""
     if answer.outcome not in (CheckOutcome.FAILED, CheckOutcome.COULD_NOT_CHECK):
         return None
-    said = message(answer)
+    said = words.message(answer)
     if answer.question is Question.BASE and voice.run is not None:
-        said = first_moved(voice) or said
+        said = words.first_moved(voice) or said
     return doc.Fact(_name(answer.question), said)
 
 
@@ -169,9 +155,9 @@ def _base(choice: BaseChoice | None, check: PlaceCheck) -> doc.Inline | None:
     }[choice.reason]
     left = len(choice.candidates) - _FEW
     others = clauses(
-        *(compared(candidate) for candidate in choice.candidates[:_FEW]), f"and {left} more" if left > 0 else ""
+        *(words.compared(candidate) for candidate in choice.candidates[:_FEW]), f"and {left} more" if left > 0 else ""
     )
-    return (doc.path(short(choice.path, check)), f" ({why}: {others})" if others else f" ({why})")
+    return (doc.path(words.short(choice.path, check)), f" ({why}: {others})" if others else f" ({why})")
 
 
 def _not_asked(check: PlaceCheck) -> Iterator[doc.Block]:
@@ -180,9 +166,9 @@ def _not_asked(check: PlaceCheck) -> Iterator[doc.Block]:
     for voice in check.voices:
         for answer in voice.answers:
             if answer.missing is not None:
-                lacking.setdefault((answer.question, answer.missing), []).append(title(voice))
+                lacking.setdefault((answer.question, answer.missing), []).append(words.title(voice))
     rows = [
-        (_name(question), lacks(missing), _named(names, len(check.voices)))
+        (_name(question), words.lacks(missing), _named(names, len(check.voices)))
         for (question, missing), names in sorted(lacking.items(), key=lambda item: list(Question).index(item[0][0]))
     ]
     columns = [doc.Column("Question"), doc.Column("What is missing", Kind.PROSE)]
@@ -201,7 +187,7 @@ def _files(check: PlaceCheck) -> Iterator[doc.Block]:
         ("Not readable", "These files are here, and nothing is known of them.", check.unreadable),
         ("Without a codebook", "These files hold no VQ encoder.", check.skipped),
     ):
-        rows = [(doc.path(short(name, check)), why) for name, why in files]
+        rows = [(doc.path(words.short(name, check)), why) for name, why in files]
         columns = (doc.Column("File", Kind.NAME), doc.Column("Why", Kind.PROSE))
         table = doc.Table(said, columns, rows, most=5, rest="and more; -v shows all")
         yield doc.Section(heading, (table,), folded=files is check.skipped)
@@ -214,7 +200,7 @@ def _place(check: PlaceCheck) -> doc.Section:
         doc.Fact("Around it", doc.path(around)),
     ]
     facts += [
-        doc.Fact("Base models" if not number else "", doc.path(short(base, check)))
+        doc.Fact("Base models" if not number else "", doc.path(words.short(base, check)))
         for number, base in enumerate(check.bases)
     ]
     return doc.Section("What was looked at", (doc.Facts(facts),))
@@ -222,10 +208,10 @@ def _place(check: PlaceCheck) -> doc.Section:
 
 def _remedies(voice: VoiceCheck, several: bool) -> Iterator[Remedy]:
     """Yield what to do for one voice, the cheapest first."""
-    of = title(voice) if several else ""
-    drifted = drift_of(voice)
+    of = words.title(voice) if several else ""
+    drifted = words.drift_of(voice)
     base = os.path.basename(voice.base.path) if voice.base else "the base"
-    if fails(voice.answer(Question.HEALTH)):
+    if words.fails(voice.answer(Question.HEALTH)):
         yield Remedy(RULES[Question.HEALTH].help, of)
     elif drifted:
         if voice.flips and voice.flips.severity in (Severity.NONE, Severity.SMALL):
@@ -244,12 +230,12 @@ def _remedies(voice: VoiceCheck, several: bool) -> Iterator[Remedy]:
             "Its decoder was trained while the codes moved: measure with --experiment whether it is better.",
             of,
         )
-    elif other_recordings(voice):
+    elif words.other_recordings(voice):
         yield Remedy("Extract the features and the tokens again, from the same recordings.", of)
-    elif fails(voice.answer(Question.TOKENS)):
+    elif words.fails(voice.answer(Question.TOKENS)):
         yield Remedy(f"Extract the tokens again with {base}, and train s1 again.", of)
-    elif fails(voice.answer(Question.S1_S2)) or fails(voice.answer(Question.LOCK)):
+    elif words.fails(voice.answer(Question.S1_S2)) or words.fails(voice.answer(Question.LOCK)):
         yield Remedy(RULES[Question.S1_S2].help, of)
     for question in (Question.RESUME, Question.FREEZE):
         if voice.answer(question).outcome is CheckOutcome.FAILED:
-            yield Remedy(f"{message(voice.answer(question))}. {RULES[question].help}", of)
+            yield Remedy(f"{words.message(voice.answer(question))}. {RULES[question].help}", of)

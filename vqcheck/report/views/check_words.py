@@ -61,7 +61,7 @@ def voice_headline(voice: VoiceCheck) -> str:
     drifted = drift_of(voice)
     if drifted is not None:
         effect = _effect(voice.flips) if voice.flips else "the effect on the tokens was not measured"
-        return clauses(f"the newest s2 file {_moved_by(drifted)}", effect)
+        return clauses(_newest(drifted), effect)
     failed = [answer.question for answer in voice.answers if fails(answer)]
     if Question.BASE in failed:
         return "an earlier s2 file has another VQ encoder than the base, the newest has not"
@@ -76,8 +76,7 @@ def voice_headline(voice: VoiceCheck) -> str:
     if voice.exit_code == 2:
         return "could not be checked completely"
     if voice.made_again and voice.newest and voice.newest.from_base:
-        moved = _moved_by(voice.newest.from_base)
-        return f"the newest s2 file {moved}, and its tokens and s1 were made again with it"
+        return f"{_newest(voice.newest.from_base)}, and its tokens and s1 were made again with it"
     return "fine" if voice.compared else "not compared with a base"
 
 
@@ -97,10 +96,11 @@ def drift_of(voice: VoiceCheck) -> Drift | None:
     return drift if drift and drift.verdict == Verdict.CHANGED and not voice.made_again else None
 
 
-def _moved_by(drift: Drift) -> str:
+def _newest(drift: Drift) -> str:
+    """Return how far the newest file is from its base, in a clause."""
     if drift.ema_steps is None:
-        return "has another VQ encoder than its base"
-    return f"drifted by {roughly(updates(drift.ema_steps), drift.precision)}"
+        return "the newest s2 file has another VQ encoder than its base"
+    return f"the newest s2 file drifted by {roughly(updates(drift.ema_steps), drift.precision)}"
 
 
 def _effect(flips: TokenFlips) -> str:

@@ -18,16 +18,8 @@ from vqcheck.codebook.health import Condition
 from vqcheck.report import blocks as doc
 from vqcheck.report.blocks import Kind, Shown, Tone
 from vqcheck.report.document import Document, Figure, Status
+from vqcheck.report.views import history_words as words
 from vqcheck.report.views.history_data import cases, data, remedies
-from vqcheck.report.views.history_words import (
-    headline,
-    held_digest,
-    run_headline,
-    start_of,
-    title,
-    why_no_base,
-    why_skipped,
-)
 from vqcheck.report.views.words import listed, roughly, warning
 
 
@@ -38,7 +30,7 @@ def view(history: History) -> Document:
         command="history",
         status=Status(history.exit_code),
         verdict=history.verdict,
-        headline=headline(history),
+        headline=words.headline(history),
         subject=history.folder,
         cases=cases(history),
         data=data(history),
@@ -65,7 +57,7 @@ def _compared(history: History) -> Iterator[doc.Block]:
     yield doc.facts(
         "What was compared",
         doc.Fact("Folder", doc.path(history.folder), Shown.PAGE),
-        *(_facts(only) if only else [doc.Fact("Runs", listed(map(title, history.runs)), Shown.PAGE)]),
+        *(_facts(only) if only else [doc.Fact("Runs", listed(map(words.title, history.runs)), Shown.PAGE)]),
         doc.Fact("Scope", "the running sums and counts are not judged" if history.scope == Scope.TOKENS else None),
     )
 
@@ -87,7 +79,7 @@ def _with_what(run: TrainingRun) -> doc.Inline:
             BaseSource.FOLDER: "the file in this folder without a training step",
         }[run.base.told_by]
         return [doc.path(run.base.path), f" ({origin}), and the checkpoints before"]
-    why = why_no_base(run.unused_base) or "no base is known"
+    why = words.why_no_base(run.unused_base) or "no base is known"
     if run.compared_with is ComparedWith.EACH_OTHER:
         return f"each other only: {why} (--base CKPT)"
     return f"nothing: {why} (--base CKPT)"
@@ -103,8 +95,8 @@ def _run(run: TrainingRun, history: History) -> Iterator[doc.Block]:
         yield doc.Section("Files that cannot be read", (unreadable,), heading=Shown.PAGE)
         return
     yield doc.Section(
-        title(run),
-        (doc.Paragraph(run_headline(run, history.folder)), doc.Facts(_facts(run)), *parts, unreadable),
+        words.title(run),
+        (doc.Paragraph(words.run_headline(run, history.folder)), doc.Facts(_facts(run)), *parts, unreadable),
         notes=(doc.verdict(run.verdict, _tone(run.verdict)),),
         folded=_tone(run.verdict) is Tone.GOOD,
     )
@@ -119,7 +111,7 @@ def _drift(run: TrainingRun) -> doc.Section:
     if first:
         at = next(place for place, row in zip(places, run.rows, strict=True) if row is first)
         event = doc.Event(at, f"first moved: {first.name}")
-    line = doc.Line(title(run) if run.name else "VQ encoder", _description(run, known), points, event)
+    line = doc.Line(words.title(run) if run.name else "VQ encoder", _description(run, known), points, event)
     of = "Drift of the VQ encoder over the checkpoints"
     chart = doc.LineChart(of, x_title, "half distances to the nearest code", [line] if len(known) > 1 else [])
     about = (
@@ -129,7 +121,7 @@ def _drift(run: TrainingRun) -> doc.Section:
     if len(known) < len(points):
         about = f"{about} A gap is a checkpoint whose drift cannot be measured."
     return doc.Section(
-        f"Drift since the {start_of(run)}",
+        f"Drift since the {words.start_of(run)}",
         (
             doc.Paragraph(about),
             chart,
@@ -170,7 +162,7 @@ def _distance(row: HistoryRow) -> float:
 
 def _checkpoints(run: TrainingRun) -> doc.Section:
     """Return the checkpoints; those in a row with one VQ encoder share a line."""
-    since = start_of(run)
+    since = words.start_of(run)
     columns = (
         doc.Column("Checkpoint", Kind.NAME),
         doc.Column(f"Against the {since}", shown=Shown.PAGE),
@@ -213,7 +205,7 @@ def _line(rows: list[HistoryRow], start: str) -> tuple[doc.Inline, ...]:
         _against(first.from_previous, "-"),
         _span(first.record.epoch, last.record.epoch),
         _span(first.record.steps, last.record.steps),
-        doc.code(held_digest(first)),
+        doc.code(words.held_digest(first)),
         "" if drift is None else f"{drift.rows_changed} of {drift.rows}" if drift.rows else "0",
         doc.Word(_moved(first), Tone.BAD if first.moved else Tone.NEUTRAL),
         "" if first.from_previous is None else _updates(first.from_previous),
@@ -268,7 +260,7 @@ def _rest(history: History) -> Iterator[doc.Block]:
     """Yield what was not compared: files of one reason together."""
     together: dict[str, list[str]] = {}
     for file in history.skipped:
-        together.setdefault(why_skipped(file), []).append(file.name)
+        together.setdefault(words.why_skipped(file), []).append(file.name)
     facts = [_file(listed(names), f": {why}", "Skipped") for why, names in together.items()]
     yield doc.facts("Skipped files", *facts)
 

@@ -14,16 +14,7 @@ from vqcheck.audit.history_result import (
 from vqcheck.codebook.comparison import Verdict
 from vqcheck.codebook.health import Condition
 from vqcheck.report.document import Case, CaseOutcome, Remedy, Rule, Weight
-from vqcheck.report.views.history_words import (
-    base_name,
-    held_digest,
-    last_before,
-    run_headline,
-    start_of,
-    title,
-    why_no_base,
-    why_skipped,
-)
+from vqcheck.report.views import history_words as words
 from vqcheck.report.views.json_objects import digest_object, named
 from vqcheck.report.views.words import argument, clauses, listed, trained, unfit_rule, warning
 
@@ -55,7 +46,7 @@ _UNFIT: Final = unfit_rule("history")
 
 def remedies(history: History) -> Iterator[Remedy]:
     for run in history.runs:
-        of = title(run) if len(history.runs) > 1 else ""
+        of = words.title(run) if len(history.runs) > 1 else ""
         if run.first_moved:
             yield Remedy(_after_a_move(run.first_moved, run, history.folder), of)
         if run.unreadable:
@@ -67,12 +58,12 @@ def remedies(history: History) -> Iterator[Remedy]:
 
 
 def _after_a_move(moved: HistoryRow, run: TrainingRun, folder: str) -> str:
-    before = last_before(moved, run)
+    before = words.last_before(moved, run)
     one = os.path.join(folder, before) if before else run.base.path if run.base else "BASE"
     command = f"vqcheck diff {argument(one)} {argument(os.path.join(folder, moved.name))}"
     if before is None:
         return (
-            f"Start again from {base_name(run)}. Freeze the quantizer, and train on from there. This shows what "
+            f"Start again from {words.base_name(run)}. Freeze the quantizer, and train on from there. This shows what "
             f"changed: {command}"
         )
     return f"Go back to {before}. Freeze the quantizer, and train on from there. This shows what changed: {command}"
@@ -89,10 +80,10 @@ def cases(history: History) -> tuple[Case, ...]:
     for run in history.runs:
         undecided = any(row.is_undecided for row in run.rows)
         if run.verdict is HistoryVerdict.COULD_NOT_CHECK and not run.unreadable and not undecided:
-            said = run_headline(run, history.folder)
-            name = "two checkpoints" if len(history.runs) == 1 else f"two checkpoints of {title(run)}"
+            said = words.run_headline(run, history.folder)
+            name = "two checkpoints" if len(history.runs) == 1 else f"two checkpoints of {words.title(run)}"
             found.append(Case(_TOO_FEW, name, CaseOutcome.COULD_NOT_CHECK, said, history.folder))
-    found += [at(_SKIPPED, each.name, CaseOutcome.NOT_APPLICABLE, why_skipped(each)) for each in history.skipped]
+    found += [at(_SKIPPED, each.name, CaseOutcome.NOT_APPLICABLE, words.why_skipped(each)) for each in history.skipped]
     advice = CaseOutcome.FAILED, Weight.ADVICE
     found += [
         at(_TRAINED, name, advice[0], warning(name, Condition.NEVER_TRAINED), advice[1])
@@ -107,10 +98,10 @@ def cases(history: History) -> tuple[Case, ...]:
 
 def _outcome(row: HistoryRow, run: TrainingRun) -> tuple[CaseOutcome, str]:
     """Return the outcome for one checkpoint, and the message."""
-    held = f"{row.digest.algorithm} {held_digest(row)}"
+    held = f"{row.digest.algorithm} {words.held_digest(row)}"
     since = row.since_start
     if not row.drifts:
-        return CaseOutcome.PASSED, f"the {start_of(run)}: {held}"
+        return CaseOutcome.PASSED, f"the {words.start_of(run)}: {held}"
     if row.is_undecided:
         said = f"another copy in it contradicts the copy that was judged; --copy NAME chooses: {held}"
         return CaseOutcome.COULD_NOT_CHECK, said
@@ -129,7 +120,7 @@ def _outcome(row: HistoryRow, run: TrainingRun) -> tuple[CaseOutcome, str]:
         "the first that moved" if row is run.first_moved else "",
         "" if far is None else f"by {far:.3g} of half the way to the nearest (median)",
     )
-    first = f"base {base_name(run)}" if row is run.rows[0] else f"{run.rows[0].digest.short} at first"
+    first = f"base {words.base_name(run)}" if row is run.rows[0] else f"{run.rows[0].digest.short} at first"
     return CaseOutcome.FAILED, clauses(listed(found), listed((held, first)))
 
 
@@ -140,7 +131,7 @@ def data(history: History) -> dict[str, Any]:
         "never_trained": list(history.never_trained),
         "ailments": [{"name": name, "ailment": ailment} for name, ailment in history.ailing],
         "runs": [_run_data(run) for run in history.runs],
-        "skipped": [{"name": each.name, "reason": why_skipped(each)} for each in history.skipped],
+        "skipped": [{"name": each.name, "reason": words.why_skipped(each)} for each in history.skipped],
     }
 
 
@@ -150,7 +141,7 @@ def _run_data(run: TrainingRun) -> dict[str, Any]:
         "verdict": run.verdict,
         "compared_with": run.compared_with,
         "base": None if run.base is None else {"path": run.base.path, "told_by": run.base.told_by},
-        "base_note": why_no_base(run.unused_base),
+        "base_note": words.why_no_base(run.unused_base),
         "first_moved": run.first_moved.name if run.first_moved else None,
         "checkpoints": [_row_data(row) for row in run.rows],
         "unreadable": [{"name": name, "reason": why} for name, why in run.unreadable],

@@ -7,18 +7,9 @@ from vqcheck.replay.trace import Arm, ArmVerdict, FirstWrite, Replay, Setting
 from vqcheck.report import blocks as doc
 from vqcheck.report.blocks import Kind, Shown, Tone
 from vqcheck.report.document import Document, Figure, Remedy, Status
+from vqcheck.report.views import replay_words as words
 from vqcheck.report.views.replay_charts import charts, numbers, reported, shadow
 from vqcheck.report.views.replay_data import cases, data, sheet
-from vqcheck.report.views.replay_words import (
-    digests,
-    first_write,
-    headline,
-    meets,
-    parameters,
-    remedies,
-    shorter,
-    steps,
-)
 from vqcheck.report.views.words import clauses, listed
 
 
@@ -29,7 +20,7 @@ def view(replay: Replay) -> Document:
         command="replay",
         status=Status(replay.exit_code),
         verdict=replay.verdict.value,
-        headline=headline(replay),
+        headline=words.headline(replay),
         subject=circumstances[0],
         cases=cases(replay),
         data=data(replay),
@@ -45,7 +36,7 @@ def view(replay: Replay) -> Document:
             doc.Section("Notes", (doc.Bullets(replay.setting.notes),)),
             doc.Section("The charts in numbers", numbers(replay.arms), shown=Shown.PAGE, folded=True),
         ),
-        remedies=tuple(map(Remedy, remedies(replay))),
+        remedies=tuple(map(Remedy, words.remedies(replay))),
     )
 
 
@@ -68,8 +59,8 @@ def _circumstances(setting: Setting) -> tuple[str, str]:
     """Return what was replayed, and in what surroundings."""
     what = setting.subject if setting.batch_size is None else f"{setting.subject} synthesizer"
     if setting.code:
-        what = f"{what} of {shorter(setting.code)}"
-    number = steps(setting.steps)
+        what = f"{what} of {words.shorter(setting.code)}"
+    number = words.steps(setting.steps)
     return (
         f"{what}; weights: {setting.weights}; data: {setting.data}",
         listed(
@@ -95,7 +86,7 @@ def _said(arm: Arm) -> doc.Word:
 def _meets(arm: Arm) -> doc.Word:
     """Return whether an arm did what was expected of it."""
     known = arm.verdict in (ArmVerdict.DRIFTED, ArmVerdict.FROZEN)
-    return doc.Word(meets(arm), Tone.WARNING if not known else Tone.GOOD if arm.as_expected else Tone.BAD)
+    return doc.Word(words.meets(arm), Tone.WARNING if not known else Tone.GOOD if arm.as_expected else Tone.BAD)
 
 
 def _side_by_side(replay: Replay) -> tuple[doc.Table, doc.Paragraph]:
@@ -168,7 +159,7 @@ def _write_columns() -> tuple[doc.Column, ...]:
 
 
 def _write(write: FirstWrite) -> tuple[doc.Inline, ...]:
-    operator, where = first_write(write)
+    operator, where = words.first_write(write)
     if not operator:
         return doc.code(write.label), str(write.first_changed_step), doc.Word("not attributed", Tone.WARNING), ""
     return doc.code(write.label), str(write.first_changed_step), doc.code(operator), doc.path(where)
@@ -184,9 +175,9 @@ def _arm(replay: Replay, arm: Arm) -> doc.Section:
     kept = f"every {arm.kept_every}th kept" if arm.kept_every > 1 else ""
     facts = doc.Facts(
         (
-            doc.Fact("VQ encoder", doc.code(digests(arm))),
+            doc.Fact("VQ encoder", doc.code(words.digests(arm))),
             doc.Fact("Steps", listed((f"{arm.steps_run} of {replay.setting.steps}", kept)), Shown.DETAIL),
-            doc.Fact("Parameters", clauses(*parameters(arm))),
+            doc.Fact("Parameters", clauses(*words.parameters(arm))),
             doc.Fact("Optimizer", _optimizer_steps(replay, arm)),
             doc.Fact("Processes", _processes(replay, arm)),
             doc.Fact("Step time", seconds),
@@ -205,11 +196,11 @@ def _optimizer_steps(replay: Replay, arm: Arm) -> str:
     if arm.never_learned:
         if arm.complete:
             return (
-                f"all {steps(arm.steps_run)} skipped by the gradient scaler, the most that are tried: the projection "
-                "was never trained"
+                f"all {words.steps(arm.steps_run)} skipped by the gradient scaler, the most that are tried: the "
+                "projection was never trained"
             )
-        return f"all {steps(arm.steps_run)} skipped by the gradient scaler: the projection was never trained"
-    skipped = f"{arm.skipped_steps} of {steps(arm.steps_run)} skipped by the gradient scaler"
+        return f"all {words.steps(arm.steps_run)} skipped by the gradient scaler: the projection was never trained"
+    skipped = f"{arm.skipped_steps} of {words.steps(arm.steps_run)} skipped by the gradient scaler"
     if arm.steps_run > replay.setting.steps:
         return f"{skipped}, so this arm ran to step {arm.steps_run}"
     return skipped
@@ -220,7 +211,7 @@ def _processes(replay: Replay, arm: Arm) -> str:
     if replay.setting.processes < 2:
         return ""
     if arm.rank_differences:
-        return f"NOT the same on every process after {arm.rank_differences} of {steps(arm.steps_run)}"
+        return f"NOT the same on every process after {arm.rank_differences} of {words.steps(arm.steps_run)}"
     return "the same bits on every process after every step"
 
 

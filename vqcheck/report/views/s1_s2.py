@@ -65,8 +65,8 @@ def headline(comparison: StageComparison) -> str:
         if comparison.other_s1:
             return "this s1 checkpoint is not the one that the lock is bound to"
         if comparison.decision:
-            moved = moved_by(comparison.decision)
-            return f"s1 and s2 do not share one VQ encoder: the tokens agree with the base, and s2 {moved}"
+            moved = moved_by(comparison.decision, "s2")
+            return f"s1 and s2 do not share one VQ encoder: the tokens agree with the base, and {moved}"
         return "s1 and s2 do not share one VQ encoder: the tokens of s1 mean something else in s2"
     if comparison.tokens and comparison.tokens.contradictions:
         return "could not decide whether s1 and s2 share one VQ encoder: the features are of other recordings"

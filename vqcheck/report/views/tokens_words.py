@@ -26,18 +26,18 @@ def headline(decision: TokenDecision) -> str:
     if decision.decided_by in (Decider.AGAINST, Decider.NOTHING):
         first, second = names_of_two(audit, other)
         if decision.decided_by is Decider.AGAINST:
-            said = f"The tokens agree with {second}, and {first} {moved_by(decision)}."
+            said = f"The tokens agree with {second}, and {moved_by(decision, first)}."
             return f"{said} {against(audit, other)}"
         said = "The tokens agree with two VQ encoders that differ, and nothing shows which of the two made them."
     return f"{said} {against(audit, other)}"
 
 
-def moved_by(decision: TokenDecision) -> str:
-    """Return in a clause how far the checkpoint has moved from the other one."""
+def moved_by(decision: TokenDecision, name: str) -> str:
+    """Return in a clause how far the checkpoint, which is called by a name, has moved from the other one."""
     movement = decision.movement
     if movement is None or movement.steps is None:
-        return "has moved from it"
-    return f"has moved from it by {roughly(updates(movement.steps), movement.precision)}"
+        return f"{name} has moved from it"
+    return f"{name} has moved from it by {roughly(updates(movement.steps), movement.precision)}"
 
 
 def unseen(decision: TokenDecision) -> str:

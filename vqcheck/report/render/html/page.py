@@ -19,17 +19,20 @@ _POLICY: Final = "default-src 'none'; style-src 'unsafe-inline'"
 """Nothing is loaded and no script runs, whatever a page should contain."""
 _SOUND: Final = "; media-src data:"
 """Added where a page has sound in itself."""
-_MEANS: Final = {
-    Status.CONSISTENT: tr("Exit status 0: checked, and consistent."),
-    Status.INCONSISTENT: tr("Exit status 1: checked, and not consistent."),
-    Status.NOT_CHECKED: tr("Exit status 2: could not check. This says neither that all is well nor that it is not."),
-}
 _SIGNS: Final = {
     Tone.GOOD: ("good", "M24 4a20 20 0 1 0 0 40a20 20 0 0 0 0-40Z", "m15 24.5l6.5 6.5l12.5-13"),
     Tone.BAD: ("bad", "M15.7 4h16.6L44 15.7v16.6L32.3 44H15.7L4 32.3V15.7Z", "M16.5 16.5l15 15m0-15l-15 15"),
     Tone.WARNING: ("open", "M24 4L45 43H3Z", "M24 18v12m0 5.5v1"),
 }
 """A disc with a tick, an octagon with a cross, a triangle with an exclamation mark: told apart without colour."""
+
+
+def _means(status: Status) -> str:
+    return {
+        Status.CONSISTENT: "Exit status 0: checked, and consistent.",
+        Status.INCONSISTENT: "Exit status 1: checked, and not consistent.",
+        Status.NOT_CHECKED: "Exit status 2: could not check. This says neither that all is well nor that it is not.",
+    }[status]
 
 
 def render(document: Document) -> str:
@@ -100,7 +103,7 @@ def _verdict(document: Document) -> Element:
         element("h1", unbroken(capitalized(document.headline))),
         _warnings(document.warnings),
         _figures(document),
-        element("p", _MEANS[document.status], class_="exit"),
+        element("p", _means(document.status), class_="exit"),
     )
     return element("section", sign, words, class_=f"verdict {tone}", aria_label=tr("Verdict"))
 
