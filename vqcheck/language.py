@@ -91,22 +91,22 @@ class Sentence(str):  # noqa: SLOT000 - a `str` cannot have slots with anything 
         return Sentence(self.template, fields, self.many, self.number, self.context, capital=self.capital)
 
 
-def tr(template: str, /, **fields: object) -> Sentence:
+def tr(template: str, /, **fields: object) -> str:
     """Return a text for people."""
     return Sentence(template, fields)
 
 
-def trn(one: str, many: str, number: int, /, **fields: object) -> Sentence:
+def trn(one: str, many: str, number: int, /, **fields: object) -> str:
     """Return a text whose words depend on a number; `{number}` stands for it."""
     return Sentence(one, {"number": number, **fields}, many, number)
 
 
-def trc(context: str, template: str, /, **fields: object) -> Sentence:
+def trc(context: str, template: str, /, **fields: object) -> str:
     """Return a text whose translation depends on where it stands."""
     return Sentence(template, fields, context=context)
 
 
-def word(value: str) -> Sentence:
+def word(value: str) -> str:
     """Return a word of a fixed set, such as a verdict, for people; what machines get is the value itself.
 
     The sets are named in `fixtures/make_translations.py`, since no literal stands here.

@@ -47,7 +47,7 @@ from enum import Enum, IntEnum
 from typing import Any, Final, NamedTuple
 
 from vqcheck import __version__
-from vqcheck.language import Sentence, word
+from vqcheck.language import word
 from vqcheck.report import blocks as doc
 from vqcheck.report.blocks import Tone
 from vqcheck.word_enum import WordEnum
@@ -182,7 +182,7 @@ class Document:
         return int(self.status)
 
     @property
-    def verdict_word(self) -> Sentence:
+    def verdict_word(self) -> str:
         """The verdict, for people."""
         return word(self.verdict)
 

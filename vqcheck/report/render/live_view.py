@@ -9,6 +9,7 @@ from rich.console import Console
 from rich.live import Live
 from rich.text import Text
 
+from vqcheck.language import tr
 from vqcheck.replay.trace import CommitLossState, Plan, StepTrace
 from vqcheck.report.render.sparkline import bars_for, sparkline
 from vqcheck.report.views.words import number
@@ -30,11 +31,15 @@ _GIB = 2**30
 def what_it_takes(plan: Plan) -> str:
     """Return how much there is to do, in words."""
     number = len(plan.strategies)
-    arms = f"1 arm of {plan.steps} steps" if number == 1 else f"{number} arms of {plan.steps} steps"
+    arms = (
+        tr("1 arm of {steps} steps", steps=plan.steps)
+        if number == 1
+        else tr("{number} arms of {steps} steps", number=number, steps=plan.steps)
+    )
     if plan.memory is None:
         return arms
     memory = f"{plan.memory / _GIB:.1f} GiB" if plan.memory > _GIB / 2 else f"{plan.memory * 1024 / _GIB:.0f} MiB"
-    return f"{arms}; weights, gradients and optimizers take {memory}, activations more"
+    return tr("{arms}; weights, gradients and optimizers take {memory}, activations more", arms=arms, memory=memory)
 
 
 class Pace:
@@ -54,11 +59,11 @@ class Pace:
             return ""
         each = (self._clock() - self._started) / self.done
         left = max(self._total - self.done, 0) * each
-        return f"{each:.2g} s a step, about {_duration(left)} left"
+        return tr("{each:.2g} s a step, about {duration} left", each=each, duration=_duration(left))
 
 
 def _duration(seconds: float) -> str:
-    return f"{seconds:.0f} s" if seconds < 100 else f"{seconds / 60:.0f} min"
+    return f"{seconds:.0f} s" if seconds < 100 else tr("{value:.0f} min", value=seconds / 60)
 
 
 class ProgressLines:
@@ -85,7 +90,15 @@ class ProgressLines:
         """Note a finished step."""
         self._pace.done += 1
         if self._pace.done == 2 or self._clock() - self._told > _SELDOM:
-            self._tell(f"{strategy}: step {step.step} of {self._plan.steps}, {self._pace.words()}")
+            self._tell(
+                tr(
+                    "{strategy}: step {step} of {steps}, {words}",
+                    strategy=strategy,
+                    step=step.step,
+                    steps=self._plan.steps,
+                    words=self._pace.words(),
+                )
+            )
 
     def _tell(self, words: str) -> None:
         self._told = self._clock()
@@ -181,4 +194,4 @@ class LiveView:
                     shown = sparkline(values[-bars:], bars, low=0.0, bars=self._bars)
                     text.append(f"{shown:<{bars}} ", style=style)
                 text.append(f"{figure:<{width}}")
-        return text.append("drifted" if line.moved else "still", style="bold red" if line.moved else "green")
+        return text.append("drifted" if line.moved else "still", style=tr("bold red") if line.moved else "green")

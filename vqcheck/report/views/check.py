@@ -53,9 +53,9 @@ def view(check: PlaceCheck) -> Document:
 def _figures(check: PlaceCheck) -> tuple[Figure, ...]:
     affected = len(check.affected)
     return (
-        Figure("voices", str(len(check.voices))),
-        Figure("affected", str(affected), Tone.BAD if affected else Tone.GOOD),
-        Figure("files compared", str(sum(len(voice.run.rows) for voice in check.voices if voice.run))),
+        Figure(tr("voices"), str(len(check.voices))),
+        Figure(tr("affected"), str(affected), Tone.BAD if affected else Tone.GOOD),
+        Figure(tr("files compared"), str(sum(len(voice.run.rows) for voice in check.voices if voice.run))),
     )
 
 
@@ -64,15 +64,15 @@ def _overview(check: PlaceCheck) -> Iterator[doc.Block]:
         return
     asked = [question for question in Question if any(not words.is_missing(v.answer(question)) for v in check.voices)]
     columns = (
-        doc.Column("Voice", Kind.NAME),
+        doc.Column(tr("Voice"), Kind.NAME),
         *(doc.Column(_name(question)) for question in asked),
-        doc.Column("From", Kind.NAME),
+        doc.Column(tr("From"), Kind.NAME),
     )
     rows = [
         (doc.path(words.title(voice)), *(_cell(voice.answer(question)) for question in asked), _chosen_base(voice))
         for voice in check.voices
     ]
-    yield doc.Section("Voices", (doc.Table("Each voice, and what became of each question.", columns, rows),))
+    yield doc.Section(tr("Voices"), (doc.Table(tr("Each voice, and what became of each question."), columns, rows),))
 
 
 def _chosen_base(voice: VoiceCheck) -> doc.Inline:
@@ -84,7 +84,7 @@ def _name(question: Question) -> str:
     return {
         Question.BASE: "Files",
         Question.TOKENS: "Tokens",
-        Question.S1_S2: "s1 and s2",
+        Question.S1_S2: tr("s1 and s2"),
         Question.LOCK: "Lock",
         Question.HEALTH: "Health",
         Question.RESUME: "Resume",
@@ -96,11 +96,11 @@ def _cell(answer: Answer) -> doc.Inline:
     if words.is_missing(answer):
         return doc.Word("-", Tone.MUTED)
     if answer.question in ADVICE and answer.outcome is CheckOutcome.FAILED:
-        return doc.Word("advice", Tone.WARNING)
+        return doc.Word(tr("advice"), Tone.WARNING)
     return {
-        CheckOutcome.PASSED: doc.verdict("fine", Tone.GOOD),
-        CheckOutcome.FAILED: doc.verdict("failed", Tone.BAD),
-        CheckOutcome.COULD_NOT_CHECK: doc.verdict("unclear", Tone.WARNING),
+        CheckOutcome.PASSED: doc.verdict(tr("fine"), Tone.GOOD),
+        CheckOutcome.FAILED: doc.verdict(tr("failed"), Tone.BAD),
+        CheckOutcome.COULD_NOT_CHECK: doc.verdict(tr("unclear"), Tone.WARNING),
     }[answer.outcome]
 
 
@@ -119,7 +119,10 @@ def _voice(voice: VoiceCheck, check: PlaceCheck) -> doc.Section:
     The headline of the page is that of a voice that stands alone.
     """
     alone = len(check.voices) == 1
-    facts = [doc.Fact("Base model", _base(voice.base, check)), *(_finding(voice, answer) for answer in voice.answers)]
+    facts = [
+        doc.Fact(tr("Base model"), _base(voice.base, check)),
+        *(_finding(voice, answer) for answer in voice.answers),
+    ]
     means = words.meaning(voice)
     return doc.Section(
         words.title(voice),
@@ -147,15 +150,16 @@ def _base(choice: BaseChoice | None, check: PlaceCheck) -> doc.Inline | None:
     if choice is None:
         return None
     why = {
-        BaseReason.OPTION: "named with --base",
-        BaseReason.CONFIGURATION: "the configuration of the run names it",
-        BaseReason.VERSION: "the only base of this version here",
-        BaseReason.NEAREST: "the nearest of those that are here",
-        BaseReason.UNDECIDED: "not certain",
+        BaseReason.OPTION: tr("named with --base"),
+        BaseReason.CONFIGURATION: tr("the configuration of the run names it"),
+        BaseReason.VERSION: tr("the only base of this version here"),
+        BaseReason.NEAREST: tr("the nearest of those that are here"),
+        BaseReason.UNDECIDED: tr("not certain"),
     }[choice.reason]
     left = len(choice.candidates) - _FEW
     others = clauses(
-        *(words.compared(candidate) for candidate in choice.candidates[:_FEW]), f"and {left} more" if left > 0 else ""
+        *(words.compared(candidate) for candidate in choice.candidates[:_FEW]),
+        tr("and {left} more", left=left) if left > 0 else "",
     )
     return (doc.path(words.short(choice.path, check)), f" ({why}: {others})" if others else f" ({why})")
 
@@ -171,11 +175,11 @@ def _not_asked(check: PlaceCheck) -> Iterator[doc.Block]:
         (_name(question), words.lacks(missing), _named(names, len(check.voices)))
         for (question, missing), names in sorted(lacking.items(), key=lambda item: list(Question).index(item[0][0]))
     ]
-    columns = [doc.Column("Question"), doc.Column("What is missing", Kind.PROSE)]
-    columns.append(doc.Column("Voices", Kind.NAME, Shown.ALWAYS if len(check.voices) > 1 else Shown(0)))
+    columns = [doc.Column(tr("Question")), doc.Column(tr("What is missing"), Kind.PROSE)]
+    columns.append(doc.Column(tr("Voices"), Kind.NAME, Shown.ALWAYS if len(check.voices) > 1 else Shown(0)))
     if rows:
-        said = "Questions that need something that is not here. They do not count in the status."
-        yield doc.Section("Not asked", (doc.Table(said, columns, rows),), folded=True)
+        said = tr("Questions that need something that is not here. They do not count in the status.")
+        yield doc.Section(tr("Not asked"), (doc.Table(said, columns, rows),), folded=True)
 
 
 def _named(names: Sequence[str], of: int) -> str:
@@ -184,56 +188,64 @@ def _named(names: Sequence[str], of: int) -> str:
 
 def _files(check: PlaceCheck) -> Iterator[doc.Block]:
     for heading, said, files in (
-        ("Not readable", "These files are here, and nothing is known of them.", check.unreadable),
-        ("Without a codebook", "These files hold no VQ encoder.", check.skipped),
+        (tr("Not readable"), tr("These files are here, and nothing is known of them."), check.unreadable),
+        (tr("Without a codebook"), tr("These files hold no VQ encoder."), check.skipped),
     ):
         rows = [(doc.path(words.short(name, check)), why) for name, why in files]
-        columns = (doc.Column("File", Kind.NAME), doc.Column("Why", Kind.PROSE))
-        table = doc.Table(said, columns, rows, most=5, rest="and more; -v shows all")
+        columns = (doc.Column(tr("File"), Kind.NAME), doc.Column(tr("Why"), Kind.PROSE))
+        table = doc.Table(said, columns, rows, most=5, rest=tr("and more; -v shows all"))
         yield doc.Section(heading, (table,), folded=files is check.skipped)
 
 
 def _place(check: PlaceCheck) -> doc.Section:
     around = "" if os.path.abspath(check.root) == os.path.abspath(check.path) else check.root
     facts = [
-        doc.Fact("Place", (doc.path(check.path), f" ({check.kind.value})")),
-        doc.Fact("Around it", doc.path(around)),
+        doc.Fact(tr("Place"), (doc.path(check.path), f" ({check.kind.value})")),
+        doc.Fact(tr("Around it"), doc.path(around)),
     ]
     facts += [
-        doc.Fact("Base models" if not number else "", doc.path(words.short(base, check)))
+        doc.Fact(tr("Base models") if not number else "", doc.path(words.short(base, check)))
         for number, base in enumerate(check.bases)
     ]
-    return doc.Section("What was looked at", (doc.Facts(facts),))
+    return doc.Section(tr("What was looked at"), (doc.Facts(facts),))
 
 
 def _remedies(voice: VoiceCheck, several: bool) -> Iterator[Remedy]:
     """Yield what to do for one voice, the cheapest first."""
     of = words.title(voice) if several else ""
     drifted = words.drift_of(voice)
-    base = os.path.basename(voice.base.path) if voice.base else "the base"
+    base = os.path.basename(voice.base.path) if voice.base else tr("the base")
     if words.fails(voice.answer(Question.HEALTH)):
         yield Remedy(RULES[Question.HEALTH].help, of)
     elif drifted:
         if voice.flips and voice.flips.severity in (Severity.NONE, Severity.SMALL):
-            yield Remedy("Keep the voice as it is: few frames get another token.", of)
+            yield Remedy(tr("Keep the voice as it is: few frames get another token."), of)
         newest = voice.newest.name if voice.newest else ""
         yield Remedy(extract_again(newest, voice.exported), of)
         if voice.answer(Question.S1_S2).outcome is CheckOutcome.PASSED:
             yield Remedy(
-                f"Were they extracted with {newest} already, and s1 trained on them? Then record it: vqcheck lock "
-                "CKPT --experiment DIR --s1 S1.",
+                tr(
+                    "Were they extracted with {newest} already, and s1 trained on them? Then record it: "
+                    "vqcheck lock CKPT --experiment DIR --s1 S1.",
+                    newest=newest,
+                ),
                 of,
             )
-        yield Remedy(f"Or train s2 again from {base}, with the quantizer frozen.", of)
+        yield Remedy(tr("Or train s2 again from {base}, with the quantizer frozen.", base=base), of)
         yield Remedy(
-            f"Or put the VQ encoder of {base} back into {newest} with vqcheck restore, which keeps the tokens and s1. "
-            "Its decoder was trained while the codes moved: measure with --experiment whether it is better.",
+            tr(
+                "Or put the VQ encoder of {base} back into {newest} with vqcheck restore, which keeps "
+                "the tokens and s1. Its decoder was trained while the codes moved: measure with "
+                "--experiment whether it is better.",
+                base=base,
+                newest=newest,
+            ),
             of,
         )
     elif words.other_recordings(voice):
-        yield Remedy("Extract the features and the tokens again, from the same recordings.", of)
+        yield Remedy(tr("Extract the features and the tokens again, from the same recordings."), of)
     elif words.fails(voice.answer(Question.TOKENS)):
-        yield Remedy(f"Extract the tokens again with {base}, and train s1 again.", of)
+        yield Remedy(tr("Extract the tokens again with {base}, and train s1 again.", base=base), of)
     elif words.fails(voice.answer(Question.S1_S2)) or words.fails(voice.answer(Question.LOCK)):
         yield Remedy(RULES[Question.S1_S2].help, of)
     for question in (Question.RESUME, Question.FREEZE):

@@ -14,6 +14,7 @@ from vqcheck.audit.check_result import (
 )
 from vqcheck.audit.history_result import HistoryRow
 from vqcheck.audit.judgement import CheckOutcome
+from vqcheck.language import tr
 from vqcheck.report.document import Case, CaseOutcome, Rule, Weight
 from vqcheck.report.views.check_words import headline, message, power_of, title
 from vqcheck.report.views.tokens_data import power_object
@@ -23,45 +24,49 @@ RULES: Final = {
     for question, title, help_ in (
         (
             Question.BASE,
-            "every file of the voice has the VQ encoder of its base",
+            tr("every file of the voice has the VQ encoder of its base"),
             (
-                "Training wrote the codebook. Tokens that were made with the base mean something else to this file. "
-                "Extract the tokens again and train s1 again, or train s2 again from the base, with the quantizer "
-                "frozen."
+                tr(
+                    "Training wrote the codebook. Tokens that were made with the base mean something else to this file. "
+                    "Extract the tokens again and train s1 again, or train s2 again from the base, with the quantizer "
+                    "frozen."
+                )
             ),
         ),
         (
             Question.TOKENS,
-            "the recorded tokens agree with the base",
+            tr("the recorded tokens agree with the base"),
             (
-                "s1 learns the recorded tokens, and s2 starts from the base. Extract the tokens again with the base, "
-                "and train s1 again."
+                tr(
+                    "s1 learns the recorded tokens, and s2 starts from the base. Extract the tokens again with the base, "
+                    "and train s1 again."
+                )
             ),
         ),
         (
             Question.S1_S2,
-            "the newest s1 and the newest s2 speak the same tokens",
-            "The two stages mean different things by one token. Extract the tokens again and train s1 again.",
+            tr("the newest s1 and the newest s2 speak the same tokens"),
+            tr("The two stages mean different things by one token. Extract the tokens again and train s1 again."),
         ),
         (
             Question.LOCK,
-            "the newest s2 agrees with the lock",
-            "The lock records the VQ encoder that the tokens were made with. Train s2 again from that one.",
+            tr("the newest s2 agrees with the lock"),
+            tr("The lock records the VQ encoder that the tokens were made with. Train s2 again from that one."),
         ),
         (
             Question.HEALTH,
-            "the VQ encoders are trained and finite",
-            "Such a codebook gives tokens that mean nothing. Start again from a published base model.",
+            tr("the VQ encoders are trained and finite"),
+            tr("Such a codebook gives tokens that mean nothing. Start again from a published base model."),
         ),
         (
             Question.RESUME,
-            "the next training does not go on from a checkpoint that has drifted",
-            "Training resumes from the latest checkpoint without a word. Move it away before you train again.",
+            tr("the next training does not go on from a checkpoint that has drifted"),
+            tr("Training resumes from the latest checkpoint without a word. Move it away before you train again."),
         ),
         (
             Question.FREEZE,
-            "the configuration freezes the quantizer",
-            "Set freeze_quantizer to true before you train again, and use training code that obeys it.",
+            tr("the configuration freezes the quantizer"),
+            tr("Set freeze_quantizer to true before you train again, and use training code that obeys it."),
         ),
     )
 }

@@ -17,13 +17,14 @@ from vqcheck.audit.token_power import Power, power, sentence
 from vqcheck.codebook.comparison import Verdict
 from vqcheck.codebook.diagnosis.result import Severity, TokenFlips
 from vqcheck.experiment.place import PlaceKind
+from vqcheck.language import tr
 from vqcheck.report.views.s1_s2 import evidence
 from vqcheck.report.views.words import clauses, effect, listed, roughly, share, updates
 
 
 def title(voice: VoiceCheck) -> str:
     """Return what a voice is called in a row of voices: `me (v2)`."""
-    also = listed((voice.version, f"LoRA rank {voice.rank}" if voice.rank else ""))
+    also = listed((voice.version, tr("LoRA rank {rank}", rank=voice.rank) if voice.rank else ""))
     return f"{voice.name} ({also})" if also else voice.name
 
 
@@ -32,52 +33,67 @@ def headline(check: PlaceCheck) -> str:
         if len(check.unreadable) == 1:
             file, why = check.unreadable[0]
             return f"{short(file, check)} {why}"
-        return f"{check.path} holds no voice that can be checked"
+        return tr("{path} holds no voice that can be checked", path=check.path)
     if not check.compared:
         if not check.bases:
-            return "no base model was found, so nothing says whether a VQ encoder moved; name it with --base"
+            return tr("no base model was found, so nothing says whether a VQ encoder moved; name it with --base")
         if any(voice.compared for voice in check.voices):
-            return f"no file in {check.path} could be compared with a base of its version; name it with --base"
-        return "no file of a voice could be compared with a base"
+            return tr(
+                "no file in {path} could be compared with a base of its version; name it with --base", path=check.path
+            )
+        return tr("no file of a voice could be compared with a base")
     if len(check.voices) == 1 and not check.unreadable:
         return f"{check.voices[0].name}: {voice_headline(check.voices[0])}"
-    affected, of = len(check.affected), "1 voice" if len(check.voices) == 1 else f"{len(check.voices)} voices"
+    affected, of = (
+        len(check.affected),
+        tr("1 voice") if len(check.voices) == 1 else tr("{voices} voices", voices=len(check.voices)),
+    )
     unsure = sum(voice.exit_code == 2 for voice in check.voices)
     alone = sum(voice.exit_code == 0 and not voice.compared for voice in check.voices)
     voices = (
-        f"1 of {of} is affected" if affected == 1 else f"{affected} of {of} are affected",
-        f"{unsure} could not be checked" if unsure else "",
-        "1 was not compared with a base" if alone == 1 else f"{alone} were not compared with a base" if alone else "",
+        tr("1 of {of} is affected", of=of)
+        if affected == 1
+        else tr("{affected} of {of} are affected", affected=affected, of=of),
+        tr("{unsure} could not be checked", unsure=unsure) if unsure else "",
+        tr("1 was not compared with a base")
+        if alone == 1
+        else tr("{alone} were not compared with a base", alone=alone)
+        if alone
+        else "",
     )
     count = len(check.unreadable)
-    files = "1 file cannot be read" if count == 1 else f"{count} files cannot be read" if count else ""
+    files = (
+        tr("1 file cannot be read") if count == 1 else tr("{count} files cannot be read", count=count) if count else ""
+    )
     return clauses(listed(voices), files)
 
 
 def voice_headline(voice: VoiceCheck) -> str:
     """Return what a voice comes to, in a clause."""
     if fails(voice.answer(Question.HEALTH)):
-        return f"a VQ encoder is not fit for use ({_first_name(voice.answer(Question.HEALTH))})"
+        return tr(
+            "a VQ encoder is not fit for use ({first_name})", first_name=_first_name(voice.answer(Question.HEALTH))
+        )
     drifted = drift_of(voice)
     if drifted is not None:
-        effect = _effect(voice.flips) if voice.flips else "the effect on the tokens was not measured"
+        effect = _effect(voice.flips) if voice.flips else tr("the effect on the tokens was not measured")
         return clauses(_newest(drifted), effect)
     failed = [answer.question for answer in voice.answers if fails(answer)]
     if Question.BASE in failed:
-        return "an earlier s2 file has another VQ encoder than the base, the newest has not"
+        return tr("an earlier s2 file has another VQ encoder than the base, the newest has not")
     if failed[:1] == [Question.TOKENS] and other_recordings(voice):
-        return "the features are of other recordings than the tokens"
+        return tr("the features are of other recordings than the tokens")
     if failed:
         return {
-            Question.TOKENS: "the recorded tokens do not agree with the base",
-            Question.S1_S2: "s1 and s2 do not speak the same tokens",
-            Question.LOCK: "s2 does not agree with the lock",
+            Question.TOKENS: tr("the recorded tokens do not agree with the base"),
+            Question.S1_S2: tr("s1 and s2 do not speak the same tokens"),
+            Question.LOCK: tr("s2 does not agree with the lock"),
         }[failed[0]]
     if voice.exit_code == 2:
-        return "could not be checked completely"
+        return tr("could not be checked completely")
     if voice.made_again and voice.newest and voice.newest.from_base:
-        return f"{_newest(voice.newest.from_base)}, and its tokens and s1 were made again with it"
-    return "fine" if voice.compared else "not compared with a base"
+        return tr("{newest}, and its tokens and s1 were made again with it", newest=_newest(voice.newest.from_base))
+    return "fine" if voice.compared else tr("not compared with a base")
 
 
 def other_recordings(voice: VoiceCheck) -> bool:
@@ -99,12 +115,16 @@ def drift_of(voice: VoiceCheck) -> Drift | None:
 def _newest(drift: Drift) -> str:
     """Return how far the newest file is from its base, in a clause."""
     if drift.ema_steps is None:
-        return "the newest s2 file has another VQ encoder than its base"
-    return f"the newest s2 file drifted by {roughly(updates(drift.ema_steps), drift.precision)}"
+        return tr("the newest s2 file has another VQ encoder than its base")
+    return tr("the newest s2 file drifted by {roughly}", roughly=roughly(updates(drift.ema_steps), drift.precision))
 
 
 def _effect(flips: TokenFlips) -> str:
-    return f"{effect(flips)}: {share(flips.flipped, flips.frames)} of the frames get another token"
+    return tr(
+        "{effect}: {share} of the frames get another token",
+        effect=effect(flips),
+        share=share(flips.flipped, flips.frames),
+    )
 
 
 def is_missing(answer: Answer) -> bool:
@@ -121,38 +141,51 @@ def message(answer: Answer) -> str:
     if answer.missing is not None:
         return lacks(answer.missing)
     if answer.outcome is CheckOutcome.COULD_NOT_CHECK:
-        return answer.message or f"It could not be decided: {names}"
+        return answer.message or tr("It could not be decided: {names}", names=names)
     passed = answer.outcome is CheckOutcome.PASSED
     if answer.stages is not None:
         return evidence(answer.stages)
     if answer.audit is not None and answer.audit.only_lengths:
         count = len(answer.audit.wrong_lengths)
-        return f"{count} items have another number of tokens than their features give"
+        return tr("{count} items have another number of tokens than their features give", count=count)
     if answer.audit is not None and answer.outcome is CheckOutcome.FAILED and not answer.audit.contradictions:
         # The tokens pass with the base, which decides over a newest file that agrees with little data, too.
         name = os.path.basename(answer.audit.checkpoint)
-        return f"The tokens of s1 agree with {name}, and {os.path.basename(answer.files[-1])} has drifted from it"
+        return tr(
+            "The tokens of s1 agree with {name}, and {basename} has drifted from it",
+            name=name,
+            basename=os.path.basename(answer.files[-1]),
+        )
     if answer.audit is not None:
         total, name = answer.audit.total, os.path.basename(answer.audit.checkpoint)
-        agree = f"{total.explained + total.near_ties} of {total.frames} tokens agree with {name}"
+        agree = tr(
+            "{value} of {frames} tokens agree with {name}",
+            value=total.explained + total.near_ties,
+            frames=total.frames,
+            name=name,
+        )
         if not passed:
-            return f"The tokens do not come from {name}: {agree}"
+            return tr("The tokens do not come from {name}: {agree}", name=name, agree=agree)
         found = power(answer.audit)
         return f"{agree}; {sentence(found)}" if found else agree
     if passed:
         return {
-            Question.BASE: answer.message or "Every file has the VQ encoder of the base",
-            Question.LOCK: f"It agrees: {names}",
-            Question.HEALTH: f"Use is concentrated on few codes: {names}" if names else "Every VQ encoder is in order",
-            Question.RESUME: "Nothing that has drifted would be resumed from",
-            Question.FREEZE: f"freeze_quantizer is true in {names}",
+            Question.BASE: answer.message or tr("Every file has the VQ encoder of the base"),
+            Question.LOCK: tr("It agrees: {names}", names=names),
+            Question.HEALTH: tr("Use is concentrated on few codes: {names}", names=names)
+            if names
+            else tr("Every VQ encoder is in order"),
+            Question.RESUME: tr("Nothing that has drifted would be resumed from"),
+            Question.FREEZE: tr("freeze_quantizer is true in {names}", names=names),
         }.get(answer.question, answer.message)
     return {
-        Question.BASE: f"Another VQ encoder: {names}",
-        Question.LOCK: f"It does not agree: {names}",
-        Question.HEALTH: f"Not trained, not finite or broken: {names}",
-        Question.RESUME: f"The next training would resume from {names}, {answer.message}",
-        Question.FREEZE: f"freeze_quantizer is not true in {names}",
+        Question.BASE: tr("Another VQ encoder: {names}", names=names),
+        Question.LOCK: tr("It does not agree: {names}", names=names),
+        Question.HEALTH: tr("Not trained, not finite or broken: {names}", names=names),
+        Question.RESUME: tr(
+            "The next training would resume from {names}, {message}", names=names, message=answer.message
+        ),
+        Question.FREEZE: tr("freeze_quantizer is not true in {names}", names=names),
     }.get(answer.question, answer.message)
 
 
@@ -168,24 +201,35 @@ def first_moved(voice: VoiceCheck) -> str:
     if first is None or len(voice.run.rows) == 1:
         return ""
     moved = [row for row in voice.run.rows if row.moved]
-    return f"{len(moved)} of {len(voice.run.rows)} files moved; the first is {first.name}"
+    return tr(
+        "{moved} of {rows} files moved; the first is {name}",
+        moved=len(moved),
+        rows=len(voice.run.rows),
+        name=first.name,
+    )
 
 
 def meaning(voice: VoiceCheck) -> str:
     """Return what the findings mean for the sound; empty where nothing follows."""
     if fails(voice.answer(Question.HEALTH)):
-        return "Every frame may get a meaningless token. This voice cannot be trusted."
+        return tr("Every frame may get a meaningless token. This voice cannot be trusted.")
     drifted = drift_of(voice)
     if drifted is None:
         of_tokens = () if other_recordings(voice) else (Question.TOKENS,)
         if any(fails(voice.answer(question)) for question in (*of_tokens, Question.S1_S2)):
-            return "s1 was trained on tokens that mean something else to s2. Speech may be slurred or mispronounced."
+            return tr(
+                "s1 was trained on tokens that mean something else to s2. Speech may be slurred or mispronounced."
+            )
         return ""
     if voice.flips and not voice.flips.flipped:
-        return "The codes moved, but every frame of this experiment keeps its token. Nothing is to be heard of that."
+        return tr(
+            "The codes moved, but every frame of this experiment keeps its token. Nothing is to be heard of that."
+        )
     if voice.flips and voice.flips.severity is Severity.SMALL:
-        return "Few sounds are decoded as others. Most people hear no difference."
-    return "s1 predicts tokens of the base, and s2 decodes them with codes that moved. Speech may be slurred or wrong."
+        return tr("Few sounds are decoded as others. Most people hear no difference.")
+    return tr(
+        "s1 predicts tokens of the base, and s2 decodes them with codes that moved. Speech may be slurred or wrong."
+    )
 
 
 def compared(candidate: Candidate) -> str:
@@ -193,24 +237,26 @@ def compared(candidate: Candidate) -> str:
     if candidate.verdict != Verdict.CHANGED:
         return f"{name} {candidate.verdict}"
     if candidate.ema_steps is not None:
-        return f"{name} {roughly(f'{candidate.ema_steps} updates', candidate.precision)} away"
-    return f"{name} another codebook"
+        return tr(
+            "{name} {roughly} away", name=name, roughly=roughly(f"{candidate.ema_steps} updates", candidate.precision)
+        )
+    return tr("{name} another codebook", name=name)
 
 
 def lacks(missing: Missing) -> str:
     return {
-        Missing.BASE: "no base of this version is here; name it with --base",
-        Missing.GENERATOR: "no s2 file of this voice is here",
-        Missing.READABLE: "no s2 file of this voice can be read",
-        Missing.TOKENS: "there is no 6-name2semantic.tsv",
-        Missing.FEATURES: "there are too few features in 4-cnhubert",
-        Missing.RECORDINGS: "the features in 4-cnhubert are of other recordings than the tokens",
-        Missing.PROJECTION: "the file leaves ssl_proj to its base, which is not here",
-        Missing.S1: "no s1 file of this voice is here",
-        Missing.EVIDENCE: "there is neither a lock nor 4-cnhubert",
-        Missing.LOCK: "there is no vqcheck.lock; make one after token extraction: vqcheck lock",
-        Missing.TRAINING: "there are no training files (logs_s2...)",
-        Missing.CONFIGURATION: "no s2 JSON of this voice is here",
+        Missing.BASE: tr("no base of this version is here; name it with --base"),
+        Missing.GENERATOR: tr("no s2 file of this voice is here"),
+        Missing.READABLE: tr("no s2 file of this voice can be read"),
+        Missing.TOKENS: tr("there is no 6-name2semantic.tsv"),
+        Missing.FEATURES: tr("there are too few features in 4-cnhubert"),
+        Missing.RECORDINGS: tr("the features in 4-cnhubert are of other recordings than the tokens"),
+        Missing.PROJECTION: tr("the file leaves ssl_proj to its base, which is not here"),
+        Missing.S1: tr("no s1 file of this voice is here"),
+        Missing.EVIDENCE: tr("there is neither a lock nor 4-cnhubert"),
+        Missing.LOCK: tr("there is no vqcheck.lock; make one after token extraction: vqcheck lock"),
+        Missing.TRAINING: tr("there are no training files (logs_s2...)"),
+        Missing.CONFIGURATION: tr("no s2 JSON of this voice is here"),
     }[missing]
 
 

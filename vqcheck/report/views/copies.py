@@ -4,6 +4,7 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING, NamedTuple
 
 from vqcheck.codebook.comparison import Comparison, CopyPair, EqualCopies, LoneCopy, Verdict
+from vqcheck.language import tr
 from vqcheck.report.views.words import listed
 
 if TYPE_CHECKING:
@@ -19,17 +20,17 @@ class Parties(NamedTuple):
 
 
 def parties(found: "Comparison | LockCheck") -> Parties:
-    return Parties("A", "B") if isinstance(found, Comparison) else Parties("the lock", "the file")
+    return Parties("A", "B") if isinstance(found, Comparison) else Parties(tr("the lock"), tr("the file"))
 
 
 def standing(relation: str, other: str) -> str:
     """Return how a copy stands to another one of its file."""
     said: dict[str, str] = {
-        Verdict.IDENTICAL: f"is the same as {other}",
-        Verdict.WITHIN_ULPS: f"is equal in all but the last places to {other}",
-        Verdict.NOISE: f"differs only by averaging noise in the last places from {other}",
+        Verdict.IDENTICAL: tr("is the same as {other}", other=other),
+        Verdict.WITHIN_ULPS: tr("is equal in all but the last places to {other}", other=other),
+        Verdict.NOISE: tr("differs only by averaging noise in the last places from {other}", other=other),
     }
-    return said.get(relation, f"differs from {other}")
+    return said.get(relation, tr("differs from {other}", other=other))
 
 
 def told(comparison: "Comparison | LockCheck") -> list[str]:
@@ -50,42 +51,55 @@ def undecided(comparison: "Comparison | LockCheck") -> str:
         first, *more = comparison.contradicting
         objection = _objection(first, parties(comparison))
         if more:
-            objection = f"{objection} (and {len(more)} more)"
-        return f"the compared copies agree, but {objection}; --copy NAME chooses what to judge"
+            objection = tr("{objection} (and {more} more)", objection=objection, more=len(more))
+        return tr("the compared copies agree, but {objection}; --copy NAME chooses what to judge", objection=objection)
     first_pair = next(pair for pair in comparison.pairs if pair.guessed)
     names = _names(first_pair, parties(comparison))
-    return f"could not decide which copies belong together: {names} differ, others agree; --copy NAME chooses"
+    return tr(
+        "could not decide which copies belong together: {names} differ, others agree; --copy NAME chooses", names=names
+    )
 
 
 def lone(copy: LoneCopy, found: "Comparison | LockCheck") -> str:
     """Return how a copy stands that has no partner."""
     own, other = parties(found) if copy.side == "A" else parties(found)[::-1]
-    whose = f"{own}'s copy '{copy.name}'"
+    whose = tr("{own}'s copy '{name}'", own=own, name=copy.name)
     if copy.verdict == Verdict.UNREADABLE:
-        return f"{whose} cannot be read: {copy.why}"
+        return tr("{whose} cannot be read: {why}", whose=whose, why=copy.why)
     if copy.verdict == Verdict.NO_PARTNER:
-        return f"{whose} is of a codec ({copy.family}) that {other} does not hold"
+        return tr(
+            "{whose} is of a codec ({family}) that {other} does not hold", whose=whose, family=copy.family, other=other
+        )
     if copy.equal:
-        return f"{whose} is the same as {other}'s '{copy.equal}'"
+        return tr("{whose} is the same as {other}'s '{equal}'", whose=whose, other=other, equal=copy.equal)
     if copy.agrees:
-        stands = standing(copy.verdict, f"its '{copy.judged}'")
+        stands = standing(copy.verdict, tr("its '{judged}'", judged=copy.judged))
         return f"{whose} {stands}"
-    return f"{whose} differs from its '{copy.judged}', and {other} has no copy that is the same"
+    return tr(
+        "{whose} differs from its '{judged}', and {other} has no copy that is the same",
+        whose=whose,
+        judged=copy.judged,
+        other=other,
+    )
 
 
 def _objection(copy: LoneCopy, both: Parties) -> str:
     """Return in few words why a copy leaves the question open."""
     own, other = both if copy.side == "A" else both[::-1]
-    whose = f"{own}'s copy '{copy.name}'"
+    whose = tr("{own}'s copy '{name}'", own=own, name=copy.name)
     if copy.verdict == Verdict.UNREADABLE:
-        return f"{whose} cannot be read"
-    return f"{whose} is of a codec that {other} lacks" if copy.verdict == Verdict.NO_PARTNER else f"{whose} differs"
+        return tr("{whose} cannot be read", whose=whose)
+    return (
+        tr("{whose} is of a codec that {other} lacks", whose=whose, other=other)
+        if copy.verdict == Verdict.NO_PARTNER
+        else tr("{whose} differs", whose=whose)
+    )
 
 
 def equal(copies: EqualCopies, found: "Comparison | LockCheck") -> str:
     """Return that a copy of one side is the other's, though not by name."""
     a, b = parties(found)
-    return f"{b}'s copy '{copies.b}' is the same as {_whose(a, copies.a)}"
+    return tr("{b}'s copy '{b2}' is the same as {whose}", b=b, b2=copies.b, whose=_whose(a, copies.a))
 
 
 def of_which(diagnosis: "Diagnosis", comparison: Comparison) -> str:
@@ -98,19 +112,25 @@ def of_which(diagnosis: "Diagnosis", comparison: Comparison) -> str:
 
 def _compared(pairs: Sequence[CopyPair], both: Parties) -> list[str]:
     guessed = [
-        f"{_names(pair, both)} were compared, but other copies may belong together; --copy NAME chooses"
+        tr("{names} were compared, but other copies may belong together; --copy NAME chooses", names=_names(pair, both))
         for pair in pairs
         if pair.guessed
     ]
     if guessed or len(pairs) < 2:
         return guessed
-    return [f"{len(pairs)} copies were compared by name: {listed(f'{pair.name} {pair.verdict}' for pair in pairs)}"]
+    return [
+        tr(
+            "{pairs} copies were compared by name: {listed}",
+            pairs=len(pairs),
+            listed=listed(f"{pair.name} {pair.verdict}" for pair in pairs),
+        )
+    ]
 
 
 def _names(pair: CopyPair, both: Parties) -> str:
-    return f"{_whose(both.a, pair.a)} and {_whose(both.b, pair.b)}"
+    return tr("{whose} and {whose2}", whose=_whose(both.a, pair.a), whose2=_whose(both.b, pair.b))
 
 
 def _whose(party: str, name: str) -> str:
     """Return whose copy it is; a lock of one copy has no name for it."""
-    return f"{party}'s '{name}'" if name else f"{party}'s copy"
+    return f"{party}'s '{name}'" if name else tr("{party}'s copy", party=party)

@@ -8,6 +8,7 @@ from typing import Final
 
 from vqcheck.codebook.diagnosis.evidence import EmaUpdates
 from vqcheck.codebook.diagnosis.result import Cause, CodeChanges, Diagnosis, Displacement, TokenFlips
+from vqcheck.language import tr
 from vqcheck.report import blocks as doc
 from vqcheck.report import scales
 from vqcheck.report.blocks import Kind, Shown
@@ -24,9 +25,11 @@ _USAGE_CLASSES: Final = 8
 
 def sections(diagnosis: Diagnosis, which: str, shown: Shown) -> Iterator[doc.Section]:
     """Return evidence and consequence; `which` names the codec or copy where there are several."""
-    yield doc.Section(f"What happened ({which})" if which else "What happened", _causes(diagnosis), shown)
+    yield doc.Section(
+        tr("What happened ({which})", which=which) if which else tr("What happened"), _causes(diagnosis), shown
+    )
     if diagnosis.flips or diagnosis.displacement:
-        title = f"What it does to the tokens ({which})" if which else "What it does to the tokens"
+        title = tr("What it does to the tokens ({which})", which=which) if which else tr("What it does to the tokens")
         yield doc.Section(title, _effect(diagnosis), shown)
 
 
@@ -42,9 +45,13 @@ def _causes(diagnosis: Diagnosis) -> tuple[doc.Block, ...]:
         short += evidence(causes[0], diagnosis)
         others = [cause.codebook for cause in causes[1:] if cause.codebook is not None]
         if others:
-            said = f"The same happened in {len(others)} more codebooks ({ranges(others)}); -v shows each."
+            said = tr(
+                "The same happened in {others} more codebooks ({ranges}); -v shows each.",
+                others=len(others),
+                ranges=ranges(others),
+            )
             if len(others) == 1:
-                said = f"The same happened in 1 more codebook ({others[0]}); -v shows each."
+                said = tr("The same happened in 1 more codebook ({value}); -v shows each.", value=others[0])
             short.append(("", said))
     return (
         doc.Bullets([_evidence(*line) for line in short], Shown.BRIEF),
@@ -85,11 +92,11 @@ def _effect(diagnosis: Diagnosis) -> tuple[doc.Block, ...]:
 def not_measured(diagnosis: Diagnosis) -> str:
     """Return that nothing is known of real tokens, and how to learn it where that is possible."""
     if diagnosis.family != "gpt-sovits":
-        return (
+        return tr(
             "The effect on tokens was not measured: that takes features of real recordings. How far codes moved says "
             "what to expect."
         )
-    return (
+    return tr(
         "The effect on tokens was not measured: that takes features of real recordings. Run this again with --features "
         "logs/<name>/4-cnhubert to learn how many of your frames get another token."
     )
@@ -97,34 +104,50 @@ def not_measured(diagnosis: Diagnosis) -> str:
 
 def moved(found: Displacement, *, alone: bool = False) -> str:
     """Return how far the codes of one codebook moved; `alone` where the file has no other."""
-    name = "The codes" if alone else f"The codes of codebook {found.codebook}"
-    text = (
-        f"{name} moved by {found.median:.2g} (median), {found.p99:.2g} (99th percentile) and at most "
-        f"{found.maximum:.2g} (code {found.maximum_code}) of half the distance to their nearest neighbour; "
-        f"{found.above_one} of {found.codes} moved further than that."
+    name = tr("The codes") if alone else tr("The codes of codebook {codebook}", codebook=found.codebook)
+    text = tr(
+        "{name} moved by {median:.2g} (median), {p99:.2g} (99th percentile) and at most "
+        "{maximum:.2g} (code {maximum_code}) of half the distance to their nearest neighbour; "
+        "{above_one} of {codes} moved further than that.",
+        name=name,
+        median=found.median,
+        p99=found.p99,
+        maximum=found.maximum,
+        maximum_code=found.maximum_code,
+        above_one=found.above_one,
+        codes=found.codes,
     )
     if found.retained < found.codes:
         kept = share(found.retained, found.codes)
-        text += f" {kept} of the codes are still nearest to themselves (codes, not frames: frames flip earlier)."
+        text += tr(
+            "{kept} of the codes are still nearest to themselves (codes, not frames: frames flip earlier).", kept=kept
+        )
     return text
 
 
 def flipped(flips: TokenFlips) -> str:
     """Return how many frames of real recordings get another token."""
-    text = (
-        f"{effect(flips).capitalize()}: {flips.flipped} of {flips.frames} frames "
-        f"({share(flips.flipped, flips.frames)}) in {flips.items} recordings get another token from B than from A."
+    text = tr(
+        "{capitalize}: {flipped} of {frames} frames ({share}) in {items} recordings get "
+        "another token from B than from A.",
+        capitalize=effect(flips).capitalize(),
+        flipped=flips.flipped,
+        frames=flips.frames,
+        share=share(flips.flipped, flips.frames),
+        items=flips.items,
     )
     if flips.borrowed:
         other = "B" if flips.borrowed == "A" else "A"
-        text += f" {flips.borrowed} stores no projection; {other}'s was taken for both."
+        text += tr(
+            " {borrowed} stores no projection; {other}'s was taken for both.", borrowed=flips.borrowed, other=other
+        )
     return text
 
 
 def _displacement(found: Sequence[Displacement]) -> doc.Table:
     columns = (
-        doc.Column("Codebook"),
-        *doc.numbers("Codes", "Median", "99th percentile", "At most", "Above 1", "Still nearest"),
+        doc.Column(tr("Codebook")),
+        *doc.numbers("Codes", "Median", tr("99th percentile"), tr("At most"), tr("Above 1"), tr("Still nearest")),
     )
     rows = [
         (
@@ -136,7 +159,7 @@ def _displacement(found: Sequence[Displacement]) -> doc.Table:
         )
         for each in found
     ]
-    caption = (
+    caption = tr(
         "How far codes moved, in half the distance to their nearest neighbour, most first. Still nearest: codes that "
         "are nearest to themselves (codes, not frames: frames flip earlier)."
     )
@@ -146,16 +169,16 @@ def _displacement(found: Sequence[Displacement]) -> doc.Table:
 def _flips(flips: TokenFlips) -> Iterator[doc.Block]:
     """Return the tokens and the recordings that change most, and the recordings that were left out."""
     yield doc.Table(
-        "Tokens that flip most often.",
-        doc.numbers("Token in A", "frames", "that flip", "mostly to"),
+        tr("Tokens that flip most often."),
+        doc.numbers(tr("Token in A"), "frames", tr("that flip"), tr("mostly to")),
         [(str(each.code), str(each.frames), str(each.flipped), str(each.mostly)) for each in flips.codes],
         most=_SHOWN,
     )
     yield doc.Table(
-        "Recordings that change most.",
+        tr("Recordings that change most."),
         (
-            doc.Column("Recording", Kind.NAME),
-            *doc.numbers("frames", "that flip", "share"),
+            doc.Column(tr("Recording"), Kind.NAME),
+            *doc.numbers("frames", tr("that flip"), "share"),
         ),
         [
             (doc.path(each.item), str(each.frames), str(each.flipped), share(each.flipped, each.frames))
@@ -182,8 +205,8 @@ def code_changes(diagnoses: Sequence[Diagnosis]) -> tuple[doc.Section, ...]:
     if not named:
         return ()
     return (
-        doc.Section("Which codes moved", (*_heat(named), _most_moved(named)), Shown.PAGE),
-        doc.Section("Usage before and after", _usage([codes for _, codes in named]), Shown.PAGE),
+        doc.Section(tr("Which codes moved"), (*_heat(named), _most_moved(named)), Shown.PAGE),
+        doc.Section(tr("Usage before and after"), _usage([codes for _, codes in named]), Shown.PAGE),
     )
 
 
@@ -193,45 +216,52 @@ def _heat(named: Sequence[tuple[str, CodeChanges]]) -> tuple[doc.Block, ...]:
     finite = [value for value in values if 0 < value < math.inf]
     still = values.count(0.0)
     classes = [
-        doc.HeatClass(scales.STILL, "did not move", still),
+        doc.HeatClass(scales.STILL, tr("did not move"), still),
         *(
             doc.HeatClass(number, name, codes)
             for number, (name, codes) in enumerate(
                 zip(_class_names(limits), scales.counts(finite, limits), strict=True)
             )
         ),
-        doc.HeatClass(scales.NOT_FINITE, "not finite", len(values) - still - len(finite)),
+        doc.HeatClass(scales.NOT_FINITE, tr("not finite"), len(values) - still - len(finite)),
     ]
     summary = _summary(len(named), values)
     return (
         doc.Paragraph(summary),
         doc.HeatMap(
-            "Change of every code" if len(named) == 1 else "Change of every code, one line for each codebook",
+            tr("Change of every code") if len(named) == 1 else tr("Change of every code, one line for each codebook"),
             summary,
             [doc.Strip(name, codes.moved) for name, codes in named],
             limits,
-            "Distance moved, in the codes' own unit.",
-            ("Moved by", "Codes"),
+            tr("Distance moved, in the codes' own unit."),
+            (tr("Moved by"), tr("Codes")),
             [each for each in classes if each.codes or 0 <= each.number < len(limits)],
         ),
     )
 
 
 def _class_names(limits: Sequence[float]) -> list[str]:
-    return [f"{low} to {high}" if low else f"up to {high}" for low, high in scales.spans(limits)]
+    return [
+        tr("{low} to {high}", low=low, high=high) if low else tr("up to {high}", high=high)
+        for low, high in scales.spans(limits)
+    ]
 
 
 def _summary(codebooks: int, values: Sequence[float]) -> str:
     finite = sorted(value for value in values if value > 0 and math.isfinite(value))
     broken = sum(not math.isfinite(value) for value in values)
-    count, codes = len(finite) + broken, f"{len(values)} codes"
+    count, codes = len(finite) + broken, tr("{values} codes", values=len(values))
     if codebooks > 1:
-        codes = f"{codes} in {codebooks} codebooks"
-    text = f"{count} of {codes} moved ({share(count, len(values))})."
+        codes = tr("{codes} in {codebooks} codebooks", codes=codes, codebooks=codebooks)
+    text = tr("{count} of {codes} moved ({share}).", count=count, codes=codes, share=share(count, len(values)))
     if finite:
-        text += f" Half of those moved by more than {statistics.median(finite):.3g}, the furthest by {finite[-1]:.3g}."
+        text += tr(
+            " Half of those moved by more than {median:.3g}, the furthest by {value:.3g}.",
+            median=statistics.median(finite),
+            value=finite[-1],
+        )
     if broken:
-        text += f" {broken} hold NaN or infinity."
+        text += tr(" {broken} hold NaN or infinity.", broken=broken)
     return text
 
 
@@ -253,34 +283,36 @@ def _most_moved(named: Sequence[tuple[str, CodeChanges]]) -> doc.Table:
         for value, name, number, codes in furthest
     ]
     columns = (
-        doc.Column("Code"),
-        *doc.numbers("Moved by", "Usage in A", "Usage in B"),
+        doc.Column(tr("Code")),
+        *doc.numbers(tr("Moved by"), tr("Usage in A"), tr("Usage in B")),
     )
-    return doc.Table("The codes that moved furthest. Usage is frames a training step.", columns, rows)
+    return doc.Table(tr("The codes that moved furthest. Usage is frames a training step."), columns, rows)
 
 
 def _usage(changed: Sequence[CodeChanges]) -> tuple[doc.Block, ...]:
     both = [(codes.usage[0], codes.usage[1]) for codes in changed if codes.usage[0] and codes.usage[1]]
     if not both:
-        return (doc.Paragraph("Not both files store how often each code is used (their EMA counts)."),)
+        return (doc.Paragraph(tr("Not both files store how often each code is used (their EMA counts).")),)
     a = [value for before, after in both if before and after for value in before]
     b = [value for before, after in both if before and after for value in after]
     limits = scales.limits([*a, *b], _USAGE_CLASSES)
-    names = ["0", *_class_names(limits), "not finite"]
+    names = ["0", *_class_names(limits), tr("not finite")]
     found = zip(names, _usage_counts(a, limits), _usage_counts(b, limits), strict=True)
     rows = [row for row in found if row[0] not in (names[0], names[-1]) or row[1] or row[2]]
-    said = clauses(*(f"{name}: {in_a} in A, {in_b} in B" for name, in_a, in_b in rows))
-    which = f"How many codes of {len(both)} codebooks" if len(both) > 1 else "How many codes"
+    said = clauses(
+        *(tr("{name}: {in_a} in A, {in_b} in B", name=name, in_a=in_a, in_b=in_b) for name, in_a, in_b in rows)
+    )
+    which = tr("How many codes of {both} codebooks", both=len(both)) if len(both) > 1 else tr("How many codes")
     return (
         doc.Paragraph(
             f"{which} get how many frames of a training step, by their running counts. Codes on the first lines are "
             "hardly used. Training moves codes between the lines."
         ),
         doc.Bars(
-            "Usage of the codes in A and in B",
-            f"Codes by how many frames a step they get. {said}.",
-            "frames a step",
-            "codes",
+            tr("Usage of the codes in A and in B"),
+            tr("Codes by how many frames a step they get. {said}.", said=said),
+            tr("frames a step"),
+            tr("codes"),
             rows,
             ("A, upper bar", "B, lower bar"),
         ),

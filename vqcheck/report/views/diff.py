@@ -9,6 +9,7 @@ from vqcheck.codebook.digest import Digest
 from vqcheck.codebook.family import Role
 from vqcheck.codebook.health import Condition
 from vqcheck.codebook.vq_encoder import InFront
+from vqcheck.language import tr
 from vqcheck.report import blocks as doc
 from vqcheck.report.blocks import Shown, Tone
 from vqcheck.report.document import Document, Figure, Remedy, Status
@@ -33,7 +34,7 @@ def view(comparison: Comparison, *, details: bool = False) -> Document:
         status=Status(comparison.exit_code),
         verdict=comparison.verdict,
         headline=headline(comparison),
-        subject=f"{comparison.a.path} and {comparison.b.path}",
+        subject=tr("{path} and {path2}", path=comparison.a.path, path2=comparison.b.path),
         cases=tuple(diff_data.cases(comparison)),
         data=diff_data.data(comparison),
         brief=_one_line(comparison) if agrees else "",
@@ -47,7 +48,9 @@ def view(comparison: Comparison, *, details: bool = False) -> Document:
 def headline(comparison: Comparison) -> str:
     """Return what two files come to, in one sentence, or that they are one, in another."""
     if comparison.one_file:
-        return f"{_sentence(comparison)} Both names are of one file, which was compared with itself."
+        return tr(
+            "{sentence} Both names are of one file, which was compared with itself.", sentence=_sentence(comparison)
+        )
     return _sentence(comparison)
 
 
@@ -57,14 +60,14 @@ def _sentence(comparison: Comparison) -> str:
     if comparison.diagnosis is None:
         lacking = _left_out(comparison)
         if comparison.verdict == Verdict.WITHIN_ULPS:
-            return "The VQ encoders are equal but for last places of what is calculated."
+            return tr("The VQ encoders are equal but for last places of what is calculated.")
         if comparison.verdict != Verdict.CHANGED and _front(comparison):
-            return f"The codebook is the same; {_front(comparison)}."
+            return tr("The codebook is the same; {front}.", front=_front(comparison))
         if lacking:
-            return f"The VQ encoder is the same as far as both files store it ({lacking})."
-        return "The VQ encoder is the same."
+            return tr("The VQ encoder is the same as far as both files store it ({lacking}).", lacking=lacking)
+        return tr("The VQ encoder is the same.")
     if comparison.verdict != Verdict.CHANGED and comparison.never_trained:
-        return "The two VQ encoders agree, but there is nothing in them to agree on."
+        return tr("The two VQ encoders agree, but there is nothing in them to agree on.")
     what = _faults(comparison) or _what_happened(comparison.diagnosis)
     which = copies.of_which(comparison.diagnosis, comparison)
     same = [copies.equal(each, comparison) for each in comparison.equal if each.a == comparison.pairs[0].a]
@@ -82,14 +85,18 @@ def _on_tokens(diagnosis: "Diagnosis") -> str:
     if flips is None:
         return ""
     if not flips.flipped:
-        return f"{effect(flips)}: none of your frames now means another token"
-    return f"{effect(flips)}: {share(flips.flipped, flips.frames)} of your frames now mean another token"
+        return tr("{effect}: none of your frames now means another token", effect=effect(flips))
+    return tr(
+        "{effect}: {share} of your frames now mean another token",
+        effect=effect(flips),
+        share=share(flips.flipped, flips.frames),
+    )
 
 
 def _also(names: Sequence[str]) -> str:
     if len(names) == 1:
-        return f"{names[0]} differs, too"
-    return f"{all_of(names)} differ, too" if names else ""
+        return tr("{value} differs, too", value=names[0])
+    return tr("{all_of} differ, too", all_of=all_of(names)) if names else ""
 
 
 def _what_happened(diagnosis: "Diagnosis") -> str:
@@ -110,11 +117,14 @@ def _faults(comparison: Comparison) -> str:
         return ""
     absent = [diff.label for diff in faults if diff.verdict == Verdict.MISSING]
     if absent:
-        return f"The two VQ encoders do not store the same tensors: only one of them has {listed(absent, _NAMED)}"
+        return tr(
+            "The two VQ encoders do not store the same tensors: only one of them has {listed}",
+            listed=listed(absent, _NAMED),
+        )
     calculated = any(diff.role == Role.CODES and diff.label.endswith(f".{EFFECTIVE}") for diff in faults)
     if calculated:
-        return "The calculated codes changed: frames may get another token"
-    return f"{listed([diff.label for diff in faults], _NAMED)} changed: frames may get another token"
+        return tr("The calculated codes changed: frames may get another token")
+    return tr("{listed} changed: frames may get another token", listed=listed([diff.label for diff in faults], _NAMED))
 
 
 def line(comparison: Comparison) -> str:
@@ -138,12 +148,12 @@ def _in_few_words(comparison: Comparison) -> str:
     notes += sorted(note for note in said if note not in what)
     notes += copies.told(comparison)
     notes += remarks(comparison)
-    notes += ["both names are of one file, which was compared with itself"] if comparison.one_file else []
+    notes += [tr("both names are of one file, which was compared with itself")] if comparison.one_file else []
     flips = comparison.diagnosis.flips if comparison.diagnosis else None
     if flips:
-        notes.append(f"{flips.flipped} of {flips.frames} frames get another token")
+        notes.append(tr("{flipped} of {frames} frames get another token", flipped=flips.flipped, frames=flips.frames))
     if comparison.scope == Scope.TOKENS:
-        notes.append("bookkeeping not judged")
+        notes.append(tr("bookkeeping not judged"))
     return f"{what} ({clauses(*notes)})" if notes else what
 
 
@@ -151,10 +161,10 @@ def _what(comparison: Comparison, lacking: str, in_front: str) -> str:
     """Return what two VQ encoders that agree come to; `same` is said of equal values alone."""
     if comparison.verdict == Verdict.IDENTICAL:
         if lacking:
-            return "same as far as both store it"
-        return "same codebook" if in_front else "same VQ encoder"
+            return tr("same as far as both store it")
+        return tr("same codebook") if in_front else tr("same VQ encoder")
     if comparison.verdict == Verdict.WITHIN_ULPS or comparison.diagnosis is None:
-        return "equal but for last places of what is calculated"
+        return tr("equal but for last places of what is calculated")
     return _what_happened(comparison.diagnosis)
 
 
@@ -163,15 +173,15 @@ def _figures(comparison: Comparison) -> Iterator[Figure]:
     if changes:
         changed = sum(each.rows_changed for each in changes)
         codes = sum(each.rows for each in changes)
-        yield Figure("codes changed", f"{changed} of {codes}", Tone.BAD if changed else Tone.GOOD)
+        yield Figure(tr("codes changed"), f"{changed} of {codes}", Tone.BAD if changed else Tone.GOOD)
     diagnosis = comparison.diagnosis
     if diagnosis and diagnosis.displacement:
         furthest = max(each.median for each in diagnosis.displacement)
-        yield Figure("median move, in half the distance to the nearest code", f"{furthest:.2g}")
+        yield Figure(tr("median move, in half the distance to the nearest code"), f"{furthest:.2g}")
     if diagnosis and diagnosis.flips:
         flips = diagnosis.flips
         tone = Tone.BAD if flips.flipped else Tone.GOOD
-        yield Figure("frames with another token", share(flips.flipped, flips.frames), tone)
+        yield Figure(tr("frames with another token"), share(flips.flipped, flips.frames), tone)
 
 
 def _blocks(comparison: Comparison, shown: Shown) -> Iterator[doc.Block]:
@@ -198,19 +208,21 @@ def _compared(comparison: Comparison, shown: Shown) -> doc.Section:
     for letter, side, training in zip("AB", sides, trained_at, strict=True):
         digest, what = _whole(side)
         facts = (
-            doc.Fact("Path", doc.path(side.path)),
-            doc.Fact("Codec", side.family),
-            doc.Fact("Digest", (f"{what} ", doc.code(str(digest)))),
-            doc.Fact("Names begin with", doc.code(side.prefix) if side.prefix else None),
-            doc.Fact("Written at", written_at(training) if training else None),
-            doc.Fact("Its own note", doc.code(training.info) if training and training.info else None),
-            doc.Fact("Codebook", "never trained" if side.never_trained else None),
+            doc.Fact(tr("Path"), doc.path(side.path)),
+            doc.Fact(tr("Codec"), side.family),
+            doc.Fact(tr("Digest"), (f"{what} ", doc.code(str(digest)))),
+            doc.Fact(tr("Names begin with"), doc.code(side.prefix) if side.prefix else None),
+            doc.Fact(tr("Written at"), written_at(training) if training else None),
+            doc.Fact(tr("Its own note"), doc.code(training.info) if training and training.info else None),
+            doc.Fact(tr("Codebook"), tr("never trained") if side.never_trained else None),
         )
-        whole.append(doc.Section(f"File {letter}", (doc.Facts(facts),)))
-    scope = doc.Fact("Scope", "bookkeeping is shown but not judged" if comparison.scope == Scope.TOKENS else None)
+        whole.append(doc.Section(tr("File {letter}", letter=letter), (doc.Facts(facts),)))
+    scope = doc.Fact(
+        tr("Scope"), tr("bookkeeping is shown but not judged") if comparison.scope == Scope.TOKENS else None
+    )
     others = [*copies.told(comparison), *remarks(comparison)]
     blocks = (doc.Facts(short, Shown.TEXT), doc.Beside(whole, Shown.PAGE), doc.Facts((scope,)), doc.Bullets(others))
-    return doc.Section("What was compared", blocks, shown, heading=Shown.PAGE)
+    return doc.Section(tr("What was compared"), blocks, shown, heading=Shown.PAGE)
 
 
 def _identity(side: ComparedFile) -> str:
@@ -220,8 +232,8 @@ def _identity(side: ComparedFile) -> str:
         (
             side.family,
             f"{what} {digest.algorithm} {digest.short}",
-            f"names begin with {side.prefix}" if side.prefix else "",
-            "what is in front is not known" if side.in_front == InFront.UNKNOWN else "",
+            tr("names begin with {prefix}", prefix=side.prefix) if side.prefix else "",
+            tr("what is in front is not known") if side.in_front == InFront.UNKNOWN else "",
         )
     )
 
@@ -229,7 +241,7 @@ def _identity(side: ComparedFile) -> str:
 def _whole(side: ComparedFile) -> tuple[Digest, str]:
     """Return the widest digest that a file has, and what it covers."""
     digests = side.digests
-    return (digests.vq_encoder, "VQ encoder") if digests.vq_encoder else (digests.widest, "codebook alone")
+    return (digests.vq_encoder, tr("VQ encoder")) if digests.vq_encoder else (digests.widest, tr("codebook alone"))
 
 
 def _remedies(comparison: Comparison) -> Iterator[Remedy]:
@@ -244,19 +256,32 @@ def _advised(advice: "Advice", diagnosis: "Diagnosis", comparison: Comparison) -
     exported = (comparison.a if advice.later == "A" else comparison.b).exported
     if not advice.later or diagnosis.family != "gpt-sovits" or not exported:
         return advice.text
-    return f"{advice.text} The weights exported at the step of {advice.later} are {exported}."
+    return tr(
+        "{text} The weights exported at the step of {later} are {exported}.",
+        text=advice.text,
+        later=advice.later,
+        exported=exported,
+    )
 
 
 def _warnings(comparison: Comparison) -> list[str]:
     """Return what must be said first."""
     names = _short_names(comparison)
     lines = [
-        f"WARNING: the codebook of {names[side is comparison.b]} was never trained (all zero, or its init flag is 0): "
-        "every frame gets a meaningless token"
+        tr(
+            "WARNING: the codebook of {value} was never trained (all zero, or its init flag is "
+            "0): every frame gets a meaningless token",
+            value=names[side is comparison.b],
+        )
         for side in comparison.never_trained
     ]
     lines += [
-        f"WARNING: the VQ encoder of {names[side is comparison.b]} is {ailment}: {explained(ailment)}"
+        tr(
+            "WARNING: the VQ encoder of {value} is {ailment}: {explained}",
+            value=names[side is comparison.b],
+            ailment=ailment,
+            explained=explained(ailment),
+        )
         for side in (comparison.a, comparison.b)
         for ailment in side.ailments
         if ailment != Condition.NOT_FINITE
@@ -266,8 +291,10 @@ def _warnings(comparison: Comparison) -> list[str]:
         diff.label: diff.change.not_finite for diff in comparison.tensors if diff.change and diff.change.not_finite
     }
     if broken:
-        where = listed(f"{count} in {label}" for label, count in broken.items())
-        lines.append(f"WARNING: values that changed are NaN or infinite ({where}): one of the files is damaged")
+        where = listed(tr("{count} in {label}", count=count, label=label) for label, count in broken.items())
+        lines.append(
+            tr("WARNING: values that changed are NaN or infinite ({where}): one of the files is damaged", where=where)
+        )
     return list(dict.fromkeys(lines))
 
 
@@ -276,13 +303,46 @@ def remarks(comparison: Comparison) -> list[str]:
     lines: list[str] = []
     for loss in comparison.losses:
         codes, counts = (
-            (f"unused codes of {loss.place}", f"counts of {loss.place}") if loss.place else ("unused codes", "counts")
+            (tr("unused codes of {place}", place=loss.place), tr("counts of {place}", place=loss.place))
+            if loss.place
+            else (tr("unused codes"), "counts")
         )
         lines += (
-            [f"{loss.unused} {codes} became zero, infinite or equal to others in {loss.side}"] if loss.unused else []
+            [
+                tr(
+                    "{unused} {codes} became zero, infinite or equal to others in {side}",
+                    unused=loss.unused,
+                    codes=codes,
+                    side=loss.side,
+                )
+            ]
+            if loss.unused
+            else []
         )
-        lines += [f"{loss.overflowed} {counts} overflowed in {loss.side}"] if loss.overflowed else []
-        lines += [f"{loss.underflowed} {counts} became zero in {loss.side}"] if loss.underflowed else []
+        lines += (
+            [
+                tr(
+                    "{overflowed} {counts} overflowed in {side}",
+                    overflowed=loss.overflowed,
+                    counts=counts,
+                    side=loss.side,
+                )
+            ]
+            if loss.overflowed
+            else []
+        )
+        lines += (
+            [
+                tr(
+                    "{underflowed} {counts} became zero in {side}",
+                    underflowed=loss.underflowed,
+                    counts=counts,
+                    side=loss.side,
+                )
+            ]
+            if loss.underflowed
+            else []
+        )
     return lines
 
 
@@ -300,9 +360,9 @@ def _front(comparison: Comparison) -> str:
     if InFront.UNKNOWN in known:
         unplaced = comparison.a.unplaced or comparison.b.unplaced
         if unplaced:
-            return f"what is in front of it is not known: it may be {unplaced}"
-        return "what is in front of it is not known: no known codec has these names"
-    return "neither file stores the projection in front of it" if known == {InFront.ABSENT} else ""
+            return tr("what is in front of it is not known: it may be {unplaced}", unplaced=unplaced)
+        return tr("what is in front of it is not known: no known codec has these names")
+    return tr("neither file stores the projection in front of it") if known == {InFront.ABSENT} else ""
 
 
 def _short_names(comparison: Comparison) -> tuple[str, str]:

@@ -2,10 +2,11 @@
 
 from typing import Final
 
+from vqcheck.language import tr
 from vqcheck.report import blocks as doc
 from vqcheck.report.document import Case, CaseOutcome, Document, Rule, Sheet, Status
 
-VERDICT: Final = "could not check"
+VERDICT: Final = tr("could not check")
 
 
 def view(command: str, message: str, path: str = "", sheet: Sheet | None = None) -> Document:
@@ -20,15 +21,15 @@ def view(command: str, message: str, path: str = "", sheet: Sheet | None = None)
         "Nothing was checked, so nothing is known to be right: a file cannot be read, holds no codebook, or the "
         "command line makes no sense. The message says which.",
     )
-    nothing = "No verdict follows from this page: neither that the VQ encoder is the same nor that it changed."
+    nothing = tr("No verdict follows from this page: neither that the VQ encoder is the same nor that it changed.")
     return Document(
         command=command,
         status=Status.NOT_CHECKED,
         verdict=VERDICT,
         headline=message,
         subject=path or command,
-        cases=(Case(rule, "the run", CaseOutcome.COULD_NOT_CHECK, message, path),),
+        cases=(Case(rule, tr("the run"), CaseOutcome.COULD_NOT_CHECK, message, path),),
         data={"error": message},
-        blocks=(doc.Section("Nothing was checked", (doc.Paragraph(nothing),)),),
+        blocks=(doc.Section(tr("Nothing was checked"), (doc.Paragraph(nothing),)),),
         sheet=sheet,
     )

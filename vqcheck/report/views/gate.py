@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from typing import Final
 
 from vqcheck.gate.checks import CheckResult, GateCheck, GateReport, GateVerdict, find_check
-from vqcheck.language import capitalized
+from vqcheck.language import capitalized, tr
 from vqcheck.report import blocks as doc
 from vqcheck.report.blocks import Kind, Shown, Tone
 from vqcheck.report.document import Case, CaseOutcome, Document, Figure, Remedy, Rule, Status, Weight
@@ -28,7 +28,7 @@ def view(report: GateReport) -> Document:
     """Return the document of a gate; whoever reads only its headline learns that checks were left out."""
     ran = [result for result in report.outcomes if _outcome(result) is not CaseOutcome.SKIPPED]
     left_out = len(ran) < len(report.outcomes) and report.verdict is not GateVerdict.PARTLY
-    partly = f"{len(ran)} of {len(report.outcomes)} checks ran" if left_out else ""
+    partly = tr("{ran} of {outcomes} checks ran", ran=len(ran), outcomes=len(report.outcomes)) if left_out else ""
     said = headline(report)
     decisive = _decisive(report)
     passed = [result for result in report.outcomes if _outcome(result) is CaseOutcome.PASSED]
@@ -57,11 +57,20 @@ def view(report: GateReport) -> Document:
         },
         figures=_figures(report),
         blocks=(
-            doc.Section("What was checked", (_facts(report),), heading=Shown.PAGE),
-            doc.Section("Checks", (_checks(report.outcomes, with_fix=False),), shown=Shown.TEXT, heading=Shown.PAGE),
-            doc.Section("Checks", (_checks(ordered[: len(ordered) - len(passed)], with_fix=True),), shown=Shown.PAGE),
-            doc.Section(f"Passed ({len(passed)})", (_checks(passed, with_fix=False),), shown=Shown.PAGE, folded=True),
-            doc.Section("What each check is for", tuple(map(_explanation, ordered)), shown=Shown.PAGE, folded=True),
+            doc.Section(tr("What was checked"), (_facts(report),), heading=Shown.PAGE),
+            doc.Section(
+                tr("Checks"), (_checks(report.outcomes, with_fix=False),), shown=Shown.TEXT, heading=Shown.PAGE
+            ),
+            doc.Section(
+                tr("Checks"), (_checks(ordered[: len(ordered) - len(passed)], with_fix=True),), shown=Shown.PAGE
+            ),
+            doc.Section(
+                tr("Passed ({passed})", passed=len(passed)),
+                (_checks(passed, with_fix=False),),
+                shown=Shown.PAGE,
+                folded=True,
+            ),
+            doc.Section(tr("What each check is for"), tuple(map(_explanation, ordered)), shown=Shown.PAGE, folded=True),
         ),
         remedies=_remedies(report),
     )
@@ -87,11 +96,11 @@ def headline(report: GateReport) -> str:
     """Return whether training may start, in words without a full stop; where checks were left out, what passed."""
     if report.verdict is GateVerdict.PARTLY:
         ran = [each.code for each in report.outcomes if each.required and _outcome(each) is CaseOutcome.PASSED]
-        return f"passed: {listed(ran)}; left out: {listed(report.left_out)}"
+        return tr("passed: {listed}; left out: {listed2}", listed=listed(ran), listed2=listed(report.left_out))
     return {
-        0: "s2 training may start",
-        1: "do not start s2 training",
-    }.get(report.exit_code, "could not decide whether s2 training may start")
+        0: tr("s2 training may start"),
+        1: tr("do not start s2 training"),
+    }.get(report.exit_code, tr("could not decide whether s2 training may start"))
 
 
 def _outcome(result: CheckResult) -> CaseOutcome:
@@ -111,7 +120,7 @@ def _remedies(report: GateReport) -> tuple[Remedy, ...]:
     """
     decisive = _decisive(report)
     if report.exit_code == 2 and not decisive:
-        return (Remedy("Skip fewer checks: at least one required check must run."),)
+        return (Remedy(tr("Skip fewer checks: at least one required check must run.")),)
     codes: dict[str, list[str]] = {}
     for result in decisive:
         codes.setdefault(_remedy(result), []).append(result.code)
@@ -125,13 +134,13 @@ def _remedy(result: CheckResult) -> str:
     if result.fix:
         return result.fix
     # The message says in one sentence what is wrong and how to set it right.
-    return f"could not run: {result.finding.message}. Solve that, then run the gate again."
+    return tr("could not run: {message}. Solve that, then run the gate again.", message=result.finding.message)
 
 
 def _word(result: CheckResult) -> tuple[str, Tone]:
     """Return what became of a check, in a word: advice never looks like what keeps training from starting."""
     if result.is_advice:
-        return ("advice", Tone.NEUTRAL) if _outcome(result) is CaseOutcome.FAILED else ("not known", Tone.MUTED)
+        return ("advice", Tone.NEUTRAL) if _outcome(result) is CaseOutcome.FAILED else (tr("not known"), Tone.MUTED)
     outcome = _outcome(result)
     return outcome.value, _TONES[outcome]
 
@@ -147,7 +156,7 @@ def _figures(report: GateReport) -> tuple[Figure, ...]:
 
 def _facts(report: GateReport) -> doc.Facts:
     decisive = listed(result.code for result in _decisive(report))
-    return doc.Facts((doc.Fact("Config", doc.path(report.config)), doc.Fact("Decided by", decisive)))
+    return doc.Facts((doc.Fact(tr("Config"), doc.path(report.config)), doc.Fact(tr("Decided by"), decisive)))
 
 
 def _checks(results: Sequence[CheckResult], *, with_fix: bool) -> doc.Table:
@@ -157,8 +166,8 @@ def _checks(results: Sequence[CheckResult], *, with_fix: bool) -> doc.Table:
         message = result.finding.message
         found = message if result.required else (message, doc.muted(" (advisory)"))
         rows.append((doc.code(result.code), doc.verdict(*_word(result)), found, result.fix if with_fix else ""))
-    columns = [doc.Column("Check"), doc.Column("Outcome"), doc.Column("What was found", Kind.PROSE)]
-    columns.append(doc.Column("What to do", Kind.PROSE, Shown.PAGE if with_fix else Shown(0)))
+    columns = [doc.Column(tr("Check")), doc.Column(tr("Outcome")), doc.Column(tr("What was found"), Kind.PROSE)]
+    columns.append(doc.Column(tr("What to do"), Kind.PROSE, Shown.PAGE if with_fix else Shown(0)))
     return doc.Table("A required check decides the gate. An advisory one is only shown.", columns, rows)
 
 
@@ -174,8 +183,8 @@ def _explanation(result: CheckResult) -> doc.Section:
 def _cases(report: GateReport) -> tuple[Case, ...]:
     cases = [_case(result, report.config) for result in report.outcomes]
     if report.exit_code == 2 and not _decisive(report):
-        message = "no required check was carried out"
-        cases.append(Case(_NOTHING, "nothing checked", CaseOutcome.COULD_NOT_CHECK, message, report.config))
+        message = tr("no required check was carried out")
+        cases.append(Case(_NOTHING, tr("nothing checked"), CaseOutcome.COULD_NOT_CHECK, message, report.config))
     return tuple(cases)
 
 

@@ -15,6 +15,7 @@ from vqcheck.audit.history_result import (
 )
 from vqcheck.codebook.comparison import Scope, Verdict
 from vqcheck.codebook.health import Condition
+from vqcheck.language import tr
 from vqcheck.report import blocks as doc
 from vqcheck.report.blocks import Kind, Shown, Tone
 from vqcheck.report.document import Document, Figure, Status
@@ -39,8 +40,8 @@ def view(history: History) -> Document:
             *(f"WARNING: {warning(name, ailment)}" for name, ailment in history.ailing),
         ),
         figures=(
-            Figure("checkpoints", str(sum(len(run.rows) for run in history.runs))),
-            Figure("first that moved", _first_moved(history), Tone.BAD if moved else Tone.GOOD),
+            Figure(tr("checkpoints"), str(sum(len(run.rows) for run in history.runs))),
+            Figure(tr("first that moved"), _first_moved(history), Tone.BAD if moved else Tone.GOOD),
         ),
         blocks=(*_compared(history), *(block for run in history.runs for block in _run(run, history)), *_rest(history)),
         remedies=tuple(remedies(history)),
@@ -49,40 +50,42 @@ def view(history: History) -> Document:
 
 def _first_moved(history: History) -> str:
     names = [run.first_moved.name for run in history.runs if run.first_moved]
-    return names[0] if len(names) == 1 else f"in {len(names)} runs" if names else "none"
+    return names[0] if len(names) == 1 else tr("in {names} runs", names=len(names)) if names else "none"
 
 
 def _compared(history: History) -> Iterator[doc.Block]:
     only = history.runs[0] if len(history.runs) == 1 else None
     yield doc.facts(
-        "What was compared",
-        doc.Fact("Folder", doc.path(history.folder), Shown.PAGE),
-        *(_facts(only) if only else [doc.Fact("Runs", listed(map(words.title, history.runs)), Shown.PAGE)]),
-        doc.Fact("Scope", "the running sums and counts are not judged" if history.scope == Scope.TOKENS else None),
+        tr("What was compared"),
+        doc.Fact(tr("Folder"), doc.path(history.folder), Shown.PAGE),
+        *(_facts(only) if only else [doc.Fact(tr("Runs"), listed(map(words.title, history.runs)), Shown.PAGE)]),
+        doc.Fact(
+            tr("Scope"), tr("the running sums and counts are not judged") if history.scope == Scope.TOKENS else None
+        ),
     )
 
 
 def _facts(run: TrainingRun) -> list[doc.Fact]:
     first = run.first_moved
     return [
-        doc.Fact("Checkpoints", f"{len(run.rows)} with a codebook, in training order", Shown.PAGE),
-        doc.Fact("Compared with", _with_what(run) if run.rows else None),
-        doc.Fact("First that moved", doc.path(first.name) if first else "none", Shown.PAGE),
+        doc.Fact(tr("Checkpoints"), f"{len(run.rows)} with a codebook, in training order", Shown.PAGE),
+        doc.Fact(tr("Compared with"), _with_what(run) if run.rows else None),
+        doc.Fact(tr("First that moved"), doc.path(first.name) if first else tr("none"), Shown.PAGE),
     ]
 
 
 def _with_what(run: TrainingRun) -> doc.Inline:
     if run.base is not None and run.compared_with is ComparedWith.BASE:
         origin = {
-            BaseSource.OPTION: "given with --base",
-            BaseSource.CONFIGURATION: "named by the configuration of the run",
-            BaseSource.FOLDER: "the file in this folder without a training step",
+            BaseSource.OPTION: tr("given with --base"),
+            BaseSource.CONFIGURATION: tr("named by the configuration of the run"),
+            BaseSource.FOLDER: tr("the file in this folder without a training step"),
         }[run.base.told_by]
-        return [doc.path(run.base.path), f" ({origin}), and the checkpoints before"]
-    why = words.why_no_base(run.unused_base) or "no base is known"
+        return [doc.path(run.base.path), tr(" ({origin}), and the checkpoints before", origin=origin)]
+    why = words.why_no_base(run.unused_base) or tr("no base is known")
     if run.compared_with is ComparedWith.EACH_OTHER:
-        return f"each other only: {why} (--base CKPT)"
-    return f"nothing: {why} (--base CKPT)"
+        return tr("each other only: {why} (--base CKPT)", why=why)
+    return tr("nothing: {why} (--base CKPT)", why=why)
 
 
 def _run(run: TrainingRun, history: History) -> Iterator[doc.Block]:
@@ -92,7 +95,7 @@ def _run(run: TrainingRun, history: History) -> Iterator[doc.Block]:
     unreadable = doc.Facts([_file(name, f": {why}", "Unreadable", Tone.BAD) for name, why in run.unreadable])
     if len(history.runs) == 1:
         yield from parts
-        yield doc.Section("Files that cannot be read", (unreadable,), heading=Shown.PAGE)
+        yield doc.Section(tr("Files that cannot be read"), (unreadable,), heading=Shown.PAGE)
         return
     yield doc.Section(
         words.title(run),
@@ -110,18 +113,19 @@ def _drift(run: TrainingRun) -> doc.Section:
     event = None
     if first:
         at = next(place for place, row in zip(places, run.rows, strict=True) if row is first)
-        event = doc.Event(at, f"first moved: {first.name}")
+        event = doc.Event(at, tr("first moved: {name}", name=first.name))
     line = doc.Line(words.title(run) if run.name else "VQ encoder", _description(run, known), points, event)
-    of = "Drift of the VQ encoder over the checkpoints"
-    chart = doc.LineChart(of, x_title, "half distances to the nearest code", [line] if len(known) > 1 else [])
-    about = (
-        f"This is how far a code has moved: the median over all codes. {_unit()} At 1 a code may be as near to the old "
-        "place of that code as to its own."
+    of = tr("Drift of the VQ encoder over the checkpoints")
+    chart = doc.LineChart(of, x_title, tr("half distances to the nearest code"), [line] if len(known) > 1 else [])
+    about = tr(
+        "This is how far a code has moved: the median over all codes. {unit} At 1 a code may "
+        "be as near to the old place of that code as to its own.",
+        unit=_unit(),
     )
     if len(known) < len(points):
-        about = f"{about} A gap is a checkpoint whose drift cannot be measured."
+        about = tr("{about} A gap is a checkpoint whose drift cannot be measured.", about=about)
     return doc.Section(
-        f"Drift since the {words.start_of(run)}",
+        tr("Drift since the {start_of}", start_of=words.start_of(run)),
         (
             doc.Paragraph(about),
             chart,
@@ -133,15 +137,19 @@ def _drift(run: TrainingRun) -> doc.Section:
 
 
 def _unit() -> str:
-    return "The unit is half the distance to the nearest other code."
+    return tr("The unit is half the distance to the nearest other code.")
 
 
 def _description(run: TrainingRun, known: Sequence[float]) -> str:
     first = run.first_moved
     if first is None:
-        return f"All {len(run.rows)} checkpoints stay at 0."
-    since = "Not 0 from the first checkpoint on" if first is run.rows[0] else f"0 until {first.name}"
-    return f"{since}; at most {max(known):.3g}." if known else f"{since}; never measured."
+        return tr("All {rows} checkpoints stay at 0.", rows=len(run.rows))
+    since = tr("Not 0 from the first checkpoint on") if first is run.rows[0] else tr("0 until {name}", name=first.name)
+    return (
+        tr("{since}; at most {known:.3g}.", since=since, known=max(known))
+        if known
+        else tr("{since}; never measured.", since=since)
+    )
 
 
 def _places(rows: Sequence[HistoryRow]) -> tuple[list[float], str]:
@@ -149,8 +157,8 @@ def _places(rows: Sequence[HistoryRow]) -> tuple[list[float], str]:
     steps = [row.record.steps for row in rows]
     known = [step for step in steps if step is not None]
     if len(known) == len(rows) and all(a < b for a, b in pairwise(known)):
-        return [float(step) for step in known], "training step"
-    return [float(number) for number in range(1, len(rows) + 1)], "number of the checkpoint"
+        return [float(step) for step in known], tr("training step")
+    return [float(number) for number in range(1, len(rows) + 1)], tr("number of the checkpoint")
 
 
 def _distance(row: HistoryRow) -> float:
@@ -164,24 +172,30 @@ def _checkpoints(run: TrainingRun) -> doc.Section:
     """Return the checkpoints; those in a row with one VQ encoder share a line."""
     since = words.start_of(run)
     columns = (
-        doc.Column("Checkpoint", Kind.NAME),
-        doc.Column(f"Against the {since}", shown=Shown.PAGE),
-        doc.Column("Against those before", shown=Shown.PAGE),
-        doc.Column("Epoch", Kind.NUMBER),
-        doc.Column("Step", Kind.NUMBER),
+        doc.Column(tr("Checkpoint"), Kind.NAME),
+        doc.Column(tr("Against the {since}", since=since), shown=Shown.PAGE),
+        doc.Column(tr("Against those before"), shown=Shown.PAGE),
+        doc.Column(tr("Epoch"), Kind.NUMBER),
+        doc.Column(tr("Step"), Kind.NUMBER),
         doc.Column("VQ encoder"),
-        doc.Column("Rows changed", Kind.NUMBER, Shown.PAGE),
-        doc.Column("Moved", Kind.NUMBER),
+        doc.Column(tr("Rows changed"), Kind.NUMBER, Shown.PAGE),
+        doc.Column(tr("Moved"), Kind.NUMBER),
         doc.Column("EMA updates"),
     )
     rows = [_line(same, since) for same in _series(run.rows)]
-    said = f"Moved says how far a code has moved since the {since}: the median over all codes. {_unit()}"
+    said = tr(
+        "Moved says how far a code has moved since the {since}: the median over all codes. {unit}",
+        since=since,
+        unit=_unit(),
+    )
     if any(row[-1] for row in rows):
-        said = f"{said} EMA updates are counted since the row above."
-    caption = f"In training order. Checkpoints in a row that hold the same VQ encoder share a line. {said}"
+        said = tr("{said} EMA updates are counted since the row above.", said=said)
+    caption = tr(
+        "In training order. Checkpoints in a row that hold the same VQ encoder share a line. {said}", said=said
+    )
     table = doc.Table(caption, columns, rows)
     note = doc.Paragraph(said, Shown.TEXT) if run.first_moved else doc.Paragraph("")
-    return doc.Section("Checkpoints", (table, note), heading=Shown.PAGE)
+    return doc.Section(tr("Checkpoints"), (table, note), heading=Shown.PAGE)
 
 
 def _series(rows: Sequence[HistoryRow]) -> list[list[HistoryRow]]:
@@ -206,7 +220,11 @@ def _line(rows: list[HistoryRow], start: str) -> tuple[doc.Inline, ...]:
         _span(first.record.epoch, last.record.epoch),
         _span(first.record.steps, last.record.steps),
         doc.code(words.held_digest(first)),
-        "" if drift is None else f"{drift.rows_changed} of {drift.rows}" if drift.rows else "0",
+        ""
+        if drift is None
+        else tr("{rows_changed} of {rows}", rows_changed=drift.rows_changed, rows=drift.rows)
+        if drift.rows
+        else "0",
         doc.Word(_moved(first), Tone.BAD if first.moved else Tone.NEUTRAL),
         "" if first.from_previous is None else _updates(first.from_previous),
     )
@@ -262,7 +280,7 @@ def _rest(history: History) -> Iterator[doc.Block]:
     for file in history.skipped:
         together.setdefault(words.why_skipped(file), []).append(file.name)
     facts = [_file(listed(names), f": {why}", "Skipped") for why, names in together.items()]
-    yield doc.facts("Skipped files", *facts)
+    yield doc.facts(tr("Skipped files"), *facts)
 
 
 def _file(name: str, why: str, title: str, tone: Tone = Tone.NEUTRAL) -> doc.Fact:

@@ -14,6 +14,7 @@ from vqcheck.audit.history_result import (
 from vqcheck.codebook.comparison import Verdict
 from vqcheck.codebook.vq_encoder import InFront
 from vqcheck.experiment.run_base import BaseProblem, UnusedBase
+from vqcheck.language import tr
 from vqcheck.report.views.words import clauses, listed
 
 _SHOWN: Final = 3
@@ -24,44 +25,58 @@ def headline(history: History) -> str:
     """Return what a folder's checkpoints come to, in one sentence without its full stop."""
     if len(history.runs) == 1:
         return run_headline(history.runs[0], history.folder)
-    of = f"{len(history.runs)} runs in {history.folder}"
+    of = tr("{runs} runs in {folder}", runs=len(history.runs), folder=history.folder)
     unchecked = [title(run) for run in history.runs if run.verdict == HistoryVerdict.COULD_NOT_CHECK]
     moved = [title(run) for run in history.runs if run.verdict == HistoryVerdict.CHANGED]
     if not unchecked and not moved:
-        return f"none of {of} moved"
+        return tr("none of {of} moved", of=of)
     return clauses(
-        f"{len(unchecked)} of {of} could not be checked ({listed(unchecked, _SHOWN)})" if unchecked else "",
-        f"{len(moved)} of {of} moved ({listed(moved, _SHOWN)})" if moved else "",
+        tr(
+            "{unchecked} of {of} could not be checked ({listed})",
+            unchecked=len(unchecked),
+            of=of,
+            listed=listed(unchecked, _SHOWN),
+        )
+        if unchecked
+        else "",
+        tr("{moved} of {of} moved ({listed})", moved=len(moved), of=of, listed=listed(moved, _SHOWN)) if moved else "",
     )
 
 
 def title(run: TrainingRun) -> str:
     """Return what a run is called where there are several."""
-    return run.name or "other files"
+    return run.name or tr("other files")
 
 
 def run_headline(run: TrainingRun, folder: str) -> str:
     """Return what the checkpoints of one run come to, in one sentence without its full stop."""
     moved, rows = run.first_moved, run.rows
-    also = f"the VQ encoder moved at {moved.name}" if moved else ""
+    also = tr("the VQ encoder moved at {name}", name=moved.name) if moved else ""
     if run.unreadable:
-        return clauses(f"{len(run.unreadable)} of the files in {folder} cannot be read", also)
+        return clauses(
+            tr("{unreadable} of the files in {folder} cannot be read", unreadable=len(run.unreadable), folder=folder),
+            also,
+        )
     if run.verdict is HistoryVerdict.COULD_NOT_CHECK:
         undecided = [row.name for row in rows if row.is_undecided]
         if undecided:
-            said = f"another copy in {listed(undecided, _SHOWN)} contradicts the copy that was judged"
+            said = tr("another copy in {listed} contradicts the copy that was judged", listed=listed(undecided, _SHOWN))
             return clauses(said, also)
         if not rows:
-            return f"the folder {folder} holds no checkpoint with a codebook"
-        return f"the only checkpoint with a codebook is {rows[0].name}, so there is nothing to compare it with"
+            return tr("the folder {folder} holds no checkpoint with a codebook", folder=folder)
+        return tr(
+            "the only checkpoint with a codebook is {name}, so there is nothing to compare it with", name=rows[0].name
+        )
     return _moved_at(moved, run) if moved else clauses(_agree(run), _partly(run))
 
 
 def _moved_at(moved: HistoryRow, run: TrainingRun) -> str:
     before = last_before(moved, run)
     if before is None:
-        return f"the VQ encoder of {moved.name} is not that of its base {base_name(run)}"
-    return f"the VQ encoder moved between {before} and {moved.name}"
+        return tr(
+            "the VQ encoder of {name} is not that of its base {base_name}", name=moved.name, base_name=base_name(run)
+        )
+    return tr("the VQ encoder moved between {before} and {name}", before=before, name=moved.name)
 
 
 def last_before(moved: HistoryRow, run: TrainingRun) -> str | None:
@@ -79,34 +94,47 @@ def last_before(moved: HistoryRow, run: TrainingRun) -> str | None:
 def _agree(run: TrainingRun) -> str:
     if _is_unknown(run):
         held = {
-            HistoryVerdict.ROUNDED: "the same codebook, rounded in some files",
-            HistoryVerdict.WITHIN_ULPS: "codebooks that differ only in the last places",
-        }.get(run.verdict, "the same codebook")
+            HistoryVerdict.ROUNDED: tr("the same codebook, rounded in some files"),
+            HistoryVerdict.WITHIN_ULPS: tr("codebooks that differ only in the last places"),
+        }.get(run.verdict, tr("the same codebook"))
     else:
         held = {
-            HistoryVerdict.ROUNDED: "the same VQ encoder, rounded in some files",
-            HistoryVerdict.WITHIN_ULPS: "VQ encoders that differ only in the last places",
-        }.get(run.verdict, "the same VQ encoder")
+            HistoryVerdict.ROUNDED: tr("the same VQ encoder, rounded in some files"),
+            HistoryVerdict.WITHIN_ULPS: tr("VQ encoders that differ only in the last places"),
+        }.get(run.verdict, tr("the same VQ encoder"))
     own = [row for row in run.rows if row.from_base]
     if run.compared_with is ComparedWith.EACH_OTHER:
-        return f"all {len(run.rows)} checkpoints hold {held}, but they were compared only with each other"
+        return tr(
+            "all {rows} checkpoints hold {held}, but they were compared only with each other",
+            rows=len(run.rows),
+            held=held,
+        )
     if len(own) < len(run.rows):
-        return f"all {len(run.rows)} checkpoints hold {held}"
+        return tr("all {rows} checkpoints hold {held}", rows=len(run.rows), held=held)
     if len(own) == 1:
-        return f"the one checkpoint and its base {base_name(run)} hold {held}"
-    return f"all {len(own)} checkpoints and their base {base_name(run)} hold {held}"
+        return tr("the one checkpoint and its base {base_name} hold {held}", base_name=base_name(run), held=held)
+    return tr(
+        "all {own} checkpoints and their base {base_name} hold {held}",
+        own=len(own),
+        base_name=base_name(run),
+        held=held,
+    )
 
 
 def _partly(run: TrainingRun) -> str:
     """Return which files do not store everything, or that nobody knows what everything is."""
     if _is_unknown(run):
-        return "what is in front of it is not known"
+        return tr("what is in front of it is not known")
     alone = [row for row in run.rows if row.digest_of != "vq_encoder"]
     if not alone:
         return ""
     if len(alone) == 1:
-        return f"{alone[0].name} stores the {alone[0].digest_of} alone"
-    return f"{listed([row.name for row in alone], _SHOWN)} store the {alone[0].digest_of} alone"
+        return tr("{name} stores the {digest_of} alone", name=alone[0].name, digest_of=alone[0].digest_of)
+    return tr(
+        "{listed} store the {digest_of} alone",
+        listed=listed([row.name for row in alone], _SHOWN),
+        digest_of=alone[0].digest_of,
+    )
 
 
 def _is_unknown(run: TrainingRun) -> bool:
@@ -124,14 +152,18 @@ def why_no_base(unused: UnusedBase | None) -> str:
         return ""
     files = listed(unused.files)
     return {
-        BaseProblem.SEVERAL: f"the configurations name several files: {files}",
-        BaseProblem.ABSENT: f"the configuration names {files}, which is not there",
-        BaseProblem.HOLDS_LESS: f"the configuration names {files}, which stores less than {unused.checkpoint}",
+        BaseProblem.SEVERAL: tr("the configurations name several files: {files}", files=files),
+        BaseProblem.ABSENT: tr("the configuration names {files}, which is not there", files=files),
+        BaseProblem.HOLDS_LESS: tr(
+            "the configuration names {files}, which stores less than {checkpoint}",
+            files=files,
+            checkpoint=unused.checkpoint,
+        ),
     }[unused.problem]
 
 
 def start_of(run: TrainingRun) -> str:
-    return "base" if run.base else "first checkpoint"
+    return "base" if run.base else tr("first checkpoint")
 
 
 def held_digest(row: HistoryRow) -> str:
@@ -140,4 +172,4 @@ def held_digest(row: HistoryRow) -> str:
 
 
 def why_skipped(file: SkippedFile) -> str:
-    return f"is of another codec ({file.family})" if file.family else file.reason
+    return tr("is of another codec ({family})", family=file.family) if file.family else file.reason

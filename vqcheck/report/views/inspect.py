@@ -5,6 +5,7 @@ from typing import Final
 
 from vqcheck.codebook.health import Condition
 from vqcheck.codebook.inspection import UNCHECKED, EncoderSummary, InspectedFiles, Inspection, UnreadFile
+from vqcheck.language import tr
 from vqcheck.report import blocks as doc
 from vqcheck.report.blocks import Kind, Shown, Tone
 from vqcheck.report.document import Document, Figure, Remedy, Status
@@ -48,27 +49,36 @@ def _headline(files: InspectedFiles) -> str:
     counts = {word: verdicts.count(word) for word in (*UNCHECKED, Condition.HEALTHY)}
     unfit, fit = len(files.files) - sum(counts.values()), counts[Condition.HEALTHY]
     words = {
-        Condition.COULD_NOT_CHECK: f"{counts[Condition.COULD_NOT_CHECK]} cannot be read",
-        Condition.NO_CODEBOOK: f"{counts[Condition.NO_CODEBOOK]} without a codebook",
-        Condition.UNREADABLE_COPY: f"{counts[Condition.UNREADABLE_COPY]} with a copy that cannot be read",
+        Condition.COULD_NOT_CHECK: tr("{value} cannot be read", value=counts[Condition.COULD_NOT_CHECK]),
+        Condition.NO_CODEBOOK: tr("{value} without a codebook", value=counts[Condition.NO_CODEBOOK]),
+        Condition.UNREADABLE_COPY: tr(
+            "{value} with a copy that cannot be read", value=counts[Condition.UNREADABLE_COPY]
+        ),
     }
     said = [words[word] for word in UNCHECKED if counts[word]]
-    said += [f"{unfit} unfit for use"] if unfit else []
+    said += [tr("{unfit} unfit for use", unfit=unfit)] if unfit else []
     if not said:
-        return f"all {len(files.files)} files hold a VQ encoder that is fit for use"
-    return f"of {len(files.files)} files: {listed(said)}, {fit} fit for use"
+        return tr("all {files} files hold a VQ encoder that is fit for use", files=len(files.files))
+    return tr("of {files} files: {listed}, {fit} fit for use", files=len(files.files), listed=listed(said), fit=fit)
 
 
 def _what_of_one(file: Inspection | UnreadFile) -> str:
     found = {
-        Condition.COULD_NOT_CHECK: f"the file {file.path} cannot be read",
-        Condition.NO_CODEBOOK: f"the file {file.path} holds no codebook",
-        Condition.UNREADABLE_COPY: f"the file {file.path} holds a copy of the VQ encoder that cannot be read",
-        Condition.HEALTHY: f"the VQ encoder of {file.path} is fit for use",
-        Condition.NEVER_TRAINED: f"the codebook of {file.path} was never trained",
+        Condition.COULD_NOT_CHECK: tr("the file {path} cannot be read", path=file.path),
+        Condition.NO_CODEBOOK: tr("the file {path} holds no codebook", path=file.path),
+        Condition.UNREADABLE_COPY: tr(
+            "the file {path} holds a copy of the VQ encoder that cannot be read", path=file.path
+        ),
+        Condition.HEALTHY: tr("the VQ encoder of {path} is fit for use", path=file.path),
+        Condition.NEVER_TRAINED: tr("the codebook of {path} was never trained", path=file.path),
     }
     known = found.get(file.verdict)
-    return known or f"the VQ encoder of {file.path} is {file.verdict}: {explained(file.verdict)}"
+    return known or tr(
+        "the VQ encoder of {path} is {verdict}: {explained}",
+        path=file.path,
+        verdict=file.verdict,
+        explained=explained(file.verdict),
+    )
 
 
 def _figures(file: Inspection | UnreadFile) -> Iterator[Figure]:
@@ -76,23 +86,23 @@ def _figures(file: Inspection | UnreadFile) -> Iterator[Figure]:
         return
     books = file.vq_encoder.codebooks
     yield Figure("VQ encoders", str(len(file.encoders)))
-    yield Figure("codebooks", str(len(books)))
-    yield Figure("codes", str(sum(book.codes for book in books)))
+    yield Figure(tr("codebooks"), str(len(books)))
+    yield Figure(tr("codes"), str(sum(book.codes for book in books)))
 
 
 def _overview(files: InspectedFiles) -> doc.Section:
     """Return a line for each file."""
     columns = (
-        doc.Column("Verdict"),
-        doc.Column("File", Kind.NAME),
-        doc.Column("Model", Kind.PROSE),
-        doc.Column("Kind", Kind.PROSE, Shown.PAGE),
-        doc.Column("Step", Kind.NUMBER, Shown.PAGE),
+        doc.Column(tr("Verdict")),
+        doc.Column(tr("File"), Kind.NAME),
+        doc.Column(tr("Model"), Kind.PROSE),
+        doc.Column(tr("Kind"), Kind.PROSE, Shown.PAGE),
+        doc.Column(tr("Step"), Kind.NUMBER, Shown.PAGE),
         doc.Column("VQ encoder"),
     )
     names = short_names([file.path for file in files.files])
     rows = [_row(file, name) for file, name in zip(files.files, names, strict=True)]
-    return doc.Section("Files", (doc.Table("Each file, and the digest of its VQ encoder.", columns, rows),))
+    return doc.Section(tr("Files"), (doc.Table(tr("Each file, and the digest of its VQ encoder."), columns, rows),))
 
 
 def _row(file: Inspection | UnreadFile, name: str) -> Sequence[doc.Inline]:
@@ -100,7 +110,7 @@ def _row(file: Inspection | UnreadFile, name: str) -> Sequence[doc.Inline]:
         # People read why on stderr, where every error stands.
         return (doc.verdict(file.verdict, Tone.WARNING), doc.path(name), "", "", "", "")
     encoder, model, steps = file.vq_encoder, file.model, file.training.steps
-    several = f"{len(file.encoders)} VQ encoders" if len(file.encoders) > 1 else ""
+    several = tr("{encoders} VQ encoders", encoders=len(file.encoders)) if len(file.encoders) > 1 else ""
     kind = "" if model.kind == "unknown" else f"{model.version} {model.kind}".strip()
     return (
         doc.verdict(file.verdict, _tone(file.verdict)),
@@ -109,19 +119,28 @@ def _row(file: Inspection | UnreadFile, name: str) -> Sequence[doc.Inline]:
         kind_of_file(file.record.kind),
         "" if steps is None else str(steps),
         # The digest of a codebook alone would look like that of another VQ encoder.
-        "" if not encoder else doc.code(encoder.f32.vq_encoder.short) if encoder.f32.vq_encoder else "codebook alone",
+        ""
+        if not encoder
+        else doc.code(encoder.f32.vq_encoder.short)
+        if encoder.f32.vq_encoder
+        else tr("codebook alone"),
     )
 
 
 def _unread(file: UnreadFile, several: bool) -> doc.Section:
     # People read why on stderr, where every error stands.
-    facts = doc.Facts((doc.Fact("Verdict", doc.verdict(file.verdict, Tone.WARNING)), doc.Fact("Error", file.why)))
-    return doc.Section(file.path if several else "File", (facts,), Shown.PAGE)
+    facts = doc.Facts(
+        (doc.Fact(tr("Verdict"), doc.verdict(file.verdict, Tone.WARNING)), doc.Fact(tr("Error"), file.why))
+    )
+    return doc.Section(file.path if several else tr("File"), (facts,), Shown.PAGE)
 
 
 def _file(file: Inspection, several: bool) -> doc.Section:
     encoders = file.encoders
-    facts = [doc.Fact("Verdict", doc.verdict(file.verdict, _tone(file.verdict)) if several else None), *_facts(file)]
+    facts = [
+        doc.Fact(tr("Verdict"), doc.verdict(file.verdict, _tone(file.verdict)) if several else None),
+        *_facts(file),
+    ]
     if len(encoders) == 1:
         facts += [*encoder_facts(encoders[0]), *health_facts(encoders[0])]
     blocks: list[doc.Block] = [doc.Facts(facts)]
@@ -129,18 +148,18 @@ def _file(file: Inspection, several: bool) -> doc.Section:
         blocks += tensors(encoders[0])
     elif encoders:
         blocks += [_contents(encoders), *(_encoder(encoder, n) for n, encoder in enumerate(encoders, start=1))]
-    return doc.Section(file.path if several else "File", blocks, heading=Shown.ALWAYS if several else Shown.PAGE)
+    return doc.Section(file.path if several else tr("File"), blocks, heading=Shown.ALWAYS if several else Shown.PAGE)
 
 
 def _contents(encoders: tuple[EncoderSummary, ...]) -> doc.Section:
     """Return what VQ encoders the file holds, a row each."""
     columns = (
-        doc.Column("Encoder", Kind.NUMBER),
-        doc.Column("What it is", Kind.PROSE),
-        doc.Column("Copy", Kind.NAME),
-        doc.Column("Digest"),
-        doc.Column("Health"),
-        doc.Column("Against the others", Kind.PROSE),
+        doc.Column(tr("Encoder"), Kind.NUMBER),
+        doc.Column(tr("What it is"), Kind.PROSE),
+        doc.Column(tr("Copy"), Kind.NAME),
+        doc.Column(tr("Digest")),
+        doc.Column(tr("Health")),
+        doc.Column(tr("Against the others"), Kind.PROSE),
     )
     rows = [
         (
@@ -153,55 +172,70 @@ def _contents(encoders: tuple[EncoderSummary, ...]) -> doc.Section:
         )
         for number, encoder in enumerate(encoders, start=1)
     ]
-    said = "vqcheck diff compares the copies of one name. --copy NAME chooses one copy."
-    table = doc.Table(f"The VQ encoders of this file. {said}", columns, rows)
+    said = tr("vqcheck diff compares the copies of one name. --copy NAME chooses one copy.")
+    table = doc.Table(tr("The VQ encoders of this file. {said}", said=said), columns, rows)
     return doc.Section(f"{len(encoders)} VQ encoders", (table, doc.Paragraph(said, Shown.TEXT)))
 
 
 def _standing(encoder: EncoderSummary) -> str:
     """Return how one of several VQ encoders stands to the others."""
-    same = f"the same bytes as {listed(encoder.aliases)}" if encoder.aliases else ""
+    same = tr("the same bytes as {listed}", listed=listed(encoder.aliases)) if encoder.aliases else ""
     return clauses(same, standing(encoder.relation, f"'{encoder.against}'") if encoder.against else "")
 
 
 def _encoder(encoder: EncoderSummary, number: int) -> doc.Section:
     facts = doc.Facts((*encoder_facts(encoder), *health_facts(encoder)))
-    return doc.Section(f"Encoder {number}: copy '{encoder.copy}'", (facts, *tensors(encoder)))
+    return doc.Section(
+        tr("Encoder {number}: copy '{copy}'", number=number, copy=encoder.copy), (facts, *tensors(encoder))
+    )
 
 
 def _facts(file: Inspection) -> Iterator[doc.Fact]:
     model, training = file.model, file.training
-    yield doc.Fact("File", doc.path(file.path), Shown.PAGE)
-    place = f"state dict under '{file.container}'" if file.container else ""
-    header = f"header overwritten with code {file.header_code}" if file.header_code else ""
-    yield doc.Fact("Format", listed((file.format, place, header)))
+    yield doc.Fact(tr("File"), doc.path(file.path), Shown.PAGE)
+    place = tr("state dict under '{container}'", container=file.container) if file.container else ""
+    header = tr("header overwritten with code {header_code}", header_code=file.header_code) if file.header_code else ""
+    yield doc.Fact(tr("Format"), listed((file.format, place, header)))
     if model.kind != "unknown":
         kind = f"GPT-SoVITS {model.version} {model.kind}".replace("  ", " ")
-        yield doc.Fact("Model", [kind, doc.muted(f"  ({evidence(model)})")])
+        yield doc.Fact(tr("Model"), [kind, doc.muted(f"  ({evidence(model)})")])
     elif file.vq_encoder is None:
-        yield doc.Fact("Model", ["unknown", doc.muted(f"  ({evidence(model)})")])
-    yield doc.Fact("Base model", f"{model.base}, as published (by its first 8 KiB)" if model.base else None)
-    counts = (f"1 tensor {dtype}" if count == 1 else f"{count} tensors {dtype}" for dtype, count in file.precision)
-    yield doc.Fact("Precision", listed(counts))
-    yield doc.Fact("Kind", kind_of_file(file.record.kind))
-    yield doc.Fact("Training", listed((f"info '{training.info}'" if training.info else "", written_at(training))))
-    yield doc.Fact("Not stored", lacking(model))
+        yield doc.Fact(tr("Model"), [tr("unknown"), doc.muted(f"  ({evidence(model)})")])
+    yield doc.Fact(tr("Base model"), f"{model.base}, as published (by its first 8 KiB)" if model.base else None)
+    counts = (
+        tr("1 tensor {dtype}", dtype=dtype) if count == 1 else tr("{count} tensors {dtype}", count=count, dtype=dtype)
+        for dtype, count in file.precision
+    )
+    yield doc.Fact(tr("Precision"), listed(counts))
+    yield doc.Fact(tr("Kind"), kind_of_file(file.record.kind))
+    yield doc.Fact(
+        tr("Training"), listed((tr("info '{info}'", info=training.info) if training.info else "", written_at(training)))
+    )
+    yield doc.Fact(tr("Not stored"), lacking(model))
     others = listed(file.other_containers)
-    yield doc.Fact("Also holds", f"further state dicts, without a VQ encoder: {others}" if others else None)
+    yield doc.Fact(
+        tr("Also holds"), tr("further state dicts, without a VQ encoder: {others}", others=others) if others else None
+    )
     for copy in file.unreadable:
-        yield doc.Fact("Undecided", doc.Word(f"copy '{copy.name}' cannot be read ({copy.why})", Tone.BAD))
+        yield doc.Fact(
+            tr("Undecided"),
+            doc.Word(tr("copy '{name}' cannot be read ({why})", name=copy.name, why=copy.why), Tone.BAD),
+        )
     named = listed(file.classes, _MOST_CLASSES)
-    classes = f"when loaded with weights_only=False: {named}" if named else None
-    yield doc.Fact("Runs code", classes, Shown.DETAIL)
-    yield doc.Fact("VQ encoder", doc.Word(f"none: this file {file.why_none}", Tone.WARNING) if file.why_none else None)
+    classes = tr("when loaded with weights_only=False: {named}", named=named) if named else None
+    yield doc.Fact(tr("Runs code"), classes, Shown.DETAIL)
+    yield doc.Fact(
+        "VQ encoder",
+        doc.Word(tr("none: this file {why_none}", why_none=file.why_none), Tone.WARNING) if file.why_none else None,
+    )
 
 
 def _remedies(files: InspectedFiles) -> Iterator[Remedy]:
     """Yield what to do about each kind of fault, once."""
     found = {file.verdict for file in files.files}
     if Condition.UNREADABLE_COPY in found:
-        yield Remedy("Choose a copy that can be read: --copy NAME.")
+        yield Remedy(tr("Choose a copy that can be read: --copy NAME."))
     if Condition.NEVER_TRAINED in found:
-        yield Remedy("Do not train from a codebook that was never trained. Use a published base model.")
+        yield Remedy(tr("Do not train from a codebook that was never trained. Use a published base model."))
     if found - {*UNCHECKED, Condition.HEALTHY, Condition.NEVER_TRAINED}:
-        yield Remedy("Use another copy of the file, or a checkpoint from before the VQ encoder went bad.")
+        yield Remedy(tr("Use another copy of the file, or a checkpoint from before the VQ encoder went bad."))

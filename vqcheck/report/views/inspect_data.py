@@ -7,6 +7,7 @@ from vqcheck.codebook.digest import BF16V1, F16V1, F32V1
 from vqcheck.codebook.health import Condition
 from vqcheck.codebook.inspection import EncoderSummary, InspectedFiles, Inspection, UnreadFile
 from vqcheck.codebook.model import Model, VersionSign
+from vqcheck.language import tr
 from vqcheck.report.document import Case, CaseOutcome, Rule, Weight
 from vqcheck.report.views.json_objects import digests_object, named
 from vqcheck.report.views.words import listed, trained, unfit_rule, warning
@@ -27,7 +28,7 @@ _COPY: Final = Rule(
     "every copy of the VQ encoder can be read",
     "Another program may load the copy that cannot be read. Name the copy that will be used: --copy NAME.",
 )
-_HEALTH: Final = (
+_HEALTH: Final = tr(
     "place never_trained codes initialised all_zero not_finite dead unused rows_off perplexity negative collapsed "
     "verdict"
 )
@@ -55,12 +56,21 @@ def _cases(file: Inspection | UnreadFile, name: str, weight: Weight) -> list[Cas
         Case(_COPY, f"{name}: {copy.name}", CaseOutcome.COULD_NOT_CHECK, copy.why, path) for copy in file.unreadable
     ]
     if file.vq_encoder is None:
-        return [*found, Case(_CODEBOOK, name, CaseOutcome.COULD_NOT_CHECK, f"this file {file.why_none}", path)]
+        return [
+            *found,
+            Case(
+                _CODEBOOK, name, CaseOutcome.COULD_NOT_CHECK, tr("this file {why_none}", why_none=file.why_none), path
+            ),
+        ]
     for encoder in file.encoders:
         what = name if len(file.encoders) == 1 else f"{name}: {encoder.copy} ({encoder.family})"
         rule = _TRAINED if encoder.verdict == Condition.NEVER_TRAINED else _UNFIT
         if encoder.verdict == Condition.HEALTHY:
-            said = f"fit for use: {encoder.f32.widest.algorithm} {encoder.f32.widest.short}"
+            said = tr(
+                "fit for use: {algorithm} {short}",
+                algorithm=encoder.f32.widest.algorithm,
+                short=encoder.f32.widest.short,
+            )
             found.append(Case(rule, what, CaseOutcome.PASSED, said, path))
         else:
             found.append(Case(rule, what, CaseOutcome.FAILED, warning(what, encoder.verdict), path, weight=weight))
@@ -85,7 +95,7 @@ def _file(inspection: Inspection) -> dict[str, Any]:
         "path": inspection.path,
         "verdict": inspection.verdict,
         "kind": inspection.record.kind.value,
-        **named(inspection, "format header_code container other_containers classes"),
+        **named(inspection, tr("format header_code container other_containers classes")),
         "precision": dict(inspection.precision),
         "model": {
             "kind": model.kind,
@@ -94,7 +104,7 @@ def _file(inspection: Inspection) -> dict[str, Any]:
             "base": model.base,
             "lacks": lacking(model),
         },
-        "training": named(training, "info epoch steps"),
+        "training": named(training, tr("info epoch steps")),
         "vq_encoder": _encoder(inspection.vq_encoder) if inspection.vq_encoder else None,
         "others": [_encoder(other) for other in inspection.others],
         "unreadable": [{"copy": str(each.name), "why": each.why} for each in inspection.unreadable],
@@ -109,19 +119,19 @@ def evidence(model: Model) -> str:
 
 def _shown(sign: VersionSign, value: str) -> str:
     return {
-        VersionSign.PHONEMES: f"a token embedding and no quantizer, {value} phonemes",
-        VersionSign.DISCRIMINATORS: "tensors named discriminators.*",
-        VersionSign.NO_TENSORS: "no GPT-SoVITS tensors",
-        VersionSign.TEXT_SYMBOLS: f"{value} text symbols",
-        VersionSign.REFERENCE_BINS: f"reference encoder over {value} bins",
-        VersionSign.NAMES: "only names of tensors",
-        VersionSign.SPEAKER_EMBEDDING: f"a speaker embedding, decoder of {value} channels",
-        VersionSign.FLOW_MATCHING: "flow matching",
-        VersionSign.PUBLISHED: "a published base model by its first 8 KiB",
-        VersionSign.HEADER_CODE: f"header code {value}",
+        VersionSign.PHONEMES: tr("a token embedding and no quantizer, {value} phonemes", value=value),
+        VersionSign.DISCRIMINATORS: tr("tensors named discriminators.*"),
+        VersionSign.NO_TENSORS: tr("no GPT-SoVITS tensors"),
+        VersionSign.TEXT_SYMBOLS: tr("{value} text symbols", value=value),
+        VersionSign.REFERENCE_BINS: tr("reference encoder over {value} bins", value=value),
+        VersionSign.NAMES: tr("only names of tensors"),
+        VersionSign.SPEAKER_EMBEDDING: tr("a speaker embedding, decoder of {value} channels", value=value),
+        VersionSign.FLOW_MATCHING: tr("flow matching"),
+        VersionSign.PUBLISHED: tr("a published base model by its first 8 KiB"),
+        VersionSign.HEADER_CODE: tr("header code {value}", value=value),
         VersionSign.CONFIG: "config.model.version",
-        VersionSign.FOLDER: f"the name of its folder, {value}",
-        VersionSign.NOTHING_TELLS: "neither the file nor its folder shows whether it is v3 or v4",
+        VersionSign.FOLDER: tr("the name of its folder, {value}", value=value),
+        VersionSign.NOTHING_TELLS: tr("neither the file nor its folder shows whether it is v3 or v4"),
     }[sign]
 
 
@@ -131,17 +141,17 @@ def lacking(model: Model) -> str:
     if not absent:
         return ""
     if "enc_q" in model.lacks:
-        return f"{absent} (an inference export does not store it)"
-    return f"{absent} and the frozen weights (they stay in the base model)"
+        return tr("{absent} (an inference export does not store it)", absent=absent)
+    return tr("{absent} and the frozen weights (they stay in the base model)", absent=absent)
 
 
 def _encoder(encoder: EncoderSummary) -> dict[str, Any]:
     return {
-        **named(encoder, "copy aliases against relation family title prefix"),
+        **named(encoder, tr("copy aliases against relation family title prefix")),
         "shadow": encoder.is_shadow,
-        **named(encoder, "structural in_front derivation verdict"),
-        "books": [named(book, "name codebooks stored heads codes dim") for book in encoder.books],
-        "tensors": [named(tensor, "label name dtype shape") for tensor in encoder.tensors],
+        **named(encoder, tr("structural in_front derivation verdict")),
+        "books": [named(book, tr("name codebooks stored heads codes dim")) for book in encoder.books],
+        "tensors": [named(tensor, tr("label name dtype shape")) for tensor in encoder.tensors],
         "codebooks": [named(health, _HEALTH) for health in encoder.codebooks],
         "projection_not_finite": encoder.projection_not_finite,
         "digests": {

@@ -7,6 +7,7 @@ from vqcheck.codebook.family import Derivation
 from vqcheck.codebook.health import Health
 from vqcheck.codebook.inspection import BookSummary, EncoderSummary, TensorSummary
 from vqcheck.codebook.vq_encoder import InFront
+from vqcheck.language import tr
 from vqcheck.report import blocks as doc
 from vqcheck.report.blocks import Shown, Tone
 from vqcheck.report.views.words import clauses, listed, ranges
@@ -15,12 +16,12 @@ from vqcheck.report.views.words import clauses, listed, ranges
 def title(encoder: EncoderSummary) -> str:
     """Return what codec it is, where in the model, and how many codebooks."""
     count = sum(book.codebooks for book in encoder.books)
-    books = "1 codebook" if count == 1 else f"{count} codebooks"
+    books = tr("1 codebook") if count == 1 else tr("{count} codebooks", count=count)
     return listed(
         (
-            f"moving average of {encoder.title}" if encoder.is_shadow else encoder.title,
+            tr("moving average of {title}", title=encoder.title) if encoder.is_shadow else encoder.title,
             books if encoder.books else "",
-            f"names begin with '{encoder.prefix}'" if encoder.prefix else "",
+            tr("names begin with '{prefix}'", prefix=encoder.prefix) if encoder.prefix else "",
         )
     )
 
@@ -28,8 +29,12 @@ def title(encoder: EncoderSummary) -> str:
 def encoder_facts(encoder: EncoderSummary) -> Iterator[doc.Fact]:
     """Yield what it is and what quantizers it has."""
     yield doc.Fact("VQ encoder", title(encoder))
-    why = "no known codec has these names" if encoder.structural else f"it may be {encoder.unplaced}"
-    unknown = f"what is in front of the codebook is not known: {why}"
+    why = (
+        tr("no known codec has these names")
+        if encoder.structural
+        else tr("it may be {unplaced}", unplaced=encoder.unplaced)
+    )
+    unknown = tr("what is in front of the codebook is not known: {why}", why=why)
     yield doc.Fact("", doc.Word(unknown, Tone.WARNING) if encoder.in_front == InFront.UNKNOWN else None)
     yield doc.Fact("", _derivation(encoder.derivation))
     if sum(book.codebooks for book in encoder.books) > 1:
@@ -39,17 +44,23 @@ def encoder_facts(encoder: EncoderSummary) -> Iterator[doc.Fact]:
 
 def _derivation(derivation: Derivation) -> str | None:
     return {
-        Derivation.SUM_OVER_COUNT: "the codes are calculated: sum over count",
-        Derivation.TRANSFORMED: "the codes are calculated: stored vectors go through a transform",
-        Derivation.IMPLICIT: "the codes are a fixed grid; only the projection in front of them is stored",
+        Derivation.SUM_OVER_COUNT: tr("the codes are calculated: sum over count"),
+        Derivation.TRANSFORMED: tr("the codes are calculated: stored vectors go through a transform"),
+        Derivation.IMPLICIT: tr("the codes are a fixed grid; only the projection in front of them is stored"),
     }.get(derivation)
 
 
 def _book(book: BookSummary) -> str:
-    said = f"{book.codebooks} x {book.codes} codes of {book.dim}"
+    said = tr("{codebooks} x {codes} codes of {dim}", codebooks=book.codebooks, codes=book.codes, dim=book.dim)
     if book.heads > 1:
-        said = f"{book.codebooks} x {book.heads} heads x {book.codes} codes of {book.dim}"
-    said = listed((said, f"stored as {book.stored} (shared)" if book.stored < book.codebooks else ""))
+        said = tr(
+            "{codebooks} x {heads} heads x {codes} codes of {dim}",
+            codebooks=book.codebooks,
+            heads=book.heads,
+            codes=book.codes,
+            dim=book.dim,
+        )
+    said = listed((said, tr("stored as {stored} (shared)", stored=book.stored) if book.stored < book.codebooks else ""))
     return f"{book.name}: {said}" if book.name else said
 
 
@@ -57,14 +68,14 @@ def health_facts(encoder: EncoderSummary) -> Iterator[doc.Fact]:
     """Yield the health of each codebook that is unfit for use, and of all others together."""
     well = [health for health in encoder.codebooks if health.usable]
     if len(encoder.codebooks) == 1:
-        yield doc.Fact("Health", _health([encoder.codebooks[0]]))
+        yield doc.Fact(tr("Health"), _health([encoder.codebooks[0]]))
     else:
         for places, found in _ill(encoder.codebooks):
-            yield doc.Fact("Health", [f"{places}: ", *found])
-        yield doc.Fact("Health", _health(well) if well else None)
+            yield doc.Fact(tr("Health"), [f"{places}: ", *found])
+        yield doc.Fact(tr("Health"), _health(well) if well else None)
     if count := encoder.projection_not_finite:
         yield doc.Fact(
-            "Health", doc.Word(f"{count} values of projections that decide tokens are NaN or infinite", Tone.BAD)
+            tr("Health"), doc.Word(f"{count} values of projections that decide tokens are NaN or infinite", Tone.BAD)
         )
 
 
@@ -85,7 +96,7 @@ def _health(books: list[Health]) -> list[str | doc.Word]:
     """Return the health of some codebooks: of one, or of several that are fit for use."""
     parts: list[str | doc.Word] = []
     if any(book.never_trained for book in books):
-        why = "its codes are all zero" if books[0].all_zero else "its init flag is 0"
+        why = tr("its codes are all zero") if books[0].all_zero else tr("its init flag is 0")
         parts.append(doc.Word(f"NEVER TRAINED ({why}); ", Tone.BAD))
     if not_finite := sum(book.not_finite for book in books):
         parts.append(doc.Word(f"{not_finite} values are NaN or infinite; ", Tone.BAD))
@@ -102,22 +113,43 @@ def _use(books: list[Health]) -> str:
     dead = [book.dead for book in books if book.dead is not None]
     unused = [book.unused for book in books if book.unused is not None]
     if not unused:
-        return f"{codes} codes"
+        return tr("{codes} codes", codes=codes)
     least = min(book.perplexity for book in books if book.perplexity is not None)
-    perplexity = f"perplexity {least:.3g} or more" if len(books) > 1 else f"perplexity {least:.3g}"
+    perplexity = (
+        tr("perplexity {least:.3g} or more", least=least)
+        if len(books) > 1
+        else tr("perplexity {least:.3g}", least=least)
+    )
     if books[0].threshold is not None:
         idle, below = sum(dead), f"{books[0].threshold:g}"
-        return f"{codes} codes: {codes - idle} in use, {idle} dead (count below {below}), {perplexity}"
+        return tr(
+            "{codes} codes: {value} in use, {idle} dead (count below {below}), {perplexity}",
+            codes=codes,
+            value=codes - idle,
+            idle=idle,
+            below=below,
+            perplexity=perplexity,
+        )
     idle = sum(unused)
-    return f"{codes} codes: {codes - idle} in use, {idle} unused (count below a thousandth of the mean), {perplexity}"
+    return tr(
+        "{codes} codes: {value} in use, {idle} unused (count below a thousandth of the mean), {perplexity}",
+        codes=codes,
+        value=codes - idle,
+        idle=idle,
+        perplexity=perplexity,
+    )
 
 
 def _bookkeeping(books: list[Health]) -> str:
     """Return whether codes follow from sums and counts; empty where they need not."""
     off = [book.rows_off for book in books if book.rows_off is not None]
     if off:
-        return f"{sum(off)} codes do not fit their sums and counts" if any(off) else "sums and counts fit the codes"
-    return "" if any(book.unused is not None for book in books) else "no sums and counts are stored"
+        return (
+            tr("{off} codes do not fit their sums and counts", off=sum(off))
+            if any(off)
+            else tr("sums and counts fit the codes")
+        )
+    return "" if any(book.unused is not None for book in books) else tr("no sums and counts are stored")
 
 
 def tensors(encoder: EncoderSummary) -> list[doc.Block]:
@@ -132,14 +164,14 @@ def tensors(encoder: EncoderSummary) -> list[doc.Block]:
         first = same[0]
         alone = len(same) == 1
         label = first.label if alone else f"{first.book} {first.label.removeprefix(first.place).strip()}".strip()
-        last = doc.code(digests[first.label].short) if alone else f"{len(same)} tensors"
+        last = doc.code(digests[first.label].short) if alone else tr("{same} tensors", same=len(same))
         short.append((label, first.dtype, _shape(first), last))
     whole = [(each.label, each.dtype, _shape(each), doc.code(digests[each.label].hex)) for each in encoder.tensors]
-    columns = (doc.Column("Tensor"), doc.Column("Type"), doc.Column("Shape"), doc.Column(F32V1))
+    columns = (doc.Column(tr("Tensor")), doc.Column(tr("Type")), doc.Column(tr("Shape")), doc.Column(F32V1))
     totals = _totals(encoder)
     return [
         doc.Section(
-            "Tensors",
+            tr("Tensors"),
             (
                 doc.Table("", columns, [*short, *((name, "", "", doc.strong(each.short)) for name, each in totals)]),
                 doc.Paragraph("-v lists every tensor." if is_long else ""),
@@ -148,10 +180,10 @@ def tensors(encoder: EncoderSummary) -> list[doc.Block]:
             heading=Shown.PAGE,
         ),
         doc.Section(
-            "Tensors",
+            tr("Tensors"),
             (
                 doc.Table(
-                    "Every tensor of the VQ encoder, and the digests of the whole.",
+                    tr("Every tensor of the VQ encoder, and the digests of the whole."),
                     columns,
                     [*whole, *((name, "", "", doc.code(each.hex)) for name, each in totals)],
                 ),

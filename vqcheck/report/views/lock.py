@@ -6,6 +6,7 @@ from typing import Any, Final
 from vqcheck.audit.lock import Lock
 from vqcheck.audit.locked_encoder import LockedEncoder
 from vqcheck.codebook.digest import F32V1
+from vqcheck.language import tr
 from vqcheck.report import blocks as doc
 from vqcheck.report.blocks import Shown
 from vqcheck.report.document import Case, CaseOutcome, Document, Rule, Status, Weight
@@ -42,9 +43,13 @@ def written(
     folder.
     """
     whole = lock.whole("vq_encoder", F32V1) or lock.whole("codebook", F32V1)
-    headline = f"the codebook alone of {lock.checkpoint} is recorded in {lock_path}"
+    headline = tr(
+        "the codebook alone of {checkpoint} is recorded in {lock_path}", checkpoint=lock.checkpoint, lock_path=lock_path
+    )
     if lock.whole("vq_encoder", F32V1):
-        headline = f"the VQ encoder of {lock.checkpoint} is recorded in {lock_path}"
+        headline = tr(
+            "the VQ encoder of {checkpoint} is recorded in {lock_path}", checkpoint=lock.checkpoint, lock_path=lock_path
+        )
     return Document(
         command="lock",
         status=Status.CONSISTENT,
@@ -58,22 +63,46 @@ def written(
         ),
         data=_written_data(lock, lock_path),
         warnings=(
-            *([f"The tokens could not be compared with {lock.checkpoint}: {unchecked}."] if unchecked else []),
-            *([f"{lock.checkpoint} is locked as --update asks: {contested}."] if contested else []),
             *(
-                f"{os.path.basename(s1)} names {tsv}. It is bound to these tokens because you named both. Make sure "
-                "that the experiment was only renamed."
+                [
+                    tr(
+                        "The tokens could not be compared with {checkpoint}: {unchecked}.",
+                        checkpoint=lock.checkpoint,
+                        unchecked=unchecked,
+                    )
+                ]
+                if unchecked
+                else []
+            ),
+            *(
+                [
+                    tr(
+                        "{checkpoint} is locked as --update asks: {contested}.",
+                        checkpoint=lock.checkpoint,
+                        contested=contested,
+                    )
+                ]
+                if contested
+                else []
+            ),
+            *(
+                tr(
+                    "{basename} names {tsv}. It is bound to these tokens because you named both. Make "
+                    "sure that the experiment was only renamed.",
+                    basename=os.path.basename(s1),
+                    tsv=tsv,
+                )
                 for s1, tsv in renamed
             ),
         ),
         blocks=(
             doc.facts(
-                "What was recorded",
-                doc.Fact("Checkpoint", doc.path(lock.checkpoint), Shown.DETAIL),
-                doc.Fact("Kind", kind_of_file(lock.record.kind), Shown.DETAIL),
-                doc.Fact("Digest", doc.code(str(whole)) if whole else None, Shown.DETAIL),
-                doc.Fact("Copies", _listed_copies(lock)),
-                doc.Fact("Tokens", doc.path(lock.tsv.name) if lock.tsv else None),
+                tr("What was recorded"),
+                doc.Fact(tr("Checkpoint"), doc.path(lock.checkpoint), Shown.DETAIL),
+                doc.Fact(tr("Kind"), kind_of_file(lock.record.kind), Shown.DETAIL),
+                doc.Fact(tr("Digest"), doc.code(str(whole)) if whole else None, Shown.DETAIL),
+                doc.Fact(tr("Copies"), _listed_copies(lock)),
+                doc.Fact(tr("Tokens"), doc.path(lock.tsv.name) if lock.tsv else None),
                 *(doc.Fact("s1" if not number else "", doc.path(file.name)) for number, file in enumerate(lock.s1)),
             ),
         ),
@@ -86,8 +115,8 @@ def _listed_copies(lock: Lock) -> str:
 
 def _recorded(copy: LockedEncoder, lock_path: str) -> Case:
     whole = copy.whole("vq_encoder", F32V1) or copy.whole("codebook", F32V1)
-    said = f"{whole.algorithm} {whole.short}" if whole else f"{len(copy.tensors)} tensors"
-    return Case(_RECORDED, copy.name or "VQ encoder", CaseOutcome.PASSED, said, lock_path)
+    said = f"{whole.algorithm} {whole.short}" if whole else tr("{tensors} tensors", tensors=len(copy.tensors))
+    return Case(_RECORDED, copy.name or tr("VQ encoder"), CaseOutcome.PASSED, said, lock_path)
 
 
 def _unchecked(why: str, lock_path: str) -> Case:

@@ -7,6 +7,7 @@ from vqcheck.audit.lock_result import S1, TSV, LockCheck, LockReason, LockVerdic
 from vqcheck.codebook.comparison import FAULTS, Verdict
 from vqcheck.codebook.health import Condition
 from vqcheck.codebook.vq_encoder import InFront
+from vqcheck.language import tr
 from vqcheck.report import blocks as doc
 from vqcheck.report.blocks import Kind, Shown, Tone
 from vqcheck.report.document import Case, CaseOutcome, Document, Remedy, Rule, Status, Weight
@@ -55,20 +56,20 @@ def checked(result: LockCheck, *, details: bool = False) -> Document:
         status=status,
         verdict=result.verdict,
         headline=_headline(result),
-        subject=f"{result.path} and {result.lock}",
+        subject=tr("{path} and {lock}", path=result.path, lock=result.lock),
         warnings=(f"WARNING: {warning(result.path, Condition.NEVER_TRAINED)}",) if result.never_trained else (),
         cases=_cases(result),
         data=_checked_data(result),
         blocks=(
             doc.Section(
-                "What was compared",
+                tr("What was compared"),
                 (
                     doc.Facts(
                         (
-                            doc.Fact("File", doc.path(result.path), Shown.PAGE),
-                            doc.Fact("Kind of file", kind_of_file(result.kind), Shown.DETAIL),
-                            doc.Fact("Lock", doc.path(result.lock), Shown.PAGE),
-                            doc.Fact("Locked kind of file", kind_of_file(result.locked_kind), Shown.DETAIL),
+                            doc.Fact(tr("File"), doc.path(result.path), Shown.PAGE),
+                            doc.Fact(tr("Kind of file"), kind_of_file(result.kind), Shown.DETAIL),
+                            doc.Fact(tr("Lock"), doc.path(result.lock), Shown.PAGE),
+                            doc.Fact(tr("Locked kind of file"), kind_of_file(result.locked_kind), Shown.DETAIL),
                             *_digests(result, Shown.ALWAYS if differs else Shown.DETAIL),
                         )
                     ),
@@ -78,7 +79,7 @@ def checked(result: LockCheck, *, details: bool = False) -> Document:
                 heading=Shown.PAGE,
             ),
             doc.Section(
-                "What became of each part",
+                tr("What became of each part"),
                 (*(_in_short(result) if differs else ()), _table(result.verdicts, result, Shown.DETAIL)),
                 heading=Shown.PAGE,
             ),
@@ -91,19 +92,19 @@ def line(result: LockCheck) -> str:
     """Return what a file comes to in a table of many."""
     if result.verdict == Verdict.CHANGED:
         faults = [line.name for line in result.verdicts if line.judged and line.verdict in FAULTS]
-        return f"other than the lock: {listed(faults, _NAMED)}"
+        return tr("other than the lock: {listed}", listed=listed(faults, _NAMED))
     if result.verdict == Verdict.UNDECIDED:
         return copies.undecided(result)
     notes = clauses(*_notes(result))
-    return f"agrees ({notes})" if notes else "agrees"
+    return tr("agrees ({notes})", notes=notes) if notes else "agrees"
 
 
 def _headline(result: LockCheck) -> str:
     if result.verdict == Verdict.CHANGED:
-        return f"the file {result.path} does not agree with {result.lock}"
+        return tr("the file {path} does not agree with {lock}", path=result.path, lock=result.lock)
     if result.verdict == Verdict.UNDECIDED:
-        return f"could not decide whether the file {result.path} agrees with {result.lock}"
-    return f"the file {result.path} agrees with {result.lock}"
+        return tr("could not decide whether the file {path} agrees with {lock}", path=result.path, lock=result.lock)
+    return tr("the file {path} agrees with {lock}", path=result.path, lock=result.lock)
 
 
 def _open_question(result: LockCheck) -> list[str]:
@@ -115,9 +116,9 @@ def _digests(result: LockCheck, shown: Shown) -> list[doc.Fact]:
         return []
     same = result.recorded == result.found
     return [
-        doc.Fact("Locked digest", [result.recorded.algorithm, " ", doc.code(result.recorded.short)], shown),
+        doc.Fact(tr("Locked digest"), [result.recorded.algorithm, " ", doc.code(result.recorded.short)], shown),
         doc.Fact(
-            "Found digest",
+            tr("Found digest"),
             [result.found.algorithm, " ", doc.code(result.found.short, Tone.NEUTRAL if same else Tone.BAD)],
             shown,
         ),
@@ -135,9 +136,9 @@ def _in_short(result: LockCheck) -> tuple[doc.Table, doc.Paragraph]:
 
 
 def _table(lines: Sequence[LockVerdict], result: LockCheck, shown: Shown) -> doc.Table:
-    columns = (doc.Column("Part"), doc.Column("Verdict"), doc.Column("Why", Kind.PROSE))
+    columns = (doc.Column(tr("Part")), doc.Column(tr("Verdict")), doc.Column(tr("Why"), Kind.PROSE))
     rows = [(line.name, doc.verdict(line.verdict, _tone(line, result)), _why(line)) for line in lines]
-    return doc.Table("Every tensor and file that the lock records, against the file.", columns, rows, shown)
+    return doc.Table(tr("Every tensor and file that the lock records, against the file."), columns, rows, shown)
 
 
 def _tone(line: LockVerdict, result: LockCheck) -> Tone:
@@ -149,7 +150,7 @@ def _tone(line: LockVerdict, result: LockCheck) -> Tone:
 
 
 def _why(line: LockVerdict) -> str:
-    return clauses(_reason(line), *_lost(line), "" if line.judged else "not judged")
+    return clauses(_reason(line), *_lost(line), "" if line.judged else tr("not judged"))
 
 
 def _notes(result: LockCheck) -> list[str]:
@@ -160,7 +161,7 @@ def _notes(result: LockCheck) -> list[str]:
         if (reason := _reason(line))
     }
     unknown = result.in_front is InFront.UNKNOWN
-    return [*(["what is in front of the codebook is not known"] if unknown else []), *sorted(notes)]
+    return [*([tr("what is in front of the codebook is not known")] if unknown else []), *sorted(notes)]
 
 
 def _reason(line: LockVerdict) -> str:
@@ -168,29 +169,39 @@ def _reason(line: LockVerdict) -> str:
     if line.why is None:
         return ""
     rounded = {
-        LockReason.FILE_ROUNDED: f"the file holds the locked values, rounded to {line.rounded_to}",
-        LockReason.LOCK_ROUNDED: f"the lock holds the file's values, rounded to {line.rounded_to}",
+        LockReason.FILE_ROUNDED: tr(
+            "the file holds the locked values, rounded to {rounded_to}", rounded_to=line.rounded_to
+        ),
+        LockReason.LOCK_ROUNDED: tr(
+            "the lock holds the file's values, rounded to {rounded_to}", rounded_to=line.rounded_to
+        ),
     }
     if line.why in rounded:
-        moved = "the rounded values are older, so training moved them by less than one step" if line.trained else ""
+        moved = tr("the rounded values are older, so training moved them by less than one step") if line.trained else ""
         return clauses(rounded[line.why], moved)
     return {
-        LockReason.NOT_IN_LOCK: "the lock does not record it",
-        LockReason.NOT_IN_FILE: "the file does not hold it",
-        LockReason.LOCK_OF_EXPORT: "the lock was made from an export that does not store it",
-        LockReason.LEFT_OUT_BY_EXPORT: "an export does not store it",
-        LockReason.LEFT_OUT_BY_LORA: "a LoRA export does not store it; its base model does",
-        LockReason.OTHER_FAMILY: f"locked as {line.recorded}, read as {line.found}; both store the same tensors",
-        LockReason.OTHER_CONTENT: f"its content is not that of the locked {line.recorded}",
+        LockReason.NOT_IN_LOCK: tr("the lock does not record it"),
+        LockReason.NOT_IN_FILE: tr("the file does not hold it"),
+        LockReason.LOCK_OF_EXPORT: tr("the lock was made from an export that does not store it"),
+        LockReason.LEFT_OUT_BY_EXPORT: tr("an export does not store it"),
+        LockReason.LEFT_OUT_BY_LORA: tr("a LoRA export does not store it; its base model does"),
+        LockReason.OTHER_FAMILY: tr(
+            "locked as {recorded}, read as {found}; both store the same tensors",
+            recorded=line.recorded,
+            found=line.found,
+        ),
+        LockReason.OTHER_CONTENT: tr("its content is not that of the locked {recorded}", recorded=line.recorded),
     }[line.why]
 
 
 def _lost(line: LockVerdict) -> list[str]:
     """Return what rounding destroyed."""
     return [
-        f"rounding made {line.infinite} values infinite" if line.infinite else "",
-        "rounding left only zeros" if line.only_zeros else "",
-        f"rounding made {line.spoilt} codes in use zero, infinite or equal to other codes" if line.spoilt else "",
+        tr("rounding made {infinite} values infinite", infinite=line.infinite) if line.infinite else "",
+        tr("rounding left only zeros") if line.only_zeros else "",
+        tr("rounding made {spoilt} codes in use zero, infinite or equal to other codes", spoilt=line.spoilt)
+        if line.spoilt
+        else "",
     ]
 
 
@@ -205,10 +216,10 @@ def _cases(result: LockCheck) -> tuple[Case, ...]:
         parts.append(Case(_COPIES, name, outcome, copies.lone(copy, result), where, weight=weight))
     if result.verdict == Verdict.UNDECIDED and not result.contradicting:
         said = copies.undecided(result)
-        parts.append(Case(_COPIES, "which belong together", CaseOutcome.COULD_NOT_CHECK, said, result.path))
+        parts.append(Case(_COPIES, tr("which belong together"), CaseOutcome.COULD_NOT_CHECK, said, result.path))
     if result.never_trained:
         said = warning(result.path, Condition.NEVER_TRAINED)
-        parts.append(Case(_TRAINED, "never trained", CaseOutcome.FAILED, said, result.path, weight=Weight.ADVICE))
+        parts.append(Case(_TRAINED, tr("never trained"), CaseOutcome.FAILED, said, result.path, weight=Weight.ADVICE))
     return tuple(parts)
 
 
@@ -224,38 +235,52 @@ def _case(line: LockVerdict, result: LockCheck) -> Case:
     else:
         # Of copies that may not belong together, or where digests do not tell a rounding from a change.
         outcome, weight = CaseOutcome.COULD_NOT_CHECK, Weight.ADVICE
-    why = _why(line) or ("" if outcome is CaseOutcome.PASSED else "the lock records other values")
+    why = _why(line) or ("" if outcome is CaseOutcome.PASSED else tr("the lock records other values"))
     return Case(rule, line.name, outcome, f"{line.verdict}: {why}" if why else line.verdict, result.path, weight=weight)
 
 
 def _remedies(result: LockCheck) -> tuple[Remedy, ...]:
     """Return what to do where a file does not agree with the lock."""
     if result.verdict == Verdict.UNDECIDED:
-        return (Remedy("Name the copy that training will use: --copy NAME."),)
+        return (Remedy(tr("Name the copy that training will use: --copy NAME.")),)
     if result.verdict != Verdict.CHANGED:
         return ()
     faults = [line for line in result.verdicts if line.judged and line.verdict in FAULTS]
     encoder = [line for line in faults if line.what not in (TSV, S1)]
-    again = f"vqcheck lock {argument(result.path)} -o {argument(result.lock)} --update"
+    again = tr(
+        "vqcheck lock {argument} -o {argument2} --update",
+        argument=argument(result.path),
+        argument2=argument(result.lock),
+    )
     # Tokens that the locked checkpoint made are bound to that one, not to a file that differs from it.
-    bound = again if not encoder else f"vqcheck lock CKPT -o {argument(result.lock)} --update"
+    bound = again if not encoder else tr("vqcheck lock CKPT -o {argument} --update", argument=argument(result.lock))
     said = []
     if any(line.verdict != Verdict.MISSING for line in encoder):
-        said.append("Use a checkpoint whose VQ encoder is the locked one. Freeze the quantizer in s2 training.")
+        said.append(tr("Use a checkpoint whose VQ encoder is the locked one. Freeze the quantizer in s2 training."))
         said.append(
-            f"Is the change meant? {extract_again(result.path, result.exported)} Then replace the lock: {again}"
+            tr(
+                "Is the change meant? {extract_again} Then replace the lock: {again}",
+                extract_again=extract_again(result.path, result.exported),
+                again=again,
+            )
         )
     elif encoder:
-        said.append("Check a file that stores the same parts of the VQ encoder as the locked one.")
+        said.append(tr("Check a file that stores the same parts of the VQ encoder as the locked one."))
     if any(line.what == TSV for line in faults):
         said.append(
-            "Restore the token file. Were the tokens extracted again with the locked checkpoint? Then replace the "
-            f"lock: {bound} --experiment DIR"
+            tr(
+                "Restore the token file. Were the tokens extracted again with the locked checkpoint? "
+                "Then replace the lock: {bound} --experiment DIR",
+                bound=bound,
+            )
         )
     if any(line.what == S1 for line in faults):
         said.append(
-            "Give the locked s1 file. Was s1 trained again on the locked tokens? Then replace the lock: "
-            f"{bound} --experiment DIR --s1 S1"
+            tr(
+                "Give the locked s1 file. Was s1 trained again on the locked tokens? Then replace the "
+                "lock: {bound} --experiment DIR --s1 S1",
+                bound=bound,
+            )
         )
     return tuple(map(Remedy, said))
 

@@ -5,13 +5,14 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, Final
 
+from vqcheck.language import tr
 from vqcheck.report import blocks as doc
 from vqcheck.report.blocks import Kind, Tone
 from vqcheck.report.document import Case, Document, Figure, Remedy, Status
 from vqcheck.report.views import failure
 from vqcheck.report.views.words import listed, short_names
 
-_VERDICTS: Final = ("consistent", "changed", "could not check")
+_VERDICTS: Final = ("consistent", "changed", tr("could not check"))
 """On all of them, by their exit status."""
 
 
@@ -46,7 +47,7 @@ def view(command: str, against: str, key: str, files: Sequence[JudgedFile], *, d
         status=status,
         verdict=_VERDICTS[status],
         headline=_headline(files, against),
-        subject=f"{against} and {len(files)} files",
+        subject=tr("{against} and {files} files", against=against, files=len(files)),
         cases=tuple(_cases(files, names)),
         data=_data(against, key, files),
         warnings=tuple(dict.fromkeys(warning for file in files for warning in file.document.warnings)),
@@ -65,30 +66,47 @@ def _headline(files: Sequence[JudgedFile], against: str) -> str:
     count = Counter(file.document.status for file in files)
     changed, unchecked = count[Status.INCONSISTENT], count[Status.NOT_CHECKED]
     if not changed and not unchecked:
-        return f"All {len(files)} files agree with {against}."
-    others = listed((f"{changed} changed" if changed else "", f"{unchecked} could not be checked" if unchecked else ""))
+        return tr("All {files} files agree with {against}.", files=len(files), against=against)
+    others = listed(
+        (
+            tr("{changed} changed", changed=changed) if changed else "",
+            tr("{unchecked} could not be checked", unchecked=unchecked) if unchecked else "",
+        )
+    )
     agree = count[Status.CONSISTENT]
     if agree == 1:
-        return f"Of {len(files)} files {others}; 1 agrees with {against}."
-    return f"Of {len(files)} files {others}; {agree} agree with {against}."
+        return tr(
+            "Of {files} files {others}; 1 agrees with {against}.", files=len(files), others=others, against=against
+        )
+    return tr(
+        "Of {files} files {others}; {agree} agree with {against}.",
+        files=len(files),
+        others=others,
+        agree=agree,
+        against=against,
+    )
 
 
 def _figures(files: Sequence[JudgedFile]) -> Iterator[Figure]:
     count = Counter(file.document.status for file in files)
-    yield Figure("files", str(len(files)))
+    yield Figure(tr("files"), str(len(files)))
     changed, unchecked = count[Status.INCONSISTENT], count[Status.NOT_CHECKED]
-    yield Figure("changed", str(changed), Tone.BAD if changed else Tone.GOOD)
+    yield Figure(tr("changed"), str(changed), Tone.BAD if changed else Tone.GOOD)
     if unchecked:
-        yield Figure("could not be checked", str(unchecked), Tone.WARNING)
+        yield Figure(tr("could not be checked"), str(unchecked), Tone.WARNING)
 
 
 def _table(files: Sequence[JudgedFile], names: Sequence[str], against: str) -> doc.Section:
-    columns = (doc.Column("Verdict"), doc.Column("File", Kind.NAME), doc.Column("What it comes to", Kind.PROSE))
+    columns = (
+        doc.Column(tr("Verdict")),
+        doc.Column(tr("File"), Kind.NAME),
+        doc.Column(tr("What it comes to"), Kind.PROSE),
+    )
     rows = [
         (doc.verdict(file.document.verdict, file.document.verdict_tone), doc.path(name), file.said)
         for file, name in zip(files, names, strict=True)
     ]
-    return doc.Section("Files", (doc.Table(f"Each file against {against}.", columns, rows),))
+    return doc.Section(tr("Files"), (doc.Table(tr("Each file against {against}.", against=against), columns, rows),))
 
 
 def _details(files: Sequence[JudgedFile], names: Sequence[str], *, details: bool) -> Iterator[doc.Block]:

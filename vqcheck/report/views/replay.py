@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 
 from vqcheck.codebook.family import Role
+from vqcheck.language import tr
 from vqcheck.replay.trace import Arm, ArmVerdict, FirstWrite, Replay, Setting
 from vqcheck.report import blocks as doc
 from vqcheck.report.blocks import Kind, Shown, Tone
@@ -28,13 +29,13 @@ def view(replay: Replay) -> Document:
         figures=_figures(replay),
         blocks=(
             doc.Section("", tuple(doc.Paragraph((doc.muted(line),)) for line in circumstances), shown=Shown.TEXT),
-            doc.Section("Side by side", _side_by_side(replay), heading=Shown.PAGE),
-            doc.Section("First write", (_first_write_of_each(replay.arms),), shown=Shown.PAGE),
+            doc.Section(tr("Side by side"), _side_by_side(replay), heading=Shown.PAGE),
+            doc.Section(tr("First write"), (_first_write_of_each(replay.arms),), shown=Shown.PAGE),
             *charts(replay.arms),
-            doc.Section("Arm by arm", tuple(_arm(replay, arm) for arm in replay.arms)),
-            doc.Section("Setting", (_setting(replay.setting),), shown=Shown.PAGE),
-            doc.Section("Notes", (doc.Bullets(replay.setting.notes),)),
-            doc.Section("The charts in numbers", numbers(replay.arms), shown=Shown.PAGE, folded=True),
+            doc.Section(tr("Arm by arm"), tuple(_arm(replay, arm) for arm in replay.arms)),
+            doc.Section(tr("Setting"), (_setting(replay.setting),), shown=Shown.PAGE),
+            doc.Section(tr("Notes"), (doc.Bullets(replay.setting.notes),)),
+            doc.Section(tr("The charts in numbers"), numbers(replay.arms), shown=Shown.PAGE, folded=True),
         ),
         remedies=tuple(map(Remedy, words.remedies(replay))),
     )
@@ -47,7 +48,7 @@ def _figures(replay: Replay) -> tuple[Figure, ...]:
         sum(arm.verdict is each for arm in replay.arms) for each in (ArmVerdict.DRIFTED, ArmVerdict.FROZEN)
     )
     return (
-        Figure("Arms as expected", f"{right} of {len(replay.arms)}", tone),
+        Figure(tr("Arms as expected"), f"{right} of {len(replay.arms)}", tone),
         *(
             Figure(name, str(count), tone)
             for name, count, tone in (("Drifted", drifted, Tone.BAD), ("Frozen", frozen, Tone.GOOD))
@@ -57,20 +58,22 @@ def _figures(replay: Replay) -> tuple[Figure, ...]:
 
 def _circumstances(setting: Setting) -> tuple[str, str]:
     """Return what was replayed, and in what surroundings."""
-    what = setting.subject if setting.batch_size is None else f"{setting.subject} synthesizer"
+    what = setting.subject if setting.batch_size is None else tr("{subject} synthesizer", subject=setting.subject)
     if setting.code:
-        what = f"{what} of {words.shorter(setting.code)}"
+        what = tr("{what} of {shorter}", what=what, shorter=words.shorter(setting.code))
     number = words.steps(setting.steps)
     return (
         f"{what}; weights: {setting.weights}; data: {setting.data}",
         listed(
             (
-                f"{number} of {setting.batch_size} items" if setting.batch_size else number,
-                f"{setting.processes} processes" if setting.processes > 1 else "",
-                f"seed {setting.seed}",
+                tr("{number} of {batch_size} items", number=number, batch_size=setting.batch_size)
+                if setting.batch_size
+                else number,
+                tr("{processes} processes", processes=setting.processes) if setting.processes > 1 else "",
+                tr("seed {seed}", seed=setting.seed),
                 setting.device,
                 setting.precision,
-                f"torch {setting.torch}",
+                tr("torch {torch}", torch=setting.torch),
             )
         ),
     )
@@ -106,16 +109,16 @@ def _side_by_side(replay: Replay) -> tuple[doc.Table, doc.Paragraph]:
                 f"{last.flipped_tokens}/{probe}" if last and probe else "-",
             )
         )
-    captions = ["Every arm starts from the same weights, data and random state."] if len(rows) > 1 else []
+    captions = [tr("Every arm starts from the same weights, data and random state.")] if len(rows) > 1 else []
     if any(arm.is_control for arm in replay.arms):
-        captions.append("A control arm must drift, or the replay proves nothing about the others.")
+        captions.append(tr("A control arm must drift, or the replay proves nothing about the others."))
     columns = (
-        doc.Column("Strategy"),
-        doc.Column("Verdict"),
-        doc.Column("As expected", shown=Shown.DETAIL),
-        *map(doc.Column, ("commit_loss", "Shadow loss", "Codes", "Projection", "Flipped")),
+        doc.Column(tr("Strategy")),
+        doc.Column(tr("Verdict")),
+        doc.Column(tr("As expected"), shown=Shown.DETAIL),
+        *map(doc.Column, ("commit_loss", tr("Shadow loss"), "Codes", "Projection", "Flipped")),
     )
-    key = (
+    key = tr(
         "Codes: how many moved. Shadow loss: commit_loss, computed in every mode. Flipped: tokens of a fixed probe "
         "that changed."
     )
@@ -137,31 +140,33 @@ def _projection(arm: Arm) -> str:
         return "-"
     if any(tensor.changed for tensor in parts):
         return "moved"
-    return "not trained" if arm.never_learned else "still"
+    return tr("not trained") if arm.never_learned else "still"
 
 
 def _first_write_of_each(arms: Sequence[Arm]) -> doc.Table:
-    caption = "The first write of each arm that changed bits of the VQ encoder: the operator, and the line that ran it."
+    caption = tr(
+        "The first write of each arm that changed bits of the VQ encoder: the operator, and the line that ran it."
+    )
     return doc.Table(
         caption,
-        (doc.Column("Strategy"), *_write_columns()),
+        (doc.Column(tr("Strategy")), *_write_columns()),
         [(arm.strategy, *_write(write)) for arm in arms for write in arm.first_writes[:1]],
     )
 
 
 def _write_columns() -> tuple[doc.Column, ...]:
     return (
-        doc.Column("First write to"),
-        doc.Column("Step", Kind.NUMBER),
-        doc.Column("Operator"),
-        doc.Column("Where", Kind.NAME),
+        doc.Column(tr("First write to")),
+        doc.Column(tr("Step"), Kind.NUMBER),
+        doc.Column(tr("Operator")),
+        doc.Column(tr("Where"), Kind.NAME),
     )
 
 
 def _write(write: FirstWrite) -> tuple[doc.Inline, ...]:
     operator, where = words.first_write(write)
     if not operator:
-        return doc.code(write.label), str(write.first_changed_step), doc.Word("not attributed", Tone.WARNING), ""
+        return doc.code(write.label), str(write.first_changed_step), doc.Word(tr("not attributed"), Tone.WARNING), ""
     return doc.code(write.label), str(write.first_changed_step), doc.code(operator), doc.path(where)
 
 
@@ -171,20 +176,28 @@ def _arm(replay: Replay, arm: Arm) -> doc.Section:
     )
     seconds = ""
     if arm.median_seconds is not None and arm.tracing_seconds is not None:
-        seconds = f"{_duration(arm.median_seconds)}, and {_duration(arm.tracing_seconds)} for the tracing"
-    kept = f"every {arm.kept_every}th kept" if arm.kept_every > 1 else ""
+        seconds = tr(
+            "{duration}, and {duration2} for the tracing",
+            duration=_duration(arm.median_seconds),
+            duration2=_duration(arm.tracing_seconds),
+        )
+    kept = tr("every {kept_every}th kept", kept_every=arm.kept_every) if arm.kept_every > 1 else ""
     facts = doc.Facts(
         (
             doc.Fact("VQ encoder", doc.code(words.digests(arm))),
-            doc.Fact("Steps", listed((f"{arm.steps_run} of {replay.setting.steps}", kept)), Shown.DETAIL),
-            doc.Fact("Parameters", clauses(*words.parameters(arm))),
-            doc.Fact("Optimizer", _optimizer_steps(replay, arm)),
-            doc.Fact("Processes", _processes(replay, arm)),
-            doc.Fact("Step time", seconds),
-            doc.Fact("Saved as", doc.path(arm.checkpoint) if arm.checkpoint else None),
+            doc.Fact(
+                tr("Steps"),
+                listed((tr("{steps_run} of {steps}", steps_run=arm.steps_run, steps=replay.setting.steps), kept)),
+                Shown.DETAIL,
+            ),
+            doc.Fact(tr("Parameters"), clauses(*words.parameters(arm))),
+            doc.Fact(tr("Optimizer"), _optimizer_steps(replay, arm)),
+            doc.Fact(tr("Processes"), _processes(replay, arm)),
+            doc.Fact(tr("Step time"), seconds),
+            doc.Fact(tr("Saved as"), doc.path(arm.checkpoint) if arm.checkpoint else None),
         )
     )
-    notes = (_said(arm), _meets(arm), *((doc.tag("control"),) if arm.is_control else ()))
+    notes = (_said(arm), _meets(arm), *((doc.tag(tr("control")),) if arm.is_control else ()))
     # What went as it should is short on a page: the tables above name its first write.
     return doc.Section(arm.strategy, (doc.Paragraph(arm.stops), writes, facts), notes=notes, folded=arm.as_expected)
 
@@ -195,14 +208,21 @@ def _optimizer_steps(replay: Replay, arm: Arm) -> str:
         return ""
     if arm.never_learned:
         if arm.complete:
-            return (
-                f"all {words.steps(arm.steps_run)} skipped by the gradient scaler, the most that are tried: the "
-                "projection was never trained"
+            return tr(
+                "all {steps} skipped by the gradient scaler, the most that are tried: the projection was never trained",
+                steps=words.steps(arm.steps_run),
             )
-        return f"all {words.steps(arm.steps_run)} skipped by the gradient scaler: the projection was never trained"
-    skipped = f"{arm.skipped_steps} of {words.steps(arm.steps_run)} skipped by the gradient scaler"
+        return tr(
+            "all {steps} skipped by the gradient scaler: the projection was never trained",
+            steps=words.steps(arm.steps_run),
+        )
+    skipped = tr(
+        "{skipped_steps} of {steps} skipped by the gradient scaler",
+        skipped_steps=arm.skipped_steps,
+        steps=words.steps(arm.steps_run),
+    )
     if arm.steps_run > replay.setting.steps:
-        return f"{skipped}, so this arm ran to step {arm.steps_run}"
+        return tr("{skipped}, so this arm ran to step {steps_run}", skipped=skipped, steps_run=arm.steps_run)
     return skipped
 
 
@@ -211,28 +231,32 @@ def _processes(replay: Replay, arm: Arm) -> str:
     if replay.setting.processes < 2:
         return ""
     if arm.rank_differences:
-        return f"NOT the same on every process after {arm.rank_differences} of {words.steps(arm.steps_run)}"
-    return "the same bits on every process after every step"
+        return tr(
+            "NOT the same on every process after {rank_differences} of {steps}",
+            rank_differences=arm.rank_differences,
+            steps=words.steps(arm.steps_run),
+        )
+    return tr("the same bits on every process after every step")
 
 
 def _duration(seconds: float) -> str:
-    return f"{1000 * seconds:.3g} ms" if seconds < 1 else f"{seconds:.3g} s"
+    return tr("{value:.3g} ms", value=1000 * seconds) if seconds < 1 else f"{seconds:.3g} s"
 
 
 def _setting(setting: Setting) -> doc.Facts:
     return doc.Facts(
         (
-            doc.Fact("Subject", setting.subject),
-            doc.Fact("Code", doc.path(setting.code) if setting.code else None),
-            doc.Fact("Weights", doc.path(setting.weights)),
-            doc.Fact("Data", doc.path(setting.data)),
-            doc.Fact("Steps", str(setting.steps)),
-            doc.Fact("Batch", f"{setting.batch_size} items" if setting.batch_size else None),
-            doc.Fact("Seed", str(setting.seed)),
-            doc.Fact("Device", setting.device),
-            doc.Fact("Precision", setting.precision),
-            doc.Fact("Processes", str(setting.processes)),
-            doc.Fact("torch", setting.torch),
-            doc.Fact("Probe", f"{setting.probe_tokens} tokens" if setting.probe_tokens else None),
+            doc.Fact(tr("Subject"), setting.subject),
+            doc.Fact(tr("Code"), doc.path(setting.code) if setting.code else None),
+            doc.Fact(tr("Weights"), doc.path(setting.weights)),
+            doc.Fact(tr("Data"), doc.path(setting.data)),
+            doc.Fact(tr("Steps"), str(setting.steps)),
+            doc.Fact(tr("Batch"), f"{setting.batch_size} items" if setting.batch_size else None),
+            doc.Fact(tr("Seed"), str(setting.seed)),
+            doc.Fact(tr("Device"), setting.device),
+            doc.Fact(tr("Precision"), setting.precision),
+            doc.Fact(tr("Processes"), str(setting.processes)),
+            doc.Fact(tr("torch"), setting.torch),
+            doc.Fact(tr("Probe"), f"{setting.probe_tokens} tokens" if setting.probe_tokens else None),
         )
     )

@@ -4,6 +4,7 @@ import math
 from collections.abc import Callable, Iterable, Sequence
 from typing import Final
 
+from vqcheck.language import tr
 from vqcheck.replay.trace import Arm, CommitLossState, LossRange, StepTrace
 from vqcheck.report import blocks as doc
 from vqcheck.report.blocks import Kind, Shown
@@ -22,25 +23,25 @@ def charts(arms: Sequence[Arm]) -> tuple[doc.Section, ...]:
 
 
 def _commit_loss(arms: Sequence[Arm]) -> doc.Section:
-    about = (
+    about = tr(
         "The mean squared distance between frames and their codes. A reported 0 is no evidence: eval mode does not "
         "compute it."
     )
-    off = "0, because it is not computed in eval mode"
+    off = tr("0, because it is not computed in eval mode")
     reports = [_line(arm, lambda step: step.commit_loss, off if _is_off(arm) else reported(arm)) for arm in arms]
     shadows = [_line(arm, lambda step: step.shadow_commit_loss, shadow(arm)) for arm in arms]
     blocks = (
-        *_chart("commit_loss as the training code reports it", "commit_loss", reports, Shown.ALWAYS),
-        *_chart("Shadow loss, computed in every mode", "shadow loss", shadows),
+        *_chart(tr("commit_loss as the training code reports it"), "commit_loss", reports, Shown.ALWAYS),
+        *_chart(tr("Shadow loss, computed in every mode"), tr("shadow loss"), shadows),
     )
-    return doc.Section("commit_loss", (doc.Paragraph(about, Shown.PAGE), *blocks) if blocks else ())
+    return doc.Section(tr("commit_loss"), (doc.Paragraph(about, Shown.PAGE), *blocks) if blocks else ())
 
 
 def _chart(title: str, y_title: str, lines: Sequence[doc.Line], shown: Shown = Shown.PAGE) -> Iterable[doc.Block]:
     """Yield a title and a chart, if any arm has a value to draw."""
     if any(drawable(value) for line in lines for _, value in line.points):
         yield doc.Paragraph((doc.strong(title),), Shown.PAGE)
-        yield doc.LineChart(title, "training step", y_title, lines, shown)
+        yield doc.LineChart(title, tr("training step"), y_title, lines, shown)
 
 
 def _drift(arms: Sequence[Arm]) -> doc.Section:
@@ -48,21 +49,27 @@ def _drift(arms: Sequence[Arm]) -> doc.Section:
     for arm in arms:
         points = [(step.step, step.drift) for step in arm.steps]
         moved = any(value for _, value in points)
-        said = f"{number(points[-1][1])} from the start" if moved else "0: no bit of the codes changed"
+        said = (
+            tr("{value} from the start", value=number(points[-1][1])) if moved else tr("0: no bit of the codes changed")
+        )
         event = None
         if arm.first_writes:
             first = arm.first_writes[0].first_changed_step
-            event = doc.Event(min(max(first, points[0][0]), points[-1][0]), f"first write: step {first}")
+            event = doc.Event(
+                min(max(first, points[0][0]), points[-1][0]), tr("first write: step {first}", first=first)
+            )
         lines.append(_line(arm, lambda step: step.drift, said, event))
-    about = (
+    about = tr(
         "The Euclidean distance of all codes from the start, in their own unit. A frozen codebook stays at exactly 0."
     )
-    chart = doc.LineChart("Drift of the codes", "training step", "distance from the start", lines, Shown.ALWAYS)
-    return doc.Section("Drift of the codes", (doc.Paragraph(about, Shown.PAGE), chart))
+    chart = doc.LineChart(
+        tr("Drift of the codes"), tr("training step"), tr("distance from the start"), lines, Shown.ALWAYS
+    )
+    return doc.Section(tr("Drift of the codes"), (doc.Paragraph(about, Shown.PAGE), chart))
 
 
 def _line(arm: Arm, figure: _Figure, said: str, event: doc.Event | None = None) -> doc.Line:
-    notes = (doc.tag("control"),) if arm.is_control else ()
+    notes = (doc.tag(tr("control")),) if arm.is_control else ()
     return doc.Line(arm.strategy, said, [(step.step, figure(step)) for step in arm.steps], event, notes)
 
 
@@ -73,13 +80,17 @@ def numbers(arms: Sequence[Arm]) -> tuple[doc.Table, ...]:
         return ()
     last = len(steps) - 1
     chosen = sorted({steps[round(place * last / (_ROWS - 1))] for place in range(_ROWS)})
-    some = f"{len(chosen)} of {len(steps)} steps" if len(chosen) < len(steps) else "every step"
-    figures: Iterable[tuple[str, _Figure]] = (
-        ("commit_loss as reported", lambda step: step.commit_loss),
-        ("Shadow loss", lambda step: step.shadow_commit_loss),
-        ("Drift of the codes", lambda step: step.drift),
+    some = (
+        tr("{chosen} of {steps} steps", chosen=len(chosen), steps=len(steps))
+        if len(chosen) < len(steps)
+        else tr("every step")
     )
-    head = (doc.Column("Step", Kind.NUMBER), *(doc.Column(arm.strategy, Kind.NUMBER) for arm in arms))
+    figures: Iterable[tuple[str, _Figure]] = (
+        (tr("commit_loss as reported"), lambda step: step.commit_loss),
+        (tr("Shadow loss"), lambda step: step.shadow_commit_loss),
+        (tr("Drift of the codes"), lambda step: step.drift),
+    )
+    head = (doc.Column(tr("Step"), Kind.NUMBER), *(doc.Column(arm.strategy, Kind.NUMBER) for arm in arms))
     tables = []
     for title, figure in figures:
         columns = [{step.step: figure(step) for step in arm.steps} for arm in arms]

@@ -4,6 +4,7 @@ import os
 from collections.abc import Iterable
 
 from vqcheck.codebook.digest import EncoderDigests
+from vqcheck.language import tr
 from vqcheck.replay.trace import AS_IS, Arm, ArmVerdict, FirstWrite, Replay, ReplayVerdict
 from vqcheck.report.views.words import listed
 
@@ -12,37 +13,55 @@ def headline(replay: Replay) -> str:
     """Return what the replay came to, in one sentence without its full stop."""
     if replay.verdict == ReplayVerdict.INCOMPLETE:
         if replay.failure:
-            return f"the replay failed ({replay.failure}); what was measured is shown"
+            return tr("the replay failed ({failure}); what was measured is shown", failure=replay.failure)
         if replay.complete:
             lone = next(arm for arm in replay.arms if arm.verdict == ArmVerdict.NOT_MEASURED)
             if not lone.never_learned:
-                return f"{listed(lone.idle_parts)} never moved under {lone.strategy}, so it did not really train"
-            return f"the gradient scaler skipped every optimizer step of {lone.strategy}, so nothing was learned"
+                return tr(
+                    "{listed} never moved under {strategy}, so it did not really train",
+                    listed=listed(lone.idle_parts),
+                    strategy=lone.strategy,
+                )
+            return tr(
+                "the gradient scaler skipped every optimizer step of {strategy}, so nothing was learned",
+                strategy=lone.strategy,
+            )
         last = replay.arms[-1]
-        where = f"{last.strategy}, step {last.steps_run} of {replay.setting.steps}"
-        return f"the replay was interrupted ({where}); what was measured is shown"
+        where = tr(
+            "{strategy}, step {steps_run} of {steps}",
+            strategy=last.strategy,
+            steps_run=last.steps_run,
+            steps=replay.setting.steps,
+        )
+        return tr("the replay was interrupted ({where}); what was measured is shown", where=where)
     if replay.verdict == ReplayVerdict.INCONCLUSIVE:
         if any(arm.is_control for arm in replay.arms):
-            return "no control arm drifted, so the replay proves nothing about the others"
+            return tr("no control arm drifted, so the replay proves nothing about the others")
         if replay.lacks_control:
-            return "no arm was expected to drift and none did, so the replay proves nothing"
-        return "the step never used the codebook, so the replay proves nothing"
+            return tr("no arm was expected to drift and none did, so the replay proves nothing")
+        return tr("the step never used the codebook, so the replay proves nothing")
     leaking = _leaking(replay)
     if leaking:
         place = _own_line(leaking)
         return (
-            f"this code, as it is, writes the codebook, in {place}"
+            tr("this code, as it is, writes the codebook, in {place}", place=place)
             if place
-            else "this code, as it is, writes the codebook"
+            else tr("this code, as it is, writes the codebook")
         )
     wrong = listed(arm.strategy for arm in replay.arms if not arm.as_expected)
     if wrong:
-        return f"{wrong} did not do what was expected"
+        return tr("{wrong} did not do what was expected", wrong=wrong)
     controls = listed(arm.strategy for arm in replay.arms if arm.is_control)
     frozen = listed(arm.strategy for arm in replay.arms if not arm.is_control)
     if controls and frozen:
-        return f"the codebook drifts under {controls}; it is bit-identical under {frozen}"
-    return f"the codebook drifts under {controls}" if controls else f"the codebook is bit-identical under {frozen}"
+        return tr(
+            "the codebook drifts under {controls}; it is bit-identical under {frozen}", controls=controls, frozen=frozen
+        )
+    return (
+        tr("the codebook drifts under {controls}", controls=controls)
+        if controls
+        else tr("the codebook is bit-identical under {frozen}", frozen=frozen)
+    )
 
 
 def _leaking(replay: Replay) -> Arm | None:
@@ -63,64 +82,69 @@ def remedies(replay: Replay) -> Iterable[str]:
     if leaking:
         place = _own_line(leaking)
         if place:
-            yield f"Call eval() on the quantizer in every forward, before {place}."
+            yield tr("Call eval() on the quantizer in every forward, before {place}.", place=place)
         else:
-            yield "Call eval() on the quantizer in every forward."
-        yield "Or hold the codebook from outside: vqcheck.freeze(net_g)."
+            yield tr("Call eval() on the quantizer in every forward.")
+        yield tr("Or hold the codebook from outside: vqcheck.freeze(net_g).")
     elif replay.verdict == ReplayVerdict.INCONCLUSIVE:
         if any(arm.is_control for arm in replay.arms):
-            yield "Replay a step that really trains the codebook: a control arm must drift."
+            yield tr("Replay a step that really trains the codebook: a control arm must drift.")
         elif replay.lacks_control:
-            yield "Add a control: --strategy none."
+            yield tr("Add a control: --strategy none.")
         else:
-            yield "Replay the step that really looks codes up in the codebook."
+            yield tr("Replay the step that really looks codes up in the codebook.")
     elif replay.verdict == ReplayVerdict.INCOMPLETE:
         if replay.complete and not any(arm.never_learned for arm in replay.arms):
-            yield "Replay a step that trains the adapters, bridge and wns1, as LoRA training does."
+            yield tr("Replay a step that trains the adapters, bridge and wns1, as LoRA training does.")
         elif replay.complete:
-            yield "Run it again with --precision fp32. Then no optimizer step is skipped."
+            yield tr("Run it again with --precision fp32. Then no optimizer step is skipped.")
         else:
-            yield "Run it again. Give fewer --steps if it takes too long."
+            yield tr("Run it again. Give fewer --steps if it takes too long.")
     else:
         if any(arm.moved_though_held for arm in replay.arms):
-            yield "Find what writes the parameters that have no gradient: the optimizer does not."
+            yield tr("Find what writes the parameters that have no gradient: the optimizer does not.")
         drifted = listed(
             arm.strategy for arm in replay.arms if arm.verdict == ArmVerdict.DRIFTED and not arm.as_expected
         )
         still = listed(arm.strategy for arm in replay.arms if arm.verdict == ArmVerdict.FROZEN and not arm.as_expected)
         if drifted:
-            yield f"Look at the first write of {drifted}: this line writes the codebook."
-            yield "Call eval() on the quantizer in every forward, or hold it with vqcheck.freeze."
+            yield tr("Look at the first write of {drifted}: this line writes the codebook.", drifted=drifted)
+            yield tr("Call eval() on the quantizer in every forward, or hold it with vqcheck.freeze.")
         if still:
-            yield f"Do not take {still} for a control: it did not write the codebook."
+            yield tr("Do not take {still} for a control: it did not write the codebook.", still=still)
 
 
 def meets(arm: Arm) -> str:
     """Return how the verdict on an arm compares with what is expected of it."""
     if arm.verdict == ArmVerdict.NOT_MEASURED:
         if arm.complete and arm.never_learned:
-            return f"the gradient scaler skipped all {steps(arm.steps_run)}"
+            return tr("the gradient scaler skipped all {steps}", steps=steps(arm.steps_run))
         if arm.complete and arm.idle_parts:
-            return f"{listed(arm.idle_parts)} never moved"
-        return f"ended early, after step {arm.steps_run}"
-    return "as expected" if arm.as_expected else f"expected {arm.expected}"
+            return tr("{listed} never moved", listed=listed(arm.idle_parts))
+        return tr("ended early, after step {steps_run}", steps_run=arm.steps_run)
+    return tr("as expected") if arm.as_expected else tr("expected {expected}", expected=arm.expected)
 
 
 def digests(arm: Arm) -> str:
     """Return the digests of the VQ encoder at the start, at the first change and at the end."""
     start, end = arm.digest_at_start.widest, _digest(arm.digest_at_end)
     if arm.verdict != ArmVerdict.DRIFTED:
-        return f"{start.algorithm} {start.short}, bit-identical after {steps(arm.steps_run)}"
+        return tr(
+            "{algorithm} {short}, bit-identical after {steps}",
+            algorithm=start.algorithm,
+            short=start.short,
+            steps=steps(arm.steps_run),
+        )
     seen = [f"{start.algorithm} {start.short}"]
     if arm.digest_at_first_change and arm.first_writes:
         first, step = _digest(arm.digest_at_first_change), arm.first_writes[0].first_changed_step
-        seen += [f"{first} (step {step})"] if step != arm.steps_run else []
-    return " > ".join([*seen, f"{end} (step {arm.steps_run})"])
+        seen += [tr("{first} (step {step})", first=first, step=step)] if step != arm.steps_run else []
+    return " > ".join([*seen, tr("{end} (step {steps_run})", end=end, steps_run=arm.steps_run)])
 
 
 def _digest(found: EncoderDigests) -> str:
     whole = found.vq_encoder or found.codebook or found.projection
-    return whole.short if whole else "no digest: tensors are missing"
+    return whole.short if whole else tr("no digest: tensors are missing")
 
 
 def parameters(arm: Arm) -> tuple[str, ...]:
@@ -128,31 +152,50 @@ def parameters(arm: Arm) -> tuple[str, ...]:
     if not arm.parameters:
         return ()
     learning = listed(
-        f"{each.part} {each.learning_moved} of {each.learning}" for each in arm.parameters if each.learning
+        tr(
+            "{part} {learning_moved} of {learning}",
+            part=each.part,
+            learning_moved=each.learning_moved,
+            learning=each.learning,
+        )
+        for each in arm.parameters
+        if each.learning
     )
     held = sum(each.held for each in arm.parameters)
-    moved = listed(f"{each.part} {each.held_moved} of {each.held}" for each in arm.parameters if each.held_moved)
+    moved = listed(
+        tr("{part} {held_moved} of {held}", part=each.part, held_moved=each.held_moved, held=each.held)
+        for each in arm.parameters
+        if each.held_moved
+    )
     if moved:
-        return f"moved: {learning}", f"{held} without a gradient, but {moved} moved"
-    return f"moved: {learning}", f"{held} without a gradient, all still"
+        return f"moved: {learning}", tr("{held} without a gradient, but {moved} moved", held=held, moved=moved)
+    return f"moved: {learning}", tr("{held} without a gradient, all still", held=held)
 
 
 def first_write(write: FirstWrite) -> tuple[str, str]:
     """Return (aten operator, where it was called), both empty where the write was not attributed."""
     if write.traced_step is None:
         return "", ""
-    where = write.function or "no line of Python"
+    where = write.function or tr("no line of Python")
     if write.file:
-        where = f"{shorter(write.file)}:{write.line} in {write.function}"
+        where = tr(
+            "{shorter}:{line} in {function}", shorter=shorter(write.file), line=write.line, function=write.function
+        )
     if own := write.called_from:
-        where = f"{where}, called from {shorter(own.file)}:{own.line} in {own.function}"
+        where = tr(
+            "{where}, called from {shorter}:{line} in {function}",
+            where=where,
+            shorter=shorter(own.file),
+            line=own.line,
+            function=own.function,
+        )
     if write.traced_step != write.first_changed_step:
-        where = f"{where} (seen in step {write.traced_step})"
+        where = tr("{where} (seen in step {traced_step})", where=where, traced_step=write.traced_step)
     return ".".join(write.operator.split(".")[:2]), where
 
 
 def steps(count: int) -> str:
-    return "1 step" if count == 1 else f"{count} steps"
+    return tr("1 step") if count == 1 else tr("{count} steps", count=count)
 
 
 def shorter(path: str) -> str:

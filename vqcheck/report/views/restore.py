@@ -4,6 +4,7 @@ import os
 from typing import Any, Final
 
 from vqcheck.codebook.digest import EncoderDigests
+from vqcheck.language import tr
 from vqcheck.report import blocks as doc
 from vqcheck.report.blocks import Kind, Shown, Tone
 from vqcheck.report.document import Case, CaseOutcome, Document, Figure, Rule, Status
@@ -27,19 +28,33 @@ def restored(result: Restoration) -> Document:
     name, base = os.path.basename(result.out), os.path.basename(result.base)
     changed = [tensor for tensor in result.tensors if tensor.changed]
     if result.verdict is RestoreVerdict.UNCHANGED:
-        headline = f"{os.path.basename(result.file)} had the VQ encoder of {base} already; {name} is a copy of it"
+        headline = tr(
+            "{basename} had the VQ encoder of {base} already; {name} is a copy of it",
+            basename=os.path.basename(result.file),
+            base=base,
+            name=name,
+        )
     else:
         rounded = listed(dict.fromkeys(tensor.dtype for tensor in result.tensors if tensor.rounded_from))
-        said = listed((_put_back(result.part, name, base), f"rounded to {rounded}" if rounded else ""))
+        said = listed(
+            (_put_back(result.part, name, base), tr("rounded to {rounded}", rounded=rounded) if rounded else "")
+        )
         if len(changed) < len(result.tensors):
-            said = f"{said} ({len(changed)} of {len(result.tensors)} tensors differed)"
-        headline = f"{said}; every other byte is that of {os.path.basename(result.file)}"
+            said = tr(
+                "{said} ({changed} of {tensors} tensors differed)",
+                said=said,
+                changed=len(changed),
+                tensors=len(result.tensors),
+            )
+        headline = tr(
+            "{said}; every other byte is that of {basename}", said=said, basename=os.path.basename(result.file)
+        )
     return Document(
         command="restore",
         status=Status.CONSISTENT,
         verdict=result.verdict.value,
         headline=headline,
-        subject=f"{result.base} and {result.file}",
+        subject=tr("{base} and {file}", base=result.base, file=result.file),
         cases=(Case(_WRITTEN, name, CaseOutcome.PASSED, headline, result.out),),
         data={
             **named(result, "base file out family part"),
@@ -53,20 +68,20 @@ def restored(result: Restoration) -> Document:
         blocks=(
             doc.facts(
                 "Digests",
-                doc.Fact("Before", doc.code(_widest(result.before))),
-                doc.Fact("After", doc.code(_widest(result.after))),
-                doc.Fact("Not stored", listed(result.not_stored)),
+                doc.Fact(tr("Before"), doc.code(_widest(result.before))),
+                doc.Fact(tr("After"), doc.code(_widest(result.after))),
+                doc.Fact(tr("Not stored"), listed(result.not_stored)),
             ),
             doc.Section(
-                "Tensors",
+                tr("Tensors"),
                 (
                     doc.Table(
-                        "What was put back.",
+                        tr("What was put back."),
                         (
-                            doc.Column("tensor"),
-                            doc.Column("type"),
-                            doc.Column("before"),
-                            doc.Column("note", Kind.PROSE),
+                            doc.Column(tr("tensor")),
+                            doc.Column(tr("type")),
+                            doc.Column(tr("before")),
+                            doc.Column(tr("note"), Kind.PROSE),
                         ),
                         [(tensor.label, tensor.dtype, _before(tensor), _note(tensor)) for tensor in result.tensors],
                     ),
@@ -80,16 +95,21 @@ def restored(result: Restoration) -> Document:
 
 def _put_back(part: RestoredPart, name: str, base: str) -> str:
     return {
-        RestoredPart.ALL: f"{name} has the VQ encoder of {base}",
-        RestoredPart.CODEBOOK: f"{name} has the codebook of {base}",
-        RestoredPart.PROJECTION: f"{name} has the projection of {base}",
+        RestoredPart.ALL: tr("{name} has the VQ encoder of {base}", name=name, base=base),
+        RestoredPart.CODEBOOK: tr("{name} has the codebook of {base}", name=name, base=base),
+        RestoredPart.PROJECTION: tr("{name} has the projection of {base}", name=name, base=base),
     }[part]
 
 
 def extracted(result: Extraction) -> Document:
     """Return the document of a VQ encoder that was taken out."""
     name = os.path.basename(result.out)
-    headline = f"{name} holds the VQ encoder of {os.path.basename(result.file)} ({len(result.tensors)} tensors)"
+    headline = tr(
+        "{name} holds the VQ encoder of {basename} ({tensors} tensors)",
+        name=name,
+        basename=os.path.basename(result.file),
+        tensors=len(result.tensors),
+    )
     return Document(
         command="extract",
         status=Status.CONSISTENT,
@@ -106,27 +126,27 @@ def extracted(result: Extraction) -> Document:
         },
         blocks=(
             doc.facts(
-                "What was written",
-                doc.Fact("File", doc.path(result.out)),
-                doc.Fact("Codec", result.family),
-                doc.Fact("Digest", doc.code(_widest(result.digests))),
+                tr("What was written"),
+                doc.Fact(tr("File"), doc.path(result.out)),
+                doc.Fact(tr("Codec"), result.family),
+                doc.Fact(tr("Digest"), doc.code(_widest(result.digests))),
             ),
         ),
     )
 
 
 def _before(tensor: RestoredTensor) -> Any:
-    return doc.verdict("other values", Tone.WARNING) if tensor.changed else doc.verdict("the same", Tone.GOOD)
+    return doc.verdict(tr("other values"), Tone.WARNING) if tensor.changed else doc.verdict(tr("the same"), Tone.GOOD)
 
 
 def _note(tensor: RestoredTensor) -> str:
-    return f"rounded from {tensor.rounded_from}" if tensor.rounded_from else ""
+    return tr("rounded from {rounded_from}", rounded_from=tensor.rounded_from) if tensor.rounded_from else ""
 
 
 def _unmeasured(result: Restoration) -> str:
     if result.verdict is RestoreVerdict.UNCHANGED:
         return ""
-    return (
+    return tr(
         "Whether it sounds better was not measured: give --experiment. The decoder was trained while its codes moved, "
         "and gets those of the base now. Listen to both files before you delete one."
     )
@@ -143,19 +163,19 @@ _PAIRS: Final = (
 def _measured(found: Measurement) -> tuple[doc.Block, ...]:
     """Return what the measurement says: the verdict, the differences, every recording, and players."""
     columns = (
-        doc.Column("recording", Kind.NAME),
-        doc.Column("seconds", Kind.NUMBER),
-        doc.Column("drifted", Kind.NUMBER),
-        doc.Column("restored", Kind.NUMBER),
-        doc.Column("extracted again", Kind.NUMBER),
-        doc.Column("other tokens", Kind.NUMBER),
+        doc.Column(tr("recording"), Kind.NAME),
+        doc.Column(tr("seconds"), Kind.NUMBER),
+        doc.Column(tr("drifted"), Kind.NUMBER),
+        doc.Column(tr("restored"), Kind.NUMBER),
+        doc.Column(tr("extracted again"), Kind.NUMBER),
+        doc.Column(tr("other tokens"), Kind.NUMBER),
     )
     rows = [
         (
             each.name,
             f"{each.seconds:.2f}",
             *(f"{error:.4f}" for error in each.errors),
-            f"{each.other_tokens} of {each.tokens}",
+            tr("{other_tokens} of {tokens}", other_tokens=each.other_tokens, tokens=each.tokens),
         )
         for each in found.items
     ]
@@ -164,17 +184,19 @@ def _measured(found: Measurement) -> tuple[doc.Block, ...]:
         for each in found.items
         if each.clips
     ]
-    number = str(found.of) if len(found.items) == found.of else f"{len(found.items)} of {found.of}"
+    number = (
+        str(found.of) if len(found.items) == found.of else tr("{items} of {of}", items=len(found.items), of=found.of)
+    )
     return (
         doc.Section(
-            "Which is better",
+            tr("Which is better"),
             (
                 doc.Paragraph((doc.verdict(str(found.verdict), _TONES[found.verdict]), f". {_meaning(found)}")),
                 doc.Table(
-                    "Difference of the errors, over the same recordings. Below zero the first is closer.",
+                    tr("Difference of the errors, over the same recordings. Below zero the first is closer."),
                     (
                         doc.Column("", Kind.PROSE),
-                        doc.Column("mean", Kind.NUMBER),
+                        doc.Column(tr("mean"), Kind.NUMBER),
                         doc.Column("95 % interval", Kind.NUMBER),
                     ),
                     [_difference_row(found.difference(*pair)) for pair in _PAIRS],
@@ -189,12 +211,14 @@ def _measured(found: Measurement) -> tuple[doc.Block, ...]:
             ),
         ),
         doc.Section(
-            "Recordings",
-            (doc.Table("Error of each.", columns, rows, most=10, rest=""),),
+            tr("Recordings"),
+            (doc.Table(tr("Error of each."), columns, rows, most=10, rest=""),),
             shown=Shown.DETAIL | Shown.PAGE,
         ),
         doc.Section(
-            "Listen", (doc.Players("The same recording in each way.", "recording", players),), shown=Shown.PAGE
+            tr("Listen"),
+            (doc.Players(tr("The same recording in each way."), tr("recording"), players),),
+            shown=Shown.PAGE,
         ),
     )
 
@@ -203,13 +227,13 @@ def _meaning(found: Measurement) -> str:
     """Return what the numbers carry, and no more."""
     match found.verdict:
         case Better.BETTER:
-            return "With the recorded tokens, the restored file is closer to these recordings than the drifted one."
+            return tr("With the recorded tokens, the restored file is closer to these recordings than the drifted one.")
         case Better.WORSE:
-            return (
+            return tr(
                 "With the recorded tokens, the restored file is farther from these recordings than the drifted one. "
                 "Its decoder may have learned the codes that moved. Do not use it in place of the drifted one."
             )
-    return (
+    return tr(
         "These recordings do not tell the two apart. A difference smaller than the interval is wide would not have "
         "been seen, and one below 1 % of the error is not counted."
     )
@@ -219,27 +243,33 @@ def _left_out(found: Measurement) -> str:
     if not found.left_out:
         return ""
     left = len(found.left_out) - 3
-    shown = clauses(*(f"{name} {why}" for name, why in found.left_out[:3]), f"and {left} more" if left > 0 else "")
-    return f"Left out: {shown}."
+    shown = clauses(
+        *(f"{name} {why}" for name, why in found.left_out[:3]), tr("and {left} more", left=left) if left > 0 else ""
+    )
+    return tr("Left out: {shown}.", shown=shown)
 
 
 def _difference_row(found: PairedDifference) -> tuple[str, str, str]:
-    return f"{found.way} against {found.against}", f"{found.mean:+.4f}", f"{found.low:+.4f} to {found.high:+.4f}"
+    return (
+        tr("{way} against {against}", way=found.way, against=found.against),
+        f"{found.mean:+.4f}",
+        tr("{low:+.4f} to {high:+.4f}", low=found.low, high=found.high),
+    )
 
 
 def _figures(found: Measurement) -> tuple[Figure, ...]:
-    names = {Way.DRIFTED: "drifted", Way.RESTORED: "restored", Way.EXTRACTED_AGAIN: "tokens extracted again"}
-    return tuple(Figure(f"error, {name}", f"{found.mean(way):.4f}") for way, name in names.items())
+    names = {Way.DRIFTED: "drifted", Way.RESTORED: "restored", Way.EXTRACTED_AGAIN: tr("tokens extracted again")}
+    return tuple(Figure(tr("error, {name}", name=name), f"{found.mean(way):.4f}") for way, name in names.items())
 
 
 def _measurement(found: Measurement) -> dict[str, Any]:
     return {
         "verdict": str(found.verdict),
-        **named(found, "experiment version device"),
+        **named(found, tr("experiment version device")),
         "recordings": found.of,
         "left_out": [{"item": name, "reason": why} for name, why in found.left_out],
         "differences": [
-            named(each, "way against mean low high") for each in (found.difference(*pair) for pair in _PAIRS)
+            named(each, tr("way against mean low high")) for each in (found.difference(*pair) for pair in _PAIRS)
         ],
         "items": [
             {
@@ -260,4 +290,7 @@ def _widest(digests: EncoderDigests) -> str:
 
 
 def _tensor(tensor: RestoredTensor) -> dict[str, Any]:
-    return named(tensor, "label name dtype") | {"rounded_from": tensor.rounded_from or None, "changed": tensor.changed}
+    return named(tensor, tr("label name dtype")) | {
+        "rounded_from": tensor.rounded_from or None,
+        "changed": tensor.changed,
+    }

@@ -4,6 +4,7 @@ import os
 from dataclasses import asdict
 from typing import Final
 
+from vqcheck.language import tr
 from vqcheck.replay.watched_run import RunMode, RunVerdict, SeenChange, WatchedModule, WatchedProcess, WatchedRun
 from vqcheck.report import blocks as doc
 from vqcheck.report.document import Case, CaseOutcome, Document, Remedy, Rule, Status
@@ -41,10 +42,12 @@ def view(run: WatchedRun) -> Document:
         warnings=tuple(_warnings(run)),
         blocks=(
             doc.facts(
-                "What was run", doc.Fact("Command", doc.code(" ".join(run.command))), doc.Fact("Mode", run.mode.value)
+                tr("What was run"),
+                doc.Fact(tr("Command"), doc.code(" ".join(run.command))),
+                doc.Fact(tr("Mode"), run.mode.value),
             ),
-            doc.Section("What changed", (_changes(run),)),
-            doc.Section("What was measured", (_use(run),)),
+            doc.Section(tr("What changed"), (_changes(run),)),
+            doc.Section(tr("What was measured"), (_use(run),)),
         ),
         remedies=_remedies(run),
     )
@@ -53,7 +56,7 @@ def view(run: WatchedRun) -> Document:
 def _remedies(run: WatchedRun) -> tuple[Remedy, ...]:
     if not run.changed or run.mode is RunMode.FREEZE:
         return ()
-    return (Remedy("Run it with vqcheck run --freeze, or call vqcheck.freeze in the script."),)
+    return (Remedy(tr("Run it with vqcheck run --freeze, or call vqcheck.freeze in the script.")),)
 
 
 def _headline(run: WatchedRun) -> str:
@@ -65,19 +68,19 @@ def _headline(run: WatchedRun) -> str:
     steps = max(each.steps for each in run.processes)
     in_all = listed(
         (
-            "1 module" if len(modules) == 1 else f"{len(modules)} modules",
-            "1 optimizer step" if steps == 1 else f"{steps} optimizer steps",
+            tr("1 module") if len(modules) == 1 else tr("{modules} modules", modules=len(modules)),
+            tr("1 optimizer step") if steps == 1 else tr("{steps} optimizer steps", steps=steps),
         )
     )
     if run.verdict is RunVerdict.MEASURED:
-        return f"the codebooks were measured: {in_all}"
-    return f"no tensor of the VQ encoder changed: {in_all}"
+        return tr("the codebooks were measured: {in_all}", in_all=in_all)
+    return tr("no tensor of the VQ encoder changed: {in_all}", in_all=in_all)
 
 
 def _first(run: WatchedRun) -> str:
     change = min(_all_changes(run), key=lambda change: change.step)
-    by = f"written by {change.written_by}" if change.written_by else ""
-    return f"the VQ encoder changed in step {change.step}: {listed((change.name, by))}"
+    by = tr("written by {written_by}", written_by=change.written_by) if change.written_by else ""
+    return tr("the VQ encoder changed in step {step}: {listed}", step=change.step, listed=listed((change.name, by)))
 
 
 def _all_changes(run: WatchedRun) -> list[SeenChange]:
@@ -90,7 +93,9 @@ def _cases(run: WatchedRun) -> list[Case]:
             _CHANGED,
             f"{_name(process)} {module.name}: {change.name}",
             CaseOutcome.FAILED,
-            clauses(change.what, f"written by {change.written_by}" if change.written_by else ""),
+            clauses(
+                change.what, tr("written by {written_by}", written_by=change.written_by) if change.written_by else ""
+            ),
             change.file,
             change.line,
         )
@@ -98,7 +103,7 @@ def _cases(run: WatchedRun) -> list[Case]:
         for change in module.changes
     ]
     if run.why_not_checked:
-        cases.append(Case(_SEEN, "the run", CaseOutcome.COULD_NOT_CHECK, run.why_not_checked))
+        cases.append(Case(_SEEN, tr("the run"), CaseOutcome.COULD_NOT_CHECK, run.why_not_checked))
     elif not cases:
         rule = _SEEN if run.mode is RunMode.MONITOR else _CHANGED
         cases = [
@@ -110,12 +115,16 @@ def _cases(run: WatchedRun) -> list[Case]:
 
 
 def _passed(module: WatchedModule) -> str:
-    return module.use or f"unchanged after {module.looked_at} steps"
+    return module.use or tr("unchanged after {looked_at} steps", looked_at=module.looked_at)
 
 
 def _warnings(run: WatchedRun) -> list[str]:
     return [
-        f"WARNING: {module.name}: {listed(module.collapsed)} collapsed: few of the codes are used"
+        tr(
+            "WARNING: {name}: {listed} collapsed: few of the codes are used",
+            name=module.name,
+            listed=listed(module.collapsed),
+        )
         for process in run.processes
         for module in process.modules
         if module.collapsed
@@ -124,11 +133,11 @@ def _warnings(run: WatchedRun) -> list[str]:
 
 def _changes(run: WatchedRun) -> doc.Table:
     columns = (
-        doc.Column("process"),
-        doc.Column("tensor"),
-        doc.Column("step"),
-        doc.Column("change"),
-        doc.Column("written by"),
+        doc.Column(tr("process")),
+        doc.Column(tr("tensor")),
+        doc.Column(tr("step")),
+        doc.Column(tr("change")),
+        doc.Column(tr("written by")),
     )
     rows = [
         (_name(process), change.name, str(change.step), change.what, change.written_by)
@@ -145,7 +154,9 @@ def _use(run: WatchedRun) -> doc.Table:
         for module in process.modules
         if module.use
     ]
-    return doc.Table("", (doc.Column("process"), doc.Column("module"), doc.Column("last read")), tuple(rows))
+    return doc.Table(
+        "", (doc.Column(tr("process")), doc.Column(tr("module")), doc.Column(tr("last read"))), tuple(rows)
+    )
 
 
 def _name(process: WatchedProcess) -> str:

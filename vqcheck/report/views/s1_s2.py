@@ -6,6 +6,7 @@ from typing import Final
 from vqcheck.audit.judgement import StageComparison
 from vqcheck.audit.token_decision import Decider
 from vqcheck.audit.token_power import power, summary
+from vqcheck.language import tr
 from vqcheck.report import blocks as doc
 from vqcheck.report.blocks import Shown
 from vqcheck.report.document import Case, CaseOutcome, Document, Remedy, Rule, Status
@@ -31,8 +32,8 @@ def view(comparison: StageComparison) -> Document:
         status=Status(comparison.exit_code),
         verdict=comparison.verdict.value,
         headline=headline(comparison),
-        subject=f"{comparison.s1} and {comparison.s2}",
-        cases=(Case(_SHARED, "s1 and s2", outcome, message, comparison.s2),),
+        subject=tr("{s1} and {s2}", s1=comparison.s1, s2=comparison.s2),
+        cases=(Case(_SHARED, tr("s1 and s2"), outcome, message, comparison.s2),),
         data={
             "s1": comparison.s1,
             "s2": comparison.s2,
@@ -44,11 +45,11 @@ def view(comparison: StageComparison) -> Document:
         },
         blocks=(
             doc.facts(
-                "What was compared",
-                doc.Fact("s1 (GPT)", doc.path(comparison.s1)),
-                doc.Fact("s2 (SoVITS)", doc.path(comparison.s2)),
-                doc.Fact("Decided by", _decided_by(comparison), Shown.PAGE),
-                doc.Fact("Evidence", message),
+                tr("What was compared"),
+                doc.Fact(tr("s1 (GPT)"), doc.path(comparison.s1)),
+                doc.Fact(tr("s2 (SoVITS)"), doc.path(comparison.s2)),
+                doc.Fact(tr("Decided by"), _decided_by(comparison), Shown.PAGE),
+                doc.Fact(tr("Evidence"), message),
             ),
         ),
         remedies=tuple(map(Remedy, _remedies(comparison))),
@@ -59,41 +60,45 @@ def headline(comparison: StageComparison) -> str:
     """Return whether two stages belong together. Equal tokens do not prove an equal VQ encoder."""
     if comparison.exit_code == 0:
         if comparison.evidence == "lock":
-            return "s1 and s2 share one VQ encoder"
-        return "the tokens that s1 was trained on agree with the VQ encoder of s2"
+            return tr("s1 and s2 share one VQ encoder")
+        return tr("the tokens that s1 was trained on agree with the VQ encoder of s2")
     if comparison.exit_code == 1:
         if comparison.other_s1:
-            return "this s1 checkpoint is not the one that the lock is bound to"
+            return tr("this s1 checkpoint is not the one that the lock is bound to")
         if comparison.decision:
             moved = moved_by(comparison.decision, "s2")
-            return f"s1 and s2 do not share one VQ encoder: the tokens agree with the base, and {moved}"
-        return "s1 and s2 do not share one VQ encoder: the tokens of s1 mean something else in s2"
+            return tr("s1 and s2 do not share one VQ encoder: the tokens agree with the base, and {moved}", moved=moved)
+        return tr("s1 and s2 do not share one VQ encoder: the tokens of s1 mean something else in s2")
     if comparison.tokens and comparison.tokens.contradictions:
-        return "could not decide whether s1 and s2 share one VQ encoder: the features are of other recordings"
+        return tr("could not decide whether s1 and s2 share one VQ encoder: the features are of other recordings")
     if comparison.decision:
-        return "could not decide whether s1 and s2 share one VQ encoder: the tokens agree with its base, too"
-    return "could not decide whether s1 and s2 share one VQ encoder"
+        return tr("could not decide whether s1 and s2 share one VQ encoder: the tokens agree with its base, too")
+    return tr("could not decide whether s1 and s2 share one VQ encoder")
 
 
 def evidence(comparison: StageComparison) -> str:
     """Return what the verdict rests on."""
     s1, s2, lock = os.path.basename(comparison.s1), os.path.basename(comparison.s2), comparison.lock
-    by_hand = f"{s1} names {comparison.named_tokens}; the directory was named by hand, and what is in it decides."
+    by_hand = tr(
+        "{s1} names {named_tokens}; the directory was named by hand, and what is in it decides.",
+        s1=s1,
+        named_tokens=comparison.named_tokens,
+    )
     if comparison.tokens:
-        by_path = f"{s1} names these tokens by their path, which proves nothing."
+        by_path = tr("{s1} names these tokens by their path, which proves nothing.", s1=s1)
         said = f"{by_hand if comparison.named_tokens else by_path} {summary(comparison.tokens)}."
         beside = _beside(comparison)
         return f"{said} {beside}" if beside else said
     if comparison.other_s1:
-        return f"{lock} is bound to another s1 checkpoint than {s1}."
-    bound = f"{s1} names the tokens of the locked experiment by their path, which proves nothing."
+        return tr("{lock} is bound to another s1 checkpoint than {s1}.", lock=lock, s1=s1)
+    bound = tr("{s1} names the tokens of the locked experiment by their path, which proves nothing.", s1=s1)
     if comparison.binds_s1:
-        bound = f"The lock is bound to {s1}."
+        bound = tr("The lock is bound to {s1}.", s1=s1)
     elif comparison.named_tokens:
         bound = by_hand
     if comparison.exit_code == 0:
-        return f"The VQ encoder of {s2} agrees with {lock}. {bound}"
-    return f"The VQ encoder of {s2} does not agree with {lock}. {bound}"
+        return tr("The VQ encoder of {s2} agrees with {lock}. {bound}", s2=s2, lock=lock, bound=bound)
+    return tr("The VQ encoder of {s2} does not agree with {lock}. {bound}", s2=s2, lock=lock, bound=bound)
 
 
 def _beside(comparison: StageComparison) -> str:
@@ -103,30 +108,32 @@ def _beside(comparison: StageComparison) -> str:
         return ""
     base = os.path.basename(decision.other.checkpoint)
     if decision.decided_by is Decider.AGAINST:
-        return (
-            f"{base}, which the configuration names as the base, explains them, too: this data cannot tell the two "
-            "apart, and the base decides."
+        return tr(
+            "{base}, which the configuration names as the base, explains them, too: this data "
+            "cannot tell the two apart, and the base decides.",
+            base=base,
         )
-    return (
-        f"{base}, which the configuration names as the base, explains them, too: this data cannot tell the two apart."
+    return tr(
+        "{base}, which the configuration names as the base, explains them, too: this data cannot tell the two apart.",
+        base=base,
     )
 
 
 def _decided_by(comparison: StageComparison) -> str:
-    return "a lock of the experiment" if comparison.lock else "the recorded tokens, compared with those of s2"
+    return tr("a lock of the experiment") if comparison.lock else tr("the recorded tokens, compared with those of s2")
 
 
 def _remedies(comparison: StageComparison) -> tuple[str, ...]:
     if comparison.other_s1:
         s1 = os.path.basename(comparison.s1)
-        return (f"If {s1} was trained on the locked tokens, bind it: vqcheck lock --s1 --update.",)
+        return (tr("If {s1} was trained on the locked tokens, bind it: vqcheck lock --s1 --update.", s1=s1),)
     if comparison.exit_code == 1:
-        return extract_again(
-            comparison.s2, comparison.exported
-        ), "Or start s2 from the file that the tokens of s1 come from."
+        return extract_again(comparison.s2, comparison.exported), tr(
+            "Or start s2 from the file that the tokens of s1 come from."
+        )
     if comparison.exit_code == 2 and comparison.tokens and comparison.tokens.contradictions:
-        return ("Extract the features and the tokens again, from the same recordings.",)
+        return (tr("Extract the features and the tokens again, from the same recordings."),)
     if comparison.exit_code == 2 and comparison.tokens:
         folder = comparison.tokens.experiment
-        return (f"See what could not be checked: vqcheck tokens {comparison.s2} {folder}",)
+        return (tr("See what could not be checked: vqcheck tokens {s2} {folder}", s2=comparison.s2, folder=folder),)
     return ()

@@ -5,6 +5,7 @@ from collections.abc import Iterable, Sequence
 from typing import Final, NamedTuple
 
 from vqcheck.codebook.comparison import FAULTS, Change, TensorDiff, Verdict
+from vqcheck.language import tr
 from vqcheck.report import blocks as doc
 from vqcheck.report.blocks import Kind, Shown, Tone
 from vqcheck.report.views.words import clauses, ranges
@@ -15,19 +16,19 @@ _NUMBERED: Final = re.compile(r"(.*?)([0-9]{1,9}) (\S+)")
 def section(tensors: Sequence[TensorDiff], *, brief: Shown) -> doc.Section:
     """Return the section on tensors; `brief` is where their short table is shown."""
     hint = doc.Paragraph((doc.muted("-v lists every tensor with its digests, and where it changed most"),), brief)
-    return doc.Section("Tensors", (_short_table(tensors, brief), hint, _every_tensor(tensors)))
+    return doc.Section(tr("Tensors"), (_short_table(tensors, brief), hint, _every_tensor(tensors)))
 
 
 def _every_tensor(tensors: Sequence[TensorDiff]) -> doc.Table:
     columns = (
-        doc.Column("Tensor", Kind.NAME),
-        doc.Column("Verdict"),
-        doc.Column("Rows changed", Kind.NUMBER),
-        doc.Column("How far", Kind.PROSE),
-        doc.Column("Digest in A"),
-        doc.Column("Digest in B"),
+        doc.Column(tr("Tensor"), Kind.NAME),
+        doc.Column(tr("Verdict")),
+        doc.Column(tr("Rows changed"), Kind.NUMBER),
+        doc.Column(tr("How far"), Kind.PROSE),
+        doc.Column(tr("Digest in A")),
+        doc.Column(tr("Digest in B")),
     )
-    caption = "Every tensor of the VQ encoder. A row is a code, or an output channel of a projection."
+    caption = tr("Every tensor of the VQ encoder. A row is a code, or an output channel of a projection.")
     # Those at fault first.
     order = sorted(tensors, key=lambda diff: diff.verdict not in FAULTS)
     rows = [
@@ -47,10 +48,10 @@ def _every_tensor(tensors: Sequence[TensorDiff]) -> doc.Table:
 def _short_table(tensors: Sequence[TensorDiff], shown: Shown) -> doc.Table:
     groups = _grouped(tensors)
     columns = (
-        doc.Column("Tensor", Kind.NAME),
-        doc.Column("Verdict"),
-        doc.Column("Rows changed", Kind.NUMBER),
-        doc.Column("max |b-a|", Kind.NUMBER),
+        doc.Column(tr("Tensor"), Kind.NAME),
+        doc.Column(tr("Verdict")),
+        doc.Column(tr("Rows changed"), Kind.NUMBER),
+        doc.Column(tr("max |b-a|"), Kind.NUMBER),
         doc.Column("", Kind.PROSE),
     )
     rows: list[Sequence[doc.Inline]] = []
@@ -58,9 +59,11 @@ def _short_table(tensors: Sequence[TensorDiff], shown: Shown) -> doc.Table:
         first = group.tensors[0]
         changes = [diff.change for diff in group.tensors if diff.change]
         largest = max((change.max_abs for change in changes), default=0.0)
-        number = f"{len(group.tensors)} tensors" if len(group.tensors) > 1 else ""
+        number = tr("{tensors} tensors", tensors=len(group.tensors)) if len(group.tensors) > 1 else ""
         broken = sum(change.not_finite for change in changes)
-        said = clauses(number, *_notes(first), f"{broken} changed values are NaN or infinite" if broken else "")
+        said = clauses(
+            number, *_notes(first), tr("{broken} changed values are NaN or infinite", broken=broken) if broken else ""
+        )
         rows.append(
             (
                 group.label,
@@ -81,31 +84,41 @@ def tone(diff: TensorDiff) -> Tone:
 
 
 def _notes(diff: TensorDiff) -> list[str]:
-    shapes = f"A is {list(diff.a_shape)}, B is {list(diff.b_shape)}" if diff.verdict == Verdict.OTHER_SHAPE else ""
-    return [each for each in (diff.note, shapes, "" if diff.judged else "not judged") if each]
+    shapes = (
+        tr("A is {list}, B is {list2}", list=list(diff.a_shape), list2=list(diff.b_shape))
+        if diff.verdict == Verdict.OTHER_SHAPE
+        else ""
+    )
+    return [each for each in (diff.note, shapes, "" if diff.judged else tr("not judged")) if each]
 
 
 def _rows_changed(tensors: Sequence[TensorDiff]) -> str:
     """Return how many rows changed in all; empty where that is not measured."""
     changes = [diff.change for diff in tensors if diff.change]
     total = sum(change.rows for change in changes)
-    return f"{sum(change.rows_changed for change in changes)} of {total}" if total > len(changes) else ""
+    return (
+        tr("{value} of {total}", value=sum(change.rows_changed for change in changes), total=total)
+        if total > len(changes)
+        else ""
+    )
 
 
 def size(change: Change) -> str:
     """Return how far values are apart, and where most."""
     parts = (
-        _largest("max |b-a|", change.max_abs, change.max_abs_index),
-        _largest("max |b-a|/|a|", change.max_rel, change.max_rel_index),
-        f"{change.not_finite} changed values are NaN or infinite" if change.not_finite else "",
+        _largest(tr("max |b-a|"), change.max_abs, change.max_abs_index),
+        _largest(tr("max |b-a|/|a|"), change.max_rel, change.max_rel_index),
+        tr("{not_finite} changed values are NaN or infinite", not_finite=change.not_finite)
+        if change.not_finite
+        else "",
     )
-    return clauses(*parts) or "only signs of zero or NaN payloads differ"
+    return clauses(*parts) or tr("only signs of zero or NaN payloads differ")
 
 
 def _largest(what: str, value: float, index: tuple[int, ...]) -> str:
     """Return a value and where it stands; empty for 0. A single value stands nowhere."""
     said = f"{what} {value:.3g}"
-    return "" if not value else f"{said} at {list(index)}" if index else said
+    return "" if not value else tr("{said} at {list}", said=said, list=list(index)) if index else said
 
 
 class _Group(NamedTuple):

@@ -12,6 +12,7 @@ from vqcheck.audit.token_decision import Decider, TokenDecision
 from vqcheck.audit.token_power import CONFIDENCE, Power, power
 from vqcheck.codebook.comparison import Verdict
 from vqcheck.codebook.file_record import Order
+from vqcheck.language import tr
 from vqcheck.report.document import Case, CaseOutcome, Rule, Weight
 from vqcheck.report.views.json_objects import digests_object, named, plain_object
 from vqcheck.report.views.words import clauses, listed
@@ -92,12 +93,22 @@ def _items(audit: TokenAudit) -> Iterable[Case]:
     for item in audit.items:
         counts = item.counts
         frames = (
-            f"{counts.explained} of {counts.frames} tokens agree",
-            f"{counts.mismatches} cannot come from this VQ encoder" if counts.mismatches else "",
-            f"{counts.near_ties} within rounding" if counts.near_ties else "",
-            f"{counts.undecided} undecided" if counts.undecided else "",
+            tr("{explained} of {frames} tokens agree", explained=counts.explained, frames=counts.frames),
+            tr("{mismatches} cannot come from this VQ encoder", mismatches=counts.mismatches)
+            if counts.mismatches
+            else "",
+            tr("{near_ties} within rounding", near_ties=counts.near_ties) if counts.near_ties else "",
+            tr("{undecided} undecided", undecided=counts.undecided) if counts.undecided else "",
         )
-        length = f"{item.recorded} tokens are recorded, the features give {item.derived}" if item.wrong_length else ""
+        length = (
+            tr(
+                "{recorded} tokens are recorded, the features give {derived}",
+                recorded=item.recorded,
+                derived=item.derived,
+            )
+            if item.wrong_length
+            else ""
+        )
         message = clauses(listed(frames), length)
         failed = counts.mismatches or item.wrong_length
         name = f"{item.item} ({item.line})" if item.item in audit.repeated else item.item
@@ -105,44 +116,69 @@ def _items(audit: TokenAudit) -> Iterable[Case]:
             _ITEM, name, CaseOutcome.FAILED if failed else CaseOutcome.PASSED, message, *_place(audit, item.line)
         )
     for name in audit.without_features:
-        why = "there are no features to check its tokens by"
+        why = tr("there are no features to check its tokens by")
         yield Case(_ITEM, name, CaseOutcome.NOT_APPLICABLE, why, audit.experiment)
 
 
 def _near_ties(audit: TokenAudit) -> Iterable[Case]:
     for group in audit.groups:
         count, limit = group.exceeded
-        message = f"{count} of {group.frames} tokens, where rounding explains at most {limit}"
+        message = tr(
+            "{count} of {frames} tokens, where rounding explains at most {limit}",
+            count=count,
+            frames=group.frames,
+            limit=limit,
+        )
         outcome = CaseOutcome.FAILED if group.surplus else CaseOutcome.PASSED
-        yield Case(_NEAR_TIES, f"near-ties in {group.precision}", outcome, message, tsv(audit))
+        yield Case(_NEAR_TIES, tr("near-ties in {precision}", precision=group.precision), outcome, message, tsv(audit))
 
 
 def _beside(decision: TokenDecision) -> Iterable[Case]:
     audit, lock = decision.audit, decision.lock
     if lock is not None and lock.binds:
-        outcome, message = CaseOutcome.PASSED, f"{lock.path} binds the tokens to this VQ encoder"
+        outcome, message = CaseOutcome.PASSED, tr("{path} binds the tokens to this VQ encoder", path=lock.path)
         if lock.verdict == Verdict.CHANGED:
             outcome = CaseOutcome.FAILED
-            message = f"{lock.path} binds the tokens; the checkpoint holds another VQ encoder"
+            message = tr("{path} binds the tokens; the checkpoint holds another VQ encoder", path=lock.path)
         elif lock.verdict == Verdict.UNDECIDED:
             outcome = CaseOutcome.COULD_NOT_CHECK
-            message = f"{lock.path} binds the tokens; the checkpoint holds copies that contradict each other"
+            message = tr(
+                "{path} binds the tokens; the checkpoint holds copies that contradict each other", path=lock.path
+            )
         yield Case(_LOCK, "lock", outcome, message, lock.path)
     if decision.movement is None or decision.other is None or decision.decided_by is Decider.LOCK:
         return
     outcome = {Decider.AGAINST: CaseOutcome.FAILED, Decider.NOTHING: CaseOutcome.COULD_NOT_CHECK}.get(
         decision.decided_by, CaseOutcome.PASSED
     )
-    message = f"the tokens agree with {decision.other.checkpoint}, too, which holds another VQ encoder"
+    message = tr(
+        "the tokens agree with {checkpoint}, too, which holds another VQ encoder", checkpoint=decision.other.checkpoint
+    )
     yield Case(_OTHER, "against", outcome, message, audit.checkpoint)
 
 
 def _gaps(audit: TokenAudit) -> Iterable[Case]:
     counts = audit.total
     for rule, name, message in (
-        (_COVERAGE, "coverage", f"{audit.rows - audit.covered} of {audit.rows} items have no features"),
-        (_OVERFLOW, "overflow", f"{counts.undecided - counts.coarse} of {counts.frames} frames overflow"),
-        (_COARSE, "coarse", f"{counts.coarse} of {counts.frames} frames have too many codes within rounding"),
+        (
+            _COVERAGE,
+            "coverage",
+            tr("{value} of {rows} items have no features", value=audit.rows - audit.covered, rows=audit.rows),
+        ),
+        (
+            _OVERFLOW,
+            "overflow",
+            tr("{value} of {frames} frames overflow", value=counts.undecided - counts.coarse, frames=counts.frames),
+        ),
+        (
+            _COARSE,
+            "coarse",
+            tr(
+                "{coarse} of {frames} frames have too many codes within rounding",
+                coarse=counts.coarse,
+                frames=counts.frames,
+            ),
+        ),
     ):
         outcome = CaseOutcome.COULD_NOT_CHECK if name in audit.gaps else CaseOutcome.PASSED
         yield Case(rule, name, outcome, message, tsv(audit))
@@ -157,10 +193,18 @@ def _advice(audit: TokenAudit) -> Iterable[Case]:
         listed(names, NAMED) for names in (audit.leftover_parts, audit.repeated, audit.without_tokens)
     )
     for name, found, message in (
-        ("header", audit.headless, "the tsv has no header line: s1 reads its first item as the header and loses it"),
-        ("parts", parts, f"nothing reads the parts beside the merged tsv: {parts}"),
-        ("repeated", repeated, f"items with several rows: {repeated}"),
-        ("without tokens", lacking, f"items with features but no tokens, which s1 never sees: {lacking}"),
+        (
+            "header",
+            audit.headless,
+            tr("the tsv has no header line: s1 reads its first item as the header and loses it"),
+        ),
+        ("parts", parts, tr("nothing reads the parts beside the merged tsv: {parts}", parts=parts)),
+        ("repeated", repeated, tr("items with several rows: {repeated}", repeated=repeated)),
+        (
+            tr("without tokens"),
+            lacking,
+            tr("items with features but no tokens, which s1 never sees: {lacking}", lacking=lacking),
+        ),
     ):
         if found:
             yield Case(_TSV, name, CaseOutcome.FAILED, message, tsv(audit), weight=Weight.ADVICE)
@@ -185,7 +229,7 @@ def data(decision: TokenDecision) -> dict[str, Any]:
             "malformed": [{"line": line, "problem": problem} for line, problem in audit.malformed],
             "repeated": list(audit.repeated),
         },
-        **named(audit, "without_tokens without_features"),
+        **named(audit, tr("without_tokens without_features")),
         "unreadable": [{"item": item, "problem": problem} for item, problem in audit.unreadable],
         "sampled": audit.sampled,
         "audit": _audit_object(audit),
@@ -223,8 +267,8 @@ def _audit_object(audit: TokenAudit) -> dict[str, Any]:
         "gaps": list(audit.gaps),
         "total": plain_object(audit.total),
         "power": power_object(power(audit)),
-        **named(audit, "arithmetic float_arithmetic"),
+        **named(audit, tr("arithmetic float_arithmetic")),
         "risk": RISK,
         "groups": [plain_object(group) for group in audit.groups],
-        "items": [named(item, "item line recorded derived") | plain_object(item.counts) for item in audit.items],
+        "items": [named(item, tr("item line recorded derived")) | plain_object(item.counts) for item in audit.items],
     }

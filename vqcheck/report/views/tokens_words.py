@@ -5,6 +5,7 @@ import os
 from vqcheck.audit.token_audit_result import HALF_OF_THE_ITEMS, TokenAudit, TokenVerdict
 from vqcheck.audit.token_decision import Decider, TokenDecision
 from vqcheck.audit.token_power import percent, sentence
+from vqcheck.language import tr
 from vqcheck.report.views.words import clauses, listed, roughly, share, updates
 
 
@@ -15,20 +16,22 @@ def headline(decision: TokenDecision) -> str:
     name = os.path.basename(audit.checkpoint)
     if decision.decided_by is Decider.LOCK and decision.lock and decision.verdict != audit.verdict:
         lock = os.path.basename(decision.lock.path)
-        said = f"Copies in {name} contradict the one that {lock} binds the tokens to."
+        said = tr("Copies in {name} contradict the one that {lock} binds the tokens to.", name=name, lock=lock)
         if decision.verdict is TokenVerdict.INCONSISTENT:
-            said = f"The tokens are bound by {lock} to another VQ encoder than {name} holds."
+            said = tr("The tokens are bound by {lock} to another VQ encoder than {name} holds.", lock=lock, name=name)
         if audit.verdict is TokenVerdict.CONSISTENT:
-            return f"{said} They agree with both: this data cannot tell the two apart."
+            return tr("{said} They agree with both: this data cannot tell the two apart.", said=said)
         return said
     if other is None:
         return said
     if decision.decided_by in (Decider.AGAINST, Decider.NOTHING):
         first, second = names_of_two(audit, other)
         if decision.decided_by is Decider.AGAINST:
-            said = f"The tokens agree with {second}, and {moved_by(decision, first)}."
+            said = tr(
+                "The tokens agree with {second}, and {moved_by}.", second=second, moved_by=moved_by(decision, first)
+            )
             return f"{said} {against(audit, other)}"
-        said = "The tokens agree with two VQ encoders that differ, and nothing shows which of the two made them."
+        said = tr("The tokens agree with two VQ encoders that differ, and nothing shows which of the two made them.")
     return f"{said} {against(audit, other)}"
 
 
@@ -36,8 +39,10 @@ def moved_by(decision: TokenDecision, name: str) -> str:
     """Return in a clause how far the checkpoint, which is called by a name, has moved from the other one."""
     movement = decision.movement
     if movement is None or movement.steps is None:
-        return f"{name} has moved from it"
-    return f"{name} has moved from it by {roughly(updates(movement.steps), movement.precision)}"
+        return tr("{name} has moved from it", name=name)
+    return tr(
+        "{name} has moved from it by {roughly}", name=name, roughly=roughly(updates(movement.steps), movement.precision)
+    )
 
 
 def unseen(decision: TokenDecision) -> str:
@@ -49,8 +54,17 @@ def unseen(decision: TokenDecision) -> str:
     if movement is None or movement.steps is None:
         return said
     moved = movement.flips
-    rate = f"{updates(movement.steps)} flip {moved.flipped} of {moved.frames} frames"
-    unseen = f"about {decision.updates} flip {percent(found.share)}" if decision.updates else ""
+    rate = tr(
+        "{updates} flip {flipped} of {frames} frames",
+        updates=updates(movement.steps),
+        flipped=moved.flipped,
+        frames=moved.frames,
+    )
+    unseen = (
+        tr("about {updates} flip {percent}", updates=decision.updates, percent=percent(found.share))
+        if decision.updates
+        else ""
+    )
     return clauses(said, listed((rate, unseen)))
 
 
@@ -60,38 +74,56 @@ def _of_audit(audit: TokenAudit) -> str:
     A codebook that moved a little gives the same tokens on little data: that it made them is more than was seen.
     """
     name, total = os.path.basename(audit.checkpoint), audit.total
-    lacking = f"{audit.rows - audit.covered} of {audit.rows} items have no features"
+    lacking = tr("{value} of {rows} items have no features", value=audit.rows - audit.covered, rows=audit.rows)
     if audit.only_lengths:
         return _beside(
-            f"{len(audit.wrong_lengths)} items have another number of tokens than their features give.", audit
+            tr(
+                "{wrong_lengths} items have another number of tokens than their features give.",
+                wrong_lengths=len(audit.wrong_lengths),
+            ),
+            audit,
         )
     if audit.verdict == TokenVerdict.INCONSISTENT:
-        return _beside(f"The tokens do not come from {name}.", audit)
+        return _beside(tr("The tokens do not come from {name}.", name=name), audit)
     if audit.verdict == TokenVerdict.CONSISTENT and total.near_ties:
         return _beside(
-            f"{total.explained} of {total.frames} tokens agree with {name}; the other {total.near_ties} differ by no "
-            "more than rounding.",
+            tr(
+                "{explained} of {frames} tokens agree with {name}; the other {near_ties} differ by no "
+                "more than rounding.",
+                explained=total.explained,
+                frames=total.frames,
+                name=name,
+                near_ties=total.near_ties,
+            ),
             audit,
         )
     if audit.verdict == TokenVerdict.CONSISTENT:
-        return _beside(f"The tokens agree with {name}.", audit)
+        return _beside(tr("The tokens agree with {name}.", name=name), audit)
     if "overflow" in audit.gaps:
-        return f"Half precision overflows on {share(total.undecided - total.coarse, total.frames)} of the frames."
+        return tr(
+            "Half precision overflows on {share} of the frames.",
+            share=share(total.undecided - total.coarse, total.frames),
+        )
     if "coarse" in audit.gaps:
-        return f"Half precision cannot tell the codes apart on {share(total.coarse, total.frames)} of the frames."
+        return tr(
+            "Half precision cannot tell the codes apart on {share} of the frames.",
+            share=share(total.coarse, total.frames),
+        )
     if "coverage" in audit.gaps:
         if audit.least_coverage != HALF_OF_THE_ITEMS:
-            lacking = f"{lacking} ({100 * audit.least_coverage:g} % must have them)"
-        return f"Nothing contradicts {name}, but {lacking}: their tokens were not checked."
-    return f"Nothing contradicts {name}, but not everything could be read."
+            lacking = tr("{lacking} ({value:g} % must have them)", lacking=lacking, value=100 * audit.least_coverage)
+        return tr(
+            "Nothing contradicts {name}, but {lacking}: their tokens were not checked.", name=name, lacking=lacking
+        )
+    return tr("Nothing contradicts {name}, but not everything could be read.", name=name)
 
 
 def _beside(said: str, audit: TokenAudit) -> str:
     """Return a sentence, and behind it how many items could not be checked."""
     if not audit.without_features:
         return said
-    lacking = f"{audit.rows - audit.covered} of {audit.rows} items have no features"
-    return f"{said} {lacking}, so their tokens were not checked."
+    lacking = tr("{value} of {rows} items have no features", value=audit.rows - audit.covered, rows=audit.rows)
+    return tr("{said} {lacking}, so their tokens were not checked.", said=said, lacking=lacking)
 
 
 def against(audit: TokenAudit, other: TokenAudit) -> str:
@@ -100,19 +132,27 @@ def against(audit: TokenAudit, other: TokenAudit) -> str:
     mine, theirs = _explained(audit), _explained(other)
     better = audit.better_than(other)
     if better == "equal":
-        said = f"{a} and {b} explain equally many tokens ({mine})."
+        said = tr("{a} and {b} explain equally many tokens ({mine}).", a=a, b=b, mine=mine)
         if audit.digests.vq_encoder is not None and audit.digests.vq_encoder == other.digests.vq_encoder:
-            return f"{said} They hold the same VQ encoder."
-        return f"{said} This data cannot tell them apart."
+            return tr("{said} They hold the same VQ encoder.", said=said)
+        return tr("{said} This data cannot tell them apart.", said=said)
     first, second = ((a, mine), (b, theirs)) if better == "checkpoint" else ((b, theirs), (a, mine))
     winner = audit if better == "checkpoint" else other
-    said = f"{first[0]} explains the tokens better ({first[1]}) than {second[0]} ({second[1]})."
+    said = tr(
+        "{value} explains the tokens better ({value2}) than {value3} ({value4}).",
+        value=first[0],
+        value2=first[1],
+        value3=second[0],
+        value4=second[1],
+    )
     if winner.contradictions == ("lengths",):
-        return f"{said} But some features belong to other recordings."
+        return tr("{said} But some features belong to other recordings.", said=said)
     return {
         TokenVerdict.CONSISTENT: said,
-        TokenVerdict.INCONSISTENT: f"{said} But the tokens do not come from {first[0]} either.",
-    }.get(winner.verdict, f"{said} But not everything could be checked.")
+        TokenVerdict.INCONSISTENT: tr(
+            "{said} But the tokens do not come from {value} either.", said=said, value=first[0]
+        ),
+    }.get(winner.verdict, tr("{said} But not everything could be checked.", said=said))
 
 
 def names_of_two(audit: TokenAudit, other: TokenAudit) -> tuple[str, str]:
@@ -122,5 +162,5 @@ def names_of_two(audit: TokenAudit, other: TokenAudit) -> tuple[str, str]:
 
 
 def _explained(audit: TokenAudit) -> str:
-    undecided = f"{audit.total.undecided} undecided" if audit.total.undecided else ""
+    undecided = tr("{undecided} undecided", undecided=audit.total.undecided) if audit.total.undecided else ""
     return listed((share(audit.total.explained, audit.total.frames), undecided))

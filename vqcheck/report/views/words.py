@@ -6,8 +6,10 @@ from collections.abc import Iterable, Sequence
 from itertools import groupby
 from typing import TYPE_CHECKING
 
+from vqcheck import language
 from vqcheck.codebook.file_record import FileKind
 from vqcheck.codebook.health import Condition
+from vqcheck.language import tr
 from vqcheck.report.document import Rule
 
 if TYPE_CHECKING:
@@ -27,43 +29,48 @@ def share(part: int, whole: int) -> str:
 
 def effect(flips: "TokenFlips") -> str:
     """Return what a drift does to the tokens in two words, which stand in front of the numbers."""
-    return f"{flips.severity.value} effect" if flips.flipped else "no effect"
+    return tr("{value} effect", value=flips.severity.value) if flips.flipped else tr("no effect")
 
 
 def listed(names: Iterable[object], most: int | None = None) -> str:
     """Return names in a row, of more than `most` only the first; None for all. Those that are empty are left out."""
     found = [text for each in names if (text := str(each))]
-    row = ", ".join(found[:most])
-    return f"{row} and {len(found) - most} more" if most is not None and len(found) > most else row
+    row = language.listed(found[:most], last="")
+    left = len(found) - most if most is not None else 0
+    return tr("{names} and {left} more", names=row, left=left) if left > 0 else row
 
 
 def all_of(names: Iterable[str]) -> str:
     """Return a few names of which the same is true."""
-    return " and ".join(names)
+    first, *others = names
+    return tr("{first} and {second}", first=first, second=all_of(others)) if others else first
 
 
 def clauses(*parts: str) -> str:
     """Return in one line what can be said by itself; what is empty is left out."""
-    return "; ".join(filter(None, parts))
+    said = [part for part in parts if part]
+    if len(said) > 1:
+        return tr("{clause}; {next}", clause=said[0], next=clauses(*said[1:]))
+    return said[0] if said else ""
 
 
 def roughly(number: str, precision: str) -> str:
     """Return a number of updates, and how well it is known: `about 37 updates`."""
     if precision == "about":
-        return f"about {number}"
-    return f"at least {number}" if precision == "at least" else number
+        return tr("about {number}", number=number)
+    return tr("at least {number}", number=number) if precision == "at least" else number
 
 
 def updates(steps: int) -> str:
-    return "1 update" if steps == 1 else f"{steps} updates"
+    return tr("1 update") if steps == 1 else tr("{steps} updates", steps=steps)
 
 
 def written_at(training: "Training") -> str:
     """Return what a file says of the epoch and step it was written at; empty where it says neither."""
     return listed(
         (
-            "" if training.epoch is None else f"epoch {training.epoch}",
-            "" if training.steps is None else f"step {training.steps}",
+            "" if training.epoch is None else tr("epoch {epoch}", epoch=training.epoch),
+            "" if training.steps is None else tr("step {steps}", steps=training.steps),
         )
     )
 
@@ -71,7 +78,7 @@ def written_at(training: "Training") -> str:
 def number(value: float) -> str:
     """Return a figure with three digits, and a word where it is not finite."""
     if not math.isfinite(value):
-        return "not finite"
+        return tr("not finite")
     if value == 0:
         return "0"
     return f"{value:.3f}" if 0.001 <= value < 100 else f"{value:.3g}"
@@ -92,15 +99,18 @@ def extract_again(path: str, exported: str | None) -> str:
 
     name = os.path.basename(path)
     if not is_training_file(path):
-        return f"Extract the tokens again with {name}. Then train s1 again on them."
+        return tr("Extract the tokens again with {name}. Then train s1 again on them.", name=name)
     if exported:
-        return (
-            f"Extraction cannot read {name}. Extract the tokens again with {exported}, the weights exported at its "
-            "step. Then train s1 again on them."
+        return tr(
+            "Extraction cannot read {name}. Extract the tokens again with {exported}, the weights "
+            "exported at its step. Then train s1 again on them.",
+            name=name,
+            exported=exported,
         )
-    return (
-        f"Extraction cannot read {name}. Extract the tokens again with the weights exported at its step. Then train s1 "
-        "again on them."
+    return tr(
+        "Extraction cannot read {name}. Extract the tokens again with the weights exported at "
+        "its step. Then train s1 again on them.",
+        name=name,
     )
 
 
@@ -121,10 +131,10 @@ def argument(name: str) -> str:
 def kind_of_file(kind: FileKind) -> str:
     """Return what a file shows itself to be; empty where it says nothing of that."""
     return {
-        FileKind.BASE: "base model",
-        FileKind.TRAINING: "training file",
-        FileKind.EXPORT: "export of a run",
-        FileKind.STEP: "weights of one step of a run",
+        FileKind.BASE: tr("base model"),
+        FileKind.TRAINING: tr("training file"),
+        FileKind.EXPORT: tr("export of a run"),
+        FileKind.STEP: tr("weights of one step of a run"),
     }.get(kind, "")
 
 
@@ -141,10 +151,10 @@ def unfit_rule(command: str) -> Rule:
 def explained(ailment: str) -> str:
     """Return what an ailment means, in a sentence without its full stop."""
     meanings: dict[str, str] = {
-        Condition.NEVER_TRAINED: "it is all zero, or its init flag is 0",
-        Condition.NOT_FINITE: "it holds NaN or infinity",
-        Condition.BROKEN: "some counts are negative",
-        Condition.COLLAPSED: "nearly all frames go to a few of its codes",
+        Condition.NEVER_TRAINED: tr("it is all zero, or its init flag is 0"),
+        Condition.NOT_FINITE: tr("it holds NaN or infinity"),
+        Condition.BROKEN: tr("some counts are negative"),
+        Condition.COLLAPSED: tr("nearly all frames go to a few of its codes"),
     }
     return meanings[ailment]
 
@@ -152,8 +162,10 @@ def explained(ailment: str) -> str:
 def warning(name: str, ailment: str) -> str:
     """Return what must be said first of a file whose VQ encoder is unfit for use."""
     if ailment == Condition.NEVER_TRAINED:
-        return f"the codebook of {name} was never trained: {explained(ailment)}"
-    return f"the VQ encoder of {name} is {ailment}: {explained(ailment)}"
+        return tr("the codebook of {name} was never trained: {explained}", name=name, explained=explained(ailment))
+    return tr(
+        "the VQ encoder of {name} is {ailment}: {explained}", name=name, ailment=ailment, explained=explained(ailment)
+    )
 
 
 def short_names(paths: Sequence[str]) -> list[str]:

@@ -4,6 +4,7 @@ import math
 from collections.abc import Callable, Iterable, Sequence
 from typing import Final, NamedTuple
 
+from vqcheck.language import sentences, tr
 from vqcheck.report import blocks as doc
 from vqcheck.report.render.html.markup import Element, Node, element
 from vqcheck.report.scales import Axis, counted, drawable, from_zero, label
@@ -102,13 +103,16 @@ def _about(lines: Sequence[doc.Line], most: int) -> Node:
     longest = max((len(line.points) for line in lines), default=0)
     if longest > most:
         said.append(
-            f"Of {longest} points, those with the smallest and the greatest value of each stretch are drawn, so no "
-            "peak is lost."
+            tr(
+                "Of {longest} points, those with the smallest and the greatest value of each stretch "
+                "are drawn, so no peak is lost.",
+                longest=longest,
+            )
         )
     broken = [line for line in lines if not all(drawable(value) for _, value in line.points)]
     if any(drawable(value) for line in broken for _, value in line.points):
-        said.append("A gap in a line is a value that is not known, not finite, or too large to draw.")
-    return element("p", " ".join(said), class_="more") if said else None
+        said.append(tr("A gap in a line is a value that is not known, not finite, or too large to draw."))
+    return element("p", sentences(*said), class_="more") if said else None
 
 
 class _Plot(NamedTuple):

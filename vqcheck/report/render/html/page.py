@@ -29,9 +29,11 @@ _SIGNS: Final = {
 
 def _means(status: Status) -> str:
     return {
-        Status.CONSISTENT: "Exit status 0: checked, and consistent.",
-        Status.INCONSISTENT: "Exit status 1: checked, and not consistent.",
-        Status.NOT_CHECKED: "Exit status 2: could not check. This says neither that all is well nor that it is not.",
+        Status.CONSISTENT: tr("Exit status 0: checked, and consistent."),
+        Status.INCONSISTENT: tr("Exit status 1: checked, and not consistent."),
+        Status.NOT_CHECKED: tr(
+            "Exit status 2: could not check. This says neither that all is well nor that it is not."
+        ),
     }[status]
 
 

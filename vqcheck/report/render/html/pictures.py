@@ -4,6 +4,7 @@ import math
 from collections.abc import Iterable, Sequence
 from typing import Final
 
+from vqcheck.language import sentences, tr
 from vqcheck.report import blocks as doc
 from vqcheck.report.render.html.charts import WIDE, picture
 from vqcheck.report.render.html.markup import Element, Node, element
@@ -49,8 +50,8 @@ def _one_codebook(block: doc.HeatMap, name: str) -> tuple[Element, str]:
     cells = _cells(lines, size, size, size, block.limits)
     drawn = picture(name, block.title, block.description, (_LEFT + _ACROSS * size, len(lines) * size), *names, cells)
     if each == 1:
-        return drawn, f"{across} fields a line, code 0 at the top left."
-    return drawn, f"A field stands for {each} codes in a row and shows the one that moved most."
+        return drawn, tr("{across} fields a line, code 0 at the top left.", across=across)
+    return drawn, tr("A field stands for {each} codes in a row and shows the one that moved most.", each=each)
 
 
 def _several_codebooks(block: doc.HeatMap, name: str) -> tuple[Element, str]:
@@ -61,12 +62,12 @@ def _several_codebooks(block: doc.HeatMap, name: str) -> tuple[Element, str]:
     lines = [_fields(strip.values, each, block.limits) for strip in strips]
     cells = _cells(lines, wide, high, pitch, block.limits)
     drawn = picture(name, block.title, block.description, (_LEFT + _LINE * wide, len(strips) * pitch), *names, cells)
-    said = ["One line for each codebook, code 0 on the left."]
+    said = [tr("One line for each codebook, code 0 on the left.")]
     if each > 1:
-        said.append(f"A field stands for up to {each} codes in a row and shows the one that moved most.")
+        said.append(tr("A field stands for up to {each} codes in a row and shows the one that moved most.", each=each))
     if len(block.strips) > _LINES:
-        said.append(f"{len(block.strips) - _LINES} more codebooks are not drawn.")
-    return drawn, " ".join(said)
+        said.append(tr("{value} more codebooks are not drawn.", value=len(block.strips) - _LINES))
+    return drawn, sentences(*said)
 
 
 def _name(text: str, down: int) -> Node:
