@@ -3,11 +3,10 @@
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
-from typing import Final, TypeVar
+from typing import Final
 
 import numpy as np
 import numpy.typing as npt
-from typing_extensions import Self
 
 from vqcheck.codebook.diagnosis.evidence import Evidence
 from vqcheck.codebook.diagnosis.result import Cause, Certainty
@@ -108,14 +107,6 @@ class Book:
             changed = frozenset(role for role, one, other in pairs if role in self.changed and differ(one, other))
             padding = None if self.padding is None else self.padding[head : head + 1]
             yield replace(self, a=a, b=b, changed=changed, padding=padding, head=head)
-
-    def reordered(self, order: npt.NDArray[np.intp], *, bookkeeping: bool) -> "Self":
-        """Return the book of one head with B's code `order[i]` in place of its code i."""
-        a, b = self.a, self.b
-        b = replace(b, codes=b.codes[:, order])
-        if bookkeeping and isinstance(b, CountedState):
-            b = replace(b, sums=b.sums[:, order], counts=b.counts[:, order])
-        return replace(self, a=a, b=b)
 
     def cause(self, certainty: Certainty, evidence: Evidence) -> Cause:
         """Return something that happened to this book."""
@@ -245,9 +236,6 @@ class CountedBook(Book):
     def counts_moved(self) -> Mask:
         moved: Mask = self.a.counts != self.b.counts
         return moved
-
-
-AnyBook = TypeVar("AnyBook", bound=Book)
 
 
 def state_of(codes: Array, sums: Array | None, counts: Array | None) -> State:
