@@ -39,8 +39,9 @@ def _without(name: str, why: str) -> str:
     """Return an error without the name of its file, which stands in front of the reason, also in a longer sentence."""
     if not isinstance(why, Sentence):
         return why.removeprefix(f"{name}: ")
-    if why.fields.get("name") == name and "text" in why.fields:
-        return str(why.fields["text"])
+    text = why.fields.get("text")
+    if why.fields.get("name") == name and isinstance(text, str):
+        return text
     fields = {key: _without(name, each) if isinstance(each, Sentence) else each for key, each in why.fields.items()}
     return Sentence(why.template, fields, why.many, why.number, why.context, capital=why.capital)
 
