@@ -2,17 +2,36 @@
 
 import html
 import importlib.util
+import io
 import json
 import re
+from dataclasses import replace
 from pathlib import Path
 from string import Formatter
+from types import SimpleNamespace
 
 import pytest
 from babel.messages.catalog import Catalog
+from babel.messages.extract import extract
 
 from vqcheck import language
 from vqcheck.cli.main import main
+from vqcheck.codebook.diagnosis import causes, evidence
+from vqcheck.codebook.diagnosis.advice import advise
+from vqcheck.codebook.diagnosis.evidence import (
+    DecaySteps,
+    EditTrace,
+    MergeKind,
+    ProjectionChange,
+    StepPrecision,
+    UpdateOrder,
+)
+from vqcheck.codebook.diagnosis.result import Cause, Certainty, Diagnosis
+from vqcheck.codebook.model import Training
 from vqcheck.language import capitalized, listed, localized, sentences, tr, trc, trn
+from vqcheck.report.views.causes import headline
+from vqcheck.report.views.evidence import evidence as lines
+from vqcheck.report.views.many_files import could_not_check
 
 ROOT = Path(__file__).parents[2]
 _SPEC = importlib.util.spec_from_file_location("make_translations", ROOT / "fixtures" / "make_translations.py")
@@ -66,6 +85,16 @@ class TestCatalogues:
         catalogue.add(id_, string)
         assert [each.partition(":")[0] for each in translations.problems(catalogue, source)] == [kind]
 
+    def test_messages_inside_other_calls_are_found(self):
+        source = b'tr("a {x}", x=f(tr("b"), trn("c", "d", n))); trc("e", "f"); tr(f"g{x}")'
+        found = extract(translations.calls, io.BytesIO(source), translations.KEYWORDS)
+        assert [(text, context) for _, text, _, context in found] == [
+            ("a {x}", None),
+            ("f", "e"),
+            ("b", None),
+            (("c", "d"), None),
+        ]
+
     def test_a_right_catalogue_has_no_fault(self):
         source, catalogue = Catalog("zh", fuzzy=False), Catalog("zh", fuzzy=False)
         for each in (source, catalogue):
@@ -115,6 +144,7 @@ class TestSentences:
         assert tr("{count:,} codes of {name} moved", count=1021, name="{x}") == "1,021 codes of {x} moved"
         assert [trn("{number} code", "{number} codes", n) for n in (0, 1, 2)] == ["0 codes", "1 code", "2 codes"]
         assert [listed("abc"[:n]) for n in range(4)] == ["", "a", "a and b", "a, b and c"]
+        assert listed([str(n) for n in range(5_000)], last="") == ", ".join(map(str, range(5_000)))
         assert sentences("One.", "", "Two.") == "One. Two."
         assert [capitalized(tr(text)) for text in ("a code", "s1 is", "me: x")] == ["A code", "s1 is", "me: x"]
 
@@ -127,6 +157,17 @@ class TestSentences:
         assert "或" in shown
         assert not re.search("[a-z]{2}", shown)
         assert localized(trc("word", "identical")) == "相同"
+
+    def test_a_file_of_several_is_not_named_twice(self):
+        why = tr(
+            "{message}; did you mean {names}?",
+            message=tr("{name}: {text}", name="a.pth", text=tr("interrupted")),
+            names="b",
+        )
+        said = could_not_check("diff", "a.pth", why).said
+        assert said == "interrupted; did you mean b?"
+        language.choose("zh")
+        assert localized(said).startswith("已中断")
 
     def test_what_is_no_sentence_stays(self):
         language.choose("zh")
@@ -177,15 +218,56 @@ class _Masked:
         return self.gettext(message)
 
 
+DRIFT = evidence.EmaUpdates(UpdateOrder.A_TO_B, 37, StepPrecision.EXACT, 37.0, 0.99, 2, 8, (3,), ())
+OTHER_SHAPE = evidence.OtherShape((1, 4, 2), (1, 8, 2), "A", 4, True, "")
+MOVED = evidence.ProjectionMoved(("w",), 0.1, 0.9)
+LOST = evidence.LostByRounding("float16", "B", (1,), (2,), (3, 4))
+FOUND = (
+    *(evidence.NeverTrained(sides) for sides in (("A",), ("B",), ("A", "B"))),
+    DRIFT,
+    *(replace(DRIFT, order=order) for order in UpdateOrder),
+    *(
+        replace(DRIFT, order=order, precision=how, rose=(1, 2), steps_by_decay=(DecaySteps(0.99, 3.2, whole=False),))
+        for how in StepPrecision
+        for order in (UpdateOrder.A_TO_B, UpdateOrder.UNKNOWN)
+    ),
+    replace(DRIFT, steps=None, precision=StepPrecision.UNKNOWN, decay=None, unhit=1),
+    *(evidence.DeadCodes((1, 2), least, reset) for least, reset in ((2.0, True), (None, False))),
+    *(evidence.Initialised(how, 3) for how in ("filled", "emptied", "anew")),
+    *(evidence.Permuted(2, 8, follows) for follows in (True, False, None)),
+    *(evidence.Edited(how, codes) for how in EditTrace for codes in ((1,), tuple(range(20)))),
+    *(evidence.Scaled(factor, 2.0, 2.0) for factor in (2.0, None)),
+    *(evidence.Merged(how, weight, (1, 2)) for how in MergeKind for weight in (0.5, None)),
+    evidence.ZeroSigns(),
+    evidence.Unrelated(0.01),
+    OTHER_SHAPE,
+    replace(OTHER_SHAPE, part="", shape_b=(2, 8, 3), shared=3, in_place=False, rounded_to="float16"),
+    replace(OTHER_SHAPE, part="", shared=0),
+    *(replace(MOVED, how=how) for how in ProjectionChange),
+    *(kind(("w", "v"), 0.1, 0.9) for kind in (evidence.OtherProjection, evidence.ProjectionBehind)),
+    *(evidence.MissingBooks("A", books, 8) for books in ((7,), (5, 6, 7))),
+    *(evidence.Rounding("float16", "A", undecided) for undecided in (True, False)),
+    evidence.Rounding("bfloat16 and float16", ""),
+    *(evidence.WithinAStep("float16", side, ("w", "v", "u"), 1e-3) for side in ("A", "")),
+    LOST,
+    *(evidence.LastPlaces(ulps, ("w",)) for ulps in (1, 3)),
+    *(evidence.NotFinite(sides) for sides in (("A",), ("A", "B"))),
+    *(evidence.Unexplained(causes._unexplained(SimpleNamespace(cause=lambda _, found: found), "").why),),
+)
+
+
 class TestNothingIsKeptFromTheCatalogue:
     """What a report shows and nobody can translate: a sentence that was glued together, or never marked."""
 
-    NAMES = frozenset(["vqcheck", "eval", "train", "forward", "float", "half", "cuda", "torch", "python", "codebook"])
+    NAMES = frozenset(
+        ["vqcheck", "eval", "train", "forward", "float", "half", "cuda", "torch", "python", "codebook", "html"]
+    )
     """Words that are the same in every language."""
 
     RUNS = (
         DIFF,
         ("diff", "fixtures/checkpoints/base_v2.pth", "fixtures/checkpoints/base_v2.pth"),
+        (*DIFF, "fixtures/checkpoints/lora_v3_e2_s50_l32.pth", "fixtures/checkpoints/never_trained_v2.pth"),
         ("inspect", "fixtures/checkpoints/base_v2.pth", "fixtures/checkpoints/G_437.pth"),
         ("check", "fixtures/experiment"),
         ("check", "fixtures/checkpoints"),
@@ -215,12 +297,27 @@ class TestNothingIsKeptFromTheCatalogue:
         out = capsys.readouterr().out
         if shown[1] == "html":
             out = html.unescape(re.sub(r"<style>.*?</style>|<[^>]*>", " ", out, flags=re.DOTALL))
-        left = (
-            {word.lower() for word in re.findall(r"(?<![\w./\\-])[A-Za-z]{3,}(?![\w/\\(]|\.\w)", out)}
-            - known
-            - self.NAMES
-        )
-        assert sorted(left) == []
+        assert sorted(_english(out) - known - self.NAMES) == []
+
+    def test_these_are_all_causes(self):
+        assert {type(found) for found in FOUND} == set(evidence.CODE)
+
+    @pytest.mark.parametrize("found", FOUND, ids=lambda found: type(found).__name__)
+    def test_of_a_cause(self, monkeypatch, found):
+        cause = Cause(Certainty.LIKELY, found, 0, 1)
+        training = Training(None, None, 3), Training(None, None, 40)
+        family = "gpt-sovits" if isinstance(found, evidence.EmaUpdates) else "rvq"
+        diagnosis = Diagnosis(family, (cause, replace(cause, codebook=1)), (), None, training, ())
+        advice = advise((cause,), None, family)
+        texts = [headline(diagnosis), *(part for line in lines(cause, diagnosis) for part in line)]
+        texts += [each.text for each in advice]
+        monkeypatch.setattr(language._Language, "catalogue", property(lambda _: _Masked()))
+        language.choose("zh")
+        assert {word for text in texts for word in _english(localized(text))} == set()
+
+
+def _english(text):
+    return {word.lower() for word in re.findall(r"(?<![\w./\\-])[A-Za-z]{3,}(?![\w/\\(]|\.\w)", text)}
 
 
 def _texts(value):

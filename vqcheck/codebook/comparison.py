@@ -8,6 +8,7 @@ from vqcheck.codebook.digest import Digest, EncoderDigests
 from vqcheck.codebook.family import BOOKKEEPING, Role
 from vqcheck.codebook.file_record import FileOrder, RoundingReading
 from vqcheck.codebook.vq_encoder import InFront
+from vqcheck.language import listed, tr
 from vqcheck.sanitize import sanitize
 from vqcheck.word_enum import VerdictEnum, WordEnum
 
@@ -214,8 +215,10 @@ class WithLoneCopies:
 
     def contradiction(self, judged: str) -> str:
         """Return the clause that explains why a result is undecided; `judged` is what other copies disagree with."""
-        names = ", ".join(f"'{copy.name}'" for copy in self.contradicting)
-        return f"copies contradict {judged}: {names or 'it is not known which of them is meant'}"
+        names = listed([f"'{copy.name}'" for copy in self.contradicting], last="")
+        if not names:
+            return tr("copies contradict {judged}: it is not known which of them is meant", judged=judged)
+        return tr("copies contradict {judged}: {names}", judged=judged, names=names)
 
 
 @dataclass(frozen=True, slots=True, repr=False)

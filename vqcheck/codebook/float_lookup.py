@@ -15,6 +15,7 @@ import numpy as np
 import numpy.typing as npt
 
 from vqcheck.codebook.half_lookup import Array
+from vqcheck.language import tr
 
 Tokens = npt.NDArray[np.intp]
 Wide = npt.NDArray[np.float64]
@@ -63,7 +64,9 @@ class FloatArithmetic:
     def __str__(self) -> str:
         if self.convolution is self.lookup:
             return self.convolution.value
-        return f"{self.lookup.value}, convolution in {self.convolution.value}"
+        return tr(
+            "{lookup}, convolution in {convolution}", lookup=self.lookup.value, convolution=self.convolution.value
+        )
 
 
 FLOAT_ARITHMETICS: Final = (

@@ -24,6 +24,8 @@ from typing import Final
 import numpy as np
 import numpy.typing as npt
 
+from vqcheck.language import tr
+
 Array = npt.NDArray[np.float32]
 
 LARGEST: Final = 65504.0
@@ -105,8 +107,10 @@ class Arithmetic:
         return replace(self, slices=4), replace(self, truncates=True)
 
     def __str__(self) -> str:
-        sums = f"{self.half_sums} partial sums in half precision" if self.half_sums > 1 else "one sum in float32"
-        return f"{sums}, bias fused" if self.fused_bias else sums
+        sums = tr("one sum in float32")
+        if self.half_sums > 1:
+            sums = tr("{number} partial sums in half precision", number=self.half_sums)
+        return tr("{sums}, bias fused", sums=sums) if self.fused_bias else sums
 
 
 ARITHMETICS: Final = (
