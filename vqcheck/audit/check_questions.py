@@ -31,6 +31,7 @@ from vqcheck.experiment.config_file import S2Run
 from vqcheck.experiment.features import FeatureFolder
 from vqcheck.experiment.place import Source
 from vqcheck.experiment.resume_folders import Folder, latest, resume_folders
+from vqcheck.language import tr
 
 _FEATURES: Final = "4-cnhubert"
 
@@ -115,7 +116,9 @@ class VoiceQuestions:
             locked = {each.stored.name for each in self._voice.found if self._agrees_with_lock(each)}
             moved = [name for name in moved if name not in locked]
             if not moved:
-                return Answer(question, CheckOutcome.PASSED, "Every file has the VQ encoder of the base or of the lock")
+                return Answer(
+                    question, CheckOutcome.PASSED, tr("Every file has the VQ encoder of the base or of the lock")
+                )
         return Answer(question, CheckOutcome.FAILED if moved else CheckOutcome.PASSED, files=tuple(moved))
 
     @cached_property
