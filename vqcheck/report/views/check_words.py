@@ -19,12 +19,12 @@ from vqcheck.codebook.diagnosis.result import Severity, TokenFlips
 from vqcheck.experiment.place import PlaceKind
 from vqcheck.language import tr, trn, word
 from vqcheck.report.views.s1_s2 import evidence
-from vqcheck.report.views.words import clauses, effect, listed, roughly, share, updates
+from vqcheck.report.views.words import clauses, effect, listed, roughly, share, updates, version_words
 
 
 def title(voice: VoiceCheck) -> str:
     """Return what a voice is called in a row of voices: `me (v2)`."""
-    also = listed((voice.version, tr("LoRA rank {rank}", rank=voice.rank) if voice.rank else ""))
+    also = listed((version_words(voice.version), tr("LoRA rank {rank}", rank=voice.rank) if voice.rank else ""))
     return tr("{name} ({also})", name=voice.name, also=also) if also else voice.name
 
 

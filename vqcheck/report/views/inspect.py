@@ -13,7 +13,7 @@ from vqcheck.report.document import Document, Figure, Remedy, Status
 from vqcheck.report.views.copies import standing
 from vqcheck.report.views.inspect_data import cases, data, evidence, lacking
 from vqcheck.report.views.inspect_encoder import encoder_facts, health_facts, tensors, title
-from vqcheck.report.views.words import clauses, explained, kind_of_file, listed, short_names, written_at
+from vqcheck.report.views.words import clauses, explained, kind_of_file, listed, short_names, version_words, written_at
 
 _MOST_CLASSES: Final = 20
 
@@ -241,7 +241,7 @@ def _model(model: Model) -> str:
         "s2 discriminator": tr("s2 discriminator"),
         "s1 GPT": tr("s1 GPT"),
     }.get(model.kind, "")
-    return tr("{version} {kind}", version=model.version, kind=kind) if model.version and kind else kind
+    return tr("{version} {kind}", version=version_words(model.version), kind=kind) if model.version and kind else kind
 
 
 def _remedies(files: InspectedFiles) -> Iterator[Remedy]:
