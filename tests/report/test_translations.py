@@ -260,7 +260,21 @@ class TestNothingIsKeptFromTheCatalogue:
     """What a report shows and nobody can translate: a sentence that was glued together, or never marked."""
 
     NAMES = frozenset(
-        ["vqcheck", "eval", "train", "forward", "float", "half", "cuda", "torch", "python", "codebook", "html"]
+        [
+            "vqcheck",
+            "eval",
+            "train",
+            "forward",
+            "float",
+            "half",
+            "cuda",
+            "torch",
+            "python",
+            "codebook",
+            "html",
+            "zip",
+            "diff",
+        ]
     )
     """Words that are the same in every language."""
 
@@ -269,8 +283,16 @@ class TestNothingIsKeptFromTheCatalogue:
         ("diff", "fixtures/checkpoints/base_v2.pth", "fixtures/checkpoints/base_v2.pth"),
         (*DIFF, "fixtures/checkpoints/lora_v3_e2_s50_l32.pth", "fixtures/checkpoints/never_trained_v2.pth"),
         ("inspect", "fixtures/checkpoints/base_v2.pth", "fixtures/checkpoints/G_437.pth"),
+        ("inspect", "fixtures/checkpoints/never_trained_v2.pth", "-v"),
+        ("lock", "fixtures/checkpoints/base_v2.pth", "-o", "{folder}/vqcheck.lock"),
+        ("lock", "--check", "fixtures/checkpoints/base_v2.pth", "-o", "{lock}", "-v"),
+        ("lock", "--check", "fixtures/checkpoints/G_437.pth", "-o", "{lock}"),
+        ("lock", "--check", "fixtures/checkpoints/lora_v3_e2_s50_l32.pth", "-o", "{lock}"),
+        ("extract", "fixtures/checkpoints/base_v2.pth", "-o", "{folder}/vq.safetensors"),
+        ("restore", "fixtures/checkpoints/base_v2.pth", "fixtures/checkpoints/G_437.pth", "-o", "{folder}/G_0.pth"),
         ("check", "fixtures/experiment"),
         ("check", "fixtures/checkpoints"),
+        ("check", "fixtures/checkpoints/G_437.pth", "--base", "fixtures/checkpoints/base_v2.pth"),
         ("history", "fixtures/checkpoints"),
         ("tokens", "fixtures/checkpoints/base_v2.pth", "fixtures/experiment"),
         ("gate", "fixtures/experiment"),
@@ -280,8 +302,15 @@ class TestNothingIsKeptFromTheCatalogue:
 
     @pytest.mark.parametrize("shown", [("--format", "text"), ("--format", "html")], ids=["text", "html"])
     @pytest.mark.parametrize("arguments", RUNS, ids=" ".join)
-    def test_of_a_report(self, capsys, monkeypatch, arguments, shown):
-        main([*arguments, "--format", "json"])
+    def test_of_a_report(self, capsys, monkeypatch, tmp_path, arguments, shown):
+        lock = tmp_path / "base.lock"
+        if "{lock}" in arguments:
+            main(["lock", "fixtures/checkpoints/base_v2.pth", "-o", str(lock), "-q"])
+        folders = [tmp_path / "first", tmp_path / "second"]
+        for folder in folders:
+            folder.mkdir()
+        first, arguments = ([each.format(folder=folder, lock=lock) for each in arguments] for folder in folders)
+        main([*first, "--format", "json"])
         data = capsys.readouterr().out
         # Names, keys and paths are data, and stay as they are; a sentence in the data is none of them.
         known = {

@@ -85,7 +85,7 @@ class PlaceFiles:
                     found.append(result)
                     continue
                 found.append(None)
-                reason = str(result).removeprefix(f"{file.path}: ")
+                reason = result.what if result.path == file.path else str(result)
                 (self.skipped if isinstance(result, NoCodebookError) else self.unreadable).append((file.path, reason))
         return found
 

@@ -31,6 +31,7 @@ from vqcheck.experiment.config_file import S2Run
 from vqcheck.experiment.features import FeatureFolder
 from vqcheck.experiment.place import Source
 from vqcheck.experiment.resume_folders import Folder, latest, resume_folders
+from vqcheck.language import listed, tr
 
 _FEATURES: Final = "4-cnhubert"
 
@@ -100,12 +101,17 @@ class VoiceQuestions:
         if self._base is None:
             return _not_asked(question, Missing.BASE)
         if self._base.reason is BaseReason.UNDECIDED:
-            names = ", ".join(os.path.basename(candidate.path) for candidate in self._base.candidates)
-            one = "may be the base, or a copy of a file that moved"
-            several = "each may be the base, and their VQ encoders differ"
-            raise UsageError(
-                f"{names}: {several if len(self._base.candidates) > 1 else one}; name the base with --base"
-            )
+            names = listed([os.path.basename(candidate.path) for candidate in self._base.candidates], last="")
+            if len(self._base.candidates) > 1:
+                said = tr(
+                    "{names}: each may be the base, and their VQ encoders differ; name the base with --base",
+                    names=names,
+                )
+            else:
+                said = tr(
+                    "{names}: may be the base, or a copy of a file that moved; name the base with --base", names=names
+                )
+            return Answer(question, CheckOutcome.COULD_NOT_CHECK, said)
         undecided = [row.name for row in self._run.rows if row.is_undecided]
         if undecided:
             return Answer(question, CheckOutcome.COULD_NOT_CHECK, files=tuple(undecided))
@@ -115,7 +121,9 @@ class VoiceQuestions:
             locked = {each.stored.name for each in self._voice.found if self._agrees_with_lock(each)}
             moved = [name for name in moved if name not in locked]
             if not moved:
-                return Answer(question, CheckOutcome.PASSED, "Every file has the VQ encoder of the base or of the lock")
+                return Answer(
+                    question, CheckOutcome.PASSED, tr("Every file has the VQ encoder of the base or of the lock")
+                )
         return Answer(question, CheckOutcome.FAILED if moved else CheckOutcome.PASSED, files=tuple(moved))
 
     @cached_property

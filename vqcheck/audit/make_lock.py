@@ -21,6 +21,7 @@ from vqcheck.codebook.model import base_model
 from vqcheck.codebook.vq_encoder import RoleTensor, VQEncoder
 from vqcheck.errors import UsageError, VqcheckError
 from vqcheck.experiment.name2semantic import MERGED
+from vqcheck.language import tr
 
 
 def make_lock(
@@ -158,9 +159,11 @@ def _contested(audit: TokenAudit, checkpoint: Checkpoint, experiment: str, copy:
     if decision.verdict is TokenVerdict.CONSISTENT or decision.other is None:
         return ""
     base, name = os.path.basename(decision.other.checkpoint), os.path.basename(checkpoint.path)
-    return (
-        f"the tokens agree with {base}, too, the base that the configuration names, from which {name} has moved; "
-        "this data cannot tell the two apart"
+    return tr(
+        "the tokens agree with {base}, too, the base that the configuration names, from which {name} has moved; "
+        "this data cannot tell the two apart",
+        base=base,
+        name=name,
     )
 
 

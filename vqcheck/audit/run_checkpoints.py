@@ -27,6 +27,7 @@ from vqcheck.codebook.float_bytes import not_finite
 from vqcheck.codebook.tensor_pair import in_common
 from vqcheck.codebook.vq_encoder import InFront, RoleTensor
 from vqcheck.errors import CheckpointError, NoCodebookError
+from vqcheck.language import tr
 
 _PRECISION: Final = {"float64": 3, "float32": 2, "float16": 1, "bfloat16": 1}
 """Types with a greater number hold every value of those with a smaller one; float8 has none, and so the smallest."""
@@ -154,7 +155,7 @@ def voice_of(name: str) -> str:
     match = _EXPORT.fullmatch(os.path.splitext(name)[0])
     if match is None:
         return ""
-    return f"{match[1]} (LoRA rank {match[2]})" if match[2] else match[1]
+    return tr("{voice} (LoRA rank {rank})", voice=match[1], rank=match[2]) if match[2] else match[1]
 
 
 @dataclass(frozen=True, slots=True)

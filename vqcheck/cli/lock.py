@@ -118,7 +118,7 @@ def command(
         on_contested = contested.append if update else None
         lock = make_lock(file, experiment, s1, own, waiting.step, copy, unchecked.append, on_contested)
     name_unused(own, (lock.family,))
-    doubts = _Doubts("".join(unchecked), "".join(contested), renamed_from(s1, experiment))
+    doubts = _Doubts(next(iter(unchecked), ""), next(iter(contested), ""), renamed_from(s1, experiment))
     return _write(path, lock, doubts, update, output)
 
 
@@ -203,10 +203,10 @@ class _Doubts:
 
 
 def _write(path: str, lock: Lock, doubts: _Doubts, update: bool, output: Output) -> int:
-    state = "written"
-    if path == STDOUT:
-        from vqcheck.report.views.lock import written
+    from vqcheck.report.views.lock import WriteVerdict, written
 
+    state = WriteVerdict.WRITTEN
+    if path == STDOUT:
         sys.stdout.write(lock.text())
         document = written(lock, "stdout", state, doubts.unchecked, doubts.contested, doubts.renamed)
         if output.file is not None:
@@ -218,11 +218,9 @@ def _write(path: str, lock: Lock, doubts: _Doubts, update: bool, output: Output)
         old = read_lock(path)
         lock = keep_bindings(old, lock)
         if old.text() == lock.text():
-            state = "unchanged"
+            state = WriteVerdict.UNCHANGED
         elif not update:
             raise UsageError(_what_it_records(old, lock), path)
-    if state == "written":
+    if state is WriteVerdict.WRITTEN:
         replace_file(path, lock.text())
-    from vqcheck.report.views.lock import written
-
     return output.show(written(lock, path, state, doubts.unchecked, doubts.contested, doubts.renamed))

@@ -14,6 +14,7 @@ from vqcheck.checkpoint.file import open_regular_file
 from vqcheck.errors import UsageError
 from vqcheck.experiment.features import read_features
 from vqcheck.experiment.name2text import read_name2text
+from vqcheck.language import listed, tr
 
 FEATURES: Final = "4-cnhubert"
 AUDIO: Final = "5-wav32k"
@@ -85,9 +86,9 @@ def read_experiment(folder: str, with_speakers: bool) -> Experiment:
         size = 0 if absent else os.path.getsize(audio)
         seconds = size / _BYTES_PER_SECOND
         if absent:
-            left_out[name] = f"not in {', '.join(absent)}"
+            left_out[name] = tr("not in {folders}", folders=listed(absent, last=""))
         elif not _SECONDS[0] < seconds < _SECONDS[1]:
-            left_out[name] = f"lasts {seconds:.2f} s"
+            left_out[name] = tr("lasts {seconds:.2f} s", seconds=seconds)
         else:
             vector = os.path.join(folder, SPEAKERS, f"{name}.pt") if with_speakers else None
             features = os.path.join(folder, FEATURES, f"{name}.pt")

@@ -16,6 +16,7 @@ from vqcheck.codebook.tokenizer import Features
 from vqcheck.codebook.values import Array, array_of
 from vqcheck.errors import CheckpointError, UsageError
 from vqcheck.experiment.name2semantic import TokenRow
+from vqcheck.language import tr
 
 FOLDER = "4-cnhubert"
 _SUFFIX = ".pt"
@@ -77,10 +78,15 @@ def _read(path: str, values: Callable[[Checkpoint, StoredTensor], Array]) -> Fea
     try:
         with open_checkpoint(path) as file:
             if len(file.tensors) != 1:
-                return Features(item, None, f"holds {len(file.tensors)} tensors where one is expected")
+                return Features(
+                    item, None, tr("holds {number} tensors where one is expected", number=len(file.tensors))
+                )
             tensor = next(iter(file.tensors.values()))
             if not _shape(tensor):
-                return Features(item, None, f"is a {tensor.dtype} tensor {list(tensor.shape)}, not [1, channels, time]")
+                why = tr(
+                    "is a {dtype} tensor {shape}, not [1, channels, time]", dtype=tensor.dtype, shape=[*tensor.shape]
+                )
+                return Features(item, None, why)
             return Features(item, values(file, tensor))
     except CheckpointError as error:
         return Features(item, None, error.what)
@@ -175,9 +181,13 @@ class BatchReader:
         values = found.values
         why = found.problem
         if values is not None and values.shape[1] != self._channels:
-            why = f"has {values.shape[1]} channels where the VQ encoder takes {self._channels}"
+            why = tr(
+                "has {found} channels where the VQ encoder takes {wanted}",
+                found=values.shape[1],
+                wanted=self._channels,
+            )
         elif values is not None and not np.isfinite(values).all():
-            why = "holds NaN or infinity"
+            why = tr("holds NaN or infinity")
         if values is None or why:
             self.readings.append(ItemReading(number, 0, why))
             return np.empty((0, self._taps * self._channels), np.float32)

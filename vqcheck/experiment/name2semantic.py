@@ -8,6 +8,7 @@ from typing import Final
 
 from vqcheck.checkpoint.file import open_regular_file
 from vqcheck.errors import UsageError
+from vqcheck.language import tr
 
 MERGED: Final = "6-name2semantic.tsv"
 HEADER: Final = "item_name\tsemantic_audio"
@@ -98,16 +99,16 @@ def _row(line: str, where: str, known: dict[str, int]) -> TokenRow | str:
     """Return a row, or what is wrong with its line; `known` keeps one number for each token, however often it comes."""
     fields = line.split("\t")
     if len(fields) < 2 or not fields[0]:
-        return "is not an item and its tokens with a tab between them"
+        return tr("is not an item and its tokens with a tab between them")
     # Stage 1 uses the first two columns and ignores the rest.
     words = fields[1].split()
     if not words:
-        return f"{fields[0]}: has no tokens"
+        return tr("{item}: has no tokens", item=fields[0])
     wrong = next(
         (word for word in words if not (word.isascii() and word.isdigit() and len(word) <= _TOKEN_DIGITS)), None
     )
     if wrong is not None:
-        return f"{fields[0]}: {wrong[:20]!r} is not a token"
+        return tr("{item}: {word!r} is not a token", item=fields[0], word=wrong[:20])
     return TokenRow(fields[0], tuple([known.setdefault(word, int(word)) for word in words]), where)
 
 

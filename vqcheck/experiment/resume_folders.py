@@ -12,6 +12,7 @@ from typing import Final
 from vqcheck.errors import UsageError
 from vqcheck.experiment.config_file import S2Run
 from vqcheck.experiment.resume_code import LORA_RANK, PLAIN, VERSION, folder_patterns
+from vqcheck.language import listed, tr
 
 _BY_VERSION: Final = f"{PLAIN}_{VERSION}"
 _LORA: Final = f"{_BY_VERSION}_lora_{LORA_RANK}"
@@ -19,7 +20,7 @@ _WITH_LORA: Final = ("v3", "v4")
 _ADVERSARIAL: Final = frozenset(("v1", "v2", "v2Pro", "v2ProPlus"))
 """Versions that train with a discriminator, and read its file first."""
 _KNOWN: Final = _ADVERSARIAL | set(_WITH_LORA)
-_READERS: Final = {PLAIN: "older trees", _BY_VERSION: "newer trees", _LORA: "LoRA training"}
+_READERS: Final = {PLAIN: tr("older trees"), _BY_VERSION: tr("newer trees"), _LORA: tr("LoRA training")}
 _ADVERSARIAL_SCRIPTS: Final = ("s2_train.py",)
 _FLOW_SCRIPTS: Final = ("s2_train_v3.py", "s2_train_v3_lora.py")
 
@@ -74,7 +75,7 @@ def resume_folders(run: S2Run, experiment: str, base_version: str) -> ResumeFold
     elif run.is_json:
         patterns, doubt = {PLAIN}, ""
     else:
-        patterns, doubt = set(), "the config names neither a version nor a checkout"
+        patterns, doubt = set(), tr("the config names neither a version nor a checkout")
     there = _listed(experiment)
     if doubt:
         return ResumeFolders(_every(there, version, base_version), (), doubt)
@@ -83,7 +84,7 @@ def resume_folders(run: S2Run, experiment: str, base_version: str) -> ResumeFold
     others: dict[str, str] = {}
     for pattern in known:
         for name in _named({pattern}, version, run.lora_rank, there):
-            reader = "full training" if version in _WITH_LORA and pattern == _BY_VERSION else _READERS[pattern]
+            reader = tr("full training") if version in _WITH_LORA and pattern == _BY_VERSION else _READERS[pattern]
             others.setdefault(name, reader)
     return ResumeFolders(
         tuple(_folder(name, "", version, base_version) for name in read),
@@ -117,15 +118,17 @@ def _read_by_checkout(checkout: str, version: str) -> tuple[set[str], str]:
     """Return the patterns of folders that a tree's scripts for this version name, or why that is not known."""
     scripts = _ADVERSARIAL_SCRIPTS if version in _ADVERSARIAL else _FLOW_SCRIPTS if version in _WITH_LORA else None
     if scripts is None:
-        return set(), f"{'no' if not version else 'an unknown'} version is named"
+        return set(), tr("an unknown version is named") if version else tr("no version is named")
     found: set[str] = set()
     there = [path for name in scripts if os.path.lexists(path := os.path.join(checkout, "GPT_SoVITS", name))]
     if not there:
-        return set(), f"{checkout} has no {' or '.join(scripts)} in GPT_SoVITS"
+        return set(), tr(
+            "{checkout} has no {scripts} in GPT_SoVITS", checkout=checkout, scripts=listed(scripts, last="or")
+        )
     for path in there:
         patterns = folder_patterns(path)
         if not patterns:
-            return set(), f"{path} does not say"
+            return set(), tr("{path} does not say", path=path)
         found |= patterns
     return found, ""
 

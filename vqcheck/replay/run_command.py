@@ -11,6 +11,7 @@ from collections.abc import Sequence
 from typing import IO, Final
 
 from vqcheck.errors import UsageError
+from vqcheck.language import tr
 from vqcheck.replay.watched_run import RunMode, WatchedProcess, WatchedRun, process_of
 
 _ON_PATH: Final = os.path.join(os.path.dirname(os.path.dirname(os.path.abspath(__file__))), "live", "on_path")
@@ -102,8 +103,8 @@ def _failure(status: int) -> str:
         return ""
     if status < 0:
         with contextlib.suppress(ValueError):
-            return f"the script was ended by the signal {signal.Signals(-status).name}"
-    return f"the script itself ended with status {status}"
+            return tr("the script was ended by the signal {signal}", signal=signal.Signals(-status).name)
+    return tr("the script itself ended with status {status}", status=status)
 
 
 def _seen(folder: str) -> list[WatchedProcess]:

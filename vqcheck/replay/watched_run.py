@@ -3,6 +3,7 @@
 from dataclasses import dataclass
 from typing import Any
 
+from vqcheck.language import tr
 from vqcheck.word_enum import VerdictEnum, WordEnum
 
 
@@ -68,10 +69,10 @@ class WatchedProcess:
         if self.problem:
             return self.problem
         if not self.modules:
-            return "it trained, and no codebook was seen in it"
+            return tr("it trained, and no codebook was seen in it")
         if not self.ended:
-            return "it was ended before a last look at its codebooks"
-        return "" if self.steps else "no optimizer step was made"
+            return tr("it was ended before a last look at its codebooks")
+        return "" if self.steps else tr("no optimizer step was made")
 
 
 @dataclass(frozen=True, slots=True)
@@ -96,7 +97,7 @@ class WatchedRun:
         if self.failure and (self.warn or not self.changed):
             return self.failure
         if not self.processes:
-            return (
+            return tr(
                 "no codebook and no optimizer step was seen: no Python of the script used torch, or none took the hook"
             )
         if self.changed:

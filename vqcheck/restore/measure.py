@@ -23,6 +23,7 @@ from vqcheck.errors import CheckpointError, UsageError
 from vqcheck.experiment.directory import Entry, read_experiment, read_speaker_vector, read_ssl, read_wav
 from vqcheck.experiment.name2semantic import read_name2semantic
 from vqcheck.experiment.name2text import ids_from_file
+from vqcheck.language import tr
 from vqcheck.replay.own_networks import read_tensor
 from vqcheck.restore.measured import Clip, MeasuredItem, Measurement, Way
 from vqcheck.synthesizer import VERSIONS, SynthesizerError, SynthesizerTrn, preset
@@ -75,9 +76,11 @@ class Measuring:
         for entry in found.entries:
             unknown = next((phone for phone in entry.phones if phone not in self._symbols), None)
             if entry.name not in tokens:
-                self._left_out[entry.name] = "has no recorded tokens"
+                self._left_out[entry.name] = tr("has no recorded tokens")
             elif unknown is not None:
-                self._left_out[entry.name] = f"has the phone {unknown!r}, which is not in {symbols}"
+                self._left_out[entry.name] = tr(
+                    "has the phone {phone!r}, which is not in {symbols}", phone=unknown, symbols=symbols
+                )
             else:
                 usable.append(_Recording(entry, tokens[entry.name]))
         if len(usable) < _FEWEST:

@@ -16,7 +16,7 @@ from vqcheck.audit.check_result import (
 )
 from vqcheck.audit.judgement import CheckOutcome
 from vqcheck.codebook.diagnosis.result import Severity
-from vqcheck.language import capitalized, tr
+from vqcheck.language import capitalized, sentences, tr, word
 from vqcheck.report import blocks as doc
 from vqcheck.report.blocks import Kind, Shown, Tone
 from vqcheck.report.document import Document, Figure, Remedy, Status
@@ -82,13 +82,13 @@ def _chosen_base(voice: VoiceCheck) -> doc.Inline:
 
 def _name(question: Question) -> str:
     return {
-        Question.BASE: "Files",
-        Question.TOKENS: "Tokens",
+        Question.BASE: tr("Files"),
+        Question.TOKENS: tr("Tokens"),
         Question.S1_S2: tr("s1 and s2"),
-        Question.LOCK: "Lock",
-        Question.HEALTH: "Health",
-        Question.RESUME: "Resume",
-        Question.FREEZE: "Freeze",
+        Question.LOCK: tr("Lock"),
+        Question.HEALTH: tr("Health"),
+        Question.RESUME: tr("Resume"),
+        Question.FREEZE: tr("Freeze"),
     }[question]
 
 
@@ -161,7 +161,8 @@ def _base(choice: BaseChoice | None, check: PlaceCheck) -> doc.Inline | None:
         *(words.compared(candidate) for candidate in choice.candidates[:_FEW]),
         tr("and {left} more", left=left) if left > 0 else "",
     )
-    return (doc.path(words.short(choice.path, check)), f" ({why}: {others})" if others else f" ({why})")
+    said = tr(" ({why}: {others})", why=why, others=others) if others else tr(" ({why})", why=why)
+    return (doc.path(words.short(choice.path, check)), said)
 
 
 def _not_asked(check: PlaceCheck) -> Iterator[doc.Block]:
@@ -183,7 +184,7 @@ def _not_asked(check: PlaceCheck) -> Iterator[doc.Block]:
 
 
 def _named(names: Sequence[str], of: int) -> str:
-    return "all" if len(names) == of and of > 1 else listed(names, _FEW)
+    return tr("all") if len(names) == of and of > 1 else listed(names, _FEW)
 
 
 def _files(check: PlaceCheck) -> Iterator[doc.Block]:
@@ -200,7 +201,7 @@ def _files(check: PlaceCheck) -> Iterator[doc.Block]:
 def _place(check: PlaceCheck) -> doc.Section:
     around = "" if os.path.abspath(check.root) == os.path.abspath(check.path) else check.root
     facts = [
-        doc.Fact(tr("Place"), (doc.path(check.path), f" ({check.kind.value})")),
+        doc.Fact(tr("Place"), (doc.path(check.path), tr(" ({why})", why=word(check.kind)))),
         doc.Fact(tr("Around it"), doc.path(around)),
     ]
     facts += [
@@ -250,4 +251,5 @@ def _remedies(voice: VoiceCheck, several: bool) -> Iterator[Remedy]:
         yield Remedy(RULES[Question.S1_S2].help, of)
     for question in (Question.RESUME, Question.FREEZE):
         if voice.answer(question).outcome is CheckOutcome.FAILED:
-            yield Remedy(f"{words.message(voice.answer(question))}. {RULES[question].help}", of)
+            finding = tr("{said}.", said=words.message(voice.answer(question)))
+            yield Remedy(sentences(finding, RULES[question].help), of)

@@ -24,48 +24,44 @@ RULES: Final = {
     for question, title, help_ in (
         (
             Question.BASE,
-            tr("every file of the voice has the VQ encoder of its base"),
-            (
-                tr(
-                    "Training wrote the codebook. Tokens that were made with the base mean something else to this file. "
-                    "Extract the tokens again and train s1 again, or train s2 again from the base, with the quantizer "
-                    "frozen."
-                )
+            "every file of the voice has the VQ encoder of its base",
+            tr(
+                "Training wrote the codebook. Tokens that were made with the base mean something else to this file. "
+                "Extract the tokens again and train s1 again, or train s2 again from the base, with the quantizer "
+                "frozen."
             ),
         ),
         (
             Question.TOKENS,
-            tr("the recorded tokens agree with the base"),
-            (
-                tr(
-                    "s1 learns the recorded tokens, and s2 starts from the base. Extract the tokens again with the base, "
-                    "and train s1 again."
-                )
+            "the recorded tokens agree with the base",
+            tr(
+                "s1 learns the recorded tokens, and s2 starts from the base. Extract the tokens again with the base, "
+                "and train s1 again."
             ),
         ),
         (
             Question.S1_S2,
-            tr("the newest s1 and the newest s2 speak the same tokens"),
+            "the newest s1 and the newest s2 speak the same tokens",
             tr("The two stages mean different things by one token. Extract the tokens again and train s1 again."),
         ),
         (
             Question.LOCK,
-            tr("the newest s2 agrees with the lock"),
+            "the newest s2 agrees with the lock",
             tr("The lock records the VQ encoder that the tokens were made with. Train s2 again from that one."),
         ),
         (
             Question.HEALTH,
-            tr("the VQ encoders are trained and finite"),
+            "the VQ encoders are trained and finite",
             tr("Such a codebook gives tokens that mean nothing. Start again from a published base model."),
         ),
         (
             Question.RESUME,
-            tr("the next training does not go on from a checkpoint that has drifted"),
+            "the next training does not go on from a checkpoint that has drifted",
             tr("Training resumes from the latest checkpoint without a word. Move it away before you train again."),
         ),
         (
             Question.FREEZE,
-            tr("the configuration freezes the quantizer"),
+            "the configuration freezes the quantizer",
             tr("Set freeze_quantizer to true before you train again, and use training code that obeys it."),
         ),
     )

@@ -17,22 +17,22 @@ from vqcheck.audit.token_power import Power, power, sentence
 from vqcheck.codebook.comparison import Verdict
 from vqcheck.codebook.diagnosis.result import Severity, TokenFlips
 from vqcheck.experiment.place import PlaceKind
-from vqcheck.language import tr
+from vqcheck.language import tr, trn, word
 from vqcheck.report.views.s1_s2 import evidence
-from vqcheck.report.views.words import clauses, effect, listed, roughly, share, updates
+from vqcheck.report.views.words import clauses, effect, listed, roughly, share, updates, version_words
 
 
 def title(voice: VoiceCheck) -> str:
     """Return what a voice is called in a row of voices: `me (v2)`."""
-    also = listed((voice.version, tr("LoRA rank {rank}", rank=voice.rank) if voice.rank else ""))
-    return f"{voice.name} ({also})" if also else voice.name
+    also = listed((version_words(voice.version), tr("LoRA rank {rank}", rank=voice.rank) if voice.rank else ""))
+    return tr("{name} ({also})", name=voice.name, also=also) if also else voice.name
 
 
 def headline(check: PlaceCheck) -> str:
     if not check.voices:
         if len(check.unreadable) == 1:
             file, why = check.unreadable[0]
-            return f"{short(file, check)} {why}"
+            return tr("{name} {why}", name=short(file, check), why=why)
         return tr("{path} holds no voice that can be checked", path=check.path)
     if not check.compared:
         if not check.bases:
@@ -43,37 +43,29 @@ def headline(check: PlaceCheck) -> str:
             )
         return tr("no file of a voice could be compared with a base")
     if len(check.voices) == 1 and not check.unreadable:
-        return f"{check.voices[0].name}: {voice_headline(check.voices[0])}"
-    affected, of = (
-        len(check.affected),
-        tr("1 voice") if len(check.voices) == 1 else tr("{voices} voices", voices=len(check.voices)),
-    )
+        return tr("{name}: {text}", name=check.voices[0].name, text=voice_headline(check.voices[0]))
+    everyone = trn("{number} voice", "{number} voices", len(check.voices))
     unsure = sum(voice.exit_code == 2 for voice in check.voices)
     alone = sum(voice.exit_code == 0 and not voice.compared for voice in check.voices)
     voices = (
-        tr("1 of {of} is affected", of=of)
-        if affected == 1
-        else tr("{affected} of {of} are affected", affected=affected, of=of),
-        tr("{unsure} could not be checked", unsure=unsure) if unsure else "",
-        tr("1 was not compared with a base")
-        if alone == 1
-        else tr("{alone} were not compared with a base", alone=alone)
-        if alone
-        else "",
+        trn(
+            "{number} of {voices} is affected",
+            "{number} of {voices} are affected",
+            len(check.affected),
+            voices=everyone,
+        ),
+        tr("{number} could not be checked", number=unsure) if unsure else "",
+        trn("{number} was not compared with a base", "{number} were not compared with a base", alone) if alone else "",
     )
     count = len(check.unreadable)
-    files = (
-        tr("1 file cannot be read") if count == 1 else tr("{count} files cannot be read", count=count) if count else ""
-    )
+    files = trn("{number} file cannot be read", "{number} files cannot be read", count) if count else ""
     return clauses(listed(voices), files)
 
 
 def voice_headline(voice: VoiceCheck) -> str:
     """Return what a voice comes to, in a clause."""
     if fails(voice.answer(Question.HEALTH)):
-        return tr(
-            "a VQ encoder is not fit for use ({first_name})", first_name=_first_name(voice.answer(Question.HEALTH))
-        )
+        return tr("a VQ encoder is not fit for use ({file})", file=_first_name(voice.answer(Question.HEALTH)))
     drifted = drift_of(voice)
     if drifted is not None:
         effect = _effect(voice.flips) if voice.flips else tr("the effect on the tokens was not measured")
@@ -93,7 +85,7 @@ def voice_headline(voice: VoiceCheck) -> str:
         return tr("could not be checked completely")
     if voice.made_again and voice.newest and voice.newest.from_base:
         return tr("{newest}, and its tokens and s1 were made again with it", newest=_newest(voice.newest.from_base))
-    return "fine" if voice.compared else tr("not compared with a base")
+    return tr("fine") if voice.compared else tr("not compared with a base")
 
 
 def other_recordings(voice: VoiceCheck) -> bool:
@@ -116,7 +108,7 @@ def _newest(drift: Drift) -> str:
     """Return how far the newest file is from its base, in a clause."""
     if drift.ema_steps is None:
         return tr("the newest s2 file has another VQ encoder than its base")
-    return tr("the newest s2 file drifted by {roughly}", roughly=roughly(updates(drift.ema_steps), drift.precision))
+    return tr("the newest s2 file drifted by {updates}", updates=roughly(updates(drift.ema_steps), drift.precision))
 
 
 def _effect(flips: TokenFlips) -> str:
@@ -147,27 +139,31 @@ def message(answer: Answer) -> str:
         return evidence(answer.stages)
     if answer.audit is not None and answer.audit.only_lengths:
         count = len(answer.audit.wrong_lengths)
-        return tr("{count} items have another number of tokens than their features give", count=count)
+        return trn(
+            "{number} item has another number of tokens than its features give",
+            "{number} items have another number of tokens than their features give",
+            count,
+        )
     if answer.audit is not None and answer.outcome is CheckOutcome.FAILED and not answer.audit.contradictions:
         # The tokens pass with the base, which decides over a newest file that agrees with little data, too.
         name = os.path.basename(answer.audit.checkpoint)
         return tr(
-            "The tokens of s1 agree with {name}, and {basename} has drifted from it",
-            name=name,
-            basename=os.path.basename(answer.files[-1]),
+            "The tokens of s1 agree with {base}, and {newest} has drifted from it",
+            base=name,
+            newest=os.path.basename(answer.files[-1]),
         )
     if answer.audit is not None:
         total, name = answer.audit.total, os.path.basename(answer.audit.checkpoint)
         agree = tr(
-            "{value} of {frames} tokens agree with {name}",
-            value=total.explained + total.near_ties,
+            "{agreeing} of {frames} tokens agree with {name}",
+            agreeing=total.explained + total.near_ties,
             frames=total.frames,
             name=name,
         )
         if not passed:
             return tr("The tokens do not come from {name}: {agree}", name=name, agree=agree)
         found = power(answer.audit)
-        return f"{agree}; {sentence(found)}" if found else agree
+        return clauses(agree, sentence(found)) if found else agree
     if passed:
         return {
             Question.BASE: answer.message or tr("Every file has the VQ encoder of the base"),
@@ -182,9 +178,7 @@ def message(answer: Answer) -> str:
         Question.BASE: tr("Another VQ encoder: {names}", names=names),
         Question.LOCK: tr("It does not agree: {names}", names=names),
         Question.HEALTH: tr("Not trained, not finite or broken: {names}", names=names),
-        Question.RESUME: tr(
-            "The next training would resume from {names}, {message}", names=names, message=answer.message
-        ),
+        Question.RESUME: tr("The next training would resume from {names}, {fault}", names=names, fault=answer.message),
         Question.FREEZE: tr("freeze_quantizer is not true in {names}", names=names),
     }.get(answer.question, answer.message)
 
@@ -235,11 +229,10 @@ def meaning(voice: VoiceCheck) -> str:
 def compared(candidate: Candidate) -> str:
     name = os.path.basename(candidate.path)
     if candidate.verdict != Verdict.CHANGED:
-        return f"{name} {candidate.verdict}"
+        return tr("{name} {verdict}", name=name, verdict=word(candidate.verdict))
     if candidate.ema_steps is not None:
-        return tr(
-            "{name} {roughly} away", name=name, roughly=roughly(f"{candidate.ema_steps} updates", candidate.precision)
-        )
+        far = roughly(updates(candidate.ema_steps), candidate.precision)
+        return tr("{name} {updates} away", name=name, updates=far)
     return tr("{name} another codebook", name=name)
 
 

@@ -6,7 +6,7 @@ from vqcheck.language import tr
 from vqcheck.report import blocks as doc
 from vqcheck.report.document import Case, CaseOutcome, Document, Rule, Sheet, Status
 
-VERDICT: Final = tr("could not check")
+VERDICT: Final = "could not check"
 
 
 def view(command: str, message: str, path: str = "", sheet: Sheet | None = None) -> Document:
@@ -28,7 +28,7 @@ def view(command: str, message: str, path: str = "", sheet: Sheet | None = None)
         verdict=VERDICT,
         headline=message,
         subject=path or command,
-        cases=(Case(rule, tr("the run"), CaseOutcome.COULD_NOT_CHECK, message, path),),
+        cases=(Case(rule, "the run", CaseOutcome.COULD_NOT_CHECK, message, path),),
         data={"error": message},
         blocks=(doc.Section(tr("Nothing was checked"), (doc.Paragraph(nothing),)),),
         sheet=sheet,

@@ -15,7 +15,7 @@ from vqcheck.audit.history_result import (
 )
 from vqcheck.codebook.comparison import Scope, Verdict
 from vqcheck.codebook.health import Condition
-from vqcheck.language import tr
+from vqcheck.language import sentences, tr, word
 from vqcheck.report import blocks as doc
 from vqcheck.report.blocks import Kind, Shown, Tone
 from vqcheck.report.document import Document, Figure, Status
@@ -36,8 +36,8 @@ def view(history: History) -> Document:
         cases=cases(history),
         data=data(history),
         warnings=(
-            *(f"WARNING: {warning(name, Condition.NEVER_TRAINED)}" for name in history.never_trained),
-            *(f"WARNING: {warning(name, ailment)}" for name, ailment in history.ailing),
+            *(tr("WARNING: {why}", why=warning(name, Condition.NEVER_TRAINED)) for name in history.never_trained),
+            *(tr("WARNING: {why}", why=warning(name, ailment)) for name, ailment in history.ailing),
         ),
         figures=(
             Figure(tr("checkpoints"), str(sum(len(run.rows) for run in history.runs))),
@@ -50,7 +50,7 @@ def view(history: History) -> Document:
 
 def _first_moved(history: History) -> str:
     names = [run.first_moved.name for run in history.runs if run.first_moved]
-    return names[0] if len(names) == 1 else tr("in {names} runs", names=len(names)) if names else "none"
+    return names[0] if len(names) == 1 else tr("in {number} runs", number=len(names)) if names else tr("none")
 
 
 def _compared(history: History) -> Iterator[doc.Block]:
@@ -68,7 +68,9 @@ def _compared(history: History) -> Iterator[doc.Block]:
 def _facts(run: TrainingRun) -> list[doc.Fact]:
     first = run.first_moved
     return [
-        doc.Fact(tr("Checkpoints"), f"{len(run.rows)} with a codebook, in training order", Shown.PAGE),
+        doc.Fact(
+            tr("Checkpoints"), tr("{number} with a codebook, in training order", number=len(run.rows)), Shown.PAGE
+        ),
         doc.Fact(tr("Compared with"), _with_what(run) if run.rows else None),
         doc.Fact(tr("First that moved"), doc.path(first.name) if first else tr("none"), Shown.PAGE),
     ]
@@ -92,7 +94,7 @@ def _run(run: TrainingRun, history: History) -> Iterator[doc.Block]:
     parts: tuple[doc.Block, ...] = ()
     if run.rows:
         parts = (_drift(run), _checkpoints(run))
-    unreadable = doc.Facts([_file(name, f": {why}", "Unreadable", Tone.BAD) for name, why in run.unreadable])
+    unreadable = doc.Facts([_file(name, why, tr("Unreadable"), Tone.BAD) for name, why in run.unreadable])
     if len(history.runs) == 1:
         yield from parts
         yield doc.Section(tr("Files that cannot be read"), (unreadable,), heading=Shown.PAGE)
@@ -100,7 +102,7 @@ def _run(run: TrainingRun, history: History) -> Iterator[doc.Block]:
     yield doc.Section(
         words.title(run),
         (doc.Paragraph(words.run_headline(run, history.folder)), doc.Facts(_facts(run)), *parts, unreadable),
-        notes=(doc.verdict(run.verdict, _tone(run.verdict)),),
+        notes=(doc.verdict(word(run.verdict), _tone(run.verdict)),),
         folded=_tone(run.verdict) is Tone.GOOD,
     )
 
@@ -114,18 +116,17 @@ def _drift(run: TrainingRun) -> doc.Section:
     if first:
         at = next(place for place, row in zip(places, run.rows, strict=True) if row is first)
         event = doc.Event(at, tr("first moved: {name}", name=first.name))
-    line = doc.Line(words.title(run) if run.name else "VQ encoder", _description(run, known), points, event)
+    line = doc.Line(words.title(run) if run.name else tr("VQ encoder"), _description(run, known), points, event)
     of = tr("Drift of the VQ encoder over the checkpoints")
     chart = doc.LineChart(of, x_title, tr("half distances to the nearest code"), [line] if len(known) > 1 else [])
-    about = tr(
-        "This is how far a code has moved: the median over all codes. {unit} At 1 a code may "
-        "be as near to the old place of that code as to its own.",
-        unit=_unit(),
+    about = sentences(
+        tr("This is how far a code has moved: the median over all codes."),
+        _unit(),
+        tr("At 1 a code may be as near to the old place of that code as to its own."),
+        tr("A gap is a checkpoint whose drift cannot be measured.") if len(known) < len(points) else "",
     )
-    if len(known) < len(points):
-        about = tr("{about} A gap is a checkpoint whose drift cannot be measured.", about=about)
     return doc.Section(
-        tr("Drift since the {start_of}", start_of=words.start_of(run)),
+        tr("Drift since the {start}", start=words.start_of(run)),
         (
             doc.Paragraph(about),
             chart,
@@ -146,7 +147,7 @@ def _description(run: TrainingRun, known: Sequence[float]) -> str:
         return tr("All {rows} checkpoints stay at 0.", rows=len(run.rows))
     since = tr("Not 0 from the first checkpoint on") if first is run.rows[0] else tr("0 until {name}", name=first.name)
     return (
-        tr("{since}; at most {known:.3g}.", since=since, known=max(known))
+        tr("{since}; at most {most:.3g}.", since=since, most=max(known))
         if known
         else tr("{since}; never measured.", since=since)
     )
@@ -173,25 +174,23 @@ def _checkpoints(run: TrainingRun) -> doc.Section:
     since = words.start_of(run)
     columns = (
         doc.Column(tr("Checkpoint"), Kind.NAME),
-        doc.Column(tr("Against the {since}", since=since), shown=Shown.PAGE),
+        doc.Column(tr("Against the {start}", start=since), shown=Shown.PAGE),
         doc.Column(tr("Against those before"), shown=Shown.PAGE),
         doc.Column(tr("Epoch"), Kind.NUMBER),
         doc.Column(tr("Step"), Kind.NUMBER),
-        doc.Column("VQ encoder"),
+        doc.Column(tr("VQ encoder")),
         doc.Column(tr("Rows changed"), Kind.NUMBER, Shown.PAGE),
         doc.Column(tr("Moved"), Kind.NUMBER),
-        doc.Column("EMA updates"),
+        doc.Column(tr("EMA updates")),
     )
     rows = [_line(same, since) for same in _series(run.rows)]
-    said = tr(
-        "Moved says how far a code has moved since the {since}: the median over all codes. {unit}",
-        since=since,
-        unit=_unit(),
+    said = sentences(
+        tr("Moved says how far a code has moved since the {start}: the median over all codes.", start=since),
+        _unit(),
+        tr("EMA updates are counted since the row above.") if any(row[-1] for row in rows) else "",
     )
-    if any(row[-1] for row in rows):
-        said = tr("{said} EMA updates are counted since the row above.", said=said)
-    caption = tr(
-        "In training order. Checkpoints in a row that hold the same VQ encoder share a line. {said}", said=said
+    caption = sentences(
+        tr("In training order."), tr("Checkpoints in a row that hold the same VQ encoder share a line."), said
     )
     table = doc.Table(caption, columns, rows)
     note = doc.Paragraph(said, Shown.TEXT) if run.first_moved else doc.Paragraph("")
@@ -222,7 +221,7 @@ def _line(rows: list[HistoryRow], start: str) -> tuple[doc.Inline, ...]:
         doc.code(words.held_digest(first)),
         ""
         if drift is None
-        else tr("{rows_changed} of {rows}", rows_changed=drift.rows_changed, rows=drift.rows)
+        else tr("{number} of {all}", number=drift.rows_changed, all=drift.rows)
         if drift.rows
         else "0",
         doc.Word(_moved(first), Tone.BAD if first.moved else Tone.NEUTRAL),
@@ -231,16 +230,16 @@ def _line(rows: list[HistoryRow], start: str) -> tuple[doc.Inline, ...]:
 
 
 def _against(drift: Drift | None, none: str) -> doc.Word:
-    return doc.Word(none, Tone.MUTED) if drift is None else doc.verdict(drift.verdict, _tone(drift.verdict))
+    return doc.Word(none, Tone.MUTED) if drift is None else doc.verdict(word(drift.verdict), _tone(drift.verdict))
 
 
-def _tone(word: str) -> Tone:
+def _tone(verdict: str) -> Tone:
     tones: dict[str, Tone] = {
         Verdict.CHANGED: Tone.BAD,
         Verdict.UNDECIDED: Tone.WARNING,
         HistoryVerdict.COULD_NOT_CHECK: Tone.WARNING,
     }
-    return tones.get(word, Tone.GOOD)
+    return tones.get(verdict, Tone.GOOD)
 
 
 def _span(first: int | None, last: int | None) -> str:
@@ -257,9 +256,9 @@ def _moved(row: HistoryRow) -> str:
         return "?"
     if drift.verdict != Verdict.CHANGED:
         # What the start stores with less precision does not show all that moved since.
-        return "yes" if row.moved and drift.verdict != Verdict.IDENTICAL else "0"
+        return tr("yes") if row.moved and drift.verdict != Verdict.IDENTICAL else "0"
     if drift.displacement is None:
-        return "yes"
+        return tr("yes")
     return f"{drift.displacement:.3f}" if drift.displacement >= 0.0005 or not drift.displacement else "<0.001"
 
 
@@ -279,9 +278,9 @@ def _rest(history: History) -> Iterator[doc.Block]:
     together: dict[str, list[str]] = {}
     for file in history.skipped:
         together.setdefault(words.why_skipped(file), []).append(file.name)
-    facts = [_file(listed(names), f": {why}", "Skipped") for why, names in together.items()]
+    facts = [_file(listed(names), why, tr("Skipped")) for why, names in together.items()]
     yield doc.facts(tr("Skipped files"), *facts)
 
 
 def _file(name: str, why: str, title: str, tone: Tone = Tone.NEUTRAL) -> doc.Fact:
-    return doc.Fact(title, [doc.path(name, tone), doc.Word(why, tone)])
+    return doc.Fact(title, [doc.path(name, tone), doc.Word(tr(": {why}", why=why), tone)])

@@ -13,7 +13,7 @@ from vqcheck.audit.history_result import (
 )
 from vqcheck.codebook.comparison import Verdict
 from vqcheck.codebook.health import Condition
-from vqcheck.language import tr
+from vqcheck.language import sentences, tr
 from vqcheck.report.document import Case, CaseOutcome, Remedy, Rule, Weight
 from vqcheck.report.views import history_words as words
 from vqcheck.report.views.json_objects import digest_object, named
@@ -61,22 +61,11 @@ def remedies(history: History) -> Iterator[Remedy]:
 def _after_a_move(moved: HistoryRow, run: TrainingRun, folder: str) -> str:
     before = words.last_before(moved, run)
     one = os.path.join(folder, before) if before else run.base.path if run.base else "BASE"
-    command = tr(
-        "vqcheck diff {argument} {argument2}",
-        argument=argument(one),
-        argument2=argument(os.path.join(folder, moved.name)),
-    )
-    if before is None:
-        return tr(
-            "Start again from {base_name}. Freeze the quantizer, and train on from there. This "
-            "shows what changed: {command}",
-            base_name=words.base_name(run),
-            command=command,
-        )
-    return tr(
-        "Go back to {before}. Freeze the quantizer, and train on from there. This shows what changed: {command}",
-        before=before,
-        command=command,
+    command = f"vqcheck diff {argument(one)} {argument(os.path.join(folder, moved.name))}"
+    return sentences(
+        tr("Go back to {file}.", file=before) if before else tr("Start again from {file}.", file=words.base_name(run)),
+        tr("Freeze the quantizer, and train on from there."),
+        tr("This shows what changed: {command}", command=command),
     )
 
 
@@ -92,11 +81,7 @@ def cases(history: History) -> tuple[Case, ...]:
         undecided = any(row.is_undecided for row in run.rows)
         if run.verdict is HistoryVerdict.COULD_NOT_CHECK and not run.unreadable and not undecided:
             said = words.run_headline(run, history.folder)
-            name = (
-                tr("two checkpoints")
-                if len(history.runs) == 1
-                else tr("two checkpoints of {title}", title=words.title(run))
-            )
+            name = "two checkpoints" if len(history.runs) == 1 else f"two checkpoints of {words.title(run)}"
             found.append(Case(_TOO_FEW, name, CaseOutcome.COULD_NOT_CHECK, said, history.folder))
     found += [at(_SKIPPED, each.name, CaseOutcome.NOT_APPLICABLE, words.why_skipped(each)) for each in history.skipped]
     advice = CaseOutcome.FAILED, Weight.ADVICE
@@ -116,9 +101,9 @@ def _outcome(row: HistoryRow, run: TrainingRun) -> tuple[CaseOutcome, str]:
     held = f"{row.digest.algorithm} {words.held_digest(row)}"
     since = row.since_start
     if not row.drifts:
-        return CaseOutcome.PASSED, tr("the {start_of}: {held}", start_of=words.start_of(run), held=held)
+        return CaseOutcome.PASSED, f"the {words.start_of(run)}: {held}"
     if row.is_undecided:
-        said = tr("another copy in it contradicts the copy that was judged; --copy NAME chooses: {held}", held=held)
+        said = f"another copy in it contradicts the copy that was judged; --copy NAME chooses: {held}"
         return CaseOutcome.COULD_NOT_CHECK, said
     if not row.moved:
         return CaseOutcome.PASSED, f"{(since or row.drifts[0]).verdict}: {held}"
@@ -129,22 +114,13 @@ def _outcome(row: HistoryRow, run: TrainingRun) -> tuple[CaseOutcome, str]:
     )
     far = drift.displacement
     found = (
-        tr(
-            "{rows_changed} of {rows} codes are not those of {listed}",
-            rows_changed=drift.rows_changed,
-            rows=drift.rows,
-            listed=listed(drift.against),
-        )
+        f"{drift.rows_changed} of {drift.rows} codes are not those of {listed(drift.against)}"
         if drift.rows_changed
-        else tr("its VQ encoder is not that of {listed}", listed=listed(drift.against)),
-        tr("the first that moved") if row is run.first_moved else "",
-        "" if far is None else tr("by {far:.3g} of half the way to the nearest (median)", far=far),
+        else f"its VQ encoder is not that of {listed(drift.against)}",
+        "the first that moved" if row is run.first_moved else "",
+        "" if far is None else f"by {far:.3g} of half the way to the nearest (median)",
     )
-    first = (
-        tr("base {base_name}", base_name=words.base_name(run))
-        if row is run.rows[0]
-        else tr("{short} at first", short=run.rows[0].digest.short)
-    )
+    first = f"base {words.base_name(run)}" if row is run.rows[0] else f"{run.rows[0].digest.short} at first"
     return CaseOutcome.FAILED, clauses(listed(found), listed((held, first)))
 
 
@@ -187,4 +163,4 @@ def _row_data(row: HistoryRow) -> dict[str, Any]:
 
 
 def _drift_data(drift: Drift | None) -> dict[str, Any] | None:
-    return named(drift, tr("against verdict rows_changed rows displacement ema_steps precision")) if drift else None
+    return named(drift, "against verdict rows_changed rows displacement ema_steps precision") if drift else None

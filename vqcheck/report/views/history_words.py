@@ -25,21 +25,23 @@ def headline(history: History) -> str:
     """Return what a folder's checkpoints come to, in one sentence without its full stop."""
     if len(history.runs) == 1:
         return run_headline(history.runs[0], history.folder)
-    of = tr("{runs} runs in {folder}", runs=len(history.runs), folder=history.folder)
+    runs = tr("{number} runs in {folder}", number=len(history.runs), folder=history.folder)
     unchecked = [title(run) for run in history.runs if run.verdict == HistoryVerdict.COULD_NOT_CHECK]
     moved = [title(run) for run in history.runs if run.verdict == HistoryVerdict.CHANGED]
     if not unchecked and not moved:
-        return tr("none of {of} moved", of=of)
+        return tr("none of {runs} moved", runs=runs)
     return clauses(
         tr(
-            "{unchecked} of {of} could not be checked ({listed})",
-            unchecked=len(unchecked),
-            of=of,
-            listed=listed(unchecked, _SHOWN),
+            "{number} of {runs} could not be checked ({names})",
+            number=len(unchecked),
+            runs=runs,
+            names=listed(unchecked, _SHOWN),
         )
         if unchecked
         else "",
-        tr("{moved} of {of} moved ({listed})", moved=len(moved), of=of, listed=listed(moved, _SHOWN)) if moved else "",
+        tr("{number} of {runs} moved ({names})", number=len(moved), runs=runs, names=listed(moved, _SHOWN))
+        if moved
+        else "",
     )
 
 
@@ -54,13 +56,13 @@ def run_headline(run: TrainingRun, folder: str) -> str:
     also = tr("the VQ encoder moved at {name}", name=moved.name) if moved else ""
     if run.unreadable:
         return clauses(
-            tr("{unreadable} of the files in {folder} cannot be read", unreadable=len(run.unreadable), folder=folder),
+            tr("{number} of the files in {folder} cannot be read", number=len(run.unreadable), folder=folder),
             also,
         )
     if run.verdict is HistoryVerdict.COULD_NOT_CHECK:
         undecided = [row.name for row in rows if row.is_undecided]
         if undecided:
-            said = tr("another copy in {listed} contradicts the copy that was judged", listed=listed(undecided, _SHOWN))
+            said = tr("another copy in {files} contradicts the copy that was judged", files=listed(undecided, _SHOWN))
             return clauses(said, also)
         if not rows:
             return tr("the folder {folder} holds no checkpoint with a codebook", folder=folder)
@@ -73,9 +75,7 @@ def run_headline(run: TrainingRun, folder: str) -> str:
 def _moved_at(moved: HistoryRow, run: TrainingRun) -> str:
     before = last_before(moved, run)
     if before is None:
-        return tr(
-            "the VQ encoder of {name} is not that of its base {base_name}", name=moved.name, base_name=base_name(run)
-        )
+        return tr("the VQ encoder of {name} is not that of its base {base}", name=moved.name, base=base_name(run))
     return tr("the VQ encoder moved between {before} and {name}", before=before, name=moved.name)
 
 
@@ -105,18 +105,18 @@ def _agree(run: TrainingRun) -> str:
     own = [row for row in run.rows if row.from_base]
     if run.compared_with is ComparedWith.EACH_OTHER:
         return tr(
-            "all {rows} checkpoints hold {held}, but they were compared only with each other",
-            rows=len(run.rows),
+            "all {number} checkpoints hold {held}, but they were compared only with each other",
+            number=len(run.rows),
             held=held,
         )
     if len(own) < len(run.rows):
-        return tr("all {rows} checkpoints hold {held}", rows=len(run.rows), held=held)
+        return tr("all {number} checkpoints hold {held}", number=len(run.rows), held=held)
     if len(own) == 1:
-        return tr("the one checkpoint and its base {base_name} hold {held}", base_name=base_name(run), held=held)
+        return tr("the one checkpoint and its base {base} hold {held}", base=base_name(run), held=held)
     return tr(
-        "all {own} checkpoints and their base {base_name} hold {held}",
-        own=len(own),
-        base_name=base_name(run),
+        "all {number} checkpoints and their base {base} hold {held}",
+        number=len(own),
+        base=base_name(run),
         held=held,
     )
 
@@ -129,12 +129,17 @@ def _partly(run: TrainingRun) -> str:
     if not alone:
         return ""
     if len(alone) == 1:
-        return tr("{name} stores the {digest_of} alone", name=alone[0].name, digest_of=alone[0].digest_of)
+        return tr("{name} stores the {part} alone", name=alone[0].name, part=_part(alone[0]))
     return tr(
-        "{listed} store the {digest_of} alone",
-        listed=listed([row.name for row in alone], _SHOWN),
-        digest_of=alone[0].digest_of,
+        "{names} store the {part} alone",
+        names=listed([row.name for row in alone], _SHOWN),
+        part=_part(alone[0]),
     )
+
+
+def _part(row: HistoryRow) -> str:
+    """Return what a file stores, where that is not the whole VQ encoder."""
+    return {"codebook": tr("codebook"), "projection": tr("projection")}[row.digest_of]
 
 
 def _is_unknown(run: TrainingRun) -> bool:
@@ -163,12 +168,14 @@ def why_no_base(unused: UnusedBase | None) -> str:
 
 
 def start_of(run: TrainingRun) -> str:
-    return "base" if run.base else tr("first checkpoint")
+    return tr("base") if run.base else tr("first checkpoint")
 
 
 def held_digest(row: HistoryRow) -> str:
     """Return the digest's first digits, and what it covers where that is not the whole VQ encoder."""
-    return row.digest.short if row.digest_of == "vq_encoder" else f"{row.digest_of} {row.digest.short}"
+    if row.digest_of == "vq_encoder":
+        return row.digest.short
+    return tr("{part} {digest}", part=_part(row), digest=row.digest.short)
 
 
 def why_skipped(file: SkippedFile) -> str:

@@ -5,14 +5,15 @@ from typing import Final
 
 from vqcheck.codebook.health import Condition
 from vqcheck.codebook.inspection import UNCHECKED, EncoderSummary, InspectedFiles, Inspection, UnreadFile
-from vqcheck.language import tr
+from vqcheck.codebook.model import Model
+from vqcheck.language import sentences, tr, trn, word
 from vqcheck.report import blocks as doc
 from vqcheck.report.blocks import Kind, Shown, Tone
 from vqcheck.report.document import Document, Figure, Remedy, Status
 from vqcheck.report.views.copies import standing
 from vqcheck.report.views.inspect_data import cases, data, evidence, lacking
 from vqcheck.report.views.inspect_encoder import encoder_facts, health_facts, tensors, title
-from vqcheck.report.views.words import clauses, explained, kind_of_file, listed, short_names, written_at
+from vqcheck.report.views.words import clauses, explained, kind_of_file, listed, short_names, version_words, written_at
 
 _MOST_CLASSES: Final = 20
 
@@ -38,28 +39,28 @@ def view(files: InspectedFiles) -> Document:
     )
 
 
-def _tone(word: str) -> Tone:
-    return Tone.GOOD if word == Condition.HEALTHY else Tone.WARNING if word in UNCHECKED else Tone.BAD
+def _tone(verdict: str) -> Tone:
+    return Tone.GOOD if verdict == Condition.HEALTHY else Tone.WARNING if verdict in UNCHECKED else Tone.BAD
 
 
 def _headline(files: InspectedFiles) -> str:
     if len(files.files) == 1:
         return _what_of_one(files.files[0])
     verdicts: list[str] = [file.verdict for file in files.files]
-    counts = {word: verdicts.count(word) for word in (*UNCHECKED, Condition.HEALTHY)}
+    counts = {verdict: verdicts.count(verdict) for verdict in (*UNCHECKED, Condition.HEALTHY)}
     unfit, fit = len(files.files) - sum(counts.values()), counts[Condition.HEALTHY]
-    words = {
-        Condition.COULD_NOT_CHECK: tr("{value} cannot be read", value=counts[Condition.COULD_NOT_CHECK]),
-        Condition.NO_CODEBOOK: tr("{value} without a codebook", value=counts[Condition.NO_CODEBOOK]),
+    names = {
+        Condition.COULD_NOT_CHECK: tr("{number} cannot be read", number=counts[Condition.COULD_NOT_CHECK]),
+        Condition.NO_CODEBOOK: tr("{number} without a codebook", number=counts[Condition.NO_CODEBOOK]),
         Condition.UNREADABLE_COPY: tr(
-            "{value} with a copy that cannot be read", value=counts[Condition.UNREADABLE_COPY]
+            "{number} with a copy that cannot be read", number=counts[Condition.UNREADABLE_COPY]
         ),
     }
-    said = [words[word] for word in UNCHECKED if counts[word]]
-    said += [tr("{unfit} unfit for use", unfit=unfit)] if unfit else []
+    said = [names[verdict] for verdict in UNCHECKED if counts[verdict]]
+    said += [tr("{number} unfit for use", number=unfit)] if unfit else []
     if not said:
-        return tr("all {files} files hold a VQ encoder that is fit for use", files=len(files.files))
-    return tr("of {files} files: {listed}, {fit} fit for use", files=len(files.files), listed=listed(said), fit=fit)
+        return tr("all {number} files hold a VQ encoder that is fit for use", number=len(files.files))
+    return tr("of {files} files: {counts}, {fit} fit for use", files=len(files.files), counts=listed(said), fit=fit)
 
 
 def _what_of_one(file: Inspection | UnreadFile) -> str:
@@ -76,7 +77,7 @@ def _what_of_one(file: Inspection | UnreadFile) -> str:
     return known or tr(
         "the VQ encoder of {path} is {verdict}: {explained}",
         path=file.path,
-        verdict=file.verdict,
+        verdict=word(file.verdict),
         explained=explained(file.verdict),
     )
 
@@ -85,7 +86,7 @@ def _figures(file: Inspection | UnreadFile) -> Iterator[Figure]:
     if isinstance(file, UnreadFile) or file.vq_encoder is None:
         return
     books = file.vq_encoder.codebooks
-    yield Figure("VQ encoders", str(len(file.encoders)))
+    yield Figure(tr("VQ encoders"), str(len(file.encoders)))
     yield Figure(tr("codebooks"), str(len(books)))
     yield Figure(tr("codes"), str(sum(book.codes for book in books)))
 
@@ -98,7 +99,7 @@ def _overview(files: InspectedFiles) -> doc.Section:
         doc.Column(tr("Model"), Kind.PROSE),
         doc.Column(tr("Kind"), Kind.PROSE, Shown.PAGE),
         doc.Column(tr("Step"), Kind.NUMBER, Shown.PAGE),
-        doc.Column("VQ encoder"),
+        doc.Column(tr("VQ encoder")),
     )
     names = short_names([file.path for file in files.files])
     rows = [_row(file, name) for file, name in zip(files.files, names, strict=True)]
@@ -108,14 +109,13 @@ def _overview(files: InspectedFiles) -> doc.Section:
 def _row(file: Inspection | UnreadFile, name: str) -> Sequence[doc.Inline]:
     if isinstance(file, UnreadFile):
         # People read why on stderr, where every error stands.
-        return (doc.verdict(file.verdict, Tone.WARNING), doc.path(name), "", "", "", "")
+        return (doc.verdict(word(file.verdict), Tone.WARNING), doc.path(name), "", "", "", "")
     encoder, model, steps = file.vq_encoder, file.model, file.training.steps
-    several = tr("{encoders} VQ encoders", encoders=len(file.encoders)) if len(file.encoders) > 1 else ""
-    kind = "" if model.kind == "unknown" else f"{model.version} {model.kind}".strip()
+    several = tr("{number} VQ encoders", number=len(file.encoders)) if len(file.encoders) > 1 else ""
     return (
-        doc.verdict(file.verdict, _tone(file.verdict)),
+        doc.verdict(word(file.verdict), _tone(file.verdict)),
         doc.path(name),
-        listed((kind or (encoder.family if encoder else "unknown"), several)),
+        listed((_model(model) or (encoder.family if encoder else tr("unknown")), several)),
         kind_of_file(file.record.kind),
         "" if steps is None else str(steps),
         # The digest of a codebook alone would look like that of another VQ encoder.
@@ -130,7 +130,7 @@ def _row(file: Inspection | UnreadFile, name: str) -> Sequence[doc.Inline]:
 def _unread(file: UnreadFile, several: bool) -> doc.Section:
     # People read why on stderr, where every error stands.
     facts = doc.Facts(
-        (doc.Fact(tr("Verdict"), doc.verdict(file.verdict, Tone.WARNING)), doc.Fact(tr("Error"), file.why))
+        (doc.Fact(tr("Verdict"), doc.verdict(word(file.verdict), Tone.WARNING)), doc.Fact(tr("Error"), file.why))
     )
     return doc.Section(file.path if several else tr("File"), (facts,), Shown.PAGE)
 
@@ -138,7 +138,7 @@ def _unread(file: UnreadFile, several: bool) -> doc.Section:
 def _file(file: Inspection, several: bool) -> doc.Section:
     encoders = file.encoders
     facts = [
-        doc.Fact(tr("Verdict"), doc.verdict(file.verdict, _tone(file.verdict)) if several else None),
+        doc.Fact(tr("Verdict"), doc.verdict(word(file.verdict), _tone(file.verdict)) if several else None),
         *_facts(file),
     ]
     if len(encoders) == 1:
@@ -167,19 +167,19 @@ def _contents(encoders: tuple[EncoderSummary, ...]) -> doc.Section:
             title(encoder),
             doc.path(encoder.copy),
             doc.code(encoder.f32.widest.short),
-            doc.verdict(encoder.verdict, _tone(encoder.verdict)),
+            doc.verdict(word(encoder.verdict), _tone(encoder.verdict)),
             _standing(encoder),
         )
         for number, encoder in enumerate(encoders, start=1)
     ]
     said = tr("vqcheck diff compares the copies of one name. --copy NAME chooses one copy.")
-    table = doc.Table(tr("The VQ encoders of this file. {said}", said=said), columns, rows)
-    return doc.Section(f"{len(encoders)} VQ encoders", (table, doc.Paragraph(said, Shown.TEXT)))
+    table = doc.Table(sentences(tr("The VQ encoders of this file."), said), columns, rows)
+    return doc.Section(tr("{number} VQ encoders", number=len(encoders)), (table, doc.Paragraph(said, Shown.TEXT)))
 
 
 def _standing(encoder: EncoderSummary) -> str:
     """Return how one of several VQ encoders stands to the others."""
-    same = tr("the same bytes as {listed}", listed=listed(encoder.aliases)) if encoder.aliases else ""
+    same = tr("the same bytes as {copies}", copies=listed(encoder.aliases)) if encoder.aliases else ""
     return clauses(same, standing(encoder.relation, f"'{encoder.against}'") if encoder.against else "")
 
 
@@ -196,14 +196,16 @@ def _facts(file: Inspection) -> Iterator[doc.Fact]:
     place = tr("state dict under '{container}'", container=file.container) if file.container else ""
     header = tr("header overwritten with code {header_code}", header_code=file.header_code) if file.header_code else ""
     yield doc.Fact(tr("Format"), listed((file.format, place, header)))
-    if model.kind != "unknown":
-        kind = f"GPT-SoVITS {model.version} {model.kind}".replace("  ", " ")
-        yield doc.Fact(tr("Model"), [kind, doc.muted(f"  ({evidence(model)})")])
+    shown_by = doc.muted(tr("  ({evidence})", evidence=evidence(model)))
+    if known := _model(model):
+        yield doc.Fact(tr("Model"), [tr("GPT-SoVITS {model}", model=known), shown_by])
     elif file.vq_encoder is None:
-        yield doc.Fact(tr("Model"), [tr("unknown"), doc.muted(f"  ({evidence(model)})")])
-    yield doc.Fact(tr("Base model"), f"{model.base}, as published (by its first 8 KiB)" if model.base else None)
+        yield doc.Fact(tr("Model"), [tr("unknown"), shown_by])
+    yield doc.Fact(
+        tr("Base model"), tr("{base}, as published (by its first 8 KiB)", base=model.base) if model.base else None
+    )
     counts = (
-        tr("1 tensor {dtype}", dtype=dtype) if count == 1 else tr("{count} tensors {dtype}", count=count, dtype=dtype)
+        trn("{number} tensor {dtype}", "{number} tensors {dtype}", count, dtype=dtype)
         for dtype, count in file.precision
     )
     yield doc.Fact(tr("Precision"), listed(counts))
@@ -222,12 +224,24 @@ def _facts(file: Inspection) -> Iterator[doc.Fact]:
             doc.Word(tr("copy '{name}' cannot be read ({why})", name=copy.name, why=copy.why), Tone.BAD),
         )
     named = listed(file.classes, _MOST_CLASSES)
-    classes = tr("when loaded with weights_only=False: {named}", named=named) if named else None
+    classes = tr("when loaded with weights_only=False: {classes}", classes=named) if named else None
     yield doc.Fact(tr("Runs code"), classes, Shown.DETAIL)
     yield doc.Fact(
-        "VQ encoder",
-        doc.Word(tr("none: this file {why_none}", why_none=file.why_none), Tone.WARNING) if file.why_none else None,
+        tr("VQ encoder"),
+        doc.Word(tr("none: this file {why}", why=file.why_none), Tone.WARNING) if file.why_none else None,
     )
+
+
+def _model(model: Model) -> str:
+    """Return the version and the kind of a GPT-SoVITS model; empty where it is none."""
+    kind = {
+        "s2 synthesizer": tr("s2 synthesizer"),
+        "s2 LoRA training file": tr("s2 LoRA training file"),
+        "s2 LoRA export": tr("s2 LoRA export"),
+        "s2 discriminator": tr("s2 discriminator"),
+        "s1 GPT": tr("s1 GPT"),
+    }.get(model.kind, "")
+    return tr("{version} {kind}", version=version_words(model.version), kind=kind) if model.version and kind else kind
 
 
 def _remedies(files: InspectedFiles) -> Iterator[Remedy]:

@@ -28,7 +28,7 @@ _COPY: Final = Rule(
     "every copy of the VQ encoder can be read",
     "Another program may load the copy that cannot be read. Name the copy that will be used: --copy NAME.",
 )
-_HEALTH: Final = tr(
+_HEALTH: Final = (
     "place never_trained codes initialised all_zero not_finite dead unused rows_off perplexity negative collapsed "
     "verdict"
 )
@@ -58,19 +58,13 @@ def _cases(file: Inspection | UnreadFile, name: str, weight: Weight) -> list[Cas
     if file.vq_encoder is None:
         return [
             *found,
-            Case(
-                _CODEBOOK, name, CaseOutcome.COULD_NOT_CHECK, tr("this file {why_none}", why_none=file.why_none), path
-            ),
+            Case(_CODEBOOK, name, CaseOutcome.COULD_NOT_CHECK, f"this file {file.why_none}", path),
         ]
     for encoder in file.encoders:
         what = name if len(file.encoders) == 1 else f"{name}: {encoder.copy} ({encoder.family})"
         rule = _TRAINED if encoder.verdict == Condition.NEVER_TRAINED else _UNFIT
         if encoder.verdict == Condition.HEALTHY:
-            said = tr(
-                "fit for use: {algorithm} {short}",
-                algorithm=encoder.f32.widest.algorithm,
-                short=encoder.f32.widest.short,
-            )
+            said = f"fit for use: {encoder.f32.widest.algorithm} {encoder.f32.widest.short}"
             found.append(Case(rule, what, CaseOutcome.PASSED, said, path))
         else:
             found.append(Case(rule, what, CaseOutcome.FAILED, warning(what, encoder.verdict), path, weight=weight))
@@ -95,7 +89,7 @@ def _file(inspection: Inspection) -> dict[str, Any]:
         "path": inspection.path,
         "verdict": inspection.verdict,
         "kind": inspection.record.kind.value,
-        **named(inspection, tr("format header_code container other_containers classes")),
+        **named(inspection, "format header_code container other_containers classes"),
         "precision": dict(inspection.precision),
         "model": {
             "kind": model.kind,
@@ -104,7 +98,7 @@ def _file(inspection: Inspection) -> dict[str, Any]:
             "base": model.base,
             "lacks": lacking(model),
         },
-        "training": named(training, tr("info epoch steps")),
+        "training": named(training, "info epoch steps"),
         "vq_encoder": _encoder(inspection.vq_encoder) if inspection.vq_encoder else None,
         "others": [_encoder(other) for other in inspection.others],
         "unreadable": [{"copy": str(each.name), "why": each.why} for each in inspection.unreadable],
@@ -119,18 +113,18 @@ def evidence(model: Model) -> str:
 
 def _shown(sign: VersionSign, value: str) -> str:
     return {
-        VersionSign.PHONEMES: tr("a token embedding and no quantizer, {value} phonemes", value=value),
+        VersionSign.PHONEMES: tr("a token embedding and no quantizer, {number} phonemes", number=value),
         VersionSign.DISCRIMINATORS: tr("tensors named discriminators.*"),
         VersionSign.NO_TENSORS: tr("no GPT-SoVITS tensors"),
-        VersionSign.TEXT_SYMBOLS: tr("{value} text symbols", value=value),
-        VersionSign.REFERENCE_BINS: tr("reference encoder over {value} bins", value=value),
+        VersionSign.TEXT_SYMBOLS: tr("{number} text symbols", number=value),
+        VersionSign.REFERENCE_BINS: tr("reference encoder over {number} bins", number=value),
         VersionSign.NAMES: tr("only names of tensors"),
-        VersionSign.SPEAKER_EMBEDDING: tr("a speaker embedding, decoder of {value} channels", value=value),
+        VersionSign.SPEAKER_EMBEDDING: tr("a speaker embedding, decoder of {number} channels", number=value),
         VersionSign.FLOW_MATCHING: tr("flow matching"),
         VersionSign.PUBLISHED: tr("a published base model by its first 8 KiB"),
-        VersionSign.HEADER_CODE: tr("header code {value}", value=value),
+        VersionSign.HEADER_CODE: tr("header code {header_code}", header_code=value),
         VersionSign.CONFIG: "config.model.version",
-        VersionSign.FOLDER: tr("the name of its folder, {value}", value=value),
+        VersionSign.FOLDER: tr("the name of its folder, {folder}", folder=value),
         VersionSign.NOTHING_TELLS: tr("neither the file nor its folder shows whether it is v3 or v4"),
     }[sign]
 
@@ -141,17 +135,17 @@ def lacking(model: Model) -> str:
     if not absent:
         return ""
     if "enc_q" in model.lacks:
-        return tr("{absent} (an inference export does not store it)", absent=absent)
-    return tr("{absent} and the frozen weights (they stay in the base model)", absent=absent)
+        return tr("{parts} (an inference export does not store it)", parts=absent)
+    return tr("{parts} and the frozen weights (they stay in the base model)", parts=absent)
 
 
 def _encoder(encoder: EncoderSummary) -> dict[str, Any]:
     return {
-        **named(encoder, tr("copy aliases against relation family title prefix")),
+        **named(encoder, "copy aliases against relation family title prefix"),
         "shadow": encoder.is_shadow,
-        **named(encoder, tr("structural in_front derivation verdict")),
-        "books": [named(book, tr("name codebooks stored heads codes dim")) for book in encoder.books],
-        "tensors": [named(tensor, tr("label name dtype shape")) for tensor in encoder.tensors],
+        **named(encoder, "structural in_front derivation verdict"),
+        "books": [named(book, "name codebooks stored heads codes dim") for book in encoder.books],
+        "tensors": [named(tensor, "label name dtype shape") for tensor in encoder.tensors],
         "codebooks": [named(health, _HEALTH) for health in encoder.codebooks],
         "projection_not_finite": encoder.projection_not_finite,
         "digests": {

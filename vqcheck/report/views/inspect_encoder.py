@@ -7,7 +7,7 @@ from vqcheck.codebook.family import Derivation
 from vqcheck.codebook.health import Health
 from vqcheck.codebook.inspection import BookSummary, EncoderSummary, TensorSummary
 from vqcheck.codebook.vq_encoder import InFront
-from vqcheck.language import tr
+from vqcheck.language import tr, trn
 from vqcheck.report import blocks as doc
 from vqcheck.report.blocks import Shown, Tone
 from vqcheck.report.views.words import clauses, listed, ranges
@@ -16,7 +16,7 @@ from vqcheck.report.views.words import clauses, listed, ranges
 def title(encoder: EncoderSummary) -> str:
     """Return what codec it is, where in the model, and how many codebooks."""
     count = sum(book.codebooks for book in encoder.books)
-    books = tr("1 codebook") if count == 1 else tr("{count} codebooks", count=count)
+    books = trn("{number} codebook", "{number} codebooks", count)
     return listed(
         (
             tr("moving average of {title}", title=encoder.title) if encoder.is_shadow else encoder.title,
@@ -28,11 +28,11 @@ def title(encoder: EncoderSummary) -> str:
 
 def encoder_facts(encoder: EncoderSummary) -> Iterator[doc.Fact]:
     """Yield what it is and what quantizers it has."""
-    yield doc.Fact("VQ encoder", title(encoder))
+    yield doc.Fact(tr("VQ encoder"), title(encoder))
     why = (
         tr("no known codec has these names")
         if encoder.structural
-        else tr("it may be {unplaced}", unplaced=encoder.unplaced)
+        else tr("it may be {module}", module=encoder.unplaced)
     )
     unknown = tr("what is in front of the codebook is not known: {why}", why=why)
     yield doc.Fact("", doc.Word(unknown, Tone.WARNING) if encoder.in_front == InFront.UNKNOWN else None)
@@ -61,7 +61,7 @@ def _book(book: BookSummary) -> str:
             dim=book.dim,
         )
     said = listed((said, tr("stored as {stored} (shared)", stored=book.stored) if book.stored < book.codebooks else ""))
-    return f"{book.name}: {said}" if book.name else said
+    return tr("{name}: {text}", name=book.name, text=said) if book.name else said
 
 
 def health_facts(encoder: EncoderSummary) -> Iterator[doc.Fact]:
@@ -75,7 +75,15 @@ def health_facts(encoder: EncoderSummary) -> Iterator[doc.Fact]:
         yield doc.Fact(tr("Health"), _health(well) if well else None)
     if count := encoder.projection_not_finite:
         yield doc.Fact(
-            tr("Health"), doc.Word(f"{count} values of projections that decide tokens are NaN or infinite", Tone.BAD)
+            tr("Health"),
+            doc.Word(
+                trn(
+                    "{number} value of projections that decide tokens is NaN or infinite",
+                    "{number} values of projections that decide tokens are NaN or infinite",
+                    count,
+                ),
+                Tone.BAD,
+            ),
         )
 
 
@@ -97,13 +105,23 @@ def _health(books: list[Health]) -> list[str | doc.Word]:
     parts: list[str | doc.Word] = []
     if any(book.never_trained for book in books):
         why = tr("its codes are all zero") if books[0].all_zero else tr("its init flag is 0")
-        parts.append(doc.Word(f"NEVER TRAINED ({why}); ", Tone.BAD))
+        parts.append(doc.Word(tr("NEVER TRAINED ({why}); ", why=why), Tone.BAD))
     if not_finite := sum(book.not_finite for book in books):
-        parts.append(doc.Word(f"{not_finite} values are NaN or infinite; ", Tone.BAD))
+        parts.append(
+            doc.Word(
+                trn("{number} value is NaN or infinite; ", "{number} values are NaN or infinite; ", not_finite),
+                Tone.BAD,
+            )
+        )
     if negative := sum(book.negative for book in books):
-        parts.append(doc.Word(f"BROKEN ({negative} counts are negative); ", Tone.BAD))
+        parts.append(
+            doc.Word(
+                trn("BROKEN ({number} count is negative); ", "BROKEN ({number} counts are negative); ", negative),
+                Tone.BAD,
+            )
+        )
     elif any(book.collapsed for book in books):
-        parts.append(doc.Word("COLLAPSED (nearly all frames go to a few codes); ", Tone.BAD))
+        parts.append(doc.Word(tr("COLLAPSED (nearly all frames go to a few codes); "), Tone.BAD))
     return [*parts, clauses(_use(books), _bookkeeping(books))]
 
 
@@ -123,18 +141,18 @@ def _use(books: list[Health]) -> str:
     if books[0].threshold is not None:
         idle, below = sum(dead), f"{books[0].threshold:g}"
         return tr(
-            "{codes} codes: {value} in use, {idle} dead (count below {below}), {perplexity}",
+            "{codes} codes: {used} in use, {idle} dead (count below {below}), {perplexity}",
             codes=codes,
-            value=codes - idle,
+            used=codes - idle,
             idle=idle,
             below=below,
             perplexity=perplexity,
         )
     idle = sum(unused)
     return tr(
-        "{codes} codes: {value} in use, {idle} unused (count below a thousandth of the mean), {perplexity}",
+        "{codes} codes: {used} in use, {idle} unused (count below a thousandth of the mean), {perplexity}",
         codes=codes,
-        value=codes - idle,
+        used=codes - idle,
         idle=idle,
         perplexity=perplexity,
     )
@@ -145,7 +163,11 @@ def _bookkeeping(books: list[Health]) -> str:
     off = [book.rows_off for book in books if book.rows_off is not None]
     if off:
         return (
-            tr("{off} codes do not fit their sums and counts", off=sum(off))
+            trn(
+                "{number} code does not fit its sum and count",
+                "{number} codes do not fit their sums and counts",
+                sum(off),
+            )
             if any(off)
             else tr("sums and counts fit the codes")
         )
@@ -164,7 +186,7 @@ def tensors(encoder: EncoderSummary) -> list[doc.Block]:
         first = same[0]
         alone = len(same) == 1
         label = first.label if alone else f"{first.book} {first.label.removeprefix(first.place).strip()}".strip()
-        last = doc.code(digests[first.label].short) if alone else tr("{same} tensors", same=len(same))
+        last = doc.code(digests[first.label].short) if alone else tr("{number} tensors", number=len(same))
         short.append((label, first.dtype, _shape(first), last))
     whole = [(each.label, each.dtype, _shape(each), doc.code(digests[each.label].hex)) for each in encoder.tensors]
     columns = (doc.Column(tr("Tensor")), doc.Column(tr("Type")), doc.Column(tr("Shape")), doc.Column(F32V1))
@@ -174,7 +196,7 @@ def tensors(encoder: EncoderSummary) -> list[doc.Block]:
             tr("Tensors"),
             (
                 doc.Table("", columns, [*short, *((name, "", "", doc.strong(each.short)) for name, each in totals)]),
-                doc.Paragraph("-v lists every tensor." if is_long else ""),
+                doc.Paragraph(tr("-v lists every tensor.") if is_long else ""),
             ),
             Shown.BRIEF,
             heading=Shown.PAGE,
@@ -211,4 +233,4 @@ def _kind(tensor: TensorSummary) -> object:
 
 
 def _shape(tensor: TensorSummary) -> str:
-    return "x".join(map(str, tensor.shape)) or "scalar"
+    return "x".join(map(str, tensor.shape)) or tr("scalar")

@@ -6,18 +6,27 @@ from typing import Any, Final
 from vqcheck.audit.lock import Lock
 from vqcheck.audit.locked_encoder import LockedEncoder
 from vqcheck.codebook.digest import F32V1
-from vqcheck.language import tr
+from vqcheck.language import sentences, tr
 from vqcheck.report import blocks as doc
 from vqcheck.report.blocks import Shown
 from vqcheck.report.document import Case, CaseOutcome, Document, Rule, Status, Weight
 from vqcheck.report.views.json_objects import digest_object
 from vqcheck.report.views.words import kind_of_file, listed
+from vqcheck.word_enum import WordEnum
 
 _RECORDED: Final = Rule(
     "lock/recorded",
     "the VQ encoder is recorded",
     "A lock records the VQ encoder that an experiment's tokens were made with.",
 )
+
+
+class WriteVerdict(WordEnum):
+    """What became of a file that a command is there to write."""
+
+    WRITTEN = "written"
+    UNCHANGED = "unchanged"
+    """It was there, and says the same."""
 
 
 _TOKENS: Final = Rule(
@@ -31,7 +40,7 @@ _TOKENS: Final = Rule(
 def written(
     lock: Lock,
     lock_path: str,
-    state: str,
+    state: WriteVerdict,
     unchecked: str = "",
     contested: str = "",
     renamed: tuple[tuple[str, str], ...] = (),
@@ -43,19 +52,17 @@ def written(
     folder.
     """
     whole = lock.whole("vq_encoder", F32V1) or lock.whole("codebook", F32V1)
-    headline = tr(
-        "the codebook alone of {checkpoint} is recorded in {lock_path}", checkpoint=lock.checkpoint, lock_path=lock_path
-    )
+    digest = f"{whole.algorithm} {whole.short}" if whole else ""
     if lock.whole("vq_encoder", F32V1):
-        headline = tr(
-            "the VQ encoder of {checkpoint} is recorded in {lock_path}", checkpoint=lock.checkpoint, lock_path=lock_path
-        )
+        headline = tr("the VQ encoder of {file} is recorded in {lock}", file=lock.checkpoint, lock=lock_path)
+    else:
+        headline = tr("the codebook alone of {file} is recorded in {lock}", file=lock.checkpoint, lock=lock_path)
     return Document(
         command="lock",
         status=Status.CONSISTENT,
-        verdict=state,
+        verdict=str(state),
         headline=headline,
-        brief=f"{headline}: {whole.algorithm} {whole.short}" if whole else headline,
+        brief=tr("{said}: {digest}", said=headline, digest=digest) if digest else headline,
         subject=lock.checkpoint,
         cases=(
             *(_recorded(copy, lock_path) for copy in lock.copies),
@@ -66,31 +73,24 @@ def written(
             *(
                 [
                     tr(
-                        "The tokens could not be compared with {checkpoint}: {unchecked}.",
-                        checkpoint=lock.checkpoint,
-                        unchecked=unchecked,
+                        "The tokens could not be compared with {file}: {why}.",
+                        file=lock.checkpoint,
+                        why=unchecked,
                     )
                 ]
                 if unchecked
                 else []
             ),
             *(
-                [
-                    tr(
-                        "{checkpoint} is locked as --update asks: {contested}.",
-                        checkpoint=lock.checkpoint,
-                        contested=contested,
-                    )
-                ]
+                [tr("{file} is locked as --update asks: {why}.", file=lock.checkpoint, why=contested)]
                 if contested
                 else []
             ),
             *(
-                tr(
-                    "{basename} names {tsv}. It is bound to these tokens because you named both. Make "
-                    "sure that the experiment was only renamed.",
-                    basename=os.path.basename(s1),
-                    tsv=tsv,
+                sentences(
+                    tr("{s1} names {tokens}.", s1=os.path.basename(s1), tokens=tsv),
+                    tr("It is bound to these tokens because you named both."),
+                    tr("Make sure that the experiment was only renamed."),
                 )
                 for s1, tsv in renamed
             ),
@@ -115,8 +115,8 @@ def _listed_copies(lock: Lock) -> str:
 
 def _recorded(copy: LockedEncoder, lock_path: str) -> Case:
     whole = copy.whole("vq_encoder", F32V1) or copy.whole("codebook", F32V1)
-    said = f"{whole.algorithm} {whole.short}" if whole else tr("{tensors} tensors", tensors=len(copy.tensors))
-    return Case(_RECORDED, copy.name or tr("VQ encoder"), CaseOutcome.PASSED, said, lock_path)
+    said = f"{whole.algorithm} {whole.short}" if whole else f"{len(copy.tensors)} tensors"
+    return Case(_RECORDED, copy.name or "VQ encoder", CaseOutcome.PASSED, said, lock_path)
 
 
 def _unchecked(why: str, lock_path: str) -> Case:

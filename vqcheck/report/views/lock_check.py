@@ -3,11 +3,11 @@
 from collections.abc import Sequence
 from typing import Any, Final
 
-from vqcheck.audit.lock_result import S1, TSV, LockCheck, LockReason, LockVerdict
+from vqcheck.audit.lock_result import NOT_COMPARABLE, S1, TSV, LockCheck, LockReason, LockVerdict
 from vqcheck.codebook.comparison import FAULTS, Verdict
 from vqcheck.codebook.health import Condition
 from vqcheck.codebook.vq_encoder import InFront
-from vqcheck.language import tr
+from vqcheck.language import sentences, tr, trn, word
 from vqcheck.report import blocks as doc
 from vqcheck.report.blocks import Kind, Shown, Tone
 from vqcheck.report.document import Case, CaseOutcome, Document, Remedy, Rule, Status, Weight
@@ -57,7 +57,9 @@ def checked(result: LockCheck, *, details: bool = False) -> Document:
         verdict=result.verdict,
         headline=_headline(result),
         subject=tr("{path} and {lock}", path=result.path, lock=result.lock),
-        warnings=(f"WARNING: {warning(result.path, Condition.NEVER_TRAINED)}",) if result.never_trained else (),
+        warnings=(tr("WARNING: {why}", why=warning(result.path, Condition.NEVER_TRAINED)),)
+        if result.never_trained
+        else (),
         cases=_cases(result),
         data=_checked_data(result),
         blocks=(
@@ -92,11 +94,11 @@ def line(result: LockCheck) -> str:
     """Return what a file comes to in a table of many."""
     if result.verdict == Verdict.CHANGED:
         faults = [line.name for line in result.verdicts if line.judged and line.verdict in FAULTS]
-        return tr("other than the lock: {listed}", listed=listed(faults, _NAMED))
+        return tr("other than the lock: {parts}", parts=listed(faults, _NAMED))
     if result.verdict == Verdict.UNDECIDED:
         return copies.undecided(result)
     notes = clauses(*_notes(result))
-    return tr("agrees ({notes})", notes=notes) if notes else "agrees"
+    return tr("agrees ({notes})", notes=notes) if notes else tr("agrees")
 
 
 def _headline(result: LockCheck) -> str:
@@ -131,14 +133,21 @@ def _in_short(result: LockCheck) -> tuple[doc.Table, doc.Paragraph]:
     if len(result.verdicts) <= _LONG:
         return _table(result.verdicts, result, Shown.BRIEF), doc.Paragraph("")
     left = len(result.verdicts) - min(len(lines), _LONG)
-    said = doc.Paragraph(f"{left} more parts are not listed here. -v lists every part.", Shown.BRIEF)
-    return _table(lines[:_LONG], result, Shown.BRIEF), said
+    said = sentences(
+        trn("{number} more part is not listed here.", "{number} more parts are not listed here.", left),
+        tr("-v lists every part."),
+    )
+    return _table(lines[:_LONG], result, Shown.BRIEF), doc.Paragraph(said, Shown.BRIEF)
 
 
 def _table(lines: Sequence[LockVerdict], result: LockCheck, shown: Shown) -> doc.Table:
     columns = (doc.Column(tr("Part")), doc.Column(tr("Verdict")), doc.Column(tr("Why"), Kind.PROSE))
-    rows = [(line.name, doc.verdict(line.verdict, _tone(line, result)), _why(line)) for line in lines]
+    rows = [(line.name, doc.verdict(_verdict(line), _tone(line, result)), _why(line)) for line in lines]
     return doc.Table(tr("Every tensor and file that the lock records, against the file."), columns, rows, shown)
+
+
+def _verdict(line: LockVerdict) -> str:
+    return tr("not comparable") if line.verdict == NOT_COMPARABLE else word(line.verdict)
 
 
 def _tone(line: LockVerdict, result: LockCheck) -> Tone:
@@ -156,7 +165,7 @@ def _why(line: LockVerdict) -> str:
 def _notes(result: LockCheck) -> list[str]:
     """Return what there is to say of a file that agrees: once, however many tensors it is true of."""
     notes = {
-        f"{line.role}: {reason}" if line.verdict == Verdict.NOT_STORED else reason
+        tr("{name}: {text}", name=line.role, text=reason) if line.verdict == Verdict.NOT_STORED else reason
         for line in result.verdicts
         if (reason := _reason(line))
     }
@@ -169,12 +178,8 @@ def _reason(line: LockVerdict) -> str:
     if line.why is None:
         return ""
     rounded = {
-        LockReason.FILE_ROUNDED: tr(
-            "the file holds the locked values, rounded to {rounded_to}", rounded_to=line.rounded_to
-        ),
-        LockReason.LOCK_ROUNDED: tr(
-            "the lock holds the file's values, rounded to {rounded_to}", rounded_to=line.rounded_to
-        ),
+        LockReason.FILE_ROUNDED: tr("the file holds the locked values, rounded to {type}", type=line.rounded_to),
+        LockReason.LOCK_ROUNDED: tr("the lock holds the file's values, rounded to {type}", type=line.rounded_to),
     }
     if line.why in rounded:
         moved = tr("the rounded values are older, so training moved them by less than one step") if line.trained else ""
@@ -197,9 +202,15 @@ def _reason(line: LockVerdict) -> str:
 def _lost(line: LockVerdict) -> list[str]:
     """Return what rounding destroyed."""
     return [
-        tr("rounding made {infinite} values infinite", infinite=line.infinite) if line.infinite else "",
+        trn("rounding made {number} value infinite", "rounding made {number} values infinite", line.infinite)
+        if line.infinite
+        else "",
         tr("rounding left only zeros") if line.only_zeros else "",
-        tr("rounding made {spoilt} codes in use zero, infinite or equal to other codes", spoilt=line.spoilt)
+        trn(
+            "rounding made {number} code in use zero, infinite or equal to other codes",
+            "rounding made {number} codes in use zero, infinite or equal to other codes",
+            line.spoilt,
+        )
         if line.spoilt
         else "",
     ]
@@ -216,10 +227,10 @@ def _cases(result: LockCheck) -> tuple[Case, ...]:
         parts.append(Case(_COPIES, name, outcome, copies.lone(copy, result), where, weight=weight))
     if result.verdict == Verdict.UNDECIDED and not result.contradicting:
         said = copies.undecided(result)
-        parts.append(Case(_COPIES, tr("which belong together"), CaseOutcome.COULD_NOT_CHECK, said, result.path))
+        parts.append(Case(_COPIES, "which belong together", CaseOutcome.COULD_NOT_CHECK, said, result.path))
     if result.never_trained:
         said = warning(result.path, Condition.NEVER_TRAINED)
-        parts.append(Case(_TRAINED, tr("never trained"), CaseOutcome.FAILED, said, result.path, weight=Weight.ADVICE))
+        parts.append(Case(_TRAINED, "never trained", CaseOutcome.FAILED, said, result.path, weight=Weight.ADVICE))
     return tuple(parts)
 
 
@@ -235,7 +246,7 @@ def _case(line: LockVerdict, result: LockCheck) -> Case:
     else:
         # Of copies that may not belong together, or where digests do not tell a rounding from a change.
         outcome, weight = CaseOutcome.COULD_NOT_CHECK, Weight.ADVICE
-    why = _why(line) or ("" if outcome is CaseOutcome.PASSED else tr("the lock records other values"))
+    why = _why(line) or ("" if outcome is CaseOutcome.PASSED else "the lock records other values")
     return Case(rule, line.name, outcome, f"{line.verdict}: {why}" if why else line.verdict, result.path, weight=weight)
 
 
@@ -247,39 +258,36 @@ def _remedies(result: LockCheck) -> tuple[Remedy, ...]:
         return ()
     faults = [line for line in result.verdicts if line.judged and line.verdict in FAULTS]
     encoder = [line for line in faults if line.what not in (TSV, S1)]
-    again = tr(
-        "vqcheck lock {argument} -o {argument2} --update",
-        argument=argument(result.path),
-        argument2=argument(result.lock),
-    )
+    again = f"vqcheck lock {argument(result.path)} -o {argument(result.lock)} --update"
     # Tokens that the locked checkpoint made are bound to that one, not to a file that differs from it.
-    bound = again if not encoder else tr("vqcheck lock CKPT -o {argument} --update", argument=argument(result.lock))
+    replace = again if not encoder else f"vqcheck lock CKPT -o {argument(result.lock)} --update"
+    with_tokens, with_s1 = f"{replace} --experiment DIR", f"{replace} --experiment DIR --s1 S1"
     said = []
     if any(line.verdict != Verdict.MISSING for line in encoder):
         said.append(tr("Use a checkpoint whose VQ encoder is the locked one. Freeze the quantizer in s2 training."))
         said.append(
-            tr(
-                "Is the change meant? {extract_again} Then replace the lock: {again}",
-                extract_again=extract_again(result.path, result.exported),
-                again=again,
+            sentences(
+                tr("Is the change meant?"),
+                extract_again(result.path, result.exported),
+                tr("Then replace the lock: {command}", command=again),
             )
         )
     elif encoder:
         said.append(tr("Check a file that stores the same parts of the VQ encoder as the locked one."))
     if any(line.what == TSV for line in faults):
         said.append(
-            tr(
-                "Restore the token file. Were the tokens extracted again with the locked checkpoint? "
-                "Then replace the lock: {bound} --experiment DIR",
-                bound=bound,
+            sentences(
+                tr("Restore the token file."),
+                tr("Were the tokens extracted again with the locked checkpoint?"),
+                tr("Then replace the lock: {command}", command=with_tokens),
             )
         )
     if any(line.what == S1 for line in faults):
         said.append(
-            tr(
-                "Give the locked s1 file. Was s1 trained again on the locked tokens? Then replace the "
-                "lock: {bound} --experiment DIR --s1 S1",
-                bound=bound,
+            sentences(
+                tr("Give the locked s1 file."),
+                tr("Was s1 trained again on the locked tokens?"),
+                tr("Then replace the lock: {command}", command=with_s1),
             )
         )
     return tuple(map(Remedy, said))

@@ -4,11 +4,12 @@ import os
 from typing import Any, Final
 
 from vqcheck.codebook.digest import EncoderDigests
-from vqcheck.language import tr
+from vqcheck.language import sentences, tr, word
 from vqcheck.report import blocks as doc
 from vqcheck.report.blocks import Kind, Shown, Tone
 from vqcheck.report.document import Case, CaseOutcome, Document, Figure, Rule, Status
 from vqcheck.report.views.json_objects import digests_object, named
+from vqcheck.report.views.lock import WriteVerdict
 from vqcheck.report.views.words import clauses, listed
 from vqcheck.restore.measured import Better, Measurement, PairedDifference, Way
 from vqcheck.restore.result import Extraction, Restoration, RestoredPart, RestoredTensor, RestoreVerdict
@@ -29,16 +30,14 @@ def restored(result: Restoration) -> Document:
     changed = [tensor for tensor in result.tensors if tensor.changed]
     if result.verdict is RestoreVerdict.UNCHANGED:
         headline = tr(
-            "{basename} had the VQ encoder of {base} already; {name} is a copy of it",
-            basename=os.path.basename(result.file),
+            "{file} had the VQ encoder of {base} already; {name} is a copy of it",
+            file=os.path.basename(result.file),
             base=base,
             name=name,
         )
     else:
         rounded = listed(dict.fromkeys(tensor.dtype for tensor in result.tensors if tensor.rounded_from))
-        said = listed(
-            (_put_back(result.part, name, base), tr("rounded to {rounded}", rounded=rounded) if rounded else "")
-        )
+        said = listed((_put_back(result.part, name, base), tr("rounded to {types}", types=rounded) if rounded else ""))
         if len(changed) < len(result.tensors):
             said = tr(
                 "{said} ({changed} of {tensors} tensors differed)",
@@ -46,9 +45,7 @@ def restored(result: Restoration) -> Document:
                 changed=len(changed),
                 tensors=len(result.tensors),
             )
-        headline = tr(
-            "{said}; every other byte is that of {basename}", said=said, basename=os.path.basename(result.file)
-        )
+        headline = tr("{said}; every other byte is that of {file}", said=said, file=os.path.basename(result.file))
     return Document(
         command="restore",
         status=Status.CONSISTENT,
@@ -67,7 +64,7 @@ def restored(result: Restoration) -> Document:
         figures=_figures(result.measurement) if result.measurement else (),
         blocks=(
             doc.facts(
-                "Digests",
+                tr("Digests"),
                 doc.Fact(tr("Before"), doc.code(_widest(result.before))),
                 doc.Fact(tr("After"), doc.code(_widest(result.after))),
                 doc.Fact(tr("Not stored"), listed(result.not_stored)),
@@ -105,15 +102,15 @@ def extracted(result: Extraction) -> Document:
     """Return the document of a VQ encoder that was taken out."""
     name = os.path.basename(result.out)
     headline = tr(
-        "{name} holds the VQ encoder of {basename} ({tensors} tensors)",
+        "{name} holds the VQ encoder of {file} ({tensors} tensors)",
         name=name,
-        basename=os.path.basename(result.file),
+        file=os.path.basename(result.file),
         tensors=len(result.tensors),
     )
     return Document(
         command="extract",
         status=Status.CONSISTENT,
-        verdict="written",
+        verdict=WriteVerdict.WRITTEN.value,
         headline=headline,
         subject=result.file,
         cases=(Case(_EXTRACTED, name, CaseOutcome.PASSED, headline, result.out),),
@@ -140,7 +137,7 @@ def _before(tensor: RestoredTensor) -> Any:
 
 
 def _note(tensor: RestoredTensor) -> str:
-    return tr("rounded from {rounded_from}", rounded_from=tensor.rounded_from) if tensor.rounded_from else ""
+    return tr("rounded from {type}", type=tensor.rounded_from) if tensor.rounded_from else ""
 
 
 def _unmeasured(result: Restoration) -> str:
@@ -175,37 +172,54 @@ def _measured(found: Measurement) -> tuple[doc.Block, ...]:
             each.name,
             f"{each.seconds:.2f}",
             *(f"{error:.4f}" for error in each.errors),
-            tr("{other_tokens} of {tokens}", other_tokens=each.other_tokens, tokens=each.tokens),
+            tr("{number} of {all}", number=each.other_tokens, all=each.tokens),
         )
         for each in found.items
     ]
     players = [
-        (each.name, [doc.Sound(clip.name, clip.wav, clip.path) for clip in each.clips])
+        (each.name, [doc.Sound(_clip(clip.name), clip.wav, clip.path) for clip in each.clips])
         for each in found.items
         if each.clips
     ]
-    number = (
-        str(found.of) if len(found.items) == found.of else tr("{items} of {of}", items=len(found.items), of=found.of)
+    count = (
+        str(found.of)
+        if len(found.items) == found.of
+        else tr("{number} of {all}", number=len(found.items), all=found.of)
     )
     return (
         doc.Section(
             tr("Which is better"),
             (
-                doc.Paragraph((doc.verdict(str(found.verdict), _TONES[found.verdict]), f". {_meaning(found)}")),
+                doc.Paragraph(
+                    (
+                        doc.verdict(word(found.verdict), _TONES[found.verdict]),
+                        tr(". {meaning}", meaning=_meaning(found)),
+                    )
+                ),
                 doc.Table(
                     tr("Difference of the errors, over the same recordings. Below zero the first is closer."),
                     (
                         doc.Column("", Kind.PROSE),
                         doc.Column(tr("mean"), Kind.NUMBER),
-                        doc.Column("95 % interval", Kind.NUMBER),
+                        doc.Column(tr("95 % interval"), Kind.NUMBER),
                     ),
                     [_difference_row(found.difference(*pair)) for pair in _PAIRS],
                 ),
                 doc.Paragraph(
-                    f"{number} recordings of {os.path.basename(os.path.normpath(found.experiment))}, "
-                    f"decoded as {found.version} on {found.device}. The error is the mean absolute difference of the "
-                    "log mel spectrograms from the recording's. It is no listening test, and says nothing of sentences "
-                    "that were not recorded."
+                    sentences(
+                        tr(
+                            "{count} recordings of {experiment}, decoded as {version} on {device}.",
+                            count=count,
+                            experiment=os.path.basename(os.path.normpath(found.experiment)),
+                            version=found.version,
+                            device=found.device,
+                        ),
+                        tr(
+                            "The error is the mean absolute difference of the log mel spectrograms from the "
+                            "recording's."
+                        ),
+                        tr("It is no listening test, and says nothing of sentences that were not recorded."),
+                    )
                 ),
                 doc.Paragraph(_left_out(found)),
             ),
@@ -244,32 +258,46 @@ def _left_out(found: Measurement) -> str:
         return ""
     left = len(found.left_out) - 3
     shown = clauses(
-        *(f"{name} {why}" for name, why in found.left_out[:3]), tr("and {left} more", left=left) if left > 0 else ""
+        *(tr("{name} {why}", name=name, why=why) for name, why in found.left_out[:3]),
+        tr("and {left} more", left=left) if left > 0 else "",
     )
-    return tr("Left out: {shown}.", shown=shown)
+    return tr("Left out: {items}.", items=shown)
+
+
+def _clip(name: str) -> str:
+    return {
+        "recording": tr("recording"),
+        "drifted": tr("drifted"),
+        "restored": tr("restored"),
+        "extracted again": tr("extracted again"),
+    }[name]
 
 
 def _difference_row(found: PairedDifference) -> tuple[str, str, str]:
     return (
-        tr("{way} against {against}", way=found.way, against=found.against),
+        tr("{way} against {other}", way=word(found.way), other=word(found.against)),
         f"{found.mean:+.4f}",
         tr("{low:+.4f} to {high:+.4f}", low=found.low, high=found.high),
     )
 
 
 def _figures(found: Measurement) -> tuple[Figure, ...]:
-    names = {Way.DRIFTED: "drifted", Way.RESTORED: "restored", Way.EXTRACTED_AGAIN: tr("tokens extracted again")}
-    return tuple(Figure(tr("error, {name}", name=name), f"{found.mean(way):.4f}") for way, name in names.items())
+    names = {
+        Way.DRIFTED: tr("error, drifted"),
+        Way.RESTORED: tr("error, restored"),
+        Way.EXTRACTED_AGAIN: tr("error, tokens extracted again"),
+    }
+    return tuple(Figure(name, f"{found.mean(way):.4f}") for way, name in names.items())
 
 
 def _measurement(found: Measurement) -> dict[str, Any]:
     return {
         "verdict": str(found.verdict),
-        **named(found, tr("experiment version device")),
+        **named(found, "experiment version device"),
         "recordings": found.of,
         "left_out": [{"item": name, "reason": why} for name, why in found.left_out],
         "differences": [
-            named(each, tr("way against mean low high")) for each in (found.difference(*pair) for pair in _PAIRS)
+            named(each, "way against mean low high") for each in (found.difference(*pair) for pair in _PAIRS)
         ],
         "items": [
             {
@@ -290,7 +318,7 @@ def _widest(digests: EncoderDigests) -> str:
 
 
 def _tensor(tensor: RestoredTensor) -> dict[str, Any]:
-    return named(tensor, tr("label name dtype")) | {
+    return named(tensor, "label name dtype") | {
         "rounded_from": tensor.rounded_from or None,
         "changed": tensor.changed,
     }

@@ -4,7 +4,7 @@ import os
 from dataclasses import asdict
 from typing import Final
 
-from vqcheck.language import tr
+from vqcheck.language import tr, trn, word
 from vqcheck.replay.watched_run import RunMode, RunVerdict, SeenChange, WatchedModule, WatchedProcess, WatchedRun
 from vqcheck.report import blocks as doc
 from vqcheck.report.document import Case, CaseOutcome, Document, Remedy, Rule, Status
@@ -44,7 +44,7 @@ def view(run: WatchedRun) -> Document:
             doc.facts(
                 tr("What was run"),
                 doc.Fact(tr("Command"), doc.code(" ".join(run.command))),
-                doc.Fact(tr("Mode"), run.mode.value),
+                doc.Fact(tr("Mode"), word(run.mode)),
             ),
             doc.Section(tr("What changed"), (_changes(run),)),
             doc.Section(tr("What was measured"), (_use(run),)),
@@ -68,19 +68,19 @@ def _headline(run: WatchedRun) -> str:
     steps = max(each.steps for each in run.processes)
     in_all = listed(
         (
-            tr("1 module") if len(modules) == 1 else tr("{modules} modules", modules=len(modules)),
-            tr("1 optimizer step") if steps == 1 else tr("{steps} optimizer steps", steps=steps),
+            trn("{number} module", "{number} modules", len(modules)),
+            trn("{number} optimizer step", "{number} optimizer steps", steps),
         )
     )
     if run.verdict is RunVerdict.MEASURED:
-        return tr("the codebooks were measured: {in_all}", in_all=in_all)
-    return tr("no tensor of the VQ encoder changed: {in_all}", in_all=in_all)
+        return tr("the codebooks were measured: {counts}", counts=in_all)
+    return tr("no tensor of the VQ encoder changed: {counts}", counts=in_all)
 
 
 def _first(run: WatchedRun) -> str:
     change = min(_all_changes(run), key=lambda change: change.step)
-    by = tr("written by {written_by}", written_by=change.written_by) if change.written_by else ""
-    return tr("the VQ encoder changed in step {step}: {listed}", step=change.step, listed=listed((change.name, by)))
+    by = tr("written by {line}", line=change.written_by) if change.written_by else ""
+    return tr("the VQ encoder changed in step {step}: {what}", step=change.step, what=listed((change.name, by)))
 
 
 def _all_changes(run: WatchedRun) -> list[SeenChange]:
@@ -93,9 +93,7 @@ def _cases(run: WatchedRun) -> list[Case]:
             _CHANGED,
             f"{_name(process)} {module.name}: {change.name}",
             CaseOutcome.FAILED,
-            clauses(
-                change.what, tr("written by {written_by}", written_by=change.written_by) if change.written_by else ""
-            ),
+            clauses(change.what, f"written by {change.written_by}" if change.written_by else ""),
             change.file,
             change.line,
         )
@@ -103,7 +101,7 @@ def _cases(run: WatchedRun) -> list[Case]:
         for change in module.changes
     ]
     if run.why_not_checked:
-        cases.append(Case(_SEEN, tr("the run"), CaseOutcome.COULD_NOT_CHECK, run.why_not_checked))
+        cases.append(Case(_SEEN, "the run", CaseOutcome.COULD_NOT_CHECK, run.why_not_checked))
     elif not cases:
         rule = _SEEN if run.mode is RunMode.MONITOR else _CHANGED
         cases = [
@@ -115,15 +113,15 @@ def _cases(run: WatchedRun) -> list[Case]:
 
 
 def _passed(module: WatchedModule) -> str:
-    return module.use or tr("unchanged after {looked_at} steps", looked_at=module.looked_at)
+    return module.use or f"unchanged after {module.looked_at} steps"
 
 
 def _warnings(run: WatchedRun) -> list[str]:
     return [
         tr(
-            "WARNING: {name}: {listed} collapsed: few of the codes are used",
+            "WARNING: {name}: {books} collapsed: few of the codes are used",
             name=module.name,
-            listed=listed(module.collapsed),
+            books=listed(module.collapsed),
         )
         for process in run.processes
         for module in process.modules

@@ -154,6 +154,14 @@ def kind_of_file(kind: FileKind) -> str:
     }.get(kind, "")
 
 
+def version_words(version: str) -> str:
+    """Return a model's version, where its tensors do not say which of two: `v3 or v4`, or `v2 or later`."""
+    first, either, last = version.partition(" or ")
+    if last == "later":
+        return tr("{version} or later", version=first)
+    return language.listed((first, last), last="or") if either else version
+
+
 def unfit_rule(command: str) -> Rule:
     """Return the rule that a VQ encoder is fit for use, under a command's own id."""
     return Rule(
