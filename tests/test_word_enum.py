@@ -12,7 +12,7 @@ import pytest
 
 import vqcheck
 from vqcheck.codebook.comparison import Verdict
-from vqcheck.word_enum import WordEnum
+from vqcheck.word_enum import VerdictEnum, WordEnum
 
 for _module in pkgutil.walk_packages(vqcheck.__path__, "vqcheck."):
     if not _module.name.endswith("__main__"):
@@ -24,7 +24,7 @@ def kinds(base):
     return [kind for each in base.__subclasses__() for kind in (each, *kinds(each))]
 
 
-ENUMS = sorted(kinds(WordEnum), key=lambda kind: kind.__name__)
+ENUMS = sorted(filter(len, kinds(WordEnum)), key=lambda kind: kind.__name__)
 
 
 def test_a_name_means_one_enumeration():
@@ -57,3 +57,16 @@ def test_a_member_is_written_as_its_value(member):
 def test_a_word_outside_the_set_is_an_error(enum):
     with pytest.raises(ValueError, match="identical!"):
         enum("identical!")
+
+
+@pytest.mark.parametrize("verdict", [member for enum in kinds(VerdictEnum) for member in enum], ids=repr)
+def test_a_verdict_has_an_exit_status_and_is_found_by_its_word(verdict):
+    assert verdict.exit_code in (0, 1, 2)
+    assert type(verdict)(verdict.value) is verdict
+    assert type(verdict.value) is str
+
+
+def test_verdicts_of_one_word_have_one_exit_status():
+    statuses = {}
+    for verdict in (member for enum in kinds(VerdictEnum) for member in enum):
+        assert statuses.setdefault(verdict.value, verdict.exit_code) == verdict.exit_code

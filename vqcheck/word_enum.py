@@ -10,3 +10,16 @@ class WordEnum(str, Enum):
 
     def __format__(self, format_spec: str) -> str:
         return str.__format__(self, format_spec)
+
+
+class VerdictEnum(WordEnum):
+    """Verdicts, each with the exit status that it comes to: 0 consistent, 1 changed, 2 could not check."""
+
+    _value_: str
+    exit_code: int
+
+    def __new__(cls, word: str, exit_code: int) -> "VerdictEnum":
+        member = str.__new__(cls, word)
+        member._value_ = str(word)
+        member.exit_code = exit_code
+        return member

@@ -10,6 +10,7 @@ import torch
 from vqcheck.audit.check import check_place
 from vqcheck.audit.check_result import BaseReason, Missing, PlaceVerdict, Question
 from vqcheck.audit.judgement import CheckOutcome
+from vqcheck.codebook.comparison import Verdict
 from vqcheck.errors import CheckpointError, UsageError
 from vqcheck.experiment.place import find_place
 from vqcheck.report.views.check import view
@@ -269,7 +270,7 @@ def test_of_several_given_bases_the_nearest_is_the_one_with_the_evidence(tree, t
     assert (choice.path, choice.reason) == (str(tree.base), BaseReason.NEAREST)
     assert [candidate.path for candidate in choice.candidates] == [str(tree.base), str(other)]
     assert choice.candidates[0].ema_steps == 37
-    assert not choice.candidates[1].related
+    assert (choice.candidates[1].verdict, choice.candidates[1].ema_steps) == (Verdict.CHANGED, None)
 
 
 def test_a_base_that_the_user_named_must_be_readable(tree, tmp_path):

@@ -1,6 +1,7 @@
 """Two tensors are roundings exactly where torch rounds the one, or one source, to them, value by value."""
 
 import itertools
+import warnings
 
 import numpy as np
 import pytest
@@ -100,3 +101,12 @@ def test_counts_may_saturate(dtype):
     narrow = torch.tensor(counts).clamp(max=greatest).to(getattr(torch, dtype)).float().numpy()
     assert relation(counts, narrow, saturates=True) is not None
     assert relation(counts, narrow) is None
+
+
+@pytest.mark.parametrize("bits", [0x7F800001, 0xFFBFFFFF, 0x7FC00000])
+def test_of_any_kind_of_nan_nothing_is_said_on_stderr(bits):
+    """A file may hold any bits; the cast of a signalling NaN warns."""
+    values = np.array([bits, 0x3F800000], "<u4").view("<f4")
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        assert precision(values) == "float8_e4m3fn"

@@ -22,7 +22,17 @@ from vqcheck.audit.history_result import Drift, History, HistoryRow, SkippedFile
 from vqcheck.audit.judgement import CheckOutcome, Judgement, StageComparison, StageVerdict
 from vqcheck.audit.token_audit_result import FrameCounts, ItemAudit, TokenAudit
 from vqcheck.audit.token_decision import TokenDecision
-from vqcheck.codebook.comparison import Change, ComparedFile, Comparison, CopyPair, EqualCopies, LoneCopy, TensorDiff
+from vqcheck.codebook.comparison import (
+    Change,
+    ComparedFile,
+    Comparison,
+    CopyPair,
+    EqualCopies,
+    LoneCopy,
+    Scope,
+    TensorDiff,
+    Verdict,
+)
 from vqcheck.codebook.diagnosis.evidence import EmaUpdates
 from vqcheck.codebook.diagnosis.result import (
     Advice,
@@ -277,24 +287,25 @@ def make_comparison(*, books=1, codes=64, tensors=3, moved=True, said="", flips=
             f"/path/{letter}{said}.pth", f"gpt-sovits{said}", said, never_trained=not trained, digests=digests(letter)
         )
 
+    verdict = Verdict.CHANGED if moved else Verdict.IDENTICAL
+
     def tensor(number):
         change = Change(min(7, codes), codes, 0.5, (0, 1), 0.25, (0, 1), 0) if moved else None
         return TensorDiff(
-            f"{number} codes{said}", "codes", "changed" if moved else "identical", True, said,
+            f"{number} codes{said}", "codes", verdict, True, said,
             f"a{said}", f"b{said}", "float32", "float32", (1, codes, 8), (1, codes, 8),
             Digest(F32V1, "a" * 64), Digest(F32V1, ("b" if moved else "a") * 64), change,
         )  # fmt: skip
 
     diagnosis = make_diagnosis(books, codes, said, flips) if moved else None
-    verdict = "changed" if moved else "identical"
     return Comparison(
         side("a"),
         side("b"),
-        "all",
+        Scope.ALL,
         tuple(map(tensor, range(tensors))),
         verdict,
         pairs=(CopyPair(f"gpt-sovits{said}", f"weight{said}", f"model{said}", verdict, guessed=False),),
-        lone=(LoneCopy("B", f"gpt-sovits{said}", f"ema{said}", f"model{said}", "changed"),) * bool(said),
+        lone=(LoneCopy("B", f"gpt-sovits{said}", f"ema{said}", f"model{said}", Verdict.CHANGED),) * bool(said),
         equal=(EqualCopies(f"weight{said}", f"ema{said}"),) * bool(said),
         codecs=("gpt-sovits",),
         diagnosis=diagnosis,

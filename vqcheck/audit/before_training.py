@@ -8,7 +8,7 @@ from typing import Final
 
 from vqcheck.audit.bound_files import file_digest, recorded_tsv, same_experiment, tokens_digest
 from vqcheck.audit.check_lock import check_lock
-from vqcheck.audit.judgement import CheckOutcome, Judgement, could_not_check, failed, not_applicable, passed
+from vqcheck.audit.judgement import Judgement, could_not_check, failed, not_applicable, outcome_of, passed
 from vqcheck.audit.planned_run import PRETRAINED, TEXT_EMBEDDING, PlannedRun, as_training_reads
 from vqcheck.audit.token_audit import audit_tokens
 from vqcheck.audit.token_power import summary
@@ -104,8 +104,7 @@ def lock(run: PlannedRun) -> Judgement:
         copy = PRETRAINED if any(each.name == PRETRAINED for each in record.copies) else ""
         result = check_lock(record, path, used, experiment, None, Scope.ALL, copy=copy)
     if result.verdict == Verdict.UNDECIDED:
-        contradicting = ", ".join(f"'{each.name}'" for each in result.contradicting) or "which is meant"
-        return could_not_check(f"copies contradict the one that was verified against {path}: {contradicting}")
+        return could_not_check(result.contradiction(f"the one that was verified against {path}"))
     if result.verdict == Verdict.CHANGED:
         faults = ", ".join(
             line.name for line in result.verdicts if line.judged and line.verdict in (Verdict.CHANGED, "missing")
@@ -121,7 +120,7 @@ def tokens(run: PlannedRun) -> Judgement:
         used = as_training_reads(checkpoint, PRETRAINED)
         audit = audit_tokens(used, run.experiment, sample=run.sample)
     return Judgement(
-        {0: CheckOutcome.PASSED, 1: CheckOutcome.FAILED}.get(audit.exit_code, CheckOutcome.COULD_NOT_CHECK),
+        outcome_of(audit.exit_code),
         f"{MERGED}: {summary(audit)}",
     )
 

@@ -52,9 +52,7 @@ def check_lock(
     by_diff = f"not comparable by digest: vqcheck diff {lock.checkpoint} {checkpoint.path}"
     checks = [check_copy(locked[each.a], lock_path, held.sound[each.b], files, scope, by_diff) for each in partners]
     pairs = tuple(
-        CopyPair(
-            locked[each.a].family, locked[each.a].name, held.sound[each.b].name, Verdict(check.verdict), each.guessed
-        )
+        CopyPair(locked[each.a].family, locked[each.a].name, held.sound[each.b].name, check.verdict, each.guessed)
         for each, check in zip(partners, checks, strict=True)
     )
     if bound is None:

@@ -1,10 +1,11 @@
 """The questions of `vqcheck check` about one voice, each answered from what was read of its files."""
 
 import os
-from dataclasses import dataclass, field, replace
+from dataclasses import replace
 from functools import cached_property
-from typing import Final, Protocol
+from typing import Final
 
+from vqcheck.audit.check_files import GeneratorFile, PlaceFiles, VoiceFiles
 from vqcheck.audit.check_lock import check_lock
 from vqcheck.audit.check_result import (
     Answer,
@@ -14,11 +15,10 @@ from vqcheck.audit.check_result import (
     Question,
 )
 from vqcheck.audit.history_result import Drift, TrainingRun
-from vqcheck.audit.judgement import CheckOutcome
+from vqcheck.audit.judgement import CheckOutcome, outcome_of
 from vqcheck.audit.lock import NAME, read_lock
 from vqcheck.audit.planned_run import PlannedRun
 from vqcheck.audit.resume import judge_resumed
-from vqcheck.audit.run_checkpoints import RunCheckpoint
 from vqcheck.audit.s1_s2_consistency import compare_stages
 from vqcheck.audit.token_audit_result import TokenAudit
 from vqcheck.checkpoint.open import open_checkpoint
@@ -29,55 +29,10 @@ from vqcheck.codebook.health import Condition
 from vqcheck.errors import UsageError, VqcheckError
 from vqcheck.experiment.config_file import S2Run
 from vqcheck.experiment.features import FeatureFolder
-from vqcheck.experiment.place import ModelFile, Place, Source
+from vqcheck.experiment.place import Source
 from vqcheck.experiment.resume_folders import Folder, latest, resume_folders
 
 _FEATURES: Final = "4-cnhubert"
-
-
-_OUTCOME: Final = {0: CheckOutcome.PASSED, 1: CheckOutcome.FAILED}
-
-
-@dataclass(frozen=True)
-class GeneratorFile:
-    """One file of a voice with what was read of it."""
-
-    file: ModelFile
-    stored: RunCheckpoint
-    version: str
-
-
-@dataclass
-class VoiceFiles:
-    """The files of one voice and version before they are judged."""
-
-    name: str
-    version: str
-    rank: str
-    found: list[GeneratorFile] = field(default_factory=list)
-
-    @property
-    def stored(self) -> list[RunCheckpoint]:
-        return [each.stored for each in self.found]
-
-
-class ReadPlace(Protocol):
-    """What was read of a place, each file once."""
-
-    @property
-    def place(self) -> Place: ...
-
-    def base(self, choice: BaseChoice) -> GeneratorFile:
-        """Return the file that was chosen for a base."""
-
-    def audit(self, generator: GeneratorFile, experiment: str) -> TokenAudit:
-        """Return the audit of an experiment's tokens by a generator."""
-
-    def config_of(self, voice: VoiceFiles) -> S2Run | None:
-        """Return the s2 configuration of a voice."""
-
-    def without_generator(self, voice: VoiceFiles) -> Missing:
-        """Return what a voice without a model lacks."""
 
 
 class VoiceQuestions:
@@ -85,13 +40,13 @@ class VoiceQuestions:
 
     def __init__(
         self,
-        check: ReadPlace,
+        files: PlaceFiles,
         voice: VoiceFiles,
         experiment: str | None,
         base: BaseChoice | None,
         run: TrainingRun | None,
     ) -> None:
-        self._check = check
+        self._files = files
         self._voice = voice
         self._experiment = experiment
         self._base = base
@@ -141,7 +96,7 @@ class VoiceQuestions:
 
     def _base_question(self, question: Question) -> Answer:
         if not self._run or not self._run.rows:
-            return _not_asked(question, self._check.without_generator(self._voice))
+            return _not_asked(question, self._files.without_generator(self._voice))
         if self._base is None:
             return _not_asked(question, Missing.BASE)
         if self._base.reason is BaseReason.UNDECIDED:
@@ -179,7 +134,7 @@ class VoiceQuestions:
             lock = read_lock(path)
             with open_checkpoint(self._newest.file.path) as newest:
                 found = check_lock(lock, path, newest, self._tsv, [s1], Scope.ALL)
-            audit = self._check.audit(self._newest, self._tsv) if self._features else None
+            audit = self._files.audit(self._newest, self._tsv) if self._features else None
         except VqcheckError:
             return False
         bound = lock.tsv is not None and bool(lock.s1) and found.verdict not in (Verdict.CHANGED, Verdict.UNDECIDED)
@@ -205,14 +160,14 @@ class VoiceQuestions:
             return _not_asked(question, Missing.BASE)
         if self._newest is not None and self.made_again:
             return self._by_audit(question, self._newest, self._tsv)
-        return _of_audit(question, self._check.audit(self._check.base(self._base), self._tsv))
+        return _of_audit(question, self._files.audit(self._files.base(self._base), self._tsv))
 
     def _s1_s2(self, question: Question) -> Answer:
         s1 = self._s1()
         if s1 is None:
             return _not_asked(question, Missing.S1)
         if self._newest is None:
-            return _not_asked(question, self._check.without_generator(self._voice))
+            return _not_asked(question, self._files.without_generator(self._voice))
         if self._tsv is None:
             return _not_asked(question, Missing.TOKENS)
         files = (s1, self._newest.file.path)
@@ -220,8 +175,7 @@ class VoiceQuestions:
         if lock is not None:
             with open_checkpoint(self._newest.file.path) as newest:
                 found = compare_stages(s1, newest, self._experiment, lock)
-            outcome = _OUTCOME.get(found.exit_code, CheckOutcome.COULD_NOT_CHECK)
-            return Answer(question, outcome, files=files, stages=found)
+            return Answer(question, outcome_of(found.exit_code), files=files, stages=found)
         if self._features is None:
             return _not_asked(question, Missing.EVIDENCE)
         answer = self._s1_s2_by_tokens(question, self._tsv, self._newest)
@@ -236,7 +190,7 @@ class VoiceQuestions:
         drift = self._drift
         if self._base is None or drift is None:
             return self._by_audit(question, newest, experiment)
-        by_base = _of_audit(question, self._check.audit(self._check.base(self._base), experiment))
+        by_base = _of_audit(question, self._files.audit(self._files.base(self._base), experiment))
         if drift.verdict != Verdict.CHANGED or by_base.outcome is not CheckOutcome.PASSED:
             # A LoRA export stores no projection; where its codebook is the base's, the base stands for it.
             return by_base if drift.verdict != Verdict.CHANGED else self._by_audit(question, newest, experiment)
@@ -245,7 +199,7 @@ class VoiceQuestions:
     def _by_audit(self, question: Question, generator: GeneratorFile, experiment: str) -> Answer:
         if generator.stored.digest_of == "codebook":
             return _not_asked(question, Missing.PROJECTION)
-        return _of_audit(question, self._check.audit(generator, experiment))
+        return _of_audit(question, self._files.audit(generator, experiment))
 
     @property
     def _drift(self) -> Drift | None:
@@ -257,20 +211,18 @@ class VoiceQuestions:
         if path is None:
             return _not_asked(question, Missing.LOCK)
         if self._newest is None:
-            return _not_asked(question, self._check.without_generator(self._voice))
+            return _not_asked(question, self._files.without_generator(self._voice))
         lock = read_lock(path)
         experiment = self._tsv if lock.tsv else None
         with open_checkpoint(self._newest.file.path) as newest:
             found = check_lock(lock, path, newest, experiment, None, Scope.ALL)
-        if found.verdict == Verdict.UNDECIDED:
-            return Answer(question, CheckOutcome.COULD_NOT_CHECK, files=(path,))
-        outcome = CheckOutcome.FAILED if found.verdict == Verdict.CHANGED else CheckOutcome.PASSED
-        return Answer(question, outcome, files=(path, self._newest.file.path))
+        files = (path,) if found.verdict == Verdict.UNDECIDED else (path, self._newest.file.path)
+        return Answer(question, outcome_of(found.exit_code), files=files)
 
     def _health(self, question: Question) -> Answer:
-        stored = [*self._voice.stored, *([self._check.base(self._base).stored] if self._base else [])]
+        stored = [*self._voice.stored, *([self._files.base(self._base).stored] if self._base else [])]
         if not stored:
-            return _not_asked(question, self._check.without_generator(self._voice))
+            return _not_asked(question, self._files.without_generator(self._voice))
         ill = [each.name for each in stored if not each.trained or set(each.ailments) - {Condition.COLLAPSED}]
         if ill:
             return Answer(question, CheckOutcome.FAILED, files=tuple(dict.fromkeys(ill)))
@@ -285,11 +237,11 @@ class VoiceQuestions:
             return _not_asked(question, Missing.TRAINING)
         if self._base is None:
             return _not_asked(question, Missing.BASE)
-        config = self._check.config_of(self._voice)
+        config = self._files.config_of(self._voice)
         versions = self._voice.version.split(" or ")
         if config is not None and config.version in (None, *versions):
             run = replace(config, pretrained_s2G=self._base.path, exp_dir=self._experiment)
-            folders = resume_folders(run, self._experiment, self._check.base(self._base).version).read
+            folders = resume_folders(run, self._experiment, self._files.base(self._base).version).read
         else:
             # Nothing says which folder the next training reads, so those that are there count.
             run = S2Run(self._base.path, self._base.path, self._experiment, None, None, trains_code=False)
@@ -304,7 +256,7 @@ class VoiceQuestions:
         return Answer(question, outcome, next(iter(faulty.values()), ""), files=tuple(faulty))
 
     def _freeze(self, question: Question) -> Answer:
-        config = self._check.config_of(self._voice)
+        config = self._files.config_of(self._voice)
         if config is None:
             return _not_asked(question, Missing.CONFIGURATION)
         frozen = config.freeze_quantizer is True
@@ -313,11 +265,11 @@ class VoiceQuestions:
     def _lock_path(self) -> str | None:
         """Return the lock that the gate goes by."""
         path = os.path.join(self._experiment, NAME) if self._experiment else ""
-        return path if path in self._check.place.contents.locks else None
+        return path if path in self._files.place.contents.locks else None
 
     def _s1(self) -> str | None:
         """Return the newest s1 file of this voice; s1 of all versions from v2 on is of one layout."""
-        files = [file for file in self._check.place.contents.s1 if file.voice == self._voice.name]
+        files = [file for file in self._files.place.contents.s1 if file.voice == self._voice.name]
         of_version = [file for file in files if file.version in self._voice.version.split(" or ")]
         exported = [file for file in of_version or files if file.source is Source.EXPORT] or of_version or files
         return exported[-1].path if exported else None

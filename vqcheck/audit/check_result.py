@@ -96,8 +96,6 @@ class Candidate:
     ema_steps: int | None
     """Updates between the two; None where they left no trace to count by."""
     precision: str
-    related: bool
-    """Whether the difference is one that training makes: False where the codebooks are two different ones."""
 
 
 @dataclass(frozen=True, slots=True)

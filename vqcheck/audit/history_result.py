@@ -7,17 +7,17 @@ from vqcheck.codebook.digest import Digest
 from vqcheck.codebook.file_record import FileRecord
 from vqcheck.codebook.vq_encoder import InFront
 from vqcheck.experiment.run_base import UnusedBase
-from vqcheck.word_enum import WordEnum
+from vqcheck.word_enum import VerdictEnum, WordEnum
 
 
-class HistoryVerdict(WordEnum):
+class HistoryVerdict(VerdictEnum):
     """What a run came to, the worst first: the verdicts on two files, and one more."""
 
-    COULD_NOT_CHECK = "could not check"
-    CHANGED = Verdict.CHANGED
-    ROUNDED = Verdict.ROUNDED
-    WITHIN_ULPS = Verdict.WITHIN_ULPS
-    IDENTICAL = Verdict.IDENTICAL
+    COULD_NOT_CHECK = "could not check", 2
+    CHANGED = Verdict.CHANGED, 1
+    ROUNDED = Verdict.ROUNDED, 0
+    WITHIN_ULPS = Verdict.WITHIN_ULPS, 0
+    IDENTICAL = Verdict.IDENTICAL, 0
 
 
 class BaseSource(WordEnum):
@@ -151,7 +151,7 @@ class TrainingRun:
 
     @property
     def exit_code(self) -> int:
-        return {HistoryVerdict.COULD_NOT_CHECK: 2, HistoryVerdict.CHANGED: 1}.get(self.verdict, 0)
+        return self.verdict.exit_code
 
 
 @dataclass(frozen=True, slots=True)

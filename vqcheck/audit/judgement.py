@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from vqcheck.audit.token_audit_result import TokenAudit
 from vqcheck.audit.token_decision import TokenDecision
-from vqcheck.word_enum import WordEnum
+from vqcheck.word_enum import VerdictEnum, WordEnum
 
 
 class CheckOutcome(WordEnum):
@@ -18,6 +18,11 @@ class CheckOutcome(WordEnum):
     COULD_NOT_CHECK = "could not check"
     NOT_APPLICABLE = "not applicable"
     SKIPPED = "skipped"
+
+
+def outcome_of(exit_code: int) -> CheckOutcome:
+    """Return what became of a question that a result with this exit status answers."""
+    return (CheckOutcome.PASSED, CheckOutcome.FAILED, CheckOutcome.COULD_NOT_CHECK)[exit_code]
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,10 +53,10 @@ def not_applicable(message: str, *, fix: str = "") -> Judgement:
     return Judgement(CheckOutcome.NOT_APPLICABLE, message, fix=fix)
 
 
-class StageVerdict(WordEnum):
-    CONSISTENT = "consistent"
-    INCONSISTENT = "inconsistent"
-    COULD_NOT_CHECK = "could not check"
+class StageVerdict(VerdictEnum):
+    CONSISTENT = "consistent", 0
+    INCONSISTENT = "inconsistent", 1
+    COULD_NOT_CHECK = "could not check", 2
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,4 +89,4 @@ class StageComparison:
 
     @property
     def exit_code(self) -> int:
-        return {StageVerdict.CONSISTENT: 0, StageVerdict.INCONSISTENT: 1}.get(self.verdict, 2)
+        return self.verdict.exit_code

@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 from typing import Final
 
-from vqcheck.codebook.comparison import FAULTS, CopyPair, EqualCopies, LoneCopy, Verdict
+from vqcheck.codebook.comparison import FAULTS, CopyPair, EqualCopies, LoneCopy, Verdict, WithLoneCopies
 from vqcheck.codebook.copy_verdict import verdict_on
 from vqcheck.codebook.digest import Digest
 from vqcheck.codebook.file_record import FileKind
@@ -79,7 +79,7 @@ class CopyCheck:
     never_trained: bool
 
     @property
-    def verdict(self) -> str:
+    def verdict(self) -> Verdict:
         judged = {verdict.verdict for verdict in self.verdicts if verdict.judged}
         if judged & FAULTS:
             return Verdict.CHANGED
@@ -87,7 +87,7 @@ class CopyCheck:
 
 
 @dataclass(frozen=True, slots=True)
-class LockCheck:
+class LockCheck(WithLoneCopies):
     """A checkpoint, and what belongs to it, against a lock."""
 
     lock: str
@@ -140,9 +140,4 @@ class LockCheck:
 
     @property
     def exit_code(self) -> int:
-        return {Verdict.CHANGED: 1, Verdict.UNDECIDED: 2}.get(self.verdict, 0)
-
-    @property
-    def contradicting(self) -> tuple[LoneCopy, ...]:
-        """Copies that disagree with the one that was verified, and that nothing answers to."""
-        return tuple(copy for copy in self.lone if not copy.agrees)
+        return self.verdict.exit_code

@@ -79,8 +79,7 @@ def judge_resumed(run: PlannedRun, path: str) -> tuple[str, str]:
         # The pretrained generator was there first, whatever the files say: what merely rounds to it has moved.
         result = compare(as_training_reads(base, PRETRAINED), later, order=Order.A_FIRST)
     if result.verdict == Verdict.UNDECIDED:
-        names = ", ".join(f"'{copy.name}'" for copy in result.contradicting) or "which is meant"
-        raise UsageError(f"copies of the VQ encoder contradict what training reads: {names}", path)
+        raise UsageError(result.contradiction("the VQ encoder that training reads"), path)
     return "whose VQ encoder is not the pretrained one's" if result.verdict == Verdict.CHANGED else "", result.verdict
 
 

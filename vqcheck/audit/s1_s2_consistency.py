@@ -91,8 +91,8 @@ def _by_lock(s1: str, s2: Checkpoint, path: str, folder: str, copy: str) -> Stag
         )
     result = check_lock(lock, path, s2, None, None, Scope.ALL, copy=copy)
     if result.verdict == Verdict.UNDECIDED:
-        names = ", ".join(f"'{each.name}'" for each in result.contradicting) or "which is meant"
-        raise UsageError(f"copies contradict the one verified against {path} ({names}); --copy NAME chooses", s2.path)
+        why = result.contradiction(f"the one that was verified against {path}")
+        raise UsageError(f"{why}; --copy NAME chooses", s2.path)
     verdict = StageVerdict.INCONSISTENT if result.verdict == Verdict.CHANGED else StageVerdict.CONSISTENT
     return StageComparison(s1, s2.path, verdict, lock=path, binds_s1=bool(lock.s1))
 
@@ -100,9 +100,7 @@ def _by_lock(s1: str, s2: Checkpoint, path: str, folder: str, copy: str) -> Stag
 def _by_tokens(s1: str, s2: Checkpoint, folder: str, copy: str) -> StageComparison:
     audit = audit_tokens(s2, folder, copy=copy)
     decision = with_base(TokenDecision(audit), s2, folder, lambda base: audit_tokens(base, folder))
-    verdict = {0: StageVerdict.CONSISTENT, 1: StageVerdict.INCONSISTENT}.get(
-        decision.exit_code, StageVerdict.COULD_NOT_CHECK
-    )
+    verdict = next(each for each in StageVerdict if each.exit_code == decision.exit_code)
     if audit.only_lengths:
         # The features are of other recordings than the tokens: that says nothing of the VQ encoder.
         verdict = StageVerdict.COULD_NOT_CHECK

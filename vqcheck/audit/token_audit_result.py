@@ -6,7 +6,7 @@ from typing import Final
 
 from vqcheck.audit.binomial import upper_limit
 from vqcheck.codebook.digest import EncoderDigests
-from vqcheck.word_enum import WordEnum
+from vqcheck.word_enum import VerdictEnum, WordEnum
 
 RISK: Final = 1e-4
 """Chance of a right tsv to have more near-ties than the limit allows."""
@@ -18,10 +18,10 @@ HALF_OF_THE_ITEMS: Final = 0.5
 """Least share of the items that have features, where nobody asks for more."""
 
 
-class TokenVerdict(WordEnum):
-    CONSISTENT = "consistent"
-    INCONSISTENT = "inconsistent"
-    INCONCLUSIVE = "inconclusive"
+class TokenVerdict(VerdictEnum):
+    CONSISTENT = "consistent", 0
+    INCONSISTENT = "inconsistent", 1
+    INCONCLUSIVE = "inconclusive", 2
 
 
 class TokenPrecision(WordEnum):
@@ -267,7 +267,7 @@ class TokenAudit:
 
     @property
     def exit_code(self) -> int:
-        return {TokenVerdict.CONSISTENT: 0, TokenVerdict.INCONSISTENT: 1, TokenVerdict.INCONCLUSIVE: 2}[self.verdict]
+        return self.verdict.exit_code
 
     def better_than(self, other: "TokenAudit") -> str:
         """Say which explains more of the tokens: `checkpoint` (this one), `against` (the other one) or `equal`.

@@ -96,7 +96,7 @@ class TokenDecision:
 
     @property
     def exit_code(self) -> int:
-        return {TokenVerdict.CONSISTENT: 0, TokenVerdict.INCONSISTENT: 1, TokenVerdict.INCONCLUSIVE: 2}[self.verdict]
+        return self.verdict.exit_code
 
     @property
     def power(self) -> Power | None:

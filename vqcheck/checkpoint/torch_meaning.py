@@ -141,18 +141,15 @@ class TorchMeaning(Meaning):
 
 def leads_to_tensor(value: object, seen: set[int]) -> bool:
     """Say whether a tensor or a storage is, or lies anywhere in, a value. `seen` has what is known to hold none."""
-    waiting = [value]
-    while waiting:
-        value = waiting.pop()
-        if isinstance(value, (TensorRecord, StorageRecord)):
-            return True
-        waiting.extend(_parts(value, seen))
-    return False
+    return next(_references(value, seen), None) is not None
 
 
 def references(root: object) -> Iterator[TensorRecord | StorageRecord]:
     """Yield what a value refers to of tensors and storages, once for each reference."""
-    seen: set[int] = set()
+    return _references(root, set())
+
+
+def _references(root: object, seen: set[int]) -> Iterator[TensorRecord | StorageRecord]:
     waiting = [root]
     while waiting:
         value = waiting.pop()

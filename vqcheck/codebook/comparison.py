@@ -9,31 +9,31 @@ from vqcheck.codebook.family import BOOKKEEPING, Role
 from vqcheck.codebook.file_record import FileOrder, RoundingReading
 from vqcheck.codebook.vq_encoder import InFront
 from vqcheck.sanitize import sanitize
-from vqcheck.word_enum import WordEnum
+from vqcheck.word_enum import VerdictEnum, WordEnum
 
 if TYPE_CHECKING:
     from vqcheck.codebook.diagnosis.result import Diagnosis
     from vqcheck.codebook.health import Condition
 
 
-class Verdict(WordEnum):
+class Verdict(VerdictEnum):
     """On a tensor, a copy, or the whole comparison."""
 
-    IDENTICAL = "identical"
-    ROUNDED = "rounded"
-    WITHIN_ULPS = "equal within n ulp"
+    IDENTICAL = "identical", 0
+    ROUNDED = "rounded", 0
+    WITHIN_ULPS = "equal within n ulp", 0
     """Calculated from values that differ, and yet equal but for the last places; the note says how many."""
-    NOT_STORED = "not stored"
-    CHANGED = "changed"
-    MISSING = "missing"
-    OTHER_SHAPE = "other shape"
-    UNDECIDED = "undecided"
+    NOT_STORED = "not stored", 0
+    CHANGED = "changed", 1
+    MISSING = "missing", 1
+    OTHER_SHAPE = "other shape", 1
+    UNDECIDED = "undecided", 2
     """The pairs agree, but a copy without a partner disagrees with them."""
-    NOISE = "averaging noise"
+    NOISE = "averaging noise", 0
     """A copy that is a few units in the last place off another one of its file, as an average of equals is."""
-    NO_PARTNER = "in one file only"
+    NO_PARTNER = "in one file only", 2
     """A codec of which the other file holds no copy."""
-    UNREADABLE = "cannot be read"
+    UNREADABLE = "cannot be read", 2
 
 
 class Scope(WordEnum):
@@ -200,8 +200,26 @@ class EqualCopies:
     b: str
 
 
+class WithLoneCopies:
+    """A result that may have left copies of its files without a partner."""
+
+    __slots__ = ()
+
+    lone: tuple[LoneCopy, ...]
+
+    @property
+    def contradicting(self) -> tuple[LoneCopy, ...]:
+        """Copies that disagree with the one that was judged, and that no other file's copy answers to."""
+        return tuple(copy for copy in self.lone if not copy.agrees)
+
+    def contradiction(self, judged: str) -> str:
+        """Return the clause that explains why a result is undecided; `judged` is what other copies disagree with."""
+        names = ", ".join(f"'{copy.name}'" for copy in self.contradicting)
+        return f"copies contradict {judged}: {names or 'it is not known which of them is meant'}"
+
+
 @dataclass(frozen=True, slots=True, repr=False)
-class Comparison:
+class Comparison(WithLoneCopies):
     """Two VQ encoders, tensor by tensor, and the verdict on the whole."""
 
     a: ComparedFile
@@ -257,12 +275,7 @@ class Comparison:
 
     @property
     def exit_code(self) -> int:
-        return {Verdict.CHANGED: 1, Verdict.UNDECIDED: 2}.get(self.verdict, 0)
-
-    @property
-    def contradicting(self) -> tuple[LoneCopy, ...]:
-        """Copies that disagree with the one that was judged, and that no other file's copy answers to."""
-        return tuple(copy for copy in self.lone if not copy.agrees)
+        return self.verdict.exit_code
 
     @property
     def not_stored(self) -> tuple[TensorDiff, ...]:
@@ -273,11 +286,6 @@ class Comparison:
     def undecided(self) -> tuple[TensorDiff, ...]:
         """Judged tensors that are roundings, or were trained by less than a step: nothing says which came first."""
         return tuple(diff for diff in self.tensors if diff.judged and diff.reading is RoundingReading.UNDECIDED)
-
-    @property
-    def moved_within_a_step(self) -> tuple[TensorDiff, ...]:
-        """Judged tensors that one file holds rounded, and that training moved by less than a step in the later one."""
-        return tuple(diff for diff in self.tensors if diff.judged and diff.reading is RoundingReading.TRAINED)
 
     @property
     def never_trained(self) -> tuple[ComparedFile, ...]:

@@ -112,12 +112,12 @@ def _fits(values: Array) -> list[str]:
 
 
 def _holds(dtype: str, values: Array) -> bool:
-    if dtype == "float32":
-        with np.errstate(all="ignore"):
-            narrow = values.astype(np.float32).astype(np.float64)
-        return bool((np.isnan(values) | (narrow == values)).all())
+    # A file may hold any bits, and the cast of a signalling NaN warns.
+    with np.errstate(all="ignore"):
+        if dtype == "float32":
+            return bool((np.isnan(values) | (values.astype(np.float32).astype(np.float64) == values)).all())
+        magnitude = np.abs(values.astype(np.float64))
     grid = _grid(dtype)
-    magnitude = np.abs(values.astype(np.float64))
     nearest = grid[np.searchsorted(grid, magnitude).clip(max=len(grid) - 1)]
     special = np.isnan(values) | (np.isinf(values) if dtype in _WITH_INFINITY else False)
     return bool((special | (nearest == magnitude)).all())

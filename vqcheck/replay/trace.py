@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Final
 
 from vqcheck.live.tensor_change import SourceLine as SourceLine  # noqa: PLC0414 - part of a trace
 from vqcheck.live.tensor_change import TensorStep as TensorStep  # noqa: PLC0414
-from vqcheck.word_enum import WordEnum
+from vqcheck.word_enum import VerdictEnum, WordEnum
 
 if TYPE_CHECKING:
     from vqcheck.codebook.digest import EncoderDigests
@@ -23,13 +23,13 @@ class ArmVerdict(WordEnum):
     NOT_MEASURED = "not measured"
 
 
-class ReplayVerdict(WordEnum):
+class ReplayVerdict(VerdictEnum):
     """What all arms together show."""
 
-    AS_EXPECTED = "as expected"
-    NOT_AS_EXPECTED = "not as expected"
-    INCONCLUSIVE = "inconclusive"
-    INCOMPLETE = "incomplete"
+    AS_EXPECTED = "as expected", 0
+    NOT_AS_EXPECTED = "not as expected", 1
+    INCONCLUSIVE = "inconclusive", 2
+    INCOMPLETE = "incomplete", 2
 
 
 class CommitLossState(WordEnum):
@@ -273,4 +273,4 @@ class Replay:
 
     @property
     def exit_code(self) -> int:
-        return {ReplayVerdict.AS_EXPECTED: 0, ReplayVerdict.NOT_AS_EXPECTED: 1}.get(self.verdict, 2)
+        return self.verdict.exit_code

@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 from typing import Any
 
-from vqcheck.word_enum import WordEnum
+from vqcheck.word_enum import VerdictEnum, WordEnum
 
 
 class RunMode(WordEnum):
@@ -14,12 +14,12 @@ class RunMode(WordEnum):
     MONITOR = "monitor"
 
 
-class RunVerdict(WordEnum):
-    STILL = "still"
+class RunVerdict(VerdictEnum):
+    STILL = "still", 0
     """No tensor of any VQ encoder changed until the end."""
-    CHANGED = "changed"
-    MEASURED = "measured"
-    COULD_NOT_CHECK = "could not check"
+    CHANGED = "changed", 1
+    MEASURED = "measured", 0
+    COULD_NOT_CHECK = "could not check", 2
 
 
 @dataclass(frozen=True, slots=True)
@@ -113,7 +113,7 @@ class WatchedRun:
 
     @property
     def exit_code(self) -> int:
-        return {RunVerdict.CHANGED: 1, RunVerdict.COULD_NOT_CHECK: 2}.get(self.verdict, 0)
+        return self.verdict.exit_code
 
 
 def process_of(facts: dict[str, Any]) -> WatchedProcess:

@@ -5,7 +5,7 @@ import torch
 
 from vqcheck import compare, open_checkpoint
 from vqcheck.codebook.diagnosis import ema_steps
-from vqcheck.codebook.diagnosis.book import Book, State
+from vqcheck.codebook.diagnosis.book import CountedBook, CountedState
 from vqcheck.codebook.families import FAMILIES
 
 CODEBOOK = "quantizer.vq.layers.0._codebook"
@@ -24,10 +24,10 @@ def updates_of(diagnosis):
 def book(before, after, family=GPT_SOVITS):
     """Return two states as the arrays that a cause sees."""
     a, b = (
-        State(*(state[name].reshape(1, *before[name].shape).numpy() for name in (EMBED, SUMS, COUNTS)))
+        CountedState(*(state[name].reshape(1, *before[name].shape).numpy() for name in (EMBED, SUMS, COUNTS)))
         for state in (before, after)
     )
-    return Book(0, family, a, b, frozenset({"codes", "ema_sum", "ema_count"}))
+    return CountedBook(0, family, a, b, frozenset({"codes", "ema_sum", "ema_count"}))
 
 
 @pytest.mark.parametrize(("library", "order"), LIBRARIES)

@@ -58,12 +58,21 @@ class State:
     def head(self, head: int) -> "State":
         """Return one head as a codebook of its own."""
         sums, counts = (None if array is None else array[head : head + 1] for array in (self.sums, self.counts))
-        return State(self.codes[head : head + 1], sums, counts)
+        return replace(self, codes=self.codes[head : head + 1], sums=sums, counts=counts)
+
+    def off(self, epsilon: float) -> Mask:  # noqa: ARG002 - what codes follow from is not stored
+        """Return which codes `[heads, codes]` do not follow from sum and count; none where these are not stored."""
+        return np.zeros(self.codes.shape[:2], bool)
+
+
+@dataclass(frozen=True, eq=False)
+class CountedState(State):
+    """The codebook in a file that has its sums and counts."""
+
+    sums: Array
+    counts: Array
 
     def off(self, epsilon: float) -> Mask:
-        """Return which codes `[heads, codes]` do not follow from sum and count; none where these are not stored."""
-        if self.sums is None or self.counts is None:
-            return np.zeros(self.codes.shape[:2], bool)
         return rows_off(self.codes, self.sums, self.counts, epsilon)
 
 
@@ -99,15 +108,6 @@ class Book:
             padding = None if self.padding is None else self.padding[head : head + 1]
             yield replace(self, a=a, b=b, changed=changed, padding=padding, head=head)
 
-    def reordered(self, order: npt.NDArray[np.intp], *, bookkeeping: bool) -> "Book":
-        """Return the book of one head with B's code `order[i]` in place of its code i."""
-        a, b = self.a, self.b
-        sums, counts = b.sums, b.counts
-        if bookkeeping and sums is not None and counts is not None:
-            sums, counts = sums[:, order], counts[:, order]
-        b = State(b.codes[:, order], sums, counts)
-        return replace(self, a=a, b=b)
-
     def cause(self, certainty: Certainty, evidence: Evidence) -> Cause:
         """Return something that happened to this book."""
         return Cause(certainty, evidence, self.number, self.head)
@@ -123,7 +123,7 @@ class Book:
         """Which codes `[heads, codes]` have finite sums, and counts that are normal numbers, in both files."""
         usable = np.ones(self.b.codes.shape[:2], bool)
         for state in (self.a, self.b):
-            if state.sums is not None and state.counts is not None:
+            if isinstance(state, CountedState):
                 usable &= (state.counts >= SMALLEST_NORMAL[state.precision]) & np.isfinite(state.counts)
                 usable &= np.isfinite(state.sums).all(axis=2)
         return usable
@@ -132,28 +132,9 @@ class Book:
     def untouched(self) -> Mask:
         """Which codes `[heads, codes]` have the same vector, sum and count in both files."""
         same: Mask = ~self.moved
-        if self.bookkeeping_stored:
+        if isinstance(self, CountedBook):
             same = same & ~self.sums_moved & ~self.counts_moved
         return same
-
-    @cached_property
-    def sums_moved(self) -> Mask:
-        assert self.a.sums is not None
-        assert self.b.sums is not None
-        moved: Mask = (self.a.sums != self.b.sums).any(axis=2)
-        return moved
-
-    @cached_property
-    def counts_moved(self) -> Mask:
-        assert self.a.counts is not None
-        assert self.b.counts is not None
-        moved: Mask = self.a.counts != self.b.counts
-        return moved
-
-    @property
-    def bookkeeping_stored(self) -> bool:
-        """Both files hold sums and counts."""
-        return all(array is not None for state in (self.a, self.b) for array in (state.sums, state.counts))
 
     @property
     def bookkeeping_changed(self) -> bool:
@@ -200,7 +181,7 @@ class Book:
     @cached_property
     def missed(self) -> npt.NDArray[np.float64]:
         """How far each code `[heads, codes]` of B is from what its sum and count say; 0 where these are not stored."""
-        if self.b.sums is None or self.b.counts is None:
+        if not isinstance(self.b, CountedState):
             return np.zeros(self.b.codes.shape[:2])
         with np.errstate(all="ignore"):
             return lengths(self.b.codes - self.b.sums / smoothed(self.b.counts, self.family.epsilon)[..., None])
@@ -237,6 +218,38 @@ class Book:
         # Rounding may have lifted a count onto the threshold.
         dead: Mask = self.b.counts < threshold * (1 + (2 * self.b.roundoff if self.b.narrow else 0.0))
         return dead
+
+
+@dataclass(frozen=True, eq=False)
+class CountedBook(Book):
+    """A codebook of which both files hold sums and counts."""
+
+    a: CountedState
+    b: CountedState
+
+    @cached_property
+    def sums_moved(self) -> Mask:
+        moved: Mask = (self.a.sums != self.b.sums).any(axis=2)
+        return moved
+
+    @cached_property
+    def counts_moved(self) -> Mask:
+        moved: Mask = self.a.counts != self.b.counts
+        return moved
+
+
+def state_of(codes: Array, sums: Array | None, counts: Array | None) -> State:
+    """Return the codebook of one file, given what it stores of it; shapes are those of `State`."""
+    return State(codes, sums, counts) if sums is None or counts is None else CountedState(codes, sums, counts)
+
+
+def book_of(
+    number: int, family: Family, a: State, b: State, changed: frozenset[str], padding: Mask | None = None
+) -> Book:
+    """Return the codebook of two files."""
+    if isinstance(a, CountedState) and isinstance(b, CountedState):
+        return CountedBook(number, family, a, b, changed, padding)
+    return Book(number, family, a, b, changed, padding)
 
 
 def padded_codes(a: State, b: State, biases: Sequence[Array]) -> Mask | None:

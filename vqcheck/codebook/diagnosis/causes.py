@@ -10,7 +10,7 @@ from typing import Final
 import numpy as np
 
 from vqcheck.codebook.diagnosis import edited, ema_steps, merged, replaced, roundings, same_codes
-from vqcheck.codebook.diagnosis.book import Book, differ
+from vqcheck.codebook.diagnosis.book import Book, CountedBook, differ
 from vqcheck.codebook.diagnosis.displacement import near_others, same_number
 from vqcheck.codebook.diagnosis.evidence import (
     Edited,
@@ -83,7 +83,7 @@ def _of_head(book: Book) -> list[Cause]:
     for find in (same_codes.permuted, edited.scaled, roundings.of_book, replaced.by_k_means):
         if cause := find(book):
             return [cause]
-    if not book.bookkeeping_stored:
+    if not isinstance(book, CountedBook):
         return _without_unhit_code(book, None, None)
     if not book.bookkeeping_changed:
         return [cause] if (cause := edited.find(book)) else []
@@ -92,10 +92,9 @@ def _of_head(book: Book) -> list[Cause]:
         return [_refuted(book)]
     if updates is Updates.HIDDEN:
         return [_unexplained(book, _STANDING)]
-    exchanged = same_codes.exchanged(book)
-    if exchanged:
-        book, cause = exchanged
-        return [*_moved(book), cause]
+    if exchanged := same_codes.exchanged(book):
+        in_order, cause = exchanged
+        return [*_moved(in_order), cause]
     return _moved(book)
 
 
@@ -104,7 +103,7 @@ def _differs(book: Book) -> bool:
     return any(differ(a, b) for a, b in pairs)
 
 
-def _refuted(book: Book) -> Cause:
+def _refuted(book: CountedBook) -> Cause:
     """Return what happened to a book that was not updated between the files, as its counts show."""
     moved_only = ema_steps.find(book, ~(book.sums_moved | book.counts_moved))
     if not merged.rows(book, moved_only) and (apart := _separate_trainings(book)):
@@ -123,7 +122,7 @@ def _refuted(book: Book) -> Cause:
     return edited.find(book) or edited.without_counts(book) or _unexplained(book, "")
 
 
-def _separate_trainings(book: Book) -> Cause | None:
+def _separate_trainings(book: CountedBook) -> Cause | None:
     """Return that both files were trained, for equally long, from one codebook: codes that neither run hit are alike.
 
     Every code that moved then follows from its sum and count, and counts went both ways. Batches of one size leave the
@@ -131,8 +130,6 @@ def _separate_trainings(book: Book) -> Cause | None:
     unhit, while rows of another file may be any. Where nothing of it shows, neither is told.
     """
     a, b = book.a.counts, book.b.counts
-    assert a is not None
-    assert b is not None
     touched = ~book.untouched & book.usable
     both_ways = min(np.count_nonzero((b < a) & touched), np.count_nonzero((b > a) & touched))
     if both_ways < _SOME or (book.off_b & touched & ~book.dead).any():
@@ -157,14 +154,12 @@ def _equal_totals(a: Array, b: Array) -> bool:
     return abs(float(b.sum(dtype=np.float64)) - total) <= _SAME_TOTAL * total
 
 
-def _rarest_stood_still(book: Book, deviations: float) -> bool:
+def _rarest_stood_still(book: CountedBook, deviations: float) -> bool:
     """Say whether the codes that stand still are those of the smallest counts, by more than any choice of rows gives.
 
     The number of pairs in which a code that moved has the greater count is distributed normally if rows were chosen
     regardless of their counts (Mann and Whitney 1947).
     """
-    assert book.a.counts is not None
-    assert book.b.counts is not None
     still = book.untouched[book.testifying]
     counts = np.maximum(book.a.counts, book.b.counts)[book.testifying]
     ranks = np.empty(counts.size)
@@ -174,7 +169,7 @@ def _rarest_stood_still(book: Book, deviations: float) -> bool:
     return greater - n * m / 2 > deviations * sqrt(n * m * (n + m + 1) / 12)
 
 
-def _moved(book: Book) -> list[Cause]:
+def _moved(book: CountedBook) -> list[Cause]:
     """Return the updates that counts prove, with whatever else happened beside them."""
     against = edited.find(book)
     off = edited.against_bookkeeping(book)
@@ -211,11 +206,11 @@ def _of_several_runs(updates: Cause, together: Cause) -> list[Cause]:
     average shows, if it is later than A; if it seems earlier, A and the other file may be two runs from one start.
     """
     found = updates.evidence
-    assert isinstance(found, EmaUpdates)
-    assert isinstance(together.evidence, Merged)
+    if not isinstance(found, EmaUpdates):
+        return [together]
     if found.precision == StepPrecision.EXACT:
-        certainty = updates.certainty if together.evidence.how == MergeKind.RANKS else Certainty.LIKELY
-        return [replace(updates, certainty=certainty), together]
+        of_ranks = isinstance(together.evidence, Merged) and together.evidence.how == MergeKind.RANKS
+        return [replace(updates, certainty=updates.certainty if of_ranks else Certainty.LIKELY), together]
     if found.order != UpdateOrder.A_TO_B:
         return [together]
     steps = None if found.estimate is None else max(ceil(found.estimate * (1 - 1e-4)), 1)
@@ -225,10 +220,8 @@ def _of_several_runs(updates: Cause, together: Cause) -> list[Cause]:
 
 def _without_unhit_code(book: Book, refilled: Cause | None, against: Cause | None) -> list[Cause]:
     """Tell updates that left no code unhit from another codebook, by whether codes stayed near themselves."""
-    share = same_number(book, ~book.dead & ~book.off_b)
-    if share is None:
-        share = same_number(book, np.ones_like(book.dead))
-    assert share is not None
+    live = ~book.dead & ~book.off_b
+    share = same_number(book, live if live.any() else np.ones_like(live))
     # Where codes are few, chance alone leaves many at their numbers.
     if share < _KEPT and share <= max(_LOST, 6 / book.a.codes.shape[1]):
         if near_others(book) > _LOST:
@@ -241,14 +234,14 @@ def _without_unhit_code(book: Book, refilled: Cause | None, against: Cause | Non
         return [updates, against] if updates and few else [against]
     if updates:
         return [cause for cause in (updates, refilled) if cause]
-    if book.bookkeeping_stored and share < _KEPT:
+    if isinstance(book, CountedBook) and share < _KEPT:
         why = (
             f"{share:.0%} of the codes are still nearest to themselves, too few for a short training and too many for "
             "another codebook"
         )
     elif book.family.update == Update.GRADIENT:
         why = "gradients train the codes of this family and leave no count behind"
-    elif not book.bookkeeping_stored:
+    elif not isinstance(book, CountedBook):
         if few := _few_rows(book):
             return [few]
         why = "a file stores no sums and counts, which would tell training from an edit"

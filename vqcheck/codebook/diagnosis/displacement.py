@@ -58,13 +58,10 @@ def by_code(book: Book, name: str) -> CodeChanges:
     )
 
 
-def same_number(book: Book, among: Mask) -> float | None:
-    """Return the share of A's codes, of those in a mask `[heads, codes]`, that are nearest to B's of the same number.
-
-    None where the mask holds none.
-    """
+def same_number(book: Book, among: Mask) -> float:
+    """Return the share of A's codes in a mask (not empty) that are nearest to B's of the same number."""
     kept = np.stack([_retained(a, b) for a, b in _heads(book)])
-    return float(kept[among].mean()) if among.any() else None
+    return float(kept[among].mean())
 
 
 def _heads(book: Book) -> list[tuple[Array, Array]]:

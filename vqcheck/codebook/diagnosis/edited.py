@@ -4,7 +4,7 @@ from typing import Final
 
 import numpy as np
 
-from vqcheck.codebook.diagnosis.book import Book, numbers
+from vqcheck.codebook.diagnosis.book import Book, CountedBook, numbers
 from vqcheck.codebook.diagnosis.evidence import Edited, EditTrace, Scaled
 from vqcheck.codebook.diagnosis.replaced import replaced_after_update, replaced_with_bookkeeping
 from vqcheck.codebook.diagnosis.result import Cause, Certainty
@@ -19,7 +19,7 @@ _OWN_WAY: Final = 0.7
 
 def find(book: Book) -> Cause | None:
     """Return which codes moved against their bookkeeping; an update writes both."""
-    if not book.bookkeeping_stored:
+    if not isinstance(book, CountedBook):
         return None
     if not book.bookkeeping_changed:
         return _cause(book, EditTrace.BOOKKEEPING_UNTOUCHED, numbers(book.moved))
@@ -36,7 +36,7 @@ def single_rows(book: Book) -> Cause | None:
     return _cause(book, EditTrace.SINGLE_ROWS, numbers(~book.untouched))
 
 
-def without_counts(book: Book) -> Cause | None:
+def without_counts(book: CountedBook) -> Cause | None:
     """Return codes that changed although counts did not; an update decays every count."""
     touched = ~book.untouched
     return None if book.counts_moved.any() else _cause(book, EditTrace.COUNTS_UNTOUCHED, numbers(touched))
@@ -53,7 +53,7 @@ def against_bookkeeping(book: Book) -> Mask:
     another rule than the family's.
     """
     nothing = np.zeros(book.b.codes.shape[:2], bool)
-    if not book.bookkeeping_stored or (book.off_a & ~_dead_a(book)).mean() > 0.5:
+    if not isinstance(book, CountedBook) or (book.off_a & ~_dead_a(book)).mean() > 0.5:
         return nothing
     off = book.clearly_off & book.moved & ~replaced_after_update(book) & ~replaced_with_bookkeeping(book)
     # Rounding hides whether averaging explains what is off by less than the way that the code went.

@@ -17,7 +17,7 @@ from typing import Final
 import numpy as np
 import numpy.typing as npt
 
-from vqcheck.codebook.diagnosis.book import Book, State
+from vqcheck.codebook.diagnosis.book import Book, CountedBook, CountedState, State
 from vqcheck.codebook.diagnosis.evidence import DecaySteps, EmaUpdates, StepPrecision, Unexplained, UpdateOrder
 from vqcheck.codebook.diagnosis.result import Cause, Certainty
 from vqcheck.codebook.ema_fit import Mask
@@ -77,7 +77,7 @@ def find(book: Book, ignored: Mask | None = None) -> Cause | None:
 
     `ignored` are codes `[heads, codes]` whose numbers are known to be somebody's edit.
     """
-    if not (book.bookkeeping_stored and book.bookkeeping_changed):
+    if not (isinstance(book, CountedBook) and book.bookkeeping_changed):
         return None
     strict = _ratios(book, _STRICT, ignored)
     if unhit := _unhit(strict):
@@ -103,7 +103,7 @@ def at_least(book: Book, ignored: Mask | None = None) -> Cause | None:
     The count that fell furthest has a ratio of at least d^n if B is the later file, and the one that rose furthest of
     at most d^-n if A is. The smaller of the two numbers holds in either case.
     """
-    if not (book.bookkeeping_stored and book.bookkeeping_changed):
+    if not (isinstance(book, CountedBook) and book.bookkeeping_changed):
         return None
     count = _ratios(book, _STRICT, ignored).count
     decay = book.family.decay
@@ -134,7 +134,7 @@ def at_least(book: Book, ignored: Mask | None = None) -> Cause | None:
     )
 
 
-def _counted(book: Book, ratios: _Ratios, unhit: _Unhit) -> Cause | None:
+def _counted(book: CountedBook, ratios: _Ratios, unhit: _Unhit) -> Cause | None:
     """Return the updates that agreeing unhit codes prove, with their number as exactly as it is known."""
     order, decay = unhit.order, book.family.decay
     earlier, later = (book.b, book.a) if order == UpdateOrder.B_TO_A else (book.a, book.b)
@@ -191,13 +191,11 @@ def _fewest(ratio: float, later: State, decay: float) -> float:
     return fall / each * (1 - 1e-4) - 1e-4
 
 
-def _ratios(book: Book, tolerance: float, ignored: Mask | None) -> _Ratios:
+def _ratios(book: CountedBook, tolerance: float, ignored: Mask | None) -> _Ratios:
     usable = book.usable if ignored is None else book.usable & ~ignored
     testifying = book.testifying[usable]
     sums_a, sums_b, counts_a, counts_b = (
-        array[usable].astype(np.float64)
-        for array in (book.a.sums, book.b.sums, book.a.counts, book.b.counts)
-        if array is not None
+        array[usable].astype(np.float64) for array in (book.a.sums, book.b.sums, book.a.counts, book.b.counts)
     )
     count = counts_b / counts_a
     size = np.einsum("ij,ij->i", sums_a, sums_a)
@@ -270,35 +268,29 @@ def _possible(ratios: _Ratios, unhit: _Unhit, steps: int, decay: float) -> bool:
     return not bool((hit & (added < (1 - decay) * decay ** (steps - 1) / 16)).any())
 
 
-def _some_were_hit(book: Book, unhit: _Unhit, earlier: State, later: State) -> bool:
+def _some_were_hit(book: CountedBook, unhit: _Unhit, earlier: CountedState, later: CountedState) -> bool:
     """Say whether frames left a trace: each hits a code, and a code that was hit does not stand still.
 
     Without a trace somebody scaled sums and counts.
     """
-    assert earlier.counts is not None
-    assert later.counts is not None
     if ((earlier.counts == 0) & (later.counts > 0)).any():
         return True
     return int(np.count_nonzero(book.usable & (book.sums_moved | book.counts_moved))) > unhit.codes
 
 
-def _frames_arrived(forward: float, earlier: State, later: State, tolerance: float) -> bool:
+def _frames_arrived(forward: float, earlier: CountedState, later: CountedState, tolerance: float) -> bool:
     """Say whether the counts hold at least a frame for each step beside what decay by `forward` leaves of them.
 
     Where the same recordings are trained on again and again and the batch grows, all counts grow by one factor as if
     they had decayed the other way; but then no frame was added.  (Half a frame is allowed for: roundings.)
     """
-    assert earlier.counts is not None
-    assert later.counts is not None
     before, after = earlier.counts.astype(np.float64), later.counts.astype(np.float64)
     added = after - forward * before
     seen = added > 4 * (_ROUNDED_COUNT if tolerance == _STRICT else tolerance) * after
     return float(added[seen].sum()) >= (1 - forward) / 2
 
 
-def _rose(earlier: State, later: State) -> tuple[int, ...]:
-    assert earlier.counts is not None
-    assert later.counts is not None
+def _rose(earlier: CountedState, later: CountedState) -> tuple[int, ...]:
     before, after = earlier.counts.ravel(), later.counts.ravel()
     rise = after.astype(np.float64) - before
     order = np.argsort(-rise, kind="stable")

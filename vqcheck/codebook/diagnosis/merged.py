@@ -12,7 +12,7 @@ from typing import Final
 
 import numpy as np
 
-from vqcheck.codebook.diagnosis.book import Book, numbers
+from vqcheck.codebook.diagnosis.book import Book, CountedBook, numbers
 from vqcheck.codebook.diagnosis.evidence import EmaUpdates, Merged, MergeKind
 from vqcheck.codebook.diagnosis.replaced import replaced_after_update, replaced_with_bookkeeping
 from vqcheck.codebook.diagnosis.result import Cause, Certainty
@@ -26,7 +26,7 @@ _AT_ONCE: Final = 2.0
 """Copies that are averaged after every step are apart by one step, so by this many times (1 - decay) of the whole."""
 
 
-def average(book: Book) -> Cause | None:
+def average(book: CountedBook) -> Cause | None:
     """Return an average of A with another file, or of several files.
 
     Codes that an average leaves miss their bookkeeping by little: by the square of how far the files are apart. Codes
@@ -53,15 +53,11 @@ def rows(book: Book, others: Cause | None) -> Cause | None:
     return book.cause(Certainty.LIKELY, Merged(MergeKind.ROWS, None, numbers(~book.untouched)))
 
 
-def _weight(book: Book, rows: Mask) -> float | None:
+def _weight(book: CountedBook, rows: Mask) -> float | None:
     """Return the share of the other file in an average with A, on which the codes agree; None where they do not."""
     if book.off_a[rows].mean() > 0.1 * book.narrow:
         return None
     epsilon = book.family.epsilon
-    assert book.a.sums is not None
-    assert book.b.sums is not None
-    assert book.a.counts is not None
-    assert book.b.counts is not None
     counts_a, counts_b = smoothed(book.a.counts, epsilon)[rows], smoothed(book.b.counts, epsilon)[rows]
     codes_a, codes_b, sums_a, sums_b = (
         array[rows].astype(np.float64) for array in (book.a.codes, book.b.codes, book.a.sums, book.b.sums)

@@ -12,7 +12,7 @@ from typing import Final
 import numpy as np
 import numpy.typing as npt
 
-from vqcheck.codebook.diagnosis.book import Book
+from vqcheck.codebook.diagnosis.book import Book, CountedBook
 from vqcheck.codebook.diagnosis.evidence import EmaUpdates, StepPrecision, UpdateOrder
 from vqcheck.codebook.diagnosis.replaced import replaced_with_bookkeeping
 from vqcheck.codebook.diagnosis.result import Cause
@@ -37,7 +37,7 @@ class Updates(Enum):
 
 def updates_of(book: Book) -> Updates:
     """Return whether counts that did not move rule out that this book was updated between the two files."""
-    if not book.bookkeeping_stored:
+    if not isinstance(book, CountedBook):
         return Updates.POSSIBLE
     witnesses = book.testifying & ~replaced_with_bookkeeping(book)
     if not witnesses.any():
@@ -52,10 +52,8 @@ def updates_of(book: Book) -> Updates:
     return Updates.HIDDEN if share >= _SOME or (share and far) else Updates.POSSIBLE
 
 
-def _went(book: Book) -> npt.NDArray[np.float64]:
+def _went(book: CountedBook) -> npt.NDArray[np.float64]:
     """Return by which share of its length the sum of each code `[heads, codes]` moved."""
-    assert book.a.sums is not None
-    assert book.b.sums is not None
     with np.errstate(all="ignore"):
         return lengths(np.subtract(book.b.sums, book.a.sums, dtype=np.float64)) / lengths(book.a.sums)
 
@@ -78,8 +76,7 @@ def contradicts(cause: Cause, training: tuple[Training, Training]) -> bool:
     return apart < 0 or (found.precision == StepPrecision.EXACT and found.steps is not None and apart < found.steps)
 
 
-def _several(book: Book, mask: Mask) -> bool:
+def _several(book: CountedBook, mask: Mask) -> bool:
     """Say whether a mask `[heads, codes]` holds two codes of B that are not alike in vector and count."""
-    assert book.b.counts is not None
     codes, counts = book.b.codes[mask], book.b.counts[mask]
     return bool(((codes != codes[:1]).any(axis=1) | (counts != counts[:1])).any())

@@ -8,7 +8,7 @@ and GPT-SoVITS until then replace *before* the update, which overwrites the repl
 
 import numpy as np
 
-from vqcheck.codebook.diagnosis.book import Book, numbers
+from vqcheck.codebook.diagnosis.book import Book, CountedBook, CountedState, numbers
 from vqcheck.codebook.diagnosis.evidence import DeadCodes, Initialised
 from vqcheck.codebook.diagnosis.result import Cause, Certainty
 from vqcheck.codebook.ema_fit import Mask
@@ -22,7 +22,7 @@ _NEAR = 0.05
 
 def dead_codes(book: Book) -> Cause | None:
     """Return the replaced codes, if a trace of them is left."""
-    if not (book.bookkeeping_stored and book.bookkeeping_changed):
+    if not (isinstance(book, CountedBook) and book.bookkeeping_changed):
         return None
     after = replaced_after_update(book)
     if after.any():
@@ -31,7 +31,6 @@ def dead_codes(book: Book) -> Cause | None:
         return book.cause(Certainty.CERTAIN if certain else Certainty.LIKELY, evidence)
     reset = replaced_with_bookkeeping(book)
     if reset.any():
-        assert book.b.counts is not None
         threshold = float(book.b.counts[reset][0])
         evidence = DeadCodes(numbers(reset), threshold, bookkeeping_reset=True)
         return book.cause(Certainty.LIKELY if book.b.narrow else Certainty.CERTAIN, evidence)
@@ -41,18 +40,17 @@ def dead_codes(book: Book) -> Cause | None:
 def replaced_after_update(book: Book) -> Mask:
     """Return which codes `[heads, codes]` are off their bookkeeping and below the family's threshold."""
     off = book.off_b & book.dead & book.moved & ~replaced_with_bookkeeping(book)
-    off = off & _far_off(book) if off.any() else off
+    if off.any() and isinstance(book.b, CountedState):
+        off &= _far_off(book.b)
     # Every update replaces all codes that it finds dead; averaging leaves some of them off.
     return off if off.sum() >= _NEARLY_ALL * (book.dead & book.moved).sum() else np.zeros_like(off)
 
 
-def _far_off(book: Book) -> Mask:
+def _far_off(state: CountedState) -> Mask:
     """Return which codes are as far from what their bookkeeping says as another frame is; averaging moves them less."""
-    assert book.b.sums is not None
-    assert book.b.counts is not None
-    codes = book.b.codes.astype(np.float64)
+    codes = state.codes.astype(np.float64)
     with np.errstate(all="ignore"):
-        expected = book.b.sums / book.b.counts[..., None].astype(np.float64)
+        expected = state.sums / state.counts[..., None].astype(np.float64)
         spread = np.linalg.norm(codes - codes.mean(axis=1, keepdims=True), axis=2).mean(axis=1, keepdims=True)
         near: Mask = np.linalg.norm(codes - expected, axis=2) <= _NEAR * spread
     return ~near
@@ -61,11 +59,8 @@ def _far_off(book: Book) -> Mask:
 def replaced_with_bookkeeping(book: Book) -> Mask:
     """Return which codes `[heads, codes]` were set together with their sum and count."""
     nothing = np.zeros(book.b.codes.shape[:2], bool)
-    if not (book.bookkeeping_stored and book.bookkeeping_changed):
+    if not (isinstance(book, CountedBook) and book.bookkeeping_changed):
         return nothing
-    assert book.b.sums is not None
-    assert book.b.counts is not None
-    assert book.a.sums is not None
     # The first channel settles nearly every case.
     if not (book.b.sums[..., 0] == book.b.codes[..., 0] * book.b.counts).any():
         return nothing
@@ -86,9 +81,9 @@ def replaced_with_bookkeeping(book: Book) -> Mask:
 
 def by_k_means(book: Book) -> Cause | None:
     """Return a k-means initialisation that no update has followed yet; an update makes counts fractional."""
-    sums, counts = book.b.sums, book.b.counts
-    if sums is None or counts is None or not book.bookkeeping_changed:
+    if not (isinstance(book.b, CountedState) and book.bookkeeping_changed):
         return None
+    sums, counts = book.b.sums, book.b.counts
     # Where rounding steps are wide, a whole number says nothing.
     telling = counts[(counts > 0) & (counts * 2 * book.b.roundoff <= 1 / 8)]
     if len(telling) < _ENOUGH or not (telling == np.rint(telling)).all():

@@ -1,11 +1,13 @@
 """Finds codes of one file among those of the other: under other numbers, or as a part of a larger codebook."""
 
 from collections import defaultdict
+from dataclasses import replace
+from typing import TypeVar
 
 import numpy as np
 import numpy.typing as npt
 
-from vqcheck.codebook.diagnosis.book import Book
+from vqcheck.codebook.diagnosis.book import Book, CountedBook, CountedState
 from vqcheck.codebook.diagnosis.evidence import OtherShape, Permuted
 from vqcheck.codebook.diagnosis.result import Cause, Certainty
 from vqcheck.codebook.ema_fit import lengths
@@ -13,6 +15,8 @@ from vqcheck.codebook.values import Array, round_to
 
 _FAR = 0.3
 """Share of the codebook's spread that codes move by at the median before most of them may have been exchanged."""
+
+AnyBook = TypeVar("AnyBook", bound=Book)
 
 
 def permuted(book: Book) -> Cause | None:
@@ -57,7 +61,7 @@ def part(book: Book) -> Cause:
     return book.cause(Certainty.CERTAIN, evidence)
 
 
-def exchanged(book: Book) -> tuple[Book, Cause] | None:
+def exchanged(book: AnyBook) -> tuple[AnyBook, Cause] | None:
     """Return the book of one head with codes back at their numbers, and which were exchanged besides moving; or None.
 
     Codes count as exchanged where they went far, and ended up near each other's old places.
@@ -77,12 +81,20 @@ def exchanged(book: Book) -> tuple[Book, Cause] | None:
     if len(far) < 2 or not np.array_equal(np.sort(far), np.sort(nearest)):
         return None
     follows = None
-    if book.bookkeeping_stored:
+    if isinstance(book, CountedBook):
         follows = not book.off_b[0, far].any()
     order = np.arange(len(a))
     order[nearest] = far
     evidence = Permuted(len(far), len(a), follows)
-    return book.reordered(order, bookkeeping=follows is not False), book.cause(Certainty.LIKELY, evidence)
+    return _reordered(book, order, bookkeeping=follows is not False), book.cause(Certainty.LIKELY, evidence)
+
+
+def _reordered(book: AnyBook, order: npt.NDArray[np.intp], *, bookkeeping: bool) -> AnyBook:
+    """Return the book of one head with B's code `order[i]` in place of its code i."""
+    b = replace(book.b, codes=book.b.codes[:, order])
+    if bookkeeping and isinstance(b, CountedState):
+        b = replace(b, sums=b.sums[:, order], counts=b.counts[:, order])
+    return replace(book, b=b)
 
 
 def _order(a: Array, b: Array) -> npt.NDArray[np.intp] | None:

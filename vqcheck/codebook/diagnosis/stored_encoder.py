@@ -4,7 +4,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 from vqcheck.checkpoint.opened import Checkpoint
-from vqcheck.codebook.diagnosis.book import Book, State, padded_codes
+from vqcheck.codebook.diagnosis.book import Book, State, book_of, padded_codes, state_of
 from vqcheck.codebook.family import BOOKKEEPING, Role
 from vqcheck.codebook.tensor_pair import TensorSide
 from vqcheck.codebook.values import Array, as_array
@@ -44,7 +44,7 @@ def book_at(
     if state_a is None or state_b is None:
         return None
     biases = [bias for reading, book in zip((a, b), books, strict=True) if (bias := _bias(reading, book)) is not None]
-    return Book(number, a.encoder.family, state_a, state_b, changed, padded_codes(state_a, state_b, biases))
+    return book_of(number, a.encoder.family, state_a, state_b, changed, padded_codes(state_a, state_b, biases))
 
 
 def _bias(reading: StoredEncoder, codebook: Codebook) -> Array | None:
@@ -70,4 +70,4 @@ def _state(reading: StoredEncoder, codebook: Codebook) -> State | None:
     codes, sums, counts = (arrays.get(role) for role in (Role.CODES, Role.EMA_SUM, Role.EMA_COUNT))
     if codes is None and sums is not None and counts is not None:
         codes = sums / counts.clip(min=1e-5)[..., None]
-    return None if codes is None else State(codes, sums, counts)
+    return None if codes is None else state_of(codes, sums, counts)
