@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 import torch
 
-from vqcheck.live.first_change import fingerprint, several_ranks
+from vqcheck.live.ranks import fingerprint, several_ranks
 
 SCRIPT = Path(__file__).with_name("two_ranks.py")
 

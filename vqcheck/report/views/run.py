@@ -1,6 +1,7 @@
 """`vqcheck run`: what became of the codebooks of a training script."""
 
 import os
+from collections.abc import Iterator
 from dataclasses import asdict
 from typing import Final
 
@@ -18,6 +19,11 @@ _SEEN: Final = Rule(
     "run/not-checked",
     "the codebooks of the script are seen until its end",
     "Nothing is sure of this run. Read the reason, and run the script again.",
+)
+_SAME: Final = Rule(
+    "run/ranks-differ",
+    "every rank has the same VQ encoder",
+    "The ranks train with different codebooks. Load the same weights on each of them, before training begins.",
 )
 _FREEZE: Final = "Run it with vqcheck run --freeze, or call vqcheck.freeze in the script."
 
@@ -37,6 +43,7 @@ def view(run: WatchedRun) -> Document:
             "warn": run.warn,
             "reason": run.why_not_checked,
             "processes": [asdict(each) for each in run.processes],
+            "ranks": [asdict(each) for each in run.ranks],
         },
         warnings=tuple(_warnings(run)),
         blocks=(
@@ -48,13 +55,13 @@ def view(run: WatchedRun) -> Document:
             Section("What changed", (_changes(run),)),
             Section("What was measured", (_use(run),)),
         ),
-        remedies=(Remedy(_FREEZE),) if run.changed and run.mode is not RunMode.FREEZE else (),
+        remedies=tuple(_remedies(run)),
     )
 
 
 def _headline(run: WatchedRun) -> str:
     if run.verdict is RunVerdict.COULD_NOT_CHECK:
-        also = f"; {_first(run)}" if run.changed else ""
+        also = f"; {_first(run)}" if run.is_broken else ""
         return f"{run.why_not_checked}{also}"
     if run.verdict is RunVerdict.CHANGED:
         return _first(run)
@@ -63,10 +70,28 @@ def _headline(run: WatchedRun) -> str:
     in_all = f"{len(modules)} module{'s' if len(modules) > 1 else ''}, {steps} optimizer step{'s' if steps > 1 else ''}"
     if run.verdict is RunVerdict.MEASURED:
         return f"the codebooks were measured: {in_all}"
-    return f"no tensor of the VQ encoder changed: {in_all}"
+    return f"no tensor of the VQ encoder changed: {in_all}{_on_ranks(run)}"
+
+
+def _on_ranks(run: WatchedRun) -> str:
+    """Return on which ranks it is the same; empty where none were compared."""
+    if not run.ranks:
+        return ""
+    (first, *more) = run.ranks
+    of = f" of {first.world_size}" if len(first.ranks) < first.world_size else ""
+    return ", the same on all ranks" if more else f", the same on {len(first.ranks)}{of} ranks"
+
+
+def _remedies(run: WatchedRun) -> Iterator[Remedy]:
+    if run.changed and run.mode is not RunMode.FREEZE:
+        yield Remedy(_FREEZE)
+    if run.differing and run.is_broken:
+        yield Remedy("Load the same weights on every rank before training begins.")
 
 
 def _first(run: WatchedRun) -> str:
+    if not run.changed:
+        return str(run.differing[0])
     change = min(_all_changes(run), key=lambda change: change.step)
     by = f", written by {change.written_by}" if change.written_by else ""
     return f"the VQ encoder changed in step {change.step}: {change.name}{by}"
@@ -89,6 +114,10 @@ def _cases(run: WatchedRun) -> list[Case]:
         for process, module in run.changed
         for change in module.changes
     ]
+    if run.mode is not RunMode.MONITOR:
+        cases += [
+            Case(_SAME, f"{each.module}: {each.names[0]}", CaseOutcome.FAILED, str(each)) for each in run.differing
+        ]
     if run.why_not_checked:
         cases.append(Case(_SEEN, "the run", CaseOutcome.COULD_NOT_CHECK, run.why_not_checked))
     elif not cases:
@@ -106,7 +135,8 @@ def _passed(module: WatchedModule) -> str:
 
 
 def _warnings(run: WatchedRun) -> list[str]:
-    return [
+    differing = [f"WARNING: {each}" for each in run.differing if run.mode is RunMode.MONITOR]
+    return differing + [
         f"WARNING: {module.name}: {', '.join(module.collapsed)} collapsed: few of the codes are used"
         for process in run.processes
         for module in process.modules
@@ -135,4 +165,5 @@ def _use(run: WatchedRun) -> Table:
 
 
 def _name(process: WatchedProcess) -> str:
-    return f"{os.path.basename(process.script) or 'python'} ({process.pid})"
+    rank = "" if process.rank is None else f", rank {process.rank}"
+    return f"{os.path.basename(process.script) or 'python'} ({process.pid}{rank})"
