@@ -2,10 +2,15 @@
 
 import re
 from collections import defaultdict
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from typing import Final
 
 _RANK: Final = re.compile(r"(?<![a-z])(?:rank[_-]?|r)(\d{1,5})(?![0-9a-z])", re.IGNORECASE)
+
+
+def ranks_in_words(ranks: Sequence[int]) -> str:
+    """Return such as `rank 1` or `ranks 0, 2`."""
+    return f"rank{'s' * (len(ranks) > 1)} {', '.join(map(str, ranks))}"
 
 
 def ranks_of_one_step(paths: Iterable[str]) -> tuple[dict[int, str], ...]:

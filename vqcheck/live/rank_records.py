@@ -14,6 +14,8 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from vqcheck.experiment.rank_files import ranks_in_words
+
 
 @dataclass(frozen=True)
 class RankDifference:
@@ -57,11 +59,6 @@ def read_records(folder: str) -> list[dict[str, Any]]:
             with open(os.path.join(folder, name), encoding="utf-8") as file:
                 records.append(json.load(file))
     return records
-
-
-def ranks_in_words(ranks: Sequence[int]) -> str:
-    """Return such as `rank 1` or `ranks 0, 2`."""
-    return f"rank{'s' * (len(ranks) > 1)} {', '.join(map(str, ranks))}"
 
 
 def compare_records(records: Iterable[Mapping[str, Any]]) -> tuple[RankComparison, ...]:

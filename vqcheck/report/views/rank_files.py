@@ -5,7 +5,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import Final
 
-from vqcheck.live.rank_records import ranks_in_words
+from vqcheck.experiment.rank_files import ranks_in_words
 from vqcheck.report.document import Case, CaseOutcome, Document, Rule
 
 _SAME: Final = Rule(
