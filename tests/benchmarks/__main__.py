@@ -37,6 +37,7 @@ BENCHMARKS = {
     "tokens": ("tokens_speed", "measure", "the token audit against upstream's extraction"),
     "replay": ("replay_overhead", "measure", "what tracing adds to a training step"),
     "guard": ("guard_overhead", "measure", "what a guard adds to a training step"),
+    "run": ("run_overhead", "measure", "what vqcheck run adds to the steps of a script"),
     "synthesizer": ("synthesizer_speed", "measure", "a training step against a plain formulation"),
 }
 """Name -> module, function that measures, what it measures."""

@@ -8,7 +8,10 @@ from torch import distributed, nn
 
 import vqcheck
 from vqcheck.errors import CodebookChanged
+from vqcheck.live.ranks import differing
 from vqcheck.synthesizer.quantizer import ResidualVectorQuantizer
+
+NAMES = ["codes", "more"]
 
 
 def main(rank, store, scenario, output):
@@ -22,7 +25,10 @@ def main(rank, store, scenario, output):
     book.initialise(torch.randn(40, 4))
     if scenario == "other from the start" and rank == 1:
         book.embed[2, 0] += 1e-6
-    seen = {"error": None}
+    seen = {
+        "error": None,
+        "differing": differing({"codes": book.embed, **({} if rank else {"more": book.embed})}, NAMES),
+    }
     guard = vqcheck.guard(model, every=2)
     try:
         for step in range(1, 7):
@@ -33,6 +39,7 @@ def main(rank, store, scenario, output):
     except CodebookChanged as error:
         change = error.finding.changes[0]
         seen = {
+            **seen,
             "error": str(error),
             "after": guard.steps,
             "step": change.step,

@@ -24,8 +24,9 @@ from torch import nn
 
 from vqcheck.errors import CodebookChanged, UsageError
 from vqcheck.live.encoder import find
-from vqcheck.live.first_change import FirstChanges, compare_ranks, several_ranks
+from vqcheck.live.first_change import FirstChanges
 from vqcheck.live.first_write import WriteCatcher
+from vqcheck.live.ranks import compare_ranks, several_ranks
 from vqcheck.live.tensor_change import GuardFinding, TensorChange, Write
 from vqcheck.live.watch import EncoderWatch
 from vqcheck.notebook import html_table
