@@ -11,6 +11,7 @@ from vqcheck.cli.help import Command
 from vqcheck.cli.near_names import suggestion
 from vqcheck.cli.options import copy_option, expanded, family_option, name_unused
 from vqcheck.cli.output import TEXT, Output, output_options
+from vqcheck.cli.remote import CheckpointPath, remote_option
 from vqcheck.cli.terminal import Waiting
 from vqcheck.codebook.family import Family
 from vqcheck.codebook.inspection import InspectedFiles, Inspection, UnreadFile, inspect
@@ -31,13 +32,14 @@ holds no codebook.
 
 
 @click.command("inspect", cls=Command, epilog=_EXAMPLES)
-@click.argument("checkpoints", metavar="CKPT...", nargs=-1, required=True, type=click.Path(readable=False))
+@click.argument("checkpoints", metavar="CKPT...", nargs=-1, required=True, type=CheckpointPath())
 @click.option(
     "--strict", is_flag=True, help="Fail when a codebook was never trained, is not finite, broken or collapsed."
 )
 @copy_option
 @family_option
 @output_options(verbose="Show more: full digests, every codebook.")
+@remote_option
 def command(checkpoints: tuple[str, ...], strict: bool, copy: str, own: tuple[Family, ...], output: Output) -> int:
     """Show format, model version, VQ encoder, digests and health of checkpoints."""
     found: list[Inspection | UnreadFile] = []

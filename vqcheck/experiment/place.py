@@ -9,6 +9,7 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass, replace
 from typing import Final
 
+from vqcheck.checkpoint.remote.address import scheme_of
 from vqcheck.errors import UsageError
 from vqcheck.experiment.layout import (
     CODE,
@@ -105,12 +106,14 @@ def find_place(path: str) -> Place:
     """Return what lies in a place.
 
     An experiment and a file bring along what belongs to their voice elsewhere in the GPT-SoVITS folder around them; a
-    weights folder brings the experiments of its voices.
+    weights folder brings the experiments of its voices. A remote file stands alone.
 
     Raises:
         UsageError: there is nothing at the path, or it cannot be listed.
 
     """
+    if scheme_of(path):
+        return Place(path, PlaceKind.FILE, "", Contents(generators=(_loose(path),)))
     if not os.path.lexists(path):
         raise UsageError("there is no such file or folder", path)
     if not os.path.isdir(path):
