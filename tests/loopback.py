@@ -104,12 +104,12 @@ class _Handler(BaseHTTPRequestHandler):
             data = content[start:end]
         whole = len(data)
         data = self.served.body(data) if self.served.body else data
+        self.served.sent += len(data)
         try:
             self.wfile.write(data)
         except OSError:
             self.close_connection = True
             return
-        self.served.sent += len(data)
         if len(data) != whole:
             self.close_connection = True
 

@@ -27,16 +27,16 @@ def open_hub_file(address: Address) -> PositionedFile:
     """
     asked = hub_file(address.target)
     try:
-        import huggingface_hub
+        from huggingface_hub import constants, get_token, hf_hub_url
     except ImportError:
         raise CheckpointError(not_installed("huggingface_hub", "hf"), address) from None
     if asked.revision and _COMMIT.fullmatch(asked.revision):
         place = _cached(asked)
         if place:
             return _local(address, place, asked)
-    if huggingface_hub.constants.HF_HUB_OFFLINE:
+    if constants.HF_HUB_OFFLINE:
         return _offline(address, asked, "HF_HUB_OFFLINE is set")
-    token = huggingface_hub.get_token()
+    token = get_token()
     try:
         found = _metadata(address, asked, token)
     except _UnreachableError as error:
@@ -50,12 +50,12 @@ def open_hub_file(address: Address) -> PositionedFile:
         place = _downloaded(address, pinned, token)
     if place:
         return _local(address, place, pinned)
-    url = huggingface_hub.hf_hub_url(
+    url = hf_hub_url(
         pinned.repo,
         pinned.file,
         repo_type=pinned.kind,
         revision=commit,
-        endpoint=huggingface_hub.constants.ENDPOINT,
+        endpoint=constants.ENDPOINT,
     )
     source = WebSource(address, WebPlace(url), token or "")
     if size is not None and source.size != size:
