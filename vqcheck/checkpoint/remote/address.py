@@ -9,7 +9,8 @@ from vqcheck.errors import UsageError
 
 _SCHEME: Final = re.compile(r"([a-zA-Z][a-zA-Z0-9+.-]+)://")
 """Two letters at least: with one it is a drive of Windows."""
-_LOGIN: Final = re.compile(r"([a-zA-Z][a-zA-Z0-9+.-]+://)[^/\s]*@")
+_LOGIN: Final = re.compile(r"([a-zA-Z][a-zA-Z0-9+.-]+://)(?:[^/\s]*@|[^/\s:\[]+:(?!\d+/)[^\s'\"]*@)")
+"""A password may have a slash, though it should not; what follows on a colon is one unless it is a port."""
 _QUERY: Final = re.compile(r"([a-zA-Z][a-zA-Z0-9+.-]+://[^\s?#]*)[?#][^\s'\")]*")
 _HUB_PART: Final = re.compile(r"[A-Za-z0-9_][A-Za-z0-9._-]*")
 _HUB_KINDS: Final = {"datasets": "dataset", "spaces": "space"}
@@ -125,7 +126,7 @@ def web_place(address: Address) -> WebPlace:
     """
     try:
         parts = urlsplit(address.target)
-        netloc = _host(parts)
+        netloc = _host(parts) if parts.hostname else ""
     except ValueError:
         netloc = ""
     if not netloc:
