@@ -3,6 +3,7 @@
 import json
 import os
 import re
+import shutil
 from pathlib import Path
 
 import pytest
@@ -127,17 +128,33 @@ CONFIG = {
 def test_an_address_in_a_configuration_is_never_fetched(remote, served, capsys, tmp_path):
     """Nor where a file of such a name lies here, which would pass for one that is there."""
     named = remote(BASE)
+    Path("s2.json").write_text(json.dumps({**CONFIG, "train": {**CONFIG["train"], "pretrained_s2G": named}}))
+    Path("replay.toml").write_text(f'[subject]\nversion = "tiny"\npretrained_s2G = "{named}"\n')
+    commands = (
+        ["gate", "s2.json", "--only", "codebook-trained"],
+        ["replay", "replay.toml", "--steps", "1"],
+        ["history", "."],
+        ["check"],
+    )
+    shutil.copy(DRIFTED, "G_400.pth")
+    for command in commands:
+        assert main(command) == 2
+        shown = "".join(capsys.readouterr())
+        assert "secret" not in shown
+        if command[0] in ("gate", "replay"):
+            assert "an address in a configuration is never fetched" in " ".join(shown.split())
     decoy = tmp_path / named.replace("://", ":/")
     decoy.parent.mkdir(parents=True)
-    Path("s2.json").write_text(json.dumps({**CONFIG, "train": {**CONFIG["train"], "pretrained_s2G": named}}))
-    assert main(["gate", "s2.json", "--only", "codebook-trained"]) == 2
-    shown = "".join(capsys.readouterr())
-    assert "an address in a configuration is never fetched" in " ".join(shown.split())
-    assert "secret" not in shown
     decoy.write_bytes(BASE.read_bytes())
-    main(["gate", "s2.json"])
-    main(["replay", "s2.json"])
-    main(["history", str(tmp_path)])
-    main(["check", str(tmp_path)])
-    assert "secret" not in "".join(capsys.readouterr())
+    for command in commands:
+        main(command)
     assert not served.asked
+
+
+@pytest.mark.parametrize("quiet", [True, False])
+def test_what_is_on_its_way_is_shown(remote, served, capsys, monkeypatch, quiet):
+    monkeypatch.setattr("vqcheck.cli.terminal._BETWEEN_LINES", 0)
+    monkeypatch.setattr("vqcheck.checkpoint.remote.web._PIECE", 1 << 12)
+    assert main(["diff", remote(BASE), str(FROZEN), *(["--quiet"] if quiet else [])]) == 0
+    host = served.url.removeprefix("http://")
+    assert (f"reading from {host}, in KB: 4 of 32" in capsys.readouterr().err) is not quiet
