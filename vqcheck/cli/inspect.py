@@ -15,7 +15,7 @@ from vqcheck.cli.remote import CheckpointPath, remote_option
 from vqcheck.cli.terminal import Waiting
 from vqcheck.codebook.family import Family
 from vqcheck.codebook.inspection import InspectedFiles, Inspection, UnreadFile, inspect
-from vqcheck.errors import VqcheckError
+from vqcheck.errors import UsageError, VqcheckError
 from vqcheck.report.views.inspect import view
 
 _EXAMPLES: Final = """
@@ -36,17 +36,26 @@ holds no codebook.
 @click.option(
     "--strict", is_flag=True, help="Fail when a codebook was never trained, is not finite, broken or collapsed."
 )
+@click.option(
+    "--no-digests",
+    is_flag=True,
+    help="Read the index alone: no digests, no health, and little of a remote file.",
+)
 @copy_option
 @family_option
 @output_options(verbose="Show more: full digests, every codebook.")
 @remote_option
-def command(checkpoints: tuple[str, ...], strict: bool, copy: str, own: tuple[Family, ...], output: Output) -> int:
+def command(
+    checkpoints: tuple[str, ...], strict: bool, no_digests: bool, copy: str, own: tuple[Family, ...], output: Output
+) -> int:
     """Show format, model version, VQ encoder, digests and health of checkpoints."""
+    if strict and no_digests:
+        raise UsageError("--strict judges the values, which --no-digests does not read; give one of them")
     found: list[Inspection | UnreadFile] = []
     with Waiting("inspecting", quiet=output.quiet) as waiting:
         paths = [path for named in expanded(checkpoints) for path in _in_folder(named)]
         for done, path in enumerate(paths, start=1):
-            found.append(_inspect(path, own, copy))
+            found.append(_inspect(path, own, copy, by_index=no_digests))
             waiting.step(done, len(paths))
     files = InspectedFiles(tuple(found), strict)
     if files.inspected or output.format != TEXT:
@@ -70,9 +79,9 @@ def _in_folder(path: str) -> list[str]:
         return [path]
 
 
-def _inspect(path: str, own: tuple[Family, ...], copy: str) -> Inspection | UnreadFile:
+def _inspect(path: str, own: tuple[Family, ...], copy: str, *, by_index: bool) -> Inspection | UnreadFile:
     try:
         with open_checkpoint(path) as checkpoint:
-            return inspect(checkpoint, own, copy)
+            return inspect(checkpoint, own, copy, by_index=by_index)
     except VqcheckError as error:
         return UnreadFile(path, f"{error}{suggestion(error.path)}")

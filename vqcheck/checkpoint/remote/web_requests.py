@@ -55,7 +55,7 @@ class WebRequests:
             raise self.error(not_installed("requests", address.scheme)) from None
         self._session = Session()
         # It would read all that comes with a redirect before it says that there is one.
-        self._session.resolve_redirects = lambda *_, **__: iter(())  # type: ignore[method-assign]
+        self._session.resolve_redirects = lambda *_, **__: iter(())  # type: ignore[assignment, method-assign]
         self._auth: Callable[[PreparedRequest], PreparedRequest] | tuple[str, str] | None = place.login
         if token:
             self._auth = _Bearer(token)

@@ -3,7 +3,7 @@
 from collections.abc import Iterator, Sequence
 from typing import Final
 
-from vqcheck.codebook.health import HEALTHY, NEVER_TRAINED
+from vqcheck.codebook.health import HEALTHY, NEVER_TRAINED, Condition
 from vqcheck.codebook.inspection import (
     COULD_NOT_CHECK,
     NO_CODEBOOK,
@@ -63,7 +63,7 @@ def view(files: InspectedFiles) -> Document:
 
 
 def _tone(word: str) -> Tone:
-    return Tone.GOOD if word == HEALTHY else Tone.WARNING if word in UNCHECKED else Tone.BAD
+    return Tone.GOOD if word == HEALTHY else Tone.WARNING if word in (*UNCHECKED, Condition.NOT_READ) else Tone.BAD
 
 
 def _headline(files: InspectedFiles) -> str:
@@ -76,9 +76,12 @@ def _headline(files: InspectedFiles) -> str:
     }
     verdicts: list[str] = [file.verdict for file in files.files]
     counts = {word: verdicts.count(word) for word in (*UNCHECKED, HEALTHY)}
-    unfit = len(files.files) - sum(counts.values())
+    unread = verdicts.count(Condition.NOT_READ)
+    unfit = len(files.files) - sum(counts.values()) - unread
     said = [f"{counts[word]} {words[word]}" for word in UNCHECKED if counts[word]]
     said += [f"{unfit} unfit for use"] if unfit else []
+    if unread:
+        return f"of {len(files.files)} files: {', '.join([*said, f'{unread} hold a VQ encoder that was not read'])}"
     if not said:
         return f"all {len(files.files)} files hold a VQ encoder that is fit for use"
     return f"of {len(files.files)} files: {', '.join(said)}, {counts[HEALTHY]} fit for use"
@@ -90,6 +93,7 @@ def _what_of_one(file: Inspection | UnreadFile) -> str:
         NO_CODEBOOK: f"the file {file.path} holds no codebook",
         UNREADABLE_COPY: f"the file {file.path} holds a copy of the VQ encoder that cannot be read",
         HEALTHY: f"the VQ encoder of {file.path} is fit for use",
+        Condition.NOT_READ: f"the file {file.path} holds a VQ encoder, whose values were not read",
         NEVER_TRAINED: f"the codebook of {file.path} was never trained",
     }
     known = found.get(file.verdict)
@@ -134,8 +138,12 @@ def _row(file: Inspection | UnreadFile, name: str) -> Sequence[Inline]:
         kind_of_file(file.record.kind),
         "" if steps is None else str(steps),
         # The digest of a codebook alone would look like that of another VQ encoder.
-        "" if not encoder else code(encoder.f32.vq_encoder.short) if encoder.f32.vq_encoder else "codebook alone",
+        _digest(encoder) if encoder and encoder.is_read else "",
     )
+
+
+def _digest(encoder: EncoderSummary) -> Inline:
+    return code(encoder.f32.vq_encoder.short) if encoder.f32.vq_encoder else "codebook alone"
 
 
 def _unread(file: UnreadFile, several: bool) -> Section:
@@ -172,7 +180,7 @@ def _contents(encoders: tuple[EncoderSummary, ...]) -> Section:
             str(number),
             title(encoder),
             path(encoder.copy),
-            code(encoder.f32.widest.short),
+            code(encoder.f32.widest.short) if encoder.is_read else "",
             verdict(encoder.verdict, _tone(encoder.verdict)),
             _standing(encoder),
         )
@@ -185,6 +193,8 @@ def _contents(encoders: tuple[EncoderSummary, ...]) -> Section:
 
 def _standing(encoder: EncoderSummary) -> str:
     """Return how one of several VQ encoders stands to the others."""
+    if not encoder.is_read:
+        return ""
     same = f"the same bytes as {', '.join(encoder.aliases)}" if encoder.aliases else ""
     standing = STANDING.get(encoder.relation, "differs from")
     return "; ".join(filter(None, [same, f"{standing} '{encoder.against}'" if encoder.against else ""]))
@@ -238,5 +248,5 @@ def _remedies(files: InspectedFiles) -> Iterator[Remedy]:
         yield Remedy("Choose a copy that can be read: --copy NAME.")
     if NEVER_TRAINED in found:
         yield Remedy("Do not train from a codebook that was never trained. Use a published base model.")
-    if found - {*UNCHECKED, HEALTHY, NEVER_TRAINED}:
+    if found - {*UNCHECKED, HEALTHY, NEVER_TRAINED, Condition.NOT_READ}:
         yield Remedy("Use another copy of the file, or a checkpoint from before the VQ encoder went bad.")

@@ -62,6 +62,9 @@ def _book(book: BookSummary) -> str:
 
 def health_facts(encoder: EncoderSummary) -> Iterator[Fact]:
     """Yield the health of each codebook that is unfit for use, and of all others together."""
+    if not encoder.is_read:
+        yield Fact("Health", "not known: the values were not read (--no-digests)")
+        return
     well = [health for health in encoder.codebooks if health.usable]
     if len(encoder.codebooks) == 1:
         yield Fact("Health", _health([encoder.codebooks[0]]))
@@ -137,9 +140,12 @@ def tensors(encoder: EncoderSummary) -> list[Block]:
         first = same[0]
         alone = len(same) == 1
         label = first.label if alone else f"{first.book} {first.label.removeprefix(first.place).strip()}".strip()
-        last = code(digests[first.label].short) if alone else f"{len(same)} tensors"
+        last = f"{len(same)} tensors" if not alone else code(digests[first.label].short) if encoder.is_read else ""
         short.append((label, first.dtype, _shape(first), last))
-    whole = [(each.label, each.dtype, _shape(each), code(digests[each.label].hex)) for each in encoder.tensors]
+    whole = [
+        (each.label, each.dtype, _shape(each), code(digests[each.label].hex) if encoder.is_read else "")
+        for each in encoder.tensors
+    ]
     columns = (Column("Tensor"), Column("Type"), Column("Shape"), Column(F32V1))
     totals = _totals(encoder)
     return [
