@@ -91,6 +91,17 @@ def test_the_name_in_a_report_is_the_address(remote, served, capsys):
     assert json.loads(capsys.readouterr().out)["files"][0]["path"] == f"{served.url}/{BASE.name}"
 
 
+def test_code_hosts_are_told_the_address(remote, served, capsys):
+    assert main(["diff", str(BASE), remote(DRIFTED), "--format", "sarif"]) == 1
+    run = json.loads(capsys.readouterr().out)["runs"][0]
+    places = {each["locations"][0]["physicalLocation"]["artifactLocation"]["uri"] for each in run["results"]}
+    assert places == {f"{served.url}/{DRIFTED.name}"}
+    assert main(["diff", str(BASE), remote(DRIFTED), "--format", "github"]) == 1
+    lines = [line for line in capsys.readouterr().out.splitlines() if line.startswith("::error")]
+    assert lines
+    assert all("file=" not in line and DRIFTED.name in line for line in lines)
+
+
 def test_a_lock_of_a_remote_file_is_that_of_the_file(remote, capsys):
     assert main(["lock", remote(BASE), "-o", "remote.lock"]) == 0
     assert main(["lock", str(BASE), "-o", "local.lock"]) == 0

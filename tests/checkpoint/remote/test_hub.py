@@ -182,6 +182,20 @@ def test_a_hub_that_names_no_commit_is_refused(hub):
         open_checkpoint("hf://me/voices/model/s2G.pth")
 
 
+def test_a_hub_that_sends_another_commit_is_refused(hub):
+    hub.revisions[OLD] = NEW
+    with pytest.raises(CheckpointError, match="another commit"):
+        open_checkpoint(f"hf://me/voices/model/s2G.pth@{OLD}")
+
+
+def test_a_token_is_sent_to_no_hub_that_is_not_encrypted(hub, monkeypatch):
+    monkeypatch.setenv("HF_TOKEN", TOKEN)
+    monkeypatch.setattr(constants, "ENDPOINT", "http://hub.example.org")
+    with pytest.raises(CheckpointError, match="not encrypted"):
+        open_checkpoint("hf://me/voices/model/s2G.pth")
+    assert not hub.asked
+
+
 @pytest.mark.parametrize(
     "address",
     [

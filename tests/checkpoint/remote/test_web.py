@@ -61,6 +61,16 @@ def test_what_will_be_read_comes_in_one_request(opened, server):
     assert server.sent < 256 * 1024 + 1_300_000 + 4 * 65_536
 
 
+def test_a_plan_is_bounded_whatever_a_file_claims(opened):
+    """Claims are checked when tensors are read, and planned before."""
+    file = opened()
+    file.size = 1 << 60
+    for start in range(0, 1 << 40, 1 << 27):
+        file.expect(start, 1 << 27)
+        file.expect(start, 1 << 50)
+    assert len(file._planned) < 3 * 4096
+
+
 def test_an_empty_file_has_no_bytes(opened):
     assert opened("/empty.bin").size == 0
 

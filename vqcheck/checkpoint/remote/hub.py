@@ -9,7 +9,7 @@ from vqcheck.checkpoint.remote.address import Address, HubFile, WebPlace, hub_fi
 from vqcheck.checkpoint.remote.remote_file import RemoteFile
 from vqcheck.checkpoint.remote.transfers import transfers
 from vqcheck.checkpoint.remote.web import WebSource
-from vqcheck.checkpoint.remote.web_requests import not_installed, pause
+from vqcheck.checkpoint.remote.web_requests import not_installed, pause, require_encrypted
 from vqcheck.errors import CheckpointError
 
 _COMMIT: Final = re.compile(r"[0-9a-f]{40}")
@@ -36,6 +36,7 @@ def open_hub_file(address: Address) -> PositionedFile:
             return _local(address, place, asked)
     if constants.HF_HUB_OFFLINE:
         return _offline(address, asked, "HF_HUB_OFFLINE is set")
+    require_encrypted(address, constants.ENDPOINT)
     token = get_token()
     try:
         found = _metadata(address, asked, token)
@@ -44,6 +45,8 @@ def open_hub_file(address: Address) -> PositionedFile:
     commit, size = found.commit_hash, found.size
     if not isinstance(commit, str) or not _COMMIT.fullmatch(commit):
         raise CheckpointError("its hub does not say which commit it sends", address)
+    if asked.revision and _COMMIT.fullmatch(asked.revision) and commit != asked.revision:
+        raise CheckpointError("its hub sends another commit than the one that was named", address)
     pinned = HubFile(asked.kind, asked.repo, asked.file, commit)
     place = _cached(pinned) or _blob(pinned, found.etag, size)
     if not place and transfers().download:

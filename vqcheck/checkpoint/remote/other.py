@@ -42,7 +42,7 @@ class OtherSource:
         except ImportError:
             raise self._error(not_installed("fsspec", address.scheme)) from None
         try:
-            self._system, self._path = url_to_fs(address.target, use_listings_cache=False)
+            self._system, self._path = url_to_fs(address.target)
         except ImportError as error:
             raise self._error(f"reading {address.scheme}:// needs a package more: {error}") from None
         except Exception as error:  # noqa: BLE001 - each file system has errors of its own

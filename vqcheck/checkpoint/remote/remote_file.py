@@ -15,6 +15,8 @@ _MOST_AHEAD: Final = 64
 _MOST_AT_ONCE: Final = 256
 _MOST_KEPT: Final = 1_536
 """Blocks that are kept: 96 MiB."""
+_MOST_PLANNED: Final = 4_096
+"""Blocks that are planned to be read at most: 256 MiB."""
 _GAP: Final = 4
 """Blocks between two runs that will be read, which are fetched with them: a request costs more."""
 
@@ -52,7 +54,8 @@ class RemoteFile(PositionedFile):
 
     def expect(self, start: int, size: int) -> None:
         end = min(start + size, self.size)
-        if end > start >= 0:
+        # What is planned follows from what a file claims; what is read is checked, and this is not.
+        if end > start >= 0 and size <= _MOST_PLANNED * _BLOCK and len(self._planned) < _MOST_PLANNED:
             blocks = set(range(start // _BLOCK, (end - 1) // _BLOCK + 1))
             for gap in range(1, _GAP + 1):
                 # What lies between this run and one that is known already.
@@ -82,6 +85,10 @@ class RemoteFile(PositionedFile):
         wanted = last if first in self._planned else max(last, first + self._ahead - 1)
         while wanted + 1 in self._planned:
             wanted += 1
+        while first in self._planned and first - 1 in self._planned and first - 1 not in self._blocks:
+            if wanted - first + 1 >= _MOST_AT_ONCE:
+                break
+            first -= 1
         wanted = min(wanted, end_of_file, first + _MOST_AT_ONCE - 1)
         while wanted > last and wanted in self._blocks:
             wanted -= 1

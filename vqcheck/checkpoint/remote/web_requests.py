@@ -48,7 +48,7 @@ class WebRequests:
     def __init__(self, address: Address, place: WebPlace, token: str = "") -> None:
         self._address = address
         self._place = place
-        _require_encrypted(address, place.url)
+        require_encrypted(address, place.url)
         try:
             from requests import Session
         except ImportError:
@@ -192,7 +192,7 @@ class _Bearer:
         return request
 
 
-def _require_encrypted(address: Address, url: str) -> None:
+def require_encrypted(address: Address, url: str) -> None:
     """Refuse plain http but to this machine: on the way anybody could put other bytes in the place of the file's."""
     parts = urlsplit(url)
     if parts.scheme != "https" and not _is_this_machine(parts.hostname or ""):
