@@ -73,7 +73,7 @@ def written(folder):
     return "".join(each.read_bytes().decode("utf-8", "replace") for each in folder.rglob("*") if each.is_file())
 
 
-@pytest.mark.parametrize("kind", ["text", "json", "html", "sarif"])
+@pytest.mark.parametrize("kind", ["text", "json", "html"])
 @pytest.mark.parametrize("name", COMMANDS)
 def test_a_command_reads_remote_files_and_keeps_their_logins_to_itself(name, kind, remote, capsys, tmp_path):
     arguments, status = COMMANDS[name]

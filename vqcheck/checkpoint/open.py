@@ -10,7 +10,7 @@ from vqcheck.checkpoint.container import StateDict
 from vqcheck.checkpoint.file import PositionedFile
 from vqcheck.checkpoint.opened import Checkpoint, ReadExtent
 from vqcheck.checkpoint.pickle_values import PickleError
-from vqcheck.checkpoint.remote.address import Address, scheme_of
+from vqcheck.checkpoint.remote.address import Address, is_address
 from vqcheck.checkpoint.stored_tensor import ITEM_SIZE, Extent, StoredTensor
 from vqcheck.checkpoint.torch_records import StorageRecord, TensorRecord
 from vqcheck.errors import CheckpointError
@@ -29,7 +29,7 @@ def open_checkpoint(path: str | os.PathLike[str]) -> Checkpoint:
         CheckpointError: the file cannot be read, or not safely.
 
     """
-    if os.path.isdir(path):
+    if os.path.isdir(path) and not is_address(path):
         from vqcheck.checkpoint.model_folder import only_checkpoint_in
 
         path = only_checkpoint_in(os.fsdecode(path))
@@ -77,7 +77,7 @@ def _open_file(path: str | os.PathLike[str], *, shard: bool) -> Checkpoint:
 
 
 def _positioned(path: str | os.PathLike[str]) -> PositionedFile:
-    if isinstance(path, str) and scheme_of(path):
+    if isinstance(path, str) and is_address(path):
         from vqcheck.checkpoint.remote.open import open_remote
 
         return open_remote(Address(path))

@@ -7,6 +7,7 @@ from typing import Final
 import click
 
 from vqcheck.checkpoint.open import open_checkpoint
+from vqcheck.checkpoint.remote.address import is_address
 from vqcheck.cli.help import Command
 from vqcheck.cli.near_names import suggestion
 from vqcheck.cli.options import copy_option, expanded, family_option, name_unused
@@ -69,7 +70,7 @@ def command(
 
 def _in_folder(path: str) -> list[str]:
     """Return the checkpoints of a folder; a file that is not a checkpoint fails later, when it is opened."""
-    if not os.path.isdir(path):
+    if is_address(path) or not os.path.isdir(path):
         return [path]
     from vqcheck.checkpoint.model_folder import checkpoints_in
 

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any, Final, TypeVar
 
 import click
 
-from vqcheck.checkpoint.remote.address import scheme_of
+from vqcheck.checkpoint.remote.address import is_address
 from vqcheck.codebook.comparison import ALL, SCOPES
 from vqcheck.errors import NoCodebookError
 
@@ -23,7 +23,7 @@ class ThatExists(click.Path):
     """A path on this machine that must be there; names near one that is not are suggested."""
 
     def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
-        if scheme_of(value):
+        if is_address(value):
             raise click.BadParameter("is an address, and this takes a whole file or folder; download it", ctx, param)
         try:
             return super().convert(value, param, ctx)

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
 
-from vqcheck.checkpoint.remote.address import Address, scheme_of
+from vqcheck.checkpoint.remote.address import Address, is_address
 from vqcheck.checkpoint.remote.transfers import with_transfers
 from vqcheck.cli.terminal import Waiting
 
@@ -24,7 +24,7 @@ class CheckpointPath(click.Path):
         super().__init__(readable=False)
 
     def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
-        if isinstance(value, str) and scheme_of(value):
+        if is_address(value):
             return Address(value)
         return super().convert(value, param, ctx)
 

@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass, replace
 from typing import Final
 
-from vqcheck.checkpoint.remote.address import scheme_of
+from vqcheck.checkpoint.remote.address import is_address
 from vqcheck.errors import UsageError
 from vqcheck.experiment.layout import (
     CODE,
@@ -112,7 +112,7 @@ def find_place(path: str) -> Place:
         UsageError: there is nothing at the path, or it cannot be listed.
 
     """
-    if scheme_of(path):
+    if is_address(path):
         return Place(path, PlaceKind.FILE, "", Contents(generators=(_loose(path),)))
     if not os.path.lexists(path):
         raise UsageError("there is no such file or folder", path)

@@ -209,6 +209,14 @@ def test_a_download_that_was_cut_starts_again(folder, served):
         assert file.files[0].size == (folder / "zip.pth").stat().st_size
 
 
+def test_an_address_is_remote_whatever_lies_here_under_its_name(folder, served, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    decoy = Path(f"{served.url}/models/zip.pth".replace("://", ":/"))
+    decoy.mkdir(parents=True)
+    shutil.copy(folder / "moved.pth", decoy)
+    assert compare(f"{served.url}/models/zip.pth", folder / "zip.pth").verdict == "identical"
+
+
 def test_other_file_systems_come_along(folder):
     memory = MemoryFileSystem()
     memory.pipe_file("/bucket/zip.pth", (folder / "zip.pth").read_bytes())

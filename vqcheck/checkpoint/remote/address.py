@@ -45,6 +45,11 @@ def scheme_of(path: str) -> str:
     return match[1].lower() if match else ""
 
 
+def is_address(path: object) -> bool:
+    """Say whether a path is the address of a remote file, whatever lies on this machine under such a name."""
+    return isinstance(path, str) and bool(scheme_of(path))
+
+
 def without_credentials(text: str) -> str:
     """Return a text in which no address has a login or a query; for texts that others write."""
     return _QUERY.sub(r"\1", _LOGIN.sub(r"\1", text)) if "://" in text else text
@@ -95,7 +100,7 @@ def hub_file(named: str) -> HubFile:
         or any(part in ("", ".", "..") for part in (*inner, *(revision.split("/") if at else ())))
         or any(sign in f"{file}{revision}" for sign in "\\\0")
     ):
-        raise UsageError(_HUB_FORM, named)
+        raise UsageError(_HUB_FORM, without_credentials(named))
     return HubFile(kind, f"{owner}/{repo}", file, revision if at else None)
 
 

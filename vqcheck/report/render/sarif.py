@@ -11,7 +11,7 @@ from typing import Any, Final
 from urllib.parse import quote_from_bytes
 
 from vqcheck import __version__
-from vqcheck.checkpoint.remote.address import scheme_of
+from vqcheck.checkpoint.remote.address import is_address
 from vqcheck.report.document import Case, CaseOutcome, Document, Rule
 from vqcheck.report.render import plain
 from vqcheck.report.render.place import in_workspace, uri
@@ -102,7 +102,7 @@ def fingerprint(case: Case) -> str:
 def _location(case: Case) -> dict[str, Any]:
     """Return where a case is; code scanning refuses results without a file and a line."""
     path = in_workspace(case.path)
-    if scheme_of(case.path):
+    if is_address(case.path):
         artifact = {"uri": quote_from_bytes(os.fsencode(case.path), safe="/:@%[]")}
     else:
         artifact = {"uri": uri(path)} if path.is_absolute() else {"uri": uri(path), "uriBaseId": _ROOT}
