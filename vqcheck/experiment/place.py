@@ -7,7 +7,6 @@ Windows, too). Nothing is opened, so a name decides only where to look, never wh
 import os
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, replace
-from typing import Final
 
 from vqcheck.checkpoint.remote.address import is_address
 from vqcheck.errors import UsageError
@@ -34,8 +33,6 @@ from vqcheck.experiment.layout import (
     walk,
 )
 from vqcheck.word_enum import WordEnum
-
-LOCK: Final = "vqcheck.lock"
 
 
 class PlaceKind(WordEnum):
