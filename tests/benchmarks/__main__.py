@@ -29,6 +29,7 @@ BENCHMARKS = {
     "diff": ("diff_speed", "measure", "an equal pair of large files against torch, safetensors, sft and ckptkit"),
     "changed": ("diagnosis_time", "measure", "a changed pair, which is diagnosed, against an equal one"),
     "many": ("many_files", "measure", "many files against one base in one process, against a shell loop"),
+    "remote": ("remote_reads", "measure", "what travels of a remote file, against downloading it whole"),
     "answers": ("answers", "measure", "what each tool says of pairs of which the truth is known"),
     "growth-size": ("growth", "by_size", "over the size of the file, 80 MB to 8 GB"),
     "growth-codebooks": ("growth", "by_codebooks", "over the number of codebooks, 1 to 64"),

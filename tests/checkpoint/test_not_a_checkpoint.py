@@ -8,6 +8,7 @@ import re
 import tarfile
 import wave
 import zipfile
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -164,13 +165,11 @@ def test_a_file_that_aria2_has_not_finished_is_refused_although_it_can_be_read(s
     open_checkpoint(path).close()
 
 
-@pytest.mark.parametrize(
-    "address",
-    ["https://huggingface.co/x/resolve/main/a.pth", "http://a/b", "hf://a/b/c", "s3://bucket/a.pth", "file:///a.pth"],
-)
-def test_an_address_is_no_path(address):
-    with pytest.raises(CheckpointError, match=r"is an address; download it first"):
-        open_checkpoint(address)
+@pytest.mark.parametrize("address", ["https://huggingface.co/x/a.pth", "hf://a/b/c", "s3://bucket/a.pth"])
+def test_a_path_object_is_no_address(address):
+    """It has lost a slash, and another library might find a host where none was named."""
+    with pytest.raises(CheckpointError, match="has lost a slash"):
+        open_checkpoint(Path(address))
 
 
 @pytest.mark.parametrize("path", ["absent.pth", "C:\\a.pth", "C:/a.pth", "a:b.pth", "./a//b"])

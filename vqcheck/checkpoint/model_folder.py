@@ -113,6 +113,8 @@ def shard_path(index: PositionedFile, shard: str) -> str:
             a link too, the one in which it really is, as in the caches of hubs.
 
     """
+    if index.siblings:
+        return index.siblings(shard)
     path = os.path.join(os.path.dirname(index.path), shard)
     folder = os.path.dirname(os.path.realpath(path))
     if folder not in (os.path.realpath(os.path.dirname(index.path)), os.path.dirname(os.path.realpath(index.path))):

@@ -60,7 +60,8 @@ _BY_NAME: Final = (
     ),
 )
 _UNFINISHED: Final = (".part", ".partial", ".crdownload", ".download", ".incomplete", ".opdownload", ".!ut")
-_ADDRESS: Final = re.compile(r"[a-zA-Z][a-zA-Z0-9+.-]+:/+[^/\\]")
+_ADDRESS: Final = re.compile(r"[a-zA-Z][a-zA-Z0-9+.-]+:[/\\][^/\\]")
+"""What `pathlib` makes of one."""
 _OLD_TORCH: Final = ("sys_info", "pickle", "storages", "tensors")
 
 
@@ -76,9 +77,9 @@ def listed(names: list[str]) -> str:
 
 
 def path_kind(path: str) -> str:
-    """Return what a path is that leads to no file: an address, or empty."""
+    """Return what a path is that leads to no file: an address that has lost a slash, or empty."""
     if _ADDRESS.match(path) and not os.path.exists(path):
-        return "is an address; download it first (curl -LO ADDRESS) and name the file"
+        return "is an address that has lost a slash, as in a Path; give it as a text (https://...)"
     return ""
 
 

@@ -10,6 +10,7 @@ from vqcheck.checkpoint.container import StateDict
 from vqcheck.checkpoint.file import PositionedFile
 from vqcheck.checkpoint.opened import Checkpoint, ReadExtent
 from vqcheck.checkpoint.pickle_values import PickleError
+from vqcheck.checkpoint.remote.address import Address, is_address
 from vqcheck.checkpoint.stored_tensor import ITEM_SIZE, Extent, StoredTensor
 from vqcheck.checkpoint.torch_records import StorageRecord, TensorRecord
 from vqcheck.errors import CheckpointError
@@ -20,14 +21,15 @@ def open_checkpoint(path: str | os.PathLike[str]) -> Checkpoint:
     """Open a checkpoint by its content, never by its name.
 
     Reads torch zip archives (also with GPT-SoVITS's overwritten first two bytes), legacy torch files, safetensors
-    files, and the JSON index of a sharded checkpoint; of a folder, the one checkpoint in it. Nothing in the file is
-    imported or executed.
+    files, and the JSON index of a sharded checkpoint; of a folder, the one checkpoint in it. Of a remote file
+    (`hf://OWNER/REPO/FILE`, `https://HOST/FILE`) the parts that are needed come over the network. Nothing in the file
+    is imported or executed.
 
     Raises:
         CheckpointError: the file cannot be read, or not safely.
 
     """
-    if os.path.isdir(path):
+    if os.path.isdir(path) and not is_address(path):
         from vqcheck.checkpoint.model_folder import only_checkpoint_in
 
         path = only_checkpoint_in(os.fsdecode(path))
@@ -75,6 +77,10 @@ def _open_file(path: str | os.PathLike[str], *, shard: bool) -> Checkpoint:
 
 
 def _positioned(path: str | os.PathLike[str]) -> PositionedFile:
+    if isinstance(path, str) and is_address(path):
+        from vqcheck.checkpoint.remote.open import open_remote
+
+        return open_remote(Address(path))
     try:
         return PositionedFile(path)
     except CheckpointError:

@@ -1,6 +1,7 @@
 """An open checkpoint: the index of its tensors, and reading one of them with every claim checked first."""
 
 import copy
+import os
 from array import array
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from functools import cached_property
@@ -26,6 +27,9 @@ _MOST_SHOWN: Final = 200
 _FREE_BYTES: Final = 8 << 20
 _MOST_TIMES: Final = 2
 """What tensors may claim together: this much in any file, and this many times what the file has."""
+
+_IN_FRONT: Final = 1 << 10
+"""What stands between the start of an extent and its bytes, in an archive; rarely more."""
 
 _KEPT_BYTES: Final = 64 << 20
 """What `keep_what_is_read` keeps at most."""
@@ -201,6 +205,7 @@ class Checkpoint:
         Many tensors may claim the same bytes, an expanded tensor repeats one element, and each read of packed data
         starts at its beginning: time and memory must follow the size of the file, not what it claims.
         """
+        tensors = tuple(tensors)
         runs = {
             (tensor.extent, tensor.offset, tensor.shape, tensor.stride): tensor.extent.packed * tensor.offset
             + prod(tensor.shape) * ITEM_SIZE.get(tensor.dtype, 0)
@@ -209,6 +214,17 @@ class Checkpoint:
         claimed, stored = sum(runs.values()), sum(file.size for file in self.files)
         if claimed > _FREE_BYTES + _MOST_TIMES * stored:
             raise self.files[0].error(f"its VQ encoder claims {claimed} bytes, far more than the file's {stored}")
+        self._expect(tensors)
+
+    def _expect(self, tensors: Iterable[StoredTensor]) -> None:
+        """Tell files that are read over the network what will be read of them, so that they ask for it at once."""
+        remote = {os.path.basename(file.path): file for file in self.files if file.is_remote}
+        for tensor in tensors if remote else ():
+            extent = tensor.extent
+            file = remote.get(extent.shard or os.path.basename(self.files[0].path))
+            if file and not extent.packed:
+                span = prod(tensor.shape) * ITEM_SIZE.get(tensor.dtype, 0)
+                file.expect(extent.start, _IN_FRONT + tensor.offset + span)
 
     def is_same_file(self, other: "Checkpoint") -> bool:
         """Say whether the two were opened by names, links among them, of one file."""

@@ -35,6 +35,8 @@ def edits_for(checkpoint: Checkpoint, values: Mapping[StoredTensor, bytes]) -> d
     file = checkpoint.files[0]
     if len(checkpoint.files) > 1:
         raise file.error("consists of several files; its VQ encoder can be put back into a single one only")
+    if file.is_remote:
+        raise file.error("is remote, and the copy takes all of its bytes; --download reads it whole first")
     packed = next((tensor for tensor in values if tensor.extent.packed), None)
     if packed is not None:
         raise file.error("is stored compressed; save the file again without compression", packed.name)

@@ -21,6 +21,7 @@ from vqcheck.cli.options import (
     scope_option,
 )
 from vqcheck.cli.output import Output, output_options
+from vqcheck.cli.remote import CheckpointPath, remote_option
 from vqcheck.cli.terminal import Waiting
 from vqcheck.codebook.compare import OnTensor, compare
 from vqcheck.codebook.comparison import Comparison, Verdict
@@ -54,8 +55,8 @@ _AS_A: Final = "as A"
 
 
 @click.command("diff", cls=Command, epilog=_EXAMPLES, headings={"s1 against s2": ("experiment", "lock")})
-@click.argument("a", type=click.Path(readable=False))
-@click.argument("others", metavar="B...", nargs=-1, required=True, type=click.Path(readable=False))
+@click.argument("a", type=CheckpointPath())
+@click.argument("others", metavar="B...", nargs=-1, required=True, type=CheckpointPath())
 @scope_option
 @click.option(
     "--features",
@@ -76,6 +77,7 @@ _AS_A: Final = "as A"
 @details_option
 @family_option
 @output_options(verbose="Show more: full digests, the table of an equal pair, every code and recording measured.")
+@remote_option
 def command(
     a: str,
     others: tuple[str, ...],

@@ -38,15 +38,17 @@ def view(files: InspectedFiles) -> Document:
 
 
 def _tone(word: str) -> Tone:
-    return Tone.GOOD if word == Condition.HEALTHY else Tone.WARNING if word in UNCHECKED else Tone.BAD
+    others = (*UNCHECKED, Condition.NOT_READ)
+    return Tone.GOOD if word == Condition.HEALTHY else Tone.WARNING if word in others else Tone.BAD
 
 
 def _headline(files: InspectedFiles) -> str:
     if len(files.files) == 1:
         return _what_of_one(files.files[0])
     verdicts: list[str] = [file.verdict for file in files.files]
-    counts = {word: verdicts.count(word) for word in (*UNCHECKED, Condition.HEALTHY)}
+    counts = {word: verdicts.count(word) for word in (*UNCHECKED, Condition.HEALTHY, Condition.NOT_READ)}
     unfit, fit = len(files.files) - sum(counts.values()), counts[Condition.HEALTHY]
+    unread = counts[Condition.NOT_READ]
     words = {
         Condition.COULD_NOT_CHECK: f"{counts[Condition.COULD_NOT_CHECK]} cannot be read",
         Condition.NO_CODEBOOK: f"{counts[Condition.NO_CODEBOOK]} without a codebook",
@@ -54,6 +56,8 @@ def _headline(files: InspectedFiles) -> str:
     }
     said = [words[word] for word in UNCHECKED if counts[word]]
     said += [f"{unfit} unfit for use"] if unfit else []
+    if unread:
+        return f"of {len(files.files)} files: {listed([*said, f'{unread} hold a VQ encoder that was not read'])}"
     if not said:
         return f"all {len(files.files)} files hold a VQ encoder that is fit for use"
     return f"of {len(files.files)} files: {listed(said)}, {fit} fit for use"
@@ -65,6 +69,7 @@ def _what_of_one(file: Inspection | UnreadFile) -> str:
         Condition.NO_CODEBOOK: f"the file {file.path} holds no codebook",
         Condition.UNREADABLE_COPY: f"the file {file.path} holds a copy of the VQ encoder that cannot be read",
         Condition.HEALTHY: f"the VQ encoder of {file.path} is fit for use",
+        Condition.NOT_READ: f"the file {file.path} holds a VQ encoder, whose values were not read",
         Condition.NEVER_TRAINED: f"the codebook of {file.path} was never trained",
     }
     known = found.get(file.verdict)
@@ -109,8 +114,12 @@ def _row(file: Inspection | UnreadFile, name: str) -> Sequence[doc.Inline]:
         kind_of_file(file.record.kind),
         "" if steps is None else str(steps),
         # The digest of a codebook alone would look like that of another VQ encoder.
-        "" if not encoder else doc.code(encoder.f32.vq_encoder.short) if encoder.f32.vq_encoder else "codebook alone",
+        _digest(encoder) if encoder and encoder.is_read else "",
     )
+
+
+def _digest(encoder: EncoderSummary) -> doc.Inline:
+    return doc.code(encoder.f32.vq_encoder.short) if encoder.f32.vq_encoder else "codebook alone"
 
 
 def _unread(file: UnreadFile, several: bool) -> doc.Section:
@@ -147,7 +156,7 @@ def _contents(encoders: tuple[EncoderSummary, ...]) -> doc.Section:
             str(number),
             title(encoder),
             doc.path(encoder.copy),
-            doc.code(encoder.f32.widest.short),
+            doc.code(encoder.f32.widest.short) if encoder.is_read else "",
             doc.verdict(encoder.verdict, _tone(encoder.verdict)),
             _standing(encoder),
         )
@@ -160,6 +169,8 @@ def _contents(encoders: tuple[EncoderSummary, ...]) -> doc.Section:
 
 def _standing(encoder: EncoderSummary) -> str:
     """Return how one of several VQ encoders stands to the others."""
+    if not encoder.is_read:
+        return ""
     same = f"the same bytes as {listed(encoder.aliases)}" if encoder.aliases else ""
     return clauses(same, standing(encoder.relation, f"'{encoder.against}'") if encoder.against else "")
 
@@ -203,5 +214,5 @@ def _remedies(files: InspectedFiles) -> Iterator[Remedy]:
         yield Remedy("Choose a copy that can be read: --copy NAME.")
     if Condition.NEVER_TRAINED in found:
         yield Remedy("Do not train from a codebook that was never trained. Use a published base model.")
-    if found - {*UNCHECKED, Condition.HEALTHY, Condition.NEVER_TRAINED}:
+    if found - {*UNCHECKED, Condition.HEALTHY, Condition.NEVER_TRAINED, Condition.NOT_READ}:
         yield Remedy("Use another copy of the file, or a checkpoint from before the VQ encoder went bad.")

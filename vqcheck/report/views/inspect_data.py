@@ -59,7 +59,9 @@ def _cases(file: Inspection | UnreadFile, name: str, weight: Weight) -> list[Cas
     for encoder in file.encoders:
         what = name if len(file.encoders) == 1 else f"{name}: {encoder.copy} ({encoder.family})"
         rule = _TRAINED if encoder.verdict == Condition.NEVER_TRAINED else _UNFIT
-        if encoder.verdict == Condition.HEALTHY:
+        if not encoder.is_read:
+            found.append(Case(rule, what, CaseOutcome.NOT_APPLICABLE, "its values were not read", path))
+        elif encoder.verdict == Condition.HEALTHY:
             said = f"fit for use: {encoder.f32.widest.algorithm} {encoder.f32.widest.short}"
             found.append(Case(rule, what, CaseOutcome.PASSED, said, path))
         else:

@@ -55,6 +55,9 @@ def _book(book: BookSummary) -> str:
 
 def health_facts(encoder: EncoderSummary) -> Iterator[doc.Fact]:
     """Yield the health of each codebook that is unfit for use, and of all others together."""
+    if not encoder.is_read:
+        yield doc.Fact("Health", "not known: the values were not read (--no-digests)")
+        return
     well = [health for health in encoder.codebooks if health.usable]
     if len(encoder.codebooks) == 1:
         yield doc.Fact("Health", _health([encoder.codebooks[0]]))
@@ -132,9 +135,10 @@ def tensors(encoder: EncoderSummary) -> list[doc.Block]:
         first = same[0]
         alone = len(same) == 1
         label = first.label if alone else f"{first.book} {first.label.removeprefix(first.place).strip()}".strip()
-        last = doc.code(digests[first.label].short) if alone else f"{len(same)} tensors"
+        last = f"{len(same)} tensors" if not alone else doc.code(digests[first.label].short) if encoder.is_read else ""
         short.append((label, first.dtype, _shape(first), last))
-    whole = [(each.label, each.dtype, _shape(each), doc.code(digests[each.label].hex)) for each in encoder.tensors]
+    hexes = {label: doc.code(digest.hex) if encoder.is_read else "" for label, digest in digests.items()}
+    whole = [(each.label, each.dtype, _shape(each), hexes.get(each.label, "")) for each in encoder.tensors]
     columns = (doc.Column("Tensor"), doc.Column("Type"), doc.Column("Shape"), doc.Column(F32V1))
     totals = _totals(encoder)
     return [
