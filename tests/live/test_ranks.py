@@ -38,11 +38,14 @@ def test_ranks_that_differ_from_the_start_are_noticed(run):
     for seen in run("other from the start"):
         assert (seen["ranks"], seen["tensors"]) == ([1], 1)
         assert "on rank 1" in seen["error"]
+        assert seen["monitor"]["others"] == {"compare": [1], "own": []}
+        assert [text.rpartition(": ")[2] for text in seen["monitor"]["warned"]] == ["that of rank 0 is not that of 1"]
 
 
 def test_equal_ranks_raise_nothing(run):
-    """Where nothing changes, six steps and a check pass on both processes."""
-    assert run("nothing") == [{"error": None}, {"error": None}]
+    """Where nothing changes, six steps and a check pass on both processes, and a monitor finds them alike."""
+    silent = {"error": None, "monitor": {"others": {"compare": [], "own": []}, "warned": []}}
+    assert run("nothing") == [silent, silent]
 
 
 def test_a_process_alone_asks_nobody():

@@ -40,12 +40,6 @@ class _Watched:
         from vqcheck.live.guard import Guard
         from vqcheck.live.monitor import Monitor
 
-        class LoneGuard(Guard):
-            """A guard that does not ask other processes, which may make other steps."""
-
-            def several_ranks(self) -> bool:
-                return False
-
         self.module = weakref.ref(module)
         self.parameters = {id(parameter) for parameter in module.parameters()}
         self.finding: CodebookChanged | None = None
@@ -54,9 +48,9 @@ class _Watched:
         if options["mode"] == FREEZE:
             freeze(module)
         if options["mode"] == MONITOR:
-            self.monitor = Monitor(module, options["every"])
+            self.monitor = Monitor(module, options["every"], ranks="own")
         else:
-            self.guard = LoneGuard(module, options["every"], self._found)
+            self.guard = Guard(module, options["every"], self._found, ranks="own")
         self.facts: dict[str, Any] = {"name": type(module).__name__, "looked_at": 0, "finding": None, "use": None}
 
     def _found(self, error: CodebookChanged) -> None:
