@@ -28,6 +28,10 @@ class FlatCopies:
         padding = torch.zeros(_BLOCK, dtype=INTEGERS[width], device=device)
         self._live = {name: _LiveBits(tensor, width, padding) for name, tensor in tensors.items()}
         self._flat = self._laid_out()
+        # fresh memory costs a CPU several times what is done with it; on other devices torch keeps memory at hand
+        on_cpu = device.type == "cpu"
+        self._scratch = torch.empty_like(self._flat).view(-1) if on_cpu else None
+        self._equal = torch.empty_like(self._flat, dtype=torch.bool) if on_cpu else None
         self._ends: dict[str, int] = {}
         self.copies: dict[str, Tensor] = {}
         """The copies by name, as views of the flat tensor: nobody needs to keep others."""
@@ -45,7 +49,7 @@ class FlatCopies:
         """Compare with tensors of the same shape, dtype and device; a name that is left out counts as the same."""
         for name, copy in self.copies.items():
             self._live[name].follow(now.get(name, copy))
-        self._same &= torch.eq(self._laid_out(), self._flat).all(dim=1)
+        self._same &= torch.eq(self._laid_out(self._scratch), self._flat, out=self._equal).all(dim=1)
 
     def count(self) -> None:
         """Count one more step."""
@@ -62,10 +66,10 @@ class FlatCopies:
                 found[name] = min(changed)
         return found
 
-    def _laid_out(self) -> Tensor:
-        """Return `[blocks, elements]` of everything as it stands now."""
+    def _laid_out(self, scratch: Tensor | None = None) -> Tensor:
+        """Return `[blocks, elements]` of everything as it stands now, in the memory given if any."""
         pieces = [piece for live in self._live.values() for piece in (live.bits, live.padding)]
-        return torch.cat(pieces).view(-1, _BLOCK)
+        return torch.cat(pieces, out=scratch).view(-1, _BLOCK)
 
 
 class _LiveBits:
