@@ -86,9 +86,18 @@ class _LiveBits:
 
     def follow(self, tensor: Tensor) -> None:
         """Show another tensor of the same shape and dtype, or the same one as it stands now."""
-        in_place = type(tensor) in (Tensor, nn.Parameter) and tensor.is_contiguous()
-        if not in_place or tensor.data_ptr() != self.bits.data_ptr() or tensor.device != self.bits.device:
+        if not self._shows(tensor):
             self.bits = self._read(tensor)
+
+    def _shows(self, tensor: Tensor) -> bool:
+        """Tell whether the bits are a view of where this tensor has its values."""
+        if type(tensor) not in (Tensor, nn.Parameter) or not tensor.is_contiguous():
+            return False
+        try:
+            return tensor.device == self.bits.device and tensor.data_ptr() == self.bits.data_ptr()
+        except RuntimeError:
+            # memory that was taken away, as fully_shard does
+            return False
 
     def _read(self, tensor: Tensor) -> Tensor:
         return bits(tensor.detach()).view(self._type)
