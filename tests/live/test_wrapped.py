@@ -122,14 +122,15 @@ def test_a_guard_on_what_is_sharded_says_so_at_once(small_model):
         vqcheck.guard(model)
 
 
-def test_a_model_that_is_sharded_under_a_guard_is_a_change(small_model, one_process):
+@pytest.mark.usefixtures("one_process")
+def test_a_model_that_is_sharded_under_a_guard_is_a_change(small_model):
     """The memory of the parameters is gone by then; the guard says what happened to them."""
     from torch.distributed.fsdp import fully_shard
 
     model = small_model()
     guard = vqcheck.guard(model)
     guard.step()
-    fully_shard(model, mesh=torch.distributed.device_mesh.init_device_mesh("cpu", (1,)))
+    fully_shard(model, mesh=distributed.device_mesh.init_device_mesh("cpu", (1,)))
     guard.step()
     with pytest.raises(CodebookChanged, match=r"ssl_proj\.weight: is now sharded over processes, first in step 2"):
         guard.check()
