@@ -39,11 +39,18 @@ def test_ranks_that_differ_from_the_start_are_noticed(run):
         assert (seen["ranks"], seen["tensors"]) == ([1], 1)
         assert "on rank 1" in seen["error"]
         assert seen["differing"] == ["codes", "more"]
+        assert seen["monitor"]["others"] == {"compare": [1], "own": []}
+        assert [text.rpartition(": ")[2] for text in seen["monitor"]["warned"]] == ["that of rank 0 is not that of 1"]
 
 
 def test_equal_ranks_raise_nothing(run):
     """Where nothing changes, six steps and a check pass on both processes; only a tensor that one lacks differs."""
-    assert run("nothing") == [{"error": None, "differing": ["more"]}] * 2
+    silent = {
+        "error": None,
+        "differing": ["more"],
+        "monitor": {"others": {"compare": [], "own": []}, "warned": []},
+    }
+    assert run("nothing") == [silent, silent]
 
 
 def test_a_process_alone_asks_nobody():

@@ -2,6 +2,7 @@
 
 import json
 import sys
+import warnings
 
 import torch
 from torch import distributed, nn
@@ -25,9 +26,16 @@ def main(rank, store, scenario, output):
     book.initialise(torch.randn(40, 4))
     if scenario == "other from the start" and rank == 1:
         book.embed[2, 0] += 1e-6
+    with warnings.catch_warnings(record=True) as warned:
+        warnings.simplefilter("always")
+        others = {ranks: vqcheck.monitor(model, ranks=ranks).read().other_ranks for ranks in ("compare", "own")}
+        alone = vqcheck.guard(model, ranks="own")
+        alone.check()
+    monitor = {"others": others, "warned": [str(each.message) for each in warned]}
     seen = {
         "error": None,
         "differing": differing({"codes": book.embed, **({} if rank else {"more": book.embed})}, NAMES),
+        "monitor": monitor,
     }
     guard = vqcheck.guard(model, every=2)
     try:

@@ -18,15 +18,12 @@ _PRINTS: Final = 16
 """Steps of which a monitor keeps fingerprints."""
 
 
-class _LoneGuard(Guard):
+class _EarlyGuard(Guard):
     """A guard that asks no other process, since that may make other steps, and that looks after each early step."""
 
     def __init__(self, module: Any, every: int, action: Action) -> None:
-        super().__init__(module, every, action)
+        super().__init__(module, every, action, ranks="own")
         self._later = every
-
-    def several_ranks(self) -> bool:
-        return False
 
     def step(self) -> None:
         self._every = 1 if self.steps < self._later else self._later
@@ -47,9 +44,9 @@ class ModuleInScript:
         if mode == FREEZE:
             freeze(module)
         if mode == MONITOR:
-            self.monitor = Monitor(module, every)
+            self.monitor = Monitor(module, every, ranks="own")
         else:
-            self.guard = _LoneGuard(module, every, self._found)
+            self.guard = _EarlyGuard(module, every, self._found)
         self.told = False
         self.facts: dict[str, Any] = {
             "name": type(module).__name__,

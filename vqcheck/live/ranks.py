@@ -5,12 +5,13 @@ from __future__ import annotations
 import zlib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Final
+from typing import Final, Literal
 
 import torch
 from torch import Tensor, distributed, nn
 from torch.nn.parallel import DistributedDataParallel
 
+from vqcheck.errors import UsageError
 from vqcheck.live.watch import bits
 
 _NOT_CHANGED: Final = 0
@@ -30,6 +31,16 @@ class AcrossRanks:
     """Name -> the first step that changed the tensor on any rank."""
     ranks: Mapping[str, tuple[int, ...]]
     """Name -> the ranks on which it changed, or on which it is not what it is on rank 0."""
+
+
+Ranks = Literal["compare", "own"]
+"""Whether a look asks the other processes, which then must look as often."""
+
+
+def require_ranks(ranks: str) -> None:
+    """Raise UsageError if it is none of the two."""
+    if ranks not in ("compare", "own"):
+        raise UsageError(f"ranks: expected 'compare' or 'own', given {ranks!r}")
 
 
 def several_ranks() -> bool:
