@@ -428,7 +428,7 @@ def test_ranks_that_differ_are_a_finding(mode, failure, exit_code, valid):
 
 def test_the_same_ranks_are_said_to_be_so():
     """Also how many of them were not there to be compared."""
-    assert view(seen(ranks=(RankComparison(2, (0, 1), ()),))).headline.endswith("the same on 2 ranks")
+    assert view(seen(ranks=(RankComparison(2, (0, 1), ()),))).headline.endswith("the same on all ranks")
     assert view(seen(ranks=(RankComparison(8, (0, 1), ()),))).headline.endswith("the same on 2 of 8 ranks")
 
 
