@@ -10,7 +10,6 @@ import torch
 from safetensors.torch import load_file, save_file
 from transformers import EncodecConfig, EncodecModel
 
-from vqcheck.checkpoint import model_folder
 from vqcheck.checkpoint.open import open_checkpoint
 from vqcheck.errors import CheckpointError
 
@@ -155,7 +154,7 @@ def test_many_names_of_one_shard_are_refused_at_the_second(link, tmp_path):
 
 def test_the_indexes_of_all_shards_have_one_budget(tmp_path, monkeypatch):
     """What one file may ask for, many small ones may not ask for each."""
-    monkeypatch.setattr(model_folder, "_MAX_INDEXES", 100_000)
+    monkeypatch.setattr(sharded, "_MAX_INDEXES", 100_000)
     for number in range(4):
         header = json.dumps({f"t{number}": {"dtype": "U8", "shape": [1], "data_offsets": [0, 1]}}).encode()
         header += b" " * (30_000 - len(header))

@@ -6,6 +6,7 @@ import stat
 from types import TracebackType
 from typing import Final
 
+from vqcheck.checkpoint.stored_tensor import Extent
 from vqcheck.errors import CheckpointError
 
 _CHUNK: Final = 8 << 20
@@ -90,6 +91,10 @@ class PositionedFile:
             raise self.error(f"cannot be read: {error.strerror}", what) from None
         self.bytes_read += size
         return buffer
+
+    def read_extent(self, extent: Extent, start: int, size: int) -> bytearray:
+        """Return `size` bytes of an extent that is stored as it is, from position `start` inside it."""
+        return self.read(extent.start + start, size, extent.member)
 
     def error(self, reason: str, member: str = "") -> CheckpointError:
         """Return the error that says what is wrong with this file, or with a part of it."""

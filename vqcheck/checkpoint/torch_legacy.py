@@ -14,10 +14,14 @@ from typing import Final
 
 from vqcheck.checkpoint import pickle_machine
 from vqcheck.checkpoint.file import PositionedFile
+from vqcheck.checkpoint.formats import Source
+from vqcheck.checkpoint.opened import Checkpoint
 from vqcheck.checkpoint.pickle_values import PickleError, PlainData, TruncatedPickleError
+from vqcheck.checkpoint.saved_object import checkpoint_of
 from vqcheck.checkpoint.stored_tensor import ITEM_SIZE, REFUSED_ITEM_SIZE, Extent
 from vqcheck.checkpoint.torch_meaning import TorchMeaning
 from vqcheck.checkpoint.torch_records import StorageRecord
+from vqcheck.errors import CheckpointError
 from vqcheck.sanitize import sanitize_name
 
 MAGIC: Final = 0x1950A86A20F9469CFC6C
@@ -36,6 +40,35 @@ class _Pickles:
     end: int
     """Position behind the last pickle."""
     classes: tuple[str, ...]
+
+
+def recognises(source: Source) -> bool:
+    """Say that a file may be a legacy torch file: it is what torch takes everything for that it knows no better."""
+    del source
+    return True
+
+
+def open_source(source: Source) -> Checkpoint:
+    """Return an open legacy torch file; raises CheckpointError as `read_index`, or says what the file is instead."""
+    from vqcheck.checkpoint import not_a_checkpoint
+
+    file, head = source.file, source.head
+    archive = not_a_checkpoint.tar_kind(head)
+    if archive:
+        # torch looks for one first: what is behind may be a legacy file as well.
+        raise file.error(archive)
+    try:
+        root, extents, classes = read_index(file)
+    except CheckpointError:
+        kind = (
+            ""
+            if head.startswith((b"\x80", not_a_checkpoint.MAGIC_AS_TEXT))
+            else not_a_checkpoint.file_kind(file.path, head)
+        )
+        if not kind:
+            raise
+        raise file.error(kind) from None
+    return checkpoint_of(file, "torch legacy", root, extents, classes, file.read_extent)
 
 
 def read_index(file: PositionedFile) -> tuple[object, dict[str, Extent], tuple[str, ...]]:

@@ -1,11 +1,46 @@
 """The index of a torch zip archive (torch 1.6 and later), whatever its root folder and member order."""
 
 from vqcheck.checkpoint import pickle_machine
+from vqcheck.checkpoint.formats import Source
+from vqcheck.checkpoint.opened import Checkpoint
 from vqcheck.checkpoint.pickle_values import PickleError
+from vqcheck.checkpoint.saved_object import checkpoint_of
 from vqcheck.checkpoint.stored_tensor import Extent
 from vqcheck.checkpoint.torch_meaning import TorchMeaning
 from vqcheck.checkpoint.torch_records import StorageRecord
 from vqcheck.checkpoint.zip_archive import ZipArchive
+
+
+def recognises(source: Source) -> bool:
+    """Say whether a zip archive holds a torch index."""
+    return any(name.endswith("data.pkl") for name in source.archive.members)
+
+
+def open_source(source: Source) -> Checkpoint:
+    """Return an open torch zip archive; raises CheckpointError as `read_index`."""
+    archive = source.archive
+    if source.is_shard and any(
+        member.is_packed and name.endswith("data.pkl") for name, member in archive.members.items()
+    ):
+        # Unpacked, the indexes of many small shards could be of any size; no library packs one.
+        raise archive.error("its index is compressed, which no shard's is; save the model again without compression")
+    root, extents, classes = read_index(archive)
+    packed = next((extent.member for extent in extents.values() if extent.packed), "")
+    if packed and (source.is_shard or source.file.path.endswith(".bin")):
+        # transformers maps such files into memory: it gets the packed bytes as they lie there, whatever they unpack to.
+        raise archive.error(
+            "is compressed, and transformers would read it as if it were not; save the model again without compression",
+            packed,
+        )
+    return checkpoint_of(
+        source.file,
+        "torch zip",
+        root,
+        extents,
+        classes,
+        lambda extent, start, size: archive.read(extent.member, start, size),
+        header_code=source.header_code,
+    )
 
 
 def read_index(archive: ZipArchive) -> tuple[object, dict[str, Extent], tuple[str, ...]]:
