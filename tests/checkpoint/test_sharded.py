@@ -10,6 +10,7 @@ import torch
 from safetensors.torch import load_file, save_file
 from transformers import EncodecConfig, EncodecModel
 
+from vqcheck.checkpoint import sharded
 from vqcheck.checkpoint.open import open_checkpoint
 from vqcheck.errors import CheckpointError
 

@@ -69,10 +69,10 @@ def _rows(source: Source) -> tuple[Format, ...]:
         from vqcheck.checkpoint import torch_zip
 
         return (torch_zip,)
-    from vqcheck.checkpoint import safetensors_header, sharded, torch_legacy
+    from vqcheck.checkpoint import distributed, safetensors_header, sharded, torch_legacy
 
     # safetensors before JSON: the length in front of a header may begin with the byte of a brace.
-    return safetensors_header, sharded, torch_legacy
+    return safetensors_header, sharded, distributed, torch_legacy
 
 
 def open_path(path: str | os.PathLike[str], *, is_shard: bool = False) -> Checkpoint:
@@ -119,10 +119,7 @@ def _open(file: PositionedFile, *, is_shard: bool) -> Checkpoint:
     for row in _rows(source):
         if row.recognises(source):
             return row.open_source(source)
-    if source.is_zip:
-        from vqcheck.checkpoint.not_a_checkpoint import zip_kind
+    # A legacy torch file is what everything else is taken for.
+    from vqcheck.checkpoint.not_a_checkpoint import zip_kind
 
-        raise file.error(zip_kind(source.archive.members))
-    from vqcheck.checkpoint import not_a_checkpoint
-
-    raise file.error(not_a_checkpoint.file_kind(file.path, source.head))
+    raise file.error(zip_kind(source.archive.members))

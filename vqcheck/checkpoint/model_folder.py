@@ -2,6 +2,7 @@
 
 import os
 import re
+from collections.abc import Collection
 from typing import Final
 
 from vqcheck.checkpoint.file import PositionedFile
@@ -13,31 +14,49 @@ _BIN: Final = re.compile(r"(.*model(\.[^.]+)?)\.bin(\.index\.json)?")
 """Hubs keep other things than weights under this ending, too."""
 _TRAINING: Final = (".pth", ".pt", ".ckpt", ".th")
 _SHARD: Final = re.compile(r".+-\d+-of-\d+\.(safetensors|bin)")
+DISTRIBUTED, DISTRIBUTED_PART = ".metadata", ".distcp"
+"""How the index of a distributed checkpoint is called, and how the names of its other files end."""
+_BESIDE: Final = re.compile(
+    r"(optimizer|scheduler|scaler|rng_state|random_states|sampler|meta|dl_state_dict)([_-]?\d+)*\.(pt|pth|bin|pkl)"
+)
+"""What trainers keep beside a model."""
+_INNER: Final = re.compile(r"checkpoints|pytorch_model_fsdp_\d+")
+"""Folders that trainers make for a model, and for nothing else."""
 _SHOWN: Final = 5
 
 
 def checkpoints_in(folder: str) -> list[str]:
-    """Return the checkpoints of a folder, by name: indexes of sharded ones, then whole files.
+    """Return the checkpoints of a folder, by name: indexes of divided ones first, then whole files.
 
-    Hubs offer one model as .safetensors and .bin; the first is taken, as their libraries do. Training files (.pth, ...)
-    count where there is neither. Files that an index divides a model into do not count.
+    Hubs offer one model as .safetensors and .bin; the first is taken, as their libraries do. Files that an index
+    divides a model into do not count, nor does what trainers keep beside a model (optimizer.pt, ...). Where there is no
+    other, one in a folder that trainers make for it is found there.
 
     Raises:
         CheckpointError: the folder cannot be read, or holds no checkpoint.
 
     """
     names = _listing(folder)
-    models = _models(names, _SAFETENSORS)
-    # Under another name it is another model, and the libraries do not know which of them is meant either.
-    models |= {name: kind for name, kind in _models(names, _BIN).items() if kind not in models.values()}
-    shards = {shard for index in models if index.endswith(".json") for shard in _shards(os.path.join(folder, index))}
-    found = [name for name in models if name not in shards and not _SHARD.fullmatch(name)]
-    found = found or [name for name in names if name.endswith(_TRAINING)]
+    found = [os.path.join(folder, name) for name in _found(folder, names)]
+    if not found:
+        inner = (os.path.join(folder, name) for name in names if _INNER.fullmatch(name))
+        found = [path for each in inner if os.path.isdir(each) for path in checkpoints_in(each)]
     if not found:
         from vqcheck.checkpoint.not_a_checkpoint import folder_kind
 
         raise CheckpointError(folder_kind(folder, names), folder)
-    return [os.path.join(folder, name) for name in sorted(found, key=lambda name: (not name.endswith(".json"), name))]
+    return found
+
+
+def _found(folder: str, names: list[str]) -> list[str]:
+    models = _models(names, _SAFETENSORS)
+    # Under another name it is another model, and the libraries do not know which of them is meant either.
+    models |= {name: kind for name, kind in _models(names, _BIN).items() if kind not in models.values()}
+    shards = {shard for index in models if index.endswith(".json") for shard in _shards(os.path.join(folder, index))}
+    whole = [name for name in models if name not in shards and not _SHARD.fullmatch(name)]
+    whole += [name for name in names if name.endswith(_TRAINING) and not _BESIDE.fullmatch(name)]
+    divided = [DISTRIBUTED] if is_distributed(names) else []
+    return divided + sorted(whole, key=lambda name: (not name.endswith(".json"), name))
 
 
 def only_checkpoint_in(folder: str) -> str:
@@ -48,14 +67,16 @@ def only_checkpoint_in(folder: str) -> str:
 
     """
     paths = checkpoints_in(folder)
-    # Training files beside a hub's are other models.
-    others = (os.path.join(folder, name) for name in _listing(folder) if name.endswith(_TRAINING))
-    paths += [path for path in others if path not in paths]
     if len(paths) > 1:
         names = listed([os.path.basename(path) for path in paths])
         hint = "; 'vqcheck history' compares them all" if all(path.endswith(_TRAINING) for path in paths) else ""
         raise CheckpointError(f"holds several checkpoints, name one: {names}{hint}", folder)
     return paths[0]
+
+
+def is_distributed(names: Collection[str]) -> bool:
+    """Say whether a folder with these names in it is a distributed checkpoint."""
+    return DISTRIBUTED in names and any(name.endswith(DISTRIBUTED_PART) for name in names)
 
 
 def is_checkpoint_name(name: str) -> bool:

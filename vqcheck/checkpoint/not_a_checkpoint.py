@@ -6,7 +6,7 @@ import tarfile
 from collections.abc import Collection
 from typing import Final
 
-from vqcheck.checkpoint.model_folder import is_checkpoint_name, listed
+from vqcheck.checkpoint.model_folder import DISTRIBUTED_PART, is_checkpoint_name, is_distributed, listed
 from vqcheck.sanitize import sanitize, sanitize_name
 
 HEAD: Final = 512
@@ -122,11 +122,8 @@ def folder_kind(folder: str, names: list[str]) -> str:
     with_some = [name for name in inner if _has_checkpoint(os.path.join(folder, name))]
     if not names:
         return "is an empty folder"
-    if ".metadata" in names and any(name.endswith(".distcp") for name in names):
-        return (
-            "is a distributed checkpoint of torch, which vqcheck does not read; make one file from it: "
-            "python -m torch.distributed.checkpoint.format_utils dcp_to_torch FOLDER OUT.pth"
-        )
+    if any(name.endswith(DISTRIBUTED_PART) for name in names):
+        return "holds parts of a distributed checkpoint without their common index (.metadata); copy that, too"
     if "zero_to_fp32.py" in names or any(name.startswith("global_step") for name in inner):
         return "is a DeepSpeed checkpoint; make one file from it (python zero_to_fp32.py . OUT) and name that"
     if "6-name2semantic.tsv" in names or "2-name2text.txt" in names or "4-cnhubert" in inner:
@@ -148,7 +145,8 @@ def folder_kind(folder: str, names: list[str]) -> str:
 
 def _has_checkpoint(folder: str) -> bool:
     try:
-        return any(is_checkpoint_name(name) for name in os.listdir(folder))
+        names = os.listdir(folder)
+        return is_distributed(names) or any(map(is_checkpoint_name, names))
     except OSError:
         return False
 

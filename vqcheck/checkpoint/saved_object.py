@@ -22,6 +22,11 @@ def checkpoint_of(
     read: ReadExtent,
     *,
     header_code: str = "",
+    path: str = "",
+    files: list[PositionedFile] | None = None,
+    stored_bytes: int | None = None,
+    missing_files: tuple[str, ...] = (),
+    module_classes: tuple[str, ...] = (),
 ) -> Checkpoint:
     """Return an open checkpoint; `extents` is storage key -> extent, `root` has records for tensors.
 
@@ -37,8 +42,8 @@ def checkpoint_of(
         raise file.error("holds no state dict (no mapping of names to tensors); save state_dict()")
     used = state_dicts[0]
     return Checkpoint(
-        [file],
-        file.path,
+        files or [file],
+        path or file.path,
         format_name,
         _stored_tensors(used, extents),
         read,
@@ -48,6 +53,9 @@ def checkpoint_of(
         root=root,
         classes=classes,
         elsewhere=lambda: _elsewhere(root, state_dicts, extents),
+        stored_bytes=stored_bytes,
+        missing_files=missing_files,
+        module_classes=module_classes,
     )
 
 

@@ -146,6 +146,10 @@ class ComparedFile:
     """What is known of the layers in front of the codebook: `stored` (or there are none), `not stored` or `unknown`."""
     unplaced: str = ""
     """A module beside the codebook that may be in front of it; empty where nothing of the kind is there."""
+    missing_files: tuple[str, ...] = ()
+    """Files that the checkpoint refers to and that are not there; nothing of the VQ encoder is in them."""
+    module_classes: tuple[str, ...] = ()
+    """Classes of modules that were saved whole: their code decides what Python makes of the stored values."""
 
 
 @dataclass(frozen=True, slots=True)

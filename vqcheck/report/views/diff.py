@@ -23,7 +23,7 @@ from vqcheck.codebook.vq_encoder import ABSENT, UNKNOWN
 from vqcheck.report.blocks import Beside, Block, Bullets, Fact, Facts, Section, Shown, Tone, code, muted, path
 from vqcheck.report.document import Document, Figure, Remedy, Status
 from vqcheck.report.views import copies, diff_data, tensors
-from vqcheck.report.views.words import effect, explained, share
+from vqcheck.report.views.words import effect, explained, listed_names, share, whole_module
 
 if TYPE_CHECKING:
     from vqcheck.codebook.diagnosis.result import Advice, Diagnosis
@@ -270,8 +270,14 @@ def _warnings(comparison: Comparison) -> list[str]:
 
 
 def remarks(comparison: Comparison) -> list[str]:
-    """Return what a rounding destroyed that decides no verdict: codes that are not in use, and counts."""
+    """Return what decides no verdict: how far a file is to be believed, and what a rounding destroyed of no use."""
     lines = []
+    for letter, side in (("A", comparison.a), ("B", comparison.b)):
+        if side.module_classes:
+            lines.append(f"{letter} has {whole_module(side.module_classes)}")
+        if side.missing_files:
+            names = listed_names(side.missing_files)
+            lines.append(f"{letter} lacks {names}; nothing of the VQ encoder is in it")
     for loss in comparison.losses:
         where = f" of {loss.place}" if loss.place else ""
         told = (

@@ -1,7 +1,6 @@
 """`vqcheck inspect`: what is in these files."""
 
 from collections.abc import Iterator, Sequence
-from typing import Final
 
 from vqcheck.codebook.health import HEALTHY, NEVER_TRAINED
 from vqcheck.codebook.inspection import (
@@ -36,9 +35,7 @@ from vqcheck.report.document import Document, Figure, Remedy, Status
 from vqcheck.report.views.copies import STANDING
 from vqcheck.report.views.inspect_data import cases, data, evidence, lacking
 from vqcheck.report.views.inspect_encoder import encoder_facts, health_facts, tensors, title
-from vqcheck.report.views.words import explained, kind_of_file, short_names
-
-_MOST_CLASSES: Final = 20
+from vqcheck.report.views.words import explained, kind_of_file, listed_names, short_names, whole_module
 
 
 def view(files: InspectedFiles) -> Document:
@@ -221,14 +218,13 @@ def _facts(file: Inspection) -> Iterator[Fact]:
     yield Fact("Also holds", f"further state dicts, without a VQ encoder: {others}" if others else None)
     for copy in file.unreadable:
         yield Fact("Undecided", Word(f"copy '{copy.name}' cannot be read ({copy.why})", Tone.BAD))
-    classes = f"when loaded with weights_only=False: {_listed(file.classes)}" if file.classes else None
+    if file.module_classes:
+        yield Fact("As stored", whole_module(file.module_classes))
+    if file.missing_files:
+        yield Fact("Missing", f"{listed_names(file.missing_files)}; nothing of what is shown is in it")
+    classes = f"when loaded with weights_only=False: {listed_names(file.classes)}" if file.classes else None
     yield Fact("Runs code", classes, Shown.DETAIL)
     yield Fact("VQ encoder", Word(f"none: this file {file.why_none}", Tone.WARNING) if file.why_none else None)
-
-
-def _listed(classes: tuple[str, ...]) -> str:
-    more = f" and {len(classes) - _MOST_CLASSES} more" if len(classes) > _MOST_CLASSES else ""
-    return ", ".join(classes[:_MOST_CLASSES]) + more
 
 
 def _remedies(files: InspectedFiles) -> Iterator[Remedy]:

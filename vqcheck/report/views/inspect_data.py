@@ -86,6 +86,8 @@ def _file(inspection: Inspection) -> dict[str, Any]:
         "container": inspection.container,
         "other_containers": list(inspection.other_containers),
         "classes": list(inspection.classes),
+        "module_classes": list(inspection.module_classes),
+        "missing_files": list(inspection.missing_files),
         "precision": dict(inspection.precision),
         "model": {
             "kind": model.kind,

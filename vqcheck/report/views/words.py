@@ -4,7 +4,7 @@ import math
 import os
 from collections.abc import Iterable, Sequence
 from itertools import groupby
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 from vqcheck.codebook.file_record import FileKind
 from vqcheck.codebook.health import BROKEN, COLLAPSED, NEVER_TRAINED, NOT_FINITE
@@ -12,6 +12,9 @@ from vqcheck.report.document import Rule
 
 if TYPE_CHECKING:
     from vqcheck.codebook.diagnosis.result import TokenFlips
+
+_MOST_NAMES: Final = 5
+"""Names of files or classes that are listed."""
 
 
 def share(part: int, whole: int) -> str:
@@ -127,3 +130,16 @@ def short_names(paths: Sequence[str]) -> list[str]:
     except ValueError:  # another drive, or some from here and some from the root
         return list(paths)
     return [os.path.relpath(each, common) if common else each for each in paths]
+
+
+def listed_names(names: Sequence[str]) -> str:
+    """Return the first of some names, and how many there are beside."""
+    more = f" and {len(names) - _MOST_NAMES} more" if len(names) > _MOST_NAMES else ""
+    return ", ".join(names[:_MOST_NAMES]) + more
+
+
+def whole_module(classes: Sequence[str]) -> str:
+    """Return what is to be known of values that a module holds which was saved whole."""
+    return (
+        f"values of a module that was saved whole; when it is loaded, code of {listed_names(classes)} may change them"
+    )
