@@ -117,7 +117,8 @@ def _holds(dtype: str, values: Array) -> bool:
             narrow = values.astype(np.float32).astype(np.float64)
         return bool((np.isnan(values) | (narrow == values)).all())
     grid = _grid(dtype)
-    magnitude = np.abs(values.astype(np.float64))
+    with np.errstate(all="ignore"):
+        magnitude = np.abs(values.astype(np.float64))
     nearest = grid[np.searchsorted(grid, magnitude).clip(max=len(grid) - 1)]
     special = np.isnan(values) | (np.isinf(values) if dtype in _WITH_INFINITY else False)
     return bool((special | (nearest == magnitude)).all())
