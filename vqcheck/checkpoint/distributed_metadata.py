@@ -107,18 +107,19 @@ class _Records(Meaning):
             raise PickleError(f"makes an object of {_shown(kind)}, which has no place in a distributed checkpoint")
         return Placeholder(kind, ())
 
-    def build(self, target: object, state: object) -> None:
+    def build(self, target: object, state: object) -> object:
         if not isinstance(target, Placeholder) or target.is_fixed or target.state is not None:
             raise PickleError("gives a state to what takes none, or a second one")
         if target.callee in _PROPERTIES:
             if not isinstance(state, tuple) or len(state) != 5:
                 raise PickleError("describes the properties of a tensor in a way that torch does not write")
             target.state = state
-            return
+            return target
         if not isinstance(state, dict) or len(state) > _MAX_FIELDS or not all(type(key) is str for key in state):
             raise PickleError(f"gives {target.callee} a state that torch does not write")
         # Python takes the fields over as they are now, whatever becomes of the dictionary.
         target.state = dict(state)
+        return target
 
 
 def read_metadata(data: bytes | bytearray) -> Metadata:

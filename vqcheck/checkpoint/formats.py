@@ -66,9 +66,10 @@ class Format(Protocol):
 def _rows(source: Source) -> tuple[Format, ...]:
     """Return the formats that a file may have, in the order in which they are asked."""
     if source.is_zip:
-        from vqcheck.checkpoint import torch_zip
+        from vqcheck.checkpoint import torch_zip, torchscript
 
-        return (torch_zip,)
+        # TorchScript first: torch.load hands such an archive on.
+        return torchscript, torch_zip
     from vqcheck.checkpoint import distributed, safetensors_header, sharded, torch_legacy
 
     # safetensors before JSON: the length in front of a header may begin with the byte of a brace.
