@@ -184,7 +184,7 @@ FOLDERS = {
     "empty": ([], "empty folder"),
     "experiment": (["2-name2text.txt", "4-cnhubert/a.pt", "logs_s2_v2/G_400.pth"], r"experiment folder.*logs_s2_v2"),
     "experiment without runs": (["6-name2semantic.tsv"], r"experiment folder.*SoVITS_weights"),
-    "DCP": ([".metadata", "__0_0.distcp", "__1_0.distcp"], "distributed checkpoint.*dcp_to_torch"),
+    "DCP without its index": (["__0_0.distcp", "__1_0.distcp"], r"distributed checkpoint without.*\.metadata"),
     "DeepSpeed": (["latest", "zero_to_fp32.py", "global_step10/mp_rank_00_model_states.pt"], "DeepSpeed.*zero_to_fp32"),
     "no weights": (["config.json", "README.md"], "model folder without weights"),
     "shards alone": (["config.json", "model-00001-of-00002.safetensors"], "without their index"),

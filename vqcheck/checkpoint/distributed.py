@@ -57,7 +57,6 @@ def open_source(source: Source) -> Checkpoint:
         "distributed",
         root,
         extents,
-        (),
         files.read,
         path=os.path.dirname(index.path) or os.curdir,
         files=files.opened,
@@ -151,7 +150,14 @@ class _Files:
             raise part.error("a chunk of it is no torch archive")
         archive = torch_zip.open_source(source)
         stored = archive.tensors.get("")
-        if stored is None or stored.problem or stored.dtype != dtype or stored.shape != chunk.sizes:
+        if (
+            stored is None
+            or archive.classes
+            or archive.module_classes
+            or stored.problem
+            or stored.dtype != dtype
+            or stored.shape != chunk.sizes
+        ):
             raise part.error("a chunk of it is not stored as the tensor that the index describes")
         return archive.read(stored)
 

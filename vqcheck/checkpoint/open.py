@@ -4,19 +4,38 @@ import gc
 import os
 
 from vqcheck.checkpoint.formats import open_path
+from vqcheck.checkpoint.model_folder import listed
 from vqcheck.checkpoint.opened import Checkpoint
+from vqcheck.errors import CheckpointError
 
 
 def open_checkpoint(path: str | os.PathLike[str]) -> Checkpoint:
     """Open a checkpoint by its content, never by its name.
 
-    Reads torch zip archives (also with GPT-SoVITS's overwritten first two bytes), legacy torch files, safetensors
-    files, and the JSON index of a sharded checkpoint; of a folder, the one checkpoint in it. Nothing in the file is
-    imported or executed.
+    Reads torch files of every age (also with GPT-SoVITS's overwritten first two bytes), safetensors files, indexes of
+    sharded and of distributed checkpoints, TorchScript archives and numpy files; of a folder, the one checkpoint in it.
+    Nothing in the file is imported or executed.
 
     Raises:
-        CheckpointError: the file cannot be read, or not safely.
+        CheckpointError: the file cannot be read, or not safely, or code of its own would decide what is loaded from it.
 
+    """
+    checkpoint = open_as_stored(path)
+    if checkpoint.module_classes:
+        checkpoint.close()
+        classes = listed(list(checkpoint.module_classes))
+        raise CheckpointError(
+            f"is a module that was saved whole: loading it runs code of {classes}, which decides the values; "
+            "save its state_dict() ('vqcheck diff' and 'inspect' show what is stored)",
+            path,
+        )
+    return checkpoint
+
+
+def open_as_stored(path: str | os.PathLike[str]) -> Checkpoint:
+    """Open a checkpoint as `open_checkpoint` does, also where code of its own decides what is loaded from it.
+
+    Such code is not run: `module_classes` names it, and what is read is what is stored.
     """
     if os.path.isdir(path):
         from vqcheck.checkpoint.model_folder import only_checkpoint_in

@@ -9,6 +9,7 @@ from vqcheck.checkpoint.file import PositionedFile
 from vqcheck.checkpoint.opened import Checkpoint, ReadExtent
 from vqcheck.checkpoint.pickle_values import PickleError
 from vqcheck.checkpoint.stored_tensor import ITEM_SIZE, Extent, StoredTensor
+from vqcheck.checkpoint.torch_meaning import TorchMeaning
 from vqcheck.checkpoint.torch_records import StorageRecord, TensorRecord
 from vqcheck.sanitize import sanitize_name
 
@@ -18,17 +19,16 @@ def checkpoint_of(
     format_name: str,
     root: object,
     extents: dict[str, Extent],
-    classes: tuple[str, ...],
     read: ReadExtent,
+    meaning: TorchMeaning | None = None,
     *,
     header_code: str = "",
     path: str = "",
     files: list[PositionedFile] | None = None,
     stored_bytes: int | None = None,
     missing_files: tuple[str, ...] = (),
-    module_classes: tuple[str, ...] = (),
 ) -> Checkpoint:
-    """Return an open checkpoint; `extents` is storage key -> extent, `root` has records for tensors.
+    """Return an open checkpoint, given what was unpickled (with which meaning) and storage key -> extent.
 
     Raises:
         CheckpointError: the object holds no state dict, or one that may not be seen whole.
@@ -51,11 +51,11 @@ def checkpoint_of(
         keys=used.path,
         others={other.path: _stored_tensors(other, extents) for other in state_dicts[1:]},
         root=root,
-        classes=classes,
+        classes=meaning.classes() if meaning else (),
         elsewhere=lambda: _elsewhere(root, state_dicts, extents),
         stored_bytes=stored_bytes,
         missing_files=missing_files,
-        module_classes=module_classes,
+        module_classes=meaning.module_classes() if meaning else (),
     )
 
 

@@ -117,6 +117,8 @@ def check_shards(index: PositionedFile, shard_of: dict[str, str], opened: dict[s
         raise shard.files[0].error(
             f"keeps tensors in a container ({sanitize_name(container)}), where a shard is the state dict itself"
         )
+    if shard.module_classes:
+        raise shard.files[0].error("is a module that was saved whole, where a shard is a state dict")
     for tensor in shard.tensors:
         home = shard_of.get(tensor)
         if home != name:

@@ -39,7 +39,7 @@ class _Pickles:
     keys: list[object]
     end: int
     """Position behind the last pickle."""
-    classes: tuple[str, ...]
+    meaning: TorchMeaning
 
 
 def recognises(source: Source) -> bool:
@@ -58,7 +58,7 @@ def open_source(source: Source) -> Checkpoint:
         # torch looks for one first: what is behind may be a legacy file as well.
         raise file.error(archive)
     try:
-        root, extents, classes = read_index(file)
+        root, extents, meaning = read_index(file)
     except CheckpointError:
         kind = (
             ""
@@ -68,11 +68,11 @@ def open_source(source: Source) -> Checkpoint:
         if not kind:
             raise
         raise file.error(kind) from None
-    return checkpoint_of(file, "torch legacy", root, extents, classes, file.read_extent)
+    return checkpoint_of(file, "torch legacy", root, extents, file.read_extent, meaning)
 
 
-def read_index(file: PositionedFile) -> tuple[object, dict[str, Extent], tuple[str, ...]]:
-    """Return (unpickled root with records for tensors, storage key -> extent, unknown classes) of a legacy torch file.
+def read_index(file: PositionedFile) -> tuple[object, dict[str, Extent], TorchMeaning]:
+    """Return (unpickled root with records for tensors, storage key -> extent, its meaning) of a legacy torch file.
 
     Raises:
         CheckpointError: not such a file, a pickle that is not plain data, or storages outside the file.
@@ -80,7 +80,7 @@ def read_index(file: PositionedFile) -> tuple[object, dict[str, Extent], tuple[s
     """
     _check_magic(file)
     pickles = _with_growing_window(file, _read_pickles)
-    return pickles.root, _locate(file, pickles), pickles.classes
+    return pickles.root, _locate(file, pickles), pickles.meaning
 
 
 def has_magic(file: PositionedFile) -> bool:
@@ -144,7 +144,7 @@ def _read_pickles(window: bytes) -> _Pickles:
             raise PickleError(f"gives a storage and a view of one the same key {sanitize_name(key)}")
         if record.view is not None and record.view[1] + record.view[2] > record.count:
             raise PickleError(f"describes view {sanitize_name(key)} outside its storage")
-    return _Pickles(root, storages, keys, at, meaning.classes())
+    return _Pickles(root, storages, keys, at, meaning)
 
 
 def _locate(file: PositionedFile, pickles: _Pickles) -> dict[str, Extent]:

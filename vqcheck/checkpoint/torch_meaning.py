@@ -9,6 +9,7 @@ from collections.abc import Callable, Iterable, Iterator
 from typing import Final
 
 from vqcheck.checkpoint.pickle_values import Global, Meaning, OtherKey, PickleError, Placeholder
+from vqcheck.checkpoint.stored_module import is_module
 from vqcheck.checkpoint.torch_calls import DICTIONARIES, HOLDERS, NO_TENSOR, Calls
 from vqcheck.checkpoint.torch_records import REBUILD, SAVE_AGAIN, StorageRecord, Storages, TensorRecord, rebuild
 from vqcheck.sanitize import sanitize_name
@@ -34,6 +35,7 @@ class TorchMeaning(Meaning):
         self._objects: list[Placeholder] = []
         """What must not be handed a tensor."""
         self._classes: set[str] = set()
+        self._modules: list[Placeholder] = []
 
     def reference(self, persistent_id: object) -> object:
         if self._refers_to_modules and isinstance(persistent_id, tuple) and persistent_id[:1] == ("module",):
@@ -96,9 +98,13 @@ class TorchMeaning(Meaning):
         return target
 
     def require_apart(self) -> None:
-        """Raise PickleError when something other than torch's own calls and plain containers is handed a tensor."""
+        """Raise PickleError when more than torch's own calls, plain containers and modules are handed a tensor."""
         seen: set[int] = set()
+        self._modules = [owner for owner in self._objects if is_module(owner)]
+        whole = set(map(id, self._modules))
         for owner in self._objects:
+            if id(owner) in whole:
+                continue
             seen.add(id(owner))
             waiting = list(owner.parts())
             while waiting:
@@ -110,6 +116,16 @@ class TorchMeaning(Meaning):
     def classes(self) -> tuple[str, ...]:
         """Return the classes that are not plain data: each runs code of its own when it is loaded by Python."""
         return tuple(sorted(self._classes))
+
+    def module_classes(self) -> tuple[str, ...]:
+        """Return the classes of modules that were saved whole, those that are not torch's own first.
+
+        Their code decides what becomes of every tensor that they are handed, wherever else it stands in the file.
+        """
+        if not leads_to_tensor(self._modules, set()):
+            return ()
+        names = {sanitize_name(str(module.callee)) for module in self._modules}
+        return tuple(sorted(names, key=lambda name: (name.startswith("torch."), name)))
 
     def _reconstructed(self, args: tuple[object, ...]) -> object:
         """Return the object that protocols 0 and 1 make: of a plain class, or of one that is a dictionary or a list."""

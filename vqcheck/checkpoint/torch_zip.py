@@ -30,8 +30,8 @@ def open_source(source: Source) -> Checkpoint:
     ):
         # Unpacked, the indexes of many small shards could be of any size; no library packs one.
         raise archive.error("its index is compressed, which no shard's is; save the model again without compression")
-    root, extents, classes = read_index(archive)
-    packed = next((extent.member for extent in extents.values() if extent.packed), "")
+    index = read_index(archive)
+    packed = next((extent.member for extent in index.extents.values() if extent.packed), "")
     if packed and (source.is_shard or source.file.path.endswith(".bin")):
         # transformers maps such files into memory: it gets the packed bytes as they lie there, whatever they unpack to.
         raise archive.error(
@@ -41,16 +41,16 @@ def open_source(source: Source) -> Checkpoint:
     return checkpoint_of(
         source.file,
         "torch zip",
-        root,
-        extents,
-        classes,
+        index.root,
+        index.extents,
         lambda extent, start, size: archive.read(extent.member, start, size),
+        index.meaning,
         header_code=source.header_code,
     )
 
 
-def read_index(archive: ZipArchive) -> tuple[object, dict[str, Extent], tuple[str, ...]]:
-    """Return (unpickled root with records for tensors, storage key -> extent, unknown classes) of a torch zip archive.
+def read_index(archive: ZipArchive) -> "ZipIndex[TorchMeaning]":
+    """Return the index of a torch zip archive, with records for tensors.
 
     Raises:
         CheckpointError: as `load_index`.
@@ -63,7 +63,7 @@ def read_index(archive: ZipArchive) -> tuple[object, dict[str, Extent], tuple[st
         index.meaning.require_apart()
     except PickleError as error:
         raise archive.error(f"the pickle {error}", f"{index.folder}data.pkl") from None
-    return index.root, index.extents, index.meaning.classes()
+    return index
 
 
 @dataclass(frozen=True, slots=True)

@@ -66,7 +66,6 @@ def open_source(source: Source) -> Checkpoint:
         "TorchScript",
         state,
         index.extents,
-        (),
         lambda extent, start, size: archive.read(extent.member, start, size),
     )
 

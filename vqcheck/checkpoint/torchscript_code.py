@@ -61,7 +61,7 @@ class Classes:
         running = next((name for name, code in self._code.items() if b"__setstate__" in code), "")
         if running:
             raise PickleError(
-                f"has a class with __setstate__ ({sanitize_name(running)}): loading it runs code that makes its values, "
+                f"has a class with __setstate__ ({sanitize_name(running)}): loading it runs code that makes values, "
                 "which vqcheck does not; save the model's state_dict()"
             )
 
