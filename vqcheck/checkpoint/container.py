@@ -32,6 +32,8 @@ KNOWN: Final = (
 )
 """Names under which trainers keep the state dict, in the order they are preferred."""
 
+_OPTIMIZER: Final = frozenset({"state", "param_groups"})
+"""What an optimizer's state dict has."""
 _MAX_DEPTH: Final = 4
 _DEEPEST: Final = 32
 _MAX_MAPPINGS: Final = 100_000
@@ -118,6 +120,9 @@ def has_optimizer(root: object) -> bool:
     """Say whether a saved object has an optimizer's state at its top level."""
     if isinstance(root, Placeholder):
         root = root.items
+    if isinstance(root, (list, tuple)):
+        # [state dict, optimizer]
+        return any(isinstance(each, dict) and each.keys() >= _OPTIMIZER for each in root[:_MAX_DEPTH])
     return isinstance(root, dict) and any(
         isinstance(key, str) and _is_optimizer(key) and not isinstance(value, TensorRecord)
         for key, value in root.items()

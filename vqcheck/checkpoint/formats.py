@@ -66,14 +66,14 @@ class Format(Protocol):
 def _rows(source: Source) -> tuple[Format, ...]:
     """Return the formats that a file may have, in the order in which they are asked."""
     if source.is_zip:
-        from vqcheck.checkpoint import torch_zip, torchscript
+        from vqcheck.checkpoint import npz, torch_zip, torchscript
 
         # TorchScript first: torch.load hands such an archive on.
-        return torchscript, torch_zip
-    from vqcheck.checkpoint import distributed, safetensors_header, sharded, torch_legacy
+        return torchscript, torch_zip, npz
+    from vqcheck.checkpoint import distributed, npy, numpy_pickle, safetensors_header, sharded, torch_legacy
 
     # safetensors before JSON: the length in front of a header may begin with the byte of a brace.
-    return safetensors_header, sharded, distributed, torch_legacy
+    return safetensors_header, sharded, distributed, npy, numpy_pickle, torch_legacy
 
 
 def open_path(path: str | os.PathLike[str], *, is_shard: bool = False) -> Checkpoint:

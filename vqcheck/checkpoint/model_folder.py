@@ -17,7 +17,7 @@ _SHARD: Final = re.compile(r".+-\d+-of-\d+\.(safetensors|bin)")
 DISTRIBUTED, DISTRIBUTED_PART = ".metadata", ".distcp"
 """How the index of a distributed checkpoint is called, and how the names of its other files end."""
 _BESIDE: Final = re.compile(
-    r"(optimizer|scheduler|scaler|rng_state|random_states|sampler|meta|dl_state_dict)([_-]?\d+)*\.(pt|pth|bin|pkl)"
+    r"(optimizer|training_args|scheduler|scaler|rng_state|random_states|sampler|meta|dl_state_dict)([_-]?\d+)*\.(pt|pth|bin|pkl)"
 )
 """What trainers keep beside a model."""
 _INNER: Final = re.compile(r"checkpoints|pytorch_model_fsdp_\d+")
@@ -54,7 +54,7 @@ def _found(folder: str, names: list[str]) -> list[str]:
     models |= {name: kind for name, kind in _models(names, _BIN).items() if kind not in models.values()}
     shards = {shard for index in models if index.endswith(".json") for shard in _shards(os.path.join(folder, index))}
     whole = [name for name in models if name not in shards and not _SHARD.fullmatch(name)]
-    whole += [name for name in names if name.endswith(_TRAINING) and not _BESIDE.fullmatch(name)]
+    whole += [name for name in names if name.endswith(_TRAINING) and not is_beside(name)]
     divided = [DISTRIBUTED] if is_distributed(names) else []
     return divided + sorted(whole, key=lambda name: (not name.endswith(".json"), name))
 
@@ -74,9 +74,23 @@ def only_checkpoint_in(folder: str) -> str:
     return paths[0]
 
 
+def is_beside(name: str) -> bool:
+    """Say whether a file is called like what trainers keep beside a model."""
+    return _BESIDE.fullmatch(name) is not None
+
+
 def is_distributed(names: Collection[str]) -> bool:
     """Say whether a folder with these names in it is a distributed checkpoint."""
     return DISTRIBUTED in names and any(name.endswith(DISTRIBUTED_PART) for name in names)
+
+
+def may_be_checkpoint(folder: str) -> bool:
+    """Say whether a folder holds something that is called like a checkpoint, or cannot be listed."""
+    try:
+        names = os.listdir(folder)
+    except OSError:
+        return True
+    return any(is_checkpoint_name(name) or name.endswith(DISTRIBUTED_PART) or _INNER.fullmatch(name) for name in names)
 
 
 def is_checkpoint_name(name: str) -> bool:

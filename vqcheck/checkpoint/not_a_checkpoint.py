@@ -32,7 +32,6 @@ _MAGIC: Final = (
     (rb"Rar!\x1a\x07", f"is a rar archive; {_UNPACK} (unrar x)"),
     (rb"GGUF", "is a GGUF file (llama.cpp), which vqcheck does not read; name the checkpoint that it was made from"),
     (rb"\x89HDF\r\n\x1a\n", "is an HDF5 file (Keras), which vqcheck does not read; save a state_dict() or safetensors"),
-    (rb"\x93NUMPY", "is one numpy array (.npy), not a checkpoint of named tensors"),
     (rb"....TFL3", "is a TensorFlow Lite model, which vqcheck does not read"),
     (
         rb"IxF[2Il]|I[vw]Fl|I[vw]PQ|IwSq|IHNf|IxPq",
@@ -111,8 +110,6 @@ def zip_kind(members: Collection[str]) -> str:
     inside = [name for name in members if is_checkpoint_name(name)]
     if inside:
         return f"is a zip archive with checkpoints inside; unpack it (unzip) and name one: {listed(inside)}"
-    if members and all(name.endswith(".npy") for name in members):
-        return "is a zip archive of numpy arrays (.npz), which vqcheck does not read"
     return "a zip archive, but no torch checkpoint (no data.pkl inside)"
 
 

@@ -10,7 +10,7 @@ from typing import Final
 from vqcheck.checkpoint.file import PositionedFile
 from vqcheck.checkpoint.formats import Source, open_path
 from vqcheck.checkpoint.opened import Checkpoint
-from vqcheck.checkpoint.stored_tensor import StoredTensor
+from vqcheck.checkpoint.stored_tensor import Extent, StoredTensor
 from vqcheck.checkpoint.untrusted_text import parse_json
 from vqcheck.errors import CheckpointError
 from vqcheck.sanitize import sanitize, sanitize_name
@@ -36,9 +36,16 @@ def open_source(source: Source) -> Checkpoint:
     opened: dict[str, Checkpoint] = {}
     try:
         for shard in dict.fromkeys(shard_of.values()):
-            opened[shard] = open_path(shard_path(index, shard), is_shard=True)
-            check_shards(index, shard_of, opened)
-        tensors = {name: _in_shard(index, name, shard, opened[shard]) for name, shard in shard_of.items()}
+            path = shard_path(index, shard)
+            if os.path.lexists(path):
+                opened[shard] = open_path(path, is_shard=True)
+                check_shards(index, shard_of, opened)
+        if not opened:
+            raise index.error("none of the files that it names is there; get them, too")
+        tensors = {
+            name: _in_shard(index, name, shard, opened[shard]) if shard in opened else _missing(name, shard)
+            for name, shard in shard_of.items()
+        }
     except BaseException:
         for each in opened.values():
             each.close()
@@ -50,7 +57,14 @@ def open_source(source: Source) -> Checkpoint:
         tensors,
         lambda extent, start, size: opened[extent.shard].read_extent(extent, start, size),
         classes=tuple(sorted({name for each in opened.values() for name in each.classes})),
+        missing_files=tuple(shard for shard in dict.fromkeys(shard_of.values()) if shard not in opened),
     )
+
+
+def _missing(name: str, shard: str) -> StoredTensor:
+    """Return what is known of a tensor whose file is not there: its name."""
+    problem = f"lies in {sanitize_name(shard)}, which is missing"
+    return StoredTensor(name, "missing", (), (), 0, Extent(name, 0, 0, shard=shard), problem)
 
 
 def _in_shard(index: PositionedFile, name: str, shard: str, opened: Checkpoint) -> StoredTensor:

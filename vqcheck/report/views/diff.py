@@ -277,7 +277,7 @@ def remarks(comparison: Comparison) -> list[str]:
             lines.append(f"{letter} has {whole_module(side.module_classes)}")
         if side.missing_files:
             names = listed_names(side.missing_files)
-            lines.append(f"{letter} lacks {names}; nothing of the VQ encoder is in it")
+            lines.append(f"{letter} lacks {names}; nothing of what was compared is in it")
     for loss in comparison.losses:
         where = f" of {loss.place}" if loss.place else ""
         told = (
