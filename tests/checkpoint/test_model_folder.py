@@ -151,7 +151,7 @@ def test_history_walks_the_folders_of_steps_in_training_order(tmp_path, vq_state
     base = str(save(vq_state(), "base.pth"))
     assert main(["history", str(run), "--base", base, "--format", "json"]) == 1
     (found,) = json.loads(capsys.readouterr().out)["runs"]
-    names = [row["name"] for row in found["rows"]]
+    names = [row["name"] for row in found["checkpoints"]]
     assert names == ["checkpoint-500", "checkpoint-1000", "checkpoint-1500", "model.safetensors"]
     assert found["first_moved"] == "checkpoint-1500"
 
