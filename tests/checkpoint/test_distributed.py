@@ -14,7 +14,12 @@ import torch.distributed.checkpoint as dcp
 from torch.distributed.checkpoint.api import CheckpointException
 from torch.distributed.checkpoint.filesystem import _StorageInfo
 from torch.distributed.checkpoint.format_utils import dcp_to_torch_save
-from torch.distributed.checkpoint.metadata import BytesStorageMetadata, MetadataIndex, TensorStorageMetadata
+from torch.distributed.checkpoint.metadata import (
+    BytesStorageMetadata,
+    ChunkStorageMetadata,
+    MetadataIndex,
+    TensorStorageMetadata,
+)
 
 from vqcheck.checkpoint.open import open_checkpoint
 from vqcheck.cli.main import main
@@ -301,3 +306,26 @@ def _shuffle(metadata, chance):
     else:
         name = chance.choice([*metadata.state_dict_metadata])
         metadata.state_dict_metadata[name] = chance.choice((tensor, BytesStorageMetadata()))
+
+
+def test_many_tensors_that_share_one_list_of_chunks_are_refused_quickly(change):
+    """A thousand chunks, named by two thousand tensors: two million in a file of some kilobytes."""
+
+    def share(metadata):
+        tensor = metadata.state_dict_metadata[EMBED]
+        tensor.chunks = 1_000 * [chunks(metadata)[0]]
+        metadata.state_dict_metadata |= {f"model.{number}": tensor for number in range(2_000)}
+        metadata.planner_data = None
+
+    with pytest.raises(CheckpointError, match="more than 200000 chunks"):
+        read(change(share))
+
+
+def test_of_a_tensor_too_large_to_read_nothing_is_put_together(change):
+    def claim(metadata):
+        tensor = metadata.state_dict_metadata[EMBED]
+        tensor.size = torch.Size([1 << 40, 6])
+        tensor.chunks = [ChunkStorageMetadata(torch.Size([0, 0]), torch.Size([1 << 40, 6]))]
+
+    with pytest.raises(CheckpointError, match=r"more than the \d+ that are read"):
+        read(change(claim))

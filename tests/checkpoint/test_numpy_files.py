@@ -295,3 +295,11 @@ def test_mutated_files_are_refused_or_read_as_numpy_reads_them(put):
         equal += 1
     assert equal > 50
     assert refused > 50
+
+
+def test_tuples_in_tuples_without_end_are_gone_through_once(put, read_all):
+    """Twenty-five tuples, each twice in the next: thirty million."""
+    inner = (np.arange(3, dtype="<f4"),)
+    for _ in range(25):
+        inner = (inner, inner)
+    assert list(read_all(put(pickle.dumps({"t": np.ones(2, "<f4"), "x": inner})))) == ["t"]

@@ -258,3 +258,40 @@ def test_a_tree_that_torch_does_not_write_is_refused(what, archive, put, read_al
     assert tree != edited(archive, lambda _, content: content)
     with pytest.raises(CheckpointError, match=reason):
         read_all(put(tree))
+
+
+def test_modules_in_modules_without_end_are_refused_quickly(put):
+    """Thirty objects, each twice in the next: a thousand million modules in a file of two kilobytes."""
+    blank = "class {}(Module):\n  __parameters__ = []\n  __buffers__ = []\n"
+    code = blank.format("M0") + "".join(
+        blank.format(f"M{level}") + f"  a : __torch__.M{level - 1}\n  b : __torch__.M{level - 1}\n"
+        for level in range(1, 31)
+    )
+    tree = b"\x80\x02"
+    for level in range(30, 0, -1):
+        tree += b"c__torch__\nM%d\n)\x81}(X\x01\x00\x00\x00a" % level
+    tree += b"c__torch__\nM0\n)\x81}b"
+    for level in range(30):
+        # What stands under `a` is kept, and stands under `b` again.
+        tree += b"q%cX\x01\x00\x00\x00bh%cub" % (level, level)
+    buffer = io.BytesIO()
+    with zipfile.ZipFile(buffer, "w") as archive:
+        for name, data in (("data.pkl", tree + b"."), ("constants.pkl", b"\x80\x02)."), ("code/__torch__.py", code)):
+            archive.writestr(f"a/{name}", data)
+    with pytest.raises(CheckpointError, match="too many modules"):
+        open_checkpoint(put(buffer.getvalue()))
+
+
+def test_an_object_that_is_referred_to_before_it_has_attributes_is_refused(put, archive):
+    """To torch it is a number until then, and stays one wherever it was put."""
+    early = edited(
+        archive,
+        lambda name, content: (
+            content.replace(b")\x81}", b")\x81q\xfb}", 1).replace(b"u", b"X\x01\x00\x00\x00kh\xfbu", 1)
+            if name.endswith("data.pkl")
+            else content
+        ),
+    )
+    code = edited(early, in_code("class Model(Module):\n", "class Model(Module):\n  k : int\n"))
+    with pytest.raises(CheckpointError):
+        open_checkpoint(put(code))
