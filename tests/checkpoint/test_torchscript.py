@@ -282,16 +282,33 @@ def test_modules_in_modules_without_end_are_refused_quickly(put):
         open_checkpoint(put(buffer.getvalue()))
 
 
-def test_an_object_that_is_referred_to_before_it_has_attributes_is_refused(put, archive):
-    """To torch it is a number until then, and stays one wherever it was put."""
-    early = edited(
-        archive,
-        lambda name, content: (
-            content.replace(b")\x81}", b")\x81q\xfb}", 1).replace(b"u", b"X\x01\x00\x00\x00kh\xfbu", 1)
-            if name.endswith("data.pkl")
-            else content
-        ),
-    )
-    code = edited(early, in_code("class Model(Module):\n", "class Model(Module):\n  k : int\n"))
-    with pytest.raises(CheckpointError):
-        open_checkpoint(put(code))
+TENSOR = (
+    b"ctorch._utils\n_rebuild_tensor_v2\n((X\x07\x00\x00\x00storagectorch\nFloatStorage\nX\x01\x00\x00\x000"
+    b"X\x03\x00\x00\x00cpuK\x02tQK\x00K\x02\x85K\x01\x85\x89ccollections\nOrderedDict\n)RtR"
+)
+
+
+@pytest.mark.parametrize("early", [False, True])
+def test_an_object_is_what_it_is_once_it_has_its_attributes(early, put, read_all):
+    """What refers to it before gets a number from torch, and is refused; what does so afterwards gets the object."""
+    code = b'class Book(Module):\n  __buffers__ = ["t", ]\n  t : Tensor\n'
+    code += b"class Two(Module):\n  __buffers__ = []\n  a : __torch__.Book\n  b : __torch__.Book\n"
+    keep = b"q\x00"
+    tree = b"\x80\x02c__torch__\nTwo\n)\x81}(X\x01\x00\x00\x00ac__torch__\nBook\n)\x81" + keep * early
+    tree += b"}(X\x01\x00\x00\x00t" + TENSOR + b"ub" + keep * (not early) + b"X\x01\x00\x00\x00bh\x00ub."
+    buffer = io.BytesIO()
+    with zipfile.ZipFile(buffer, "w") as archive:
+        members = (
+            ("data.pkl", tree),
+            ("constants.pkl", b"\x80\x02)."),
+            ("code/__torch__.py", code),
+            ("data/0", bytes(8)),
+        )
+        for name, data in (*members, ("version", b"3\n")):
+            archive.writestr(f"a/{name}", data)
+    if early:
+        with pytest.raises(CheckpointError, match="does not give b a value"):
+            open_checkpoint(put(buffer.getvalue()))
+        return
+    assert read_all(put(buffer.getvalue())).keys() == {"a.t", "b.t"}
+    assert torch.jit.load(io.BytesIO(buffer.getvalue())).state_dict().keys() == {"a.t", "b.t"}
