@@ -329,3 +329,33 @@ def test_of_a_tensor_too_large_to_read_nothing_is_put_together(change):
 
     with pytest.raises(CheckpointError, match=r"more than the \d+ that are read"):
         read(change(claim))
+
+
+def test_what_an_older_torch_wrote_is_read(change, saved):
+    """Until 2.3 the properties of a tensor were a class of another module."""
+    from torch.distributed._shard.sharded_tensor import metadata as older
+
+    def age(metadata):
+        for entry in metadata.state_dict_metadata.values():
+            if isinstance(entry, TensorStorageMetadata):
+                entry.properties = older.TensorProperties(dtype=entry.properties.dtype)
+
+    folder = change(age)
+    assert b"_shard.sharded_tensor" in (folder / ".metadata").read_bytes()
+    assert read(folder) == read(saved / "axis0")
+
+
+def test_nothing_is_put_back_into_it_and_a_part_is_called_what_it_is(saved, tmp_path, capsys):
+    plain, folder, out = str(saved / "plain.pth"), saved / "axis0", tmp_path / "out.pth"
+    assert main(["restore", plain, str(folder), "-o", str(out)]) == 2
+    assert not out.exists()
+    capsys.readouterr()
+    assert main(["inspect", str(folder / "__0_0.distcp")]) == 2
+    assert "name the folder" in capsys.readouterr().err
+
+
+def test_a_lock_of_it_judges_the_same_values_in_other_formats(saved, tmp_path):
+    lock = str(tmp_path / "a.lock")
+    assert main(["lock", str(saved / "axis0"), "-o", lock]) == 0
+    for other in ("plain.pth", "full.pth", "fsdp", "axis1"):
+        assert main(["lock", "--check", str(saved / other), "-o", lock]) == 0

@@ -38,8 +38,6 @@ def open_source(source: Source) -> Checkpoint:
 
     """
     index = source.file
-    if source.is_shard:
-        raise index.error("is the index of a distributed checkpoint, where a shard is expected")
     if index.size > pickle_machine.MAX_BYTES:
         raise index.error(f"{index.size} bytes, more than the {pickle_machine.MAX_BYTES} that are read")
     try:
@@ -90,6 +88,14 @@ def _record(name: str, tensor: DistributedTensor, missing: tuple[str, ...]) -> T
     return TensorRecord(tensor.dtype, storage, 0, tensor.shape, contiguous_stride(tensor.shape), problem)
 
 
+def _size(path: str) -> int | None:
+    """Return how many bytes a file has; None where there is none."""
+    try:
+        return os.stat(path).st_size
+    except OSError:
+        return None
+
+
 class _Files:
     """The files of a distributed checkpoint, opened when they are needed, and the tensors put together from them."""
 
@@ -103,8 +109,9 @@ class _Files:
         if len(names) > _MAX_FILES:
             raise index.error(f"refers to {len(names)} files, more than the {_MAX_FILES} that are opened")
         self._paths = {name: shard_path(index, name) for name in names}
-        self.missing = tuple(name for name, path in self._paths.items() if not os.path.exists(path))
-        self.size = index.size + sum(os.path.getsize(path) for path in self._paths.values() if os.path.exists(path))
+        found = {name: _size(path) for name, path in self._paths.items()}
+        self.missing = tuple(name for name, size in found.items() if size is None)
+        self.size = index.size + sum(filter(None, found.values()))
         self._last: tuple[str, bytes | bytearray] = ("", b"")
 
     def read(self, extent: Extent, start: int, size: int) -> bytes | bytearray:

@@ -9,6 +9,7 @@ from functools import cached_property
 from typing import TYPE_CHECKING, Final, Protocol
 
 from vqcheck.checkpoint.file import PositionedFile
+from vqcheck.checkpoint.model_folder import DISTRIBUTED_PART
 from vqcheck.checkpoint.opened import Checkpoint
 from vqcheck.errors import CheckpointError
 
@@ -65,6 +66,11 @@ class Format(Protocol):
 
 def _rows(source: Source) -> tuple[Format, ...]:
     """Return the formats that a file may have, in the order in which they are asked."""
+    if source.is_shard:
+        # Libraries that read shards know no other formats.
+        from vqcheck.checkpoint import safetensors_header, sharded, torch_legacy, torch_zip
+
+        return (torch_zip,) if source.is_zip else (safetensors_header, sharded, torch_legacy)
     if source.is_zip:
         from vqcheck.checkpoint import npz, torch_zip, torchscript
 
@@ -116,6 +122,8 @@ def _open(file: PositionedFile, *, is_shard: bool) -> Checkpoint:
         from vqcheck.checkpoint.not_a_checkpoint import unfinished
 
         raise file.error(unfinished(file.path))
+    if file.path.endswith(DISTRIBUTED_PART):
+        raise file.error("is a part of a distributed checkpoint; name the folder that it lies in")
     source = Source(file, is_shard=is_shard)
     for row in _rows(source):
         if row.recognises(source):
