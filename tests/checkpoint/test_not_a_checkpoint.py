@@ -9,7 +9,6 @@ import tarfile
 import wave
 import zipfile
 
-import numpy as np
 import pytest
 import torch
 from safetensors.torch import save_file
@@ -61,14 +60,6 @@ def zipped(buffer, name, data):
         file.writestr(name, data)
 
 
-def npz(buffer, *_):
-    np.savez(buffer, a=np.ones(2))
-
-
-def npy(buffer, *_):
-    np.save(buffer, np.ones(2))
-
-
 def sound(buffer, *_):
     with wave.open(buffer, "wb") as file:
         file.setnchannels(1)
@@ -94,8 +85,6 @@ KINDS = {
     "tar.xz": (lzma.compress(archive(tar)), "xz.*tar -xJf"),
     "zip": (archive(zipped), r"zip archive with checkpoints inside; unpack it \(unzip\) and name one: logs/G_400.pth"),
     "zip of something else": (archive(zipped, "a.txt"), "zip archive, but no torch checkpoint"),
-    "npz": (archive(npz), "npz"),
-    "npy": (archive(npy), "npy"),
     "7z": (b"7z\xbc\xaf\x27\x1c" + bytes(60), "7z"),
     "rar": (b"Rar!\x1a\x07\x01\0" + bytes(60), "rar"),
     "wav": (archive(sound), "audio"),

@@ -94,8 +94,12 @@ def test_a_shard_that_lacks_a_tensor_or_is_missing_is_named(tmp_path):
     weight_map = shards(tmp_path, save_file)
     with pytest.raises(CheckpointError, match=r"model\.json: d\\n: is not in 1-of-2, where the index says it is"):
         open_checkpoint(write(tmp_path, weight_map | {"d\n": "1-of-2"}))
-    with pytest.raises(CheckpointError, match="3-of-2: no such file"):
-        open_checkpoint(write(tmp_path, weight_map | {"d": "3-of-2"}))
+    with open_checkpoint(write(tmp_path, weight_map | {"d": "3-of-2"})) as checkpoint:
+        assert checkpoint.missing_files == ("3-of-2",)
+        with pytest.raises(CheckpointError, match="d: lies in 3-of-2, which is missing"):
+            checkpoint.read(checkpoint.tensors["d"])
+    with pytest.raises(CheckpointError, match="none of the files that it names is there"):
+        open_checkpoint(write(tmp_path, {"d": "3-of-2"}))
 
 
 def test_an_index_that_names_itself_or_another_index_is_refused(tmp_path):
