@@ -5,6 +5,7 @@ ways is refused by whichever row sees it.
 """
 
 import os
+from collections.abc import Iterator
 from functools import cached_property
 from typing import TYPE_CHECKING, Final, Protocol
 
@@ -64,22 +65,31 @@ class Format(Protocol):
         """Return the open checkpoint; `CheckpointError` where it cannot be read, or not safely."""
 
 
-def _rows(source: Source) -> tuple[Format, ...]:
-    """Return the formats that a file may have, in the order in which they are asked."""
-    if source.is_shard:
-        # Libraries that read shards know no other formats.
-        from vqcheck.checkpoint import safetensors_header, sharded, torch_legacy, torch_zip
-
-        return (torch_zip,) if source.is_zip else (safetensors_header, sharded, torch_legacy)
+def _rows(source: Source) -> Iterator[Format]:
+    """Yield the formats that a file may have, in the order in which they are asked; the others are not imported."""
     if source.is_zip:
-        from vqcheck.checkpoint import npz, torch_zip, torchscript
+        from vqcheck.checkpoint import torch_zip
 
-        # TorchScript first: torch.load hands such an archive on.
-        return torchscript, torch_zip, npz
-    from vqcheck.checkpoint import distributed, npy, numpy_pickle, safetensors_header, sharded, torch_legacy
+        yield torch_zip
+        if not source.is_shard:
+            from vqcheck.checkpoint import npz, torchscript
 
-    # safetensors before JSON: the length in front of a header may begin with the byte of a brace.
-    return safetensors_header, sharded, distributed, npy, numpy_pickle, torch_legacy
+            yield from (torchscript, npz)
+        return
+    from vqcheck.checkpoint import safetensors_header
+
+    # Before JSON: the length in front of a header may begin with the byte of a brace.
+    yield safetensors_header
+    from vqcheck.checkpoint import sharded
+
+    yield sharded
+    if not source.is_shard:  # libraries that read shards know no other formats
+        from vqcheck.checkpoint import distributed, npy, numpy_pickle
+
+        yield from (distributed, npy, numpy_pickle)
+    from vqcheck.checkpoint import torch_legacy
+
+    yield torch_legacy
 
 
 def open_path(path: str | os.PathLike[str], *, is_shard: bool = False) -> Checkpoint:

@@ -18,8 +18,11 @@ M = TypeVar("M", bound=Meaning)
 
 
 def recognises(source: Source) -> bool:
-    """Say whether a zip archive holds a torch index."""
-    return any(name.endswith("data.pkl") for name in source.archive.members)
+    """Say whether a zip archive holds a torch index, and is no TorchScript archive; a shard is never one."""
+    archive = source.archive
+    return any(name.endswith("data.pkl") for name in archive.members) and (
+        source.is_shard or not archive.ending("constants.pkl")
+    )
 
 
 def open_source(source: Source) -> Checkpoint:
