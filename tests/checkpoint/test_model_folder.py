@@ -1,6 +1,7 @@
 """Folders as trainers write them are taken for the model in them: what lies beside it is not mistaken for it."""
 
 import json
+import pickle
 import shutil
 
 import pytest
@@ -177,3 +178,21 @@ def test_folders_of_steps_without_checkpoints_are_no_part_of_a_history(tmp_path,
     (tmp_path / "run" / "checkpoint-6").mkdir()
     (tmp_path / "run" / "checkpoint-6" / "model.safetensors").write_bytes(b"cut off")
     assert main(["history", str(tmp_path / "run"), "--base", str(save(vq_state()))]) == 2
+
+
+def test_each_format_has_its_name_in_the_schema_of_inspect(tmp_path, vq_state, capsys, valid):
+    """A document that names another would not be valid."""
+    import numpy as np
+    import torch.distributed.checkpoint as dcp
+
+    held = {name: value.numpy() for name, value in vq_state().items()}
+    np.savez(tmp_path / "a.npz", **held)
+    np.save(tmp_path / "a.npy", np.ones((4, 2)))
+    (tmp_path / "a.pkl").write_bytes(pickle.dumps(held))
+    torch.jit.script(torch.nn.Linear(2, 2)).save(tmp_path / "a.pt")
+    torch.save(torch.nn.Linear(2, 2), tmp_path / "whole.pth")
+    dcp.save({"model": vq_state()}, checkpoint_id=tmp_path / "dcp")
+    for name in ("a.npz", "a.npy", "a.pkl", "a.pt", "whole.pth", "dcp"):
+        main(["inspect", str(tmp_path / name), "--format", "json"])
+        (found,) = valid(capsys.readouterr().out)["files"]
+        assert "error" not in found
