@@ -7,7 +7,9 @@ from collections.abc import Callable
 from types import TracebackType
 from typing import Final
 
+from vqcheck.checkpoint.stored_tensor import Extent
 from vqcheck.errors import CheckpointError
+from vqcheck.sanitize import sanitize_name
 
 _CHUNK: Final = 8 << 20
 
@@ -106,6 +108,10 @@ class PositionedFile:
     def expect(self, start: int, size: int) -> None:
         """Hear that these bytes will be read; a file of this machine has no use for it."""
 
+    def read_extent(self, extent: Extent, start: int, size: int) -> bytearray:
+        """Return `size` bytes of an extent that is stored as it is, from position `start` inside it."""
+        return self.read(extent.start + start, size, extent.member)
+
     def error(self, reason: str, member: str = "") -> CheckpointError:
         """Return the error that says what is wrong with this file, or with a part of it."""
         return CheckpointError(reason, self.path, member)
@@ -139,6 +145,38 @@ class PositionedFile:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         self.close()
+
+
+class FilePart(PositionedFile):
+    """A part of an open file, read as if it were a file by itself; the whole one is not closed with it.
+
+    Raises:
+        CheckpointError: the part does not lie in the file.
+
+    """
+
+    def __init__(self, whole: PositionedFile, start: int, size: int, name: str) -> None:
+        self.path = whole.path
+        self._whole, self._start, self._name = whole, start, name
+        self.size = size
+        self.bytes_read = 0
+        if start < 0 or size <= 0 or start + size > whole.size:
+            raise self.error("lies outside the file (truncated?)")
+
+    def read(self, start: int, size: int, what: str) -> bytearray:
+        if start < 0 or size < 0 or start + size > self.size:
+            raise self.error(f"{what} lies outside its part of the file")
+        self.bytes_read += size
+        return self._whole.read(self._start + start, size, what)
+
+    def error(self, reason: str, member: str = "") -> CheckpointError:
+        return self._whole.error(f"{sanitize_name(member)}: {reason}" if member else reason, self._name)
+
+    def check_unchanged(self) -> None:
+        self._whole.check_unchanged()
+
+    def close(self) -> None:
+        """Leave the whole file open."""
 
 
 def _identity(status: os.stat_result) -> tuple[int, ...]:

@@ -48,12 +48,15 @@ class Checkpoint:
 
     Attributes:
         path: the file as the user named it.
-        format: `torch zip`, `torch legacy`, `safetensors` or `sharded`.
+        format: `torch zip`, `torch legacy`, `safetensors`, `sharded`, or another that docs/formats.md names.
         header_code: the two characters GPT-SoVITS writes over a zip's first two bytes, or an empty text.
         keys: what leads to the state dict that `tensors` are of; empty when the saved object itself is it.
         tensors: name -> StoredTensor.
-        files: every file that is read; one, unless the checkpoint is sharded.
+        files: every file that was opened until now; one, unless the checkpoint is sharded or distributed.
         classes: names of the classes whose code runs when Python loads the file with weights_only=False.
+        module_classes: names of the classes of modules that were saved whole: what Python makes of the values that
+            are stored, their code decides. `open_checkpoint` refuses such a file, `open_as_stored` does not.
+        missing_files: names of files that the checkpoint refers to and that are not there.
         elsewhere: gives what the saved object refers to beside its state dicts; nameless, as far as bytes go.
 
     """
@@ -72,6 +75,9 @@ class Checkpoint:
         root: object = None,
         classes: tuple[str, ...] = (),
         elsewhere: Callable[[], Iterable[StoredTensor]] = tuple,
+        module_classes: tuple[str, ...] = (),
+        missing_files: tuple[str, ...] = (),
+        stored_bytes: int | None = None,
     ) -> None:
         self.path = path
         self.format = format
@@ -83,6 +89,9 @@ class Checkpoint:
         self._others = others or {}
         self.classes = classes
         self.elsewhere = elsewhere
+        self.module_classes = module_classes
+        self.missing_files = missing_files
+        self._stored_bytes = stored_bytes
         self._root = root
         self.remembered: dict[object, Any] | None = None
         """What was calculated from its bytes, by whoever did; None unless `keep_what_is_read` was called."""
@@ -211,7 +220,9 @@ class Checkpoint:
             + prod(tensor.shape) * ITEM_SIZE.get(tensor.dtype, 0)
             for tensor in tensors
         }
-        claimed, stored = sum(runs.values()), sum(file.size for file in self.files)
+        claimed = sum(runs.values())
+        # Of a distributed checkpoint the files are opened when they are read.
+        stored = sum(file.size for file in self.files) if self._stored_bytes is None else self._stored_bytes
         if claimed > _FREE_BYTES + _MOST_TIMES * stored:
             raise self.files[0].error(f"its VQ encoder claims {claimed} bytes, far more than the file's {stored}")
         self._expect(tensors)

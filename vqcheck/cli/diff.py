@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Final
 
 import click
 
-from vqcheck.checkpoint.open import open_checkpoint
+from vqcheck.checkpoint.open import open_as_stored
 from vqcheck.checkpoint.opened import Checkpoint
 from vqcheck.cli.help import Command
 from vqcheck.cli.near_names import suggestion
@@ -102,7 +102,7 @@ def command(
     paths = expanded(others)
     if len(paths) > 1:
         return _many(a, paths, asked)
-    with open_checkpoint(a) as first, Waiting("comparing", quiet=output.quiet) as waiting:
+    with open_as_stored(a) as first, Waiting("comparing", quiet=output.quiet) as waiting:
         document, _, families, _ = _compare(first, paths[0], asked, waiting.step)
     status = output.show(document)
     name_unused(own, families)
@@ -132,7 +132,7 @@ def _many(a: str, paths: Sequence[str], asked: _Asked) -> int:
     judged: list[JudgedFile] = []
     used: set[str] = set()
     contents = {a: _AS_A}
-    with open_checkpoint(a) as first, Waiting("comparing", quiet=asked.output.quiet) as waiting:
+    with open_as_stored(a) as first, Waiting("comparing", quiet=asked.output.quiet) as waiting:
         first.keep_what_is_read()
         for done, path in enumerate(paths, start=1):
             try:
@@ -154,7 +154,7 @@ def _compare(
     first: Checkpoint, path: str, asked: _Asked, on_tensor: OnTensor | None = None
 ) -> tuple[Document, str, tuple[str, ...], str]:
     """Return the document of one pair, what it comes to in a clause, as what codecs they were read, and B's digest."""
-    with open_checkpoint(path) as second:
+    with open_as_stored(path) as second:
         try:
             comparison = compare(first, second, asked.scope, on_tensor, asked.own, asked.copies)
         except NoCodebookError:

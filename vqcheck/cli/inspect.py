@@ -6,7 +6,7 @@ from typing import Final
 
 import click
 
-from vqcheck.checkpoint.open import open_checkpoint
+from vqcheck.checkpoint.open import open_as_stored
 from vqcheck.checkpoint.remote.address import is_address
 from vqcheck.cli.help import Command
 from vqcheck.cli.near_names import suggestion
@@ -82,7 +82,7 @@ def _in_folder(path: str) -> list[str]:
 
 def _inspect(path: str, own: tuple[Family, ...], copy: str, *, by_index: bool) -> Inspection | UnreadFile:
     try:
-        with open_checkpoint(path) as checkpoint:
+        with open_as_stored(path) as checkpoint:
             return inspect(checkpoint, own, copy, by_index=by_index)
     except VqcheckError as error:
         return UnreadFile(path, f"{error}{suggestion(error.path)}")

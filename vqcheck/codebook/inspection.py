@@ -111,6 +111,10 @@ class Inspection:
     """State dicts without a VQ encoder."""
     classes: tuple[str, ...]
     """Classes whose code runs when the file is loaded with weights_only=False."""
+    module_classes: tuple[str, ...]
+    """Classes of modules that were saved whole: their code decides what Python makes of the stored values."""
+    missing_files: tuple[str, ...]
+    """Files that the checkpoint refers to and that are not there."""
     precision: tuple[tuple[str, int], ...]
     """(element type, number of tensors), most frequent first."""
     model: Model
@@ -220,6 +224,8 @@ def inspect(
             if file is not used and file.keys not in holding and not _is_figures(file)
         ),
         classes=checkpoint.classes,
+        module_classes=checkpoint.module_classes,
+        missing_files=checkpoint.missing_files,
         precision=tuple(types.most_common()),
         model=model.identify(used),
         training=model.training(checkpoint),

@@ -195,6 +195,8 @@ def why_no_codebook(checkpoint: Checkpoint) -> str:
         )
     if model.kind == "s2 discriminator":
         return "is an s2 discriminator: it holds no codebook; the generator does (s2G*.pth, G_*.pth)"
+    if checkpoint.format == "npy":
+        return 'is one array without a name; --family FILE says what it is (codes = "array" in its TOML)'
     count = len(checkpoint.tensors)
     tensors = "one tensor, not under a known name" if count == 1 else f"{count} tensors, none under known names"
     return f"holds no codebook that vqcheck knows ({tensors})"

@@ -13,7 +13,7 @@ from vqcheck.report import blocks as doc
 from vqcheck.report.blocks import Shown, Tone
 from vqcheck.report.document import Document, Figure, Remedy, Status
 from vqcheck.report.views import copies, diff_data, tensors
-from vqcheck.report.views.words import all_of, clauses, effect, explained, listed, share, written_at
+from vqcheck.report.views.words import all_of, clauses, effect, explained, listed, share, whole_module, written_at
 
 if TYPE_CHECKING:
     from vqcheck.codebook.diagnosis.result import Advice, Diagnosis
@@ -272,8 +272,14 @@ def _warnings(comparison: Comparison) -> list[str]:
 
 
 def remarks(comparison: Comparison) -> list[str]:
-    """Return what a rounding destroyed that decides no verdict: codes that are not in use, and counts."""
+    """Return what decides no verdict: how far a file is to be believed, and what a rounding destroyed of no use."""
     lines: list[str] = []
+    for letter, side in (("A", comparison.a), ("B", comparison.b)):
+        if side.module_classes:
+            lines.append(f"{letter} has {whole_module(side.module_classes)}")
+        if side.missing_files:
+            names = listed(side.missing_files, _NAMED)
+            lines.append(f"{letter} lacks {names}; nothing of what was compared is in it")
     for loss in comparison.losses:
         codes, counts = (
             (f"unused codes of {loss.place}", f"counts of {loss.place}") if loss.place else ("unused codes", "counts")

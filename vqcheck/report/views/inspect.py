@@ -11,7 +11,7 @@ from vqcheck.report.document import Document, Figure, Remedy, Status
 from vqcheck.report.views.copies import standing
 from vqcheck.report.views.inspect_data import cases, data, evidence, lacking
 from vqcheck.report.views.inspect_encoder import encoder_facts, health_facts, tensors, title
-from vqcheck.report.views.words import clauses, explained, kind_of_file, listed, short_names, written_at
+from vqcheck.report.views.words import clauses, explained, kind_of_file, listed, short_names, whole_module, written_at
 
 _MOST_CLASSES: Final = 20
 
@@ -201,6 +201,10 @@ def _facts(file: Inspection) -> Iterator[doc.Fact]:
     yield doc.Fact("Also holds", f"further state dicts, without a VQ encoder: {others}" if others else None)
     for copy in file.unreadable:
         yield doc.Fact("Undecided", doc.Word(f"copy '{copy.name}' cannot be read ({copy.why})", Tone.BAD))
+    if file.module_classes:
+        yield doc.Fact("As stored", whole_module(file.module_classes))
+    if file.missing_files:
+        yield doc.Fact("Missing", f"{listed(file.missing_files, _MOST_CLASSES)}; nothing of what is shown is in it")
     named = listed(file.classes, _MOST_CLASSES)
     classes = f"when loaded with weights_only=False: {named}" if named else None
     yield doc.Fact("Runs code", classes, Shown.DETAIL)

@@ -87,7 +87,7 @@ def _file(inspection: Inspection) -> dict[str, Any]:
         "path": inspection.path,
         "verdict": inspection.verdict,
         "kind": inspection.record.kind.value,
-        **named(inspection, "format header_code container other_containers classes"),
+        **named(inspection, "format header_code container other_containers classes module_classes missing_files"),
         "precision": dict(inspection.precision),
         "model": {
             "kind": model.kind,
