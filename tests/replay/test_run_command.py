@@ -207,7 +207,7 @@ def test_a_discriminator_may_step_first(script, capfd, which, verdict):
 
 @pytest.mark.slow
 def test_a_compiled_script_runs_as_ever(script):
-    """The hook on every forward is traced by torch.compile, and must break no graph; the codebook is seen all the same."""
+    """The hook on every forward is traced by torch.compile, and must break no graph of it."""
     pytest.importorskip("vector_quantize_pytorch")
     text = FACTORY.format("still").replace(
         "for number",
