@@ -206,6 +206,24 @@ def test_a_discriminator_may_step_first(script, capfd, which, verdict):
 
 
 @pytest.mark.slow
+def test_a_compiled_script_runs_as_ever(script):
+    """The hook on every forward is traced by torch.compile, and must break no graph of it."""
+    pytest.importorskip("vector_quantize_pytorch")
+    text = FACTORY.format("still").replace(
+        "for number",
+        "import torch\n"
+        "training.module = torch.compile(training.module, backend='eager')\n"
+        "whole = torch.compile(torch.nn.Sequential(torch.nn.Linear(2, 2)), backend='eager', fullgraph=True)\n"
+        "whole(torch.zeros(1, 2))\n"
+        "for number",
+        1,
+    )
+    run = run_command(script(text), RunMode.GUARD, 20)
+    assert (run.verdict, run.why_not_checked) == ("still", "")
+    assert run.processes[0].modules[0].looked_at == 5
+
+
+@pytest.mark.slow
 @pytest.mark.parametrize("seeds_differ", [0, 1])
 def test_ranks_are_compared(script, tmp_path, seeds_differ):
     """Ranks that start with other codebooks end the script; equal ones train on, and the report says that they are."""

@@ -18,6 +18,8 @@ import weakref
 from multiprocessing import util
 from typing import TYPE_CHECKING, Any, Final, NoReturn
 
+import torch
+
 from vqcheck.errors import CodebookChanged, NoCodebookError, UsageError
 from vqcheck.live.rank_records import compare_records, read_records
 
@@ -29,6 +31,7 @@ FOLDER: Final = "VQCHECK_RUN_FOLDER"
 OPTIONS: Final = "VQCHECK_RUN_OPTIONS"
 """Environment variable: JSON with `mode`, `warn` and `every`."""
 _MONITOR: Final = "monitor"
+_HAS_COMPILER: Final = hasattr(getattr(torch, "compiler", None), "is_compiling")
 _GROUP: Final = ("MASTER_ADDR", "MASTER_PORT", "TORCHELASTIC_RUN_ID", "TORCHELASTIC_RESTART_COUNT")
 """Environment variables that tell one process group from another that the same program starts."""
 
@@ -58,11 +61,9 @@ class _Process:
         util.Finalize(None, self._finish, exitpriority=100)
 
     def hook(self) -> None:
-        import torch
         from torch.nn.modules import module
         from torch.optim import optimizer
 
-        self._is_compiling = getattr(getattr(torch, "compiler", None), "is_compiling", lambda: False)
         module.register_module_forward_pre_hook(self._before_forward)
         optimizer.register_optimizer_step_post_hook(self._after_step)
         self._leave = os._exit
@@ -82,9 +83,11 @@ class _Process:
         util.register_after_fork(self, _Process._start)
 
     def _before_forward(self, module: Any, args: Any) -> None:  # noqa: ARG002 - as torch calls it
-        if not module.training or self._is_compiling() or module in self._known:
+        if _is_compiling():
+            # first of all: torch.compile traces this function, too
             return
-        self._consider(module)
+        if module.training and module not in self._known:
+            self._consider(module)
 
     def _consider(self, module: Any) -> None:
         """Watch a module that is called for the first time, if it has codebooks; what is below it is known then."""
@@ -224,6 +227,11 @@ def _rank() -> dict[str, Any] | None:
     size = distributed.get_world_size()
     group = " ".join([str(os.getppid()), str(size), *around])
     return {"number": distributed.get_rank(), "of": size, "group": group}
+
+
+def _is_compiling() -> bool:
+    """Tell whether torch.compile is tracing. Of this shape, since that must see through it."""
+    return _HAS_COMPILER and torch.compiler.is_compiling()
 
 
 def _in_one_line(error: Exception) -> str:
