@@ -28,7 +28,13 @@ TRAINS = {"replay", "run", "restore"}
 SLOW = (
     *("faults", "checkout", "gate", "fuzz", "families", "codebook/diagnosis", "checkpoint/malicious", "report/html"),
     *("checkpoint/test_hostile.py", "checkpoint/test_bombs.py", "checkpoint/test_pickle_machine.py"),
-    *("cli/test_replay.py", "cli/test_replay_checkout.py", "cli/test_replay_factory.py", "cli/test_diff.py"),
+    *(
+        "cli/test_replay.py",
+        "cli/test_replay_checkout.py",
+        "cli/test_replay_factory.py",
+        "cli/test_remote.py",
+        "cli/test_diff.py",
+    ),
     *(
         "restore/test_measure.py",
         "experiment/test_token_audit.py",

@@ -29,6 +29,7 @@ BENCHMARKS = {
     "diff": ("diff_speed", "measure", "an equal pair of large files against torch, safetensors, sft and ckptkit"),
     "changed": ("diagnosis_time", "measure", "a changed pair, which is diagnosed, against an equal one"),
     "many": ("many_files", "measure", "many files against one base in one process, against a shell loop"),
+    "remote": ("remote_reads", "measure", "what travels of a remote file, against downloading it whole"),
     "answers": ("answers", "measure", "what each tool says of pairs of which the truth is known"),
     "growth-size": ("growth", "by_size", "over the size of the file, 80 MB to 8 GB"),
     "growth-codebooks": ("growth", "by_codebooks", "over the number of codebooks, 1 to 64"),
@@ -36,7 +37,9 @@ BENCHMARKS = {
     "digest": ("digest_speed", "measure", "digests against bare SHA-256"),
     "tokens": ("tokens_speed", "measure", "the token audit against upstream's extraction"),
     "replay": ("replay_overhead", "measure", "what tracing adds to a training step"),
-    "guard": ("guard_overhead", "measure", "what a guard adds to a training step"),
+    "guard": ("live_overhead", "guard", "what a guard adds to a training step"),
+    "monitor": ("live_overhead", "monitor", "what a monitor adds to a training step"),
+    "run": ("run_overhead", "measure", "what vqcheck run adds to the steps of a script"),
     "synthesizer": ("synthesizer_speed", "measure", "a training step against a plain formulation"),
 }
 """Name -> module, function that measures, what it measures."""
@@ -89,7 +92,7 @@ def parsed():
     parser.add_argument("--quick", action="store_true", help="small files, few samples: whether it works, no figures")
     parser.add_argument("--samples", type=int, default=11, help="of whole processes (default 11)")
     parser.add_argument("--step-samples", type=int, default=5, help="of full-size training steps (default 5)")
-    parser.add_argument("--device", default="auto", help="for replay and guard: auto, cpu or cuda")
+    parser.add_argument("--device", default="auto", help="for replay, guard and monitor: auto, cpu or cuda")
     parser.add_argument("--folder", type=Path, help="where the files are made for the time of the run")
     parser.add_argument("-o", "--output", type=Path, help="write everything as JSON to this file, too")
     options = parser.parse_args()

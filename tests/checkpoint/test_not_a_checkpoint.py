@@ -8,8 +8,8 @@ import re
 import tarfile
 import wave
 import zipfile
+from pathlib import Path
 
-import numpy as np
 import pytest
 import torch
 from safetensors.torch import save_file
@@ -61,14 +61,6 @@ def zipped(buffer, name, data):
         file.writestr(name, data)
 
 
-def npz(buffer, *_):
-    np.savez(buffer, a=np.ones(2))
-
-
-def npy(buffer, *_):
-    np.save(buffer, np.ones(2))
-
-
 def sound(buffer, *_):
     with wave.open(buffer, "wb") as file:
         file.setnchannels(1)
@@ -94,8 +86,6 @@ KINDS = {
     "tar.xz": (lzma.compress(archive(tar)), "xz.*tar -xJf"),
     "zip": (archive(zipped), r"zip archive with checkpoints inside; unpack it \(unzip\) and name one: logs/G_400.pth"),
     "zip of something else": (archive(zipped, "a.txt"), "zip archive, but no torch checkpoint"),
-    "npz": (archive(npz), "npz"),
-    "npy": (archive(npy), "npy"),
     "7z": (b"7z\xbc\xaf\x27\x1c" + bytes(60), "7z"),
     "rar": (b"Rar!\x1a\x07\x01\0" + bytes(60), "rar"),
     "wav": (archive(sound), "audio"),
@@ -164,13 +154,11 @@ def test_a_file_that_aria2_has_not_finished_is_refused_although_it_can_be_read(s
     open_checkpoint(path).close()
 
 
-@pytest.mark.parametrize(
-    "address",
-    ["https://huggingface.co/x/resolve/main/a.pth", "http://a/b", "hf://a/b/c", "s3://bucket/a.pth", "file:///a.pth"],
-)
-def test_an_address_is_no_path(address):
-    with pytest.raises(CheckpointError, match=r"is an address; download it first"):
-        open_checkpoint(address)
+@pytest.mark.parametrize("address", ["https://huggingface.co/x/a.pth", "hf://a/b/c", "s3://bucket/a.pth"])
+def test_a_path_object_is_no_address(address):
+    """It has lost a slash, and another library might find a host where none was named."""
+    with pytest.raises(CheckpointError, match="has lost a slash"):
+        open_checkpoint(Path(address))
 
 
 @pytest.mark.parametrize("path", ["absent.pth", "C:\\a.pth", "C:/a.pth", "a:b.pth", "./a//b"])
@@ -184,7 +172,7 @@ FOLDERS = {
     "empty": ([], "empty folder"),
     "experiment": (["2-name2text.txt", "4-cnhubert/a.pt", "logs_s2_v2/G_400.pth"], r"experiment folder.*logs_s2_v2"),
     "experiment without runs": (["6-name2semantic.tsv"], r"experiment folder.*SoVITS_weights"),
-    "DCP": ([".metadata", "__0_0.distcp", "__1_0.distcp"], "distributed checkpoint.*dcp_to_torch"),
+    "DCP without its index": (["__0_0.distcp", "__1_0.distcp"], r"distributed checkpoint without.*\.metadata"),
     "DeepSpeed": (["latest", "zero_to_fp32.py", "global_step10/mp_rank_00_model_states.pt"], "DeepSpeed.*zero_to_fp32"),
     "no weights": (["config.json", "README.md"], "model folder without weights"),
     "shards alone": (["config.json", "model-00001-of-00002.safetensors"], "without their index"),

@@ -10,7 +10,7 @@ import torch
 from safetensors.torch import load_file, save_file
 from transformers import EncodecConfig, EncodecModel
 
-from vqcheck.checkpoint import model_folder
+from vqcheck.checkpoint import sharded
 from vqcheck.checkpoint.open import open_checkpoint
 from vqcheck.errors import CheckpointError
 
@@ -94,8 +94,12 @@ def test_a_shard_that_lacks_a_tensor_or_is_missing_is_named(tmp_path):
     weight_map = shards(tmp_path, save_file)
     with pytest.raises(CheckpointError, match=r"model\.json: d\\n: is not in 1-of-2, where the index says it is"):
         open_checkpoint(write(tmp_path, weight_map | {"d\n": "1-of-2"}))
-    with pytest.raises(CheckpointError, match="3-of-2: no such file"):
-        open_checkpoint(write(tmp_path, weight_map | {"d": "3-of-2"}))
+    with open_checkpoint(write(tmp_path, weight_map | {"d": "3-of-2"})) as checkpoint:
+        assert checkpoint.missing_files == ("3-of-2",)
+        with pytest.raises(CheckpointError, match="d: lies in 3-of-2, which is missing"):
+            checkpoint.read(checkpoint.tensors["d"])
+    with pytest.raises(CheckpointError, match="none of the files that it names is there"):
+        open_checkpoint(write(tmp_path, {"d": "3-of-2"}))
 
 
 def test_an_index_that_names_itself_or_another_index_is_refused(tmp_path):
@@ -155,7 +159,7 @@ def test_many_names_of_one_shard_are_refused_at_the_second(link, tmp_path):
 
 def test_the_indexes_of_all_shards_have_one_budget(tmp_path, monkeypatch):
     """What one file may ask for, many small ones may not ask for each."""
-    monkeypatch.setattr(model_folder, "_MAX_INDEXES", 100_000)
+    monkeypatch.setattr(sharded, "_MAX_INDEXES", 100_000)
     for number in range(4):
         header = json.dumps({f"t{number}": {"dtype": "U8", "shape": [1], "data_offsets": [0, 1]}}).encode()
         header += b" " * (30_000 - len(header))

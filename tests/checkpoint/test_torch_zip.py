@@ -154,13 +154,6 @@ def test_a_big_endian_file_is_refused(put, torch_pickle, zip_bytes, claim):
         open_checkpoint(put(buffer.getvalue()))
 
 
-@pytest.mark.filterwarnings("ignore::DeprecationWarning")
-def test_a_torchscript_archive_is_refused_with_what_to_do(tmp_path):
-    torch.jit.script(torch.nn.Linear(2, 2)).save(tmp_path / "a.pt")
-    with pytest.raises(CheckpointError, match=r"a\.pt: is a TorchScript archive; save the model's state_dict"):
-        open_checkpoint(tmp_path / "a.pt")
-
-
 def test_another_zip_archive_is_no_checkpoint(put):
     buffer = io.BytesIO()
     with zipfile.ZipFile(buffer, "w") as archive:

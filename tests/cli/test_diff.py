@@ -178,7 +178,7 @@ def test_an_internal_error_is_status_2_and_debug_shows_where():
     program = (
         "import sys, vqcheck.checkpoint.open as o, vqcheck.cli.diff as d\n"
         "def broken(path): raise ZeroDivisionError('planted')\n"
-        "d.open_checkpoint = broken\n"
+        "d.open_as_stored = broken\n"
         "from vqcheck.cli.main import main\n"
         "sys.exit(main(['diff', 'a', 'b', *sys.argv[1:]]))\n"
     )

@@ -153,3 +153,30 @@ def test_patterns_are_expanded_where_no_shell_did_it(checkpoints, capsys, monkey
     assert main(["inspect", "G_*.pth", "--format", "json"]) == 0
     found = json.loads(capsys.readouterr().out)
     assert [file["path"] for file in found["files"]] == ["G_400.pth", "G_437.pth"]
+
+
+@pytest.mark.parametrize("kind", ["text", "json", "html", "junit", "sarif", "csv", "github"])
+def test_without_digests_no_value_is_read_and_none_is_judged(checkpoints, capsys, monkeypatch, valid, kind):
+    from vqcheck.checkpoint.opened import Checkpoint
+    from vqcheck.cli.main import main
+
+    monkeypatch.setattr(Checkpoint, "read", lambda *_: pytest.fail("a value was read"))
+    files = [str(checkpoints / name) for name in ("base_v2.pth", "never_trained_v2.pth")]
+    assert main(["inspect", "--no-digests", *files, "--format", kind]) == 0
+    shown = capsys.readouterr().out
+    assert "not read" in shown
+    assert "fit for use: " not in shown
+    if kind == "json":
+        document = valid(shown)
+        assert document["verdict"] == "not read"
+        encoder = document["files"][0]["vq_encoder"]
+        assert encoder["codebooks"] == []
+        assert encoder["digests"]["sha256-f32v1"]["vq_encoder"] is None
+
+
+def test_without_digests_there_is_nothing_to_be_strict_about(checkpoints, capsys):
+    from vqcheck.cli.main import main
+
+    assert main(["inspect", "--no-digests", "--strict", str(checkpoints / "base_v2.pth")]) == 2
+    assert "give one of them" in capsys.readouterr().err
+    assert main(["inspect", "--no-digests", str(checkpoints / "gpt-e15.ckpt")]) == 2

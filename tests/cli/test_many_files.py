@@ -134,7 +134,7 @@ def test_the_base_is_read_once_however_many_files_there_are(monkeypatch, capsys)
         opened[str(path)] = checkpoint
         return checkpoint
 
-    monkeypatch.setattr("vqcheck.cli.diff.open_checkpoint", remembering)
+    monkeypatch.setattr("vqcheck.cli.diff.open_as_stored", remembering)
     names = [f"weights/{name}" for name in (*AGREE[:2], *CHANGED)]
     main(["diff", "base.pth", *names[:2], "-q"])
     few = opened["base.pth"].files[0].bytes_read

@@ -2,14 +2,18 @@
 
 import io
 import json
+import pickle
 import struct
 import sys
+import tempfile
 import zipfile
 from collections import OrderedDict
 from contextlib import suppress
 from pathlib import Path
 
+import numpy as np
 import torch
+import torch.distributed.checkpoint as dcp
 from safetensors.torch import save as safetensors_bytes
 
 sys.path.insert(0, str(Path(__file__).parent.parent))
@@ -86,6 +90,77 @@ def saved(value, **options):
     return small.getvalue()
 
 
+class Codebook(torch.nn.Module):
+    """A module with the names of GPT-SoVITS's."""
+
+    def __init__(self):
+        super().__init__()
+        for name, value in sovits().items():
+            if name.startswith(CODEBOOK):
+                self.register_buffer(name.removeprefix(f"{CODEBOOK}."), value)
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        return x @ self.embed.t()
+
+
+class Layer(torch.nn.Module):
+    def __init__(self):
+        super().__init__()
+        self._codebook = Codebook()
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        return self._codebook(x)
+
+
+class Sovits(torch.nn.Module):
+    """Scripted, traced, or saved whole."""
+
+    def __init__(self):
+        super().__init__()
+        torch.manual_seed(0)
+        self.ssl_proj = torch.nn.Conv1d(SSL, DIM, 2)
+        self.quantizer = torch.nn.Module()
+        self.quantizer.vq = torch.nn.Module()
+        self.quantizer.vq.layers = torch.nn.Sequential(Layer())
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        return self.quantizer.vq.layers(self.ssl_proj(x).transpose(1, 2))
+
+
+def traced(model):
+    return torch.jit.trace(model, torch.ones(1, SSL, 4))
+
+
+def script(make):
+    """Return a TorchScript archive without what torch keeps for debugging."""
+    buffer, small = io.BytesIO(), io.BytesIO()
+    torch.jit.save(make(Sovits().eval()), buffer)
+    with zipfile.ZipFile(buffer) as old, zipfile.ZipFile(small, "w") as new:
+        for name in old.namelist():
+            if name.endswith((".pkl", ".py", "byteorder")) or "/data/" in name:
+                new.writestr(zipfile.ZipInfo(name), old.read(name))
+    return small.getvalue()
+
+
+def npz(save, state):
+    buffer = io.BytesIO()
+    save(buffer, **state)
+    return buffer.getvalue()
+
+
+def npy(value):
+    buffer = io.BytesIO()
+    np.save(buffer, value, allow_pickle=True)
+    return buffer.getvalue()
+
+
+def distributed():
+    """Return the index and the one file of a distributed checkpoint."""
+    with tempfile.TemporaryDirectory() as folder:
+        dcp.save({"model": sovits(), "step": 3}, checkpoint_id=folder)
+        return (Path(folder) / ".metadata").read_bytes(), (Path(folder) / "__0_0.distcp").read_bytes()
+
+
 def half(state):
     return {name: value.half() for name, value in state.items()}
 
@@ -119,7 +194,8 @@ def checkpoints():
         "s1": s1,
         "bfloat16": {name: value.bfloat16() for name, value in sovits().items()},
     }
-    return {name: saved(value) for name, value in values.items()}, {
+    # Saved in the old way it would have the path of this file in it.
+    return {name: saved(value) for name, value in (values | {"whole": Sovits()}).items()}, {
         name: saved(value, **legacy) for name, value in values.items()
     }
 
@@ -217,7 +293,7 @@ def seeds(folder):
         ),
     }
     one, two = dict(list(sovits().items())[:3]), dict(list(sovits().items())[3:])
-    index = {
+    divided = {
         "metadata": {"total_size": 1},
         "weight_map": dict.fromkeys(one, "a.safetensors") | dict.fromkeys(two, "b.safetensors"),
     }
@@ -227,14 +303,29 @@ def seeds(folder):
         "b.safetensors": safetensors_bytes(two),
         "broken.safetensors": broken,
     }
+    (folder / "distributed").mkdir(exist_ok=True)
+    (folder / "part").mkdir(exist_ok=True)
+    index, part = distributed()
+    numpy_state = {name: value.numpy() for name, value in sovits().items()}
     features = torch.randn(1, 4, 6, generator=torch.Generator().manual_seed(1))
     tsv = b"item_name\tsemantic_audio\na.wav\t1 2 3 3 1023\nb.wav\t7 8 9\n"
-    return shards | {"sound.pth": modern["export"], "sound.lock": lock}, {
+    around = {"distributed/__0_0.distcp": part, "part/.metadata": index}
+    return shards | around | {"sound.pth": modern["export"], "sound.lock": lock}, {
         "torch-zip": modern | {"packed": packed(modern["export"]), "zip64": zip64(modern["unknown"])},
         "patched-header": {"05": b"05" + modern["export"][2:], "06": b"06" + packed(modern["turned"])[2:]},
         "legacy": legacy,
+        "torchscript": {"scripted": script(torch.jit.script), "traced": script(traced)},
+        "npz": {"plain": npz(np.savez, numpy_state), "packed": npz(np.savez_compressed, numpy_state)},
+        "npy": {
+            "bare": npy(np.ones((4, 2), "<f4")),
+            "columns": npy(np.ones((4, 2), "<f4", "F")),
+            "state": npy(numpy_state),
+        },
+        "numpy-pickle": {f"protocol-{number}": pickle.dumps(numpy_state, number) for number in (2, 4, 5)},
+        "distributed": {"model": index},
+        "distributed-part": {"model": part},
         "safetensors": tensors,
-        "sharded": {"index": json.dumps(index).encode()},
+        "sharded": {"index": json.dumps(divided).encode()},
         "features": {
             "half": saved(features.half()),
             "turned": saved(features.transpose(1, 2).contiguous().transpose(1, 2)),

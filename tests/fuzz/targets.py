@@ -10,8 +10,9 @@ from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
-from fuzz.mutate import pickles, safetensors, text, zips
+from fuzz.mutate import arrays, pickles, safetensors, text, zips
 from fuzz.mutate.text import Mutator
+from rich.cells import cell_len
 
 import vqcheck.audit
 import vqcheck.checkpoint
@@ -21,7 +22,7 @@ from vqcheck.audit.bound_files import recorded_tsv, tokens_digest
 from vqcheck.audit.check_lock import check_lock
 from vqcheck.audit.lock import read_lock
 from vqcheck.audit.make_lock import make_lock
-from vqcheck.checkpoint.open import open_checkpoint
+from vqcheck.checkpoint.open import open_as_stored, open_checkpoint
 from vqcheck.codebook.compare import compare
 from vqcheck.codebook.inspection import InspectedFiles, inspect
 from vqcheck.codebook.own_family import read_own_family
@@ -93,7 +94,7 @@ def _show(document: Document, *, as_text: bool) -> None:
 def _checkpoint(folder: str, path: str) -> None:
     """Do what inspect, diff, lock and lock --check do."""
     reference = os.path.join(folder, "sound.pth")
-    with open_checkpoint(path) as file, open_checkpoint(reference) as sound:
+    with open_as_stored(path) as file, open_checkpoint(reference) as sound:
         file.information  # noqa: B018 - computed when asked for
         for tensor in list(file.tensors.values())[:_MOST_TENSORS]:
             with suppress(VqcheckError):
@@ -111,6 +112,10 @@ def _checkpoint(folder: str, path: str) -> None:
         text_of_lock = make_lock(file, None, None).text()
     if not text_of_lock.isascii():
         raise AssertionError("a lock that is no plain text")
+
+
+def _distributed(folder: str, path: str) -> None:
+    _checkpoint(folder, os.path.join(os.path.dirname(path), ".metadata"))
 
 
 def _lock(folder: str, path: str) -> None:
@@ -161,6 +166,12 @@ TARGETS = {
         Target("legacy", "input.pth", _checkpoint, pickles.mutate_legacy),
         Target("safetensors", "input.safetensors", _checkpoint, safetensors.mutate),
         Target("sharded", "input.index.json", _checkpoint, safetensors.mutate_index),
+        Target("torchscript", "input.pt", _checkpoint, zips.mutate_script),
+        Target("npz", "input.npz", _checkpoint, arrays.mutate_archive),
+        Target("npy", "input.npy", _checkpoint, arrays.mutate),
+        Target("numpy-pickle", "input.pkl", _checkpoint, pickles.mutate),
+        Target("distributed", "distributed/.metadata", _checkpoint, pickles.mutate),
+        Target("distributed-part", "part/__0_0.distcp", _distributed, text.flip_bytes),
         Target("features", "input.pt", _features, zips.mutate),
         Target("lock", "input.lock", _lock, text.mutate_lines),
         Target("tsv", "6-name2semantic.tsv", _tsv, text.mutate_lines),
@@ -178,6 +189,8 @@ def _import_everything() -> None:
     import encodings.unicode_escape
     import encodings.utf_8_sig  # noqa: F401
 
+    # Its table of widths is a module of its own.
+    cell_len("\u6f22")
     for package in (vqcheck.checkpoint, vqcheck.codebook, vqcheck.experiment, vqcheck.audit):
         for module in pkgutil.walk_packages(package.__path__, package.__name__ + "."):
             importlib.import_module(module.name)

@@ -198,11 +198,11 @@ def test_a_change_behind_the_last_step_is_not_said_to_be_seen_before_it_was_made
 
 
 def test_a_change_of_dtype_is_a_change(small_model):
-    """A model cast to float16 meanwhile derives other tokens; the error says from what to what."""
+    """A quantizer cast to float16 meanwhile derives other tokens; the error says from what to what."""
     model = small_model()
     guard = vqcheck.guard(model)
     guard.step()
-    model.half()
+    model.quantizer.half()
     with pytest.raises(CodebookChanged, match="embed: is now float16, was float32, first in step 2"):
         guard.check()
 

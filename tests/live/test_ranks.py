@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 import torch
 
-from vqcheck.live.first_change import fingerprint, several_ranks
+from vqcheck.live.ranks import differing, fingerprint, several_ranks
 
 SCRIPT = Path(__file__).with_name("two_ranks.py")
 
@@ -38,20 +38,29 @@ def test_ranks_that_differ_from_the_start_are_noticed(run):
     for seen in run("other from the start"):
         assert (seen["ranks"], seen["tensors"]) == ([1], 1)
         assert "on rank 1" in seen["error"]
+        assert seen["differing"] == ["codes", "more"]
+        assert seen["monitor"]["others"] == {"compare": [1], "own": []}
+        assert [text.rpartition(": ")[2] for text in seen["monitor"]["warned"]] == ["that of rank 0 is not that of 1"]
 
 
 def test_equal_ranks_raise_nothing(run):
-    """Where nothing changes, six steps and a check pass on both processes."""
-    assert run("nothing") == [{"error": None}, {"error": None}]
+    """Where nothing changes, six steps and a check pass on both processes; only a tensor that one lacks differs."""
+    silent = {
+        "error": None,
+        "differing": ["more"],
+        "monitor": {"others": {"compare": [], "own": []}, "warned": []},
+    }
+    assert run("nothing") == [silent, silent]
 
 
 def test_a_process_alone_asks_nobody():
     """Without a process group there is no collective."""
     assert not several_ranks()
+    assert differing({"codes": torch.zeros(2)}, ["codes"]) == ()
 
 
 def test_the_fingerprint_sees_bits_and_their_places():
-    """One bit, a swap of two values, and compensating changes of neighbours all give another fingerprint."""
+    """One bit, a swap, compensating changes of neighbours, another shape or dtype: each gives another fingerprint."""
     values = torch.randn(300_000, generator=torch.Generator().manual_seed(0))
     seen = {int(fingerprint(values))}
     one_bit = values.clone()
@@ -65,7 +74,8 @@ def test_the_fingerprint_sees_bits_and_their_places():
         both.view(torch.int32)[0] += there
         both.view(torch.int32)[1] += back
         seen.add(int(fingerprint(both)))
-    assert len(seen) == 6
+    seen |= {int(fingerprint(values.view(2, -1))), int(fingerprint(values.view(torch.int32)))}
+    assert len(seen) == 8
     assert int(fingerprint(values.clone())) in seen
 
 

@@ -7,7 +7,7 @@ from torch.nn.parallel import DistributedDataParallel
 from torch.utils.checkpoint import checkpoint
 
 import vqcheck
-from vqcheck.errors import UsageError
+from vqcheck.errors import CodebookChanged, UsageError
 
 
 @pytest.fixture
@@ -120,6 +120,20 @@ def test_a_guard_on_what_is_sharded_says_so_at_once(small_model):
     fully_shard(model, mesh=mesh)
     with pytest.raises(UsageError, match=r"ssl_proj.weight is sharded over processes .*ignored_params"):
         vqcheck.guard(model)
+
+
+@pytest.mark.usefixtures("one_process")
+def test_a_model_that_is_sharded_under_a_guard_is_a_change(small_model):
+    """The memory of the parameters is gone by then; the guard says what happened to them."""
+    from torch.distributed.fsdp import fully_shard
+
+    model = small_model()
+    guard = vqcheck.guard(model)
+    guard.step()
+    fully_shard(model, mesh=distributed.device_mesh.init_device_mesh("cpu", (1,)))
+    guard.step()
+    with pytest.raises(CodebookChanged, match=r"ssl_proj\.weight: is now sharded over processes, first in step 2"):
+        guard.check()
 
 
 @pytest.mark.parametrize("watch", [vqcheck.guard, vqcheck.freeze])

@@ -2,13 +2,17 @@
 
 import json
 import sys
+import warnings
 
 import torch
 from torch import distributed, nn
 
 import vqcheck
 from vqcheck.errors import CodebookChanged
+from vqcheck.live.ranks import differing
 from vqcheck.synthesizer.quantizer import ResidualVectorQuantizer
+
+NAMES = ["codes", "more"]
 
 
 def main(rank, store, scenario, output):
@@ -22,7 +26,17 @@ def main(rank, store, scenario, output):
     book.initialise(torch.randn(40, 4))
     if scenario == "other from the start" and rank == 1:
         book.embed[2, 0] += 1e-6
-    seen = {"error": None}
+    with warnings.catch_warnings(record=True) as warned:
+        warnings.simplefilter("always")
+        others = {ranks: vqcheck.monitor(model, ranks=ranks).read().other_ranks for ranks in ("compare", "own")}
+        alone = vqcheck.guard(model, ranks="own")
+        alone.check()
+    monitor = {"others": others, "warned": [str(each.message) for each in warned]}
+    seen = {
+        "error": None,
+        "differing": differing({"codes": book.embed, **({} if rank else {"more": book.embed})}, NAMES),
+        "monitor": monitor,
+    }
     guard = vqcheck.guard(model, every=2)
     try:
         for step in range(1, 7):
@@ -33,6 +47,7 @@ def main(rank, store, scenario, output):
     except CodebookChanged as error:
         change = error.finding.changes[0]
         seen = {
+            **seen,
             "error": str(error),
             "after": guard.steps,
             "step": change.step,

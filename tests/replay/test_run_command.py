@@ -1,16 +1,21 @@
 """vqcheck run: scripts unchanged, in processes of their own; what moved is named, what was not seen is said."""
 
-import json
 import os
 import sys
+import sysconfig
+import venv
 from pathlib import Path
 
 import pytest
+import torch
 
 import vqcheck.cli.main
 from vqcheck.errors import UsageError
-from vqcheck.replay.run_command import _interpreter_options, run_command
+from vqcheck.live.rank_records import RankComparison, RankDifference
+from vqcheck.replay.run_command import _interpreter, _interpreter_options, run_command, with_python
 from vqcheck.replay.watched_run import RunMode, WatchedModule, WatchedProcess, WatchedRun
+from vqcheck.report.render.json import render as render_json
+from vqcheck.report.views.run import view
 
 ROOT = Path(__file__).parents[2]
 TRAIN = f"""
@@ -23,6 +28,14 @@ training = factory.{{}}()
 for number in range(5):
     training.step(number)
 print("trained")
+"""
+TORCH_ALONE = """
+import sys
+class Blocked:
+    def find_spec(self, name, path=None, target=None):
+        if name.partition(".")[0] in ("click", "rich", "pydantic", "safetensors"):
+            raise ModuleNotFoundError(name)
+sys.meta_path.insert(0, Blocked())
 """
 LINEAR = """
 import torch
@@ -44,6 +57,34 @@ if __name__ == "__main__":
     child = multiprocessing.get_context(sys.argv[1]).Process(target=train)
     child.start()
     child.join()
+"""
+
+CRITIC_FIRST = f"""{TRAIN}
+import sys, torch
+import vector_quantize as factory
+net_g, net_d = getattr(factory, sys.argv[1])().module, torch.nn.Linear(8, 1)
+optim_d = torch.optim.AdamW(net_d.parameters())
+net_g.requires_grad_(False)
+for _ in range(3):
+    with torch.no_grad():
+        fake = net_g(torch.randn(2, 10, 8))[0]
+    net_d(fake).mean().backward()
+    optim_d.step()
+"""
+RANKS = f"""{TRAIN}
+import sys, torch
+from torch import distributed
+def train(rank, store):
+    import gradient_codebook as factory
+    distributed.init_process_group("gloo", init_method=f"file://{{store}}", rank=rank, world_size=2)
+    torch.manual_seed(rank * int(sys.argv[1]))
+    training = factory.still()
+    for number in range(1, 4):
+        training.step(number)
+        distributed.barrier()
+    distributed.destroy_process_group()
+if __name__ == "__main__":
+    torch.multiprocessing.spawn(train, (sys.argv[2],), nprocs=2)
 """
 
 TREE = f"""{TRAIN}
@@ -143,15 +184,93 @@ def test_children_are_watched_too(script, method):
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize(
-    ("which", "status", "verdict"), [("leaking", 0, "changed"), ("leaking", 149, "changed"), ("still", 0, "still")]
-)
-def test_a_script_that_leaves_by_exit_at_once_is_seen_to_its_end(script, which, status, verdict):
+@pytest.mark.parametrize(("added", "status", "verdict"), [(1, 0, "changed"), (1, 149, "changed"), (0, 0, "still")])
+def test_a_script_that_leaves_by_exit_at_once_is_seen_to_its_end(script, added, status, verdict):
     """Trainers of this field end in os._exit; the interpreter's own end is not reached, nor is the next look."""
-    pytest.importorskip("vector_quantize_pytorch")
-    run = run_command(script(f"{FACTORY.format(which)}\nimport os\nos._exit({status})"), RunMode.GUARD, 20)
+    end = f"training.module.quantize.embedding.weight.data += {added}\nimport os\nos._exit({status})"
+    text = FACTORY.replace("vector_quantize", "gradient_codebook").format("still")
+    run = run_command(script(f"{text}\n{end}"), RunMode.GUARD, 20)
     assert (run.verdict, run.why_not_checked) == (verdict, "")
     assert run.processes[0].steps == 5
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(("which", "verdict"), [("leaking", "changed"), ("still", "still")])
+def test_a_discriminator_may_step_first(script, capfd, which, verdict):
+    """A generator that is only called without gradients is watched; the one optimizer's steps count for it."""
+    pytest.importorskip("vector_quantize_pytorch")
+    run = run_command(script(CRITIC_FIRST, which), RunMode.GUARD, 20, warn=True)
+    assert (run.verdict, run.why_not_checked) == (verdict, "")
+    assert "no codebook" not in capfd.readouterr().err
+    assert {change.step for change in run.processes[0].modules[0].changes} == ({1} if which == "leaking" else set())
+
+
+@pytest.mark.slow
+def test_a_compiled_script_runs_as_ever(script):
+    """The hook on every forward is traced by torch.compile, and must break no graph of it."""
+    pytest.importorskip("vector_quantize_pytorch")
+    text = FACTORY.format("still").replace(
+        "for number",
+        "import torch\n"
+        "training.module = torch.compile(training.module, backend='eager')\n"
+        "whole = torch.compile(torch.nn.Sequential(torch.nn.Linear(2, 2)), backend='eager', fullgraph=True)\n"
+        "whole(torch.zeros(1, 2))\n"
+        "for number",
+        1,
+    )
+    run = run_command(script(text), RunMode.GUARD, 20)
+    assert (run.verdict, run.why_not_checked) == ("still", "")
+    assert run.processes[0].modules[0].looked_at == 5
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("seeds_differ", [0, 1])
+def test_ranks_are_compared(script, tmp_path, seeds_differ):
+    """Ranks that start with other codebooks end the script; equal ones train on, and the report says that they are."""
+    run = run_command(script(RANKS, str(seeds_differ), str(tmp_path / "store")), RunMode.GUARD, 20)
+    assert [each.rank for each in sorted(run.processes, key=lambda each: each.rank)] == [0, 1]
+    (ranks,) = run.ranks
+    assert (ranks.world_size, ranks.ranks, run.exit_code) == (2, (0, 1), seeds_differ)
+    if seeds_differ:
+        (difference,) = ranks.differences
+        assert (difference.step, difference.ranks) == (0, ((0,), (1,)))
+        assert difference.names == ("quantize.embedding.weight",)
+        assert max(each.steps for each in run.processes) < 3
+    else:
+        assert not ranks.differences
+
+
+@pytest.mark.slow
+def test_vqcheck_need_not_be_where_the_script_runs(script, tmp_path, capfd):
+    """In a virtual environment that has torch alone, a leak is found with its line, by the Python that is named."""
+    environment = tmp_path / "venv"
+    venv.create(environment, with_pip=False, symlinks=os.name == "posix")
+    folder = environment / ("Scripts" if os.name == "nt" else "bin")
+    site = Path(sysconfig.get_path("purelib", "venv", {"base": str(environment), "platbase": str(environment)}))
+    # no package of vqcheck's own, nor vqcheck
+    (site / "torch_alone.py").write_text(TORCH_ALONE, "utf-8")
+    (site / "torch_alone.pth").write_text(f"{Path(torch.__file__).parents[1]}\nimport torch_alone\n", "utf-8")
+    leaking = (
+        FACTORY.replace("vector_quantize", "gradient_codebook").replace("range(5)", "range(1, 6)").format("leaking")
+    )
+    _, *command = script(leaking)
+    run = run_command(with_python(command, str(folder / "python")), RunMode.GUARD, 20)
+    assert (run.verdict, run.why_not_checked) == ("changed", ""), capfd.readouterr().err
+    (change,) = run.processes[0].modules[0].changes
+    assert (change.name, change.step) == ("quantize.embedding.weight", 2)
+    assert change.file.endswith("gradient_codebook.py")
+
+
+@pytest.mark.slow
+def test_a_python_that_cannot_be_watched_is_not_called_sound(script, capfd, monkeypatch):
+    """Where the hooks cannot be set, as with a torch that is too old, the script trains on and ends in 2."""
+    monkeypatch.setattr("vqcheck.replay.run_command._OPTIONS", "VQCHECK_NOT_THERE")
+    run = run_command(script(LINEAR), RunMode.GUARD, 1)
+    said = capfd.readouterr()
+    assert said.out == "trained\n"
+    assert said.err.startswith("vqcheck: this Python cannot be watched: KeyError")
+    assert run.exit_code == 2
+    assert "cannot be watched" in run.why_not_checked
 
 
 @pytest.mark.slow
@@ -160,7 +279,8 @@ def test_a_script_without_a_codebook_trains_on_and_is_not_called_sound(script, c
     run = run_command(script(LINEAR), RunMode.GUARD, 1)
     said = capfd.readouterr()
     assert said.out == "trained\n"
-    assert said.err == "vqcheck: no codebook was seen before the first optimizer step\n"
+    line = "no codebook was seen in train mode before the first optimizer step; one that is called later is watched"
+    assert said.err == f"vqcheck: {line} from then on\n"
     assert run.exit_code == 2
     assert run.why_not_checked == "it trained, and no codebook was seen in it"
 
@@ -207,6 +327,46 @@ def test_an_interpreter_that_takes_no_hook_is_refused_before_training(script, tm
     assert not (tmp_path / "began").exists()
 
 
+@pytest.mark.skipif(os.name != "posix", reason="scripts have no first line here")
+@pytest.mark.parametrize(
+    ("first", "python"),
+    [
+        ("#!/usr/bin/python3 -sE", ["/usr/bin/python3", "-sE"]),
+        ("#!/usr/bin/env -S python3.12 -I", ["python3.12", "-I"]),
+        ("#!/usr/bin/env python", ["python"]),
+        ("#!/bin/bash", []),
+        ("\x7fELF", []),
+    ],
+)
+def test_the_python_of_a_program_stands_in_its_first_line(tmp_path, first, python):
+    """So torchrun's own interpreter is asked before training, too."""
+    program = tmp_path / "torchrun"
+    program.write_text(f"{first}\n", "utf-8")
+    program.chmod(0o755)
+    assert _interpreter([str(program), "train.py"]) == python
+
+
+@pytest.mark.parametrize(
+    ("command", "expected"),
+    [
+        ("train.py --lr 1", "PY train.py --lr 1"),
+        ("python3.9 -s train.py", "PY -s train.py"),
+        ("/usr/bin/python train.py", "PY train.py"),
+        ("-m train", "PY -m train"),
+        ("torchrun --nproc-per-node 2 train.py", "PY -m torch.distributed.run --nproc-per-node 2 train.py"),
+    ],
+)
+def test_a_python_that_is_named_takes_the_place_of_the_commands_own(command, expected):
+    """Also where the command names none."""
+    assert with_python(command.split(), "PY") == tuple(expected.split())
+
+
+def test_a_python_cannot_run_any_program():
+    """What begins with another program is refused."""
+    with pytest.raises(UsageError, match="bash is no Python, torchrun or script"):
+        with_python(["bash", "train.sh"], "PY")
+
+
 @pytest.mark.parametrize(
     ("arguments", "options"),
     [
@@ -243,9 +403,9 @@ def test_the_environment_of_a_script_is_as_ever(script, capfd, tmp_path, monkeyp
 def seen(**facts):
     """Returns a run of one process, sound but for the facts given."""
     module = WatchedModule("Model", 3, (), "", {}, ())
-    process = {"pid": 1, "script": "a.py", "steps": 3, "ended": True, "problem": "", "modules": (module,)}
+    process = {"pid": 1, "script": "a.py", "rank": None, "steps": 3, "ended": True, "problem": "", "modules": (module,)}
     own = {name: facts.pop(name) for name in list(facts) if name in process}
-    run = {"command": ("a",), "mode": RunMode.GUARD, "warn": False, "failure": ""}
+    run = {"command": ("a",), "mode": RunMode.GUARD, "warn": False, "failure": "", "ranks": ()}
     return WatchedRun(**{**run, **facts}, processes=(WatchedProcess(**{**process, **own}),))
 
 
@@ -269,11 +429,29 @@ def test_nothing_is_called_still_that_was_not_seen_to_its_end(facts, why):
     assert why in run.why_not_checked
 
 
+@pytest.mark.parametrize(
+    ("mode", "failure", "exit_code"),
+    [("guard", "ended", 1), ("freeze", "", 1), ("monitor", "", 0), ("monitor", "x", 2)],
+)
+def test_ranks_that_differ_are_a_finding(mode, failure, exit_code, valid):
+    """With a guard the script fails for that reason; a monitor only warns."""
+    difference = RankDifference("Model", 0, ((0, 1), (2,)), ("embed", "counts"))
+    run = seen(mode=RunMode(mode), failure=failure, ranks=(RankComparison(4, (0, 1, 2), (difference,)),))
+    assert run.exit_code == exit_code
+    document = view(run)
+    assert valid(render_json(document))["ranks"][0]["differences"][0]["ranks"] == [[0, 1], [2]]
+    text = "not the same on ranks 0, 1 and rank 2 at the start: embed and 1 more"
+    assert text in (document.warnings[0] if mode == "monitor" else document.headline)
+
+
+def test_the_same_ranks_are_said_to_be_so():
+    """Also how many of them were not there to be compared."""
+    assert view(seen(ranks=(RankComparison(2, (0, 1), ()),))).headline.endswith("the same on all ranks")
+    assert view(seen(ranks=(RankComparison(8, (0, 1), ()),))).headline.endswith("the same on 2 of 8 ranks")
+
+
 def test_json_of_a_run_is_what_its_schema_says(valid):
     """Also of a run that proves nothing."""
-    from vqcheck.report.render.json import render
-    from vqcheck.report.views.run import view
-
     for run in (seen(), seen(ended=False), seen(mode=RunMode.MONITOR)):
-        assert valid(render(view(run)))["exit_code"] == run.exit_code
-        assert json.loads(render(view(run)))["command"] == ["a"]
+        document = valid(render_json(view(run)))
+        assert (document["exit_code"], document["command"]) == (run.exit_code, ["a"])

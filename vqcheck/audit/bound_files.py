@@ -8,6 +8,7 @@ from typing import Final
 from vqcheck.checkpoint.container import Plain
 from vqcheck.checkpoint.file import PositionedFile
 from vqcheck.checkpoint.open import open_checkpoint
+from vqcheck.checkpoint.remote.address import without_credentials
 from vqcheck.codebook import model
 from vqcheck.codebook.digest import Digest
 from vqcheck.errors import UsageError
@@ -72,7 +73,7 @@ def recorded_tsv(path: str) -> str | None:
         information = checkpoint.information
     config = information.get("config") or _inner(information.get("hyper_parameters"))
     named = config.get("train_semantic_path") if isinstance(config, dict) else None
-    return named if isinstance(named, str) and named else None
+    return without_credentials(named) if isinstance(named, str) and named else None
 
 
 def same_experiment(recorded: str, tsv: str) -> bool:

@@ -2,7 +2,7 @@
 
 import os
 from collections.abc import Callable, Iterable, Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from math import inf
 
 from vqcheck.audit.history_result import (
@@ -14,11 +14,13 @@ from vqcheck.audit.history_result import (
     TrainingRun,
 )
 from vqcheck.audit.run_checkpoints import Comparer, Earlier, RunCheckpoint, read_checkpoint, voice_of
+from vqcheck.checkpoint.checkpoint_names import DISTRIBUTED, is_beside
+from vqcheck.checkpoint.model_folder import may_be_checkpoint
 from vqcheck.codebook.family import Family
-from vqcheck.codebook.file_record import FileKind
+from vqcheck.codebook.file_record import FileKind, is_hub_name, names_a_step
 from vqcheck.codebook.vq_encoder import InFront
 from vqcheck.errors import NoCodebookError, UsageError, VqcheckError
-from vqcheck.experiment.layout import SHARD, SUFFIXES, by_number
+from vqcheck.experiment.layout import SHARD, SUFFIXES, by_number, folders_in
 from vqcheck.experiment.run_base import BaseProblem, UnusedBase, named_base
 
 OnFile = Callable[[int, int], None]
@@ -41,8 +43,9 @@ def read_history(
     base: str | None = None,
     copy: str = "",
 ) -> History:
-    """Return the history of the checkpoints in a folder; its sub-folders are not searched.
+    """Return the history of the checkpoints in a folder, and of its sub-folders that are one checkpoint each.
 
+    Such are distributed checkpoints, and folders that are called like a step (checkpoint-500).
     Every checkpoint is judged against the base and against those before it. The base is the one given, else the file
     that the run's configuration names as `pretrained_s2G`, else a file of the folder that says nothing of training.
     Exports of several voices are several runs. `copy` names the copy to judge in files that hold several.
@@ -60,7 +63,7 @@ def read_history(
     for done, path in enumerate(paths, start=1):
         name = os.path.basename(path)
         try:
-            found.append(read_checkpoint(path, own, copy))
+            found.append(_of_last_step(read_checkpoint(path, own, copy), folder))
         except NoCodebookError as error:
             skipped.append(SkippedFile(name, error.what))
         except VqcheckError as error:
@@ -189,7 +192,12 @@ def _checkpoints(folder: str) -> list[str]:
         if os.path.isfile(folder):
             raise UsageError("is a file; name the folder of the run's checkpoints", folder) from None
         raise UsageError(f"cannot be listed: {error.strerror}", folder) from None
-    paths = [os.path.join(folder, name) for name in names if name.lower().endswith(SUFFIXES) and not SHARD.search(name)]
+    paths = [
+        os.path.join(folder, name)
+        for name in names
+        if name.lower().endswith(SUFFIXES) and not SHARD.search(name) and not is_beside(name)
+    ]
+    paths += _folders_of_steps(folder)
     if not paths:
         runs = sorted(name for name in os.listdir(folder) if name.startswith("logs_s2"))
         if runs:
@@ -197,6 +205,24 @@ def _checkpoints(folder: str) -> list[str]:
         endings = ", ".join(f"*{suffix}" for suffix in SUFFIXES)
         raise UsageError(f"holds no checkpoint (no file named {endings}); 'vqcheck check' looks in sub-folders", folder)
     return sorted(paths, key=by_number)
+
+
+def _folders_of_steps(folder: str) -> list[str]:
+    """Return the sub-folders that are a checkpoint each, as trainers write them."""
+    return [
+        inner
+        for inner in folders_in(folder)
+        if os.path.exists(os.path.join(inner, DISTRIBUTED))
+        or (names_a_step(os.path.basename(inner)) and may_be_checkpoint(inner))
+    ]
+
+
+def _of_last_step(each: RunCheckpoint, folder: str) -> RunCheckpoint:
+    """Return a checkpoint with its kind; trainers put the model of the last step beside the folders of the others."""
+    inside = os.path.dirname(os.path.abspath(each.path)) == os.path.abspath(folder)
+    if each.has_step or not (inside and is_hub_name(each.name) and _folders_of_steps(folder)):
+        return each
+    return replace(each, record=replace(each.record, kind=FileKind.STEP))
 
 
 def _training_order(each: RunCheckpoint, found: list[RunCheckpoint]) -> tuple[float, float, int, list[tuple[int, str]]]:

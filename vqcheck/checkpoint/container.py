@@ -5,10 +5,11 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from itertools import islice
 from math import isfinite
-from typing import Final, NamedTuple
+from typing import Final, NamedTuple, cast
 
 from vqcheck.checkpoint.pickle_values import Global, OtherKey, PickleError, Placeholder, may_be_equal
 from vqcheck.checkpoint.second_hand import second_hand
+from vqcheck.checkpoint.stored_module import is_module, state_dict_of
 from vqcheck.checkpoint.stored_tensor import ITEM_SIZE
 from vqcheck.checkpoint.torch_calls import NO_TENSOR
 from vqcheck.checkpoint.torch_meaning import leads_to_tensor, references
@@ -31,6 +32,8 @@ KNOWN: Final = (
 )
 """Names under which trainers keep the state dict, in the order they are preferred."""
 
+_OPTIMIZER: Final = frozenset({"state", "param_groups"})
+"""What an optimizer's state dict has."""
 _MAX_DEPTH: Final = 4
 _DEEPEST: Final = 32
 _MAX_MAPPINGS: Final = 100_000
@@ -117,6 +120,9 @@ def has_optimizer(root: object) -> bool:
     """Say whether a saved object has an optimizer's state at its top level."""
     if isinstance(root, Placeholder):
         root = root.items
+    if isinstance(root, (list, tuple)):
+        # [state dict, optimizer]
+        return any(isinstance(each, dict) and each.keys() >= _OPTIMIZER for each in root[:_MAX_DEPTH])
     return isinstance(root, dict) and any(
         isinstance(key, str) and _is_optimizer(key) and not isinstance(value, TensorRecord)
         for key, value in root.items()
@@ -141,9 +147,14 @@ def _mappings_with_tensors(root: object) -> Iterator[StateDict]:
     without: set[int] = set()
     while waiting:
         path, value, numbered = waiting.popleft()
-        if not isinstance(value, (dict, list, tuple)) or id(value) in seen:
+        if not _may_hold(value) or id(value) in seen:
             continue
         seen.add(id(value))
+        if isinstance(value, Placeholder):
+            tensors = state_dict_of(value)
+            if tensors:
+                yield StateDict(path, tensors)
+            continue
         mappings += isinstance(value, dict)
         if mappings > _MAX_MAPPINGS or len(path) > _DEEPEST:
             if not leads_to_tensor(value, without):
@@ -152,12 +163,12 @@ def _mappings_with_tensors(root: object) -> Iterator[StateDict]:
         if not isinstance(value, dict):
             # A list may hold one thing a million times, and a million numbers.
             inside: dict[int, tuple[int, object]] = {}
-            for number, item in enumerate(value):
-                if isinstance(item, (dict, list, tuple)) and id(item) not in seen:
+            for number, item in enumerate(cast("list[object] | tuple[object, ...]", value)):
+                if _may_hold(item) and id(item) not in seen:
                     inside.setdefault(id(item), (number, item))
             waiting.extend(_Place((*path, f"[{number}]"), item, numbered=True) for number, item in inside.values())
             continue
-        tensors: dict[str, TensorRecord] = {}
+        tensors = {}
         others: list[tuple[object, object]] = []
         for key, item in value.items():
             if type(item) is TensorRecord and type(key) is str:
@@ -179,7 +190,7 @@ def _mappings_with_tensors(root: object) -> Iterator[StateDict]:
         for position, (key, item) in enumerate(others):
             if isinstance(key, OtherKey) and key.is_calculated and leads_to_tensor(value, without):
                 raise PickleError(f"{_at(path)} a key that is calculated: it may replace another{SAVE_AGAIN}")
-            if not isinstance(item, (dict, list, tuple)):
+            if not _may_hold(item):
                 continue
             if not isinstance(key, str):
                 waiting.append(_Place((*path, f"[{_shown_key(key, position)}]"), item, numbered=True))
@@ -187,6 +198,11 @@ def _mappings_with_tensors(root: object) -> Iterator[StateDict]:
                 if len(key) > _LONGEST_KEY and leads_to_tensor(item, without):
                     raise PickleError(f"{_at(path)} tensors under a name of {len(key)} characters{SAVE_AGAIN}")
                 waiting.append(_Place((*path, key), item, numbered))
+
+
+def _may_hold(value: object) -> bool:
+    """Say whether state dicts may be in a value, or it is one."""
+    return isinstance(value, (dict, list, tuple)) or is_module(value)
 
 
 def _shown_key(key: object, position: int) -> str:
@@ -199,6 +215,8 @@ def _refuse_unread(path: tuple[str, ...], others: list[tuple[object, object]]) -
     for key, item in others:
         if isinstance(item, Placeholder):
             callee = item.callee
+            if is_module(item):
+                continue
             if isinstance(callee, Global) and (callee.module, callee.name) in NO_TENSOR:
                 continue
         elif isinstance(item, Global):

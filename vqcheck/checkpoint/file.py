@@ -3,10 +3,13 @@
 import errno
 import os
 import stat
+from collections.abc import Callable
 from types import TracebackType
 from typing import Final
 
+from vqcheck.checkpoint.stored_tensor import Extent
 from vqcheck.errors import CheckpointError
+from vqcheck.sanitize import sanitize_name
 
 _CHUNK: Final = 8 << 20
 
@@ -44,6 +47,8 @@ class PositionedFile:
 
     Attributes:
         path: the file as the caller named it.
+        is_remote: whether its bytes come over the network.
+        siblings: gives the address of the file of another name beside it; None where it is a file of a folder.
         size: its bytes when it was opened.
         bytes_read: how many were read from it until now.
 
@@ -52,12 +57,18 @@ class PositionedFile:
 
     """
 
-    def __init__(self, path: str | os.PathLike[str]) -> None:
+    is_remote = False
+    siblings: Callable[[str], str] | None = None
+
+    def __init__(self, path: str | os.PathLike[str], place: str | None = None) -> None:
+        """Open the file at a path; `place` is where it lies, where `path` is the name of something else."""
         self.path = os.fsdecode(path)
+        self._place = self.path if place is None else place
         try:
-            self._file = open(self.path, "rb", buffering=0, opener=open_regular_file)  # noqa: SIM115 - closed by close()
+            self._file = open(self._place, "rb", buffering=0, opener=open_regular_file)  # noqa: SIM115 - closed by close()
         except FileNotFoundError:
-            raise self.error("no such file") from None
+            address = "://" in self._place and "is an address, and this takes the whole file; download it (curl -LO)"
+            raise self.error(address or "no such file") from None
         except IsADirectoryError:
             raise self.error("is a directory, expected a checkpoint file") from None
         except (OSError, ValueError) as error:
@@ -77,12 +88,10 @@ class PositionedFile:
         if start < 0 or size < 0 or start + size > self.size:
             raise self.error("lies outside the file (truncated?)", what)
         buffer = bytearray(size)
-        view = memoryview(buffer)
         done = 0
         try:
-            self._file.seek(start)
             while done < size:
-                count = self._file.readinto(view[done : done + _CHUNK])
+                count = self._fill(start + done, memoryview(buffer)[done : done + _CHUNK])
                 if not count:
                     raise self.error("the file was truncated while it was read", what)
                 done += count
@@ -91,18 +100,36 @@ class PositionedFile:
         self.bytes_read += size
         return buffer
 
+    def _fill(self, start: int, buffer: memoryview) -> int:
+        """Read some bytes from a position into a buffer, and return how many; none at the end of the file."""
+        self._file.seek(start)
+        return self._file.readinto(buffer) or 0
+
+    def expect(self, start: int, size: int) -> None:
+        """Hear that these bytes will be read; a file of this machine has no use for it."""
+
+    def read_extent(self, extent: Extent, start: int, size: int) -> bytearray:
+        """Return `size` bytes of an extent that is stored as it is, from position `start` inside it."""
+        return self.read(extent.start + start, size, extent.member)
+
     def error(self, reason: str, member: str = "") -> CheckpointError:
         """Return the error that says what is wrong with this file, or with a part of it."""
         return CheckpointError(reason, self.path, member)
 
     def is_same(self, other: "PositionedFile") -> bool:
         """Say whether this and the other are one file, under whatever names."""
+        if other.is_remote:
+            return False
         return os.path.sameopenfile(self._file.fileno(), other._file.fileno())  # noqa: SLF001 - of this class
+
+    def is_at(self, path: str) -> bool:
+        """Say whether a path leads to this file."""
+        return os.path.exists(path) and os.path.samefile(self._place, path)
 
     def check_unchanged(self) -> None:
         """Raise CheckpointError when the file was written to or replaced since it was opened."""
         try:
-            same = self._identity == _identity(os.fstat(self._file.fileno())) == _identity(os.stat(self.path))
+            same = self._identity == _identity(os.fstat(self._file.fileno())) == _identity(os.stat(self._place))
         except OSError:
             same = False
         if not same:
@@ -118,6 +145,38 @@ class PositionedFile:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         self.close()
+
+
+class FilePart(PositionedFile):
+    """A part of an open file, read as if it were a file by itself; the whole one is not closed with it.
+
+    Raises:
+        CheckpointError: the part does not lie in the file.
+
+    """
+
+    def __init__(self, whole: PositionedFile, start: int, size: int, name: str) -> None:
+        self.path = whole.path
+        self._whole, self._start, self._name = whole, start, name
+        self.size = size
+        self.bytes_read = 0
+        if start < 0 or size <= 0 or start + size > whole.size:
+            raise self.error("lies outside the file (truncated?)")
+
+    def read(self, start: int, size: int, what: str) -> bytearray:
+        if start < 0 or size < 0 or start + size > self.size:
+            raise self.error(f"{what} lies outside its part of the file")
+        self.bytes_read += size
+        return self._whole.read(self._start + start, size, what)
+
+    def error(self, reason: str, member: str = "") -> CheckpointError:
+        return self._whole.error(f"{sanitize_name(member)}: {reason}" if member else reason, self._name)
+
+    def check_unchanged(self) -> None:
+        self._whole.check_unchanged()
+
+    def close(self) -> None:
+        """Leave the whole file open."""
 
 
 def _identity(status: os.stat_result) -> tuple[int, ...]:

@@ -1,4 +1,4 @@
-"""Tells checkpoints by their names, and says what any other file or folder is and which command helps."""
+"""Names a file or folder that is not a checkpoint, and the command that helps: the line a user meets first."""
 
 import os
 import re
@@ -6,14 +6,8 @@ import tarfile
 from collections.abc import Collection
 from typing import Final
 
+from vqcheck.checkpoint.checkpoint_names import DISTRIBUTED_PART, SHARD, is_checkpoint_name, is_distributed, listed
 from vqcheck.sanitize import sanitize, sanitize_name
-
-SAFETENSORS_NAME: Final = r"(.+)\.safetensors(\.index\.json)?"
-BIN_NAME: Final = r"(.*model(\.[^.]+)?)\.bin(\.index\.json)?"
-"""Hubs keep other things than weights under this ending, too."""
-TRAINING: Final = (".pth", ".pt", ".ckpt", ".th")
-SHARD_NAME: Final = r".+-\d+-of-\d+\.(safetensors|bin)"
-_SHOWN: Final = 5
 
 HEAD: Final = 512
 """Bytes of a file's beginning by which it is known."""
@@ -38,7 +32,6 @@ _MAGIC: Final = (
     (rb"Rar!\x1a\x07", f"is a rar archive; {_UNPACK} (unrar x)"),
     (rb"GGUF", "is a GGUF file (llama.cpp), which vqcheck does not read; name the checkpoint that it was made from"),
     (rb"\x89HDF\r\n\x1a\n", "is an HDF5 file (Keras), which vqcheck does not read; save a state_dict() or safetensors"),
-    (rb"\x93NUMPY", "is one numpy array (.npy), not a checkpoint of named tensors"),
     (rb"....TFL3", "is a TensorFlow Lite model, which vqcheck does not read"),
     (
         rb"IxF[2Il]|I[vw]Fl|I[vw]PQ|IwSq|IHNf|IxPq",
@@ -60,25 +53,15 @@ _BY_NAME: Final = (
     ),
 )
 _UNFINISHED: Final = (".part", ".partial", ".crdownload", ".download", ".incomplete", ".opdownload", ".!ut")
-_ADDRESS: Final = re.compile(r"[a-zA-Z][a-zA-Z0-9+.-]+:/+[^/\\]")
+_ADDRESS: Final = re.compile(r"[a-zA-Z][a-zA-Z0-9+.-]+:[/\\][^/\\]")
+"""What `pathlib` makes of one."""
 _OLD_TORCH: Final = ("sys_info", "pickle", "storages", "tensors")
 
 
-def is_checkpoint_name(name: str) -> bool:
-    """Say whether a file is called as checkpoints are."""
-    return name.endswith(TRAINING) or bool(re.fullmatch(SAFETENSORS_NAME, name) or re.fullmatch(BIN_NAME, name))
-
-
-def listed(names: list[str]) -> str:
-    """Return the first of some names, and how many there are beside."""
-    more = f" and {len(names) - _SHOWN} more" if len(names) > _SHOWN else ""
-    return sanitize(", ".join(names[:_SHOWN])) + more
-
-
 def path_kind(path: str) -> str:
-    """Return what a path is that leads to no file: an address, or empty."""
+    """Return what a path is that leads to no file: an address that has lost a slash, or empty."""
     if _ADDRESS.match(path) and not os.path.exists(path):
-        return "is an address; download it first (curl -LO ADDRESS) and name the file"
+        return "is an address that has lost a slash, as in a Path; give it as a text (https://...)"
     return ""
 
 
@@ -128,8 +111,6 @@ def zip_kind(members: Collection[str]) -> str:
     inside = [name for name in members if is_checkpoint_name(name)]
     if inside:
         return f"is a zip archive with checkpoints inside; unpack it (unzip) and name one: {listed(inside)}"
-    if members and all(name.endswith(".npy") for name in members):
-        return "is a zip archive of numpy arrays (.npz), which vqcheck does not read"
     return "a zip archive, but no torch checkpoint (no data.pkl inside)"
 
 
@@ -139,11 +120,8 @@ def folder_kind(folder: str, names: list[str]) -> str:
     with_some = [name for name in inner if _has_checkpoint(os.path.join(folder, name))]
     if not names:
         return "is an empty folder"
-    if ".metadata" in names and any(name.endswith(".distcp") for name in names):
-        return (
-            "is a distributed checkpoint of torch, which vqcheck does not read; make one file from it: "
-            "python -m torch.distributed.checkpoint.format_utils dcp_to_torch FOLDER OUT.pth"
-        )
+    if any(name.endswith(DISTRIBUTED_PART) for name in names):
+        return "holds parts of a distributed checkpoint without their common index (.metadata); copy that, too"
     if "zero_to_fp32.py" in names or any(name.startswith("global_step") for name in inner):
         return "is a DeepSpeed checkpoint; make one file from it (python zero_to_fp32.py . OUT) and name that"
     if "6-name2semantic.tsv" in names or "2-name2text.txt" in names or "4-cnhubert" in inner:
@@ -151,7 +129,7 @@ def folder_kind(folder: str, names: list[str]) -> str:
         return f"is an experiment folder of GPT-SoVITS; name a checkpoint in it ({runs}) or in SoVITS_weights*"
     if "saved_model.pb" in names or any(".data-00000-of-" in name for name in names):
         return "is a TensorFlow checkpoint, which vqcheck does not read"
-    if any(re.fullmatch(SHARD_NAME, name) for name in names):
+    if any(SHARD.fullmatch(name) for name in names):
         return "holds shards of a model without their index (*.index.json); download that, too"
     if with_some:
         return f"{_EXPECTED}; these folders in it hold checkpoints: {listed(with_some)}"
@@ -165,7 +143,8 @@ def folder_kind(folder: str, names: list[str]) -> str:
 
 def _has_checkpoint(folder: str) -> bool:
     try:
-        return any(is_checkpoint_name(name) for name in os.listdir(folder))
+        names = os.listdir(folder)
+        return is_distributed(names) or any(map(is_checkpoint_name, names))
     except OSError:
         return False
 

@@ -1,6 +1,7 @@
 """An open checkpoint: the index of its tensors, and reading one of them with every claim checked first."""
 
 import copy
+import os
 from array import array
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from functools import cached_property
@@ -27,6 +28,9 @@ _FREE_BYTES: Final = 8 << 20
 _MOST_TIMES: Final = 2
 """What tensors may claim together: this much in any file, and this many times what the file has."""
 
+_IN_FRONT: Final = 1 << 10
+"""What stands between the start of an extent and its bytes, in an archive; rarely more."""
+
 _KEPT_BYTES: Final = 64 << 20
 """What `keep_what_is_read` keeps at most."""
 
@@ -44,12 +48,15 @@ class Checkpoint:
 
     Attributes:
         path: the file as the user named it.
-        format: `torch zip`, `torch legacy`, `safetensors` or `sharded`.
+        format: `torch zip`, `torch legacy`, `safetensors`, `sharded`, or another that docs/formats.md names.
         header_code: the two characters GPT-SoVITS writes over a zip's first two bytes, or an empty text.
         keys: what leads to the state dict that `tensors` are of; empty when the saved object itself is it.
         tensors: name -> StoredTensor.
-        files: every file that is read; one, unless the checkpoint is sharded.
+        files: every file that was opened until now; one, unless the checkpoint is sharded or distributed.
         classes: names of the classes whose code runs when Python loads the file with weights_only=False.
+        module_classes: names of the classes of modules that were saved whole: what Python makes of the values that
+            are stored, their code decides. `open_checkpoint` refuses such a file, `open_as_stored` does not.
+        missing_files: names of files that the checkpoint refers to and that are not there.
         elsewhere: gives what the saved object refers to beside its state dicts; nameless, as far as bytes go.
 
     """
@@ -68,6 +75,9 @@ class Checkpoint:
         root: object = None,
         classes: tuple[str, ...] = (),
         elsewhere: Callable[[], Iterable[StoredTensor]] = tuple,
+        module_classes: tuple[str, ...] = (),
+        missing_files: tuple[str, ...] = (),
+        stored_bytes: int | None = None,
     ) -> None:
         self.path = path
         self.format = format
@@ -79,6 +89,9 @@ class Checkpoint:
         self._others = others or {}
         self.classes = classes
         self.elsewhere = elsewhere
+        self.module_classes = module_classes
+        self.missing_files = missing_files
+        self._stored_bytes = stored_bytes
         self._root = root
         self.remembered: dict[object, Any] | None = None
         """What was calculated from its bytes, by whoever did; None unless `keep_what_is_read` was called."""
@@ -201,14 +214,28 @@ class Checkpoint:
         Many tensors may claim the same bytes, an expanded tensor repeats one element, and each read of packed data
         starts at its beginning: time and memory must follow the size of the file, not what it claims.
         """
+        tensors = tuple(tensors)
         runs = {
             (tensor.extent, tensor.offset, tensor.shape, tensor.stride): tensor.extent.packed * tensor.offset
             + prod(tensor.shape) * ITEM_SIZE.get(tensor.dtype, 0)
             for tensor in tensors
         }
-        claimed, stored = sum(runs.values()), sum(file.size for file in self.files)
+        claimed = sum(runs.values())
+        # Of a distributed checkpoint the files are opened when they are read.
+        stored = sum(file.size for file in self.files) if self._stored_bytes is None else self._stored_bytes
         if claimed > _FREE_BYTES + _MOST_TIMES * stored:
             raise self.files[0].error(f"its VQ encoder claims {claimed} bytes, far more than the file's {stored}")
+        self._expect(tensors)
+
+    def _expect(self, tensors: Iterable[StoredTensor]) -> None:
+        """Tell files that are read over the network what will be read of them, so that they ask for it at once."""
+        remote = {os.path.basename(file.path): file for file in self.files if file.is_remote}
+        for tensor in tensors if remote else ():
+            extent = tensor.extent
+            file = remote.get(extent.shard or os.path.basename(self.files[0].path))
+            if file and not extent.packed:
+                span = prod(tensor.shape) * ITEM_SIZE.get(tensor.dtype, 0)
+                file.expect(extent.start, _IN_FRONT + tensor.offset + span)
 
     def is_same_file(self, other: "Checkpoint") -> bool:
         """Say whether the two were opened by names, links among them, of one file."""

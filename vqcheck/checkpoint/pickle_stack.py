@@ -105,7 +105,7 @@ class PickleStack:
 
     def build(self) -> None:
         state = self.stack.pop()
-        self.meaning.build(self.stack[-1], state)
+        self.stack[-1] = self.meaning.build(self.stack[-1], state)
 
     def instance(self) -> None:
         function = self.name_global(self.line().decode(), self.line().decode())

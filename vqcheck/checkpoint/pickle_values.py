@@ -76,10 +76,11 @@ class Meaning:
         """Return what stands for an object that is made without its class's initialiser."""
         return Placeholder(kind, args, state=keywords)
 
-    def build(self, target: object, state: object) -> None:
-        """Give a state to a value that was made before."""
+    def build(self, target: object, state: object) -> object:
+        """Return what stands for a value that was made before, given its state."""
         if isinstance(target, Placeholder):
             target.state = state
+        return target
 
     def reference(self, persistent_id: object) -> object:
         """Return what stands for something that is kept outside the pickle."""
@@ -98,7 +99,7 @@ class PlainData(Meaning):
         del args, keywords
         raise PickleError(f"makes an object of {kind} where plain data is expected")
 
-    def build(self, target: object, state: object) -> None:
+    def build(self, target: object, state: object) -> object:
         del target, state
         raise PickleError("gives a state to something where plain data is expected")
 

@@ -17,6 +17,7 @@ from vqcheck.errors import CheckpointError
 from vqcheck.sanitize import sanitize_name
 
 _CHUNK: Final = 8 << 20
+_REWRITTEN: Final = ("torch zip", "torch legacy", "safetensors")
 
 Edits = Mapping[int, bytes]
 """Position in the file -> the bytes that stand there in the copy."""
@@ -33,8 +34,13 @@ def edits_for(checkpoint: Checkpoint, values: Mapping[StoredTensor, bytes]) -> d
 
     """
     file = checkpoint.files[0]
-    if len(checkpoint.files) > 1:
-        raise file.error("consists of several files; its VQ encoder can be put back into a single one only")
+    if checkpoint.format not in _REWRITTEN:
+        raise file.error(
+            f"is a checkpoint of the kind '{checkpoint.format}'; a VQ encoder can be put back into a single torch or "
+            "safetensors file only"
+        )
+    if file.is_remote:
+        raise file.error("is remote, and the copy takes all of its bytes; --download reads it whole first")
     packed = next((tensor for tensor in values if tensor.extent.packed), None)
     if packed is not None:
         raise file.error("is stored compressed; save the file again without compression", packed.name)

@@ -10,6 +10,8 @@ from math import prod
 from typing import Any, Final
 
 from vqcheck.checkpoint.file import PositionedFile
+from vqcheck.checkpoint.opened import Checkpoint
+from vqcheck.checkpoint.source import Source
 from vqcheck.checkpoint.stored_tensor import ITEM_SIZE, SAFETENSORS, Extent, StoredTensor, contiguous_stride
 from vqcheck.checkpoint.untrusted_text import parse_json
 from vqcheck.sanitize import sanitize_name
@@ -18,6 +20,25 @@ _MAX_HEADER: Final = 16 << 20
 _MAX_AXES: Final = 64
 _LONGEST_DTYPE: Final = 20
 _SPACE: Final = b" \t\r\n"
+
+
+def recognises(source: Source) -> bool:
+    """Say whether a file begins with a safetensors header."""
+    return looks_like(source.head)
+
+
+def open_source(source: Source) -> Checkpoint:
+    """Return an open safetensors file; raises CheckpointError as `read_header`, or where torch would read it, too."""
+    file = source.file
+    if not file.path.endswith(".safetensors"):
+        from vqcheck.checkpoint import not_a_checkpoint, torch_legacy
+
+        if torch_legacy.has_magic(file) or not_a_checkpoint.tar_kind(source.head):
+            raise file.error("begins as a torch file and as a safetensors file; save it again as one")
+    tensors, metadata = read_header(file)
+    if not source.is_shard:
+        tensors = with_aliases(tensors, metadata)
+    return Checkpoint([file], file.path, "safetensors", tensors, file.read_extent, root=dict(metadata))
 
 
 def looks_like(head: bytes) -> bool:

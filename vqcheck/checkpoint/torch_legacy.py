@@ -14,10 +14,14 @@ from typing import Final
 
 from vqcheck.checkpoint import pickle_machine
 from vqcheck.checkpoint.file import PositionedFile
+from vqcheck.checkpoint.opened import Checkpoint
 from vqcheck.checkpoint.pickle_values import PickleError, PlainData, TruncatedPickleError
+from vqcheck.checkpoint.saved_object import checkpoint_of
+from vqcheck.checkpoint.source import Source
 from vqcheck.checkpoint.stored_tensor import ITEM_SIZE, REFUSED_ITEM_SIZE, Extent
 from vqcheck.checkpoint.torch_meaning import TorchMeaning
 from vqcheck.checkpoint.torch_records import StorageRecord
+from vqcheck.errors import CheckpointError
 from vqcheck.sanitize import sanitize_name
 
 MAGIC: Final = 0x1950A86A20F9469CFC6C
@@ -35,11 +39,40 @@ class _Pickles:
     keys: list[object]
     end: int
     """Position behind the last pickle."""
-    classes: tuple[str, ...]
+    meaning: TorchMeaning
 
 
-def read_index(file: PositionedFile) -> tuple[object, dict[str, Extent], tuple[str, ...]]:
-    """Return (unpickled root with records for tensors, storage key -> extent, unknown classes) of a legacy torch file.
+def recognises(source: Source) -> bool:
+    """Say that a file may be a legacy torch file: it is what torch takes everything for that it knows no better."""
+    del source
+    return True
+
+
+def open_source(source: Source) -> Checkpoint:
+    """Return an open legacy torch file; raises CheckpointError as `read_index`, or says what the file is instead."""
+    from vqcheck.checkpoint import not_a_checkpoint
+
+    file, head = source.file, source.head
+    archive = not_a_checkpoint.tar_kind(head)
+    if archive:
+        # torch looks for one first: what is behind may be a legacy file as well.
+        raise file.error(archive)
+    try:
+        root, extents, meaning = read_index(file)
+    except CheckpointError:
+        kind = (
+            ""
+            if head.startswith((b"\x80", not_a_checkpoint.MAGIC_AS_TEXT))
+            else not_a_checkpoint.file_kind(file.path, head)
+        )
+        if not kind:
+            raise
+        raise file.error(kind) from None
+    return checkpoint_of(file, "torch legacy", root, extents, file.read_extent, meaning)
+
+
+def read_index(file: PositionedFile) -> tuple[object, dict[str, Extent], TorchMeaning]:
+    """Return (unpickled root with records for tensors, storage key -> extent, its meaning) of a legacy torch file.
 
     Raises:
         CheckpointError: not such a file, a pickle that is not plain data, or storages outside the file.
@@ -47,7 +80,7 @@ def read_index(file: PositionedFile) -> tuple[object, dict[str, Extent], tuple[s
     """
     _check_magic(file)
     pickles = _with_growing_window(file, _read_pickles)
-    return pickles.root, _locate(file, pickles), pickles.classes
+    return pickles.root, _locate(file, pickles), pickles.meaning
 
 
 def has_magic(file: PositionedFile) -> bool:
@@ -111,7 +144,7 @@ def _read_pickles(window: bytes) -> _Pickles:
             raise PickleError(f"gives a storage and a view of one the same key {sanitize_name(key)}")
         if record.view is not None and record.view[1] + record.view[2] > record.count:
             raise PickleError(f"describes view {sanitize_name(key)} outside its storage")
-    return _Pickles(root, storages, keys, at, meaning.classes())
+    return _Pickles(root, storages, keys, at, meaning)
 
 
 def _locate(file: PositionedFile, pickles: _Pickles) -> dict[str, Extent]:

@@ -9,8 +9,9 @@ from collections.abc import Callable, Iterable, Iterator
 from typing import Final
 
 from vqcheck.checkpoint.pickle_values import Global, Meaning, OtherKey, PickleError, Placeholder
+from vqcheck.checkpoint.stored_module import is_module
 from vqcheck.checkpoint.torch_calls import DICTIONARIES, HOLDERS, NO_TENSOR, Calls
-from vqcheck.checkpoint.torch_records import REBUILD, SAVE_AGAIN, StorageRecord, TensorRecord, rebuild, storage_record
+from vqcheck.checkpoint.torch_records import REBUILD, SAVE_AGAIN, StorageRecord, Storages, TensorRecord, rebuild
 from vqcheck.sanitize import sanitize_name
 
 _TENSOR_CLASS: Final = re.compile(r"(Tensor|Parameter|Storage|Buffer|Variable|TensorBase|ndarray|memmap)$")
@@ -28,29 +29,21 @@ class TorchMeaning(Meaning):
     """
 
     def __init__(self, found: Callable[[StorageRecord], None], most_parts: int) -> None:
-        self._found = found
-        self._most_parts = most_parts
+        self._refers_to_modules = most_parts == 6
         self._calls = Calls()
-        self._storages: dict[str, StorageRecord] = {}
+        self._storages = Storages(found, most_parts)
         self._objects: list[Placeholder] = []
         """What must not be handed a tensor."""
         self._classes: set[str] = set()
+        self._modules: list[Placeholder] = []
 
     def reference(self, persistent_id: object) -> object:
-        if self._most_parts == 6 and isinstance(persistent_id, tuple) and persistent_id[:1] == ("module",):
+        if self._refers_to_modules and isinstance(persistent_id, tuple) and persistent_id[:1] == ("module",):
             # The class of a module that was saved whole, with its source; it stays a name.
             if len(persistent_id) == 4 and isinstance(persistent_id[1], Global):
                 return persistent_id[1]
             raise PickleError("refers to a module in a way that torch does not write")
-        record = storage_record(persistent_id, self._most_parts)
-        first = self._storages.setdefault(record.key, record)
-        if first is record or record.view is not None:
-            self._found(record)
-        if first.dtype != record.dtype:
-            raise PickleError(f"gives storage {sanitize_name(record.key)} two element types")
-        if first.count != record.count:
-            raise PickleError(f"gives storage {sanitize_name(record.key)} two sizes")
-        return record
+        return self._storages.refer(persistent_id)
 
     def call(self, function: object, args: tuple[object, ...]) -> object:
         if type(function) is not Global:
@@ -90,7 +83,7 @@ class TorchMeaning(Meaning):
             self._classes.add(sanitize_name(str(kind)))
         return made
 
-    def build(self, target: object, state: object) -> None:
+    def build(self, target: object, state: object) -> object:
         if isinstance(target, dict):
             if not isinstance(state, dict) or not state.keys() <= {"_metadata"}:
                 raise PickleError(f"gives a dictionary a state of its own, which may change what it holds{SAVE_AGAIN}")
@@ -102,11 +95,16 @@ class TorchMeaning(Meaning):
             raise PickleError(f"gives an object of {target.callee} two states")
         else:
             target.state = state
+        return target
 
     def require_apart(self) -> None:
-        """Raise PickleError when something other than torch's own calls and plain containers is handed a tensor."""
+        """Raise PickleError when more than torch's own calls, plain containers and modules are handed a tensor."""
         seen: set[int] = set()
+        self._modules = [owner for owner in self._objects if is_module(owner)]
+        whole = set(map(id, self._modules))
         for owner in self._objects:
+            if id(owner) in whole:
+                continue
             seen.add(id(owner))
             waiting = list(owner.parts())
             while waiting:
@@ -118,6 +116,16 @@ class TorchMeaning(Meaning):
     def classes(self) -> tuple[str, ...]:
         """Return the classes that are not plain data: each runs code of its own when it is loaded by Python."""
         return tuple(sorted(self._classes))
+
+    def module_classes(self) -> tuple[str, ...]:
+        """Return the classes of modules that were saved whole, those that are not torch's own first.
+
+        Their code decides what becomes of every tensor that they are handed, wherever else it stands in the file.
+        """
+        if not leads_to_tensor(self._modules, set()):
+            return ()
+        names = {sanitize_name(str(module.callee)) for module in self._modules}
+        return tuple(sorted(names, key=lambda name: (name.startswith("torch."), name)))
 
     def _reconstructed(self, args: tuple[object, ...]) -> object:
         """Return the object that protocols 0 and 1 make: of a plain class, or of one that is a dictionary or a list."""

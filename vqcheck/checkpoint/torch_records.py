@@ -79,6 +79,27 @@ def storage_record(persistent_id: object, most_parts: int) -> StorageRecord:
     return StorageRecord(TORCH_STORAGE.get(kind.name, kind.name), key, count, view)
 
 
+class Storages:
+    """The storages that one pickle refers to; `found` is called with each, and with each view of one."""
+
+    def __init__(self, found: Callable[[StorageRecord], None], most_parts: int) -> None:
+        self._found = found
+        self._most_parts = most_parts
+        self._known: dict[str, StorageRecord] = {}
+
+    def refer(self, persistent_id: object) -> StorageRecord:
+        """Return the storage that a persistent id names; PickleError as `storage_record`, or where two disagree."""
+        record = storage_record(persistent_id, self._most_parts)
+        first = self._known.setdefault(record.key, record)
+        if first is record or record.view is not None:
+            self._found(record)
+        if first.dtype != record.dtype:
+            raise PickleError(f"gives storage {sanitize_name(record.key)} two element types")
+        if first.count != record.count:
+            raise PickleError(f"gives storage {sanitize_name(record.key)} two sizes")
+        return record
+
+
 def _is_view(view: object) -> bool:
     return (
         type(view) is tuple

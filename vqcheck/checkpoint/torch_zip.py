@@ -1,15 +1,88 @@
 """The index of a torch zip archive (torch 1.6 and later), whatever its root folder and member order."""
 
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Generic, TypeVar
+
 from vqcheck.checkpoint import pickle_machine
-from vqcheck.checkpoint.pickle_values import PickleError
+from vqcheck.checkpoint.opened import Checkpoint
+from vqcheck.checkpoint.pickle_values import Meaning, PickleError
+from vqcheck.checkpoint.saved_object import checkpoint_of
+from vqcheck.checkpoint.source import Source
 from vqcheck.checkpoint.stored_tensor import Extent
 from vqcheck.checkpoint.torch_meaning import TorchMeaning
 from vqcheck.checkpoint.torch_records import StorageRecord
 from vqcheck.checkpoint.zip_archive import ZipArchive
 
+M = TypeVar("M", bound=Meaning)
 
-def read_index(archive: ZipArchive) -> tuple[object, dict[str, Extent], tuple[str, ...]]:
-    """Return (unpickled root with records for tensors, storage key -> extent, unknown classes) of a torch zip archive.
+
+def recognises(source: Source) -> bool:
+    """Say whether a zip archive holds a torch index, and is no TorchScript archive; a shard is never one."""
+    archive = source.archive
+    return any(name.endswith("data.pkl") for name in archive.members) and (
+        source.is_shard or not archive.ending("constants.pkl")
+    )
+
+
+def open_source(source: Source) -> Checkpoint:
+    """Return an open torch zip archive; raises CheckpointError as `read_index`."""
+    archive = source.archive
+    if source.is_shard and any(
+        member.is_packed and name.endswith("data.pkl") for name, member in archive.members.items()
+    ):
+        # Unpacked, the indexes of many small shards could be of any size; no library packs one.
+        raise archive.error("its index is compressed, which no shard's is; save the model again without compression")
+    index = read_index(archive)
+    packed = next((extent.member for extent in index.extents.values() if extent.packed), "")
+    if packed and (source.is_shard or source.file.path.endswith(".bin")):
+        # transformers maps such files into memory: it gets the packed bytes as they lie there, whatever they unpack to.
+        raise archive.error(
+            "is compressed, and transformers would read it as if it were not; save the model again without compression",
+            packed,
+        )
+    return checkpoint_of(
+        source.file,
+        "torch zip",
+        index.root,
+        index.extents,
+        lambda extent, start, size: archive.read(extent.member, start, size),
+        index.meaning,
+        header_code=source.header_code,
+    )
+
+
+def read_index(archive: ZipArchive) -> "ZipIndex[TorchMeaning]":
+    """Return the index of a torch zip archive, with records for tensors.
+
+    Raises:
+        CheckpointError: as `load_index`.
+
+    """
+    index = load_index(archive, lambda found: TorchMeaning(found, most_parts=5))
+    if archive.find(f"{index.folder}constants.pkl"):
+        raise archive.error("is a TorchScript archive where a checkpoint is expected; save the model's state_dict()")
+    try:
+        index.meaning.require_apart()
+    except PickleError as error:
+        raise archive.error(f"the pickle {error}", f"{index.folder}data.pkl") from None
+    return index
+
+
+@dataclass(frozen=True, slots=True)
+class ZipIndex(Generic[M]):
+    """The index of an archive of torch, of either kind."""
+
+    root: object
+    meaning: M
+    extents: dict[str, Extent]
+    """Storage key -> where it is."""
+    folder: str
+    """What the names of all members begin with."""
+
+
+def load_index(archive: ZipArchive, meaning_of: Callable[[Callable[[StorageRecord], None]], M]) -> ZipIndex[M]:
+    """Return the unpickled index of an archive, read with the meaning that is made for it.
 
     Raises:
         CheckpointError: no index, several of them, big-endian storages, or a pickle that is not plain data.
@@ -19,29 +92,26 @@ def read_index(archive: ZipArchive) -> tuple[object, dict[str, Extent], tuple[st
     if len(indexes) != 1:
         found = "no data.pkl" if not indexes else f"{len(indexes)} files named data.pkl"
         raise archive.error(f"a zip archive, but no torch checkpoint ({found} inside)")
-    index = indexes[0]
-    root = index[:-8]
-    if archive.find(f"{root}constants.pkl"):
-        raise archive.error("is a TorchScript archive; save the model's state_dict() instead")
-    byteorder = archive.find(f"{root}byteorder")
+    name = indexes[0]
+    folder = name[:-8]
+    byteorder = archive.find(f"{folder}byteorder")
     if byteorder is not None and archive.read(byteorder.name, 0, min(byteorder.size, 16)) != b"little":
         raise archive.error("only little-endian checkpoints are read", byteorder.name)
-    size = archive.members[index].size
+    size = archive.members[name].size
     if size > pickle_machine.MAX_BYTES:
-        raise archive.error(f"{size} bytes, more than the {pickle_machine.MAX_BYTES} that are read", index)
-    data = bytes(archive.read(index, 0, size))
+        raise archive.error(f"{size} bytes, more than the {pickle_machine.MAX_BYTES} that are read", name)
+    data = bytes(archive.read(name, 0, size))
     extents: dict[str, Extent] = {}
 
     def found_storage(record: StorageRecord) -> None:
-        name = f"{root}data/{record.key}"
-        member = archive.members.get(name)
+        storage = f"{folder}data/{record.key}"
+        member = archive.members.get(storage)
         if member is not None:
-            extents[record.key] = Extent(name, member.start, member.size, packed=member.is_packed)
+            extents[record.key] = Extent(storage, member.start, member.size, packed=member.is_packed)
 
-    meaning = TorchMeaning(found_storage, most_parts=5)
+    meaning = meaning_of(found_storage)
     try:
         value, _ = pickle_machine.load(data, meaning)
-        meaning.require_apart()
     except PickleError as error:
-        raise archive.error(f"the pickle {error}", index) from None
-    return value, extents, meaning.classes()
+        raise archive.error(f"the pickle {error}", name) from None
+    return ZipIndex(value, meaning, extents, folder)

@@ -294,7 +294,8 @@ class ZipArchive:
                 pending = bytes(self._file.read(data_start + packed_at, count, member.name))
                 packed_at += count
             try:
-                piece = machine.decompress(pending, _PIECE)
+                # No more than is asked for: beginnings of many members together must not unpack to gigabytes.
+                piece = machine.decompress(pending, min(_PIECE, skip + size - len(out)))
             except zlib.error:
                 raise self.error("its compressed data is damaged", member.name) from None
             if not piece and (machine.eof or packed_at >= member.packed_size):

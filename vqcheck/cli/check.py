@@ -6,6 +6,7 @@ import click
 
 from vqcheck.cli.help import Command
 from vqcheck.cli.output import Output, output_options
+from vqcheck.cli.remote import CheckpointPath, remote_option
 from vqcheck.cli.terminal import Waiting
 
 _EXAMPLES: Final = """
@@ -22,19 +23,20 @@ not there to be asked about is listed and does not count.
 
 
 @click.command("check", cls=Command, epilog=_EXAMPLES)
-@click.argument("place", metavar="[PLACE]", default=".", type=click.Path(readable=False))
+@click.argument("place", metavar="[PLACE]", default=".", type=CheckpointPath())
 @click.option(
     "--base",
     "bases",
     metavar="CKPT",
     multiple=True,
-    type=click.Path(readable=False),
+    type=CheckpointPath(),
     help="The file that training started from; default: those of the GPT-SoVITS folder. Of several the nearest counts.",
 )
 @click.option(
     "--jobs", metavar="N", type=click.IntRange(min=1), help="Read N files at a time; default: one a processor."
 )
 @output_options(verbose="Show more: every file that was skipped.")
+@remote_option
 def command(place: str, bases: tuple[str, ...], jobs: int | None, output: Output) -> int:
     """Check every voice of a place: an experiment, a weights folder, a whole GPT-SoVITS folder, or a file.
 

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Final
 
 import click
 
-from vqcheck.checkpoint.open import open_checkpoint
+from vqcheck.checkpoint.open import open_as_stored
 from vqcheck.checkpoint.opened import Checkpoint
 from vqcheck.cli.help import Command
 from vqcheck.cli.near_names import with_near_names
@@ -21,6 +21,7 @@ from vqcheck.cli.options import (
     scope_option,
 )
 from vqcheck.cli.output import Output, output_options
+from vqcheck.cli.remote import CheckpointPath, remote_option
 from vqcheck.cli.terminal import Waiting
 from vqcheck.codebook.compare import OnTensor, compare
 from vqcheck.codebook.comparison import Comparison, Verdict
@@ -44,14 +45,18 @@ Examples:
   vqcheck diff GPT_weights_v2/me-e15.ckpt G_400.pth --experiment logs/me
   vqcheck diff me-e15.ckpt G_400.pth --lock voices.lock --format junit
   vqcheck diff before/ after/ --family my_codec.toml
+  vqcheck diff step_400/rank*.pth
 
 Exit status: 0 the same, 1 changed, 2 could not check, or a copy in one of the files contradicts the one judged.
 """
 
+_AS_A: Final = "as A"
+"""Stands for the content of files that agree with A."""
+
 
 @click.command("diff", cls=Command, epilog=_EXAMPLES, headings={"s1 against s2": ("experiment", "lock")})
-@click.argument("a", type=click.Path(readable=False))
-@click.argument("others", metavar="B...", nargs=-1, required=True, type=click.Path(readable=False))
+@click.argument("a", type=CheckpointPath())
+@click.argument("others", metavar="B...", nargs=-1, required=True, type=CheckpointPath())
 @scope_option
 @click.option(
     "--features",
@@ -72,6 +77,7 @@ Exit status: 0 the same, 1 changed, 2 could not check, or a copy in one of the f
 @details_option
 @family_option
 @output_options(verbose="Show more: full digests, the table of an equal pair, every code and recording measured.")
+@remote_option
 def command(
     a: str,
     others: tuple[str, ...],
@@ -88,7 +94,7 @@ def command(
 
     Reads torch checkpoints of every age, GPT-SoVITS exports and training files, and safetensors. Nothing in a file
     is executed, and only the VQ encoder's bytes are read. Of several B each gets a line, and those that differ their
-    details.
+    details; of files that the ranks of one step wrote (rank0, rank1, ...) it is said which differ from which.
 
     An s1 checkpoint holds no codebook; against an s2 generator, a lock or the features of its experiment decide.
     """
@@ -96,8 +102,8 @@ def command(
     paths = expanded(others)
     if len(paths) > 1:
         return _many(a, paths, asked)
-    with open_checkpoint(a) as first, Waiting("comparing", quiet=output.quiet) as waiting:
-        document, _, families = _compare(first, paths[0], asked, waiting.step)
+    with open_as_stored(a) as first, Waiting("comparing", quiet=output.quiet) as waiting:
+        document, _, families, _ = _compare(first, paths[0], asked, waiting.step)
     status = output.show(document)
     name_unused(own, families)
     return status
@@ -119,21 +125,26 @@ class _Asked:
 
 def _many(a: str, paths: Sequence[str], asked: _Asked) -> int:
     """Compare several files with one, which is read once; one that cannot be judged keeps no other from it."""
+    from vqcheck.experiment.rank_files import ranks_of_one_step
     from vqcheck.report.views.many_files import JudgedFile, could_not_check, view
+    from vqcheck.report.views.rank_files import with_ranks
 
     judged: list[JudgedFile] = []
     used: set[str] = set()
-    with open_checkpoint(a) as first, Waiting("comparing", quiet=asked.output.quiet) as waiting:
+    contents = {a: _AS_A}
+    with open_as_stored(a) as first, Waiting("comparing", quiet=asked.output.quiet) as waiting:
         first.keep_what_is_read()
         for done, path in enumerate(paths, start=1):
             try:
-                document, said, families = _compare(first, path, asked)
+                document, said, families, content = _compare(first, path, asked)
                 judged.append(JudgedFile(path, said, document))
                 used.update(families)
+                contents[path] = content if document.exit_code else _AS_A
             except VqcheckError as error:
                 judged.append(could_not_check("diff", path, with_near_names(str(error), error.path)))
             waiting.step(done, len(paths))
-    status = asked.output.show(view("diff", a, "base", judged, details=asked.details))
+    document = view("diff", a, "base", judged, details=asked.details)
+    status = asked.output.show(with_ranks(document, ranks_of_one_step([a, *paths]), contents))
     report_unread(judged)
     name_unused(asked.own, used)
     return status
@@ -141,9 +152,9 @@ def _many(a: str, paths: Sequence[str], asked: _Asked) -> int:
 
 def _compare(
     first: Checkpoint, path: str, asked: _Asked, on_tensor: OnTensor | None = None
-) -> tuple[Document, str, tuple[str, ...]]:
-    """Return the document of one pair, what it comes to in a clause, and as what codecs the files were read."""
-    with open_checkpoint(path) as second:
+) -> tuple[Document, str, tuple[str, ...], str]:
+    """Return the document of one pair, what it comes to in a clause, as what codecs they were read, and B's digest."""
+    with open_as_stored(path) as second:
         try:
             comparison = compare(first, second, asked.scope, on_tensor, asked.own, asked.copies)
         except NoCodebookError:
@@ -153,7 +164,7 @@ def _compare(
             from vqcheck.report.views import s1_s2
 
             document = s1_s2.view(stages)
-            return document, document.headline, ()
+            return document, document.headline, (), path
         if asked.experiment is not None or asked.lock is not None:
             raise UsageError(
                 "--experiment and --lock are for an s1 checkpoint against an s2 generator; these two hold a "
@@ -165,7 +176,9 @@ def _compare(
         if asked.features is not None and comparison.verdict != Verdict.IDENTICAL:
             comparison = _with_flips(comparison, first, second, asked.features, asked.own, asked.copies, asked.output)
     families = comparison.a.family, comparison.b.family
-    return diff_view.view(comparison, details=asked.details), diff_view.line(comparison), families
+    digests = comparison.b.digests
+    content = str(digests.vq_encoder or digests.codebook or digests.projection or path)
+    return diff_view.view(comparison, details=asked.details), diff_view.line(comparison), families, content
 
 
 def _with_exported(comparison: Comparison) -> Comparison:

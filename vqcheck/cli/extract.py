@@ -8,6 +8,7 @@ from vqcheck.checkpoint.open import open_checkpoint
 from vqcheck.cli.help import Command
 from vqcheck.cli.options import copy_option
 from vqcheck.cli.output import Output, output_options
+from vqcheck.cli.remote import CheckpointPath, remote_option
 from vqcheck.cli.replace_file import check_target
 
 _EXAMPLES: Final = """
@@ -21,12 +22,13 @@ Exit status: 0 written, 2 not: the file holds no VQ encoder, or cannot be read o
 
 
 @click.command("extract", cls=Command, epilog=_EXAMPLES)
-@click.argument("checkpoint", metavar="CKPT", type=click.Path(readable=False))
+@click.argument("checkpoint", metavar="CKPT", type=CheckpointPath())
 @click.option(
     "-o", "--output", "out", required=True, type=click.Path(dir_okay=False, readable=False), help="The new file."
 )
 @copy_option
 @output_options(file=("--report",))
+@remote_option
 def command(checkpoint: str, out: str, copy: str, output: Output) -> int:
     """Write the VQ encoder of a checkpoint to a small safetensors file, which diff, lock and restore take.
 

@@ -8,6 +8,7 @@ import click
 from vqcheck.cli.help import Command
 from vqcheck.cli.options import copy_option, family_option, name_unused, scope_option
 from vqcheck.cli.output import Output, output_options
+from vqcheck.cli.remote import CheckpointPath, remote_option
 from vqcheck.cli.terminal import Waiting
 from vqcheck.codebook.family import Family
 from vqcheck.errors import UsageError
@@ -29,13 +30,14 @@ Exit status: 0 the same in all, 1 it moved, 2 nothing to compare a checkpoint wi
 @click.option(
     "--base",
     metavar="CKPT",
-    type=click.Path(readable=False),
+    type=CheckpointPath(),
     help="The file that training started from; default: pretrained_s2G of the run's configuration, if it is there.",
 )
 @copy_option
 @scope_option
 @family_option
 @output_options()
+@remote_option
 def command(folder: str, base: str | None, copy: str, scope: str, own: tuple[Family, ...], output: Output) -> int:
     """Show the VQ encoder of each checkpoint in a folder, in training order, and the first that moved.
 

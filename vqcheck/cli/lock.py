@@ -27,6 +27,7 @@ from vqcheck.cli.options import (
     scope_option,
 )
 from vqcheck.cli.output import STDOUT, TEXT, Output, output_options
+from vqcheck.cli.remote import CheckpointPath, remote_option
 from vqcheck.cli.replace_file import replace_file
 from vqcheck.cli.terminal import Waiting
 from vqcheck.codebook.family import Family
@@ -48,7 +49,7 @@ tokens of the experiment come from another VQ encoder, so that no lock is made.
 
 
 @click.command("lock", cls=Command, epilog=_EXAMPLES)
-@click.argument("checkpoints", metavar="CKPT...", nargs=-1, required=True, type=click.Path(readable=False))
+@click.argument("checkpoints", metavar="CKPT...", nargs=-1, required=True, type=CheckpointPath())
 @click.option(
     "--experiment",
     type=ThatExists(exists=True, file_okay=False, readable=False),
@@ -78,6 +79,7 @@ tokens of the experiment come from another VQ encoder, so that no lock is made.
 @scope_option
 @family_option
 @output_options(verbose="Show every check of a lock that agrees, too.", file=("--report",))
+@remote_option
 def command(
     checkpoints: tuple[str, ...],
     experiment: str | None,

@@ -136,9 +136,11 @@ def _ended_as_interrupted() -> Iterator[None]:
 
 def _failed(arguments: Sequence[str], message: str, path: str = "") -> int:
     """Say on stderr, and in a machine format on stdout, that nothing could be checked."""
+    from vqcheck.checkpoint.remote.address import without_credentials
     from vqcheck.cli.failure import report_failure
 
-    line = " ".join(message.split())
+    # What a user typed may hold a login, and an error of the command line repeats it.
+    line, path = without_credentials(" ".join(message.split())), without_credentials(path)
     try:
         say(message)
         report_failure(arguments, line, path)

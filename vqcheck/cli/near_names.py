@@ -30,7 +30,7 @@ def _near_paths(path: str) -> str:
 
     Where a folder of the path is missing, that is what is looked for.
     """
-    if not path or os.path.lexists(path):
+    if not path or "://" in path or os.path.lexists(path):
         return ""
     folder, name = os.path.split(path.rstrip("/\\"))
     is_folder = False

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any, Final, TypeVar
 
 import click
 
+from vqcheck.checkpoint.remote.address import is_address
 from vqcheck.cli.click_language import for_click
 from vqcheck.cli.terminal import say
 from vqcheck.codebook.comparison import Scope
@@ -21,9 +22,11 @@ _COPY: Final = "Judge the copy of this name alone (weight, model, ema, ...; a do
 
 
 class ThatExists(click.Path):
-    """A path that must be there; names near one that is not are suggested."""
+    """A path on this machine that must be there; names near one that is not are suggested."""
 
     def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
+        if is_address(value):
+            raise click.BadParameter("is an address, and this takes a whole file or folder; download it", ctx, param)
         try:
             return super().convert(value, param, ctx)
         except click.BadParameter as error:

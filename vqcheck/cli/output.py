@@ -133,8 +133,10 @@ def _command_line(typed: Sequence[str]) -> str:
     import shlex
     import subprocess
 
+    from vqcheck.checkpoint.remote.address import without_credentials
+
     quoted = subprocess.list2cmdline(typed) if os.name == "nt" else shlex.join(typed)
-    return f"vqcheck {quoted}"
+    return without_credentials(f"vqcheck {quoted}")
 
 
 def _speak_utf_8() -> None:

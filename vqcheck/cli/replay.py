@@ -26,6 +26,7 @@ Examples:
   vqcheck replay --factory my_training.replay:vocoder --steps 5
   vqcheck replay --checkout ~/GPT-SoVITS --python ~/venv/bin/python --steps 5
   torchrun --nproc-per-node 2 --no-python vqcheck replay replay.toml
+  torchrun --nproc-per-node 2 --no-python vqcheck replay --checkout ~/GPT-SoVITS
 
 Exit status: 0 every arm did what was expected, 1 one did not, 2 inconclusive (no control arm drifted), interrupted or
 could not start.
@@ -100,7 +101,8 @@ def command(
     subject = {"factory": factory, "checkout": checkout, "python": python}
     result = _run(_config(config, root, strategies, every, subject, numbers), save, output)
     if not is_first_process():
-        return result.exit_code
+        # torchrun ends all of them when one fails, and the first has yet to report
+        return result.exit_code if not result.complete else 0
     from vqcheck.report.views.replay import view
 
     return output.show(view(result))

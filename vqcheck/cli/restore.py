@@ -10,6 +10,7 @@ from vqcheck.checkpoint.open import open_checkpoint
 from vqcheck.cli.help import Command
 from vqcheck.cli.options import copies_option
 from vqcheck.cli.output import Output, output_options
+from vqcheck.cli.remote import CheckpointPath, remote_option
 from vqcheck.cli.replace_file import check_target
 from vqcheck.cli.terminal import Waiting
 from vqcheck.errors import UsageError
@@ -32,8 +33,8 @@ or written.
 
 
 @click.command("restore", cls=Command, epilog=_EXAMPLES)
-@click.argument("base", metavar="BASE", type=click.Path(readable=False))
-@click.argument("drifted", metavar="DRIFTED", type=click.Path(readable=False))
+@click.argument("base", metavar="BASE", type=CheckpointPath())
+@click.argument("drifted", metavar="DRIFTED", type=CheckpointPath())
 @click.option(
     "-o", "--output", "out", required=True, type=click.Path(dir_okay=False, readable=False), help="The restored file."
 )
@@ -63,6 +64,7 @@ or written.
 )
 @copies_option
 @output_options(file=("--report",))
+@remote_option
 def command(
     base: str,
     drifted: str,

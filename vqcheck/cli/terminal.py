@@ -58,6 +58,9 @@ def tell(text: str) -> None:
 class Waiting:
     """Hears of each step that is done; shows a bar once half a second has passed, in a pipe a line now and then."""
 
+    _drawn = False
+    """Whether a bar is on the screen, which has room for one."""
+
     def __init__(self, description: str, *, quiet: bool = False) -> None:
         self._description = description
         self._quiet = quiet
@@ -73,9 +76,10 @@ class Waiting:
         if not self._can_draw:
             self._tell(done, total)
             return
-        if self._bar is None and time.monotonic() - self._started < _PATIENCE:
+        if self._bar is None and (Waiting._drawn or time.monotonic() - self._started < _PATIENCE):
             return
         if self._bar is None:
+            Waiting._drawn = True
             from rich.console import Console
             from rich.progress import Progress
 
@@ -97,3 +101,4 @@ class Waiting:
     def __exit__(self, *_: object) -> None:
         if self._bar:
             self._bar[0].stop()
+            self._bar, Waiting._drawn = None, False

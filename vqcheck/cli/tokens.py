@@ -13,6 +13,7 @@ from vqcheck.checkpoint.opened import Checkpoint
 from vqcheck.cli.help import Command
 from vqcheck.cli.options import copies_option
 from vqcheck.cli.output import Output, output_options
+from vqcheck.cli.remote import CheckpointPath, remote_option
 from vqcheck.cli.terminal import Waiting
 from vqcheck.errors import UsageError
 from vqcheck.experiment.place import exported_weights
@@ -34,12 +35,12 @@ A proven contradiction is 1 although other items could not be checked.
 
 
 @click.command("tokens", cls=Command, epilog=_EXAMPLES)
-@click.argument("checkpoint", metavar="CKPT", type=click.Path(readable=False))
+@click.argument("checkpoint", metavar="CKPT", type=CheckpointPath())
 @click.argument("experiment", metavar="EXPERIMENT", type=click.Path(readable=False))
 @click.option(
     "--against",
     metavar="OTHER",
-    type=click.Path(readable=False),
+    type=CheckpointPath(),
     help="Say which of the two explains the tokens better. A base that explains them, too, decides.",
 )
 @click.option(
@@ -59,6 +60,7 @@ A proven contradiction is 1 although other items could not be checked.
 @click.option("--sample", metavar="N", type=click.IntRange(min=1), help="Check N items only, the same ones each time.")
 @copies_option
 @output_options(verbose="Show every item and every count.")
+@remote_option
 def command(
     checkpoint: str,
     experiment: str,

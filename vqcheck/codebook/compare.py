@@ -197,4 +197,6 @@ def _side(sides: list[list[TensorSide]], covered: list[Copy]) -> ComparedFile:
         ailments=tuple(ailment for ailment in ailments if ailment != health.Condition.NEVER_TRAINED),
         in_front=encoder.in_front,
         unplaced=encoder.unplaced,
+        missing_files=file.missing_files,
+        module_classes=file.module_classes,
     )

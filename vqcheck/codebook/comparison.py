@@ -144,6 +144,10 @@ class ComparedFile:
     """A module beside the codebook that may be in front of it; empty where nothing of the kind is there."""
     exported: str | None = None
     """The weights exported at the step of a training file, where somebody looked for them and found them."""
+    missing_files: tuple[str, ...] = ()
+    """Files that the checkpoint refers to and that are not there; nothing of the VQ encoder is in them."""
+    module_classes: tuple[str, ...] = ()
+    """Classes of modules that were saved whole: their code decides what Python makes of the stored values."""
 
 
 @dataclass(frozen=True, slots=True)

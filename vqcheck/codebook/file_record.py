@@ -118,6 +118,7 @@ _STEP_NAME: Final = re.compile(
     r"(?:.*[^a-z])?(?:global_?steps?|steps?|iter(?:ation)?s?)[=_-]?(\d{1,12})(?!\d).*", re.IGNORECASE
 )
 _NUMBERED_NAME: Final = re.compile(r"(?:checkpoint|ckpt)[_-](\d{1,12})", re.IGNORECASE)
+_HUB_NAME: Final = re.compile(r"(?:pytorch_)?model(?:[._].*)?")
 _EPOCH_NAME: Final = re.compile(r"(?:.*[^a-z])?epochs?[=_-]?(\d{1,9})(?!\d).*", re.IGNORECASE)
 _STEP_KEYS: Final = ("global_step", "step", "steps", "epoch")
 _RUN_INFO: Final = re.compile(r"\d{1,9}epoch|\d{1,12}iteration|-e\d{1,9}$")
@@ -140,6 +141,9 @@ def record(checkpoint: Checkpoint) -> FileRecord:
     info = information.get("info")
     stem = os.path.splitext(os.path.basename(checkpoint.path))[0]
     epoch, steps, named = _by_name(stem)
+    if named is FileKind.UNKNOWN and is_hub_name(stem):
+        # Trainers call the file always the same, and the folder like the step.
+        epoch, steps, named = _by_name(os.path.basename(os.path.dirname(os.path.abspath(checkpoint.path))))
     # What the file itself says of steps is better than its name.
     epoch = epoch if training.epoch is None else training.epoch
     steps = steps if training.steps is None else training.steps
@@ -189,6 +193,16 @@ def _by_name(stem: str) -> tuple[int | None, int | None, FileKind]:
     if step or epoch:
         return int(epoch[1]) if epoch else None, int(step[1]) if step else None, FileKind.STEP
     return None, None, FileKind.UNKNOWN
+
+
+def is_hub_name(name: str) -> bool:
+    """Say whether a file or folder is called as hubs and trainers call each of their models."""
+    return _HUB_NAME.fullmatch(name) is not None
+
+
+def names_a_step(name: str) -> bool:
+    """Say whether a file or folder has a name that trainers give to what they save at a step."""
+    return _by_name(os.path.splitext(name)[0])[2] is FileKind.STEP
 
 
 def _is_number(value: object) -> bool:

@@ -1,5 +1,6 @@
 """Finds the VQ encoders, and every copy of them, among the named tensors of a checkpoint."""
 
+import re
 from collections.abc import Iterator
 from dataclasses import replace
 from typing import Final
@@ -49,6 +50,7 @@ def find_copies(checkpoint: Checkpoint, own: tuple[Family, ...] = (), chosen: st
     found = [*_everywhere(checkpoint, own)]
     sound = [each for each in found if isinstance(each, Copy)]
     unreadable = [each for each in found if isinstance(each, Unreadable)]
+    _require_found(checkpoint, sound)
     if not sound and unreadable:
         raise unreadable[0].error
     if not sound:
@@ -80,6 +82,26 @@ def find_copies(checkpoint: Checkpoint, own: tuple[Family, ...] = (), chosen: st
             sound.append(average)
     copies = Copies(str(checkpoint.path), _aliases_once(sound), tuple(unreadable))
     return copies.choose(chosen) if chosen else copies
+
+
+def _require_found(checkpoint: Checkpoint, sound: list[Copy]) -> None:
+    """Raise CheckpointError where a file of the checkpoint is missing that may hold a part of what was found.
+
+    Of such a file the names of its tensors alone are known: what stands beside one that was found, or in its place in
+    another layer, belongs to it.
+    """
+    if not checkpoint.missing_files:
+        return
+    near = {_module_of(tensor.tensor.name) for copy in sound for tensor in copy.encoder.tensors}
+    for file in checkpoint.state_dicts:
+        for name, tensor in file.tensors.items():
+            if tensor.extent.shard in checkpoint.missing_files and (not sound or _module_of(name) in near):
+                raise CheckpointError(tensor.problem, checkpoint.path, name)
+
+
+def _module_of(name: str) -> str:
+    """Return the module that a tensor belongs to, with every number in its name the same."""
+    return re.sub(r"\d+", "0", name.rpartition(".")[0])
 
 
 def _everywhere(checkpoint: Checkpoint, own: tuple[Family, ...]) -> Iterator[Copy | Unreadable]:

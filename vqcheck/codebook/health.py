@@ -44,6 +44,8 @@ class Condition(WordEnum):
     UNREADABLE_COPY = "unreadable copy"
     """A copy can be judged, but there is another one that training might load and that cannot be read."""
     COULD_NOT_CHECK = "could not check"
+    NOT_READ = "not read"
+    """It is there, and nobody asked for its values."""
 
 
 AILMENTS: Final = (Condition.NEVER_TRAINED, Condition.NOT_FINITE, Condition.BROKEN, Condition.COLLAPSED)

@@ -21,6 +21,7 @@ from vqcheck.errors import NoCodebookError
 
 UNCHECKED: Final = (Condition.COULD_NOT_CHECK, Condition.NO_CODEBOOK, Condition.UNREADABLE_COPY)
 """Verdicts on a file that was not judged, the worst first."""
+_NO_DIGESTS: Final = EncoderDigests((), None, None, None)
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,6 +79,8 @@ class EncoderSummary:
     derivation: Derivation
     books: tuple[BookSummary, ...]
     tensors: tuple[TensorSummary, ...]
+    is_read: bool
+    """Whether its values were read; else there are no digests, and nothing is known of its health."""
     codebooks: tuple[Health, ...]
     projection_not_finite: int
     """Values of the projections that decide tokens that are NaN or infinite."""
@@ -87,6 +90,8 @@ class EncoderSummary:
 
     @property
     def verdict(self) -> Condition:
+        if not self.is_read:
+            return Condition.NOT_READ
         found = {book.verdict for book in self.codebooks} | (
             {Condition.NOT_FINITE} if self.projection_not_finite else set()
         )
@@ -106,6 +111,10 @@ class Inspection:
     """State dicts without a VQ encoder."""
     classes: tuple[str, ...]
     """Classes whose code runs when the file is loaded with weights_only=False."""
+    module_classes: tuple[str, ...]
+    """Classes of modules that were saved whole: their code decides what Python makes of the stored values."""
+    missing_files: tuple[str, ...]
+    """Files that the checkpoint refers to and that are not there."""
     precision: tuple[tuple[str, int], ...]
     """(element type, number of tensors), most frequent first."""
     model: Model
@@ -128,7 +137,7 @@ class Inspection:
         if self.unreadable:
             return Condition.UNREADABLE_COPY
         verdicts = {each.verdict for each in self.encoders}
-        return next((ailment for ailment in AILMENTS if ailment in verdicts), Condition.HEALTHY)
+        return next((each for each in (*AILMENTS, Condition.NOT_READ) if each in verdicts), Condition.HEALTHY)
 
     @property
     def encoders(self) -> tuple[EncoderSummary, ...]:
@@ -180,10 +189,13 @@ class InspectedFiles:
         return int(self.strict and self.verdict != Condition.HEALTHY)
 
 
-def inspect(checkpoint: Checkpoint, own: tuple[Family, ...] = (), copy: str = "") -> Inspection:
+def inspect(
+    checkpoint: Checkpoint, own: tuple[Family, ...] = (), copy: str = "", *, by_index: bool = False
+) -> Inspection:
     """Return what an open checkpoint is; a file without a codebook is described too.
 
     `own` are rows of the user's that are tried before the family table; `copy` names the one copy to describe.
+    `by_index` leaves out what takes the values: digests, health, and how copies stand to each other.
 
     Raises:
         CheckpointError: a tensor of the VQ encoder cannot be read.
@@ -197,7 +209,7 @@ def inspect(checkpoint: Checkpoint, own: tuple[Family, ...] = (), copy: str = ""
         why_none = model.why_no_codebook(checkpoint)
         held = Copies(str(checkpoint.path), (), ())
     copies = held.choose(copy) if copy else held
-    summaries = [_summarise(each, _first_of_codec(each, copies)) for each in copies.sound]
+    summaries = [_summarise(each, _first_of_codec(each, copies), is_read=not by_index) for each in copies.sound]
     used = copies.sound[0].file if copies.sound else checkpoint.state_dicts[0]
     holding = {name.keys for each in held.sound for name in each.names} | {each.name.keys for each in held.unreadable}
     types = Counter(tensor.dtype for tensor in used.tensors.values())
@@ -212,6 +224,8 @@ def inspect(checkpoint: Checkpoint, own: tuple[Family, ...] = (), copy: str = ""
             if file is not used and file.keys not in holding and not _is_figures(file)
         ),
         classes=checkpoint.classes,
+        module_classes=checkpoint.module_classes,
+        missing_files=checkpoint.missing_files,
         precision=tuple(types.most_common()),
         model=model.identify(used),
         training=model.training(checkpoint),
@@ -232,22 +246,24 @@ def _first_of_codec(copy: Copy, copies: Copies) -> Copy:
     return next(each for each in copies.sound if each.encoder.family is copy.encoder.family)
 
 
-def _summarise(copy: Copy, first: Copy) -> EncoderSummary:
+def _summarise(copy: Copy, first: Copy, *, is_read: bool) -> EncoderSummary:
     checkpoint, encoder = copy.file, copy.encoder
-    data = {tensor: checkpoint.read(tensor.tensor) for tensor in encoder.tensors}
+    data = {tensor: checkpoint.read(tensor.tensor) for tensor in encoder.tensors if is_read}
     digests = {
         algorithm: digest.combine(
             encoder,
             {tensor: digest.tensor_digest(tensor, content, algorithm) for tensor, content in data.items()},
             algorithm,
         )
+        if is_read
+        else _NO_DIGESTS
         for algorithm in digest.ALGORITHMS
     }
     return EncoderSummary(
         copy=copy.name,
         aliases=tuple(map(str, copy.names[1:])),
         against="" if copy is first else first.name,
-        relation="" if copy is first else relation(first, copy),
+        relation="" if copy is first or not is_read else relation(first, copy),
         family=encoder.family.name,
         title=encoder.family.title,
         prefix=encoder.prefix,
@@ -258,12 +274,16 @@ def _summarise(copy: Copy, first: Copy) -> EncoderSummary:
         derivation=encoder.family.derivation,
         books=_books(encoder),
         tensors=tuple(_tensor(encoder, tensor) for tensor in encoder.tensors),
+        is_read=is_read,
         codebooks=tuple(
             health.examine(encoder.family, codebook, data, encoder.where(codebook.place))
             for codebook in encoder.codebooks
+            if is_read
         ),
         projection_not_finite=sum(
-            not_finite(data[tensor], tensor.tensor.dtype) for tensor in encoder.projection if tensor.token_relevant
+            not_finite(data[tensor], tensor.tensor.dtype)
+            for tensor in encoder.projection
+            if is_read and tensor.token_relevant
         ),
         f32=digests[digest.F32V1],
         f16=digests[digest.F16V1],

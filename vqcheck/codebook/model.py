@@ -197,6 +197,8 @@ def why_no_codebook(checkpoint: Checkpoint) -> str:
         )
     if model.kind == "s2 discriminator":
         return tr("is an s2 discriminator: it holds no codebook; the generator does (s2G*.pth, G_*.pth)")
+    if checkpoint.format == "npy":
+        return tr('is one array without a name; --family FILE says what it is (codes = "array" in its TOML)')
     count = len(checkpoint.tensors)
     tensors = trn("one tensor, not under a known name", "{number} tensors, none under known names", count)
     return tr("holds no codebook that vqcheck knows ({tensors})", tensors=tensors)

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from typing import Any, Final
 
 from vqcheck.checkpoint.file import open_regular_file
+from vqcheck.checkpoint.remote.address import scheme_of
 from vqcheck.checkpoint.untrusted_text import LONGEST_TOML, parse_toml
 from vqcheck.errors import UsageError
 
@@ -24,6 +25,8 @@ _JSON_SECTIONS: Final = {
 _JSON_MODEL_KEYS: Final = ("freeze_quantizer", "version")
 """Keys of `subject` that stand in the model's section of an s2 JSON."""
 _DRIVE: Final = re.compile(r"[A-Za-z]:[/\\]")
+_ADDRESS: Final = re.compile(r"(?:^|[/\\])[a-zA-Z][a-zA-Z0-9+.-]+:[/\\]")
+"""One that was made a path of."""
 VERSIONS: Final = ("v1", "v2", "v2Pro", "v2ProPlus", "v3", "v4")
 
 
@@ -147,11 +150,12 @@ def resolved(given: str, base: str) -> str:
     r"""Return where a path in a configuration leads that counts from `base`.
 
     Backslashes divide folders on every system, as the web page of a Windows machine writes them, unless a file is
-    there that has them in its name. A path of another system's drive (`D:\...`) leads nowhere and stays as it is.
+    there that has them in its name. A path of another system's drive (`D:\...`) leads nowhere and stays as it is. An
+    address is the path of a file of that name and nothing else: what a file says is never fetched.
     """
     if os.sep == "/" and _DRIVE.match(given):
         return given
-    base = "" if base == "." else base
+    base = ("./" if scheme_of(given) else "") if base in (".", "") else base
     whole = os.path.join(base, given)
     if os.sep == "/" and "\\" in given and not os.path.lexists(whole):
         whole = os.path.join(base, given.replace("\\", "/"))
@@ -162,6 +166,8 @@ def absent(path: str) -> str:
     """Return the words for a path in a configuration that leads nowhere, and what may help."""
     if os.sep == "/" and _DRIVE.match(path):
         return f"there is no {path}, a path of a Windows machine; write where it is on this one"
+    if _ADDRESS.search(path):
+        return "an address in a configuration is never fetched; download the file, and name where it is"
     return f"there is no {os.path.abspath(path)} (--root sets where relative paths begin)"
 
 

@@ -7,8 +7,8 @@ Windows, too). Nothing is opened, so a name decides only where to look, never wh
 import os
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, replace
-from typing import Final
 
+from vqcheck.checkpoint.remote.address import is_address
 from vqcheck.errors import UsageError
 from vqcheck.experiment.layout import (
     CODE,
@@ -33,8 +33,6 @@ from vqcheck.experiment.layout import (
     walk,
 )
 from vqcheck.word_enum import WordEnum
-
-LOCK: Final = "vqcheck.lock"
 
 
 class PlaceKind(WordEnum):
@@ -105,12 +103,14 @@ def find_place(path: str) -> Place:
     """Return what lies in a place.
 
     An experiment and a file bring along what belongs to their voice elsewhere in the GPT-SoVITS folder around them; a
-    weights folder brings the experiments of its voices.
+    weights folder brings the experiments of its voices. A remote file stands alone.
 
     Raises:
         UsageError: there is nothing at the path, or it cannot be listed.
 
     """
+    if is_address(path):
+        return Place(path, PlaceKind.FILE, "", Contents(generators=(_loose(path),)))
     if not os.path.lexists(path):
         raise UsageError("there is no such file or folder", path)
     if not os.path.isdir(path):

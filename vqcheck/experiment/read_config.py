@@ -7,6 +7,7 @@ from typing import Any
 from pydantic import BaseModel, ValidationError
 
 from vqcheck.checkpoint.open import open_checkpoint
+from vqcheck.checkpoint.remote.address import without_credentials
 from vqcheck.codebook.model import identify
 from vqcheck.errors import UsageError
 from vqcheck.experiment.config import FLOW_VERSIONS, Config
@@ -106,7 +107,7 @@ def _resolve(config: Config, section: str, key: str, base: str, file: ConfigFile
         return config.model_copy(update={section: getattr(config, section).model_copy(update={key: None})})
     path = resolved(given, base)
     if not os.path.exists(path):
-        raise UsageError(f"{file.key(section, key)} = {given!r}: {absent(path)}", file.path)
+        raise UsageError(f"{file.key(section, key)} = {without_credentials(repr(given))}: {absent(path)}", file.path)
     return config.changed(section, **{key: path})
 
 

@@ -6,6 +6,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any, Final
 
+from vqcheck.checkpoint.remote.address import without_credentials
 from vqcheck.errors import UsageError
 from vqcheck.experiment.config_file import experiment_name, read_config_file, resolved
 from vqcheck.word_enum import WordEnum
@@ -67,7 +68,7 @@ def named_base(folder: str, voice: str, configs: Iterable[Any]) -> NamedBase:
 def _pretrained(config: Any) -> str | None:
     train = config.get("train") if isinstance(config, Mapping) else None
     path = train.get("pretrained_s2G") if isinstance(train, Mapping) else None
-    return path if isinstance(path, str) and path else None
+    return without_credentials(path) if isinstance(path, str) and path else None
 
 
 def _beside(folder: str, voice: str) -> Iterator[dict[str, Any]]:

@@ -10,6 +10,7 @@ from vqcheck.audit.lock import Lock
 from vqcheck.checkpoint.file import open_regular_file
 from vqcheck.checkpoint.open import open_checkpoint
 from vqcheck.checkpoint.opened import Checkpoint
+from vqcheck.checkpoint.remote.address import is_address
 from vqcheck.codebook.comparison import Comparison, Scope
 from vqcheck.errors import UsageError
 
@@ -69,7 +70,7 @@ def _opened(subject: Subject, opened: ExitStack) -> Checkpoint | tuple[Lock, str
     if isinstance(subject, Lock):
         return subject, "the lock"
     if isinstance(subject, (str, os.PathLike)):
-        if _is_lock(subject):
+        if not is_address(subject) and _is_lock(subject):
             from vqcheck.audit.lock import read_lock
 
             return read_lock(os.fspath(subject)), os.fspath(subject)

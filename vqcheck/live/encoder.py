@@ -80,6 +80,10 @@ class LiveEncoder:
 
         Names are followed at every call, so a tensor that was replaced by another one is seen too.
         """
+        return {name: tensor.detach() for name, tensor in self.current().items()}
+
+    def current(self) -> dict[str, Tensor]:
+        """Return the same as `now`, the tensors themselves: not one operator runs."""
         found: dict[str, Tensor] = {}
         for each in self.tensors:
             try:
@@ -87,7 +91,7 @@ class LiveEncoder:
             except AttributeError:
                 continue
             if isinstance(value, Tensor):
-                found[each.name] = value.detach()
+                found[each.name] = value
         return found
 
     def require_whole(self) -> None:

@@ -10,7 +10,10 @@ Each step compares every tensor of the VQ encoder with one copy taken at the sta
 another tensor under the same name.  A change of dtype is a change; a move to another device is followed.
 
 With several processes (torch.distributed, data-parallel) the look also compares them, and all of them raise together:
-every process must make a guard and call `step()` equally often.  Tensors sharded over processes are not supported.
+every process must make a guard and call `step()` equally often, or each looks at itself alone (`ranks="own"`).  Tensors
+sharded over processes are not supported.
+
+`state_dict()` and `load_state_dict()` carry the count of steps, and the digest of what is guarded, over a resume.
 """
 
 from __future__ import annotations
@@ -18,14 +21,15 @@ from __future__ import annotations
 import warnings
 from collections.abc import Callable
 from types import TracebackType
-from typing import Final, Literal, Union
+from typing import Any, Final, Literal, Union
 
 from torch import nn
 
 from vqcheck.errors import CodebookChanged, UsageError
 from vqcheck.live.encoder import find
-from vqcheck.live.first_change import FirstChanges, compare_ranks, several_ranks
+from vqcheck.live.first_change import FirstChanges
 from vqcheck.live.first_write import WriteCatcher
+from vqcheck.live.ranks import Ranks, compare_ranks, require_ranks, several_ranks
 from vqcheck.live.tensor_change import GuardFinding, TensorChange, Write
 from vqcheck.live.watch import EncoderWatch
 from vqcheck.notebook import html_table
@@ -35,12 +39,13 @@ DEFAULT_EVERY: Final = 20
 Action = Union[Literal["raise", "warn"], Callable[[CodebookChanged], object]]  # noqa: UP007 - Python 3.9
 
 
-def guard(module: nn.Module, every: int = DEFAULT_EVERY, action: Action = "raise") -> Guard:
+def guard(module: nn.Module, every: int = DEFAULT_EVERY, action: Action = "raise", ranks: Ranks = "compare") -> Guard:
     """Watch the VQ encoder of a model from now on, as it is now: call this when the weights are loaded.
 
     `every` is the number of steps between two looks of the host.  `action` is what happens at the first look that finds
     a change: "raise" a CodebookChanged, "warn" with a RuntimeWarning, or a callable that gets the CodebookChanged.  It
-    happens one step after the look, since that step is watched for the line that writes.
+    happens one step after the look, since that step is watched for the line that writes.  With `ranks="compare"` a look
+    of one of several processes asks the others, with "own" none.
 
     Raises:
         NoCodebookError: no VQ encoder is known under the module's names.
@@ -48,17 +53,21 @@ def guard(module: nn.Module, every: int = DEFAULT_EVERY, action: Action = "raise
             the meta device; or a request that makes no sense.
 
     """
-    return Guard(module, every, action)
+    return Guard(module, every, action, ranks)
 
 
 class Guard:
     """What `guard` returns: a context manager, or a plain object with `step()` and `check()`."""
 
-    def __init__(self, module: nn.Module, every: int = DEFAULT_EVERY, action: Action = "raise") -> None:
+    def __init__(
+        self, module: nn.Module, every: int = DEFAULT_EVERY, action: Action = "raise", ranks: Ranks = "compare"
+    ) -> None:
         if not isinstance(every, int) or every < 1:
             raise UsageError(f"every: expected a number of steps, 1 or more, given {every!r}")
         if action not in ("raise", "warn") and not callable(action):
             raise UsageError(f"action: expected 'raise', 'warn' or a callable, given {action!r}")
+        require_ranks(ranks)
+        self._ranks = ranks
         self._encoder = find(module)
         self._encoder.require_whole()
         self._encoder.require_trained()
@@ -69,6 +78,7 @@ class Guard:
         self._finding: GuardFinding | None = None
         self._catcher: WriteCatcher | None = None
         self._error: CodebookChanged | None = None
+        self._digests: dict[str, str] = {}
 
     @property
     def names(self) -> tuple[str, ...]:
@@ -82,7 +92,7 @@ class Guard:
 
     @property
     def steps(self) -> int:
-        """How often `step()` was called."""
+        """How often `step()` was called, before a resume included."""
         return self._changes.steps
 
     def step(self) -> None:
@@ -94,7 +104,7 @@ class Guard:
         """
         if self._is_over():
             return
-        self._changes.step(self._encoder.now())
+        self._changes.step(self._encoder.current())
         if self._finding:
             self._report(self._finding)
         elif self.steps % self._every == 0:
@@ -113,10 +123,42 @@ class Guard:
         if self._is_over():
             return
         if self._finding is None:
-            self._changes.look(self._encoder.now())
+            self._changes.look(self._encoder.current())
             self._finding = self._look()
         if self._finding:
             self._report(self._finding)
+
+    def state_dict(self) -> dict[str, Any]:
+        """Return the number of steps, and the digest of each tensor as it was at the start; needs no other process."""
+        if not self._digests and self._watch.start:
+            from vqcheck.live.module_checkpoint import tensor_digests
+
+            self._digests = tensor_digests(self._encoder, self._watch.start)
+        return {"steps": self.steps, "digests": dict(self._digests)}
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        """Go on counting where a checkpoint's guard was; call it before the first step, on a resumed model.
+
+        Raises:
+            CodebookChanged: or what `action` says: the VQ encoder is not the one that was guarded then.
+
+        """
+        before, now = dict(state["digests"]), self.state_dict()["digests"]
+        self._changes = FirstChanges(self._watch, int(state["steps"]))
+        names = {each.label: each.name for each in self._encoder.tensors}
+        changes = [
+            TensorChange(names.get(label, label), self.steps + 1, 0, 0, 0.0, "was another one before the resume")
+            for label in dict.fromkeys([*before, *now])
+            if before and before.get(label) != now.get(label)
+        ]
+        if changes:
+            self._finding = GuardFinding(self.steps, tuple(changes))
+            names_then = ", ".join(change.name for change in changes)
+            self._report(
+                self._finding,
+                "the VQ encoder is not the one that was guarded before the training was resumed after step "
+                f"{self.steps}; it differs in {names_then}",
+            )
 
     def __repr__(self) -> str:
         return f"<guard on {len(self.names)} tensors: {self._state}>"
@@ -157,7 +199,7 @@ class Guard:
     def _look(self) -> GuardFinding | None:
         """Wait for the device and return what changed, on any rank."""
         first_steps, ranks = self._changes.read(), {}
-        if self.several_ranks():
+        if self._ranks == "compare" and several_ranks():
             across = compare_ranks(first_steps, self._encoder.now(), self.names, max(self.steps, 1))
             first_steps, ranks = dict(across.first_steps), dict(across.ranks)
         if not first_steps:
@@ -168,11 +210,18 @@ class Guard:
             problem, seen = self._changes.problems.get(name, ""), looked[name]
             size = (0, 0, 0.0) if problem else (seen.rows, seen.rows_changed, seen.max_abs)
             changes.append(TensorChange(name, first_steps[name], *size, problem, ranks.get(name, ())))
-        return GuardFinding(self.steps, tuple(changes))
+        return GuardFinding(self.steps, tuple(changes), self._conversion())
 
-    def several_ranks(self) -> bool:
-        """Tell whether a look compares processes."""
-        return several_ranks()
+    def _conversion(self) -> tuple[str, str] | None:
+        """Return from which dtype to which other one all of it was converted."""
+        now = self._encoder.current()
+        pairs = {
+            (start.dtype, now[name].dtype if name in now else None)
+            for name, start in self._watch.start.items()
+            if start.is_floating_point()
+        }
+        kinds = [str(kind).partition(".")[2] for kind in next(iter(pairs))] if len(pairs) == 1 else ["", ""]
+        return (kinds[0], kinds[1]) if all(kinds) and kinds[0] != kinds[1] else None
 
     def _stop_catching(self) -> dict[str, Write]:
         catcher, self._catcher = self._catcher, None
@@ -181,10 +230,10 @@ class Guard:
         catcher.stop()
         return catcher.first
 
-    def _report(self, finding: GuardFinding) -> None:
+    def _report(self, finding: GuardFinding, text: str = "") -> None:
         finding = finding.with_writes(self._stop_catching())
-        self._error = CodebookChanged(str(finding), finding)
-        self._watch.let_go()
+        self._error = CodebookChanged(text or str(finding), finding)
+        self._changes.let_go()
         if self._action == "raise":
             raise self._error
         if self._action == "warn":

@@ -1,106 +1,45 @@
 """What `vqcheck run` does inside a training script: finds modules with codebooks, and guards, freezes or measures them.
 
 A module counts from its first forward in train mode on, as the outermost module that is called.  A step is a step of an
-optimizer that has one of its parameters.  Each process looks at its own copy, without asking the others: a script may
-train on several processes in any way.  What was seen is written to a file of the process, again and again, so that it
-is there however the process ends.
+optimizer that has one of its parameters; of the first optimizer where none of them is trained.  Each process looks at
+its own copy, without asking the others: a script may train on several processes in any way.  What was seen is written
+to a file of the process, again and again, so that it is there however the process ends; the ranks of one process group
+are compared by these files.
 """
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import sys
+import time
 import weakref
 from multiprocessing import util
-from typing import Any, Final, NoReturn
+from typing import TYPE_CHECKING, Any, Final, NoReturn
 
-from vqcheck.errors import CodebookChanged, NoCodebookError, UsageError, VqcheckError
+import torch
+
+from vqcheck.errors import CodebookChanged, NoCodebookError, UsageError
+from vqcheck.live.rank_records import compare_records, read_records
+
+if TYPE_CHECKING:
+    from vqcheck.live.module_in_script import ModuleInScript
 
 FOLDER: Final = "VQCHECK_RUN_FOLDER"
 """Environment variable: where each process writes what it saw."""
 OPTIONS: Final = "VQCHECK_RUN_OPTIONS"
 """Environment variable: JSON with `mode`, `warn` and `every`."""
-GUARD: Final = "guard"
-FREEZE: Final = "freeze"
-MONITOR: Final = "monitor"
+_MONITOR: Final = "monitor"
+_HAS_COMPILER: Final = hasattr(getattr(torch, "compiler", None), "is_compiling")
+_GROUP: Final = ("MASTER_ADDR", "MASTER_PORT", "TORCHELASTIC_RUN_ID", "TORCHELASTIC_RESTART_COUNT")
+"""Environment variables that tell one process group from another that the same program starts."""
 
 
 def watch_process() -> None:
     """Set the hooks in this process; called once, when torch has been imported."""
     process = _Process(json.loads(os.environ[OPTIONS]), os.environ[FOLDER])
     process.hook()
-
-
-class _Watched:
-    """One module with codebooks."""
-
-    def __init__(self, module: Any, options: dict[str, Any]) -> None:
-        from vqcheck.live.freeze import freeze
-        from vqcheck.live.guard import Guard
-        from vqcheck.live.monitor import Monitor
-
-        class LoneGuard(Guard):
-            """A guard that does not ask other processes, which may make other steps."""
-
-            def several_ranks(self) -> bool:
-                return False
-
-        self.module = weakref.ref(module)
-        self.parameters = {id(parameter) for parameter in module.parameters()}
-        self.finding: CodebookChanged | None = None
-        self.guard: Guard | None = None
-        self.monitor: Monitor | None = None
-        if options["mode"] == FREEZE:
-            freeze(module)
-        if options["mode"] == MONITOR:
-            self.monitor = Monitor(module, options["every"])
-        else:
-            self.guard = LoneGuard(module, options["every"], self._found)
-        self.facts: dict[str, Any] = {"name": type(module).__name__, "looked_at": 0, "finding": None, "use": None}
-
-    def _found(self, error: CodebookChanged) -> None:
-        self.finding = error
-        changes = [
-            {
-                "name": change.name,
-                "step": change.step,
-                "what": str(change).partition(": ")[2],
-                "written_by": str(change.write) if change.write else "",
-                "file": _own(change.write)[0],
-                "line": _own(change.write)[1],
-            }
-            for change in error.finding.changes
-        ]
-        self.facts["finding"] = {"step": error.finding.step, "text": str(error), "changes": changes}
-
-    def step(self) -> None:
-        if self.guard:
-            self.guard.step()
-        elif self.monitor:
-            self.monitor.step()
-
-    def look(self) -> None:
-        """Look at what happened since the last look, and note it."""
-        if self.guard:
-            self.guard.check()
-            self.facts["looked_at"] = self.guard.steps
-        elif self.monitor:
-            if self.facts["looked_at"] < self.monitor.steps:
-                self.monitor.read()
-            self.note_use()
-
-    def note_use(self) -> None:
-        if self.monitor and self.monitor.records:
-            self.facts["looked_at"] = self.monitor.steps
-            last = self.monitor.records[-1]
-            self.facts["use"] = {"text": str(last), "collapsed": list(last.collapsed), "scalars": last.scalars()}
-
-
-def _own(write: Any) -> tuple[str, int]:
-    """Return the user's own line where a write was caught."""
-    place = write and (write.called_from or write)
-    return (place.file, place.line) if place else ("", 0)
 
 
 class _Process:
@@ -112,10 +51,12 @@ class _Process:
 
     def _start(self) -> None:
         self._pid = os.getpid()
-        self._watched: list[_Watched] = []
+        self._watched: list[ModuleInScript] = []
         self._known: weakref.WeakSet[Any] = weakref.WeakSet()
         self._steps = 0
         self._problem = ""
+        self._rank: dict[str, Any] | None = None
+        self._told_ranks = False
         self._ended = False
         util.Finalize(None, self._finish, exitpriority=100)
 
@@ -142,17 +83,19 @@ class _Process:
         util.register_after_fork(self, _Process._start)
 
     def _before_forward(self, module: Any, args: Any) -> None:  # noqa: ARG002 - as torch calls it
-        import torch
-
-        if not module.training or not torch.is_grad_enabled() or module in self._known:
+        if _is_compiling():
+            # first of all: torch.compile traces this function, too
             return
-        self._consider(module)
+        if module.training and module not in self._known:
+            self._consider(module)
 
     def _consider(self, module: Any) -> None:
         """Watch a module that is called for the first time, if it has codebooks; what is below it is known then."""
         self._known.update(module.modules())
         try:
-            self._watched.append(_Watched(module, self._options))
+            from vqcheck.live.module_in_script import ModuleInScript
+
+            self._watched.append(ModuleInScript(module, self._options["mode"], self._options["every"]))
         except NoCodebookError as error:
             if "but not the projection" in error.reason:
                 self._fail(error)
@@ -165,40 +108,69 @@ class _Process:
                 self._problem = self._problem or str(error)
                 return
             self._fail(error)
-            raise
+            if self._ends_script:
+                raise
+            return
+        except Exception as error:  # noqa: BLE001 - a fault of ours is no fault of the script
+            self._fail(error)
+            return
         self._problem = ""
         self._write()
 
-    def _fail(self, error: VqcheckError) -> None:
-        self._problem = str(error)
+    @property
+    def _ends_script(self) -> bool:
+        return self._options["mode"] != _MONITOR and not self._options["warn"]
+
+    def _fail(self, error: Exception) -> None:
+        self._problem = str(error) if isinstance(error, (NoCodebookError, UsageError)) else _in_one_line(error)
+        _say(f"a module cannot be watched: {self._problem}")
         self._write()
 
     def _after_step(self, optimizer: Any, args: Any, kwargs: Any) -> None:  # noqa: ARG002 - as torch calls it
         self._steps += 1
         if self._steps == 1 and not self._watched:
-            why = f": {self._problem}" if self._problem else ""
-            print(f"vqcheck: no codebook was seen before the first optimizer step{why}", file=sys.stderr, flush=True)
+            why = f": {self._problem}" if self._problem else "; one that is called later is watched from then on"
+            _say(f"no codebook was seen in train mode before the first optimizer step{why}")
             self._write()
-        stepped = {id(parameter) for group in optimizer.param_groups for parameter in group["params"]}
         for each in self._watched:
-            if stepped.isdisjoint(each.parameters):
-                continue
-            each.step()
-            self._after_look(each)
+            if each.counts(optimizer):
+                each.step()
+                self._after_look(each)
 
-    def _after_look(self, each: _Watched) -> None:
-        steps = each.guard.steps if each.guard else each.monitor.steps if each.monitor else 0
-        if each.finding is None and steps % self._options["every"]:
+    def _after_look(self, each: ModuleInScript) -> None:
+        every = self._options["every"]
+        if each.finding is None and each.steps % every and (each.monitor or each.steps > every):
             return
         each.note_use()
         if each.guard and each.finding is None:
-            each.facts["looked_at"] = steps
+            each.facts["looked_at"] = each.steps
         self._write()
-        if each.finding and not self._options["warn"]:
+        if each.finding and self._ends_script:
             raise each.finding
-        if each.finding and not each.facts.get("told"):
-            each.facts["told"] = True
-            print(f"vqcheck: {each.finding}", file=sys.stderr, flush=True)
+        self._tell(each)
+        if self._rank and self._options["mode"] != _MONITOR:
+            self._compare_ranks()
+
+    def _tell(self, each: ModuleInScript) -> None:
+        if each.finding and not each.told:
+            each.told = True
+            _say(str(each.finding))
+
+    def _compare_ranks(self) -> None:
+        """End the script, or say it once, where the ranks had other codebooks from the start."""
+        own = str(self._rank["group"]) if self._rank else ""
+        try:
+            records = [each for each in read_records(self._folder) if each["rank"] and each["rank"]["group"] == own]
+        except OSError:
+            # one is being replaced, or the command has ended
+            return
+        for comparison in compare_records(records):
+            for difference in comparison.differences:
+                if self._ends_script:
+                    raise CodebookChanged(str(difference), difference)
+                if not self._told_ranks:
+                    self._told_ranks = True
+                    _say(str(difference))
 
     def _finish(self) -> None:
         """Look a last time, before the process ends."""
@@ -208,26 +180,63 @@ class _Process:
             for each in self._watched:
                 if each.finding is None:
                     each.look()
-                if each.finding and not each.facts.get("told"):
-                    print(f"vqcheck: {each.finding}", file=sys.stderr, flush=True)
+                self._tell(each)
             self._ended = True
         except Exception as error:  # noqa: BLE001 - said in the report; the script's own end goes on
-            self._problem = f"the last look failed: {type(error).__name__}: {error}"
+            self._problem = f"the last look failed: {_in_one_line(error)}"
         self._write()
 
     def _write(self) -> None:
         """Replace the file of this process by what is known now."""
+        self._rank = _rank() or self._rank
         facts = {
             "pid": self._pid,
             "script": sys.argv[0] if getattr(sys, "argv", None) else "",
             "steps": self._steps,
             "ended": self._ended,
             "problem": self._problem,
-            "modules": [
-                {name: value for name, value in each.facts.items() if name != "told"} for each in self._watched
-            ],
+            "rank": self._rank,
+            "modules": [each.facts for each in self._watched],
         }
         path = os.path.join(self._folder, f"{self._pid}.json")
-        with open(f"{path}.new", "w", encoding="utf-8") as file:
-            json.dump(facts, file)
-        os.replace(f"{path}.new", path)
+        # what outlives the command, as a server that it started may, has nobody to report to
+        with contextlib.suppress(OSError):
+            with open(f"{path}.new", "w", encoding="utf-8") as file:
+                json.dump(facts, file)
+            _replace(f"{path}.new", path)
+
+
+def _replace(new: str, path: str) -> None:
+    """Put a file in the place of another one, which Windows allows only while nobody reads that."""
+    for _ in range(50):
+        with contextlib.suppress(PermissionError):
+            os.replace(new, path)
+            return
+        time.sleep(0.02)
+
+
+def _rank() -> dict[str, Any] | None:
+    """Return which process of which group this is; None where it is alone."""
+    from vqcheck.live.ranks import several_ranks
+
+    if not several_ranks():
+        return None
+    from torch import distributed
+
+    around = [os.environ.get(name, "") for name in _GROUP]
+    size = distributed.get_world_size()
+    group = " ".join([str(os.getppid()), str(size), *around])
+    return {"number": distributed.get_rank(), "of": size, "group": group}
+
+
+def _is_compiling() -> bool:
+    """Tell whether torch.compile is tracing. Of this shape, since that must see through it."""
+    return _HAS_COMPILER and torch.compiler.is_compiling()
+
+
+def _in_one_line(error: Exception) -> str:
+    return f"{type(error).__name__}: {' '.join(str(error).split())}"
+
+
+def _say(text: str) -> None:
+    print(f"vqcheck: {text}", file=sys.stderr, flush=True)

@@ -1,6 +1,6 @@
 """A live module in the form that the family table reads: so a model in memory is judged as its checkpoint would be."""
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from functools import cached_property
 
 import torch
@@ -9,9 +9,11 @@ from torch import Tensor, nn
 from vqcheck.checkpoint.opened import Checkpoint
 from vqcheck.checkpoint.stored_tensor import Extent, StoredTensor, contiguous_stride
 from vqcheck.codebook.digest import F32V1, EncoderDigests, combine, tensor_digest
+from vqcheck.codebook.family import Role
 from vqcheck.codebook.find import find_vq_encoder
+from vqcheck.codebook.vq_encoder import RoleTensor
 from vqcheck.errors import CheckpointError, VqcheckError
-from vqcheck.live.encoder import is_sharded
+from vqcheck.live.encoder import LiveEncoder, is_sharded
 
 
 class ModuleCheckpoint(Checkpoint):
@@ -63,15 +65,32 @@ class ModuleCheckpoint(Checkpoint):
         """Return the tensor's elements in the order of its strides, which may be transposed; little-endian."""
         self.require_readable(tensor)
         value = self._state[tensor.name].contiguous().as_strided(tensor.shape, tensor.stride).cpu()
-        # numpy has no bfloat16, so bytes are what is handed over
-        data: bytes = value.contiguous().reshape(-1).view(torch.uint8).numpy().tobytes()
-        return data
+        return _bytes(value.contiguous())
+
+
+def _bytes(value: Tensor) -> bytes:
+    # numpy has no bfloat16, so bytes are what is handed over
+    data: bytes = value.reshape(-1).view(torch.uint8).numpy().tobytes()
+    return data
 
 
 def _why_unreadable(tensor: Tensor) -> str:
     if tensor.is_meta:
         return "is on the meta device and has no values yet: load the weights first"
     return "is sharded over processes (DTensor): compare the checkpoint instead" if is_sharded(tensor) else ""
+
+
+def tensor_digests(encoder: LiveEncoder, values: Mapping[str, Tensor]) -> dict[str, str]:
+    """Return label -> digest of what counts, from values by name: labels and digests are those of a file of them."""
+    found = {}
+    for each in encoder.tensors:
+        value = each.canonical(values[each.name]).contiguous().cpu()
+        shape, dtype = tuple(value.shape), str(value.dtype).removeprefix("torch.")
+        extent = Extent(each.name, 0, value.numel() * value.element_size())
+        stored = StoredTensor(each.name, dtype, shape, contiguous_stride(shape), 0, extent)
+        tensor = RoleTensor(Role(each.role), each.part, *each.place, stored, each.shape)
+        found[str(each.label)] = str(tensor_digest(tensor, _bytes(value), F32V1))
+    return found
 
 
 def digests(module: nn.Module) -> EncoderDigests:

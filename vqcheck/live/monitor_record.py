@@ -49,6 +49,8 @@ class MonitorRecord:
 
     step: int
     books: tuple[BookUse, ...]
+    other_ranks: tuple[int, ...] = ()
+    """The processes whose VQ encoder is not that of rank 0."""
 
     @property
     def collapsed(self) -> tuple[str, ...]:
@@ -70,6 +72,8 @@ class MonitorRecord:
             use = "" if each.share_used is None else f"{each.share_used:.0%} of {each.codes} codes used, perplexity "
             use += "" if each.perplexity is None else f"{each.perplexity:.1f}, "
             told.append(f"{each.book}: {use}moved by {each.movement:.3g}{', COLLAPSED' if each.collapsed else ''}")
+        if self.other_ranks:
+            told.append(f"rank {', '.join(map(str, self.other_ranks))} NOT THE SAME AS RANK 0")
         return f"step {self.step}: {'; '.join(told)}"
 
 

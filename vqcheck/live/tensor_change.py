@@ -112,6 +112,8 @@ class GuardFinding:
     """Steps made when the guard looked."""
     changes: tuple[TensorChange, ...]
     """By step, then in the family's order."""
+    conversion: tuple[str, str] | None = None
+    """From which dtype to which other one all of the VQ encoder was converted, such as `float32`, `float64`."""
 
     @property
     def step(self) -> int:
@@ -126,6 +128,12 @@ class GuardFinding:
     def __str__(self) -> str:
         in_it = self.step > self.found_after
         looked = "before that step was counted" if in_it else f"after step {self.found_after}"
+        if self.conversion:
+            before, after = self.conversion
+            return (
+                f"the VQ encoder was converted from {before} to {after} in step {self.step} (looked at {looked}), as "
+                "by double() or half() on the whole model: a guard compares bits, so make a new one after a conversion"
+            )
         lines = [f"the VQ encoder changed in step {self.step} (looked at {looked})"]
         for change in self.changes[:_SHOWN]:
             lines.append(f"  {change}")

@@ -10,7 +10,7 @@ from torch import Tensor
 from vqcheck.live.encoder import LiveEncoder, LiveTensor, is_sharded
 from vqcheck.live.tensor_change import MISSING, TensorStep
 
-_INTEGERS = {1: torch.uint8, 2: torch.int16, 4: torch.int32, 8: torch.int64}
+INTEGERS = {1: torch.uint8, 2: torch.int16, 4: torch.int32, 8: torch.int64}
 _NAN = float("nan")
 
 
@@ -75,6 +75,13 @@ class EncoderWatch:
                 self._last[name] = self.start[name] if last is start or last is None else last.to(now[name].device)
         return problems
 
+    def keep(self, copies: Mapping[str, Tensor]) -> None:
+        """Keep other copies of the start, of the same values, in the place of those of these names."""
+        for name, copy in copies.items():
+            if self._last[name] is self.start[name]:
+                self._last[name] = copy
+            self.start[name] = copy
+
     def let_go(self) -> None:
         """Give back the memory of the copies; there is nothing to compare any more."""
         self.start, self._last = {}, {}
@@ -102,7 +109,7 @@ class EncoderWatch:
 
 def bits(tensor: Tensor) -> Tensor:
     """Return a tensor's elements as integers of their width, `[N]`: NaN payloads and the sign of zero count."""
-    return tensor.contiguous().reshape(-1).view(_INTEGERS[tensor.element_size()])
+    return tensor.contiguous().reshape(-1).view(INTEGERS[tensor.element_size()])
 
 
 def same_bits(a: Tensor, b: Tensor) -> bool:

@@ -11,11 +11,11 @@ from vqcheck.codebook.digest import EncoderDigests
 from vqcheck.errors import VqcheckError
 from vqcheck.live.encoder import find
 from vqcheck.live.module_checkpoint import digests, digests_left
+from vqcheck.live.ranks import differing
 from vqcheck.live.tensor_change import Write
 from vqcheck.live.watch import EncoderWatch
 from vqcheck.replay.strategies import Strategy
 from vqcheck.replay.subject import StepReport, Subject, TrainingCode, in_one_line
-from vqcheck.replay.surroundings import differing
 from vqcheck.replay.trace import MOST_FURTHER, Arm, ArmVerdict, FirstWrite, LossRange, Plan, Replay, StepTrace
 from vqcheck.synthesizer import SynthesizerError
 
@@ -183,8 +183,8 @@ class ArmRun:
             flipped_tokens=self._flipped(),
             learning_rate=report.learning_rate,
             seconds=report.seconds,
-            differing_across_ranks=differing(
-                {self._labels[name]: tensor for name, tensor in self._encoder.now().items()}
+            differing_across_ranks=tuple(
+                self._labels[name] for name in differing(self._encoder.now(), list(self._labels))
             ),
             optimizer_step_skipped=report.optimizer_step_skipped,
         )

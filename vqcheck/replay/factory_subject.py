@@ -9,6 +9,10 @@ directory. It is called once for each arm, with torch seeded the same each time,
 - `probe`, if it likes: frames `[N, dim]` as they reach the codebook. Their tokens, the nearest codes, are followed
   through the training. No code of yours runs for that, so it writes nothing.
 
+Under torchrun every process calls the factory, with the process group already there (gloo on the CPU, nccl on CUDA),
+and the VQ encoder is compared across them after each step. Shards of the data and DistributedDataParallel are the
+code's.
+
 `fixtures/factories` has examples. Everything else (data, optimizer, device, train mode) is the code's own business.
 """
 
@@ -31,7 +35,7 @@ from vqcheck.live.encoder import LiveEncoder, LiveTensor, find
 from vqcheck.live.first_write import WriteCatcher
 from vqcheck.replay.strategies import Strategy
 from vqcheck.replay.subject import NOT_A_NUMBER, StepReport, Subject, in_one_line
-from vqcheck.replay.surroundings import world_size
+from vqcheck.replay.surroundings import process_group, world_size
 from vqcheck.replay.trace import CommitLossState, PartMoves, Setting
 
 COMMIT_LOSS: Final = "commit_loss"
@@ -102,7 +106,7 @@ class FactorySubject(Subject):
     def opened(self, save: str | None) -> Iterator[None]:
         self._refuse_what_has_no_meaning(save)
         load_factory(self._name)
-        with torch.random.fork_rng():
+        with torch.random.fork_rng(), process_group(None):
             yield
 
     def start(self, strategy: Strategy) -> "FactoryTraining":
@@ -124,7 +128,7 @@ class FactorySubject(Subject):
             seed=self.config.replay.seed,
             device=str(next(iter(last.module.state_dict().values())).device) if last else "",
             precision=None,
-            processes=1,
+            processes=world_size(),
             torch=str(torch.__version__),
             probe_tokens=last.probe_size if last else 0,
             code=self._name,
@@ -139,8 +143,6 @@ class FactorySubject(Subject):
             raise UsageError("subject.factory: its own code decides on device and precision")
         if save:
             raise UsageError("subject.factory: --save writes checkpoints of the synthesizer; save your own in step()")
-        if world_size() > 1:
-            raise UsageError("subject.factory: is replayed in one process; run it without torchrun")
 
 
 class FactoryTraining:

@@ -3,7 +3,6 @@
 import contextlib
 import copy
 import dataclasses
-import functools
 import inspect
 import os
 import random
@@ -12,12 +11,12 @@ from collections.abc import Iterator
 
 import torch
 from torch import Tensor, nn
-from torch.nn.parallel import DistributedDataParallel
 
 from vqcheck.atomic_write import atomic_write
 from vqcheck.errors import UsageError
 from vqcheck.experiment.config import TINY_VERSIONS, Config
 from vqcheck.live.encoder import LiveEncoder
+from vqcheck.live.ranks import data_parallel
 from vqcheck.replay.own_networks import OwnNetworks, make_start, step_settings
 from vqcheck.replay.parameter_watch import ParameterWatch
 from vqcheck.replay.s2_training import S2Training, tokens_of
@@ -29,7 +28,6 @@ from vqcheck.replay.surroundings import (
     process_group,
     rank,
     upstream_settings,
-    world_size,
 )
 from vqcheck.replay.trace import PartMoves, Setting
 from vqcheck.replay.training_data import TrainingData, s2_setting, trained_as
@@ -134,13 +132,12 @@ class OwnTraining:
         random.seed(config.replay.seed)
         settings = step_settings(config, subject.networks.preset, fp16=subject.fp16)
         takes = list(inspect.signature(self.net_g.forward).parameters)
-        wrap = functools.partial(_distributed, device=device)
         step: TrainingStep
         if subject.common_start.net_d is None:
-            step = FlowMatchingStep(self.net_g, settings, takes, wrap, subject.make_scaler)
+            step = FlowMatchingStep(self.net_g, settings, takes, data_parallel, subject.make_scaler)
         else:
             net_d = copy.deepcopy(subject.common_start.net_d).to(device)
-            step = AdversarialStep(self.net_g, net_d, settings, takes, wrap, subject.make_scaler)
+            step = AdversarialStep(self.net_g, net_d, settings, takes, data_parallel, subject.make_scaler)
         self.training = S2Training(step)
         self.batches = subject.data.batches()
         self._probe = subject.data.probe.to(device)
@@ -177,11 +174,3 @@ def _require_writable(folder: str) -> None:
             pass
     except OSError as error:
         raise UsageError(f"cannot be written: {error.strerror}", folder) from None
-
-
-def _distributed(net: nn.Module, device: torch.device) -> nn.Module:
-    """Wrap a network as upstream does, if there are several processes."""
-    if world_size() == 1:
-        return net
-    ids = [device] if device.type == "cuda" else None
-    return DistributedDataParallel(net, device_ids=ids, find_unused_parameters=True)

@@ -3,15 +3,16 @@
 import os
 import platform
 import random
-from collections.abc import Iterator, Mapping
+import socket
+from collections.abc import Iterator
 from contextlib import contextmanager, nullcontext
+from typing import Any
 
 import torch
-from torch import Tensor, distributed
+from torch import distributed
 
 from vqcheck.errors import UsageError
 from vqcheck.experiment.config import Config
-from vqcheck.live.watch import bits
 
 
 def choose_device(name: str) -> torch.device:
@@ -111,8 +112,8 @@ def _number(name: str, default: str) -> int:
 
 
 @contextmanager
-def process_group(device: torch.device) -> Iterator[None]:
-    """Join the processes that torchrun started: nccl on CUDA, gloo on a CPU.
+def process_group(device: torch.device | None) -> Iterator[None]:
+    """Join the processes that torchrun started: nccl on CUDA, gloo on a CPU; without a device, both as they are there.
 
     Raises:
         UsageError: the environment describes no such processes, or they cannot be reached.
@@ -122,27 +123,26 @@ def process_group(device: torch.device) -> Iterator[None]:
         yield
         return
     try:
-        distributed.init_process_group("nccl" if device.type == "cuda" else "gloo")
+        # without a backend, torch takes one for each kind of device
+        distributed.init_process_group(None if device is None else "nccl" if device.type == "cuda" else "gloo")
     except (ValueError, RuntimeError) as error:
         raise UsageError(f"cannot join the processes of torchrun: {' '.join(str(error).split())}") from None
     try:
         # nccl works on the current device
-        with torch.cuda.device(device) if device.type == "cuda" else nullcontext():
+        with torch.cuda.device(device) if device and device.type == "cuda" else nullcontext():
             yield
     finally:
         distributed.destroy_process_group()
 
 
-def differing(tensors: Mapping[str, Tensor]) -> tuple[str, ...]:
-    """Return the labels of tensors whose bits are not rank 0's on some process; the same answer on every process."""
-    if world_size() == 1 or not distributed.is_initialized():
-        return ()
-    differs = []
-    for tensor in tensors.values():
-        own = bits(tensor)
-        first = own.clone()
-        distributed.broadcast(first, src=0)
-        differs.append((own != first).any())
-    flags = torch.stack(differs).int()
-    distributed.all_reduce(flags, op=distributed.ReduceOp.MAX)
-    return tuple(label for label, flag in zip(tensors, flags.tolist(), strict=True) if flag)
+def ranks_of_children() -> dict[str, Any] | None:
+    """Return how child processes, one of each process of torchrun, join a group of their own; None for one alone."""
+    if world_size() == 1:
+        return None
+    address = os.environ.get("MASTER_ADDR", "localhost")
+    chosen: list[Any] = [None]
+    if rank() == 0:
+        with socket.create_server(("", 0)) as free:
+            chosen = [f"tcp://{address}:{free.getsockname()[1]}"]
+    distributed.broadcast_object_list(chosen, src=0)
+    return {"init_method": chosen[0], "rank": rank(), "world_size": world_size()}

@@ -4,6 +4,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from vqcheck.language import tr
+from vqcheck.live.rank_records import RankComparison, RankDifference
 from vqcheck.word_enum import VerdictEnum, WordEnum
 
 
@@ -56,6 +57,8 @@ class WatchedProcess:
 
     pid: int
     script: str
+    rank: int | None
+    """Its number in its process group; None where it is alone."""
     steps: int
     """Steps of any optimizer."""
     ended: bool
@@ -85,22 +88,34 @@ class WatchedRun:
     failure: str
     """How the script itself failed; empty where it did not."""
     processes: tuple[WatchedProcess, ...]
+    ranks: tuple[RankComparison, ...]
+    """Of each process group, how its ranks compare."""
 
     @property
     def changed(self) -> tuple[tuple[WatchedProcess, WatchedModule], ...]:
         return tuple((each, module) for each in self.processes for module in each.modules if module.changes)
 
     @property
+    def differing(self) -> tuple[RankDifference, ...]:
+        """What is not the same on all ranks."""
+        return tuple(each for comparison in self.ranks for each in comparison.differences)
+
+    @property
+    def is_broken(self) -> bool:
+        """Whether the VQ encoder changed, or was not one and the same; a monitor only measures."""
+        return bool(self.changed) or (bool(self.differing) and self.mode is not RunMode.MONITOR)
+
+    @property
     def why_not_checked(self) -> str:
         """Why nothing is sure; empty where it is."""
         # a script that the guard ended has failed for that reason
-        if self.failure and (self.warn or not self.changed):
+        if self.failure and (self.warn or not self.is_broken):
             return self.failure
         if not self.processes:
             return tr(
                 "no codebook and no optimizer step was seen: no Python of the script used torch, or none took the hook"
             )
-        if self.changed:
+        if self.is_broken:
             return ""
         return next((each.why_unsure for each in self.processes if each.why_unsure), "")
 
@@ -108,7 +123,7 @@ class WatchedRun:
     def verdict(self) -> RunVerdict:
         if self.why_not_checked:
             return RunVerdict.COULD_NOT_CHECK
-        if self.changed:
+        if self.is_broken:
             return RunVerdict.CHANGED
         return RunVerdict.MEASURED if self.mode is RunMode.MONITOR else RunVerdict.STILL
 
@@ -132,6 +147,7 @@ def process_of(facts: dict[str, Any]) -> WatchedProcess:
                 tuple(use.get("collapsed", ())),
             )
         )
+    rank = facts["rank"]["number"] if facts["rank"] else None
     return WatchedProcess(
-        facts["pid"], facts["script"], facts["steps"], facts["ended"], facts["problem"], tuple(modules)
+        facts["pid"], facts["script"], rank, facts["steps"], facts["ended"], facts["problem"], tuple(modules)
     )

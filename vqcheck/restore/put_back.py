@@ -1,6 +1,5 @@
 """Puts the VQ encoder of a base into a file whose own has drifted, and touches nothing else of it."""
 
-import os
 from collections.abc import Mapping
 from typing import Final
 
@@ -79,7 +78,7 @@ def _require_new(out: str, inputs: tuple[Checkpoint, ...]) -> None:
     """Raise UsageError where `out` is a file that is read, or may be: a shard of the base is one, too."""
     for checkpoint in inputs:
         for each in checkpoint.files:
-            if os.path.exists(out) and os.path.samefile(each.path, out):
+            if each.is_at(out):
                 raise UsageError("is what this command reads; the output must go to another file", out)
     if "vqcheck" in inputs[-1].information and inputs[-1].format == "safetensors":
         raise UsageError(

@@ -6,7 +6,7 @@ from dataclasses import dataclass, replace
 from random import Random
 
 from fuzz.mutate import pickles
-from fuzz.mutate.text import NUMBERS, WORDS, change_list, flip_bytes
+from fuzz.mutate.text import NUMBERS, WORDS, change_list, flip_bytes, mutate_lines
 
 _CENTRAL, _LOCAL, _END = struct.Struct("<4s6H3L5H2L"), struct.Struct("<4s5H3L2H"), struct.Struct("<4s4H2LH")
 _LOCAL_FIELDS = ((6, 2), (8, 2), (14, 4), (18, 4), (22, 4), (26, 2), (28, 2), (30, 1))
@@ -126,6 +126,17 @@ def mutate(data: bytes, random: Random) -> bytes:
         value = random.choice((random.choice(NUMBERS), old + 1, old - 1, old ^ 1, old ^ 8, old + random.randrange(100)))
         whole[position : position + width] = (value & ((1 << 8 * width) - 1)).to_bytes(width, "little")
     return bytes(whole)
+
+
+def mutate_script(data: bytes, random: Random) -> bytes:
+    """Mutate a TorchScript archive: as any other, or the source of its classes."""
+    members = entries(data)
+    sources = [number for number, member in enumerate(members) if member.name.endswith(b".py")]
+    if not sources or random.randrange(3):
+        return mutate(data, random)
+    at = random.choice(sources)
+    members[at] = stored(members[at].name, mutate_lines(members[at].unpacked(), random))
+    return bytes(build(members)[0])
 
 
 def mutate_patched(data: bytes, random: Random) -> bytes:

@@ -46,7 +46,8 @@ def updates_of(book: Book) -> Updates:
     share = float(standing.sum() / witnesses.sum()) if _several(book, standing) else 0.0
     if not (book.a.narrow and book.b.narrow):
         return Updates.REFUTED if share >= _HALF or _several(book, witnesses & ~book.counts_moved) else Updates.POSSIBLE
-    far = bool(np.median(_went(book)[witnesses & ~standing]) > _FAR * book.roundoff) if share < 1 else False
+    went = _went(book)[witnesses & ~standing]
+    far = bool(np.median(went) > _FAR * book.roundoff) if went.size else False
     if share >= _HALF or (share >= _HALF / 2 and far) or not (witnesses & book.counts_moved).any():
         return Updates.REFUTED
     return Updates.HIDDEN if share >= _SOME or (share and far) else Updates.POSSIBLE

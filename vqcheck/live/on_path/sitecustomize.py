@@ -6,6 +6,7 @@ It keeps to the standard library, finds vqcheck where the command has it, and th
 # mypy: ignore-errors
 # ruff: noqa: ANN001, ANN202, ANN204, ARG002, SLF001
 
+import json
 import os
 import sys
 from importlib.machinery import PathFinder
@@ -50,9 +51,21 @@ class _Behind:
         """Run the module as ever, then set the hooks."""
         module.__spec__.loader = module.__loader__ = self._loader
         self._loader.exec_module(module)
-        from vqcheck.live.in_script import watch_process
+        try:
+            from vqcheck.live.in_script import watch_process
 
-        watch_process()
+            watch_process()
+        except Exception as error:  # noqa: BLE001 - a torch or Python that is too old is no fault of the script
+            _note(f"this Python cannot be watched: {type(error).__name__}: {error}")
+
+
+def _note(problem) -> None:
+    """Say at once, and in the report, why nothing is watched here."""
+    print(f"vqcheck: {problem}", file=sys.stderr, flush=True)
+    script = sys.argv[0] if getattr(sys, "argv", None) else ""
+    facts = {"pid": os.getpid(), "script": script, "rank": None, "steps": 0, "ended": False, "problem": problem}
+    with open(os.path.join(os.environ[_FOLDER], f"{os.getpid()}.json"), "w", encoding="utf-8") as file:
+        json.dump({**facts, "modules": []}, file)
 
 
 def _run_hidden() -> None:

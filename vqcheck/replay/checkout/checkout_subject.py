@@ -26,7 +26,14 @@ from vqcheck.replay.own_networks import FRESH_WEIGHTS, chosen_preset, read_tenso
 from vqcheck.replay.s2_training import tokens_of
 from vqcheck.replay.strategies import Strategy
 from vqcheck.replay.subject import StepReport, Subject
-from vqcheck.replay.surroundings import choose_device, choose_fp16, upstream_settings, world_size
+from vqcheck.replay.surroundings import (
+    choose_device,
+    choose_fp16,
+    process_group,
+    ranks_of_children,
+    upstream_settings,
+    world_size,
+)
 from vqcheck.replay.trace import CommitLossState, PartMoves, Setting
 from vqcheck.replay.training_data import ModelInputs, TrainingData, s2_setting, trained_as
 from vqcheck.synthesizer import InputError, MelTarget, Preset, preset
@@ -45,8 +52,10 @@ class CheckoutSubject(Subject):
     def opened(self, save: str | None) -> Iterator[None]:
         config, subject = self.config, self.config.subject
         path = _checkout(config)
-        if save or world_size() > 1:
-            raise UsageError("subject.checkout: is replayed in one process, and its checkpoints are not saved")
+        if save:
+            raise UsageError("subject.checkout: its checkpoints are not saved")
+        if config.training.lora_rank and world_size() > 1:
+            raise UsageError("training.lora_rank: LoRA is trained in one process; run it without torchrun")
         self._device = choose_device(config.replay.device)
         self._fp16 = choose_fp16(config, self._device)
         if config.training.lora_rank and subject.version not in FLOW_VERSIONS and subject.generator is None:
@@ -55,9 +64,11 @@ class CheckoutSubject(Subject):
         with (
             tempfile.TemporaryDirectory() as folder,
             upstream_settings(torch.device("cpu"), None),
+            process_group(torch.device("cpu")),
             ChildProcess(subject.python, path, subject.time_limit) as self.child,
         ):
             request = _request(config, path, sizes, self._device, self._fp16, folder)
+            request["ranks"] = ranks_of_children()
             self._found = found = self.child.ask(do="load", **request)
             self.config = config.changed("subject", version=found["version"])
             self._notes = _fits(self.config, found["tensors"])

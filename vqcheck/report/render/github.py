@@ -2,6 +2,7 @@
 
 from typing import Final
 
+from vqcheck.checkpoint.remote.address import is_address
 from vqcheck.report.document import Case, CaseOutcome, Document
 from vqcheck.report.render import plain
 from vqcheck.report.render.place import in_workspace
@@ -64,7 +65,7 @@ def _annotation(case: Case, document: Document) -> str:
     properties = [f"title={_property(f'{document.title}: {case.name}')}"]
     words = f"could not check: {case.whole}" if case.outcome is CaseOutcome.COULD_NOT_CHECK else case.whole
     path = in_workspace(case.path)
-    if case.path and path.is_absolute():
+    if case.path and (path.is_absolute() or is_address(case.path)):
         # The runner knows files of the repository only; another one is named in words.
         place = f"{case.path}:{case.line}" if case.line else case.path
         words = words if case.path in words else f"{words} ({place})"

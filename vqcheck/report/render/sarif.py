@@ -8,8 +8,10 @@ import hashlib
 import json
 import os
 from typing import Any, Final
+from urllib.parse import quote_from_bytes
 
 from vqcheck import __version__
+from vqcheck.checkpoint.remote.address import is_address
 from vqcheck.report.document import Case, CaseOutcome, Document, Rule
 from vqcheck.report.render import plain
 from vqcheck.report.render.place import in_workspace, uri
@@ -100,7 +102,10 @@ def fingerprint(case: Case) -> str:
 def _location(case: Case) -> dict[str, Any]:
     """Return where a case is; code scanning refuses results without a file and a line."""
     path = in_workspace(case.path)
-    artifact = {"uri": uri(path)} if path.is_absolute() else {"uri": uri(path), "uriBaseId": _ROOT}
+    if is_address(case.path):
+        artifact = {"uri": quote_from_bytes(os.fsencode(case.path), safe="/:@%[]")}
+    else:
+        artifact = {"uri": uri(path)} if path.is_absolute() else {"uri": uri(path), "uriBaseId": _ROOT}
     return {"physicalLocation": {"artifactLocation": artifact, "region": {"startLine": max(case.line, 1)}}}
 
 

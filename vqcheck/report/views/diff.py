@@ -14,7 +14,18 @@ from vqcheck.report import blocks as doc
 from vqcheck.report.blocks import Shown, Tone
 from vqcheck.report.document import Document, Figure, Remedy, Status
 from vqcheck.report.views import copies, diff_data, tensors
-from vqcheck.report.views.words import all_of, clauses, effect, explained, listed, of_all, sentence, share, written_at
+from vqcheck.report.views.words import (
+    all_of,
+    clauses,
+    effect,
+    explained,
+    listed,
+    of_all,
+    sentence,
+    share,
+    whole_module,
+    written_at,
+)
 
 if TYPE_CHECKING:
     from vqcheck.codebook.diagnosis.result import Advice, Diagnosis
@@ -295,8 +306,14 @@ def _warnings(comparison: Comparison) -> list[str]:
 
 
 def remarks(comparison: Comparison) -> list[str]:
-    """Return what a rounding destroyed that decides no verdict: codes that are not in use, and counts."""
+    """Return what decides no verdict: how far a file is to be believed, and what a rounding destroyed of no use."""
     lines: list[str] = []
+    for letter, side in (("A", comparison.a), ("B", comparison.b)):
+        if side.module_classes:
+            lines.append(tr("{file} has {values}", file=letter, values=whole_module(side.module_classes)))
+        if side.missing_files:
+            names = listed(side.missing_files, _NAMED)
+            lines.append(tr("{file} lacks {names}; nothing of what was compared is in it", file=letter, names=names))
     for loss in comparison.losses:
         codes, counts = (
             (tr("unused codes of {place}", place=loss.place), tr("counts of {place}", place=loss.place))

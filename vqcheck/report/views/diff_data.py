@@ -131,6 +131,8 @@ def _side(side: ComparedFile, record: FileRecord) -> dict[str, Any]:
         **named(side, "family prefix never_trained ailments"),
         "digests": digests_object(side.digests),
         "in_front": side.in_front,
+        "missing_files": list(side.missing_files),
+        "module_classes": list(side.module_classes),
     }
 
 

@@ -13,7 +13,16 @@ from vqcheck.report.document import Document, Figure, Remedy, Status
 from vqcheck.report.views.copies import standing
 from vqcheck.report.views.inspect_data import cases, data, evidence, lacking
 from vqcheck.report.views.inspect_encoder import encoder_facts, health_facts, tensors, title
-from vqcheck.report.views.words import clauses, explained, kind_of_file, listed, short_names, version_words, written_at
+from vqcheck.report.views.words import (
+    clauses,
+    explained,
+    kind_of_file,
+    listed,
+    short_names,
+    version_words,
+    whole_module,
+    written_at,
+)
 
 _MOST_CLASSES: Final = 20
 
@@ -40,14 +49,15 @@ def view(files: InspectedFiles) -> Document:
 
 
 def _tone(verdict: str) -> Tone:
-    return Tone.GOOD if verdict == Condition.HEALTHY else Tone.WARNING if verdict in UNCHECKED else Tone.BAD
+    others = (*UNCHECKED, Condition.NOT_READ)
+    return Tone.GOOD if verdict == Condition.HEALTHY else Tone.WARNING if verdict in others else Tone.BAD
 
 
 def _headline(files: InspectedFiles) -> str:
     if len(files.files) == 1:
         return _what_of_one(files.files[0])
     verdicts: list[str] = [file.verdict for file in files.files]
-    counts = {verdict: verdicts.count(verdict) for verdict in (*UNCHECKED, Condition.HEALTHY)}
+    counts = {verdict: verdicts.count(verdict) for verdict in (*UNCHECKED, Condition.HEALTHY, Condition.NOT_READ)}
     unfit, fit = len(files.files) - sum(counts.values()), counts[Condition.HEALTHY]
     names = {
         Condition.COULD_NOT_CHECK: tr("{number} cannot be read", number=counts[Condition.COULD_NOT_CHECK]),
@@ -58,6 +68,9 @@ def _headline(files: InspectedFiles) -> str:
     }
     said = [names[verdict] for verdict in UNCHECKED if counts[verdict]]
     said += [tr("{number} unfit for use", number=unfit)] if unfit else []
+    if counts[Condition.NOT_READ]:
+        said.append(tr("{number} hold a VQ encoder that was not read", number=counts[Condition.NOT_READ]))
+        return tr("of {files} files: {counts}", files=len(files.files), counts=listed(said))
     if not said:
         return tr("all {number} files hold a VQ encoder that is fit for use", number=len(files.files))
     return tr("of {files} files: {counts}, {fit} fit for use", files=len(files.files), counts=listed(said), fit=fit)
@@ -71,6 +84,7 @@ def _what_of_one(file: Inspection | UnreadFile) -> str:
             "the file {path} holds a copy of the VQ encoder that cannot be read", path=file.path
         ),
         Condition.HEALTHY: tr("the VQ encoder of {path} is fit for use", path=file.path),
+        Condition.NOT_READ: tr("the file {path} holds a VQ encoder, whose values were not read", path=file.path),
         Condition.NEVER_TRAINED: tr("the codebook of {path} was never trained", path=file.path),
     }
     known = found.get(file.verdict)
@@ -119,12 +133,12 @@ def _row(file: Inspection | UnreadFile, name: str) -> Sequence[doc.Inline]:
         kind_of_file(file.record.kind),
         "" if steps is None else str(steps),
         # The digest of a codebook alone would look like that of another VQ encoder.
-        ""
-        if not encoder
-        else doc.code(encoder.f32.vq_encoder.short)
-        if encoder.f32.vq_encoder
-        else tr("codebook alone"),
+        _digest(encoder) if encoder and encoder.is_read else "",
     )
+
+
+def _digest(encoder: EncoderSummary) -> doc.Inline:
+    return doc.code(encoder.f32.vq_encoder.short) if encoder.f32.vq_encoder else tr("codebook alone")
 
 
 def _unread(file: UnreadFile, several: bool) -> doc.Section:
@@ -166,7 +180,7 @@ def _contents(encoders: tuple[EncoderSummary, ...]) -> doc.Section:
             str(number),
             title(encoder),
             doc.path(encoder.copy),
-            doc.code(encoder.f32.widest.short),
+            doc.code(encoder.f32.widest.short) if encoder.is_read else "",
             doc.verdict(word(encoder.verdict), _tone(encoder.verdict)),
             _standing(encoder),
         )
@@ -179,6 +193,8 @@ def _contents(encoders: tuple[EncoderSummary, ...]) -> doc.Section:
 
 def _standing(encoder: EncoderSummary) -> str:
     """Return how one of several VQ encoders stands to the others."""
+    if not encoder.is_read:
+        return ""
     same = tr("the same bytes as {copies}", copies=listed(encoder.aliases)) if encoder.aliases else ""
     return clauses(same, standing(encoder.relation, f"'{encoder.against}'") if encoder.against else "")
 
@@ -223,6 +239,11 @@ def _facts(file: Inspection) -> Iterator[doc.Fact]:
             tr("Undecided"),
             doc.Word(tr("copy '{name}' cannot be read ({why})", name=copy.name, why=copy.why), Tone.BAD),
         )
+    if file.module_classes:
+        yield doc.Fact(tr("As stored"), whole_module(file.module_classes))
+    if file.missing_files:
+        names = listed(file.missing_files, _MOST_CLASSES)
+        yield doc.Fact(tr("Missing"), tr("{names}; nothing of what is shown is in it", names=names))
     named = listed(file.classes, _MOST_CLASSES)
     classes = tr("when loaded with weights_only=False: {classes}", classes=named) if named else None
     yield doc.Fact(tr("Runs code"), classes, Shown.DETAIL)
@@ -251,5 +272,5 @@ def _remedies(files: InspectedFiles) -> Iterator[Remedy]:
         yield Remedy(tr("Choose a copy that can be read: --copy NAME."))
     if Condition.NEVER_TRAINED in found:
         yield Remedy(tr("Do not train from a codebook that was never trained. Use a published base model."))
-    if found - {*UNCHECKED, Condition.HEALTHY, Condition.NEVER_TRAINED}:
+    if found - {*UNCHECKED, Condition.HEALTHY, Condition.NEVER_TRAINED, Condition.NOT_READ}:
         yield Remedy(tr("Use another copy of the file, or a checkpoint from before the VQ encoder went bad."))

@@ -63,7 +63,9 @@ def _cases(file: Inspection | UnreadFile, name: str, weight: Weight) -> list[Cas
     for encoder in file.encoders:
         what = name if len(file.encoders) == 1 else f"{name}: {encoder.copy} ({encoder.family})"
         rule = _TRAINED if encoder.verdict == Condition.NEVER_TRAINED else _UNFIT
-        if encoder.verdict == Condition.HEALTHY:
+        if not encoder.is_read:
+            found.append(Case(rule, what, CaseOutcome.NOT_APPLICABLE, "its values were not read", path))
+        elif encoder.verdict == Condition.HEALTHY:
             said = f"fit for use: {encoder.f32.widest.algorithm} {encoder.f32.widest.short}"
             found.append(Case(rule, what, CaseOutcome.PASSED, said, path))
         else:
@@ -89,7 +91,7 @@ def _file(inspection: Inspection) -> dict[str, Any]:
         "path": inspection.path,
         "verdict": inspection.verdict,
         "kind": inspection.record.kind.value,
-        **named(inspection, "format header_code container other_containers classes"),
+        **named(inspection, "format header_code container other_containers classes module_classes missing_files"),
         "precision": dict(inspection.precision),
         "model": {
             "kind": model.kind,

@@ -66,6 +66,9 @@ def _book(book: BookSummary) -> str:
 
 def health_facts(encoder: EncoderSummary) -> Iterator[doc.Fact]:
     """Yield the health of each codebook that is unfit for use, and of all others together."""
+    if not encoder.is_read:
+        yield doc.Fact(tr("Health"), tr("not known: the values were not read (--no-digests)"))
+        return
     well = [health for health in encoder.codebooks if health.usable]
     if len(encoder.codebooks) == 1:
         yield doc.Fact(tr("Health"), _health([encoder.codebooks[0]]))
@@ -186,9 +189,12 @@ def tensors(encoder: EncoderSummary) -> list[doc.Block]:
         first = same[0]
         alone = len(same) == 1
         label = first.label if alone else f"{first.book} {first.label.removeprefix(first.place).strip()}".strip()
-        last = doc.code(digests[first.label].short) if alone else tr("{number} tensors", number=len(same))
+        last: doc.Inline = tr("{number} tensors", number=len(same))
+        if alone:
+            last = doc.code(digests[first.label].short) if encoder.is_read else ""
         short.append((label, first.dtype, _shape(first), last))
-    whole = [(each.label, each.dtype, _shape(each), doc.code(digests[each.label].hex)) for each in encoder.tensors]
+    hexes = {label: doc.code(digest.hex) if encoder.is_read else "" for label, digest in digests.items()}
+    whole = [(each.label, each.dtype, _shape(each), hexes.get(each.label, "")) for each in encoder.tensors]
     columns = (doc.Column(tr("Tensor")), doc.Column(tr("Type")), doc.Column(tr("Shape")), doc.Column(F32V1))
     totals = _totals(encoder)
     return [

@@ -1,6 +1,7 @@
 """`vqcheck run`: what became of the codebooks of a training script."""
 
 import os
+from collections.abc import Iterator
 from dataclasses import asdict
 from typing import Final
 
@@ -21,6 +22,11 @@ _SEEN: Final = Rule(
     "the codebooks of the script are seen until its end",
     "Nothing is sure of this run. Read the reason, and run the script again.",
 )
+_SAME: Final = Rule(
+    "run/ranks-differ",
+    "every rank has the same VQ encoder",
+    "The ranks train with different codebooks. Load the same weights on each of them, before training begins.",
+)
 
 
 def view(run: WatchedRun) -> Document:
@@ -38,6 +44,7 @@ def view(run: WatchedRun) -> Document:
             "warn": run.warn,
             "reason": run.why_not_checked,
             "processes": [asdict(each) for each in run.processes],
+            "ranks": [asdict(each) for each in run.ranks],
         },
         warnings=tuple(_warnings(run)),
         blocks=(
@@ -49,19 +56,13 @@ def view(run: WatchedRun) -> Document:
             doc.Section(tr("What changed"), (_changes(run),)),
             doc.Section(tr("What was measured"), (_use(run),)),
         ),
-        remedies=_remedies(run),
+        remedies=tuple(_remedies(run)),
     )
-
-
-def _remedies(run: WatchedRun) -> tuple[Remedy, ...]:
-    if not run.changed or run.mode is RunMode.FREEZE:
-        return ()
-    return (Remedy(tr("Run it with vqcheck run --freeze, or call vqcheck.freeze in the script.")),)
 
 
 def _headline(run: WatchedRun) -> str:
     if run.verdict is RunVerdict.COULD_NOT_CHECK:
-        return clauses(run.why_not_checked, _first(run) if run.changed else "")
+        return clauses(run.why_not_checked, _first(run) if run.is_broken else "")
     if run.verdict is RunVerdict.CHANGED:
         return _first(run)
     modules = [module for each in run.processes for module in each.modules]
@@ -74,10 +75,29 @@ def _headline(run: WatchedRun) -> str:
     )
     if run.verdict is RunVerdict.MEASURED:
         return tr("the codebooks were measured: {counts}", counts=in_all)
-    return tr("no tensor of the VQ encoder changed: {counts}", counts=in_all)
+    return tr("no tensor of the VQ encoder changed: {counts}", counts=listed((in_all, _on_ranks(run))))
+
+
+def _on_ranks(run: WatchedRun) -> str:
+    """Return on which ranks it is the same; empty where none were compared."""
+    if not run.ranks:
+        return ""
+    (first, *more) = run.ranks
+    if more or len(first.ranks) == first.world_size:
+        return tr("the same on all ranks")
+    return tr("the same on {number} of {all} ranks", number=len(first.ranks), all=first.world_size)
+
+
+def _remedies(run: WatchedRun) -> Iterator[Remedy]:
+    if run.changed and run.mode is not RunMode.FREEZE:
+        yield Remedy(tr("Run it with vqcheck run --freeze, or call vqcheck.freeze in the script."))
+    if run.differing and run.is_broken:
+        yield Remedy(tr("Load the same weights on every rank before training begins."))
 
 
 def _first(run: WatchedRun) -> str:
+    if not run.changed:
+        return str(run.differing[0])
     change = min(_all_changes(run), key=lambda change: change.step)
     by = tr("written by {line}", line=change.written_by) if change.written_by else ""
     return tr("the VQ encoder changed in step {step}: {what}", step=change.step, what=listed((change.name, by)))
@@ -100,6 +120,10 @@ def _cases(run: WatchedRun) -> list[Case]:
         for process, module in run.changed
         for change in module.changes
     ]
+    if run.mode is not RunMode.MONITOR:
+        cases += [
+            Case(_SAME, f"{each.module}: {each.names[0]}", CaseOutcome.FAILED, str(each)) for each in run.differing
+        ]
     if run.why_not_checked:
         cases.append(Case(_SEEN, "the run", CaseOutcome.COULD_NOT_CHECK, run.why_not_checked))
     elif not cases:
@@ -117,7 +141,8 @@ def _passed(module: WatchedModule) -> str:
 
 
 def _warnings(run: WatchedRun) -> list[str]:
-    return [
+    differing = [tr("WARNING: {difference}", difference=each) for each in run.differing if run.mode is RunMode.MONITOR]
+    return differing + [
         tr(
             "WARNING: {name}: {books} collapsed: few of the codes are used",
             name=module.name,
@@ -158,4 +183,5 @@ def _use(run: WatchedRun) -> doc.Table:
 
 
 def _name(process: WatchedProcess) -> str:
-    return f"{os.path.basename(process.script) or 'python'} ({process.pid})"
+    rank = "" if process.rank is None else f", rank {process.rank}"
+    return f"{os.path.basename(process.script) or 'python'} ({process.pid}{rank})"

@@ -4,7 +4,7 @@ import math
 import os
 from collections.abc import Iterable, Sequence
 from itertools import groupby
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 from vqcheck import language
 from vqcheck.codebook.file_record import FileKind
@@ -15,6 +15,9 @@ from vqcheck.report.document import Rule
 if TYPE_CHECKING:
     from vqcheck.codebook.diagnosis.result import TokenFlips
     from vqcheck.codebook.model import Training
+
+_MOST_NAMES: Final = 5
+"""Names of files or classes that are listed."""
 
 
 def share(part: int, whole: int) -> str:
@@ -205,3 +208,11 @@ def short_names(paths: Sequence[str]) -> list[str]:
     except ValueError:  # another drive, or some from here and some from the root
         return list(paths)
     return [os.path.relpath(each, common) if common else each for each in paths]
+
+
+def whole_module(classes: Sequence[str]) -> str:
+    """Return what is to be known of values that a module holds which was saved whole."""
+    return tr(
+        "values of a module that was saved whole; when it is loaded, code of {names} may change them",
+        names=listed(classes, _MOST_NAMES),
+    )

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 import vqcheck.live.freeze  # noqa: F401 - a strategy; imported here with the rest
 from vqcheck.errors import UsageError, VqcheckError
 from vqcheck.live.encoder import LiveEncoder, find
+from vqcheck.live.ranks import data_parallel
 from vqcheck.live.watch import same_bits
 from vqcheck.replay.checkout.child.tree import Tree, seed_all
 from vqcheck.replay.checkout.tensor_json import decoded, encoded
@@ -110,8 +111,8 @@ def _training_step(tree: Tree, net_g: nn.Module, net_d: nn.Module | None) -> Tra
     numbers = tree.request["settings"]
     settings = StepSettings(**{**numbers, "spectrogram": SpectrogramSettings(**numbers["spectrogram"])})
     if net_d is None:
-        return FlowMatchingStep(net_g, settings, tree.names)
-    return AdversarialStep(net_g, net_d, settings, tree.names)
+        return FlowMatchingStep(net_g, settings, tree.names, data_parallel)
+    return AdversarialStep(net_g, net_d, settings, tree.names, data_parallel)
 
 
 def _state(net_g: nn.Module) -> dict[str, Tensor]:

@@ -42,7 +42,7 @@ class Tree:
         self.discriminator = None if self.matches_flows else self._class("MultiPeriodDiscriminator")
         if request["lora_rank"] and not self.matches_flows:
             raise UsageError(f"training.lora_rank: {self.generator.__name__} of this tree is not trained with LoRA")
-        one_rank()
+        join_ranks(request["ranks"], self.device)
         net_g, _ = self.build()
         for name in ("quantizer", "ssl_proj", "enc_p", *(["linear_mel"] if self.matches_flows else [])):
             if not hasattr(net_g, name):
@@ -188,10 +188,19 @@ def seed_all(seed: int) -> None:
         sys.modules["numpy"].random.seed(seed % 2**32)
 
 
-def one_rank() -> None:
-    """Give the tree's quantizer the rank it asks for, without any port."""
-    if distributed.is_available() and not distributed.is_initialized():
+def join_ranks(ranks: dict[str, Any] | None, device: str) -> None:
+    """Give the tree's quantizer the rank that it asks for: alone without any port, else among the other children."""
+    if not distributed.is_available() or distributed.is_initialized():
+        return
+    if ranks is None:
         distributed.init_process_group("gloo", store=vars(distributed)["HashStore"](), rank=0, world_size=1)
+        return
+    # torchrun's own store is that of the parents, and torch would wait there
+    os.environ.pop("TORCHELASTIC_USE_AGENT_STORE", None)
+    on_gpu = device.startswith("cuda")
+    if on_gpu:
+        torch.cuda.set_device(device)
+    distributed.init_process_group("nccl" if on_gpu else "gloo", **ranks)
 
 
 def parameters(called: Any) -> Any:
