@@ -102,6 +102,9 @@ def place(sound, checkpoints, monkeypatch):
         ("frozen_v2_e8_s400.pth", "SoVITS_weights_v2/me_e4_s200.pth"),
     ):
         shutil.copy(checkpoints / source, root / target)
+    (root / "step_400").mkdir()
+    for rank in range(2):
+        shutil.copy(checkpoints / "G_400.pth", root / "step_400" / f"rank{rank}.pth")
     s1 = torch.load(checkpoints / "gpt-e15.ckpt", weights_only=True)
     s1["config"]["train_semantic_path"] = "logs/me/6-name2semantic.tsv"
     for folder in ("before", "after", "models/mimi"):

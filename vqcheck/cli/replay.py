@@ -26,7 +26,7 @@ Examples:
   vqcheck replay --factory my_training.replay:vocoder --steps 5
   vqcheck replay --checkout ~/GPT-SoVITS --python ~/venv/bin/python --steps 5
   torchrun --nproc-per-node 2 --no-python vqcheck replay replay.toml
-  torchrun --nproc-per-node 2 --no-python vqcheck replay --checkout ~/GPT-SoVITS
+  torchrun --nproc-per-node 2 --no-python vqcheck replay --checkout .
 
 Exit status: 0 every arm did what was expected, 1 one did not, 2 inconclusive (no control arm drifted), interrupted or
 could not start.

@@ -47,3 +47,9 @@ def test_colours_stay_on_their_words():
         ("五六七八", "red"),
         ("九十", "red"),
     ]
+
+
+def test_a_file_keeps_its_name_on_a_line_that_has_room_for_it():
+    name = "语音模型_第八轮_e8_s400.pth"
+    lines = [line.plain for line in wrapped(Text(f"这个文件的码本已经漂移了：{name}，请重新训练"), 34, CONSOLE)]
+    assert any(name in line for line in lines)

@@ -77,9 +77,8 @@ def render(document: Document, style: Style) -> str:
     for warning in document.warnings:
         page.paragraph((doc.Word(warning, Tone.BAD),), prose=True)
     sign = style.sign(document.verdict_tone)
-    page.hanging(
-        [doc.Word(sign, document.verdict_tone), doc.Word(document.verdict_word, document.verdict_tone), "  "], said
-    )
+    verdict = tr("{sign}{verdict}", sign=sign, verdict=document.verdict_word)
+    page.hanging([doc.Word(verdict, document.verdict_tone), "  "], said)
     for block in blocks:
         page.blank()
         page.block(block, 0 if isinstance(block, doc.Section) else 2)

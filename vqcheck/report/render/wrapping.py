@@ -16,8 +16,10 @@ _WIDE: Final = "\u2e80-\u2fff\u3003-\u3007\u3021-\u9fff\uac00-\ud7a3\uf900-\ufaf
 _OPENING: Final = "（「『《〈【〔“‘"
 _CLOSING: Final = "）」』》〉】〕”’，。、；：！？％…"
 """No line begins with these."""
+_NAME: Final = r"[\w/\\.:-]*[_/\\][\w/\\.:-]*"
+"""A file or a key, of whatever script."""
 _PIECE: Final = re.compile(
-    rf"\s+|[{_OPENING}]*(?:[{_WIDE}]|[^\s{_WIDE}{_OPENING}{_CLOSING}]+)[{_CLOSING}]*|[{_OPENING}{_CLOSING}]+"
+    rf"\s+|[{_OPENING}]*(?:{_NAME}|[{_WIDE}]|[^\s{_WIDE}{_OPENING}{_CLOSING}]+)[{_CLOSING}]*|[{_OPENING}{_CLOSING}]+"
 )
 """What is kept together."""
 
