@@ -7,7 +7,7 @@ import sys
 
 import pytest
 
-from vqcheck.cli import output
+from vqcheck.cli import failure, output
 from vqcheck.cli.main import main
 
 MACHINE = ["json", "junit", "sarif", "github", "html"]
@@ -81,7 +81,7 @@ def test_a_command_line_that_makes_no_sense_is_a_document_too(readers, capsys, a
 )
 def test_a_line_that_cannot_be_parsed_still_says_what_report_it_wants(line, expected):
     """As the parser would have understood it."""
-    command, found = output._wanted(line.split())
+    command, found = failure._wanted(line.split())
     assert (command, found.format, found.quiet, found.file is not None) == expected
 
 

@@ -18,8 +18,9 @@ _CLOSING: Final = "）」』》〉】〕”’，。、；：！？％…"
 """No line begins with these."""
 _NAME: Final = r"[\w/\\.:-]*[_/\\][\w/\\.:-]*"
 """A file or a key, of whatever script."""
+_BEFORE, _BEHIND = rf"[{_OPENING}(\['\"]*", rf"[{_CLOSING},;:.!?)\]'\"]*"
 _PIECE: Final = re.compile(
-    rf"\s+|[{_OPENING}]*(?:{_NAME}|[{_WIDE}]|[^\s{_WIDE}{_OPENING}{_CLOSING}]+)[{_CLOSING}]*|[{_OPENING}{_CLOSING}]+"
+    rf"\s+|{_BEFORE}(?:{_NAME}|[{_WIDE}]|[^\s{_WIDE}{_OPENING}{_CLOSING}]+){_BEHIND}|[{_OPENING}{_CLOSING}]+"
 )
 """What is kept together."""
 
