@@ -15,7 +15,8 @@ from vqcheck.codebook.comparison import Verdict
 from vqcheck.word_enum import VerdictEnum, WordEnum
 
 for _module in pkgutil.walk_packages(vqcheck.__path__, "vqcheck."):
-    if not _module.name.endswith("__main__"):
+    # Those of integrations need the libraries that they are for, and have no words of their own.
+    if not _module.name.endswith("__main__") and not _module.name.startswith("vqcheck.integrations."):
         importlib.import_module(_module.name)
 
 
