@@ -79,7 +79,7 @@ def results(make, checkpoints, tmp_path):
         "replay.view": (make.replay([make.arm(), make.arm("freeze", moved=False)]),),
         "restore.extracted": (Extraction(file, "out.pth", "gpt-sovits", (("codes", "codes", "float32"),), digests),),
         "restore.restored": (replace(restoration, measurement=measured),),
-        "run.view": (WatchedRun(("python", "train.py"), RunMode.GUARD, False, "", (process,)),),
+        "run.view": (WatchedRun(("python", "train.py"), RunMode.GUARD, False, "", (process,), ()),),
         "s1_s2.view": (replace(make.stages(), s2=file),),
         "tokens.view": (TokenDecision(audit, audit),),
     }
