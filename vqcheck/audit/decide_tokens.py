@@ -21,6 +21,7 @@ from vqcheck.codebook.file_record import Order
 from vqcheck.errors import UsageError, VqcheckError
 from vqcheck.experiment.features import FeatureFolder
 from vqcheck.experiment.run_base import named_base
+from vqcheck.language import tr
 
 
 def lock_of(experiment: str, checkpoint: Checkpoint, given: str | None = None, copy: str = "") -> LockSays | None:
@@ -39,7 +40,7 @@ def lock_of(experiment: str, checkpoint: Checkpoint, given: str | None = None, c
     if lock.tsv is None or not _are_tokens(lock.tsv.digest, experiment):
         if given is not None:
             what = "binds no tokens" if lock.tsv is None else f"binds other tokens than those of {experiment}"
-            raise UsageError(f"{what}, so it says nothing of them", path)
+            raise UsageError(tr("{what}, so it says nothing of them", what=what), path)
         return LockSays(path, binds=False) if lock.tsv is not None else None
     return LockSays(
         path, binds=True, verdict=check_lock(lock, path, checkpoint, None, None, Scope.ALL, copy=copy).verdict

@@ -17,6 +17,7 @@ from vqcheck.codebook.inspection import Inspection, inspect
 from vqcheck.errors import UsageError
 from vqcheck.experiment.config_file import S2Run, absent
 from vqcheck.experiment.layout import tree_around
+from vqcheck.language import tr
 
 PRETRAINED: Final = "weight"
 """Where the training script looks for the model to start from."""
@@ -50,7 +51,7 @@ class PlannedRun:
         """
         path, key = self.s2.pretrained_s2G, self.s2.key("subject", "pretrained_s2G")
         if path is None:
-            raise UsageError(f"names no base model to start from ({key})", self.s2.config)
+            raise UsageError(tr("names no base model to start from ({key})", key=key), self.s2.config)
         if not os.path.exists(path):
             raise UsageError(f"{key}: {absent(path)}{self._in_tree(path)}", self.s2.config)
         return path
@@ -111,7 +112,7 @@ class PlannedRun:
         """
         path, key = self.s2.exp_dir, self.s2.key("data", "exp_dir")
         if path is None:
-            raise UsageError(f"names no experiment directory ({key})", self.s2.config)
+            raise UsageError(tr("names no experiment directory ({key})", key=key), self.s2.config)
         if not os.path.isdir(path):
             what = "is not a folder" if os.path.exists(path) else f"{absent(path)}{self._in_tree(path)}"
             raise UsageError(f"{key}: {what}", self.s2.config)

@@ -10,6 +10,7 @@ from vqcheck.codebook.comparison import Verdict
 from vqcheck.codebook.file_record import Order
 from vqcheck.errors import UsageError
 from vqcheck.experiment.resume_folders import Folder, ResumeFolders, latest, resume_folders
+from vqcheck.language import tr
 
 
 def resume(run: PlannedRun) -> Judgement:
@@ -25,7 +26,15 @@ def resume(run: PlannedRun) -> Judgement:
         for path in found.generators:
             fault, verdict = judge_resumed(run, path)
             if fault:
-                return failed(f"training {would} resume from {path}, {fault}{_looked_at(folders)}")
+                return failed(
+                    tr(
+                        "training {would} resume from {path}, {fault}{looked_at}",
+                        would=would,
+                        path=path,
+                        fault=fault,
+                        looked_at=_looked_at(folders),
+                    )
+                )
             alike.append(_short(path))
             rounded |= verdict == Verdict.ROUNDED
     if alike:
@@ -42,7 +51,7 @@ def resume_elsewhere(run: PlannedRun) -> Judgement:
     """Whether trees of another age, or another way to train, would resume from another VQ encoder."""
     folders = _folders(run)
     if folders.doubt:
-        return not_applicable("resume looked in every folder")
+        return not_applicable(tr("resume looked in every folder"))
     faults, without = [], False
     for folder in folders.others:
         found = latest(run.experiment, folder)
@@ -55,7 +64,7 @@ def resume_elsewhere(run: PlannedRun) -> Judgement:
         return failed("; ".join(faults))
     # A generator without its discriminator is not compared.
     which = "checkpoint to resume from" if without else "checkpoint"
-    return passed(f"looked in {names}: no {which} with another VQ encoder")
+    return passed(tr("looked in {names}: no {which} with another VQ encoder", names=names, which=which))
 
 
 def _folders(run: PlannedRun) -> ResumeFolders:

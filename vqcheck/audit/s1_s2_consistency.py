@@ -18,6 +18,7 @@ from vqcheck.checkpoint.opened import Checkpoint
 from vqcheck.codebook.comparison import Scope, Verdict
 from vqcheck.errors import NoCodebookError, UsageError
 from vqcheck.experiment.name2semantic import MERGED
+from vqcheck.language import tr
 
 
 def compare_stages(
@@ -43,8 +44,13 @@ def compare_stages(
     if os.path.isdir(os.path.join(folder, "4-cnhubert")):
         return replace(_by_tokens(s1, s2, folder, copy), named_tokens=elsewhere)
     raise NoCodebookError(
-        f"{_holds_none(s1)} was trained on the tokens of {folder}, where there is neither a {NAME} nor "
-        "4-cnhubert to derive them from; either would settle it",
+        tr(
+            "{holds_none} was trained on the tokens of {folder}, where there is neither a {name} "
+            "nor 4-cnhubert to derive them from; either would settle it",
+            holds_none=_holds_none(s1),
+            folder=folder,
+            name=NAME,
+        ),
         s1,
     )
 
@@ -58,7 +64,7 @@ def _experiment_of(s1: str, given: str | None, unbound: str | None) -> tuple[str
     named = recorded_tsv(s1)
     folder = given or (os.path.dirname(named) if named else None)
     if given is not None and not os.path.isdir(given):
-        raise UsageError(f"{given}: is not an experiment directory (logs/<name>)")
+        raise UsageError(tr("{given}: is not an experiment directory (logs/<name>)", given=given))
     if folder is None:
         raise NoCodebookError(
             f"{_holds_none(s1)} names no tokens it was trained on; give --experiment"
@@ -84,15 +90,18 @@ def _by_lock(s1: str, s2: Checkpoint, path: str, folder: str, copy: str) -> Stag
     if lock.s1 and not lock.binds_s1(file_digest(s1)):
         return StageComparison(s1, s2.path, StageVerdict.INCONSISTENT, lock=path, binds_s1=True, other_s1=True)
     if lock.tsv is None:
-        raise UsageError("binds no tokens, so it says nothing of s1; make it again with --experiment --update", path)
+        raise UsageError(
+            tr("binds no tokens, so it says nothing of s1; make it again with --experiment --update"), path
+        )
     if not lock.s1 and tokens_digest(folder) != lock.tsv.digest:
         raise UsageError(
-            f"the tokens of {folder} are not the locked ones any more, and it binds no s1 checkpoint", path
+            tr("the tokens of {folder} are not the locked ones any more, and it binds no s1 checkpoint", folder=folder),
+            path,
         )
     result = check_lock(lock, path, s2, None, None, Scope.ALL, copy=copy)
     if result.verdict == Verdict.UNDECIDED:
         why = result.contradiction(f"the one that was verified against {path}")
-        raise UsageError(f"{why}; --copy NAME chooses", s2.path)
+        raise UsageError(tr("{why}; --copy NAME chooses", why=why), s2.path)
     verdict = StageVerdict.INCONSISTENT if result.verdict == Verdict.CHANGED else StageVerdict.CONSISTENT
     return StageComparison(s1, s2.path, verdict, lock=path, binds_s1=bool(lock.s1))
 
