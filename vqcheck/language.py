@@ -130,8 +130,9 @@ def listed(items: Sequence[object], last: str = "and") -> str:
     if len(items) < 2:
         return items[0] if items and isinstance(items[0], str) else "".join(map(str, items))
     if len(items) > 2 or not last:
-        rest = listed(items[1:], last)
-        return tr("{first}, {rest}", first=items[0], rest=rest)
+        # Halves, not one item and the rest: a file may have thousands of tensors to name.
+        half = len(items) // 2
+        return tr("{first}, {rest}", first=listed(items[:half], ""), rest=listed(items[half:], last))
     if last == "or":
         return tr("{first} or {second}", first=items[0], second=items[1])
     return tr("{first} and {second}", first=items[0], second=items[1])

@@ -13,6 +13,7 @@ from vqcheck.checkpoint.opened import Checkpoint
 from vqcheck.codebook import model
 from vqcheck.codebook.family import Family
 from vqcheck.codebook.vq_encoder import is_lora
+from vqcheck.language import tr
 from vqcheck.word_enum import WordEnum
 
 if TYPE_CHECKING:
@@ -77,7 +78,9 @@ class FileRecord:
     @property
     def why_left_out(self) -> str:
         """Why the file need not store everything, for people."""
-        return "a LoRA export leaves it to its base model" if self.leaves_out == _LORA else "an export leaves it out"
+        if self.leaves_out == _LORA:
+            return tr("a LoRA export leaves it to its base model")
+        return tr("an export leaves it out")
 
 
 @dataclass(frozen=True, slots=True)

@@ -12,6 +12,7 @@ from vqcheck.codebook.comparison import EFFECTIVE, FAULTS, Change, RoundingLoss,
 from vqcheck.codebook.family import CODEBOOK_ROLES, Derivation, Role
 from vqcheck.codebook.file_record import FileOrder, Order, RoundingReading
 from vqcheck.codebook.vq_encoder import Place
+from vqcheck.language import tr
 
 if TYPE_CHECKING:
     import numpy as np
@@ -43,9 +44,8 @@ def judge(pairs: list["Pair"], scope: str, order: FileOrder) -> JudgedTensors:
     losses = _losses(pairs, own)
     for place, loss in losses.items():
         if loss.of_use and place in own:
-            own[place] = replace(
-                own[place], verdict=Verdict.CHANGED, note=f"{own[place].note}, which destroyed codes in use"
-            )
+            note = tr("{rounded}, which destroyed codes in use", rounded=own[place].note)
+            own[place] = replace(own[place], verdict=Verdict.CHANGED, note=note)
     readings = {place: diff for place, diff in own.items() if diff.reading}
     verdicts: dict[Place, str] = {place: diff.verdict for place, diff in own.items()}
     behind: dict[Place, list[TensorDiff]] = {}
@@ -115,7 +115,7 @@ def _result(
     seen = {diff.verdict for diff in diffs}
     whole = seen <= {Verdict.IDENTICAL, Verdict.ROUNDED}
     if loss is not None and loss.of_use:
-        verdict, note, change = Verdict.CHANGED, "rounding destroyed codes in use", None
+        verdict, note, change = Verdict.CHANGED, tr("rounding destroyed codes in use"), None
     elif whole and not _is_of_bookkeeping(place):
         return None
     elif whole:
@@ -208,7 +208,7 @@ def _compare(
     if a.shape != b.shape:
         return Verdict.OTHER_SHAPE, "", None
     if same_bits(a, b):
-        return Verdict.IDENTICAL, "calculated values are equal to the last bit", None
+        return Verdict.IDENTICAL, tr("calculated values are equal to the last bit"), None
     change = measure(a, b, 2 if place[3] == Role.CODES else min(1, a.ndim))
     largest = np.maximum(np.abs(a), np.abs(b)).astype(np.float32)
     if place[4] == EFFECTIVE:
@@ -222,5 +222,6 @@ def _compare(
         apart = np.abs(a.astype(np.float64) - b) / (np.spacing(largest) * coarser)
     ulps = float(np.ceil(apart.max())) if np.isfinite(apart).all() else np.inf
     if ulps <= most:
-        return Verdict.WITHIN_ULPS, f"calculated values are at most {int(ulps)} ulp of {width} apart", change
+        note = tr("calculated values are at most {ulps} ulp of {width} apart", ulps=int(ulps), width=width)
+        return Verdict.WITHIN_ULPS, note, change
     return Verdict.CHANGED, "", change

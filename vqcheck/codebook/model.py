@@ -11,6 +11,7 @@ from typing import Final
 from vqcheck.checkpoint.opened import Checkpoint
 from vqcheck.codebook.tensor_names import is_endless, unwrapped
 from vqcheck.codebook.vq_encoder import is_lora
+from vqcheck.language import listed, tr, trn
 from vqcheck.word_enum import WordEnum
 
 # MD5 of the first 8 KiB of the published base models, as upstream's own loader knows them.
@@ -156,8 +157,9 @@ def is_published_base(checkpoint: Checkpoint) -> bool:
 def base_model(checkpoint: Checkpoint) -> str:
     """Return the words for the base model of an export, with the names of published ones where they are known."""
     bases = published_bases(identify(checkpoint).version)
-    named = f" ({' or '.join(bases)}, or what it was trained from)" if bases else ""
-    return f"its base model{named}"
+    if bases:
+        return tr("its base model ({files}, or what it was trained from)", files=listed(bases, last="or"))
+    return tr("its base model")
 
 
 def published_bases(version: str) -> list[str]:
@@ -189,15 +191,15 @@ def why_no_codebook(checkpoint: Checkpoint) -> str:
     """Return one line on what a file without a codebook is, and which file holds one."""
     model = identify(checkpoint)
     if model.kind == "s1 GPT":
-        return (
+        return tr(
             "is an s1 (GPT) checkpoint: it predicts tokens and holds no codebook; "
             "use the s2 generator its tokens were extracted with (pretrained s2G*.pth or an exported weight)"
         )
     if model.kind == "s2 discriminator":
-        return "is an s2 discriminator: it holds no codebook; the generator does (s2G*.pth, G_*.pth)"
+        return tr("is an s2 discriminator: it holds no codebook; the generator does (s2G*.pth, G_*.pth)")
     count = len(checkpoint.tensors)
-    tensors = "one tensor, not under a known name" if count == 1 else f"{count} tensors, none under known names"
-    return f"holds no codebook that vqcheck knows ({tensors})"
+    tensors = trn("one tensor, not under a known name", "{number} tensors, none under known names", count)
+    return tr("holds no codebook that vqcheck knows ({tensors})", tensors=tensors)
 
 
 def _head_digest(checkpoint: Checkpoint) -> str:

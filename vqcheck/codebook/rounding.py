@@ -14,6 +14,7 @@ import numpy.typing as npt
 
 from vqcheck.codebook.float_bytes import widen
 from vqcheck.codebook.values import Array
+from vqcheck.language import tr
 
 Bits = npt.NDArray[np.bool_]
 
@@ -46,8 +47,10 @@ class Rounded:
     def sentence(self) -> str:
         """What was found, in a few words."""
         if len(self.dtypes) > 1:
-            return f"A is {self.dtypes[0]} and B {self.dtypes[1]}, to which one source can be rounded"
-        return f"{self.narrower} is {'A' if self.narrower == 'B' else 'B'} rounded to {self.dtypes[0]}"
+            a, b = self.dtypes
+            return tr("A is {type_a} and B {type_b}, to which one source can be rounded", type_a=a, type_b=b)
+        wide = "A" if self.narrower == "B" else "B"
+        return tr("{narrow} is {wide} rounded to {dtype}", narrow=self.narrower, wide=wide, dtype=self.dtypes[0])
 
 
 def types_of_file(tensors: Iterable[tuple[str, Array]]) -> frozenset[str]:

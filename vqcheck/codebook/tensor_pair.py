@@ -14,6 +14,7 @@ from vqcheck.codebook.family import BOOKKEEPING, CODEBOOK_ROLES, Role
 from vqcheck.codebook.file_record import FileOrder, FileRecord, RoundingReading
 from vqcheck.codebook.float_bytes import not_finite
 from vqcheck.codebook.vq_encoder import Place, RoleTensor, VQEncoder
+from vqcheck.language import tr
 
 if TYPE_CHECKING:
     from vqcheck.codebook.rounding import Rounded
@@ -172,10 +173,10 @@ class Pair:
         letter, lacking, present = ("A", self.a, self.b) if self.a.tensor is None else ("B", self.b, self.a)
         assert present.tensor is not None
         if present.tensor.role in CODEBOOK_ROLES and not lacking.has_codebook:
-            return Verdict.MISSING, f"{letter} has no such codebook", None
+            return Verdict.MISSING, tr("{file} has no such codebook", file=letter), None
         if not file_record.may_leave_out(lacking.record, lacking.encoder.family, present.tensor.role):
-            return Verdict.MISSING, f"not in {letter}", None
-        return Verdict.NOT_STORED, f"not in {letter}: {lacking.record.why_left_out}", None
+            return Verdict.MISSING, tr("not in {file}", file=letter), None
+        return Verdict.NOT_STORED, tr("not in {file}: {why}", file=letter, why=lacking.record.why_left_out), None
 
     def _judge_values(self, a: RoleTensor, b: RoleTensor, order: FileOrder) -> tuple[Verdict, str, Change | None]:
         from vqcheck.codebook.tensor_change import measure
@@ -187,22 +188,23 @@ class Pair:
         if found is None:
             return Verdict.CHANGED, "", change
         if order.reading(found) is RoundingReading.TRAINED:
-            return (
-                Verdict.CHANGED,
-                f"{found.sentence}, and was there first: training moved it by less than a step",
-                change,
-            )
+            note = tr("{rounded}, and was there first: training moved it by less than a step", rounded=found.sentence)
+            return Verdict.CHANGED, note, change
         if change.not_finite and a.role not in CODEBOOK_ROLES:
-            return Verdict.CHANGED, f"{found.sentence}, which made {change.not_finite} values infinite", change
+            number = change.not_finite
+            note = tr("{rounded}, which made {number} values infinite", rounded=found.sentence, number=number)
+            return Verdict.CHANGED, note, change
         if a.role not in CODEBOOK_ROLES and a.part.rpartition(".")[2] != "bias" and values_a.any() != values_b.any():
-            return Verdict.CHANGED, f"{found.sentence}, which left nothing but zeros", change
+            return Verdict.CHANGED, tr("{rounded}, which left nothing but zeros", rounded=found.sentence), change
         return Verdict.ROUNDED, found.sentence, change
 
 
 def _widths(a: RoleTensor, b: RoleTensor) -> str:
     """Return in which widths two files store the same values; empty where they agree."""
     dtypes = a.tensor.dtype, b.tensor.dtype
-    return "" if dtypes[0] == dtypes[1] else f"A stores {dtypes[0]}, B {dtypes[1]}"
+    if dtypes[0] == dtypes[1]:
+        return ""
+    return tr("A stores {type_a}, B {type_b}", type_a=dtypes[0], type_b=dtypes[1])
 
 
 def _row_axes(tensor: RoleTensor) -> int:

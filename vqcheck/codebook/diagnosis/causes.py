@@ -30,6 +30,7 @@ from vqcheck.codebook.diagnosis.result import Cause, Certainty
 from vqcheck.codebook.ema_fit import Mask
 from vqcheck.codebook.family import Update
 from vqcheck.codebook.values import Array
+from vqcheck.language import tr
 
 _KEPT: Final = 0.5
 """Share of codes that must still be nearest to themselves for one codebook to come from the other."""
@@ -41,15 +42,15 @@ _MOSTLY: Final = 0.8
 """Share of the codes that moved whose counts moved along, as when whole rows are another file's."""
 _ROUNDED_OFF: Final = 0.03
 """Share of the codes that miss their sums and counts by a little more than rounding makes them."""
-_STANDING: Final = (
+_STANDING: Final = tr(
     "some codes moved as in training and all others are the same to the last bit: two trainings of one length leave "
     "this, a training that rounding hides, or rows taken from another file"
 )
-_RENUMBERED: Final = (
+_RENUMBERED: Final = tr(
     "codes lie near those of other numbers: one codebook that was renumbered and trained, or another of the same data"
 )
-_BY_LITTLE: Final = "some codes miss their sums and counts, by as little as averaged copies leave, or an edit"
-_MISFIT: Final = "codes miss their sums and counts by no more than averaging rounded files leaves, or an edit"
+_BY_LITTLE: Final = tr("some codes miss their sums and counts, by as little as averaged copies leave, or an edit")
+_MISFIT: Final = tr("codes miss their sums and counts by no more than averaging rounded files leaves, or an edit")
 _HANDFUL: Final = 5
 """Codes that somebody may have edited one by one."""
 _SOME: Final = 3
@@ -235,18 +236,19 @@ def _without_unhit_code(book: Book, refilled: Cause | None, against: Cause | Non
     if updates:
         return [cause for cause in (updates, refilled) if cause]
     if isinstance(book, CountedBook) and share < _KEPT:
-        why = (
-            f"{share:.0%} of the codes are still nearest to themselves, too few for a short training and too many for "
-            "another codebook"
+        why = tr(
+            "{share:.0%} of the codes are still nearest to themselves, too few for a short training and too many for "
+            "another codebook",
+            share=share,
         )
     elif book.family.update == Update.GRADIENT:
-        why = "gradients train the codes of this family and leave no count behind"
+        why = tr("gradients train the codes of this family and leave no count behind")
     elif not isinstance(book, CountedBook):
         if few := _few_rows(book):
             return [few]
-        why = "a file stores no sums and counts, which would tell training from an edit"
+        why = tr("a file stores no sums and counts, which would tell training from an edit")
     else:
-        why = "the values moved by less than their rounding hides"
+        why = tr("the values moved by less than their rounding hides")
     return [_unexplained(book, why)]
 
 
@@ -256,7 +258,7 @@ def _few_rows(book: Book) -> Cause | None:
 
 
 def _unexplained(book: Book, why: str) -> Cause:
-    why = why or "counts that did not move rule updates out, and the values fit nothing else"
+    why = why or tr("counts that did not move rule updates out, and the values fit nothing else")
     return book.cause(Certainty.CANNOT_TELL, Unexplained(why))
 
 

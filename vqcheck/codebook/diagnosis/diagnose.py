@@ -18,11 +18,12 @@ from vqcheck.codebook.judge_tensors import JudgedTensors
 from vqcheck.codebook.values import Array, layer_weight
 from vqcheck.codebook.vq_encoder import BookPlace, Place
 from vqcheck.errors import UsageError
+from vqcheck.language import tr
 
 _MOVED: Final = (Verdict.CHANGED, Verdict.OTHER_SHAPE, Verdict.MISSING)
 _MOST_CODES: Final = 1 << 14
 """Codes of the largest codebook whose change is explained; the search for neighbours takes time with the square."""
-_TOO_MANY: Final = f"a codebook of more than {_MOST_CODES} codes is not looked into"
+_TOO_MANY: Final = tr("a codebook of more than {most} codes is not looked into", most=_MOST_CODES)
 
 
 def diagnose(a: StoredEncoder, b: StoredEncoder, judged: JudgedTensors) -> Diagnosis:

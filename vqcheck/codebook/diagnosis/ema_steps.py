@@ -21,6 +21,7 @@ from vqcheck.codebook.diagnosis.book import Book, CountedBook, CountedState, Sta
 from vqcheck.codebook.diagnosis.evidence import DecaySteps, EmaUpdates, StepPrecision, Unexplained, UpdateOrder
 from vqcheck.codebook.diagnosis.result import Cause, Certainty
 from vqcheck.codebook.ema_fit import Mask
+from vqcheck.language import tr
 
 _USUAL_DECAYS: Final = (0.8, 0.9, 0.95, 0.97, 0.98, 0.99, 0.999)
 _STRICT: Final = 1e-5
@@ -39,10 +40,6 @@ _OUTLIERS: Final = 3
 """Codes on each side of the unhit ones that make two files siblings; one or two may have been edited."""
 _NEAR_WHOLE: Final = 0.04
 """Steps by which agreeing codes of a file that was rounded to float16 miss a whole number at most."""
-_NO_WHOLE_NUMBER: Final = (
-    "sums and counts of {codes} codes changed by one factor, but not by that of a whole number of updates: averaging "
-    "files leaves this, or training in a narrow type or with another decay"
-)
 _ACCURATE: Final = 0.25
 """Steps by which roundings may falsify a number that is still called exact."""
 
@@ -157,7 +154,12 @@ def _counted(book: CountedBook, ratios: _Ratios, unhit: _Unhit) -> Cause | None:
                 steps, how, certainty = round(estimate), StepPrecision.EXACT, Certainty.CERTAIN
         elif later.precision == "float16":
             if not (estimate > 0.5 and abs(estimate - round(estimate)) <= _NEAR_WHOLE):
-                return book.cause(Certainty.CANNOT_TELL, Unexplained(_NO_WHOLE_NUMBER.format(codes=unhit.codes)))
+                why = tr(
+                    "sums and counts of {codes} codes changed by one factor, but not by that of a whole number of "
+                    "updates: averaging files leaves this, or training in a narrow type or with another decay",
+                    codes=unhit.codes,
+                )
+                return book.cause(Certainty.CANNOT_TELL, Unexplained(why))
             steps, how = round(estimate), StepPrecision.ABOUT
         else:
             steps, how = max(ceil(_fewest(forward, later, decay)), 1), StepPrecision.AT_LEAST

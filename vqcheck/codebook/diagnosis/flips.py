@@ -12,6 +12,7 @@ from vqcheck.codebook.family import Family
 from vqcheck.codebook.tokenizer import Features, InputProjection, Lookup, Tokens, lookup, nearest_codes
 from vqcheck.codebook.values import Array
 from vqcheck.errors import UsageError
+from vqcheck.language import tr
 
 _SHOWN = 10
 _BATCH = 2048
@@ -130,11 +131,15 @@ def _equal(a: InputProjection, b: InputProjection) -> bool:
 def _unusable(values: Array, *projections: InputProjection) -> str:
     """Return why features cannot be turned into tokens; empty when they can."""
     if len({projection.weight.shape[1:] for projection in projections}) > 1:
-        return "cannot go through projections of different shapes"
+        return tr("cannot go through projections of different shapes")
     for projection in projections:
         _, channels, kernel = projection.weight.shape
         if values.shape[0] != channels:
-            return f"has {values.shape[0]} channels where the VQ encoder takes {channels}"
+            return tr(
+                "has {channels} channels where the VQ encoder takes {wanted}",
+                channels=values.shape[0],
+                wanted=channels,
+            )
         if values.shape[1] < kernel:
-            return "is shorter than one token"
-    return "" if np.isfinite(values).all() else "holds NaN or infinity"
+            return tr("is shorter than one token")
+    return "" if np.isfinite(values).all() else tr("holds NaN or infinity")

@@ -12,6 +12,7 @@ from functools import cache
 from typing import Final
 
 from vqcheck.codebook.family import Derivation, Family, Key, Role, codebook
+from vqcheck.language import listed, tr
 
 _FLAGS: Final = ("inited", "initted", "initialized", "_initialized")
 
@@ -25,11 +26,15 @@ NAMED: Final = (
 """Names so usual that codes and counts are evidence enough without the sums; for others see `sibling_rows`."""
 
 
+def _title(*names: str) -> str:
+    return tr("unknown layout, found by neighbouring tensors ({names})", names=listed(names, ""))
+
+
 def siblings(codes: str, sums: str, counts: str) -> Family:
     """Return the row for tensors of these names side by side."""
     return Family(
         name=f"unknown:{codes}",
-        title=f"unknown layout, found by neighbouring tensors ({codes}, {sums}, {counts})",
+        title=_title(codes, sums, counts),
         keys=codebook("", codes, sums, counts, _FLAGS),
         requires=frozenset({Role.CODES, Role.EMA_COUNT}),
         structural=True,
@@ -40,7 +45,7 @@ STRUCTURAL: Final = (
     *(siblings(*names) for names in NAMED),
     Family(
         name="unknown:embed_sum",
-        title="unknown layout, found by neighbouring tensors (embed_sum, cluster_usage)",
+        title=_title("embed_sum", "cluster_usage"),
         keys=(
             Key(Role.EMA_SUM, "embed_sum"),
             Key(Role.EMA_SUM, "embedding_sum"),

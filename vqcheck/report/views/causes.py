@@ -3,8 +3,8 @@
 from vqcheck.codebook.diagnosis import evidence as kind
 from vqcheck.codebook.diagnosis.evidence import StepPrecision, UpdateOrder
 from vqcheck.codebook.diagnosis.result import Diagnosis
-from vqcheck.language import tr
-from vqcheck.report.views.words import all_of, roughly
+from vqcheck.language import tr, trn
+from vqcheck.report.views.words import all_of, roughly, types
 
 
 def headline(diagnosis: Diagnosis) -> str:
@@ -20,7 +20,7 @@ def headline(diagnosis: Diagnosis) -> str:
                 return tr("The codebook of B was never trained: tokens made with it mean nothing")
             return tr("Neither codebook was ever trained: tokens made with it mean nothing")
         case kind.NotFinite(sides=sides):
-            return tr("The codebook of {all_of} is broken: it holds NaN or infinity", all_of=all_of(sides))
+            return tr("The codebook of {files} is broken: it holds NaN or infinity", files=all_of(sides))
         case kind.Initialised():
             return tr("The codebook was filled anew: no token of A means the same in B")
         case kind.EmaUpdates() if not diagnosis.codes_moved:
@@ -33,12 +33,10 @@ def headline(diagnosis: Diagnosis) -> str:
             return tr("The running sums and counts were edited; the codes themselves did not move")
         case kind.Edited(how="single rows", codes=codes):
             if diagnosis.codes_moved:
-                return tr(
-                    "{n_codes} changed and all others did not: this is an edit, not training", n_codes=n_codes(codes)
-                )
+                return tr("{codes} changed and all others did not: this is an edit, not training", codes=n_codes(codes))
             return tr(
-                "Sum or count of {n_codes} changed and all others did not: this is an edit, not training",
-                n_codes=n_codes(codes),
+                "Sum or count of {codes} changed and all others did not: this is an edit, not training",
+                codes=n_codes(codes),
             )
         case kind.Edited():
             return tr("The codebook was edited or merged by hand; no training leaves it like this")
@@ -56,9 +54,7 @@ def headline(diagnosis: Diagnosis) -> str:
             return tr("These are two different codebooks: no token of A means the same in B")
         case kind.OtherShape(part=part) if part:
             return tr(
-                "The codebooks have different shapes: {part} is a part of {other_side}",
-                part=part,
-                other_side=other_side(part),
+                "The codebooks have different shapes: {part} is a part of {whole}", part=part, whole=other_side(part)
             )
         case kind.OtherShape():
             return tr("The codebooks have different shapes")
@@ -76,33 +72,30 @@ def headline(diagnosis: Diagnosis) -> str:
             return tr("The projection in front of the codebook was trained: frames may get another token")
         case kind.MissingBooks(side=side, codebooks=numbers, stored=stored):
             return tr(
-                "{side} lacks {numbers} of the {stored} codebooks that {other_side} stores",
-                side=side,
-                numbers=len(numbers),
+                "{file} lacks {lacking} of the {stored} codebooks that {other} stores",
+                file=side,
+                lacking=len(numbers),
                 stored=stored,
-                other_side=other_side(side),
+                other=other_side(side),
             )
         case kind.LostByRounding(dtype=dtype, side=side, zero=zero, not_finite=not_finite, equal=equal):
             lost = tuple({*zero, *not_finite, *equal})
             return tr(
-                "Rounding to {dtype} destroyed {n_codes} in use of {side}",
-                dtype=dtype,
-                n_codes=n_codes(lost),
-                side=side,
+                "Rounding to {dtype} destroyed {codes} in use of {file}", dtype=dtype, codes=n_codes(lost), file=side
             )
         case kind.WithinAStep(dtype=dtype, narrower="", largest=largest):
             return tr(
                 "A and B differ by less than a step of {dtype}, each way round: by {largest:.2g} at most",
-                dtype=dtype,
+                dtype=types(dtype),
                 largest=largest,
             )
         case kind.WithinAStep(dtype=dtype, narrower=side, largest=largest):
             return tr(
-                "{other_side} was trained on from {side} and moved by less than a step of {dtype}: by "
+                "{later} was trained on from {earlier} and moved by less than a step of {dtype}: by "
                 "{largest:.2g} at most",
-                other_side=other_side(side),
-                side=side,
-                dtype=dtype,
+                later=other_side(side),
+                earlier=side,
+                dtype=types(dtype),
                 largest=largest,
             )
         case kind.LastPlaces(ulps=ulps):
@@ -111,18 +104,17 @@ def headline(diagnosis: Diagnosis) -> str:
                 ulps=ulps,
             )
         case kind.Rounding(dtype=dtype, narrower=side) if " and " in dtype:
-            return tr("A and B can be one source rounded to {dtype}", dtype=dtype)
+            return tr("A and B can be one source rounded to {dtype}", dtype=types(dtype))
         case kind.Rounding(dtype=dtype, narrower=side, undecided=True):
-            other = other_side(side)
             return tr(
-                "{side} is {other} rounded to {dtype}: either {side} was exported from {other}, or "
-                "{other} was trained from {side} and moved by less than a step",
-                side=side,
-                other=other,
+                "{narrow} is {wide} rounded to {dtype}: either {narrow} was exported from {wide}, or "
+                "{wide} was trained from {narrow} and moved by less than a step",
+                narrow=side,
+                wide=other_side(side),
                 dtype=dtype,
             )
         case kind.Rounding(dtype=dtype, narrower=side):
-            return tr("{side} is {other_side} rounded to {dtype}", side=side, other_side=other_side(side), dtype=dtype)
+            return tr("{narrow} is {wide} rounded to {dtype}", narrow=side, wide=other_side(side), dtype=dtype)
         case _:
             return tr("The codebook changed, and the files do not tell why")
 
@@ -134,25 +126,24 @@ def _drifted(found: kind.EmaUpdates, diagnosis: Diagnosis) -> str:
         return tr("The codebook drifted: A and B come from the same one by separate trainings")
     number = updates(found.steps, found.precision)
     if found.order == UpdateOrder.B_TO_A:
-        return tr("The codebook drifted: A is {number} later than B", number=number)
+        return tr("The codebook drifted: A is {updates} later than B", updates=number)
     if found.order == UpdateOrder.UNKNOWN:
         return tr(
-            "The codebook drifted: probably {number} ran; the values do not tell which file is later", number=number
+            "The codebook drifted: probably {updates} ran; the values do not tell which file is later", updates=number
         )
     if diagnosis.family != "gpt-sovits":
         if found.precision == StepPrecision.AT_LEAST:
-            return tr("The codebook drifted: probably {number} ran between A and B", number=number)
-        return tr("The codebook drifted: {number} ran between A and B", number=number)
+            return tr("The codebook drifted: probably {updates} ran between A and B", updates=number)
+        return tr("The codebook drifted: {updates} ran between A and B", updates=number)
     if found.precision == StepPrecision.AT_LEAST:
-        return tr("The codebook drifted: probably {number} ran during s2 training", number=number)
-    return tr("The codebook drifted: {number} ran during s2 training", number=number)
+        return tr("The codebook drifted: probably {updates} ran during s2 training", updates=number)
+    return tr("The codebook drifted: {updates} ran during s2 training", updates=number)
 
 
 def updates(steps: int | None, precision: StepPrecision) -> str:
     if steps is None:
         return tr("EMA updates")
-    number = tr("1 EMA update") if steps == 1 else tr("{steps} EMA updates", steps=steps)
-    return roughly(number, precision)
+    return roughly(trn("{number} EMA update", "{number} EMA updates", steps), precision)
 
 
 def other_side(side: str) -> str:
@@ -160,4 +151,4 @@ def other_side(side: str) -> str:
 
 
 def n_codes(codes: tuple[int, ...]) -> str:
-    return tr("1 code") if len(codes) == 1 else tr("{codes} codes", codes=len(codes))
+    return trn("{number} code", "{number} codes", len(codes))

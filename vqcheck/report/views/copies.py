@@ -4,8 +4,8 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING, NamedTuple
 
 from vqcheck.codebook.comparison import Comparison, CopyPair, EqualCopies, LoneCopy, Verdict
-from vqcheck.language import tr
-from vqcheck.report.views.words import listed
+from vqcheck.language import tr, word
+from vqcheck.report.views.words import all_of, listed
 
 if TYPE_CHECKING:
     from vqcheck.audit.lock_result import LockCheck
@@ -63,7 +63,7 @@ def undecided(comparison: "Comparison | LockCheck") -> str:
 def lone(copy: LoneCopy, found: "Comparison | LockCheck") -> str:
     """Return how a copy stands that has no partner."""
     own, other = parties(found) if copy.side == "A" else parties(found)[::-1]
-    whose = tr("{own}'s copy '{name}'", own=own, name=copy.name)
+    whose = _copy(own, copy.name)
     if copy.verdict == Verdict.UNREADABLE:
         return tr("{whose} cannot be read: {why}", whose=whose, why=copy.why)
     if copy.verdict == Verdict.NO_PARTNER:
@@ -74,7 +74,7 @@ def lone(copy: LoneCopy, found: "Comparison | LockCheck") -> str:
         return tr("{whose} is the same as {other}'s '{equal}'", whose=whose, other=other, equal=copy.equal)
     if copy.agrees:
         stands = standing(copy.verdict, tr("its '{judged}'", judged=copy.judged))
-        return f"{whose} {stands}"
+        return tr("{whose} {stands}", whose=whose, stands=stands)
     return tr(
         "{whose} differs from its '{judged}', and {other} has no copy that is the same",
         whose=whose,
@@ -86,20 +86,18 @@ def lone(copy: LoneCopy, found: "Comparison | LockCheck") -> str:
 def _objection(copy: LoneCopy, both: Parties) -> str:
     """Return in few words why a copy leaves the question open."""
     own, other = both if copy.side == "A" else both[::-1]
-    whose = tr("{own}'s copy '{name}'", own=own, name=copy.name)
+    whose = _copy(own, copy.name)
     if copy.verdict == Verdict.UNREADABLE:
         return tr("{whose} cannot be read", whose=whose)
-    return (
-        tr("{whose} is of a codec that {other} lacks", whose=whose, other=other)
-        if copy.verdict == Verdict.NO_PARTNER
-        else tr("{whose} differs", whose=whose)
-    )
+    if copy.verdict == Verdict.NO_PARTNER:
+        return tr("{whose} is of a codec that {other} lacks", whose=whose, other=other)
+    return tr("{whose} differs", whose=whose)
 
 
 def equal(copies: EqualCopies, found: "Comparison | LockCheck") -> str:
     """Return that a copy of one side is the other's, though not by name."""
     a, b = parties(found)
-    return tr("{b}'s copy '{b2}' is the same as {whose}", b=b, b2=copies.b, whose=_whose(a, copies.a))
+    return tr("{whose} is the same as {other}", whose=_copy(b, copies.b), other=_whose(a, copies.a))
 
 
 def of_which(diagnosis: "Diagnosis", comparison: Comparison) -> str:
@@ -118,19 +116,23 @@ def _compared(pairs: Sequence[CopyPair], both: Parties) -> list[str]:
     ]
     if guessed or len(pairs) < 2:
         return guessed
-    return [
-        tr(
-            "{pairs} copies were compared by name: {listed}",
-            pairs=len(pairs),
-            listed=listed(f"{pair.name} {pair.verdict}" for pair in pairs),
-        )
-    ]
+    verdicts = listed(tr("{copy} {verdict}", copy=_name(pair), verdict=word(pair.verdict)) for pair in pairs)
+    return [tr("{number} copies were compared by name: {verdicts}", number=len(pairs), verdicts=verdicts)]
+
+
+def _name(pair: CopyPair) -> str:
+    """Return what tells the pair from others."""
+    return all_of(dict.fromkeys(name for name in (pair.a, pair.b) if name))
 
 
 def _names(pair: CopyPair, both: Parties) -> str:
-    return tr("{whose} and {whose2}", whose=_whose(both.a, pair.a), whose2=_whose(both.b, pair.b))
+    return tr("{one} and {other}", one=_whose(both.a, pair.a), other=_whose(both.b, pair.b))
+
+
+def _copy(party: str, name: str) -> str:
+    return tr("{party}'s copy '{name}'", party=party, name=name)
 
 
 def _whose(party: str, name: str) -> str:
     """Return whose copy it is; a lock of one copy has no name for it."""
-    return f"{party}'s '{name}'" if name else tr("{party}'s copy", party=party)
+    return tr("{party}'s '{name}'", party=party, name=name) if name else tr("{party}'s copy", party=party)

@@ -8,7 +8,7 @@ from typing import Final
 
 from vqcheck.codebook.diagnosis.evidence import EmaUpdates
 from vqcheck.codebook.diagnosis.result import Cause, CodeChanges, Diagnosis, Displacement, TokenFlips
-from vqcheck.language import tr
+from vqcheck.language import capitalized, sentences, tr, trn
 from vqcheck.report import blocks as doc
 from vqcheck.report import scales
 from vqcheck.report.blocks import Kind, Shown
@@ -45,13 +45,12 @@ def _causes(diagnosis: Diagnosis) -> tuple[doc.Block, ...]:
         short += evidence(causes[0], diagnosis)
         others = [cause.codebook for cause in causes[1:] if cause.codebook is not None]
         if others:
-            said = tr(
-                "The same happened in {others} more codebooks ({ranges}); -v shows each.",
-                others=len(others),
-                ranges=ranges(others),
+            said = trn(
+                "The same happened in {number} more codebook ({codebooks}); -v shows each.",
+                "The same happened in {number} more codebooks ({codebooks}); -v shows each.",
+                len(others),
+                codebooks=ranges(others),
             )
-            if len(others) == 1:
-                said = tr("The same happened in 1 more codebook ({value}); -v shows each.", value=others[0])
             short.append(("", said))
     return (
         doc.Bullets([_evidence(*line) for line in short], Shown.BRIEF),
@@ -60,7 +59,7 @@ def _causes(diagnosis: Diagnosis) -> tuple[doc.Block, ...]:
 
 
 def _evidence(certainty: str, sentence: str) -> doc.Inline:
-    return (doc.strong(f"{certainty}: "), sentence) if certainty else sentence
+    return (doc.strong(tr("{certainty}: ", certainty=certainty)), sentence) if certainty else sentence
 
 
 def _kind(cause: Cause) -> object:
@@ -81,7 +80,7 @@ def _effect(diagnosis: Diagnosis) -> tuple[doc.Block, ...]:
             [moved(each) for each in worst],
             Shown.TEXT,
             most=_MOVED,
-            rest=f"{len(worst) - _MOVED} more codebooks moved less.",
+            rest=trn("{number} more codebook moved less.", "{number} more codebooks moved less.", len(worst) - _MOVED),
         )
         if several
         else doc.Paragraph(moved(worst[0], alone=True) if worst else ""),
@@ -105,7 +104,7 @@ def not_measured(diagnosis: Diagnosis) -> str:
 def moved(found: Displacement, *, alone: bool = False) -> str:
     """Return how far the codes of one codebook moved; `alone` where the file has no other."""
     name = tr("The codes") if alone else tr("The codes of codebook {codebook}", codebook=found.codebook)
-    text = tr(
+    distances = tr(
         "{name} moved by {median:.2g} (median), {p99:.2g} (99th percentile) and at most "
         "{maximum:.2g} (code {maximum_code}) of half the distance to their nearest neighbour; "
         "{above_one} of {codes} moved further than that.",
@@ -117,37 +116,38 @@ def moved(found: Displacement, *, alone: bool = False) -> str:
         above_one=found.above_one,
         codes=found.codes,
     )
-    if found.retained < found.codes:
-        kept = share(found.retained, found.codes)
-        text += tr(
-            "{kept} of the codes are still nearest to themselves (codes, not frames: frames flip earlier).", kept=kept
-        )
-    return text
+    if found.retained == found.codes:
+        return distances
+    kept = tr(
+        "{kept} of the codes are still nearest to themselves (codes, not frames: frames flip earlier).",
+        kept=share(found.retained, found.codes),
+    )
+    return sentences(distances, kept)
 
 
 def flipped(flips: TokenFlips) -> str:
     """Return how many frames of real recordings get another token."""
     text = tr(
-        "{capitalize}: {flipped} of {frames} frames ({share}) in {items} recordings get "
-        "another token from B than from A.",
-        capitalize=effect(flips).capitalize(),
+        "{effect}: {flipped} of {frames} frames ({share}) in {items} recordings get another token from B than from A.",
+        effect=capitalized(effect(flips)),
         flipped=flips.flipped,
         frames=flips.frames,
         share=share(flips.flipped, flips.frames),
         items=flips.items,
     )
-    if flips.borrowed:
-        other = "B" if flips.borrowed == "A" else "A"
-        text += tr(
-            " {borrowed} stores no projection; {other}'s was taken for both.", borrowed=flips.borrowed, other=other
-        )
-    return text
+    if not flips.borrowed:
+        return text
+    other = "B" if flips.borrowed == "A" else "A"
+    borrowed = tr("{lacking} stores no projection; {other}'s was taken for both.", lacking=flips.borrowed, other=other)
+    return sentences(text, borrowed)
 
 
 def _displacement(found: Sequence[Displacement]) -> doc.Table:
     columns = (
         doc.Column(tr("Codebook")),
-        *doc.numbers("Codes", "Median", tr("99th percentile"), tr("At most"), tr("Above 1"), tr("Still nearest")),
+        *doc.numbers(
+            tr("Codes"), tr("Median"), tr("99th percentile"), tr("At most"), tr("Above 1"), tr("Still nearest")
+        ),
     )
     rows = [
         (
@@ -170,7 +170,7 @@ def _flips(flips: TokenFlips) -> Iterator[doc.Block]:
     """Return the tokens and the recordings that change most, and the recordings that were left out."""
     yield doc.Table(
         tr("Tokens that flip most often."),
-        doc.numbers(tr("Token in A"), "frames", tr("that flip"), tr("mostly to")),
+        doc.numbers(tr("Token in A"), tr("frames"), tr("that flip"), tr("mostly to")),
         [(str(each.code), str(each.frames), str(each.flipped), str(each.mostly)) for each in flips.codes],
         most=_SHOWN,
     )
@@ -178,7 +178,7 @@ def _flips(flips: TokenFlips) -> Iterator[doc.Block]:
         tr("Recordings that change most."),
         (
             doc.Column(tr("Recording"), Kind.NAME),
-            *doc.numbers("frames", tr("that flip"), "share"),
+            *doc.numbers(tr("frames"), tr("that flip"), tr("share")),
         ),
         [
             (doc.path(each.item), str(each.frames), str(each.flipped), share(each.flipped, each.frames))
@@ -187,10 +187,13 @@ def _flips(flips: TokenFlips) -> Iterator[doc.Block]:
         most=_SHOWN,
     )
     if flips.skipped:
-        count = len(flips.skipped)
-        yield doc.Paragraph("1 recording was left out:" if count == 1 else f"{count} recordings were left out:")
+        yield doc.Paragraph(
+            trn("{number} recording was left out:", "{number} recordings were left out:", len(flips.skipped))
+        )
         yield doc.Bullets(
-            [(doc.path(item), f": {why}") for item, why in flips.skipped], most=_SHOWN, rest="-v lists the others"
+            [(doc.path(item), tr(": {why}", why=why)) for item, why in flips.skipped],
+            most=_SHOWN,
+            rest=tr("-v lists the others"),
         )
 
 
@@ -250,19 +253,20 @@ def _class_names(limits: Sequence[float]) -> list[str]:
 def _summary(codebooks: int, values: Sequence[float]) -> str:
     finite = sorted(value for value in values if value > 0 and math.isfinite(value))
     broken = sum(not math.isfinite(value) for value in values)
-    count, codes = len(finite) + broken, tr("{values} codes", values=len(values))
+    count, codes = len(finite) + broken, trn("{number} code", "{number} codes", len(values))
     if codebooks > 1:
         codes = tr("{codes} in {codebooks} codebooks", codes=codes, codebooks=codebooks)
-    text = tr("{count} of {codes} moved ({share}).", count=count, codes=codes, share=share(count, len(values)))
-    if finite:
-        text += tr(
-            " Half of those moved by more than {median:.3g}, the furthest by {value:.3g}.",
+    return sentences(
+        tr("{count} of {codes} moved ({share}).", count=count, codes=codes, share=share(count, len(values))),
+        tr(
+            "Half of those moved by more than {median:.3g}, the furthest by {furthest:.3g}.",
             median=statistics.median(finite),
-            value=finite[-1],
+            furthest=finite[-1],
         )
-    if broken:
-        text += tr(" {broken} hold NaN or infinity.", broken=broken)
-    return text
+        if finite
+        else "",
+        tr("{broken} hold NaN or infinity.", broken=broken) if broken else "",
+    )
 
 
 def _most_moved(named: Sequence[tuple[str, CodeChanges]]) -> doc.Table:
@@ -302,19 +306,21 @@ def _usage(changed: Sequence[CodeChanges]) -> tuple[doc.Block, ...]:
     said = clauses(
         *(tr("{name}: {in_a} in A, {in_b} in B", name=name, in_a=in_a, in_b=in_b) for name, in_a, in_b in rows)
     )
-    which = tr("How many codes of {both} codebooks", both=len(both)) if len(both) > 1 else tr("How many codes")
+    counted = trn(
+        "How many codes get how many frames of a training step, by their running counts.",
+        "How many codes of {number} codebooks get how many frames of a training step, by their running counts.",
+        len(both),
+    )
+    read = tr("Codes on the first lines are hardly used. Training moves codes between the lines.")
     return (
-        doc.Paragraph(
-            f"{which} get how many frames of a training step, by their running counts. Codes on the first lines are "
-            "hardly used. Training moves codes between the lines."
-        ),
+        doc.Paragraph(sentences(counted, read)),
         doc.Bars(
             tr("Usage of the codes in A and in B"),
-            tr("Codes by how many frames a step they get. {said}.", said=said),
+            tr("Codes by how many frames a step they get. {counts}.", counts=said),
             tr("frames a step"),
             tr("codes"),
             rows,
-            ("A, upper bar", "B, lower bar"),
+            (tr("A, upper bar"), tr("B, lower bar")),
         ),
     )
 

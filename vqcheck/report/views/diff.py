@@ -9,12 +9,12 @@ from vqcheck.codebook.digest import Digest
 from vqcheck.codebook.family import Role
 from vqcheck.codebook.health import Condition
 from vqcheck.codebook.vq_encoder import InFront
-from vqcheck.language import tr
+from vqcheck.language import sentences, tr, word
 from vqcheck.report import blocks as doc
 from vqcheck.report.blocks import Shown, Tone
 from vqcheck.report.document import Document, Figure, Remedy, Status
 from vqcheck.report.views import copies, diff_data, tensors
-from vqcheck.report.views.words import all_of, clauses, effect, explained, listed, share, written_at
+from vqcheck.report.views.words import all_of, clauses, effect, explained, listed, of_all, sentence, share, written_at
 
 if TYPE_CHECKING:
     from vqcheck.codebook.diagnosis.result import Advice, Diagnosis
@@ -34,7 +34,7 @@ def view(comparison: Comparison, *, details: bool = False) -> Document:
         status=Status(comparison.exit_code),
         verdict=comparison.verdict,
         headline=headline(comparison),
-        subject=tr("{path} and {path2}", path=comparison.a.path, path2=comparison.b.path),
+        subject=all_of((comparison.a.path, comparison.b.path)),
         cases=tuple(diff_data.cases(comparison)),
         data=diff_data.data(comparison),
         brief=_one_line(comparison) if agrees else "",
@@ -47,16 +47,13 @@ def view(comparison: Comparison, *, details: bool = False) -> Document:
 
 def headline(comparison: Comparison) -> str:
     """Return what two files come to, in one sentence, or that they are one, in another."""
-    if comparison.one_file:
-        return tr(
-            "{sentence} Both names are of one file, which was compared with itself.", sentence=_sentence(comparison)
-        )
-    return _sentence(comparison)
+    one = tr("Both names are of one file, which was compared with itself.") if comparison.one_file else ""
+    return sentences(_sentence(comparison), one)
 
 
 def _sentence(comparison: Comparison) -> str:
     if comparison.verdict == Verdict.UNDECIDED:
-        return f"{copies.undecided(comparison)}."
+        return sentence(copies.undecided(comparison))
     if comparison.diagnosis is None:
         lacking = _left_out(comparison)
         if comparison.verdict == Verdict.WITHIN_ULPS:
@@ -72,12 +69,12 @@ def _sentence(comparison: Comparison) -> str:
     which = copies.of_which(comparison.diagnosis, comparison)
     same = [copies.equal(each, comparison) for each in comparison.equal if each.a == comparison.pairs[0].a]
     said = clauses(
-        f"{which}: {what}" if which else what,
+        tr("{which}: {what}", which=which, what=what) if which else what,
         _on_tokens(comparison.diagnosis),
         *same[:1],
         _also([copies.of_which(diagnosis, comparison) for diagnosis in comparison.further]),
     )
-    return f"{said}."
+    return sentence(said)
 
 
 def _on_tokens(diagnosis: "Diagnosis") -> str:
@@ -95,8 +92,8 @@ def _on_tokens(diagnosis: "Diagnosis") -> str:
 
 def _also(names: Sequence[str]) -> str:
     if len(names) == 1:
-        return tr("{value} differs, too", value=names[0])
-    return tr("{all_of} differ, too", all_of=all_of(names)) if names else ""
+        return tr("{name} differs, too", name=names[0])
+    return tr("{names} differ, too", names=all_of(names)) if names else ""
 
 
 def _what_happened(diagnosis: "Diagnosis") -> str:
@@ -118,13 +115,14 @@ def _faults(comparison: Comparison) -> str:
     absent = [diff.label for diff in faults if diff.verdict == Verdict.MISSING]
     if absent:
         return tr(
-            "The two VQ encoders do not store the same tensors: only one of them has {listed}",
-            listed=listed(absent, _NAMED),
+            "The two VQ encoders do not store the same tensors: only one of them has {tensors}",
+            tensors=listed(absent, _NAMED),
         )
     calculated = any(diff.role == Role.CODES and diff.label.endswith(f".{EFFECTIVE}") for diff in faults)
     if calculated:
         return tr("The calculated codes changed: frames may get another token")
-    return tr("{listed} changed: frames may get another token", listed=listed([diff.label for diff in faults], _NAMED))
+    names = listed([diff.label for diff in faults], _NAMED)
+    return tr("{tensors} changed: frames may get another token", tensors=names)
 
 
 def line(comparison: Comparison) -> str:
@@ -137,7 +135,9 @@ def _one_line(comparison: Comparison) -> str:
     """Return digest, and in few words what two VQ encoders that agree come to."""
     side = comparison.a
     digest = side.digests.vq_encoder or comparison.b.digests.vq_encoder or side.digests.widest
-    return f"{digest.algorithm} {digest.short}  {_in_few_words(comparison)}"
+    return tr(
+        "{algorithm} {digest}  {said}", algorithm=digest.algorithm, digest=digest.short, said=_in_few_words(comparison)
+    )
 
 
 def _in_few_words(comparison: Comparison) -> str:
@@ -154,7 +154,7 @@ def _in_few_words(comparison: Comparison) -> str:
         notes.append(tr("{flipped} of {frames} frames get another token", flipped=flips.flipped, frames=flips.frames))
     if comparison.scope == Scope.TOKENS:
         notes.append(tr("bookkeeping not judged"))
-    return f"{what} ({clauses(*notes)})" if notes else what
+    return tr("{what} ({notes})", what=what, notes=clauses(*notes)) if notes else what
 
 
 def _what(comparison: Comparison, lacking: str, in_front: str) -> str:
@@ -173,7 +173,7 @@ def _figures(comparison: Comparison) -> Iterator[Figure]:
     if changes:
         changed = sum(each.rows_changed for each in changes)
         codes = sum(each.rows for each in changes)
-        yield Figure(tr("codes changed"), f"{changed} of {codes}", Tone.BAD if changed else Tone.GOOD)
+        yield Figure(tr("codes changed"), of_all(changed, codes), Tone.BAD if changed else Tone.GOOD)
     diagnosis = comparison.diagnosis
     if diagnosis and diagnosis.displacement:
         furthest = max(each.median for each in diagnosis.displacement)
@@ -210,7 +210,7 @@ def _compared(comparison: Comparison, shown: Shown) -> doc.Section:
         facts = (
             doc.Fact(tr("Path"), doc.path(side.path)),
             doc.Fact(tr("Codec"), side.family),
-            doc.Fact(tr("Digest"), (f"{what} ", doc.code(str(digest)))),
+            doc.Fact(tr("Digest"), (what, " ", doc.code(str(digest)))),
             doc.Fact(tr("Names begin with"), doc.code(side.prefix) if side.prefix else None),
             doc.Fact(tr("Written at"), written_at(training) if training else None),
             doc.Fact(tr("Its own note"), doc.code(training.info) if training and training.info else None),
@@ -231,7 +231,7 @@ def _identity(side: ComparedFile) -> str:
     return listed(
         (
             side.family,
-            f"{what} {digest.algorithm} {digest.short}",
+            tr("{what} {algorithm} {digest}", what=what, algorithm=digest.algorithm, digest=digest.short),
             tr("names begin with {prefix}", prefix=side.prefix) if side.prefix else "",
             tr("what is in front is not known") if side.in_front == InFront.UNKNOWN else "",
         )
@@ -256,12 +256,8 @@ def _advised(advice: "Advice", diagnosis: "Diagnosis", comparison: Comparison) -
     exported = (comparison.a if advice.later == "A" else comparison.b).exported
     if not advice.later or diagnosis.family != "gpt-sovits" or not exported:
         return advice.text
-    return tr(
-        "{text} The weights exported at the step of {later} are {exported}.",
-        text=advice.text,
-        later=advice.later,
-        exported=exported,
-    )
+    weights = tr("The weights exported at the step of {later} are {exported}.", later=advice.later, exported=exported)
+    return sentences(advice.text, weights)
 
 
 def _warnings(comparison: Comparison) -> list[str]:
@@ -269,17 +265,17 @@ def _warnings(comparison: Comparison) -> list[str]:
     names = _short_names(comparison)
     lines = [
         tr(
-            "WARNING: the codebook of {value} was never trained (all zero, or its init flag is "
+            "WARNING: the codebook of {file} was never trained (all zero, or its init flag is "
             "0): every frame gets a meaningless token",
-            value=names[side is comparison.b],
+            file=names[side is comparison.b],
         )
         for side in comparison.never_trained
     ]
     lines += [
         tr(
-            "WARNING: the VQ encoder of {value} is {ailment}: {explained}",
-            value=names[side is comparison.b],
-            ailment=ailment,
+            "WARNING: the VQ encoder of {file} is {ailment}: {explained}",
+            file=names[side is comparison.b],
+            ailment=word(ailment),
             explained=explained(ailment),
         )
         for side in (comparison.a, comparison.b)
@@ -305,44 +301,28 @@ def remarks(comparison: Comparison) -> list[str]:
         codes, counts = (
             (tr("unused codes of {place}", place=loss.place), tr("counts of {place}", place=loss.place))
             if loss.place
-            else (tr("unused codes"), "counts")
+            else (tr("unused codes"), tr("counts"))
         )
-        lines += (
-            [
+        found = (
+            (
+                loss.unused,
                 tr(
-                    "{unused} {codes} became zero, infinite or equal to others in {side}",
-                    unused=loss.unused,
+                    "{number} {codes} became zero, infinite or equal to others in {file}",
+                    number=loss.unused,
                     codes=codes,
-                    side=loss.side,
-                )
-            ]
-            if loss.unused
-            else []
+                    file=loss.side,
+                ),
+            ),
+            (
+                loss.overflowed,
+                tr("{number} {counts} overflowed in {file}", number=loss.overflowed, counts=counts, file=loss.side),
+            ),
+            (
+                loss.underflowed,
+                tr("{number} {counts} became zero in {file}", number=loss.underflowed, counts=counts, file=loss.side),
+            ),
         )
-        lines += (
-            [
-                tr(
-                    "{overflowed} {counts} overflowed in {side}",
-                    overflowed=loss.overflowed,
-                    counts=counts,
-                    side=loss.side,
-                )
-            ]
-            if loss.overflowed
-            else []
-        )
-        lines += (
-            [
-                tr(
-                    "{underflowed} {counts} became zero in {side}",
-                    underflowed=loss.underflowed,
-                    counts=counts,
-                    side=loss.side,
-                )
-            ]
-            if loss.underflowed
-            else []
-        )
+        lines += [said for number, said in found if number]
     return lines
 
 
@@ -351,7 +331,7 @@ def _left_out(comparison: Comparison) -> str:
     if not comparison.not_stored:
         return ""
     roles = sorted({diff.role for diff in comparison.not_stored})
-    return f"{listed(roles)} {comparison.not_stored[0].note}"
+    return tr("{tensors} {note}", tensors=listed(roles), note=comparison.not_stored[0].note)
 
 
 def _front(comparison: Comparison) -> str:

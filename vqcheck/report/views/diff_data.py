@@ -8,7 +8,6 @@ from vqcheck.codebook.comparison import FAULTS, ComparedFile, Comparison, Tensor
 from vqcheck.codebook.digest import Digest
 from vqcheck.codebook.family import Role
 from vqcheck.codebook.file_record import FileRecord
-from vqcheck.language import tr
 from vqcheck.report.document import Case, CaseOutcome, Rule, Weight
 from vqcheck.report.views import copies, tensors
 from vqcheck.report.views.json_objects import copies_object, digest_object, digests_object, named
@@ -18,44 +17,36 @@ if TYPE_CHECKING:
     from vqcheck.codebook.diagnosis.result import Cause, Diagnosis, TokenFlips
 
 
-_DRIFT: Final = tr(
+_DRIFT: Final = (
     "Stage 1 was trained on tokens of the one codebook, and stage 2 would speak the other. Extract the tokens again "
     "and train s1 again, or start s2 from the checkpoint that the tokens came from; freeze the quantizer in training."
 )
-_CHAIN: Final = tr(
+_CHAIN: Final = (
     "Later layers get what it leaves of the features, so it decides their tokens. (Behind the last layer it decides "
     "none, and is shown but not judged.)"
 )
-_BOOKKEEPING: Final = tr(
+_BOOKKEEPING: Final = (
     "They decide no token today, but only updates of the codebook in training write them: it was not frozen. "
     "--scope tokens leaves them out of the verdict."
 )
 _RULES: Final = {
     role: Rule(f"diff/{role.replace('_', '-')}-changed", f"{what} the same in both files", help_)
     for role, what, help_ in (
-        (Role.CODES, tr("the codes are"), tr("These vectors are what tokens mean. {drift}", drift=_DRIFT)),
+        (Role.CODES, "the codes are", f"These vectors are what tokens mean. {_DRIFT}"),
         (
             Role.INPUT_PROJ,
-            tr("the projection in front of the codebook is"),
-            tr("It decides which code a frame gets. {drift}", drift=_DRIFT),
+            "the projection in front of the codebook is",
+            f"It decides which code a frame gets. {_DRIFT}",
         ),
-        (
-            Role.CODE_TRANSFORM,
-            tr("the transform of the codes is"),
-            tr("The codes are calculated with it. {drift}", drift=_DRIFT),
-        ),
-        (
-            Role.INIT_FLAG,
-            tr("the init flag is"),
-            tr("It says whether the codebook still waits for its first batch. {drift}", drift=_DRIFT),
-        ),
-        (Role.EMA_SUM, tr("the running sums are"), _BOOKKEEPING),
-        (Role.EMA_COUNT, tr("the running counts are"), _BOOKKEEPING),
-        (Role.OUTPUT_PROJ, tr("the projection behind the codebook is"), f"{_CHAIN} {_DRIFT}"),
+        (Role.CODE_TRANSFORM, "the transform of the codes is", f"The codes are calculated with it. {_DRIFT}"),
+        (Role.INIT_FLAG, "the init flag is", f"It says whether the codebook still waits for its first batch. {_DRIFT}"),
+        (Role.EMA_SUM, "the running sums are", _BOOKKEEPING),
+        (Role.EMA_COUNT, "the running counts are", _BOOKKEEPING),
+        (Role.OUTPUT_PROJ, "the projection behind the codebook is", f"{_CHAIN} {_DRIFT}"),
     )
 }
 _TRAINED: Final = trained("diff")
-_CHANGE: Final = tr("rows_changed rows max_abs max_abs_index max_rel max_rel_index not_finite")
+_CHANGE: Final = "rows_changed rows max_abs max_abs_index max_rel max_rel_index not_finite"
 _COPIES: Final = Rule(
     "diff/copy-undecided",
     "no copy of the VQ encoder contradicts the one that was judged",
@@ -70,17 +61,9 @@ def cases(comparison: Comparison) -> Iterator[Case]:
     yield from _copy_cases(comparison)
     for letter, side in (("A", comparison.a), ("B", comparison.b)):
         if side.never_trained:
-            yield _unfit(
-                side,
-                tr("never trained: {letter}", letter=letter),
-                tr("the codebook of {path} was never trained", path=side.path),
-            )
+            yield _unfit(side, f"never trained: {letter}", f"the codebook of {side.path} was never trained")
         for ailment in side.ailments:
-            yield _unfit(
-                side,
-                f"{ailment}: {letter}",
-                tr("{path} is {ailment}: {explained}", path=side.path, ailment=ailment, explained=explained(ailment)),
-            )
+            yield _unfit(side, f"{ailment}: {letter}", f"{side.path} is {ailment}: {explained(ailment)}")
 
 
 def _unfit(side: ComparedFile, name: str, message: str) -> Case:
@@ -98,13 +81,13 @@ def _copy_cases(comparison: Comparison) -> Iterator[Case]:
         )
     if comparison.verdict == Verdict.UNDECIDED and not comparison.contradicting:
         message = copies.undecided(comparison)
-        yield Case(_COPIES, tr("which belong together"), CaseOutcome.COULD_NOT_CHECK, message, comparison.b.path)
+        yield Case(_COPIES, "which belong together", CaseOutcome.COULD_NOT_CHECK, message, comparison.b.path)
 
 
 def _tensor_case(diff: TensorDiff, file: str) -> Case:
     outcome, said = CaseOutcome.PASSED, str(diff.verdict)
     if not diff.judged:
-        outcome, said = CaseOutcome.NOT_APPLICABLE, tr("{verdict}, not judged", verdict=diff.verdict)
+        outcome, said = CaseOutcome.NOT_APPLICABLE, f"{diff.verdict}, not judged"
     elif diff.verdict in FAULTS:
         outcome = CaseOutcome.FAILED
     elif diff.verdict == Verdict.NOT_STORED:
@@ -116,11 +99,11 @@ def _tensor_case(diff: TensorDiff, file: str) -> Case:
 def _evidence(diff: TensorDiff) -> str:
     parts = [diff.note] if diff.note else []
     if diff.change:
-        rows = tr("{rows_changed} of {rows} rows changed", rows_changed=diff.change.rows_changed, rows=diff.change.rows)
+        rows = f"{diff.change.rows_changed} of {diff.change.rows} rows changed"
         parts.append(f"{rows}, {tensors.size(diff.change)}")
     if diff.a_digest and diff.b_digest:
         a, b = (f"{digest.algorithm} {digest.short}" for digest in (diff.a_digest, diff.b_digest))
-        parts.append(a if a == b else tr("{a} in A, {b} in B", a=a, b=b))
+        parts.append(a if a == b else f"{a} in A, {b} in B")
     return clauses(*parts)
 
 
@@ -145,7 +128,7 @@ def _side(side: ComparedFile, record: FileRecord) -> dict[str, Any]:
     return {
         "path": side.path,
         "kind": record.kind.value,
-        **named(side, tr("family prefix never_trained ailments")),
+        **named(side, "family prefix never_trained ailments"),
         "digests": digests_object(side.digests),
         "in_front": side.in_front,
     }
@@ -153,7 +136,7 @@ def _side(side: ComparedFile, record: FileRecord) -> dict[str, Any]:
 
 def _tensor(diff: TensorDiff) -> dict[str, Any]:
     return {
-        **named(diff, tr("label role verdict judged note rounded_to narrower reading")),
+        **named(diff, "label role verdict judged note rounded_to narrower reading"),
         "a": _stored(diff.a_name, diff.a_dtype, diff.a_shape, diff.a_digest),
         "b": _stored(diff.b_name, diff.b_dtype, diff.b_shape, diff.b_digest),
         "change": named(diff.change, _CHANGE) if diff.change else None,
@@ -169,14 +152,14 @@ def _stored(name: str, dtype: str, shape: tuple[int, ...], digest: Digest | None
 def _diagnosis(diagnosis: "Diagnosis") -> dict[str, Any]:
     """Return causes with their evidence, the consequence, and advice; None stands for what was not measured."""
     return {
-        **named(diagnosis, tr("family codes_moved contradicted")),
+        **named(diagnosis, "family codes_moved contradicted"),
         "causes": [_cause(cause) for cause in diagnosis.causes],
         "consequence": {
             "displacement": [asdict(displacement) for displacement in diagnosis.displacement],
             "token_flips": _flips(diagnosis.flips) if diagnosis.flips else None,
         },
         "training": {
-            letter: named(training, tr("info epoch steps"))
+            letter: named(training, "info epoch steps")
             for letter, training in zip("ab", diagnosis.training, strict=True)
         },
         "advice": [{"code": advice.code, "text": advice.text} for advice in diagnosis.advice],
@@ -185,7 +168,7 @@ def _diagnosis(diagnosis: "Diagnosis") -> dict[str, Any]:
 
 def _cause(cause: "Cause") -> dict[str, Any]:
     return {
-        **named(cause, tr("code certainty codebook head")),
+        **named(cause, "code certainty codebook head"),
         "evidence": asdict(cause.evidence),
     }
 

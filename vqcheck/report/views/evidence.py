@@ -5,9 +5,9 @@ from math import prod
 from vqcheck.codebook.diagnosis import evidence as kind
 from vqcheck.codebook.diagnosis.evidence import StepPrecision, UpdateOrder
 from vqcheck.codebook.diagnosis.result import Cause, Diagnosis
-from vqcheck.language import tr
+from vqcheck.language import tr, trn, word
 from vqcheck.report.views.causes import n_codes, other_side, updates
-from vqcheck.report.views.words import all_of, clauses, listed, ranges
+from vqcheck.report.views.words import all_of, clauses, listed, ranges, sentence, types
 
 _SHOWN = 8
 
@@ -19,7 +19,7 @@ def evidence(cause: Cause, diagnosis: Diagnosis) -> list[tuple[str, str]]:
         said = tr("Head {head}: {said}", head=cause.head, said=said)
     if cause.codebook is not None and len(_books(diagnosis)) > 1:
         said = tr("Codebook {codebook}: {said}", codebook=cause.codebook, said=said)
-    lines = [(str(cause.certainty), said)]
+    lines = [(word(cause.certainty), said)]
     if isinstance(cause.evidence, kind.EmaUpdates):
         lines += [("", text) for text in (_hits(cause.evidence), _own_count(cause.evidence, diagnosis)) if text]
     return lines
@@ -29,8 +29,8 @@ def _sentence(cause: Cause) -> str:
     match cause.evidence:
         case kind.NeverTrained(sides=sides):
             return tr(
-                "The codebook of {all_of} is all zero, or its init flag is 0: it waits for a first batch.",
-                all_of=all_of(sides),
+                "The codebook of {files} is all zero, or its init flag is 0: it waits for a first batch.",
+                files=all_of(sides),
             )
         case kind.Initialised(how="filled"):
             return tr("A waits for its first batch, B has content: k-means or training filled it.")
@@ -45,19 +45,19 @@ def _sentence(cause: Cause) -> str:
         case kind.EmaUpdates() as found:
             return _decay(found)
         case kind.DeadCodes() as found:
-            rare = tr("{codes} rarely used codes", codes=len(found.codes))
+            rare = tr("{number} rarely used codes", number=len(found.codes))
             if found.threshold is not None:
                 rare = tr("{rare} (count below {threshold:g})", rare=rare, threshold=found.threshold)
             if found.bookkeeping_reset:
                 return tr(
-                    "{rare} were replaced by random frames; sum and count were set along with them: {some}.",
+                    "{rare} were replaced by random frames; sum and count were set along with them: {numbers}.",
                     rare=rare,
-                    some=_some(found.codes),
+                    numbers=_some(found.codes),
                 )
             return tr(
-                "{rare} were replaced by random frames: exactly these do not follow from sum and count: {some}.",
+                "{rare} were replaced by random frames: exactly these do not follow from sum and count: {numbers}.",
                 rare=rare,
-                some=_some(found.codes),
+                numbers=_some(found.codes),
             )
         case kind.Permuted() as found:
             along = {
@@ -70,79 +70,77 @@ def _sentence(cause: Cause) -> str:
                 moved=found.moved,
                 codes=found.codes,
             )
-            return f"{clauses(same, along)}."
+            return sentence(clauses(same, along))
         case kind.Edited(how="bookkeeping untouched", codes=codes):
             return tr(
-                "{n_codes} moved, but no sum and no count did; an update writes all three: {some}.",
-                n_codes=n_codes(codes),
-                some=_some(codes),
+                "{codes} moved, but no sum and no count did; an update writes all three: {numbers}.",
+                codes=n_codes(codes),
+                numbers=_some(codes),
             )
         case kind.Edited(how="bookkeeping only"):
             return tr("Sums and counts changed, no code did; an update writes all three.")
         case kind.Edited(how="single rows", codes=codes):
             return tr(
-                "What is stored of {n_codes} changed, that of all others is the same to the last bit; "
-                "an update decays every count: {some}.",
-                n_codes=n_codes(codes),
-                some=_some(codes),
+                "What is stored of {codes} changed, that of all others is the same to the last bit; "
+                "an update decays every count: {numbers}.",
+                codes=n_codes(codes),
+                numbers=_some(codes),
             )
         case kind.Edited(how="counts untouched", codes=codes):
             return tr(
-                "{n_codes} changed, but no count did; an update decays every count: {some}.",
-                n_codes=n_codes(codes),
-                some=_some(codes),
+                "{codes} changed, but no count did; an update decays every count: {numbers}.",
+                codes=n_codes(codes),
+                numbers=_some(codes),
             )
         case kind.Edited(codes=[_]) as found:
-            return tr(
-                "1 code does not follow from its sum and count as after an update: {value}.", value=found.codes[0]
-            )
+            return tr("1 code does not follow from its sum and count as after an update: {code}.", code=found.codes[0])
         case kind.Edited(codes=codes):
             return tr(
-                "{codes} codes do not follow from their sums and counts as after an update: {some}.",
-                codes=len(codes),
-                some=_some(codes),
+                "{codes} do not follow from their sums and counts as after an update: {numbers}.",
+                codes=n_codes(codes),
+                numbers=_some(codes),
             )
         case kind.Scaled() as found:
-            scaled = (("codes", found.codes), ("sums", found.sums), ("counts", found.counts))
+            scaled = ((tr("codes"), found.codes), (tr("sums"), found.sums), (tr("counts"), found.counts))
             factors = listed(
                 tr("{name} by {factor:.6g}", name=name, factor=factor) for name, factor in scaled if factor is not None
             )
             return tr("Multiplied were {factors}. Frames that hit codes leave no such trace.", factors=factors)
         case kind.Merged(how="rows", codes=codes):
             return tr(
-                "{n_codes} changed as by updates, the others are the same to the last bit; an update "
-                "decays every count: {some}.",
-                n_codes=n_codes(codes),
-                some=_some(codes),
+                "{codes} changed as by updates, the others are the same to the last bit; an update "
+                "decays every count: {numbers}.",
+                codes=n_codes(codes),
+                numbers=_some(codes),
             )
         case kind.Merged(how="ranks", codes=codes):
             return tr(
-                "{n_codes} miss their sums and counts by as little as copies that are averaged after "
-                "every step: {some}.",
-                n_codes=n_codes(codes),
-                some=_some(codes),
+                "{codes} miss their sums and counts by as little as copies that are averaged after every step: "
+                "{numbers}.",
+                codes=n_codes(codes),
+                numbers=_some(codes),
             )
         case kind.Merged(weight=weight, codes=codes):
             if weight is None:
                 return tr(
-                    "{n_codes} miss their sums and counts by the little that averaging files leaves, such "
-                    "as a moving average of a training: {some}.",
-                    n_codes=n_codes(codes),
-                    some=_some(codes),
+                    "{codes} miss their sums and counts by the little that averaging files leaves, such "
+                    "as a moving average of a training: {numbers}.",
+                    codes=n_codes(codes),
+                    numbers=_some(codes),
                 )
             return tr(
-                "All values agree on one average: {value:.2f} of A and {weight:.2f} of another file, "
+                "All values agree on one average: {weight:.2f} of A and {other_weight:.2f} of another file, "
                 "whose codes follow from its sums and counts.",
-                value=1 - weight,
-                weight=weight,
+                weight=1 - weight,
+                other_weight=weight,
             )
         case kind.ZeroSigns():
             return tr("All numbers are equal. Nothing that calculates with them can tell the files apart.")
         case kind.OtherShape() as found:
             return tr(
-                "A holds {size}, B {size2}. {in_common}",
-                size=_size(found.shape_a),
-                size2=_size(found.shape_b),
+                "A holds {codes_a}, B {codes_b}. {in_common}",
+                codes_a=_size(found.shape_a),
+                codes_b=_size(found.shape_b),
                 in_common=_in_common(found),
             )
         case kind.Unrelated(same_number=share):
@@ -154,78 +152,75 @@ def _sentence(cause: Cause) -> str:
             return tr("The values of the projections do not resemble each other (cosine {cosine:.2f}).", cosine=cosine)
         case kind.ProjectionBehind(relative=relative, tensors=tensors):
             return tr(
-                "{all_of} moved by {relative:.2g} of the projection's size; what comes out is taken "
+                "{tensors} moved by {relative:.2g} of the projection's size; what comes out is taken "
                 "off the features before the next lookup.",
-                all_of=all_of(tensors),
+                tensors=all_of(tensors),
                 relative=relative,
             )
         case kind.ProjectionMoved(relative=relative, tensors=tensors):
-            size = tr(
-                "{all_of} moved by {relative:.2g} of the projection's size", all_of=all_of(tensors), relative=relative
+            moved = tr(
+                "{tensors} moved by {relative:.2g} of the projection's size", tensors=all_of(tensors), relative=relative
             )
             return {
-                "scaled": tr("{size}, all values by one factor.", size=size),
-                "single rows": tr("{size}, in single rows, which gradients do not leave alone.", size=size),
-                "rounding": tr("{size}, a few units in the last place.", size=size),
-            }.get(cause.evidence.how, tr("{size}, as gradients move them.", size=size))
+                "scaled": tr("{moved}, all values by one factor.", moved=moved),
+                "single rows": tr("{moved}, in single rows, which gradients do not leave alone.", moved=moved),
+                "rounding": tr("{moved}, a few units in the last place.", moved=moved),
+            }.get(cause.evidence.how, tr("{moved}, as gradients move them.", moved=moved))
         case kind.MissingBooks(side=side, codebooks=numbers):
             if len(numbers) == 1:
                 return tr(
-                    "{other_side} stores codebook {value}, {side} does not.",
-                    other_side=other_side(side),
-                    value=numbers[0],
-                    side=side,
+                    "{fuller} stores codebook {number}, {lacking} does not.",
+                    fuller=other_side(side),
+                    number=numbers[0],
+                    lacking=side,
                 )
             return tr(
-                "{other_side} stores codebooks {ranges}, {side} does not.",
-                other_side=other_side(side),
-                ranges=ranges(numbers),
-                side=side,
+                "{fuller} stores codebooks {numbers}, {lacking} does not.",
+                fuller=other_side(side),
+                numbers=ranges(numbers),
+                lacking=side,
             )
         case kind.Rounding(dtype=dtype) if " and " in dtype:
-            return tr("Each value of A and of B has numbers that are rounded to both ({dtype}).", dtype=dtype)
+            return tr("Each value of A and of B has numbers that are rounded to both ({types}).", types=types(dtype))
         case kind.Rounding(dtype=dtype, narrower=side):
             return tr(
-                "{side} is {other_side} rounded to {dtype}, to the last bit.",
-                side=side,
-                other_side=other_side(side),
+                "{narrow} is {wide} rounded to {dtype}, to the last bit.",
+                narrow=side,
+                wide=other_side(side),
                 dtype=dtype,
             )
         case kind.LostByRounding(side=side, zero=zero, not_finite=not_finite, equal=equal):
             parts = (
-                tr("{zero} became zero ({some})", zero=len(zero), some=_some(zero)) if zero else "",
-                tr("{not_finite} became NaN or infinite ({some})", not_finite=len(not_finite), some=_some(not_finite))
+                tr("{count} became zero ({numbers})", count=len(zero), numbers=_some(zero)) if zero else "",
+                tr("{count} became NaN or infinite ({numbers})", count=len(not_finite), numbers=_some(not_finite))
                 if not_finite
                 else "",
-                tr("{equal} became equal to another code in use ({some})", equal=len(equal), some=_some(equal))
+                tr("{count} became equal to another code in use ({numbers})", count=len(equal), numbers=_some(equal))
                 if equal
                 else "",
             )
-            return tr("Of the codes in use of {side} {listed}.", side=side, listed=listed(parts))
+            return tr("Of the codes in use of {file} {lost}.", file=side, lost=listed(parts))
         case kind.WithinAStep(dtype=dtype, narrower=side, tensors=tensors):
             if not side:
                 return tr(
-                    "No order of the two makes all of {listed} a rounding to {dtype}.",
-                    listed=listed(tensors),
-                    dtype=dtype,
+                    "No order of the two makes all of {tensors} a rounding to {dtype}.",
+                    tensors=listed(tensors),
+                    dtype=types(dtype),
                 )
             return tr(
-                "Rounded to {dtype}, {other_side} gives {side} to the last bit; but {side} was there "
-                "first, so that {listed} would be {side}'s own values had nothing moved them.",
-                dtype=dtype,
-                other_side=other_side(side),
-                side=side,
-                listed=listed(tensors),
+                "Rounded to {dtype}, {wide} gives {narrow} to the last bit; but {narrow} was there "
+                "first, so that {tensors} would be {narrow}'s own values had nothing moved them.",
+                dtype=types(dtype),
+                wide=other_side(side),
+                narrow=side,
+                tensors=listed(tensors),
             )
         case kind.LastPlaces(ulps=ulps, tensors=tensors):
-            if ulps == 1:
-                return tr(
-                    "{listed}: most rows differ, and by no more than 1 unit in the last place.", listed=listed(tensors)
-                )
-            return tr(
-                "{listed}: most rows differ, and by no more than {ulps} units in the last place.",
-                listed=listed(tensors),
-                ulps=ulps,
+            return trn(
+                "{tensors}: most rows differ, and by no more than {number} unit in the last place.",
+                "{tensors}: most rows differ, and by no more than {number} units in the last place.",
+                ulps,
+                tensors=listed(tensors),
             )
         case kind.NotFinite(sides=sides):
             if len(sides) == 2:
@@ -234,9 +229,9 @@ def _sentence(cause: Cause) -> str:
                     "there: a damaged file, or a training that diverged."
                 )
             return tr(
-                "{value} holds NaN or infinity where the other has numbers, which hides what else "
+                "{file} holds NaN or infinity where the other has numbers, which hides what else "
                 "happened there: a damaged file, or a training that diverged.",
-                value=sides[0],
+                file=sides[0],
             )
         case kind.Unexplained(why=why):
             return tr("Updates in training, an edit, or another codebook: {why}.", why=why)
@@ -256,7 +251,7 @@ def _in_common(found: kind.OtherShape) -> str:
     )
     bits = tr("rounded to {rounded_to}", rounded_to=found.rounded_to) if found.rounded_to else tr("to the last bit")
     if shape[2] != other[2]:
-        bits = tr("{bits} in the {value} channels that both have", bits=bits, value=min(shape[2], other[2]))
+        bits = tr("{bits} in the {channels} channels that both have", bits=bits, channels=min(shape[2], other[2]))
     if found.in_place:
         return tr(
             "{number} of {smaller} are in {larger} too, {bits}, under the same numbers.",
@@ -293,41 +288,44 @@ def _decay(found: kind.EmaUpdates) -> str:
             "Sums, counts and codes all moved together, as in updates. Too few codes went unhit to count them, or to "
             "tell which file is the later one."
         )
-    codes = tr("{unhit} of {codes} codes were nearest to no frame", unhit=found.unhit, codes=found.codes)
-    if found.unhit == 1:
-        codes = tr("1 of {codes} codes was nearest to no frame", codes=found.codes)
+    codes = trn(
+        "{number} of {codes} codes was nearest to no frame",
+        "{number} of {codes} codes were nearest to no frame",
+        found.unhit,
+        codes=found.codes,
+    )
     if found.order == UpdateOrder.SIBLINGS:
         return tr(
-            "{codes} in either training: their running sums differ by one factor alone. But other "
+            "{unhit} in either training: their running sums differ by one factor alone. But other "
             "counts rose or fell against them, so neither file was trained on from the other.",
-            codes=codes,
+            unhit=codes,
         )
     if found.precision == StepPrecision.UNKNOWN:
         usual = listed(tr("{steps:.4g} with {decay:g}", steps=n.steps, decay=n.decay) for n in found.steps_by_decay)
         if found.decay is None:
             return tr(
-                "{codes}: their sums and counts shrank by one factor, as in updates, but the decay is "
+                "{unhit}: their sums and counts shrank by one factor, as in updates, but the decay is "
                 "up to the trainer. Updates: {usual}.",
-                codes=codes,
+                unhit=codes,
                 usual=usual,
             )
         return tr(
-            "{codes}: their sums and counts shrank by one factor, as in updates, but that is no "
+            "{unhit}: their sums and counts shrank by one factor, as in updates, but that is no "
             "whole number of updates with this family's decay of {decay:g}. Updates: {usual}.",
-            codes=codes,
+            unhit=codes,
             decay=found.decay,
             usual=usual,
         )
     power = f"{found.decay:g}^{found.steps}"
     if found.precision == StepPrecision.EXACT:
         return tr(
-            "{codes}: their running sums and counts shrank by one and the same factor, {power}.",
-            codes=codes,
+            "{unhit}: their running sums and counts shrank by one and the same factor, {power}.",
+            unhit=codes,
             power=power,
         )
     return tr(
-        "{codes}, or hardly any: their running sums and counts shrank by about {power}; rounding hides the rest.",
-        codes=codes,
+        "{unhit}, or hardly any: their running sums and counts shrank by about {power}; rounding hides the rest.",
+        unhit=codes,
         power=power,
     )
 
@@ -336,9 +334,11 @@ def _hits(found: kind.EmaUpdates) -> str:
     if not found.rose:
         return ""
     if len(found.rose) == 1:
-        return tr("The count of 1 code rose: most frames went to {value}.", value=found.rose[0])
+        return tr("The count of 1 code rose: most frames went to {code}.", code=found.rose[0])
     return tr(
-        "The counts of {rose} codes rose: most frames went to {some}.", rose=len(found.rose), some=_some(found.rose)
+        "The counts of {codes} rose: most frames went to {numbers}.",
+        codes=n_codes(found.rose),
+        numbers=_some(found.rose),
     )
 
 
@@ -350,17 +350,17 @@ def _own_count(found: kind.EmaUpdates, diagnosis: Diagnosis) -> str:
     if found.order == UpdateOrder.SIBLINGS or not known or (later not in known and not diagnosis.contradicted):
         return ""
     if len(known) == 2 and steps["A"] == steps["B"]:
-        said = tr("Both files say they were written at step {value}", value=steps["A"])
+        said = tr("Both files say they were written at step {step}", step=steps["A"])
     elif len(known) == 2:
         said = tr(
-            "{earlier} says it was written at step {value}, {later} at step {value2}",
+            "{earlier} says it was written at step {step}, {later} at step {later_step}",
             earlier=earlier,
-            value=steps[earlier],
+            step=steps[earlier],
             later=later,
-            value2=steps[later],
+            later_step=steps[later],
         )
     else:
-        said = tr("{value} says it was written at step {value2}", value=known[0], value2=steps[known[0]])
+        said = tr("{file} says it was written at step {step}", file=known[0], step=steps[known[0]])
     if diagnosis.contradicted:
         return tr(
             "{said}. That contradicts the values: the files are of different runs, or one is not "
@@ -368,7 +368,7 @@ def _own_count(found: kind.EmaUpdates, diagnosis: Diagnosis) -> str:
             said=said,
         )
     every = found.precision == StepPrecision.EXACT and (steps[later] or 0) - (steps[earlier] or 0) == found.steps
-    return tr("{said}: the codebook moved at every one of these steps.", said=said) if every else f"{said}."
+    return tr("{said}: the codebook moved at every one of these steps.", said=said) if every else sentence(said)
 
 
 def _some(codes: tuple[int, ...]) -> str:
@@ -377,7 +377,7 @@ def _some(codes: tuple[int, ...]) -> str:
 
 def _size(shape: tuple[int, ...]) -> str:
     codes = f"{shape[0]} x {shape[1]}" if shape[0] > 1 else str(shape[1])
-    return tr("{codes} codes of {value} channels", codes=codes, value=shape[2])
+    return tr("{codes} codes of {channels} channels", codes=codes, channels=shape[2])
 
 
 def _books(diagnosis: Diagnosis) -> set[int]:

@@ -5,14 +5,14 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, Final
 
-from vqcheck.language import tr
+from vqcheck.language import Sentence, tr, trn
 from vqcheck.report import blocks as doc
 from vqcheck.report.blocks import Kind, Tone
 from vqcheck.report.document import Case, Document, Figure, Remedy, Status
 from vqcheck.report.views import failure
 from vqcheck.report.views.words import listed, short_names
 
-_VERDICTS: Final = ("consistent", "changed", tr("could not check"))
+_VERDICTS: Final = ("consistent", "changed", "could not check")
 """On all of them, by their exit status."""
 
 
@@ -32,7 +32,17 @@ def could_not_check(command: str, file: str, why: str) -> JudgedFile:
     document = failure.view(command, why, file)
     # A failure that stands alone is about the command line; of several, each is that of a file.
     named = replace(document, data={**document.data, "path": file})
-    return JudgedFile(file, why.removeprefix(f"{file}: "), named)
+    return JudgedFile(file, _without(file, why), named)
+
+
+def _without(name: str, why: str) -> str:
+    """Return an error without the name of its file, which stands in front of the reason, also in a longer sentence."""
+    if not isinstance(why, Sentence):
+        return why.removeprefix(f"{name}: ")
+    if why.fields.get("name") == name and "text" in why.fields:
+        return str(why.fields["text"])
+    fields = {key: _without(name, each) if isinstance(each, Sentence) else each for key, each in why.fields.items()}
+    return Sentence(why.template, fields, why.many, why.number, why.context, capital=why.capital)
 
 
 def view(command: str, against: str, key: str, files: Sequence[JudgedFile], *, details: bool = False) -> Document:
@@ -47,7 +57,7 @@ def view(command: str, against: str, key: str, files: Sequence[JudgedFile], *, d
         status=status,
         verdict=_VERDICTS[status],
         headline=_headline(files, against),
-        subject=tr("{against} and {files} files", against=against, files=len(files)),
+        subject=trn("{against} and {number} file", "{against} and {number} files", len(files), against=against),
         cases=tuple(_cases(files, names)),
         data=_data(against, key, files),
         warnings=tuple(dict.fromkeys(warning for file in files for warning in file.document.warnings)),
@@ -73,16 +83,12 @@ def _headline(files: Sequence[JudgedFile], against: str) -> str:
             tr("{unchecked} could not be checked", unchecked=unchecked) if unchecked else "",
         )
     )
-    agree = count[Status.CONSISTENT]
-    if agree == 1:
-        return tr(
-            "Of {files} files {others}; 1 agrees with {against}.", files=len(files), others=others, against=against
-        )
-    return tr(
-        "Of {files} files {others}; {agree} agree with {against}.",
+    return trn(
+        "Of {files} files {others}; {number} agrees with {against}.",
+        "Of {files} files {others}; {number} agree with {against}.",
+        count[Status.CONSISTENT],
         files=len(files),
         others=others,
-        agree=agree,
         against=against,
     )
 
@@ -103,7 +109,7 @@ def _table(files: Sequence[JudgedFile], names: Sequence[str], against: str) -> d
         doc.Column(tr("What it comes to"), Kind.PROSE),
     )
     rows = [
-        (doc.verdict(file.document.verdict, file.document.verdict_tone), doc.path(name), file.said)
+        (doc.verdict(file.document.verdict_word, file.document.verdict_tone), doc.path(name), file.said)
         for file, name in zip(files, names, strict=True)
     ]
     return doc.Section(tr("Files"), (doc.Table(tr("Each file against {against}.", against=against), columns, rows),))
@@ -113,7 +119,7 @@ def _details(files: Sequence[JudgedFile], names: Sequence[str], *, details: bool
     for file, name in zip(files, names, strict=True):
         document = file.document
         if "error" not in document.data and (details or document.exit_code):
-            notes = (doc.verdict(document.verdict, document.verdict_tone),)
+            notes = (doc.verdict(document.verdict_word, document.verdict_tone),)
             yield doc.Section(name, document.blocks, notes=notes, folded=not document.exit_code)
 
 

@@ -5,17 +5,17 @@ from collections.abc import Iterable, Sequence
 from typing import Final, NamedTuple
 
 from vqcheck.codebook.comparison import FAULTS, Change, TensorDiff, Verdict
-from vqcheck.language import tr
+from vqcheck.language import tr, trn, word
 from vqcheck.report import blocks as doc
 from vqcheck.report.blocks import Kind, Shown, Tone
-from vqcheck.report.views.words import clauses, ranges
+from vqcheck.report.views.words import clauses, of_all, ranges
 
 _NUMBERED: Final = re.compile(r"(.*?)([0-9]{1,9}) (\S+)")
 
 
 def section(tensors: Sequence[TensorDiff], *, brief: Shown) -> doc.Section:
     """Return the section on tensors; `brief` is where their short table is shown."""
-    hint = doc.Paragraph((doc.muted("-v lists every tensor with its digests, and where it changed most"),), brief)
+    hint = doc.Paragraph((doc.muted(tr("-v lists every tensor with its digests, and where it changed most")),), brief)
     return doc.Section(tr("Tensors"), (_short_table(tensors, brief), hint, _every_tensor(tensors)))
 
 
@@ -34,7 +34,7 @@ def _every_tensor(tensors: Sequence[TensorDiff]) -> doc.Table:
     rows = [
         (
             doc.code(diff.label),
-            doc.verdict(diff.verdict, tone(diff)),
+            doc.verdict(word(diff.verdict), tone(diff)),
             _rows_changed([diff]),
             clauses(*_notes(diff), size(diff.change) if diff.change else ""),
             doc.code(diff.a_digest.short) if diff.a_digest else "-",
@@ -59,15 +59,13 @@ def _short_table(tensors: Sequence[TensorDiff], shown: Shown) -> doc.Table:
         first = group.tensors[0]
         changes = [diff.change for diff in group.tensors if diff.change]
         largest = max((change.max_abs for change in changes), default=0.0)
-        number = tr("{tensors} tensors", tensors=len(group.tensors)) if len(group.tensors) > 1 else ""
-        broken = sum(change.not_finite for change in changes)
-        said = clauses(
-            number, *_notes(first), tr("{broken} changed values are NaN or infinite", broken=broken) if broken else ""
-        )
+        count = len(group.tensors)
+        number = trn("{number} tensor", "{number} tensors", count) if count > 1 else ""
+        said = clauses(number, *_notes(first), _not_finite(sum(change.not_finite for change in changes)))
         rows.append(
             (
                 group.label,
-                doc.verdict(first.verdict, tone(first)),
+                doc.verdict(word(first.verdict), tone(first)),
                 _rows_changed(group.tensors),
                 f"{largest:.3g}" if largest else "",
                 doc.muted(said),
@@ -85,7 +83,7 @@ def tone(diff: TensorDiff) -> Tone:
 
 def _notes(diff: TensorDiff) -> list[str]:
     shapes = (
-        tr("A is {list}, B is {list2}", list=list(diff.a_shape), list2=list(diff.b_shape))
+        tr("A is {shape_a}, B is {shape_b}", shape_a=list(diff.a_shape), shape_b=list(diff.b_shape))
         if diff.verdict == Verdict.OTHER_SHAPE
         else ""
     )
@@ -96,11 +94,8 @@ def _rows_changed(tensors: Sequence[TensorDiff]) -> str:
     """Return how many rows changed in all; empty where that is not measured."""
     changes = [diff.change for diff in tensors if diff.change]
     total = sum(change.rows for change in changes)
-    return (
-        tr("{value} of {total}", value=sum(change.rows_changed for change in changes), total=total)
-        if total > len(changes)
-        else ""
-    )
+    changed = sum(change.rows_changed for change in changes)
+    return of_all(changed, total) if total > len(changes) else ""
 
 
 def size(change: Change) -> str:
@@ -108,17 +103,22 @@ def size(change: Change) -> str:
     parts = (
         _largest(tr("max |b-a|"), change.max_abs, change.max_abs_index),
         _largest(tr("max |b-a|/|a|"), change.max_rel, change.max_rel_index),
-        tr("{not_finite} changed values are NaN or infinite", not_finite=change.not_finite)
-        if change.not_finite
-        else "",
+        _not_finite(change.not_finite),
     )
     return clauses(*parts) or tr("only signs of zero or NaN payloads differ")
 
 
+def _not_finite(count: int) -> str:
+    return tr("{count} changed values are NaN or infinite", count=count) if count else ""
+
+
 def _largest(what: str, value: float, index: tuple[int, ...]) -> str:
     """Return a value and where it stands; empty for 0. A single value stands nowhere."""
-    said = f"{what} {value:.3g}"
-    return "" if not value else tr("{said} at {list}", said=said, list=list(index)) if index else said
+    if not value:
+        return ""
+    if not index:
+        return tr("{what} {value:.3g}", what=what, value=value)
+    return tr("{what} {value:.3g} at {index}", what=what, value=value, index=list(index))
 
 
 class _Group(NamedTuple):

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 from vqcheck import language
 from vqcheck.codebook.file_record import FileKind
 from vqcheck.codebook.health import Condition
-from vqcheck.language import tr
+from vqcheck.language import Sentence, tr, trn, word
 from vqcheck.report.document import Rule
 
 if TYPE_CHECKING:
@@ -29,12 +29,13 @@ def share(part: int, whole: int) -> str:
 
 def effect(flips: "TokenFlips") -> str:
     """Return what a drift does to the tokens in two words, which stand in front of the numbers."""
-    return tr("{value} effect", value=flips.severity.value) if flips.flipped else tr("no effect")
+    return tr("{severity} effect", severity=word(flips.severity)) if flips.flipped else tr("no effect")
 
 
 def listed(names: Iterable[object], most: int | None = None) -> str:
     """Return names in a row, of more than `most` only the first; None for all. Those that are empty are left out."""
-    found = [text for each in names if (text := str(each))]
+    # A sentence of which `str` makes another text stays English.
+    found = [text for each in names if (text := each if isinstance(each, Sentence) else str(each))]
     row = language.listed(found[:most], last="")
     left = len(found) - most if most is not None else 0
     return tr("{names} and {left} more", names=row, left=left) if left > 0 else row
@@ -50,8 +51,23 @@ def clauses(*parts: str) -> str:
     """Return in one line what can be said by itself; what is empty is left out."""
     said = [part for part in parts if part]
     if len(said) > 1:
-        return tr("{clause}; {next}", clause=said[0], next=clauses(*said[1:]))
+        half = len(said) // 2
+        return tr("{clause}; {next}", clause=clauses(*said[:half]), next=clauses(*said[half:]))
     return said[0] if said else ""
+
+
+def sentence(clause: str) -> str:
+    """Return a clause with its full stop."""
+    return tr("{clause}.", clause=clause)
+
+
+def of_all(part: int, whole: int) -> str:
+    return tr("{part} of {whole}", part=part, whole=whole)
+
+
+def types(dtypes: str) -> str:
+    """Return the types that values were rounded to, of which a result names two as `float16 and bfloat16`."""
+    return all_of(dtypes.split(" and "))
 
 
 def roughly(number: str, precision: str) -> str:
@@ -62,7 +78,7 @@ def roughly(number: str, precision: str) -> str:
 
 
 def updates(steps: int) -> str:
-    return tr("1 update") if steps == 1 else tr("{steps} updates", steps=steps)
+    return trn("{number} update", "{number} updates", steps)
 
 
 def written_at(training: "Training") -> str:
@@ -164,7 +180,10 @@ def warning(name: str, ailment: str) -> str:
     if ailment == Condition.NEVER_TRAINED:
         return tr("the codebook of {name} was never trained: {explained}", name=name, explained=explained(ailment))
     return tr(
-        "the VQ encoder of {name} is {ailment}: {explained}", name=name, ailment=ailment, explained=explained(ailment)
+        "the VQ encoder of {name} is {ailment}: {explained}",
+        name=name,
+        ailment=word(ailment),
+        explained=explained(ailment),
     )
 
 

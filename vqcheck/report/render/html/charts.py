@@ -4,10 +4,11 @@ import math
 from collections.abc import Callable, Iterable, Sequence
 from typing import Final, NamedTuple
 
-from vqcheck.language import sentences, tr
+from vqcheck.language import localized, sentences, tr
 from vqcheck.report import blocks as doc
 from vqcheck.report.render.html.markup import Element, Node, element
 from vqcheck.report.scales import Axis, counted, drawable, from_zero, label
+from vqcheck.report.views.words import clauses
 
 Point = tuple[float, float]
 
@@ -40,7 +41,9 @@ def line_chart(block: doc.LineChart, name: str, nodes: Callable[[doc.Inline], li
         same.setdefault(tuple(f"{at} {value}" for at, value in line.points), []).append(line)
     groups = list(same.values())
     most = max(_POINTS // max(len(groups), 1), 20)
-    description = "; ".join(f"{line.name}: {line.said}" if line.name else line.said for line in block.lines)
+    description = clauses(
+        *(tr("{line}: {said}", line=line.name, said=line.said) if line.name else line.said for line in block.lines)
+    )
     drawn = picture(
         name,
         block.title,
@@ -187,7 +190,7 @@ def _events(plot: _Plot, lines: Sequence[doc.Line]) -> Iterable[Node]:
         yield element("path", d=f"M{at:.1f} {_TOP - 4}V{plot.bottom}", class_="event")
         yield element(
             "text",
-            _fitting(event.name),
+            _fitting(localized(event.name)),
             x=f"{at - 5 if left else at + 5:.1f}",
             y=_TOP + 5 + 16 * number,
             text_anchor="end" if left else "start",

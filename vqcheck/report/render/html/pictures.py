@@ -4,7 +4,7 @@ import math
 from collections.abc import Iterable, Sequence
 from typing import Final
 
-from vqcheck.language import sentences, tr
+from vqcheck.language import sentences, tr, trn
 from vqcheck.report import blocks as doc
 from vqcheck.report.render.html.charts import WIDE, picture
 from vqcheck.report.render.html.markup import Element, Node, element
@@ -66,7 +66,8 @@ def _several_codebooks(block: doc.HeatMap, name: str) -> tuple[Element, str]:
     if each > 1:
         said.append(tr("A field stands for up to {each} codes in a row and shows the one that moved most.", each=each))
     if len(block.strips) > _LINES:
-        said.append(tr("{value} more codebooks are not drawn.", value=len(block.strips) - _LINES))
+        more = len(block.strips) - _LINES
+        said.append(trn("{number} more codebook is not drawn.", "{number} more codebooks are not drawn.", more))
     return drawn, sentences(*said)
 
 
