@@ -17,7 +17,7 @@ from vqcheck.codebook.comparison import Scope, Verdict
 from vqcheck.codebook.health import Condition
 from vqcheck.experiment.name2semantic import MERGED
 from vqcheck.experiment.symbols_code import count_symbols, symbols_file
-from vqcheck.language import tr
+from vqcheck.language import listed, tr, word
 
 _SYMBOLS_OF_V1: Final = 322
 _SYMBOLS: Final = 732
@@ -31,7 +31,7 @@ def trained(run: PlannedRun) -> Judgement:
     found = run.inspection
     name = os.path.basename(found.path)
     if found.verdict == Condition.NO_CODEBOOK:
-        return could_not_check(f"{name} {found.why_none}")
+        return could_not_check(tr("{name} {why}", name=name, why=found.why_none))
     if found.verdict == Condition.NEVER_TRAINED:
         return failed(tr("the codebook of {name} was never trained, and a frozen run does not train it", name=name))
     if found.verdict == Condition.COLLAPSED:
@@ -39,7 +39,7 @@ def trained(run: PlannedRun) -> Judgement:
             tr("the codebook of {name} has collapsed: nearly all frames go to a few codes", name=name), advisory=True
         )
     if found.verdict != Condition.HEALTHY:
-        return failed(tr("the VQ encoder of {name} is {verdict}", name=name, verdict=found.verdict))
+        return failed(tr("the VQ encoder of {name} is {condition}", name=name, condition=word(found.verdict)))
     books = found.vq_encoder.codebooks if found.vq_encoder else ()
     if any(book.many_unused for book in books):
         unused = sum(book.unused or 0 for book in books)
@@ -57,9 +57,9 @@ def loader(run: PlannedRun) -> Judgement:
     if found.header_code:
         return failed(
             tr(
-                "{name} is an export with an overwritten header ({header_code}); training cannot load it",
+                "{name} is an export with an overwritten header ({code}); training cannot load it",
                 name=name,
-                header_code=found.header_code,
+                code=found.header_code,
             ),
         )
     if found.format not in ("torch zip", "torch legacy"):
@@ -75,30 +75,23 @@ def loader(run: PlannedRun) -> Judgement:
     if run.not_found:
         return failed(
             tr(
-                "{name} holds no {not_found}, the name by which training looks for it",
+                "{name} holds no {tensor}, the name by which training looks for it",
                 name=name,
-                not_found=run.not_found,
+                tensor=run.not_found,
             )
         )
     if not found.model.version:
         return could_not_check(tr("{name}: its tensors do not show its version", name=name))
-    also = f"; of its copies training reads '{PRETRAINED}', not {', '.join(run.unread)}" if run.unread else ""
     if version is None:
-        return passed(
-            tr(
-                "{name} is {version}; the config names no version{also}",
-                name=name,
-                version=found.model.version,
-                also=also,
-            )
-        )
+        said = tr("{name} is {version}; the config names no version", name=name, version=_versions(found.model.version))
+        return passed(_with_unread(said, run))
     if version not in found.model.version.split(" or "):
         return failed(
             tr(
-                "{name} is {version}, the config says {version2}",
+                "{name} is {version}, the config says {configured}",
                 name=name,
-                version=found.model.version,
-                version2=version,
+                version=_versions(found.model.version),
+                configured=version,
             ),
             fix=tr(
                 "Name the published base of {version} as {key}, or correct the version in {config}.",
@@ -107,7 +100,8 @@ def loader(run: PlannedRun) -> Judgement:
                 config=run.s2.config,
             ),
         )
-    return passed(tr("{name} is {version}, as configured{also}", name=name, version=found.model.version, also=also))
+    said = tr("{name} is {version}, as configured", name=name, version=_versions(found.model.version))
+    return passed(_with_unread(said, run))
 
 
 def extraction_version(run: PlannedRun) -> Judgement:
@@ -124,7 +118,7 @@ def extraction_version(run: PlannedRun) -> Judgement:
                 "by its size upstream's token extraction takes {name} for {guessed}, but it is {version}",
                 name=name,
                 guessed=guessed,
-                version=found.model.version,
+                version=_versions(found.model.version),
             ),
         )
     if guessed == found.model.version:
@@ -137,7 +131,7 @@ def extraction_version(run: PlannedRun) -> Judgement:
             "derives tokens in the same way",
             name=name,
             guessed=guessed,
-            version=found.model.version,
+            version=_versions(found.model.version),
         ),
     )
 
@@ -153,21 +147,14 @@ def lock(run: PlannedRun) -> Judgement:
         copy = PRETRAINED if any(each.name == PRETRAINED for each in record.copies) else ""
         result = check_lock(record, path, used, experiment, None, Scope.ALL, copy=copy)
     if result.verdict == Verdict.UNDECIDED:
-        return could_not_check(result.contradiction(f"the one that was verified against {path}"))
+        return could_not_check(result.contradiction(tr("the one that was verified against {lock}", lock=path)))
     if result.verdict == Verdict.CHANGED:
-        faults = ", ".join(
-            line.name for line in result.verdicts if line.judged and line.verdict in (Verdict.CHANGED, "missing")
-        )
-        return failed(tr("{path} records something else: {faults}", path=path, faults=faults))
-    bound = " and the recorded tokens" if record.tsv else ""
-    return passed(
-        tr(
-            "the VQ encoder{bound} of {basename} agree with {path}",
-            bound=bound,
-            basename=os.path.basename(checkpoint.path),
-            path=path,
-        )
-    )
+        faults = [line.name for line in result.verdicts if line.judged and line.verdict in (Verdict.CHANGED, "missing")]
+        return failed(tr("{lock} records something else: {parts}", lock=path, parts=listed(faults, last="")))
+    name = os.path.basename(checkpoint.path)
+    if record.tsv:
+        return passed(tr("the VQ encoder of {name} and the recorded tokens agree with {lock}", name=name, lock=path))
+    return passed(tr("the VQ encoder of {name} agrees with {lock}", name=name, lock=path))
 
 
 def tokens(run: PlannedRun) -> Judgement:
@@ -177,14 +164,14 @@ def tokens(run: PlannedRun) -> Judgement:
         audit = audit_tokens(used, run.experiment, sample=run.sample)
     return Judgement(
         outcome_of(audit.exit_code),
-        f"{MERGED}: {summary(audit)}",
+        tr("{name}: {text}", name=MERGED, text=summary(audit)),
     )
 
 
 def freeze(run: PlannedRun) -> Judgement:
     """Whether the config freezes the quantizer."""
     flag, key = run.s2.freeze_quantizer, run.s2.key("subject", "freeze_quantizer")
-    fix = f"Set {key} to true in {run.s2.config}."
+    fix = tr("Set {key} to true in {config}.", key=key, config=run.s2.config)
     if flag is None:
         return failed(tr("{key} is not set, and upstream's default is not to freeze", key=key), fix=fix)
     if not flag:
@@ -202,9 +189,9 @@ def symbols(run: PlannedRun) -> Judgement:
     if rows is None:
         return failed(
             tr(
-                "{name} holds no {text_embedding}, so training would start it from random values",
+                "{name} holds no {tensor}, so training would start it from random values",
                 name=name,
-                text_embedding=TEXT_EMBEDDING,
+                tensor=TEXT_EMBEDDING,
             )
         )
     if not version:
@@ -215,16 +202,26 @@ def symbols(run: PlannedRun) -> Judgement:
     defined = count_symbols(path) if path else None
     if defined is not None:
         if defined != rows:
-            changed = f" (GPT-SoVITS has {expected} for {version}, so it was changed)" if defined != expected else ""
-            return failed(
-                tr(
-                    "{path} defines {defined} text symbols{changed}, {name} has {rows}",
+            said = tr(
+                "{path} defines {defined} text symbols, {name} has {rows}",
+                path=path,
+                defined=defined,
+                name=name,
+                rows=rows,
+            )
+            if defined != expected:
+                said = tr(
+                    "{path} defines {defined} text symbols (GPT-SoVITS has {expected} for {version}, so it was "
+                    "changed), {name} has {rows}",
                     path=path,
                     defined=defined,
-                    changed=changed,
+                    expected=expected,
+                    version=version,
                     name=name,
                     rows=rows,
-                ),
+                )
+            return failed(
+                said,
                 fix=tr(
                     "Start from a base that was trained with the symbols of {path}, or put that file back.", path=path
                 ),
@@ -246,16 +243,17 @@ def symbols(run: PlannedRun) -> Judgement:
                 rows=rows,
             ),
         )
-    uncounted = f"; how many {path} defines could not be read off it" if path else ""
-    return passed(
-        tr(
-            "{name} has {rows} text symbols, as {version} has{uncounted}",
-            name=name,
-            rows=rows,
-            version=version,
-            uncounted=uncounted,
+    if path:
+        return passed(
+            tr(
+                "{name} has {rows} text symbols, as {version} has; how many {path} defines could not be read off it",
+                name=name,
+                rows=rows,
+                version=version,
+                path=path,
+            )
         )
-    )
+    return passed(tr("{name} has {rows} text symbols, as {version} has", name=name, rows=rows, version=version))
 
 
 def s1(run: PlannedRun) -> Judgement:
@@ -266,18 +264,17 @@ def s1(run: PlannedRun) -> Judgement:
     record = run.lock
     if record is not None and record.s1 and record.tsv is not None:
         if not record.binds_s1(file_digest(run.s1)):
-            bound = " or ".join(file.name for file in record.s1)
             return failed(
                 tr(
-                    "{name} is not the s1 checkpoint that {lock_path} is bound to ({bound})",
+                    "{name} is not the s1 checkpoint that {lock} is bound to ({bound})",
                     name=name,
-                    lock_path=run.lock_path,
-                    bound=bound,
+                    lock=run.lock_path,
+                    bound=listed([file.name for file in record.s1], last="or"),
                 ),
                 fix=tr(
                     "Name that s1 checkpoint. Or, was this one trained on the locked tokens, too? Then "
-                    "bind every one: vqcheck lock CKPT --experiment DIR{value} --update.",
-                    value=" --s1 S1" * (len(record.s1) + 1),
+                    "bind every one: vqcheck lock CKPT --experiment DIR{options} --update.",
+                    options=" --s1 S1" * (len(record.s1) + 1),
                 ),
             )
         if record.tsv.digest != tokens_digest(run.experiment):
@@ -291,17 +288,32 @@ def s1(run: PlannedRun) -> Judgement:
             tr("{name} does not say which tokens it was trained on, and no lock binds it", name=name)
         )
     if not same_experiment(trained_on, os.path.join(run.experiment, MERGED)):
-        return failed(
-            tr("{name} was trained on {trained_on}, which is another experiment's", name=name, trained_on=trained_on)
-        )
+        return failed(tr("{name} was trained on {tokens}, which is another experiment's", name=name, tokens=trained_on))
     return could_not_check(
         tr(
-            "{name} names this experiment's {basename} by its path, which proves nothing (bind "
+            "{name} names this experiment's {tokens} by its path, which proves nothing (bind "
             "it: vqcheck lock --s1 --update)",
             name=name,
-            basename=os.path.basename(trained_on),
+            tokens=os.path.basename(trained_on),
         ),
         advisory=True,
+    )
+
+
+def _versions(found: str) -> str:
+    """Return a model's version for people, where its tensors do not say which of two it is: `v3 or v4`."""
+    return listed(found.split(" or "), last="or")
+
+
+def _with_unread(said: str, run: PlannedRun) -> str:
+    """Return what was said of a generator, and which copies in it training does not load."""
+    if not run.unread:
+        return said
+    return tr(
+        "{said}; of its copies training reads '{copy}', not {others}",
+        said=said,
+        copy=PRETRAINED,
+        others=listed(run.unread, last=""),
     )
 
 

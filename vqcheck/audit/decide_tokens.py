@@ -39,8 +39,14 @@ def lock_of(experiment: str, checkpoint: Checkpoint, given: str | None = None, c
     lock = read_lock(path)
     if lock.tsv is None or not _are_tokens(lock.tsv.digest, experiment):
         if given is not None:
-            what = "binds no tokens" if lock.tsv is None else f"binds other tokens than those of {experiment}"
-            raise UsageError(tr("{what}, so it says nothing of them", what=what), path)
+            raise UsageError(
+                tr("binds no tokens, so it says nothing of them")
+                if lock.tsv is None
+                else tr(
+                    "binds other tokens than those of {experiment}, so it says nothing of them", experiment=experiment
+                ),
+                path,
+            )
         return LockSays(path, binds=False) if lock.tsv is not None else None
     return LockSays(
         path, binds=True, verdict=check_lock(lock, path, checkpoint, None, None, Scope.ALL, copy=copy).verdict

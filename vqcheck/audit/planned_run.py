@@ -53,7 +53,7 @@ class PlannedRun:
         if path is None:
             raise UsageError(tr("names no base model to start from ({key})", key=key), self.s2.config)
         if not os.path.exists(path):
-            raise UsageError(f"{key}: {absent(path)}{self._in_tree(path)}", self.s2.config)
+            raise UsageError(self._missing(key, path), self.s2.config)
         return path
 
     @cached_property
@@ -114,8 +114,9 @@ class PlannedRun:
         if path is None:
             raise UsageError(tr("names no experiment directory ({key})", key=key), self.s2.config)
         if not os.path.isdir(path):
-            what = "is not a folder" if os.path.exists(path) else f"{absent(path)}{self._in_tree(path)}"
-            raise UsageError(f"{key}: {what}", self.s2.config)
+            if os.path.exists(path):
+                raise UsageError(tr("{name}: {text}", name=key, text=tr("is not a folder")), self.s2.config)
+            raise UsageError(self._missing(key, path), self.s2.config)
         return path
 
     @cached_property
@@ -123,16 +124,17 @@ class PlannedRun:
         """The GPT-SoVITS folder around the config."""
         return tree_around(self.s2.config)
 
-    def _in_tree(self, path: str) -> str:
-        """Return where in the GPT-SoVITS folder around the config a file or folder that is missing may be, in words."""
+    def _missing(self, key: str, path: str) -> str:
+        """Return that what a key names is not there, and where in the GPT-SoVITS folder around the config it may be."""
+        said = tr("{name}: {text}", name=key, text=absent(path))
         if self.tree is None:
-            return ""
+            return said
         if not os.path.isabs(path) and os.path.exists(os.path.join(self.tree, path)):
-            return f"; there is one in {self.tree}: --root {self.tree}"
+            return tr("{said}; there is one in {tree}: --root {tree}", said=said, tree=self.tree)
         parts = [part for part in re.split(r"[/\\]", path) if part not in ("", ".", "..")]
         tails = (os.path.join(self.tree, *parts[first:]) for first in range(len(parts) - 1))
         found = next((tail for tail in tails if os.path.exists(tail)), "")
-        return f"; was the folder moved? There is {found}" if found else ""
+        return tr("{said}; was the folder moved? There is {found}", said=said, found=found) if found else said
 
 
 def not_found(checkpoint: Checkpoint) -> str:

@@ -45,11 +45,11 @@ def compare_stages(
         return replace(_by_tokens(s1, s2, folder, copy), named_tokens=elsewhere)
     raise NoCodebookError(
         tr(
-            "{holds_none} was trained on the tokens of {folder}, where there is neither a {name} "
-            "nor 4-cnhubert to derive them from; either would settle it",
-            holds_none=_holds_none(s1),
+            "is an s1 (GPT) checkpoint and holds no codebook; {name} was trained on the tokens of {folder}, where "
+            "there is neither a {lock} nor 4-cnhubert to derive them from; either would settle it",
+            name=os.path.basename(s1),
             folder=folder,
-            name=NAME,
+            lock=NAME,
         ),
         s1,
     )
@@ -64,25 +64,43 @@ def _experiment_of(s1: str, given: str | None, unbound: str | None) -> tuple[str
     named = recorded_tsv(s1)
     folder = given or (os.path.dirname(named) if named else None)
     if given is not None and not os.path.isdir(given):
-        raise UsageError(tr("{given}: is not an experiment directory (logs/<name>)", given=given))
+        raise UsageError(tr("is not an experiment directory (logs/<name>)"), given)
     if folder is None:
         raise NoCodebookError(
-            f"{_holds_none(s1)} names no tokens it was trained on; give --experiment"
-            + (f" ({unbound} binds no s1 checkpoint)" if unbound else ", or the lock that is bound to it"),
+            tr(
+                "is an s1 (GPT) checkpoint and holds no codebook; {name} names no tokens it was trained on; give "
+                "--experiment ({lock} binds no s1 checkpoint)",
+                name=os.path.basename(s1),
+                lock=unbound,
+            )
+            if unbound
+            else tr(
+                "is an s1 (GPT) checkpoint and holds no codebook; {name} names no tokens it was trained on; give "
+                "--experiment, or the lock that is bound to it",
+                name=os.path.basename(s1),
+            ),
             s1,
         )
     if not os.path.isdir(folder):
         raise NoCodebookError(
-            f"{_holds_none(s1)} was trained on {named}, which is not here; name its directory with --experiment"
-            + (f" ({unbound} binds no s1 checkpoint)" if unbound else ", or the lock that is bound to it with --lock"),
+            tr(
+                "is an s1 (GPT) checkpoint and holds no codebook; {name} was trained on {tokens}, which is not here; "
+                "name its directory with --experiment ({lock} binds no s1 checkpoint)",
+                name=os.path.basename(s1),
+                tokens=named,
+                lock=unbound,
+            )
+            if unbound
+            else tr(
+                "is an s1 (GPT) checkpoint and holds no codebook; {name} was trained on {tokens}, which is not here; "
+                "name its directory with --experiment, or the lock that is bound to it with --lock",
+                name=os.path.basename(s1),
+                tokens=named,
+            ),
             s1,
         )
     elsewhere = named if named and not same_experiment(named, os.path.join(folder, MERGED)) else ""
     return folder, elsewhere
-
-
-def _holds_none(s1: str) -> str:
-    return f"is an s1 (GPT) checkpoint and holds no codebook; {os.path.basename(s1)}"
 
 
 def _by_lock(s1: str, s2: Checkpoint, path: str, folder: str, copy: str) -> StageComparison:
@@ -100,7 +118,7 @@ def _by_lock(s1: str, s2: Checkpoint, path: str, folder: str, copy: str) -> Stag
         )
     result = check_lock(lock, path, s2, None, None, Scope.ALL, copy=copy)
     if result.verdict == Verdict.UNDECIDED:
-        why = result.contradiction(f"the one that was verified against {path}")
+        why = result.contradiction(tr("the one that was verified against {lock}", lock=path))
         raise UsageError(tr("{why}; --copy NAME chooses", why=why), s2.path)
     verdict = StageVerdict.INCONSISTENT if result.verdict == Verdict.CHANGED else StageVerdict.CONSISTENT
     return StageComparison(s1, s2.path, verdict, lock=path, binds_s1=bool(lock.s1))

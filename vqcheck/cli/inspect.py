@@ -14,6 +14,7 @@ from vqcheck.cli.terminal import Waiting, say
 from vqcheck.codebook.family import Family
 from vqcheck.codebook.inspection import InspectedFiles, Inspection, UnreadFile, inspect
 from vqcheck.errors import VqcheckError
+from vqcheck.language import tr
 from vqcheck.report.views.inspect import view
 
 _EXAMPLES: Final = """
@@ -40,7 +41,7 @@ holds no codebook.
 def command(checkpoints: tuple[str, ...], strict: bool, copy: str, own: tuple[Family, ...], output: Output) -> int:
     """Show format, model version, VQ encoder, digests and health of checkpoints."""
     found: list[Inspection | UnreadFile] = []
-    with Waiting("inspecting", quiet=output.quiet) as waiting:
+    with Waiting(tr("inspecting"), quiet=output.quiet) as waiting:
         paths = [path for named in expanded(checkpoints) for path in _in_folder(named)]
         for done, path in enumerate(paths, start=1):
             found.append(_inspect(path, own, copy))

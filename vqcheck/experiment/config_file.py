@@ -12,6 +12,7 @@ from typing import Any, Final
 from vqcheck.checkpoint.file import open_regular_file
 from vqcheck.checkpoint.untrusted_text import LONGEST_TOML, parse_toml
 from vqcheck.errors import UsageError
+from vqcheck.language import tr
 
 _JSON_SECTIONS: Final = {
     "subject": "train",
@@ -161,8 +162,8 @@ def resolved(given: str, base: str) -> str:
 def absent(path: str) -> str:
     """Return the words for a path in a configuration that leads nowhere, and what may help."""
     if os.sep == "/" and _DRIVE.match(path):
-        return f"there is no {path}, a path of a Windows machine; write where it is on this one"
-    return f"there is no {os.path.abspath(path)} (--root sets where relative paths begin)"
+        return tr("there is no {path}, a path of a Windows machine; write where it is on this one", path=path)
+    return tr("there is no {path} (--root sets where relative paths begin)", path=os.path.abspath(path))
 
 
 def read_config_file(path: str) -> ConfigFile:

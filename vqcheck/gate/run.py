@@ -9,7 +9,7 @@ from vqcheck.audit.planned_run import PlannedRun
 from vqcheck.errors import UsageError, VqcheckError
 from vqcheck.experiment.config_file import S2Run
 from vqcheck.gate.checks import CHECKS, CheckResult, GateReport, find_check
-from vqcheck.language import tr
+from vqcheck.language import listed, tr
 from vqcheck.live.tensor_change import OPTIMIZER_STEP
 
 _STEPS: Final = 3
@@ -76,28 +76,34 @@ def replay_training_code(run: S2Run) -> Judgement:
     if arm.verdict == ArmVerdict.DRIFTED:
         where = next((write.called_from or write for write in arm.first_writes if write.file), None)
         if where is None and any(write.function == OPTIMIZER_STEP for write in arm.first_writes):
-            written = ", ".join(write.label for write in arm.first_writes)
+            written = listed([write.label for write in arm.first_writes], last="")
             return failed(
                 tr(
-                    "{optimizer_step} trains what stands before the tokens of {code}: {written}",
-                    optimizer_step=OPTIMIZER_STEP,
+                    "{function} trains what stands before the tokens of {code}: {tensors}",
+                    function=OPTIMIZER_STEP,
                     code=code,
-                    written=written,
+                    tensors=written,
                 )
             )
-        line = f" at {where.file}:{where.line}" if where else ""
-        return failed(tr("{code} writes the codebook while it trains{line}", code=code, line=line))
+        if where is None:
+            return failed(tr("{code} writes the codebook while it trains", code=code))
+        return failed(
+            tr(
+                "{code} writes the codebook while it trains at {file}:{line}",
+                code=code,
+                file=where.file,
+                line=where.line,
+            )
+        )
     if result.verdict == ReplayVerdict.INCOMPLETE:
         return could_not_check(
-            tr("the replay of {code} is incomplete: {value}", code=code, value=result.failure or "interrupted")
+            tr("the replay of {code} is incomplete: {why}", code=code, why=result.failure or tr("interrupted"))
         )
     if result.verdict == ReplayVerdict.INCONCLUSIVE:
         return could_not_check(
             tr("the replay of {code} is inconclusive: nothing wrote the codebook in any arm", code=code)
         )
-    return passed(
-        tr("{code} leaves the codebook bit-identical over {steps_run} steps", code=code, steps_run=arm.steps_run)
-    )
+    return passed(tr("{code} leaves the codebook bit-identical over {steps} steps", code=code, steps=arm.steps_run))
 
 
 _JUDGES: Final[Mapping[str, Callable[[PlannedRun], Judgement]]] = {

@@ -17,6 +17,7 @@ from torch.nn.parallel import DistributedDataParallel
 from vqcheck.atomic_write import atomic_write
 from vqcheck.errors import UsageError
 from vqcheck.experiment.config import TINY_VERSIONS, Config
+from vqcheck.language import tr
 from vqcheck.live.encoder import LiveEncoder
 from vqcheck.replay.own_networks import OwnNetworks, make_start, step_settings
 from vqcheck.replay.parameter_watch import ParameterWatch
@@ -98,7 +99,7 @@ class OwnSubject(Subject):
             if isinstance(step, AdversarialStep):
                 self._write(os.path.join(target, f"D_{steps}.pth"), step.net_d, step.optim_d, code)
         except OSError as error:
-            raise UsageError(f"cannot be written: {error.strerror}", target) from None
+            raise UsageError(tr("cannot be written: {strerror}", strerror=error.strerror), target) from None
         return generator
 
     def _write(self, path: str, net: nn.Module, optimizer: torch.optim.Optimizer, code: "OwnTraining") -> None:
@@ -176,7 +177,7 @@ def _require_writable(folder: str) -> None:
         with tempfile.TemporaryFile(dir=folder):
             pass
     except OSError as error:
-        raise UsageError(f"cannot be written: {error.strerror}", folder) from None
+        raise UsageError(tr("cannot be written: {strerror}", strerror=error.strerror), folder) from None
 
 
 def _distributed(net: nn.Module, device: torch.device) -> nn.Module:
