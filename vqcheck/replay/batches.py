@@ -90,10 +90,10 @@ def collate(items: Sequence[Item], target: MelTarget | None = None) -> TrainingB
         worst = max(items, key=lambda item: abs(item.ssl.size(1) - item.spec.size(1)))
         raise UsageError(
             tr(
-                "item {name!r}: its features have {size} frames, its audio {size2}",
+                "item {name!r}: its features have {features} frames, its audio {audio}",
                 name=worst.name,
-                size=worst.ssl.size(1),
-                size2=worst.spec.size(1),
+                features=worst.ssl.size(1),
+                audio=worst.spec.size(1),
             )
         )
     vectors = [item.sv_emb for item in items if item.sv_emb is not None]

@@ -66,7 +66,7 @@ def load_factory(name: str) -> Callable[[], FactoryCode]:
     except Exception as error:
         raise UsageError(
             tr(
-                "factory {name}: {module_name} cannot be imported: {in_one_line}",
+                "factory {name}: {module_name} cannot be imported: {error}",
                 name=name,
                 module_name=module_name,
                 error=in_one_line(error),
@@ -97,7 +97,7 @@ def make(factory: Callable[[], FactoryCode], name: str) -> FactoryCode:
     try:
         code = factory()
     except Exception as error:
-        raise UsageError(tr("factory {name}: {in_one_line}", name=name, error=in_one_line(error))) from error
+        raise UsageError(tr("factory {name}: {error}", name=name, error=in_one_line(error))) from error
     if not isinstance(getattr(code, "module", None), nn.Module):
         raise UsageError(tr("factory {name}: what it returned has no torch.nn.Module under .module", name=name))
     if not callable(getattr(code, "step", None)):

@@ -31,7 +31,7 @@ from vqcheck.synthesizer import (
 )
 from vqcheck.synthesizer.lora import add_lora
 
-FRESH_WEIGHTS = "fresh, codebook by k-means"
+FRESH_WEIGHTS = tr("fresh, codebook by k-means")
 
 
 class OwnNetworks:
@@ -181,7 +181,9 @@ def _check_generator(outline: nn.Module, path: str, version: str) -> None:
         if found.vq_encoder is None:
             raise UsageError(found.why_none, path)
         if version not in TINY_VERSIONS and found.model.version and version not in found.model.version.split(" or "):
-            stored = f"a {found.model.version} checkpoint ({found.model.evidence})"
+            stored = tr(
+                "a {version} checkpoint ({evidence})", version=found.model.version, evidence=found.model.evidence
+            )
             raise UsageError(tr("is {stored}, the configuration says {version}", stored=stored, version=version), path)
         if found.verdict not in FIT_TO_TRAIN:
             raise UsageError(

@@ -18,7 +18,7 @@ from vqcheck.codebook import inspection
 from vqcheck.codebook.health import FIT_TO_TRAIN
 from vqcheck.errors import UsageError
 from vqcheck.experiment.config import FLOW_VERSIONS, Config
-from vqcheck.language import tr
+from vqcheck.language import tr, word
 from vqcheck.live.encoder import LiveEncoder
 from vqcheck.live.tensor_change import SourceLine, Write
 from vqcheck.replay.checkout.child_process import ChildProcess
@@ -212,7 +212,7 @@ def _fits(config: Config, tensors: list[str]) -> tuple[str, ...]:
         model = inspection.inspect(checkpoint).model
         absent = sorted({name.split(".")[0] for name in tensors if name not in checkpoint.tensors})
     if model.version and version not in model.version.split(" or "):
-        stored = f"a {model.version} checkpoint ({model.evidence})"
+        stored = tr("a {version} checkpoint ({evidence})", version=model.version, evidence=model.evidence)
         raise UsageError(tr("is {stored}, the checkout is replayed as {version}", stored=stored, version=version), path)
     return (f"{path}: lacks {', '.join(absent)}: fresh weights there",) if absent else ()
 
@@ -226,7 +226,8 @@ def _plain(path: str | None, folder: str, name: str, *, generator: bool) -> str 
             found = inspection.inspect(checkpoint)
             if found.verdict not in FIT_TO_TRAIN:
                 raise UsageError(
-                    tr("its codebook is {verdict}: a replay from it would prove nothing", verdict=found.verdict), path
+                    tr("its codebook is {verdict}: a replay from it would prove nothing", verdict=word(found.verdict)),
+                    path,
                 )
         state = {tensor: read_tensor(checkpoint, tensor) for tensor in checkpoint.tensors}
     target = os.path.join(folder, f"{name}.pt")

@@ -73,17 +73,17 @@ class ChildProcess:
             self._kill()
             raise UsageError(
                 tr(
-                    "the checkout did not finish within {time_limit:g} s ({value}); subject.time_limit allows it more",
+                    "the checkout did not finish within {time_limit:g} s ({what}); subject.time_limit allows it more",
                     time_limit=self._time_limit,
-                    value=_DOING[request["do"]],
+                    what=_DOING[request["do"]],
                 )
             ) from None
         if answer is None:
             raise UsageError(
                 tr(
-                    "the checkout's process ended {value}: {why_it_ended}",
-                    value=_DOING[request["do"]],
-                    why_it_ended=self._why_it_ended(),
+                    "the checkout's process ended {what}: {why}",
+                    what=_DOING[request["do"]],
+                    why=self._why_it_ended(),
                 )
             )
         try:
@@ -93,13 +93,13 @@ class ChildProcess:
         if not isinstance(read, dict) or not {"ok", "error"} & read.keys():
             raise UsageError(
                 tr(
-                    "python {python}: is not a Python, or prints at its start: {value!r}",
+                    "python {python}: is not a Python, or prints at its start: {said!r}",
                     python=self._python,
-                    value=answer[:80],
+                    said=answer[:80],
                 )
             )
         if "error" in read:
-            raise UsageError(tr("checkout: {value}", value=read["error"]))
+            raise UsageError(tr("checkout: {error}", error=read["error"]))
         result: dict[str, Any] = read["ok"]
         return result
 

@@ -10,8 +10,8 @@ from rich.console import Console
 from rich.live import Live
 from rich.text import Text
 
-from vqcheck.language import can_show, localized, tr, trn
-from vqcheck.replay.trace import CommitLossState, Plan, StepTrace
+from vqcheck.language import can_show, localized, tr, trn, word
+from vqcheck.replay.trace import ArmVerdict, CommitLossState, Plan, StepTrace
 from vqcheck.report.render.sparkline import bars_for, sparkline
 from vqcheck.report.views.words import number
 
@@ -203,5 +203,5 @@ class LiveView:
                     shown = sparkline(values[-bars:], bars, low=0.0, bars=self._bars)
                     text.append(f"{shown:<{bars}} ", style=style)
                 text.append(_padded(_shown(figure, self._stream), width))
-        said = tr("drifted") if line.moved else tr("still")
+        said = word(ArmVerdict.DRIFTED) if line.moved else tr("still")
         return text.append(_shown(said, self._stream), style="bold red" if line.moved else "green")
