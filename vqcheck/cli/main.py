@@ -138,7 +138,9 @@ def _failed(arguments: Sequence[str], message: str, path: str = "") -> int:
     """Say on stderr, and in a machine format on stdout, that nothing could be checked."""
     from vqcheck.cli.failure import report_failure
 
-    line = " ".join(message.split())
+    words = " ".join(message.split())
+    # A sentence that is on one line already stays one, which a page shows in the language of its reader.
+    line = message if message == words else words
     try:
         say(message)
         report_failure(arguments, line, path)
