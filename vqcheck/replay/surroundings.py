@@ -27,14 +27,21 @@ def choose_device(name: str) -> torch.device:
     try:
         device = torch.device(name)
     except RuntimeError:
-        raise UsageError(f"device {name!r}: expected auto, cpu, cuda or cuda:N") from None
+        raise UsageError(tr("device {name!r}: expected auto, cpu, cuda or cuda:N", name=name)) from None
     if device.type not in ("cpu", "cuda"):
-        raise UsageError(f"device {name!r}: expected auto, cpu, cuda or cuda:N")
+        raise UsageError(tr("device {name!r}: expected auto, cpu, cuda or cuda:N", name=name))
     if device.type == "cuda":
         count = torch.cuda.device_count() if torch.cuda.is_available() else 0
         index = local_rank() if device.index is None else device.index
         if index >= count:
-            raise UsageError(f"device {name!r}: this torch {torch.__version__} sees {count} CUDA devices")
+            raise UsageError(
+                tr(
+                    "device {name!r}: this torch {version} sees {count} CUDA devices",
+                    name=name,
+                    version=torch.__version__,
+                    count=count,
+                )
+            )
         return torch.device("cuda", index)
     return device
 
@@ -47,7 +54,7 @@ def choose_fp16(config: Config, device: torch.device) -> bool:
 
     """
     if config.replay.precision == "fp16" and device.type != "cuda":
-        raise UsageError("precision fp16: needs CUDA (on a CPU upstream's autocast does nothing)")
+        raise UsageError(tr("precision fp16: needs CUDA (on a CPU upstream's autocast does nothing)"))
     if config.replay.precision == "auto":
         return config.training.fp16_run and device.type == "cuda"
     return config.replay.precision == "fp16"
@@ -58,7 +65,11 @@ def device_name(device: torch.device) -> str:
     if device.type == "cuda":
         return str(torch.cuda.get_device_name(device))
     threads = torch.get_num_threads()
-    return f"CPU ({platform.machine()}, {threads} thread{'s' * (threads != 1)})"
+    return tr(
+        "CPU ({machine}, {threads})",
+        machine=platform.machine(),
+        threads=trn("{number} thread", "{number} threads", threads),
+    )
 
 
 @contextmanager
@@ -107,7 +118,13 @@ def local_rank() -> int:
 def _number(name: str, default: str) -> int:
     said = os.environ.get(name, default)
     if not (said.isascii() and said.isdecimal() and len(said) < 9):
-        raise UsageError(f"the environment variable {name} is {said[:20]!r}, expected a number as torchrun sets it")
+        raise UsageError(
+            tr(
+                "the environment variable {name} is {value!r}, expected a number as torchrun sets it",
+                name=name,
+                value=said[:20],
+            )
+        )
     return int(said)
 
 
@@ -126,7 +143,9 @@ def process_group(device: torch.device | None) -> Iterator[None]:
         # without a backend, torch takes one for each kind of device
         distributed.init_process_group(None if device is None else "nccl" if device.type == "cuda" else "gloo")
     except (ValueError, RuntimeError) as error:
-        raise UsageError(f"cannot join the processes of torchrun: {' '.join(str(error).split())}") from None
+        raise UsageError(
+            tr("cannot join the processes of torchrun: {error}", error=" ".join(str(error).split()))
+        ) from None
     try:
         # nccl works on the current device
         with torch.cuda.device(device) if device and device.type == "cuda" else nullcontext():

@@ -17,6 +17,7 @@ from vqcheck.errors import CheckpointError, UsageError
 from vqcheck.experiment.config import TINY_VERSIONS, Config
 from vqcheck.experiment.directory import Entry, Experiment, read_experiment, read_speaker_vector, read_ssl, read_wav
 from vqcheck.experiment.name2text import ids_from_file, ids_in_sorted_order
+from vqcheck.language import tr
 from vqcheck.replay.batches import (
     BOUNDARIES,
     FLOW_BOUNDARIES,
@@ -108,7 +109,11 @@ class TrainingData:
         if not planned:
             shortest, longest = self._boundaries[0], self._boundaries[-1]
             raise UsageError(
-                f"none is of a length that is trained on (more than {shortest} frames, at most {longest})",
+                tr(
+                    "none is of a length that is trained on (more than {shortest} frames, at most {longest})",
+                    shortest=shortest,
+                    longest=longest,
+                ),
                 self.items.description,
             )
         for positions in dict.fromkeys(map(tuple, planned)):
@@ -181,7 +186,10 @@ def items_of(config: Config, inputs: ModelInputs) -> Items:
         return GeneratedData(count, seed, inputs)
     if config.subject.version in TINY_VERSIONS:
         raise UsageError(
-            f"subject.version = {config.subject.version!r} takes generated data only; choose a version of GPT-SoVITS"
+            tr(
+                "subject.version = {version!r} takes generated data only; choose a version of GPT-SoVITS",
+                version=config.subject.version,
+            )
         )
     experiment = read_experiment(config.data.exp_dir, with_speakers=inputs.sv_dim is not None)
     return RecordedData(experiment, inputs, config.data.symbols)
@@ -195,10 +203,13 @@ class RecordedData:
         self._ids, skipped = _phone_ids(experiment, inputs.symbols, symbols)
         self._list = [entry for entry in experiment.training_list() if entry.name not in skipped]
         if not self._list:
-            raise UsageError(f"every item of {experiment.folder} has a phone that is not in it", symbols or "")
+            raise UsageError(
+                tr("every item of {folder} has a phone that is not in it", folder=experiment.folder), symbols or ""
+            )
         self._cache: dict[str, Item] = {}
         self.lengths = [entry.frames for entry in self._list]
-        self.description = f"{len(experiment.entries) - len(skipped)} items of {experiment.folder}"
+        count = len(experiment.entries) - len(skipped)
+        self.description = tr("{number} items of {folder}", number=count, folder=experiment.folder)
         self.notes = tuple(_notes({**experiment.left_out, **skipped}, symbols))
 
     def item(self, position: int) -> Item:
@@ -215,7 +226,7 @@ class RecordedData:
             try:
                 self._cache[entry.name] = self._load(entry)
             except (UsageError, CheckpointError, InputError) as error:
-                raise UsageError(f"item {entry.name!r}: {error}") from None
+                raise UsageError(tr("item {name!r}: {error}", name=entry.name, error=error)) from None
         return self._cache[entry.name]
 
     def _load(self, entry: Entry) -> Item:
@@ -242,18 +253,28 @@ def _phone_ids(
         for entry in experiment.entries
         if any(symbol not in ids for symbol in entry.phones)
     }
-    return ids, {name: f"has the unknown phone {symbol!r}" for name, symbol in unknown.items()}
+    return ids, {name: tr("has the unknown phone {phone!r}", phone=symbol) for name, symbol in unknown.items()}
 
 
 def _notes(left_out: Mapping[str, str], symbols: str | None) -> list[str]:
     notes = []
     if left_out:
-        shown = "; ".join(f"{name} {why}" for name, why in list(left_out.items())[:3])
-        more = f"; and {len(left_out) - 3} more" if len(left_out) > 3 else ""
-        notes.append(f"left out, as upstream does: {shown}{more}")
+        notes.append(tr("left out, as upstream does: {items}", items=_first_of(list(left_out.items()))))
     if symbols is None:
-        notes.append("phones have ids in sorted order, not upstream's (data.symbols); the VQ encoder never sees them")
+        notes.append(
+            tr("phones have ids in sorted order, not upstream's (data.symbols); the VQ encoder never sees them")
+        )
     return notes
+
+
+def _first_of(items: Sequence[tuple[str, str]], most: int = 3) -> str:
+    """Return the first items of some, each with what is wrong with it."""
+    name, why = items[0]
+    said = tr("{name} {why}", name=name, why=why)
+    if len(items) == 1:
+        return said
+    rest = _first_of(items[1:], most - 1) if most > 1 else tr("and {number} more", number=len(items) - 1)
+    return tr("{clause}; {next}", clause=said, next=rest)
 
 
 class GeneratedData:
@@ -271,7 +292,7 @@ class GeneratedData:
         targets = torch.randn(_PHONES, inputs.ssl_dim, generator=draw) * strength
         self._items = [_item(i, draw, inputs, targets, strength) for i in range(count)]
         self.lengths = [item.spec.size(1) for item in self._items]
-        self.description = f"{count} generated items"
+        self.description = tr("{number} generated items", number=count)
         self.notes: tuple[str, ...] = ()
 
     def item(self, position: int) -> Item:

@@ -14,6 +14,7 @@ from types import TracebackType
 from typing import Any
 
 from vqcheck.errors import UsageError
+from vqcheck.language import tr
 
 _CHILD = os.path.join(os.path.dirname(__file__), "child", "__main__.py")
 
@@ -39,7 +40,9 @@ class ChildProcess:
             )
         except OSError as error:
             self._said.close()
-            raise UsageError(f"python {self._python}: cannot be run: {error.strerror}") from None
+            raise UsageError(
+                tr("python {python}: cannot be run: {strerror}", python=self._python, strerror=error.strerror)
+            ) from None
         self._answers: queue.Queue[bytes | None] = queue.Queue()
         threading.Thread(target=self._listen, daemon=True).start()
 
@@ -69,19 +72,34 @@ class ChildProcess:
         except queue.Empty:
             self._kill()
             raise UsageError(
-                f"the checkout did not finish within {self._time_limit:g} s ({_DOING[request['do']]}); "
-                "subject.time_limit allows it more"
+                tr(
+                    "the checkout did not finish within {time_limit:g} s ({what}); subject.time_limit allows it more",
+                    time_limit=self._time_limit,
+                    what=_DOING[request["do"]],
+                )
             ) from None
         if answer is None:
-            raise UsageError(f"the checkout's process ended {_DOING[request['do']]}: {self._why_it_ended()}")
+            raise UsageError(
+                tr(
+                    "the checkout's process ended {what}: {why}",
+                    what=_DOING[request["do"]],
+                    why=self._why_it_ended(),
+                )
+            )
         try:
             read = json.loads(answer)
         except ValueError:
             read = None
         if not isinstance(read, dict) or not {"ok", "error"} & read.keys():
-            raise UsageError(f"python {self._python}: is not a Python, or prints at its start: {answer[:80]!r}")
+            raise UsageError(
+                tr(
+                    "python {python}: is not a Python, or prints at its start: {said!r}",
+                    python=self._python,
+                    said=answer[:80],
+                )
+            )
         if "error" in read:
-            raise UsageError(f"checkout: {read['error']}")
+            raise UsageError(tr("checkout: {error}", error=read["error"]))
         result: dict[str, Any] = read["ok"]
         return result
 
@@ -134,5 +152,5 @@ def _program(python: str | None) -> str:
         return sys.executable
     found = shutil.which(os.path.expanduser(python))
     if found is None:
-        raise UsageError(f"python {python!r}: there is no such program")
+        raise UsageError(tr("python {python!r}: there is no such program", python=python))
     return os.path.abspath(found)
