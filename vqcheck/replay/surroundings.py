@@ -13,6 +13,7 @@ from torch import distributed
 
 from vqcheck.errors import UsageError
 from vqcheck.experiment.config import Config
+from vqcheck.language import tr, trn
 
 
 def choose_device(name: str) -> torch.device:
