@@ -4,6 +4,7 @@ import gc
 import os
 from collections.abc import Iterable
 from dataclasses import replace
+from typing import TYPE_CHECKING
 
 from vqcheck.checkpoint import container
 from vqcheck.checkpoint.container import StateDict
@@ -15,13 +16,17 @@ from vqcheck.checkpoint.torch_records import StorageRecord, TensorRecord
 from vqcheck.errors import CheckpointError
 from vqcheck.sanitize import sanitize_name
 
+if TYPE_CHECKING:
+    from vqcheck.checkpoint.torch_zip import PickledIndex
 
-def open_checkpoint(path: str | os.PathLike[str]) -> Checkpoint:
+
+def open_checkpoint(path: str | os.PathLike[str], beside: Checkpoint | None = None) -> Checkpoint:
     """Open a checkpoint by its content, never by its name.
 
     Reads torch zip archives (also with GPT-SoVITS's overwritten first two bytes), legacy torch files, safetensors
     files, and the JSON index of a sharded checkpoint; of a folder, the one checkpoint in it. Nothing in the file is
-    imported or executed.
+    imported or executed. `beside` is an open checkpoint that this one is compared with: where the pickles of their
+    indexes have the same bytes, it is read once.
 
     Raises:
         CheckpointError: the file cannot be read, or not safely.
@@ -35,7 +40,7 @@ def open_checkpoint(path: str | os.PathLike[str]) -> Checkpoint:
     # An index is many small objects and no garbage; looking through them again and again grows faster than the file.
     gc.disable()
     try:
-        return _open_file(path, shard=False)
+        return _open_file(path, shard=False, known=beside.index if beside else None)
     finally:
         if collects:
             gc.enable()
@@ -54,10 +59,10 @@ def begins_as_checkpoint(head: bytes) -> bool:
     )
 
 
-def _open_file(path: str | os.PathLike[str], *, shard: bool) -> Checkpoint:
+def _open_file(path: str | os.PathLike[str], *, shard: bool, known: "PickledIndex | None" = None) -> Checkpoint:
     file = _positioned(path)
     try:
-        return _open(file, shard=shard)
+        return _open(file, shard=shard, known=known)
     except MemoryError:
         file.close()
         raise file.error("not enough memory to read its index") from None
@@ -86,7 +91,7 @@ def _positioned(path: str | os.PathLike[str]) -> PositionedFile:
         raise CheckpointError(kind, os.fsdecode(path)) from None
 
 
-def _open(file: PositionedFile, *, shard: bool) -> Checkpoint:
+def _open(file: PositionedFile, *, shard: bool, known: "PickledIndex | None") -> Checkpoint:
     if not file.size:
         raise file.error("is empty; save or download it again")
     if os.path.exists(f"{file.path}.aria2"):
@@ -97,7 +102,7 @@ def _open(file: PositionedFile, *, shard: bool) -> Checkpoint:
     if head[2:4] == b"\x03\x04" and (head[:2] == b"PK" or head[:2].isdigit()):
         if head[6:8] == b"\0\0" and head[8:9] in (b"{", b" ", b"\t", b"\r", b"\n"):
             raise file.error("begins as an archive and as a safetensors file; save it again as one")
-        return _open_torch_zip(file, "" if head[:2] == b"PK" else head[:2].decode(), shard=shard)
+        return _open_torch_zip(file, "" if head[:2] == b"PK" else head[:2].decode(), shard=shard, known=known)
     from vqcheck.checkpoint import safetensors_header
 
     # Asked before JSON: the length in front of a header may begin with the byte of a brace.
@@ -117,7 +122,9 @@ def _open(file: PositionedFile, *, shard: bool) -> Checkpoint:
     return _open_torch_legacy(file, head)
 
 
-def _open_torch_zip(file: PositionedFile, header_code: str, *, shard: bool) -> Checkpoint:
+def _open_torch_zip(
+    file: PositionedFile, header_code: str, *, shard: bool, known: "PickledIndex | None"
+) -> Checkpoint:
     from vqcheck.checkpoint import torch_zip
     from vqcheck.checkpoint.zip_archive import ZipArchive
 
@@ -129,7 +136,7 @@ def _open_torch_zip(file: PositionedFile, header_code: str, *, shard: bool) -> C
     if shard and any(member.is_packed and name.endswith("data.pkl") for name, member in archive.members.items()):
         # Unpacked, the indexes of many small shards could be of any size; no library packs one.
         raise file.error("its index is compressed, which no shard's is; save the model again without compression")
-    root, extents, classes = torch_zip.read_index(archive)
+    index, extents = torch_zip.read_index(archive, known)
     packed = next((extent.member for extent in extents.values() if extent.packed), "")
     if packed and (shard or file.path.endswith(".bin")):
         # transformers maps such files into memory: it gets the packed bytes as they lie there, whatever they unpack to.
@@ -137,15 +144,17 @@ def _open_torch_zip(file: PositionedFile, header_code: str, *, shard: bool) -> C
             "is compressed, and transformers would read it as if it were not; save the model again without compression",
             packed,
         )
-    return _from_torch(
+    opened = _from_torch(
         file,
         "torch zip",
-        root,
+        index.root,
         extents,
-        classes,
+        index.classes,
         lambda extent, start, size: archive.read(extent.member, start, size),
         header_code,
     )
+    opened.index = index
+    return opened
 
 
 def _refuse_torch_file(file: PositionedFile, head: bytes) -> None:

@@ -7,13 +7,16 @@ from functools import cached_property
 from itertools import islice
 from math import prod
 from types import TracebackType
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final
 
 from vqcheck.checkpoint import container
 from vqcheck.checkpoint.container import Plain
 from vqcheck.checkpoint.file import PositionedFile
 from vqcheck.checkpoint.stored_tensor import ITEM_SIZE, Extent, StoredTensor, contiguous_stride
 from vqcheck.sanitize import sanitize, sanitize_name
+
+if TYPE_CHECKING:
+    from vqcheck.checkpoint.torch_zip import PickledIndex
 
 MAX_TENSOR_BYTES: Final = 128 << 20
 """Largest tensor that is read; no codebook or projection in use comes near it."""
@@ -80,6 +83,8 @@ class Checkpoint:
         self.classes = classes
         self.elsewhere = elsewhere
         self._root = root
+        self.index: "PickledIndex | None" = None
+        """Of a torch zip archive, for another one that may have the same."""
         self.remembered: dict[object, Any] | None = None
         """What was calculated from its bytes, by whoever did; None unless `keep_what_is_read` was called."""
 

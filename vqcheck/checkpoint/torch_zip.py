@@ -1,5 +1,7 @@
 """The index of a torch zip archive (torch 1.6 and later), whatever its root folder and member order."""
 
+from dataclasses import dataclass
+
 from vqcheck.checkpoint import pickle_machine
 from vqcheck.checkpoint.pickle_values import PickleError
 from vqcheck.checkpoint.stored_tensor import Extent
@@ -8,8 +10,24 @@ from vqcheck.checkpoint.torch_records import StorageRecord
 from vqcheck.checkpoint.zip_archive import ZipArchive
 
 
-def read_index(archive: ZipArchive) -> tuple[object, dict[str, Extent], tuple[str, ...]]:
-    """Return (unpickled root with records for tensors, storage key -> extent, unknown classes) of a torch zip archive.
+@dataclass(frozen=True, slots=True)
+class PickledIndex:
+    """What the pickle of an index comes to. It follows from its bytes alone."""
+
+    pickled: bytes
+    root: object
+    """With records for tensors"""
+    storages: tuple[StorageRecord, ...]
+    """Every storage that it refers to"""
+    classes: tuple[str, ...]
+    """Unknown ones, by name"""
+
+
+def read_index(archive: ZipArchive, known: PickledIndex | None = None) -> tuple[PickledIndex, dict[str, Extent]]:
+    """Return (index, storage key -> extent) of a torch zip archive.
+
+    `known` is the index of another archive, which is taken where this one's has the same bytes. Everything else that
+    torch reads, the directory and the byte order, is this archive's own.
 
     Raises:
         CheckpointError: no index, several of them, big-endian storages, or a pickle that is not plain data.
@@ -30,18 +48,23 @@ def read_index(archive: ZipArchive) -> tuple[object, dict[str, Extent], tuple[st
     if size > pickle_machine.MAX_BYTES:
         raise archive.error(f"{size} bytes, more than the {pickle_machine.MAX_BYTES} that are read", index)
     data = bytes(archive.read(index, 0, size))
+    if known is None or known.pickled != data:
+        try:
+            known = _unpickled(data)
+        except PickleError as error:
+            raise archive.error(f"the pickle {error}", index) from None
     extents: dict[str, Extent] = {}
-
-    def found_storage(record: StorageRecord) -> None:
+    for record in known.storages:
         name = f"{root}data/{record.key}"
         member = archive.members.get(name)
         if member is not None:
             extents[record.key] = Extent(name, member.start, member.size, packed=member.is_packed)
+    return known, extents
 
-    meaning = TorchMeaning(found_storage, most_parts=5)
-    try:
-        value, _ = pickle_machine.load(data, meaning)
-        meaning.require_apart()
-    except PickleError as error:
-        raise archive.error(f"the pickle {error}", index) from None
-    return value, extents, meaning.classes()
+
+def _unpickled(data: bytes) -> PickledIndex:
+    storages: list[StorageRecord] = []
+    meaning = TorchMeaning(storages.append, most_parts=5)
+    root, _ = pickle_machine.load(data, meaning)
+    meaning.require_apart()
+    return PickledIndex(data, root, tuple(storages), meaning.classes())

@@ -143,7 +143,7 @@ def _compare(
     first: Checkpoint, path: str, asked: _Asked, on_tensor: OnTensor | None = None
 ) -> tuple[Document, str, tuple[str, ...]]:
     """Return the document of one pair, what it comes to in a clause, and as what codecs the files were read."""
-    with open_checkpoint(path) as second:
+    with open_checkpoint(path, beside=first) as second:
         try:
             comparison = compare(first, second, asked.scope, on_tensor, asked.own, asked.copies)
         except NoCodebookError:

@@ -55,6 +55,15 @@ def _main(arguments: Sequence[str]) -> int:
 
 
 def _run(arguments: Sequence[str]) -> int:
+    if arguments in (["--version"], ["-V"]):
+        # Alone it takes no parser, whose import takes longer than everything else here.
+        from vqcheck import __version__
+
+        try:
+            print(f"vqcheck, version {__version__}", flush=True)
+        except OSError:
+            return EXIT_COULD_NOT_CHECK
+        return 0
     import click
 
     from vqcheck.cli.program import program
