@@ -122,9 +122,7 @@ def _open(file: PositionedFile, *, shard: bool, known: "PickledIndex | None") ->
     return _open_torch_legacy(file, head)
 
 
-def _open_torch_zip(
-    file: PositionedFile, header_code: str, *, shard: bool, known: "PickledIndex | None"
-) -> Checkpoint:
+def _open_torch_zip(file: PositionedFile, header_code: str, *, shard: bool, known: "PickledIndex | None") -> Checkpoint:
     from vqcheck.checkpoint import torch_zip
     from vqcheck.checkpoint.zip_archive import ZipArchive
 

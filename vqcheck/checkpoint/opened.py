@@ -83,7 +83,7 @@ class Checkpoint:
         self.classes = classes
         self.elsewhere = elsewhere
         self._root = root
-        self.index: "PickledIndex | None" = None
+        self.index: PickledIndex | None = None
         """Of a torch zip archive, for another one that may have the same."""
         self.remembered: dict[object, Any] | None = None
         """What was calculated from its bytes, by whoever did; None unless `keep_what_is_read` was called."""

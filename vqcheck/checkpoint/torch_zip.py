@@ -1,16 +1,15 @@
 """The index of a torch zip archive (torch 1.6 and later), whatever its root folder and member order."""
 
-from dataclasses import dataclass
-
 from vqcheck.checkpoint import pickle_machine
 from vqcheck.checkpoint.pickle_values import PickleError
 from vqcheck.checkpoint.stored_tensor import Extent
 from vqcheck.checkpoint.torch_meaning import TorchMeaning
 from vqcheck.checkpoint.torch_records import StorageRecord
 from vqcheck.checkpoint.zip_archive import ZipArchive
+from vqcheck.quick_dataclass import quick_dataclass
 
 
-@dataclass(frozen=True, slots=True)
+@quick_dataclass(frozen=True, slots=True)
 class PickledIndex:
     """What the pickle of an index comes to. It follows from its bytes alone."""
 

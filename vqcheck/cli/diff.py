@@ -1,7 +1,6 @@
 """`vqcheck diff A B...`: is the VQ encoder the same; if not, what changed, why, and what it does to the tokens."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
 import click
@@ -26,6 +25,7 @@ from vqcheck.codebook.compare import OnTensor, compare
 from vqcheck.codebook.comparison import IDENTICAL, Comparison
 from vqcheck.codebook.family import Family
 from vqcheck.errors import NoCodebookError, UsageError, VqcheckError
+from vqcheck.quick_dataclass import quick_dataclass
 from vqcheck.report.document import Document
 from vqcheck.report.views import diff as diff_view
 
@@ -103,7 +103,7 @@ def command(
     return status
 
 
-@dataclass(frozen=True)
+@quick_dataclass(frozen=True)
 class _Asked:
     """What the user wants to know of each pair."""
 

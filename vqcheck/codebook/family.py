@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import Final
 
+from vqcheck.quick_dataclass import quick_dataclass
 from vqcheck.word_enum import WordEnum
 
 
@@ -88,7 +88,7 @@ _OTHERS: Final[tuple[str, ...]] = (*Derivation, *Update, *Metric)
 STORED, SUM_OVER_COUNT, TRANSFORMED, IMPLICIT, EMA, GRADIENT, NOTHING, EUCLIDEAN, COSINE, ARGMAX = _OTHERS
 
 
-@dataclass(frozen=True)
+@quick_dataclass(frozen=True)
 class Key:
     """One kind of tensor of a family.
 
@@ -106,7 +106,7 @@ class Key:
     """What comes out is taken off the features before the same codebook is looked up again."""
 
 
-@dataclass(frozen=True, eq=False)
+@quick_dataclass(frozen=True, eq=False)
 class Family:
     """One codec family: one row of the table. Rows are told apart by identity."""
 

@@ -6,7 +6,6 @@ codebook behind the average's projection. A model saved module by module has its
 
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
-from typing import Final
 
 from vqcheck.checkpoint.opened import Checkpoint
 from vqcheck.checkpoint.second_hand import SECOND_HAND, second_hand

@@ -3,9 +3,9 @@
 import math
 import re
 from collections.abc import Sequence
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
+from vqcheck.quick_dataclass import quick_dataclass
 from vqcheck.report.blocks import (
     Beside,
     Block,
@@ -51,7 +51,7 @@ other.
 _BARS: Final = 40
 
 
-@dataclass(frozen=True, slots=True)
+@quick_dataclass(frozen=True, slots=True)
 class Style:
     """How a text report is to look."""
 
