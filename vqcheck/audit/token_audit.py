@@ -55,12 +55,14 @@ def audit_tokens(
     sample: int | None = None,
     copy: str = "",
     least_coverage: float = HALF_OF_THE_ITEMS,
+    recorded: Name2Semantic | None = None,
     on_item: Callable[[int, int], None] | None = None,
 ) -> TokenAudit:
     """Return whether the tokens of an experiment directory come from an open checkpoint.
 
     `sample` limits the check to so many rows, the same ones each time; `copy` names the copy to derive them with.
-    `least_coverage` is the share of the rows (0..1) that must have features for a verdict.
+    `least_coverage` is the share of the rows (0..1) that must have features for a verdict. `recorded` are tokens to
+    take in place of the directory's.
     `on_item` is called with (rows done, rows in all).
 
     Raises:
@@ -69,18 +71,16 @@ def audit_tokens(
 
     """
     tokenizer = read_tokenizer(checkpoint, copy)
-    recorded = read_name2semantic(experiment)
+    recorded = recorded or read_name2semantic(experiment)
     folder = FeatureFolder(experiment)
     have_features = set(folder.items)
-    common = [row for row in recorded.rows if row.item in have_features]
-    if not common:
-        raise UsageError(_nothing_in_common(experiment, recorded, folder))
-    rows = _sample(common, sample)
+    rows = rows_to_check(recorded, folder, sample)
+    is_sample = len(rows) < sum(row.item in have_features for row in recorded.rows)
 
     def attempt(judge: FrameJudge) -> _Attempt:
         reader = BatchReader(folder.read_frames, judge.channels, judge.taps)
         tally = _tally(judge, reader, rows, on_item)
-        audit = _result(tokenizer, experiment, recorded, have_features, rows, len(common), reader.readings, tally)
+        audit = _result(tokenizer, experiment, recorded, have_features, rows, is_sample, reader.readings, tally)
         audit = replace(audit, least_coverage=least_coverage)
         return _Attempt(audit, int(tally.by_row[:, FAR].sum()))
 
@@ -166,7 +166,17 @@ def _tally(
     return _FrameTally(judge, by_row, beyond, second_ties, (int(varied[0]), int(varied[1:].max())))
 
 
-def _sample(rows: list[TokenRow], size: int | None) -> list[TokenRow]:
+def rows_to_check(recorded: Name2Semantic, folder: FeatureFolder, size: int | None) -> list[TokenRow]:
+    """Return the rows that have features, or so many of them, the same ones each time.
+
+    Raises:
+        UsageError: there are none.
+
+    """
+    have_features = set(folder.items)
+    rows = [row for row in recorded.rows if row.item in have_features]
+    if not rows:
+        raise UsageError(_nothing_in_common(recorded, folder))
     if size is None or size >= len(rows):
         return rows
     chosen = random.Random(_SEED).sample(range(len(rows)), size)  # noqa: S311 - a choice, not a secret
@@ -179,7 +189,7 @@ def _result(
     recorded: Name2Semantic,
     have_features: set[str],
     rows: list[TokenRow],
-    common: int,
+    is_sample: bool,
     readings: list[ItemReading],
     tally: _FrameTally,
 ) -> TokenAudit:
@@ -205,7 +215,7 @@ def _result(
         files=recorded.files,
         rows=len(recorded.rows),
         items=tuple(items),
-        sampled=len(rows) < common,
+        sampled=is_sample,
         arithmetic=str(tally.judge.arithmetic),
         float_arithmetic=str(tally.judge.floats),
         predicted=tally.predicted,
@@ -220,7 +230,8 @@ def _result(
     )
 
 
-def _nothing_in_common(experiment: str, recorded: Name2Semantic, folder: FeatureFolder) -> str:
+def _nothing_in_common(recorded: Name2Semantic, folder: FeatureFolder) -> str:
+    experiment = folder.experiment
     if not recorded.rows:
         where, why = recorded.malformed[0]
         return f"{experiment}: no line of the tsv holds tokens: {where}: {why}"

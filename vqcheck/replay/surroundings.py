@@ -5,13 +5,16 @@ import platform
 import random
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, nullcontext
+from typing import TYPE_CHECKING
 
 import torch
 from torch import Tensor, distributed
 
 from vqcheck.errors import UsageError
-from vqcheck.experiment.config import Config
 from vqcheck.live.watch import bits
+
+if TYPE_CHECKING:
+    from vqcheck.experiment.config import Config
 
 
 def choose_device(name: str) -> torch.device:
@@ -38,7 +41,7 @@ def choose_device(name: str) -> torch.device:
     return device
 
 
-def choose_fp16(config: Config, device: torch.device) -> bool:
+def choose_fp16(config: "Config", device: torch.device) -> bool:
     """Return whether to train in half precision; on a CPU upstream's autocast does nothing.
 
     Raises:

@@ -33,7 +33,7 @@ from vqcheck.report.blocks import (
 )
 from vqcheck.report.document import Document, Figure, Remedy, Status
 from vqcheck.report.views.tokens_data import NAMED, cases, data, tsv
-from vqcheck.report.views.tokens_words import headline, unseen
+from vqcheck.report.views.tokens_words import disagreement, headline, on_device, unseen
 from vqcheck.report.views.words import extract_again, listed, share
 
 _ON_A_PAGE: Final = 20
@@ -51,6 +51,7 @@ def view(decision: TokenDecision) -> Document:
         subject=f"{audit.checkpoint} and {audit.experiment}",
         cases=cases(decision),
         data=data(decision),
+        warnings=(disagreement(decision.device),) if decision.device and not decision.device.agrees else (),
         figures=_figures(audit),
         blocks=(
             Section("What was compared", (_compared(decision),), heading=Shown.PAGE),
@@ -165,6 +166,7 @@ def _compared(decision: TokenDecision) -> Facts:
             Fact("Compared with", (path(other.checkpoint), configured) if other else None),
             Fact("Lock", _lock(decision)),
             Fact("Power", unseen(decision)),
+            Fact("On a device", on_device(decision.device) if decision.device else None),
         )
     )
 
