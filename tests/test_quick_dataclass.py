@@ -99,6 +99,21 @@ def test_copies_and_pickles_are_equal():
     assert copy.copy(one) == copy.deepcopy(one) == pickle.loads(pickle.dumps(one)) == one
 
 
+def test_a_class_without_attributes_is_one_value():
+    """A finding that says all by its class has none."""
+
+    def plain():
+        class Found:
+            """Nothing more to say."""
+
+        Found.__annotations__ = {}
+        return Found
+
+    for decorate in (dataclasses.dataclass, quick_dataclass):
+        cls = decorate(frozen=True, slots=True)(plain())
+        assert (cls() == cls(), hash(cls()), dataclasses.asdict(cls())) == (True, hash(()), {})
+
+
 def test_nothing_is_compiled_once_a_class_is_defined():
     """While a hostile file is read, records are made, and replaced: no code may come into being then."""
     events = []

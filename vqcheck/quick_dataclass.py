@@ -34,7 +34,7 @@ def _define(cls: Any, *, frozen: bool, slots: bool, eq: bool, repr_: bool) -> An
         made.__qualname__ = cls.__qualname__
         cls = made
     # attrgetter gives a value, not a tuple, where it is asked for one.
-    values: Callable[[Any], Any] = attrgetter(*names)
+    values: Callable[[Any], Any] = attrgetter(*names) if names else lambda _: ()
     shared: dict[str, Any] = {
         "__match_args__": names,
         "__dataclass_fields__": _Fields(annotations, fields),
@@ -75,7 +75,7 @@ def _init(cls: Any, names: tuple[str, ...], defaults: dict[str, Any], *, frozen:
     else:
         lines = [f"self.{name} = {name}" for name in names]
     arguments = ", ".join(f"{name}=default_{name}" if name in defaults else name for name in names)
-    exec(f"def __init__(self, {arguments}):\n  " + "\n  ".join(lines), known)  # noqa: S102 - of names in this program
+    exec(f"def __init__(self, {arguments}):\n  " + "\n  ".join(lines or ["pass"]), known)  # noqa: S102 - of names in this program
     known["__init__"].__qualname__ = f"{cls.__qualname__}.__init__"
     return known["__init__"]
 

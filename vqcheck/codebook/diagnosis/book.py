@@ -1,9 +1,10 @@
 """One codebook of both files as numbers, with what several causes need to know about it."""
 
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, replace
-from functools import cached_property
-from typing import Final
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import replace
+from functools import cached_property, wraps
+from typing import Any, Final, TypeVar
+from weakref import WeakKeyDictionary
 
 import numpy as np
 import numpy.typing as npt
@@ -22,6 +23,7 @@ from vqcheck.codebook.ema_fit import (
     smoothed,
 )
 from vqcheck.codebook.family import CODES, EMA_COUNT, EMA_SUM, STORED, Family
+from vqcheck.quick_dataclass import quick_dataclass
 
 _BY_ROUNDING: Final = 1e-5
 """Way, relative to its length, that a code is moved by roundings alone."""
@@ -31,7 +33,7 @@ _ALIKE: Final = 1e-2
 """Distance to the bias, relative to its length, within which nothing but padding can have put a code."""
 
 
-@dataclass(frozen=True, eq=False)
+@quick_dataclass(frozen=True, eq=False)
 class State:
     """The codebook in one file."""
 
@@ -67,7 +69,7 @@ class State:
         return rows_off(self.codes, self.sums, self.counts, epsilon)
 
 
-@dataclass(frozen=True, eq=False)
+@quick_dataclass(frozen=True, eq=False)
 class Book:
     """The same codebook in file A and in file B."""
 
@@ -233,6 +235,23 @@ class Book:
         # Rounding may have lifted a count onto the threshold.
         dead: Mask = self.b.counts < threshold * (1 + (2 * self.b.roundoff if self.b.narrow else 0.0))
         return dead
+
+
+_Found = TypeVar("_Found", bound=npt.NDArray[Any])
+
+
+def once_a_book(find: Callable[[Book], _Found]) -> Callable[[Book], _Found]:
+    """Return a function that finds a fact about each code of a book once: several causes ask for the same."""
+    known: WeakKeyDictionary[Book, _Found] = WeakKeyDictionary()
+
+    @wraps(find)
+    def found(book: Book) -> _Found:
+        if book not in known:
+            known[book] = find(book)
+            known[book].setflags(write=False)
+        return known[book]
+
+    return found
 
 
 def padded_codes(a: State, b: State, biases: Sequence[Array]) -> Mask | None:

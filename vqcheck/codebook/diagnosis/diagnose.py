@@ -1,7 +1,7 @@
 """Says why two VQ encoders differ, what that does, and what to do: from the two files alone."""
 
 from collections.abc import Iterator
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import Final
 
 from vqcheck.checkpoint.opened import Checkpoint
@@ -30,6 +30,7 @@ from vqcheck.codebook.tensor_pair import TensorSide
 from vqcheck.codebook.values import as_array, layer_weight
 from vqcheck.codebook.vq_encoder import BookPlace, Codebook, Place, RoleTensor, VQEncoder
 from vqcheck.errors import UsageError
+from vqcheck.quick_dataclass import quick_dataclass
 
 _MOVED: Final = (CHANGED, OTHER_SHAPE, MISSING)
 _MOST_CODES: Final = 1 << 14
@@ -37,7 +38,7 @@ _MOST_CODES: Final = 1 << 14
 _TOO_MANY: Final = f"a codebook of more than {_MOST_CODES} codes is not looked into"
 
 
-@dataclass(frozen=True, slots=True)
+@quick_dataclass(frozen=True, slots=True)
 class StoredEncoder:
     """One file's VQ encoder; its tensors are read when they are needed, and only once."""
 
