@@ -25,7 +25,7 @@ arithmetics in which GPUs differ more are tried one after the other: `half_looku
 
 import random
 from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 from typing import Final
 
@@ -44,6 +44,11 @@ from vqcheck.experiment.features import BatchReader, FeatureFolder, ItemReading
 from vqcheck.experiment.name2semantic import Name2Semantic, TokenRow, read_name2semantic
 
 _SEED: Final = 1234
+_OTHERS: Final = (
+    *((FLOAT_ARITHMETICS[0], arithmetic) for arithmetic in ARITHMETICS[1:]),
+    *((floats, ARITHMETICS[0]) for floats in FLOAT_ARITHMETICS[1:]),
+)
+"""What else a tsv may have been made with."""
 _FEW: Final = 0.01
 """Share of the frames up to which mismatches may come from an arithmetic that was not tried yet."""
 
@@ -85,10 +90,10 @@ def audit_tokens(
         return _Attempt(audit, int(tally.by_row[:, FAR].sum()))
 
     best = attempt(FrameJudge(tokenizer, FLOAT_ARITHMETICS[0], ARITHMETICS[0]))
-    for judge in _other_judges(tokenizer):
+    for floats, arithmetic in _OTHERS:
         if not _may_be_arithmetic(best):
             break
-        other = attempt(judge)
+        other = attempt(FrameJudge(tokenizer, floats, arithmetic))
         if _explains_better(other, best):
             best = other
     return best.audit
@@ -128,14 +133,6 @@ def _explains_better(other: _Attempt, best: _Attempt) -> bool:
     if other.badness >= best.badness:
         return False
     return 2 * other.left <= best.left if best.far else other.left < best.left
-
-
-def _other_judges(tokenizer: Tokenizer) -> Iterator[FrameJudge]:
-    """Yield what else a tsv may have been made with."""
-    for arithmetic in ARITHMETICS[1:]:
-        yield FrameJudge(tokenizer, FLOAT_ARITHMETICS[0], arithmetic)
-    for floats in FLOAT_ARITHMETICS[1:]:
-        yield FrameJudge(tokenizer, floats, ARITHMETICS[0])
 
 
 @dataclass(frozen=True, eq=False)
