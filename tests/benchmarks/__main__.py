@@ -35,6 +35,7 @@ BENCHMARKS = {
     "growth-tensors": ("growth", "by_tensors", "over the number of tensors, 100 to 1,000,000"),
     "digest": ("digest_speed", "measure", "digests against bare SHA-256"),
     "tokens": ("tokens_speed", "measure", "the token audit against upstream's extraction"),
+    "tokens-hours": ("tokens_hours", "measure", "what the token audit of 1,000 hours of speech takes"),
     "device": ("device_tokens", "measure", "tokens in half precision on a GPU against the audit on the processor"),
     "replay": ("replay_overhead", "measure", "what tracing adds to a training step"),
     "guard": ("guard_overhead", "measure", "what a guard adds to a training step"),
