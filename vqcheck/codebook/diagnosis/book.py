@@ -12,6 +12,7 @@ import numpy.typing as npt
 from vqcheck.codebook.diagnosis.evidence import Evidence
 from vqcheck.codebook.diagnosis.result import Cause, Certainty
 from vqcheck.codebook.ema_fit import (
+    AT_ONCE,
     ROUNDOFF,
     SMALLEST_NORMAL,
     Array,
@@ -267,7 +268,9 @@ def padded_codes(a: State, b: State, biases: Sequence[Array]) -> Mask | None:
         length = float(np.linalg.norm(wide))
         for codes in (a.codes, b.codes):
             with np.errstate(all="ignore"):
-                distance = lengths(codes - wide)
+                # Some codes at a time, whose numbers stay in a cache.
+                some = [codes[:, start : start + AT_ONCE] for start in range(0, codes.shape[1], AT_ONCE)]
+                distance = np.concatenate([lengths(each - wide) for each in some], axis=1)
             distance[~np.isfinite(distance)] = np.inf
             nearest = distance.min(axis=1, keepdims=True)
             padded |= distance <= np.maximum(nearest * (1 + 1e-3), _ALIKE * length)
