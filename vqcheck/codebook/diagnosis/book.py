@@ -269,7 +269,7 @@ def padded_codes(a: State, b: State, biases: Sequence[Array]) -> Mask | None:
         for codes in (a.codes, b.codes):
             with np.errstate(all="ignore"):
                 # Some codes at a time, whose numbers stay in a cache.
-                some = [codes[:, start : start + AT_ONCE] for start in range(0, codes.shape[1], AT_ONCE)]
+                some = [codes[:, start : start + AT_ONCE] for start in range(0, codes.shape[1] or 1, AT_ONCE)]
                 distance = np.concatenate([lengths(each - wide) for each in some], axis=1)
             distance[~np.isfinite(distance)] = np.inf
             nearest = distance.min(axis=1, keepdims=True)
