@@ -25,7 +25,6 @@ Examples:
   vqcheck tokens s2G2333k.pth logs/me --sample 100
   vqcheck tokens logs/me/logs_s2_v2/G_400.pth logs/me --against s2G2333k.pth
   vqcheck tokens s2G2333k.pth logs/me --coverage 100
-  vqcheck tokens s2G2333k.pth logs/me --device cuda
   vqcheck tokens s2G2333k.pth logs/me --format junit > tokens.xml
 
 Exit status: 0 the tokens agree with CKPT, 1 they do not, or a lock or the base says that another VQ encoder made them,
