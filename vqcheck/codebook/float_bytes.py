@@ -62,7 +62,7 @@ def narrowed(data: bytes | bytearray) -> bytes | None:
 
 
 def _has_numpy() -> bool:
-    return "numpy" in sys.modules
+    return sys.modules.get("numpy") is not None
 
 
 def _float16_by_table(data: bytes | bytearray) -> bytes:
