@@ -3,7 +3,7 @@
 import os
 import sys
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any, Final, TypeVar
 
 import click
@@ -11,6 +11,7 @@ import click
 from vqcheck.cli.replace_file import add_to_file, check_target, replace_file
 from vqcheck.cli.terminal import can_draw, wants_color
 from vqcheck.errors import UsageError
+from vqcheck.quick_dataclass import quick_dataclass
 from vqcheck.sanitize import sanitize
 
 if TYPE_CHECKING:
@@ -39,7 +40,7 @@ STDOUT: Final = "-"
 _Command = TypeVar("_Command", bound=Callable[..., Any])
 
 
-@dataclass(frozen=True, slots=True)
+@quick_dataclass(frozen=True, slots=True)
 class Output:
     """How and where the user wants the report."""
 

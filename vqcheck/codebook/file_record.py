@@ -6,13 +6,13 @@ the files say of themselves does.
 
 import os
 import re
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
 from vqcheck.checkpoint.opened import Checkpoint
 from vqcheck.codebook import model
 from vqcheck.codebook.family import Family
 from vqcheck.codebook.vq_encoder import is_lora
+from vqcheck.quick_dataclass import quick_dataclass
 from vqcheck.word_enum import WordEnum
 
 if TYPE_CHECKING:
@@ -58,7 +58,7 @@ class RoundingReading(WordEnum):
     """One or the other: nothing says which was there first."""
 
 
-@dataclass(frozen=True, slots=True)
+@quick_dataclass(frozen=True, slots=True)
 class FileRecord:
     """What one file says of itself."""
 
@@ -80,7 +80,7 @@ class FileRecord:
         return "a LoRA export leaves it to its base model" if self.leaves_out == _LORA else "an export leaves it out"
 
 
-@dataclass(frozen=True, slots=True)
+@quick_dataclass(frozen=True, slots=True)
 class FileOrder:
     """Two files, and which came first: by what they say themselves, or because the caller knows it."""
 

@@ -6,13 +6,15 @@ import random
 import socket
 from collections.abc import Iterator
 from contextlib import contextmanager, nullcontext
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import distributed
 
 from vqcheck.errors import UsageError
-from vqcheck.experiment.config import Config
+
+if TYPE_CHECKING:
+    from vqcheck.experiment.config import Config
 
 
 def choose_device(name: str) -> torch.device:
@@ -39,7 +41,7 @@ def choose_device(name: str) -> torch.device:
     return device
 
 
-def choose_fp16(config: Config, device: torch.device) -> bool:
+def choose_fp16(config: "Config", device: torch.device) -> bool:
     """Return whether to train in half precision; on a CPU upstream's autocast does nothing.
 
     Raises:

@@ -1,7 +1,6 @@
 """What to do about a changed VQ encoder: what is said, in which order. The words are those of the codec's users."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 from typing import Final
 
 from vqcheck.codebook.diagnosis.evidence import (
@@ -22,9 +21,10 @@ from vqcheck.codebook.diagnosis.evidence import (
     WithinAStep,
 )
 from vqcheck.codebook.diagnosis.result import Advice, Cause, TokenFlips
+from vqcheck.quick_dataclass import quick_dataclass
 
 
-@dataclass(frozen=True, slots=True)
+@quick_dataclass(frozen=True, slots=True)
 class Wording:
     """Advice in the terms of one family. `{later}` and `{earlier}` stand for a file's letter."""
 

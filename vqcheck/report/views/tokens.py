@@ -18,7 +18,7 @@ from vqcheck.report import blocks as doc
 from vqcheck.report.blocks import Kind, Shown, Tone
 from vqcheck.report.document import Document, Figure, Remedy, Status
 from vqcheck.report.views.tokens_data import NAMED, cases, data, tsv
-from vqcheck.report.views.tokens_words import headline, unseen
+from vqcheck.report.views.tokens_words import disagreement, headline, on_device, unseen
 from vqcheck.report.views.words import extract_again, listed, share
 
 _ON_A_PAGE: Final = 20
@@ -36,6 +36,7 @@ def view(decision: TokenDecision) -> Document:
         subject=f"{audit.checkpoint} and {audit.experiment}",
         cases=cases(decision),
         data=data(decision),
+        warnings=(disagreement(decision.device),) if decision.device and not decision.device.agrees else (),
         figures=_figures(audit),
         blocks=(
             doc.Section("What was compared", (_compared(decision),), heading=Shown.PAGE),
@@ -150,6 +151,7 @@ def _compared(decision: TokenDecision) -> doc.Facts:
             doc.Fact("Compared with", (doc.path(other.checkpoint), configured) if other else None),
             doc.Fact("Lock", _lock(decision)),
             doc.Fact("Power", unseen(decision)),
+            doc.Fact("On a device", on_device(decision.device) if decision.device else None),
         )
     )
 

@@ -173,4 +173,5 @@ def short_names(paths: Sequence[str]) -> list[str]:
 
 def whole_module(classes: Sequence[str]) -> str:
     """Return what is to be known of values that a module holds which was saved whole."""
-    return f"values of a module that was saved whole; when it is loaded, code of {listed(classes, _MOST_NAMES)} may change them"
+    names = listed(classes, _MOST_NAMES)
+    return f"values of a module that was saved whole; when it is loaded, code of {names} may change them"
