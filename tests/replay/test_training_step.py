@@ -6,9 +6,10 @@ import math
 import pytest
 import torch
 
+from vqcheck.replay.learning import gradient_scaler, parameter_groups
 from vqcheck.replay.own_subject import OwnSubject
 from vqcheck.replay.strategies import STRATEGIES
-from vqcheck.replay.training_step import FlowMatchingStep, StepSettings, gradient_scaler, parameter_groups
+from vqcheck.replay.training_step import FlowMatchingStep, StepSettings
 from vqcheck.synthesizer import preset
 
 

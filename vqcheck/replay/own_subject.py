@@ -18,6 +18,7 @@ from vqcheck.atomic_write import atomic_write
 from vqcheck.errors import UsageError
 from vqcheck.experiment.config import TINY_VERSIONS, Config
 from vqcheck.live.encoder import LiveEncoder
+from vqcheck.replay.learning import MakeScaler, gradient_scaler
 from vqcheck.replay.own_networks import OwnNetworks, make_start, step_settings
 from vqcheck.replay.parameter_watch import ParameterWatch
 from vqcheck.replay.s2_training import S2Training, tokens_of
@@ -33,7 +34,7 @@ from vqcheck.replay.surroundings import (
 )
 from vqcheck.replay.trace import PartMoves, Setting
 from vqcheck.replay.training_data import TrainingData, s2_setting, trained_as
-from vqcheck.replay.training_step import AdversarialStep, FlowMatchingStep, MakeScaler, TrainingStep, gradient_scaler
+from vqcheck.replay.training_step import AdversarialStep, FlowMatchingStep, TrainingStep
 
 _TINY_THREADS = 1
 """For networks this small several threads wait for each other more than they work."""
