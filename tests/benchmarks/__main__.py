@@ -36,8 +36,9 @@ BENCHMARKS = {
     "digest": ("digest_speed", "measure", "digests against bare SHA-256"),
     "tokens": ("tokens_speed", "measure", "the token audit against upstream's extraction"),
     "replay": ("replay_overhead", "measure", "what tracing adds to a training step"),
+    "replay-time": ("replay_time", "measure", "the replay that runs without a configuration, and where its time goes"),
     "guard": ("guard_overhead", "measure", "what a guard adds to a training step"),
-    "synthesizer": ("synthesizer_speed", "measure", "a training step against a plain formulation"),
+    "synthesizer": ("synthesizer_speed", "measure", "a training step against a loop after upstream's script"),
 }
 """Name -> module, function that measures, what it measures."""
 
@@ -89,7 +90,7 @@ def parsed():
     parser.add_argument("--quick", action="store_true", help="small files, few samples: whether it works, no figures")
     parser.add_argument("--samples", type=int, default=11, help="of whole processes (default 11)")
     parser.add_argument("--step-samples", type=int, default=5, help="of full-size training steps (default 5)")
-    parser.add_argument("--device", default="auto", help="for replay and guard: auto, cpu or cuda")
+    parser.add_argument("--device", default="auto", help="for whatever trains: auto, cpu or cuda")
     parser.add_argument("--folder", type=Path, help="where the files are made for the time of the run")
     parser.add_argument("-o", "--output", type=Path, help="write everything as JSON to this file, too")
     options = parser.parse_args()

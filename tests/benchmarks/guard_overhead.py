@@ -29,7 +29,7 @@ def best_device():
 def guarded_steps(preset_name, samples, device):
     """Return the figure of steps of one preset."""
     import torch
-    from synthesizer_step import THREADS, Step, random_batch
+    from training_loops import THREADS, OwnStep, networks, random_inputs
 
     import vqcheck
     from vqcheck.live.guard import DEFAULT_EVERY
@@ -37,14 +37,9 @@ def guarded_steps(preset_name, samples, device):
 
     torch.set_num_threads(THREADS)
     wait = torch.cuda.synchronize if device == "cuda" else lambda: None
-    torch.manual_seed(0)
     chosen = preset(preset_name)
-    generator, discriminator = chosen.synthesizer(), chosen.multi_period_discriminator()
-    batch = random_batch(chosen, generator)
-    generator.initialise_codebook(torch.randn(8, batch["ssl"].size(1), 400))
-    generator.to(device).train()
-    batch = {name: value.to(device) if torch.is_tensor(value) else value for name, value in batch.items()}
-    step = Step(chosen, generator, discriminator.to(device).train(), batch, train_discriminator_twice=False)
+    generator, discriminator = networks(chosen, torch.device(device))
+    step = OwnStep(chosen, generator, discriminator, random_inputs(chosen, generator, 2, 64, torch.device(device)))
     vqcheck.freeze(generator)
     guard = vqcheck.guard(generator)
 
@@ -68,7 +63,7 @@ def guarded_steps(preset_name, samples, device):
         (quiet if guard.steps % DEFAULT_EVERY else looking).append(time.perf_counter() - begun)
     call, look = statistics.median(quiet), statistics.median(looking)
     average = (call * (DEFAULT_EVERY - 1) + look) / DEFAULT_EVERY
-    held = sum(copy.numel() * copy.element_size() for copy in guard._comparison.copies.values())
+    held = sum(copy.numel() * copy.element_size() for copy in guard._watch.start.values())
     plain = Measured("the step without a guard", tuple(seconds["plain"]))
     note = (
         f"the guard by itself: {1000 * call:.2f} ms a call, {1000 * look:.2f} ms every {DEFAULT_EVERY}th, "
