@@ -7,6 +7,8 @@ from collections import deque
 from collections.abc import Callable, Sequence
 from typing import Final, Protocol
 
+from torch import Tensor
+
 from vqcheck.codebook.digest import EncoderDigests
 from vqcheck.errors import VqcheckError
 from vqcheck.live.encoder import find
@@ -15,7 +17,7 @@ from vqcheck.live.tensor_change import Write
 from vqcheck.live.watch import EncoderWatch
 from vqcheck.replay.strategies import Strategy
 from vqcheck.replay.subject import StepReport, Subject, TrainingCode, in_one_line
-from vqcheck.replay.surroundings import differing
+from vqcheck.replay.surroundings import differing, world_size
 from vqcheck.replay.trace import MOST_FURTHER, Arm, ArmVerdict, FirstWrite, LossRange, Plan, Replay, StepTrace
 from vqcheck.synthesizer import SynthesizerError
 
@@ -104,7 +106,7 @@ class ArmRun:
         self._encoder = find(code.module)
         self._watch = EncoderWatch(self._encoder)
         self._labels = {tensor.name: tensor.label for tensor in self._encoder.tensors}
-        self._first_tokens = code.probe_tokens()
+        self._first_tokens, self._flipped = code.probe_tokens(), 0
         self._digest_at_start = digests(code.module)
         self._digest_at_first_change: EncoderDigests | None = None
         self._recorder = TraceRecorder()
@@ -165,6 +167,8 @@ class ArmRun:
             self._uses_codebook = bool(self._uses_codebook) or report.uses_codebook
         for name, write in report.writes.items():
             self._caught.setdefault(self._labels[name], (number, write))
+        if any(tensor.written or tensor.problem for tensor in tensors):
+            self._flipped = self._count_flipped()
         moved = {tensor.label for tensor in tensors if tensor.written or tensor.changed}
         new = moved - self._recorder.first_changed.keys()
         # a first change that was not caught in the act is attributed to the write of the step that follows
@@ -180,16 +184,18 @@ class ArmRun:
             commit_loss_state=report.commit_loss_state,
             shadow_commit_loss=report.shadow_commit_loss,
             tensors=tensors,
-            flipped_tokens=self._flipped(),
+            flipped_tokens=self._flipped,
             learning_rate=report.learning_rate,
             seconds=report.seconds,
-            differing_across_ranks=differing(
-                {self._labels[name]: tensor for name, tensor in self._encoder.now().items()}
-            ),
+            differing_across_ranks=differing(self._labelled()) if world_size() > 1 else (),
             optimizer_step_skipped=report.optimizer_step_skipped,
         )
 
-    def _flipped(self) -> int:
+    def _labelled(self) -> dict[str, Tensor]:
+        return {self._labels[name]: tensor for name, tensor in self._encoder.now().items()}
+
+    def _count_flipped(self) -> int:
+        """Count the probe's tokens that are others now; they depend on the watched tensors alone."""
         now, first = self.code.probe_tokens(), self._first_tokens
         if first is None:
             return 0
