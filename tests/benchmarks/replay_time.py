@@ -6,6 +6,7 @@ that goes through the same parts.
 
 import sys
 import time
+from itertools import pairwise
 
 from processes import Command, interleave
 from results import SECONDS, Figure
@@ -62,6 +63,6 @@ def phases(device_name):
             arm.finish(complete=True)
             mark("end of an arm")
     seconds = {}
-    for (_, before), (name, after) in zip(marks, marks[1:], strict=False):
+    for (_, before), (name, after) in pairwise(marks):
         seconds[name] = seconds.get(name, 0.0) + after - before
     return seconds

@@ -50,7 +50,7 @@ _QUICK: Final = 5
 )
 @click.option("--all", "every", is_flag=True, help="Run every strategy there is.")
 @click.option("--steps", metavar="N", type=click.IntRange(min=1), help="Training steps of each arm.")
-@click.option("--quick", is_flag=True, help=f"Train {_QUICK} steps only, in about a fifth of the time.")
+@click.option("--quick", is_flag=True, help=f"Train {_QUICK} steps only, in less than half the time.")
 @click.option("--batch-size", metavar="N", type=click.IntRange(min=1), help="Items in a batch of one process.")
 @click.option(
     "--seed", metavar="N", type=click.IntRange(min=0, max=2**63 - 1), help="Of weights, data and random draws."

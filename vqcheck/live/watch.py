@@ -119,15 +119,24 @@ def differing_bits(pairs: Sequence[tuple[Tensor, Tensor]]) -> list[bool]:
         by_device.setdefault(tensor.device, []).append(place)
     for device, places in by_device.items():
         one, other = ([bits(pairs[place][side]) for place in places] for side in (0, 1))
-        if device.type == "cpu":
-            # there is nothing to wait for, and this makes no tensor in between
-            found = [not torch.equal(a, b) for a, b in zip(one, other)]  # noqa: B905
-        else:
-            differences = torch._foreach_sub(one, other)  # noqa: SLF001 - all in one; integers wrap around, 0 stays 0
-            found = torch.stack([each.any() for each in differences]).tolist()
-        for place, differs in zip(places, found):  # noqa: B905
+        # on a CPU there is nothing to wait for, and `equal` makes no tensor in between
+        differ = not_equal if device.type == "cpu" else not_equal_at_once
+        for place, differs in zip(places, differ(one, other)):  # noqa: B905 - Python 3.9
             answers[place] = differs
     return answers
+
+
+def not_equal(one: list[Tensor], other: list[Tensor]) -> list[bool]:
+    """Tell of tensors of integers which differ, one after the other."""
+    return [not torch.equal(a, b) for a, b in zip(one, other)]  # noqa: B905
+
+
+def not_equal_at_once(one: list[Tensor], other: list[Tensor]) -> list[bool]:
+    """Tell the same of tensors on one device, which is waited for once."""
+    # integers wrap around, and only equal ones give 0
+    differences = torch._foreach_sub(one, other)  # noqa: SLF001 - the only operator that takes many tensors
+    flags: list[bool] = torch.stack([each.any() for each in differences]).tolist()
+    return flags
 
 
 def same_bits(a: Tensor, b: Tensor) -> bool:

@@ -81,6 +81,13 @@ def _adamw(groups: list[dict[str, Any]], settings: StepSettings) -> torch.optim.
         return EagerAdamW(groups, *numbers, foreach=True)
 
 
+def stored_state(optimizer: torch.optim.Optimizer) -> dict[str, Any]:
+    """Return the state dict that upstream's AdamW has: in which form it is computed is a matter of this machine."""
+    state = optimizer.state_dict()
+    groups = [{**group, "fused": None, "foreach": None} for group in state["param_groups"]]
+    return {**state, "param_groups": groups}
+
+
 def parameter_groups(net_g: nn.Module, rate: float, text_rate: float | None) -> list[dict[str, Any]]:
     """Return the groups: everything that requires a gradient, and slower the parts that read text.
 

@@ -18,7 +18,7 @@ from vqcheck.atomic_write import atomic_write
 from vqcheck.errors import UsageError
 from vqcheck.experiment.config import TINY_VERSIONS, Config
 from vqcheck.live.encoder import LiveEncoder
-from vqcheck.replay.learning import MakeScaler, gradient_scaler
+from vqcheck.replay.learning import MakeScaler, gradient_scaler, stored_state
 from vqcheck.replay.own_networks import OwnNetworks, make_start, step_settings
 from vqcheck.replay.parameter_watch import ParameterWatch
 from vqcheck.replay.s2_training import S2Training, tokens_of
@@ -107,7 +107,7 @@ class OwnSubject(Subject):
         content = {
             "model": net.state_dict(),
             "iteration": code.training.epoch,
-            "optimizer": optimizer.state_dict(),
+            "optimizer": stored_state(optimizer),
             # the configured one, not the decayed one
             "learning_rate": self.config.training.learning_rate,
         }
