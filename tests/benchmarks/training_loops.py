@@ -136,6 +136,7 @@ class CapturedStep:
     """
 
     def __init__(self, own):
+        self.own = own  # its tensors are the graph's
         drawn = model_module.rand_slice_segments
         model_module.rand_slice_segments = self.segments
         try:

@@ -9,6 +9,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
+from vqcheck.synthesizer.cast_together import cast_together
 from vqcheck.synthesizer.checks import check_shape, check_state_dict, check_version, is_pro, paired
 from vqcheck.synthesizer.weight_norm import ColumnConv, WeightNormColumnConv, WeightNormConv1d
 
@@ -153,7 +154,8 @@ class MultiPeriodDiscriminator(nn.Module):
         """
         check_shape("y", y, "B", 1, "N")
         check_shape("y_hat", y_hat, *y.shape)
-        judged = [discriminator(y, y_hat) for discriminator in self.discriminators]
+        with cast_together(self.discriminators):
+            judged = [discriminator(y, y_hat) for discriminator in self.discriminators]
         (real_logits, real_features), (fake_logits, fake_features) = (paired(*side) for side in paired(*judged))
         return list(real_logits), list(fake_logits), list(real_features), list(fake_features)
 
