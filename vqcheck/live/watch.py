@@ -25,6 +25,9 @@ class EncoderWatch:
         self.encoder = encoder
         self.start = {name: tensor.clone() for name, tensor in encoder.now().items()}
         self._last: dict[str, Tensor | None] = dict(self.start)
+        self._rows = {
+            each.name: len(each.rows(self.start[each.name])) for each in encoder.tensors if each.name in self.start
+        }
         self._figures = dict.fromkeys(self.start, (0.0, 0.0, 0.0))
         """Name -> (rows that differ from the start, distance, greatest difference), as of the last look."""
 
@@ -49,7 +52,7 @@ class EncoderWatch:
         )
 
     def _step(self, tensor: LiveTensor, problem: str, written: bool) -> TensorStep:
-        rows = len(tensor.rows(self.start[tensor.name]))
+        rows = self._rows[tensor.name]
         changed, l2, max_abs = (rows, _NAN, _NAN) if problem else self._figures[tensor.name]
         return TensorStep(
             label=tensor.label,
