@@ -106,7 +106,7 @@ def compared(folder, device):
 
 
 def measure(run):
-    from guard_overhead import best_device
+    from live_overhead import best_device
     from results import PER_SECOND, Figure, Measured
     from run import isolated
 

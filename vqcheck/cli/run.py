@@ -14,7 +14,7 @@ Examples:
   vqcheck run -- python s2_train.py --config tmp_s2.json
   vqcheck run --freeze --every 100 -- python -s s2_train.py
   vqcheck run --monitor -o use.json -- torchrun --nproc-per-node 2 train.py
-  vqcheck run --python ~/GPT-SoVITS/venv/bin/python -- s2_train.py --config tmp_s2.json
+  vqcheck run --python venv/bin/python -- s2_train.py --config tmp_s2.json
 
 Exit status: 0 nothing changed (or all was measured), 1 the VQ encoder changed, 2 the script itself failed, or its
 codebooks were not seen.
