@@ -21,6 +21,7 @@ from vqcheck.gate.checks import CHECKS
 from vqcheck.replay.watched_run import RunMode, SeenChange, WatchedModule, WatchedProcess, WatchedRun
 from vqcheck.report import views
 from vqcheck.report.document import Document
+from vqcheck.report.views.diff import view as diff_view
 from vqcheck.report.views.failure import view as failed
 from vqcheck.report.views.many_files import JudgedFile
 from vqcheck.restore.measured import Clip, MeasuredItem, Measurement
@@ -62,7 +63,7 @@ def results(make, checkpoints, tmp_path):
     measured = Measurement("logs/me", "v2", "cpu", items, 3, (("2.wav", "is too short"),))
     change = SeenChange("codes", 3, "7 of 64 rows changed", "aten.copy_ at train.py:3", file, 3)
     module = WatchedModule("net_g", 4, (change,), "64 codes in use", {}, ("codes",))
-    process = WatchedProcess(1, "train.py", 4, ended=True, problem="", modules=(module,))
+    process = WatchedProcess(1, "train.py", None, 4, ended=True, problem="", modules=(module,))
     restoration = Restoration(base, file, "out.pth", "gpt-sovits", RestoredPart.ALL, (tensor,), (), digests, digests)
     return {
         "check.view": (check_place(find_place(str(place))),),
@@ -75,10 +76,11 @@ def results(make, checkpoints, tmp_path):
         "lock.written": (lock, "vqcheck.lock", "written", "no features", "another base", (("me.ckpt", file),)),
         "lock_check.checked": (checked,),
         "many_files.view": ("diff", base, "base", [JudgedFile(file, "said", failed("diff", "why", file))] * 2),
+        "rank_files.with_ranks": (diff_view(comparison), [{0: "rank0.pth", 1: "rank1.pth"}], {"rank0.pth": "codes"}),
         "replay.view": (make.replay([make.arm(), make.arm("freeze", moved=False)]),),
         "restore.extracted": (Extraction(file, "out.pth", "gpt-sovits", (("codes", "codes", "float32"),), digests),),
         "restore.restored": (replace(restoration, measurement=measured),),
-        "run.view": (WatchedRun(("python", "train.py"), RunMode.GUARD, False, "", (process,)),),
+        "run.view": (WatchedRun(("python", "train.py"), RunMode.GUARD, False, "", (process,), ()),),
         "s1_s2.view": (replace(make.stages(), s2=file),),
         "tokens.view": (TokenDecision(audit, audit),),
     }
