@@ -99,3 +99,19 @@ def test_nothing_is_cast_without_autocast(networks, monkeypatch):
     monkeypatch.setattr(module, "_Cast", None)
     with cast_together(networks[0]):
         assert isinstance(networks[0].enc_p.proj.weight, nn.Parameter)
+
+
+@pytest.mark.filterwarnings("ignore:.*weight_norm.*:FutureWarning")
+def test_layers_whose_weight_is_no_parameter_are_left_to_autocast():
+    """Torch's own weight norm sets a plain attribute before each forward; parametrizations have a property there."""
+    hooked = nn.utils.weight_norm(nn.Conv1d(3, 4, 3))
+    computed = nn.utils.parametrizations.weight_norm(nn.Linear(4, 5))
+    net = nn.Sequential(hooked, nn.Flatten(1, 1), nn.Conv1d(4, 4, 1))
+    x = torch.randn(2, 3, 9)
+    with torch.autocast("cpu", dtype=torch.bfloat16):
+        expected = computed(net(x).transpose(1, 2))
+        with cast_together(net, computed):
+            found = computed(net(x).transpose(1, 2))
+    assert torch.equal(found, expected)
+    found.float().sum().backward()
+    assert all(each.grad is not None for each in (*net.parameters(), *computed.parameters()))

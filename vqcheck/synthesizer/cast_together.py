@@ -30,7 +30,7 @@ def cast_together(*parts: nn.Module) -> Iterator[None]:
         yield
         return
     layers = [each for part in parts for each in part.modules() if isinstance(each, _LAYERS)]
-    own = [(layer, name, value) for layer in layers for name, value in _weights(layer) if value is not None]
+    own = [(layer, name, value) for layer in layers for name, value in _weights(layer)]
     cast = _Cast.apply(torch.get_autocast_dtype(device), *(value for _, _, value in own))  # type: ignore[no-untyped-call]
     kept = [dict(layer._parameters) for layer in layers]  # noqa: SLF001 - the tensors under these names are exchanged
     try:
@@ -44,9 +44,15 @@ def cast_together(*parts: nn.Module) -> Iterator[None]:
             layer._parameters.update(parameters)  # noqa: SLF001
 
 
-def _weights(layer: nn.Module) -> tuple[tuple[str, Tensor | None], tuple[str, Tensor | None]]:
-    weight = layer.effective_weight() if isinstance(layer, WeightNormed) else layer.weight
-    return ("weight", weight), ("bias", layer.bias)  # type: ignore[return-value]
+def _weights(layer: nn.Module) -> Iterator[tuple[str, Tensor]]:
+    """Yield the weights that are parameters: what a hook or a property calculates is autocast's to cast."""
+    known = dict(layer._parameters)  # noqa: SLF001 - the tensors under these names are exchanged
+    if isinstance(layer, WeightNormed):
+        known["weight"] = layer.effective_weight()  # type: ignore[assignment]
+    for name in ("weight", "bias"):
+        value = known.get(name)
+        if value is not None:
+            yield name, value
 
 
 class _Cast(torch.autograd.Function):
