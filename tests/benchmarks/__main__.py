@@ -36,11 +36,14 @@ BENCHMARKS = {
     "growth-tensors": ("growth", "by_tensors", "over the number of tensors, 100 to 1,000,000"),
     "digest": ("digest_speed", "measure", "digests against bare SHA-256"),
     "tokens": ("tokens_speed", "measure", "the token audit against upstream's extraction"),
+    "tokens-hours": ("tokens_hours", "measure", "what the token audit of 1,000 hours of speech takes"),
+    "device": ("device_tokens", "measure", "tokens in half precision on a GPU against the audit on the processor"),
     "replay": ("replay_overhead", "measure", "what tracing adds to a training step"),
+    "replay-time": ("replay_time", "measure", "the replay that runs without a configuration, and where its time goes"),
     "guard": ("live_overhead", "guard", "what a guard adds to a training step"),
     "monitor": ("live_overhead", "monitor", "what a monitor adds to a training step"),
     "run": ("run_overhead", "measure", "what vqcheck run adds to the steps of a script"),
-    "synthesizer": ("synthesizer_speed", "measure", "a training step against a plain formulation"),
+    "synthesizer": ("synthesizer_speed", "measure", "a training step against a loop after upstream's script"),
 }
 """Name -> module, function that measures, what it measures."""
 
@@ -92,7 +95,9 @@ def parsed():
     parser.add_argument("--quick", action="store_true", help="small files, few samples: whether it works, no figures")
     parser.add_argument("--samples", type=int, default=11, help="of whole processes (default 11)")
     parser.add_argument("--step-samples", type=int, default=5, help="of full-size training steps (default 5)")
-    parser.add_argument("--device", default="auto", help="for replay, guard and monitor: auto, cpu or cuda")
+    parser.add_argument(
+        "--device", default="auto", help="for whatever trains, and tokens on a device: auto, cpu or cuda"
+    )
     parser.add_argument("--folder", type=Path, help="where the files are made for the time of the run")
     parser.add_argument("-o", "--output", type=Path, help="write everything as JSON to this file, too")
     options = parser.parse_args()

@@ -1,4 +1,8 @@
-"""How long a changed pair takes against an equal one: the codebook of the changed file went through 37 EMA updates."""
+"""How long a changed pair takes against an equal one: the codebook of the changed file went through 37 EMA updates.
+
+Aim: 3.5 times. A quarter of it are the imports of numpy and rich, and a tenth the distances between all codes, which
+are calculated once: that no code came nearer to another's place follows from them and from how far each one moved.
+"""
 
 from checkpoints import generator, trained_pair
 from processes import Command, interleave, python, time_and_memory, vqcheck

@@ -2,6 +2,13 @@
 
 Each tool gets the format it supports, and is told where it can be to look at the codebook alone. What they answer is
 another question: see answers.py.
+
+Aim: 25 times faster than torch.load. Of an equal pair's processor time (142 ms, where Python's start takes 9, and with
+reading and hashing once 23) these steps took off: not unpickling the second of two equal indexes, nor searching its
+names again, 14 ms; no search for garbage while it starts, nor before it ends, 12 ms; data classes that are defined
+without the standard library's generated methods, 20 to 30 ms. Left alone: click, whose import takes some
+8 ms, and the first index. An index could not be taken over by the archives' directories: no two files have the same,
+since a directory holds the checksums of all tensors.
 """
 
 from checkpoints import trained_pair

@@ -41,23 +41,19 @@ class Training:
 
     def __init__(self, preset_name, device):
         import torch
-        from synthesizer_step import THREADS, Step, random_batch
+        from training_loops import THREADS, OwnStep, networks, random_inputs
 
         import vqcheck
         from vqcheck.synthesizer import preset
 
         torch.set_num_threads(THREADS)
         self.wait = torch.cuda.synchronize if device == "cuda" else lambda: None
-        torch.manual_seed(0)
         chosen = preset(preset_name)
-        generator, discriminator = chosen.synthesizer(), chosen.multi_period_discriminator()
-        batch = random_batch(chosen, generator)
-        generator.initialise_codebook(torch.randn(8, batch["ssl"].size(1), 400))
-        self.generator = generator.to(device).train()
-        batch = {name: value.to(device) if torch.is_tensor(value) else value for name, value in batch.items()}
-        discriminator = discriminator.to(device).train()
-        self.step = Step(chosen, generator, discriminator, batch, train_discriminator_twice=False)
-        self.ssl = batch["ssl"]
+        generator, discriminator = networks(chosen, torch.device(device))
+        inputs = random_inputs(chosen, generator, 2, 64, torch.device(device))
+        self.generator = generator
+        self.step = OwnStep(chosen, generator, discriminator, inputs)
+        self.ssl = inputs["ssl"]
         vqcheck.freeze(generator)
 
     def timed(self, work):

@@ -34,9 +34,10 @@ from vqcheck.experiment.directory import read_experiment
 from vqcheck.experiment.name2semantic import HEADER, MERGED
 from vqcheck.replay.batches import collate, endless_batches
 from vqcheck.replay.s2_training import fresh_vq_encoder
+from vqcheck.replay.step_settings import StepSettings
 from vqcheck.replay.strategies import RequiresGrad
 from vqcheck.replay.training_data import RecordedData
-from vqcheck.replay.training_step import AdversarialStep, StepSettings
+from vqcheck.replay.training_step import AdversarialStep
 from vqcheck.synthesizer import SynthesizerTrn, preset
 
 ROOT = Path(__file__).parents[2]

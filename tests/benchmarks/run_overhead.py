@@ -41,17 +41,15 @@ def measure(run: Run):
 def train(preset_name, samples, target):
     """Train as a script of a user's does, which knows nothing of vqcheck's watching, and write what each step took."""
     import torch
-    from synthesizer_step import THREADS, Step, random_batch
+    from training_loops import THREADS, OwnStep, networks, random_inputs
 
     from vqcheck.synthesizer import preset
 
     torch.set_num_threads(THREADS)
-    torch.manual_seed(0)
     chosen = preset(preset_name)
-    generator, discriminator = chosen.synthesizer(), chosen.multi_period_discriminator()
-    batch = random_batch(chosen, generator)
-    generator.initialise_codebook(torch.randn(8, batch["ssl"].size(1), 400))
-    step = Step(chosen, generator.train(), discriminator.train(), batch, train_discriminator_twice=False)
+    generator, discriminator = networks(chosen, torch.device("cpu"))
+    inputs = random_inputs(chosen, generator, 2, 64, torch.device("cpu"))
+    step = OwnStep(chosen, generator, discriminator, inputs)
     generator.quantizer.eval()
     seconds = []
     for number in range(_FIRST + int(samples)):

@@ -1,4 +1,4 @@
-"""How long it takes until vqcheck begins to work, as whole processes."""
+"""How long it takes until vqcheck begins to work, as whole processes. Aim: `--version` in 3.7 times an empty Python."""
 
 from checkpoints import book, generator, projection, running_sums, save
 from processes import Command, interleave, python, time_and_memory, vqcheck

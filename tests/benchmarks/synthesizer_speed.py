@@ -1,15 +1,27 @@
-"""The shipped synthesizer's training step against a plain formulation, in a process of its own."""
+"""A training step of the shipped synthesizer, our own and in a loop after upstream's, in a process of its own."""
 
 from run import Run, isolated
 
 
 def measure(run: Run):
     preset = "tiny" if run.quick else "v2"
-    run.stage(f"steps of {preset} in three formulations")
-    return [isolated(steps, preset, run.step_samples)]
+    figures = []
+    for device, batch, frames, fp16 in isolated(sizes, run.device):
+        run.stage(f"steps of {preset} on {device}, {batch} x {frames} frames")
+        figures.append(isolated(steps, preset, run.step_samples, device, batch, frames, fp16))
+    return figures
 
 
-def steps(preset, samples):
+def sizes(device):
+    """Return (device, batch, frames, half precision) of what is measured: small on a CPU, as in training on CUDA."""
+    import torch
+
+    if device == "cpu" or not torch.cuda.is_available():
+        return [("cpu", 2, 64, False)]
+    return [("cuda", batch, frames, fp16) for batch, frames in ((8, 300), (32, 400)) for fp16 in (True, False)]
+
+
+def steps(*arguments):
     from synthesizer_step import steps as run_steps
 
-    return run_steps(preset, samples)
+    return run_steps(*arguments)

@@ -3,9 +3,10 @@
 Both begin with the files in 4-cnhubert. Upstream (3-get-semantic) takes one recording at a time, in torch and float32,
 with its quantizer's equations; the audit derives every token in float32 and in half precision and judges it. They take
 turns in processes of their own, so that a busy machine slows both. A frame takes 3.9 million operations; the floor is
-torch's matrix products alone, in one batch.
+torch's matrix products alone, in one batch. As whole processes, of which upstream's imports torch, both are measured
+for few recordings, too.
 
-Run as a program, this file is one of those processes: `tokens_speed.py SIDE FOLDER`.
+Run as a program, this file is one of those processes: `tokens_speed.py SIDE FOLDER [once]`.
 """
 
 import os
@@ -100,10 +101,12 @@ def products(folder):
     return lambda: (x @ weight) @ embed
 
 
-def work(side, folder):
-    """Run one side whenever a line comes in, and answer with its seconds."""
+def work(side, folder, *, once=False):
+    """Run one side, and again whenever a line comes in, then answering with its seconds."""
     run = {"upstream": upstream, "audit": audit, "products": products}[side](folder)
     run()
+    if once:
+        return
     for _ in sys.stdin:
         started = time.perf_counter()
         run()
@@ -118,6 +121,33 @@ def prepare(folder, items):
     (folder / MERGED).write_text("\n".join(["item_name\tsemantic_audio", *lines, ""]))
     total = audit(folder)().total
     return total.frames, total.frames - total.explained
+
+
+def whole_processes(run, sizes):
+    """Return the figures of `vqcheck tokens` against a script that extracts, for few and for many recordings."""
+    from processes import Command, interleave, python, time_and_memory, vqcheck
+    from run import isolated
+
+    figures = []
+    for items in sizes:
+        folder = run.folder / f"tokens-{items}"
+        frames, _ = isolated(prepare, folder, items)
+        floor = "import numpy"
+        costs = interleave(
+            {
+                "vqcheck tokens": Command(vqcheck("tokens", folder / "base.pth", folder, "-q")),
+                "extraction": Command([sys.executable, __file__, "upstream", str(folder), "once"]),
+                floor: Command(python("import click, dataclasses, hashlib, numpy")),
+            },
+            run.samples,
+            run.stage,
+        )
+        name = f"tokens of {items} recordings"
+        note = f"{frames} frames; whole processes"
+        figures += time_and_memory(
+            "tokens", name, costs, "vqcheck tokens", rivals=("extraction",), floor=floor, note=note
+        )
+    return figures
 
 
 def measure(run):
@@ -151,8 +181,9 @@ def measure(run):
         worker.stdout.close()
     ours, rival, floor = (Measured(side, tuple(values)) for side, values in speed.items())
     note = f"{frames} frames, {THREADS} threads; {unexplained} tokens are not upstream's; the audit derives each twice"
-    return [Figure("tokens", "token audit", PER_SECOND, ours, (rival,), floor, note)]
+    figures = [Figure("tokens", "token audit", PER_SECOND, ours, (rival,), floor, note)]
+    return figures + whole_processes(run, (1,) if run.quick else (1, 10, 100))
 
 
 if __name__ == "__main__":
-    work(sys.argv[1], Path(sys.argv[2]))
+    work(sys.argv[1], Path(sys.argv[2]), once=sys.argv[3:] == ["once"])

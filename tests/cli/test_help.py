@@ -88,6 +88,7 @@ def place(sound, checkpoints, monkeypatch):
     (root / "GPT_weights_v2").mkdir()
     (root / "SoVITS_weights_v2").mkdir()
     (root / "TEMP").mkdir()
+    (root / "step_400").mkdir()
     (me / "logs_s2_v2").mkdir()
     shutil.copy(sound.config, root / "TEMP" / "tmp_s2.json")
     for source, target in (
@@ -96,6 +97,8 @@ def place(sound, checkpoints, monkeypatch):
         ("base_v2.pth", "a.pth"),
         ("base_v2.safetensors", "b.safetensors"),
         ("G_400.pth", "G_400.pth"),
+        ("G_400.pth", "step_400/rank0.pth"),
+        ("G_400.pth", "step_400/rank1.pth"),
         ("G_400.pth", "logs/me/logs_s2_v2/G_400.pth"),
         ("G_437.pth", "logs/me/logs_s2_v2/G_437.pth"),
         ("frozen_v2_e8_s400.pth", "SoVITS_weights_v2/me_e8_s400.pth"),

@@ -10,6 +10,13 @@ from vqcheck.codebook.float_bytes import widen
 EIGHT_BITS = ["float8_e4m3fn", "float8_e5m2", "float8_e4m3fnuz", "float8_e5m2fnuz", "float8_e8m0fnu"]
 
 
+@pytest.fixture(params=["with numpy", "without numpy"])
+def way(request, monkeypatch):
+    """Whether numpy is at hand, which is the quicker way."""
+    monkeypatch.setattr(module, "_has_numpy", lambda: request.param == "with numpy")
+
+
+@pytest.mark.usefixtures("way")
 def test_every_float16_becomes_its_float32_bit_for_bit():
     """All 65,536 patterns agree with IEEE 754: signed zeros, subnormal values, infinities and NaN payloads."""
     patterns = np.arange(65536, dtype="<u2")
@@ -24,6 +31,8 @@ def test_every_float16_becomes_its_float32_bit_for_bit():
 
 def test_a_tensor_of_subnormal_values_takes_no_step_for_each(monkeypatch):
     """Otherwise a file of 128 MB could take a minute. The values are the same, signs and zeros included."""
+    monkeypatch.setattr(module, "_has_numpy", lambda: False)
+    module._float16_table()
     monkeypatch.setattr(module, "re", None)
     patterns = np.tile(np.concatenate([np.arange(0x0400), np.arange(0x8000, 0x8400), [0x3C00]]).astype("<u2"), 8)
     widened = np.frombuffer(widen(patterns.tobytes(), "float16"), "<u4")
@@ -32,7 +41,8 @@ def test_a_tensor_of_subnormal_values_takes_no_step_for_each(monkeypatch):
 
 def test_a_tensor_full_of_zeros_takes_neither_a_loop_nor_numpy(monkeypatch):
     """Counts of a codebook that was never trained are zeros; a few subnormal values among them are kept."""
-    monkeypatch.setattr(module, "_with_subnormals", None)
+    monkeypatch.setattr(module, "_has_numpy", lambda: False)
+    monkeypatch.setattr(module, "_float16_by_table", None)
     patterns = np.zeros(50_000, "<u2")
     patterns[::2] = 0x8000
     patterns[[7, 100]] = 1, 0x8001

@@ -5,14 +5,14 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from vqcheck.errors import UsageError
-from vqcheck.experiment.name2semantic import HEADER, MERGED, TokenRow, read_name2semantic
+from vqcheck.experiment.name2semantic import HEADER, MERGED, read_name2semantic
 
 ROWS = (("a.wav", (1, 2, 3)), ("b.wav", (0, 1023)))
 TEXT = f"{HEADER}\na.wav\t1 2 3\nb.wav\t0 1023\n"
 
 
 def rows(found):
-    return tuple((row.item, row.tokens) for row in found.rows)
+    return tuple((row.item, tuple(row.tokens)) for row in found.rows)
 
 
 @pytest.mark.parametrize(
@@ -126,6 +126,16 @@ def test_whatever_upstream_writes_is_read_back(tmp_path_factory, written):
     lines = [HEADER, *(f"{item}\t{' '.join(map(str, tokens))}" for item, tokens in written)]
     (folder / MERGED).write_bytes(("\n".join(lines) + "\n").encode())
     found = read_name2semantic(str(folder))
-    assert found.rows == tuple(
-        TokenRow(item, tokens, f"{MERGED}:{number}") for number, (item, tokens) in enumerate(written, start=2)
-    )
+    assert rows(found) == tuple(written)
+    assert [row.line for row in found.rows] == [f"{MERGED}:{number}" for number in range(2, len(written) + 2)]
+
+
+@pytest.mark.parametrize("largest", [1023, 65535, 65536, 999_999])
+def test_a_thousand_hours_fit_into_less_memory_than_their_text(tmp_path, largest):
+    """Tokens of any size are kept as they are, those of a codebook in use in two bytes each."""
+    written = [largest, 0, *range(1000)] * 20
+    (tmp_path / MERGED).write_text("".join(f"{item}.wav\t{' '.join(map(str, written))}\n" for item in range(5)))
+    found = read_name2semantic(str(tmp_path))
+    assert rows(found) == tuple((f"{item}.wav", tuple(written)) for item in range(5))
+    held = sum(len(row.tokens) * row.tokens.itemsize for row in found.rows)
+    assert held < (tmp_path / MERGED).stat().st_size * (0.6 if largest < 1 << 16 else 1.2)

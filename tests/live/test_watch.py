@@ -12,7 +12,7 @@ from vqcheck import guard
 from vqcheck.errors import CodebookChanged
 from vqcheck.live.encoder import find
 from vqcheck.live.first_write import WriteCatcher
-from vqcheck.live.watch import EncoderWatch, bits, same_bits
+from vqcheck.live.watch import EncoderWatch, bits, not_equal, not_equal_at_once, same_bits
 from vqcheck.synthesizer import preset
 
 BOOK = "quantizer.vq.layers.0._codebook"
@@ -202,3 +202,39 @@ def test_a_write_that_was_undone_is_known_from_who_saw_it(model):
     steps = by_label(watch.look({f"{BOOK}.embed"}))
     assert [label for label, step in steps.items() if step.written] == ["codes"]
     assert not steps["codes"].changed
+
+
+@pytest.mark.parametrize("compare", [not_equal, not_equal_at_once])
+def test_either_comparison_sees_any_bit(compare):
+    """One bit differs in the sign of zero, the payload of a NaN, the highest bit of an integer, a byte, 8 bytes."""
+    nan = torch.tensor([0x7FC00000, 0x7FC00001], dtype=torch.int32).view(torch.float32)
+    pairs = [
+        (torch.tensor([1.0, 0.0]), torch.tensor([1.0, -0.0])),
+        (nan[:1], nan[1:]),
+        (nan[:1], nan[:1].clone()),
+        (torch.tensor([-(2**31), 0], dtype=torch.int32), torch.tensor([0, 0], dtype=torch.int32)),
+        (torch.tensor([True, False]), torch.tensor([True, True])),
+        (torch.tensor([2**63 - 1]), torch.tensor([-1])),
+        (torch.tensor([1.5], dtype=torch.float16), torch.tensor([1.5], dtype=torch.float16)),
+        (torch.empty(0), torch.empty(0)),
+    ]
+    one, other = ([bits(pair[side]) for pair in pairs] for side in (0, 1))
+    assert compare(one, other) == [True, True, False, True, True, True, False, False]
+
+
+def test_a_change_after_a_quiet_look_and_one_undone(model):
+    """What was measured at an earlier look is not told of a later one: it is measured again when bits move."""
+    watch, codes = EncoderWatch(find(model)), book(model).embed
+    kept, seen = codes.clone(), []
+    for value in (1.0, 1.0, 3.0, 0.0, 0.0):
+        codes.data.copy_(kept)
+        codes.data[0, 0] += value
+        step = by_label(watch.look())["codes"]
+        seen.append((step.changed, step.written, step.rows_changed, round(step.max_abs, 4)))
+    assert seen == [
+        (True, True, 1, 1.0),
+        (True, False, 1, 1.0),
+        (True, True, 1, 3.0),
+        (False, True, 0, 0.0),
+        (False, False, 0, 0.0),
+    ]

@@ -278,7 +278,7 @@ def test_every_version_has_its_batch(config, version):
     item = items_of(chosen, networks.inputs).item(0)
     assert item.ssl.shape == (768, item.spec.size(1))
     assert item.spec.size(0) == 1025
-    assert int(item.text.max()) < networks.outline.enc_p.text_embedding.num_embeddings
+    assert int(item.text.max()) < networks.net_g.enc_p.text_embedding.num_embeddings
     assert (item.sv_emb is not None) == version.startswith("v2Pro")
     frames = {"v3": 1.875, "v4": 2}.get(version)
     assert item.mel is None if frames is None else item.mel.shape == (100, int(item.spec.size(1) * frames))

@@ -3,6 +3,7 @@
 import hashlib
 import os
 from collections.abc import Callable
+from itertools import groupby
 from typing import Final
 
 from vqcheck.checkpoint.container import Plain
@@ -12,7 +13,7 @@ from vqcheck.checkpoint.remote.address import without_credentials
 from vqcheck.codebook import model
 from vqcheck.codebook.digest import Digest
 from vqcheck.errors import UsageError
-from vqcheck.experiment.name2semantic import read_name2semantic
+from vqcheck.experiment.name2semantic import TokenRow, read_name2semantic
 
 _PIECE: Final = 8 << 20
 
@@ -34,10 +35,15 @@ def tokens_digest(experiment: str) -> Digest:
     for where, what in table.malformed:
         raise UsageError(what, os.path.join(experiment, where))
     state = hashlib.sha256()
-    # UTF-8 sorts as the characters do.
-    for line in sorted(f"{row.item}\t{' '.join(map(str, row.tokens))}\n".encode() for row in table.rows):
-        state.update(line)
+    # UTF-8 sorts as the characters do. No item has a tab in it, so that lines of different items sort as these do.
+    for _, rows in groupby(sorted(table.rows, key=_up_to_tokens), _up_to_tokens):
+        for line in sorted(f"{row.item}\t{' '.join(map(str, row.tokens))}\n".encode() for row in rows):
+            state.update(line)
     return Digest("sha256-tokens-v1", state.hexdigest())
+
+
+def _up_to_tokens(row: TokenRow) -> bytes:
+    return f"{row.item}\t".encode()
 
 
 def file_digest(path: str, on_bytes: OnBytes | None = None) -> Digest:

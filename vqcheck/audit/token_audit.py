@@ -25,7 +25,7 @@ arithmetics in which GPUs differ more are tried one after the other: `half_looku
 
 import random
 from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 from typing import Final
 
@@ -44,6 +44,11 @@ from vqcheck.experiment.features import BatchReader, FeatureFolder, ItemReading
 from vqcheck.experiment.name2semantic import Name2Semantic, TokenRow, read_name2semantic
 
 _SEED: Final = 1234
+_OTHERS: Final = (
+    *((FLOAT_ARITHMETICS[0], arithmetic) for arithmetic in ARITHMETICS[1:]),
+    *((floats, ARITHMETICS[0]) for floats in FLOAT_ARITHMETICS[1:]),
+)
+"""What else a tsv may have been made with."""
 _FEW: Final = 0.01
 """Share of the frames up to which mismatches may come from an arithmetic that was not tried yet."""
 
@@ -55,12 +60,14 @@ def audit_tokens(
     sample: int | None = None,
     copy: str = "",
     least_coverage: float = HALF_OF_THE_ITEMS,
+    recorded: Name2Semantic | None = None,
     on_item: Callable[[int, int], None] | None = None,
 ) -> TokenAudit:
     """Return whether the tokens of an experiment directory come from an open checkpoint.
 
     `sample` limits the check to so many rows, the same ones each time; `copy` names the copy to derive them with.
-    `least_coverage` is the share of the rows (0..1) that must have features for a verdict.
+    `least_coverage` is the share of the rows (0..1) that must have features for a verdict. `recorded` are tokens to
+    take in place of the directory's.
     `on_item` is called with (rows done, rows in all).
 
     Raises:
@@ -69,26 +76,24 @@ def audit_tokens(
 
     """
     tokenizer = read_tokenizer(checkpoint, copy)
-    recorded = read_name2semantic(experiment)
+    recorded = recorded or read_name2semantic(experiment)
     folder = FeatureFolder(experiment)
     have_features = set(folder.items)
-    common = [row for row in recorded.rows if row.item in have_features]
-    if not common:
-        raise UsageError(_nothing_in_common(experiment, recorded, folder))
-    rows = _sample(common, sample)
+    rows = rows_to_check(recorded, folder, sample)
+    is_sample = len(rows) < sum(row.item in have_features for row in recorded.rows)
 
     def attempt(judge: FrameJudge) -> _Attempt:
         reader = BatchReader(folder.read_frames, judge.channels, judge.taps)
         tally = _tally(judge, reader, rows, on_item)
-        audit = _result(tokenizer, experiment, recorded, have_features, rows, len(common), reader.readings, tally)
+        audit = _result(tokenizer, experiment, recorded, have_features, rows, is_sample, reader.readings, tally)
         audit = replace(audit, least_coverage=least_coverage)
         return _Attempt(audit, int(tally.by_row[:, FAR].sum()))
 
     best = attempt(FrameJudge(tokenizer, FLOAT_ARITHMETICS[0], ARITHMETICS[0]))
-    for judge in _other_judges(tokenizer):
+    for floats, arithmetic in _OTHERS:
         if not _may_be_arithmetic(best):
             break
-        other = attempt(judge)
+        other = attempt(FrameJudge(tokenizer, floats, arithmetic))
         if _explains_better(other, best):
             best = other
     return best.audit
@@ -130,14 +135,6 @@ def _explains_better(other: _Attempt, best: _Attempt) -> bool:
     return 2 * other.left <= best.left if best.far else other.left < best.left
 
 
-def _other_judges(tokenizer: Tokenizer) -> Iterator[FrameJudge]:
-    """Yield what else a tsv may have been made with."""
-    for arithmetic in ARITHMETICS[1:]:
-        yield FrameJudge(tokenizer, FLOAT_ARITHMETICS[0], arithmetic)
-    for floats in FLOAT_ARITHMETICS[1:]:
-        yield FrameJudge(tokenizer, floats, ARITHMETICS[0])
-
-
 @dataclass(frozen=True, eq=False)
 class _FrameTally:
     judge: FrameJudge
@@ -166,7 +163,17 @@ def _tally(
     return _FrameTally(judge, by_row, beyond, second_ties, (int(varied[0]), int(varied[1:].max())))
 
 
-def _sample(rows: list[TokenRow], size: int | None) -> list[TokenRow]:
+def rows_to_check(recorded: Name2Semantic, folder: FeatureFolder, size: int | None) -> list[TokenRow]:
+    """Return the rows that have features, or so many of them, the same ones each time.
+
+    Raises:
+        UsageError: there are none.
+
+    """
+    have_features = set(folder.items)
+    rows = [row for row in recorded.rows if row.item in have_features]
+    if not rows:
+        raise UsageError(_nothing_in_common(recorded, folder))
     if size is None or size >= len(rows):
         return rows
     chosen = random.Random(_SEED).sample(range(len(rows)), size)  # noqa: S311 - a choice, not a secret
@@ -179,7 +186,7 @@ def _result(
     recorded: Name2Semantic,
     have_features: set[str],
     rows: list[TokenRow],
-    common: int,
+    is_sample: bool,
     readings: list[ItemReading],
     tally: _FrameTally,
 ) -> TokenAudit:
@@ -205,7 +212,7 @@ def _result(
         files=recorded.files,
         rows=len(recorded.rows),
         items=tuple(items),
-        sampled=len(rows) < common,
+        sampled=is_sample,
         arithmetic=str(tally.judge.arithmetic),
         float_arithmetic=str(tally.judge.floats),
         predicted=tally.predicted,
@@ -220,7 +227,8 @@ def _result(
     )
 
 
-def _nothing_in_common(experiment: str, recorded: Name2Semantic, folder: FeatureFolder) -> str:
+def _nothing_in_common(recorded: Name2Semantic, folder: FeatureFolder) -> str:
+    experiment = folder.experiment
     if not recorded.rows:
         where, why = recorded.malformed[0]
         return f"{experiment}: no line of the tsv holds tokens: {where}: {why}"

@@ -6,6 +6,7 @@ them where a lock or a base disagrees. Plain data, which reports read.
 
 from dataclasses import dataclass
 
+from vqcheck.audit.device_tokens import DeviceTokens
 from vqcheck.audit.token_audit_result import TokenAudit, TokenVerdict
 from vqcheck.audit.token_power import Power, power, updates
 from vqcheck.codebook.comparison import Verdict
@@ -69,6 +70,8 @@ class TokenDecision:
     """None where the two checkpoints hold one VQ encoder, or where not both explain the tokens"""
     exported: str | None = None
     """The weights exported at the checkpoint's step, where it is a training file and somebody looked for them"""
+    device: DeviceTokens | None = None
+    """What a device derives, where one was asked: shown beside the verdict, which it does not change"""
 
     @property
     def decided_by(self) -> Decider:

@@ -8,7 +8,7 @@ import numpy.typing as npt
 
 from vqcheck.codebook.float_lookup import FloatArithmetic, FloatEncoder, FloatLookup, float_excess
 from vqcheck.codebook.half_bound import HalfReach, excess
-from vqcheck.codebook.half_lookup import Arithmetic, Array, HalfEncoder, HalfLookup, Tokens, half, is_half
+from vqcheck.codebook.half_lookup import Arithmetic, Array, HalfEncoder, HalfLookup, Tokens, half
 from vqcheck.codebook.tokenizer import Tokenizer
 from vqcheck.experiment.features import FrameBatch
 
@@ -67,14 +67,14 @@ class FrameJudge:
         weight = tokenizer.projection.weight.transpose(2, 1, 0).reshape(-1, out)
         weight = np.ascontiguousarray(weight, np.float32)
         bias = tokenizer.projection.bias
-        bias = np.zeros(out, np.float32) if bias is None else bias.astype(np.float32)
-        codes = tokenizer.codes.astype(np.float32)
+        bias = np.zeros(out, np.float32) if bias is None else bias.astype(np.float32, copy=False)
+        codes = tokenizer.codes.astype(np.float32, copy=False)
         with np.errstate(over="ignore", invalid="ignore"):
             self._plain = FloatEncoder(weight, bias, codes, FloatArithmetic())
             self._float = self._plain if floats == FloatArithmetic() else FloatEncoder(weight, bias, codes, floats)
             self._half = HalfEncoder(weight, bias, codes)
             self._reach = HalfReach(codes, self._plain.squares, self._half)
-        self._weight_is_half = is_half(weight)
+        self._weight_is_half = np.array_equal(self._half.weight, weight)
         self._codes = len(codes)
 
     def judge(self, batch: FrameBatch) -> JudgedFrames:

@@ -2,7 +2,6 @@
 
 from collections import deque
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
 from itertools import islice
 from math import isfinite
 from typing import Final, NamedTuple, cast
@@ -14,6 +13,7 @@ from vqcheck.checkpoint.stored_tensor import ITEM_SIZE
 from vqcheck.checkpoint.torch_calls import NO_TENSOR
 from vqcheck.checkpoint.torch_meaning import leads_to_tensor, references
 from vqcheck.checkpoint.torch_records import SAVE_AGAIN, StorageRecord, TensorRecord
+from vqcheck.quick_dataclass import quick_dataclass
 from vqcheck.sanitize import sanitize_name
 
 KNOWN: Final = (
@@ -46,7 +46,7 @@ Plain = None | bool | int | float | str | list["Plain"] | dict[str, "Plain"]
 """What a file says beside its tensors, as plain values."""
 
 
-@dataclass(frozen=True, slots=True)
+@quick_dataclass(frozen=True, slots=True)
 class StateDict:
     """A mapping of names to tensors inside a saved object."""
 

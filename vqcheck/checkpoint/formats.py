@@ -12,6 +12,7 @@ from vqcheck.checkpoint.file import PositionedFile
 from vqcheck.checkpoint.opened import Checkpoint
 from vqcheck.checkpoint.remote.address import Address, is_address
 from vqcheck.checkpoint.source import Format, Source
+from vqcheck.checkpoint.torch_meaning import PickledIndex
 from vqcheck.errors import CheckpointError
 
 
@@ -42,11 +43,11 @@ def _rows(source: Source) -> Iterator[Format]:
     yield torch_legacy
 
 
-def open_path(path: str | os.PathLike[str], *, is_shard: bool = False) -> Checkpoint:
-    """Open a file of any format; raises as `open_checkpoint`."""
+def open_path(path: str | os.PathLike[str], *, is_shard: bool = False, known: PickledIndex | None = None) -> Checkpoint:
+    """Open a file of any format, given an index that its own may be equal to; raises as `open_checkpoint`."""
     file = _positioned(path)
     try:
-        return _open(file, is_shard=is_shard)
+        return _open(file, is_shard=is_shard, known=known)
     except MemoryError:
         file.close()
         raise file.error("not enough memory to read its index") from None
@@ -83,7 +84,7 @@ def _positioned(path: str | os.PathLike[str]) -> PositionedFile:
         raise CheckpointError(kind, os.fsdecode(path)) from None
 
 
-def _open(file: PositionedFile, *, is_shard: bool) -> Checkpoint:
+def _open(file: PositionedFile, *, is_shard: bool, known: PickledIndex | None) -> Checkpoint:
     if not file.size:
         raise file.error("is empty; save or download it again")
     if os.path.exists(f"{file.path}.aria2"):
@@ -92,7 +93,7 @@ def _open(file: PositionedFile, *, is_shard: bool) -> Checkpoint:
         raise file.error(unfinished(file.path))
     if file.path.endswith(DISTRIBUTED_PART):
         raise file.error("is a part of a distributed checkpoint; name the folder that it lies in")
-    source = Source(file, is_shard=is_shard, open_shard=_open_shard)
+    source = Source(file, is_shard=is_shard, open_shard=_open_shard, known=known)
     for row in _rows(source):
         if row.recognises(source):
             return row.open_source(source)

@@ -10,19 +10,20 @@ from vqcheck.checkpoint.remote.address import is_address
 from vqcheck.errors import CheckpointError
 
 
-def open_checkpoint(path: str | os.PathLike[str]) -> Checkpoint:
+def open_checkpoint(path: str | os.PathLike[str], beside: Checkpoint | None = None) -> Checkpoint:
     """Open a checkpoint by its content, never by its name.
 
     Reads torch files of every age (also with GPT-SoVITS's overwritten first two bytes), safetensors files, indexes of
     sharded and of distributed checkpoints, TorchScript archives and numpy files; of a folder, the one checkpoint in it.
     Of a remote file (`hf://OWNER/REPO/FILE`, `https://HOST/FILE`) the parts that are needed come over the network.
-    Nothing in the file is imported or executed.
+    Nothing in the file is imported or executed. `beside` is an open checkpoint that this one is compared with: where
+    the pickles of their indexes have the same bytes, it is read once.
 
     Raises:
         CheckpointError: the file cannot be read, or not safely, or code of its own would decide what is loaded from it.
 
     """
-    checkpoint = open_as_stored(path)
+    checkpoint = open_as_stored(path, beside)
     if checkpoint.module_classes:
         checkpoint.close()
         classes = listed(list(checkpoint.module_classes))
@@ -34,7 +35,7 @@ def open_checkpoint(path: str | os.PathLike[str]) -> Checkpoint:
     return checkpoint
 
 
-def open_as_stored(path: str | os.PathLike[str]) -> Checkpoint:
+def open_as_stored(path: str | os.PathLike[str], beside: Checkpoint | None = None) -> Checkpoint:
     """Open a checkpoint as `open_checkpoint` does, also where code of its own decides what is loaded from it.
 
     Such code is not run: `module_classes` names it, and what is read is what is stored.
@@ -47,7 +48,7 @@ def open_as_stored(path: str | os.PathLike[str]) -> Checkpoint:
     # An index is many small objects and no garbage; looking through them again and again grows faster than the file.
     gc.disable()
     try:
-        return open_path(path)
+        return open_path(path, known=beside.index if beside else None)
     finally:
         if collects:
             gc.enable()

@@ -14,6 +14,7 @@ from vqcheck.checkpoint import container
 from vqcheck.checkpoint.container import Plain
 from vqcheck.checkpoint.file import PositionedFile
 from vqcheck.checkpoint.stored_tensor import ITEM_SIZE, Extent, StoredTensor, contiguous_stride
+from vqcheck.checkpoint.torch_meaning import PickledIndex
 from vqcheck.sanitize import sanitize, sanitize_name
 
 MAX_TENSOR_BYTES: Final = 128 << 20
@@ -93,6 +94,8 @@ class Checkpoint:
         self.missing_files = missing_files
         self._stored_bytes = stored_bytes
         self._root = root
+        self.index: PickledIndex | None = None
+        """Of a torch zip archive, for another one that may have the same."""
         self.remembered: dict[object, Any] | None = None
         """What was calculated from its bytes, by whoever did; None unless `keep_what_is_read` was called."""
 

@@ -5,6 +5,8 @@ from collections.abc import Iterable
 from dataclasses import dataclass, field
 from typing import Final
 
+from vqcheck.quick_dataclass import quick_dataclass
+
 _DEEPEST_KEY: Final = 3
 _MOST_PARTS: Final = 16
 _LONGEST_PART: Final = 256
@@ -19,7 +21,7 @@ class TruncatedPickleError(PickleError):
     """The bytes end before the pickle does."""
 
 
-@dataclass(frozen=True, slots=True)
+@quick_dataclass(frozen=True, slots=True)
 class Global:
     """A class or function named by a pickle; only its name."""
 
@@ -47,7 +49,7 @@ class Placeholder:
         return self.args, self.state, self.items, self.elements
 
 
-@dataclass(frozen=True, slots=True, eq=False)
+@quick_dataclass(frozen=True, slots=True, eq=False)
 class OtherKey:
     """A dictionary key that is not text and costly to hash; each is a key of its own."""
 

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Final, Protocol
 
 from vqcheck.checkpoint.file import PositionedFile
 from vqcheck.checkpoint.opened import Checkpoint
+from vqcheck.checkpoint.torch_meaning import PickledIndex
 
 if TYPE_CHECKING:
     from vqcheck.checkpoint.zip_archive import ZipArchive
@@ -20,16 +21,23 @@ class Source:
         file: the open file.
         head: its first bytes, 512 at most.
         is_shard: an index of a sharded checkpoint led to it.
+        known: the index of another torch zip archive, whose pickle may have the same bytes.
 
     """
 
     def __init__(
-        self, file: PositionedFile, *, is_shard: bool = False, open_shard: "Callable[[str], Checkpoint] | None" = None
+        self,
+        file: PositionedFile,
+        *,
+        is_shard: bool = False,
+        open_shard: "Callable[[str], Checkpoint] | None" = None,
+        known: PickledIndex | None = None,
     ) -> None:
         self.file = file
         self._open_shard = open_shard
         self.head = bytes(file.read(0, min(file.size, _HEAD), "beginning of the file"))
         self.is_shard = is_shard
+        self.known = known
 
     def open_shard(self, path: str) -> Checkpoint:
         """Open a file that this one, an index, leads to."""

@@ -1,11 +1,12 @@
 """What is known of a tensor before its bytes are read: its name, element type, shape and place in the file."""
 
-from dataclasses import dataclass
 from types import MappingProxyType
 from typing import Final
 
+from vqcheck.quick_dataclass import quick_dataclass
 
-@dataclass(frozen=True, slots=True)
+
+@quick_dataclass(frozen=True, slots=True)
 class Extent:
     """A run of bytes inside a checkpoint file: one zip member, one legacy storage or one safetensors entry."""
 
@@ -21,7 +22,7 @@ class Extent:
     """Base name of the shard that holds it; empty for the opened file itself."""
 
 
-@dataclass(frozen=True, slots=True)
+@quick_dataclass(frozen=True, slots=True)
 class StoredTensor:
     """One named tensor of a checkpoint, not yet read.
 

@@ -12,6 +12,7 @@ from vqcheck.checkpoint.pickle_values import Global, Meaning, OtherKey, PickleEr
 from vqcheck.checkpoint.stored_module import is_module
 from vqcheck.checkpoint.torch_calls import DICTIONARIES, HOLDERS, NO_TENSOR, Calls
 from vqcheck.checkpoint.torch_records import REBUILD, SAVE_AGAIN, StorageRecord, Storages, TensorRecord, rebuild
+from vqcheck.quick_dataclass import quick_dataclass
 from vqcheck.sanitize import sanitize_name
 
 _TENSOR_CLASS: Final = re.compile(r"(Tensor|Parameter|Storage|Buffer|Variable|TensorBase|ndarray|memmap)$")
@@ -145,6 +146,19 @@ class TorchMeaning(Meaning):
             made.args = (state,)
             return made
         raise PickleError(f"makes an object of {kind} from {base}, which vqcheck does not know{SAVE_AGAIN}")
+
+
+@quick_dataclass(frozen=True, slots=True)
+class PickledIndex:
+    """What the pickle of a torch zip archive's index comes to. It follows from its bytes alone."""
+
+    pickled: bytes
+    root: object
+    """With records for tensors"""
+    storages: tuple[StorageRecord, ...]
+    """Every storage that it refers to"""
+    meaning: TorchMeaning
+    """That it was read with"""
 
 
 def leads_to_tensor(value: object, seen: set[int]) -> bool:

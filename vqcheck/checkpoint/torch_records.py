@@ -1,12 +1,13 @@
 """What torch's own calls in a pickle describe: storages and tensors, as records."""
 
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from itertools import islice
 from typing import Any, Final
 
 from vqcheck.checkpoint.pickle_values import Global, PickleError
 from vqcheck.checkpoint.stored_tensor import TORCH_STORAGE
+from vqcheck.quick_dataclass import quick_dataclass
 from vqcheck.sanitize import sanitize_name
 
 SAVE_AGAIN: Final = "; save it again as a plain state dict (torch.save(model.state_dict(), FILE))"
@@ -31,7 +32,7 @@ _MARKS: Final = ("_is_buffer", "_is_hf_initialized", "_no_weight_decay", "_optim
 do more."""
 
 
-@dataclass(frozen=True, slots=True)
+@quick_dataclass(frozen=True, slots=True)
 class StorageRecord:
     """A storage a pickle refers to: `count` elements of `dtype` under a key of the archive."""
 
@@ -42,7 +43,7 @@ class StorageRecord:
     """In legacy files, the part of it that is meant: its own key, first element, elements."""
 
 
-@dataclass(frozen=True, slots=True)
+@quick_dataclass(frozen=True, slots=True)
 class TensorRecord:
     """A tensor a pickle describes; sizes are unchecked claims."""
 

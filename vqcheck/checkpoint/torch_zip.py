@@ -1,8 +1,6 @@
 """The index of a torch zip archive (torch 1.6 and later), whatever its root folder and member order."""
 
-from collections.abc import Callable
-from dataclasses import dataclass
-from typing import Generic, TypeVar
+from collections.abc import Iterable
 
 from vqcheck.checkpoint import pickle_machine
 from vqcheck.checkpoint.opened import Checkpoint
@@ -10,11 +8,9 @@ from vqcheck.checkpoint.pickle_values import Meaning, PickleError
 from vqcheck.checkpoint.saved_object import checkpoint_of
 from vqcheck.checkpoint.source import Source
 from vqcheck.checkpoint.stored_tensor import Extent
-from vqcheck.checkpoint.torch_meaning import TorchMeaning
+from vqcheck.checkpoint.torch_meaning import PickledIndex, TorchMeaning
 from vqcheck.checkpoint.torch_records import StorageRecord
 from vqcheck.checkpoint.zip_archive import ZipArchive
-
-M = TypeVar("M", bound=Meaning)
 
 
 def recognises(source: Source) -> bool:
@@ -26,92 +22,108 @@ def recognises(source: Source) -> bool:
 
 
 def open_source(source: Source) -> Checkpoint:
-    """Return an open torch zip archive; raises CheckpointError as `read_index`."""
+    """Return an open torch zip archive.
+
+    Raises:
+        CheckpointError: no index, several of them, big-endian storages, or a pickle that is not plain data.
+
+    """
     archive = source.archive
     if source.is_shard and any(
         member.is_packed and name.endswith("data.pkl") for name, member in archive.members.items()
     ):
         # Unpacked, the indexes of many small shards could be of any size; no library packs one.
         raise archive.error("its index is compressed, which no shard's is; save the model again without compression")
-    index = read_index(archive)
-    packed = next((extent.member for extent in index.extents.values() if extent.packed), "")
+    folder = folder_of(archive)
+    if archive.find(f"{folder}constants.pkl"):
+        raise archive.error("is a TorchScript archive where a checkpoint is expected; save the model's state_dict()")
+    index = _index(archive, folder, source.known)
+    extents = extents_in(archive, folder, index.storages)
+    packed = next((extent.member for extent in extents.values() if extent.packed), "")
     if packed and (source.is_shard or source.file.path.endswith(".bin")):
         # transformers maps such files into memory: it gets the packed bytes as they lie there, whatever they unpack to.
         raise archive.error(
             "is compressed, and transformers would read it as if it were not; save the model again without compression",
             packed,
         )
-    return checkpoint_of(
+    opened = checkpoint_of(
         source.file,
         "torch zip",
         index.root,
-        index.extents,
+        extents,
         lambda extent, start, size: archive.read(extent.member, start, size),
         index.meaning,
         header_code=source.header_code,
     )
+    if not opened.module_classes:  # such files are read each for itself
+        opened.index = index
+    return opened
 
 
-def read_index(archive: ZipArchive) -> "ZipIndex[TorchMeaning]":
-    """Return the index of a torch zip archive, with records for tensors.
+def _index(archive: ZipArchive, folder: str, known: PickledIndex | None) -> PickledIndex:
+    """Return the index of an archive: the known one, of another archive, where the bytes of both are the same.
 
-    Raises:
-        CheckpointError: as `load_index`.
-
+    Everything else that torch reads, the directory and the byte order, is this archive's own.
     """
-    index = load_index(archive, lambda found: TorchMeaning(found, most_parts=5))
-    if archive.find(f"{index.folder}constants.pkl"):
-        raise archive.error("is a TorchScript archive where a checkpoint is expected; save the model's state_dict()")
+    pickled = pickled_in(archive, folder)
+    if known is not None and known.pickled == pickled:
+        return known
+    storages: list[StorageRecord] = []
+    meaning = TorchMeaning(storages.append, most_parts=5)
+    root = unpickled(archive, folder, pickled, meaning)
     try:
-        index.meaning.require_apart()
+        meaning.require_apart()
     except PickleError as error:
-        raise archive.error(f"the pickle {error}", f"{index.folder}data.pkl") from None
-    return index
+        raise archive.error(f"the pickle {error}", f"{folder}data.pkl") from None
+    return PickledIndex(pickled, root, tuple(storages), meaning)
 
 
-@dataclass(frozen=True, slots=True)
-class ZipIndex(Generic[M]):
-    """The index of an archive of torch, of either kind."""
-
-    root: object
-    meaning: M
-    extents: dict[str, Extent]
-    """Storage key -> where it is."""
-    folder: str
-    """What the names of all members begin with."""
-
-
-def load_index(archive: ZipArchive, meaning_of: Callable[[Callable[[StorageRecord], None]], M]) -> ZipIndex[M]:
-    """Return the unpickled index of an archive, read with the meaning that is made for it.
+def folder_of(archive: ZipArchive) -> str:
+    """Return what the names of all members of an archive of torch, of either kind, begin with.
 
     Raises:
-        CheckpointError: no index, several of them, big-endian storages, or a pickle that is not plain data.
+        CheckpointError: no index, or several of them.
 
     """
     indexes = [name for name in archive.ending("data.pkl") if name[-9:-8] in ("", "/")]
     if len(indexes) != 1:
         found = "no data.pkl" if not indexes else f"{len(indexes)} files named data.pkl"
         raise archive.error(f"a zip archive, but no torch checkpoint ({found} inside)")
-    name = indexes[0]
-    folder = name[:-8]
+    return indexes[0][:-8]
+
+
+def pickled_in(archive: ZipArchive, folder: str) -> bytes:
+    """Return the pickle of an archive's index.
+
+    Raises:
+        CheckpointError: big-endian storages, or more bytes than are read.
+
+    """
     byteorder = archive.find(f"{folder}byteorder")
     if byteorder is not None and archive.read(byteorder.name, 0, min(byteorder.size, 16)) != b"little":
         raise archive.error("only little-endian checkpoints are read", byteorder.name)
+    name = f"{folder}data.pkl"
     size = archive.members[name].size
     if size > pickle_machine.MAX_BYTES:
         raise archive.error(f"{size} bytes, more than the {pickle_machine.MAX_BYTES} that are read", name)
-    data = bytes(archive.read(name, 0, size))
-    extents: dict[str, Extent] = {}
+    return bytes(archive.read(name, 0, size))
 
-    def found_storage(record: StorageRecord) -> None:
-        storage = f"{folder}data/{record.key}"
-        member = archive.members.get(storage)
-        if member is not None:
-            extents[record.key] = Extent(storage, member.start, member.size, packed=member.is_packed)
 
-    meaning = meaning_of(found_storage)
+def unpickled(archive: ZipArchive, folder: str, pickled: bytes, meaning: Meaning) -> object:
+    """Return the root of an archive's index; raises CheckpointError for a pickle that is not plain data."""
     try:
-        value, _ = pickle_machine.load(data, meaning)
+        root, _ = pickle_machine.load(pickled, meaning)
     except PickleError as error:
-        raise archive.error(f"the pickle {error}", name) from None
-    return ZipIndex(value, meaning, extents, folder)
+        raise archive.error(f"the pickle {error}", f"{folder}data.pkl") from None
+    return root
+
+
+def extents_in(archive: ZipArchive, folder: str, storages: Iterable[StorageRecord]) -> dict[str, Extent]:
+    """Return storage key -> where it is, for the storages that the archive has."""
+    extents: dict[str, Extent] = {}
+    for record in storages:
+        name = f"{folder}data/{record.key}"
+        member = archive.members.get(name)
+        if member is not None:
+            extents[record.key] = Extent(name, member.start, member.size, packed=member.is_packed)
+    return extents

@@ -17,7 +17,7 @@ from vqcheck.checkpoint.pickle_values import Global, Meaning, PickleError, Place
 from vqcheck.checkpoint.saved_object import checkpoint_of
 from vqcheck.checkpoint.source import Source
 from vqcheck.checkpoint.torch_records import REBUILD, StorageRecord, Storages, TensorRecord, rebuild
-from vqcheck.checkpoint.torch_zip import load_index
+from vqcheck.checkpoint.torch_zip import extents_in, folder_of, pickled_in, unpickled
 from vqcheck.checkpoint.torchscript_code import Classes
 from vqcheck.sanitize import sanitize_name
 
@@ -49,11 +49,13 @@ def open_source(source: Source) -> Checkpoint:
     archive = source.archive
     if source.header_code:
         raise archive.error("is a TorchScript archive whose first two bytes were overwritten; torch does not load it")
-    index = load_index(archive, _ScriptMeaning)
-    if not archive.find(f"{index.folder}constants.pkl"):
+    folder = folder_of(archive)
+    storages: list[StorageRecord] = []
+    root = unpickled(archive, folder, pickled_in(archive, folder), _ScriptMeaning(storages.append))
+    if not archive.find(f"{folder}constants.pkl"):
         raise archive.error("is neither a torch checkpoint nor a TorchScript archive: its parts lie in several folders")
     try:
-        state = _state(index.root, Classes(archive, f"{index.folder}code/"))
+        state = _state(root, Classes(archive, f"{folder}code/"))
     except PickleError as error:
         raise archive.error(str(error)) from None
     if not state:
@@ -65,7 +67,7 @@ def open_source(source: Source) -> Checkpoint:
         source.file,
         "TorchScript",
         state,
-        index.extents,
+        extents_in(archive, folder, storages),
         lambda extent, start, size: archive.read(extent.member, start, size),
     )
 

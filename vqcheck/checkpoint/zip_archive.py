@@ -6,11 +6,11 @@ disagree with their local headers; a checkpoint reader needs slices, and must no
 
 import struct
 import zlib
-from dataclasses import dataclass
 from typing import Final
 
 from vqcheck.checkpoint.file import PositionedFile
 from vqcheck.errors import CheckpointError
+from vqcheck.quick_dataclass import quick_dataclass
 
 # End record:     signature, disk, directory disk, entries here, entries, directory size and start, comment length
 _END: Final = struct.Struct("<4s4H2LH")
@@ -43,7 +43,7 @@ _MAX_INFLATED: Final = 1 << 30
 _PIECE: Final = 1 << 20
 
 
-@dataclass(frozen=True, slots=True)
+@quick_dataclass(frozen=True, slots=True)
 class Member:
     """One entry of the central directory."""
 

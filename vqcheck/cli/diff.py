@@ -1,7 +1,7 @@
 """`vqcheck diff A B...`: is the VQ encoder the same; if not, what changed, why, and what it does to the tokens."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import TYPE_CHECKING, Final
 
 import click
@@ -28,6 +28,7 @@ from vqcheck.codebook.comparison import Comparison, Verdict
 from vqcheck.codebook.family import Family
 from vqcheck.errors import NoCodebookError, UsageError, VqcheckError
 from vqcheck.language import tr
+from vqcheck.quick_dataclass import quick_dataclass
 from vqcheck.report.document import Document
 from vqcheck.report.views import diff as diff_view
 
@@ -110,7 +111,7 @@ def command(
     return status
 
 
-@dataclass(frozen=True)
+@quick_dataclass(frozen=True)
 class _Asked:
     """What the user wants to know of each pair."""
 
@@ -155,7 +156,7 @@ def _compare(
     first: Checkpoint, path: str, asked: _Asked, on_tensor: OnTensor | None = None
 ) -> tuple[Document, str, tuple[str, ...], str]:
     """Return the document of one pair, what it comes to in a clause, as what codecs they were read, and B's digest."""
-    with open_as_stored(path) as second:
+    with open_as_stored(path, beside=first) as second:
         try:
             comparison = compare(first, second, asked.scope, on_tensor, asked.own, asked.copies)
         except NoCodebookError:

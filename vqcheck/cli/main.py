@@ -2,6 +2,7 @@
 
 import contextlib
 import errno
+import gc
 import os
 import signal
 import sys
@@ -17,6 +18,8 @@ from vqcheck.language import Sentence, tr
 EXIT_COULD_NOT_CHECK: Final = 2
 _ENDED: Final = ("SIGTERM", "SIGHUP")
 """Signals by which a system, or a terminal that is closed, ends a program."""
+_NEW_OBJECTS: Final = 100_000
+"""What may be made before garbage is looked for. A short run ends before: imports and indexes leave none."""
 _ENDED_BY_A_LIBRARY: Final = "not enough memory: a numerical library ended the program ({})"
 
 
@@ -25,6 +28,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     watched = Watched(lambda how: _failed(sys.argv[1:], _ENDED_BY_A_LIBRARY.format(how)))
     if arguments is None:
         sys.meta_path.insert(0, watched)
+        gc.set_threshold(_NEW_OBJECTS)
     try:
         status = _main(sys.argv[1:] if arguments is None else list(arguments))
     except (MemoryError, SystemError):
@@ -35,6 +39,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
             watched.finish(status)
             os._exit(status)  # what Python does at its end takes memory, too
     watched.finish(status)
+    if arguments is None:
+        gc.freeze()  # everything goes with the process: Python need not look through it for garbage first
     return status
 
 
@@ -58,6 +64,15 @@ def _main(arguments: Sequence[str]) -> int:
 
 
 def _run(arguments: Sequence[str]) -> int:
+    if arguments in (["--version"], ["-V"]):
+        # Alone it takes no parser, whose import takes longer than everything else here.
+        from vqcheck import __version__
+
+        try:
+            print(f"vqcheck, version {__version__}", flush=True)
+        except OSError:
+            return EXIT_COULD_NOT_CHECK
+        return 0
     import click
 
     from vqcheck.cli.click_language import click_in_language

@@ -3,7 +3,7 @@
 import os
 import sys
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any, Final, TypeVar
 
 import click
@@ -13,6 +13,7 @@ from vqcheck.cli.replace_file import add_to_file, check_target, replace_file
 from vqcheck.cli.terminal import can_draw, tell, wants_color
 from vqcheck.errors import UsageError
 from vqcheck.language import languages, tr
+from vqcheck.quick_dataclass import quick_dataclass
 
 if TYPE_CHECKING:
     from vqcheck.report.document import Document
@@ -40,7 +41,7 @@ STDOUT: Final = "-"
 _Command = TypeVar("_Command", bound=Callable[..., Any])
 
 
-@dataclass(frozen=True, slots=True)
+@quick_dataclass(frozen=True, slots=True)
 class Output:
     """How and where the user wants the report."""
 

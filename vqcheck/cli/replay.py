@@ -27,7 +27,7 @@ Examples:
   vqcheck replay --factory my_training.replay:vocoder --steps 5
   vqcheck replay --checkout ~/GPT-SoVITS --python ~/venv/bin/python --steps 5
   torchrun --nproc-per-node 2 --no-python vqcheck replay replay.toml
-  torchrun --nproc-per-node 2 --no-python vqcheck replay --checkout .
+  torchrun --nproc-per-node 2 --no-python vqcheck replay --checkout GPT-SoVITS
 
 Exit status: 0 every arm did what was expected, 1 one did not, 2 inconclusive (no control arm drifted), interrupted or
 could not start.
@@ -52,7 +52,7 @@ _QUICK: Final = 5
 )
 @click.option("--all", "every", is_flag=True, help="Run every strategy there is.")
 @click.option("--steps", metavar="N", type=click.IntRange(min=1), help="Training steps of each arm.")
-@click.option("--quick", is_flag=True, help=f"Train {_QUICK} steps only, in about a fifth of the time.")
+@click.option("--quick", is_flag=True, help=f"Train {_QUICK} steps only, in less than half the time.")
 @click.option("--batch-size", metavar="N", type=click.IntRange(min=1), help="Items in a batch of one process.")
 @click.option(
     "--seed", metavar="N", type=click.IntRange(min=0, max=2**63 - 1), help="Of weights, data and random draws."

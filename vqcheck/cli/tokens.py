@@ -6,11 +6,12 @@ from typing import Final
 
 import click
 
+from vqcheck.audit.device_tokens import DeviceTokens
 from vqcheck.audit.token_audit_result import HALF_OF_THE_ITEMS, TokenAudit, TokenVerdict
 from vqcheck.audit.token_decision import TokenDecision
 from vqcheck.checkpoint.open import open_checkpoint
 from vqcheck.checkpoint.opened import Checkpoint
-from vqcheck.cli.help import Command
+from vqcheck.cli.help import Command, complete_device
 from vqcheck.cli.options import copies_option
 from vqcheck.cli.output import Output, output_options
 from vqcheck.cli.remote import CheckpointPath, remote_option
@@ -59,6 +60,12 @@ A proven contradiction is 1 although other items could not be checked.
     help="Items that must have features; with fewer the status is 2.",
 )
 @click.option("--sample", metavar="N", type=click.IntRange(min=1), help="Check N items only, the same ones each time.")
+@click.option(
+    "--device",
+    metavar="DEVICE",
+    shell_complete=complete_device,
+    help="Derive the tokens on this device (cuda), too, and say whether the emulation of half precision agrees.",
+)
 @copies_option
 @output_options(verbose="Show every item and every count.")
 @remote_option
@@ -69,13 +76,15 @@ def command(
     lock: str | None,
     coverage: float,
     sample: int | None,
+    device: str | None,
     copies: tuple[str, ...],
     output: Output,
 ) -> int:
     """Compute the tokens of an experiment again and compare them with its 6-name2semantic.tsv.
 
     EXPERIMENT is a directory logs/NAME with the features in 4-cnhubert. The token of every frame is computed in
-    float32, and in half precision as a GPU does it.
+    float32, and in half precision as a GPU does it. The verdict rests on this emulation, on every machine alike; what
+    a GPU of your own derives (--device) is shown beside it.
     """
     if os.path.isfile(experiment):
         if os.path.isdir(checkpoint):
@@ -99,6 +108,8 @@ def command(
                 named = (of_second, of_first) if copies else ()
                 movement = movement_between(second, opened, experiment, named) if both else None
             decision = replace(decision, other=other, movement=movement)
+        if device is not None:
+            decision = replace(decision, device=asked.on_device(opened, device, of_first))
     decision = replace(decision, exported=exported_weights(checkpoint))
     # Not before the file was seen to be the same still.
     return output.show(view(decision))
@@ -124,4 +135,14 @@ class _TokenQuestion:
                 copy=copy,
                 least_coverage=self.least_coverage,
                 on_item=waiting.step,
+            )
+
+    def on_device(self, checkpoint: Checkpoint, device: str, copy: str) -> DeviceTokens:
+        try:
+            from vqcheck.replay.device_tokens import derive_on_device
+        except ImportError as error:
+            raise UsageError(f"--device needs {error.name}: pip install 'vqcheck[replay]'") from None
+        with Waiting("deriving tokens on the device", quiet=self.output.quiet) as waiting:
+            return derive_on_device(
+                checkpoint, self.experiment, device, sample=self.sample, copy=copy, on_item=waiting.step
             )

@@ -9,6 +9,7 @@ from vqcheck.codebook.family import BOOKKEEPING, Role
 from vqcheck.codebook.file_record import FileOrder, RoundingReading
 from vqcheck.codebook.vq_encoder import InFront
 from vqcheck.language import listed, tr
+from vqcheck.quick_dataclass import quick_dataclass
 from vqcheck.sanitize import sanitize
 from vqcheck.word_enum import VerdictEnum, WordEnum
 
@@ -57,7 +58,7 @@ def is_judged(role: str, scope: str, *, token_relevant: bool) -> bool:
     return scope != Scope.TOKENS if role in BOOKKEEPING else token_relevant
 
 
-@dataclass(frozen=True, slots=True)
+@quick_dataclass(frozen=True, slots=True)
 class Change:
     """How far two tensors of one shape are apart; a row is a code, or an output channel of a projection."""
 
@@ -73,7 +74,7 @@ class Change:
     """Values that changed and are NaN or infinite on either side."""
 
 
-@dataclass(frozen=True, slots=True)
+@quick_dataclass(frozen=True, slots=True)
 class TensorDiff:
     """One tensor on both sides. A side that lacks it has no name; calculated values have no digest."""
 
@@ -100,7 +101,7 @@ class TensorDiff:
     """How it came to that; None where neither side is the other's rounding."""
 
 
-@dataclass(frozen=True, slots=True)
+@quick_dataclass(frozen=True, slots=True)
 class RoundingLoss:
     """What rounding destroyed in one codebook; codes of several heads stand one behind the other."""
 
@@ -127,7 +128,7 @@ class RoundingLoss:
         return len({*self.zero, *self.not_finite, *self.equal})
 
 
-@dataclass(frozen=True, slots=True)
+@quick_dataclass(frozen=True, slots=True)
 class ComparedFile:
     """One of the two files."""
 
@@ -150,7 +151,7 @@ class ComparedFile:
     """Classes of modules that were saved whole: their code decides what Python makes of the stored values."""
 
 
-@dataclass(frozen=True, slots=True)
+@quick_dataclass(frozen=True, slots=True)
 class CopyPair:
     """A copy of A and the copy of B that it was compared with."""
 
@@ -175,7 +176,7 @@ def titles(pairs: Sequence[CopyPair]) -> list[str]:
     return ["", *others]
 
 
-@dataclass(frozen=True, slots=True)
+@quick_dataclass(frozen=True, slots=True)
 class LoneCopy:
     """A copy to which none of the other file's answers, and how it stands to the one that was judged instead."""
 
@@ -197,7 +198,7 @@ class LoneCopy:
         return bool(self.equal) or self.verdict in (Verdict.IDENTICAL, Verdict.WITHIN_ULPS, Verdict.NOISE)
 
 
-@dataclass(frozen=True, slots=True)
+@quick_dataclass(frozen=True, slots=True)
 class EqualCopies:
     """A copy of A and one of B that are the same, though they do not belong together by name."""
 

@@ -4,16 +4,16 @@ Copies are raw and averaged weights, the best state, or several codecs.
 """
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
 
 from vqcheck.checkpoint.opened import Checkpoint
 from vqcheck.checkpoint.second_hand import second_hand
 from vqcheck.codebook.tensor_names import WRAPPERS
 from vqcheck.codebook.vq_encoder import VQEncoder
 from vqcheck.errors import CheckpointError, UsageError
+from vqcheck.quick_dataclass import quick_dataclass
 
 
-@dataclass(frozen=True, slots=True)
+@quick_dataclass(frozen=True, slots=True)
 class CopyName:
     """Where in a file a copy is."""
 
@@ -40,7 +40,7 @@ class CopyName:
         return (*self.keys, *filter(None, self.prefix.split(".")))
 
 
-@dataclass(frozen=True, slots=True)
+@quick_dataclass(frozen=True, slots=True)
 class Labelled:
     """A copy as far as pairing goes."""
 
@@ -59,7 +59,7 @@ class Labelled:
         return frozenset(word for name in self.names for word in name.second_hand)
 
 
-@dataclass(frozen=True, slots=True)
+@quick_dataclass(frozen=True, slots=True)
 class Partners:
     """A copy of A and the copy of B that answers to it, by position."""
 
@@ -131,7 +131,7 @@ def _take(a: _CopiesOfCodec, b: _CopiesOfCodec, one: int, other: int, *, guessed
     return Partners(one, other, guessed)
 
 
-@dataclass(frozen=True, slots=True)
+@quick_dataclass(frozen=True, slots=True)
 class Copy:
     """One copy of a VQ encoder in a file."""
 
@@ -150,7 +150,7 @@ class Copy:
         return Labelled(self.encoder.family.name, self.names, has_codebook=bool(self.encoder.codebooks))
 
 
-@dataclass(frozen=True, slots=True)
+@quick_dataclass(frozen=True, slots=True)
 class Unreadable:
     """A copy that is there, but cannot be read."""
 
@@ -162,7 +162,7 @@ class Unreadable:
         return str(self.error)
 
 
-@dataclass(frozen=True, slots=True)
+@quick_dataclass(frozen=True, slots=True)
 class Copies:
     """What copies a file holds."""
 

@@ -47,7 +47,6 @@ Names of tensors, file format and the width in which a value is stored are not p
 """
 
 import hashlib
-from dataclasses import dataclass
 from typing import Final
 
 from vqcheck.checkpoint.stored_tensor import ITEM_SIZE
@@ -55,6 +54,7 @@ from vqcheck.codebook.family import Role
 from vqcheck.codebook.float_bytes import WIDENED, narrowed, widen
 from vqcheck.codebook.vq_encoder import Codebook, InFront, RoleTensor, VQEncoder
 from vqcheck.errors import NoCodebookError
+from vqcheck.quick_dataclass import quick_dataclass
 
 F32V1: Final = "sha256-f32v1"
 F16V1: Final = "sha256-f16v1"
@@ -67,7 +67,7 @@ _ONE_ZERO: Final = frozenset({"float8_e4m3fnuz", "float8_e5m2fnuz", "float8_e8m0
 """Types whose highest bit alone is not a negative zero."""
 
 
-@dataclass(frozen=True, slots=True)
+@quick_dataclass(frozen=True, slots=True)
 class Digest:
     """A digest and the name of the rules it was made by."""
 
@@ -83,7 +83,7 @@ class Digest:
         return self.hex[:12]
 
 
-@dataclass(frozen=True, slots=True)
+@quick_dataclass(frozen=True, slots=True)
 class EncoderDigests:
     """The digests of one VQ encoder under one algorithm."""
 

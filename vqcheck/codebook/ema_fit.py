@@ -23,24 +23,32 @@ SMALLEST_NORMAL: Final = {"float16": 2.0**-14, "bfloat16": 2.0**-126, "float32":
 # Relative error of S / smoothed(c) against the codes, by the precision in which all three were rounded.
 _TOLERANCE: Final = {"float16": 2e-3, "bfloat16": 1.6e-2, "float32": 1e-6}
 _SMALLEST_HALF: Final = 2.0**-24
+AT_ONCE: Final = 64
+"""Codes that are looked at together: their numbers stay in a cache."""
 
 
 def rows_off(codes: Array, sums: Array, counts: Array, epsilon: float) -> Mask:
     """Return which codes `[heads, codes]` are not their running sum over their smoothed count."""
     tolerance = _TOLERANCE[coarsest(codes, sums, counts)]
+    off: Mask = np.zeros(codes.shape[:2], bool)
     with np.errstate(all="ignore"):
         count = smoothed(counts, epsilon)[..., None]
-        expected = sums / count
-        allowed = np.abs(expected)
-        allowed *= tolerance
-        allowed += 1e-30
-        if tolerance > _TOLERANCE["float32"]:
-            # Half-precision sums and counts are also off by up to the smallest step there is, which small counts
-            # magnify.
-            allowed += _SMALLEST_HALF * (1 + (1 + np.abs(expected)) / np.maximum(count, 1e-30))
-        fits = np.abs(codes - expected) <= allowed
-    mask: Mask = ~np.all(fits, axis=2)
-    return mask
+        for start in range(0, codes.shape[1], AT_ONCE):
+            some = slice(start, start + AT_ONCE)
+            off[:, some] = ~_fit(codes[:, some], sums[:, some], count[:, some], tolerance)
+    return off
+
+
+def _fit(codes: Array, sums: Array, count: npt.NDArray[np.float64], tolerance: float) -> Mask:
+    expected = sums / count
+    allowed = np.abs(expected)
+    allowed *= tolerance
+    allowed += 1e-30
+    if tolerance > _TOLERANCE["float32"]:
+        # Half-precision sums and counts are also off by up to the smallest step there is, which small counts magnify.
+        allowed += _SMALLEST_HALF * (1 + (1 + np.abs(expected)) / np.maximum(count, 1e-30))
+    fits: Mask = np.all(np.abs(codes - expected) <= allowed, axis=2)
+    return fits
 
 
 def smoothed(counts: Array, epsilon: float) -> npt.NDArray[np.float64]:

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import Final
 
+from vqcheck.quick_dataclass import quick_dataclass
 from vqcheck.word_enum import WordEnum
 
 
@@ -81,7 +81,7 @@ class ResidualChain(WordEnum):
     """All books, in their order."""
 
 
-@dataclass(frozen=True)
+@quick_dataclass(frozen=True)
 class Key:
     """One kind of tensor of a family.
 
@@ -99,7 +99,7 @@ class Key:
     """What comes out is taken off the features before the same codebook is looked up again."""
 
 
-@dataclass(frozen=True, eq=False)
+@quick_dataclass(frozen=True, eq=False)
 class Family:
     """One codec family: one row of the table. Rows are told apart by identity."""
 

@@ -6,7 +6,6 @@ the files say of themselves does.
 
 import os
 import re
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
 from vqcheck.checkpoint.opened import Checkpoint
@@ -14,6 +13,7 @@ from vqcheck.codebook import model
 from vqcheck.codebook.family import Family
 from vqcheck.codebook.vq_encoder import is_lora
 from vqcheck.language import tr
+from vqcheck.quick_dataclass import quick_dataclass
 from vqcheck.word_enum import WordEnum
 
 if TYPE_CHECKING:
@@ -59,7 +59,7 @@ class RoundingReading(WordEnum):
     """One or the other: nothing says which was there first."""
 
 
-@dataclass(frozen=True, slots=True)
+@quick_dataclass(frozen=True, slots=True)
 class FileRecord:
     """What one file says of itself."""
 
@@ -83,7 +83,7 @@ class FileRecord:
         return tr("an export leaves it out")
 
 
-@dataclass(frozen=True, slots=True)
+@quick_dataclass(frozen=True, slots=True)
 class FileOrder:
     """Two files, and which came first: by what they say themselves, or because the caller knows it."""
 

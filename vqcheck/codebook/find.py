@@ -3,6 +3,7 @@
 import re
 from collections.abc import Iterator
 from dataclasses import replace
+from functools import lru_cache
 from typing import Final
 
 from vqcheck.checkpoint.opened import Checkpoint
@@ -16,6 +17,8 @@ from vqcheck.codebook.other_state_dicts import averages_of_parameters, require_w
 from vqcheck.codebook.vq_encoder import BookPlace, Codebook, RoleTensor, VQEncoder, is_lora
 from vqcheck.errors import CheckpointError, NoCodebookError, UsageError
 
+_MOST_REMEMBERED: Final = 10_000
+"""Names; what takes more memory is better found out again."""
 _MOST_COPIES: Final = 256
 """No trainer writes more; each is compared with others."""
 
@@ -107,7 +110,7 @@ def _module_of(name: str) -> str:
 def _everywhere(checkpoint: Checkpoint, own: tuple[Family, ...]) -> Iterator[Copy | Unreadable]:
     for file in checkpoint.state_dicts:
         try:
-            found = search({name: tensor.shape for name, tensor in file.tensors.items()}, own)
+            found = _search(file, own)
         except MisshapenError as error:
             found = Matches((), (error,))
         for match in found.sound:
@@ -117,6 +120,17 @@ def _everywhere(checkpoint: Checkpoint, own: tuple[Family, ...]) -> Iterator[Cop
         for misshapen in found.misshapen:
             misfit = CheckpointError(misshapen.reason, checkpoint.path, misshapen.member)
             yield Unreadable(CopyName(file.keys, ""), misfit)
+
+
+def _search(file: Checkpoint, own: tuple[Family, ...]) -> Matches:
+    shapes = {name: tensor.shape for name, tensor in file.tensors.items()}
+    # The files of a run have the same names and shapes, and what follows from these alone is found out once.
+    return _search_again(tuple(shapes.items()), own) if len(shapes) < _MOST_REMEMBERED else search(shapes, own)
+
+
+@lru_cache(maxsize=8)
+def _search_again(shapes: tuple[tuple[str, tuple[int, ...]], ...], own: tuple[Family, ...]) -> Matches:
+    return search(dict(shapes), own)
 
 
 def _error_in(copy: Copy) -> CheckpointError | None:

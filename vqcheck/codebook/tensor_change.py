@@ -13,28 +13,56 @@ def measure(a: npt.NDArray[np.floating], b: npt.NDArray[np.floating], row_axes: 
 
     Values count as changed when their bits differ, so that -0.0 differs from 0.0 and a NaN from another NaN.
     """
-    differs = _differs(a, b)
-    inner = tuple(range(row_axes, a.ndim))
-    finite = np.isfinite(a) & np.isfinite(b)
-    with np.errstate(all="ignore"):
-        distance = np.asarray(np.subtract(b, a, dtype=np.float64))
-        np.abs(distance, out=distance)
-        distance[~finite] = 0.0
-        relative = np.divide(
-            distance, np.abs(a, dtype=np.float64), out=np.zeros_like(distance), where=finite & (a != 0)
-        )
-        np.minimum(relative, np.finfo(np.float64).max, out=relative)
-    max_abs, max_abs_index = _greatest(distance)
-    max_rel, max_rel_index = _greatest(relative)
+    rows, width = (int(np.prod(axes)) for axes in (a.shape[:row_axes], a.shape[row_axes:]))
+    flat_a, flat_b = a.reshape(rows, width), b.reshape(rows, width)
+    changed = not_finite = 0
+    greatest = {"abs": _Greatest(), "rel": _Greatest()}
+    # Some rows at a time, whose numbers stay in a cache.
+    step = max(1, _AT_ONCE // max(1, width))
+    for start in range(0, rows, step):
+        some_a, some_b = flat_a[start : start + step], flat_b[start : start + step]
+        differs, finite = _differs(some_a, some_b), np.isfinite(some_a) & np.isfinite(some_b)
+        with np.errstate(all="ignore"):
+            distance = np.subtract(some_b, some_a, dtype=np.float64)
+            np.abs(distance, out=distance)
+            distance[~finite] = 0.0
+            relative = np.divide(
+                distance, np.abs(some_a, dtype=np.float64), out=np.zeros_like(distance), where=finite & (some_a != 0)
+            )
+            np.minimum(relative, np.finfo(np.float64).max, out=relative)
+        changed += int(np.count_nonzero(differs.any(axis=1)))
+        not_finite += int(np.count_nonzero(differs & ~finite))
+        for values, known in zip((distance, relative), greatest.values(), strict=True):
+            known.look(values, start * width)
     return Change(
-        rows_changed=int(np.count_nonzero(differs.any(axis=inner))),
-        rows=int(np.prod(a.shape[:row_axes])),
-        max_abs=max_abs,
-        max_abs_index=max_abs_index,
-        max_rel=max_rel,
-        max_rel_index=max_rel_index,
-        not_finite=int(np.count_nonzero(differs & ~finite)),
+        rows_changed=changed,
+        rows=rows,
+        max_abs=greatest["abs"].value,
+        max_abs_index=greatest["abs"].index(a.shape),
+        max_rel=greatest["rel"].value,
+        max_rel_index=greatest["rel"].index(a.shape),
+        not_finite=not_finite,
     )
+
+
+class _Greatest:
+    """The first of the greatest values seen, and its place."""
+
+    def __init__(self) -> None:
+        self.value = 0.0
+        self._place: int | None = None
+
+    def look(self, values: npt.NDArray[np.float64], start: int) -> None:
+        """Look at the next values, which begin at place `start`."""
+        if not values.size:
+            return
+        at = int(np.argmax(values))
+        if self._place is None or values.flat[at] > self.value:
+            self.value, self._place = float(values.flat[at]), start + at
+
+    def index(self, shape: tuple[int, ...]) -> tuple[int, ...]:
+        """Return the place in an array of this shape; nothing where it has no values."""
+        return () if self._place is None else tuple(int(i) for i in np.unravel_index(self._place, shape))
 
 
 def ulps_apart(a: npt.NDArray[np.floating], b: npt.NDArray[np.floating], dtype: str, most: int) -> int | None:
@@ -60,6 +88,7 @@ def _ulps_apart(a: npt.NDArray[np.floating], b: npt.NDArray[np.floating], dtype:
 
 
 _FIRST: Final = 4096
+_AT_ONCE: Final = 1 << 16
 _LAST_PLACE: Final = {"float64": 2.0**-52, "float32": 2.0**-23, "float16": 2.0**-10}
 _SMALLEST_NORMAL: Final = {"float64": 2.0**-1022, "float32": 2.0**-126, "float16": 2.0**-14}
 
@@ -76,10 +105,3 @@ def _differs(a: npt.NDArray[np.floating], b: npt.NDArray[np.floating]) -> npt.ND
     bits_a, bits_b = (np.ascontiguousarray(x, dtype).reshape(x.shape or (1,)).view(bits) for x in (a, b))
     differs: npt.NDArray[np.bool_] = np.not_equal(bits_a, bits_b).reshape(a.shape)
     return differs
-
-
-def _greatest(values: npt.NDArray[np.float64]) -> tuple[float, tuple[int, ...]]:
-    if not values.size:
-        return 0.0, ()
-    index = np.unravel_index(int(np.argmax(values)), values.shape)
-    return float(values[index]), tuple(int(i) for i in index)

@@ -123,8 +123,12 @@ def lookup(checkpoint: Checkpoint, encoder: VQEncoder, data: Mapping[RoleTensor,
     if not _is_one_stored_codebook(encoder):
         raise UsageError("tokens are derived for one codebook looked up by distance, not for this", checkpoint.path)
     stored = encoder.codebooks[0].codes
-    codes = as_array(stored, data[stored])[0].astype(np.float32)
-    parts = {t.part: as_array(t, data[t]).astype(np.float32) for t in encoder.projection if t.role == Role.INPUT_PROJ}
+    codes = as_array(stored, data[stored])[0].astype(np.float32, copy=False)
+    parts = {
+        t.part: as_array(t, data[t]).astype(np.float32, copy=False)
+        for t in encoder.projection
+        if t.role == Role.INPUT_PROJ
+    }
     if not parts:
         return Lookup(codes, None)
     weight = parts.get("weight")

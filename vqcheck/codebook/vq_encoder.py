@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Protocol
 
 from vqcheck.codebook.family import Family, Role
+from vqcheck.quick_dataclass import quick_dataclass
 from vqcheck.word_enum import WordEnum
 
 if TYPE_CHECKING:
@@ -36,7 +37,7 @@ class HasRole(Protocol):
     def book(self) -> int: ...
 
 
-@dataclass(frozen=True)
+@quick_dataclass(frozen=True)
 class PlaceNames:
     """What the places of a VQ encoder are called, in files and in memory: by what tells them apart, and no more."""
 
@@ -74,7 +75,7 @@ class PlaceNames:
         return f"{where} {name}" if where else name
 
 
-@dataclass(frozen=True)
+@quick_dataclass(frozen=True)
 class RoleTensor:
     """A stored tensor and the part it plays."""
 
@@ -102,7 +103,7 @@ class RoleTensor:
         return f"{self.role}.{self.part}" if self.part else self.role
 
 
-@dataclass(frozen=True)
+@quick_dataclass(frozen=True)
 class Codebook:
     """The tensors of one codebook."""
 

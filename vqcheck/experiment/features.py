@@ -33,6 +33,7 @@ class FeatureFolder:
     """
 
     def __init__(self, path: str) -> None:
+        self.experiment = path
         inside = os.path.join(path, FOLDER)
         self.path = inside if os.path.isdir(inside) else path
         try:
@@ -155,7 +156,7 @@ class BatchReader:
         recorded, numbers = np.empty(FRAMES, np.intp), np.empty(FRAMES, np.intp)
         filled, in_half = 0, True
         for number, row in enumerate(rows):
-            frames = self._frames(number, row.item)
+            frames = self.frames_of(number, row.item)
             tokens = np.array(row.tokens, np.intp)
             done, count = 0, min(len(tokens), len(frames))
             item_in_half = count == 0 or is_half(frames)
@@ -175,7 +176,7 @@ class BatchReader:
         if filled:
             yield FrameBatch(patches[:filled], recorded[:filled], numbers[:filled], in_half)
 
-    def _frames(self, number: int, item: str) -> npt.NDArray[np.floating]:
+    def frames_of(self, number: int, item: str) -> npt.NDArray[np.floating]:
         """Return `[tokens, taps * channels]` for a row; none where its features cannot be used."""
         found = self._read(item)
         values = found.values

@@ -2,7 +2,8 @@
 
 import os
 import re
-from collections.abc import Iterator
+from array import array
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Final
 
@@ -16,12 +17,11 @@ HEADER: Final = "item_name\tsemantic_audio"
 _PART: Final = re.compile(r"6-name2semantic-(\d{1,6})\.tsv")
 _TOKEN_DIGITS: Final = 6
 """Longer numbers are tokens of no codebook."""
-_MOST_TOKENS: Final = 24_000_000
-"""Of 266 hours of speech."""
-_MOST_BYTES: Final = 128 << 20
+_MOST_BYTES: Final = 1 << 30
+"""The tokens of 1,000 hours of speech take less than half of it."""
 _LONGEST_LINE: Final = 1 << 20
 """Bytes of the longest line; a minute of speech takes about 10,000."""
-_MOST_LINES: Final = 500_000
+_MOST_LINES: Final = 2_000_000
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,7 +29,7 @@ class TokenRow:
     """One recording and its tokens."""
 
     item: str
-    tokens: tuple[int, ...]
+    tokens: Sequence[int]
     line: str
     """`file:number`"""
 
@@ -70,8 +70,6 @@ def read_name2semantic(folder: str) -> Name2Semantic:
     rows: list[TokenRow] = []
     malformed: list[tuple[str, str]] = []
     headless = False
-    known: dict[str, int] = {}
-    tokens = 0
     for name in files:
         first = True
         for number, line in enumerate(text_lines(os.path.join(folder, name)), start=1):
@@ -82,21 +80,20 @@ def read_name2semantic(folder: str) -> Name2Semantic:
                 continue
             headless = headless or (first and name == MERGED)
             first = False
-            row = _row(line, f"{name}:{number}", known)
+            row = _row(line, f"{name}:{number}")
             if isinstance(row, TokenRow):
                 rows.append(row)
-                tokens += len(row.tokens)
             else:
                 malformed.append((f"{name}:{number}", row))
-            if tokens > _MOST_TOKENS or len(rows) + len(malformed) > _MOST_LINES:
-                raise UsageError(f"holds more than {_MOST_TOKENS} tokens or {_MOST_LINES} items", folder)
+            if len(rows) + len(malformed) > _MOST_LINES:
+                raise UsageError(f"holds more than {_MOST_LINES} items", folder)
     if not rows and not malformed:
         raise UsageError("holds no tokens", os.path.join(folder, files[0]))
     return Name2Semantic(files, tuple(rows), tuple(malformed), headless, parts if files == (MERGED,) else ())
 
 
-def _row(line: str, where: str, known: dict[str, int]) -> TokenRow | str:
-    """Return a row, or what is wrong with its line; `known` keeps one number for each token, however often it comes."""
+def _row(line: str, where: str) -> TokenRow | str:
+    """Return a row, or what is wrong with its line."""
     fields = line.split("\t")
     if len(fields) < 2 or not fields[0]:
         return tr("is not an item and its tokens with a tab between them")
@@ -104,12 +101,13 @@ def _row(line: str, where: str, known: dict[str, int]) -> TokenRow | str:
     words = fields[1].split()
     if not words:
         return tr("{item}: has no tokens", item=fields[0])
-    wrong = next(
-        (word for word in words if not (word.isascii() and word.isdigit() and len(word) <= _TOKEN_DIGITS)), None
-    )
-    if wrong is not None:
+    digits = "".join(words)
+    if not (digits.isascii() and digits.isdigit() and max(map(len, words)) <= _TOKEN_DIGITS):
+        wrong = next(word for word in words if not (word.isascii() and word.isdigit() and len(word) <= _TOKEN_DIGITS))
         return tr("{item}: {word!r} is not a token", item=fields[0], word=wrong[:20])
-    return TokenRow(fields[0], tuple([known.setdefault(word, int(word)) for word in words]), where)
+    tokens = [int(word) for word in words]
+    # Two bytes for each of a codebook in use: never more than the line has.
+    return TokenRow(fields[0], array("H" if max(tokens) < 1 << 16 else "I", tokens), where)
 
 
 def text_lines(path: str | os.PathLike[str]) -> Iterator[str]:

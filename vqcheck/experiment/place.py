@@ -6,7 +6,7 @@ Windows, too). Nothing is opened, so a name decides only where to look, never wh
 
 import os
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass, replace
+from dataclasses import replace
 
 from vqcheck.checkpoint.remote.address import is_address
 from vqcheck.errors import UsageError
@@ -32,6 +32,7 @@ from vqcheck.experiment.layout import (
     voice_of_export,
     walk,
 )
+from vqcheck.quick_dataclass import quick_dataclass
 from vqcheck.word_enum import WordEnum
 
 
@@ -53,7 +54,7 @@ class Source(WordEnum):
     LOOSE = "loose file"
 
 
-@dataclass(frozen=True)
+@quick_dataclass(frozen=True)
 class ModelFile:
     """One file that should hold a model of a voice."""
 
@@ -69,7 +70,7 @@ class ModelFile:
     """Of LoRA training, as the folder or the name says."""
 
 
-@dataclass(frozen=True)
+@quick_dataclass(frozen=True)
 class Contents:
     """Files by what they should be, each once and in a fixed order."""
 
@@ -84,7 +85,7 @@ class Contents:
     locks: tuple[str, ...] = ()
 
 
-@dataclass(frozen=True)
+@quick_dataclass(frozen=True)
 class Place:
     """What a user named, and all that lies in it or belongs to it."""
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
+from functools import cached_property
 from operator import attrgetter
 
 from torch import Tensor, nn
@@ -85,14 +86,25 @@ class LiveEncoder:
     def current(self) -> dict[str, Tensor]:
         """Return the same as `now`, the tensors themselves: not one operator runs."""
         found: dict[str, Tensor] = {}
-        for each in self.tensors:
+        for place, leaves in self._leaves.items():
             try:
-                value = attrgetter(each.name)(self.module)
+                holder = attrgetter(place)(self.module) if place else self.module
             except AttributeError:
                 continue
-            if isinstance(value, Tensor):
-                found[each.name] = value
+            for leaf, name in leaves:
+                value = getattr(holder, leaf, None)
+                if isinstance(value, Tensor):
+                    found[name] = value
         return found
+
+    @cached_property
+    def _leaves(self) -> dict[str, list[tuple[str, str]]]:
+        """Where tensors stand -> (attribute, name) of each there: a path is followed once for all at its end."""
+        leaves: dict[str, list[tuple[str, str]]] = {}
+        for each in self.tensors:
+            place, _, leaf = each.name.rpartition(".")
+            leaves.setdefault(place, []).append((leaf, each.name))
+        return leaves
 
     def require_whole(self) -> None:
         """Raise UsageError if a tensor is sharded over processes, as FSDP2 does: no process has it to compare."""

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import inspect
 import os
 import sys
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from functools import lru_cache
 from types import FrameType
 from typing import Any, Final
 
@@ -20,6 +22,8 @@ _TORCH: Final = os.path.dirname(torch.__file__) + os.sep
 _OPTIMIZERS: Final = os.path.join(_TORCH, "optim") + os.sep
 _PYTHON: Final = os.path.dirname(os.__file__) + os.sep
 _OWN: Final = os.path.dirname(os.path.dirname(__file__)) + os.sep
+_NOT_COMPILED: Final = "__dynamo_disable"
+"""Where torch keeps the form of a function that its compiler leaves alone."""
 _INSTALLED: Final = ("site-packages", "dist-packages")
 
 
@@ -59,9 +63,14 @@ class WriteCatcher(TorchDispatchMode):  # type: ignore[no-untyped-call]
         self._last_place = _innermost_line()
         return result
 
+    def __enter__(self) -> WriteCatcher:
+        _leave_compiler_out()
+        super().__enter__()  # type: ignore[no-untyped-call]
+        return self
+
     def start(self) -> None:
         """Begin to look, until `stop`, at everything that this thread does: for a span that no with block can mark."""
-        self.__enter__()  # type: ignore[no-untyped-call]
+        self.__enter__()
 
     def stop(self) -> None:
         """Look no more."""
@@ -98,6 +107,18 @@ class WriteCatcher(TorchDispatchMode):  # type: ignore[no-untyped-call]
         return {name: _place(tensor) for name, tensor in self._encoder.now().items()}
 
 
+def _leave_compiler_out() -> None:
+    """Keep torch from importing its compiler, which takes up to seconds, only to say that it is to leave this alone.
+
+    Where it has been imported already it is told so, as torch does for every mode.
+    """
+    dispatch: Any = inspect.unwrap(WriteCatcher.__torch_dispatch__)
+    if "torch._dynamo" in sys.modules:
+        vars(dispatch).pop(_NOT_COMPILED, None)
+    else:
+        setattr(dispatch, _NOT_COMPILED, dispatch)
+
+
 def is_foreign(path: str) -> bool:
     """Tell whether a file is torch's, of Python's standard library, or vqcheck's."""
     in_standard_library = path.startswith(_PYTHON) and not path.startswith(os.path.join(_PYTHON, "site-packages"))
@@ -110,7 +131,7 @@ def _storage(tensor: Tensor) -> int:
 
 def _place(tensor: Tensor) -> tuple[object, ...]:
     """Return the storage, which views share, then what tells them apart."""
-    if tensor.layout != torch.strided:
+    if tensor.layout is not torch.strided:
         return (tensor.layout,)
     return _storage(tensor), tensor.dtype, tensor.shape, tensor.storage_offset(), tensor.stride()
 
@@ -138,7 +159,12 @@ def _is_view(func: Any) -> bool:
 
 def _innermost_line() -> SourceLine:
     """Return the innermost line that is neither torch's nor this file's."""
-    return _line_outside(lambda path: path == __file__ or path.startswith(_TORCH))
+    return _line_outside(_is_torchs_or_this)
+
+
+@lru_cache(maxsize=1024)
+def _is_torchs_or_this(path: str) -> bool:
+    return path == __file__ or path.startswith(_TORCH)
 
 
 def _write(operator: str) -> Write:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Mapping, Sequence
 
 import torch
 from torch import Tensor
@@ -25,39 +25,47 @@ class EncoderWatch:
         self.encoder = encoder
         self.start = {name: tensor.clone() for name, tensor in encoder.now().items()}
         self._last: dict[str, Tensor | None] = dict(self.start)
+        self._rows = {
+            each.name: len(each.rows(self.start[each.name])) for each in encoder.tensors if each.name in self.start
+        }
+        self._figures = dict.fromkeys(self.start, (0.0, 0.0, 0.0))
+        """Name -> (rows that differ from the start, distance, greatest difference), as of the last look."""
 
     @torch.no_grad()
     def look(self, written_before: Collection[str] = ()) -> tuple[TensorStep, ...]:
         """Return how each tensor compares with the start, and whether it was written since the last look.
 
-        `written_before` are names of tensors that are known to have been written in between. All numbers are computed
-        on the device and read at once.
+        `written_before` are names of tensors that are known to have been written in between. What is as it was at the
+        last look costs one comparison on the device and one read, of all tensors together.
         """
         now = self.encoder.now()
         problems = self.follow(now)
-        fitting = [each for each in self.encoder.tensors if each.name not in problems]
-        read = iter(_read([self._figures(each, now[each.name]) for each in fitting]))
-        steps = []
-        for each in self.encoder.tensors:
-            problem, rows = problems.get(each.name, ""), len(each.rows(self.start[each.name]))
-            moved, changed, l2, max_abs = (self._is_other(each.name, now), rows, _NAN, _NAN) if problem else next(read)
-            if moved:
-                self._last[each.name] = now[each.name].clone() if each.name in now else None
-            steps.append(
-                TensorStep(
-                    label=each.label,
-                    changed=changed > 0 or bool(problem),
-                    written=bool(moved) or each.name in written_before,
-                    rows_changed=int(changed),
-                    rows=rows,
-                    l2=l2,
-                    max_abs=max_abs,
-                    role=each.role,
-                    holds_codes=each.holds_codes,
-                    problem=problem,
-                )
-            )
-        return tuple(steps)
+        moved = self._moved(now)
+        measured = [each for each in self.encoder.tensors if each.name in moved and each.name not in problems]
+        read = _read([self._measure(each, now[each.name]) for each in measured])
+        self._figures.update((each.name, figures) for each, figures in zip(measured, read))  # noqa: B905 - Python 3.9
+        for name in moved:
+            self._last[name] = now[name].clone() if name in now else None
+        return tuple(
+            self._step(each, problems.get(each.name, ""), each.name in moved or each.name in written_before)
+            for each in self.encoder.tensors
+        )
+
+    def _step(self, tensor: LiveTensor, problem: str, written: bool) -> TensorStep:
+        rows = self._rows[tensor.name]
+        changed, l2, max_abs = (rows, _NAN, _NAN) if problem else self._figures[tensor.name]
+        return TensorStep(
+            label=tensor.label,
+            changed=changed > 0 or bool(problem),
+            written=written,
+            rows_changed=int(changed),
+            rows=rows,
+            l2=l2,
+            max_abs=max_abs,
+            role=tensor.role,
+            holds_codes=tensor.holds_codes,
+            problem=problem,
+        )
 
     def follow(self, now: Mapping[str, Tensor]) -> dict[str, str]:
         """Return name -> why a tensor is not comparable any more, from what the host knows without the device.
@@ -86,25 +94,26 @@ class EncoderWatch:
         """Give back the memory of the copies; there is nothing to compare any more."""
         self.start, self._last = {}, {}
 
-    def _is_other(self, name: str, now: Mapping[str, Tensor]) -> bool:
-        """Tell whether a tensor that is missing, or no longer comparable with the start, is not as at the last look."""
-        last = self._last[name]
-        return last is not None if name not in now else last is None or not same_bits(now[name], last)
+    def _moved(self, now: Mapping[str, Tensor]) -> set[str]:
+        """Return the names of tensors that are not as they were at the last look: other bits, another kind, or gone."""
+        moved: set[str] = set()
+        pairs: dict[str, tuple[Tensor, Tensor]] = {}
+        for name, last in self._last.items():
+            tensor = now.get(name)
+            if tensor is not None and last is not None and _has_bits_as(tensor, last):
+                pairs[name] = tensor, last
+            elif tensor is not None or last is not None:
+                moved.add(name)
+        differ = differing_bits(list(pairs.values()))
+        return moved | {name for name, differs in zip(pairs, differ) if differs}  # noqa: B905 - Python 3.9
 
-    def _figures(self, tensor: LiveTensor, now: Tensor) -> Tensor:
-        """Return (any bit differs from last, rows that differ from start, distance, greatest difference) as `[4]`."""
-        start, last = self.start[tensor.name], self._last[tensor.name]
-        differs = bits(now) != bits(start)
-        changed = tensor.rows(differs.view(start.shape)).any(dim=1).sum()
-        if last is start:
-            moved = differs.any()
-        elif last is None or _problem(last, now):
-            moved = torch.ones((), dtype=torch.bool, device=now.device)
-        else:
-            moved = (bits(now) != bits(last)).any()
+    def _measure(self, tensor: LiveTensor, now: Tensor) -> Tensor:
+        """Return (rows that differ from the start, distance, greatest difference) as `[3]`."""
+        start = self.start[tensor.name]
+        changed = tensor.rows((bits(now) != bits(start)).view(start.shape)).any(dim=1).sum()
         distance = (_wide(now) - _wide(start)).reshape(-1)
         greatest = distance.abs().max() if distance.numel() else distance.sum()
-        return torch.stack([moved.to(distance), changed.to(distance), distance.norm(), greatest])
+        return torch.stack([changed.to(distance), distance.norm(), greatest])
 
 
 def bits(tensor: Tensor) -> Tensor:
@@ -112,12 +121,45 @@ def bits(tensor: Tensor) -> Tensor:
     return tensor.contiguous().reshape(-1).view(INTEGERS[tensor.element_size()])
 
 
+def differing_bits(pairs: Sequence[tuple[Tensor, Tensor]]) -> list[bool]:
+    """Tell of each pair of tensors of one kind whether any bit differs; waits once for each device."""
+    answers = [False] * len(pairs)
+    by_device: dict[torch.device, list[int]] = {}
+    for place, (tensor, _) in enumerate(pairs):
+        by_device.setdefault(tensor.device, []).append(place)
+    for device, places in by_device.items():
+        one, other = ([bits(pairs[place][side]) for place in places] for side in (0, 1))
+        # on a CPU there is nothing to wait for, and `equal` makes no tensor in between
+        differ = not_equal if device.type == "cpu" else not_equal_at_once
+        for place, differs in zip(places, differ(one, other)):  # noqa: B905 - Python 3.9
+            answers[place] = differs
+    return answers
+
+
+def not_equal(one: list[Tensor], other: list[Tensor]) -> list[bool]:
+    """Tell of tensors of integers which differ, one after the other."""
+    return [not torch.equal(a, b) for a, b in zip(one, other)]  # noqa: B905
+
+
+def not_equal_at_once(one: list[Tensor], other: list[Tensor]) -> list[bool]:
+    """Tell the same of tensors on one device, which is waited for once."""
+    # integers wrap around, and only equal ones give 0
+    differences = torch._foreach_sub(one, other)  # noqa: SLF001 - the only operator that takes many tensors
+    flags: list[bool] = torch.stack([each.any() for each in differences]).tolist()
+    return flags
+
+
 def same_bits(a: Tensor, b: Tensor) -> bool:
     """Tell whether two tensors hold the same bits."""
+    return _has_bits_as(a, b) and torch.equal(bits(a), bits(b))
+
+
+def _has_bits_as(a: Tensor, b: Tensor) -> bool:
+    """Tell whether the bits of two tensors can be compared at all."""
     if is_sharded(a) or is_sharded(b):
         return False
     alike = a.shape == b.shape and a.dtype == b.dtype and a.device == b.device
-    return alike and a.layout == b.layout == torch.strided and torch.equal(bits(a), bits(b))
+    return alike and a.layout == b.layout == torch.strided
 
 
 def _problem(tensor: Tensor | None, copy: Tensor) -> str:
@@ -139,8 +181,8 @@ def _wide(tensor: Tensor) -> Tensor:
     return tensor.float() if tensor.device.type == "mps" else tensor.double()
 
 
-def _read(figures: list[Tensor]) -> list[tuple[float, float, float, float]]:
+def _read(figures: list[Tensor]) -> list[tuple[float, float, float]]:
     """Return the figures in their order; waits once for each device."""
     if len({each.device for each in figures}) > 1:
         figures = [each.cpu() for each in figures]
-    return [(row[0], row[1], row[2], row[3]) for row in torch.stack(figures).tolist()] if figures else []
+    return [(row[0], row[1], row[2]) for row in torch.stack(figures).tolist()] if figures else []

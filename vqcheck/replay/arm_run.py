@@ -105,7 +105,7 @@ class ArmRun:
         self._encoder = find(code.module)
         self._watch = EncoderWatch(self._encoder)
         self._labels = {tensor.name: tensor.label for tensor in self._encoder.tensors}
-        self._first_tokens = code.probe_tokens()
+        self._first_tokens, self._flipped = code.probe_tokens(), 0
         self._digest_at_start = digests(code.module)
         self._digest_at_first_change: EncoderDigests | None = None
         self._recorder = TraceRecorder()
@@ -166,6 +166,8 @@ class ArmRun:
             self._uses_codebook = bool(self._uses_codebook) or report.uses_codebook
         for name, write in report.writes.items():
             self._caught.setdefault(self._labels[name], (number, write))
+        if any(tensor.written or tensor.problem for tensor in tensors):
+            self._flipped = self._count_flipped()
         moved = {tensor.label for tensor in tensors if tensor.written or tensor.changed}
         new = moved - self._recorder.first_changed.keys()
         # a first change that was not caught in the act is attributed to the write of the step that follows
@@ -181,16 +183,17 @@ class ArmRun:
             commit_loss_state=report.commit_loss_state,
             shadow_commit_loss=report.shadow_commit_loss,
             tensors=tensors,
-            flipped_tokens=self._flipped(),
+            flipped_tokens=self._flipped,
             learning_rate=report.learning_rate,
             seconds=report.seconds,
             differing_across_ranks=tuple(
-                self._labels[name] for name in differing(self._encoder.now(), list(self._labels))
+                self._labels[name] for name in differing(self._encoder.current(), list(self._labels))
             ),
             optimizer_step_skipped=report.optimizer_step_skipped,
         )
 
-    def _flipped(self) -> int:
+    def _count_flipped(self) -> int:
+        """Count the probe's tokens that are others now; they depend on the watched tensors alone."""
         now, first = self.code.probe_tokens(), self._first_tokens
         if first is None:
             return 0

@@ -18,9 +18,9 @@ from vqcheck.errors import UsageError
 from vqcheck.experiment.config import FLOW_VERSIONS, TINY_VERSIONS, Config
 from vqcheck.language import listed, tr, word
 from vqcheck.replay.s2_training import fresh_vq_encoder
+from vqcheck.replay.step_settings import StepSettings
 from vqcheck.replay.surroundings import world_size
 from vqcheck.replay.training_data import ModelInputs
-from vqcheck.replay.training_step import StepSettings
 from vqcheck.synthesizer import (
     FrozenVQEncoder,
     MultiPeriodDiscriminator,
@@ -35,7 +35,7 @@ FRESH_WEIGHTS = tr("fresh, codebook by k-means")
 
 
 class OwnNetworks:
-    """Builds the networks of a configuration.
+    """The networks of a configuration with random weights: the generator, not frozen, and its discriminator if any.
 
     Raises:
         UsageError: sizes that do not fit each other, or a checkpoint that does not fit them, is of another version,
@@ -50,32 +50,28 @@ class OwnNetworks:
         _check_kind(config)
         self.preset = chosen_preset(config)
         self._sizes = config.model.model_dump(exclude_none=True)
+        torch.manual_seed(config.replay.seed)
         try:
-            with torch.device("meta"):
-                self.outline = self.build_generator()
-                """The generator without values, for its sizes."""
-                outline_d = self.build_discriminator()
+            self.net_g, self.net_d = self._generator(), self._discriminator()
             self.inputs = self._inputs()
         except (SynthesizerError, RuntimeError, ValueError) as error:
             raise UsageError(tr("sizes of the model: {error}", error=error)) from None
         if config.subject.pretrained_s2G:
-            _check_generator(self.outline, config.subject.pretrained_s2G, self.version)
-        if config.subject.pretrained_s2D and outline_d:
-            _check_discriminator(outline_d, config.subject.pretrained_s2D)
+            _check_generator(self.net_g, config.subject.pretrained_s2G, self.version)
+        if config.subject.pretrained_s2D and self.net_d:
+            _check_discriminator(self.net_d, config.subject.pretrained_s2D)
 
-    def build_generator(self) -> FrozenVQEncoder:
-        """Return a new generator, not frozen, with random weights."""
+    def _generator(self) -> FrozenVQEncoder:
         expiry = self._config.subject.dead_code_expiry
         return self.preset.synthesizer(freeze_quantizer=False, dead_code_expiry=expiry, **self._sizes)
 
-    def build_discriminator(self) -> MultiPeriodDiscriminator | None:
-        """Return a new discriminator with random weights; None for a generator that learns without one."""
+    def _discriminator(self) -> MultiPeriodDiscriminator | None:
         if self.preset.discriminator is None:
             return None
         return self.preset.multi_period_discriminator(**self._config.discriminator.model_dump(exclude_none=True))
 
     def _inputs(self) -> ModelInputs:
-        model, mel = self.outline, self.preset.mel
+        model, mel = self.net_g, self.preset.mel
         if mel:
             mel.settings(self.preset.spectrogram)
         symbols = model.enc_p.text_embedding.num_embeddings
@@ -101,8 +97,7 @@ def make_start(networks: OwnNetworks, config: Config, features: Tensor) -> Start
         CheckpointError: a checkpoint cannot be read.
 
     """
-    torch.manual_seed(config.replay.seed)
-    net_g, net_d = networks.build_generator(), networks.build_discriminator()
+    net_g, net_d = networks.net_g, networks.net_d
     notes: list[str] = []
     if config.subject.pretrained_s2G:
         notes += _load(net_g, config.subject.pretrained_s2G)
@@ -168,7 +163,7 @@ def _check_kind(config: Config) -> None:
         raise UsageError(tr("training.lora_rank: LoRA is trained in one process; run it without torchrun"))
 
 
-def _check_generator(outline: nn.Module, path: str, version: str) -> None:
+def _check_generator(net_g: nn.Module, path: str, version: str) -> None:
     """Refuse a checkpoint that the generator cannot start from; only its index and its VQ encoder are read.
 
     Raises:
@@ -189,10 +184,10 @@ def _check_generator(outline: nn.Module, path: str, version: str) -> None:
             raise UsageError(
                 tr("its codebook is {verdict}: a replay from it would prove nothing", verdict=word(found.verdict)), path
             )
-        _check_shapes(outline, checkpoint)
+        _check_shapes(net_g, checkpoint)
 
 
-def _check_discriminator(outline: nn.Module, path: str) -> None:
+def _check_discriminator(net_d: nn.Module, path: str) -> None:
     """Refuse a checkpoint that the discriminator cannot start from; only its index is read.
 
     Raises:
@@ -203,7 +198,7 @@ def _check_discriminator(outline: nn.Module, path: str) -> None:
     with open_checkpoint(path) as checkpoint:
         if not any(name.startswith("discriminators.") for name in checkpoint.tensors):
             raise UsageError(tr("is not a discriminator: it holds no tensors named discriminators.*"), path)
-        _check_shapes(outline, checkpoint)
+        _check_shapes(net_d, checkpoint)
 
 
 def _load(net: nn.Module, path: str) -> list[str]:
@@ -223,8 +218,8 @@ def _load(net: nn.Module, path: str) -> list[str]:
     )
 
 
-def _check_shapes(outline: nn.Module, checkpoint: Checkpoint) -> None:
-    for name, tensor in outline.state_dict().items():
+def _check_shapes(net: nn.Module, checkpoint: Checkpoint) -> None:
+    for name, tensor in net.state_dict().items():
         stored = checkpoint.tensors.get(name)
         if stored is not None and stored.shape != tuple(tensor.shape):
             raise UsageError(

@@ -18,6 +18,7 @@ from vqcheck.experiment.config import TINY_VERSIONS, Config
 from vqcheck.language import tr
 from vqcheck.live.encoder import LiveEncoder
 from vqcheck.live.ranks import data_parallel
+from vqcheck.replay.learning import MakeScaler, gradient_scaler, stored_state
 from vqcheck.replay.own_networks import OwnNetworks, make_start, step_settings
 from vqcheck.replay.parameter_watch import ParameterWatch
 from vqcheck.replay.s2_training import S2Training, tokens_of
@@ -32,7 +33,7 @@ from vqcheck.replay.surroundings import (
 )
 from vqcheck.replay.trace import PartMoves, Setting
 from vqcheck.replay.training_data import TrainingData, s2_setting, trained_as
-from vqcheck.replay.training_step import AdversarialStep, FlowMatchingStep, MakeScaler, TrainingStep, gradient_scaler
+from vqcheck.replay.training_step import AdversarialStep, FlowMatchingStep, TrainingStep
 
 _TINY_THREADS = 1
 """For networks this small several threads wait for each other more than they work."""
@@ -105,7 +106,7 @@ class OwnSubject(Subject):
         content = {
             "model": net.state_dict(),
             "iteration": code.training.epoch,
-            "optimizer": optimizer.state_dict(),
+            "optimizer": stored_state(optimizer),
             # the configured one, not the decayed one
             "learning_rate": self.config.training.learning_rate,
         }

@@ -6,9 +6,9 @@ from vqcheck.errors import UsageError
 from vqcheck.experiment.config import Config
 from vqcheck.language import tr
 from vqcheck.replay.arm_run import Observer, Silent, run_arms
+from vqcheck.replay.learning import MakeScaler, gradient_scaler
 from vqcheck.replay.strategies import chosen_strategies
 from vqcheck.replay.trace import Replay
-from vqcheck.replay.training_step import MakeScaler, gradient_scaler
 from vqcheck.synthesizer import SynthesizerError
 
 if TYPE_CHECKING:

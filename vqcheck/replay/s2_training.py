@@ -60,10 +60,16 @@ class S2Training:
             result = step(inputs)
         self._wait()
         seconds = time.perf_counter() - begun
-        nothing = torch.tensor(NOT_A_NUMBER)
-        scalars = [*result.losses.values(), *result.gradient_norms.values()]
-        scalars += [nothing if result.commit_loss is None else result.commit_loss, step.quantizer.shadow_commit_loss()]
-        values = torch.stack([value.float().reshape(()).to(self._device) for value in scalars]).tolist()
+        commit_loss = torch.tensor(NOT_A_NUMBER) if result.commit_loss is None else result.commit_loss
+        values = self._read(
+            [
+                *result.losses.values(),
+                *result.gradient_norms.values(),
+                result.skipped,
+                commit_loss,
+                step.quantizer.shadow_commit_loss(),
+            ]
+        )
         training = step.quantizer.training
         step.quantizer.forget()  # and with it the graph
         return StepReport(
@@ -76,10 +82,15 @@ class S2Training:
             epoch=epoch,
             seconds=None if catcher else seconds,
             writes=catcher.first if catcher else {},
-            optimizer_step_skipped=result.skipped,
+            optimizer_step_skipped=bool(values[-3]),
             # it was called, or nothing would be known of its mode
             uses_codebook=training is not None,
         )
+
+    def _read(self, scalars: list[Tensor]) -> list[float]:
+        """Return the values; waits once for the device."""
+        values: list[float] = torch.stack([each.float().reshape(()).to(self._device) for each in scalars]).tolist()
+        return values
 
     def _wait(self) -> None:
         if self._device.type == "cuda":

@@ -6,14 +6,16 @@ import random
 import socket
 from collections.abc import Iterator
 from contextlib import contextmanager, nullcontext
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import distributed
 
 from vqcheck.errors import UsageError
-from vqcheck.experiment.config import Config
 from vqcheck.language import tr, trn
+
+if TYPE_CHECKING:
+    from vqcheck.experiment.config import Config
 
 
 def choose_device(name: str) -> torch.device:
@@ -47,7 +49,7 @@ def choose_device(name: str) -> torch.device:
     return device
 
 
-def choose_fp16(config: Config, device: torch.device) -> bool:
+def choose_fp16(config: "Config", device: torch.device) -> bool:
     """Return whether to train in half precision; on a CPU upstream's autocast does nothing.
 
     Raises:

@@ -9,7 +9,6 @@ Our own networks and those of a checkout take the same steps, so this runs in a 
 from __future__ import annotations
 
 import contextlib
-import warnings
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -20,6 +19,8 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from vqcheck.language import tr
+from vqcheck.replay.learning import Learning, MakeScaler, gradient_scaler, parameter_groups
+from vqcheck.replay.step_settings import StepSettings
 from vqcheck.synthesizer.losses import (
     MEL_WEIGHT,
     discriminator_loss,
@@ -29,55 +30,26 @@ from vqcheck.synthesizer.losses import (
     mel_loss,
 )
 from vqcheck.synthesizer.segments import slice_segments
-from vqcheck.synthesizer.spectrogram import SpectrogramSettings, mel_spectrogram, spec_to_mel
+from vqcheck.synthesizer.spectrogram import mel_spectrogram, spec_to_mel
 
 SWITCHES = ("use_grad_ckpt",)
 """Parameters of a `forward` that choose how, not what, it computes."""
-
-MakeScaler = Callable[[str, bool], Any]
-"""From the type of a device, and whether training is in half precision, to the gradient scaler."""
 
 
 def _itself(net: nn.Module) -> nn.Module:
     return net
 
 
-def gradient_scaler(device_type: str, fp16: bool) -> Any:
-    """Return the gradient scaler that upstream uses."""
-    if hasattr(torch.amp, "GradScaler"):
-        return torch.amp.GradScaler(device_type, enabled=fp16)
-    return torch.cuda.amp.GradScaler(enabled=fp16)  # before torch 2.3
-
-
-@dataclass(frozen=True)
-class StepSettings:
-    """The numbers of a training step, under the names that a configuration has for them."""
-
-    learning_rate: float
-    betas: Sequence[float]
-    eps: float
-    lr_decay: float
-    text_low_lr_rate: float
-    c_mel: float
-    c_kl: float
-    segment_size: int
-    """Frames of the spectrogram that the decoder is trained on."""
-    spectrogram: SpectrogramSettings
-    fp16: bool
-    grad_ckpt: bool = False
-    """Of v3 and v4: compute each block again in the backward pass."""
-
-
 @dataclass(frozen=True)
 class StepResult:
-    """What one step gives, still on the device: scalars `[]`."""
+    """What one step gives, still on the device: scalars `[]`, so that nothing waits for it."""
 
     losses: dict[str, Tensor]
     commit_loss: Tensor | None
     """None where the quantizer returns none."""
     gradient_norms: dict[str, Tensor]
-    skipped: bool
-    """The gradient scaler skipped the generator's optimizer step."""
+    skipped: Tensor
+    """Whether the gradient scaler skipped the generator's optimizer step."""
 
 
 class TrainingStep(ABC):
@@ -103,8 +75,9 @@ class TrainingStep(ABC):
         self.scaler = make_scaler(self.device_type, settings.fp16)
         self.quantizer = QuantizerHook(net_g)
         text_rate = settings.text_low_lr_rate if self.reads_text_slower else None
-        self.optim_g = self._optimizer(parameter_groups(net_g, settings.learning_rate, text_rate))
-        self.schedulers = [self._scheduler(self.optim_g)]
+        groups = parameter_groups(net_g, settings.learning_rate, text_rate)
+        self.learning_g = Learning(net_g, groups, settings, self.scaler)
+        self.optim_g = self.learning_g.optimizer
 
     @property
     def learning_rate(self) -> float:
@@ -113,10 +86,8 @@ class TrainingStep(ABC):
         return rate
 
     def start_epoch(self) -> None:
-        """Bring the network into train mode, and the learning rate to the epoch's: epoch 1 is already decayed."""
-        with _no_warning_of_unused_optimizers():
-            for scheduler in self.schedulers:
-                scheduler.step()
+        """Bring the network into train mode, and the learning rate to the epoch's."""
+        self.learning_g.start_epoch()
         self.wrap_g.train()
 
     @abstractmethod
@@ -126,24 +97,6 @@ class TrainingStep(ABC):
     def _forward(self, inputs: Mapping[str, Any]) -> Any:
         given = {**dict.fromkeys(SWITCHES, self.settings.grad_ckpt), **inputs}
         return self.wrap_g(**{name: given[name] for name in self.takes if name in given})
-
-    def _learn(self, optimizer: torch.optim.Optimizer, net: nn.Module, loss: Tensor) -> tuple[Tensor, bool]:
-        """Take one step of an optimizer; return the norm of the gradients, and whether the step was skipped."""
-        optimizer.zero_grad()
-        self.scaler.scale(loss).backward()
-        self.scaler.unscale_(optimizer)
-        norm = gradient_norm(net)
-        with counted_steps(optimizer) as steps:
-            self.scaler.step(optimizer)
-        return norm, not steps
-
-    def _optimizer(self, parameters: Any) -> torch.optim.AdamW:
-        numbers = self.settings
-        betas = (numbers.betas[0], numbers.betas[1])
-        return torch.optim.AdamW(parameters, numbers.learning_rate, betas, numbers.eps)
-
-    def _scheduler(self, optimizer: torch.optim.Optimizer) -> torch.optim.lr_scheduler.ExponentialLR:
-        return torch.optim.lr_scheduler.ExponentialLR(optimizer, gamma=self.settings.lr_decay)
 
     def _autocast(self) -> torch.autocast:
         fp16 = self.settings.fp16
@@ -169,12 +122,13 @@ class AdversarialStep(TrainingStep):
     ) -> None:
         super().__init__(net_g, settings, takes, wrap, make_scaler)
         self.net_d, self.wrap_d = net_d, wrap(net_d)
-        self.optim_d = self._optimizer(net_d.parameters())
-        self.schedulers.append(self._scheduler(self.optim_d))
+        self.learning_d = Learning(net_d, [{"params": list(net_d.parameters())}], settings, self.scaler)
+        self.optim_d = self.learning_d.optimizer
 
     def start_epoch(self) -> None:
         """Bring both networks into train mode, and the learning rates to the epoch's."""
         super().start_epoch()
+        self.learning_d.start_epoch()
         self.wrap_d.train()
 
     def __call__(self, inputs: Mapping[str, Tensor]) -> StepResult:
@@ -192,7 +146,7 @@ class AdversarialStep(TrainingStep):
             real, fake, _, _ = self.wrap_d(y, y_hat.detach())
             with self._full_precision():
                 loss_disc = discriminator_loss(real, fake)
-        norm_d, _ = self._learn(self.optim_d, self.net_d, loss_disc)
+        norm_d, _ = self.learning_d.step(loss_disc)
 
         # generator, judged by the discriminator as just updated
         with self._discriminator_weights_fixed():
@@ -206,7 +160,7 @@ class AdversarialStep(TrainingStep):
                         "kl": kl_loss(z_p, logs_q, m_p, logs_p, z_mask) * settings.c_kl,
                     }
                     total = losses["generator"] + losses["feature"] + losses["mel"] + kl_ssl + losses["kl"]
-            norm_g, skipped = self._learn(self.optim_g, self.net_g, total)
+            norm_g, skipped = self.learning_g.step(total)
         self.scaler.update()
 
         return StepResult(
@@ -249,7 +203,7 @@ class FlowMatchingStep(TrainingStep):
             raise ValueError(
                 tr("forward returned {losses} losses that can be trained on; flow matching has one", losses=len(losses))
             )
-        norm, skipped = self._learn(self.optim_g, self.net_g, losses[0])
+        norm, skipped = self.learning_g.step(losses[0])
         self.scaler.update()
         known = None if commit_loss is None else commit_loss.detach()
         return StepResult({"flow matching": losses[0].detach()}, known, {"generator": norm}, skipped)
@@ -281,44 +235,3 @@ class QuantizerHook:
     def forget(self) -> None:
         """Let go of tensors and graph, until the next call."""
         self.training = self.commit_loss = self._frames = None
-
-
-def parameter_groups(net_g: nn.Module, rate: float, text_rate: float | None) -> list[dict[str, Any]]:
-    """Return the groups: everything that requires a gradient, and slower the parts that read text.
-
-    With a `text_rate` of None there is one group.
-    """
-    enc_p = net_g.get_submodule("enc_p")
-    names = () if text_rate is None else ("text_embedding", "encoder_text", "mrte")
-    text_parts = [list(getattr(enc_p, name).parameters()) for name in names if hasattr(enc_p, name)]
-    slow = {id(parameter) for part in text_parts for parameter in part}
-    base = [p for p in net_g.parameters() if p.requires_grad and id(p) not in slow]
-    return [{"params": base, "lr": rate}, *({"params": part, "lr": rate * (text_rate or 1)} for part in text_parts)]
-
-
-@contextlib.contextmanager
-def counted_steps(optimizer: torch.optim.Optimizer) -> Iterator[list[None]]:
-    """Collect one entry for each step that an optimizer takes: a scaler takes none while gradients overflow."""
-    steps: list[None] = []
-    handle = optimizer.register_step_post_hook(lambda *_: steps.append(None))
-    try:
-        yield steps
-    finally:
-        handle.remove()
-
-
-def gradient_norm(module: nn.Module) -> Tensor:
-    """Return the norm of all gradients of a module, a scalar; nothing is clipped, as upstream clips nothing."""
-    gradients = [parameter.grad for parameter in module.parameters() if parameter.grad is not None]
-    if not gradients:
-        return torch.zeros(())
-    norm: Tensor = torch.stack(torch._foreach_norm(gradients)).norm()  # noqa: SLF001 - what torch's own clipping uses
-    return norm
-
-
-@contextlib.contextmanager
-def _no_warning_of_unused_optimizers() -> Iterator[None]:
-    """Hide torch's advice on the order of steps: upstream steps its schedulers before the first optimizer step."""
-    with warnings.catch_warnings():
-        warnings.filterwarnings("ignore", message="Detected call of `lr_scheduler.step")
-        yield

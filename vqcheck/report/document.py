@@ -42,12 +42,12 @@ The parts are named tuples: they are on the path of two equal files, and a data 
 """
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from enum import Enum, IntEnum
 from typing import Any, Final, NamedTuple
 
 from vqcheck import __version__
 from vqcheck.language import word
+from vqcheck.quick_dataclass import quick_dataclass
 from vqcheck.report import blocks as doc
 from vqcheck.report.blocks import Tone
 from vqcheck.word_enum import WordEnum
@@ -147,7 +147,7 @@ _TONES: Final = {
 }
 
 
-@dataclass(frozen=True)
+@quick_dataclass(frozen=True)
 class Document:
     """One run of a command, complete: every format shows it, or as much of it as the format has a place for."""
 

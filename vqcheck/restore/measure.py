@@ -70,7 +70,7 @@ class Measuring:
         self._symbols = ids_from_file(symbols, self._sizes["n_symbols"])
         found = read_experiment(experiment, with_speakers=self._is_pro)
         self._experiment = experiment
-        tokens = {row.item: row.tokens for row in read_name2semantic(experiment).rows}
+        tokens = {row.item: tuple(row.tokens) for row in read_name2semantic(experiment).rows}
         self._left_out = dict(found.left_out)
         usable = []
         for entry in found.entries:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Iterable
 
 import torch
 from torch import Tensor, nn
@@ -38,10 +39,8 @@ class MultiHeadAttention(nn.Module):
     def forward(self, x: Tensor, context: Tensor, mask: Tensor) -> Tensor:
         """Return `[B, C, T]`; `mask` `[B, 1, T, S]` is 0 where a query must not see a key."""
         query, key, value = (
-            conv(source)
-            .view(source.size(0), self.n_heads, -1, source.size(2))
-            .transpose(2, 3)  # [B, heads, T, C / heads]
-            for conv, source in ((self.conv_q, x), (self.conv_k, context), (self.conv_v, context))
+            projected.view(x.size(0), self.n_heads, -1, projected.size(2)).transpose(2, 3)  # [B, heads, T, C / heads]
+            for projected in self._projected(x, context)
         )
         query = query / math.sqrt(query.size(-1))
         scores = query @ key.transpose(-2, -1)
@@ -54,6 +53,15 @@ class MultiHeadAttention(nn.Module):
             attended = attended + matrix_to_band(weights, self.window) @ self.emb_rel_v[0]
         output: Tensor = self.conv_o(attended.transpose(2, 3).flatten(1, 2))
         return output
+
+    def _projected(self, x: Tensor, context: Tensor) -> Iterable[Tensor]:
+        """Return queries, keys and values `[B, C, T]`; of a sequence that attends to itself in one convolution."""
+        if x is not context:
+            return self.conv_q(x), self.conv_k(context), self.conv_v(context)
+        layers = (self.conv_q, self.conv_k, self.conv_v)
+        weight = torch.cat([layer.weight for layer in layers])
+        bias = torch.cat([layer.bias for layer in layers if layer.bias is not None])
+        return functional.conv1d(x, weight, bias).chunk(3, dim=1)
 
 
 def band_to_matrix(band: Tensor, window: int) -> Tensor:
@@ -95,15 +103,14 @@ class FeedForward(nn.Module):
 
     def __init__(self, channels: int, filter_channels: int, kernel: int, p_dropout: float) -> None:
         super().__init__()
-        self.padding = ((kernel - 1) // 2, kernel // 2)
-        self.conv_1 = nn.Conv1d(channels, filter_channels, kernel)
-        self.conv_2 = nn.Conv1d(filter_channels, channels, kernel)
+        self.conv_1 = nn.Conv1d(channels, filter_channels, kernel, padding="same")
+        self.conv_2 = nn.Conv1d(filter_channels, channels, kernel, padding="same")
         self.drop = nn.Dropout(p_dropout)
 
     def forward(self, x: Tensor, mask: Tensor) -> Tensor:
         """Return `[B, C, T]`, 0 where `mask` `[B, 1, T]` is."""
-        x = self.drop(torch.relu(self.conv_1(functional.pad(x * mask, self.padding))))
-        output: Tensor = self.conv_2(functional.pad(x * mask, self.padding))
+        x = self.drop(torch.relu(self.conv_1(x * mask)))
+        output: Tensor = self.conv_2(x * mask)
         return output * mask
 
 

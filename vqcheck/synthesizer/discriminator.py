@@ -9,6 +9,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
+from vqcheck.synthesizer.cast_together import cast_together
 from vqcheck.synthesizer.checks import check_shape, check_state_dict, check_version, is_pro, paired
 from vqcheck.synthesizer.weight_norm import ColumnConv, WeightNormColumnConv, WeightNormConv1d
 
@@ -17,6 +18,7 @@ PERIODS = (2, 3, 5, 7, 11)
 PRO_PERIODS = (*PERIODS, 17, 23)
 
 Judged = tuple[Tensor, list[Tensor]]
+_Layer = Callable[[Tensor], Tensor]
 
 
 class SubDiscriminator(nn.Module):
@@ -36,20 +38,27 @@ class SubDiscriminator(nn.Module):
     def forward(self, *batches: Tensor) -> list[Judged]:
         """Return logits `[B, N']` and all feature maps for each of the batches `[B, 1, N]`.
 
-        All batches of a call share one computation of the weight-normed weights.
+        All batches of a call share one computation of the weight-normed weights, and one pass where a gradient has to
+        reach all of them or none.
         """
         *layers, last = (_bound(layer) for layer in (*self.convs, self.conv_post))
-        judged = []
-        for samples in batches:
-            x = self.arrange(samples)
-            features = []
-            for layer in layers:
-                x = functional.leaky_relu(layer(x), SLOPE)
-                features.append(self.restore(x))
-            x = self.restore(last(x))
-            features.append(x)
-            judged.append((x.flatten(1), features))
-        return judged
+        # each pass is an iteration of a spectral norm
+        is_weight_normed = last is not self.conv_post
+        if len({samples.requires_grad for samples in batches}) > 1 or not is_weight_normed:
+            return [self._judged(samples, layers, last) for samples in batches]
+        logits, features = self._judged(torch.cat(batches), layers, last)
+        sizes = [len(samples) for samples in batches]
+        return [(own, list(maps)) for own, *maps in paired(*(torch.split(each, sizes) for each in (logits, *features)))]
+
+    def _judged(self, samples: Tensor, layers: Sequence[_Layer], last: _Layer) -> Judged:
+        x = self.arrange(samples)
+        features = []
+        for layer in layers:
+            x = functional.leaky_relu(layer(x), SLOPE)
+            features.append(self.restore(x))
+        x = self.restore(last(x))
+        features.append(x)
+        return x.flatten(1), features
 
 
 class ScaleDiscriminator(SubDiscriminator):
@@ -145,7 +154,8 @@ class MultiPeriodDiscriminator(nn.Module):
         """
         check_shape("y", y, "B", 1, "N")
         check_shape("y_hat", y_hat, *y.shape)
-        judged = [discriminator(y, y_hat) for discriminator in self.discriminators]
+        with cast_together(self.discriminators):
+            judged = [discriminator(y, y_hat) for discriminator in self.discriminators]
         (real_logits, real_features), (fake_logits, fake_features) = (paired(*side) for side in paired(*judged))
         return list(real_logits), list(fake_logits), list(real_features), list(fake_features)
 
@@ -156,7 +166,7 @@ class MultiPeriodDiscriminator(nn.Module):
         return super().load_state_dict(state_dict, strict, **({"assign": True} if assign else {}))
 
 
-def _bound(layer: nn.Module) -> Callable[[Tensor], Tensor]:
+def _bound(layer: nn.Module) -> _Layer:
     return layer.bound() if isinstance(layer, (WeightNormConv1d, WeightNormColumnConv)) else layer
 
 

@@ -8,6 +8,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from vqcheck.synthesizer.cast_together import cast_together
 from vqcheck.synthesizer.checks import (
     InputChecks,
     check_version,
@@ -168,15 +169,17 @@ class SynthesizerTrn(FrozenVQEncoder):
 
         """
         self._checks.batch(ssl, y, y_lengths, text, text_lengths, sv_emb)
-        ge = self._speaker(y, sequence_mask(y_lengths, y.size(2), y.dtype), sv_emb)
-        quantized, _, commit_loss = self.encode_semantic(ssl)
-        quantized = self._at_frame_rate(quantized)
-        _, m_p, logs_p, _, _, _ = self.enc_p(quantized, y_lengths, text, text_lengths, self._speaker_of_text(ge))
-        z, m_q, logs_q, y_mask = self.enc_q(y, y_lengths, g=ge)
-        z_p = self.flow(z, y_mask, g=ge)
-        z_slice, ids_slice = rand_slice_segments(z, y_lengths, self.segment_size)
-        o = self.dec(z_slice, g=ge)
-        return o, commit_loss, ids_slice, y_mask, y_mask, (z, z_p, m_p, logs_p, m_q, logs_q), quantized
+        # all but ssl_proj and the quantizer, which autocast leaves alone
+        with cast_together(*(part for name, part in self.named_children() if name not in FrozenVQEncoder.frozen_parts)):
+            ge = self._speaker(y, sequence_mask(y_lengths, y.size(2), y.dtype), sv_emb)
+            quantized, _, commit_loss = self.encode_semantic(ssl)
+            quantized = self._at_frame_rate(quantized)
+            _, m_p, logs_p, _, _, _ = self.enc_p(quantized, y_lengths, text, text_lengths, self._speaker_of_text(ge))
+            z, m_q, logs_q, y_mask = self.enc_q(y, y_lengths, g=ge)
+            z_p = self.flow(z, y_mask, g=ge)
+            z_slice, ids_slice = rand_slice_segments(z, y_lengths, self.segment_size)
+            o = self.dec(z_slice, g=ge)
+            return o, commit_loss, ids_slice, y_mask, y_mask, (z, z_p, m_p, logs_p, m_q, logs_q), quantized
 
     @torch.no_grad()
     def infer(

@@ -21,10 +21,10 @@ class TextCrossAttention(nn.Module):
         self.c_post = nn.Conv1d(hidden, channels, 1)
 
     def forward(self, ssl: Tensor, ssl_mask: Tensor, text: Tensor, text_mask: Tensor, ge: Tensor | None) -> Tensor:
-        """Return `[B, C, T]` from ssl `[B, C, T]`, text `[B, C, L]` and speaker ge `[B, hidden, 1]`."""
+        """Return `[B, C, T]` from ssl `[B, C, T]`, text `[B, C, L]`, both masked, and speaker ge `[B, hidden, 1]`."""
         pairs = text_mask.unsqueeze(2) * ssl_mask.unsqueeze(-1)
-        frames = self.c_pre(ssl * ssl_mask)
-        words = self.text_pre(text * text_mask)
+        frames = self.c_pre(ssl)
+        words = self.text_pre(text)
         x = self.cross_attention(frames * ssl_mask, words * text_mask, pairs) + frames
         if ge is not None:
             x = x + ge
@@ -68,13 +68,11 @@ class TextEncoder(nn.Module):
         logs are `[B, out, T']`, with T' = T at speed 1 and int(T / speed) + 1 at any other.
         """
         mask = sequence_mask(y_lengths, y.size(2), y.dtype)
-        y = self.ssl_proj(y * mask) * mask
-        y = self.encoder_ssl(y * mask, mask)
+        y = self.encoder_ssl(self.ssl_proj(y * mask), mask)
         text_mask = sequence_mask(text_lengths, text.size(1), y.dtype)
-        words = self.text_embedding(text).transpose(1, 2)
-        words = self.encoder_text(words * text_mask, text_mask)
+        words = self.encoder_text(self.text_embedding(text).transpose(1, 2), text_mask)
         y = self.mrte(y, mask, words, text_mask, ge)
-        y = self.encoder2(y * mask, mask)
+        y = self.encoder2(y, mask)
         unhurried, unhurried_mask = y, mask
         if speed != 1:
             frames = int(y.size(-1) / speed) + 1

@@ -16,7 +16,7 @@ from torch.nn import functional
 from vqcheck.synthesizer.errors import InputError
 
 
-class _WeightNormed(nn.Module):
+class WeightNormed(nn.Module):
     """A convolution whose weight is `weight_g * weight_v / |weight_v|`, the norm taken for each entry of axis 0.
 
     Parameters, in this order: `bias [out]`, `weight_g [axis 0, 1, ...]`, `weight_v` (the convolution's shape).  The
@@ -35,11 +35,14 @@ class _WeightNormed(nn.Module):
 
     def effective_weight(self) -> Tensor:
         """Return the weight that the convolution uses, in the shape of `weight_v`."""
+        prepared = self._parameters.get("weight")
+        if prepared is not None:  # by cast_together
+            return prepared
         weight: Tensor = torch._weight_norm(self.weight_v, self.weight_g, 0)  # noqa: SLF001 - fused, has no public name
         return weight
 
 
-class WeightNormConv1d(_WeightNormed, nn.Conv1d):
+class WeightNormConv1d(WeightNormed, nn.Conv1d):
     """A weight-normed Conv1d; axis 0 is the output channel."""
 
     def __init__(
@@ -77,7 +80,7 @@ class ColumnConv(nn.Conv2d):
         return functional.conv2d(x, weight.transpose(2, 3), bias, (1, self.stride[0]), (0, int(self.padding[0])))
 
 
-class WeightNormColumnConv(_WeightNormed, ColumnConv):
+class WeightNormColumnConv(WeightNormed, ColumnConv):
     """A weight-normed ColumnConv; axis 0 is the output channel."""
 
     def __init__(self, in_channels: int, out_channels: int, kernel: int, stride: int, padding: int) -> None:
@@ -93,7 +96,7 @@ class WeightNormColumnConv(_WeightNormed, ColumnConv):
         return self.bound()(x)
 
 
-class WeightNormConvTranspose1d(_WeightNormed, nn.ConvTranspose1d):
+class WeightNormConvTranspose1d(WeightNormed, nn.ConvTranspose1d):
     """A weight-normed ConvTranspose1d; axis 0 is the *input* channel."""
 
     def __init__(self, in_channels: int, out_channels: int, kernel: int, stride: int, padding: int) -> None:

@@ -21,6 +21,7 @@ from vqcheck.gate.checks import CHECKS
 from vqcheck.replay.watched_run import RunMode, SeenChange, WatchedModule, WatchedProcess, WatchedRun
 from vqcheck.report import views
 from vqcheck.report.document import Document
+from vqcheck.report.views.diff import view as diff_view
 from vqcheck.report.views.failure import view as failed
 from vqcheck.report.views.many_files import JudgedFile
 from vqcheck.restore.measured import Clip, MeasuredItem, Measurement
@@ -75,7 +76,7 @@ def results(make, checkpoints, tmp_path):
         "lock.written": (lock, "vqcheck.lock", "written", "no features", "another base", (("me.ckpt", file),)),
         "lock_check.checked": (checked,),
         "many_files.view": ("diff", base, "base", [JudgedFile(file, "said", failed("diff", "why", file))] * 2),
-        "rank_files.with_ranks": (failed("diff", "why", file), ({0: base, 1: file},), {base: "a", file: "b"}),
+        "rank_files.with_ranks": (diff_view(comparison), [{0: "rank0.pth", 1: "rank1.pth"}], {"rank0.pth": "codes"}),
         "replay.view": (make.replay([make.arm(), make.arm("freeze", moved=False)]),),
         "restore.extracted": (Extraction(file, "out.pth", "gpt-sovits", (("codes", "codes", "float32"),), digests),),
         "restore.restored": (replace(restoration, measurement=measured),),

@@ -1,11 +1,12 @@
 """Addresses of remote files, and the names they have in reports: what opens a file must not stand in what is shown."""
 
 import re
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import Final
 from urllib.parse import SplitResult, quote, unquote, urlsplit, urlunsplit
 
 from vqcheck.errors import UsageError
+from vqcheck.quick_dataclass import quick_dataclass
 
 _SCHEME: Final = re.compile(r"([a-zA-Z][a-zA-Z0-9+.-]+)://")
 """Two letters at least: with one it is a drive of Windows."""
@@ -55,7 +56,7 @@ def without_credentials(text: str) -> str:
     return _QUERY.sub(r"\1", _LOGIN.sub(r"\1", text)) if "://" in text else text
 
 
-@dataclass(frozen=True, slots=True)
+@quick_dataclass(frozen=True, slots=True)
 class HubFile:
     """One file of a repository on a hub."""
 
@@ -104,7 +105,7 @@ def hub_file(named: str) -> HubFile:
     return HubFile(kind, f"{owner}/{repo}", file, revision if at else None)
 
 
-@dataclass(frozen=True, slots=True)
+@quick_dataclass(frozen=True, slots=True)
 class WebPlace:
     """Where a file lies on a web server, and the login that the address has."""
 

@@ -3,14 +3,16 @@
 import logging
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import Final
+
+from vqcheck.quick_dataclass import quick_dataclass
 
 OnBytes = Callable[[str, int, int], None]
 """Called as (host, bytes that have come, bytes that are asked for) while one part of a file is on its way."""
 
 
-@dataclass(frozen=True, slots=True)
+@quick_dataclass(frozen=True, slots=True)
 class Limits:
     """How patient the program is with a server, in seconds unless said otherwise."""
 
@@ -32,7 +34,7 @@ class Limits:
     """To read one file."""
 
 
-@dataclass(frozen=True, slots=True)
+@quick_dataclass(frozen=True, slots=True)
 class Transfers:
     """What holds for the remote files that are opened now."""
 

@@ -1,7 +1,6 @@
 """What to do about a changed VQ encoder: what is said, in which order. The words are those of the codec's users."""
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
 from typing import Final
 
 from vqcheck.codebook.diagnosis.evidence import (
@@ -23,9 +22,10 @@ from vqcheck.codebook.diagnosis.evidence import (
 )
 from vqcheck.codebook.diagnosis.result import Advice, Cause, TokenFlips
 from vqcheck.language import listed, sentences, tr
+from vqcheck.quick_dataclass import quick_dataclass
 
 
-@dataclass(frozen=True, slots=True)
+@quick_dataclass(frozen=True, slots=True)
 class Wording:
     """Advice in the terms of one family."""
 

@@ -1,9 +1,10 @@
 """One codebook of both files as numbers, with what several causes need to know about it."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
-from functools import cached_property
-from typing import Final
+from functools import cached_property, wraps
+from typing import Any, Final, TypeVar
+from weakref import WeakKeyDictionary
 
 import numpy as np
 import numpy.typing as npt
@@ -11,6 +12,7 @@ import numpy.typing as npt
 from vqcheck.codebook.diagnosis.evidence import Evidence
 from vqcheck.codebook.diagnosis.result import Cause, Certainty
 from vqcheck.codebook.ema_fit import (
+    AT_ONCE,
     ROUNDOFF,
     SMALLEST_NORMAL,
     Mask,
@@ -238,6 +240,24 @@ class CountedBook(Book):
         return moved
 
 
+_Of = TypeVar("_Of", bound=Book)
+_Found = TypeVar("_Found", bound=npt.NDArray[Any])
+
+
+def once_a_book(find: Callable[[_Of], _Found]) -> Callable[[_Of], _Found]:
+    """Return a function that finds a fact about each code of a book once: several causes ask for the same."""
+    known: WeakKeyDictionary[_Of, _Found] = WeakKeyDictionary()
+
+    @wraps(find)
+    def found(book: _Of) -> _Found:
+        if book not in known:
+            known[book] = find(book)
+            known[book].setflags(write=False)
+        return known[book]
+
+    return found
+
+
 def state_of(codes: Array, sums: Array | None, counts: Array | None) -> State:
     """Return the codebook of one file, given what it stores of it; shapes are those of `State`."""
     return State(codes, sums, counts) if sums is None or counts is None else CountedState(codes, sums, counts)
@@ -265,7 +285,9 @@ def padded_codes(a: State, b: State, biases: Sequence[Array]) -> Mask | None:
         length = float(np.linalg.norm(wide))
         for codes in (a.codes, b.codes):
             with np.errstate(all="ignore"):
-                distance = lengths(codes - wide)
+                # Some codes at a time, whose numbers stay in a cache.
+                some = [codes[:, start : start + AT_ONCE] for start in range(0, codes.shape[1] or 1, AT_ONCE)]
+                distance = np.concatenate([lengths(each - wide) for each in some], axis=1)
             distance[~np.isfinite(distance)] = np.inf
             nearest = distance.min(axis=1, keepdims=True)
             padded |= distance <= np.maximum(nearest * (1 + 1e-3), _ALIKE * length)

@@ -1,19 +1,23 @@
 """Measures how far codes moved against the distance to their neighbours, in the metric of the lookup.
 
 With a_i and b_i the code i before and after, and h_i = min over j != i of |a_j - a_i| / 2, the displacement of code i
-is |b_i - a_i| / h_i. All pairs of codes cost one matrix product.
+is |b_i - a_i| / h_i. All pairs of codes cost one matrix product, and those of both files a second one only where the
+first does not show that no other code came near: a_i and b_j are at least |a_i - a_j| - |b_j - a_j| apart.
 """
 
 import numpy as np
 import numpy.typing as npt
 
-from vqcheck.codebook.diagnosis.book import Book
+from vqcheck.codebook.diagnosis.book import Book, once_a_book
 from vqcheck.codebook.diagnosis.result import CodeChanges, Displacement
 from vqcheck.codebook.ema_fit import Mask
 from vqcheck.codebook.family import Metric
 from vqcheck.codebook.values import Array
 
 _MUCH_NEARER = 0.5
+_CLEAR = 0.1
+_NEARLY = 0.98
+"""Share of a distance, and what rounding leaves of it where it is more than `_CLEAR` of the codes' lengths."""
 _SCORES = 1 << 22
 """Distances that are held at a time."""
 
@@ -27,8 +31,9 @@ def measure(book: Book) -> Displacement | None:
     """
     if book.family.metric == Metric.ARGMAX:
         return None
-    heads = [_head(a, b) for a, b in _heads(book)]
-    moved = np.concatenate([displacement for displacement, _ in heads])
+    heads = zip(_heads(book), neighbours(book), strict=True)
+    moved = np.concatenate([_displacement(a, b, apart) for (a, b), apart in heads])
+    kept = retained(book).ravel()
     measured = np.isfinite(moved)
     if not measured.any():
         return None
@@ -41,7 +46,7 @@ def measure(book: Book) -> Displacement | None:
         maximum=float(values.max()),
         maximum_code=int(np.flatnonzero(measured)[np.argmax(values)]),
         above_one=int(np.count_nonzero(values > 1)),
-        retained=int(sum(np.count_nonzero(kept & np.isfinite(moved)) for moved, kept in heads)),
+        retained=int(np.count_nonzero(kept & measured)),
     )
 
 
@@ -60,8 +65,14 @@ def by_code(book: Book, name: str) -> CodeChanges:
 
 def same_number(book: Book, among: Mask) -> float:
     """Return the share of A's codes in a mask (not empty) that are nearest to B's of the same number."""
-    kept = np.stack([_retained(a, b) for a, b in _heads(book)])
-    return float(kept[among].mean())
+    return float(retained(book)[among].mean())
+
+
+@once_a_book
+def retained(book: Book) -> Mask:
+    """Return which of A's codes `[heads, codes]` are nearest to B's code of the same number."""
+    heads = zip(_heads(book), neighbours(book), strict=True)
+    return np.stack([_retained(a, b, apart) for (a, b), apart in heads])
 
 
 def _heads(book: Book) -> list[tuple[Array, Array]]:
@@ -78,21 +89,38 @@ def _length(codes: Array) -> Array:
     return length
 
 
-def _head(a: Array, b: Array) -> tuple[npt.NDArray[np.float64], Mask]:
-    """Return displacement, NaN where it cannot be measured, and whether each code is retained."""
-    with np.errstate(all="ignore"):
-        if len(a) < 2:
-            return np.full(len(a), np.nan), _retained(a, b)
-        half = _distance(a, a[_nearest(a, a, skip_self=True)]) / 2
-        moved = _distance(a, b) / half
-    moved[~np.isfinite(moved) | (half == 0)] = np.nan
-    return moved, _retained(a, b)
+@once_a_book
+def neighbours(book: Book) -> npt.NDArray[np.float64]:
+    """Return how far each of A's codes `[heads, codes]` is from the nearest other one; NaN of a code that is alone."""
+    return np.stack([_to_neighbours(a) for a, _ in _heads(book)])
 
 
-def _retained(a: Array, b: Array) -> Mask:
+def _to_neighbours(codes: Array) -> npt.NDArray[np.float64]:
+    if len(codes) < 2:
+        return np.full(len(codes), np.nan)
     with np.errstate(all="ignore"):
-        # Equally near codes, as duplicates are, keep the number.
-        kept: Mask = _distance(a, b) <= _distance(a, b[_nearest(a, b)]) * (1 + 1e-6)
+        return _distance(codes, codes[_nearest(codes, codes, skip_self=True)])
+
+
+def _displacement(a: Array, b: Array, apart: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
+    """Return the displacement of each code, NaN where it cannot be measured."""
+    with np.errstate(all="ignore"):
+        moved = _distance(a, b) / (apart / 2)
+    moved[~np.isfinite(moved) | (apart == 0)] = np.nan
+    return moved
+
+
+def _retained(a: Array, b: Array, apart: npt.NDArray[np.float64]) -> Mask:
+    kept = np.ones(len(a), bool)
+    with np.errstate(all="ignore"):
+        way = _distance(a, b)
+        # Where codes lie close together far from the origin, rounding hides which of them is the nearest.
+        clear = apart > _CLEAR * np.sqrt(np.einsum("ij,ij->i", a, a, dtype=np.float64)).max()
+        rows = np.flatnonzero(~(clear & (way + way.max() < _NEARLY * apart)))
+        if len(rows):
+            others = b[_nearest(a[rows], b)]
+            # Equally near codes, as duplicates are, keep the number.
+            kept[rows] = way[rows] <= _distance(a[rows], others) * (1 + 1e-6)
     return kept
 
 
@@ -124,9 +152,8 @@ def _distance(a: Array, b: Array) -> npt.NDArray[np.float64]:
 def near_others(book: Book) -> float:
     """Return the share of B's codes that lie much nearer to a code of A than A's codes lie to each other."""
     close = []
-    for a, b in _heads(book):
+    for (a, b), apart in zip(_heads(book), neighbours(book), strict=True):
         with np.errstate(all="ignore"):
-            apart = _distance(a, a[_nearest(a, a, skip_self=True)])
             nearest = _nearest(b, a)
             close.append(_distance(b, a[nearest]) < _MUCH_NEARER * apart[nearest])
     return float(np.concatenate(close).mean())

@@ -4,7 +4,7 @@ from typing import Final
 
 import numpy as np
 
-from vqcheck.codebook.diagnosis.book import Book, CountedBook, numbers
+from vqcheck.codebook.diagnosis.book import Book, CountedBook, numbers, once_a_book
 from vqcheck.codebook.diagnosis.evidence import Edited, EditTrace, Scaled
 from vqcheck.codebook.diagnosis.replaced import replaced_after_update, replaced_with_bookkeeping
 from vqcheck.codebook.diagnosis.result import Cause, Certainty
@@ -46,6 +46,7 @@ def _cause(book: Book, how: EditTrace, codes: tuple[int, ...]) -> Cause:
     return book.cause(Certainty.LIKELY, Edited(how, codes))
 
 
+@once_a_book
 def against_bookkeeping(book: Book) -> Mask:
     """Return which codes `[heads, codes]` moved and do not follow from their sums and counts.
 

@@ -10,7 +10,6 @@ code is the smallest of all. A code that only ever got one and the same frame ha
 its own: so nothing is concluded from one code alone, and never from the padding's.
 """
 
-from dataclasses import dataclass
 from math import ceil, log
 from typing import Final
 
@@ -22,6 +21,7 @@ from vqcheck.codebook.diagnosis.evidence import DecaySteps, EmaUpdates, StepPrec
 from vqcheck.codebook.diagnosis.result import Cause, Certainty
 from vqcheck.codebook.ema_fit import Mask
 from vqcheck.language import tr
+from vqcheck.quick_dataclass import quick_dataclass
 
 _USUAL_DECAYS: Final = (0.8, 0.9, 0.95, 0.97, 0.98, 0.99, 0.999)
 _STRICT: Final = 1e-5
@@ -46,7 +46,7 @@ _ACCURATE: Final = 0.25
 _Vector = npt.NDArray[np.float64]
 
 
-@dataclass(frozen=True, eq=False)
+@quick_dataclass(frozen=True, eq=False)
 class _Ratios:
     """B over A for each code with a usable count, flattened over heads."""
 
@@ -60,7 +60,7 @@ class _Ratios:
     tolerance: float
 
 
-@dataclass(frozen=True)
+@quick_dataclass(frozen=True)
 class _Unhit:
     """Unhit codes that agree on one ratio of B to A."""
 

@@ -3,6 +3,7 @@
 from dataclasses import dataclass
 from typing import Final
 
+from vqcheck.quick_dataclass import quick_dataclass
 from vqcheck.word_enum import WordEnum
 
 
@@ -51,14 +52,14 @@ class ProjectionChange(WordEnum):
     ROUNDING = "rounding"
 
 
-@dataclass(frozen=True, slots=True)
+@quick_dataclass(frozen=True, slots=True)
 class NeverTrained:
     """Codes are all zero, or the init flag is 0: the codebook still waits for its first batch."""
 
     sides: tuple[str, ...]
 
 
-@dataclass(frozen=True, slots=True)
+@quick_dataclass(frozen=True, slots=True)
 class DecaySteps:
     """How many updates a common factor would be under one decay."""
 
@@ -67,7 +68,7 @@ class DecaySteps:
     whole: bool
 
 
-@dataclass(frozen=True, slots=True)
+@quick_dataclass(frozen=True, slots=True)
 class EmaUpdates:
     """Running sums and counts decayed as EMA updates in train mode make them decay."""
 
@@ -87,7 +88,7 @@ class EmaUpdates:
     steps_by_decay: tuple[DecaySteps, ...]
 
 
-@dataclass(frozen=True, slots=True)
+@quick_dataclass(frozen=True, slots=True)
 class DeadCodes:
     """Codes that were rarely used were overwritten with random frames."""
 
@@ -98,7 +99,7 @@ class DeadCodes:
     """Whether sum and count were set along with the code."""
 
 
-@dataclass(frozen=True, slots=True)
+@quick_dataclass(frozen=True, slots=True)
 class Initialised:
     """The codebook was filled anew."""
 
@@ -107,7 +108,7 @@ class Initialised:
     frames: int | None
 
 
-@dataclass(frozen=True, slots=True)
+@quick_dataclass(frozen=True, slots=True)
 class Permuted:
     """The same codes under other numbers."""
 
@@ -117,7 +118,7 @@ class Permuted:
     """Whether sums and counts moved along; None where a file lacks them."""
 
 
-@dataclass(frozen=True, slots=True)
+@quick_dataclass(frozen=True, slots=True)
 class Edited:
     """Codes that no update of this family leaves behind."""
 
@@ -125,7 +126,7 @@ class Edited:
     codes: tuple[int, ...]
 
 
-@dataclass(frozen=True, slots=True)
+@quick_dataclass(frozen=True, slots=True)
 class Scaled:
     """Every value was multiplied by one and the same number; None for what was not."""
 
@@ -134,7 +135,7 @@ class Scaled:
     counts: float | None
 
 
-@dataclass(frozen=True, slots=True)
+@quick_dataclass(frozen=True, slots=True)
 class Merged:
     """B is put together from A and another file, or from several others."""
 
@@ -145,12 +146,12 @@ class Merged:
     """The codes that show it."""
 
 
-@dataclass(frozen=True, slots=True)
+@quick_dataclass(frozen=True, slots=True)
 class ZeroSigns:
     """Only signs of zero or NaN payloads differ, which no lookup sees."""
 
 
-@dataclass(frozen=True, slots=True)
+@quick_dataclass(frozen=True, slots=True)
 class Unrelated:
     """Two codebooks that have nothing to do with each other."""
 
@@ -158,7 +159,7 @@ class Unrelated:
     """Share of A's codes whose nearest code in B has the same number."""
 
 
-@dataclass(frozen=True, slots=True)
+@quick_dataclass(frozen=True, slots=True)
 class OtherShape:
     """Codebooks of two shapes, and what is the same in both, over the channels that both have."""
 
@@ -196,7 +197,7 @@ class ProjectionBehind(ProjectionMoved):
     """A projection behind one lookup moved, whose result is taken off the features of a later one."""
 
 
-@dataclass(frozen=True, slots=True)
+@quick_dataclass(frozen=True, slots=True)
 class MissingBooks:
     """One file, `A` or `B`, lacks codebooks that the other one stores."""
 
@@ -207,7 +208,7 @@ class MissingBooks:
     """Codebooks of the other file."""
 
 
-@dataclass(frozen=True, slots=True)
+@quick_dataclass(frozen=True, slots=True)
 class Rounding:
     """One side is the other one in a narrower type, or both are one source in two narrow types."""
 
@@ -219,7 +220,7 @@ class Rounding:
     """Nothing says which was there first, so the wider one may as well be trained by less than a step."""
 
 
-@dataclass(frozen=True, slots=True)
+@quick_dataclass(frozen=True, slots=True)
 class WithinAStep:
     """One side is rounded and was there first: training moved the values by less than a step of its type."""
 
@@ -230,7 +231,7 @@ class WithinAStep:
     largest: float
 
 
-@dataclass(frozen=True, slots=True)
+@quick_dataclass(frozen=True, slots=True)
 class LostByRounding:
     """A rounding left codes in use without a meaning of their own."""
 
@@ -241,7 +242,7 @@ class LostByRounding:
     equal: tuple[int, ...]
 
 
-@dataclass(frozen=True, slots=True)
+@quick_dataclass(frozen=True, slots=True)
 class LastPlaces:
     """Values everywhere differ in their last places alone, as after a merge of equals or another summation order."""
 
@@ -249,14 +250,14 @@ class LastPlaces:
     tensors: tuple[str, ...]
 
 
-@dataclass(frozen=True, slots=True)
+@quick_dataclass(frozen=True, slots=True)
 class NotFinite:
     """A file holds NaN or infinity where the other one has numbers: it is damaged, or its training diverged."""
 
     sides: tuple[str, ...]
 
 
-@dataclass(frozen=True, slots=True)
+@quick_dataclass(frozen=True, slots=True)
 class Unexplained:
     """The codes moved, and nothing in the files tells why."""
 

@@ -8,7 +8,7 @@ and GPT-SoVITS until then replace *before* the update, which overwrites the repl
 
 import numpy as np
 
-from vqcheck.codebook.diagnosis.book import Book, CountedBook, CountedState, numbers
+from vqcheck.codebook.diagnosis.book import Book, CountedBook, CountedState, numbers, once_a_book
 from vqcheck.codebook.diagnosis.evidence import DeadCodes, Initialised
 from vqcheck.codebook.diagnosis.result import Cause, Certainty
 from vqcheck.codebook.ema_fit import Mask
@@ -37,6 +37,7 @@ def dead_codes(book: Book) -> Cause | None:
     return None
 
 
+@once_a_book
 def replaced_after_update(book: Book) -> Mask:
     """Return which codes `[heads, codes]` are off their bookkeeping and below the family's threshold."""
     off = book.off_b & book.dead & book.moved & ~replaced_with_bookkeeping(book)
@@ -56,6 +57,7 @@ def _far_off(state: CountedState) -> Mask:
     return ~near
 
 
+@once_a_book
 def replaced_with_bookkeeping(book: Book) -> Mask:
     """Return which codes `[heads, codes]` were set together with their sum and count."""
     nothing = np.zeros(book.b.codes.shape[:2], bool)

@@ -1,9 +1,8 @@
 """What a diagnosis found. Plain data, which reports read."""
 
-from dataclasses import dataclass
-
 from vqcheck.codebook.diagnosis.evidence import CODE, Evidence
 from vqcheck.codebook.model import Training
+from vqcheck.quick_dataclass import quick_dataclass
 from vqcheck.word_enum import WordEnum
 
 
@@ -15,7 +14,7 @@ class Certainty(WordEnum):
     CANNOT_TELL = "cannot tell"
 
 
-@dataclass(frozen=True, slots=True)
+@quick_dataclass(frozen=True, slots=True)
 class Cause:
     """One thing that happened."""
 
@@ -31,7 +30,7 @@ class Cause:
         return CODE[type(self.evidence)]
 
 
-@dataclass(frozen=True, slots=True)
+@quick_dataclass(frozen=True, slots=True)
 class Displacement:
     """How far codes moved, in units of half the distance from A's code to its nearest neighbour.
 
@@ -51,7 +50,7 @@ class Displacement:
     """Codes of A whose nearest code in B has the same number."""
 
 
-@dataclass(frozen=True, slots=True)
+@quick_dataclass(frozen=True, slots=True)
 class CodeChanges:
     """One codebook of which values changed, code by code; the codes of several heads stand one behind the other."""
 
@@ -64,7 +63,7 @@ class CodeChanges:
     """In A and in B: frames of a training step that each code was nearest to, a running mean. None if not stored."""
 
 
-@dataclass(frozen=True, slots=True)
+@quick_dataclass(frozen=True, slots=True)
 class CodeFlips:
     """Frames that had one token with A."""
 
@@ -75,7 +74,7 @@ class CodeFlips:
     """The token that most of the flipped frames have with B."""
 
 
-@dataclass(frozen=True, slots=True)
+@quick_dataclass(frozen=True, slots=True)
 class ItemFlips:
     """Frames of one recording."""
 
@@ -103,7 +102,7 @@ class Severity(WordEnum):
         return cls.SMALL if 100 * flipped < frames else cls.NOTICEABLE if 10 * flipped < frames else cls.SEVERE
 
 
-@dataclass(frozen=True, slots=True)
+@quick_dataclass(frozen=True, slots=True)
 class TokenFlips:
     """What the change does to the tokens of real recordings."""
 
@@ -125,7 +124,7 @@ class TokenFlips:
         return Severity.of(self.flipped, self.frames)
 
 
-@dataclass(frozen=True, slots=True)
+@quick_dataclass(frozen=True, slots=True)
 class Advice:
     """One thing to do."""
 
@@ -135,7 +134,7 @@ class Advice:
     """The file, A or B, that tokens are to be made with; empty for other advice."""
 
 
-@dataclass(frozen=True, slots=True)
+@quick_dataclass(frozen=True, slots=True)
 class Diagnosis:
     """Why two VQ encoders differ, what that does, and what to do about it."""
 

@@ -1,7 +1,6 @@
 """The VQ encoders of two files as a diagnosis reads them: tensors as arrays, and codebooks as `Book`s."""
 
 from collections.abc import Iterator
-from dataclasses import dataclass
 
 from vqcheck.checkpoint.opened import Checkpoint
 from vqcheck.codebook.diagnosis.book import Book, State, book_of, padded_codes, state_of
@@ -9,9 +8,10 @@ from vqcheck.codebook.family import BOOKKEEPING, Role
 from vqcheck.codebook.tensor_pair import TensorSide
 from vqcheck.codebook.values import Array, as_array
 from vqcheck.codebook.vq_encoder import BookPlace, Codebook, RoleTensor, VQEncoder
+from vqcheck.quick_dataclass import quick_dataclass
 
 
-@dataclass(frozen=True, slots=True)
+@quick_dataclass(frozen=True, slots=True)
 class StoredEncoder:
     """One file's VQ encoder; its tensors are read when they are needed, and only once."""
 

@@ -2,10 +2,10 @@
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
 from vqcheck.language import can_show, localized, tr
+from vqcheck.quick_dataclass import quick_dataclass
 from vqcheck.report import blocks as doc
 from vqcheck.report.blocks import Kind, Shown, Tone
 from vqcheck.report.document import Document, Remedy
@@ -30,7 +30,7 @@ _NO_WIDTH: Final = 10_000
 _BARS: Final = 40
 
 
-@dataclass(frozen=True, slots=True)
+@quick_dataclass(frozen=True, slots=True)
 class Style:
     """How a text report is to look."""
 

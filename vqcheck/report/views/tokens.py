@@ -19,7 +19,7 @@ from vqcheck.report import blocks as doc
 from vqcheck.report.blocks import Kind, Shown, Tone
 from vqcheck.report.document import Document, Figure, Remedy, Status
 from vqcheck.report.views.tokens_data import NAMED, cases, data, tsv
-from vqcheck.report.views.tokens_words import headline, unseen
+from vqcheck.report.views.tokens_words import disagreement, headline, on_device, unseen
 from vqcheck.report.views.words import extract_again, listed, of_all, share
 
 _ON_A_PAGE: Final = 20
@@ -37,6 +37,7 @@ def view(decision: TokenDecision) -> Document:
         subject=tr("{checkpoint} and {experiment}", checkpoint=audit.checkpoint, experiment=audit.experiment),
         cases=cases(decision),
         data=data(decision),
+        warnings=(disagreement(decision.device),) if decision.device and not decision.device.agrees else (),
         figures=_figures(audit),
         blocks=(
             doc.Section(tr("What was compared"), (_compared(decision),), heading=Shown.PAGE),
@@ -184,6 +185,7 @@ def _compared(decision: TokenDecision) -> doc.Facts:
             doc.Fact(tr("Compared with"), (doc.path(other.checkpoint), configured) if other else None),
             doc.Fact(tr("Lock"), _lock(decision)),
             doc.Fact(tr("Power"), unseen(decision)),
+            doc.Fact(tr("On a device"), on_device(decision.device) if decision.device else None),
         )
     )
 

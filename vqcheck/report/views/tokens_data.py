@@ -7,7 +7,8 @@ import os
 from collections.abc import Iterable
 from typing import Any, Final
 
-from vqcheck.audit.token_audit_result import RISK, TokenAudit
+from vqcheck.audit.device_tokens import DeviceTokens
+from vqcheck.audit.token_audit_result import RISK, TokenAudit, TokenVerdict
 from vqcheck.audit.token_decision import Decider, TokenDecision
 from vqcheck.audit.token_power import CONFIDENCE, Power, power
 from vqcheck.codebook.comparison import Verdict
@@ -77,10 +78,18 @@ _TSV: Final = Rule(
 )
 
 
+_DEVICE: Final = Rule(
+    "tokens/device",
+    "the emulation of half precision explains what the device derives",
+    "The verdict rests on the emulation, which does not describe this device. Report it, with the device's name.",
+)
+
+
 def cases(decision: TokenDecision) -> tuple[Case, ...]:
     """Return every check of an audit, and what a lock and another checkpoint say."""
     audit = decision.audit
-    return (*_items(audit), *_near_ties(audit), *_gaps(audit), *_beside(decision), *_advice(audit))
+    found = (*_items(audit), *_near_ties(audit), *_gaps(audit), *_beside(decision), *_advice(audit))
+    return (*found, *_on_device(decision.device, audit))
 
 
 def tsv(audit: TokenAudit) -> str:
@@ -135,6 +144,22 @@ def _beside(decision: TokenDecision) -> Iterable[Case]:
     )
     message = f"the tokens agree with {decision.other.checkpoint}, too, which holds another VQ encoder"
     yield Case(_OTHER, "against", outcome, message, audit.checkpoint)
+
+
+def _on_device(found: DeviceTokens | None, audit: TokenAudit) -> Iterable[Case]:
+    if found is None:
+        return
+    outcome = {
+        TokenVerdict.CONSISTENT: CaseOutcome.PASSED,
+        TokenVerdict.INCONSISTENT: CaseOutcome.FAILED,
+        TokenVerdict.INCONCLUSIVE: CaseOutcome.COULD_NOT_CHECK,
+    }[found.audit.verdict]
+    total = found.audit.total
+    message = (
+        f"{found.device}: of its own {total.frames} tokens {total.explained} are explained, {total.near_ties} are "
+        f"near-ties and {total.mismatches} mismatches; {found.as_recorded} of {found.frames} are the recorded ones"
+    )
+    yield Case(_DEVICE, "device", outcome, message, tsv(audit), weight=Weight.ADVICE)
 
 
 def _gaps(audit: TokenAudit) -> Iterable[Case]:
@@ -225,6 +250,23 @@ def data(decision: TokenDecision) -> dict[str, Any]:
         "covered": audit.covered,
         "least_coverage": audit.least_coverage,
         "updates_unseen": decision.updates,
+        "device": _device_object(decision.device) if decision.device else None,
+    }
+
+
+def _device_object(found: DeviceTokens) -> dict[str, Any]:
+    own = found.audit
+    return {
+        "name": found.device,
+        "frames": found.frames,
+        "as_recorded": found.as_recorded,
+        "agrees": found.agrees,
+        "verdict": own.verdict.value,
+        "contradictions": list(own.contradictions),
+        "gaps": list(own.gaps),
+        "total": plain_object(own.total),
+        "limit": own.limit,
+        "arithmetic": own.arithmetic,
     }
 
 

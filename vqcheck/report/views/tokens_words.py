@@ -2,6 +2,7 @@
 
 import os
 
+from vqcheck.audit.device_tokens import DeviceTokens
 from vqcheck.audit.token_audit_result import HALF_OF_THE_ITEMS, TokenAudit, TokenVerdict
 from vqcheck.audit.token_decision import Decider, TokenDecision
 from vqcheck.audit.token_power import percent, sentence
@@ -64,6 +65,34 @@ def unseen(decision: TokenDecision) -> str:
         else ""
     )
     return clauses(said, listed((rate, unseen)))
+
+
+def on_device(found: DeviceTokens) -> str:
+    """Return how much of the recorded tokens a device gives, and whether the emulation explains what it gives."""
+    own = found.audit
+    said = f"{found.device} gives the recorded token in {found.as_recorded} of {found.frames} frames"
+    if found.agrees:
+        compared = f"{own.total.explained} of {own.total.frames} of its own tokens as they are"
+        return f"{said}. The emulation of half precision agrees with it: it gives {compared}, the rest within rounding."
+    return f"{said}. The emulation of half precision does not agree with it."
+
+
+def disagreement(found: DeviceTokens) -> str:
+    """Return what a device does that the emulation of half precision, on which the verdict rests, does not explain."""
+    own = found.audit
+    if own.verdict is not TokenVerdict.INCONSISTENT:
+        return f"Whether {found.device} agrees with the emulation of half precision could not be decided: " + (
+            "it overflows there." if "overflow" in own.gaps else "not everything could be compared."
+        )
+    what = f"{own.total.mismatches} of {own.total.frames} tokens are out of its reach"
+    if not own.total.mismatches:
+        what = (
+            f"{own.total.near_ties} of {own.total.frames} tokens differ, where at most {own.limit} are to be expected"
+        )
+    return (
+        f"{found.device} derives tokens in half precision that the emulation does not explain: {what}. The verdict "
+        f"rests on the emulation. On this device {found.as_recorded} of {found.frames} tokens are the recorded ones."
+    )
 
 
 def _of_audit(audit: TokenAudit) -> str:

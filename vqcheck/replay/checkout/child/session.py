@@ -15,10 +15,11 @@ from vqcheck.replay.checkout.child.tree import Tree, seed_all
 from vqcheck.replay.checkout.tensor_json import decoded, encoded
 from vqcheck.replay.parameter_watch import ParameterWatch
 from vqcheck.replay.s2_training import S2Training
+from vqcheck.replay.step_settings import StepSettings
 from vqcheck.replay.strategies import CHECKOUT_STRATEGIES, undo_own_freeze
 from vqcheck.replay.subject import in_one_line
 from vqcheck.replay.trace import AS_IS, PartMoves
-from vqcheck.replay.training_step import AdversarialStep, FlowMatchingStep, StepSettings, TrainingStep
+from vqcheck.replay.training_step import AdversarialStep, FlowMatchingStep, TrainingStep
 from vqcheck.synthesizer.lora import add_lora
 from vqcheck.synthesizer.spectrogram import SpectrogramSettings
 
