@@ -69,29 +69,50 @@ def unseen(decision: TokenDecision) -> str:
 
 def on_device(found: DeviceTokens) -> str:
     """Return how much of the recorded tokens a device gives, and whether the emulation explains what it gives."""
-    own = found.audit
-    said = f"{found.device} gives the recorded token in {found.as_recorded} of {found.frames} frames"
-    if found.agrees:
-        compared = f"{own.total.explained} of {own.total.frames} of its own tokens as they are"
-        return f"{said}. The emulation of half precision agrees with it: it gives {compared}, the rest within rounding."
-    return f"{said}. The emulation of half precision does not agree with it."
+    own = found.audit.total
+    said = tr(
+        "{device} gives the recorded token in {tokens} of {frames} frames.",
+        device=found.device,
+        tokens=found.as_recorded,
+        frames=found.frames,
+    )
+    if not found.agrees:
+        return sentences(said, tr("The emulation of half precision does not agree with it."))
+    agrees = tr(
+        "The emulation of half precision agrees with it: it gives {tokens} of {frames} of its own tokens as they are, "
+        "the rest within rounding.",
+        tokens=own.explained,
+        frames=own.frames,
+    )
+    return sentences(said, agrees)
 
 
 def disagreement(found: DeviceTokens) -> str:
     """Return what a device does that the emulation of half precision, on which the verdict rests, does not explain."""
-    own = found.audit
+    own, total = found.audit, found.audit.total
     if own.verdict is not TokenVerdict.INCONSISTENT:
-        return f"Whether {found.device} agrees with the emulation of half precision could not be decided: " + (
-            "it overflows there." if "overflow" in own.gaps else "not everything could be compared."
+        return tr(
+            "Whether {device} agrees with the emulation of half precision could not be decided: {why}.",
+            device=found.device,
+            why=tr("it overflows there") if "overflow" in own.gaps else tr("not everything could be compared"),
         )
-    what = f"{own.total.mismatches} of {own.total.frames} tokens are out of its reach"
-    if not own.total.mismatches:
-        what = (
-            f"{own.total.near_ties} of {own.total.frames} tokens differ, where at most {own.limit} are to be expected"
+    what = (
+        tr("{tokens} of {frames} tokens are out of its reach", tokens=total.mismatches, frames=total.frames)
+        if total.mismatches
+        else tr(
+            "{tokens} of {frames} tokens differ, where at most {limit} are to be expected",
+            tokens=total.near_ties,
+            frames=total.frames,
+            limit=own.limit,
         )
-    return (
-        f"{found.device} derives tokens in half precision that the emulation does not explain: {what}. The verdict "
-        f"rests on the emulation. On this device {found.as_recorded} of {found.frames} tokens are the recorded ones."
+    )
+    return tr(
+        "{device} derives tokens in half precision that the emulation does not explain: {what}. The verdict rests on "
+        "the emulation. On this device {tokens} of {frames} tokens are the recorded ones.",
+        device=found.device,
+        what=what,
+        tokens=found.as_recorded,
+        frames=found.frames,
     )
 
 
