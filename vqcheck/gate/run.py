@@ -59,12 +59,12 @@ def replay_training_code(run: S2Run) -> Judgement:
 
     """
     try:
-        from vqcheck.experiment.read_config import read_config, with_subject
+        from vqcheck.experiment.read_config import read_config
         from vqcheck.replay.run import replay
         from vqcheck.replay.trace import AS_IS, DRIFTED, INCOMPLETE, INCONCLUSIVE
     except ImportError as error:
         raise UsageError(f"a replay needs {error.name}: pip install 'vqcheck[replay]'") from None
-    config = with_subject(read_config(run.config, run.root), checkout=run.checkout, python=run.python)
+    config = read_config(run.config, run.root, checkout=run.checkout, python=run.python)
     if "steps" not in config.replay.model_fields_set:
         config = config.changed("replay", steps=_STEPS)
     result = replay(config)
