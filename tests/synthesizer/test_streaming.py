@@ -11,11 +11,29 @@ import torch
 from vqcheck.synthesizer import InputError, SynthesizerTrn, SynthesizerTrnV3, preset
 
 RECORDED = json.loads((Path(__file__).parent / "numeric_check_streaming.json").read_text("utf-8"))
-UPSTREAM = (
-    "spec_channels segment_size inter_channels hidden_channels filter_channels n_heads n_layers kernel_size p_dropout "
-    "resblock resblock_kernel_sizes resblock_dilation_sizes upsample_rates upsample_initial_channel "
-    "upsample_kernel_sizes n_speakers gin_channels use_sdp semantic_frame_rate freeze_quantizer version"
-).split()  # noqa: SIM905
+UPSTREAM = [
+    "spec_channels",
+    "segment_size",
+    "inter_channels",
+    "hidden_channels",
+    "filter_channels",
+    "n_heads",
+    "n_layers",
+    "kernel_size",
+    "p_dropout",
+    "resblock",
+    "resblock_kernel_sizes",
+    "resblock_dilation_sizes",
+    "upsample_rates",
+    "upsample_initial_channel",
+    "upsample_kernel_sizes",
+    "n_speakers",
+    "gin_channels",
+    "use_sdp",
+    "semantic_frame_rate",
+    "freeze_quantizer",
+    "version",
+]
 """Its constructor's arguments by position, in both classes."""
 T = 16
 
