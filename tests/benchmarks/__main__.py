@@ -39,6 +39,7 @@ BENCHMARKS = {
     "replay-time": ("replay_time", "measure", "the replay that runs without a configuration, and where its time goes"),
     "guard": ("guard_overhead", "measure", "what a guard adds to a training step"),
     "synthesizer": ("synthesizer_speed", "measure", "a training step against a loop after upstream's script"),
+    "flow": ("synthesizer_speed", "measure_flow", "a training step of v3, in full and with LoRA, against the same"),
 }
 """Name -> module, function that measures, what it measures."""
 
