@@ -187,7 +187,7 @@ def plain_loss(estimator, x1, x_lens, prompt_lens, mu, use_grad_ckpt):
 
 def plain_rotation(x, rotary):
     """Turn by the textbook's formula: the vector times cosines, and its halves exchanged times sines."""
-    cos, sin = (each.repeat_interleave(2, dim=-1) for each in rotary)
+    cos, sin = (each.repeat_interleave(2, dim=-1) for each in (rotary.real, rotary.imag))
     turned, kept = x[..., : cos.size(-1)], x[..., cos.size(-1) :]
     even, odd = turned.unflatten(-1, (-1, 2)).unbind(-1)
     exchanged = torch.stack((-odd, even), dim=-1).flatten(-2)
