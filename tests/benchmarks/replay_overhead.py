@@ -1,7 +1,12 @@
 """What the tracing adds to a training step, side by side with the same step without it.
 
 Traced and plain steps take turns on one model and batch. The tracing's own time is also measured by itself, which is
-steadier than the difference of two whole steps: the share that a user pays (the target is at most 2 %).
+steadier than the difference of two whole steps: the share that a user pays (the target is at most 0.5 % on CUDA).
+
+On an H200 (v2, B=2, torch 2.11) a step that leaves the VQ encoder alone costs 0.52 ms, 0.28 % of a plain step: one
+comparison of all tensors and one read; 4.7 ms were spent where every figure was computed at every step.  One that moves
+the codebook, as a control arm's does, costs 2.0 ms, 1.4 %: the distances of three tensors from the start, new copies of
+them, and the tokens of the probe have to be computed, on a host that issues an operator in some 30 us.
 """
 
 import statistics

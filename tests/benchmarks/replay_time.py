@@ -2,6 +2,11 @@
 
 The command is measured whole, in processes of its own, against one that only imports torch; the phases in one process
 that goes through the same parts.
+
+On an H200 (torch 2.11) it takes 11.0 s, 23 to 28 s before on an H100: 1.1 s are torch's import, 1.9 s the five steps
+in which every operator is watched, 6.5 s the other 85 of 76 ms.  Gone are torch's compiler and sympy, which optimizers,
+dispatch modes and networks on the meta device import, a second build of the networks, and the search for the watched
+tensors at every operator.  `--quick` has the same fixed parts, so that it cannot come near the share of its steps.
 """
 
 import sys

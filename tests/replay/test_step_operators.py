@@ -16,6 +16,7 @@ from vqcheck.live.watch import EncoderWatch
 from vqcheck.replay.learning import gradient_scaler
 from vqcheck.replay.own_subject import OwnSubject
 from vqcheck.replay.strategies import STRATEGIES
+from vqcheck.synthesizer import preset
 
 READS = ("aten._local_scalar_dense.default", "aten.equal.default", "aten.nonzero.default", "aten.is_nonzero.default")
 
@@ -66,19 +67,24 @@ def test_a_weight_is_passed_over_once_by_its_optimizer(counted):
     assert not any("addcdiv" in name or "lerp" in name for name in counts)
 
 
-def test_the_discriminator_learns_from_both_batches_in_one_pass(counted):
-    """It has three parts of 7, 6 and 6 convolutions: once while it learns, twice while the generator does."""
-    counts = counted("tiny")
-    backward = counts["aten.convolution_backward.default"]
-    generator = counts["aten.convolution.default"] - 3 * 19
-    # the generator's, the discriminator's own, and those through which the generator hears of it
-    assert backward == (generator - 1) + 19 + 19
+@pytest.mark.parametrize(("of_generated", "passes"), [(False, 1), (True, 2)])
+def test_the_discriminator_judges_both_batches_in_one_pass(of_generated, passes):
+    """While it learns; while the generator does, the gradient must reach one batch alone. Its parts have 19 layers."""
+    judge = preset("tiny").multi_period_discriminator()
+    y, y_hat = torch.randn(2, 2, 1, 1024).unbind()
+    y_hat.requires_grad_(of_generated)
+    with Operators() as operators:
+        judged = judge(y, y_hat)
+    assert operators.counts["aten.convolution.default"] == 19 * passes
+    with torch.no_grad():
+        alone = [judge(each, each) for each in (y, y_hat)]
+    for side, name in enumerate(("real", "fake")):
+        torch.testing.assert_close(judged[side], alone[side][0], msg=name)
+        torch.testing.assert_close(judged[2 + side], alone[side][2], msg=name)
 
 
 def test_a_look_at_what_did_not_change_measures_nothing():
     """The distance from the start is computed when a tensor moved, and read together with the others'."""
-    from vqcheck.synthesizer import preset
-
     net = preset("tiny").synthesizer(freeze_quantizer=False)
     net.initialise_codebook(torch.randn(4, 32, 80))
     watch = EncoderWatch(find(net))

@@ -6,7 +6,7 @@ import math
 import pytest
 import torch
 
-from vqcheck.replay.learning import gradient_scaler, parameter_groups
+from vqcheck.replay.learning import gradient_scaler, parameter_groups, stored_state
 from vqcheck.replay.own_subject import OwnSubject
 from vqcheck.replay.strategies import STRATEGIES
 from vqcheck.replay.training_step import FlowMatchingStep, StepSettings
@@ -150,3 +150,14 @@ def test_flow_matching_has_one_loss(losses, monkeypatch):
     monkeypatch.setattr(step.net_g, "forward", lambda ssl: losses(step.net_g.layer(ssl).mean()))
     with pytest.raises(ValueError, match="losses that can be trained on"):
         step({"ssl": torch.ones(2, 4)})
+
+
+def test_what_is_stored_of_an_optimizer_is_upstreams(run):
+    """A torch without the fused form resumes from it too: the state is that of an AdamW with nothing chosen."""
+    step = run().training.training_step
+    stored = stored_state(step.optim_d)
+    plain = torch.optim.AdamW(step.net_d.parameters(), 1e-4, (0.8, 0.99), 1e-9).state_dict()
+    added_by_scheduler = {"initial_lr"}
+    (own,), (upstreams,) = stored["param_groups"], plain["param_groups"]
+    assert {name: value for name, value in own.items() if name not in added_by_scheduler} == upstreams
+    assert step.optim_d.param_groups[0]["fused"]
