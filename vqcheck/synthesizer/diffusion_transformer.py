@@ -141,7 +141,7 @@ class Rotary(nn.Module):
 def rotate(x: Tensor, rotary: Tensor) -> Tensor:
     """Turn adjacent pairs of the first channels of `[B, N, D]` by each frame's angles; the other channels stay."""
     turned = 2 * rotary.size(-1)
-    first, others = x.split((turned, x.size(-1) - turned), dim=-1)
+    first, others = x.split_with_sizes((turned, x.size(-1) - turned), dim=-1)
     # as complex numbers: one product, and one in the backward pass
     pairs = torch.view_as_complex(first.float().unflatten(-1, (-1, 2))) * rotary
     return torch.cat((torch.view_as_real(pairs).flatten(-2).to(x.dtype), others), dim=-1)
