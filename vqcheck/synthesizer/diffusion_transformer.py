@@ -143,7 +143,7 @@ def rotate(x: Tensor, rotary: Tensor) -> Tensor:
     turned = 2 * rotary.size(-1)
     first, others = x.split_with_sizes((turned, x.size(-1) - turned), dim=-1)
     # as complex numbers: one product, and one in the backward pass
-    pairs = torch.view_as_complex(first.float().unflatten(-1, (-1, 2))) * rotary
+    pairs = torch.view_as_complex(first.float().reshape(*first.shape[:-1], -1, 2)) * rotary
     return torch.cat((torch.view_as_real(pairs).flatten(-2).to(x.dtype), others), dim=-1)
 
 
