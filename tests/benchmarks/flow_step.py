@@ -5,9 +5,10 @@ build a graph that is thrown away, and the norm of every gradient is read back. 
 
 The losses of the first steps, plain and bootstrapped, stand beside it: they must be the same computation.
 
-What was found on a CPU (one thread, its own time, torch 2.13): of the plain step our own takes 0.75 to 0.77 at v3's width
-with two blocks (1 x 48 frames), 0.86 with LoRA, and 0.85 to 0.90 for tiny-v3. Its peak of memory is 2.3 to 3.7 % lower
-(2 x 200 frames).
+What was found on a CPU (one thread, its own time, torch 2.13): of the plain step our own takes 0.75 to 0.77 at v3's
+width with two blocks (1 x 48 frames), 0.86 with LoRA, and 0.85 to 0.90 for tiny-v3. The peak of the whole process is 2
+to 4 % lower (2 x 200 frames), with what making the plain graph left behind. Neither was measured on a GPU.
+
 The backward pass of our classes had some 15 operators more than the plain one for each two blocks, all of the rotary
 positions; as one complex product they are gone. The attention is torch's own in both.
 """

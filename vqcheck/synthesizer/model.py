@@ -278,9 +278,8 @@ class SynthesizerTrn(FrozenVQEncoder):
     ) -> tuple[Latents, Tensor]:
         """Return what the text encoder makes of a window of the codes, and the speaker's vector."""
         references = [refer] if isinstance(refer, Tensor) else list(refer)
-        vectors: list[Tensor | None] = [None] * len(references)
-        if self.is_v2pro:
-            vectors = [sv_emb] if sv_emb is None or isinstance(sv_emb, Tensor) else list(sv_emb)
+        given = [sv_emb] if sv_emb is None or isinstance(sv_emb, Tensor) else list(sv_emb)
+        vectors = given if self.is_v2pro else [None] * len(references)
         self._checks.tokens(codes, text, references, vectors, speed)
         ge = torch.stack(
             [
