@@ -44,6 +44,7 @@ BENCHMARKS = {
     "monitor": ("live_overhead", "monitor", "what a monitor adds to a training step"),
     "run": ("run_overhead", "measure", "what vqcheck run adds to the steps of a script"),
     "synthesizer": ("synthesizer_speed", "measure", "a training step against a loop after upstream's script"),
+    "flow": ("synthesizer_speed", "measure_flow", "a training step of v3, in full and with LoRA, against the same"),
 }
 """Name -> module, function that measures, what it measures."""
 

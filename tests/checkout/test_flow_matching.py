@@ -154,3 +154,41 @@ def test_a_hop_that_gives_no_whole_mel_hop_is_refused(tree):
     config = tree.config(version="v3").changed("spectrogram", hop_length=64).changed("training", segment_size=1024)
     with pytest.raises(UsageError, match=r"spectrogram.hop_length: expected one that gives 1.875 mel frames"):
         replay(config)
+
+
+SHIPPED = """
+from vqcheck import synthesizer
+
+KEPT = ("version", "freeze_quantizer")
+
+
+def small(name):
+    return {key: value for key, value in synthesizer.preset(name).model.items() if key not in KEPT}
+
+
+class SynthesizerTrn(synthesizer.SynthesizerTrn):
+    def __init__(self, *sizes, version="v2", **given):
+        super().__init__(*sizes, version=version, **{**given, **small("tiny")})
+
+
+class SynthesizerTrnV3(synthesizer.SynthesizerTrnV3):
+    def __init__(self, *sizes, version="v3", **given):
+        super().__init__(*sizes, version=version, **{**given, **small("tiny-v3"), "mel_channels": 100})
+
+
+class MultiPeriodDiscriminator(synthesizer.MultiPeriodDiscriminator):
+    def __init__(self, *given, **named):
+        super().__init__(*given, **named, narrowing=32, periods=(2,))
+"""
+
+
+@pytest.mark.parametrize(
+    ("version", "training"), [("v2", {}), ("v3", {}), ("v4", {"lora_rank": 3})], ids=["v2", "v3", "v4 LoRA"]
+)
+def test_the_shipped_classes_train_in_a_tree_that_imports_them(tree, version, training):
+    """Built, called and trained as the tree's own; only sizes are changed, so that it takes no time."""
+    tree.models.write_text(SHIPPED, "utf-8")
+    result = replay(tree.config(steps=1, version=version, training=training))
+    assert verdicts(result) == {"as-is": FROZEN, "none": DRIFTED}
+    assert result.exit_code == 0
+    assert bool(result.arms[0].parameters) == bool(training)

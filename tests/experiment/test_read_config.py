@@ -278,3 +278,42 @@ def test_the_copyable_configuration_shows_every_key_with_its_default():
             section = next((name for name in ("subject", "data", "training", "replay") if key in defaults[name]), None)
             if section and defaults[section][key] is not None:  # such a key shows an example
                 assert defaults[section][key] == value, key
+
+
+UNUSED = [
+    ("v3", "model", "upsample_rates", "[8, 8]"),
+    ("tiny-v3", "model", "n_flows", "2"),
+    ("v4", "discriminator", "narrowing", "4"),
+    ("v3", "training", "c_mel", "45.0"),
+    ("v4", "training", "segment_size", "20480"),
+    ("v3", "spectrogram", "n_mel_channels", "100"),
+    ("v2", "model", "dit_depth", "2"),
+    ("tiny", "training", "grad_ckpt", "true"),
+]
+
+
+@pytest.mark.parametrize(("version", "section", "key", "value"), UNUSED)
+def test_a_key_that_the_version_does_not_use_is_refused(version, section, key, value, tmp_path):
+    path = tmp_path / "own.toml"
+    given = f"[{section}]\n{key} = {value}\n"
+    path.write_text(f'[subject]\nversion = "{version}"\n{given}', "utf-8")
+    with pytest.raises(UsageError, match=rf"own\.toml.*{section}\.{key}: {version} does not use it") as refused:
+        read_config(str(path))
+    assert "\n" not in str(refused.value)
+    # a tree's own class may well use it
+    tree = tmp_path / "tree"
+    tree.mkdir()
+    assert read_config(str(path), checkout=str(tree)).subject.version == version
+    # and the other kind does
+    other = "v2" if version in ("v3", "v4", "tiny-v3") else "v3"
+    path.write_text(f'[subject]\nversion = "{other}"\n{given}', "utf-8")
+    assert key in getattr(read_config(str(path)), section).model_fields_set
+
+
+@pytest.mark.parametrize("version", ["v2", "v3", "v4"])
+def test_an_s2_json_has_the_keys_of_every_version(version, tmp_path):
+    """The web page fills in one template, whatever is trained."""
+    path = tmp_path / "tmp_s2.json"
+    (tmp_path / "logs" / "me").mkdir(parents=True)
+    path.write_text(json.dumps(s2_json(model__version=version, train__grad_ckpt=True)), "utf-8")
+    assert read_config(str(path), str(tmp_path)).subject.version == version

@@ -12,6 +12,7 @@ from vqcheck.replay.run import replay
 from vqcheck.replay.strategies import STRATEGIES
 from vqcheck.replay.trace import ArmVerdict
 from vqcheck.replay.training_step import FlowMatchingStep
+from vqcheck.synthesizer import preset
 
 SMALL = {"data": {"generated_items": 4}, "subject": {"version": "tiny-v3"}}
 FULL, LORA = {"batch_size": 2}, {"batch_size": 2, "lora_rank": 4}
@@ -157,3 +158,23 @@ def test_every_bit_and_every_parameter_is_watched():
 )
 def test_parts_of_a_generator(name, part):
     assert part_of(name) == part
+
+
+@pytest.mark.parametrize("drawn", [0, 1], ids=["plain", "bootstrapped"])
+def test_every_weight_of_the_decoder_learns_in_half_precision(drawn):
+    """Also from a batch whose target two passes without a graph made, with weights that autocast had cast for them."""
+    torch.manual_seed(0)
+    net = preset("tiny-v3").synthesizer()
+    net.initialise_codebook(torch.randn(4, 32, 80))
+    lengths, text_lengths, mel_lengths = torch.tensor([40, 34]), torch.tensor([7, 5]), torch.tensor([75, 60])
+    ssl, spec, mel, text = (
+        torch.randn(2, 32, 40),
+        torch.rand(2, 161, 40),
+        torch.randn(2, 20, 75),
+        torch.ones(2, 7).long(),
+    )
+    random.seed(drawn)
+    with torch.autocast("cpu", dtype=torch.bfloat16):
+        loss = net.train()(ssl, spec, mel, lengths, lengths, text, text_lengths, mel_lengths, use_grad_ckpt=False)
+    loss.backward()
+    assert [name for name, each in net.cfm.named_parameters() if each.grad is None] == []

@@ -1,7 +1,5 @@
 """The shipped sizes, and that the tiny one is a whole model."""
 
-import inspect
-
 import pytest
 import torch
 
@@ -10,7 +8,6 @@ from vqcheck.synthesizer import (
     VERSIONS,
     InputError,
     SpectrogramSettings,
-    SynthesizerTrn,
     SynthesizerTrnV3,
     discriminator_loss,
     feature_loss,
@@ -73,15 +70,6 @@ def test_tiny_v3_is_tiny():
 def test_mel_targets_are_upstreams(version, settings):
     """Sampling rate, window, hop and channels of v3 and v4."""
     assert preset(version).mel.settings(preset(version).spectrogram) == settings
-
-
-def test_n_speakers_is_a_keyword_as_in_upstreams_signature():
-    """What stands third there is another size, so no position may mean it."""
-    for kind in (SynthesizerTrn, SynthesizerTrnV3):
-        names = list(inspect.signature(kind).parameters)
-        assert names.index("p_dropout") < names.index("n_speakers") == names.index("gin_channels") - 1
-        with pytest.raises(TypeError):
-            kind(1025, 32, 300)
 
 
 @pytest.mark.slow

@@ -125,8 +125,7 @@ def _config(
         raise _not_installed(error) from None
     if every and strategies:
         raise UsageError(tr("--all and --strategy exclude each other"))
-    config = Config() if path is None else read_config(path, root)
-    config = with_subject(config, **subject)
+    config = with_subject(Config(), **subject) if path is None else read_config(path, root, **subject)
     config = config.changed("training", batch_size=numbers.pop("batch_size"))
     chosen = list(known_strategies(config)) if every else list(strategies) or None
     return config.changed("replay", strategies=chosen, **numbers)

@@ -10,7 +10,7 @@ from vqcheck.checkpoint.open import open_checkpoint
 from vqcheck.checkpoint.remote.address import without_credentials
 from vqcheck.codebook.model import identify
 from vqcheck.errors import UsageError
-from vqcheck.experiment.config import FLOW_VERSIONS, Config
+from vqcheck.experiment.config import FLOW_VERSIONS, Config, DiscriminatorConfig
 from vqcheck.experiment.config_file import VERSIONS, ConfigFile, absent, lora_rank, read_config_file, resolved
 
 _PATHS = (
@@ -25,15 +25,39 @@ _SPELLINGS = {
     "subject.generator": "the name of a class",
 }
 """What a text with a pattern looks like, for people."""
+_SHIPPED_UNUSED: dict[bool, dict[str, tuple[str, ...]]] = {
+    True: {
+        "training": ("text_low_lr_rate", "c_mel", "c_kl", "segment_size"),
+        "model": (
+            "resblock",
+            "resblock_kernel_sizes",
+            "resblock_dilation_sizes",
+            "upsample_rates",
+            "upsample_initial_channel",
+            "upsample_kernel_sizes",
+            "posterior_layers",
+            "flow_layers",
+            "n_flows",
+        ),
+        "discriminator": tuple(DiscriminatorConfig.model_fields),
+        "spectrogram": ("n_mel_channels", "mel_fmin", "mel_fmax"),
+    },
+    False: {
+        "training": ("grad_ckpt",),
+        "model": ("dit_dim", "dit_depth", "dit_heads", "dit_ff_mult", "dit_conv_layers"),
+    },
+}
+"""Whether a version learns a flow -> section -> keys that the shipped networks have no use for."""
 
 
-def read_config(path: str, root: str | None = None) -> Config:
+def read_config(path: str, root: str | None = None, **subject: Any) -> Config:
     """Return the configuration in a vqcheck TOML or a GPT-SoVITS s2 JSON, every path in it resolved and present.
 
-    Relative paths count from `root`, or from where `ConfigFile.base` says.
+    Relative paths count from `root`, or from where `ConfigFile.base` says. `subject` as in `with_subject`.
 
     Raises:
-        UsageError: the file is missing or malformed, a key is unknown or its value wrong, a path leads nowhere.
+        UsageError: the file is missing or malformed, a key is unknown, of no use or its value wrong, a path leads
+            nowhere.
         CheckpointError: the pretrained generator, which an s2 JSON without a version goes by, cannot be read.
 
     """
@@ -51,6 +75,9 @@ def read_config(path: str, root: str | None = None) -> Config:
     python = config.subject.python
     if python and os.path.dirname(python):  # a name alone is looked for as a shell would
         config = config.changed("subject", python=os.path.join(base, os.path.expanduser(python)))
+    config = with_subject(config, **subject)
+    if not file.is_json:  # an s2 JSON has every key, whatever the version
+        _refuse_unused(config, path)
     return config
 
 
@@ -99,6 +126,17 @@ def _known(file: ConfigFile) -> dict[str, dict[str, Any]]:
     # Upstream's class does not freeze where nothing is said.
     known["subject"].setdefault("freeze_quantizer", False)
     return known
+
+
+def _refuse_unused(config: Config, path: str) -> None:
+    """Refuse keys that the version has no use for; of networks that are not ours that is not known."""
+    version = config.subject.version
+    if config.subject.checkout or config.subject.factory:
+        return
+    for section, unused in _SHIPPED_UNUSED[version in FLOW_VERSIONS].items():
+        for key, value in getattr(config, section).model_dump(exclude_unset=True).items():
+            if key in unused and value is not None:
+                raise UsageError(f"{section}.{key}: {version} does not use it; remove the key", path)
 
 
 def _resolve(config: Config, section: str, key: str, base: str, file: ConfigFile) -> Config:

@@ -62,12 +62,12 @@ def replay_training_code(run: S2Run) -> Judgement:
 
     """
     try:
-        from vqcheck.experiment.read_config import read_config, with_subject
+        from vqcheck.experiment.read_config import read_config
         from vqcheck.replay.run import replay
         from vqcheck.replay.trace import AS_IS, ArmVerdict, ReplayVerdict
     except ImportError as error:
         raise UsageError(tr("a replay needs {name}: pip install 'vqcheck[replay]'", name=error.name)) from None
-    config = with_subject(read_config(run.config, run.root), checkout=run.checkout, python=run.python)
+    config = read_config(run.config, run.root, checkout=run.checkout, python=run.python)
     if "steps" not in config.replay.model_fields_set:
         config = config.changed("replay", steps=_STEPS)
     result = replay(config)

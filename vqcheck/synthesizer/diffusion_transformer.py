@@ -132,19 +132,19 @@ class Rotary(nn.Module):
         super().__init__()
         self.register_buffer("inv_freq", 10000.0 ** (-torch.arange(0, size, 2, dtype=torch.float32) / size))
 
-    def forward(self, frames: int) -> tuple[Tensor, Tensor]:
-        """Return cosine and sine `[frames, size / 2]`, float32, of each frame's angles."""
+    def forward(self, frames: int) -> Tensor:
+        """Return `[frames, size / 2]`, complex64: cosine and sine of each frame's angles."""
         angles = torch.arange(frames, device=self.inv_freq.device).to(self.inv_freq.dtype)[:, None] * self.inv_freq
-        return angles.float().cos(), angles.float().sin()
+        return torch.complex(angles.float().cos(), angles.float().sin())
 
 
-def rotate(x: Tensor, rotary: tuple[Tensor, Tensor]) -> Tensor:
+def rotate(x: Tensor, rotary: Tensor) -> Tensor:
     """Turn adjacent pairs of the first channels of `[B, N, D]` by each frame's angles; the other channels stay."""
-    cos, sin = rotary
-    turned = 2 * cos.size(-1)
-    even, odd = x[..., :turned:2].float(), x[..., 1:turned:2].float()
-    pairs = torch.stack((even * cos - odd * sin, odd * cos + even * sin), dim=-1).flatten(-2)
-    return torch.cat((pairs.to(x.dtype), x[..., turned:]), dim=-1)
+    turned = 2 * rotary.size(-1)
+    first, others = x.split_with_sizes((turned, x.size(-1) - turned), dim=-1)
+    # as complex numbers: one product, and one in the backward pass
+    pairs = torch.view_as_complex(first.float().reshape(*first.shape[:-1], -1, 2)) * rotary
+    return torch.cat((torch.view_as_real(pairs).flatten(-2).to(x.dtype), others), dim=-1)
 
 
 class FrameAttention(nn.Module):
@@ -158,7 +158,7 @@ class FrameAttention(nn.Module):
         self.to_v = nn.Linear(dim, dim)
         self.to_out = nn.ModuleList((nn.Linear(dim, dim), nn.Dropout(_DROPOUT)))
 
-    def forward(self, x: Tensor, mask: Tensor, rotary: tuple[Tensor, Tensor]) -> Tensor:
+    def forward(self, x: Tensor, mask: Tensor, rotary: Tensor) -> Tensor:
         """Return `[B, N, D]`, 0 on frames where `mask` `[B, N]` (bool) is False; no frame attends to those."""
         # turned before the split into heads, so that the angles reach the first head alone: so the weights were trained
         query, key = rotate(self.to_q(x), rotary), rotate(self.to_k(x), rotary)
@@ -219,7 +219,7 @@ class TransformerBlock(nn.Module):
         self.attn = FrameAttention(dim, n_heads)
         self.ff = FrameFeedForward(dim, ff_mult * dim)
 
-    def forward(self, x: Tensor, embedded: Tensor, mask: Tensor, rotary: tuple[Tensor, Tensor]) -> Tensor:
+    def forward(self, x: Tensor, embedded: Tensor, mask: Tensor, rotary: Tensor) -> Tensor:
         """Return `[B, N, D]`."""
         shift_a, scale_a, gate_a, shift_f, scale_f, gate_f = self.attn_norm(embedded)
         x = x + gate_a * self.attn(modulated(x, shift_a, scale_a), mask, rotary)

@@ -13,6 +13,19 @@ _SHORTEST = 0.01
 """A step that is shorter is told to the model as one of length 0."""
 
 
+def _casts_not_kept(device: str) -> torch.autocast:
+    """Return autocast as it is, without its cache of weights: older torch would use those cast without a graph later.
+
+    The weights would then get no gradient from the batch.
+    """
+    return torch.autocast(
+        device,
+        dtype=torch.get_autocast_dtype(device),
+        enabled=torch.is_autocast_enabled(device),
+        cache_enabled=False,
+    )
+
+
 class FlowMatching(nn.Module):
     """The loss of the estimator on a batch, and its samples."""
 
@@ -89,7 +102,7 @@ class FlowMatching(nn.Module):
         d = (1 / 2**base).to(t.dtype)
         d_in = d.masked_fill(d < _SHORTEST, 0)
         # a target: upstream detaches it, and here no graph is built at all
-        with torch.no_grad():
+        with torch.no_grad(), _casts_not_kept(xt.device.type):
             first = self._velocity(xt, prompt, x_lens, t, d_in, mu, use_grad_ckpt)
             halfway = xt + d[:, None, None] * first
             second = self._velocity(halfway, prompt, x_lens, t + d, d_in, mu, use_grad_ckpt)

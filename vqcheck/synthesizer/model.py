@@ -25,7 +25,7 @@ from vqcheck.synthesizer.generator import Generator
 from vqcheck.synthesizer.quantizer import ResidualVectorQuantizer
 from vqcheck.synthesizer.segments import rand_slice_segments, sequence_mask
 from vqcheck.synthesizer.style_encoder import MelStyleEncoder
-from vqcheck.synthesizer.text_encoder import TextEncoder
+from vqcheck.synthesizer.text_encoder import WHOLE, TextEncoder, Window, window_of_codes
 
 Latents = tuple[Tensor, Tensor, Tensor, Tensor, Tensor, Tensor]
 
@@ -33,8 +33,8 @@ Latents = tuple[Tensor, Tensor, Tensor, Tensor, Tensor, Tensor]
 class SynthesizerTrn(FrozenVQEncoder):
     """SSL features, text and a reference spectrogram to samples.
 
-    The keyword arguments up to `version` are those of upstream's config; ones it has and does not use are ignored here
-    as well.  Those after it are sizes that upstream has as constants, with the same values as defaults.  How
+    The arguments up to `version` are upstream's, in its order; further keywords of its config, which it does not use,
+    are ignored here as well.  Those after it are sizes that upstream has as constants, with these as their values.  How
     `freeze_quantizer` works stands in FrozenVQEncoder.
 
     Raises:
@@ -46,7 +46,6 @@ class SynthesizerTrn(FrozenVQEncoder):
         self,
         spec_channels: int,
         segment_size: int,
-        *,
         inter_channels: int = 192,
         hidden_channels: int = 192,
         filter_channels: int = 768,
@@ -62,9 +61,11 @@ class SynthesizerTrn(FrozenVQEncoder):
         upsample_kernel_sizes: Sequence[int] = (16, 16, 8, 2, 2),
         n_speakers: int = 0,  # noqa: ARG002 - upstream's, who does not use it either
         gin_channels: int = 512,
+        use_sdp: bool = True,  # noqa: ARG002 - the same
         semantic_frame_rate: str = "25hz",
         freeze_quantizer: bool | None = None,
         version: str = "v2",
+        *,
         ssl_dim: int = 768,
         codebook_size: int = 1024,
         kmeans_iters: int = 50,
@@ -92,6 +93,7 @@ class SynthesizerTrn(FrozenVQEncoder):
         self.is_v2pro = is_pro(version)
         self.spec_channels = spec_channels
         self.segment_size = segment_size
+        self.upsample_rates = upsample_rates
         self.semantic_frame_rate = semantic_frame_rate
         self.frames_per_code = 2 if semantic_frame_rate == "25hz" else 1
         self.freeze_quantizer = freeze_quantizer
@@ -205,7 +207,9 @@ class SynthesizerTrn(FrozenVQEncoder):
         self._checks.batch(ssl, y, y_lengths, text, text_lengths, None, training=False)
         ge = self._speaker(y, sequence_mask(y_lengths, y.size(2), y.dtype), None)
         quantized, _, _ = self.encode_semantic(ssl)
-        return self._synthesize(self._at_frame_rate(quantized), y_lengths, text, text_lengths, ge, noise_scale, 1)
+        quantized = self._at_frame_rate(quantized)
+        encoded = self.enc_p(quantized, y_lengths, text, text_lengths, self._speaker_of_text(ge))
+        return self._synthesize(encoded, ge, noise_scale)
 
     @torch.no_grad()
     def decode(
@@ -227,14 +231,55 @@ class SynthesizerTrn(FrozenVQEncoder):
             UninitialisedCodebookError: if the codebook was never filled.
 
         """
+        encoded, ge = self._encoded(codes, text, refer, sv_emb, speed, WHOLE)
+        o, _, _ = self._synthesize(encoded, ge, noise_scale)
+        return o
+
+    @torch.no_grad()
+    def decode_streaming(
+        self,
+        codes: Tensor,
+        text: Tensor,
+        refer: Tensor | Sequence[Tensor],
+        noise_scale: float = 0.5,
+        speed: float = 1,
+        sv_emb: Tensor | Sequence[Tensor] | None = None,
+        result_length: int | None = None,
+        overlap_frames: Tensor | None = None,
+        padding_length: int | None = None,
+    ) -> tuple[Tensor, Tensor, Tensor]:
+        """Return samples for the end of a sequence of semantic tokens that grows from call to call.
+
+        Takes what `decode` takes, with all codes so far.  Of these the last `result_length` are decoded (None: all),
+        without the `padding_length` at the end that were only appended.  `overlap_frames` `[1, hidden, F]` are frames
+        of the call before that overlap with the first ones of this call: they fade out.  Returns samples, the hidden
+        frames `[1, hidden, frames at speed 1]`, whose last are the next call's overlap, and their mask.
+
+        What each argument does is known from runs of upstream's class on the same weights, inputs and seeds.
+
+        Raises:
+            InputError: if a shape, code, id or length does not fit.
+            UninitialisedCodebookError: if the codebook was never filled.
+
+        """
+        window = window_of_codes(codes.size(-1), self.frames_per_code, result_length, padding_length, overlap_frames)
+        encoded, ge = self._encoded(codes, text, refer, sv_emb, speed, window)
+        o, _, _ = self._synthesize(encoded, ge, noise_scale)
+        return o, encoded[4], encoded[5]
+
+    def _encoded(
+        self,
+        codes: Tensor,
+        text: Tensor,
+        refer: Tensor | Sequence[Tensor],
+        sv_emb: Tensor | Sequence[Tensor] | None,
+        speed: float,
+        window: Window,
+    ) -> tuple[Latents, Tensor]:
+        """Return what the text encoder makes of a window of the codes, and the speaker's vector."""
         references = [refer] if isinstance(refer, Tensor) else list(refer)
-        vectors: list[Tensor | None]
-        if not self.is_v2pro:
-            vectors = [None] * len(references)
-        elif sv_emb is None or isinstance(sv_emb, Tensor):
-            vectors = [sv_emb]
-        else:
-            vectors = list(sv_emb)
+        given = [sv_emb] if sv_emb is None or isinstance(sv_emb, Tensor) else list(sv_emb)
+        vectors = given if self.is_v2pro else [None] * len(references)
         self._checks.tokens(codes, text, references, vectors, speed)
         ge = torch.stack(
             [
@@ -245,8 +290,7 @@ class SynthesizerTrn(FrozenVQEncoder):
         quantized = self._at_frame_rate(self.quantizer.decode(codes))
         y_lengths = torch.tensor([quantized.size(2)], device=codes.device)
         text_lengths = torch.tensor([text.size(-1)], device=text.device)
-        o, _, _ = self._synthesize(quantized, y_lengths, text, text_lengths, ge, noise_scale, speed)
-        return o
+        return self.enc_p(quantized, y_lengths, text, text_lengths, self._speaker_of_text(ge), speed, window), ge
 
     def _speaker(self, spec: Tensor, mask: Tensor, sv_emb: Tensor | None) -> Tensor:
         """Return the speaker's vector ge `[B, gin, 1]`."""
@@ -267,18 +311,9 @@ class SynthesizerTrn(FrozenVQEncoder):
         return quantized.repeat_interleave(self.frames_per_code, dim=2)
 
     def _synthesize(
-        self,
-        quantized: Tensor,
-        y_lengths: Tensor,
-        text: Tensor,
-        text_lengths: Tensor,
-        ge: Tensor,
-        noise_scale: float,
-        speed: float,
+        self, encoded: Latents, ge: Tensor, noise_scale: float
     ) -> tuple[Tensor, Tensor, tuple[Tensor, Tensor, Tensor, Tensor]]:
-        _, m_p, logs_p, y_mask, _, _ = self.enc_p(
-            quantized, y_lengths, text, text_lengths, self._speaker_of_text(ge), speed
-        )
+        _, m_p, logs_p, y_mask, _, _ = encoded
         z_p = m_p + torch.randn_like(m_p) * torch.exp(logs_p) * noise_scale
         z = self.flow(z_p, y_mask, g=ge, reverse=True)
         o: Tensor = self.dec(z * y_mask, g=ge)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 import torch
@@ -44,9 +45,9 @@ class FeatureEncoder(nn.Module):
 class SynthesizerTrnV3(FrozenVQEncoder):
     """SSL features, text, a reference spectrogram and its mel to the loss of training, or to mel.
 
-    v3 and v4 have the same tensors and differ in the number of mel frames to a semantic one. The keyword arguments up
-    to `version` are those of upstream's config; ones that it does not use are ignored here as well. Those after it are
-    sizes that upstream has as constants.
+    v3 and v4 have the same tensors and differ in the number of mel frames to a semantic one. The arguments up to
+    `version` are upstream's, in its order; further keywords of its config, which it does not use, are ignored here as
+    well. Those after it are sizes that upstream has as constants.
 
     Raises:
         InputError: for an unknown frame rate, or sizes that do not fit each other.
@@ -60,7 +61,6 @@ class SynthesizerTrnV3(FrozenVQEncoder):
         self,
         spec_channels: int,
         segment_size: int,
-        *,
         inter_channels: int = 192,
         hidden_channels: int = 192,
         filter_channels: int = 768,
@@ -68,11 +68,19 @@ class SynthesizerTrnV3(FrozenVQEncoder):
         n_layers: int = 6,
         kernel_size: int = 3,
         p_dropout: float = 0.1,
-        n_speakers: int = 0,  # noqa: ARG002 - upstream's, who does not use it either
+        resblock: str = "1",  # noqa: ARG002 - upstream's, who does not use these either, up to n_speakers
+        resblock_kernel_sizes: Sequence[int] = (),  # noqa: ARG002
+        resblock_dilation_sizes: Sequence[Sequence[int]] = (),  # noqa: ARG002
+        upsample_rates: Sequence[int] = (),  # noqa: ARG002
+        upsample_initial_channel: int = 0,  # noqa: ARG002
+        upsample_kernel_sizes: Sequence[int] = (),  # noqa: ARG002
+        n_speakers: int = 0,  # noqa: ARG002
         gin_channels: int = 512,
+        use_sdp: bool = True,  # noqa: ARG002 - the same
         semantic_frame_rate: str = "25hz",
         freeze_quantizer: bool | None = None,
         version: str = "v3",
+        *,
         ssl_dim: int = 768,
         codebook_size: int = 1024,
         kmeans_iters: int = 50,
