@@ -14,6 +14,7 @@ from vqcheck.checkpoint.stored_tensor import ITEM_SIZE
 from vqcheck.checkpoint.torch_calls import NO_TENSOR
 from vqcheck.checkpoint.torch_meaning import leads_to_tensor, references
 from vqcheck.checkpoint.torch_records import SAVE_AGAIN, StorageRecord, TensorRecord
+from vqcheck.language import tr
 from vqcheck.sanitize import sanitize_name
 
 KNOWN: Final = (
@@ -159,7 +160,13 @@ def _mappings_with_tensors(root: object) -> Iterator[StateDict]:
         if mappings > _MAX_MAPPINGS or len(path) > _DEEPEST:
             if not leads_to_tensor(value, without):
                 continue
-            raise PickleError(f"holds more than {_MAX_MAPPINGS} dictionaries, or some more than {_DEEPEST} deep")
+            raise PickleError(
+                tr(
+                    "holds more than {max_mappings} dictionaries, or some more than {deepest} deep",
+                    max_mappings=_MAX_MAPPINGS,
+                    deepest=_DEEPEST,
+                )
+            )
         if not isinstance(value, dict):
             # A list may hold one thing a million times, and a million numbers.
             inside: dict[int, tuple[int, object]] = {}
@@ -186,17 +193,36 @@ def _mappings_with_tensors(root: object) -> Iterator[StateDict]:
             and may_be_equal(unnamed)
             and leads_to_tensor(value, without)
         ):
-            raise PickleError(f"{_at(path)} two keys that may be one: the later replaces the other{SAVE_AGAIN}")
+            raise PickleError(
+                tr(
+                    "{at} two keys that may be one: the later replaces the other{save_again}",
+                    at=_at(path),
+                    save_again=SAVE_AGAIN,
+                )
+            )
         for position, (key, item) in enumerate(others):
             if isinstance(key, OtherKey) and key.is_calculated and leads_to_tensor(value, without):
-                raise PickleError(f"{_at(path)} a key that is calculated: it may replace another{SAVE_AGAIN}")
+                raise PickleError(
+                    tr(
+                        "{at} a key that is calculated: it may replace another{save_again}",
+                        at=_at(path),
+                        save_again=SAVE_AGAIN,
+                    )
+                )
             if not _may_hold(item):
                 continue
             if not isinstance(key, str):
                 waiting.append(_Place((*path, f"[{_shown_key(key, position)}]"), item, numbered=True))
             elif not _is_optimizer(key):
                 if len(key) > _LONGEST_KEY and leads_to_tensor(item, without):
-                    raise PickleError(f"{_at(path)} tensors under a name of {len(key)} characters{SAVE_AGAIN}")
+                    raise PickleError(
+                        tr(
+                            "{at} tensors under a name of {key} characters{save_again}",
+                            at=_at(path),
+                            key=len(key),
+                            save_again=SAVE_AGAIN,
+                        )
+                    )
                 waiting.append(_Place((*path, key), item, numbered))
 
 
@@ -226,7 +252,15 @@ def _refuse_unread(path: tuple[str, ...], others: list[tuple[object, object]]) -
         else:
             continue
         name = sanitize_name(key) if isinstance(key, str) else "a key that is not text"
-        raise PickleError(f"{_at(path)} {name}, which is {_shown_name(callee)} and may be a tensor{SAVE_AGAIN}")
+        raise PickleError(
+            tr(
+                "{at} {name}, which is {shown_name} and may be a tensor{save_again}",
+                at=_at(path),
+                name=name,
+                shown_name=_shown_name(callee),
+                save_again=SAVE_AGAIN,
+            )
+        )
 
 
 def _at(path: tuple[str, ...]) -> str:

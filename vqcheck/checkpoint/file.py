@@ -9,6 +9,7 @@ from typing import Final
 
 from vqcheck.checkpoint.stored_tensor import Extent
 from vqcheck.errors import CheckpointError
+from vqcheck.language import tr
 from vqcheck.sanitize import sanitize_name
 
 _CHUNK: Final = 8 << 20
@@ -70,10 +71,10 @@ class PositionedFile:
             address = "://" in self._place and "is an address, and this takes the whole file; download it (curl -LO)"
             raise self.error(address or "no such file") from None
         except IsADirectoryError:
-            raise self.error("is a directory, expected a checkpoint file") from None
+            raise self.error(tr("is a directory, expected a checkpoint file")) from None
         except (OSError, ValueError) as error:
             reason = error.strerror if isinstance(error, OSError) else str(error)
-            raise self.error(f"cannot be opened: {reason}") from None
+            raise self.error(tr("cannot be opened: {reason}", reason=reason)) from None
         self._identity = _identity(os.fstat(self._file.fileno()))
         self.size: int = self._identity[0]
         self.bytes_read = 0
@@ -86,17 +87,17 @@ class PositionedFile:
 
         """
         if start < 0 or size < 0 or start + size > self.size:
-            raise self.error("lies outside the file (truncated?)", what)
+            raise self.error(tr("lies outside the file (truncated?)"), what)
         buffer = bytearray(size)
         done = 0
         try:
             while done < size:
                 count = self._fill(start + done, memoryview(buffer)[done : done + _CHUNK])
                 if not count:
-                    raise self.error("the file was truncated while it was read", what)
+                    raise self.error(tr("the file was truncated while it was read"), what)
                 done += count
         except OSError as error:
-            raise self.error(f"cannot be read: {error.strerror}", what) from None
+            raise self.error(tr("cannot be read: {strerror}", strerror=error.strerror), what) from None
         self.bytes_read += size
         return buffer
 
@@ -133,7 +134,7 @@ class PositionedFile:
         except OSError:
             same = False
         if not same:
-            raise self.error("was written or replaced while it was read; run again when nothing writes to it")
+            raise self.error(tr("was written or replaced while it was read; run again when nothing writes to it"))
 
     def close(self) -> None:
         self._file.close()
@@ -161,11 +162,11 @@ class FilePart(PositionedFile):
         self.size = size
         self.bytes_read = 0
         if start < 0 or size <= 0 or start + size > whole.size:
-            raise self.error("lies outside the file (truncated?)")
+            raise self.error(tr("lies outside the file (truncated?)"))
 
     def read(self, start: int, size: int, what: str) -> bytearray:
         if start < 0 or size < 0 or start + size > self.size:
-            raise self.error(f"{what} lies outside its part of the file")
+            raise self.error(tr("{what} lies outside its part of the file", what=what))
         self.bytes_read += size
         return self._whole.read(self._start + start, size, what)
 

@@ -5,6 +5,8 @@ from collections.abc import Iterable
 from dataclasses import dataclass, field
 from typing import Final
 
+from vqcheck.language import tr
+
 _DEEPEST_KEY: Final = 3
 _MOST_PARTS: Final = 16
 _LONGEST_PART: Final = 256
@@ -85,7 +87,7 @@ class Meaning:
     def reference(self, persistent_id: object) -> object:
         """Return what stands for something that is kept outside the pickle."""
         del persistent_id
-        raise PickleError("holds a persistent id outside a checkpoint")
+        raise PickleError(tr("holds a persistent id outside a checkpoint"))
 
 
 class PlainData(Meaning):
@@ -93,15 +95,15 @@ class PlainData(Meaning):
 
     def call(self, function: object, args: tuple[object, ...]) -> object:
         del args
-        raise PickleError(f"calls {function} where plain data is expected")
+        raise PickleError(tr("calls {function} where plain data is expected", function=function))
 
     def new(self, kind: object, args: tuple[object, ...], keywords: object = None) -> object:
         del args, keywords
-        raise PickleError(f"makes an object of {kind} where plain data is expected")
+        raise PickleError(tr("makes an object of {kind} where plain data is expected", kind=kind))
 
     def build(self, target: object, state: object) -> object:
         del target, state
-        raise PickleError("gives a state to something where plain data is expected")
+        raise PickleError(tr("gives a state to something where plain data is expected"))
 
 
 def dictionary_key(key: object, position: int) -> object:

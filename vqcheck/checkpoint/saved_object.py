@@ -11,6 +11,7 @@ from vqcheck.checkpoint.pickle_values import PickleError
 from vqcheck.checkpoint.stored_tensor import ITEM_SIZE, Extent, StoredTensor
 from vqcheck.checkpoint.torch_meaning import TorchMeaning
 from vqcheck.checkpoint.torch_records import StorageRecord, TensorRecord
+from vqcheck.language import tr
 from vqcheck.sanitize import sanitize_name
 
 
@@ -39,7 +40,7 @@ def checkpoint_of(
     except PickleError as error:
         raise file.error(str(error)) from None
     if not state_dicts:
-        raise file.error("holds no state dict (no mapping of names to tensors); save state_dict()")
+        raise file.error(tr("holds no state dict (no mapping of names to tensors); save state_dict()"))
     used = state_dicts[0]
     return Checkpoint(
         files or [file],

@@ -12,6 +12,7 @@ from vqcheck.checkpoint.pickle_values import Global, Meaning, OtherKey, PickleEr
 from vqcheck.checkpoint.stored_module import is_module
 from vqcheck.checkpoint.torch_calls import DICTIONARIES, HOLDERS, NO_TENSOR, Calls
 from vqcheck.checkpoint.torch_records import REBUILD, SAVE_AGAIN, StorageRecord, Storages, TensorRecord, rebuild
+from vqcheck.language import tr
 from vqcheck.sanitize import sanitize_name
 
 _TENSOR_CLASS: Final = re.compile(r"(Tensor|Parameter|Storage|Buffer|Variable|TensorBase|ndarray|memmap)$")
@@ -42,12 +43,12 @@ class TorchMeaning(Meaning):
             # The class of a module that was saved whole, with its source; it stays a name.
             if len(persistent_id) == 4 and isinstance(persistent_id[1], Global):
                 return persistent_id[1]
-            raise PickleError("refers to a module in a way that torch does not write")
+            raise PickleError(tr("refers to a module in a way that torch does not write"))
         return self._storages.refer(persistent_id)
 
     def call(self, function: object, args: tuple[object, ...]) -> object:
         if type(function) is not Global:
-            raise PickleError(f"calls what it has made before{SAVE_AGAIN}")
+            raise PickleError(tr("calls what it has made before{save_again}", save_again=SAVE_AGAIN))
         key = function.module, function.name
         known = REBUILD.get(key)
         if known is not None:
@@ -66,16 +67,20 @@ class TorchMeaning(Meaning):
 
     def new(self, kind: object, args: tuple[object, ...], keywords: object = None) -> object:
         if type(kind) is not Global:
-            raise PickleError(f"makes an object of what it has made before{SAVE_AGAIN}")
+            raise PickleError(tr("makes an object of what it has made before{save_again}", save_again=SAVE_AGAIN))
         key = kind.module, kind.name
         if key in DICTIONARIES:
             # Filled by an initialiser, which is not called here: whatever the arguments, it is empty.
             return {}
         of_torch = kind.module.partition(".")[0] in ("torch", "numpy")
         if key in REBUILD or _TENSOR_CLASS.search(kind.name) or (of_torch and args and key not in NO_TENSOR):
-            raise PickleError(f"makes an object of {kind}, which may be a tensor{SAVE_AGAIN}")
+            raise PickleError(
+                tr("makes an object of {kind}, which may be a tensor{save_again}", kind=kind, save_again=SAVE_AGAIN)
+            )
         if kind.module in _WORKING_MODULES and key not in NO_TENSOR and kind not in _OBJECT:
-            raise PickleError(f"makes an object of {kind}, which may do anything{SAVE_AGAIN}")
+            raise PickleError(
+                tr("makes an object of {kind}, which may do anything{save_again}", kind=kind, save_again=SAVE_AGAIN)
+            )
         made = Placeholder(kind, args if keywords is None else (*args, keywords))
         if key not in HOLDERS:
             self._objects.append(made)
@@ -86,13 +91,26 @@ class TorchMeaning(Meaning):
     def build(self, target: object, state: object) -> object:
         if isinstance(target, dict):
             if not isinstance(state, dict) or not state.keys() <= {"_metadata"}:
-                raise PickleError(f"gives a dictionary a state of its own, which may change what it holds{SAVE_AGAIN}")
+                raise PickleError(
+                    tr(
+                        "gives a dictionary a state of its own, which may change what it holds{save_again}",
+                        save_again=SAVE_AGAIN,
+                    )
+                )
         elif isinstance(target, TensorRecord):
-            raise PickleError(f"gives a tensor a state, which may change its values{SAVE_AGAIN}")
+            raise PickleError(
+                tr("gives a tensor a state, which may change its values{save_again}", save_again=SAVE_AGAIN)
+            )
         elif not isinstance(target, Placeholder) or target.is_fixed:
-            raise PickleError(f"gives a state to {_named(target)}, which may be shared{SAVE_AGAIN}")
+            raise PickleError(
+                tr(
+                    "gives a state to {named}, which may be shared{save_again}",
+                    named=_named(target),
+                    save_again=SAVE_AGAIN,
+                )
+            )
         elif target.state is not None:
-            raise PickleError(f"gives an object of {target.callee} two states")
+            raise PickleError(tr("gives an object of {callee} two states", callee=target.callee))
         else:
             target.state = state
         return target
@@ -110,7 +128,13 @@ class TorchMeaning(Meaning):
             while waiting:
                 value = waiting.pop()
                 if isinstance(value, (TensorRecord, StorageRecord)):
-                    raise PickleError(f"hands a tensor to {owner.callee}, which may change it{SAVE_AGAIN}")
+                    raise PickleError(
+                        tr(
+                            "hands a tensor to {callee}, which may change it{save_again}",
+                            callee=owner.callee,
+                            save_again=SAVE_AGAIN,
+                        )
+                    )
                 waiting.extend(_parts(value, seen))
 
     def classes(self) -> tuple[str, ...]:
@@ -131,7 +155,7 @@ class TorchMeaning(Meaning):
         """Return the object that protocols 0 and 1 make: of a plain class, or of one that is a dictionary or a list."""
         kind, base, state = args if len(args) == 3 else (None, None, None)
         if not isinstance(kind, Global) or not isinstance(base, Global):
-            raise PickleError("makes an object in a way that Python does not write")
+            raise PickleError(tr("makes an object in a way that Python does not write"))
         if base in _OBJECT and state is None:
             return self.new(kind, ())
         made = self.new(kind, ())
@@ -144,7 +168,14 @@ class TorchMeaning(Meaning):
         if base.name == "list" and base.module in ("builtins", "__builtin__") and isinstance(made, Placeholder):
             made.args = (state,)
             return made
-        raise PickleError(f"makes an object of {kind} from {base}, which vqcheck does not know{SAVE_AGAIN}")
+        raise PickleError(
+            tr(
+                "makes an object of {kind} from {base}, which vqcheck does not know{save_again}",
+                kind=kind,
+                base=base,
+                save_again=SAVE_AGAIN,
+            )
+        )
 
 
 def leads_to_tensor(value: object, seen: set[int]) -> bool:

@@ -13,6 +13,7 @@ from vqcheck.checkpoint.stored_tensor import Extent
 from vqcheck.checkpoint.torch_meaning import TorchMeaning
 from vqcheck.checkpoint.torch_records import StorageRecord
 from vqcheck.checkpoint.zip_archive import ZipArchive
+from vqcheck.language import tr
 
 M = TypeVar("M", bound=Meaning)
 
@@ -32,13 +33,17 @@ def open_source(source: Source) -> Checkpoint:
         member.is_packed and name.endswith("data.pkl") for name, member in archive.members.items()
     ):
         # Unpacked, the indexes of many small shards could be of any size; no library packs one.
-        raise archive.error("its index is compressed, which no shard's is; save the model again without compression")
+        raise archive.error(
+            tr("its index is compressed, which no shard's is; save the model again without compression")
+        )
     index = read_index(archive)
     packed = next((extent.member for extent in index.extents.values() if extent.packed), "")
     if packed and (source.is_shard or source.file.path.endswith(".bin")):
         # transformers maps such files into memory: it gets the packed bytes as they lie there, whatever they unpack to.
         raise archive.error(
-            "is compressed, and transformers would read it as if it were not; save the model again without compression",
+            tr(
+                "is compressed, and transformers would read it as if it were not; save the model again without compression"
+            ),
             packed,
         )
     return checkpoint_of(
@@ -61,11 +66,13 @@ def read_index(archive: ZipArchive) -> "ZipIndex[TorchMeaning]":
     """
     index = load_index(archive, lambda found: TorchMeaning(found, most_parts=5))
     if archive.find(f"{index.folder}constants.pkl"):
-        raise archive.error("is a TorchScript archive where a checkpoint is expected; save the model's state_dict()")
+        raise archive.error(
+            tr("is a TorchScript archive where a checkpoint is expected; save the model's state_dict()")
+        )
     try:
         index.meaning.require_apart()
     except PickleError as error:
-        raise archive.error(f"the pickle {error}", f"{index.folder}data.pkl") from None
+        raise archive.error(tr("the pickle {error}", error=error), f"{index.folder}data.pkl") from None
     return index
 
 
@@ -91,15 +98,18 @@ def load_index(archive: ZipArchive, meaning_of: Callable[[Callable[[StorageRecor
     indexes = [name for name in archive.ending("data.pkl") if name[-9:-8] in ("", "/")]
     if len(indexes) != 1:
         found = "no data.pkl" if not indexes else f"{len(indexes)} files named data.pkl"
-        raise archive.error(f"a zip archive, but no torch checkpoint ({found} inside)")
+        raise archive.error(tr("a zip archive, but no torch checkpoint ({found} inside)", found=found))
     name = indexes[0]
     folder = name[:-8]
     byteorder = archive.find(f"{folder}byteorder")
     if byteorder is not None and archive.read(byteorder.name, 0, min(byteorder.size, 16)) != b"little":
-        raise archive.error("only little-endian checkpoints are read", byteorder.name)
+        raise archive.error(tr("only little-endian checkpoints are read"), byteorder.name)
     size = archive.members[name].size
     if size > pickle_machine.MAX_BYTES:
-        raise archive.error(f"{size} bytes, more than the {pickle_machine.MAX_BYTES} that are read", name)
+        raise archive.error(
+            tr("{size} bytes, more than the {max_bytes} that are read", size=size, max_bytes=pickle_machine.MAX_BYTES),
+            name,
+        )
     data = bytes(archive.read(name, 0, size))
     extents: dict[str, Extent] = {}
 
@@ -113,5 +123,5 @@ def load_index(archive: ZipArchive, meaning_of: Callable[[Callable[[StorageRecor
     try:
         value, _ = pickle_machine.load(data, meaning)
     except PickleError as error:
-        raise archive.error(f"the pickle {error}", name) from None
+        raise archive.error(tr("the pickle {error}", error=error), name) from None
     return ZipIndex(value, meaning, extents, folder)

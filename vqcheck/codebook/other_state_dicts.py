@@ -16,6 +16,7 @@ from vqcheck.codebook.family import ANYTHING, LOOK_ALIKES, Role
 from vqcheck.codebook.tensor_names import unwrapped
 from vqcheck.codebook.vq_encoder import Codebook, RoleTensor, VQEncoder
 from vqcheck.errors import CheckpointError
+from vqcheck.language import tr
 
 _SECOND_HAND: Final = re.compile("|".join(sorted(SECOND_HAND)), re.IGNORECASE)
 
@@ -125,8 +126,11 @@ def require_whole(checkpoint: Checkpoint, copies: Sequence[Copy]) -> None:
                     continue
                 if not lacking.isdisjoint(full.split(".")[:-1]):
                     raise CheckpointError(
-                        f"stands in another dictionary than the codebook ('{copy.name}'), so it is not clear whether "
-                        "it belongs in front of it; save the whole model's state_dict()",
+                        tr(
+                            "stands in another dictionary than the codebook ('{name}'), so it is not clear "
+                            "whether it belongs in front of it; save the whole model's state_dict()",
+                            name=copy.name,
+                        ),
                         checkpoint.path,
                         full,
                     )

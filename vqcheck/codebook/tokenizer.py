@@ -17,6 +17,7 @@ from vqcheck.codebook.find import find_copies
 from vqcheck.codebook.values import Array, as_array
 from vqcheck.codebook.vq_encoder import RoleTensor, VQEncoder
 from vqcheck.errors import UsageError
+from vqcheck.language import tr
 
 Tokens = npt.NDArray[np.intp]
 
@@ -78,7 +79,10 @@ def only_copy(checkpoint: Checkpoint, own: tuple[Family, ...] = (), chosen: str 
     first, *others = copies.sound
     which = f"name the one to use with --copy ({', '.join(copies.names)})"
     for each in copies.unreadable:
-        raise UsageError(f"its copy '{each.name}' cannot be read ({each.why}); {which}", copies.path)
+        raise UsageError(
+            tr("its copy '{name}' cannot be read ({why}); {which}", name=each.name, why=each.why, which=which),
+            copies.path,
+        )
     for other in others:
         same_codec = other.encoder.family is first.encoder.family
         if same_codec and relation(first, other, Scope.TOKENS) not in (
@@ -86,7 +90,15 @@ def only_copy(checkpoint: Checkpoint, own: tuple[Family, ...] = (), chosen: str 
             Verdict.WITHIN_ULPS,
             Verdict.NOISE,
         ):
-            raise UsageError(f"its copies '{first.name}' and '{other.name}' are not the same; {which}", copies.path)
+            raise UsageError(
+                tr(
+                    "its copies '{name}' and '{name2}' are not the same; {which}",
+                    name=first.name,
+                    name2=other.name,
+                    which=which,
+                ),
+                copies.path,
+            )
     return first
 
 
@@ -121,7 +133,7 @@ def lookup(checkpoint: Checkpoint, encoder: VQEncoder, data: Mapping[RoleTensor,
 
     """
     if not _is_one_stored_codebook(encoder):
-        raise UsageError("tokens are derived for one codebook looked up by distance, not for this", checkpoint.path)
+        raise UsageError(tr("tokens are derived for one codebook looked up by distance, not for this"), checkpoint.path)
     stored = encoder.codebooks[0].codes
     codes = as_array(stored, data[stored])[0].astype(np.float32)
     parts = {t.part: as_array(t, data[t]).astype(np.float32) for t in encoder.projection if t.role == Role.INPUT_PROJ}
@@ -130,7 +142,8 @@ def lookup(checkpoint: Checkpoint, encoder: VQEncoder, data: Mapping[RoleTensor,
     weight = parts.get("weight")
     if weight is None or weight.ndim != 3 or weight.shape[0] != codes.shape[1]:
         raise UsageError(
-            "its projection is not a convolution of one step per token, so tokens cannot be derived", checkpoint.path
+            tr("its projection is not a convolution of one step per token, so tokens cannot be derived"),
+            checkpoint.path,
         )
     return Lookup(codes, InputProjection(weight, parts.get("bias")))
 
@@ -155,7 +168,7 @@ def read_tokenizer(checkpoint: Checkpoint, copy: str = "") -> Tokenizer:
     used = only_copy(checkpoint, chosen=copy)
     checkpoint, encoder = used.file, used.encoder
     if any(health.never_trained(checkpoint, codebook) for codebook in encoder.codebooks[:1]):
-        raise UsageError("its codebook was never trained, so it derives no tokens", checkpoint.path)
+        raise UsageError(tr("its codebook was never trained, so it derives no tokens"), checkpoint.path)
     data = {tensor: checkpoint.read(tensor.tensor) for tensor in encoder.tensors}
     found = lookup(checkpoint, encoder, data)
     projection = found.projection
@@ -163,7 +176,7 @@ def read_tokenizer(checkpoint: Checkpoint, copy: str = "") -> Tokenizer:
         raise UsageError(_why_no_projection(checkpoint), checkpoint.path)
     arrays = (found.codes, projection.weight, projection.bias)
     if not all(array is None or np.isfinite(array).all() for array in arrays):
-        raise UsageError("its VQ encoder holds NaN or infinity, so it derives no tokens", checkpoint.path)
+        raise UsageError(tr("its VQ encoder holds NaN or infinity, so it derives no tokens"), checkpoint.path)
     digests = {tensor: digest.tensor_digest(tensor, content, digest.F32V1) for tensor, content in data.items()}
     return Tokenizer(
         str(checkpoint.path),

@@ -13,6 +13,7 @@ from vqcheck.checkpoint.file import open_regular_file
 from vqcheck.checkpoint.remote.address import scheme_of
 from vqcheck.checkpoint.untrusted_text import LONGEST_TOML, parse_toml
 from vqcheck.errors import UsageError
+from vqcheck.language import tr
 
 _JSON_SECTIONS: Final = {
     "subject": "train",
@@ -91,10 +92,15 @@ class ConfigFile:
         given = {key: value for key, value in named.items() if value not in (None, "")}
         for key, value in given.items():
             if not isinstance(value, str):
-                raise UsageError(f"expected a text, given {value!r:.80}", self.path, key)
+                raise UsageError(tr("expected a text, given {value!r:.80}", value=value), self.path, key)
         if len(set(given.values())) > 1:
             raise UsageError(
-                f"model.version is {given['model.version']!r:.40}, version {given['version']!r:.40}", self.path
+                tr(
+                    "model.version is {value!r:.40}, version {value2!r:.40}",
+                    value=given["model.version"],
+                    value2=given["version"],
+                ),
+                self.path,
             )
         return next(iter(given.values()), None)
 
@@ -183,18 +189,23 @@ def read_config_file(path: str) -> ConfigFile:
             text = file.read(LONGEST_TOML + 1)
     except OSError as error:
         if os.path.isdir(path):
-            raise UsageError("is a folder; name the configuration (TEMP/tmp_s2.json, or a TOML)", path) from None
-        raise UsageError(f"cannot be read: {error.strerror}", path) from None
+            raise UsageError(tr("is a folder; name the configuration (TEMP/tmp_s2.json, or a TOML)"), path) from None
+        raise UsageError(tr("cannot be read: {strerror}", strerror=error.strerror), path) from None
     except UnicodeDecodeError:
-        raise UsageError("is not a configuration (neither TOML nor JSON text)", path) from None
+        raise UsageError(tr("is not a configuration (neither TOML nor JSON text)"), path) from None
     if len(text) > LONGEST_TOML:
-        raise UsageError(f"is longer than any configuration (more than {LONGEST_TOML} characters)", path)
+        raise UsageError(
+            tr("is longer than any configuration (more than {longest_toml} characters)", longest_toml=LONGEST_TOML),
+            path,
+        )
     is_json = text.lstrip()[:1] == "{"
     try:
         values = json.loads(text) if is_json else parse_toml(text)
     except (ValueError, RecursionError) as error:
         kind = "JSON" if is_json else "TOML"
-        raise UsageError(f"is not valid {kind}: {' '.join(str(error).split())}", path) from None
+        raise UsageError(
+            tr("is not valid {kind}: {split}", kind=kind, split=" ".join(str(error).split())), path
+        ) from None
     return ConfigFile(path, is_json, values)
 
 
@@ -237,13 +248,15 @@ def section_of(values: Any, name: str, path: str) -> dict[str, Any]:
     """Return a section; raises UsageError where there is none."""
     section = values.get(name) if isinstance(values, dict) else None
     if not isinstance(section, dict):
-        raise UsageError(f"has no section '{name}'; expected is GPT-SoVITS's s2 JSON or a vqcheck TOML", path)
+        raise UsageError(
+            tr("has no section '{name}'; expected is GPT-SoVITS's s2 JSON or a vqcheck TOML", name=name), path
+        )
     return section
 
 
 def _typed(path: str, key: str, value: Any, kind: type, expected: str) -> Any:
     if value is not None and not isinstance(value, kind):
-        raise UsageError(f"expected {expected}, given {value!r:.80}", path, key)
+        raise UsageError(tr("expected {expected}, given {value!r:.80}", expected=expected, value=value), path, key)
     return value
 
 
@@ -256,5 +269,5 @@ def lora_rank(path: str, value: Any) -> str | None:
     if value is None or value == "":
         return None
     if isinstance(value, bool) or not re.fullmatch(r"\d{1,9}", str(value), flags=re.ASCII):
-        raise UsageError(f"train.lora_rank: expected a number, given {value!r:.80}", path)
+        raise UsageError(tr("train.lora_rank: expected a number, given {value!r:.80}", value=value), path)
     return str(value)

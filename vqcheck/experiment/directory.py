@@ -71,7 +71,7 @@ def read_experiment(folder: str, with_speakers: bool) -> Experiment:
 
     """
     if not os.path.isdir(folder):
-        raise UsageError("is not an experiment directory (logs/<name>)", folder)
+        raise UsageError(tr("is not an experiment directory (logs/<name>)"), folder)
     phones = read_name2text(folder)
     parts = {
         FEATURES: {name.removesuffix(".pt") for name in _listed(folder, FEATURES)},
@@ -95,7 +95,15 @@ def read_experiment(folder: str, with_speakers: bool) -> Experiment:
             entries.append(Entry(name, symbols, size // _BYTES_PER_FRAME, features, audio, vector))
     if len(entries) < _SMALLEST:
         example = "".join(f"; {name} {why}" for name, why in list(left_out.items())[:1])
-        raise UsageError(f"{len(entries)} items can be trained on, at least {_SMALLEST} are needed{example}", folder)
+        raise UsageError(
+            tr(
+                "{entries} items can be trained on, at least {smallest} are needed{example}",
+                entries=len(entries),
+                smallest=_SMALLEST,
+                example=example,
+            ),
+            folder,
+        )
     return Experiment(folder, tuple(entries), left_out)
 
 
@@ -108,7 +116,14 @@ def read_ssl(path: str, channels: int) -> npt.NDArray[np.float32]:
     """
     values = _finite(path)
     if values.shape[0] != channels or not values.shape[1]:
-        raise UsageError(f"expected features of shape [1, {channels}, T], found {list(values.shape)}", path)
+        raise UsageError(
+            tr(
+                "expected features of shape [1, {channels}, T], found {list}",
+                channels=channels,
+                list=list(values.shape),
+            ),
+            path,
+        )
     return values
 
 
@@ -116,7 +131,9 @@ def read_speaker_vector(path: str, size: int) -> npt.NDArray[np.float32]:
     """Return a speaker vector `[size]` (float32) from `7-sv_cn/<name>.pt`. Raises as `read_ssl` does."""
     values = _finite(path)
     if values.shape != (1, size):
-        raise UsageError(f"expected a speaker vector of shape [1, {size}], found {list(values.shape)}", path)
+        raise UsageError(
+            tr("expected a speaker vector of shape [1, {size}], found {list}", size=size, list=list(values.shape)), path
+        )
     vector: npt.NDArray[np.float32] = values[0]
     return vector
 
@@ -134,14 +151,21 @@ def read_wav(path: str, rate: int) -> npt.NDArray[np.float32]:
             count = file.getnframes()
             data = file.readframes(count)
     except (OSError, EOFError, wave.Error) as error:
-        raise UsageError(f"is not a PCM wav file: {error}", path) from None
+        raise UsageError(tr("is not a PCM wav file: {error}", error=error), path) from None
     if found != (1, 2, rate):
         channels, width, hertz = found
         raise UsageError(
-            f"expected 16-bit mono at {rate} Hz, found {8 * width}-bit, {channels} channels at {hertz} Hz", path
+            tr(
+                "expected 16-bit mono at {rate} Hz, found {value}-bit, {channels} channels at {hertz} Hz",
+                rate=rate,
+                value=8 * width,
+                channels=channels,
+                hertz=hertz,
+            ),
+            path,
         )
     if len(data) != 2 * count:
-        raise UsageError(f"ends after {len(data) // 2} of {count} samples", path)
+        raise UsageError(tr("ends after {value} of {count} samples", value=len(data) // 2, count=count), path)
     return np.frombuffer(data, "<i2").astype(np.float32) / np.float32(32768)
 
 
@@ -150,7 +174,7 @@ def _listed(folder: str, part: str) -> set[str]:
     try:
         return set(os.listdir(path))
     except OSError as error:
-        raise UsageError(f"cannot be read: {error.strerror}", path) from None
+        raise UsageError(tr("cannot be read: {strerror}", strerror=error.strerror), path) from None
 
 
 def _finite(path: str) -> npt.NDArray[np.float32]:
@@ -160,5 +184,5 @@ def _finite(path: str) -> npt.NDArray[np.float32]:
     values = found.values.astype(np.float32)
     bad = values.size - int(np.count_nonzero(np.isfinite(values)))
     if bad:
-        raise UsageError(f"{bad} of {values.size} values are NaN or infinite", path)
+        raise UsageError(tr("{bad} of {size} values are NaN or infinite", bad=bad, size=values.size), path)
     return values

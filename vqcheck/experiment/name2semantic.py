@@ -61,12 +61,12 @@ def read_name2semantic(folder: str) -> Name2Semantic:
     try:
         names = os.listdir(folder)
     except OSError as error:
-        raise UsageError(f"cannot be listed: {error.strerror}", folder) from None
+        raise UsageError(tr("cannot be listed: {strerror}", strerror=error.strerror), folder) from None
     numbers = {name: int(match[1]) for name in names if (match := _PART.fullmatch(name))}
     parts = tuple(sorted(numbers, key=lambda name: numbers[name]))
     files = (MERGED,) if MERGED in names else parts
     if not files:
-        raise UsageError(f"holds no {MERGED} (nor parts of it): extract the tokens first", folder)
+        raise UsageError(tr("holds no {merged} (nor parts of it): extract the tokens first", merged=MERGED), folder)
     rows: list[TokenRow] = []
     malformed: list[tuple[str, str]] = []
     headless = False
@@ -89,9 +89,16 @@ def read_name2semantic(folder: str) -> Name2Semantic:
             else:
                 malformed.append((f"{name}:{number}", row))
             if tokens > _MOST_TOKENS or len(rows) + len(malformed) > _MOST_LINES:
-                raise UsageError(f"holds more than {_MOST_TOKENS} tokens or {_MOST_LINES} items", folder)
+                raise UsageError(
+                    tr(
+                        "holds more than {most_tokens} tokens or {most_lines} items",
+                        most_tokens=_MOST_TOKENS,
+                        most_lines=_MOST_LINES,
+                    ),
+                    folder,
+                )
     if not rows and not malformed:
-        raise UsageError("holds no tokens", os.path.join(folder, files[0]))
+        raise UsageError(tr("holds no tokens"), os.path.join(folder, files[0]))
     return Name2Semantic(files, tuple(rows), tuple(malformed), headless, parts if files == (MERGED,) else ())
 
 
@@ -128,13 +135,27 @@ def text_lines(path: str | os.PathLike[str]) -> Iterator[str]:
                 if not line:
                     return
                 if len(line) > _LONGEST_LINE:
-                    raise UsageError(f"line {number} is longer than {_LONGEST_LINE} bytes", path)
+                    raise UsageError(
+                        tr(
+                            "line {number} is longer than {longest_line} bytes",
+                            number=number,
+                            longest_line=_LONGEST_LINE,
+                        ),
+                        path,
+                    )
                 text = line.decode("utf-8-sig" if at == 0 else "utf-8")
                 at += len(line)
                 if number > _MOST_LINES or at > _MOST_BYTES:
-                    raise UsageError(f"has more than {_MOST_LINES} lines or {_MOST_BYTES >> 20} MiB", path)
+                    raise UsageError(
+                        tr(
+                            "has more than {most_lines} lines or {value} MiB",
+                            most_lines=_MOST_LINES,
+                            value=_MOST_BYTES >> 20,
+                        ),
+                        path,
+                    )
                 yield text.removesuffix("\n").removesuffix("\r")
     except OSError as error:
-        raise UsageError(f"cannot be read: {error.strerror}", path) from None
+        raise UsageError(tr("cannot be read: {strerror}", strerror=error.strerror), path) from None
     except UnicodeDecodeError as error:
-        raise UsageError(f"is not UTF-8 (byte {at + error.start})", path) from None
+        raise UsageError(tr("is not UTF-8 (byte {value})", value=at + error.start), path) from None

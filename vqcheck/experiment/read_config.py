@@ -12,6 +12,7 @@ from vqcheck.codebook.model import identify
 from vqcheck.errors import UsageError
 from vqcheck.experiment.config import FLOW_VERSIONS, Config
 from vqcheck.experiment.config_file import VERSIONS, ConfigFile, absent, lora_rank, read_config_file, resolved
+from vqcheck.language import tr
 
 _PATHS = (
     ("subject", "checkout"),
@@ -79,14 +80,23 @@ def _known(file: ConfigFile) -> dict[str, dict[str, Any]]:
     sections = file.sections()
     for section, inner, key in (("train", "training", "batch_size"), ("data", "data", "exp_dir")):
         if not sections[inner].get(key):
-            raise UsageError(f"{section}.{key} is missing; the training script needs it", file.path)
+            raise UsageError(
+                tr("{section}.{key} is missing; the training script needs it", section=section, key=key), file.path
+            )
     if "pretrained_s2G" not in sections["training"]:
         raise UsageError(
-            "train.pretrained_s2G is missing; it may be empty, but then the weights start fresh", file.path
+            tr("train.pretrained_s2G is missing; it may be empty, but then the weights start fresh"), file.path
         )
     version = sections["subject"]["version"]
     if version is not None and version not in VERSIONS:
-        raise UsageError(f"model.version: expected one of {', '.join(VERSIONS)}, given {version!r}", file.path)
+        raise UsageError(
+            tr(
+                "model.version: expected one of {versions}, given {version!r}",
+                versions=", ".join(VERSIONS),
+                version=version,
+            ),
+            file.path,
+        )
     known = {
         name: {key: value for key in _keys_at((name,)) if (value := section.get(key)) is not None}
         for name, section in sections.items()
@@ -115,11 +125,13 @@ def _version_of_base(config: Config, path: str) -> str:
     """Return the version of an s2 JSON that names none, as those of trees before v2: its pretrained generator's."""
     base = config.subject.pretrained_s2G
     if base is None:
-        raise UsageError("model.version is missing, and there is no pretrained_s2G to go by", path)
+        raise UsageError(tr("model.version is missing, and there is no pretrained_s2G to go by"), path)
     with open_checkpoint(base) as checkpoint:
         version = identify(checkpoint).version
     if version not in VERSIONS:
-        raise UsageError(f"model.version is missing, and the tensors of {base} do not show their version", path)
+        raise UsageError(
+            tr("model.version is missing, and the tensors of {base} do not show their version", base=base), path
+        )
     return version
 
 

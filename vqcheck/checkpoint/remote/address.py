@@ -6,6 +6,7 @@ from typing import Final
 from urllib.parse import SplitResult, quote, unquote, urlsplit, urlunsplit
 
 from vqcheck.errors import UsageError
+from vqcheck.language import tr
 
 _SCHEME: Final = re.compile(r"([a-zA-Z][a-zA-Z0-9+.-]+)://")
 """Two letters at least: with one it is a drive of Windows."""
@@ -135,7 +136,7 @@ def web_place(address: Address) -> WebPlace:
     except ValueError:
         netloc = ""
     if not netloc:
-        raise UsageError("is no address of a file: https://HOST/PATH", address)
+        raise UsageError(tr("is no address of a file: https://HOST/PATH"), address)
     login = (unquote(parts.username), unquote(parts.password or "")) if parts.username is not None else None
     return WebPlace(urlunsplit((parts.scheme.lower(), netloc, parts.path, parts.query, "")), login)
 

@@ -11,6 +11,7 @@ from vqcheck.checkpoint.remote.transfers import transfers
 from vqcheck.checkpoint.remote.web import WebSource
 from vqcheck.checkpoint.remote.web_requests import not_installed, pause, require_encrypted
 from vqcheck.errors import CheckpointError
+from vqcheck.language import tr
 
 _COMMIT: Final = re.compile(r"[0-9a-f]{40}")
 _BLOB: Final = re.compile(r"[0-9a-f]{40}|[0-9a-f]{64}")
@@ -44,9 +45,9 @@ def open_hub_file(address: Address) -> PositionedFile:
         return _offline(address, asked, str(error))
     commit, size = found.commit_hash, found.size
     if not isinstance(commit, str) or not _COMMIT.fullmatch(commit):
-        raise CheckpointError("its hub does not say which commit it sends", address)
+        raise CheckpointError(tr("its hub does not say which commit it sends"), address)
     if asked.revision and _COMMIT.fullmatch(asked.revision) and commit != asked.revision:
-        raise CheckpointError("its hub sends another commit than the one that was named", address)
+        raise CheckpointError(tr("its hub sends another commit than the one that was named"), address)
     pinned = HubFile(asked.kind, asked.repo, asked.file, commit)
     place = _cached(pinned) or _blob(pinned, found.etag, size)
     if not place and transfers().download:
@@ -63,7 +64,7 @@ def open_hub_file(address: Address) -> PositionedFile:
     source = WebSource(address, WebPlace(url), token or "")
     if size is not None and source.size != size:
         source.close()
-        raise CheckpointError(f"has {source.size} bytes, and the hub says {size}", address)
+        raise CheckpointError(tr("has {size} bytes, and the hub says {size2}", size=source.size, size2=size), address)
     return RemoteFile(address, source, lambda name: Address(pinned.beside(name).name))
 
 
@@ -79,7 +80,7 @@ def _metadata(address: Address, file: HubFile, token: str | None) -> Any:
     try:
         url = hf_hub_url(file.repo, file.file, repo_type=file.kind, revision=file.revision, endpoint=constants.ENDPOINT)
     except HFValidationError:
-        raise CheckpointError("names no repository as a hub knows them", address) from None
+        raise CheckpointError(tr("names no repository as a hub knows them"), address) from None
     limits = transfers().limits
     for tried in range(1, limits.tries + 1):
         try:
@@ -142,13 +143,13 @@ def _downloaded(address: Address, file: HubFile, token: str | None) -> str:
             hf_hub_download(file.repo, file.file, repo_type=file.kind, revision=file.revision, token=token or False)
         )
     except Exception as error:  # noqa: BLE001 - of whatever HTTP library
-        raise CheckpointError(f"cannot be downloaded ({type(error).__name__})", address) from None
+        raise CheckpointError(tr("cannot be downloaded ({name})", name=type(error).__name__), address) from None
 
 
 def _offline(address: Address, file: HubFile, why: str) -> PositionedFile:
     place = _cached(file)
     if not place:
-        raise CheckpointError(f"{why}, and the local cache of the hub lacks this file", address)
+        raise CheckpointError(tr("{why}, and the local cache of the hub lacks this file", why=why), address)
     commit = re.search(r"snapshots[/\\]([0-9a-f]{40})[/\\]", place)
     of_commit = HubFile(file.kind, file.repo, file.file, commit[1] if commit else file.revision)
     transfers().note(f"{address}: {why}; the copy in the local cache is read ({of_commit.revision})")
