@@ -13,7 +13,7 @@ from vqcheck.checkpoint.stored_module import is_module, state_dict_of
 from vqcheck.checkpoint.stored_tensor import ITEM_SIZE
 from vqcheck.checkpoint.torch_calls import NO_TENSOR
 from vqcheck.checkpoint.torch_meaning import leads_to_tensor, references
-from vqcheck.checkpoint.torch_records import SAVE_AGAIN, StorageRecord, TensorRecord
+from vqcheck.checkpoint.torch_records import StorageRecord, TensorRecord, save_again
 from vqcheck.language import tr
 from vqcheck.sanitize import sanitize_name
 
@@ -162,8 +162,8 @@ def _mappings_with_tensors(root: object) -> Iterator[StateDict]:
                 continue
             raise PickleError(
                 tr(
-                    "holds more than {max_mappings} dictionaries, or some more than {deepest} deep",
-                    max_mappings=_MAX_MAPPINGS,
+                    "holds more than {most} dictionaries, or some more than {deepest} deep",
+                    most=_MAX_MAPPINGS,
                     deepest=_DEEPEST,
                 )
             )
@@ -193,22 +193,10 @@ def _mappings_with_tensors(root: object) -> Iterator[StateDict]:
             and may_be_equal(unnamed)
             and leads_to_tensor(value, without)
         ):
-            raise PickleError(
-                tr(
-                    "{at} two keys that may be one: the later replaces the other{save_again}",
-                    at=_at(path),
-                    save_again=SAVE_AGAIN,
-                )
-            )
+            raise PickleError(_at(path, save_again(tr("holds two keys that may be one: the later replaces the other"))))
         for position, (key, item) in enumerate(others):
             if isinstance(key, OtherKey) and key.is_calculated and leads_to_tensor(value, without):
-                raise PickleError(
-                    tr(
-                        "{at} a key that is calculated: it may replace another{save_again}",
-                        at=_at(path),
-                        save_again=SAVE_AGAIN,
-                    )
-                )
+                raise PickleError(_at(path, save_again(tr("holds a key that is calculated: it may replace another"))))
             if not _may_hold(item):
                 continue
             if not isinstance(key, str):
@@ -216,12 +204,7 @@ def _mappings_with_tensors(root: object) -> Iterator[StateDict]:
             elif not _is_optimizer(key):
                 if len(key) > _LONGEST_KEY and leads_to_tensor(item, without):
                     raise PickleError(
-                        tr(
-                            "{at} tensors under a name of {key} characters{save_again}",
-                            at=_at(path),
-                            key=len(key),
-                            save_again=SAVE_AGAIN,
-                        )
+                        _at(path, save_again(tr("holds tensors under a name of {length} characters", length=len(key))))
                     )
                 waiting.append(_Place((*path, key), item, numbered))
 
@@ -251,24 +234,23 @@ def _refuse_unread(path: tuple[str, ...], others: list[tuple[object, object]]) -
             callee = item
         else:
             continue
-        name = sanitize_name(key) if isinstance(key, str) else "a key that is not text"
+        name = sanitize_name(key) if isinstance(key, str) else tr("a key that is not text")
         raise PickleError(
-            tr(
-                "{at} {name}, which is {shown_name} and may be a tensor{save_again}",
-                at=_at(path),
-                name=name,
-                shown_name=_shown_name(callee),
-                save_again=SAVE_AGAIN,
+            _at(
+                path,
+                save_again(
+                    tr("holds {name}, which is {kind} and may be a tensor", name=name, kind=_shown_name(callee))
+                ),
             )
         )
 
 
-def _at(path: tuple[str, ...]) -> str:
-    return f"{sanitize_name('.'.join(path))}: holds" if path else "holds"
+def _at(path: tuple[str, ...], reason: str) -> str:
+    return tr("{name}: {text}", name=sanitize_name(".".join(path)), text=reason) if path else reason
 
 
 def _shown_name(callee: object) -> str:
-    return sanitize_name(str(callee)) if isinstance(callee, Global) else "made by a call"
+    return sanitize_name(str(callee)) if isinstance(callee, Global) else tr("made by a call")
 
 
 def _preference(state_dict: StateDict) -> tuple[int, bool, int, int]:

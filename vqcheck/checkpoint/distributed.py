@@ -15,7 +15,7 @@ from vqcheck.checkpoint.opened import Checkpoint
 from vqcheck.checkpoint.pickle_values import PickleError
 from vqcheck.checkpoint.saved_object import checkpoint_of
 from vqcheck.checkpoint.source import Source
-from vqcheck.checkpoint.stored_tensor import ITEM_SIZE, Extent, contiguous_stride
+from vqcheck.checkpoint.stored_tensor import ITEM_SIZE, Extent, contiguous_stride, missing_part
 from vqcheck.checkpoint.torch_records import StorageRecord, TensorRecord
 from vqcheck.language import tr
 from vqcheck.sanitize import sanitize_name
@@ -42,9 +42,9 @@ def open_source(source: Source) -> Checkpoint:
     if index.size > pickle_machine.MAX_BYTES:
         raise index.error(
             tr(
-                "{size} bytes, more than the {max_bytes} that are read",
+                "{size} bytes, more than the {most} that are read",
                 size=index.size,
-                max_bytes=pickle_machine.MAX_BYTES,
+                most=pickle_machine.MAX_BYTES,
             )
         )
     try:
@@ -52,7 +52,7 @@ def open_source(source: Source) -> Checkpoint:
         files = _Files(index, metadata)
         root = _root(metadata, files.missing)
     except PickleError as error:
-        raise index.error(tr("the pickle {error}", error=error)) from None
+        raise index.error(tr("the pickle {error}", error=str(error))) from None
     extents = {
         name: Extent(name, 0, prod(tensor.shape) * ITEM_SIZE.get(tensor.dtype, 0))
         for name, tensor in metadata.tensors.items()
@@ -90,7 +90,7 @@ def _root(metadata: Metadata, missing: tuple[str, ...]) -> dict[object, object]:
 
 def _record(name: str, tensor: DistributedTensor, missing: tuple[str, ...]) -> TensorRecord:
     absent = next((chunk.file for chunk in tensor.chunks if chunk.file in missing), "")
-    problem = tensor.problem or (f"lies in {sanitize_name(absent)}, which is missing" if absent else "")
+    problem = tensor.problem or (missing_part(absent) if absent else "")
     storage = StorageRecord(tensor.dtype, name, prod(tensor.shape))
     return TensorRecord(tensor.dtype, storage, 0, tensor.shape, contiguous_stride(tensor.shape), problem)
 
@@ -116,9 +116,9 @@ class _Files:
         if len(names) > _MAX_FILES:
             raise index.error(
                 tr(
-                    "refers to {names} files, more than the {max_files} that are opened",
+                    "refers to {names} files, more than the {most} that are opened",
                     names=len(names),
-                    max_files=_MAX_FILES,
+                    most=_MAX_FILES,
                 )
             )
         self._paths = {name: shard_path(index, name) for name in names}

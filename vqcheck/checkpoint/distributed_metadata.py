@@ -101,12 +101,12 @@ class _Records(Meaning):
             return {}
         if isinstance(function, Global) and function in _INERT:
             return Placeholder(function, args, is_fixed=True)
-        raise PickleError(tr("calls {shown}, which has no place in a distributed checkpoint", shown=_shown(function)))
+        raise PickleError(tr("calls {kind}, which has no place in a distributed checkpoint", kind=_shown(function)))
 
     def new(self, kind: object, args: tuple[object, ...], keywords: object = None) -> object:
         if not isinstance(kind, Global) or kind not in _RECORDS or args or keywords is not None:
             raise PickleError(
-                tr("makes an object of {shown}, which has no place in a distributed checkpoint", shown=_shown(kind))
+                tr("makes an object of {kind}, which has no place in a distributed checkpoint", kind=_shown(kind))
             )
         return Placeholder(kind, ())
 
@@ -119,7 +119,7 @@ class _Records(Meaning):
             target.state = state
             return target
         if not isinstance(state, dict) or len(state) > _MAX_FIELDS or not all(type(key) is str for key in state):
-            raise PickleError(tr("gives {callee} a state that torch does not write", callee=target.callee))
+            raise PickleError(tr("gives {callee} a state that torch does not write", callee=str(target.callee)))
         # Python takes the fields over as they are now, whatever becomes of the dictionary.
         target.state = dict(state)
         return target
@@ -138,7 +138,7 @@ def read_metadata(data: bytes | bytearray) -> Metadata:
     tensors: dict[str, DistributedTensor] = {}
     others: list[str] = []
     chunks = 0
-    for name, entry in _mapping(fields.get("state_dict_metadata"), "names no tensors").items():
+    for name, entry in _mapping(fields.get("state_dict_metadata"), tr("names no tensors")).items():
         if type(name) is not str or len(name) > _LONGEST_NAME:
             raise PickleError(tr("names a tensor with something that is no text, or too long"))
         if isinstance(entry, Placeholder) and entry.callee == _BYTES:
@@ -150,7 +150,7 @@ def read_metadata(data: bytes | bytearray) -> Metadata:
             raise PickleError(tr("does not say where {name} is", name=sanitize_name(name)))
         chunks += len(listed)
         if chunks > _MAX_CHUNKS:
-            raise PickleError(tr("has more than {max_chunks} chunks", max_chunks=_MAX_CHUNKS))
+            raise PickleError(tr("has more than {most} chunks", most=_MAX_CHUNKS))
         tensors[name] = _tensor(name, described, listed, stored)
     return Metadata(tensors, tuple(others), _keys(fields.get("planner_data"), (*tensors, *others)))
 
@@ -180,17 +180,19 @@ def _tensor(
             raise PickleError(tr("gives {name} a chunk that reaches out of it", name=sanitize_name(name)))
         info = stored.get((name, offsets))
         if info is None:
-            problem = "one of its chunks is stored nowhere"
+            problem = tr("one of its chunks is stored nowhere")
             continue
         place = _fields(info, _STORAGE_INFO)
         if place.get("transform_descriptors"):
-            problem = "is stored in a transformed form, such as compressed"
+            problem = tr("is stored in a transformed form, such as compressed")
         chunks.append(Chunk(offsets, lengths, _file(place), *sizes((place.get("offset"), place.get("length")))))
     if len(chunks) > _MOST_CHUNKS:
-        problem = f"consists of {len(chunks)} chunks, more than the {_MOST_CHUNKS} that are read"
+        problem = tr(
+            "consists of {chunks} chunks, more than the {most} that are read", chunks=len(chunks), most=_MOST_CHUNKS
+        )
     elif sum(prod(chunk.sizes) for chunk in chunks) != prod(shape):
         # torch copies the chunks into memory that holds anything, each over those before it.
-        problem = problem or "its chunks overlap, or leave a part of it out"
+        problem = problem or tr("its chunks overlap, or leave a part of it out")
     return DistributedTensor(dtype.name, shape, tuple(chunks), problem)
 
 
@@ -205,7 +207,7 @@ def _file(place: dict[str, object]) -> str:
 def _stored(value: object) -> dict[tuple[str, tuple[int, ...] | None], Placeholder]:
     """Return (name, offset of the chunk) -> where it is stored."""
     stored: dict[tuple[str, tuple[int, ...] | None], Placeholder] = {}
-    for key, info in _mapping(value, "does not say where the tensors are stored").items():
+    for key, info in _mapping(value, tr("does not say where the tensors are stored")).items():
         index = _fields(key.value if isinstance(key, OtherKey) else key, _INDEX)
         name, offset = index.get("fqn"), index.get("offset")
         if type(name) is not str or len(name) > _LONGEST_NAME or not isinstance(info, Placeholder):
@@ -254,4 +256,4 @@ def _fields(value: object, kind: Global) -> dict[str, object]:
 
 
 def _shown(value: object) -> str:
-    return sanitize_name(str(value)) if isinstance(value, Global) else "what it has made before"
+    return sanitize_name(str(value)) if isinstance(value, Global) else tr("what it has made before")

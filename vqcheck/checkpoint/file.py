@@ -38,7 +38,7 @@ def _require_regular(mode: int, path: str) -> None:
     if stat.S_ISDIR(mode):
         raise IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR), path)
     if not stat.S_ISREG(mode):
-        raise OSError(errno.EINVAL, "it is not a regular file", path)
+        raise OSError(errno.EINVAL, tr("it is not a regular file"), path)
 
 
 class PositionedFile:
@@ -68,8 +68,10 @@ class PositionedFile:
         try:
             self._file = open(self._place, "rb", buffering=0, opener=open_regular_file)  # noqa: SIM115 - closed by close()
         except FileNotFoundError:
-            address = "://" in self._place and "is an address, and this takes the whole file; download it (curl -LO)"
-            raise self.error(address or "no such file") from None
+            if "://" in self._place:
+                wrong = tr("is an address, and this takes the whole file; download it (curl -LO)")
+                raise self.error(wrong) from None
+            raise self.error(tr("no such file")) from None
         except IsADirectoryError:
             raise self.error(tr("is a directory, expected a checkpoint file")) from None
         except (OSError, ValueError) as error:
@@ -97,7 +99,7 @@ class PositionedFile:
                     raise self.error(tr("the file was truncated while it was read"), what)
                 done += count
         except OSError as error:
-            raise self.error(tr("cannot be read: {strerror}", strerror=error.strerror), what) from None
+            raise self.error(tr("cannot be read: {reason}", reason=error.strerror), what) from None
         self.bytes_read += size
         return buffer
 
@@ -171,7 +173,8 @@ class FilePart(PositionedFile):
         return self._whole.read(self._start + start, size, what)
 
     def error(self, reason: str, member: str = "") -> CheckpointError:
-        return self._whole.error(f"{sanitize_name(member)}: {reason}" if member else reason, self._name)
+        said = tr("{name}: {text}", name=sanitize_name(member), text=reason) if member else reason
+        return self._whole.error(said, self._name)
 
     def check_unchanged(self) -> None:
         self._whole.check_unchanged()

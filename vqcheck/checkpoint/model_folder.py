@@ -64,8 +64,12 @@ def only_checkpoint_in(folder: str) -> str:
     paths = checkpoints_in(folder)
     if len(paths) > 1:
         names = listed([os.path.basename(path) for path in paths])
-        hint = "; 'vqcheck history' compares them all" if all(path.endswith(TRAINING) for path in paths) else ""
-        raise CheckpointError(tr("holds several checkpoints, name one: {names}{hint}", names=names, hint=hint), folder)
+        if all(path.endswith(TRAINING) for path in paths):
+            raise CheckpointError(
+                tr("holds several checkpoints, name one: {names}; 'vqcheck history' compares them all", names=names),
+                folder,
+            )
+        raise CheckpointError(tr("holds several checkpoints, name one: {names}", names=names), folder)
     return paths[0]
 
 
@@ -82,7 +86,7 @@ def _listing(folder: str) -> list[str]:
     try:
         return sorted(os.listdir(folder))
     except OSError as error:
-        raise CheckpointError(tr("cannot be read: {strerror}", strerror=error.strerror), folder) from None
+        raise CheckpointError(tr("cannot be read: {reason}", reason=error.strerror), folder) from None
 
 
 def _models(names: list[str], pattern: re.Pattern[str]) -> dict[str, str]:

@@ -55,10 +55,10 @@ def open_pickle(file: PositionedFile, start: int) -> Checkpoint:
     if size > pickle_machine.MAX_BYTES:
         raise file.error(
             tr(
-                "is a pickle of {size} bytes, more than the {max_bytes} that are read; save the "
+                "is a pickle of {size} bytes, more than the {most} that are read; save the "
                 "arrays with numpy.savez, or as safetensors",
                 size=size,
-                max_bytes=pickle_machine.MAX_BYTES,
+                most=pickle_machine.MAX_BYTES,
             )
         )
     meaning = _Arrays()
@@ -76,7 +76,7 @@ def open_pickle(file: PositionedFile, start: int) -> Checkpoint:
         held = _Held()
         root = held.with_records(root)
     except PickleError as error:
-        raise file.error(tr("the pickle {error}", error=error)) from None
+        raise file.error(tr("the pickle {error}", error=str(error))) from None
     return checkpoint_of(file, "pickle of numpy arrays", root, held.extents, held.read)
 
 
@@ -145,9 +145,9 @@ class _Arrays(Meaning):
         del args, keywords
         if kind == Global("collections", "OrderedDict"):
             return {}
-        shown = sanitize_name(str(kind)) if isinstance(kind, Global) else "what it has made before"
+        shown = sanitize_name(str(kind)) if isinstance(kind, Global) else tr("what it has made before")
         raise PickleError(
-            tr("makes an object of {shown}, where arrays of numpy and plain data are expected", shown=shown)
+            tr("makes an object of {kind}, where arrays of numpy and plain data are expected", kind=shown)
         )
 
     def build(self, target: object, state: object) -> object:
@@ -230,7 +230,7 @@ class _Held:
         dtype = dtype_of(descr)
         stride = stride_of(array.shape, in_columns=array.in_columns)
         if not dtype or not isinstance(array.data, bytes):
-            problem = problem_of(descr) if descr else "never gets its elements"
+            problem = problem_of(descr) if descr else tr("never gets its elements")
             return TensorRecord(dtype or descr, None, 0, array.shape, stride, problem)
         count = prod(array.shape)
         if len(array.data) != count * ITEM_SIZE[dtype]:

@@ -7,6 +7,7 @@ r"""numpy's element types, and the header of its files, which is read as numpy w
 import re
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import lru_cache
 from math import prod
 from typing import Final
 
@@ -90,16 +91,22 @@ def dtype_of(descr: str) -> str:
     return DTYPES.get(kind, "") if order == ("|" if kind.endswith("1") else "<") else ""
 
 
+@lru_cache(maxsize=64)
 def problem_of(descr: str) -> str:
     """Return why elements that numpy spells so are not read."""
     if descr.startswith(">"):
-        return "is stored big-endian, which vqcheck does not read"
+        return tr("is stored big-endian, which vqcheck does not read")
     if descr.startswith("["):
-        return "is an array of records, which vqcheck does not read"
+        return tr("is an array of records, which vqcheck does not read")
     if descr == OBJECTS:
-        return "is an array of Python objects, which vqcheck does not read"
-    raw = " (such as bfloat16, which numpy does not know)" if descr.startswith("|V") else ""
-    return f"has the element type {sanitize_name(descr)}{raw}, which vqcheck does not read"
+        return tr("is an array of Python objects, which vqcheck does not read")
+    kind = sanitize_name(descr)
+    if descr.startswith("|V"):
+        return tr(
+            "has the element type {kind} (such as bfloat16, which numpy does not know), which vqcheck does not read",
+            kind=kind,
+        )
+    return tr("has the element type {kind}, which vqcheck does not read", kind=kind)
 
 
 def stride_of(shape: tuple[int, ...], *, in_columns: bool) -> tuple[int, ...]:
@@ -125,7 +132,7 @@ def stored_array(
     dtype = dtype_of(header.descr)
     room = size - header.start
     if dtype and prod(header.shape) * ITEM_SIZE[dtype] != room:
-        raise error(tr("its shape and its {room} bytes disagree", room=room))
+        raise error(tr("its shape and its {bytes} bytes disagree", bytes=room))
     stride = stride_of(header.shape, in_columns=header.in_columns)
     extent = Extent(member, header.start, room, packed)
     return StoredTensor(

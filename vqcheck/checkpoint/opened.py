@@ -13,7 +13,7 @@ from typing import Any, Final
 from vqcheck.checkpoint import container
 from vqcheck.checkpoint.container import Plain
 from vqcheck.checkpoint.file import PositionedFile
-from vqcheck.checkpoint.stored_tensor import ITEM_SIZE, Extent, StoredTensor, contiguous_stride
+from vqcheck.checkpoint.stored_tensor import ITEM_SIZE, Extent, StoredTensor, contiguous_stride, unsupported
 from vqcheck.language import tr
 from vqcheck.sanitize import sanitize, sanitize_name
 
@@ -195,14 +195,14 @@ class Checkpoint:
         error = self.files[0].error
         width = ITEM_SIZE.get(tensor.dtype)
         if tensor.problem or width is None:
-            raise error(tensor.problem or f"element type {sanitize_name(tensor.dtype)} is not supported", tensor.name)
+            raise error(tensor.problem or unsupported(tensor.dtype), tensor.name)
         size = prod(tensor.shape) * width
         if size > MAX_TENSOR_BYTES:
             raise error(
                 tr(
-                    "claims {size} bytes, more than the {max_tensor_bytes} that are read",
+                    "claims {size} bytes, more than the {most} that are read",
                     size=size,
-                    max_tensor_bytes=MAX_TENSOR_BYTES,
+                    most=MAX_TENSOR_BYTES,
                 ),
                 tensor.name,
             )
@@ -218,9 +218,9 @@ class Checkpoint:
         if span > MAX_TENSOR_BYTES:
             raise error(
                 tr(
-                    "is spread over {span} bytes, more than the {max_tensor_bytes} that are read",
+                    "is spread over {span} bytes, more than the {most} that are read",
                     span=span,
-                    max_tensor_bytes=MAX_TENSOR_BYTES,
+                    most=MAX_TENSOR_BYTES,
                 ),
                 tensor.name,
             )

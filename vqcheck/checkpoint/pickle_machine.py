@@ -47,7 +47,7 @@ def load(
             # What indexing bytes says; lists word it differently.
             raise TruncatedPickleError(tr("ends early")) from None
         raise PickleError(
-            tr("is damaged ({name}: {value})", name=type(error).__name__, value=str(error)[:100])
+            tr("is damaged ({kind}: {error})", kind=type(error).__name__, error=str(error)[:100])
         ) from None
 
 
@@ -116,4 +116,4 @@ def _run(machine: PickleStack, max_steps: int) -> object:
             machine.at = at
             handler(machine)
             at = machine.at
-    raise PickleError(tr("has more than {max_steps} instructions", max_steps=max_steps))
+    raise PickleError(tr("has more than {most} instructions", most=max_steps))

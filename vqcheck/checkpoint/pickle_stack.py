@@ -84,7 +84,7 @@ class PickleStack:
                 kept = dictionary_key(key, len(target.items))
                 if kept in target.items:
                     # What it was handed must not be forgotten.
-                    raise PickleError(tr("sets an item of {callee} twice", callee=target.callee))
+                    raise PickleError(tr("sets an item of {callee} twice", callee=str(target.callee)))
                 target.items[kept] = value
         else:
             raise PickleError(tr("sets an item of something that is not a dictionary"))
@@ -122,7 +122,7 @@ class PickleStack:
             raise PickleError(tr("names a global with something that is not text"))
         self.globals += 1
         if self.globals > _MAX_GLOBALS:
-            raise PickleError(tr("names more than {max_globals} classes and functions", max_globals=_MAX_GLOBALS))
+            raise PickleError(tr("names more than {most} classes and functions", most=_MAX_GLOBALS))
         return Global(module, name)
 
     def push_global(self) -> None:

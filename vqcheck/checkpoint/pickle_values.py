@@ -5,6 +5,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass, field
 from typing import Final
 
+from vqcheck.errors import WrongValueError
 from vqcheck.language import tr
 
 _DEEPEST_KEY: Final = 3
@@ -13,7 +14,7 @@ _LONGEST_PART: Final = 256
 """Characters or bytes. Keys beyond these are not compared: one part may stand in a key a million times."""
 
 
-class PickleError(ValueError):
+class PickleError(WrongValueError):
     """A pickle that is damaged, oversized, or uses what a checkpoint's index has no use for."""
 
 
@@ -95,11 +96,11 @@ class PlainData(Meaning):
 
     def call(self, function: object, args: tuple[object, ...]) -> object:
         del args
-        raise PickleError(tr("calls {function} where plain data is expected", function=function))
+        raise PickleError(tr("calls {function} where plain data is expected", function=str(function)))
 
     def new(self, kind: object, args: tuple[object, ...], keywords: object = None) -> object:
         del args, keywords
-        raise PickleError(tr("makes an object of {kind} where plain data is expected", kind=kind))
+        raise PickleError(tr("makes an object of {kind} where plain data is expected", kind=str(kind)))
 
     def build(self, target: object, state: object) -> object:
         del target, state

@@ -112,9 +112,9 @@ def _require_apart(checkpoint: Checkpoint, values: Mapping[StoredTensor, bytes])
             continue
         for start, stop, tensor in changed:
             if begin < stop and start < end and not _is_alias(tensor, other):
-                what = other.name if other in named else "another part of the file"
+                what = sanitize_name(other.name) if other in named else tr("another part of the file")
                 raise CheckpointError(
-                    tr("shares its bytes with {what}, which is not part of the VQ encoder", what=sanitize_name(what)),
+                    tr("shares its bytes with {what}, which is not part of the VQ encoder", what=what),
                     checkpoint.path,
                     tensor.name,
                 )

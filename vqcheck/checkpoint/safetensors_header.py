@@ -12,10 +12,16 @@ from typing import Any, Final
 from vqcheck.checkpoint.file import PositionedFile
 from vqcheck.checkpoint.opened import Checkpoint
 from vqcheck.checkpoint.source import Source
-from vqcheck.checkpoint.stored_tensor import ITEM_SIZE, SAFETENSORS, Extent, StoredTensor, contiguous_stride
+from vqcheck.checkpoint.stored_tensor import (
+    ITEM_SIZE,
+    SAFETENSORS,
+    Extent,
+    StoredTensor,
+    contiguous_stride,
+    unsupported,
+)
 from vqcheck.checkpoint.untrusted_text import parse_json
 from vqcheck.language import tr
-from vqcheck.sanitize import sanitize_name
 
 _MAX_HEADER: Final = 16 << 20
 _MAX_AXES: Final = 64
@@ -59,7 +65,7 @@ def read_header(file: PositionedFile) -> tuple[dict[str, StoredTensor], dict[str
         raise file.error(tr("claims {length} bytes, more than the file has (truncated?)", length=length), "header")
     if length > _MAX_HEADER:
         raise file.error(
-            tr("{length} bytes, more than the {max_header} that are read", length=length, max_header=_MAX_HEADER),
+            tr("{length} bytes, more than the {most} that are read", length=length, most=_MAX_HEADER),
             "header",
         )
     header = parse_json(bytes(file.read(8, length, "header")), file, "header")
@@ -112,9 +118,9 @@ def _tensor(file: PositionedFile, name: str, entry: Any, data_start: int) -> Sto
         raise file.error(tr("lies outside the file (truncated?)"), name)
     width = ITEM_SIZE.get(dtype)
     if width is not None and prod(shape) * width != end - begin:
-        raise file.error(tr("its shape and its {value} bytes disagree", value=end - begin), name)
+        raise file.error(tr("its shape and its {bytes} bytes disagree", bytes=end - begin), name)
     extent = Extent(name, data_start + begin, end - begin)
-    problem = "" if dtype else f"element type {sanitize_name(spelled)} is not supported"
+    problem = "" if dtype else unsupported(spelled)
     return StoredTensor(name, dtype or spelled, shape, contiguous_stride(shape), 0, extent, problem)
 
 
@@ -128,4 +134,4 @@ def _refuse_overlaps_and_gaps(file: PositionedFile, tensors: dict[str, StoredTen
             raise file.error(tr("does not begin where the tensor before it ends"), extent.member)
         end += extent.size
     if end != file.size:
-        raise file.error(tr("{value} bytes at its end belong to no tensor", value=file.size - end))
+        raise file.error(tr("{bytes} bytes at its end belong to no tensor", bytes=file.size - end))

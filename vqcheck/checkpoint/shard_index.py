@@ -34,9 +34,9 @@ def shard_of_each_tensor(file: PositionedFile) -> dict[str, str]:
     if len(shards) > _MAX_SHARDS:
         raise file.error(
             tr(
-                "names {shards} shards, more than the {max_shards} that are opened",
+                "names {shards} shards, more than the {most} that are opened",
                 shards=len(shards),
-                max_shards=_MAX_SHARDS,
+                most=_MAX_SHARDS,
             )
         )
     return weight_map
@@ -57,8 +57,8 @@ def shard_path(index: PositionedFile, shard: str) -> str:
     if folder not in (os.path.realpath(os.path.dirname(index.path)), os.path.dirname(os.path.realpath(index.path))):
         raise CheckpointError(
             tr(
-                "is a link that leads out of the folder, to {realpath}; name the index beside that file",
-                realpath=sanitize(os.path.realpath(path)),
+                "is a link that leads out of the folder, to {target}; name the index beside that file",
+                target=sanitize(os.path.realpath(path)),
             ),
             path,
         )

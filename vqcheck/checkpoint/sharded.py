@@ -12,7 +12,7 @@ from vqcheck.checkpoint.opened import Checkpoint
 from vqcheck.checkpoint.remote.address import is_address
 from vqcheck.checkpoint.shard_index import shard_of_each_tensor, shard_path
 from vqcheck.checkpoint.source import Source
-from vqcheck.checkpoint.stored_tensor import Extent, StoredTensor
+from vqcheck.checkpoint.stored_tensor import Extent, StoredTensor, missing_part
 from vqcheck.language import tr
 from vqcheck.sanitize import sanitize_name
 
@@ -62,8 +62,7 @@ def open_source(source: Source) -> Checkpoint:
 
 def _missing(name: str, shard: str) -> StoredTensor:
     """Return what is known of a tensor whose file is not there: its name."""
-    problem = f"lies in {sanitize_name(shard)}, which is missing"
-    return StoredTensor(name, "missing", (), (), 0, Extent(name, 0, 0, shard=shard), problem)
+    return StoredTensor(name, "missing", (), (), 0, Extent(name, 0, 0, shard=shard), missing_part(shard))
 
 
 def _in_shard(index: PositionedFile, name: str, shard: str, opened: Checkpoint) -> StoredTensor:
@@ -96,21 +95,23 @@ def check_shards(index: PositionedFile, shard_of: dict[str, str], opened: dict[s
     for tensor in shard.tensors:
         home = shard_of.get(tensor)
         if home != name:
-            where = f"which the index gives to {sanitize_name(home)}" if home else "which the index does not list"
+            file, held = sanitize_name(name), sanitize_name(tensor)
             raise index.error(
                 tr(
-                    "{name} holds {tensor}, {where}",
-                    name=sanitize_name(name),
-                    tensor=sanitize_name(tensor),
-                    where=where,
+                    "{file} holds {tensor}, which the index gives to {home}",
+                    file=file,
+                    tensor=held,
+                    home=sanitize_name(home),
                 )
+                if home
+                else tr("{file} holds {tensor}, which the index does not list", file=file, tensor=held)
             )
     spent = sum(file.bytes_read for each in opened.values() for file in each.files)
     if spent > _MAX_INDEXES:
         raise index.error(
             tr(
-                "{spent} bytes of indexes in its shards, more than the {max_indexes} that are read",
+                "{spent} bytes of indexes in its shards, more than the {most} that are read",
                 spent=spent,
-                max_indexes=_MAX_INDEXES,
+                most=_MAX_INDEXES,
             )
         )

@@ -55,8 +55,8 @@ def state_dict_of(module: object) -> dict[str, TensorRecord]:
             if not isinstance(held, TensorRecord) or prefix + name in state:
                 raise PickleError(
                     tr(
-                        "holds in place of the tensor {value} something else, or two",
-                        value=sanitize_name(prefix + name),
+                        "holds in place of the tensor {name} something else, or two",
+                        name=sanitize_name(prefix + name),
                     )
                 )
             state[prefix + name] = held

@@ -77,7 +77,7 @@ _SHARED_NAMES: Final = ("typing", "builtins", "__builtin__", "collections.abc", 
 
 
 def _wrong_arguments(function: Global) -> PickleError:
-    return PickleError(tr("calls {function} with arguments it does not take", function=function))
+    return PickleError(tr("calls {function} with arguments it does not take", function=str(function)))
 
 
 class Calls:
@@ -103,12 +103,12 @@ class Calls:
             return Placeholder(function, args)
         if key in _LOOKED_UP:
             return _looked_up(function, args)
-        raise PickleError(tr("calls {function}, which may give any value", function=function))
+        raise PickleError(tr("calls {function}, which may give any value", function=str(function)))
 
     def _spend(self, count: int) -> None:
         self._copied += count
         if self._copied > _MOST_COPIED:
-            raise PickleError(tr("copies more than {most_copied} values", most_copied=_MOST_COPIED))
+            raise PickleError(tr("copies more than {most} values", most=_MOST_COPIED))
 
     def dictionary(self, function: Global, args: tuple[object, ...]) -> dict[object, object]:
         """Return dict(mapping) or dict(pairs), as the class and its subclasses give it."""

@@ -18,7 +18,7 @@ from vqcheck.checkpoint.opened import Checkpoint
 from vqcheck.checkpoint.pickle_values import PickleError, PlainData, TruncatedPickleError
 from vqcheck.checkpoint.saved_object import checkpoint_of
 from vqcheck.checkpoint.source import Source
-from vqcheck.checkpoint.stored_tensor import ITEM_SIZE, REFUSED_ITEM_SIZE, Extent
+from vqcheck.checkpoint.stored_tensor import ITEM_SIZE, REFUSED_ITEM_SIZE, Extent, unsupported
 from vqcheck.checkpoint.torch_meaning import TorchMeaning
 from vqcheck.checkpoint.torch_records import StorageRecord
 from vqcheck.errors import CheckpointError
@@ -111,10 +111,10 @@ def _with_growing_window(file: PositionedFile, read: Callable[[bytes], _Pickles]
             return read(bytes(file.read(0, size, "pickle")))
         except TruncatedPickleError as error:
             if size == min(file.size, pickle_machine.MAX_BYTES):
-                raise file.error(tr("the pickle {error} (truncated?)", error=error)) from None
+                raise file.error(tr("the pickle {error} (truncated?)", error=str(error))) from None
             size = min(size * 8, file.size, pickle_machine.MAX_BYTES)
         except PickleError as error:
-            raise file.error(tr("the pickle {error}", error=error)) from None
+            raise file.error(tr("the pickle {error}", error=str(error))) from None
 
 
 def _read_pickles(window: bytes) -> _Pickles:
@@ -132,7 +132,7 @@ def _read_pickles(window: bytes) -> _Pickles:
     def found(record: StorageRecord) -> None:
         storages.setdefault(record.key, record)
         if record.view is not None and views.setdefault(record.view[0], record) != record:
-            raise PickleError(tr("gives view {value} two places", value=sanitize_name(record.view[0])))
+            raise PickleError(tr("gives view {key} two places", key=sanitize_name(record.view[0])))
 
     meaning = TorchMeaning(found, most_parts=6)
     root, at = pickle_machine.load(window, meaning, start=at)
@@ -159,7 +159,7 @@ def _locate(file: PositionedFile, pickles: _Pickles) -> dict[str, Extent]:
         name = f"storage {record.key}"
         width = ITEM_SIZE.get(record.dtype) or REFUSED_ITEM_SIZE.get(record.dtype)
         if width is None:
-            raise file.error(tr("element type {dtype} is not supported", dtype=sanitize_name(record.dtype)), name)
+            raise file.error(unsupported(record.dtype), name)
         count = int.from_bytes(file.read(position, 8, name), "little", signed=True)
         size = count * width
         if count < 0 or position + 8 + size > file.size:

@@ -11,7 +11,7 @@ from typing import Final
 from vqcheck.checkpoint.pickle_values import Global, Meaning, OtherKey, PickleError, Placeholder
 from vqcheck.checkpoint.stored_module import is_module
 from vqcheck.checkpoint.torch_calls import DICTIONARIES, HOLDERS, NO_TENSOR, Calls
-from vqcheck.checkpoint.torch_records import REBUILD, SAVE_AGAIN, StorageRecord, Storages, TensorRecord, rebuild
+from vqcheck.checkpoint.torch_records import REBUILD, StorageRecord, Storages, TensorRecord, rebuild, save_again
 from vqcheck.language import tr
 from vqcheck.sanitize import sanitize_name
 
@@ -48,7 +48,7 @@ class TorchMeaning(Meaning):
 
     def call(self, function: object, args: tuple[object, ...]) -> object:
         if type(function) is not Global:
-            raise PickleError(tr("calls what it has made before{save_again}", save_again=SAVE_AGAIN))
+            raise PickleError(save_again(tr("calls what it has made before")))
         key = function.module, function.name
         known = REBUILD.get(key)
         if known is not None:
@@ -60,27 +60,23 @@ class TorchMeaning(Meaning):
         try:
             made = self._calls.make(function, args)
         except PickleError as error:
-            raise PickleError(f"{error}{SAVE_AGAIN}") from None
+            raise PickleError(save_again(str(error))) from None
         if isinstance(made, Placeholder) and key not in HOLDERS:
             self._objects.append(made)
         return made
 
     def new(self, kind: object, args: tuple[object, ...], keywords: object = None) -> object:
         if type(kind) is not Global:
-            raise PickleError(tr("makes an object of what it has made before{save_again}", save_again=SAVE_AGAIN))
+            raise PickleError(save_again(tr("makes an object of what it has made before")))
         key = kind.module, kind.name
         if key in DICTIONARIES:
             # Filled by an initialiser, which is not called here: whatever the arguments, it is empty.
             return {}
         of_torch = kind.module.partition(".")[0] in ("torch", "numpy")
         if key in REBUILD or _TENSOR_CLASS.search(kind.name) or (of_torch and args and key not in NO_TENSOR):
-            raise PickleError(
-                tr("makes an object of {kind}, which may be a tensor{save_again}", kind=kind, save_again=SAVE_AGAIN)
-            )
+            raise PickleError(save_again(tr("makes an object of {kind}, which may be a tensor", kind=str(kind))))
         if kind.module in _WORKING_MODULES and key not in NO_TENSOR and kind not in _OBJECT:
-            raise PickleError(
-                tr("makes an object of {kind}, which may do anything{save_again}", kind=kind, save_again=SAVE_AGAIN)
-            )
+            raise PickleError(save_again(tr("makes an object of {kind}, which may do anything", kind=str(kind))))
         made = Placeholder(kind, args if keywords is None else (*args, keywords))
         if key not in HOLDERS:
             self._objects.append(made)
@@ -92,25 +88,25 @@ class TorchMeaning(Meaning):
         if isinstance(target, dict):
             if not isinstance(state, dict) or not state.keys() <= {"_metadata"}:
                 raise PickleError(
-                    tr(
-                        "gives a dictionary a state of its own, which may change what it holds{save_again}",
-                        save_again=SAVE_AGAIN,
+                    save_again(
+                        tr(
+                            "gives a dictionary a state of its own, which may change what it holds",
+                        )
                     )
                 )
         elif isinstance(target, TensorRecord):
-            raise PickleError(
-                tr("gives a tensor a state, which may change its values{save_again}", save_again=SAVE_AGAIN)
-            )
+            raise PickleError(save_again(tr("gives a tensor a state, which may change its values")))
         elif not isinstance(target, Placeholder) or target.is_fixed:
             raise PickleError(
-                tr(
-                    "gives a state to {named}, which may be shared{save_again}",
-                    named=_named(target),
-                    save_again=SAVE_AGAIN,
+                save_again(
+                    tr(
+                        "gives a state to {named}, which may be shared",
+                        named=_named(target),
+                    )
                 )
             )
         elif target.state is not None:
-            raise PickleError(tr("gives an object of {callee} two states", callee=target.callee))
+            raise PickleError(tr("gives an object of {callee} two states", callee=str(target.callee)))
         else:
             target.state = state
         return target
@@ -129,10 +125,11 @@ class TorchMeaning(Meaning):
                 value = waiting.pop()
                 if isinstance(value, (TensorRecord, StorageRecord)):
                     raise PickleError(
-                        tr(
-                            "hands a tensor to {callee}, which may change it{save_again}",
-                            callee=owner.callee,
-                            save_again=SAVE_AGAIN,
+                        save_again(
+                            tr(
+                                "hands a tensor to {callee}, which may change it",
+                                callee=owner.callee,
+                            )
                         )
                     )
                 waiting.extend(_parts(value, seen))
@@ -169,11 +166,12 @@ class TorchMeaning(Meaning):
             made.args = (state,)
             return made
         raise PickleError(
-            tr(
-                "makes an object of {kind} from {base}, which vqcheck does not know{save_again}",
-                kind=kind,
-                base=base,
-                save_again=SAVE_AGAIN,
+            save_again(
+                tr(
+                    "makes an object of {kind} from {base}, which vqcheck does not know",
+                    kind=str(kind),
+                    base=str(base),
+                )
             )
         )
 

@@ -10,7 +10,6 @@ from vqcheck.checkpoint.stored_tensor import TORCH_STORAGE
 from vqcheck.language import tr
 from vqcheck.sanitize import sanitize_name
 
-SAVE_AGAIN: Final = "; save it again as a plain state dict (torch.save(model.state_dict(), FILE))"
 """What to do about a file that may hold other values than it seems to."""
 
 _MAX_AXES: Final = 64
@@ -112,6 +111,14 @@ def _is_view(view: object) -> bool:
     )
 
 
+def save_again(reason: str) -> str:
+    """Return what is wrong with a pickle, and what helps."""
+    return tr(
+        "{reason}; save it again as a plain state dict (torch.save(model.state_dict(), FILE))",
+        reason=reason,
+    )
+
+
 def rebuild(function: Global, known: Callable[..., TensorRecord], args: tuple[object, ...]) -> TensorRecord:
     """Return the record of the tensor that a call stands for; `known` is what `REBUILD` has for the function.
 
@@ -121,13 +128,13 @@ def rebuild(function: Global, known: Callable[..., TensorRecord], args: tuple[ob
     """
     if len(args) > _MAX_ARGUMENTS:
         # A pickle can pass one long tuple on at every step; what is done with it must not depend on its length.
-        raise PickleError(tr("calls {function} with arguments it does not take", function=function))
+        raise PickleError(tr("calls {function} with arguments it does not take", function=str(function)))
     try:
         return known(*args)
     except PickleError:
         raise
     except (TypeError, ValueError):
-        raise PickleError(tr("calls {function} with arguments it does not take", function=function)) from None
+        raise PickleError(tr("calls {function} with arguments it does not take", function=str(function))) from None
 
 
 def _is_size(value: object) -> bool:
@@ -214,18 +221,20 @@ def _from_type(function: object, kind: object, args: object, state: object) -> T
         raise PickleError(tr("wraps a tensor subclass in itself"))
     if known is None:
         raise PickleError(
-            tr(
-                "rebuilds a tensor with {function}, which vqcheck does not know{save_again}",
-                function=function,
-                save_again=SAVE_AGAIN,
+            save_again(
+                tr(
+                    "rebuilds a tensor with {function}, which vqcheck does not know",
+                    function=str(function),
+                )
             )
         )
     if not isinstance(kind, Global) or (kind.module, kind.name) not in _PLAIN_TYPES:
         raise PickleError(
-            tr(
-                "makes a tensor of the class {kind}, which may change its values{save_again}",
-                kind=kind,
-                save_again=SAVE_AGAIN,
+            save_again(
+                tr(
+                    "makes a tensor of the class {kind}, which may change its values",
+                    kind=str(kind),
+                )
             )
         )
     _require_inert(state)
@@ -242,25 +251,25 @@ def _require_inert(state: object) -> None:
         if part is None:
             continue
         if not isinstance(part, dict) or len(part) > _MAX_STATE:
-            raise PickleError(
-                tr("gives a tensor a state that is not a dictionary of attributes{save_again}", save_again=SAVE_AGAIN)
-            )
+            raise PickleError(save_again(tr("gives a tensor a state that is not a dictionary of attributes")))
         for name, value in part.items():
             shown_name = sanitize_name(str(name))
             if type(name) is not str or name in _OWN_ATTRIBUTES or (name[:1] == "_" and name not in _MARKS):
                 raise PickleError(
-                    tr(
-                        "gives a tensor the attribute {shown_name}, which may change its values{save_again}",
-                        shown_name=shown_name,
-                        save_again=SAVE_AGAIN,
+                    save_again(
+                        tr(
+                            "gives a tensor the attribute {attribute}, which may change its values",
+                            attribute=shown_name,
+                        )
                     )
                 )
             if not _is_plain(value, 3):
                 raise PickleError(
-                    tr(
-                        "gives a tensor the attribute {shown_name} of more than a plain value{save_again}",
-                        shown_name=shown_name,
-                        save_again=SAVE_AGAIN,
+                    save_again(
+                        tr(
+                            "gives a tensor the attribute {attribute} of more than a plain value",
+                            attribute=shown_name,
+                        )
                     )
                 )
 
@@ -273,35 +282,41 @@ def _is_plain(value: object, depth: int) -> bool:
     return value is None or isinstance(value, (bool, int, float, str))
 
 
-def _of_shape(kind: str, shape: object) -> TensorRecord:
+_QUANTISED: Final = tr("is quantised, which vqcheck does not read")
+_SPARSE: Final = tr("is sparse, which vqcheck does not read")
+_NO_DATA: Final = tr("is a tensor without data, which vqcheck does not read")
+_ON_DEVICE: Final = tr("is held in a device's own format, which vqcheck does not read")
+
+
+def _of_shape(kind: str, shape: object, problem: str) -> TensorRecord:
     lengths = sizes(shape)
-    return TensorRecord(kind, None, 0, lengths, (0,) * len(lengths), f"is {kind}, which vqcheck does not read")
+    return TensorRecord(kind, None, 0, lengths, (0,) * len(lengths), problem)
 
 
 def _quantised(_storage: object, _offset: object, shape: object, *_: Any) -> TensorRecord:
-    return _of_shape("quantised", shape)
+    return _of_shape("quantised", shape, _QUANTISED)
 
 
 def _sparse(_layout: object, data: object) -> TensorRecord:
     if not isinstance(data, tuple) or not 3 <= len(data) <= 4:
         raise PickleError(tr("describes a sparse tensor in a way that torch does not write"))
     # (indices, values, shape[, is coalesced]) or (compressed indices, plain indices, values, shape)
-    return _of_shape("sparse", data[2] if isinstance(data[2], tuple) else data[-1])
+    return _of_shape("sparse", data[2] if isinstance(data[2], tuple) else data[-1], _SPARSE)
 
 
 def _without_data(_dtype: object, shape: object, _stride: object, _grad: object) -> TensorRecord:
-    return _of_shape("a tensor without data", shape)
+    return _of_shape("a tensor without data", shape, _NO_DATA)
 
 
 def _on_device(tensor: object, _dtype: object, _device: object, _grad: object) -> TensorRecord:
     if not isinstance(tensor, TensorRecord):
         raise PickleError(tr("describes a tensor in a device's own format, which vqcheck does not read"))
-    return _of_shape("held in a device's own format", tensor.shape)
+    return _of_shape("held in a device's own format", tensor.shape, _ON_DEVICE)
 
 
-def _refused(kind: str) -> Callable[..., TensorRecord]:
+def _refused(reason: str) -> Callable[..., TensorRecord]:
     def refuse(*_: Any) -> TensorRecord:
-        raise PickleError(tr("describes {kind}, which vqcheck does not read", kind=kind))
+        raise PickleError(reason)
 
     return refuse
 
@@ -320,8 +335,12 @@ REBUILD: Final[dict[tuple[str, str], Callable[..., TensorRecord]]] = {
     ("torch._utils", "_rebuild_sparse_tensor"): _sparse,
     ("torch._utils", "_rebuild_meta_tensor_no_storage"): _without_data,
     ("torch._utils", "_rebuild_device_tensor_from_cpu_tensor"): _on_device,
-    ("torch._utils", "_rebuild_device_tensor_from_numpy"): _refused("a tensor in a device's own format"),
-    ("torch._utils", "_rebuild_nested_tensor"): _refused("a nested tensor"),
-    ("torch._utils", "_rebuild_wrapper_subclass"): _refused("a tensor that wraps another"),
+    ("torch._utils", "_rebuild_device_tensor_from_numpy"): _refused(
+        tr("describes a tensor in a device's own format, which vqcheck does not read")
+    ),
+    ("torch._utils", "_rebuild_nested_tensor"): _refused(tr("describes a nested tensor, which vqcheck does not read")),
+    ("torch._utils", "_rebuild_wrapper_subclass"): _refused(
+        tr("describes a tensor that wraps another, which vqcheck does not read")
+    ),
 }
 """What torch rebuilds tensors with. Whatever else is handed a tensor is refused."""

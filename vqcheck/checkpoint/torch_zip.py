@@ -42,7 +42,8 @@ def open_source(source: Source) -> Checkpoint:
         # transformers maps such files into memory: it gets the packed bytes as they lie there, whatever they unpack to.
         raise archive.error(
             tr(
-                "is compressed, and transformers would read it as if it were not; save the model again without compression"
+                "is compressed, and transformers would read it as if it were not; save the model again without "
+                "compression"
             ),
             packed,
         )
@@ -72,7 +73,7 @@ def read_index(archive: ZipArchive) -> "ZipIndex[TorchMeaning]":
     try:
         index.meaning.require_apart()
     except PickleError as error:
-        raise archive.error(tr("the pickle {error}", error=error), f"{index.folder}data.pkl") from None
+        raise archive.error(tr("the pickle {error}", error=str(error)), f"{index.folder}data.pkl") from None
     return index
 
 
@@ -97,8 +98,11 @@ def load_index(archive: ZipArchive, meaning_of: Callable[[Callable[[StorageRecor
     """
     indexes = [name for name in archive.ending("data.pkl") if name[-9:-8] in ("", "/")]
     if len(indexes) != 1:
-        found = "no data.pkl" if not indexes else f"{len(indexes)} files named data.pkl"
-        raise archive.error(tr("a zip archive, but no torch checkpoint ({found} inside)", found=found))
+        raise archive.error(
+            tr("a zip archive, but no torch checkpoint ({number} files named data.pkl inside)", number=len(indexes))
+            if indexes
+            else tr("a zip archive, but no torch checkpoint (no data.pkl inside)")
+        )
     name = indexes[0]
     folder = name[:-8]
     byteorder = archive.find(f"{folder}byteorder")
@@ -107,7 +111,7 @@ def load_index(archive: ZipArchive, meaning_of: Callable[[Callable[[StorageRecor
     size = archive.members[name].size
     if size > pickle_machine.MAX_BYTES:
         raise archive.error(
-            tr("{size} bytes, more than the {max_bytes} that are read", size=size, max_bytes=pickle_machine.MAX_BYTES),
+            tr("{size} bytes, more than the {most} that are read", size=size, most=pickle_machine.MAX_BYTES),
             name,
         )
     data = bytes(archive.read(name, 0, size))
@@ -123,5 +127,5 @@ def load_index(archive: ZipArchive, meaning_of: Callable[[Callable[[StorageRecor
     try:
         value, _ = pickle_machine.load(data, meaning)
     except PickleError as error:
-        raise archive.error(tr("the pickle {error}", error=error), name) from None
+        raise archive.error(tr("the pickle {error}", error=str(error)), name) from None
     return ZipIndex(value, meaning, extents, folder)

@@ -64,8 +64,8 @@ def open_source(source: Source) -> Checkpoint:
     if not state:
         raise archive.error(
             tr(
-                "is a TorchScript archive without parameters and buffers (frozen, they are constants of its code); name "
-                "the checkpoint that it was made from"
+                "is a TorchScript archive without parameters and buffers (frozen, they are constants of its code); "
+                "name the checkpoint that it was made from"
             )
         )
     return checkpoint_of(
@@ -130,7 +130,7 @@ class _ScriptMeaning(Meaning):
         if not isinstance(state, dict) or len(state) > _MAX_FIELDS or not all(type(key) is str for key in state):
             kind = sanitize_name(str(target.kind))
             raise PickleError(
-                tr("gives an object of {kind} a state that its class makes values of (__setstate__)", kind=kind)
+                tr("gives an object of {kind} a state that its class makes values of (__setstate__)", kind=str(kind))
             )
         # torch takes the attributes over as they are now, whatever becomes of the dictionary.
         return _Object(target.kind, dict(state))
@@ -152,18 +152,18 @@ def _state(root: object, classes: Classes) -> dict[str, TensorRecord]:
         for name, written in declared.attributes.items():
             value = module.attributes.get(name, _MISSING)
             if value is _MISSING or isinstance(value, _Unbuilt) or "." in name or len(name) > _LONGEST_NAME:
-                raise PickleError(tr("does not give {value} a value", value=sanitize_name(prefix + name)))
+                raise PickleError(tr("does not give {name} a value", name=sanitize_name(prefix + name)))
             if name in declared.state:
                 if isinstance(value, TensorRecord):
                     state[prefix + name] = value
                 elif value is not None:
                     raise PickleError(
-                        tr("gives {value} something else than a tensor", value=sanitize_name(prefix + name))
+                        tr("gives {name} something else than a tensor", name=sanitize_name(prefix + name))
                     )
             elif isinstance(value, _Object) and classes.of(value.kind).is_module:
                 if written != str(value.kind):
-                    raise PickleError(tr("gives {value} a module of another class", value=sanitize_name(prefix + name)))
+                    raise PickleError(tr("gives {name} a module of another class", name=sanitize_name(prefix + name)))
                 waiting.append((f"{prefix}{name}.", value, depth + 1))
             elif classes.is_module(written):
-                raise PickleError(tr("gives {value} something else than a module", value=sanitize_name(prefix + name)))
+                raise PickleError(tr("gives {name} something else than a module", name=sanitize_name(prefix + name)))
     return state

@@ -57,7 +57,7 @@ class Classes:
         self._files: dict[str, dict[str, ScriptClass]] = {}
         sources = archive.ending(".py")
         if sum(archive.members[name].size for name in sources) > _MAX_CODE:
-            raise PickleError(tr("has more than {max_code} bytes of code", max_code=_MAX_CODE))
+            raise PickleError(tr("has more than {most} bytes of code", most=_MAX_CODE))
         self._code = {name: bytes(archive.read(name, 0, archive.members[name].size)) for name in sources}
         running = next((name for name, code in self._code.items() if b"__setstate__" in code), "")
         if running:

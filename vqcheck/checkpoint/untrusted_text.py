@@ -9,6 +9,7 @@ from math import isfinite
 from typing import Any, Final, NoReturn
 
 from vqcheck.checkpoint.file import PositionedFile
+from vqcheck.errors import WrongValueError
 from vqcheck.language import tr
 
 _MAX_ENTRIES: Final = 200_000
@@ -30,13 +31,13 @@ def parse_json(data: bytes, file: PositionedFile, member: str = "") -> dict[str,
     def unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
         result = dict(pairs)
         if len(result) != len(pairs):
-            raise ValueError(tr("a key is repeated"))
+            raise WrongValueError(tr("a key is repeated"))
         if len(result) > _MAX_ENTRIES:
-            raise ValueError(tr("too many entries"))
+            raise WrongValueError(tr("too many entries"))
         return result
 
     def no_number(text: str) -> NoReturn:
-        raise ValueError(tr("{value} is not a number", value=text[:_SHOWN]))
+        raise WrongValueError(tr("{text} is not a number", text=text[:_SHOWN]))
 
     def whole(text: str) -> int:
         return no_number(text) if text == "-0" else int(text)
@@ -62,7 +63,7 @@ def parse_json(data: bytes, file: PositionedFile, member: str = "") -> dict[str,
     except RecursionError:
         raise file.error(tr("is nested too deeply"), member) from None
     except ValueError as error:
-        raise file.error(tr("is not valid JSON ({error})", error=error), member) from None
+        raise file.error(tr("is not valid JSON ({error})", error=str(error)), member) from None
     if not isinstance(value, dict):
         raise file.error(tr("is not a JSON object"), member)
     return value
@@ -86,22 +87,22 @@ def parse_toml(text: str) -> dict[str, Any]:
     else:
         import tomli as tomllib
     if len(text) > LONGEST_TOML:
-        raise ValueError(
+        raise WrongValueError(
             tr(
-                "{text} characters, more than the {longest_toml} that are read",
-                text=len(text),
-                longest_toml=LONGEST_TOML,
+                "{characters} characters, more than the {most} that are read",
+                characters=len(text),
+                most=LONGEST_TOML,
             )
         )
     if any(line.count(".") > _MAX_DOTS for line in text.split("\n")):
-        raise ValueError(tr("a line with more than {max_dots} dots", max_dots=_MAX_DOTS))
+        raise WrongValueError(tr("a line with more than {most} dots", most=_MAX_DOTS))
     try:
         return tomllib.loads(text)
     except tomllib.TOMLDecodeError as error:
         # Who copies a Windows path into double quotes begins an escape with every backslash.
         escape = str(error).startswith(("Unescaped '\\'", "Invalid hex value"))
-        raise ValueError(
-            tr("{error}; write a Windows path in 'single quotes'", error=error) if escape else str(error)
+        raise WrongValueError(
+            tr("{error}; write a Windows path in 'single quotes'", error=str(error)) if escape else str(error)
         ) from None
     except RecursionError:
-        raise ValueError(tr("is nested too deeply")) from None
+        raise WrongValueError(tr("is nested too deeply")) from None

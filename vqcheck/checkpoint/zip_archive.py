@@ -35,6 +35,8 @@ _ENCRYPTED: Final = 0x2061
 _SIZES_FOLLOW: Final = 8
 _DIRECTORY: Final = 0x10
 """Among the external attributes: torch reads nothing of a member that is marked so, and takes what its memory held."""
+_DIRECTORY_NAME: Final = tr("zip directory")
+_DIRECTORY64_NAME: Final = tr("zip64 directory")
 _MAX_DIRECTORY: Final = 16 << 20
 _UNKNOWN: Final = 0xFFFFFFFF
 """Stands for a number too large for its 32-bit field; the zip64 extra field or end record has it."""
@@ -94,9 +96,9 @@ class ZipArchive:
         if start < 0 or size < 0 or start + size > member.size:
             raise self.error(
                 tr(
-                    "bytes {start} to {value} lie outside its {size} bytes",
+                    "bytes {start} to {end} lie outside its {size} bytes",
                     start=start,
-                    value=start + size,
+                    end=start + size,
                     size=member.size,
                 ),
                 name,
@@ -158,17 +160,15 @@ class ZipArchive:
         count, size, start = self._find_directory()
         if size > _MAX_DIRECTORY:
             raise self.error(
-                tr(
-                    "{size} bytes, more than the {max_directory} that are read", size=size, max_directory=_MAX_DIRECTORY
-                ),
-                "zip directory",
+                tr("{size} bytes, more than the {most} that are read", size=size, most=_MAX_DIRECTORY),
+                _DIRECTORY_NAME,
             )
-        directory = self._file.read(start, size, "zip directory")
+        directory = self._file.read(start, size, _DIRECTORY_NAME)
         found: list[tuple[int, int, int, int, str, bytes, int]] = []
         position = 0
         for _ in range(count):
             if position + _CENTRAL.size > size:
-                raise self.error(tr("ends early"), "zip directory")
+                raise self.error(tr("ends early"), _DIRECTORY_NAME)
             entry = _CENTRAL.unpack_from(directory, position)
             flags, method = entry[3], entry[4]
             packed, full = entry[8], entry[9]
@@ -177,7 +177,7 @@ class ZipArchive:
             name_end = position + _CENTRAL.size + name_length
             end = name_end + extra_length + comment_length
             if entry[0] != b"PK\x01\x02" or end > size:
-                raise self.error(tr("is damaged"), "zip directory")
+                raise self.error(tr("is damaged"), _DIRECTORY_NAME)
             raw_name = bytes(directory[position + _CENTRAL.size : name_end])
             name = raw_name.decode("utf-8", "backslashreplace")
             if _UNKNOWN in (packed, full, header):
@@ -195,7 +195,7 @@ class ZipArchive:
             found.append((header, packed, full, method, name, raw_name, start + position))
             position = end
         if position != size:
-            raise self.error(tr("holds more entries than it counts"), "zip directory")
+            raise self.error(tr("holds more entries than it counts"), _DIRECTORY_NAME)
         return self._in_order(found, start)
 
     def _find_directory(self) -> tuple[int, int, int]:
@@ -205,10 +205,10 @@ class ZipArchive:
         tail = self._file.read(tail_start, tail_size, "end of the file")
         at = tail.rfind(b"PK\x05\x06")
         if at < 0 or at + _END.size > tail_size:
-            raise self.error(tr("not found at the end of the file (truncated?)"), "zip directory")
+            raise self.error(tr("not found at the end of the file (truncated?)"), _DIRECTORY_NAME)
         _, disk, directory_disk, here, count, size, start, comment = _END.unpack_from(tail, at)
         if at + _END.size + comment != tail_size:
-            raise self.error(tr("is followed by other bytes"), "zip directory")
+            raise self.error(tr("is followed by other bytes"), _DIRECTORY_NAME)
         end = tail_start + at
         numbers = self._end64(end - _LOCATOR64.size)
         if numbers:
@@ -216,24 +216,24 @@ class ZipArchive:
             disk, directory_disk, here, count, size, start = numbers
             end -= _LOCATOR64.size + _END64.size
             if any(a not in (b, c) for a, b, c in zip(short, (count, size, start), _UNKNOWN_END, strict=True)):
-                raise self.error(tr("its two end records disagree"), "zip directory")
+                raise self.error(tr("its two end records disagree"), _DIRECTORY_NAME)
         if disk or directory_disk or here != count:
-            raise self.error(tr("spans several disks"), "zip directory")
+            raise self.error(tr("spans several disks"), _DIRECTORY_NAME)
         if start + size != end:
             # Readers that look for it from the other side would find another one.
-            raise self.error(tr("does not lie where the end of the file says"), "zip directory")
+            raise self.error(tr("does not lie where the end of the file says"), _DIRECTORY_NAME)
         return count, size, start
 
     def _end64(self, locator_at: int) -> tuple[int, ...]:
         """Return the numbers of the zip64 end record, or nothing when no locator at this position leads to one."""
         if locator_at < _END64.size:
             return ()
-        signature, _, position, _ = _LOCATOR64.unpack(self._file.read(locator_at, _LOCATOR64.size, "zip directory"))
+        signature, _, position, _ = _LOCATOR64.unpack(self._file.read(locator_at, _LOCATOR64.size, _DIRECTORY_NAME))
         if signature != b"PK\x06\x07":
             return ()
-        end64 = self._file.read(locator_at - _END64.size, _END64.size, "zip64 directory")
+        end64 = self._file.read(locator_at - _END64.size, _END64.size, _DIRECTORY64_NAME)
         if end64[:4] != b"PK\x06\x06" or position != locator_at - _END64.size:
-            raise self.error(tr("is damaged"), "zip64 directory")
+            raise self.error(tr("is damaged"), _DIRECTORY64_NAME)
         return _END64.unpack(end64)[4:10]
 
     def _zip64(self, name: str, extra: bytes, full: int, packed: int, header: int) -> tuple[int, int, int]:

@@ -10,6 +10,7 @@ from collections.abc import Mapping
 from math import prod
 
 from vqcheck.codebook.family import CODEBOOK_ROLES, Axes, Derivation, Family, Role
+from vqcheck.errors import WrongValueError
 from vqcheck.language import tr
 
 Shape = tuple[int, ...]
@@ -17,13 +18,15 @@ Shape = tuple[int, ...]
 _AS_STORED: Shape = ()
 
 
-class MisshapenError(ValueError):
+class MisshapenError(WrongValueError):
     """Tensors under a VQ encoder's names, but of impossible shapes: `member` names the tensor."""
 
     def __init__(self, reason: str, member: str = "") -> None:
-        super().__init__(f"{member}: {reason}" if member else reason)
-        self.reason = reason
+        super().__init__(reason)
         self.member = member
+
+    def __str__(self) -> str:
+        return tr("{name}: {text}", name=self.member, text=self.reason) if self.member else self.reason
 
 
 class UnclearError(MisshapenError):
@@ -43,10 +46,10 @@ def axes_of_codes(family_axes: Axes, codes: Mapping[str, Shape], count: tuple[st
         (name, shape), (other, expected) = list(codes.items())[:2]
         raise MisshapenError(
             tr(
-                "has the shape {list}, which does not fit {other} of {list2}",
-                list=list(shape),
+                "has the shape {shape}, which does not fit {other} of {expected}",
+                shape=list(shape),
                 other=other,
-                list2=list(expected),
+                expected=list(expected),
             ),
             name,
         )
@@ -56,7 +59,9 @@ def axes_of_codes(family_axes: Axes, codes: Mapping[str, Shape], count: tuple[st
     count_name, count_shape = count
     misfit = MisshapenError(
         tr(
-            "has the shape {list}, which does not fit codes of shape {list2}", list=list(count_shape), list2=list(shape)
+            "has the shape {shape}, which does not fit codes of shape {expected}",
+            shape=list(count_shape),
+            expected=list(shape),
         ),
         count_name,
     )
@@ -106,4 +111,4 @@ def canonical(role: Role, name: str, shape: Shape, axes: Axes) -> tuple[Shape, S
         return shape[:1], _AS_STORED
     elif role not in (Role.EMA_COUNT, Role.INIT_FLAG):
         return shape, _AS_STORED
-    raise MisshapenError(tr("no {role} has the shape {list}", role=role, list=list(shape)), name)
+    raise MisshapenError(tr("no {role} has the shape {shape}", role=role, shape=list(shape)), name)

@@ -52,7 +52,7 @@ def compare(
     partners = partners_of(held_a, held_b)
     together = [(held_a.sound[each.a], held_b.sound[each.b]) for each in partners]
     if not any(in_common(one.encoder, other.encoder) for one, other in together):
-        raise NoCodebookError(tr("{path} and {path2}: have no codebook in common", path=a.path, path2=b.path))
+        raise NoCodebookError(tr("{file} and {other}: have no codebook in common", file=str(a.path), other=str(b.path)))
     for one, other in together:
         if a is not b:  # a file beside itself is described, and nothing is said of another
             _require_projection(one, other)
@@ -112,10 +112,10 @@ def _require_projection(a: Copy, b: Copy) -> None:
         template = next(key.template for key in a.encoder.family.keys if key.role == Role.INPUT_PROJ)
         raise CheckpointError(
             tr(
-                "holds no projection in front of the codebook ({template}), nor does {path}; it "
+                "holds no projection in front of the codebook ({template}), nor does {other}; it "
                 "decides tokens as much as the codebook does",
                 template=template,
-                path=b.file.path,
+                other=str(b.file.path),
             ),
             a.file.path,
         )

@@ -228,12 +228,12 @@ def choose(a: Copies, b: Copies, names: tuple[str, ...]) -> tuple[Copies, Copies
     if not any(copies.holds(name) for copies in (a, b)):
         raise UsageError(
             tr(
-                "no copy is named '{name}'; {path} holds {names}, {path2} holds {names2}",
+                "no copy is named '{name}'; {file} holds {names}, {other} holds {others}",
                 name=name,
-                path=a.path,
+                file=str(a.path),
                 names=", ".join(a.names),
-                path2=b.path,
-                names2=", ".join(b.names),
+                other=str(b.path),
+                others=", ".join(b.names),
             )
         )
     one, other = (

@@ -62,16 +62,14 @@ def find_copies(checkpoint: Checkpoint, own: tuple[Family, ...] = (), chosen: st
         names = ", ".join(repr(family.name) for family in own)
         raise UsageError(
             tr(
-                "holds no codes under the names of {names} of --family; without it, it is read as {name}",
+                "holds no codes under the names of {names} of --family; without it, it is read as {family}",
                 names=names,
-                name=sound[0].encoder.family.name,
+                family=sound[0].encoder.family.name,
             ),
             checkpoint.path,
         )
     if len(found) > _MOST_COPIES:
-        raise CheckpointError(
-            tr("holds more than {most_copies} copies of a VQ encoder", most_copies=_MOST_COPIES), checkpoint.path
-        )
+        raise CheckpointError(tr("holds more than {most} copies of a VQ encoder", most=_MOST_COPIES), checkpoint.path)
     # However many copies claim the same bytes: what is read must follow what the file has.
     checkpoint.require_stored(tensor.tensor for copy in sound for tensor in copy.encoder.tensors)
     sound.sort(key=lambda copy: (copy.label.is_second_hand, copy.encoder.family.structural))

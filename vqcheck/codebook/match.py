@@ -85,7 +85,7 @@ def _one_by_one(shapes: Mapping[str, Shape], own: tuple[Family, ...]) -> Matches
     fitting = candidates(shapes, own, sibling_rows(shapes))
     if sum(map(len, fitting.values())) > MOST_NAMES:
         raise MisshapenError(
-            tr("more than {most_names} names could be parts of a codebook, which no codec has", most_names=MOST_NAMES)
+            tr("more than {most} names could be parts of a codebook, which no codec has", most=MOST_NAMES)
         )
     for (prefix, family), named in _best_first(fitting, own):
         if any(each.name in taken for each in named if _is_source(family, each)):
@@ -242,8 +242,8 @@ def _found(family: Family, named: Iterable[Named], shapes: Mapping[str, Shape]) 
         if first.name != each.name:
             raise UnclearError(
                 tr(
-                    "both have a name of {name}'s {role}, so it is not clear which one is in use",
-                    name=family.name,
+                    "both have a name of {family}'s {role}, so it is not clear which one is in use",
+                    family=family.name,
                     role=each.key.role,
                 ),
                 f"{first.name} and {each.name}",

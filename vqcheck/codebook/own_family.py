@@ -62,7 +62,7 @@ class _Reader:
         known = tuple(known)
         for key in table:
             if key not in known:
-                raise self.wrong(tr("no such key{suggestion}", suggestion=_suggestion(key, known)), f"{where}{key}")
+                raise self.wrong(_suggestion(tr("no such key"), key, known), f"{where}{key}")
 
     def text(self, key: str, default: str | None = None) -> str:
         value = self._values.get(key, default)
@@ -74,7 +74,7 @@ class _Reader:
         value, choices = self.text(key, default), type(default)
         if value not in tuple(choices):
             raise self.wrong(
-                tr("is {value!r}, must be one of {choices}", value=str(value), choices=", ".join(choices)), key
+                tr("is {value}, must be one of {choices}", value=repr(str(value)), choices=", ".join(choices)), key
             )
         return choices(value)
 
@@ -121,9 +121,9 @@ def read_own_family(path: str) -> Family:
         with open(path, encoding="utf-8", opener=open_regular_file) as file:
             values = parse_toml(file.read(LONGEST_TOML + 1))
     except OSError as error:
-        raise UsageError(tr("cannot be read: {strerror}", strerror=error.strerror), path) from None
+        raise UsageError(tr("cannot be read: {reason}", reason=error.strerror), path) from None
     except ValueError as error:
-        raise UsageError(tr("is not valid TOML: {error}", error=error), path) from None
+        raise UsageError(tr("is not valid TOML: {error}", error=str(error)), path) from None
     reader = _Reader(path, values)
     reader.check_keys(values, _KEYS, "")
     decay = reader.number("decay", None)
@@ -132,9 +132,7 @@ def read_own_family(path: str) -> Family:
     optional = reader.texts("optional")
     for role in optional:
         if role not in tuple(Role):
-            raise reader.wrong(
-                tr("there is no role '{role}'{suggestion}", role=role, suggestion=_suggestion(role, Role)), "optional"
-            )
+            raise reader.wrong(_suggestion(tr("there is no role '{role}'", role=role), role, Role), "optional")
     books = reader.books()
     name = reader.text("name")
     family = Family(
@@ -172,9 +170,9 @@ def _keys(reader: _Reader, table: dict[str, Any], book: int) -> Iterable[Key]:
                 if not part or ("{" in part and part not in _PLACEHOLDERS):
                     raise reader.wrong(
                         tr(
-                            "{name!r}: '{part}' cannot be part of a name; {{layer}} and {{group}} stand for one "
+                            "{name}: '{part}' cannot be part of a name; {{layer}} and {{group}} stand for one "
                             "number each, between dots",
-                            name=name,
+                            name=repr(name),
                             part=part,
                         ),
                         f"tensors.{role}",
@@ -187,6 +185,8 @@ def _keys(reader: _Reader, table: dict[str, Any], book: int) -> Iterable[Key]:
                 )
 
 
-def _suggestion(key: str, known: Iterable[str]) -> str:
+def _suggestion(problem: str, key: str, known: Iterable[str]) -> str:
     near = difflib.get_close_matches(key, list(known), 1)
-    return f"; did you mean {near[0]}?" if near else f"; known are {', '.join(known)}"
+    if near:
+        return tr("{message}; did you mean {names}?", message=problem, names=near[0])
+    return tr("{message}; known are {names}", message=problem, names=", ".join(known))

@@ -77,10 +77,15 @@ def only_copy(checkpoint: Checkpoint, own: tuple[Family, ...] = (), chosen: str 
     """
     copies = find_copies(checkpoint, own, chosen)
     first, *others = copies.sound
-    which = f"name the one to use with --copy ({', '.join(copies.names)})"
+    names = ", ".join(copies.names)
     for each in copies.unreadable:
         raise UsageError(
-            tr("its copy '{name}' cannot be read ({why}); {which}", name=each.name, why=each.why, which=which),
+            tr(
+                "its copy '{name}' cannot be read ({why}); name the one to use with --copy ({names})",
+                name=str(each.name),
+                why=each.why,
+                names=names,
+            ),
             copies.path,
         )
     for other in others:
@@ -92,10 +97,10 @@ def only_copy(checkpoint: Checkpoint, own: tuple[Family, ...] = (), chosen: str 
         ):
             raise UsageError(
                 tr(
-                    "its copies '{name}' and '{name2}' are not the same; {which}",
-                    name=first.name,
-                    name2=other.name,
-                    which=which,
+                    "its copies '{name}' and '{other}' are not the same; name the one to use with --copy ({names})",
+                    name=str(first.name),
+                    other=str(other.name),
+                    names=names,
                 ),
                 copies.path,
             )
@@ -188,8 +193,15 @@ def read_tokenizer(checkpoint: Checkpoint, copy: str = "") -> Tokenizer:
 
 
 def _why_no_projection(checkpoint: Checkpoint) -> str:
-    kind = "a LoRA export" if model.identify(checkpoint).kind == "s2 LoRA export" else "a file"
-    return (
-        f"is {kind} without the projection (ssl_proj) in front of the lookup, so it derives no tokens; "
-        f"give {model.base_model(checkpoint)} instead"
+    base = model.base_model(checkpoint)
+    if model.identify(checkpoint).kind == "s2 LoRA export":
+        return tr(
+            "is a LoRA export without the projection (ssl_proj) in front of the lookup, so it derives no tokens; give "
+            "{base} instead",
+            base=base,
+        )
+    return tr(
+        "is a file without the projection (ssl_proj) in front of the lookup, so it derives no tokens; give {base} "
+        "instead",
+        base=base,
     )

@@ -38,7 +38,7 @@ class FeatureFolder:
         try:
             names = sorted(entry.name for entry in os.scandir(self.path) if entry.name.endswith(_SUFFIX))
         except OSError as error:
-            raise UsageError(tr("cannot be listed: {strerror}", strerror=error.strerror), self.path) from None
+            raise UsageError(tr("cannot be listed: {reason}", reason=error.strerror), self.path) from None
         if not names:
             raise UsageError(
                 tr(

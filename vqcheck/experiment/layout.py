@@ -132,7 +132,7 @@ def names_in(folder: str) -> list[str]:
     except (FileNotFoundError, NotADirectoryError):
         return []
     except OSError as error:
-        raise UsageError(tr("{folder}: cannot be listed: {strerror}", folder=folder, strerror=error.strerror)) from None
+        raise UsageError(tr("{folder}: cannot be listed: {reason}", folder=folder, reason=error.strerror)) from None
 
 
 def by_number(path: str) -> list[tuple[int, str]]:

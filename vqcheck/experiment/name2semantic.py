@@ -61,7 +61,7 @@ def read_name2semantic(folder: str) -> Name2Semantic:
     try:
         names = os.listdir(folder)
     except OSError as error:
-        raise UsageError(tr("cannot be listed: {strerror}", strerror=error.strerror), folder) from None
+        raise UsageError(tr("cannot be listed: {reason}", reason=error.strerror), folder) from None
     numbers = {name: int(match[1]) for name in names if (match := _PART.fullmatch(name))}
     parts = tuple(sorted(numbers, key=lambda name: numbers[name]))
     files = (MERGED,) if MERGED in names else parts
@@ -137,9 +137,9 @@ def text_lines(path: str | os.PathLike[str]) -> Iterator[str]:
                 if len(line) > _LONGEST_LINE:
                     raise UsageError(
                         tr(
-                            "line {number} is longer than {longest_line} bytes",
+                            "line {number} is longer than {most} bytes",
                             number=number,
-                            longest_line=_LONGEST_LINE,
+                            most=_LONGEST_LINE,
                         ),
                         path,
                     )
@@ -148,14 +148,14 @@ def text_lines(path: str | os.PathLike[str]) -> Iterator[str]:
                 if number > _MOST_LINES or at > _MOST_BYTES:
                     raise UsageError(
                         tr(
-                            "has more than {most_lines} lines or {value} MiB",
-                            most_lines=_MOST_LINES,
-                            value=_MOST_BYTES >> 20,
+                            "has more than {most} lines or {mebibytes} MiB",
+                            most=_MOST_LINES,
+                            mebibytes=_MOST_BYTES >> 20,
                         ),
                         path,
                     )
                 yield text.removesuffix("\n").removesuffix("\r")
     except OSError as error:
-        raise UsageError(tr("cannot be read: {strerror}", strerror=error.strerror), path) from None
+        raise UsageError(tr("cannot be read: {reason}", reason=error.strerror), path) from None
     except UnicodeDecodeError as error:
-        raise UsageError(tr("is not UTF-8 (byte {value})", value=at + error.start), path) from None
+        raise UsageError(tr("is not UTF-8 (byte {place})", place=at + error.start), path) from None

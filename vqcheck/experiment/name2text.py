@@ -61,7 +61,7 @@ def ids_from_file(path: str, table_size: int) -> dict[str, int]:
         with open(path, encoding="utf-8", opener=open_regular_file) as file:
             symbols = file.read().rstrip("\n").split("\n")
     except (OSError, UnicodeDecodeError) as error:
-        raise UsageError(tr("cannot be read as UTF-8 text: {error}", error=error), path) from None
+        raise UsageError(tr("cannot be read as UTF-8 text: {error}", error=str(error)), path) from None
     if len(symbols) != table_size:
         raise UsageError(
             tr("has {symbols} symbols, the version {table_size}", symbols=len(symbols), table_size=table_size), path

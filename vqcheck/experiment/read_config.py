@@ -22,8 +22,8 @@ _PATHS = (
     ("data", "symbols"),
 )
 _SPELLINGS = {
-    "subject.factory": "package.module:function (a module's name, not a file)",
-    "subject.generator": "the name of a class",
+    "subject.factory": tr("package.module:function (a module's name, not a file)"),
+    "subject.generator": tr("the name of a class"),
 }
 """What a text with a pattern looks like, for people."""
 
@@ -91,9 +91,9 @@ def _known(file: ConfigFile) -> dict[str, dict[str, Any]]:
     if version is not None and version not in VERSIONS:
         raise UsageError(
             tr(
-                "model.version: expected one of {versions}, given {version!r}",
+                "model.version: expected one of {versions}, given {version}",
                 versions=", ".join(VERSIONS),
-                version=version,
+                version=repr(version),
             ),
             file.path,
         )
@@ -117,7 +117,15 @@ def _resolve(config: Config, section: str, key: str, base: str, file: ConfigFile
         return config.model_copy(update={section: getattr(config, section).model_copy(update={key: None})})
     path = resolved(given, base)
     if not os.path.exists(path):
-        raise UsageError(f"{file.key(section, key)} = {without_credentials(repr(given))}: {absent(path)}", file.path)
+        raise UsageError(
+            tr(
+                "{key} = {given}: {problem}",
+                key=file.key(section, key),
+                given=without_credentials(repr(given)),
+                problem=absent(path),
+            ),
+            file.path,
+        )
     return config.changed(section, **{key: path})
 
 
@@ -130,7 +138,7 @@ def _version_of_base(config: Config, path: str) -> str:
         version = identify(checkpoint).version
     if version not in VERSIONS:
         raise UsageError(
-            tr("model.version is missing, and the tensors of {base} do not show their version", base=base), path
+            tr("model.version is missing, and the tensors of {base} do not show their version", base=str(base)), path
         )
     return version
 
@@ -142,13 +150,18 @@ def _first_problem(error: ValidationError, file: ConfigFile | None = None) -> st
     where = file.key(section, ".".join(rest)) if file and rest else ".".join((section, *rest))
     if problem["type"] == "extra_forbidden":
         near = difflib.get_close_matches(str(problem["loc"][-1]), _keys_at(problem["loc"][:-1]), 1, 0.5)
-        hint = f"; did you mean {near[0]}?" if near else f"; known: {', '.join(_keys_at(problem['loc'][:-1]))}"
-        return f"unknown key {where}{hint}"
+        unknown = tr("unknown key {key}", key=where)
+        if near:
+            return tr("{message}; did you mean {names}?", message=unknown, names=near[0])
+        return tr("{message}; known: {names}", message=unknown, names=", ".join(_keys_at(problem["loc"][:-1])))
     given = problem["input"]
     if problem["type"] == "string_pattern_mismatch":
-        return f"{where}: expected {_SPELLINGS['.'.join((section, *rest))]}, given {given!r}"
-    shown = "" if isinstance(given, dict) else f", given {given!r}"
-    return f"{where}: {problem['msg'][:1].lower()}{problem['msg'][1:]}{shown}"
+        spelling = _SPELLINGS[".".join((section, *rest))]
+        return tr("{key}: expected {expected}, given {value}", key=where, expected=spelling, value=repr(given))
+    said = f"{problem['msg'][:1].lower()}{problem['msg'][1:]}"
+    if isinstance(given, dict):
+        return tr("{name}: {text}", name=where, text=said)
+    return tr("{key}: {problem}, given {value}", key=where, problem=said, value=repr(given))
 
 
 def _keys_at(location: tuple[int | str, ...]) -> list[str]:

@@ -39,9 +39,10 @@ def the_s2_config(folder: str, root: str | None) -> S2Run:
             tr("holds no s2 JSON of its training; name the configuration: vqcheck gate TEMP/tmp_s2.json"), folder
         )
     commands = "; ".join(f"vqcheck gate {_quoted(run.config)}" for run in found)
-    whose = "its training has" if own else "holds"
     raise UsageError(
-        tr("{whose} several s2 configurations, and they differ; name one: {commands}", whose=whose, commands=commands),
+        tr("its training has several s2 configurations, and they differ; name one: {commands}", commands=commands)
+        if own
+        else tr("holds several s2 configurations, and they differ; name one: {commands}", commands=commands),
         folder,
     )
 

@@ -15,7 +15,7 @@ _LOGIN: Final = re.compile(r"([a-zA-Z][a-zA-Z0-9+.-]+://)(?:[^/\s]*@|[^/\s:\[]+:
 _QUERY: Final = re.compile(r"([a-zA-Z][a-zA-Z0-9+.-]+://[^\s?#]*)[?#][^\s'\")]*")
 _HUB_PART: Final = re.compile(r"[A-Za-z0-9_][A-Za-z0-9._-]*")
 _HUB_KINDS: Final = {"datasets": "dataset", "spaces": "space"}
-_HUB_FORM: Final = "is no address of a file on a hub: hf://OWNER/REPO/FILE[@REVISION]"
+_HUB_FORM: Final = tr("is no address of a file on a hub: hf://OWNER/REPO/FILE[@REVISION]")
 
 
 class Address(str):  # noqa: SLOT000 - has an attribute of its own

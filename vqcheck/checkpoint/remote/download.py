@@ -32,7 +32,7 @@ class DownloadedFile(PositionedFile):
             descriptor, self._copy = tempfile.mkstemp(prefix="vqcheck-", suffix=".download")
         except OSError as error:
             raise CheckpointError(
-                tr("cannot be put into a temporary file: {strerror}", strerror=error.strerror), address
+                tr("cannot be put into a temporary file: {reason}", reason=error.strerror), address
             ) from None
         try:
             with open(descriptor, "wb") as file:
@@ -41,7 +41,7 @@ class DownloadedFile(PositionedFile):
         except OSError as error:
             self._remove()
             raise CheckpointError(
-                tr("cannot be put into {copy}: {strerror}", copy=self._copy, strerror=error.strerror), address
+                tr("cannot be put into {file}: {reason}", file=self._copy, reason=error.strerror), address
             ) from None
         except BaseException:
             self._remove()
@@ -68,7 +68,7 @@ def _download(server: WebRequests, file: BinaryIO, folder: str) -> None:
             _receive(server, file, folder)
         except TryAgainError as again:
             if tried == limits.tries:
-                raise server.error(tr("{reason} ({tried} tries)", reason=again.reason, tried=tried)) from None
+                raise server.error(tr("{reason} ({tries} tries)", reason=again.reason, tries=tried)) from None
             pause(again.wait, tried, server.error)
         else:
             return

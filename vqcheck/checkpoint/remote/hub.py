@@ -36,13 +36,13 @@ def open_hub_file(address: Address) -> PositionedFile:
         if place:
             return _local(address, place, asked)
     if constants.HF_HUB_OFFLINE:
-        return _offline(address, asked, "HF_HUB_OFFLINE is set")
+        return _offline(address, asked, tr("HF_HUB_OFFLINE is set"))
     require_encrypted(address, constants.ENDPOINT)
     token = get_token()
     try:
         found = _metadata(address, asked, token)
     except _UnreachableError as error:
-        return _offline(address, asked, str(error))
+        return _offline(address, asked, error.reason)
     commit, size = found.commit_hash, found.size
     if not isinstance(commit, str) or not _COMMIT.fullmatch(commit):
         raise CheckpointError(tr("its hub does not say which commit it sends"), address)
@@ -64,12 +64,14 @@ def open_hub_file(address: Address) -> PositionedFile:
     source = WebSource(address, WebPlace(url), token or "")
     if size is not None and source.size != size:
         source.close()
-        raise CheckpointError(tr("has {size} bytes, and the hub says {size2}", size=source.size, size2=size), address)
+        raise CheckpointError(tr("has {size} bytes, and the hub says {other}", size=source.size, other=size), address)
     return RemoteFile(address, source, lambda name: Address(pinned.beside(name).name))
 
 
 class _UnreachableError(Exception):
-    pass
+    def __init__(self, reason: str) -> None:
+        super().__init__(reason)
+        self.reason = reason
 
 
 def _metadata(address: Address, file: HubFile, token: str | None) -> Any:
@@ -90,11 +92,11 @@ def _metadata(address: Address, file: HubFile, token: str | None) -> Any:
             if status not in _AGAIN:
                 raise CheckpointError(_refused(error, status), address) from None
             wait = error.response.headers.get("Retry-After", "")
-            reason = f"the hub answers {status}"
+            reason = tr("the hub answers {status}", status=status)
             asked = float(wait) if wait.isdecimal() and len(wait) < 10 else None
         except Exception as error:  # noqa: BLE001 - its HTTP library differs from version to version
             # No word of theirs: the text may have the address with a token in it.
-            reason, asked = f"the hub cannot be reached ({type(error).__name__})", None
+            reason, asked = tr("the hub cannot be reached ({kind})", kind=type(error).__name__), None
             if tried == 2:
                 break
         if tried < limits.tries:
@@ -106,14 +108,14 @@ def _refused(error: Exception, status: int | None) -> str:
     from huggingface_hub import errors
 
     if isinstance(error, errors.GatedRepoError):
-        return "its repository is gated: ask for access on its page, and set HF_TOKEN"
+        return tr("its repository is gated: ask for access on its page, and set HF_TOKEN")
     if isinstance(error, errors.RepositoryNotFoundError):
-        return "the hub has no such repository, or it is private: HF_TOKEN or 'hf auth login' gives access"
+        return tr("the hub has no such repository, or it is private: HF_TOKEN or 'hf auth login' gives access")
     if isinstance(error, errors.RevisionNotFoundError):
-        return "its repository has no such revision"
+        return tr("its repository has no such revision")
     if isinstance(error, errors.EntryNotFoundError):
-        return "its repository has no such file"
-    return f"the hub answers {status}"
+        return tr("its repository has no such file")
+    return tr("the hub answers {status}", status=status)
 
 
 def _cached(file: HubFile) -> str:
@@ -143,7 +145,7 @@ def _downloaded(address: Address, file: HubFile, token: str | None) -> str:
             hf_hub_download(file.repo, file.file, repo_type=file.kind, revision=file.revision, token=token or False)
         )
     except Exception as error:  # noqa: BLE001 - of whatever HTTP library
-        raise CheckpointError(tr("cannot be downloaded ({name})", name=type(error).__name__), address) from None
+        raise CheckpointError(tr("cannot be downloaded ({kind})", kind=type(error).__name__), address) from None
 
 
 def _offline(address: Address, file: HubFile, why: str) -> PositionedFile:
@@ -152,7 +154,14 @@ def _offline(address: Address, file: HubFile, why: str) -> PositionedFile:
         raise CheckpointError(tr("{why}, and the local cache of the hub lacks this file", why=why), address)
     commit = re.search(r"snapshots[/\\]([0-9a-f]{40})[/\\]", place)
     of_commit = HubFile(file.kind, file.repo, file.file, commit[1] if commit else file.revision)
-    transfers().note(f"{address}: {why}; the copy in the local cache is read ({of_commit.revision})")
+    transfers().note(
+        tr(
+            "{address}: {why}; the copy in the local cache is read ({revision})",
+            address=address,
+            why=why,
+            revision=of_commit.revision,
+        )
+    )
     return _local(address, place, of_commit)
 
 

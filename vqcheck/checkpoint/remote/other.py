@@ -46,10 +46,10 @@ class OtherSource:
             self._system, self._path = url_to_fs(address.target)
         except ImportError as error:
             raise self._error(
-                tr("reading {scheme}:// needs a package more: {error}", scheme=address.scheme, error=error)
+                tr("reading {scheme}:// needs a package more: {error}", scheme=address.scheme, error=str(error))
             ) from None
         except Exception as error:  # noqa: BLE001 - each file system has errors of its own
-            raise self._error(tr("is not opened by fsspec ({name})", name=type(error).__name__)) from None
+            raise self._error(tr("is not opened by fsspec ({kind})", kind=type(error).__name__)) from None
         self._seen = self._state()
         self.size = int(self._seen["size"])
         if len(self._seen) < 2:
@@ -59,7 +59,7 @@ class OtherSource:
         try:
             data = self._system.cat_file(self._path, start=start, end=start + size)
         except Exception as error:  # noqa: BLE001 - as above
-            raise self._error(tr("cannot be read ({name})", name=type(error).__name__)) from None
+            raise self._error(tr("cannot be read ({kind})", kind=type(error).__name__)) from None
         if self._state() != self._seen:
             raise self._error(CHANGED)
         if not isinstance(data, bytes) or len(data) != size:
@@ -76,7 +76,7 @@ class OtherSource:
         except FileNotFoundError:
             raise self._error(tr("no such file")) from None
         except Exception as error:  # noqa: BLE001 - as above
-            raise self._error(tr("cannot be read ({name})", name=type(error).__name__)) from None
+            raise self._error(tr("cannot be read ({kind})", kind=type(error).__name__)) from None
         if found.get("type") == "directory" or not isinstance(found.get("size"), int):
             raise self._error(tr("is not a file"))
         return {name: found[name] for name in ("size", *_TELLING) if found.get(name) is not None}

@@ -17,8 +17,8 @@ if TYPE_CHECKING:
 
     from requests import PreparedRequest, Response
 
-WHOLE: Final = "--download reads it whole first, or download it (curl -LO) and name the file"
-CHANGED: Final = "was written or replaced while it was read; run again when nothing writes to it"
+WHOLE: Final = tr("--download reads it whole first, or download it (curl -LO) and name the file")
+CHANGED: Final = tr("was written or replaced while it was read; run again when nothing writes to it")
 
 _MOST_REDIRECTS: Final = 5
 _REDIRECTS: Final = (301, 302, 303, 307, 308)
@@ -109,7 +109,7 @@ class WebRequests:
                     ) from None
                 raise TryAgainError(tr("{host} cannot be reached, or does not answer", host=self.host)) from None
             except (RequestException, ValueError, OSError) as error:
-                raise self.error(tr("cannot be asked for ({name})", name=type(error).__name__)) from None
+                raise self.error(tr("cannot be asked for ({kind})", kind=type(error).__name__)) from None
             if response.status_code in _REDIRECTS:
                 response.close()
                 url = self._next(url, response.headers.get("Location", ""))
@@ -149,7 +149,11 @@ class WebRequests:
             raise self.error(tr("{host} has no such file ({status})", host=host, status=status))
         if status in (401, 403, 407):
             of_hub = self._address.scheme == "hf"
-            how = "HF_TOKEN or 'hf auth login' gives access" if of_hub else "a login is read from .netrc or the address"
+            how = (
+                tr("HF_TOKEN or 'hf auth login' gives access")
+                if of_hub
+                else tr("a login is read from .netrc or the address")
+            )
             raise self.error(tr("{host} refuses access ({status}); {how}", host=host, status=status, how=how))
         if status == 416:
             raise self.error(CHANGED)
@@ -183,7 +187,7 @@ class WebRequests:
 
 def not_installed(package: str, scheme: str) -> str:
     """Return the line for a package that reading such addresses takes."""
-    return f"reading {scheme}:// needs {package}: pip install 'vqcheck[remote]'"
+    return tr("reading {scheme}:// needs {package}: pip install 'vqcheck[remote]'", scheme=scheme, package=package)
 
 
 def pause(asked: float | None, failures: int, error: "Callable[[str], CheckpointError]") -> None:

@@ -108,9 +108,9 @@ def with_flips(comparison: Comparison, flips: TokenFlips) -> Comparison:
     if found.family != comparison.a.family:
         raise UsageError(
             tr(
-                "--features: tokens are derived for {family}, which did not change; {family2} did",
+                "--features: tokens are derived for {family}, which did not change; {other} did",
                 family=comparison.a.family,
-                family2=found.family,
+                other=found.family,
             )
         )
     same_lookup = any(advice.code == SAME_TOKENS for advice in found.advice)

@@ -42,10 +42,10 @@ def measure(
     if projection_a is None or projection_b is None:
         raise UsageError(
             tr(
-                "--features: neither {path} nor {path2} stores the projection (ssl_proj) that comes "
+                "--features: neither {file} nor {other} stores the projection (ssl_proj) that comes "
                 "before the lookup; compare the base models instead",
-                path=a.path,
-                path2=b.path,
+                file=str(a.path),
+                other=str(b.path),
             )
         )
     same = own_a is None or own_b is None or _equal(own_a, own_b)
@@ -73,8 +73,12 @@ def measure(
     if batch:
         look_up(batch)
     if not count.items:
-        first = f": {count.skipped[0][0]}: {count.skipped[0][1]}" if count.skipped else ""
-        raise UsageError(tr("--features: {folder}: holds no usable features{first}", folder=folder, first=first))
+        if not count.skipped:
+            raise UsageError(tr("--features: {folder}: holds no usable features", folder=folder))
+        item, why = count.skipped[0]
+        raise UsageError(
+            tr("--features: {folder}: holds no usable features: {item}: {why}", folder=folder, item=item, why=why)
+        )
     return count.result(folder, "A" if own_a is None else "B" if own_b is None else "")
 
 
@@ -124,7 +128,7 @@ def _lookup(copy: Copy) -> Lookup:
     try:
         return lookup(file, encoder, {tensor: file.read(tensor.tensor) for tensor in encoder.tensors})
     except UsageError as error:
-        raise UsageError(tr("--features: {error}", error=error)) from None
+        raise UsageError(tr("--features: {error}", error=str(error))) from None
 
 
 def _equal(a: InputProjection, b: InputProjection) -> bool:
