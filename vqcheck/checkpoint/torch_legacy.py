@@ -154,7 +154,7 @@ def _locate(file: PositionedFile, pickles: _Pickles) -> dict[str, Extent]:
     for key in pickles.keys:
         record = pickles.storages.get(key) if isinstance(key, str) else None
         if record is None or record.key in extents:
-            name = f"storage {key}" if isinstance(key, str) else "storage without a name"
+            name = f"storage {key}" if isinstance(key, str) else tr("storage without a name")
             raise file.error(tr("is listed twice or used by no tensor"), name)
         name = f"storage {record.key}"
         width = ITEM_SIZE.get(record.dtype) or REFUSED_ITEM_SIZE.get(record.dtype)

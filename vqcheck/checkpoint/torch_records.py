@@ -180,7 +180,7 @@ def _tensor(
     if metadata:
         # To torch, a mark is there whatever its value.
         return replace(
-            record, problem="is stored with its signs to be flipped or conjugated, which vqcheck does not read"
+            record, problem=tr("is stored with its signs to be flipped or conjugated, which vqcheck does not read")
         )
     return record
 

@@ -202,7 +202,7 @@ class ZipArchive:
         """Return (entries, bytes, position) of the central directory."""
         tail_size = min(self._file.size, _END.size + 0xFFFF)
         tail_start = self._file.size - tail_size
-        tail = self._file.read(tail_start, tail_size, "end of the file")
+        tail = self._file.read(tail_start, tail_size, tr("end of the file"))
         at = tail.rfind(b"PK\x05\x06")
         if at < 0 or at + _END.size > tail_size:
             raise self.error(tr("not found at the end of the file (truncated?)"), _DIRECTORY_NAME)
