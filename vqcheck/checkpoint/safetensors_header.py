@@ -23,6 +23,7 @@ from vqcheck.checkpoint.stored_tensor import (
 from vqcheck.checkpoint.untrusted_text import parse_json
 from vqcheck.language import tr
 
+_HEADER: Final = tr("header")
 _MAX_HEADER: Final = 16 << 20
 _MAX_AXES: Final = 64
 _LONGEST_DTYPE: Final = 20
@@ -60,19 +61,19 @@ def read_header(file: PositionedFile) -> tuple[dict[str, StoredTensor], dict[str
         CheckpointError: a header that is damaged, oversized, or describes bytes outside the file.
 
     """
-    length = int.from_bytes(file.read(0, 8, "header"), "little")
+    length = int.from_bytes(file.read(0, 8, _HEADER), "little")
     if length > file.size - 8:
-        raise file.error(tr("claims {length} bytes, more than the file has (truncated?)", length=length), "header")
+        raise file.error(tr("claims {length} bytes, more than the file has (truncated?)", length=length), _HEADER)
     if length > _MAX_HEADER:
         raise file.error(
             tr("{length} bytes, more than the {most} that are read", length=length, most=_MAX_HEADER),
-            "header",
+            _HEADER,
         )
-    header = parse_json(bytes(file.read(8, length, "header")), file, "header")
+    header = parse_json(bytes(file.read(8, length, _HEADER)), file, _HEADER)
     metadata = header.pop("__metadata__", None)
     metadata = {} if metadata is None else metadata
     if not isinstance(metadata, dict) or not all(isinstance(value, str) for value in metadata.values()):
-        raise file.error(tr("its metadata is not text"), "header")
+        raise file.error(tr("its metadata is not text"), _HEADER)
     tensors: dict[str, StoredTensor] = {}
     for name, entry in header.items():
         tensors[name] = _tensor(file, name, entry, 8 + length)
