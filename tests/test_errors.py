@@ -1,6 +1,7 @@
 """What an error says is one printable line of bounded length, and what it knows stays in fields."""
 
 import pickle
+import zipfile
 from pathlib import Path
 
 import numpy as np
@@ -8,7 +9,10 @@ import pytest
 from safetensors.numpy import save_file
 
 from vqcheck import find_vq_encoder, open_checkpoint
+from vqcheck.codebook.own_family import read_own_family
 from vqcheck.errors import CheckpointError, NoCodebookError, UsageError
+from vqcheck.experiment.config_file import read_config_file
+from vqcheck.language import Sentence, tr
 
 KINDS = pytest.mark.parametrize("kind", [CheckpointError, NoCodebookError, UsageError])
 
@@ -67,3 +71,54 @@ def test_a_misshapen_tensor_is_the_member_of_the_error(tmp_path, monkeypatch):
         find_vq_encoder(checkpoint)
     assert (misshapen.value.path, misshapen.value.member) == ("a.safetensors", f"{book}cluster_size")
     assert "shape [7]" in misshapen.value.reason
+
+
+def _templates(text):
+    """Return the templates of a sentence and of those in it."""
+    assert isinstance(text, Sentence)
+    inner = [_templates(value) for value in text.fields.values() if isinstance(value, Sentence)]
+    return {text.template}.union(*inner)
+
+
+@pytest.mark.parametrize(
+    ("name", "content", "read", "template"),
+    [
+        ("a.pth", b"", open_checkpoint, "is empty; save or download it again"),
+        (
+            "a.pth",
+            b"\x1f\x8b" + bytes(9),
+            open_checkpoint,
+            "is compressed with {kind}; unpack it and name the checkpoint ",
+        ),
+        ("a.pkl", b"\x93NUMPY" + bytes(9), open_checkpoint, "is no array of numpy, or of a version that is not known"),
+        ("a.safetensors", bytes([2, *bytes(7)]) + b"{]", open_checkpoint, "is not valid JSON ({error})"),
+        ("a.safetensors", bytes([13, *bytes(7)]) + b'{"a":1,"a":2}', open_checkpoint, "a key is repeated"),
+        ("a.toml", b'a = "C:\\Users"', read_own_family, "{error}; write a Windows path in 'single quotes'"),
+        ("a.toml", b'nam = "x"', read_own_family, "{message}; did you mean {names}?"),
+        ("a.toml", b"a." * 101 + b"a = 1", read_config_file, "a line with more than {most} dots"),
+    ],
+)
+def test_what_is_wrong_with_a_file_stays_a_sentence(tmp_path, name, content, read, template):
+    path = tmp_path / name
+    path.write_bytes(content)
+    with pytest.raises((CheckpointError, UsageError)) as caught:
+        read(str(path))
+    assert any(each.startswith(template) for each in _templates(str(caught.value)))
+
+
+def test_what_is_wrong_with_a_pickle_stays_a_sentence(tmp_path):
+    path = tmp_path / "a.pth"
+    with zipfile.ZipFile(path, "w") as archive:
+        archive.writestr("a/data.pkl", b"\x80\x02cevil\x1b\ncode\n)R.")
+        archive.writestr("a/version", b"3")
+    with pytest.raises(CheckpointError) as caught:
+        open_checkpoint(path)
+    text = str(caught.value)
+    assert {"the pickle {error}", "calls {function}, which may give any value"} <= _templates(text)
+    assert "evil\\x1b.code" in text
+    assert text.isprintable()
+
+
+def test_a_field_of_any_kind_is_sanitized():
+    error = UsageError(tr("{what}: {shape} {number:.1f}", what=ValueError("\x1b[2J"), shape=[1, 2], number=2.0))
+    assert str(error) == "\\x1b[2J: [1, 2] 2.0"

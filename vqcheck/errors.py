@@ -64,6 +64,20 @@ class NoCodebookError(VqcheckError):
     """A readable file without a VQ encoder to judge."""
 
 
+class WrongValueError(ValueError):
+    """A value that is not as it should be, for whoever knows where it stands: as a text it is the words for people.
+
+    Of another `ValueError` the text is a plain `str`, in which a sentence stays English.
+    """
+
+    def __init__(self, reason: str) -> None:
+        super().__init__(reason)
+        self.reason = reason
+
+    def __str__(self) -> str:
+        return self.reason
+
+
 class UsageError(VqcheckError):
     """A request that makes no sense: an option, a value or a path given by the user."""
 

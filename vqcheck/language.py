@@ -79,13 +79,13 @@ class Sentence(str):  # noqa: SLOT000 - a `str` cannot have slots with anything 
         return self
 
     def with_names(self, change: Callable[[str], str]) -> Sentence:
-        """Return the sentence with each plain text among its fields changed, as by escaping what a file holds."""
+        """Return the sentence with each field that is no number changed, as by escaping what a file holds."""
         fields = {
             name: value.with_names(change)
             if isinstance(value, Sentence)
-            else change(value)
-            if isinstance(value, str)
             else value
+            if hasattr(value, "__float__")
+            else change(value if isinstance(value, str) else str(value))
             for name, value in self.fields.items()
         }
         return Sentence(self.template, fields, self.many, self.number, self.context, capital=self.capital)

@@ -189,6 +189,6 @@ def test_the_shipped_classes_train_in_a_tree_that_imports_them(tree, version, tr
     """Built, called and trained as the tree's own; only sizes are changed, so that it takes no time."""
     tree.models.write_text(SHIPPED, "utf-8")
     result = replay(tree.config(steps=1, version=version, training=training))
-    assert verdicts(result) == {"as-is": FROZEN, "none": DRIFTED}
+    assert verdicts(result) == {"as-is": ArmVerdict.FROZEN, "none": ArmVerdict.DRIFTED}
     assert result.exit_code == 0
     assert bool(result.arms[0].parameters) == bool(training)

@@ -4,6 +4,7 @@ import re
 from collections.abc import Collection
 from typing import Final
 
+from vqcheck.language import tr
 from vqcheck.sanitize import sanitize
 
 SAFETENSORS: Final = re.compile(r"(.+)\.safetensors(\.index\.json)?")
@@ -45,4 +46,4 @@ def may_hold_checkpoint(names: Collection[str]) -> bool:
 def listed(names: list[str]) -> str:
     """Return the first of some names, and how many there are beside."""
     row = sanitize(", ".join(names[:_SHOWN]))
-    return f"{row} and {len(names) - _SHOWN} more" if len(names) > _SHOWN else row
+    return tr("{names} and {left} more", names=row, left=len(names) - _SHOWN) if len(names) > _SHOWN else row

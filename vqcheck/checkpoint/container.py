@@ -12,7 +12,8 @@ from vqcheck.checkpoint.stored_module import is_module, state_dict_of
 from vqcheck.checkpoint.stored_tensor import ITEM_SIZE
 from vqcheck.checkpoint.torch_calls import NO_TENSOR
 from vqcheck.checkpoint.torch_meaning import leads_to_tensor, references
-from vqcheck.checkpoint.torch_records import SAVE_AGAIN, StorageRecord, TensorRecord
+from vqcheck.checkpoint.torch_records import StorageRecord, TensorRecord, save_again
+from vqcheck.language import tr
 from vqcheck.quick_dataclass import quick_dataclass
 from vqcheck.sanitize import sanitize_name
 
@@ -159,7 +160,13 @@ def _mappings_with_tensors(root: object) -> Iterator[StateDict]:
         if mappings > _MAX_MAPPINGS or len(path) > _DEEPEST:
             if not leads_to_tensor(value, without):
                 continue
-            raise PickleError(f"holds more than {_MAX_MAPPINGS} dictionaries, or some more than {_DEEPEST} deep")
+            raise PickleError(
+                tr(
+                    "holds more than {most} dictionaries, or some more than {deepest} deep",
+                    most=_MAX_MAPPINGS,
+                    deepest=_DEEPEST,
+                )
+            )
         if not isinstance(value, dict):
             # A list may hold one thing a million times, and a million numbers.
             inside: dict[int, tuple[int, object]] = {}
@@ -186,17 +193,19 @@ def _mappings_with_tensors(root: object) -> Iterator[StateDict]:
             and may_be_equal(unnamed)
             and leads_to_tensor(value, without)
         ):
-            raise PickleError(f"{_at(path)} two keys that may be one: the later replaces the other{SAVE_AGAIN}")
+            raise PickleError(_at(path, save_again(tr("holds two keys that may be one: the later replaces the other"))))
         for position, (key, item) in enumerate(others):
             if isinstance(key, OtherKey) and key.is_calculated and leads_to_tensor(value, without):
-                raise PickleError(f"{_at(path)} a key that is calculated: it may replace another{SAVE_AGAIN}")
+                raise PickleError(_at(path, save_again(tr("holds a key that is calculated: it may replace another"))))
             if not _may_hold(item):
                 continue
             if not isinstance(key, str):
                 waiting.append(_Place((*path, f"[{_shown_key(key, position)}]"), item, numbered=True))
             elif not _is_optimizer(key):
                 if len(key) > _LONGEST_KEY and leads_to_tensor(item, without):
-                    raise PickleError(f"{_at(path)} tensors under a name of {len(key)} characters{SAVE_AGAIN}")
+                    raise PickleError(
+                        _at(path, save_again(tr("holds tensors under a name of {length} characters", length=len(key))))
+                    )
                 waiting.append(_Place((*path, key), item, numbered))
 
 
@@ -225,16 +234,23 @@ def _refuse_unread(path: tuple[str, ...], others: list[tuple[object, object]]) -
             callee = item
         else:
             continue
-        name = sanitize_name(key) if isinstance(key, str) else "a key that is not text"
-        raise PickleError(f"{_at(path)} {name}, which is {_shown_name(callee)} and may be a tensor{SAVE_AGAIN}")
+        name = sanitize_name(key) if isinstance(key, str) else tr("a key that is not text")
+        raise PickleError(
+            _at(
+                path,
+                save_again(
+                    tr("holds {name}, which is {kind} and may be a tensor", name=name, kind=_shown_name(callee))
+                ),
+            )
+        )
 
 
-def _at(path: tuple[str, ...]) -> str:
-    return f"{sanitize_name('.'.join(path))}: holds" if path else "holds"
+def _at(path: tuple[str, ...], reason: str) -> str:
+    return tr("{name}: {text}", name=sanitize_name(".".join(path)), text=reason) if path else reason
 
 
 def _shown_name(callee: object) -> str:
-    return sanitize_name(str(callee)) if isinstance(callee, Global) else "made by a call"
+    return sanitize_name(str(callee)) if isinstance(callee, Global) else tr("made by a call")
 
 
 def _preference(state_dict: StateDict) -> tuple[int, bool, int, int]:

@@ -15,8 +15,9 @@ from vqcheck.checkpoint.opened import Checkpoint
 from vqcheck.checkpoint.pickle_values import PickleError
 from vqcheck.checkpoint.saved_object import checkpoint_of
 from vqcheck.checkpoint.source import Source
-from vqcheck.checkpoint.stored_tensor import ITEM_SIZE, Extent, contiguous_stride
+from vqcheck.checkpoint.stored_tensor import ITEM_SIZE, Extent, contiguous_stride, missing_part
 from vqcheck.checkpoint.torch_records import StorageRecord, TensorRecord
+from vqcheck.language import tr
 from vqcheck.sanitize import sanitize_name
 
 _MARK: Final = b"torch.distributed.checkpoint.metadata"
@@ -39,13 +40,19 @@ def open_source(source: Source) -> Checkpoint:
     """
     index = source.file
     if index.size > pickle_machine.MAX_BYTES:
-        raise index.error(f"{index.size} bytes, more than the {pickle_machine.MAX_BYTES} that are read")
+        raise index.error(
+            tr(
+                "{size} bytes, more than the {most} that are read",
+                size=index.size,
+                most=pickle_machine.MAX_BYTES,
+            )
+        )
     try:
         metadata = read_metadata(index.read(0, index.size, "index"))
         files = _Files(index, metadata)
         root = _root(metadata, files.missing)
     except PickleError as error:
-        raise index.error(f"the pickle {error}") from None
+        raise index.error(tr("the pickle {error}", error=str(error))) from None
     extents = {
         name: Extent(name, 0, prod(tensor.shape) * ITEM_SIZE.get(tensor.dtype, 0))
         for name, tensor in metadata.tensors.items()
@@ -72,10 +79,10 @@ def _root(metadata: Metadata, missing: tuple[str, ...]) -> dict[object, object]:
         inside = root
         for depth, key in enumerate(keys[:-1], start=1):
             if keys[:depth] in leaves:
-                raise PickleError(f"has {sanitize_name(name)} inside of something that holds nothing")
+                raise PickleError(tr("has {name} inside of something that holds nothing", name=sanitize_name(name)))
             inside = inside.setdefault(key, {})  # type: ignore[assignment]
         if keys[-1] in inside:
-            raise PickleError(f"has two things where {sanitize_name(name)} belongs")
+            raise PickleError(tr("has two things where {name} belongs", name=sanitize_name(name)))
         leaves.add(keys)
         inside[keys[-1]] = _record(name, tensor, missing) if tensor else None
     return root
@@ -83,7 +90,7 @@ def _root(metadata: Metadata, missing: tuple[str, ...]) -> dict[object, object]:
 
 def _record(name: str, tensor: DistributedTensor, missing: tuple[str, ...]) -> TensorRecord:
     absent = next((chunk.file for chunk in tensor.chunks if chunk.file in missing), "")
-    problem = tensor.problem or (f"lies in {sanitize_name(absent)}, which is missing" if absent else "")
+    problem = tensor.problem or (missing_part(absent) if absent else "")
     storage = StorageRecord(tensor.dtype, name, prod(tensor.shape))
     return TensorRecord(tensor.dtype, storage, 0, tensor.shape, contiguous_stride(tensor.shape), problem)
 
@@ -107,7 +114,13 @@ class _Files:
         self._by_name: dict[str, PositionedFile] = {}
         names = dict.fromkeys(chunk.file for tensor in metadata.tensors.values() for chunk in tensor.chunks)
         if len(names) > _MAX_FILES:
-            raise index.error(f"refers to {len(names)} files, more than the {_MAX_FILES} that are opened")
+            raise index.error(
+                tr(
+                    "refers to {names} files, more than the {most} that are opened",
+                    names=len(names),
+                    most=_MAX_FILES,
+                )
+            )
         self._paths = {name: shard_path(index, name) for name in names}
         found = {name: _size(path) for name, path in self._paths.items()}
         self.missing = tuple(name for name, size in found.items() if size is None)
@@ -138,7 +151,7 @@ class _Files:
         for chunk in chunks:
             box = tuple(slice(at, at + size) for at, size in zip(chunk.offsets, chunk.sizes, strict=True))
             if known[box].any():
-                raise self.opened[0].error("its chunks overlap, or leave a part of it out", name)
+                raise self.opened[0].error(tr("its chunks overlap, or leave a part of it out"), name)
             known[box] = True
             data = self._chunk(name, tensor.dtype, chunk)
             whole[box] = np.frombuffer(data, dtype=whole.dtype).reshape(chunk.sizes)
@@ -151,10 +164,16 @@ class _Files:
         size = prod(chunk.sizes) * ITEM_SIZE[dtype]
         part = FilePart(self._file(chunk.file), chunk.start, chunk.length, name)
         if chunk.length > size + _MOST_AROUND:
-            raise part.error(f"a chunk of it takes {chunk.length} bytes for {size}, which torch does not write")
+            raise part.error(
+                tr(
+                    "a chunk of it takes {length} bytes for {size}, which torch does not write",
+                    length=chunk.length,
+                    size=size,
+                )
+            )
         source = Source(part, is_shard=True)
         if source.head[:4] != b"PK\x03\x04" or not torch_zip.recognises(source):
-            raise part.error("a chunk of it is no torch archive")
+            raise part.error(tr("a chunk of it is no torch archive"))
         archive = torch_zip.open_source(source)
         stored = archive.tensors.get("")
         if (
@@ -165,7 +184,7 @@ class _Files:
             or stored.dtype != dtype
             or stored.shape != chunk.sizes
         ):
-            raise part.error("a chunk of it is not stored as the tensor that the index describes")
+            raise part.error(tr("a chunk of it is not stored as the tensor that the index describes"))
         return archive.read(stored)
 
     def _file(self, name: str) -> PositionedFile:

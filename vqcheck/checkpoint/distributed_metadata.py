@@ -15,6 +15,7 @@ from typing import Any, Final
 from vqcheck.checkpoint import pickle_machine
 from vqcheck.checkpoint.pickle_values import Global, Meaning, OtherKey, PickleError, Placeholder
 from vqcheck.checkpoint.torch_records import sizes
+from vqcheck.language import tr
 from vqcheck.sanitize import sanitize_name
 
 _METADATA: Final = "torch.distributed.checkpoint.metadata"
@@ -100,23 +101,25 @@ class _Records(Meaning):
             return {}
         if isinstance(function, Global) and function in _INERT:
             return Placeholder(function, args, is_fixed=True)
-        raise PickleError(f"calls {_shown(function)}, which has no place in a distributed checkpoint")
+        raise PickleError(tr("calls {kind}, which has no place in a distributed checkpoint", kind=_shown(function)))
 
     def new(self, kind: object, args: tuple[object, ...], keywords: object = None) -> object:
         if not isinstance(kind, Global) or kind not in _RECORDS or args or keywords is not None:
-            raise PickleError(f"makes an object of {_shown(kind)}, which has no place in a distributed checkpoint")
+            raise PickleError(
+                tr("makes an object of {kind}, which has no place in a distributed checkpoint", kind=_shown(kind))
+            )
         return Placeholder(kind, ())
 
     def build(self, target: object, state: object) -> object:
         if not isinstance(target, Placeholder) or target.is_fixed or target.state is not None:
-            raise PickleError("gives a state to what takes none, or a second one")
+            raise PickleError(tr("gives a state to what takes none, or a second one"))
         if target.callee in _PROPERTIES:
             if not isinstance(state, tuple) or len(state) != 5:
-                raise PickleError("describes the properties of a tensor in a way that torch does not write")
+                raise PickleError(tr("describes the properties of a tensor in a way that torch does not write"))
             target.state = state
             return target
         if not isinstance(state, dict) or len(state) > _MAX_FIELDS or not all(type(key) is str for key in state):
-            raise PickleError(f"gives {target.callee} a state that torch does not write")
+            raise PickleError(tr("gives {callee} a state that torch does not write", callee=str(target.callee)))
         # Python takes the fields over as they are now, whatever becomes of the dictionary.
         target.state = dict(state)
         return target
@@ -135,19 +138,19 @@ def read_metadata(data: bytes | bytearray) -> Metadata:
     tensors: dict[str, DistributedTensor] = {}
     others: list[str] = []
     chunks = 0
-    for name, entry in _mapping(fields.get("state_dict_metadata"), "names no tensors").items():
+    for name, entry in _mapping(fields.get("state_dict_metadata"), tr("names no tensors")).items():
         if type(name) is not str or len(name) > _LONGEST_NAME:
-            raise PickleError("names a tensor with something that is no text, or too long")
+            raise PickleError(tr("names a tensor with something that is no text, or too long"))
         if isinstance(entry, Placeholder) and entry.callee == _BYTES:
             others.append(name)
             continue
         described = _fields(entry, _TENSOR)
         listed = described.get("chunks")
         if not isinstance(listed, list):
-            raise PickleError(f"does not say where {sanitize_name(name)} is")
+            raise PickleError(tr("does not say where {name} is", name=sanitize_name(name)))
         chunks += len(listed)
         if chunks > _MAX_CHUNKS:
-            raise PickleError(f"has more than {_MAX_CHUNKS} chunks")
+            raise PickleError(tr("has more than {most} chunks", most=_MAX_CHUNKS))
         tensors[name] = _tensor(name, described, listed, stored)
     return Metadata(tensors, tuple(others), _keys(fields.get("planner_data"), (*tensors, *others)))
 
@@ -162,7 +165,7 @@ def _tensor(
     state = properties.state if isinstance(properties, Placeholder) and properties.callee in _PROPERTIES else None
     dtype = state[0] if isinstance(state, tuple) else None
     if not isinstance(dtype, Global) or dtype.module != "torch" or len(dtype.name) > _LONGEST_NAME:
-        raise PickleError(f"gives {sanitize_name(name)} no element type")
+        raise PickleError(tr("gives {name} no element type", name=sanitize_name(name)))
     shape = sizes(described.get("size"))
     chunks: list[Chunk] = []
     problem = ""
@@ -170,24 +173,26 @@ def _tensor(
         box = _fields(each, _CHUNK)
         offsets, lengths = sizes(box.get("offsets")), sizes(box.get("sizes"))
         if len(offsets) != len(shape) or len(lengths) != len(shape):
-            raise PickleError(f"gives a chunk of {sanitize_name(name)} another number of axes")
+            raise PickleError(tr("gives a chunk of {name} another number of axes", name=sanitize_name(name)))
         if not prod(lengths):
             continue
         if any(start + length > whole for start, length, whole in zip(offsets, lengths, shape, strict=True)):
-            raise PickleError(f"gives {sanitize_name(name)} a chunk that reaches out of it")
+            raise PickleError(tr("gives {name} a chunk that reaches out of it", name=sanitize_name(name)))
         info = stored.get((name, offsets))
         if info is None:
-            problem = "one of its chunks is stored nowhere"
+            problem = tr("one of its chunks is stored nowhere")
             continue
         place = _fields(info, _STORAGE_INFO)
         if place.get("transform_descriptors"):
-            problem = "is stored in a transformed form, such as compressed"
+            problem = tr("is stored in a transformed form, such as compressed")
         chunks.append(Chunk(offsets, lengths, _file(place), *sizes((place.get("offset"), place.get("length")))))
     if len(chunks) > _MOST_CHUNKS:
-        problem = f"consists of {len(chunks)} chunks, more than the {_MOST_CHUNKS} that are read"
+        problem = tr(
+            "consists of {chunks} chunks, more than the {most} that are read", chunks=len(chunks), most=_MOST_CHUNKS
+        )
     elif sum(prod(chunk.sizes) for chunk in chunks) != prod(shape):
         # torch copies the chunks into memory that holds anything, each over those before it.
-        problem = problem or "its chunks overlap, or leave a part of it out"
+        problem = problem or tr("its chunks overlap, or leave a part of it out")
     return DistributedTensor(dtype.name, shape, tuple(chunks), problem)
 
 
@@ -195,21 +200,21 @@ def _file(place: dict[str, object]) -> str:
     name = place.get("relative_path")
     # Colons and backslashes lead elsewhere on Windows only, but a checkpoint has no use for them anywhere.
     if not isinstance(name, str) or not 0 < len(name) <= 255 or name in (".", "..") or any(c in name for c in "/\\:\0"):
-        raise PickleError("refers to a file that is not in the checkpoint's own folder")
+        raise PickleError(tr("refers to a file that is not in the checkpoint's own folder"))
     return name
 
 
 def _stored(value: object) -> dict[tuple[str, tuple[int, ...] | None], Placeholder]:
     """Return (name, offset of the chunk) -> where it is stored."""
     stored: dict[tuple[str, tuple[int, ...] | None], Placeholder] = {}
-    for key, info in _mapping(value, "does not say where the tensors are stored").items():
+    for key, info in _mapping(value, tr("does not say where the tensors are stored")).items():
         index = _fields(key.value if isinstance(key, OtherKey) else key, _INDEX)
         name, offset = index.get("fqn"), index.get("offset")
         if type(name) is not str or len(name) > _LONGEST_NAME or not isinstance(info, Placeholder):
-            raise PickleError("says of something nameless where it is stored")
+            raise PickleError(tr("says of something nameless where it is stored"))
         place = name, None if offset is None else sizes(offset)
         if place in stored:
-            raise PickleError(f"has two places for one chunk of {sanitize_name(name)}")
+            raise PickleError(tr("has two places for one chunk of {name}", name=sanitize_name(name)))
         stored[place] = info
     return stored
 
@@ -226,7 +231,9 @@ def _keys(planned: object, names: Iterable[str]) -> dict[str, tuple[str | int, .
             or not all(_is_key(key, len(name)) for key in path)
             or ".".join(map(str, path)) != name
         ):
-            raise PickleError(f"says in a way that torch does not write where {sanitize_name(name)} belongs")
+            raise PickleError(
+                tr("says in a way that torch does not write where {name} belongs", name=sanitize_name(name))
+            )
         keys[name] = path
     return keys
 
@@ -244,9 +251,9 @@ def _mapping(value: object, problem: str) -> dict[Any, Any]:
 def _fields(value: object, kind: Global) -> dict[str, object]:
     """Return the fields of a record of this kind."""
     if not isinstance(value, Placeholder) or value.callee != kind or not isinstance(value.state, dict | None):
-        raise PickleError(f"has something else where {kind.name} is expected")
+        raise PickleError(tr("has something else where {name} is expected", name=kind.name))
     return value.state or {}
 
 
 def _shown(value: object) -> str:
-    return sanitize_name(str(value)) if isinstance(value, Global) else "what it has made before"
+    return sanitize_name(str(value)) if isinstance(value, Global) else tr("what it has made before")

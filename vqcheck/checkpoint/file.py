@@ -9,6 +9,7 @@ from typing import Final
 
 from vqcheck.checkpoint.stored_tensor import Extent
 from vqcheck.errors import CheckpointError
+from vqcheck.language import tr
 from vqcheck.sanitize import sanitize_name
 
 _CHUNK: Final = 8 << 20
@@ -37,7 +38,7 @@ def _require_regular(mode: int, path: str) -> None:
     if stat.S_ISDIR(mode):
         raise IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR), path)
     if not stat.S_ISREG(mode):
-        raise OSError(errno.EINVAL, "it is not a regular file", path)
+        raise OSError(errno.EINVAL, tr("it is not a regular file"), path)
 
 
 class PositionedFile:
@@ -67,13 +68,15 @@ class PositionedFile:
         try:
             self._file = open(self._place, "rb", buffering=0, opener=open_regular_file)  # noqa: SIM115 - closed by close()
         except FileNotFoundError:
-            address = "://" in self._place and "is an address, and this takes the whole file; download it (curl -LO)"
-            raise self.error(address or "no such file") from None
+            if "://" in self._place:
+                wrong = tr("is an address, and this takes the whole file; download it (curl -LO)")
+                raise self.error(wrong) from None
+            raise self.error(tr("no such file")) from None
         except IsADirectoryError:
-            raise self.error("is a directory, expected a checkpoint file") from None
+            raise self.error(tr("is a directory, expected a checkpoint file")) from None
         except (OSError, ValueError) as error:
             reason = error.strerror if isinstance(error, OSError) else str(error)
-            raise self.error(f"cannot be opened: {reason}") from None
+            raise self.error(tr("cannot be opened: {reason}", reason=reason)) from None
         self._identity = _identity(os.fstat(self._file.fileno()))
         self.size: int = self._identity[0]
         self.bytes_read = 0
@@ -86,17 +89,17 @@ class PositionedFile:
 
         """
         if start < 0 or size < 0 or start + size > self.size:
-            raise self.error("lies outside the file (truncated?)", what)
+            raise self.error(tr("lies outside the file (truncated?)"), what)
         buffer = bytearray(size)
         done = 0
         try:
             while done < size:
                 count = self._fill(start + done, memoryview(buffer)[done : done + _CHUNK])
                 if not count:
-                    raise self.error("the file was truncated while it was read", what)
+                    raise self.error(tr("the file was truncated while it was read"), what)
                 done += count
         except OSError as error:
-            raise self.error(f"cannot be read: {error.strerror}", what) from None
+            raise self.error(tr("cannot be read: {reason}", reason=error.strerror), what) from None
         self.bytes_read += size
         return buffer
 
@@ -133,7 +136,7 @@ class PositionedFile:
         except OSError:
             same = False
         if not same:
-            raise self.error("was written or replaced while it was read; run again when nothing writes to it")
+            raise self.error(tr("was written or replaced while it was read; run again when nothing writes to it"))
 
     def close(self) -> None:
         self._file.close()
@@ -161,16 +164,17 @@ class FilePart(PositionedFile):
         self.size = size
         self.bytes_read = 0
         if start < 0 or size <= 0 or start + size > whole.size:
-            raise self.error("lies outside the file (truncated?)")
+            raise self.error(tr("lies outside the file (truncated?)"))
 
     def read(self, start: int, size: int, what: str) -> bytearray:
         if start < 0 or size < 0 or start + size > self.size:
-            raise self.error(f"{what} lies outside its part of the file")
+            raise self.error(tr("{what} lies outside its part of the file", what=what))
         self.bytes_read += size
         return self._whole.read(self._start + start, size, what)
 
     def error(self, reason: str, member: str = "") -> CheckpointError:
-        return self._whole.error(f"{sanitize_name(member)}: {reason}" if member else reason, self._name)
+        said = tr("{name}: {text}", name=sanitize_name(member), text=reason) if member else reason
+        return self._whole.error(said, self._name)
 
     def check_unchanged(self) -> None:
         self._whole.check_unchanged()

@@ -14,6 +14,7 @@ from vqcheck.checkpoint.remote.address import Address, is_address
 from vqcheck.checkpoint.source import Format, Source
 from vqcheck.checkpoint.torch_meaning import PickledIndex
 from vqcheck.errors import CheckpointError
+from vqcheck.language import tr
 
 
 def _rows(source: Source) -> Iterator[Format]:
@@ -50,7 +51,7 @@ def open_path(path: str | os.PathLike[str], *, is_shard: bool = False, known: Pi
         return _open(file, is_shard=is_shard, known=known)
     except MemoryError:
         file.close()
-        raise file.error("not enough memory to read its index") from None
+        raise file.error(tr("not enough memory to read its index")) from None
     except CheckpointError as error:
         file.close()
         from vqcheck.checkpoint.not_a_checkpoint import unfinished
@@ -58,7 +59,9 @@ def open_path(path: str | os.PathLike[str], *, is_shard: bool = False, known: Pi
         hint = unfinished(file.path)
         if not hint or hint in error.reason:
             raise
-        raise CheckpointError(f"{error.reason}; the file {hint}", error.path, error.member) from None
+        raise CheckpointError(
+            tr("{reason}; the file {hint}", reason=error.reason, hint=hint), error.path, error.member
+        ) from None
     except BaseException:
         file.close()
         raise
@@ -86,13 +89,13 @@ def _positioned(path: str | os.PathLike[str]) -> PositionedFile:
 
 def _open(file: PositionedFile, *, is_shard: bool, known: PickledIndex | None) -> Checkpoint:
     if not file.size:
-        raise file.error("is empty; save or download it again")
+        raise file.error(tr("is empty; save or download it again"))
     if os.path.exists(f"{file.path}.aria2"):
         from vqcheck.checkpoint.not_a_checkpoint import unfinished
 
         raise file.error(unfinished(file.path))
     if file.path.endswith(DISTRIBUTED_PART):
-        raise file.error("is a part of a distributed checkpoint; name the folder that it lies in")
+        raise file.error(tr("is a part of a distributed checkpoint; name the folder that it lies in"))
     source = Source(file, is_shard=is_shard, open_shard=_open_shard, known=known)
     for row in _rows(source):
         if row.recognises(source):

@@ -19,6 +19,7 @@ from vqcheck.checkpoint.file import PositionedFile
 from vqcheck.checkpoint.not_a_checkpoint import folder_kind
 from vqcheck.checkpoint.shard_index import shard_of_each_tensor
 from vqcheck.errors import CheckpointError
+from vqcheck.language import tr
 
 
 def checkpoints_in(folder: str) -> list[str]:
@@ -63,8 +64,12 @@ def only_checkpoint_in(folder: str) -> str:
     paths = checkpoints_in(folder)
     if len(paths) > 1:
         names = listed([os.path.basename(path) for path in paths])
-        hint = "; 'vqcheck history' compares them all" if all(path.endswith(TRAINING) for path in paths) else ""
-        raise CheckpointError(f"holds several checkpoints, name one: {names}{hint}", folder)
+        if all(path.endswith(TRAINING) for path in paths):
+            raise CheckpointError(
+                tr("holds several checkpoints, name one: {names}; 'vqcheck history' compares them all", names=names),
+                folder,
+            )
+        raise CheckpointError(tr("holds several checkpoints, name one: {names}", names=names), folder)
     return paths[0]
 
 
@@ -81,7 +86,7 @@ def _listing(folder: str) -> list[str]:
     try:
         return sorted(os.listdir(folder))
     except OSError as error:
-        raise CheckpointError(f"cannot be read: {error.strerror}", folder) from None
+        raise CheckpointError(tr("cannot be read: {reason}", reason=error.strerror), folder) from None
 
 
 def _models(names: list[str], pattern: re.Pattern[str]) -> dict[str, str]:

@@ -6,6 +6,7 @@ from vqcheck.checkpoint.source import Source
 from vqcheck.checkpoint.stored_tensor import StoredTensor
 from vqcheck.checkpoint.zip_archive import ZipArchive
 from vqcheck.errors import CheckpointError
+from vqcheck.language import tr
 
 _ENDING = ".npy"
 
@@ -24,12 +25,14 @@ def open_source(source: Source) -> Checkpoint:
     """
     archive = source.archive
     if source.header_code:
-        raise archive.error("holds arrays of numpy, and its first two bytes were overwritten; numpy does not load it")
+        raise archive.error(
+            tr("holds arrays of numpy, and its first two bytes were overwritten; numpy does not load it")
+        )
     tensors = {}
     for name in archive.members:
         if not name.endswith(_ENDING):
             # numpy finds an array under its name with and without the ending.
-            raise archive.error("is no array (.npy), where numpy keeps nothing else", name)
+            raise archive.error(tr("is no array (.npy), where numpy keeps nothing else"), name)
         tensors[name.removesuffix(_ENDING)] = _array(archive, name)
     return Checkpoint(
         [source.file],

@@ -18,6 +18,7 @@ from vqcheck.checkpoint.source import Source
 from vqcheck.checkpoint.stored_tensor import ITEM_SIZE, Extent
 from vqcheck.checkpoint.torch_calls import Calls
 from vqcheck.checkpoint.torch_records import StorageRecord, TensorRecord, sizes
+from vqcheck.language import tr
 from vqcheck.sanitize import sanitize_name
 
 _BEGINNING: Final = 4096
@@ -53,14 +54,18 @@ def open_pickle(file: PositionedFile, start: int) -> Checkpoint:
     size = file.size - start
     if size > pickle_machine.MAX_BYTES:
         raise file.error(
-            f"is a pickle of {size} bytes, more than the {pickle_machine.MAX_BYTES} that are read; "
-            "save the arrays with numpy.savez, or as safetensors"
+            tr(
+                "is a pickle of {size} bytes, more than the {most} that are read; save the "
+                "arrays with numpy.savez, or as safetensors",
+                size=size,
+                most=pickle_machine.MAX_BYTES,
+            )
         )
     meaning = _Arrays()
     try:
         root, end = pickle_machine.load(file.read(start, size, "pickle"), meaning)
         if end != size:
-            raise PickleError("is followed by other bytes")
+            raise PickleError(tr("is followed by other bytes"))
         if (
             isinstance(root, _Array)
             and root.dtype.descr == OBJECTS
@@ -71,7 +76,7 @@ def open_pickle(file: PositionedFile, start: int) -> Checkpoint:
         held = _Held()
         root = held.with_records(root)
     except PickleError as error:
-        raise file.error(f"the pickle {error}") from None
+        raise file.error(tr("the pickle {error}", error=str(error))) from None
     return checkpoint_of(file, "pickle of numpy arrays", root, held.extents, held.read)
 
 
@@ -101,13 +106,13 @@ class _Arrays(Meaning):
 
     def call(self, function: object, args: tuple[object, ...]) -> object:
         if not isinstance(function, Global):
-            raise PickleError("calls what it has made before")
+            raise PickleError(tr("calls what it has made before"))
         name = function.name
         if function.module in ("numpy.core.multiarray", "numpy._core.multiarray"):
             if name == "_reconstruct":
                 if len(args) == 3 and args[:2] == (Global("numpy", "ndarray"), (0,)) and args[2] in (b"b", "b"):
                     return _Array(_Dtype("b1"))
-                raise PickleError("makes an array of another class, or in a way that numpy does not write")
+                raise PickleError(tr("makes an array of another class, or in a way that numpy does not write"))
             if name == "scalar":
                 return Placeholder(function, args, is_fixed=True)
         if function.module in ("numpy.core.numeric", "numpy._core.numeric") and name == "_frombuffer":
@@ -119,7 +124,7 @@ class _Arrays(Meaning):
                 or len(kind) > _LONGEST_KIND
                 or not all(type(each) in (bool, int) for each in rest)
             ):
-                raise PickleError("describes an element type in a way that numpy does not write")
+                raise PickleError(tr("describes an element type in a way that numpy does not write"))
             return _Dtype(kind)
         if function.module in ("_codecs", "collections", "builtins", "__builtin__") and name in (
             "encode",
@@ -129,40 +134,47 @@ class _Arrays(Meaning):
             "dict",
         ):
             return self._calls.make(function, args)
-        raise PickleError(f"calls {sanitize_name(str(function))}, where arrays of numpy and plain data are expected")
+        raise PickleError(
+            tr(
+                "calls {function}, where arrays of numpy and plain data are expected",
+                function=sanitize_name(str(function)),
+            )
+        )
 
     def new(self, kind: object, args: tuple[object, ...], keywords: object = None) -> object:
         del args, keywords
         if kind == Global("collections", "OrderedDict"):
             return {}
-        shown = sanitize_name(str(kind)) if isinstance(kind, Global) else "what it has made before"
-        raise PickleError(f"makes an object of {shown}, where arrays of numpy and plain data are expected")
+        shown = sanitize_name(str(kind)) if isinstance(kind, Global) else tr("what it has made before")
+        raise PickleError(
+            tr("makes an object of {kind}, where arrays of numpy and plain data are expected", kind=shown)
+        )
 
     def build(self, target: object, state: object) -> object:
         if isinstance(target, _Dtype) and not target.descr and isinstance(state, tuple) and len(state) == 8:
             version, order, *rest = state
             if version != 3 or type(order) is not str or order not in ("<", ">", "|"):
-                raise PickleError("describes an element type in a way that numpy does not write")
+                raise PickleError(tr("describes an element type in a way that numpy does not write"))
             plain = tuple(rest) == _PLAIN_STATE
             target.descr = OBJECTS if target.kind in ("O", "O8") else f"{order}{target.kind}" if plain else "[...]"
             return target
         if isinstance(target, _Array) and target.data is None and isinstance(state, tuple) and len(state) == 5:
             _fill(target, *state[1:])
             return target
-        raise PickleError("gives a state to something that takes none, or a second one")
+        raise PickleError(tr("gives a state to something that takes none, or a second one"))
 
 
 def _fill(array: _Array, shape: object, dtype: object, in_columns: object, data: object) -> None:
     if not isinstance(dtype, _Dtype) or not dtype.descr or type(in_columns) not in (bool, int):
-        raise PickleError("describes an array in a way that numpy does not write")
+        raise PickleError(tr("describes an array in a way that numpy does not write"))
     if not isinstance(data, (bytes, list)):
-        raise PickleError("has an array whose elements are neither bytes nor objects")
+        raise PickleError(tr("has an array whose elements are neither bytes nor objects"))
     array.dtype, array.shape, array.in_columns, array.data = dtype, sizes(shape), bool(in_columns), data
 
 
 def _from_buffer(args: tuple[object, ...]) -> _Array:
     if len(args) not in (4, 5) or args[3] not in ("C", "F") or (len(args) == 5 and args[4] is not None):
-        raise PickleError("describes an array in a way that numpy does not write")
+        raise PickleError(tr("describes an array in a way that numpy does not write"))
     array = _Array(_Dtype("b1"))
     _fill(array, args[2], args[1], args[3] == "F", args[0])
     return array
@@ -218,11 +230,11 @@ class _Held:
         dtype = dtype_of(descr)
         stride = stride_of(array.shape, in_columns=array.in_columns)
         if not dtype or not isinstance(array.data, bytes):
-            problem = problem_of(descr) if descr else "never gets its elements"
+            problem = problem_of(descr) if descr else tr("never gets its elements")
             return TensorRecord(dtype or descr, None, 0, array.shape, stride, problem)
         count = prod(array.shape)
         if len(array.data) != count * ITEM_SIZE[dtype]:
-            raise PickleError("has an array whose shape and bytes disagree")
+            raise PickleError(tr("has an array whose shape and bytes disagree"))
         self.extents[key] = Extent(f"array {key}", 0, len(array.data))
         self._data[f"array {key}"] = array.data
         return TensorRecord(dtype, StorageRecord(dtype, key, count), 0, array.shape, stride)

@@ -7,11 +7,13 @@ r"""numpy's element types, and the header of its files, which is read as numpy w
 import re
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import lru_cache
 from math import prod
 from typing import Final
 
 from vqcheck.checkpoint.stored_tensor import ITEM_SIZE, Extent, StoredTensor, contiguous_stride
 from vqcheck.errors import CheckpointError
+from vqcheck.language import tr
 from vqcheck.sanitize import sanitize_name
 
 MAGIC: Final = b"\x93NUMPY"
@@ -66,18 +68,18 @@ def read_header(read: Read, size: int, error: Callable[[str], CheckpointError]) 
     """
     head = bytes(read(0, min(size, 12)))
     if len(head) < 12 or head[:6] != MAGIC or head[6:8] not in (b"\1\0", b"\2\0", b"\3\0"):
-        raise error("is no array of numpy, or of a version that is not known")
+        raise error(tr("is no array of numpy, or of a version that is not known"))
     begin = 10 if head[6] == 1 else 12
     length = int.from_bytes(head[8:begin], "little")
     if length > _LONGEST or begin + length > size:
-        raise error("its header is cut off, or too long")
+        raise error(tr("its header is cut off, or too long"))
     written = _HEADER.fullmatch(bytes(read(begin, length)))
     shape = written[3].decode() if written else ""
     if written is None or not _SHAPE.fullmatch(shape):
-        raise error("its header is not written as numpy writes it")
+        raise error(tr("its header is not written as numpy writes it"))
     axes = tuple(int(each) for each in shape.replace(" ", "").split(",") if each)
     if len(axes) > _MAX_AXES:
-        raise error("has more axes than numpy allows")
+        raise error(tr("has more axes than numpy allows"))
     descr = written[1].decode("latin-1")
     return ArrayHeader(descr.strip("'"), axes, written[2] == b"True", begin + length)
 
@@ -89,16 +91,22 @@ def dtype_of(descr: str) -> str:
     return DTYPES.get(kind, "") if order == ("|" if kind.endswith("1") else "<") else ""
 
 
+@lru_cache(maxsize=64)
 def problem_of(descr: str) -> str:
     """Return why elements that numpy spells so are not read."""
     if descr.startswith(">"):
-        return "is stored big-endian, which vqcheck does not read"
+        return tr("is stored big-endian, which vqcheck does not read")
     if descr.startswith("["):
-        return "is an array of records, which vqcheck does not read"
+        return tr("is an array of records, which vqcheck does not read")
     if descr == OBJECTS:
-        return "is an array of Python objects, which vqcheck does not read"
-    raw = " (such as bfloat16, which numpy does not know)" if descr.startswith("|V") else ""
-    return f"has the element type {sanitize_name(descr)}{raw}, which vqcheck does not read"
+        return tr("is an array of Python objects, which vqcheck does not read")
+    kind = sanitize_name(descr)
+    if descr.startswith("|V"):
+        return tr(
+            "has the element type {kind} (such as bfloat16, which numpy does not know), which vqcheck does not read",
+            kind=kind,
+        )
+    return tr("has the element type {kind}, which vqcheck does not read", kind=kind)
 
 
 def stride_of(shape: tuple[int, ...], *, in_columns: bool) -> tuple[int, ...]:
@@ -124,7 +132,7 @@ def stored_array(
     dtype = dtype_of(header.descr)
     room = size - header.start
     if dtype and prod(header.shape) * ITEM_SIZE[dtype] != room:
-        raise error(f"its shape and its {room} bytes disagree")
+        raise error(tr("its shape and its {bytes} bytes disagree", bytes=room))
     stride = stride_of(header.shape, in_columns=header.in_columns)
     extent = Extent(member, header.start, room, packed)
     return StoredTensor(

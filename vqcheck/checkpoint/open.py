@@ -8,6 +8,7 @@ from vqcheck.checkpoint.formats import open_path
 from vqcheck.checkpoint.opened import Checkpoint
 from vqcheck.checkpoint.remote.address import is_address
 from vqcheck.errors import CheckpointError
+from vqcheck.language import tr
 
 
 def open_checkpoint(path: str | os.PathLike[str], beside: Checkpoint | None = None) -> Checkpoint:
@@ -28,8 +29,11 @@ def open_checkpoint(path: str | os.PathLike[str], beside: Checkpoint | None = No
         checkpoint.close()
         classes = listed(list(checkpoint.module_classes))
         raise CheckpointError(
-            f"is a module that was saved whole: loading it runs code of {classes}, which decides the values; "
-            "save its state_dict() ('vqcheck diff' and 'inspect' show what is stored)",
+            tr(
+                "is a module that was saved whole: loading it runs code of {classes}, which decides "
+                "the values; save its state_dict() ('vqcheck diff' and 'inspect' show what is stored)",
+                classes=classes,
+            ),
             path,
         )
     return checkpoint

@@ -13,8 +13,9 @@ from typing import Any, Final
 from vqcheck.checkpoint import container
 from vqcheck.checkpoint.container import Plain
 from vqcheck.checkpoint.file import PositionedFile
-from vqcheck.checkpoint.stored_tensor import ITEM_SIZE, Extent, StoredTensor, contiguous_stride
+from vqcheck.checkpoint.stored_tensor import ITEM_SIZE, Extent, StoredTensor, contiguous_stride, unsupported
 from vqcheck.checkpoint.torch_meaning import PickledIndex
+from vqcheck.language import tr
 from vqcheck.sanitize import sanitize, sanitize_name
 
 MAX_TENSOR_BYTES: Final = 128 << 20
@@ -197,18 +198,35 @@ class Checkpoint:
         error = self.files[0].error
         width = ITEM_SIZE.get(tensor.dtype)
         if tensor.problem or width is None:
-            raise error(tensor.problem or f"element type {sanitize_name(tensor.dtype)} is not supported", tensor.name)
+            raise error(tensor.problem or unsupported(tensor.dtype), tensor.name)
         size = prod(tensor.shape) * width
         if size > MAX_TENSOR_BYTES:
-            raise error(f"claims {size} bytes, more than the {MAX_TENSOR_BYTES} that are read", tensor.name)
+            raise error(
+                tr(
+                    "claims {size} bytes, more than the {most} that are read",
+                    size=size,
+                    most=MAX_TENSOR_BYTES,
+                ),
+                tensor.name,
+            )
         if not size:
             return 0
         reach = sum((length - 1) * step for length, step in zip(tensor.shape, tensor.stride, strict=True))
         span = (reach + 1) * width
         if tensor.offset + span > tensor.extent.size:
-            raise error(f"claims bytes outside its storage ({sanitize_name(tensor.extent.member)})", tensor.name)
+            raise error(
+                tr("claims bytes outside its storage ({member})", member=sanitize_name(tensor.extent.member)),
+                tensor.name,
+            )
         if span > MAX_TENSOR_BYTES:
-            raise error(f"is spread over {span} bytes, more than the {MAX_TENSOR_BYTES} that are read", tensor.name)
+            raise error(
+                tr(
+                    "is spread over {span} bytes, more than the {most} that are read",
+                    span=span,
+                    most=MAX_TENSOR_BYTES,
+                ),
+                tensor.name,
+            )
         return span
 
     def require_stored(self, tensors: Iterable[StoredTensor]) -> None:
@@ -227,7 +245,13 @@ class Checkpoint:
         # Of a distributed checkpoint the files are opened when they are read.
         stored = sum(file.size for file in self.files) if self._stored_bytes is None else self._stored_bytes
         if claimed > _FREE_BYTES + _MOST_TIMES * stored:
-            raise self.files[0].error(f"its VQ encoder claims {claimed} bytes, far more than the file's {stored}")
+            raise self.files[0].error(
+                tr(
+                    "its VQ encoder claims {claimed} bytes, far more than the file's {stored}",
+                    claimed=claimed,
+                    stored=stored,
+                )
+            )
         self._expect(tensors)
 
     def _expect(self, tensors: Iterable[StoredTensor]) -> None:

@@ -10,6 +10,7 @@ from typing import Any, Final
 
 from vqcheck.checkpoint.pickle_stack import RARE, PickleStack
 from vqcheck.checkpoint.pickle_values import Meaning, PickleError, TruncatedPickleError
+from vqcheck.language import tr
 
 MAX_BYTES: Final = 32 << 20
 """Longest pickle that is read; the index of the largest checkpoints in use takes a few MiB."""
@@ -40,12 +41,14 @@ def load(
     except PickleError:
         raise
     except KeyError:
-        raise PickleError("refers back to a value that it never stored") from None
+        raise PickleError(tr("refers back to a value that it never stored")) from None
     except (struct.error, IndexError, TypeError, ValueError, OverflowError) as error:
         if isinstance(error, IndexError) and str(error) == "index out of range":
             # What indexing bytes says; lists word it differently.
-            raise TruncatedPickleError("ends early") from None
-        raise PickleError(f"is damaged ({type(error).__name__}: {str(error)[:100]})") from None
+            raise TruncatedPickleError(tr("ends early")) from None
+        raise PickleError(
+            tr("is damaged ({kind}: {error})", kind=type(error).__name__, error=str(error)[:100])
+        ) from None
 
 
 def _run(machine: PickleStack, max_steps: int) -> object:
@@ -78,7 +81,7 @@ def _run(machine: PickleStack, max_steps: int) -> object:
             end = at + 4 + number(data[at : at + 4], "little")
             if end > len(data):
                 machine.at = len(data)
-                raise TruncatedPickleError("ends early")
+                raise TruncatedPickleError(tr("ends early"))
             stack.append(data[at + 4 : end].decode("utf-8", "surrogatepass"))
             at = end
         elif op == 0x4D:  # BININT2
@@ -109,8 +112,8 @@ def _run(machine: PickleStack, max_steps: int) -> object:
         else:
             handler = RARE.get(op)
             if handler is None:
-                raise PickleError(f"uses opcode 0x{op:02x}, which has no place in a checkpoint's index")
+                raise PickleError(tr("uses opcode 0x{op:02x}, which has no place in a checkpoint's index", op=op))
             machine.at = at
             handler(machine)
             at = machine.at
-    raise PickleError(f"has more than {max_steps} instructions")
+    raise PickleError(tr("has more than {most} instructions", most=max_steps))

@@ -13,6 +13,7 @@ from vqcheck.checkpoint.pickle_values import (
     TruncatedPickleError,
     dictionary_key,
 )
+from vqcheck.language import tr
 
 _MAX_GLOBALS: Final = 10_000
 """Most names of classes and functions; a writer names each once and then refers back to it."""
@@ -42,7 +43,7 @@ class PickleStack:
         end = self.at + count
         if end > len(self.data):
             self.at = len(self.data)
-            raise TruncatedPickleError("ends early")
+            raise TruncatedPickleError(tr("ends early"))
         piece = self.data[self.at : end]
         self.at = end
         return piece
@@ -57,7 +58,7 @@ class PickleStack:
         end = self.data.find(b"\n", self.at)
         if end < 0:
             self.at = len(self.data)
-            raise TruncatedPickleError("ends early")
+            raise TruncatedPickleError(tr("ends early"))
         piece = self.data[self.at : end]
         self.at = end + 1
         return piece
@@ -69,12 +70,12 @@ class PickleStack:
 
     def call(self, function: object, args: object) -> object:
         if not isinstance(args, tuple):
-            raise PickleError("calls something with arguments that are not a tuple")
+            raise PickleError(tr("calls something with arguments that are not a tuple"))
         return self.meaning.call(function, args)
 
     def store(self, target: object, pairs: list[Any]) -> None:
         if len(pairs) % 2:
-            raise PickleError("sets an odd number of keys and values")
+            raise PickleError(tr("sets an odd number of keys and values"))
         if isinstance(target, dict):
             for key, value in zip(pairs[::2], pairs[1::2], strict=True):
                 target[key if type(key) is str else dictionary_key(key, len(target))] = value
@@ -83,10 +84,10 @@ class PickleStack:
                 kept = dictionary_key(key, len(target.items))
                 if kept in target.items:
                     # What it was handed must not be forgotten.
-                    raise PickleError(f"sets an item of {target.callee} twice")
+                    raise PickleError(tr("sets an item of {callee} twice", callee=str(target.callee)))
                 target.items[kept] = value
         else:
-            raise PickleError("sets an item of something that is not a dictionary")
+            raise PickleError(tr("sets an item of something that is not a dictionary"))
 
     def extend(self, target: object, values: list[Any]) -> None:
         if isinstance(target, Placeholder) and not target.is_fixed:
@@ -94,13 +95,13 @@ class PickleStack:
         elif isinstance(target, list):
             target.extend(values)
         else:
-            raise PickleError("appends to something that is not a list")
+            raise PickleError(tr("appends to something that is not a list"))
 
     def add_to_set(self) -> None:
         values = self.pop_mark()
         target = self.stack[-1]
         if not isinstance(target, Placeholder) or target.callee is not SET:
-            raise PickleError("adds to something that is not a set")
+            raise PickleError(tr("adds to something that is not a set"))
         target.elements.extend(values)
 
     def build(self) -> None:
@@ -118,10 +119,10 @@ class PickleStack:
 
     def name_global(self, module: object, name: object) -> Global:
         if not isinstance(name, str) or not isinstance(module, str):
-            raise PickleError("names a global with something that is not text")
+            raise PickleError(tr("names a global with something that is not text"))
         self.globals += 1
         if self.globals > _MAX_GLOBALS:
-            raise PickleError(f"names more than {_MAX_GLOBALS} classes and functions")
+            raise PickleError(tr("names more than {most} classes and functions", most=_MAX_GLOBALS))
         return Global(module, name)
 
     def push_global(self) -> None:
@@ -135,14 +136,14 @@ class PickleStack:
     def new_object(self) -> None:
         args = self.stack.pop()
         if not isinstance(args, tuple):
-            raise PickleError("makes an object with arguments that are not a tuple")
+            raise PickleError(tr("makes an object with arguments that are not a tuple"))
         self.stack[-1] = self.meaning.new(self.stack[-1], args)
 
     def new_object_with_keywords(self) -> None:
         keywords = self.stack.pop()
         args = self.stack.pop()
         if not isinstance(args, tuple) or not isinstance(keywords, dict):
-            raise PickleError("makes an object with arguments that are not a tuple and a dictionary")
+            raise PickleError(tr("makes an object with arguments that are not a tuple and a dictionary"))
         self.stack[-1] = self.meaning.new(self.stack[-1], args, keywords)
 
     def dictionary(self) -> None:
@@ -180,10 +181,10 @@ class PickleStack:
     def integer_text(self, ending: bytes = b"") -> int:
         digits = self.line()
         if len(digits) > _MAX_INTEGER_BYTES:
-            raise PickleError(f"holds an integer of {len(digits)} digits")
+            raise PickleError(tr("holds an integer of {digits} digits", digits=len(digits)))
         digits = digits.removesuffix(ending)
         if not _INTEGER.fullmatch(digits):
-            raise PickleError("spells an integer in a way that readers take differently")
+            raise PickleError(tr("spells an integer in a way that readers take differently"))
         return int(digits)
 
     def push_int_text(self) -> None:
@@ -197,21 +198,21 @@ class PickleStack:
     def push_float_text(self) -> None:
         digits = self.line()
         if len(digits) > _MAX_INTEGER_BYTES or not _FLOAT.fullmatch(digits):
-            raise PickleError("spells a number in a way that readers take differently")
+            raise PickleError(tr("spells a number in a way that readers take differently"))
         self.stack.append(float(digits))
 
     def push_long(self, width: int) -> None:
         size = self.number(width)
         if size > _MAX_INTEGER_BYTES:
-            raise PickleError(f"holds an integer of {size} bytes")
+            raise PickleError(tr("holds an integer of {size} bytes", size=size))
         self.stack.append(int.from_bytes(self.take(size), "little", signed=True))
 
     def push_string(self) -> None:
         quoted = self.line()
         if len(quoted) < 2 or quoted[:1] != quoted[-1:] or quoted[:1] not in (b"'", b'"'):
-            raise PickleError("holds a string without quotes")
+            raise PickleError(tr("holds a string without quotes"))
         if b"\\" in quoted or not quoted.isascii():
-            raise PickleError("holds a string with escapes")
+            raise PickleError(tr("holds a string with escapes"))
         self.stack.append(quoted[1:-1].decode("ascii"))
 
     def push_binary_string(self, width: int) -> None:

@@ -5,6 +5,8 @@ from collections.abc import Iterable
 from dataclasses import dataclass, field
 from typing import Final
 
+from vqcheck.errors import WrongValueError
+from vqcheck.language import tr
 from vqcheck.quick_dataclass import quick_dataclass
 
 _DEEPEST_KEY: Final = 3
@@ -13,7 +15,7 @@ _LONGEST_PART: Final = 256
 """Characters or bytes. Keys beyond these are not compared: one part may stand in a key a million times."""
 
 
-class PickleError(ValueError):
+class PickleError(WrongValueError):
     """A pickle that is damaged, oversized, or uses what a checkpoint's index has no use for."""
 
 
@@ -87,7 +89,7 @@ class Meaning:
     def reference(self, persistent_id: object) -> object:
         """Return what stands for something that is kept outside the pickle."""
         del persistent_id
-        raise PickleError("holds a persistent id outside a checkpoint")
+        raise PickleError(tr("holds a persistent id outside a checkpoint"))
 
 
 class PlainData(Meaning):
@@ -95,15 +97,15 @@ class PlainData(Meaning):
 
     def call(self, function: object, args: tuple[object, ...]) -> object:
         del args
-        raise PickleError(f"calls {function} where plain data is expected")
+        raise PickleError(tr("calls {function} where plain data is expected", function=str(function)))
 
     def new(self, kind: object, args: tuple[object, ...], keywords: object = None) -> object:
         del args, keywords
-        raise PickleError(f"makes an object of {kind} where plain data is expected")
+        raise PickleError(tr("makes an object of {kind} where plain data is expected", kind=str(kind)))
 
     def build(self, target: object, state: object) -> object:
         del target, state
-        raise PickleError("gives a state to something where plain data is expected")
+        raise PickleError(tr("gives a state to something where plain data is expected"))
 
 
 def dictionary_key(key: object, position: int) -> object:

@@ -14,6 +14,7 @@ from vqcheck.checkpoint.opened import Checkpoint
 from vqcheck.checkpoint.stored_tensor import ITEM_SIZE, Extent, StoredTensor, contiguous_stride
 from vqcheck.checkpoint.zip_archive import ZipArchive
 from vqcheck.errors import CheckpointError
+from vqcheck.language import tr
 from vqcheck.sanitize import sanitize_name
 
 _CHUNK: Final = 8 << 20
@@ -36,14 +37,17 @@ def edits_for(checkpoint: Checkpoint, values: Mapping[StoredTensor, bytes]) -> d
     file = checkpoint.files[0]
     if checkpoint.format not in _REWRITTEN:
         raise file.error(
-            f"is a checkpoint of the kind '{checkpoint.format}'; a VQ encoder can be put back into a single torch or "
-            "safetensors file only"
+            tr(
+                "is a checkpoint of the kind '{format}'; a VQ encoder can be put back into a single "
+                "torch or safetensors file only",
+                format=checkpoint.format,
+            )
         )
     if file.is_remote:
-        raise file.error("is remote, and the copy takes all of its bytes; --download reads it whole first")
+        raise file.error(tr("is remote, and the copy takes all of its bytes; --download reads it whole first"))
     packed = next((tensor for tensor in values if tensor.extent.packed), None)
     if packed is not None:
-        raise file.error("is stored compressed; save the file again without compression", packed.name)
+        raise file.error(tr("is stored compressed; save the file again without compression"), packed.name)
     _require_apart(checkpoint, values)
     archive = ZipArchive(file) if checkpoint.format == "torch zip" else None
     edits: dict[int, bytes] = {}
@@ -108,9 +112,9 @@ def _require_apart(checkpoint: Checkpoint, values: Mapping[StoredTensor, bytes])
             continue
         for start, stop, tensor in changed:
             if begin < stop and start < end and not _is_alias(tensor, other):
-                what = other.name if other in named else "another part of the file"
+                what = sanitize_name(other.name) if other in named else tr("another part of the file")
                 raise CheckpointError(
-                    f"shares its bytes with {sanitize_name(what)}, which is not part of the VQ encoder",
+                    tr("shares its bytes with {what}, which is not part of the VQ encoder", what=what),
                     checkpoint.path,
                     tensor.name,
                 )

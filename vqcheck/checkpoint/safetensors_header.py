@@ -12,10 +12,18 @@ from typing import Any, Final
 from vqcheck.checkpoint.file import PositionedFile
 from vqcheck.checkpoint.opened import Checkpoint
 from vqcheck.checkpoint.source import Source
-from vqcheck.checkpoint.stored_tensor import ITEM_SIZE, SAFETENSORS, Extent, StoredTensor, contiguous_stride
+from vqcheck.checkpoint.stored_tensor import (
+    ITEM_SIZE,
+    SAFETENSORS,
+    Extent,
+    StoredTensor,
+    contiguous_stride,
+    unsupported,
+)
 from vqcheck.checkpoint.untrusted_text import parse_json
-from vqcheck.sanitize import sanitize_name
+from vqcheck.language import tr
 
+_HEADER: Final = tr("header")
 _MAX_HEADER: Final = 16 << 20
 _MAX_AXES: Final = 64
 _LONGEST_DTYPE: Final = 20
@@ -34,7 +42,7 @@ def open_source(source: Source) -> Checkpoint:
         from vqcheck.checkpoint import not_a_checkpoint, torch_legacy
 
         if torch_legacy.has_magic(file) or not_a_checkpoint.tar_kind(source.head):
-            raise file.error("begins as a torch file and as a safetensors file; save it again as one")
+            raise file.error(tr("begins as a torch file and as a safetensors file; save it again as one"))
     tensors, metadata = read_header(file)
     if not source.is_shard:
         tensors = with_aliases(tensors, metadata)
@@ -53,16 +61,19 @@ def read_header(file: PositionedFile) -> tuple[dict[str, StoredTensor], dict[str
         CheckpointError: a header that is damaged, oversized, or describes bytes outside the file.
 
     """
-    length = int.from_bytes(file.read(0, 8, "header"), "little")
+    length = int.from_bytes(file.read(0, 8, _HEADER), "little")
     if length > file.size - 8:
-        raise file.error(f"claims {length} bytes, more than the file has (truncated?)", "header")
+        raise file.error(tr("claims {length} bytes, more than the file has (truncated?)", length=length), _HEADER)
     if length > _MAX_HEADER:
-        raise file.error(f"{length} bytes, more than the {_MAX_HEADER} that are read", "header")
-    header = parse_json(bytes(file.read(8, length, "header")), file, "header")
+        raise file.error(
+            tr("{length} bytes, more than the {most} that are read", length=length, most=_MAX_HEADER),
+            _HEADER,
+        )
+    header = parse_json(bytes(file.read(8, length, _HEADER)), file, _HEADER)
     metadata = header.pop("__metadata__", None)
     metadata = {} if metadata is None else metadata
     if not isinstance(metadata, dict) or not all(isinstance(value, str) for value in metadata.values()):
-        raise file.error("its metadata is not text", "header")
+        raise file.error(tr("its metadata is not text"), _HEADER)
     tensors: dict[str, StoredTensor] = {}
     for name, entry in header.items():
         tensors[name] = _tensor(file, name, entry, 8 + length)
@@ -95,22 +106,22 @@ def _tensor(file: PositionedFile, name: str, entry: Any, data_start: int) -> Sto
     try:
         spelled, shape, (begin, end) = entry["dtype"], tuple(entry["shape"]), entry["data_offsets"]
     except (TypeError, KeyError, ValueError):
-        raise file.error("its header entry is damaged", name) from None
+        raise file.error(tr("its header entry is damaged"), name) from None
     if (
         not isinstance(spelled, str)
         or not 0 < len(spelled) <= _LONGEST_DTYPE
         or len(shape) > _MAX_AXES
         or not all(type(n) is int and 0 <= n < 1 << 62 for n in (*shape, begin, end))
     ):
-        raise file.error("its header entry is damaged", name)
+        raise file.error(tr("its header entry is damaged"), name)
     dtype = SAFETENSORS.get(spelled, "")
     if begin > end or data_start + end > file.size:
-        raise file.error("lies outside the file (truncated?)", name)
+        raise file.error(tr("lies outside the file (truncated?)"), name)
     width = ITEM_SIZE.get(dtype)
     if width is not None and prod(shape) * width != end - begin:
-        raise file.error(f"its shape and its {end - begin} bytes disagree", name)
+        raise file.error(tr("its shape and its {bytes} bytes disagree", bytes=end - begin), name)
     extent = Extent(name, data_start + begin, end - begin)
-    problem = "" if dtype else f"element type {sanitize_name(spelled)} is not supported"
+    problem = "" if dtype else unsupported(spelled)
     return StoredTensor(name, dtype or spelled, shape, contiguous_stride(shape), 0, extent, problem)
 
 
@@ -119,9 +130,9 @@ def _refuse_overlaps_and_gaps(file: PositionedFile, tensors: dict[str, StoredTen
     end = data_start
     for extent in sorted((tensor.extent for tensor in tensors.values()), key=lambda each: (each.start, each.size)):
         if extent.start < end:
-            raise file.error("overlaps another tensor", extent.member)
+            raise file.error(tr("overlaps another tensor"), extent.member)
         if extent.start > end:
-            raise file.error("does not begin where the tensor before it ends", extent.member)
+            raise file.error(tr("does not begin where the tensor before it ends"), extent.member)
         end += extent.size
     if end != file.size:
-        raise file.error(f"{file.size - end} bytes at its end belong to no tensor")
+        raise file.error(tr("{bytes} bytes at its end belong to no tensor", bytes=file.size - end))

@@ -11,6 +11,7 @@ from vqcheck.checkpoint.pickle_values import PickleError
 from vqcheck.checkpoint.stored_tensor import ITEM_SIZE, Extent, StoredTensor
 from vqcheck.checkpoint.torch_meaning import TorchMeaning
 from vqcheck.checkpoint.torch_records import StorageRecord, TensorRecord
+from vqcheck.language import tr
 from vqcheck.sanitize import sanitize_name
 
 
@@ -39,7 +40,7 @@ def checkpoint_of(
     except PickleError as error:
         raise file.error(str(error)) from None
     if not state_dicts:
-        raise file.error("holds no state dict (no mapping of names to tensors); save state_dict()")
+        raise file.error(tr("holds no state dict (no mapping of names to tensors); save state_dict()"))
     used = state_dicts[0]
     return Checkpoint(
         files or [file],
@@ -77,13 +78,15 @@ def _stored_tensors(state_dict: StateDict, extents: dict[str, Extent]) -> dict[s
         problem = record.problem
         width = ITEM_SIZE.get(storage.dtype, 0) if storage else 0
         if storage is None or extent is None:
-            problem = (
-                problem or f"its storage {sanitize_name(storage.key) if storage else ''} is missing from the archive"
-            )
+            key = sanitize_name(storage.key) if storage else ""
+            problem = problem or tr("its storage {key} is missing from the archive", key=key)
             extent = Extent("", 0, 0)
         elif width and storage.count * width != extent.size:
-            than = "more" if storage.count * width > extent.size else "fewer"
-            problem = problem or f"its storage claims {storage.count} elements, {than} than are stored"
+            problem = problem or (
+                tr("its storage claims {count} elements, more than are stored", count=storage.count)
+                if storage.count * width > extent.size
+                else tr("its storage claims {count} elements, fewer than are stored", count=storage.count)
+            )
         elif storage.view:
             _, first, count = storage.view
             extent = replace(extent, start=extent.start + first * width, size=count * width)

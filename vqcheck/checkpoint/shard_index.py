@@ -6,6 +6,7 @@ from typing import Final
 from vqcheck.checkpoint.file import PositionedFile
 from vqcheck.checkpoint.untrusted_text import parse_json
 from vqcheck.errors import CheckpointError
+from vqcheck.language import tr
 from vqcheck.sanitize import sanitize
 
 _MAX_INDEX: Final = 16 << 20
@@ -20,18 +21,24 @@ def shard_of_each_tensor(file: PositionedFile) -> dict[str, str]:
 
     """
     if file.size > _MAX_INDEX:
-        raise file.error(f"{file.size} bytes, too long for the index of a sharded checkpoint")
+        raise file.error(tr("{size} bytes, too long for the index of a sharded checkpoint", size=file.size))
     weight_map = parse_json(bytes(file.read(0, file.size, "index")), file).get("weight_map")
     if not isinstance(weight_map, dict) or not weight_map:
-        raise file.error("is JSON, but not the index of a sharded checkpoint (no weight_map)")
+        raise file.error(tr("is JSON, but not the index of a sharded checkpoint (no weight_map)"))
     shards = set()
     for name, shard in weight_map.items():
         # Colons and backslashes lead elsewhere on Windows only, but an index has no use for them anywhere.
         if not isinstance(shard, str) or shard in ("", ".", "..") or any(mark in shard for mark in "/\\:\0"):
-            raise file.error("its shard must be a file in the index's own folder", name)
+            raise file.error(tr("its shard must be a file in the index's own folder"), name)
         shards.add(shard)
     if len(shards) > _MAX_SHARDS:
-        raise file.error(f"names {len(shards)} shards, more than the {_MAX_SHARDS} that are opened")
+        raise file.error(
+            tr(
+                "names {shards} shards, more than the {most} that are opened",
+                shards=len(shards),
+                most=_MAX_SHARDS,
+            )
+        )
     return weight_map
 
 
@@ -49,8 +56,10 @@ def shard_path(index: PositionedFile, shard: str) -> str:
     folder = os.path.dirname(os.path.realpath(path))
     if folder not in (os.path.realpath(os.path.dirname(index.path)), os.path.dirname(os.path.realpath(index.path))):
         raise CheckpointError(
-            f"is a link that leads out of the folder, to {sanitize(os.path.realpath(path))}; "
-            "name the index beside that file",
+            tr(
+                "is a link that leads out of the folder, to {target}; name the index beside that file",
+                target=sanitize(os.path.realpath(path)),
+            ),
             path,
         )
     return path

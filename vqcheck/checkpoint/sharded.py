@@ -12,7 +12,8 @@ from vqcheck.checkpoint.opened import Checkpoint
 from vqcheck.checkpoint.remote.address import is_address
 from vqcheck.checkpoint.shard_index import shard_of_each_tensor, shard_path
 from vqcheck.checkpoint.source import Source
-from vqcheck.checkpoint.stored_tensor import Extent, StoredTensor
+from vqcheck.checkpoint.stored_tensor import Extent, StoredTensor, missing_part
+from vqcheck.language import tr
 from vqcheck.sanitize import sanitize_name
 
 _MAX_INDEXES: Final = 64 << 20
@@ -29,7 +30,7 @@ def open_source(source: Source) -> Checkpoint:
     index = source.file
     if source.is_shard:
         # Followed, it could lead back to itself.
-        raise index.error("is the index of a sharded checkpoint, where a shard is expected")
+        raise index.error(tr("is the index of a sharded checkpoint, where a shard is expected"))
     shard_of = shard_of_each_tensor(index)
     opened: dict[str, Checkpoint] = {}
     try:
@@ -39,7 +40,7 @@ def open_source(source: Source) -> Checkpoint:
                 opened[shard] = source.open_shard(path)
                 check_shards(index, shard_of, opened)
         if not opened:
-            raise index.error("none of the files that it names is there; get them, too")
+            raise index.error(tr("none of the files that it names is there; get them, too"))
         tensors = {
             name: _in_shard(index, name, shard, opened[shard]) if shard in opened else _missing(name, shard)
             for name, shard in shard_of.items()
@@ -61,14 +62,13 @@ def open_source(source: Source) -> Checkpoint:
 
 def _missing(name: str, shard: str) -> StoredTensor:
     """Return what is known of a tensor whose file is not there: its name."""
-    problem = f"lies in {sanitize_name(shard)}, which is missing"
-    return StoredTensor(name, "missing", (), (), 0, Extent(name, 0, 0, shard=shard), problem)
+    return StoredTensor(name, "missing", (), (), 0, Extent(name, 0, 0, shard=shard), missing_part(shard))
 
 
 def _in_shard(index: PositionedFile, name: str, shard: str, opened: Checkpoint) -> StoredTensor:
     tensor = opened.tensors.get(name)
     if tensor is None:
-        raise index.error(f"is not in {sanitize_name(shard)}, where the index says it is", name)
+        raise index.error(tr("is not in {shard}, where the index says it is", shard=sanitize_name(shard)), name)
     return replace(tensor, extent=replace(tensor.extent, shard=shard))
 
 
@@ -85,15 +85,33 @@ def check_shards(index: PositionedFile, shard_of: dict[str, str], opened: dict[s
     name, shard = list(opened.items())[-1]
     for container in filter(None, (shard.container, *shard.other_containers)):
         raise shard.files[0].error(
-            f"keeps tensors in a container ({sanitize_name(container)}), where a shard is the state dict itself"
+            tr(
+                "keeps tensors in a container ({container}), where a shard is the state dict itself",
+                container=sanitize_name(container),
+            )
         )
     if shard.module_classes:
-        raise shard.files[0].error("is a module that was saved whole, where a shard is a state dict")
+        raise shard.files[0].error(tr("is a module that was saved whole, where a shard is a state dict"))
     for tensor in shard.tensors:
         home = shard_of.get(tensor)
         if home != name:
-            where = f"which the index gives to {sanitize_name(home)}" if home else "which the index does not list"
-            raise index.error(f"{sanitize_name(name)} holds {sanitize_name(tensor)}, {where}")
+            file, held = sanitize_name(name), sanitize_name(tensor)
+            raise index.error(
+                tr(
+                    "{file} holds {tensor}, which the index gives to {home}",
+                    file=file,
+                    tensor=held,
+                    home=sanitize_name(home),
+                )
+                if home
+                else tr("{file} holds {tensor}, which the index does not list", file=file, tensor=held)
+            )
     spent = sum(file.bytes_read for each in opened.values() for file in each.files)
     if spent > _MAX_INDEXES:
-        raise index.error(f"{spent} bytes of indexes in its shards, more than the {_MAX_INDEXES} that are read")
+        raise index.error(
+            tr(
+                "{spent} bytes of indexes in its shards, more than the {most} that are read",
+                spent=spent,
+                most=_MAX_INDEXES,
+            )
+        )

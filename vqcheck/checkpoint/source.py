@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Final, Protocol
 from vqcheck.checkpoint.file import PositionedFile
 from vqcheck.checkpoint.opened import Checkpoint
 from vqcheck.checkpoint.torch_meaning import PickledIndex
+from vqcheck.language import tr
 
 if TYPE_CHECKING:
     from vqcheck.checkpoint.zip_archive import ZipArchive
@@ -42,7 +43,7 @@ class Source:
     def open_shard(self, path: str) -> Checkpoint:
         """Open a file that this one, an index, leads to."""
         if self._open_shard is None:
-            raise self.file.error("leads to further files, where the values themselves are expected")
+            raise self.file.error(tr("leads to further files, where the values themselves are expected"))
         return self._open_shard(path)
 
     @property
@@ -61,7 +62,7 @@ class Source:
         from vqcheck.checkpoint.zip_archive import ZipArchive
 
         if self.head[6:8] == b"\0\0" and self.head[8:9] in (b"{", b" ", b"\t", b"\r", b"\n"):
-            raise self.file.error("begins as an archive and as a safetensors file; save it again as one")
+            raise self.file.error(tr("begins as an archive and as a safetensors file; save it again as one"))
         return ZipArchive(self.file)
 
 

@@ -7,6 +7,7 @@ from typing import Final
 
 from vqcheck.checkpoint.pickle_values import Global, PickleError, Placeholder
 from vqcheck.checkpoint.torch_records import TensorRecord
+from vqcheck.language import tr
 from vqcheck.sanitize import sanitize_name
 
 _PARTS: Final = ("_parameters", "_buffers", "_modules")
@@ -41,22 +42,27 @@ def state_dict_of(module: object) -> dict[str, TensorRecord]:
         prefix, value, depth = waiting.pop()
         seen += 1
         if seen > _MAX_MODULES or len(state) > _MAX_TENSORS or depth > _DEEPEST:
-            raise PickleError("holds too many modules, or some too deep")
+            raise PickleError(tr("holds too many modules, or some too deep"))
         if not isinstance(value, Placeholder) or not isinstance(value.state, dict) or not is_module(value):
-            raise PickleError(f"holds in place of the module {sanitize_name(prefix)} something else")
+            raise PickleError(tr("holds in place of the module {prefix} something else", prefix=sanitize_name(prefix)))
         parameters, buffers, modules = (value.state[part] for part in _PARTS)
         passing = _passing(value.state.get("_non_persistent_buffers_set"))
         for name, held in (*parameters.items(), *buffers.items()):
             if not isinstance(name, str) or "." in name or len(name) > _LONGEST_NAME:
-                raise PickleError(f"holds a tensor of {sanitize_name(prefix)} without a usable name")
+                raise PickleError(tr("holds a tensor of {prefix} without a usable name", prefix=sanitize_name(prefix)))
             if held is None or (name in passing and name in buffers):
                 continue
             if not isinstance(held, TensorRecord) or prefix + name in state:
-                raise PickleError(f"holds in place of the tensor {sanitize_name(prefix + name)} something else, or two")
+                raise PickleError(
+                    tr(
+                        "holds in place of the tensor {name} something else, or two",
+                        name=sanitize_name(prefix + name),
+                    )
+                )
             state[prefix + name] = held
         for name, held in modules.items():
             if not isinstance(name, str) or "." in name or len(name) > _LONGEST_NAME:
-                raise PickleError(f"holds a module in {sanitize_name(prefix)} without a usable name")
+                raise PickleError(tr("holds a module in {prefix} without a usable name", prefix=sanitize_name(prefix)))
             if held is not None:
                 waiting.append((f"{prefix}{name}.", held, depth + 1))
     return state

@@ -1,9 +1,12 @@
 """What is known of a tensor before its bytes are read: its name, element type, shape and place in the file."""
 
+from functools import lru_cache
 from types import MappingProxyType
 from typing import Final
 
+from vqcheck.language import tr
 from vqcheck.quick_dataclass import quick_dataclass
+from vqcheck.sanitize import sanitize_name
 
 
 @quick_dataclass(frozen=True, slots=True)
@@ -133,3 +136,15 @@ SAFETENSORS: Final = MappingProxyType(
     }
 )
 """Element type as a safetensors header spells it -> element type."""
+
+
+@lru_cache(maxsize=64)
+def unsupported(dtype: str) -> str:
+    """Return what is wrong with a tensor of an element type that is not read."""
+    return tr("element type {dtype} is not supported", dtype=sanitize_name(dtype))
+
+
+@lru_cache(maxsize=64)
+def missing_part(file: str) -> str:
+    """Return what is wrong with a tensor whose file is not there; of one file there may be a hundred thousand."""
+    return tr("lies in {file}, which is missing", file=sanitize_name(file))

@@ -9,6 +9,7 @@ from typing import Final
 
 from vqcheck.checkpoint.pickle_values import Global, PickleError, Placeholder, dictionary_key
 from vqcheck.checkpoint.torch_records import sizes
+from vqcheck.language import tr
 
 _MOST_COPIED: Final = 1_000_000
 """Items and bytes / 64 that calls may copy together; the same large argument can be passed at every step."""
@@ -76,7 +77,7 @@ _SHARED_NAMES: Final = ("typing", "builtins", "__builtin__", "collections.abc", 
 
 
 def _wrong_arguments(function: Global) -> PickleError:
-    return PickleError(f"calls {function} with arguments it does not take")
+    return PickleError(tr("calls {function} with arguments it does not take", function=str(function)))
 
 
 class Calls:
@@ -102,12 +103,12 @@ class Calls:
             return Placeholder(function, args)
         if key in _LOOKED_UP:
             return _looked_up(function, args)
-        raise PickleError(f"calls {function}, which may give any value")
+        raise PickleError(tr("calls {function}, which may give any value", function=str(function)))
 
     def _spend(self, count: int) -> None:
         self._copied += count
         if self._copied > _MOST_COPIED:
-            raise PickleError(f"copies more than {_MOST_COPIED} values")
+            raise PickleError(tr("copies more than {most} values", most=_MOST_COPIED))
 
     def dictionary(self, function: Global, args: tuple[object, ...]) -> dict[object, object]:
         """Return dict(mapping) or dict(pairs), as the class and its subclasses give it."""
@@ -120,11 +121,11 @@ class Calls:
             result.update(given)
             return result
         if not isinstance(given, (list, tuple)):
-            raise PickleError("builds a dictionary from something else than pairs")
+            raise PickleError(tr("builds a dictionary from something else than pairs"))
         self._spend(len(given))
         for pair in given:
             if not isinstance(pair, (list, tuple)) or len(pair) != 2:
-                raise PickleError("builds a dictionary from something else than pairs")
+                raise PickleError(tr("builds a dictionary from something else than pairs"))
             result[dictionary_key(pair[0], len(result))] = pair[1]
         return result
 

@@ -18,10 +18,11 @@ from vqcheck.checkpoint.opened import Checkpoint
 from vqcheck.checkpoint.pickle_values import PickleError, PlainData, TruncatedPickleError
 from vqcheck.checkpoint.saved_object import checkpoint_of
 from vqcheck.checkpoint.source import Source
-from vqcheck.checkpoint.stored_tensor import ITEM_SIZE, REFUSED_ITEM_SIZE, Extent
+from vqcheck.checkpoint.stored_tensor import ITEM_SIZE, REFUSED_ITEM_SIZE, Extent, unsupported
 from vqcheck.checkpoint.torch_meaning import TorchMeaning
 from vqcheck.checkpoint.torch_records import StorageRecord
 from vqcheck.errors import CheckpointError
+from vqcheck.language import tr
 from vqcheck.sanitize import sanitize_name
 
 MAGIC: Final = 0x1950A86A20F9469CFC6C
@@ -99,7 +100,7 @@ def has_magic(file: PositionedFile) -> bool:
 def _check_magic(file: PositionedFile) -> None:
     """Refuse what is not a torch file before anything else in it is looked at; it may be of any kind."""
     if not has_magic(file):
-        raise file.error("is not a checkpoint (neither torch nor safetensors)")
+        raise file.error(tr("is not a checkpoint (neither torch nor safetensors)"))
 
 
 def _with_growing_window(file: PositionedFile, read: Callable[[bytes], _Pickles]) -> _Pickles:
@@ -110,10 +111,10 @@ def _with_growing_window(file: PositionedFile, read: Callable[[bytes], _Pickles]
             return read(bytes(file.read(0, size, "pickle")))
         except TruncatedPickleError as error:
             if size == min(file.size, pickle_machine.MAX_BYTES):
-                raise file.error(f"the pickle {error} (truncated?)") from None
+                raise file.error(tr("the pickle {error} (truncated?)", error=str(error))) from None
             size = min(size * 8, file.size, pickle_machine.MAX_BYTES)
         except PickleError as error:
-            raise file.error(f"the pickle {error}") from None
+            raise file.error(tr("the pickle {error}", error=str(error))) from None
 
 
 def _read_pickles(window: bytes) -> _Pickles:
@@ -122,28 +123,28 @@ def _read_pickles(window: bytes) -> _Pickles:
     protocol, at = pickle_machine.load(window, plain, start=at, max_steps=_SHORT)
     system, at = pickle_machine.load(window, plain, start=at, max_steps=_SHORT)
     if protocol != _PROTOCOL or not isinstance(system, dict):
-        raise PickleError("is a torch checkpoint of an unknown protocol")
+        raise PickleError(tr("is a torch checkpoint of an unknown protocol"))
     if system.get("little_endian") is not True:
-        raise PickleError("was written on a big-endian machine, which vqcheck does not read")
+        raise PickleError(tr("was written on a big-endian machine, which vqcheck does not read"))
     storages: dict[str, StorageRecord] = {}
     views: dict[str, StorageRecord] = {}
 
     def found(record: StorageRecord) -> None:
         storages.setdefault(record.key, record)
         if record.view is not None and views.setdefault(record.view[0], record) != record:
-            raise PickleError(f"gives view {sanitize_name(record.view[0])} two places")
+            raise PickleError(tr("gives view {key} two places", key=sanitize_name(record.view[0])))
 
     meaning = TorchMeaning(found, most_parts=6)
     root, at = pickle_machine.load(window, meaning, start=at)
     meaning.require_apart()
     keys, at = pickle_machine.load(window, plain, start=at)
     if not isinstance(keys, list):
-        raise PickleError("has no list of storages")
+        raise PickleError(tr("has no list of storages"))
     for key, record in views.items():
         if key in storages:
-            raise PickleError(f"gives a storage and a view of one the same key {sanitize_name(key)}")
+            raise PickleError(tr("gives a storage and a view of one the same key {key}", key=sanitize_name(key)))
         if record.view is not None and record.view[1] + record.view[2] > record.count:
-            raise PickleError(f"describes view {sanitize_name(key)} outside its storage")
+            raise PickleError(tr("describes view {key} outside its storage", key=sanitize_name(key)))
     return _Pickles(root, storages, keys, at, meaning)
 
 
@@ -153,16 +154,16 @@ def _locate(file: PositionedFile, pickles: _Pickles) -> dict[str, Extent]:
     for key in pickles.keys:
         record = pickles.storages.get(key) if isinstance(key, str) else None
         if record is None or record.key in extents:
-            name = f"storage {key}" if isinstance(key, str) else "storage without a name"
-            raise file.error("is listed twice or used by no tensor", name)
+            name = f"storage {key}" if isinstance(key, str) else tr("storage without a name")
+            raise file.error(tr("is listed twice or used by no tensor"), name)
         name = f"storage {record.key}"
         width = ITEM_SIZE.get(record.dtype) or REFUSED_ITEM_SIZE.get(record.dtype)
         if width is None:
-            raise file.error(f"element type {sanitize_name(record.dtype)} is not supported", name)
+            raise file.error(unsupported(record.dtype), name)
         count = int.from_bytes(file.read(position, 8, name), "little", signed=True)
         size = count * width
         if count < 0 or position + 8 + size > file.size:
-            raise file.error(f"{count} elements lie outside the file (truncated?)", name)
+            raise file.error(tr("{count} elements lie outside the file (truncated?)", count=count), name)
         extents[record.key] = Extent(name, position + 8, size)
         position += 8 + size
     return extents

@@ -11,7 +11,8 @@ from typing import Final
 from vqcheck.checkpoint.pickle_values import Global, Meaning, OtherKey, PickleError, Placeholder
 from vqcheck.checkpoint.stored_module import is_module
 from vqcheck.checkpoint.torch_calls import DICTIONARIES, HOLDERS, NO_TENSOR, Calls
-from vqcheck.checkpoint.torch_records import REBUILD, SAVE_AGAIN, StorageRecord, Storages, TensorRecord, rebuild
+from vqcheck.checkpoint.torch_records import REBUILD, StorageRecord, Storages, TensorRecord, rebuild, save_again
+from vqcheck.language import tr
 from vqcheck.quick_dataclass import quick_dataclass
 from vqcheck.sanitize import sanitize_name
 
@@ -43,12 +44,12 @@ class TorchMeaning(Meaning):
             # The class of a module that was saved whole, with its source; it stays a name.
             if len(persistent_id) == 4 and isinstance(persistent_id[1], Global):
                 return persistent_id[1]
-            raise PickleError("refers to a module in a way that torch does not write")
+            raise PickleError(tr("refers to a module in a way that torch does not write"))
         return self._storages.refer(persistent_id)
 
     def call(self, function: object, args: tuple[object, ...]) -> object:
         if type(function) is not Global:
-            raise PickleError(f"calls what it has made before{SAVE_AGAIN}")
+            raise PickleError(save_again(tr("calls what it has made before")))
         key = function.module, function.name
         known = REBUILD.get(key)
         if known is not None:
@@ -60,23 +61,23 @@ class TorchMeaning(Meaning):
         try:
             made = self._calls.make(function, args)
         except PickleError as error:
-            raise PickleError(f"{error}{SAVE_AGAIN}") from None
+            raise PickleError(save_again(str(error))) from None
         if isinstance(made, Placeholder) and key not in HOLDERS:
             self._objects.append(made)
         return made
 
     def new(self, kind: object, args: tuple[object, ...], keywords: object = None) -> object:
         if type(kind) is not Global:
-            raise PickleError(f"makes an object of what it has made before{SAVE_AGAIN}")
+            raise PickleError(save_again(tr("makes an object of what it has made before")))
         key = kind.module, kind.name
         if key in DICTIONARIES:
             # Filled by an initialiser, which is not called here: whatever the arguments, it is empty.
             return {}
         of_torch = kind.module.partition(".")[0] in ("torch", "numpy")
         if key in REBUILD or _TENSOR_CLASS.search(kind.name) or (of_torch and args and key not in NO_TENSOR):
-            raise PickleError(f"makes an object of {kind}, which may be a tensor{SAVE_AGAIN}")
+            raise PickleError(save_again(tr("makes an object of {kind}, which may be a tensor", kind=str(kind))))
         if kind.module in _WORKING_MODULES and key not in NO_TENSOR and kind not in _OBJECT:
-            raise PickleError(f"makes an object of {kind}, which may do anything{SAVE_AGAIN}")
+            raise PickleError(save_again(tr("makes an object of {kind}, which may do anything", kind=str(kind))))
         made = Placeholder(kind, args if keywords is None else (*args, keywords))
         if key not in HOLDERS:
             self._objects.append(made)
@@ -87,13 +88,26 @@ class TorchMeaning(Meaning):
     def build(self, target: object, state: object) -> object:
         if isinstance(target, dict):
             if not isinstance(state, dict) or not state.keys() <= {"_metadata"}:
-                raise PickleError(f"gives a dictionary a state of its own, which may change what it holds{SAVE_AGAIN}")
+                raise PickleError(
+                    save_again(
+                        tr(
+                            "gives a dictionary a state of its own, which may change what it holds",
+                        )
+                    )
+                )
         elif isinstance(target, TensorRecord):
-            raise PickleError(f"gives a tensor a state, which may change its values{SAVE_AGAIN}")
+            raise PickleError(save_again(tr("gives a tensor a state, which may change its values")))
         elif not isinstance(target, Placeholder) or target.is_fixed:
-            raise PickleError(f"gives a state to {_named(target)}, which may be shared{SAVE_AGAIN}")
+            raise PickleError(
+                save_again(
+                    tr(
+                        "gives a state to {named}, which may be shared",
+                        named=_named(target),
+                    )
+                )
+            )
         elif target.state is not None:
-            raise PickleError(f"gives an object of {target.callee} two states")
+            raise PickleError(tr("gives an object of {callee} two states", callee=str(target.callee)))
         else:
             target.state = state
         return target
@@ -111,7 +125,14 @@ class TorchMeaning(Meaning):
             while waiting:
                 value = waiting.pop()
                 if isinstance(value, (TensorRecord, StorageRecord)):
-                    raise PickleError(f"hands a tensor to {owner.callee}, which may change it{SAVE_AGAIN}")
+                    raise PickleError(
+                        save_again(
+                            tr(
+                                "hands a tensor to {callee}, which may change it",
+                                callee=owner.callee,
+                            )
+                        )
+                    )
                 waiting.extend(_parts(value, seen))
 
     def classes(self) -> tuple[str, ...]:
@@ -132,7 +153,7 @@ class TorchMeaning(Meaning):
         """Return the object that protocols 0 and 1 make: of a plain class, or of one that is a dictionary or a list."""
         kind, base, state = args if len(args) == 3 else (None, None, None)
         if not isinstance(kind, Global) or not isinstance(base, Global):
-            raise PickleError("makes an object in a way that Python does not write")
+            raise PickleError(tr("makes an object in a way that Python does not write"))
         if base in _OBJECT and state is None:
             return self.new(kind, ())
         made = self.new(kind, ())
@@ -145,7 +166,15 @@ class TorchMeaning(Meaning):
         if base.name == "list" and base.module in ("builtins", "__builtin__") and isinstance(made, Placeholder):
             made.args = (state,)
             return made
-        raise PickleError(f"makes an object of {kind} from {base}, which vqcheck does not know{SAVE_AGAIN}")
+        raise PickleError(
+            save_again(
+                tr(
+                    "makes an object of {kind} from {base}, which vqcheck does not know",
+                    kind=str(kind),
+                    base=str(base),
+                )
+            )
+        )
 
 
 @quick_dataclass(frozen=True, slots=True)

@@ -7,10 +7,10 @@ from typing import Any, Final
 
 from vqcheck.checkpoint.pickle_values import Global, PickleError
 from vqcheck.checkpoint.stored_tensor import TORCH_STORAGE
+from vqcheck.language import tr
 from vqcheck.quick_dataclass import quick_dataclass
 from vqcheck.sanitize import sanitize_name
 
-SAVE_AGAIN: Final = "; save it again as a plain state dict (torch.save(model.state_dict(), FILE))"
 """What to do about a file that may hold other values than it seems to."""
 
 _MAX_AXES: Final = 64
@@ -64,19 +64,19 @@ def storage_record(persistent_id: object, most_parts: int) -> StorageRecord:
 
     """
     if not isinstance(persistent_id, tuple) or len(persistent_id) < 5 or persistent_id[0] != "storage":
-        raise PickleError("refers to something that is not a torch storage")
+        raise PickleError(tr("refers to something that is not a torch storage"))
     kind, key, location, count = persistent_id[1:5]
     if not isinstance(kind, Global) or not isinstance(key, str) or not _is_size(count) or type(location) is not str:
-        raise PickleError("describes a torch storage with values of the wrong type")
+        raise PickleError(tr("describes a torch storage with values of the wrong type"))
     if len(kind.name) > _LONGEST_NAME or len(key) > _LONGEST_NAME:
-        raise PickleError("describes a torch storage with a name of unreasonable length")
+        raise PickleError(tr("describes a torch storage with a name of unreasonable length"))
     if "\0" in key or kind.module not in _STORAGE_MODULES:
-        raise PickleError("describes a torch storage under a name that torch reads differently")
+        raise PickleError(tr("describes a torch storage under a name that torch reads differently"))
     if location.startswith("meta"):
-        raise PickleError("describes a torch storage without data (on the meta device)")
+        raise PickleError(tr("describes a torch storage without data (on the meta device)"))
     view = persistent_id[5] if len(persistent_id) == 6 else None
     if len(persistent_id) > most_parts or not (view is None or _is_view(view)):
-        raise PickleError("describes a view of a torch storage in a way that torch does not write")
+        raise PickleError(tr("describes a view of a torch storage in a way that torch does not write"))
     return StorageRecord(TORCH_STORAGE.get(kind.name, kind.name), key, count, view)
 
 
@@ -95,9 +95,9 @@ class Storages:
         if first is record or record.view is not None:
             self._found(record)
         if first.dtype != record.dtype:
-            raise PickleError(f"gives storage {sanitize_name(record.key)} two element types")
+            raise PickleError(tr("gives storage {key} two element types", key=sanitize_name(record.key)))
         if first.count != record.count:
-            raise PickleError(f"gives storage {sanitize_name(record.key)} two sizes")
+            raise PickleError(tr("gives storage {key} two sizes", key=sanitize_name(record.key)))
         return record
 
 
@@ -112,6 +112,14 @@ def _is_view(view: object) -> bool:
     )
 
 
+def save_again(reason: str) -> str:
+    """Return what is wrong with a pickle, and what helps."""
+    return tr(
+        "{reason}; save it again as a plain state dict (torch.save(model.state_dict(), FILE))",
+        reason=reason,
+    )
+
+
 def rebuild(function: Global, known: Callable[..., TensorRecord], args: tuple[object, ...]) -> TensorRecord:
     """Return the record of the tensor that a call stands for; `known` is what `REBUILD` has for the function.
 
@@ -121,13 +129,13 @@ def rebuild(function: Global, known: Callable[..., TensorRecord], args: tuple[ob
     """
     if len(args) > _MAX_ARGUMENTS:
         # A pickle can pass one long tuple on at every step; what is done with it must not depend on its length.
-        raise PickleError(f"calls {function} with arguments it does not take")
+        raise PickleError(tr("calls {function} with arguments it does not take", function=str(function)))
     try:
         return known(*args)
     except PickleError:
         raise
     except (TypeError, ValueError):
-        raise PickleError(f"calls {function} with arguments it does not take") from None
+        raise PickleError(tr("calls {function} with arguments it does not take", function=str(function))) from None
 
 
 def _is_size(value: object) -> bool:
@@ -142,7 +150,7 @@ def sizes(values: object) -> tuple[int, ...]:
 
     """
     if not isinstance(values, tuple) or len(values) > _MAX_AXES or not all(map(_is_size, values)):
-        raise PickleError("describes a tensor with a negative or overflowing size, stride or offset")
+        raise PickleError(tr("describes a tensor with a negative or overflowing size, stride or offset"))
     return values
 
 
@@ -160,20 +168,20 @@ def _tensor(
     metadata: object = None,
 ) -> TensorRecord:
     if not isinstance(storage, StorageRecord):
-        raise PickleError("describes a tensor without a storage")
+        raise PickleError(tr("describes a tensor without a storage"))
     (start,) = sizes((offset,))
     lengths, steps = sizes(shape), sizes(stride)
     if len(lengths) != len(steps):
-        raise PickleError("describes a tensor whose shape and strides have different lengths")
+        raise PickleError(tr("describes a tensor whose shape and strides have different lengths"))
     record = TensorRecord(storage.dtype, storage, start, lengths, steps)
     if metadata is None:
         return record
     if not isinstance(metadata, dict):
-        raise PickleError("describes a tensor with marks that are not a dictionary")
+        raise PickleError(tr("describes a tensor with marks that are not a dictionary"))
     if metadata:
         # To torch, a mark is there whatever its value.
         return replace(
-            record, problem="is stored with its signs to be flipped or conjugated, which vqcheck does not read"
+            record, problem=tr("is stored with its signs to be flipped or conjugated, which vqcheck does not read")
         )
     return record
 
@@ -190,13 +198,13 @@ def _typed_tensor(
 ) -> TensorRecord:
     record = _tensor(storage, offset, shape, stride, _grad, _hooks, metadata)
     if not isinstance(dtype, Global) or dtype.module != "torch" or len(dtype.name) > _LONGEST_NAME:
-        raise PickleError("describes a tensor with an unknown element type")
+        raise PickleError(tr("describes a tensor with an unknown element type"))
     return replace(record, dtype=dtype.name)
 
 
 def _parameter(tensor: object, _grad: object, _hooks: object) -> TensorRecord:
     if not isinstance(tensor, TensorRecord):
-        raise PickleError("makes a parameter of something that is not a tensor")
+        raise PickleError(tr("makes a parameter of something that is not a tensor"))
     return tensor
 
 
@@ -207,15 +215,29 @@ def _parameter_with_state(tensor: object, grad: object, hooks: object, state: ob
 
 def _from_type(function: object, kind: object, args: object, state: object) -> TensorRecord:
     if not isinstance(function, Global) or not isinstance(args, tuple):
-        raise PickleError("rebuilds a tensor subclass in an unknown way")
+        raise PickleError(tr("rebuilds a tensor subclass in an unknown way"))
     known = REBUILD.get((function.module, function.name))
     # One level only: a subclass wraps one of the plain rebuild functions.
     if known is _from_type:
-        raise PickleError("wraps a tensor subclass in itself")
+        raise PickleError(tr("wraps a tensor subclass in itself"))
     if known is None:
-        raise PickleError(f"rebuilds a tensor with {function}, which vqcheck does not know{SAVE_AGAIN}")
+        raise PickleError(
+            save_again(
+                tr(
+                    "rebuilds a tensor with {function}, which vqcheck does not know",
+                    function=str(function),
+                )
+            )
+        )
     if not isinstance(kind, Global) or (kind.module, kind.name) not in _PLAIN_TYPES:
-        raise PickleError(f"makes a tensor of the class {kind}, which may change its values{SAVE_AGAIN}")
+        raise PickleError(
+            save_again(
+                tr(
+                    "makes a tensor of the class {kind}, which may change its values",
+                    kind=str(kind),
+                )
+            )
+        )
     _require_inert(state)
     return rebuild(function, known, args)
 
@@ -230,13 +252,27 @@ def _require_inert(state: object) -> None:
         if part is None:
             continue
         if not isinstance(part, dict) or len(part) > _MAX_STATE:
-            raise PickleError(f"gives a tensor a state that is not a dictionary of attributes{SAVE_AGAIN}")
+            raise PickleError(save_again(tr("gives a tensor a state that is not a dictionary of attributes")))
         for name, value in part.items():
             shown_name = sanitize_name(str(name))
             if type(name) is not str or name in _OWN_ATTRIBUTES or (name[:1] == "_" and name not in _MARKS):
-                raise PickleError(f"gives a tensor the attribute {shown_name}, which may change its values{SAVE_AGAIN}")
+                raise PickleError(
+                    save_again(
+                        tr(
+                            "gives a tensor the attribute {attribute}, which may change its values",
+                            attribute=shown_name,
+                        )
+                    )
+                )
             if not _is_plain(value, 3):
-                raise PickleError(f"gives a tensor the attribute {shown_name} of more than a plain value{SAVE_AGAIN}")
+                raise PickleError(
+                    save_again(
+                        tr(
+                            "gives a tensor the attribute {attribute} of more than a plain value",
+                            attribute=shown_name,
+                        )
+                    )
+                )
 
 
 def _is_plain(value: object, depth: int) -> bool:
@@ -247,35 +283,41 @@ def _is_plain(value: object, depth: int) -> bool:
     return value is None or isinstance(value, (bool, int, float, str))
 
 
-def _of_shape(kind: str, shape: object) -> TensorRecord:
+_QUANTISED: Final = tr("is quantised, which vqcheck does not read")
+_SPARSE: Final = tr("is sparse, which vqcheck does not read")
+_NO_DATA: Final = tr("is a tensor without data, which vqcheck does not read")
+_ON_DEVICE: Final = tr("is held in a device's own format, which vqcheck does not read")
+
+
+def _of_shape(kind: str, shape: object, problem: str) -> TensorRecord:
     lengths = sizes(shape)
-    return TensorRecord(kind, None, 0, lengths, (0,) * len(lengths), f"is {kind}, which vqcheck does not read")
+    return TensorRecord(kind, None, 0, lengths, (0,) * len(lengths), problem)
 
 
 def _quantised(_storage: object, _offset: object, shape: object, *_: Any) -> TensorRecord:
-    return _of_shape("quantised", shape)
+    return _of_shape("quantised", shape, _QUANTISED)
 
 
 def _sparse(_layout: object, data: object) -> TensorRecord:
     if not isinstance(data, tuple) or not 3 <= len(data) <= 4:
-        raise PickleError("describes a sparse tensor in a way that torch does not write")
+        raise PickleError(tr("describes a sparse tensor in a way that torch does not write"))
     # (indices, values, shape[, is coalesced]) or (compressed indices, plain indices, values, shape)
-    return _of_shape("sparse", data[2] if isinstance(data[2], tuple) else data[-1])
+    return _of_shape("sparse", data[2] if isinstance(data[2], tuple) else data[-1], _SPARSE)
 
 
 def _without_data(_dtype: object, shape: object, _stride: object, _grad: object) -> TensorRecord:
-    return _of_shape("a tensor without data", shape)
+    return _of_shape("a tensor without data", shape, _NO_DATA)
 
 
 def _on_device(tensor: object, _dtype: object, _device: object, _grad: object) -> TensorRecord:
     if not isinstance(tensor, TensorRecord):
-        raise PickleError("describes a tensor in a device's own format, which vqcheck does not read")
-    return _of_shape("held in a device's own format", tensor.shape)
+        raise PickleError(tr("describes a tensor in a device's own format, which vqcheck does not read"))
+    return _of_shape("held in a device's own format", tensor.shape, _ON_DEVICE)
 
 
-def _refused(kind: str) -> Callable[..., TensorRecord]:
+def _refused(reason: str) -> Callable[..., TensorRecord]:
     def refuse(*_: Any) -> TensorRecord:
-        raise PickleError(f"describes {kind}, which vqcheck does not read")
+        raise PickleError(reason)
 
     return refuse
 
@@ -294,8 +336,12 @@ REBUILD: Final[dict[tuple[str, str], Callable[..., TensorRecord]]] = {
     ("torch._utils", "_rebuild_sparse_tensor"): _sparse,
     ("torch._utils", "_rebuild_meta_tensor_no_storage"): _without_data,
     ("torch._utils", "_rebuild_device_tensor_from_cpu_tensor"): _on_device,
-    ("torch._utils", "_rebuild_device_tensor_from_numpy"): _refused("a tensor in a device's own format"),
-    ("torch._utils", "_rebuild_nested_tensor"): _refused("a nested tensor"),
-    ("torch._utils", "_rebuild_wrapper_subclass"): _refused("a tensor that wraps another"),
+    ("torch._utils", "_rebuild_device_tensor_from_numpy"): _refused(
+        tr("describes a tensor in a device's own format, which vqcheck does not read")
+    ),
+    ("torch._utils", "_rebuild_nested_tensor"): _refused(tr("describes a nested tensor, which vqcheck does not read")),
+    ("torch._utils", "_rebuild_wrapper_subclass"): _refused(
+        tr("describes a tensor that wraps another, which vqcheck does not read")
+    ),
 }
 """What torch rebuilds tensors with. Whatever else is handed a tensor is refused."""

@@ -11,6 +11,7 @@ from vqcheck.checkpoint.stored_tensor import Extent
 from vqcheck.checkpoint.torch_meaning import PickledIndex, TorchMeaning
 from vqcheck.checkpoint.torch_records import StorageRecord
 from vqcheck.checkpoint.zip_archive import ZipArchive
+from vqcheck.language import tr
 
 
 def recognises(source: Source) -> bool:
@@ -33,17 +34,24 @@ def open_source(source: Source) -> Checkpoint:
         member.is_packed and name.endswith("data.pkl") for name, member in archive.members.items()
     ):
         # Unpacked, the indexes of many small shards could be of any size; no library packs one.
-        raise archive.error("its index is compressed, which no shard's is; save the model again without compression")
+        raise archive.error(
+            tr("its index is compressed, which no shard's is; save the model again without compression")
+        )
     folder = folder_of(archive)
     if archive.find(f"{folder}constants.pkl"):
-        raise archive.error("is a TorchScript archive where a checkpoint is expected; save the model's state_dict()")
+        raise archive.error(
+            tr("is a TorchScript archive where a checkpoint is expected; save the model's state_dict()")
+        )
     index = _index(archive, folder, source.known)
     extents = extents_in(archive, folder, index.storages)
     packed = next((extent.member for extent in extents.values() if extent.packed), "")
     if packed and (source.is_shard or source.file.path.endswith(".bin")):
         # transformers maps such files into memory: it gets the packed bytes as they lie there, whatever they unpack to.
         raise archive.error(
-            "is compressed, and transformers would read it as if it were not; save the model again without compression",
+            tr(
+                "is compressed, and transformers would read it as if it were not; save the model again without "
+                "compression"
+            ),
             packed,
         )
     opened = checkpoint_of(
@@ -74,7 +82,7 @@ def _index(archive: ZipArchive, folder: str, known: PickledIndex | None) -> Pick
     try:
         meaning.require_apart()
     except PickleError as error:
-        raise archive.error(f"the pickle {error}", f"{folder}data.pkl") from None
+        raise archive.error(tr("the pickle {error}", error=str(error)), f"{folder}data.pkl") from None
     return PickledIndex(pickled, root, tuple(storages), meaning)
 
 
@@ -87,8 +95,11 @@ def folder_of(archive: ZipArchive) -> str:
     """
     indexes = [name for name in archive.ending("data.pkl") if name[-9:-8] in ("", "/")]
     if len(indexes) != 1:
-        found = "no data.pkl" if not indexes else f"{len(indexes)} files named data.pkl"
-        raise archive.error(f"a zip archive, but no torch checkpoint ({found} inside)")
+        raise archive.error(
+            tr("a zip archive, but no torch checkpoint ({number} files named data.pkl inside)", number=len(indexes))
+            if indexes
+            else tr("a zip archive, but no torch checkpoint (no data.pkl inside)")
+        )
     return indexes[0][:-8]
 
 
@@ -101,11 +112,13 @@ def pickled_in(archive: ZipArchive, folder: str) -> bytes:
     """
     byteorder = archive.find(f"{folder}byteorder")
     if byteorder is not None and archive.read(byteorder.name, 0, min(byteorder.size, 16)) != b"little":
-        raise archive.error("only little-endian checkpoints are read", byteorder.name)
+        raise archive.error(tr("only little-endian checkpoints are read"), byteorder.name)
     name = f"{folder}data.pkl"
     size = archive.members[name].size
     if size > pickle_machine.MAX_BYTES:
-        raise archive.error(f"{size} bytes, more than the {pickle_machine.MAX_BYTES} that are read", name)
+        raise archive.error(
+            tr("{size} bytes, more than the {most} that are read", size=size, most=pickle_machine.MAX_BYTES), name
+        )
     return bytes(archive.read(name, 0, size))
 
 
@@ -114,7 +127,7 @@ def unpickled(archive: ZipArchive, folder: str, pickled: bytes, meaning: Meaning
     try:
         root, _ = pickle_machine.load(pickled, meaning)
     except PickleError as error:
-        raise archive.error(f"the pickle {error}", f"{folder}data.pkl") from None
+        raise archive.error(tr("the pickle {error}", error=str(error)), f"{folder}data.pkl") from None
     return root
 
 

@@ -19,6 +19,7 @@ from vqcheck.checkpoint.source import Source
 from vqcheck.checkpoint.torch_records import REBUILD, StorageRecord, Storages, TensorRecord, rebuild
 from vqcheck.checkpoint.torch_zip import extents_in, folder_of, pickled_in, unpickled
 from vqcheck.checkpoint.torchscript_code import Classes
+from vqcheck.language import tr
 from vqcheck.sanitize import sanitize_name
 
 _CLASSES: Final = "__torch__"
@@ -48,20 +49,26 @@ def open_source(source: Source) -> Checkpoint:
     """
     archive = source.archive
     if source.header_code:
-        raise archive.error("is a TorchScript archive whose first two bytes were overwritten; torch does not load it")
+        raise archive.error(
+            tr("is a TorchScript archive whose first two bytes were overwritten; torch does not load it")
+        )
     folder = folder_of(archive)
     storages: list[StorageRecord] = []
     root = unpickled(archive, folder, pickled_in(archive, folder), _ScriptMeaning(storages.append))
     if not archive.find(f"{folder}constants.pkl"):
-        raise archive.error("is neither a torch checkpoint nor a TorchScript archive: its parts lie in several folders")
+        raise archive.error(
+            tr("is neither a torch checkpoint nor a TorchScript archive: its parts lie in several folders")
+        )
     try:
         state = _state(root, Classes(archive, f"{folder}code/"))
     except PickleError as error:
         raise archive.error(str(error)) from None
     if not state:
         raise archive.error(
-            "is a TorchScript archive without parameters and buffers (frozen, they are constants of its code); name "
-            "the checkpoint that it was made from"
+            tr(
+                "is a TorchScript archive without parameters and buffers (frozen, they are constants of its code); "
+                "name the checkpoint that it was made from"
+            )
         )
     return checkpoint_of(
         source.file,
@@ -98,7 +105,7 @@ class _ScriptMeaning(Meaning):
 
     def call(self, function: object, args: tuple[object, ...]) -> object:
         if not isinstance(function, Global):
-            raise PickleError("calls what it has made before")
+            raise PickleError(tr("calls what it has made before"))
         if function.module == "torch._utils" and function.name in _REBUILT:
             return rebuild(function, REBUILD[function.module, function.name], args)
         if function == Global("collections", "OrderedDict") and not args:
@@ -106,21 +113,27 @@ class _ScriptMeaning(Meaning):
         if function.module in ("torch.jit._pickle", "torch") or function.module.startswith(_CLASSES):
             # Lists and dictionaries of one type, devices, members of enumerations: no state of a module.
             return Placeholder(function, args, is_fixed=True)
-        raise PickleError(f"calls {sanitize_name(str(function))}, which TorchScript does not know")
+        raise PickleError(
+            tr("calls {function}, which TorchScript does not know", function=sanitize_name(str(function)))
+        )
 
     def new(self, kind: object, args: tuple[object, ...], keywords: object = None) -> object:
         if not isinstance(kind, Global) or args or keywords is not None:
-            raise PickleError("makes an object in a way that TorchScript does not write")
+            raise PickleError(tr("makes an object in a way that TorchScript does not write"))
         if kind.module.split(".")[0] != _CLASSES or kind.module.startswith(_OF_C):
-            raise PickleError(f"makes an object of {sanitize_name(str(kind))}, which is no class of the archive")
+            raise PickleError(
+                tr("makes an object of {kind}, which is no class of the archive", kind=sanitize_name(str(kind)))
+            )
         return _Unbuilt(kind)
 
     def build(self, target: object, state: object) -> object:
         if not isinstance(target, _Unbuilt):
-            raise PickleError("gives a state to what is no object")
+            raise PickleError(tr("gives a state to what is no object"))
         if not isinstance(state, dict) or len(state) > _MAX_FIELDS or not all(type(key) is str for key in state):
             kind = sanitize_name(str(target.kind))
-            raise PickleError(f"gives an object of {kind} a state that its class makes values of (__setstate__)")
+            raise PickleError(
+                tr("gives an object of {kind} a state that its class makes values of (__setstate__)", kind=str(kind))
+            )
         # torch takes the attributes over as they are now, whatever becomes of the dictionary.
         return _Object(target.kind, dict(state))
 
@@ -134,23 +147,25 @@ def _state(root: object, classes: Classes) -> dict[str, TensorRecord]:
         prefix, module, depth = waiting.pop()
         seen += 1
         if not isinstance(module, _Object) or not classes.of(module.kind).is_module:
-            raise PickleError("holds something else than a module")
+            raise PickleError(tr("holds something else than a module"))
         if seen > _MAX_OBJECTS or len(state) > _MAX_TENSORS or depth > _DEEPEST:
-            raise PickleError("holds too many modules, or some too deep")
+            raise PickleError(tr("holds too many modules, or some too deep"))
         declared = classes.of(module.kind)
         for name, written in declared.attributes.items():
             value = module.attributes.get(name, _MISSING)
             if value is _MISSING or isinstance(value, _Unbuilt) or "." in name or len(name) > _LONGEST_NAME:
-                raise PickleError(f"does not give {sanitize_name(prefix + name)} a value")
+                raise PickleError(tr("does not give {name} a value", name=sanitize_name(prefix + name)))
             if name in declared.state:
                 if isinstance(value, TensorRecord):
                     state[prefix + name] = value
                 elif value is not None:
-                    raise PickleError(f"gives {sanitize_name(prefix + name)} something else than a tensor")
+                    raise PickleError(
+                        tr("gives {name} something else than a tensor", name=sanitize_name(prefix + name))
+                    )
             elif isinstance(value, _Object) and classes.of(value.kind).is_module:
                 if written != str(value.kind):
-                    raise PickleError(f"gives {sanitize_name(prefix + name)} a module of another class")
+                    raise PickleError(tr("gives {name} a module of another class", name=sanitize_name(prefix + name)))
                 waiting.append((f"{prefix}{name}.", value, depth + 1))
             elif classes.is_module(written):
-                raise PickleError(f"gives {sanitize_name(prefix + name)} something else than a module")
+                raise PickleError(tr("gives {name} something else than a module", name=sanitize_name(prefix + name)))
     return state

@@ -17,6 +17,7 @@ from typing import Final
 
 from vqcheck.checkpoint.pickle_values import Global, PickleError
 from vqcheck.checkpoint.zip_archive import ZipArchive
+from vqcheck.language import tr
 from vqcheck.sanitize import sanitize_name
 
 _MAX_CODE: Final = 16 << 20
@@ -56,13 +57,16 @@ class Classes:
         self._files: dict[str, dict[str, ScriptClass]] = {}
         sources = archive.ending(".py")
         if sum(archive.members[name].size for name in sources) > _MAX_CODE:
-            raise PickleError(f"has more than {_MAX_CODE} bytes of code")
+            raise PickleError(tr("has more than {most} bytes of code", most=_MAX_CODE))
         self._code = {name: bytes(archive.read(name, 0, archive.members[name].size)) for name in sources}
         running = next((name for name, code in self._code.items() if b"__setstate__" in code), "")
         if running:
             raise PickleError(
-                f"has a class with __setstate__ ({sanitize_name(running)}): loading it runs code that makes values, "
-                "which vqcheck does not; save the model's state_dict()"
+                tr(
+                    "has a class with __setstate__ ({running}): loading it runs code that makes values, "
+                    "which vqcheck does not; save the model's state_dict()",
+                    running=sanitize_name(running),
+                )
             )
 
     def of(self, kind: Global) -> ScriptClass:
@@ -74,7 +78,7 @@ class Classes:
         """
         found = self._declared(kind.module).get(kind.name)
         if found is None:
-            raise PickleError(f"has no source of its class {sanitize_name(str(kind))}")
+            raise PickleError(tr("has no source of its class {kind}", kind=sanitize_name(str(kind))))
         return found
 
     def is_module(self, written: str) -> bool:
@@ -94,10 +98,16 @@ def _declared(code: bytes, file: str) -> dict[str, ScriptClass]:
     """Return name -> class of a source."""
 
     def wrong(line: str) -> PickleError:
-        return PickleError(f"has code that torch does not write: {sanitize_name(line)!r} in {sanitize_name(file)}")
+        return PickleError(
+            tr(
+                "has code that torch does not write: {line!r} in {file}",
+                line=sanitize_name(line),
+                file=sanitize_name(file),
+            )
+        )
 
     if not _PLAIN.fullmatch(code) or b'"""' in code or b"'''" in code or b"\\\n" in code:
-        raise wrong("text over several lines, or other signs")
+        raise wrong(tr("text over several lines, or other signs"))
     bodies: dict[str, tuple[bool, list[str]]] = {}
     body: list[str] | None = None
     for line in code.decode("ascii").split("\n"):

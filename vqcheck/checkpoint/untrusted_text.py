@@ -9,6 +9,8 @@ from math import isfinite
 from typing import Any, Final, NoReturn
 
 from vqcheck.checkpoint.file import PositionedFile
+from vqcheck.errors import WrongValueError
+from vqcheck.language import tr
 
 _MAX_ENTRIES: Final = 200_000
 _MAX_VALUES: Final = 2_000_000
@@ -29,13 +31,13 @@ def parse_json(data: bytes, file: PositionedFile, member: str = "") -> dict[str,
     def unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
         result = dict(pairs)
         if len(result) != len(pairs):
-            raise ValueError("a key is repeated")
+            raise WrongValueError(tr("a key is repeated"))
         if len(result) > _MAX_ENTRIES:
-            raise ValueError("too many entries")
+            raise WrongValueError(tr("too many entries"))
         return result
 
     def no_number(text: str) -> NoReturn:
-        raise ValueError(f"{text[:_SHOWN]} is not a number")
+        raise WrongValueError(tr("{text} is not a number", text=text[:_SHOWN]))
 
     def whole(text: str) -> int:
         return no_number(text) if text == "-0" else int(text)
@@ -45,7 +47,7 @@ def parse_json(data: bytes, file: PositionedFile, member: str = "") -> dict[str,
         return value if isfinite(value) else no_number(text)
 
     if data.count(b",") > _MAX_VALUES or data.count(b"[") + data.count(b"{") > _MAX_BRACKETS:
-        raise file.error("has more values than the index of any checkpoint", member)
+        raise file.error(tr("has more values than the index of any checkpoint"), member)
     try:
         # Decoded here: given bytes, json would also take UTF-16 and UTF-32, which other readers do not.
         text = data.decode("utf-8-sig")
@@ -59,11 +61,11 @@ def parse_json(data: bytes, file: PositionedFile, member: str = "") -> dict[str,
         if "\\u" in text:
             json.dumps(value, ensure_ascii=False).encode()
     except RecursionError:
-        raise file.error("is nested too deeply", member) from None
+        raise file.error(tr("is nested too deeply"), member) from None
     except ValueError as error:
-        raise file.error(f"is not valid JSON ({error})", member) from None
+        raise file.error(tr("is not valid JSON ({error})", error=str(error)), member) from None
     if not isinstance(value, dict):
-        raise file.error("is not a JSON object", member)
+        raise file.error(tr("is not a JSON object"), member)
     return value
 
 
@@ -85,14 +87,22 @@ def parse_toml(text: str) -> dict[str, Any]:
     else:
         import tomli as tomllib
     if len(text) > LONGEST_TOML:
-        raise ValueError(f"{len(text)} characters, more than the {LONGEST_TOML} that are read")
+        raise WrongValueError(
+            tr(
+                "{characters} characters, more than the {most} that are read",
+                characters=len(text),
+                most=LONGEST_TOML,
+            )
+        )
     if any(line.count(".") > _MAX_DOTS for line in text.split("\n")):
-        raise ValueError(f"a line with more than {_MAX_DOTS} dots")
+        raise WrongValueError(tr("a line with more than {most} dots", most=_MAX_DOTS))
     try:
         return tomllib.loads(text)
     except tomllib.TOMLDecodeError as error:
         # Who copies a Windows path into double quotes begins an escape with every backslash.
         escape = str(error).startswith(("Unescaped '\\'", "Invalid hex value"))
-        raise ValueError(f"{error}; write a Windows path in 'single quotes'" if escape else str(error)) from None
+        raise WrongValueError(
+            tr("{error}; write a Windows path in 'single quotes'", error=str(error)) if escape else str(error)
+        ) from None
     except RecursionError:
-        raise ValueError("is nested too deeply") from None
+        raise WrongValueError(tr("is nested too deeply")) from None

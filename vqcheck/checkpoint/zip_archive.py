@@ -10,6 +10,7 @@ from typing import Final
 
 from vqcheck.checkpoint.file import PositionedFile
 from vqcheck.errors import CheckpointError
+from vqcheck.language import tr
 from vqcheck.quick_dataclass import quick_dataclass
 
 # End record:     signature, disk, directory disk, entries here, entries, directory size and start, comment length
@@ -34,6 +35,8 @@ _ENCRYPTED: Final = 0x2061
 _SIZES_FOLLOW: Final = 8
 _DIRECTORY: Final = 0x10
 """Among the external attributes: torch reads nothing of a member that is marked so, and takes what its memory held."""
+_DIRECTORY_NAME: Final = tr("zip directory")
+_DIRECTORY64_NAME: Final = tr("zip64 directory")
 _MAX_DIRECTORY: Final = 16 << 20
 _UNKNOWN: Final = 0xFFFFFFFF
 """Stands for a number too large for its 32-bit field; the zip64 extra field or end record has it."""
@@ -89,9 +92,17 @@ class ZipArchive:
         """
         member = self.members.get(name)
         if member is None:
-            raise self.error("is missing from the archive", name)
+            raise self.error(tr("is missing from the archive"), name)
         if start < 0 or size < 0 or start + size > member.size:
-            raise self.error(f"bytes {start} to {start + size} lie outside its {member.size} bytes", name)
+            raise self.error(
+                tr(
+                    "bytes {start} to {end} lie outside its {size} bytes",
+                    start=start,
+                    end=start + size,
+                    size=member.size,
+                ),
+                name,
+            )
         data_start = self._data_start(member)
         if member.method == _STORED:
             return self._file.read(data_start + start, size, name)
@@ -127,7 +138,7 @@ class ZipArchive:
             places.append(before)
         expected = checksum.to_bytes(4, "little")
         if any(bytes(self._file.read(place, 4, name)) != expected for place in places):
-            raise self.error("its bytes do not have the checksum that the file gives them: it is damaged", name)
+            raise self.error(tr("its bytes do not have the checksum that the file gives them: it is damaged"), name)
         if flags & _SIZES_FOLLOW and checksum and bytes(self._file.read(before, 4, name)) == expected:
             places.append(before)
         return tuple(places)
@@ -148,13 +159,16 @@ class ZipArchive:
     def _read_directory(self) -> dict[str, Member]:
         count, size, start = self._find_directory()
         if size > _MAX_DIRECTORY:
-            raise self.error(f"{size} bytes, more than the {_MAX_DIRECTORY} that are read", "zip directory")
-        directory = self._file.read(start, size, "zip directory")
+            raise self.error(
+                tr("{size} bytes, more than the {most} that are read", size=size, most=_MAX_DIRECTORY),
+                _DIRECTORY_NAME,
+            )
+        directory = self._file.read(start, size, _DIRECTORY_NAME)
         found: list[tuple[int, int, int, int, str, bytes, int]] = []
         position = 0
         for _ in range(count):
             if position + _CENTRAL.size > size:
-                raise self.error("ends early", "zip directory")
+                raise self.error(tr("ends early"), _DIRECTORY_NAME)
             entry = _CENTRAL.unpack_from(directory, position)
             flags, method = entry[3], entry[4]
             packed, full = entry[8], entry[9]
@@ -163,35 +177,38 @@ class ZipArchive:
             name_end = position + _CENTRAL.size + name_length
             end = name_end + extra_length + comment_length
             if entry[0] != b"PK\x01\x02" or end > size:
-                raise self.error("is damaged", "zip directory")
+                raise self.error(tr("is damaged"), _DIRECTORY_NAME)
             raw_name = bytes(directory[position + _CENTRAL.size : name_end])
             name = raw_name.decode("utf-8", "backslashreplace")
             if _UNKNOWN in (packed, full, header):
                 extra = bytes(directory[name_end : name_end + extra_length])
                 full, packed, header = self._zip64(name, extra, full, packed, header)
             if flags & _ENCRYPTED or method not in (_STORED, _DEFLATED):
-                raise self.error("is encrypted or compressed with an unsupported method", name)
+                raise self.error(tr("is encrypted or compressed with an unsupported method"), name)
             if full and (entry[15] & _DIRECTORY or raw_name.endswith(b"/")):
-                raise self.error("has the name of a folder, but holds bytes", name)
+                raise self.error(tr("has the name of a folder, but holds bytes"), name)
             if method == _STORED and packed != full:
-                raise self.error(f"is stored, but claims {packed} bytes packed and {full} unpacked", name)
+                raise self.error(
+                    tr("is stored, but claims {packed} bytes packed and {full} unpacked", packed=packed, full=full),
+                    name,
+                )
             found.append((header, packed, full, method, name, raw_name, start + position))
             position = end
         if position != size:
-            raise self.error("holds more entries than it counts", "zip directory")
+            raise self.error(tr("holds more entries than it counts"), _DIRECTORY_NAME)
         return self._in_order(found, start)
 
     def _find_directory(self) -> tuple[int, int, int]:
         """Return (entries, bytes, position) of the central directory."""
         tail_size = min(self._file.size, _END.size + 0xFFFF)
         tail_start = self._file.size - tail_size
-        tail = self._file.read(tail_start, tail_size, "end of the file")
+        tail = self._file.read(tail_start, tail_size, tr("end of the file"))
         at = tail.rfind(b"PK\x05\x06")
         if at < 0 or at + _END.size > tail_size:
-            raise self.error("not found at the end of the file (truncated?)", "zip directory")
+            raise self.error(tr("not found at the end of the file (truncated?)"), _DIRECTORY_NAME)
         _, disk, directory_disk, here, count, size, start, comment = _END.unpack_from(tail, at)
         if at + _END.size + comment != tail_size:
-            raise self.error("is followed by other bytes", "zip directory")
+            raise self.error(tr("is followed by other bytes"), _DIRECTORY_NAME)
         end = tail_start + at
         numbers = self._end64(end - _LOCATOR64.size)
         if numbers:
@@ -199,24 +216,24 @@ class ZipArchive:
             disk, directory_disk, here, count, size, start = numbers
             end -= _LOCATOR64.size + _END64.size
             if any(a not in (b, c) for a, b, c in zip(short, (count, size, start), _UNKNOWN_END, strict=True)):
-                raise self.error("its two end records disagree", "zip directory")
+                raise self.error(tr("its two end records disagree"), _DIRECTORY_NAME)
         if disk or directory_disk or here != count:
-            raise self.error("spans several disks", "zip directory")
+            raise self.error(tr("spans several disks"), _DIRECTORY_NAME)
         if start + size != end:
             # Readers that look for it from the other side would find another one.
-            raise self.error("does not lie where the end of the file says", "zip directory")
+            raise self.error(tr("does not lie where the end of the file says"), _DIRECTORY_NAME)
         return count, size, start
 
     def _end64(self, locator_at: int) -> tuple[int, ...]:
         """Return the numbers of the zip64 end record, or nothing when no locator at this position leads to one."""
         if locator_at < _END64.size:
             return ()
-        signature, _, position, _ = _LOCATOR64.unpack(self._file.read(locator_at, _LOCATOR64.size, "zip directory"))
+        signature, _, position, _ = _LOCATOR64.unpack(self._file.read(locator_at, _LOCATOR64.size, _DIRECTORY_NAME))
         if signature != b"PK\x06\x07":
             return ()
-        end64 = self._file.read(locator_at - _END64.size, _END64.size, "zip64 directory")
+        end64 = self._file.read(locator_at - _END64.size, _END64.size, _DIRECTORY64_NAME)
         if end64[:4] != b"PK\x06\x06" or position != locator_at - _END64.size:
-            raise self.error("is damaged", "zip64 directory")
+            raise self.error(tr("is damaged"), _DIRECTORY64_NAME)
         return _END64.unpack(end64)[4:10]
 
     def _zip64(self, name: str, extra: bytes, full: int, packed: int, header: int) -> tuple[int, int, int]:
@@ -232,7 +249,7 @@ class ZipArchive:
                 header = next(values) if header == _UNKNOWN else header
                 return full, packed, header
             at += length
-        raise self.error("lacks the 64-bit sizes that its zip entry refers to", name)
+        raise self.error(tr("lacks the 64-bit sizes that its zip entry refers to"), name)
 
     def _in_order(
         self, found: list[tuple[int, int, int, int, str, bytes, int]], directory_start: int
@@ -243,13 +260,13 @@ class ZipArchive:
         found.sort(reverse=True)
         for start, packed, full, method, name, raw_name, entry in found:
             if name in members:
-                raise self.error("is listed twice in the zip directory", name)
+                raise self.error(tr("is listed twice in the zip directory"), name)
             # Torch finds a member by its letters in any case, up to the first NUL.
             spelling = raw_name.lower()
             if spelling in self._spelled or b"\0" in raw_name:
-                raise self.error("is named so that torch takes it for another, or another for it", name)
+                raise self.error(tr("is named so that torch takes it for another, or another for it"), name)
             if start + _LOCAL.size + len(raw_name) + packed > limit:
-                raise self.error("overlaps another member of the archive or the zip directory", name)
+                raise self.error(tr("overlaps another member of the archive or the zip directory"), name)
             members[name] = self._spelled[spelling] = Member(name, start, packed, full, method, raw_name, limit, entry)
             limit = start
         return members
@@ -262,26 +279,27 @@ class ZipArchive:
         signature, _, flags, method, _, _, _, packed, full, name_length, extra_length = _LOCAL.unpack(header)
         patched = member.start == 0 and signature[2:] == b"\x03\x04"
         if (signature != b"PK\x03\x04" and not patched) or method != member.method or flags & _ENCRYPTED:
-            raise self.error("its local header disagrees with the zip directory", member.name)
+            raise self.error(tr("its local header disagrees with the zip directory"), member.name)
         name_at = member.start + _LOCAL.size
         names = bytes(self._file.read(name_at, name_length + extra_length, member.name))
         if names[:name_length] != member.raw_name:
-            raise self.error("its local header disagrees with the zip directory about its name", member.name)
+            raise self.error(tr("its local header disagrees with the zip directory about its name"), member.name)
         if not flags & _SIZES_FOLLOW:
             if _UNKNOWN in (packed, full):
                 full, packed, _ = self._zip64(member.name, names[name_length:], full, packed, 0)
             if (packed, full) != (member.packed_size, member.size):
-                raise self.error("its local header disagrees with the zip directory about its size", member.name)
+                raise self.error(tr("its local header disagrees with the zip directory about its size"), member.name)
         start = name_at + len(names)
         if start + member.packed_size > member.limit:
-            raise self.error("overlaps another member of the archive or the zip directory", member.name)
+            raise self.error(tr("overlaps another member of the archive or the zip directory"), member.name)
         self._data_starts[member.name] = start
         return start
 
     def _inflate(self, member: Member, data_start: int, start: int, size: int) -> bytearray:
         if member.size > _MAX_INFLATED:
             raise self.error(
-                f"claims to unpack to {member.size} bytes, more than is read from compressed data", member.name
+                tr("claims to unpack to {size} bytes, more than is read from compressed data", size=member.size),
+                member.name,
             )
         machine = zlib.decompressobj(-zlib.MAX_WBITS)
         out = bytearray()
@@ -297,9 +315,9 @@ class ZipArchive:
                 # No more than is asked for: beginnings of many members together must not unpack to gigabytes.
                 piece = machine.decompress(pending, min(_PIECE, skip + size - len(out)))
             except zlib.error:
-                raise self.error("its compressed data is damaged", member.name) from None
+                raise self.error(tr("its compressed data is damaged"), member.name) from None
             if not piece and (machine.eof or packed_at >= member.packed_size):
-                raise self.error("its compressed data ends before its claimed size", member.name)
+                raise self.error(tr("its compressed data ends before its claimed size"), member.name)
             pending = machine.unconsumed_tail
             if skip >= len(piece):
                 skip -= len(piece)

@@ -10,19 +10,23 @@ from collections.abc import Mapping
 from math import prod
 
 from vqcheck.codebook.family import CODEBOOK_ROLES, Axes, Derivation, Family, Role
+from vqcheck.errors import WrongValueError
+from vqcheck.language import tr
 
 Shape = tuple[int, ...]
 
 _AS_STORED: Shape = ()
 
 
-class MisshapenError(ValueError):
+class MisshapenError(WrongValueError):
     """Tensors under a VQ encoder's names, but of impossible shapes: `member` names the tensor."""
 
     def __init__(self, reason: str, member: str = "") -> None:
-        super().__init__(f"{member}: {reason}" if member else reason)
-        self.reason = reason
+        super().__init__(reason)
         self.member = member
+
+    def __str__(self) -> str:
+        return tr("{name}: {text}", name=self.member, text=self.reason) if self.member else self.reason
 
 
 class UnclearError(MisshapenError):
@@ -40,13 +44,26 @@ def axes_of_codes(family_axes: Axes, codes: Mapping[str, Shape], count: tuple[st
     """
     if len(set(codes.values())) > 1:
         (name, shape), (other, expected) = list(codes.items())[:2]
-        raise MisshapenError(f"has the shape {list(shape)}, which does not fit {other} of {list(expected)}", name)
+        raise MisshapenError(
+            tr(
+                "has the shape {shape}, which does not fit {other} of {expected}",
+                shape=list(shape),
+                other=other,
+                expected=list(expected),
+            ),
+            name,
+        )
     if count is None or not codes:
         return family_axes
     name, shape = next(iter(codes.items()))
     count_name, count_shape = count
     misfit = MisshapenError(
-        f"has the shape {list(count_shape)}, which does not fit codes of shape {list(shape)}", count_name
+        tr(
+            "has the shape {shape}, which does not fit codes of shape {expected}",
+            shape=list(count_shape),
+            expected=list(shape),
+        ),
+        count_name,
     )
     if len(shape) == 2 and len(count_shape) == 1:
         fits = {Axes.CODES_DIM: shape[0] == count_shape[0], Axes.DIM_CODES: shape[1] == count_shape[0]}
@@ -65,7 +82,7 @@ def axes_of_codes(family_axes: Axes, codes: Mapping[str, Shape], count: tuple[st
 def require_codes(family: Family, roles: set[Role], name: str) -> None:
     """Raise MisshapenError when part of a codebook is there, but nothing to get its codes from."""
     if roles & CODEBOOK_ROLES and family.derivation != Derivation.IMPLICIT and family.source_of_codes not in roles:
-        raise MisshapenError("its codebook has no code vectors", name)
+        raise MisshapenError(tr("its codebook has no code vectors"), name)
 
 
 def canonical(role: Role, name: str, shape: Shape, axes: Axes) -> tuple[Shape, Shape]:
@@ -94,4 +111,4 @@ def canonical(role: Role, name: str, shape: Shape, axes: Axes) -> tuple[Shape, S
         return shape[:1], _AS_STORED
     elif role not in (Role.EMA_COUNT, Role.INIT_FLAG):
         return shape, _AS_STORED
-    raise MisshapenError(f"no {role} has the shape {list(shape)}", name)
+    raise MisshapenError(tr("no {role} has the shape {shape}", role=role, shape=list(shape)), name)

@@ -15,6 +15,7 @@ from vqcheck.codebook.find import find_copies
 from vqcheck.codebook.tensor_pair import Pair, TensorSide, in_common, pairs_of, places
 from vqcheck.codebook.vq_encoder import InFront, VQEncoder
 from vqcheck.errors import CheckpointError, NoCodebookError
+from vqcheck.language import tr
 
 if TYPE_CHECKING:
     from vqcheck.codebook.diagnosis.result import Diagnosis
@@ -51,7 +52,7 @@ def compare(
     partners = partners_of(held_a, held_b)
     together = [(held_a.sound[each.a], held_b.sound[each.b]) for each in partners]
     if not any(in_common(one.encoder, other.encoder) for one, other in together):
-        raise NoCodebookError(f"{a.path} and {b.path}: have no codebook in common")
+        raise NoCodebookError(tr("{file} and {other}: have no codebook in common", file=str(a.path), other=str(b.path)))
     for one, other in together:
         if a is not b:  # a file beside itself is described, and nothing is said of another
             _require_projection(one, other)
@@ -110,8 +111,12 @@ def _require_projection(a: Copy, b: Copy) -> None:
     if len(lacking) == 2 and not all(map(_may_lack_projection, lacking)):
         template = next(key.template for key in a.encoder.family.keys if key.role == Role.INPUT_PROJ)
         raise CheckpointError(
-            f"holds no projection in front of the codebook ({template}), nor does {b.file.path}; it decides tokens as "
-            "much as the codebook does",
+            tr(
+                "holds no projection in front of the codebook ({template}), nor does {other}; it "
+                "decides tokens as much as the codebook does",
+                template=template,
+                other=str(b.file.path),
+            ),
             a.file.path,
         )
 

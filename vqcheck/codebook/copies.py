@@ -10,6 +10,7 @@ from vqcheck.checkpoint.second_hand import second_hand
 from vqcheck.codebook.tensor_names import WRAPPERS
 from vqcheck.codebook.vq_encoder import VQEncoder
 from vqcheck.errors import CheckpointError, UsageError
+from vqcheck.language import tr
 from vqcheck.quick_dataclass import quick_dataclass
 
 
@@ -194,7 +195,10 @@ class Copies:
         if chosen.unreadable:
             raise chosen.unreadable[0].error
         if not chosen.sound:
-            raise UsageError(f"holds no copy named '{wanted}'; it holds {', '.join(self.names)}", self.path)
+            raise UsageError(
+                tr("holds no copy named '{wanted}'; it holds {names}", wanted=wanted, names=", ".join(self.names)),
+                self.path,
+            )
         return chosen
 
     def _of(self, wanted: str) -> "Copies":
@@ -223,7 +227,14 @@ def choose(a: Copies, b: Copies, names: tuple[str, ...]) -> tuple[Copies, Copies
     (name,) = names
     if not any(copies.holds(name) for copies in (a, b)):
         raise UsageError(
-            f"no copy is named '{name}'; {a.path} holds {', '.join(a.names)}, {b.path} holds {', '.join(b.names)}"
+            tr(
+                "no copy is named '{name}'; {file} holds {names}, {other} holds {others}",
+                name=name,
+                file=str(a.path),
+                names=", ".join(a.names),
+                other=str(b.path),
+                others=", ".join(b.names),
+            )
         )
     one, other = (
         copies if len(copies.names) == 1 and not copies.holds(name) else copies.choose(name) for copies in (a, b)

@@ -54,6 +54,7 @@ from vqcheck.codebook.family import Role
 from vqcheck.codebook.float_bytes import WIDENED, narrowed, widen
 from vqcheck.codebook.vq_encoder import Codebook, InFront, RoleTensor, VQEncoder
 from vqcheck.errors import NoCodebookError
+from vqcheck.language import tr
 from vqcheck.quick_dataclass import quick_dataclass
 
 F32V1: Final = "sha256-f32v1"
@@ -107,7 +108,7 @@ class EncoderDigests:
         """
         digest = self.vq_encoder or self.codebook or self.projection
         if digest is None:
-            raise NoCodebookError("nothing of the VQ encoder is stored, so that it has no digest")
+            raise NoCodebookError(tr("nothing of the VQ encoder is stored, so that it has no digest"))
         return digest
 
 

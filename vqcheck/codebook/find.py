@@ -16,6 +16,7 @@ from vqcheck.codebook.matched_tensors import Found, Match, Matches
 from vqcheck.codebook.other_state_dicts import averages_of_parameters, require_whole, unplaced_dictionary
 from vqcheck.codebook.vq_encoder import BookPlace, Codebook, RoleTensor, VQEncoder, is_lora
 from vqcheck.errors import CheckpointError, NoCodebookError, UsageError
+from vqcheck.language import tr
 
 _MOST_REMEMBERED: Final = 10_000
 """Names; what takes more memory is better found out again."""
@@ -63,12 +64,15 @@ def find_copies(checkpoint: Checkpoint, own: tuple[Family, ...] = (), chosen: st
     if own and not any(copy.encoder.family in own for copy in sound):
         names = ", ".join(repr(family.name) for family in own)
         raise UsageError(
-            f"holds no codes under the names of {names} of --family; without it, it is read as "
-            f"{sound[0].encoder.family.name}",
+            tr(
+                "holds no codes under the names of {names} of --family; without it, it is read as {family}",
+                names=names,
+                family=sound[0].encoder.family.name,
+            ),
             checkpoint.path,
         )
     if len(found) > _MOST_COPIES:
-        raise CheckpointError(f"holds more than {_MOST_COPIES} copies of a VQ encoder", checkpoint.path)
+        raise CheckpointError(tr("holds more than {most} copies of a VQ encoder", most=_MOST_COPIES), checkpoint.path)
     # However many copies claim the same bytes: what is read must follow what the file has.
     checkpoint.require_stored(tensor.tensor for copy in sound for tensor in copy.encoder.tensors)
     sound.sort(key=lambda copy: (copy.label.is_second_hand, copy.encoder.family.structural))

@@ -21,6 +21,7 @@ from vqcheck.codebook.tensor_names import (
     wrapped_prefix,
 )
 from vqcheck.codebook.vq_encoder import BookPlace
+from vqcheck.language import tr
 
 
 def match(shapes: Mapping[str, Shape], own: tuple[Family, ...] = ()) -> list[Match]:
@@ -83,7 +84,9 @@ def _one_by_one(shapes: Mapping[str, Shape], own: tuple[Family, ...]) -> Matches
     misshapen: list[MisshapenError] = []
     fitting = candidates(shapes, own, sibling_rows(shapes))
     if sum(map(len, fitting.values())) > MOST_NAMES:
-        raise MisshapenError(f"more than {MOST_NAMES} names could be parts of a codebook, which no codec has")
+        raise MisshapenError(
+            tr("more than {most} names could be parts of a codebook, which no codec has", most=MOST_NAMES)
+        )
     for (prefix, family), named in _best_first(fitting, own):
         if any(each.name in taken for each in named if _is_source(family, each)):
             continue
@@ -113,7 +116,7 @@ def _require_the_same_parts(apart: Sequence[Matches], stored: Mapping[str, Seque
 def _refuse(ambiguous: Iterable[Sequence[str]]) -> None:
     for names in ambiguous:
         raise UnclearError(
-            "are the same name but for wrappers, so it is not clear which is the VQ encoder's", " and ".join(names)
+            tr("are the same name but for wrappers, so it is not clear which is the VQ encoder's"), " and ".join(names)
         )
 
 
@@ -129,8 +132,13 @@ def _require_named_roles(matches: Iterable[Match], own: Sequence[Family]) -> Non
         for key in one.family.keys:
             if (key.book, key.role) not in played and key.role not in one.family.optional:
                 raise UnclearError(
-                    f"'{key.template}', the {key.role} of '{one.family.name}', names no tensor here; name a tensor, or "
-                    f"everything below a module as 'module.*', or list {key.role} under optional"
+                    tr(
+                        "'{template}', the {role} of '{name}', names no tensor here; name a tensor, or "
+                        "everything below a module as 'module.*', or list {role} under optional",
+                        template=key.template,
+                        role=key.role,
+                        name=one.family.name,
+                    )
                 )
 
 
@@ -145,8 +153,11 @@ def _require_what_is_in_front(matches: Sequence[Match], names: Iterable[str]) ->
     for number, one in enumerate(matches):
         for module in sorted(lacking[number] & elsewhere.keys()):
             raise UnclearError(
-                f"stands under another prefix than the codebook ({one.found[0].name}), so it is not clear whether it "
-                "belongs in front of it; describe this model in a file for --family",
+                tr(
+                    "stands under another prefix than the codebook ({name}), so it is not clear whether "
+                    "it belongs in front of it; describe this model in a file for --family",
+                    name=one.found[0].name,
+                ),
                 elsewhere[module],
             )
 
@@ -230,7 +241,11 @@ def _found(family: Family, named: Iterable[Named], shapes: Mapping[str, Shape]) 
         first = played.setdefault((each.key.role, each.part), each)
         if first.name != each.name:
             raise UnclearError(
-                f"both have a name of {family.name}'s {each.key.role}, so it is not clear which one is in use",
+                tr(
+                    "both have a name of {family}'s {role}, so it is not clear which one is in use",
+                    family=family.name,
+                    role=each.key.role,
+                ),
                 f"{first.name} and {each.name}",
             )
     found: list[Found] = []

@@ -14,6 +14,7 @@ from vqcheck.codebook.family import ANYTHING, LOOK_ALIKES, Role
 from vqcheck.codebook.tensor_names import unwrapped
 from vqcheck.codebook.vq_encoder import Codebook, RoleTensor, VQEncoder
 from vqcheck.errors import CheckpointError
+from vqcheck.language import tr
 
 
 def averages_of_parameters(checkpoint: Checkpoint, copies: Sequence[Copy]) -> Iterator[Copy]:
@@ -128,8 +129,11 @@ def require_whole(checkpoint: Checkpoint, copies: Sequence[Copy]) -> None:
                     continue
                 if not lacking.isdisjoint(full.split(".")[:-1]):
                     raise CheckpointError(
-                        f"stands in another dictionary than the codebook ('{copy.name}'), so it is not clear whether "
-                        "it belongs in front of it; save the whole model's state_dict()",
+                        tr(
+                            "stands in another dictionary than the codebook ('{name}'), so it is not clear "
+                            "whether it belongs in front of it; save the whole model's state_dict()",
+                            name=copy.name,
+                        ),
                         checkpoint.path,
                         full,
                     )

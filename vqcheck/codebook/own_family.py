@@ -35,6 +35,7 @@ from vqcheck.codebook.family import (
     projection,
 )
 from vqcheck.errors import UsageError
+from vqcheck.language import tr
 from vqcheck.word_enum import WordEnum
 
 Choice = TypeVar("Choice", bound=WordEnum)
@@ -61,33 +62,35 @@ class _Reader:
         known = tuple(known)
         for key in table:
             if key not in known:
-                raise self.wrong(f"no such key{_suggestion(key, known)}", f"{where}{key}")
+                raise self.wrong(_suggestion(tr("no such key"), key, known), f"{where}{key}")
 
     def text(self, key: str, default: str | None = None) -> str:
         value = self._values.get(key, default)
         if not isinstance(value, str) or not value:
-            raise self.wrong("is missing" if value is None else "must be a text", key)
+            raise self.wrong(tr("is missing") if value is None else tr("must be a text"), key)
         return value
 
     def choice(self, key: str, default: Choice) -> Choice:
         value, choices = self.text(key, default), type(default)
         if value not in tuple(choices):
-            raise self.wrong(f"is {str(value)!r}, must be one of {', '.join(choices)}", key)
+            raise self.wrong(
+                tr("is {value}, must be one of {choices}", value=repr(str(value)), choices=", ".join(choices)), key
+            )
         return choices(value)
 
     def number(self, key: str, default: float | None) -> float | None:
         value = self._values.get(key, default)
         if value is not None and (isinstance(value, bool) or not isinstance(value, int | float) or not value >= 0):
-            raise self.wrong("must be a number that is not negative", key)
+            raise self.wrong(tr("must be a number that is not negative"), key)
         try:
             return None if value is None else float(value)
         except OverflowError:
-            raise self.wrong("is larger than any number that can be calculated with", key) from None
+            raise self.wrong(tr("is larger than any number that can be calculated with"), key) from None
 
     def flag(self, key: str) -> bool:
         value = self._values.get(key, False)
         if not isinstance(value, bool):
-            raise self.wrong("must be true or false", key)
+            raise self.wrong(tr("must be true or false"), key)
         return value
 
     def texts(self, key: str) -> tuple[str, ...]:
@@ -96,14 +99,14 @@ class _Reader:
     def listed(self, key: str, value: object) -> tuple[str, ...]:
         values = [value] if isinstance(value, str) else value
         if not isinstance(values, list) or not all(isinstance(each, str) and each for each in values):
-            raise self.wrong("must be a text, or a list of texts", key)
+            raise self.wrong(tr("must be a text, or a list of texts"), key)
         return tuple(values)
 
     def books(self) -> list[dict[str, Any]]:
         tables = self._values.get("tensors")
         tables = [tables] if isinstance(tables, dict) else tables
         if not isinstance(tables, list) or not tables or not all(isinstance(table, dict) for table in tables):
-            raise self.wrong("is missing: it says which tensor plays which role", "tensors")
+            raise self.wrong(tr("is missing: it says which tensor plays which role"), "tensors")
         return tables
 
 
@@ -118,18 +121,18 @@ def read_own_family(path: str) -> Family:
         with open(path, encoding="utf-8", opener=open_regular_file) as file:
             values = parse_toml(file.read(LONGEST_TOML + 1))
     except OSError as error:
-        raise UsageError(f"cannot be read: {error.strerror}", path) from None
+        raise UsageError(tr("cannot be read: {reason}", reason=error.strerror), path) from None
     except ValueError as error:
-        raise UsageError(f"is not valid TOML: {error}", path) from None
+        raise UsageError(tr("is not valid TOML: {error}", error=str(error)), path) from None
     reader = _Reader(path, values)
     reader.check_keys(values, _KEYS, "")
     decay = reader.number("decay", None)
     if decay is not None and not 0 < decay < 1:
-        raise reader.wrong(f"is {decay:g}, must lie between 0 and 1", "decay")
+        raise reader.wrong(tr("is {decay:g}, must lie between 0 and 1", decay=decay), "decay")
     optional = reader.texts("optional")
     for role in optional:
         if role not in tuple(Role):
-            raise reader.wrong(f"there is no role '{role}'{_suggestion(role, Role)}", "optional")
+            raise reader.wrong(_suggestion(tr("there is no role '{role}'", role=role), role, Role), "optional")
     books = reader.books()
     name = reader.text("name")
     family = Family(
@@ -153,7 +156,7 @@ def read_own_family(path: str) -> Family:
     )
     if family.source_of_codes not in {key.role for key in family.keys}:
         raise reader.wrong(
-            f"is missing; codes of the derivation '{family.derivation}' come from it",
+            tr("is missing; codes of the derivation '{derivation}' come from it", derivation=family.derivation),
             f"tensors.{family.source_of_codes}",
         )
     return family
@@ -166,8 +169,12 @@ def _keys(reader: _Reader, table: dict[str, Any], book: int) -> Iterable[Key]:
             for part in name.split("."):
                 if not part or ("{" in part and part not in _PLACEHOLDERS):
                     raise reader.wrong(
-                        f"{name!r}: '{part}' cannot be part of a name; "
-                        "{layer} and {group} stand for one number each, between dots",
+                        tr(
+                            "{name}: '{part}' cannot be part of a name; {{layer}} and {{group}} stand for one "
+                            "number each, between dots",
+                            name=repr(name),
+                            part=part,
+                        ),
                         f"tensors.{role}",
                     )
             if role in (Role.INPUT_PROJ, Role.OUTPUT_PROJ) and not name.endswith(".*"):
@@ -178,6 +185,8 @@ def _keys(reader: _Reader, table: dict[str, Any], book: int) -> Iterable[Key]:
                 )
 
 
-def _suggestion(key: str, known: Iterable[str]) -> str:
+def _suggestion(problem: str, key: str, known: Iterable[str]) -> str:
     near = difflib.get_close_matches(key, list(known), 1)
-    return f"; did you mean {near[0]}?" if near else f"; known are {', '.join(known)}"
+    if near:
+        return tr("{message}; did you mean {names}?", message=problem, names=near[0])
+    return tr("{message}; known are {names}", message=problem, names=", ".join(known))

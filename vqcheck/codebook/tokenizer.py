@@ -17,6 +17,7 @@ from vqcheck.codebook.find import find_copies
 from vqcheck.codebook.values import Array, as_array
 from vqcheck.codebook.vq_encoder import RoleTensor, VQEncoder
 from vqcheck.errors import UsageError
+from vqcheck.language import tr
 
 Tokens = npt.NDArray[np.intp]
 
@@ -76,9 +77,17 @@ def only_copy(checkpoint: Checkpoint, own: tuple[Family, ...] = (), chosen: str 
     """
     copies = find_copies(checkpoint, own, chosen)
     first, *others = copies.sound
-    which = f"name the one to use with --copy ({', '.join(copies.names)})"
+    names = ", ".join(copies.names)
     for each in copies.unreadable:
-        raise UsageError(f"its copy '{each.name}' cannot be read ({each.why}); {which}", copies.path)
+        raise UsageError(
+            tr(
+                "its copy '{name}' cannot be read ({why}); name the one to use with --copy ({names})",
+                name=str(each.name),
+                why=each.why,
+                names=names,
+            ),
+            copies.path,
+        )
     for other in others:
         same_codec = other.encoder.family is first.encoder.family
         if same_codec and relation(first, other, Scope.TOKENS) not in (
@@ -86,7 +95,15 @@ def only_copy(checkpoint: Checkpoint, own: tuple[Family, ...] = (), chosen: str 
             Verdict.WITHIN_ULPS,
             Verdict.NOISE,
         ):
-            raise UsageError(f"its copies '{first.name}' and '{other.name}' are not the same; {which}", copies.path)
+            raise UsageError(
+                tr(
+                    "its copies '{name}' and '{other}' are not the same; name the one to use with --copy ({names})",
+                    name=str(first.name),
+                    other=str(other.name),
+                    names=names,
+                ),
+                copies.path,
+            )
     return first
 
 
@@ -121,7 +138,7 @@ def lookup(checkpoint: Checkpoint, encoder: VQEncoder, data: Mapping[RoleTensor,
 
     """
     if not _is_one_stored_codebook(encoder):
-        raise UsageError("tokens are derived for one codebook looked up by distance, not for this", checkpoint.path)
+        raise UsageError(tr("tokens are derived for one codebook looked up by distance, not for this"), checkpoint.path)
     stored = encoder.codebooks[0].codes
     codes = as_array(stored, data[stored])[0].astype(np.float32, copy=False)
     parts = {
@@ -134,7 +151,8 @@ def lookup(checkpoint: Checkpoint, encoder: VQEncoder, data: Mapping[RoleTensor,
     weight = parts.get("weight")
     if weight is None or weight.ndim != 3 or weight.shape[0] != codes.shape[1]:
         raise UsageError(
-            "its projection is not a convolution of one step per token, so tokens cannot be derived", checkpoint.path
+            tr("its projection is not a convolution of one step per token, so tokens cannot be derived"),
+            checkpoint.path,
         )
     return Lookup(codes, InputProjection(weight, parts.get("bias")))
 
@@ -159,7 +177,7 @@ def read_tokenizer(checkpoint: Checkpoint, copy: str = "") -> Tokenizer:
     used = only_copy(checkpoint, chosen=copy)
     checkpoint, encoder = used.file, used.encoder
     if any(health.never_trained(checkpoint, codebook) for codebook in encoder.codebooks[:1]):
-        raise UsageError("its codebook was never trained, so it derives no tokens", checkpoint.path)
+        raise UsageError(tr("its codebook was never trained, so it derives no tokens"), checkpoint.path)
     data = {tensor: checkpoint.read(tensor.tensor) for tensor in encoder.tensors}
     found = lookup(checkpoint, encoder, data)
     projection = found.projection
@@ -167,7 +185,7 @@ def read_tokenizer(checkpoint: Checkpoint, copy: str = "") -> Tokenizer:
         raise UsageError(_why_no_projection(checkpoint), checkpoint.path)
     arrays = (found.codes, projection.weight, projection.bias)
     if not all(array is None or np.isfinite(array).all() for array in arrays):
-        raise UsageError("its VQ encoder holds NaN or infinity, so it derives no tokens", checkpoint.path)
+        raise UsageError(tr("its VQ encoder holds NaN or infinity, so it derives no tokens"), checkpoint.path)
     digests = {tensor: digest.tensor_digest(tensor, content, digest.F32V1) for tensor, content in data.items()}
     return Tokenizer(
         str(checkpoint.path),
@@ -179,8 +197,15 @@ def read_tokenizer(checkpoint: Checkpoint, copy: str = "") -> Tokenizer:
 
 
 def _why_no_projection(checkpoint: Checkpoint) -> str:
-    kind = "a LoRA export" if model.identify(checkpoint).kind == "s2 LoRA export" else "a file"
-    return (
-        f"is {kind} without the projection (ssl_proj) in front of the lookup, so it derives no tokens; "
-        f"give {model.base_model(checkpoint)} instead"
+    base = model.base_model(checkpoint)
+    if model.identify(checkpoint).kind == "s2 LoRA export":
+        return tr(
+            "is a LoRA export without the projection (ssl_proj) in front of the lookup, so it derives no tokens; give "
+            "{base} instead",
+            base=base,
+        )
+    return tr(
+        "is a file without the projection (ssl_proj) in front of the lookup, so it derives no tokens; give {base} "
+        "instead",
+        base=base,
     )

@@ -12,7 +12,7 @@ from typing import Any, Final
 from vqcheck.checkpoint.file import open_regular_file
 from vqcheck.checkpoint.remote.address import scheme_of
 from vqcheck.checkpoint.untrusted_text import LONGEST_TOML, parse_toml
-from vqcheck.errors import UsageError
+from vqcheck.errors import UsageError, WrongValueError
 from vqcheck.language import tr
 
 _JSON_SECTIONS: Final = {
@@ -92,10 +92,15 @@ class ConfigFile:
         given = {key: value for key, value in named.items() if value not in (None, "")}
         for key, value in given.items():
             if not isinstance(value, str):
-                raise UsageError(f"expected a text, given {value!r:.80}", self.path, key)
+                raise UsageError(tr("expected a text, given {value}", value=repr(value)[:80]), self.path, key)
         if len(set(given.values())) > 1:
             raise UsageError(
-                f"model.version is {given['model.version']!r:.40}, version {given['version']!r:.40}", self.path
+                tr(
+                    "model.version is {value}, version {other}",
+                    value=repr(given["model.version"])[:40],
+                    other=repr(given["version"])[:40],
+                ),
+                self.path,
             )
         return next(iter(given.values()), None)
 
@@ -184,19 +189,26 @@ def read_config_file(path: str) -> ConfigFile:
             text = file.read(LONGEST_TOML + 1)
     except OSError as error:
         if os.path.isdir(path):
-            raise UsageError("is a folder; name the configuration (TEMP/tmp_s2.json, or a TOML)", path) from None
-        raise UsageError(f"cannot be read: {error.strerror}", path) from None
+            raise UsageError(tr("is a folder; name the configuration (TEMP/tmp_s2.json, or a TOML)"), path) from None
+        raise UsageError(tr("cannot be read: {reason}", reason=error.strerror), path) from None
     except UnicodeDecodeError:
-        raise UsageError("is not a configuration (neither TOML nor JSON text)", path) from None
+        raise UsageError(tr("is not a configuration (neither TOML nor JSON text)"), path) from None
     if len(text) > LONGEST_TOML:
-        raise UsageError(f"is longer than any configuration (more than {LONGEST_TOML} characters)", path)
+        raise UsageError(
+            tr("is longer than any configuration (more than {most} characters)", most=LONGEST_TOML),
+            path,
+        )
     is_json = text.lstrip()[:1] == "{"
     try:
         values = json.loads(text) if is_json else parse_toml(text)
     except (ValueError, RecursionError) as error:
         kind = "JSON" if is_json else "TOML"
-        raise UsageError(f"is not valid {kind}: {' '.join(str(error).split())}", path) from None
+        raise UsageError(tr("is not valid {kind}: {error}", kind=kind, error=_in_one_line(error)), path) from None
     return ConfigFile(path, is_json, values)
+
+
+def _in_one_line(error: Exception) -> str:
+    return str(error) if isinstance(error, WrongValueError) else " ".join(str(error).split())
 
 
 def read_s2_run(path: str, root: str | None) -> S2Run:
@@ -217,19 +229,19 @@ def read_s2_run(path: str, root: str | None) -> S2Run:
     def given(key: str, kind: type, expected: str) -> Any:
         return _typed(path, file.key("subject", key), subject.get(key), kind, expected)
 
-    version = given("version", str, "a text")
-    exp_dir = _typed(path, "data.exp_dir", data.get("exp_dir"), str, "a path")
+    version = given("version", str, tr("a text"))
+    exp_dir = _typed(path, "data.exp_dir", data.get("exp_dir"), str, tr("a path"))
     return S2Run(
         config=path,
-        pretrained_s2G=_resolved(given("pretrained_s2G", str, "a path"), base),
+        pretrained_s2G=_resolved(given("pretrained_s2G", str, tr("a path")), base),
         exp_dir=_resolved(exp_dir, base),
         # the tiny ones are sizes of ours; of a tree they mean the newest version that it knows, and v3
         version={None: None, "": None, "tiny": None, "tiny-v3": "v3"}.get(version, version),
-        freeze_quantizer=given("freeze_quantizer", bool, "true or false"),
+        freeze_quantizer=given("freeze_quantizer", bool, tr("true or false")),
         trains_code=not file.is_json and bool(subject.get("checkout") or subject.get("factory")),
         root=root,
         lora_rank=lora_rank(path, trained.get("lora_rank")),
-        checkout=_resolved(given("checkout", str, "a path"), base),
+        checkout=_resolved(given("checkout", str, tr("a path")), base),
         is_json=file.is_json,
     )
 
@@ -238,13 +250,15 @@ def section_of(values: Any, name: str, path: str) -> dict[str, Any]:
     """Return a section; raises UsageError where there is none."""
     section = values.get(name) if isinstance(values, dict) else None
     if not isinstance(section, dict):
-        raise UsageError(f"has no section '{name}'; expected is GPT-SoVITS's s2 JSON or a vqcheck TOML", path)
+        raise UsageError(
+            tr("has no section '{name}'; expected is GPT-SoVITS's s2 JSON or a vqcheck TOML", name=name), path
+        )
     return section
 
 
 def _typed(path: str, key: str, value: Any, kind: type, expected: str) -> Any:
     if value is not None and not isinstance(value, kind):
-        raise UsageError(f"expected {expected}, given {value!r:.80}", path, key)
+        raise UsageError(tr("expected {expected}, given {value}", expected=expected, value=repr(value)[:80]), path, key)
     return value
 
 
@@ -257,5 +271,5 @@ def lora_rank(path: str, value: Any) -> str | None:
     if value is None or value == "":
         return None
     if isinstance(value, bool) or not re.fullmatch(r"\d{1,9}", str(value), flags=re.ASCII):
-        raise UsageError(f"train.lora_rank: expected a number, given {value!r:.80}", path)
+        raise UsageError(tr("train.lora_rank: expected a number, given {value}", value=repr(value)[:80]), path)
     return str(value)

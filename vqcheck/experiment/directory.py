@@ -71,7 +71,7 @@ def read_experiment(folder: str, with_speakers: bool) -> Experiment:
 
     """
     if not os.path.isdir(folder):
-        raise UsageError("is not an experiment directory (logs/<name>)", folder)
+        raise UsageError(tr("is not an experiment directory (logs/<name>)"), folder)
     phones = read_name2text(folder)
     parts = {
         FEATURES: {name.removesuffix(".pt") for name in _listed(folder, FEATURES)},
@@ -94,8 +94,12 @@ def read_experiment(folder: str, with_speakers: bool) -> Experiment:
             features = os.path.join(folder, FEATURES, f"{name}.pt")
             entries.append(Entry(name, symbols, size // _BYTES_PER_FRAME, features, audio, vector))
     if len(entries) < _SMALLEST:
-        example = "".join(f"; {name} {why}" for name, why in list(left_out.items())[:1])
-        raise UsageError(f"{len(entries)} items can be trained on, at least {_SMALLEST} are needed{example}", folder)
+        too_few = tr(
+            "{items} items can be trained on, at least {least} are needed", items=len(entries), least=_SMALLEST
+        )
+        for name, why in list(left_out.items())[:1]:
+            too_few = tr("{message}; {item} {why}", message=too_few, item=name, why=why)
+        raise UsageError(too_few, folder)
     return Experiment(folder, tuple(entries), left_out)
 
 
@@ -108,7 +112,14 @@ def read_ssl(path: str, channels: int) -> npt.NDArray[np.float32]:
     """
     values = _finite(path)
     if values.shape[0] != channels or not values.shape[1]:
-        raise UsageError(f"expected features of shape [1, {channels}, T], found {list(values.shape)}", path)
+        raise UsageError(
+            tr(
+                "expected features of shape [1, {channels}, T], found {shape}",
+                channels=channels,
+                shape=list(values.shape),
+            ),
+            path,
+        )
     return values
 
 
@@ -116,7 +127,10 @@ def read_speaker_vector(path: str, size: int) -> npt.NDArray[np.float32]:
     """Return a speaker vector `[size]` (float32) from `7-sv_cn/<name>.pt`. Raises as `read_ssl` does."""
     values = _finite(path)
     if values.shape != (1, size):
-        raise UsageError(f"expected a speaker vector of shape [1, {size}], found {list(values.shape)}", path)
+        raise UsageError(
+            tr("expected a speaker vector of shape [1, {size}], found {shape}", size=size, shape=list(values.shape)),
+            path,
+        )
     vector: npt.NDArray[np.float32] = values[0]
     return vector
 
@@ -134,14 +148,21 @@ def read_wav(path: str, rate: int) -> npt.NDArray[np.float32]:
             count = file.getnframes()
             data = file.readframes(count)
     except (OSError, EOFError, wave.Error) as error:
-        raise UsageError(f"is not a PCM wav file: {error}", path) from None
+        raise UsageError(tr("is not a PCM wav file: {error}", error=str(error)), path) from None
     if found != (1, 2, rate):
         channels, width, hertz = found
         raise UsageError(
-            f"expected 16-bit mono at {rate} Hz, found {8 * width}-bit, {channels} channels at {hertz} Hz", path
+            tr(
+                "expected 16-bit mono at {rate} Hz, found {bits}-bit, {channels} channels at {hertz} Hz",
+                rate=rate,
+                bits=8 * width,
+                channels=channels,
+                hertz=hertz,
+            ),
+            path,
         )
     if len(data) != 2 * count:
-        raise UsageError(f"ends after {len(data) // 2} of {count} samples", path)
+        raise UsageError(tr("ends after {samples} of {count} samples", samples=len(data) // 2, count=count), path)
     return np.frombuffer(data, "<i2").astype(np.float32) / np.float32(32768)
 
 
@@ -150,15 +171,15 @@ def _listed(folder: str, part: str) -> set[str]:
     try:
         return set(os.listdir(path))
     except OSError as error:
-        raise UsageError(f"cannot be read: {error.strerror}", path) from None
+        raise UsageError(tr("cannot be read: {reason}", reason=error.strerror), path) from None
 
 
 def _finite(path: str) -> npt.NDArray[np.float32]:
     found = read_features(path)
     if found.values is None:
-        raise UsageError(f"{found.problem}", path)
+        raise UsageError(found.problem, path)
     values = found.values.astype(np.float32)
     bad = values.size - int(np.count_nonzero(np.isfinite(values)))
     if bad:
-        raise UsageError(f"{bad} of {values.size} values are NaN or infinite", path)
+        raise UsageError(tr("{bad} of {size} values are NaN or infinite", bad=bad, size=values.size), path)
     return values

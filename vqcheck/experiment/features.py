@@ -39,9 +39,16 @@ class FeatureFolder:
         try:
             names = sorted(entry.name for entry in os.scandir(self.path) if entry.name.endswith(_SUFFIX))
         except OSError as error:
-            raise UsageError(f"cannot be listed: {error.strerror}", self.path) from None
+            raise UsageError(tr("cannot be listed: {reason}", reason=error.strerror), self.path) from None
         if not names:
-            raise UsageError(f"holds no features (no *{_SUFFIX} file); expected is a folder {FOLDER}", self.path)
+            raise UsageError(
+                tr(
+                    "holds no features (no *{suffix} file); expected is a folder {folder}",
+                    suffix=_SUFFIX,
+                    folder=FOLDER,
+                ),
+                self.path,
+            )
         self._names = names
 
     @property

@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from typing import Final
 
 from vqcheck.errors import UsageError
+from vqcheck.language import tr
 
 SUFFIXES: Final = (".pth", ".pt", ".ckpt", ".safetensors", ".bin", ".th")
 LOGS: Final = "logs"
@@ -131,7 +132,7 @@ def names_in(folder: str) -> list[str]:
     except (FileNotFoundError, NotADirectoryError):
         return []
     except OSError as error:
-        raise UsageError(f"{folder}: cannot be listed: {error.strerror}") from None
+        raise UsageError(tr("{folder}: cannot be listed: {reason}", folder=folder, reason=error.strerror)) from None
 
 
 def by_number(path: str) -> list[tuple[int, str]]:

@@ -61,12 +61,12 @@ def read_name2semantic(folder: str) -> Name2Semantic:
     try:
         names = os.listdir(folder)
     except OSError as error:
-        raise UsageError(f"cannot be listed: {error.strerror}", folder) from None
+        raise UsageError(tr("cannot be listed: {reason}", reason=error.strerror), folder) from None
     numbers = {name: int(match[1]) for name in names if (match := _PART.fullmatch(name))}
     parts = tuple(sorted(numbers, key=lambda name: numbers[name]))
     files = (MERGED,) if MERGED in names else parts
     if not files:
-        raise UsageError(f"holds no {MERGED} (nor parts of it): extract the tokens first", folder)
+        raise UsageError(tr("holds no {merged} (nor parts of it): extract the tokens first", merged=MERGED), folder)
     rows: list[TokenRow] = []
     malformed: list[tuple[str, str]] = []
     headless = False
@@ -86,9 +86,9 @@ def read_name2semantic(folder: str) -> Name2Semantic:
             else:
                 malformed.append((f"{name}:{number}", row))
             if len(rows) + len(malformed) > _MOST_LINES:
-                raise UsageError(f"holds more than {_MOST_LINES} items", folder)
+                raise UsageError(tr("holds more than {most} items", most=_MOST_LINES), folder)
     if not rows and not malformed:
-        raise UsageError("holds no tokens", os.path.join(folder, files[0]))
+        raise UsageError(tr("holds no tokens"), os.path.join(folder, files[0]))
     return Name2Semantic(files, tuple(rows), tuple(malformed), headless, parts if files == (MERGED,) else ())
 
 
@@ -126,13 +126,27 @@ def text_lines(path: str | os.PathLike[str]) -> Iterator[str]:
                 if not line:
                     return
                 if len(line) > _LONGEST_LINE:
-                    raise UsageError(f"line {number} is longer than {_LONGEST_LINE} bytes", path)
+                    raise UsageError(
+                        tr(
+                            "line {number} is longer than {most} bytes",
+                            number=number,
+                            most=_LONGEST_LINE,
+                        ),
+                        path,
+                    )
                 text = line.decode("utf-8-sig" if at == 0 else "utf-8")
                 at += len(line)
                 if number > _MOST_LINES or at > _MOST_BYTES:
-                    raise UsageError(f"has more than {_MOST_LINES} lines or {_MOST_BYTES >> 20} MiB", path)
+                    raise UsageError(
+                        tr(
+                            "has more than {most} lines or {mebibytes} MiB",
+                            most=_MOST_LINES,
+                            mebibytes=_MOST_BYTES >> 20,
+                        ),
+                        path,
+                    )
                 yield text.removesuffix("\n").removesuffix("\r")
     except OSError as error:
-        raise UsageError(f"cannot be read: {error.strerror}", path) from None
+        raise UsageError(tr("cannot be read: {reason}", reason=error.strerror), path) from None
     except UnicodeDecodeError as error:
-        raise UsageError(f"is not UTF-8 (byte {at + error.start})", path) from None
+        raise UsageError(tr("is not UTF-8 (byte {place})", place=at + error.start), path) from None

@@ -11,6 +11,7 @@ from typing import Final
 from vqcheck.checkpoint.file import open_regular_file
 from vqcheck.errors import UsageError
 from vqcheck.experiment.name2semantic import text_lines
+from vqcheck.language import tr
 
 FILE_NAME: Final = "2-name2text.txt"
 _FIELDS: Final = 4
@@ -36,9 +37,16 @@ def read_name2text(folder: str) -> dict[str, tuple[str, ...]]:
             phones[fields[0]] = tuple([known.setdefault(phone, phone) for phone in fields[1].split(" ")])
             count += len(phones[fields[0]])
             if len(known) > _MOST_DIFFERENT or count > _MOST_PHONES:
-                raise UsageError(f"has more than {_MOST_DIFFERENT} different phones, or {_MOST_PHONES} in all", path)
+                raise UsageError(
+                    tr(
+                        "has more than {most_different} different phones, or {most_phones} in all",
+                        most_different=_MOST_DIFFERENT,
+                        most_phones=_MOST_PHONES,
+                    ),
+                    path,
+                )
     if not phones:
-        raise UsageError("has no line of four tab-separated fields (name, phones, word2ph, text)", path)
+        raise UsageError(tr("has no line of four tab-separated fields (name, phones, word2ph, text)"), path)
     return phones
 
 
@@ -53,9 +61,11 @@ def ids_from_file(path: str, table_size: int) -> dict[str, int]:
         with open(path, encoding="utf-8", opener=open_regular_file) as file:
             symbols = file.read().rstrip("\n").split("\n")
     except (OSError, UnicodeDecodeError) as error:
-        raise UsageError(f"cannot be read as UTF-8 text: {error}", path) from None
+        raise UsageError(tr("cannot be read as UTF-8 text: {error}", error=str(error)), path) from None
     if len(symbols) != table_size:
-        raise UsageError(f"has {len(symbols)} symbols, the version {table_size}", path)
+        raise UsageError(
+            tr("has {symbols} symbols, the version {table_size}", symbols=len(symbols), table_size=table_size), path
+        )
     return {symbol: position for position, symbol in enumerate(symbols)}
 
 
@@ -68,5 +78,11 @@ def ids_in_sorted_order(items: Iterable[Iterable[str]], table_size: int) -> Mapp
     """
     symbols = sorted({symbol for phones in items for symbol in phones})
     if len(symbols) > table_size:
-        raise UsageError(f"2-name2text.txt: has {len(symbols)} different phones, the version's table {table_size}")
+        raise UsageError(
+            tr(
+                "2-name2text.txt: has {symbols} different phones, the version's table {table_size}",
+                symbols=len(symbols),
+                table_size=table_size,
+            )
+        )
     return {symbol: position for position, symbol in enumerate(symbols)}

@@ -32,6 +32,7 @@ from vqcheck.experiment.layout import (
     voice_of_export,
     walk,
 )
+from vqcheck.language import tr
 from vqcheck.quick_dataclass import quick_dataclass
 from vqcheck.word_enum import WordEnum
 
@@ -113,7 +114,7 @@ def find_place(path: str) -> Place:
     if is_address(path):
         return Place(path, PlaceKind.FILE, "", Contents(generators=(_loose(path),)))
     if not os.path.lexists(path):
-        raise UsageError("there is no such file or folder", path)
+        raise UsageError(tr("there is no such file or folder"), path)
     if not os.path.isdir(path):
         return _of_file(path)
     here = os.path.abspath(path)

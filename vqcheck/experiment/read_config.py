@@ -12,6 +12,7 @@ from vqcheck.codebook.model import identify
 from vqcheck.errors import UsageError
 from vqcheck.experiment.config import FLOW_VERSIONS, Config, DiscriminatorConfig
 from vqcheck.experiment.config_file import VERSIONS, ConfigFile, absent, lora_rank, read_config_file, resolved
+from vqcheck.language import tr
 
 _PATHS = (
     ("subject", "checkout"),
@@ -21,8 +22,8 @@ _PATHS = (
     ("data", "symbols"),
 )
 _SPELLINGS = {
-    "subject.factory": "package.module:function (a module's name, not a file)",
-    "subject.generator": "the name of a class",
+    "subject.factory": tr("package.module:function (a module's name, not a file)"),
+    "subject.generator": tr("the name of a class"),
 }
 """What a text with a pattern looks like, for people."""
 _SHIPPED_UNUSED: dict[bool, dict[str, tuple[str, ...]]] = {
@@ -106,14 +107,23 @@ def _known(file: ConfigFile) -> dict[str, dict[str, Any]]:
     sections = file.sections()
     for section, inner, key in (("train", "training", "batch_size"), ("data", "data", "exp_dir")):
         if not sections[inner].get(key):
-            raise UsageError(f"{section}.{key} is missing; the training script needs it", file.path)
+            raise UsageError(
+                tr("{section}.{key} is missing; the training script needs it", section=section, key=key), file.path
+            )
     if "pretrained_s2G" not in sections["training"]:
         raise UsageError(
-            "train.pretrained_s2G is missing; it may be empty, but then the weights start fresh", file.path
+            tr("train.pretrained_s2G is missing; it may be empty, but then the weights start fresh"), file.path
         )
     version = sections["subject"]["version"]
     if version is not None and version not in VERSIONS:
-        raise UsageError(f"model.version: expected one of {', '.join(VERSIONS)}, given {version!r}", file.path)
+        raise UsageError(
+            tr(
+                "model.version: expected one of {versions}, given {version}",
+                versions=", ".join(VERSIONS),
+                version=repr(version),
+            ),
+            file.path,
+        )
     known = {
         name: {key: value for key in _keys_at((name,)) if (value := section.get(key)) is not None}
         for name, section in sections.items()
@@ -145,7 +155,15 @@ def _resolve(config: Config, section: str, key: str, base: str, file: ConfigFile
         return config.model_copy(update={section: getattr(config, section).model_copy(update={key: None})})
     path = resolved(given, base)
     if not os.path.exists(path):
-        raise UsageError(f"{file.key(section, key)} = {without_credentials(repr(given))}: {absent(path)}", file.path)
+        raise UsageError(
+            tr(
+                "{key} = {given}: {problem}",
+                key=file.key(section, key),
+                given=without_credentials(repr(given)),
+                problem=absent(path),
+            ),
+            file.path,
+        )
     return config.changed(section, **{key: path})
 
 
@@ -153,11 +171,13 @@ def _version_of_base(config: Config, path: str) -> str:
     """Return the version of an s2 JSON that names none, as those of trees before v2: its pretrained generator's."""
     base = config.subject.pretrained_s2G
     if base is None:
-        raise UsageError("model.version is missing, and there is no pretrained_s2G to go by", path)
+        raise UsageError(tr("model.version is missing, and there is no pretrained_s2G to go by"), path)
     with open_checkpoint(base) as checkpoint:
         version = identify(checkpoint).version
     if version not in VERSIONS:
-        raise UsageError(f"model.version is missing, and the tensors of {base} do not show their version", path)
+        raise UsageError(
+            tr("model.version is missing, and the tensors of {base} do not show their version", base=str(base)), path
+        )
     return version
 
 
@@ -168,13 +188,18 @@ def _first_problem(error: ValidationError, file: ConfigFile | None = None) -> st
     where = file.key(section, ".".join(rest)) if file and rest else ".".join((section, *rest))
     if problem["type"] == "extra_forbidden":
         near = difflib.get_close_matches(str(problem["loc"][-1]), _keys_at(problem["loc"][:-1]), 1, 0.5)
-        hint = f"; did you mean {near[0]}?" if near else f"; known: {', '.join(_keys_at(problem['loc'][:-1]))}"
-        return f"unknown key {where}{hint}"
+        unknown = tr("unknown key {key}", key=where)
+        if near:
+            return tr("{message}; did you mean {names}?", message=unknown, names=near[0])
+        return tr("{message}; known: {names}", message=unknown, names=", ".join(_keys_at(problem["loc"][:-1])))
     given = problem["input"]
     if problem["type"] == "string_pattern_mismatch":
-        return f"{where}: expected {_SPELLINGS['.'.join((section, *rest))]}, given {given!r}"
-    shown = "" if isinstance(given, dict) else f", given {given!r}"
-    return f"{where}: {problem['msg'][:1].lower()}{problem['msg'][1:]}{shown}"
+        spelling = _SPELLINGS[".".join((section, *rest))]
+        return tr("{key}: expected {expected}, given {value}", key=where, expected=spelling, value=repr(given))
+    said = f"{problem['msg'][:1].lower()}{problem['msg'][1:]}"
+    if isinstance(given, dict):
+        return tr("{name}: {text}", name=where, text=said)
+    return tr("{key}: {problem}, given {value}", key=where, problem=said, value=repr(given))
 
 
 def _keys_at(location: tuple[int | str, ...]) -> list[str]:

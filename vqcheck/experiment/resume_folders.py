@@ -171,4 +171,4 @@ def _listed(folder: str) -> list[str]:
     except (FileNotFoundError, NotADirectoryError):
         return []
     except OSError as error:
-        raise UsageError(f"cannot be listed: {error.strerror}", folder) from None
+        raise UsageError(tr("cannot be listed: {reason}", reason=error.strerror), folder) from None

@@ -7,6 +7,7 @@ from vqcheck.errors import UsageError
 from vqcheck.experiment.config_file import S2Run, read_s2_run
 from vqcheck.experiment.layout import root_around
 from vqcheck.experiment.place import PlaceKind, find_place
+from vqcheck.language import tr
 
 
 def the_s2_config(folder: str, root: str | None) -> S2Run:
@@ -35,11 +36,15 @@ def the_s2_config(folder: str, root: str | None) -> S2Run:
         return found[0]
     if not found:
         raise UsageError(
-            "holds no s2 JSON of its training; name the configuration: vqcheck gate TEMP/tmp_s2.json", folder
+            tr("holds no s2 JSON of its training; name the configuration: vqcheck gate TEMP/tmp_s2.json"), folder
         )
     commands = "; ".join(f"vqcheck gate {_quoted(run.config)}" for run in found)
-    whose = "its training has" if own else "holds"
-    raise UsageError(f"{whose} several s2 configurations, and they differ; name one: {commands}", folder)
+    raise UsageError(
+        tr("its training has several s2 configurations, and they differ; name one: {commands}", commands=commands)
+        if own
+        else tr("holds several s2 configurations, and they differ; name one: {commands}", commands=commands),
+        folder,
+    )
 
 
 def _quoted(path: str) -> str:

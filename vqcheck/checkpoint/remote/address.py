@@ -6,6 +6,7 @@ from typing import Final
 from urllib.parse import SplitResult, quote, unquote, urlsplit, urlunsplit
 
 from vqcheck.errors import UsageError
+from vqcheck.language import tr
 from vqcheck.quick_dataclass import quick_dataclass
 
 _SCHEME: Final = re.compile(r"([a-zA-Z][a-zA-Z0-9+.-]+)://")
@@ -15,7 +16,7 @@ _LOGIN: Final = re.compile(r"([a-zA-Z][a-zA-Z0-9+.-]+://)(?:[^/\s]*@|[^/\s:\[]+:
 _QUERY: Final = re.compile(r"([a-zA-Z][a-zA-Z0-9+.-]+://[^\s?#]*)[?#][^\s'\")]*")
 _HUB_PART: Final = re.compile(r"[A-Za-z0-9_][A-Za-z0-9._-]*")
 _HUB_KINDS: Final = {"datasets": "dataset", "spaces": "space"}
-_HUB_FORM: Final = "is no address of a file on a hub: hf://OWNER/REPO/FILE[@REVISION]"
+_HUB_FORM: Final = tr("is no address of a file on a hub: hf://OWNER/REPO/FILE[@REVISION]")
 
 
 class Address(str):  # noqa: SLOT000 - has an attribute of its own
@@ -136,7 +137,7 @@ def web_place(address: Address) -> WebPlace:
     except ValueError:
         netloc = ""
     if not netloc:
-        raise UsageError("is no address of a file: https://HOST/PATH", address)
+        raise UsageError(tr("is no address of a file: https://HOST/PATH"), address)
     login = (unquote(parts.username), unquote(parts.password or "")) if parts.username is not None else None
     return WebPlace(urlunsplit((parts.scheme.lower(), netloc, parts.path, parts.query, "")), login)
 

@@ -12,6 +12,7 @@ from vqcheck.checkpoint.remote.transfers import transfers
 from vqcheck.checkpoint.remote.web import pieces
 from vqcheck.checkpoint.remote.web_requests import TryAgainError, WebRequests, pause
 from vqcheck.errors import CheckpointError
+from vqcheck.language import tr
 
 _SPARE: Final = 64 << 20
 """Bytes that are left free on the disk."""
@@ -30,14 +31,18 @@ class DownloadedFile(PositionedFile):
         try:
             descriptor, self._copy = tempfile.mkstemp(prefix="vqcheck-", suffix=".download")
         except OSError as error:
-            raise CheckpointError(f"cannot be put into a temporary file: {error.strerror}", address) from None
+            raise CheckpointError(
+                tr("cannot be put into a temporary file: {reason}", reason=error.strerror), address
+            ) from None
         try:
             with open(descriptor, "wb") as file:
                 _download(server, file, os.path.dirname(self._copy))
             super().__init__(address, self._copy)
         except OSError as error:
             self._remove()
-            raise CheckpointError(f"cannot be put into {self._copy}: {error.strerror}", address) from None
+            raise CheckpointError(
+                tr("cannot be put into {file}: {reason}", file=self._copy, reason=error.strerror), address
+            ) from None
         except BaseException:
             self._remove()
             raise
@@ -63,7 +68,7 @@ def _download(server: WebRequests, file: BinaryIO, folder: str) -> None:
             _receive(server, file, folder)
         except TryAgainError as again:
             if tried == limits.tries:
-                raise server.error(f"{again.reason} ({tried} tries)") from None
+                raise server.error(tr("{reason} ({tries} tries)", reason=again.reason, tries=tried)) from None
             pause(again.wait, tried, server.error)
         else:
             return
@@ -77,10 +82,10 @@ def _receive(server: WebRequests, file: BinaryIO, folder: str) -> None:
         server.refuse_page(response)
         server.refuse_packed(response)
         if not length.isdecimal() and response.headers.get("Transfer-Encoding", "").lower() != "chunked":
-            raise server.error(f"{server.host} does not say how long the file is, so it may come cut off")
+            raise server.error(tr("{host} does not say how long the file is, so it may come cut off", host=server.host))
         expected = int(length) if length.isdecimal() else None
         free = shutil.disk_usage(folder).free - _SPARE
         for piece in pieces(server, response, expected):
             if file.tell() + len(piece) > free or (expected or 0) > free:
-                raise server.error(f"does not fit on the disk of {folder}, where it would be put")
+                raise server.error(tr("does not fit on the disk of {folder}, where it would be put", folder=folder))
             file.write(piece)

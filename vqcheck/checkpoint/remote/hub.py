@@ -11,6 +11,7 @@ from vqcheck.checkpoint.remote.transfers import transfers
 from vqcheck.checkpoint.remote.web import WebSource
 from vqcheck.checkpoint.remote.web_requests import not_installed, pause, require_encrypted
 from vqcheck.errors import CheckpointError
+from vqcheck.language import tr
 
 _COMMIT: Final = re.compile(r"[0-9a-f]{40}")
 _BLOB: Final = re.compile(r"[0-9a-f]{40}|[0-9a-f]{64}")
@@ -35,18 +36,18 @@ def open_hub_file(address: Address) -> PositionedFile:
         if place:
             return _local(address, place, asked)
     if constants.HF_HUB_OFFLINE:
-        return _offline(address, asked, "HF_HUB_OFFLINE is set")
+        return _offline(address, asked, tr("HF_HUB_OFFLINE is set"))
     require_encrypted(address, constants.ENDPOINT)
     token = get_token()
     try:
         found = _metadata(address, asked, token)
     except _UnreachableError as error:
-        return _offline(address, asked, str(error))
+        return _offline(address, asked, error.reason)
     commit, size = found.commit_hash, found.size
     if not isinstance(commit, str) or not _COMMIT.fullmatch(commit):
-        raise CheckpointError("its hub does not say which commit it sends", address)
+        raise CheckpointError(tr("its hub does not say which commit it sends"), address)
     if asked.revision and _COMMIT.fullmatch(asked.revision) and commit != asked.revision:
-        raise CheckpointError("its hub sends another commit than the one that was named", address)
+        raise CheckpointError(tr("its hub sends another commit than the one that was named"), address)
     pinned = HubFile(asked.kind, asked.repo, asked.file, commit)
     place = _cached(pinned) or _blob(pinned, found.etag, size)
     if not place and transfers().download:
@@ -63,12 +64,14 @@ def open_hub_file(address: Address) -> PositionedFile:
     source = WebSource(address, WebPlace(url), token or "")
     if size is not None and source.size != size:
         source.close()
-        raise CheckpointError(f"has {source.size} bytes, and the hub says {size}", address)
+        raise CheckpointError(tr("has {size} bytes, and the hub says {other}", size=source.size, other=size), address)
     return RemoteFile(address, source, lambda name: Address(pinned.beside(name).name))
 
 
 class _UnreachableError(Exception):
-    pass
+    def __init__(self, reason: str) -> None:
+        super().__init__(reason)
+        self.reason = reason
 
 
 def _metadata(address: Address, file: HubFile, token: str | None) -> Any:
@@ -79,7 +82,7 @@ def _metadata(address: Address, file: HubFile, token: str | None) -> Any:
     try:
         url = hf_hub_url(file.repo, file.file, repo_type=file.kind, revision=file.revision, endpoint=constants.ENDPOINT)
     except HFValidationError:
-        raise CheckpointError("names no repository as a hub knows them", address) from None
+        raise CheckpointError(tr("names no repository as a hub knows them"), address) from None
     limits = transfers().limits
     for tried in range(1, limits.tries + 1):
         try:
@@ -89,11 +92,11 @@ def _metadata(address: Address, file: HubFile, token: str | None) -> Any:
             if status not in _AGAIN:
                 raise CheckpointError(_refused(error, status), address) from None
             wait = error.response.headers.get("Retry-After", "")
-            reason = f"the hub answers {status}"
+            reason = tr("the hub answers {status}", status=status)
             asked = float(wait) if wait.isdecimal() and len(wait) < 10 else None
         except Exception as error:  # noqa: BLE001 - its HTTP library differs from version to version
             # No word of theirs: the text may have the address with a token in it.
-            reason, asked = f"the hub cannot be reached ({type(error).__name__})", None
+            reason, asked = tr("the hub cannot be reached ({kind})", kind=type(error).__name__), None
             if tried == 2:
                 break
         if tried < limits.tries:
@@ -105,14 +108,14 @@ def _refused(error: Exception, status: int | None) -> str:
     from huggingface_hub import errors
 
     if isinstance(error, errors.GatedRepoError):
-        return "its repository is gated: ask for access on its page, and set HF_TOKEN"
+        return tr("its repository is gated: ask for access on its page, and set HF_TOKEN")
     if isinstance(error, errors.RepositoryNotFoundError):
-        return "the hub has no such repository, or it is private: HF_TOKEN or 'hf auth login' gives access"
+        return tr("the hub has no such repository, or it is private: HF_TOKEN or 'hf auth login' gives access")
     if isinstance(error, errors.RevisionNotFoundError):
-        return "its repository has no such revision"
+        return tr("its repository has no such revision")
     if isinstance(error, errors.EntryNotFoundError):
-        return "its repository has no such file"
-    return f"the hub answers {status}"
+        return tr("its repository has no such file")
+    return tr("the hub answers {status}", status=status)
 
 
 def _cached(file: HubFile) -> str:
@@ -142,16 +145,23 @@ def _downloaded(address: Address, file: HubFile, token: str | None) -> str:
             hf_hub_download(file.repo, file.file, repo_type=file.kind, revision=file.revision, token=token or False)
         )
     except Exception as error:  # noqa: BLE001 - of whatever HTTP library
-        raise CheckpointError(f"cannot be downloaded ({type(error).__name__})", address) from None
+        raise CheckpointError(tr("cannot be downloaded ({kind})", kind=type(error).__name__), address) from None
 
 
 def _offline(address: Address, file: HubFile, why: str) -> PositionedFile:
     place = _cached(file)
     if not place:
-        raise CheckpointError(f"{why}, and the local cache of the hub lacks this file", address)
+        raise CheckpointError(tr("{why}, and the local cache of the hub lacks this file", why=why), address)
     commit = re.search(r"snapshots[/\\]([0-9a-f]{40})[/\\]", place)
     of_commit = HubFile(file.kind, file.repo, file.file, commit[1] if commit else file.revision)
-    transfers().note(f"{address}: {why}; the copy in the local cache is read ({of_commit.revision})")
+    transfers().note(
+        tr(
+            "{address}: {why}; the copy in the local cache is read ({revision})",
+            address=address,
+            why=why,
+            revision=of_commit.revision,
+        )
+    )
     return _local(address, place, of_commit)
 
 

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Final
 from vqcheck.checkpoint.remote.address import Address, WebPlace
 from vqcheck.checkpoint.remote.transfers import transfers
 from vqcheck.checkpoint.remote.web_requests import CHANGED, WHOLE, TryAgainError, WebRequests, pause, seconds
+from vqcheck.language import tr
 
 if TYPE_CHECKING:
     from requests import Response
@@ -67,7 +68,7 @@ class WebSource:
                 failures = failures + 1 if len(data) <= before else 1
                 tries += 1
                 if failures >= limits.tries or tries >= limits.all_tries:
-                    raise error(f"{again.reason} ({tries} tries)") from None
+                    raise error(tr("{reason} ({tries} tries)", reason=again.reason, tries=tries)) from None
                 pause(again.wait, failures, error)
         return bytes(data)
 
@@ -96,7 +97,9 @@ class WebSource:
             return False
         server.refuse_page(response)
         if self.size >= 0 or not length.isdecimal() or int(length) > FIRST:
-            raise server.error(f"{server.host} does not send parts of files (it ignores ranges); {WHOLE}")
+            raise server.error(
+                tr("{host} does not send parts of files (it ignores ranges); {whole}", host=server.host, whole=WHOLE)
+            )
         server.refuse_packed(response)
         self.size = int(length)
         return True
@@ -109,14 +112,24 @@ class WebSource:
         server.refuse_packed(response)
         match = _RANGE.fullmatch(response.headers.get("Content-Range", ""))
         if match is None:
-            raise server.error(f"{server.host} does not say which part of the file it sends; {WHOLE}")
+            raise server.error(
+                tr("{host} does not say which part of the file it sends; {whole}", host=server.host, whole=WHOLE)
+            )
         begin, last, total = (int(number) for number in match.groups())
         if self.size >= 0:
             self._require_same(response, total)
         if begin != first or last != min(end, total) - 1:
-            raise server.error(f"{server.host} sends another part of the file than it was asked for; {WHOLE}")
+            raise server.error(
+                tr(
+                    "{host} sends another part of the file than it was asked for; {whole}",
+                    host=server.host,
+                    whole=WHOLE,
+                )
+            )
         if length and length != str(last - first + 1):
-            raise server.error(f"{server.host} says two lengths of the part that it sends; {WHOLE}")
+            raise server.error(
+                tr("{host} says two lengths of the part that it sends; {whole}", host=server.host, whole=WHOLE)
+            )
         if self.size < 0:
             self._note(response)
             self.size = total
@@ -132,7 +145,13 @@ class WebSource:
     def _require_same(self, response: "Response", total: int) -> None:
         server = self._server
         if not self._is_settled:
-            raise server.error(f"{server.host} says nothing by which a change of the file would show (ETag); {WHOLE}")
+            raise server.error(
+                tr(
+                    "{host} says nothing by which a change of the file would show (ETag); {whole}",
+                    host=server.host,
+                    whole=WHOLE,
+                )
+            )
         if (_validators(response), total) != (self._seen, self.size):
             raise server.error(CHANGED)
 
@@ -155,18 +174,18 @@ def pieces(server: WebRequests, response: "Response", expected: int | None) -> I
                 _PIECE if expected is None else min(_PIECE, expected - came), decode_content=False
             )
         except (HTTPError, OSError):
-            raise TryAgainError(f"{server.host} cut the connection, or fell silent") from None
+            raise TryAgainError(tr("{host} cut the connection, or fell silent", host=server.host)) from None
         if not piece and expected is None:
             return
         if not piece:
-            raise TryAgainError(f"{server.host} cut the connection")
+            raise TryAgainError(tr("{host} cut the connection", host=server.host))
         yield piece
         came += len(piece)
         transfers().on_bytes(server.host, came, expected or came)
         if came != expected and monotonic() - begun > limits.start + came / limits.slowest:
-            raise server.error(f"{server.host} is too slow: {came} bytes came")
+            raise server.error(tr("{host} is too slow: {came} bytes came", host=server.host, came=came))
     if "Content-Length" not in response.headers and _has_more(response):
-        raise server.error(f"{server.host} sent more bytes than it was asked for")
+        raise server.error(tr("{host} sent more bytes than it was asked for", host=server.host))
 
 
 def _has_more(response: "Response") -> bool:

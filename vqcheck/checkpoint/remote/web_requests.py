@@ -9,6 +9,7 @@ from urllib.parse import urljoin, urlsplit
 from vqcheck.checkpoint.remote.address import Address, WebPlace
 from vqcheck.checkpoint.remote.transfers import transfers
 from vqcheck.errors import CheckpointError
+from vqcheck.language import tr
 from vqcheck.sanitize import sanitize_name
 
 if TYPE_CHECKING:
@@ -16,8 +17,8 @@ if TYPE_CHECKING:
 
     from requests import PreparedRequest, Response
 
-WHOLE: Final = "--download reads it whole first, or download it (curl -LO) and name the file"
-CHANGED: Final = "was written or replaced while it was read; run again when nothing writes to it"
+WHOLE: Final = tr("--download reads it whole first, or download it (curl -LO) and name the file")
+CHANGED: Final = tr("was written or replaced while it was read; run again when nothing writes to it")
 
 _MOST_REDIRECTS: Final = 5
 _REDIRECTS: Final = (301, 302, 303, 307, 308)
@@ -82,7 +83,13 @@ class WebRequests:
         for _ in range(_MOST_REDIRECTS + 2):
             self.count += 1
             if self.count > limits.requests:
-                raise self.error(f"needs more than {limits.requests} requests to be read in parts; {WHOLE}")
+                raise self.error(
+                    tr(
+                        "needs more than {requests} requests to be read in parts; {whole}",
+                        requests=limits.requests,
+                        whole=WHOLE,
+                    )
+                )
             auth = self._auth if _origin(url) == _origin(self._place.url) else None
             try:
                 response = self._session.get(
@@ -94,13 +101,15 @@ class WebRequests:
                     timeout=(limits.connect, limits.silence),
                 )
             except SSLError:
-                raise self.error(f"the certificate of {self.host} cannot be verified") from None
+                raise self.error(tr("the certificate of {host} cannot be verified", host=self.host)) from None
             except (NotConnected, Timeout) as error:
                 if isinstance(getattr(error.args[0] if error.args else None, "reason", None), NameResolutionError):
-                    raise self.error(f"{self.host} is not known: a slip in the name, or no network") from None
-                raise TryAgainError(f"{self.host} cannot be reached, or does not answer") from None
+                    raise self.error(
+                        tr("{host} is not known: a slip in the name, or no network", host=self.host)
+                    ) from None
+                raise TryAgainError(tr("{host} cannot be reached, or does not answer", host=self.host)) from None
             except (RequestException, ValueError, OSError) as error:
-                raise self.error(f"cannot be asked for ({type(error).__name__})") from None
+                raise self.error(tr("cannot be asked for ({kind})", kind=type(error).__name__)) from None
             if response.status_code in _REDIRECTS:
                 response.close()
                 url = self._next(url, response.headers.get("Location", ""))
@@ -110,7 +119,7 @@ class WebRequests:
             else:
                 self._led_to = url if url != self._place.url else ""
                 return response
-        raise self.error(f"{self.host} leads from place to place")
+        raise self.error(tr("{host} leads from place to place", host=self.host))
 
     def _next(self, url: str, location: str) -> str:
         """Return where a redirect leads; raises CheckpointError where nobody should follow it."""
@@ -121,36 +130,49 @@ class WebRequests:
         except ValueError:
             to, parts = "", urlsplit("")
         if not location or parts.scheme not in ("http", "https") or not parts.hostname or parts.username is not None:
-            raise self.error(f"{self.host} leads to no address")
+            raise self.error(tr("{host} leads to no address", host=self.host))
         if parts.scheme == "http" and urlsplit(url).scheme == "https":
-            raise self.error(f"{self.host} leads to an address that is not encrypted")
+            raise self.error(tr("{host} leads to an address that is not encrypted", host=self.host))
         if _is_inside(parts.hostname) and not _is_inside(urlsplit(self._place.url).hostname or ""):
-            raise self.error(f"{self.host} leads to an address inside this network")
+            raise self.error(tr("{host} leads to an address inside this network", host=self.host))
         return to
 
     def refuse(self, response: "Response") -> None:
         """Raise what an answer without the file means."""
         status, host = response.status_code, self.host
         if status in _AGAIN:
-            raise TryAgainError(f"{host} answers {status}", _seconds_to_wait(response.headers.get("Retry-After")))
+            raise TryAgainError(
+                tr("{host} answers {status}", host=host, status=status),
+                _seconds_to_wait(response.headers.get("Retry-After")),
+            )
         if status in (404, 410):
-            raise self.error(f"{host} has no such file ({status})")
+            raise self.error(tr("{host} has no such file ({status})", host=host, status=status))
         if status in (401, 403, 407):
             of_hub = self._address.scheme == "hf"
-            how = "HF_TOKEN or 'hf auth login' gives access" if of_hub else "a login is read from .netrc or the address"
-            raise self.error(f"{host} refuses access ({status}); {how}")
+            how = (
+                tr("HF_TOKEN or 'hf auth login' gives access")
+                if of_hub
+                else tr("a login is read from .netrc or the address")
+            )
+            raise self.error(tr("{host} refuses access ({status}); {how}", host=host, status=status, how=how))
         if status == 416:
             raise self.error(CHANGED)
-        raise self.error(f"{host} answers {status}")
+        raise self.error(tr("{host} answers {status}", host=host, status=status))
 
     def refuse_page(self, response: "Response") -> None:
         if response.headers.get("Content-Type", "").lower().startswith("text/html"):
-            raise self.error("is a web page (HTML); name the file itself (on a hub: hf://OWNER/REPO/FILE)")
+            raise self.error(tr("is a web page (HTML); name the file itself (on a hub: hf://OWNER/REPO/FILE)"))
 
     def refuse_packed(self, response: "Response") -> None:
         packed = response.headers.get("Content-Encoding", "identity").lower()
         if packed != "identity":
-            raise self.error(f"{self.host} sends it compressed ({sanitize_name(packed)}) though it was asked not to")
+            raise self.error(
+                tr(
+                    "{host} sends it compressed ({packed}) though it was asked not to",
+                    host=self.host,
+                    packed=sanitize_name(packed),
+                )
+            )
 
     def close(self) -> None:
         self._session.close()
@@ -165,7 +187,7 @@ class WebRequests:
 
 def not_installed(package: str, scheme: str) -> str:
     """Return the line for a package that reading such addresses takes."""
-    return f"reading {scheme}:// needs {package}: pip install 'vqcheck[remote]'"
+    return tr("reading {scheme}:// needs {package}: pip install 'vqcheck[remote]'", scheme=scheme, package=package)
 
 
 def pause(asked: float | None, failures: int, error: "Callable[[str], CheckpointError]") -> None:
@@ -177,7 +199,9 @@ def pause(asked: float | None, failures: int, error: "Callable[[str], Checkpoint
     """
     limits = transfers().limits
     if asked is not None and asked > limits.longest_wait:
-        raise error(f"its server has too much to do, and asks to wait {asked:.0f} seconds; try again then")
+        raise error(
+            tr("its server has too much to do, and asks to wait {asked:.0f} seconds; try again then", asked=asked)
+        )
     sleep(asked if asked is not None else min(limits.first_wait * 2 ** (failures - 1), limits.longest_wait))
 
 
@@ -196,7 +220,9 @@ def require_encrypted(address: Address, url: str) -> None:
     """Refuse plain http but to this machine: on the way anybody could put other bytes in the place of the file's."""
     parts = urlsplit(url)
     if parts.scheme != "https" and not _is_this_machine(parts.hostname or ""):
-        raise CheckpointError("is not encrypted, so anybody on the way could change the file; use https://", address)
+        raise CheckpointError(
+            tr("is not encrypted, so anybody on the way could change the file; use https://"), address
+        )
 
 
 def _is_this_machine(host: str) -> bool:

@@ -107,7 +107,11 @@ def with_flips(comparison: Comparison, flips: TokenFlips) -> Comparison:
         return comparison
     if found.family != comparison.a.family:
         raise UsageError(
-            f"--features: tokens are derived for {comparison.a.family}, which did not change; {found.family} did"
+            tr(
+                "--features: tokens are derived for {family}, which did not change; {other} did",
+                family=comparison.a.family,
+                other=found.family,
+            )
         )
     same_lookup = any(advice.code == SAME_TOKENS for advice in found.advice)
     advice = advise(found.causes, flips, found.family, same_lookup=same_lookup)

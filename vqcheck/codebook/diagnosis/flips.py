@@ -41,8 +41,12 @@ def measure(
     projection_a, projection_b = own_a or own_b, own_b or own_a
     if projection_a is None or projection_b is None:
         raise UsageError(
-            f"--features: neither {a.path} nor {b.path} stores the projection (ssl_proj) that comes before the lookup; "
-            "compare the base models instead"
+            tr(
+                "--features: neither {file} nor {other} stores the projection (ssl_proj) that comes "
+                "before the lookup; compare the base models instead",
+                file=str(a.path),
+                other=str(b.path),
+            )
         )
     same = own_a is None or own_b is None or _equal(own_a, own_b)
     count = _Count(max(len(lookup_a.codes), len(lookup_b.codes)))
@@ -69,8 +73,12 @@ def measure(
     if batch:
         look_up(batch)
     if not count.items:
-        first = f": {count.skipped[0][0]}: {count.skipped[0][1]}" if count.skipped else ""
-        raise UsageError(f"--features: {folder}: holds no usable features{first}")
+        if not count.skipped:
+            raise UsageError(tr("--features: {folder}: holds no usable features", folder=folder))
+        item, why = count.skipped[0]
+        raise UsageError(
+            tr("--features: {folder}: holds no usable features: {item}: {why}", folder=folder, item=item, why=why)
+        )
     return count.result(folder, "A" if own_a is None else "B" if own_b is None else "")
 
 
@@ -120,7 +128,7 @@ def _lookup(copy: Copy) -> Lookup:
     try:
         return lookup(file, encoder, {tensor: file.read(tensor.tensor) for tensor in encoder.tensors})
     except UsageError as error:
-        raise UsageError(f"--features: {error}") from None
+        raise UsageError(tr("--features: {error}", error=str(error))) from None
 
 
 def _equal(a: InputProjection, b: InputProjection) -> bool:
