@@ -21,6 +21,7 @@ from vqcheck.codebook.file_record import Order
 from vqcheck.errors import UsageError, VqcheckError
 from vqcheck.experiment.features import FeatureFolder
 from vqcheck.experiment.run_base import named_base
+from vqcheck.language import tr
 
 
 def lock_of(experiment: str, checkpoint: Checkpoint, given: str | None = None, copy: str = "") -> LockSays | None:
@@ -38,8 +39,14 @@ def lock_of(experiment: str, checkpoint: Checkpoint, given: str | None = None, c
     lock = read_lock(path)
     if lock.tsv is None or not _are_tokens(lock.tsv.digest, experiment):
         if given is not None:
-            what = "binds no tokens" if lock.tsv is None else f"binds other tokens than those of {experiment}"
-            raise UsageError(f"{what}, so it says nothing of them", path)
+            raise UsageError(
+                tr("binds no tokens, so it says nothing of them")
+                if lock.tsv is None
+                else tr(
+                    "binds other tokens than those of {experiment}, so it says nothing of them", experiment=experiment
+                ),
+                path,
+            )
         return LockSays(path, binds=False) if lock.tsv is not None else None
     return LockSays(
         path, binds=True, verdict=check_lock(lock, path, checkpoint, None, None, Scope.ALL, copy=copy).verdict

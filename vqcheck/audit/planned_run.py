@@ -17,6 +17,7 @@ from vqcheck.codebook.inspection import Inspection, inspect
 from vqcheck.errors import UsageError
 from vqcheck.experiment.config_file import S2Run, absent
 from vqcheck.experiment.layout import tree_around
+from vqcheck.language import tr
 
 PRETRAINED: Final = "weight"
 """Where the training script looks for the model to start from."""
@@ -50,9 +51,9 @@ class PlannedRun:
         """
         path, key = self.s2.pretrained_s2G, self.s2.key("subject", "pretrained_s2G")
         if path is None:
-            raise UsageError(f"names no base model to start from ({key})", self.s2.config)
+            raise UsageError(tr("names no base model to start from ({key})", key=key), self.s2.config)
         if not os.path.exists(path):
-            raise UsageError(f"{key}: {absent(path)}{self._in_tree(path)}", self.s2.config)
+            raise UsageError(self._missing(key, path), self.s2.config)
         return path
 
     @cached_property
@@ -111,10 +112,11 @@ class PlannedRun:
         """
         path, key = self.s2.exp_dir, self.s2.key("data", "exp_dir")
         if path is None:
-            raise UsageError(f"names no experiment directory ({key})", self.s2.config)
+            raise UsageError(tr("names no experiment directory ({key})", key=key), self.s2.config)
         if not os.path.isdir(path):
-            what = "is not a folder" if os.path.exists(path) else f"{absent(path)}{self._in_tree(path)}"
-            raise UsageError(f"{key}: {what}", self.s2.config)
+            if os.path.exists(path):
+                raise UsageError(tr("{name}: {text}", name=key, text=tr("is not a folder")), self.s2.config)
+            raise UsageError(self._missing(key, path), self.s2.config)
         return path
 
     @cached_property
@@ -122,16 +124,17 @@ class PlannedRun:
         """The GPT-SoVITS folder around the config."""
         return tree_around(self.s2.config)
 
-    def _in_tree(self, path: str) -> str:
-        """Return where in the GPT-SoVITS folder around the config a file or folder that is missing may be, in words."""
+    def _missing(self, key: str, path: str) -> str:
+        """Return that what a key names is not there, and where in the GPT-SoVITS folder around the config it may be."""
+        said = tr("{name}: {text}", name=key, text=absent(path))
         if self.tree is None:
-            return ""
+            return said
         if not os.path.isabs(path) and os.path.exists(os.path.join(self.tree, path)):
-            return f"; there is one in {self.tree}: --root {self.tree}"
+            return tr("{said}; there is one in {tree}: --root {tree}", said=said, tree=self.tree)
         parts = [part for part in re.split(r"[/\\]", path) if part not in ("", ".", "..")]
         tails = (os.path.join(self.tree, *parts[first:]) for first in range(len(parts) - 1))
         found = next((tail for tail in tails if os.path.exists(tail)), "")
-        return f"; was the folder moved? There is {found}" if found else ""
+        return tr("{said}; was the folder moved? There is {found}", said=said, found=found) if found else said
 
 
 def not_found(checkpoint: Checkpoint) -> str:

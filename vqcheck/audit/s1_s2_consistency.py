@@ -18,6 +18,7 @@ from vqcheck.checkpoint.opened import Checkpoint
 from vqcheck.codebook.comparison import Scope, Verdict
 from vqcheck.errors import NoCodebookError, UsageError
 from vqcheck.experiment.name2semantic import MERGED
+from vqcheck.language import tr
 
 
 def compare_stages(
@@ -43,8 +44,13 @@ def compare_stages(
     if os.path.isdir(os.path.join(folder, "4-cnhubert")):
         return replace(_by_tokens(s1, s2, folder, copy), named_tokens=elsewhere)
     raise NoCodebookError(
-        f"{_holds_none(s1)} was trained on the tokens of {folder}, where there is neither a {NAME} nor "
-        "4-cnhubert to derive them from; either would settle it",
+        tr(
+            "is an s1 (GPT) checkpoint and holds no codebook; {name} was trained on the tokens of {folder}, where "
+            "there is neither a {lock} nor 4-cnhubert to derive them from; either would settle it",
+            name=os.path.basename(s1),
+            folder=folder,
+            lock=NAME,
+        ),
         s1,
     )
 
@@ -58,25 +64,43 @@ def _experiment_of(s1: str, given: str | None, unbound: str | None) -> tuple[str
     named = recorded_tsv(s1)
     folder = given or (os.path.dirname(named) if named else None)
     if given is not None and not os.path.isdir(given):
-        raise UsageError(f"{given}: is not an experiment directory (logs/<name>)")
+        raise UsageError(tr("is not an experiment directory (logs/<name>)"), given)
     if folder is None:
         raise NoCodebookError(
-            f"{_holds_none(s1)} names no tokens it was trained on; give --experiment"
-            + (f" ({unbound} binds no s1 checkpoint)" if unbound else ", or the lock that is bound to it"),
+            tr(
+                "is an s1 (GPT) checkpoint and holds no codebook; {name} names no tokens it was trained on; give "
+                "--experiment ({lock} binds no s1 checkpoint)",
+                name=os.path.basename(s1),
+                lock=unbound,
+            )
+            if unbound
+            else tr(
+                "is an s1 (GPT) checkpoint and holds no codebook; {name} names no tokens it was trained on; give "
+                "--experiment, or the lock that is bound to it",
+                name=os.path.basename(s1),
+            ),
             s1,
         )
     if not os.path.isdir(folder):
         raise NoCodebookError(
-            f"{_holds_none(s1)} was trained on {named}, which is not here; name its directory with --experiment"
-            + (f" ({unbound} binds no s1 checkpoint)" if unbound else ", or the lock that is bound to it with --lock"),
+            tr(
+                "is an s1 (GPT) checkpoint and holds no codebook; {name} was trained on {tokens}, which is not here; "
+                "name its directory with --experiment ({lock} binds no s1 checkpoint)",
+                name=os.path.basename(s1),
+                tokens=named,
+                lock=unbound,
+            )
+            if unbound
+            else tr(
+                "is an s1 (GPT) checkpoint and holds no codebook; {name} was trained on {tokens}, which is not here; "
+                "name its directory with --experiment, or the lock that is bound to it with --lock",
+                name=os.path.basename(s1),
+                tokens=named,
+            ),
             s1,
         )
     elsewhere = named if named and not same_experiment(named, os.path.join(folder, MERGED)) else ""
     return folder, elsewhere
-
-
-def _holds_none(s1: str) -> str:
-    return f"is an s1 (GPT) checkpoint and holds no codebook; {os.path.basename(s1)}"
 
 
 def _by_lock(s1: str, s2: Checkpoint, path: str, folder: str, copy: str) -> StageComparison:
@@ -84,15 +108,18 @@ def _by_lock(s1: str, s2: Checkpoint, path: str, folder: str, copy: str) -> Stag
     if lock.s1 and not lock.binds_s1(file_digest(s1)):
         return StageComparison(s1, s2.path, StageVerdict.INCONSISTENT, lock=path, binds_s1=True, other_s1=True)
     if lock.tsv is None:
-        raise UsageError("binds no tokens, so it says nothing of s1; make it again with --experiment --update", path)
+        raise UsageError(
+            tr("binds no tokens, so it says nothing of s1; make it again with --experiment --update"), path
+        )
     if not lock.s1 and tokens_digest(folder) != lock.tsv.digest:
         raise UsageError(
-            f"the tokens of {folder} are not the locked ones any more, and it binds no s1 checkpoint", path
+            tr("the tokens of {folder} are not the locked ones any more, and it binds no s1 checkpoint", folder=folder),
+            path,
         )
     result = check_lock(lock, path, s2, None, None, Scope.ALL, copy=copy)
     if result.verdict == Verdict.UNDECIDED:
-        why = result.contradiction(f"the one that was verified against {path}")
-        raise UsageError(f"{why}; --copy NAME chooses", s2.path)
+        why = result.contradiction(tr("the one that was verified against {lock}", lock=path))
+        raise UsageError(tr("{why}; --copy NAME chooses", why=why), s2.path)
     verdict = StageVerdict.INCONSISTENT if result.verdict == Verdict.CHANGED else StageVerdict.CONSISTENT
     return StageComparison(s1, s2.path, verdict, lock=path, binds_s1=bool(lock.s1))
 

@@ -10,6 +10,7 @@ from torch import Tensor
 from torch.nn import functional
 
 from vqcheck.errors import UsageError
+from vqcheck.language import tr
 from vqcheck.synthesizer import MelTarget
 
 BOUNDARIES: Final = (32, *range(300, 2000, 100))
@@ -88,7 +89,12 @@ def collate(items: Sequence[Item], target: MelTarget | None = None) -> TrainingB
     if ssl.size(2) != spec.size(2):
         worst = max(items, key=lambda item: abs(item.ssl.size(1) - item.spec.size(1)))
         raise UsageError(
-            f"item {worst.name!r}: its features have {worst.ssl.size(1)} frames, its audio {worst.spec.size(1)}"
+            tr(
+                "item {item!r}: its features have {features} frames, its audio {audio}",
+                item=worst.name,
+                features=worst.ssl.size(1),
+                audio=worst.spec.size(1),
+            )
         )
     vectors = [item.sv_emb for item in items if item.sv_emb is not None]
     mels = [item.mel for item in items if item.mel is not None]

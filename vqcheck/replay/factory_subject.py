@@ -31,6 +31,7 @@ from torch.nn import functional
 from vqcheck.codebook.family import Derivation, Metric, Role
 from vqcheck.errors import UsageError
 from vqcheck.experiment.config import Config
+from vqcheck.language import tr
 from vqcheck.live.encoder import LiveEncoder, LiveTensor, find
 from vqcheck.live.first_write import WriteCatcher
 from vqcheck.replay.strategies import Strategy
@@ -67,11 +68,25 @@ def load_factory(name: str) -> Callable[[], FactoryCode]:
     try:
         found: Any = importlib.import_module(module_name)
     except Exception as error:
-        raise UsageError(f"factory {name}: {module_name} cannot be imported: {in_one_line(error)}") from error
+        raise UsageError(
+            tr(
+                "factory {name}: {module} cannot be imported: {reason}",
+                name=name,
+                module=module_name,
+                reason=in_one_line(error),
+            )
+        ) from error
     for part in function_name.split("."):
         found = getattr(found, part, None)
     if not callable(found):
-        raise UsageError(f"factory {name}: {module_name} has no function {function_name}")
+        raise UsageError(
+            tr(
+                "factory {name}: {module} has no function {function}",
+                name=name,
+                module=module_name,
+                function=function_name,
+            )
+        )
     function: Callable[[], FactoryCode] = found
     return function
 
@@ -86,11 +101,11 @@ def make(factory: Callable[[], FactoryCode], name: str) -> FactoryCode:
     try:
         code = factory()
     except Exception as error:
-        raise UsageError(f"factory {name}: {in_one_line(error)}") from error
+        raise UsageError(tr("factory {name}: {reason}", name=name, reason=in_one_line(error))) from error
     if not isinstance(getattr(code, "module", None), nn.Module):
-        raise UsageError(f"factory {name}: what it returned has no torch.nn.Module under .module")
+        raise UsageError(tr("factory {name}: what it returned has no torch.nn.Module under .module", name=name))
     if not callable(getattr(code, "step", None)):
-        raise UsageError(f"factory {name}: what it returned has no method step(number)")
+        raise UsageError(tr("factory {name}: what it returned has no method step(number)", name=name))
     return code
 
 
@@ -121,8 +136,8 @@ class FactorySubject(Subject):
         last = self._last
         return Setting(
             subject="factory",
-            weights="as the factory makes them",
-            data="as its step takes them",
+            weights=tr("as the factory makes them"),
+            data=tr("as its step takes them"),
             steps=self.config.replay.steps,
             batch_size=None,
             seed=self.config.replay.seed,
@@ -138,11 +153,18 @@ class FactorySubject(Subject):
         config = self.config
         for section in _DECIDED_BY_FACTORY:
             if getattr(config, section) != type(getattr(config, section))():
-                raise UsageError(f"subject.factory: its own code decides, so nothing under {section} has an effect")
+                raise UsageError(
+                    tr(
+                        "subject.factory: its own code decides, so nothing under {section} has an effect",
+                        section=section,
+                    )
+                )
         if config.replay.device != "auto" or config.replay.precision != "auto":
-            raise UsageError("subject.factory: its own code decides on device and precision")
+            raise UsageError(tr("subject.factory: its own code decides on device and precision"))
         if save:
-            raise UsageError("subject.factory: --save writes checkpoints of the synthesizer; save your own in step()")
+            raise UsageError(
+                tr("subject.factory: --save writes checkpoints of the synthesizer; save your own in step()")
+            )
 
 
 class FactoryTraining:
@@ -170,7 +192,14 @@ class FactoryTraining:
             try:
                 given = self._code.step(number)
             except Exception as error:
-                raise UsageError(f"factory {self._name}: step {number} raised {in_one_line(error)}") from error
+                raise UsageError(
+                    tr(
+                        "factory {name}: step {number} raised {reason}",
+                        name=self._name,
+                        number=number,
+                        reason=in_one_line(error),
+                    )
+                ) from error
         losses = self._read(given, number)
         commit_loss = losses.pop(COMMIT_LOSS, NOT_A_NUMBER)
         return StepReport(
@@ -198,7 +227,9 @@ class FactoryTraining:
     def _first_codes(self) -> Tensor | None:
         """Return the codes of the first lookup (the first head's, where there are several), `[codes, dim]`."""
         if self._codes is None:
-            raise UsageError(f"factory {self._name}: its codes are not stored as such, so no probe can be followed")
+            raise UsageError(
+                tr("factory {name}: its codes are not stored as such, so no probe can be followed", name=self._name)
+            )
         stored = self._encoder.now().get(self._codes.name)
         if stored is None or tuple(stored.shape) != self._codes.stored_shape:
             return None
@@ -214,7 +245,12 @@ class FactoryTraining:
         if not isinstance(probe, Tensor) or probe.dim() != 2 or probe.shape[1] != dim:
             given = list(probe.shape) if isinstance(probe, Tensor) else type(probe).__name__
             raise UsageError(
-                f"factory {self._name}: its probe must be frames [N, {dim}] as they reach the codes, given {given}"
+                tr(
+                    "factory {name}: its probe must be frames [N, {dim}] as they reach the codes, given {given}",
+                    name=self._name,
+                    dim=dim,
+                    given=given,
+                )
             )
         return probe.detach().float()
 
@@ -224,7 +260,13 @@ class FactoryTraining:
                 return {str(name): _number(value) for name, value in given.items()}
             except (TypeError, ValueError, RuntimeError):
                 pass
-        raise UsageError(f"factory {self._name}: step {number} must return losses by name, each a number or a scalar")
+        raise UsageError(
+            tr(
+                "factory {name}: step {number} must return losses by name, each a number or a scalar",
+                name=self._name,
+                number=number,
+            )
+        )
 
 
 def _is_looked_up(tensor: LiveTensor) -> bool:

@@ -16,6 +16,7 @@ from vqcheck.codebook import inspection
 from vqcheck.codebook.health import FIT_TO_TRAIN
 from vqcheck.errors import UsageError
 from vqcheck.experiment.config import FLOW_VERSIONS, TINY_VERSIONS, Config
+from vqcheck.language import listed, tr, word
 from vqcheck.replay.s2_training import fresh_vq_encoder
 from vqcheck.replay.surroundings import world_size
 from vqcheck.replay.training_data import ModelInputs
@@ -56,7 +57,7 @@ class OwnNetworks:
                 outline_d = self.build_discriminator()
             self.inputs = self._inputs()
         except (SynthesizerError, RuntimeError, ValueError) as error:
-            raise UsageError(f"sizes of the model: {error}") from None
+            raise UsageError(tr("sizes of the model: {reason}", reason=str(error))) from None
         if config.subject.pretrained_s2G:
             _check_generator(self.outline, config.subject.pretrained_s2G, self.version)
         if config.subject.pretrained_s2D and outline_d:
@@ -112,7 +113,7 @@ def make_start(networks: OwnNetworks, config: Config, features: Tensor) -> Start
     if net_d and config.subject.pretrained_s2D:
         notes += _load(net_d, config.subject.pretrained_s2D)
     elif net_d and config.subject.pretrained_s2G:
-        notes.append("the discriminator has fresh weights (no pretrained_s2D)")
+        notes.append(tr("the discriminator has fresh weights (no pretrained_s2D)"))
     if config.training.lora_rank:
         add_lora(net_g, config.training.lora_rank)
     return Start(net_g, net_d, weights, tuple(notes))
@@ -131,7 +132,11 @@ def chosen_preset(config: Config) -> Preset:
     samples = config.training.segment_size or chosen.segment_size * chosen.spectrogram.hop_length
     if samples % settings.hop_length:
         raise UsageError(
-            f"training.segment_size: {samples} samples are not a multiple of the hop {settings.hop_length}"
+            tr(
+                "training.segment_size: {samples} samples are not a multiple of the hop {hop}",
+                samples=samples,
+                hop=settings.hop_length,
+            )
         )
     return dataclasses.replace(chosen, spectrogram=settings, segment_size=samples // settings.hop_length)
 
@@ -153,12 +158,14 @@ def _check_kind(config: Config) -> None:
     version = config.subject.version
     if version not in FLOW_VERSIONS:
         if config.training.lora_rank:
-            raise UsageError(f"training.lora_rank: {version} is not trained with LoRA; v3, v4 and tiny-v3 are")
+            raise UsageError(
+                tr("training.lora_rank: {version} is not trained with LoRA; v3, v4 and tiny-v3 are", version=version)
+            )
         return
     if config.subject.pretrained_s2D:
-        raise UsageError(f"subject.pretrained_s2D: {version} learns without a discriminator")
+        raise UsageError(tr("subject.pretrained_s2D: {version} learns without a discriminator", version=version))
     if config.training.lora_rank and world_size() > 1:
-        raise UsageError("training.lora_rank: LoRA is trained in one process; run it without torchrun")
+        raise UsageError(tr("training.lora_rank: LoRA is trained in one process; run it without torchrun"))
 
 
 def _check_generator(outline: nn.Module, path: str, version: str) -> None:
@@ -174,10 +181,19 @@ def _check_generator(outline: nn.Module, path: str, version: str) -> None:
         if found.vq_encoder is None:
             raise UsageError(found.why_none, path)
         if version not in TINY_VERSIONS and found.model.version and version not in found.model.version.split(" or "):
-            stored = f"a {found.model.version} checkpoint ({found.model.evidence})"
-            raise UsageError(f"is {stored}, the configuration says {version}", path)
+            raise UsageError(
+                tr(
+                    "is a {stored} checkpoint ({evidence}), the configuration says {version}",
+                    stored=found.model.version,
+                    evidence=found.model.evidence,
+                    version=version,
+                ),
+                path,
+            )
         if found.verdict not in FIT_TO_TRAIN:
-            raise UsageError(f"its codebook is {found.verdict}: a replay from it would prove nothing", path)
+            raise UsageError(
+                tr("its codebook is {verdict}: a replay from it would prove nothing", verdict=word(found.verdict)), path
+            )
         _check_shapes(outline, checkpoint)
 
 
@@ -191,7 +207,7 @@ def _check_discriminator(outline: nn.Module, path: str) -> None:
     """
     with open_checkpoint(path) as checkpoint:
         if not any(name.startswith("discriminators.") for name in checkpoint.tensors):
-            raise UsageError("is not a discriminator: it holds no tensors named discriminators.*", path)
+            raise UsageError(tr("is not a discriminator: it holds no tensors named {names}", names="discriminators.*"), path)
         _check_shapes(outline, checkpoint)
 
 
@@ -207,7 +223,9 @@ def _load(net: nn.Module, path: str) -> list[str]:
         state = {name: read_tensor(checkpoint, name) for name in own if name in checkpoint.tensors}
         net.load_state_dict(state, strict=False)
     absent = sorted({name.split(".")[0] for name in own if name not in state})
-    return [f"{path}: lacks {', '.join(absent)}: fresh weights there"] if absent else []
+    return (
+        [tr("{path}: lacks {parts}: fresh weights there", path=path, parts=listed(absent, last=""))] if absent else []
+    )
 
 
 def _check_shapes(outline: nn.Module, checkpoint: Checkpoint) -> None:
@@ -215,7 +233,12 @@ def _check_shapes(outline: nn.Module, checkpoint: Checkpoint) -> None:
         stored = checkpoint.tensors.get(name)
         if stored is not None and stored.shape != tuple(tensor.shape):
             raise UsageError(
-                f"{name} has the shape {list(stored.shape)}, the configured model's has {list(tensor.shape)}",
+                tr(
+                    "{tensor} has the shape {stored}, the configured model's has {expected}",
+                    tensor=name,
+                    stored=list(stored.shape),
+                    expected=list(tensor.shape),
+                ),
                 checkpoint.path,
             )
 
@@ -226,7 +249,7 @@ def read_tensor(checkpoint: Checkpoint, name: str) -> Tensor:
     dtype = getattr(torch, stored.dtype, None)
     data = checkpoint.read(stored)
     if not isinstance(dtype, torch.dtype):
-        raise UsageError(f"this torch has no element type {stored.dtype}", checkpoint.path, name)
+        raise UsageError(tr("this torch has no element type {dtype}", dtype=stored.dtype), checkpoint.path, name)
     if not data:
         return torch.zeros(stored.shape)
     return torch.frombuffer(bytearray(data), dtype=dtype).view(stored.shape).float()

@@ -15,6 +15,7 @@ from torch import Tensor, nn
 from vqcheck.atomic_write import atomic_write
 from vqcheck.errors import UsageError
 from vqcheck.experiment.config import TINY_VERSIONS, Config
+from vqcheck.language import tr
 from vqcheck.live.encoder import LiveEncoder
 from vqcheck.live.ranks import data_parallel
 from vqcheck.replay.own_networks import OwnNetworks, make_start, step_settings
@@ -96,7 +97,7 @@ class OwnSubject(Subject):
             if isinstance(step, AdversarialStep):
                 self._write(os.path.join(target, f"D_{steps}.pth"), step.net_d, step.optim_d, code)
         except OSError as error:
-            raise UsageError(f"cannot be written: {error.strerror}", target) from None
+            raise UsageError(tr("cannot be written: {strerror}", strerror=error.strerror), target) from None
         return generator
 
     def _write(self, path: str, net: nn.Module, optimizer: torch.optim.Optimizer, code: "OwnTraining") -> None:
@@ -173,4 +174,4 @@ def _require_writable(folder: str) -> None:
         with tempfile.TemporaryFile(dir=folder):
             pass
     except OSError as error:
-        raise UsageError(f"cannot be written: {error.strerror}", folder) from None
+        raise UsageError(tr("cannot be written: {strerror}", strerror=error.strerror), folder) from None

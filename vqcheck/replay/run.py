@@ -4,6 +4,7 @@ from typing import TYPE_CHECKING
 
 from vqcheck.errors import UsageError
 from vqcheck.experiment.config import Config
+from vqcheck.language import tr
 from vqcheck.replay.arm_run import Observer, Silent, run_arms
 from vqcheck.replay.strategies import chosen_strategies
 from vqcheck.replay.trace import Replay
@@ -35,7 +36,7 @@ def replay(
         with subject.opened(save):
             return run_arms(subject, strategies, observer or Silent())
     except SynthesizerError as error:
-        raise UsageError(f"data and model do not fit: {error}") from None
+        raise UsageError(tr("data and model do not fit: {reason}", reason=str(error))) from None
 
 
 def planned(config: Config) -> list[str]:
@@ -57,7 +58,7 @@ def subject_of(config: Config, make_scaler: MakeScaler = gradient_scaler) -> "Su
 
     """
     if config.subject.factory and config.subject.checkout:
-        raise UsageError("subject: factory and checkout exclude each other")
+        raise UsageError(tr("subject: factory and checkout exclude each other"))
     if config.subject.factory:
         from vqcheck.replay.factory_subject import FactorySubject
 

@@ -12,6 +12,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, Final
 
 from vqcheck.errors import UsageError
+from vqcheck.language import listed, tr
 from vqcheck.replay.trace import AS_IS, ArmVerdict
 
 if TYPE_CHECKING:
@@ -37,21 +38,21 @@ class Strategy:
 class AsIs(Strategy):
     """The code with whatever it does itself, which is undone for every other strategy."""
 
-    name, stops, expected = AS_IS, "Whatever the code itself does to freeze.", ArmVerdict.FROZEN
+    name, stops, expected = AS_IS, tr("Whatever the code itself does to freeze."), ArmVerdict.FROZEN
 
 
 class NoFreeze(Strategy):
     """No freeze at all."""
 
     name = "none"
-    stops = "Stops nothing: the moving average writes the codebook, and gradients train ssl_proj."
+    stops = tr("Stops nothing: the moving average writes the codebook, and gradients train ssl_proj.")
 
 
 class RequiresGrad(Strategy):
     """What upstream did until May 2024."""
 
     name = "requires-grad"
-    stops = "Stops the gradient into ssl_proj; the codebook is a buffer that no gradient writes, so it drifts on."
+    stops = tr("Stops the gradient into ssl_proj; the codebook is a buffer that no gradient writes, so it drifts on.")
 
     def apply(self, net: nn.Module) -> None:
         for part in _parts(net):
@@ -62,7 +63,7 @@ class EvalAtInit(Strategy):
     """eval() once, as in a constructor."""
 
     name = "eval-at-init"
-    stops = "Stops nothing: net_g.train() at the start of the epoch undoes eval() in the constructor."
+    stops = tr("Stops nothing: net_g.train() at the start of the epoch undoes eval() in the constructor.")
 
     def apply(self, net: nn.Module) -> None:
         for part in _parts(net):
@@ -73,7 +74,9 @@ class NoGrad(Strategy):
     """The context manager alone."""
 
     name = "no-grad"
-    stops = "Stops the gradient into ssl_proj; the moving average writes through .data, which the context does not see."
+    stops = tr(
+        "Stops the gradient into ssl_proj; the moving average writes through .data, which the context does not see."
+    )
 
     def apply(self, net: nn.Module) -> None:
         for part in _parts(net):
@@ -84,7 +87,9 @@ class EvalInForward(Strategy):
     """eval() at every forward, as upstream's condition does since May 2024."""
 
     name = "eval-in-forward"
-    stops = "Stops the moving average at every call and, with the straight-through path, the gradient into ssl_proj."
+    stops = tr(
+        "Stops the moving average at every call and, with the straight-through path, the gradient into ssl_proj."
+    )
     expected = ArmVerdict.FROZEN
 
     def apply(self, net: nn.Module) -> None:
@@ -101,7 +106,7 @@ class MaybeNoGrad(Strategy):
     """Both together, which is what the shipped synthesizer does by itself."""
 
     name = "maybe-no-grad"
-    stops = "Stops both: eval() at every call holds the codebook, no_grad() around the computation holds ssl_proj."
+    stops = tr("Stops both: eval() at every call holds the codebook, no_grad() around the computation holds ssl_proj.")
     expected = ArmVerdict.FROZEN
 
     def apply(self, net: nn.Module) -> None:
@@ -116,7 +121,9 @@ class Freeze(Strategy):
     """vqcheck's own way, the function that users call."""
 
     name = "freeze"
-    stops = "Stops every write from outside: vqcheck.freeze keeps eval() through any train(), and turns gradients off."
+    stops = tr(
+        "Stops every write from outside: vqcheck.freeze keeps eval() through any train(), and turns gradients off."
+    )
     expected = ArmVerdict.FROZEN
 
     def apply(self, net: nn.Module) -> None:
@@ -174,8 +181,8 @@ def choose(names: Iterable[str], known: Mapping[str, Strategy]) -> list[Strategy
     for name in chosen:
         if name not in known:
             near = difflib.get_close_matches(name, known, 1)
-            hint = f"; did you mean {near[0]}?" if near else ""
-            raise UsageError(f"unknown strategy {name!r}: expected {', '.join(known)}{hint}")
+            said = tr("unknown strategy {name!r}: expected {known}", name=name, known=listed(list(known), last=""))
+            raise UsageError(tr("{said}; did you mean {near}?", said=said, near=near[0]) if near else said)
     return [known[name] for name in chosen]
 
 

@@ -13,6 +13,7 @@ from torch import distributed
 
 from vqcheck.errors import UsageError
 from vqcheck.experiment.config import Config
+from vqcheck.language import tr
 
 
 def choose_device(name: str) -> torch.device:
@@ -27,14 +28,21 @@ def choose_device(name: str) -> torch.device:
     try:
         device = torch.device(name)
     except RuntimeError:
-        raise UsageError(f"device {name!r}: expected auto, cpu, cuda or cuda:N") from None
+        raise UsageError(tr("device {device!r}: expected auto, cpu, cuda or cuda:N", device=name)) from None
     if device.type not in ("cpu", "cuda"):
-        raise UsageError(f"device {name!r}: expected auto, cpu, cuda or cuda:N")
+        raise UsageError(tr("device {device!r}: expected auto, cpu, cuda or cuda:N", device=name))
     if device.type == "cuda":
         count = torch.cuda.device_count() if torch.cuda.is_available() else 0
         index = local_rank() if device.index is None else device.index
         if index >= count:
-            raise UsageError(f"device {name!r}: this torch {torch.__version__} sees {count} CUDA devices")
+            raise UsageError(
+                tr(
+                    "device {device!r}: this torch {version} sees {count} CUDA devices",
+                    device=name,
+                    version=torch.__version__,
+                    count=count,
+                )
+            )
         return torch.device("cuda", index)
     return device
 
@@ -47,7 +55,7 @@ def choose_fp16(config: Config, device: torch.device) -> bool:
 
     """
     if config.replay.precision == "fp16" and device.type != "cuda":
-        raise UsageError("precision fp16: needs CUDA (on a CPU upstream's autocast does nothing)")
+        raise UsageError(tr("precision fp16: needs CUDA (on a CPU upstream's autocast does nothing)"))
     if config.replay.precision == "auto":
         return config.training.fp16_run and device.type == "cuda"
     return config.replay.precision == "fp16"
@@ -107,7 +115,13 @@ def local_rank() -> int:
 def _number(name: str, default: str) -> int:
     said = os.environ.get(name, default)
     if not (said.isascii() and said.isdecimal() and len(said) < 9):
-        raise UsageError(f"the environment variable {name} is {said[:20]!r}, expected a number as torchrun sets it")
+        raise UsageError(
+            tr(
+                "the environment variable {variable} is {said!r}, expected a number as torchrun sets it",
+                variable=name,
+                said=said[:20],
+            )
+        )
     return int(said)
 
 
@@ -126,7 +140,9 @@ def process_group(device: torch.device | None) -> Iterator[None]:
         # without a backend, torch takes one for each kind of device
         distributed.init_process_group(None if device is None else "nccl" if device.type == "cuda" else "gloo")
     except (ValueError, RuntimeError) as error:
-        raise UsageError(f"cannot join the processes of torchrun: {' '.join(str(error).split())}") from None
+        raise UsageError(
+            tr("cannot join the processes of torchrun: {reason}", reason=" ".join(str(error).split()))
+        ) from None
     try:
         # nccl works on the current device
         with torch.cuda.device(device) if device and device.type == "cuda" else nullcontext():

@@ -17,6 +17,7 @@ from vqcheck.errors import CheckpointError, UsageError
 from vqcheck.experiment.config import TINY_VERSIONS, Config
 from vqcheck.experiment.directory import Entry, Experiment, read_experiment, read_speaker_vector, read_ssl, read_wav
 from vqcheck.experiment.name2text import ids_from_file, ids_in_sorted_order
+from vqcheck.language import tr
 from vqcheck.replay.batches import (
     BOUNDARIES,
     FLOW_BOUNDARIES,
@@ -108,7 +109,11 @@ class TrainingData:
         if not planned:
             shortest, longest = self._boundaries[0], self._boundaries[-1]
             raise UsageError(
-                f"none is of a length that is trained on (more than {shortest} frames, at most {longest})",
+                tr(
+                    "none is of a length that is trained on (more than {shortest} frames, at most {longest})",
+                    shortest=shortest,
+                    longest=longest,
+                ),
                 self.items.description,
             )
         for positions in dict.fromkeys(map(tuple, planned)):
@@ -181,7 +186,10 @@ def items_of(config: Config, inputs: ModelInputs) -> Items:
         return GeneratedData(count, seed, inputs)
     if config.subject.version in TINY_VERSIONS:
         raise UsageError(
-            f"subject.version = {config.subject.version!r} takes generated data only; choose a version of GPT-SoVITS"
+            tr(
+                "subject.version = {version!r} takes generated data only; choose a version of GPT-SoVITS",
+                version=config.subject.version,
+            )
         )
     experiment = read_experiment(config.data.exp_dir, with_speakers=inputs.sv_dim is not None)
     return RecordedData(experiment, inputs, config.data.symbols)
@@ -195,7 +203,9 @@ class RecordedData:
         self._ids, skipped = _phone_ids(experiment, inputs.symbols, symbols)
         self._list = [entry for entry in experiment.training_list() if entry.name not in skipped]
         if not self._list:
-            raise UsageError(f"every item of {experiment.folder} has a phone that is not in it", symbols or "")
+            raise UsageError(
+                tr("every item of {folder} has a phone that is not in it", folder=experiment.folder), symbols or ""
+            )
         self._cache: dict[str, Item] = {}
         self.lengths = [entry.frames for entry in self._list]
         self.description = f"{len(experiment.entries) - len(skipped)} items of {experiment.folder}"
@@ -215,7 +225,7 @@ class RecordedData:
             try:
                 self._cache[entry.name] = self._load(entry)
             except (UsageError, CheckpointError, InputError) as error:
-                raise UsageError(f"item {entry.name!r}: {error}") from None
+                raise UsageError(tr("item {item!r}: {reason}", item=entry.name, reason=str(error))) from None
         return self._cache[entry.name]
 
     def _load(self, entry: Entry) -> Item:

@@ -18,6 +18,7 @@ from vqcheck.codebook import inspection
 from vqcheck.codebook.health import FIT_TO_TRAIN
 from vqcheck.errors import UsageError
 from vqcheck.experiment.config import FLOW_VERSIONS, Config
+from vqcheck.language import listed, tr, word
 from vqcheck.live.encoder import LiveEncoder
 from vqcheck.live.tensor_change import SourceLine, Write
 from vqcheck.replay.checkout.child_process import ChildProcess
@@ -53,13 +54,15 @@ class CheckoutSubject(Subject):
         config, subject = self.config, self.config.subject
         path = _checkout(config)
         if save:
-            raise UsageError("subject.checkout: its checkpoints are not saved")
+            raise UsageError(tr("subject.checkout: its checkpoints are not saved"))
         if config.training.lora_rank and world_size() > 1:
-            raise UsageError("training.lora_rank: LoRA is trained in one process; run it without torchrun")
+            raise UsageError(tr("training.lora_rank: LoRA is trained in one process; run it without torchrun"))
         self._device = choose_device(config.replay.device)
         self._fp16 = choose_fp16(config, self._device)
         if config.training.lora_rank and subject.version not in FLOW_VERSIONS and subject.generator is None:
-            raise UsageError(f"training.lora_rank: {subject.version} is not trained with LoRA; v3 and v4 are")
+            raise UsageError(
+                tr("training.lora_rank: {version} is not trained with LoRA; v3 and v4 are", version=subject.version)
+            )
         sizes = chosen_preset(config.changed("subject", version=_SIZES_OF.get(subject.version, subject.version)))
         with (
             tempfile.TemporaryDirectory() as folder,
@@ -98,7 +101,7 @@ class CheckoutTraining:
         self._mirror.update(self._child.ask(do="start", **asked)["tensors"])
         self._batches = subject.data.batches()
         if self.probe_tokens() is None:
-            raise UsageError("checkout: its VQ encoder is not a projection with one codebook, as GPT-SoVITS's is")
+            raise UsageError(tr("checkout: its VQ encoder is not a projection with one codebook, as GPT-SoVITS's is"))
 
     @property
     def module(self) -> nn.Module:
@@ -157,9 +160,11 @@ def _checkout(config: Config) -> str:
     path = os.path.abspath(os.path.expanduser(str(config.subject.checkout)))
     models = os.path.join("GPT_SoVITS", "module", "models.py")
     if not os.path.isdir(path):
-        raise UsageError(f"checkout {path}: there is no such folder")
+        raise UsageError(tr("checkout {path}: there is no such folder", path=path))
     if not os.path.isfile(os.path.join(path, models)):
-        raise UsageError(f"checkout {path}: is not a GPT-SoVITS checkout: it has no {models}")
+        raise UsageError(
+            tr("checkout {path}: is not a GPT-SoVITS checkout: it has no {file}", path=path, file=models)
+        )
     return path
 
 
@@ -218,9 +223,18 @@ def _fits(config: Config, tensors: list[str]) -> tuple[str, ...]:
         model = inspection.inspect(checkpoint).model
         absent = sorted({name.split(".")[0] for name in tensors if name not in checkpoint.tensors})
     if model.version and version not in model.version.split(" or "):
-        stored = f"a {model.version} checkpoint ({model.evidence})"
-        raise UsageError(f"is {stored}, the checkout is replayed as {version}", path)
-    return (f"{path}: lacks {', '.join(absent)}: fresh weights there",) if absent else ()
+        raise UsageError(
+            tr(
+                "is a {stored} checkpoint ({evidence}), the checkout is replayed as {version}",
+                stored=model.version,
+                evidence=model.evidence,
+                version=version,
+            ),
+            path,
+        )
+    if not absent:
+        return ()
+    return (tr("{path}: lacks {parts}: fresh weights there", path=path, parts=listed(absent, last="")),)
 
 
 def _plain(path: str | None, folder: str, name: str, *, generator: bool) -> str | None:
@@ -231,7 +245,9 @@ def _plain(path: str | None, folder: str, name: str, *, generator: bool) -> str 
         if generator:
             found = inspection.inspect(checkpoint)
             if found.verdict not in FIT_TO_TRAIN:
-                raise UsageError(f"its codebook is {found.verdict}: a replay from it would prove nothing", path)
+                raise UsageError(
+                    tr("its codebook is {verdict}: a replay from it would prove nothing", verdict=word(found.verdict)), path
+                )
         state = {tensor: read_tensor(checkpoint, tensor) for tensor in checkpoint.tensors}
     target = os.path.join(folder, f"{name}.pt")
     torch.save(state, target)

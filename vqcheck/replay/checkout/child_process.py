@@ -14,6 +14,7 @@ from types import TracebackType
 from typing import Any
 
 from vqcheck.errors import UsageError
+from vqcheck.language import tr, unpacked
 
 _CHILD = os.path.join(os.path.dirname(__file__), "child", "__main__.py")
 
@@ -39,7 +40,9 @@ class ChildProcess:
             )
         except OSError as error:
             self._said.close()
-            raise UsageError(f"python {self._python}: cannot be run: {error.strerror}") from None
+            raise UsageError(
+                tr("python {python}: cannot be run: {strerror}", python=self._python, strerror=error.strerror)
+            ) from None
         self._answers: queue.Queue[bytes | None] = queue.Queue()
         threading.Thread(target=self._listen, daemon=True).start()
 
@@ -69,19 +72,34 @@ class ChildProcess:
         except queue.Empty:
             self._kill()
             raise UsageError(
-                f"the checkout did not finish within {self._time_limit:g} s ({_DOING[request['do']]}); "
-                "subject.time_limit allows it more"
+                tr(
+                    "the checkout did not finish within {seconds:g} s ({when}); subject.time_limit allows it more",
+                    seconds=self._time_limit,
+                    when=_DOING[request["do"]],
+                )
             ) from None
         if answer is None:
-            raise UsageError(f"the checkout's process ended {_DOING[request['do']]}: {self._why_it_ended()}")
+            raise UsageError(
+                tr(
+                    "the checkout's process ended {when}: {how}",
+                    when=_DOING[request["do"]],
+                    how=self._how_it_ended(),
+                )
+            )
         try:
             read = json.loads(answer)
         except ValueError:
             read = None
         if not isinstance(read, dict) or not {"ok", "error"} & read.keys():
-            raise UsageError(f"python {self._python}: is not a Python, or prints at its start: {answer[:80]!r}")
+            raise UsageError(
+                tr(
+                    "python {python}: is not a Python, or prints at its start: {printed!r}",
+                    python=self._python,
+                    printed=answer[:80],
+                )
+            )
         if "error" in read:
-            raise UsageError(f"checkout: {read['error']}")
+            raise UsageError(tr("checkout: {reason}", reason=unpacked(read["error"])))
         result: dict[str, Any] = read["ok"]
         return result
 
@@ -99,13 +117,17 @@ class ChildProcess:
                 self._answers.put(line)
         self._answers.put(None)
 
-    def _why_it_ended(self) -> str:
+    def _how_it_ended(self) -> str:
         code = self._process.wait()
         self._said.seek(max(0, os.fstat(self._said.fileno()).st_size - 4096))
         lines = self._said.read().decode("utf-8", "replace").split("\n")
-        last = next((line.strip() for line in reversed(lines) if line.strip()), "it said nothing")
-        how = f"signal {-code} ({signal.Signals(-code).name})" if code < 0 else f"status {code}"
-        return f"{how}; {last[:200]}"
+        last = next((line.strip()[:200] for line in reversed(lines) if line.strip()), tr("it said nothing"))
+        how = (
+            tr("signal {number} ({name})", number=-code, name=signal.Signals(-code).name)
+            if code < 0
+            else tr("status {number}", number=code)
+        )
+        return tr("{how}; {said}", how=how, said=last)
 
     def _kill(self) -> None:
         if os.name == "posix":
@@ -122,10 +144,10 @@ class ChildProcess:
 
 
 _DOING = {
-    "load": "while it was loaded",
-    "start": "while its networks were made",
-    "step": "in a training step",
-    "moves": "at the end of an arm",
+    "load": tr("while it was loaded"),
+    "start": tr("while its networks were made"),
+    "step": tr("in a training step"),
+    "moves": tr("at the end of an arm"),
 }
 
 
@@ -134,5 +156,5 @@ def _program(python: str | None) -> str:
         return sys.executable
     found = shutil.which(os.path.expanduser(python))
     if found is None:
-        raise UsageError(f"python {python!r}: there is no such program")
+        raise UsageError(tr("python {python!r}: there is no such program", python=python))
     return os.path.abspath(found)
