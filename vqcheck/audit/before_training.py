@@ -17,6 +17,7 @@ from vqcheck.codebook.comparison import Scope, Verdict
 from vqcheck.codebook.health import Condition
 from vqcheck.experiment.name2semantic import MERGED
 from vqcheck.experiment.symbols_code import count_symbols, symbols_file
+from vqcheck.language import listed, tr, word
 
 _SYMBOLS_OF_V1: Final = 322
 _SYMBOLS: Final = 732
@@ -30,18 +31,23 @@ def trained(run: PlannedRun) -> Judgement:
     found = run.inspection
     name = os.path.basename(found.path)
     if found.verdict == Condition.NO_CODEBOOK:
-        return could_not_check(f"{name} {found.why_none}")
+        return could_not_check(tr("{name} {why}", name=name, why=found.why_none))
     if found.verdict == Condition.NEVER_TRAINED:
-        return failed(f"the codebook of {name} was never trained, and a frozen run does not train it")
+        return failed(tr("the codebook of {name} was never trained, and a frozen run does not train it", name=name))
     if found.verdict == Condition.COLLAPSED:
-        return failed(f"the codebook of {name} has collapsed: nearly all frames go to a few codes", advisory=True)
+        return failed(
+            tr("the codebook of {name} has collapsed: nearly all frames go to a few codes", name=name), advisory=True
+        )
     if found.verdict != Condition.HEALTHY:
-        return failed(f"the VQ encoder of {name} is {found.verdict}")
+        return failed(tr("the VQ encoder of {name} is {condition}", name=name, condition=word(found.verdict)))
     books = found.vq_encoder.codebooks if found.vq_encoder else ()
     if any(book.many_unused for book in books):
         unused = sum(book.unused or 0 for book in books)
-        return failed(f"{unused} of {_codes(run)} codes of {name} are not in use", advisory=True)
-    return passed(f"{name} holds a trained VQ encoder ({_codes(run)} codes)")
+        return failed(
+            tr("{unused} of {codes} codes of {name} are not in use", unused=unused, codes=_codes(run), name=name),
+            advisory=True,
+        )
+    return passed(tr("{name} holds a trained VQ encoder ({codes} codes)", name=name, codes=_codes(run)))
 
 
 def loader(run: PlannedRun) -> Judgement:
@@ -50,27 +56,52 @@ def loader(run: PlannedRun) -> Judgement:
     name, key = os.path.basename(found.path), run.s2.key("subject", "pretrained_s2G")
     if found.header_code:
         return failed(
-            f"{name} is an export with an overwritten header ({found.header_code}); training cannot load it",
+            tr(
+                "{name} is an export with an overwritten header ({code}); training cannot load it",
+                name=name,
+                code=found.header_code,
+            ),
         )
     if found.format not in ("torch zip", "torch legacy"):
-        return failed(f"{name} is a {found.format} file; training loads torch files only")
+        return failed(tr("{name} is a {format} file; training loads torch files only", name=name, format=found.format))
     if found.container != PRETRAINED:
         return failed(
-            f"{name} keeps its weights under {found.container!r}; training reads 'weight' and would not find it",
+            tr(
+                "{name} keeps its weights under {container!r}; training reads 'weight' and would not find it",
+                name=name,
+                container=found.container,
+            ),
         )
     if run.not_found:
-        return failed(f"{name} holds no {run.not_found}, the name by which training looks for it")
+        return failed(
+            tr(
+                "{name} holds no {tensor}, the name by which training looks for it",
+                name=name,
+                tensor=run.not_found,
+            )
+        )
     if not found.model.version:
-        return could_not_check(f"{name}: its tensors do not show its version")
-    also = f"; of its copies training reads '{PRETRAINED}', not {', '.join(run.unread)}" if run.unread else ""
+        return could_not_check(tr("{name}: its tensors do not show its version", name=name))
     if version is None:
-        return passed(f"{name} is {found.model.version}; the config names no version{also}")
+        said = tr("{name} is {version}; the config names no version", name=name, version=_versions(found.model.version))
+        return passed(_with_unread(said, run))
     if version not in found.model.version.split(" or "):
         return failed(
-            f"{name} is {found.model.version}, the config says {version}",
-            fix=f"Name the published base of {version} as {key}, or correct the version in {run.s2.config}.",
+            tr(
+                "{name} is {version}, the config says {configured}",
+                name=name,
+                version=_versions(found.model.version),
+                configured=version,
+            ),
+            fix=tr(
+                "Name the published base of {version} as {key}, or correct the version in {config}.",
+                version=version,
+                key=key,
+                config=run.s2.config,
+            ),
         )
-    return passed(f"{name} is {found.model.version}, as configured{also}")
+    said = tr("{name} is {version}, as configured", name=name, version=_versions(found.model.version))
+    return passed(_with_unread(said, run))
 
 
 def extraction_version(run: PlannedRun) -> Judgement:
@@ -80,16 +111,28 @@ def extraction_version(run: PlannedRun) -> Judgement:
     name = os.path.basename(found.path)
     read_as = {_READ_AS.get(version, version) for version in found.model.version.split(" or ")}
     if len(read_as) > 1 or "" in read_as:
-        return could_not_check(f"{name}: its tensors do not show its version")
+        return could_not_check(tr("{name}: its tensors do not show its version", name=name))
     if {guessed} != read_as:
         return failed(
-            f"by its size upstream's token extraction takes {name} for {guessed}, but it is {found.model.version}",
+            tr(
+                "by its size upstream's token extraction takes {name} for {guessed}, but it is {version}",
+                name=name,
+                guessed=guessed,
+                version=_versions(found.model.version),
+            ),
         )
     if guessed == found.model.version:
-        return passed(f"upstream's token extraction takes {name} for {guessed}, which it is")
+        return passed(
+            tr("upstream's token extraction takes {name} for {guessed}, which it is", name=name, guessed=guessed)
+        )
     return passed(
-        f"upstream's token extraction takes {name} for {guessed}; it is {found.model.version}, which derives tokens "
-        "in the same way",
+        tr(
+            "upstream's token extraction takes {name} for {guessed}; it is {version}, which "
+            "derives tokens in the same way",
+            name=name,
+            guessed=guessed,
+            version=_versions(found.model.version),
+        ),
     )
 
 
@@ -97,21 +140,21 @@ def lock(run: PlannedRun) -> Judgement:
     """Whether the generator's VQ encoder, and the tokens, are the locked ones."""
     record, path = run.lock, run.lock_path
     if record is None or path is None:
-        return not_applicable("there is no lock; make one right after token extraction: vqcheck lock")
+        return not_applicable(tr("there is no lock; make one right after token extraction: vqcheck lock"))
     experiment = run.experiment if record.tsv else None
     with open_checkpoint(run.pretrained) as checkpoint:
         used = as_training_reads(checkpoint, PRETRAINED)
         copy = PRETRAINED if any(each.name == PRETRAINED for each in record.copies) else ""
         result = check_lock(record, path, used, experiment, None, Scope.ALL, copy=copy)
     if result.verdict == Verdict.UNDECIDED:
-        return could_not_check(result.contradiction(f"the one that was verified against {path}"))
+        return could_not_check(result.contradiction(tr("the one that was verified against {lock}", lock=path)))
     if result.verdict == Verdict.CHANGED:
-        faults = ", ".join(
-            line.name for line in result.verdicts if line.judged and line.verdict in (Verdict.CHANGED, "missing")
-        )
-        return failed(f"{path} records something else: {faults}")
-    bound = " and the recorded tokens" if record.tsv else ""
-    return passed(f"the VQ encoder{bound} of {os.path.basename(checkpoint.path)} agree with {path}")
+        faults = [line.name for line in result.verdicts if line.judged and line.verdict in (Verdict.CHANGED, "missing")]
+        return failed(tr("{lock} records something else: {parts}", lock=path, parts=listed(faults, last="")))
+    name = os.path.basename(checkpoint.path)
+    if record.tsv:
+        return passed(tr("the VQ encoder of {name} and the recorded tokens agree with {lock}", name=name, lock=path))
+    return passed(tr("the VQ encoder of {name} agrees with {lock}", name=name, lock=path))
 
 
 def tokens(run: PlannedRun) -> Judgement:
@@ -121,19 +164,19 @@ def tokens(run: PlannedRun) -> Judgement:
         audit = audit_tokens(used, run.experiment, sample=run.sample)
     return Judgement(
         outcome_of(audit.exit_code),
-        f"{MERGED}: {summary(audit)}",
+        tr("{name}: {text}", name=MERGED, text=summary(audit)),
     )
 
 
 def freeze(run: PlannedRun) -> Judgement:
     """Whether the config freezes the quantizer."""
     flag, key = run.s2.freeze_quantizer, run.s2.key("subject", "freeze_quantizer")
-    fix = f"Set {key} to true in {run.s2.config}."
+    fix = tr("Set {key} to true in {config}.", key=key, config=run.s2.config)
     if flag is None:
-        return failed(f"{key} is not set, and upstream's default is not to freeze", fix=fix)
+        return failed(tr("{key} is not set, and upstream's default is not to freeze", key=key), fix=fix)
     if not flag:
-        return failed(f"{key} is false: training will move the codebook", fix=fix)
-    return passed(f"{key} is true")
+        return failed(tr("{key} is false: training will move the codebook", key=key), fix=fix)
+    return passed(tr("{key} is true", key=key))
 
 
 def symbols(run: PlannedRun) -> Judgement:
@@ -142,57 +185,135 @@ def symbols(run: PlannedRun) -> Judgement:
     version = run.s2.version or run.inspection.model.version.split(" or ")[0]
     expected = _SYMBOLS_OF_V1 if version == "v1" else _SYMBOLS
     if rows is None and run.not_found:
-        return not_applicable(f"{name} has not the names that training reads (see loader)")
+        return not_applicable(tr("{name} has not the names that training reads (see loader)", name=name))
     if rows is None:
-        return failed(f"{name} holds no {TEXT_EMBEDDING}, so training would start it from random values")
+        return failed(
+            tr(
+                "{name} holds no {tensor}, so training would start it from random values",
+                name=name,
+                tensor=TEXT_EMBEDDING,
+            )
+        )
     if not version:
-        return could_not_check(f"{name} has {rows} text symbols; its tensors do not show its version")
+        return could_not_check(
+            tr("{name} has {rows} text symbols; its tensors do not show its version", name=name, rows=rows)
+        )
     path = symbols_file(run.s2.checkout, version) if run.s2.checkout else ""
     defined = count_symbols(path) if path else None
     if defined is not None:
         if defined != rows:
-            changed = f" (GPT-SoVITS has {expected} for {version}, so it was changed)" if defined != expected else ""
-            return failed(
-                f"{path} defines {defined} text symbols{changed}, {name} has {rows}",
-                fix=f"Start from a base that was trained with the symbols of {path}, or put that file back.",
+            said = tr(
+                "{path} defines {defined} text symbols, {name} has {rows}",
+                path=path,
+                defined=defined,
+                name=name,
+                rows=rows,
             )
-        return passed(f"{name} has {rows} text symbols, as {path} defines")
+            if defined != expected:
+                said = tr(
+                    "{path} defines {defined} text symbols (GPT-SoVITS has {expected} for {version}, so it was "
+                    "changed), {name} has {rows}",
+                    path=path,
+                    defined=defined,
+                    expected=expected,
+                    version=version,
+                    name=name,
+                    rows=rows,
+                )
+            return failed(
+                said,
+                fix=tr(
+                    "Start from a base that was trained with the symbols of {path}, or put that file back.", path=path
+                ),
+            )
+        return passed(tr("{name} has {rows} text symbols, as {path} defines", name=name, rows=rows, path=path))
     if rows != expected:
         return failed(
-            f"{name} has {rows} text symbols, {version} has {expected}",
-            fix=f"Use a published base of {version}. Or, was symbols.py of your tree changed to {rows}? "
-            "Then name the tree: --checkout.",
+            tr(
+                "{name} has {rows} text symbols, {version} has {expected}",
+                name=name,
+                rows=rows,
+                version=version,
+                expected=expected,
+            ),
+            fix=tr(
+                "Use a published base of {version}. Or, was symbols.py of your tree changed to "
+                "{rows}? Then name the tree: --checkout.",
+                version=version,
+                rows=rows,
+            ),
         )
-    uncounted = f"; how many {path} defines could not be read off it" if path else ""
-    return passed(f"{name} has {rows} text symbols, as {version} has{uncounted}")
+    if path:
+        return passed(
+            tr(
+                "{name} has {rows} text symbols, as {version} has; how many {path} defines could not be read off it",
+                name=name,
+                rows=rows,
+                version=version,
+                path=path,
+            )
+        )
+    return passed(tr("{name} has {rows} text symbols, as {version} has", name=name, rows=rows, version=version))
 
 
 def s1(run: PlannedRun) -> Judgement:
     """Whether the s1 checkpoint was trained on these tokens."""
     if run.s1 is None:
-        return not_applicable("no s1 checkpoint was named (--s1)")
+        return not_applicable(tr("no s1 checkpoint was named (--s1)"))
     name = os.path.basename(run.s1)
     record = run.lock
     if record is not None and record.s1 and record.tsv is not None:
         if not record.binds_s1(file_digest(run.s1)):
-            bound = " or ".join(file.name for file in record.s1)
             return failed(
-                f"{name} is not the s1 checkpoint that {run.lock_path} is bound to ({bound})",
-                fix="Name that s1 checkpoint. Or, was this one trained on the locked tokens, too? Then bind every one: "
-                f"vqcheck lock CKPT --experiment DIR{' --s1 S1' * (len(record.s1) + 1)} --update.",
+                tr(
+                    "{name} is not the s1 checkpoint that {lock} is bound to ({bound})",
+                    name=name,
+                    lock=run.lock_path,
+                    bound=listed([file.name for file in record.s1], last="or"),
+                ),
+                fix=tr(
+                    "Name that s1 checkpoint. Or, was this one trained on the locked tokens, too? Then "
+                    "bind every one: vqcheck lock CKPT --experiment DIR{options} --update.",
+                    options=" --s1 S1" * (len(record.s1) + 1),
+                ),
             )
         if record.tsv.digest != tokens_digest(run.experiment):
-            return failed(f"{name} is the locked s1 checkpoint, but the recorded tokens have changed since")
-        return passed(f"{name} and the recorded tokens are the locked ones")
+            return failed(
+                tr("{name} is the locked s1 checkpoint, but the recorded tokens have changed since", name=name)
+            )
+        return passed(tr("{name} and the recorded tokens are the locked ones", name=name))
     trained_on = recorded_tsv(run.s1)
     if trained_on is None:
-        return could_not_check(f"{name} does not say which tokens it was trained on, and no lock binds it")
+        return could_not_check(
+            tr("{name} does not say which tokens it was trained on, and no lock binds it", name=name)
+        )
     if not same_experiment(trained_on, os.path.join(run.experiment, MERGED)):
-        return failed(f"{name} was trained on {trained_on}, which is another experiment's")
+        return failed(tr("{name} was trained on {tokens}, which is another experiment's", name=name, tokens=trained_on))
     return could_not_check(
-        f"{name} names this experiment's {os.path.basename(trained_on)} by its path, which proves nothing "
-        "(bind it: vqcheck lock --s1 --update)",
+        tr(
+            "{name} names this experiment's {tokens} by its path, which proves nothing (bind "
+            "it: vqcheck lock --s1 --update)",
+            name=name,
+            tokens=os.path.basename(trained_on),
+        ),
         advisory=True,
+    )
+
+
+def _versions(found: str) -> str:
+    """Return a model's version for people, where its tensors do not say which of two it is: `v3 or v4`."""
+    return listed(found.split(" or "), last="or")
+
+
+def _with_unread(said: str, run: PlannedRun) -> str:
+    """Return what was said of a generator, and which copies in it training does not load."""
+    if not run.unread:
+        return said
+    return tr(
+        "{said}; of its copies training reads '{copy}', not {others}",
+        said=said,
+        copy=PRETRAINED,
+        others=listed(run.unread, last=""),
     )
 
 

@@ -50,9 +50,7 @@ def check_lock(
     partners = pair_up([each.label for each in locked], [each.label for each in held.sound])
     partners = partners or [Partners(0, 0, guessed=len(locked) > 1 or len(held.sound) > 1)]
     files = FileOrder(lock.record, file_record.record(checkpoint), _order(lock.record, file_record.record(checkpoint)))
-    by_diff = tr(
-        "not comparable by digest: vqcheck diff {locked} {path}", locked=lock.checkpoint, path=checkpoint.path
-    )
+    by_diff = tr("not comparable by digest: vqcheck diff {locked} {path}", locked=lock.checkpoint, path=checkpoint.path)
     checks = [check_copy(locked[each.a], lock_path, held.sound[each.b], files, scope, by_diff) for each in partners]
     pairs = tuple(
         CopyPair(locked[each.a].family, locked[each.a].name, held.sound[each.b].name, check.verdict, each.guessed)

@@ -151,7 +151,9 @@ def read_lock(path: str) -> Lock:
         raise UsageError(tr("is not a vqcheck lock (it has no line 'schema {schema}')", schema=SCHEMA), path)
     if schemas[0] != SCHEMA:
         raise UsageError(
-            tr("is a lock of another version ({found:.40}), this vqcheck reads {known}", found=schemas[0], known=SCHEMA),
+            tr(
+                "is a lock of another version ({found:.40}), this vqcheck reads {known}", found=schemas[0], known=SCHEMA
+            ),
             path,
         )
     try:

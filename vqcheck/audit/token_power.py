@@ -14,8 +14,17 @@ from typing import Final
 
 from vqcheck.audit.binomial import at_most, smallest_share
 from vqcheck.audit.token_audit_result import TokenAudit, TokenVerdict
+from vqcheck.language import listed, tr
 
 CONFIDENCE: Final = 0.95
+_GAPS: Final = {
+    "overflow": tr("overflow"),
+    "coarse": tr("coarse"),
+    "unreadable": tr("unreadable"),
+    "malformed": tr("malformed"),
+    "coverage": tr("coverage"),
+}
+"""What could not be checked, as a token audit names it, for people"""
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,9 +64,10 @@ def updates(found: Power, steps: int, flipped: int, frames: int) -> int | None:
 
 def sentence(found: Power) -> str:
     """Return what a passed audit could not have seen, as a clause; the share is rounded up."""
-    return (
-        f"no drift that flips more than {percent(found.share)} of the frames would have gone unnoticed here "
-        f"({100 * CONFIDENCE:.0f} %)"
+    return tr(
+        "no drift that flips more than {share} of the frames would have gone unnoticed here ({confidence:.0f} %)",
+        share=percent(found.share),
+        confidence=100 * CONFIDENCE,
     )
 
 
@@ -69,23 +79,60 @@ def percent(share: float) -> str:
 
 def summary(audit: TokenAudit) -> str:
     """Return what an audit came to, in one sentence; of one that passed also what it could not have seen."""
-    total = audit.total
-    sampled = f" of {len(audit.items)} sampled items" if audit.sampled else ""
-    if audit.without_features:
-        sampled += f" ({len(audit.without_features)} of {audit.rows} items have no features to check them by)"
+    total, of = audit.total, _of_which(audit)
     if audit.verdict is TokenVerdict.INCONSISTENT:
         if total.mismatches:
-            return f"{total.mismatches} of {total.frames} recorded tokens{sampled} do not come from this VQ encoder"
+            return tr(
+                "{mismatches} of {tokens} do not come from this VQ encoder", mismatches=total.mismatches, tokens=of
+            )
         if not audit.beyond_limit:
-            return f"{len(audit.wrong_lengths)} items{sampled} have another length than their features"
+            return tr("{items} have another length than their features", items=_wrong_items(audit))
         count, limit = max(audit.groups, key=lambda group: group.surplus).exceeded
-        return (
-            f"{count} of {total.frames} recorded tokens{sampled} are near-ties, where rounding explains at most "
-            f"{limit}: the codebook has moved"
+        return tr(
+            "{count} of {tokens} are near-ties, where rounding explains at most {limit}: the codebook has moved",
+            count=count,
+            tokens=of,
+            limit=limit,
         )
     if audit.verdict is TokenVerdict.CONSISTENT:
-        ties = f", {total.near_ties} within rounding" if total.near_ties else ""
-        agree = f"{total.explained} of {total.frames} recorded tokens{sampled} agree{ties}"
+        agree = tr("{explained} of {tokens} agree", explained=total.explained, tokens=of)
+        if total.near_ties:
+            agree = tr("{agree}, {near_ties} within rounding", agree=agree, near_ties=total.near_ties)
         found = power(audit)
-        return f"{agree}; {sentence(found)}" if found else agree
-    return f"inconclusive{sampled} ({', '.join(audit.gaps)}); vqcheck tokens shows the items"
+        return tr("{clause}; {next}", clause=agree, next=sentence(found)) if found else agree
+    said = tr("inconclusive of {items} sampled items", items=len(audit.items)) if audit.sampled else tr("inconclusive")
+    why = listed([_GAPS[gap] for gap in audit.gaps], last="")
+    return tr("{said} ({why}); vqcheck tokens shows the items", said=_with_lacking(said, audit), why=why)
+
+
+def _of_which(audit: TokenAudit) -> str:
+    """Return of which tokens a count is a part."""
+    frames = audit.total.frames
+    said = (
+        tr("{frames} recorded tokens of {items} sampled items", frames=frames, items=len(audit.items))
+        if audit.sampled
+        else tr("{frames} recorded tokens", frames=frames)
+    )
+    return _with_lacking(said, audit)
+
+
+def _wrong_items(audit: TokenAudit) -> str:
+    number = len(audit.wrong_lengths)
+    said = (
+        tr("{number} items of {items} sampled items", number=number, items=len(audit.items))
+        if audit.sampled
+        else tr("{number} items", number=number)
+    )
+    return _with_lacking(said, audit)
+
+
+def _with_lacking(said: str, audit: TokenAudit) -> str:
+    """Return of what a count is a part, and how many items could not be counted."""
+    if not audit.without_features:
+        return said
+    return tr(
+        "{said} ({lacking} of {rows} items have no features to check them by)",
+        said=said,
+        lacking=len(audit.without_features),
+        rows=audit.rows,
+    )

@@ -8,6 +8,7 @@ from vqcheck.cli.help import Command
 from vqcheck.cli.output import Output, output_options
 from vqcheck.cli.remote import CheckpointPath, remote_option
 from vqcheck.cli.terminal import Waiting
+from vqcheck.language import tr
 
 _EXAMPLES: Final = """
 \b
@@ -47,6 +48,6 @@ def command(place: str, bases: tuple[str, ...], jobs: int | None, output: Output
     from vqcheck.experiment.place import find_place
     from vqcheck.report.views.check import view
 
-    with Waiting("reading checkpoints", quiet=output.quiet) as waiting:
+    with Waiting(tr("reading checkpoints"), quiet=output.quiet) as waiting:
         result = check_place(find_place(place), bases, jobs, waiting.step)
     return output.show(view(result))

@@ -27,6 +27,7 @@ from vqcheck.codebook.compare import OnTensor, compare
 from vqcheck.codebook.comparison import Comparison, Verdict
 from vqcheck.codebook.family import Family
 from vqcheck.errors import NoCodebookError, UsageError, VqcheckError
+from vqcheck.language import tr
 from vqcheck.report.document import Document
 from vqcheck.report.views import diff as diff_view
 
@@ -102,7 +103,7 @@ def command(
     paths = expanded(others)
     if len(paths) > 1:
         return _many(a, paths, asked)
-    with open_as_stored(a) as first, Waiting("comparing", quiet=output.quiet) as waiting:
+    with open_as_stored(a) as first, Waiting(tr("comparing"), quiet=output.quiet) as waiting:
         document, _, families, _ = _compare(first, paths[0], asked, waiting.step)
     status = output.show(document)
     name_unused(own, families)
@@ -132,7 +133,7 @@ def _many(a: str, paths: Sequence[str], asked: _Asked) -> int:
     judged: list[JudgedFile] = []
     used: set[str] = set()
     contents = {a: _AS_A}
-    with open_as_stored(a) as first, Waiting("comparing", quiet=asked.output.quiet) as waiting:
+    with open_as_stored(a) as first, Waiting(tr("comparing"), quiet=asked.output.quiet) as waiting:
         first.keep_what_is_read()
         for done, path in enumerate(paths, start=1):
             try:
@@ -167,8 +168,10 @@ def _compare(
             return document, document.headline, (), path
         if asked.experiment is not None or asked.lock is not None:
             raise UsageError(
-                "--experiment and --lock are for an s1 checkpoint against an s2 generator; these two hold a "
-                "codebook each ('vqcheck lock --check' verifies one against a lock)",
+                tr(
+                    "--experiment and --lock are for an s1 checkpoint against an s2 generator; these two hold a "
+                    "codebook each ('vqcheck lock --check' verifies one against a lock)"
+                ),
                 first.path,
             )
         if comparison.diagnosis is not None:
@@ -201,7 +204,7 @@ def _stages(
     if len(s1) != 1:
         return None
     if len(copies) > 1:
-        raise UsageError("an s1 checkpoint holds no copies to choose from; give --copy once", s1[0].path)
+        raise UsageError(tr("an s1 checkpoint holds no copies to choose from; give --copy once"), s1[0].path)
     s2 = b if s1[0] is a else a
     stages = compare_stages(s1[0].path, s2, experiment, lock, "".join(copies))
     return replace(stages, exported=exported_weights(s2.path))
@@ -221,7 +224,7 @@ def _with_flips(
     from vqcheck.experiment.features import FeatureFolder
 
     recordings = FeatureFolder(folder)
-    with Waiting("deriving tokens", quiet=output.quiet) as waiting:
+    with Waiting(tr("deriving tokens"), quiet=output.quiet) as waiting:
         found = flips.measure(
             a, b, recordings.path, recordings, lambda done: waiting.step(done, len(recordings)), own, copies
         )

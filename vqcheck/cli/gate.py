@@ -10,6 +10,7 @@ from vqcheck.cli.help import Command, complete_check
 from vqcheck.cli.output import TEXT, Output, output_options
 from vqcheck.cli.terminal import Waiting
 from vqcheck.errors import UsageError
+from vqcheck.language import tr
 
 _EXAMPLES: Final = """
 \b
@@ -96,21 +97,21 @@ def command(
 
     if explain is not None:
         if output.format != TEXT:
-            raise UsageError(f"--explain is for people; it has no format {output.format}")
+            raise UsageError(tr("--explain is for people; it has no format {format}", format=output.format))
         from vqcheck.report.views.gate import explanation
 
         return output.show(explanation(find_check(explain)))
     if config is None:
-        raise click.UsageError("Missing argument 'CONFIG'", click.get_current_context())
+        raise click.MissingParameter(ctx=click.get_current_context(), param_hint="'CONFIG'", param_type="argument")
     from vqcheck.audit.planned_run import PlannedRun
     from vqcheck.experiment.config_file import read_s2_run
     from vqcheck.experiment.s2_configs import the_s2_config
     from vqcheck.report.views.gate import view
 
-    with Waiting("checking", quiet=output.quiet) as waiting:
+    with Waiting(tr("checking"), quiet=output.quiet) as waiting:
         run = the_s2_config(config, root) if os.path.isdir(config) else read_s2_run(config, root)
         if python is not None and not (checkout or run.checkout):
-            raise UsageError("--python goes with --checkout")
+            raise UsageError(tr("--python goes with --checkout"))
         run = replace(run, python=python)
         if checkout is not None:
             run = replace(run, checkout=os.path.abspath(checkout), trains_code=True)

@@ -12,6 +12,7 @@ from vqcheck.cli.remote import CheckpointPath, remote_option
 from vqcheck.cli.terminal import Waiting
 from vqcheck.codebook.family import Family
 from vqcheck.errors import UsageError
+from vqcheck.language import listed, tr
 from vqcheck.report.views.words import argument
 
 _EXAMPLES: Final = """
@@ -49,7 +50,7 @@ def command(folder: str, base: str | None, copy: str, scope: str, own: tuple[Fam
     from vqcheck.report.views.history import view
 
     folder = _run_folder(folder)
-    with Waiting("reading checkpoints", quiet=output.quiet) as waiting:
+    with Waiting(tr("reading checkpoints"), quiet=output.quiet) as waiting:
         history = read_history(folder, scope, waiting.step, own, base, copy)
     name_unused(own, tuple(run.family for run in history.runs))
     return output.show(view(history))
@@ -68,12 +69,16 @@ def _run_folder(named: str) -> str:
         folder = argument(os.path.dirname(named) or os.curdir)
         file = argument(named)
         raise UsageError(
-            "is a file; name the folder of the run's checkpoints: "
-            f"vqcheck history {folder} (vqcheck inspect {file} shows the file alone)",
+            tr(
+                "is a file; name the folder of the run's checkpoints: vqcheck history {folder} "
+                "(vqcheck inspect {file} shows the file alone)",
+                folder=folder,
+                file=file,
+            ),
             named,
         )
     runs = training_runs(named) if os.path.isdir(named) and not holds_models(named) else []
     if len(runs) > 1:
-        commands = " or ".join(f"vqcheck history {argument(run)}" for run in runs)
-        raise UsageError(f"holds several runs; name one of them: {commands}", named)
+        commands = listed([f"vqcheck history {argument(run)}" for run in runs], last="or")
+        raise UsageError(tr("holds several runs; name one of them: {commands}", commands=commands), named)
     return runs[0] if runs else named

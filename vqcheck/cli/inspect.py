@@ -16,6 +16,7 @@ from vqcheck.cli.terminal import Waiting, say
 from vqcheck.codebook.family import Family
 from vqcheck.codebook.inspection import InspectedFiles, Inspection, UnreadFile, inspect
 from vqcheck.errors import UsageError, VqcheckError
+from vqcheck.language import tr
 from vqcheck.report.views.inspect import view
 
 _EXAMPLES: Final = """
@@ -50,9 +51,9 @@ def command(
 ) -> int:
     """Show format, model version, VQ encoder, digests and health of checkpoints."""
     if strict and no_digests:
-        raise UsageError("--strict judges the values, which --no-digests does not read; give one of them")
+        raise UsageError(tr("--strict judges the values, which --no-digests does not read; give one of them"))
     found: list[Inspection | UnreadFile] = []
-    with Waiting("inspecting", quiet=output.quiet) as waiting:
+    with Waiting(tr("inspecting"), quiet=output.quiet) as waiting:
         paths = [path for named in expanded(checkpoints) for path in _in_folder(named)]
         for done, path in enumerate(paths, start=1):
             found.append(_inspect(path, own, copy, by_index=no_digests))

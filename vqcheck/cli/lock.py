@@ -33,6 +33,7 @@ from vqcheck.cli.terminal import Waiting
 from vqcheck.codebook.family import Family
 from vqcheck.errors import UsageError, VqcheckError
 from vqcheck.experiment.place import exported_weights
+from vqcheck.language import tr
 
 _EXAMPLES: Final = """
 \b
@@ -116,7 +117,7 @@ def command(
         raise UsageError("a lock records one checkpoint; --check verifies many against it")
     unchecked: list[str] = []
     contested: list[str] = []
-    with open_checkpoint(files[0]) as file, Waiting("reading tokens and s1", quiet=output.quiet) as waiting:
+    with open_checkpoint(files[0]) as file, Waiting(tr("reading tokens and s1"), quiet=output.quiet) as waiting:
         on_contested = contested.append if update else None
         lock = make_lock(file, experiment, s1, own, waiting.step, copy, unchecked.append, on_contested)
     name_unused(own, (lock.family,))
@@ -145,7 +146,7 @@ def _verify(files: Sequence[str], path: str, asked: _Wanted, output: Output) -> 
 
     if len(files) == 1:
         # A file that is missing is told before the lock is.
-        with open_checkpoint(files[0]) as file, Waiting("reading tokens and s1", quiet=output.quiet) as waiting:
+        with open_checkpoint(files[0]) as file, Waiting(tr("reading tokens and s1"), quiet=output.quiet) as waiting:
             lock = _lock_to_verify(path, asked)
             bound = check_bound(lock, path, asked.experiment, asked.s1, waiting.step)
             result = _checked(lock, path, file, asked, bound)
@@ -154,9 +155,9 @@ def _verify(files: Sequence[str], path: str, asked: _Wanted, output: Output) -> 
     lock = _lock_to_verify(path, asked)
     judged: list[JudgedFile] = []
     used: set[str] = set()
-    with Waiting("reading tokens and s1", quiet=output.quiet) as waiting:
+    with Waiting(tr("reading tokens and s1"), quiet=output.quiet) as waiting:
         bound = check_bound(lock, path, asked.experiment, asked.s1, waiting.step)
-    with Waiting("verifying", quiet=output.quiet) as waiting:
+    with Waiting(tr("verifying"), quiet=output.quiet) as waiting:
         for done, name in enumerate(files, start=1):
             try:
                 with open_checkpoint(name) as file:

@@ -157,7 +157,9 @@ def write_summary(document: "Document", file: str | None) -> None:
         try:
             add_to_file(page, summary(document))
         except OSError as error:
-            raise UsageError(f"{page}: the step summary cannot be written: {error.strerror}") from None
+            raise UsageError(
+                tr("{page}: the step summary cannot be written: {strerror}", page=page, strerror=error.strerror)
+            ) from None
 
 
 def output_of(format_: str | None, file: str | None, *, quiet: bool, verbose: bool = False) -> Output:

@@ -9,6 +9,7 @@ from collections.abc import Iterable
 from typing import Final
 
 from vqcheck.errors import NotWritableError
+from vqcheck.language import tr
 
 _MOST_LINKS: Final = 40
 """As many as systems follow."""
@@ -30,13 +31,13 @@ def check_target(path: str, inputs: Iterable[object]) -> None:
     """
     folder = os.path.dirname(path) or os.curdir
     if not os.path.isdir(folder):
-        raise NotWritableError(f"cannot be written: {os.strerror(errno.ENOENT)}", path)
+        raise NotWritableError(tr("cannot be written: {strerror}", strerror=os.strerror(errno.ENOENT)), path)
     if not os.path.isfile(path):
         return
     if any(isinstance(name, str) and os.path.isfile(name) and os.path.samefile(name, path) for name in inputs):
-        raise NotWritableError("is what this command reads; the output must go to another file", path)
+        raise NotWritableError(tr("is what this command reads; the output must go to another file"), path)
     if _RECORDS.fullmatch(os.path.basename(path)):
-        raise NotWritableError("belongs to an experiment; the output must go to another file", path)
+        raise NotWritableError(tr("belongs to an experiment; the output must go to another file"), path)
 
 
 def replace_file(path: str, report: str) -> None:
@@ -68,11 +69,11 @@ def replace_file(path: str, report: str) -> None:
         if os.path.islink(target):
             os.stat(target)  # a loop of links, which is told apart only here
         if _holds_a_checkpoint(target):
-            raise NotWritableError("is a checkpoint; the output must go to another file", path)
+            raise NotWritableError(tr("is a checkpoint; the output must go to another file"), path)
         with atomic_write(target) as stream:
             stream.write(content)
     except OSError as error:
-        raise NotWritableError(f"cannot be written: {error.strerror}", path) from None
+        raise NotWritableError(tr("cannot be written: {strerror}", strerror=error.strerror), path) from None
 
 
 def add_to_file(path: str, text: str) -> None:

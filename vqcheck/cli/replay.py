@@ -9,6 +9,7 @@ from vqcheck.cli.help import Command, complete_device, complete_strategy
 from vqcheck.cli.output import Output, output_options
 from vqcheck.cli.terminal import can_draw, is_first_process, wants_color
 from vqcheck.errors import UsageError
+from vqcheck.language import tr
 
 if TYPE_CHECKING:
     from vqcheck.experiment.config import Config
@@ -96,7 +97,7 @@ def command(
     """
     if quick:
         if numbers["steps"] is not None:
-            raise UsageError("--quick and --steps exclude each other")
+            raise UsageError(tr("--quick and --steps exclude each other"))
         numbers["steps"] = _QUICK
     subject = {"factory": factory, "checkout": checkout, "python": python}
     result = _run(_config(config, root, strategies, every, subject, numbers), save, output)
@@ -123,7 +124,7 @@ def _config(
     except ImportError as error:
         raise _not_installed(error) from None
     if every and strategies:
-        raise UsageError("--all and --strategy exclude each other")
+        raise UsageError(tr("--all and --strategy exclude each other"))
     config = Config() if path is None else read_config(path, root)
     config = with_subject(config, **subject)
     config = config.changed("training", batch_size=numbers.pop("batch_size"))
@@ -147,4 +148,4 @@ def _run(config: "Config", save: str | None, output: Output) -> "Replay":
 
 
 def _not_installed(error: ImportError) -> UsageError:
-    return UsageError(f"replay needs {error.name}: pip install 'vqcheck[replay]'")
+    return UsageError(tr("a replay needs {name}: pip install 'vqcheck[replay]'", name=error.name))

@@ -14,6 +14,7 @@ from vqcheck.cli.remote import CheckpointPath, remote_option
 from vqcheck.cli.replace_file import check_target
 from vqcheck.cli.terminal import Waiting
 from vqcheck.errors import UsageError
+from vqcheck.language import tr
 
 if TYPE_CHECKING:
     from vqcheck.checkpoint.opened import Checkpoint
@@ -88,13 +89,13 @@ def command(
 
     check_target(out, (base, drifted))
     if output.file and os.path.realpath(output.file) == os.path.realpath(out):
-        raise UsageError("is the restored file; the report must go to another file", output.file)
+        raise UsageError(tr("is the restored file; the report must go to another file"), output.file)
     with open_checkpoint(base) as first, open_checkpoint(drifted) as second:
         measuring = _measuring(second, experiment, symbols, sample, folder)
-        with Waiting("restoring", quiet=output.quiet):
+        with Waiting(tr("restoring"), quiet=output.quiet):
             result = put_back(first, second, out, RestoredPart(part or "all"), copies)
         if measuring:
-            with Waiting("decoding", quiet=output.quiet) as waiting:
+            with Waiting(tr("decoding"), quiet=output.quiet) as waiting:
                 result = replace(result, measurement=measuring.run(second, out, folder, waiting.step))
     return output.show(restored(result))
 
@@ -110,22 +111,24 @@ def _measuring(
     """
     if experiment is None:
         if symbols or folder:
-            raise UsageError("--symbols and --save-audio go with --experiment")
+            raise UsageError(tr("--symbols and --save-audio go with --experiment"))
         return None
     if symbols is None:
         raise UsageError(
-            '--experiment needs --symbols: in the folder GPT_SoVITS, python -c "from text.symbols2 import symbols; '
-            "print(*symbols, sep='\\n')\" > symbols.txt writes it (v1: text.symbols)"
+            tr(
+                '--experiment needs --symbols: in the folder GPT_SoVITS, python -c "from text.symbols2 import symbols; '
+                "print(*symbols, sep='\\n')\" > symbols.txt writes it (v1: text.symbols)"
+            )
         )
     if folder:
         try:
             os.makedirs(folder, exist_ok=True)
         except OSError as error:
-            raise UsageError(f"cannot be written: {error.strerror}", folder) from None
+            raise UsageError(tr("cannot be written: {strerror}", strerror=error.strerror), folder) from None
     try:
         from vqcheck.restore.measure import Measuring
     except ModuleNotFoundError as error:
         if error.name != "torch":
             raise
-        raise UsageError("measuring needs torch; without --experiment, restore does not") from None
+        raise UsageError(tr("measuring needs torch; without --experiment, restore does not")) from None
     return Measuring(drifted, experiment, symbols, sample)

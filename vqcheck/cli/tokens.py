@@ -17,6 +17,7 @@ from vqcheck.cli.remote import CheckpointPath, remote_option
 from vqcheck.cli.terminal import Waiting
 from vqcheck.errors import UsageError
 from vqcheck.experiment.place import exported_weights
+from vqcheck.language import tr
 from vqcheck.report.views.tokens import view
 
 _EXAMPLES: Final = """
@@ -78,8 +79,8 @@ def command(
     """
     if os.path.isfile(experiment):
         if os.path.isdir(checkpoint):
-            raise UsageError("the checkpoint comes first, then the experiment directory", experiment)
-        raise UsageError("is a file; name the experiment directory (logs/<name>)", experiment)
+            raise UsageError(tr("the checkpoint comes first, then the experiment directory"), experiment)
+        raise UsageError(tr("is a file; name the experiment directory (logs/<name>)"), experiment)
     from vqcheck.audit.decide_tokens import lock_of, movement_between, with_base
 
     of_first, of_second = (copies[0], copies[-1]) if copies else ("", "")
@@ -115,7 +116,7 @@ class _TokenQuestion:
     def audit(self, checkpoint: Checkpoint, copy: str = "") -> TokenAudit:
         from vqcheck.audit.token_audit import audit_tokens
 
-        with Waiting("computing tokens", quiet=self.output.quiet) as waiting:
+        with Waiting(tr("computing tokens"), quiet=self.output.quiet) as waiting:
             return audit_tokens(
                 checkpoint,
                 self.experiment,

@@ -13,6 +13,7 @@ from vqcheck.checkpoint.file import open_regular_file
 from vqcheck.checkpoint.remote.address import scheme_of
 from vqcheck.checkpoint.untrusted_text import LONGEST_TOML, parse_toml
 from vqcheck.errors import UsageError
+from vqcheck.language import tr
 
 _JSON_SECTIONS: Final = {
     "subject": "train",
@@ -165,10 +166,10 @@ def resolved(given: str, base: str) -> str:
 def absent(path: str) -> str:
     """Return the words for a path in a configuration that leads nowhere, and what may help."""
     if os.sep == "/" and _DRIVE.match(path):
-        return f"there is no {path}, a path of a Windows machine; write where it is on this one"
+        return tr("there is no {path}, a path of a Windows machine; write where it is on this one", path=path)
     if _ADDRESS.search(path):
-        return "an address in a configuration is never fetched; download the file, and name where it is"
-    return f"there is no {os.path.abspath(path)} (--root sets where relative paths begin)"
+        return tr("an address in a configuration is never fetched; download the file, and name where it is")
+    return tr("there is no {path} (--root sets where relative paths begin)", path=os.path.abspath(path))
 
 
 def read_config_file(path: str) -> ConfigFile:

@@ -9,6 +9,7 @@ from typing import Final
 
 from vqcheck.audit.judgement import CheckOutcome, Judgement
 from vqcheck.errors import UsageError
+from vqcheck.language import listed, tr
 from vqcheck.word_enum import WordEnum
 
 
@@ -28,95 +29,122 @@ class GateCheck:
 CHECKS: Final = (
     GateCheck(
         "codebook-trained",
-        "the pretrained generator has a trained VQ encoder",
+        tr("the pretrained generator has a trained VQ encoder"),
         True,
-        "A codebook that was never trained gives meaningless tokens. Freezing does not help: zeros stay zeros, and a "
-        "codebook whose init flag is 0 is filled from the first batch.",
-        "Use a published s2G base model. Or train from scratch with freeze_quantizer off, and train s1 after that.",
+        tr(
+            "A codebook that was never trained gives meaningless tokens. Freezing does not help: zeros stay zeros, "
+            "and a codebook whose init flag is 0 is filled from the first batch."
+        ),
+        tr("Use a published s2G base model. Or train from scratch with freeze_quantizer off, and train s1 after that."),
     ),
     GateCheck(
         "loader",
-        "the training script can load the pretrained generator",
+        tr("the training script can load the pretrained generator"),
         True,
-        "The training script loads the state dict under 'weight' of an ordinary torch file. It keeps its random values "
-        "for tensors that are not there. A tensor of another shape ends it. Exports of Pro versions and LoRA have an "
-        "overwritten header. A G_*.pth keeps its weights elsewhere. A file of another version fits in part or not at "
-        "all.",
-        "Name the published base of your version: train.pretrained_s2G in a JSON, subject.pretrained_s2G in a TOML.",
+        tr(
+            "The training script loads the state dict under 'weight' of an ordinary torch file. It keeps its random "
+            "values for tensors that are not there. A tensor of another shape ends it. Exports of Pro versions and "
+            "LoRA have an overwritten header. A G_*.pth keeps its weights elsewhere. A file of another version fits "
+            "in part or not at all."
+        ),
+        tr(
+            "Name the published base of your version: train.pretrained_s2G in a JSON, subject.pretrained_s2G in a TOML."
+        ),
     ),
     GateCheck(
         "symbols",
-        "the pretrained generator fits the text symbols",
+        tr("the pretrained generator fits the text symbols"),
         True,
-        "The text embedding has one row for each text symbol: 322 for v1, 732 for every other version. Where the code "
-        "defines another number, training cannot load the generator, or reads every text wrongly.",
-        "Name the published base of your version, or put the tree's GPT_SoVITS/text/symbols.py back.",
+        tr(
+            "The text embedding has one row for each text symbol: 322 for v1, 732 for every other version. Where the "
+            "code defines another number, training cannot load the generator, or reads every text wrongly."
+        ),
+        tr("Name the published base of your version, or put the tree's GPT_SoVITS/text/symbols.py back."),
     ),
     GateCheck(
         "lock",
-        "the VQ encoder and the tokens are the locked ones",
+        tr("the VQ encoder and the tokens are the locked ones"),
         True,
-        "The lock was made from the checkpoint that the tokens were extracted with. If the generator differs from it, "
-        "the tokens of s1 mean something else in s2.",
-        "Put the locked base back. Or extract the tokens again, train s1 again and update the lock: "
-        "vqcheck lock CKPT --experiment DIR --update.",
+        tr(
+            "The lock was made from the checkpoint that the tokens were extracted with. If the generator differs from "
+            "it, the tokens of s1 mean something else in s2."
+        ),
+        tr(
+            "Put the locked base back. Or extract the tokens again, train s1 again and update the lock: "
+            "vqcheck lock CKPT --experiment DIR --update."
+        ),
     ),
     GateCheck(
         "tokens",
-        "the recorded tokens come from the pretrained generator",
+        tr("the recorded tokens come from the pretrained generator"),
         True,
-        "The tokens in 6-name2semantic.tsv are not made again when the pretrained model changes. This check computes "
-        "each one again from 4-cnhubert and compares.",
-        "Delete the tsv, extract the tokens again and train s1 again. vqcheck tokens shows the items.",
+        tr(
+            "The tokens in 6-name2semantic.tsv are not made again when the pretrained model changes. This check "
+            "computes each one again from 4-cnhubert and compares."
+        ),
+        tr("Delete the tsv, extract the tokens again and train s1 again. vqcheck tokens shows the items."),
     ),
     GateCheck(
         "freeze",
-        "freeze_quantizer is on",
+        tr("freeze_quantizer is on"),
         True,
-        "Without it every training step writes the codebook.",
-        "Set it to true: model.freeze_quantizer in a JSON, subject.freeze_quantizer in a TOML.",
+        tr("Without it every training step writes the codebook."),
+        tr("Set it to true: model.freeze_quantizer in a JSON, subject.freeze_quantizer in a TOML."),
     ),
     GateCheck(
         "resume",
-        "a checkpoint that training would resume from has the same VQ encoder",
+        tr("a checkpoint that training would resume from has the same VQ encoder"),
         True,
-        "The training script silently resumes from the latest G_*.pth in the experiment, whatever pretrained_s2G says. "
-        "It looks in logs_s2_<version>, for LoRA in logs_s2_<version>_lora_<rank>, before February 2025 in logs_s2.",
-        "If an earlier run moved the codebook, move that folder away. vqcheck history shows when it moved.",
+        tr(
+            "The training script silently resumes from the latest G_*.pth in the experiment, whatever pretrained_s2G "
+            "says. It looks in logs_s2_<version>, for LoRA in logs_s2_<version>_lora_<rank>, before February 2025 in "
+            "logs_s2."
+        ),
+        tr("If an earlier run moved the codebook, move that folder away. vqcheck history shows when it moved."),
     ),
     GateCheck(
         "resume-elsewhere",
-        "an older or newer training script would resume from the same VQ encoder, too",
+        tr("an older or newer training script would resume from the same VQ encoder, too"),
         False,
-        "Which folder training resumes from depends on the age of the training script. For v3 and v4 it also depends "
-        "on LoRA. This run does not read the other folders, but another run will.",
-        "Move a folder away whose checkpoint has another VQ encoder.",
+        tr(
+            "Which folder training resumes from depends on the age of the training script. For v3 and v4 it also "
+            "depends on LoRA. This run does not read the other folders, but another run will."
+        ),
+        tr("Move a folder away whose checkpoint has another VQ encoder."),
     ),
     GateCheck(
         "s1",
-        "the s1 checkpoint belongs to these tokens",
+        tr("the s1 checkpoint belongs to these tokens"),
         True,
-        "Stage 1 must have been trained on the tokens that stage 2 decodes. A lock made with --experiment and --s1 "
-        "proves it by content. Without a lock only the path in the s1 checkpoint can be compared. A path proves "
-        "nothing.",
-        "Train s1 on these tokens. Then bind it: vqcheck lock CKPT --experiment DIR --s1 S1 --update.",
+        tr(
+            "Stage 1 must have been trained on the tokens that stage 2 decodes. A lock made with --experiment and --s1 "
+            "proves it by content. Without a lock only the path in the s1 checkpoint can be compared. A path proves "
+            "nothing."
+        ),
+        tr("Train s1 on these tokens. Then bind it: vqcheck lock CKPT --experiment DIR --s1 S1 --update."),
     ),
     GateCheck(
         "extraction-version",
-        "token extraction guesses the version right",
+        tr("token extraction guesses the version right"),
         False,
-        "Upstream's token extraction guesses v1, v2 or v3 from the size of the file alone. It can take a file that was "
-        "saved again for another version.",
-        "Use the published file as it was downloaded.",
+        tr(
+            "Upstream's token extraction guesses v1, v2 or v3 from the size of the file alone. It can take a file "
+            "that was saved again for another version."
+        ),
+        tr("Use the published file as it was downloaded."),
     ),
     GateCheck(
         "replay",
-        "the code that will train keeps the codebook still",
+        tr("the code that will train keeps the codebook still"),
         True,
-        "This check replays a few training steps of the code that will really train. It watches every write to the "
-        "codebook.",
-        "Call eval() on the quantizer in every forward of that code, or hold it with vqcheck.freeze. vqcheck replay "
-        "shows the line that writes.",
+        tr(
+            "This check replays a few training steps of the code that will really train. It watches every write to the "
+            "codebook."
+        ),
+        tr(
+            "Call eval() on the quantizer in every forward of that code, or hold it with vqcheck.freeze. vqcheck "
+            "replay shows the line that writes."
+        ),
     ),
 )
 
@@ -132,7 +160,9 @@ def find_check(code: str) -> GateCheck:
     if code not in codes:
         near = difflib.get_close_matches(code, codes, 1)
         raise UsageError(
-            f"no check {code!r}; " + (f"did you mean {near[0]}?" if near else f"known: {', '.join(codes)}")
+            tr("no check '{code}'; did you mean {near}?", code=code, near=near[0])
+            if near
+            else tr("no check '{code}'; known: {codes}", code=code, codes=listed(codes, last=""))
         )
     return CHECKS[codes.index(code)]
 

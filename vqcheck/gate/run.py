@@ -9,6 +9,7 @@ from vqcheck.audit.planned_run import PlannedRun
 from vqcheck.errors import UsageError, VqcheckError
 from vqcheck.experiment.config_file import S2Run
 from vqcheck.gate.checks import CHECKS, CheckResult, GateReport, find_check
+from vqcheck.language import listed, tr
 from vqcheck.live.tensor_change import OPTIMIZER_STEP
 
 _STEPS: Final = 3
@@ -32,7 +33,9 @@ def run_gate(
     results = []
     for done, check in enumerate(CHECKS, start=1):
         left_out = check.code in skip or (bool(only) and check.code not in only)
-        found = Judgement(CheckOutcome.SKIPPED, "left out by --only or --skip") if left_out else _judge(check.code, run)
+        found = (
+            Judgement(CheckOutcome.SKIPPED, tr("left out by --only or --skip")) if left_out else _judge(check.code, run)
+        )
         results.append(CheckResult(check.code, check.title, check.required and not found.advisory, found))
         if on_check:
             on_check(done, len(CHECKS))
@@ -43,10 +46,10 @@ def replay(run: PlannedRun) -> Judgement:
     """Whether the code that will train keeps the codebook still."""
     if not run.s2.trains_code:
         if run.tree is None:
-            return not_applicable("no training code named (--checkout names a GPT-SoVITS folder)")
+            return not_applicable(tr("no training code named (--checkout names a GPT-SoVITS folder)"))
         return not_applicable(
-            f"no training code named; {run.tree} is a GPT-SoVITS folder",
-            fix=f'Try the code that will train, too: --checkout "{run.tree}".',
+            tr("no training code named; {tree} is a GPT-SoVITS folder", tree=run.tree),
+            fix=tr('Try the code that will train, too: --checkout "{tree}".', tree=run.tree),
         )
     return replay_training_code(run.s2)
 
@@ -63,7 +66,7 @@ def replay_training_code(run: S2Run) -> Judgement:
         from vqcheck.replay.run import replay
         from vqcheck.replay.trace import AS_IS, ArmVerdict, ReplayVerdict
     except ImportError as error:
-        raise UsageError(f"a replay needs {error.name}: pip install 'vqcheck[replay]'") from None
+        raise UsageError(tr("a replay needs {name}: pip install 'vqcheck[replay]'", name=error.name)) from None
     config = with_subject(read_config(run.config, run.root), checkout=run.checkout, python=run.python)
     if "steps" not in config.replay.model_fields_set:
         config = config.changed("replay", steps=_STEPS)
@@ -73,15 +76,34 @@ def replay_training_code(run: S2Run) -> Judgement:
     if arm.verdict == ArmVerdict.DRIFTED:
         where = next((write.called_from or write for write in arm.first_writes if write.file), None)
         if where is None and any(write.function == OPTIMIZER_STEP for write in arm.first_writes):
-            written = ", ".join(write.label for write in arm.first_writes)
-            return failed(f"{OPTIMIZER_STEP} trains what stands before the tokens of {code}: {written}")
-        line = f" at {where.file}:{where.line}" if where else ""
-        return failed(f"{code} writes the codebook while it trains{line}")
+            written = listed([write.label for write in arm.first_writes], last="")
+            return failed(
+                tr(
+                    "{function} trains what stands before the tokens of {code}: {tensors}",
+                    function=OPTIMIZER_STEP,
+                    code=code,
+                    tensors=written,
+                )
+            )
+        if where is None:
+            return failed(tr("{code} writes the codebook while it trains", code=code))
+        return failed(
+            tr(
+                "{code} writes the codebook while it trains at {file}:{line}",
+                code=code,
+                file=where.file,
+                line=where.line,
+            )
+        )
     if result.verdict == ReplayVerdict.INCOMPLETE:
-        return could_not_check(f"the replay of {code} is incomplete: {result.failure or 'interrupted'}")
+        return could_not_check(
+            tr("the replay of {code} is incomplete: {why}", code=code, why=result.failure or tr("interrupted"))
+        )
     if result.verdict == ReplayVerdict.INCONCLUSIVE:
-        return could_not_check(f"the replay of {code} is inconclusive: nothing wrote the codebook in any arm")
-    return passed(f"{code} leaves the codebook bit-identical over {arm.steps_run} steps")
+        return could_not_check(
+            tr("the replay of {code} is inconclusive: nothing wrote the codebook in any arm", code=code)
+        )
+    return passed(tr("{code} leaves the codebook bit-identical over {steps} steps", code=code, steps=arm.steps_run))
 
 
 _JUDGES: Final[Mapping[str, Callable[[PlannedRun], Judgement]]] = {

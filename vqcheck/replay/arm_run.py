@@ -9,6 +9,7 @@ from typing import Final, Protocol
 
 from vqcheck.codebook.digest import EncoderDigests
 from vqcheck.errors import VqcheckError
+from vqcheck.language import tr
 from vqcheck.live.encoder import find
 from vqcheck.live.module_checkpoint import digests, digests_left
 from vqcheck.live.ranks import differing
@@ -253,6 +254,7 @@ def run_arms(subject: Subject, strategies: Sequence[Strategy], observer: Observe
             if not arms:
                 raise
             if not isinstance(error, KeyboardInterrupt):
-                failure = f"{name}: {error if isinstance(error, VqcheckError) else in_one_line(error)}"
+                why = str(error) if isinstance(error, VqcheckError) else in_one_line(error)
+                failure = tr("{name}: {text}", name=name, text=why)
             return Replay(subject.setting(), tuple(arms), complete=False, failure=failure)
     return Replay(subject.setting(), tuple(arms), complete=True)

@@ -207,7 +207,9 @@ def _check_discriminator(outline: nn.Module, path: str) -> None:
     """
     with open_checkpoint(path) as checkpoint:
         if not any(name.startswith("discriminators.") for name in checkpoint.tensors):
-            raise UsageError(tr("is not a discriminator: it holds no tensors named {names}", names="discriminators.*"), path)
+            raise UsageError(
+                tr("is not a discriminator: it holds no tensors named {names}", names="discriminators.*"), path
+            )
         _check_shapes(outline, checkpoint)
 
 

@@ -13,7 +13,7 @@ from torch import distributed
 
 from vqcheck.errors import UsageError
 from vqcheck.experiment.config import Config
-from vqcheck.language import tr
+from vqcheck.language import tr, trn
 
 
 def choose_device(name: str) -> torch.device:
@@ -66,7 +66,11 @@ def device_name(device: torch.device) -> str:
     if device.type == "cuda":
         return str(torch.cuda.get_device_name(device))
     threads = torch.get_num_threads()
-    return f"CPU ({platform.machine()}, {threads} thread{'s' * (threads != 1)})"
+    return tr(
+        "CPU ({machine}, {threads})",
+        machine=platform.machine(),
+        threads=trn("{number} thread", "{number} threads", threads),
+    )
 
 
 @contextmanager

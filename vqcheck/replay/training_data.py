@@ -208,7 +208,8 @@ class RecordedData:
             )
         self._cache: dict[str, Item] = {}
         self.lengths = [entry.frames for entry in self._list]
-        self.description = f"{len(experiment.entries) - len(skipped)} items of {experiment.folder}"
+        count = len(experiment.entries) - len(skipped)
+        self.description = tr("{number} items of {folder}", number=count, folder=experiment.folder)
         self.notes = tuple(_notes({**experiment.left_out, **skipped}, symbols))
 
     def item(self, position: int) -> Item:
@@ -252,18 +253,28 @@ def _phone_ids(
         for entry in experiment.entries
         if any(symbol not in ids for symbol in entry.phones)
     }
-    return ids, {name: f"has the unknown phone {symbol!r}" for name, symbol in unknown.items()}
+    return ids, {name: tr("has the unknown phone {phone!r}", phone=symbol) for name, symbol in unknown.items()}
 
 
 def _notes(left_out: Mapping[str, str], symbols: str | None) -> list[str]:
     notes = []
     if left_out:
-        shown = "; ".join(f"{name} {why}" for name, why in list(left_out.items())[:3])
-        more = f"; and {len(left_out) - 3} more" if len(left_out) > 3 else ""
-        notes.append(f"left out, as upstream does: {shown}{more}")
+        notes.append(tr("left out, as upstream does: {items}", items=_first_of(list(left_out.items()))))
     if symbols is None:
-        notes.append("phones have ids in sorted order, not upstream's (data.symbols); the VQ encoder never sees them")
+        notes.append(
+            tr("phones have ids in sorted order, not upstream's (data.symbols); the VQ encoder never sees them")
+        )
     return notes
+
+
+def _first_of(items: Sequence[tuple[str, str]], most: int = 3) -> str:
+    """Return the first items of some, each with what is wrong with it."""
+    name, why = items[0]
+    said = tr("{name} {why}", name=name, why=why)
+    if len(items) == 1:
+        return said
+    rest = _first_of(items[1:], most - 1) if most > 1 else tr("and {number} more", number=len(items) - 1)
+    return tr("{clause}; {next}", clause=said, next=rest)
 
 
 class GeneratedData:
@@ -281,7 +292,7 @@ class GeneratedData:
         targets = torch.randn(_PHONES, inputs.ssl_dim, generator=draw) * strength
         self._items = [_item(i, draw, inputs, targets, strength) for i in range(count)]
         self.lengths = [item.spec.size(1) for item in self._items]
-        self.description = f"{count} generated items"
+        self.description = tr("{number} generated items", number=count)
         self.notes: tuple[str, ...] = ()
 
     def item(self, position: int) -> Item:

@@ -19,6 +19,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
+from vqcheck.language import tr
 from vqcheck.synthesizer.losses import (
     MEL_WEIGHT,
     discriminator_loss,
@@ -245,7 +246,9 @@ class FlowMatchingStep(TrainingStep):
         losses = [each for each in several if torch.is_tensor(each) and each.numel() == 1 and each.requires_grad]
         losses = [each for each in losses if each is not commit_loss]
         if len(losses) != 1:
-            raise ValueError(f"forward returned {len(losses)} losses that can be trained on; flow matching has one")
+            raise ValueError(
+                tr("forward returned {losses} losses that can be trained on; flow matching has one", losses=len(losses))
+            )
         norm, skipped = self._learn(self.optim_g, self.net_g, losses[0])
         self.scaler.update()
         known = None if commit_loss is None else commit_loss.detach()

@@ -93,9 +93,7 @@ class Measuring:
                 "{usable} recordings can be measured, at least {fewest} are needed", usable=len(usable), fewest=_FEWEST
             )
             for name, reason in list(self._left_out.items())[:1]:
-                said = tr(
-                    "{clause}; {next}", clause=said, next=tr("{item} {reason}", item=name, reason=reason)
-                )
+                said = tr("{clause}; {next}", clause=said, next=tr("{item} {reason}", item=name, reason=reason))
             raise UsageError(said, experiment)
         self._of = len(usable)
         chosen = random.Random(_SEED).sample(usable, min(sample, len(usable)))  # noqa: S311 - not a secret
@@ -123,7 +121,9 @@ class Measuring:
             try:
                 item = self._measured(recording, nets, device, save, room)
             except (UsageError, CheckpointError, SynthesizerError) as error:
-                raise UsageError(tr("recording {name!r}: {reason}", name=recording.entry.name, reason=str(error))) from None
+                raise UsageError(
+                    tr("recording {name!r}: {reason}", name=recording.entry.name, reason=str(error))
+                ) from None
             room -= sum(len(clip.wav) for clip in item.clips)
             items.append(item)
             if on_item:
@@ -205,7 +205,9 @@ def _sizes(checkpoint: Checkpoint) -> dict[str, Any]:
     sizes = {name: value for name, value in given.items() if name not in _BY_POSITION and _is_sane(name, value)}
     text = checkpoint.tensors.get("enc_p.text_embedding.weight")
     if text is None or len(text.shape) != 2:
-        raise UsageError(tr("is not a whole s2 model: it holds no {tensor}", tensor="enc_p.text_embedding.weight"), checkpoint.path)
+        raise UsageError(
+            tr("is not a whole s2 model: it holds no {tensor}", tensor="enc_p.text_embedding.weight"), checkpoint.path
+        )
     return {**sizes, "n_symbols": text.shape[0], "freeze_quantizer": True}
 
 

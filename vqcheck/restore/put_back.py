@@ -169,7 +169,11 @@ def _require_same_books(base: Checkpoint, source: VQEncoder, file: Checkpoint, t
             first = have.get(tensor.place)
             if first and any(each is None or base.read(each.tensor) != base.read(first.tensor) for each in tied):
                 raise UsageError(
-                    tr("shares {tensor} among layers that differ in {base}", tensor=target.label(tensor), base=base.path),
+                    tr(
+                        "shares {tensor} among layers that differ in {base}",
+                        tensor=target.label(tensor),
+                        base=base.path,
+                    ),
                     file.path,
                 )
 

@@ -34,7 +34,8 @@ def take_out(file: Checkpoint, out: str, copy: str = "") -> Extraction:
     held = find_copies(file)
     if len(held.names) > 1 and not copy:
         raise UsageError(
-            tr("holds several VQ encoders ({names}); --copy NAME chooses one", names=listed(held.names, last="")), file.path
+            tr("holds several VQ encoders ({names}); --copy NAME chooses one", names=listed(held.names, last="")),
+            file.path,
         )
     taken = (held.choose(copy) if len(held.names) > 1 else held).sound[0]
     encoder, stored = taken.encoder, taken.file.tensors

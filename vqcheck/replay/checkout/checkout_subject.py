@@ -162,9 +162,7 @@ def _checkout(config: Config) -> str:
     if not os.path.isdir(path):
         raise UsageError(tr("checkout {path}: there is no such folder", path=path))
     if not os.path.isfile(os.path.join(path, models)):
-        raise UsageError(
-            tr("checkout {path}: is not a GPT-SoVITS checkout: it has no {file}", path=path, file=models)
-        )
+        raise UsageError(tr("checkout {path}: is not a GPT-SoVITS checkout: it has no {file}", path=path, file=models))
     return path
 
 
@@ -205,7 +203,7 @@ def _target(found: dict[str, Any], sizes: Preset) -> MelTarget | None:
     try:
         target.settings(sizes.spectrogram)
     except InputError as error:
-        raise UsageError(f"spectrogram.{error}") from None
+        raise UsageError(tr("spectrogram.{error}", error=error)) from None
     return dataclasses.replace(target, channels=found["mel_channels"])
 
 
@@ -246,7 +244,8 @@ def _plain(path: str | None, folder: str, name: str, *, generator: bool) -> str 
             found = inspection.inspect(checkpoint)
             if found.verdict not in FIT_TO_TRAIN:
                 raise UsageError(
-                    tr("its codebook is {verdict}: a replay from it would prove nothing", verdict=word(found.verdict)), path
+                    tr("its codebook is {verdict}: a replay from it would prove nothing", verdict=word(found.verdict)),
+                    path,
                 )
         state = {tensor: read_tensor(checkpoint, tensor) for tensor in checkpoint.tensors}
     target = os.path.join(folder, f"{name}.pt")

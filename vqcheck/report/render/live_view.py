@@ -5,11 +5,12 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import TextIO
 
+from rich.cells import cell_len
 from rich.console import Console
 from rich.live import Live
 from rich.text import Text
 
-from vqcheck.language import tr
+from vqcheck.language import can_show, localized, tr, trn
 from vqcheck.replay.trace import CommitLossState, Plan, StepTrace
 from vqcheck.report.render.sparkline import bars_for, sparkline
 from vqcheck.report.views.words import number
@@ -30,11 +31,8 @@ _GIB = 2**30
 
 def what_it_takes(plan: Plan) -> str:
     """Return how much there is to do, in words."""
-    number = len(plan.strategies)
-    arms = (
-        tr("1 arm of {steps} steps", steps=plan.steps)
-        if number == 1
-        else tr("{number} arms of {steps} steps", number=number, steps=plan.steps)
+    arms = trn(
+        "{number} arm of {steps} steps", "{number} arms of {steps} steps", len(plan.strategies), steps=plan.steps
     )
     if plan.memory is None:
         return arms
@@ -59,11 +57,11 @@ class Pace:
             return ""
         each = (self._clock() - self._started) / self.done
         left = max(self._total - self.done, 0) * each
-        return tr("{each:.2g} s a step, about {duration} left", each=each, duration=_duration(left))
+        return tr("{seconds:.2g} s a step, about {duration} left", seconds=each, duration=_duration(left))
 
 
 def _duration(seconds: float) -> str:
-    return f"{seconds:.0f} s" if seconds < 100 else tr("{value:.0f} min", value=seconds / 60)
+    return f"{seconds:.0f} s" if seconds < 100 else tr("{minutes:.0f} min", minutes=seconds / 60)
 
 
 class ProgressLines:
@@ -84,7 +82,7 @@ class ProgressLines:
     def arm(self, strategy: str) -> None:
         """Say which arm begins, and how long the others took."""
         words = self._pace.words()
-        self._tell(f"{strategy}{': ' if words else ''}{words}")
+        self._tell(tr("{name}: {text}", name=strategy, text=words) if words else strategy)
 
     def step(self, strategy: str, step: StepTrace) -> None:
         """Note a finished step."""
@@ -92,18 +90,28 @@ class ProgressLines:
         if self._pace.done == 2 or self._clock() - self._told > _SELDOM:
             self._tell(
                 tr(
-                    "{strategy}: step {step} of {steps}, {words}",
+                    "{strategy}: step {step} of {steps}, {pace}",
                     strategy=strategy,
                     step=step.step,
                     steps=self._plan.steps,
-                    words=self._pace.words(),
+                    pace=self._pace.words(),
                 )
             )
 
     def _tell(self, words: str) -> None:
         self._told = self._clock()
-        self._stream.write(f"replay: {words}\n")
+        self._stream.write(_shown(tr("replay: {text}", text=words), self._stream) + "\n")
         self._stream.flush()
+
+
+def _shown(text: str, stream: TextIO) -> str:
+    """Return a text in the language that people read, if the stream can show it."""
+    return localized(text) if can_show(getattr(stream, "encoding", None) or "utf-8") else text
+
+
+def _padded(text: str, width: int) -> str:
+    """Return a text with blanks up to a width in columns, of which a Chinese character takes two."""
+    return text + " " * (width - cell_len(text))
 
 
 @dataclass
@@ -120,6 +128,7 @@ class LiveView:
     """An observer that draws on a terminal, and clears what it drew when it is done."""
 
     def __init__(self, stream: TextIO, strategies: Sequence[str], steps: int, *, color: bool = True) -> None:
+        self._stream = stream
         self._console = Console(file=stream, no_color=not color, highlight=False, legacy_windows=False)
         self._bars = bars_for(getattr(stream, "encoding", None))
         self._lines = {strategy: _Line(strategy) for strategy in strategies}
@@ -138,7 +147,7 @@ class LiveView:
     def begin(self, plan: Plan) -> None:
         """Say what it will take, above what is drawn."""
         self._pace.begin(plan)
-        self._console.print(what_it_takes(plan))
+        self._console.print(_shown(what_it_takes(plan), self._stream))
 
     def arm(self, strategy: str) -> None:
         """Note that an arm begins."""
@@ -171,21 +180,21 @@ class LiveView:
         bars = 0 if bars < _LEAST else bars
         heading = " " * (fixed - _VERDICT)
         if figures:
-            heading += f"{'commit_loss':<{(bars + 1) * (bars > 0) + _LOSS}}drift"
+            heading += f"{'commit_loss':<{(bars + 1) * (bars > 0) + _LOSS}}{_shown(tr('drift'), self._stream)}"
         return [
-            Text(heading[:columns], style="dim", no_wrap=True, overflow="crop"),
+            Text(heading, style="dim", no_wrap=True, overflow="crop"),
             *(self._line(line, name, bars, figures=figures) for line in self._lines.values()),
-            Text(self._pace.words()[:columns], style="dim", no_wrap=True, overflow="crop"),
+            Text(_shown(self._pace.words(), self._stream), style="dim", no_wrap=True, overflow="crop"),
         ]
 
     def _line(self, line: _Line, name: int, bars: int, *, figures: bool) -> Text:
         done = f"{line.steps:>{len(str(self._steps))}}/{self._steps}"
         text = Text(f"{line.strategy:<{name}} {done} ", no_wrap=True, overflow="crop")
         if not line.steps:
-            return text.append("waiting", style="dim")
+            return text.append(_shown(tr("waiting"), self._stream), style="dim")
         if figures:
-            off = " off" if line.state == CommitLossState.OFF else ""
-            loss = "-" if line.state == CommitLossState.NOT_REPORTED else number(line.commit_loss[-1]) + off
+            loss = "-" if line.state == CommitLossState.NOT_REPORTED else number(line.commit_loss[-1])
+            loss = tr("{loss} off", loss=loss) if line.state == CommitLossState.OFF else loss
             for values, figure, width, style in (
                 (line.commit_loss, loss, _LOSS, "cyan"),
                 (line.drift, number(line.drift[-1]), _DRIFT, "magenta"),
@@ -193,5 +202,6 @@ class LiveView:
                 if bars:
                     shown = sparkline(values[-bars:], bars, low=0.0, bars=self._bars)
                     text.append(f"{shown:<{bars}} ", style=style)
-                text.append(f"{figure:<{width}}")
-        return text.append("drifted" if line.moved else "still", style=tr("bold red") if line.moved else "green")
+                text.append(_padded(_shown(figure, self._stream), width))
+        said = tr("drifted") if line.moved else tr("still")
+        return text.append(_shown(said, self._stream), style="bold red" if line.moved else "green")

@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from typing import Final
 
 from vqcheck.gate.checks import CheckResult, GateCheck, GateReport, GateVerdict, find_check
-from vqcheck.language import capitalized, tr
+from vqcheck.language import capitalized, tr, word
 from vqcheck.report import blocks as doc
 from vqcheck.report.blocks import Kind, Shown, Tone
 from vqcheck.report.document import Case, CaseOutcome, Document, Figure, Remedy, Rule, Status, Weight
@@ -38,7 +38,7 @@ def view(report: GateReport) -> Document:
         command="gate",
         status=Status(report.exit_code),
         verdict=report.verdict.value,
-        headline=f"{said} ({partly})" if partly else said,
+        headline=tr("{said} ({partly})", said=said, partly=partly) if partly else said,
         subject=report.config,
         cases=_cases(report),
         data={
@@ -82,7 +82,9 @@ def explanation(check: GateCheck) -> Document:
         command="gate",
         status=Status.CONSISTENT,
         verdict=check.code,
-        headline=f"(required) {check.title}" if check.required else f"(advisory) {check.title}",
+        headline=tr("(required) {title}", title=check.title)
+        if check.required
+        else tr("(advisory) {title}", title=check.title),
         subject=check.code,
         cases=(),
         data={},
@@ -96,7 +98,7 @@ def headline(report: GateReport) -> str:
     """Return whether training may start, in words without a full stop; where checks were left out, what passed."""
     if report.verdict is GateVerdict.PARTLY:
         ran = [each.code for each in report.outcomes if each.required and _outcome(each) is CaseOutcome.PASSED]
-        return tr("passed: {listed}; left out: {listed2}", listed=listed(ran), listed2=listed(report.left_out))
+        return tr("passed: {passed}; left out: {left_out}", passed=listed(ran), left_out=listed(report.left_out))
     return {
         0: tr("s2 training may start"),
         1: tr("do not start s2 training"),
@@ -127,7 +129,7 @@ def _remedies(report: GateReport) -> tuple[Remedy, ...]:
     for result in report.outcomes:
         if _outcome(result) is CaseOutcome.NOT_APPLICABLE and result.fix:
             codes.setdefault(result.fix, []).append(result.code)
-    return tuple(Remedy(f"{listed(each)}: {text}") for text, each in codes.items())
+    return tuple(Remedy(tr("{name}: {text}", name=listed(each), text=text)) for text, each in codes.items())
 
 
 def _remedy(result: CheckResult) -> str:
@@ -140,17 +142,17 @@ def _remedy(result: CheckResult) -> str:
 def _word(result: CheckResult) -> tuple[str, Tone]:
     """Return what became of a check, in a word: advice never looks like what keeps training from starting."""
     if result.is_advice:
-        return ("advice", Tone.NEUTRAL) if _outcome(result) is CaseOutcome.FAILED else (tr("not known"), Tone.MUTED)
+        return (tr("advice"), Tone.NEUTRAL) if _outcome(result) is CaseOutcome.FAILED else (tr("not known"), Tone.MUTED)
     outcome = _outcome(result)
-    return outcome.value, _TONES[outcome]
+    return word(outcome), _TONES[outcome]
 
 
 def _figures(report: GateReport) -> tuple[Figure, ...]:
     words = [_word(result) for result in report.outcomes]
-    order = [*((kind.value, tone) for kind, tone in _TONES.items()), ("advice", Tone.NEUTRAL)]
-    order += [word for word in dict.fromkeys(words) if word not in order]
+    order = [*((word(kind), tone) for kind, tone in _TONES.items()), (tr("advice"), Tone.NEUTRAL)]
+    order += [each for each in dict.fromkeys(words) if each not in order]
     return tuple(
-        Figure(word.capitalize(), str(words.count((word, tone))), tone) for word, tone in order if (word, tone) in words
+        Figure(capitalized(said), str(words.count((said, tone))), tone) for said, tone in order if (said, tone) in words
     )
 
 
@@ -164,11 +166,11 @@ def _checks(results: Sequence[CheckResult], *, with_fix: bool) -> doc.Table:
     rows = []
     for result in results:
         message = result.finding.message
-        found = message if result.required else (message, doc.muted(" (advisory)"))
+        found = message if result.required else (message, doc.muted(tr(" (advisory)")))
         rows.append((doc.code(result.code), doc.verdict(*_word(result)), found, result.fix if with_fix else ""))
     columns = [doc.Column(tr("Check")), doc.Column(tr("Outcome")), doc.Column(tr("What was found"), Kind.PROSE)]
     columns.append(doc.Column(tr("What to do"), Kind.PROSE, Shown.PAGE if with_fix else Shown(0)))
-    return doc.Table("A required check decides the gate. An advisory one is only shown.", columns, rows)
+    return doc.Table(tr("A required check decides the gate. An advisory one is only shown."), columns, rows)
 
 
 def _explanation(result: CheckResult) -> doc.Section:
@@ -183,8 +185,8 @@ def _explanation(result: CheckResult) -> doc.Section:
 def _cases(report: GateReport) -> tuple[Case, ...]:
     cases = [_case(result, report.config) for result in report.outcomes]
     if report.exit_code == 2 and not _decisive(report):
-        message = tr("no required check was carried out")
-        cases.append(Case(_NOTHING, tr("nothing checked"), CaseOutcome.COULD_NOT_CHECK, message, report.config))
+        message = "no required check was carried out"
+        cases.append(Case(_NOTHING, "nothing checked", CaseOutcome.COULD_NOT_CHECK, message, report.config))
     return tuple(cases)
 
 

@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 
 from vqcheck.codebook.family import Role
-from vqcheck.language import tr
+from vqcheck.language import sentences, tr, word
 from vqcheck.replay.trace import Arm, ArmVerdict, FirstWrite, Replay, Setting
 from vqcheck.report import blocks as doc
 from vqcheck.report.blocks import Kind, Shown, Tone
@@ -11,7 +11,7 @@ from vqcheck.report.document import Document, Figure, Remedy, Status
 from vqcheck.report.views import replay_words as words
 from vqcheck.report.views.replay_charts import charts, numbers, reported, shadow
 from vqcheck.report.views.replay_data import cases, data, sheet
-from vqcheck.report.views.words import clauses, listed
+from vqcheck.report.views.words import clauses, listed, of_all
 
 
 def view(replay: Replay) -> Document:
@@ -48,10 +48,10 @@ def _figures(replay: Replay) -> tuple[Figure, ...]:
         sum(arm.verdict is each for arm in replay.arms) for each in (ArmVerdict.DRIFTED, ArmVerdict.FROZEN)
     )
     return (
-        Figure(tr("Arms as expected"), f"{right} of {len(replay.arms)}", tone),
+        Figure(tr("Arms as expected"), of_all(right, len(replay.arms)), tone),
         *(
             Figure(name, str(count), tone)
-            for name, count, tone in (("Drifted", drifted, Tone.BAD), ("Frozen", frozen, Tone.GOOD))
+            for name, count, tone in ((tr("Drifted"), drifted, Tone.BAD), (tr("Frozen"), frozen, Tone.GOOD))
         ),
     )
 
@@ -60,13 +60,13 @@ def _circumstances(setting: Setting) -> tuple[str, str]:
     """Return what was replayed, and in what surroundings."""
     what = setting.subject if setting.batch_size is None else tr("{subject} synthesizer", subject=setting.subject)
     if setting.code:
-        what = tr("{what} of {shorter}", what=what, shorter=words.shorter(setting.code))
+        what = tr("{subject} of {code}", subject=what, code=words.shorter(setting.code))
     number = words.steps(setting.steps)
     return (
-        f"{what}; weights: {setting.weights}; data: {setting.data}",
+        tr("{subject}; weights: {weights}; data: {data}", subject=what, weights=setting.weights, data=setting.data),
         listed(
             (
-                tr("{number} of {batch_size} items", number=number, batch_size=setting.batch_size)
+                tr("{steps} of {items} items", steps=number, items=setting.batch_size)
                 if setting.batch_size
                 else number,
                 tr("{processes} processes", processes=setting.processes) if setting.processes > 1 else "",
@@ -82,7 +82,7 @@ def _circumstances(setting: Setting) -> tuple[str, str]:
 def _said(arm: Arm) -> doc.Word:
     """Return what an arm did, coloured by that alone: a codebook that drifted is never good news."""
     return doc.verdict(
-        arm.verdict.value, {ArmVerdict.DRIFTED: Tone.BAD, ArmVerdict.FROZEN: Tone.GOOD}.get(arm.verdict, Tone.WARNING)
+        word(arm.verdict), {ArmVerdict.DRIFTED: Tone.BAD, ArmVerdict.FROZEN: Tone.GOOD}.get(arm.verdict, Tone.WARNING)
     )
 
 
@@ -101,7 +101,7 @@ def _side_by_side(replay: Replay) -> tuple[doc.Table, doc.Paragraph]:
             (
                 arm.strategy,
                 _said(arm),
-                (_meets(arm), *((doc.muted(" (control)"),) if arm.is_control else ())),
+                (_meets(arm), *((doc.muted(tr(" (control)")),) if arm.is_control else ())),
                 reported(arm),
                 shadow(arm),
                 _moved_codes(arm),
@@ -116,13 +116,13 @@ def _side_by_side(replay: Replay) -> tuple[doc.Table, doc.Paragraph]:
         doc.Column(tr("Strategy")),
         doc.Column(tr("Verdict")),
         doc.Column(tr("As expected"), shown=Shown.DETAIL),
-        *map(doc.Column, ("commit_loss", tr("Shadow loss"), "Codes", "Projection", "Flipped")),
+        *map(doc.Column, ("commit_loss", tr("Shadow loss"), tr("Codes"), tr("Projection"), tr("Flipped"))),
     )
     key = tr(
         "Codes: how many moved. Shadow loss: commit_loss, computed in every mode. Flipped: tokens of a fixed probe "
         "that changed."
     )
-    return doc.Table(" ".join(captions), columns, rows), doc.Paragraph((doc.muted(key),))
+    return doc.Table(sentences(*captions), columns, rows), doc.Paragraph((doc.muted(key),))
 
 
 def _moved_codes(arm: Arm) -> str:
@@ -139,8 +139,8 @@ def _projection(arm: Arm) -> str:
     if not parts:
         return "-"
     if any(tensor.changed for tensor in parts):
-        return "moved"
-    return tr("not trained") if arm.never_learned else "still"
+        return tr("moved")
+    return tr("not trained") if arm.never_learned else tr("still")
 
 
 def _first_write_of_each(arms: Sequence[Arm]) -> doc.Table:
@@ -172,22 +172,24 @@ def _write(write: FirstWrite) -> tuple[doc.Inline, ...]:
 
 def _arm(replay: Replay, arm: Arm) -> doc.Section:
     writes = doc.Table(
-        f"{arm.strategy}: the first write to each tensor.", _write_columns(), [*map(_write, arm.first_writes)]
+        tr("{strategy}: the first write to each tensor.", strategy=arm.strategy),
+        _write_columns(),
+        [*map(_write, arm.first_writes)],
     )
     seconds = ""
     if arm.median_seconds is not None and arm.tracing_seconds is not None:
         seconds = tr(
-            "{duration}, and {duration2} for the tracing",
-            duration=_duration(arm.median_seconds),
-            duration2=_duration(arm.tracing_seconds),
+            "{step}, and {tracing} for the tracing",
+            step=_duration(arm.median_seconds),
+            tracing=_duration(arm.tracing_seconds),
         )
-    kept = tr("every {kept_every}th kept", kept_every=arm.kept_every) if arm.kept_every > 1 else ""
+    kept = tr("every {distance}th kept", distance=arm.kept_every) if arm.kept_every > 1 else ""
     facts = doc.Facts(
         (
-            doc.Fact("VQ encoder", doc.code(words.digests(arm))),
+            doc.Fact(tr("VQ encoder"), doc.code(words.digests(arm))),
             doc.Fact(
                 tr("Steps"),
-                listed((tr("{steps_run} of {steps}", steps_run=arm.steps_run, steps=replay.setting.steps), kept)),
+                listed((of_all(arm.steps_run, replay.setting.steps), kept)),
                 Shown.DETAIL,
             ),
             doc.Fact(tr("Parameters"), clauses(*words.parameters(arm))),
@@ -217,12 +219,12 @@ def _optimizer_steps(replay: Replay, arm: Arm) -> str:
             steps=words.steps(arm.steps_run),
         )
     skipped = tr(
-        "{skipped_steps} of {steps} skipped by the gradient scaler",
-        skipped_steps=arm.skipped_steps,
+        "{skipped} of {steps} skipped by the gradient scaler",
+        skipped=arm.skipped_steps,
         steps=words.steps(arm.steps_run),
     )
     if arm.steps_run > replay.setting.steps:
-        return tr("{skipped}, so this arm ran to step {steps_run}", skipped=skipped, steps_run=arm.steps_run)
+        return tr("{skipped}, so this arm ran to step {last}", skipped=skipped, last=arm.steps_run)
     return skipped
 
 
@@ -232,15 +234,15 @@ def _processes(replay: Replay, arm: Arm) -> str:
         return ""
     if arm.rank_differences:
         return tr(
-            "NOT the same on every process after {rank_differences} of {steps}",
-            rank_differences=arm.rank_differences,
+            "NOT the same on every process after {differing} of {steps}",
+            differing=arm.rank_differences,
             steps=words.steps(arm.steps_run),
         )
     return tr("the same bits on every process after every step")
 
 
 def _duration(seconds: float) -> str:
-    return tr("{value:.3g} ms", value=1000 * seconds) if seconds < 1 else f"{seconds:.3g} s"
+    return f"{1000 * seconds:.3g} ms" if seconds < 1 else f"{seconds:.3g} s"
 
 
 def _setting(setting: Setting) -> doc.Facts:
@@ -251,12 +253,12 @@ def _setting(setting: Setting) -> doc.Facts:
             doc.Fact(tr("Weights"), doc.path(setting.weights)),
             doc.Fact(tr("Data"), doc.path(setting.data)),
             doc.Fact(tr("Steps"), str(setting.steps)),
-            doc.Fact(tr("Batch"), f"{setting.batch_size} items" if setting.batch_size else None),
+            doc.Fact(tr("Batch"), tr("{items} items", items=setting.batch_size) if setting.batch_size else None),
             doc.Fact(tr("Seed"), str(setting.seed)),
             doc.Fact(tr("Device"), setting.device),
             doc.Fact(tr("Precision"), setting.precision),
             doc.Fact(tr("Processes"), str(setting.processes)),
-            doc.Fact(tr("torch"), setting.torch),
-            doc.Fact(tr("Probe"), f"{setting.probe_tokens} tokens" if setting.probe_tokens else None),
+            doc.Fact("torch", setting.torch),
+            doc.Fact(tr("Probe"), tr("{tokens} tokens", tokens=setting.probe_tokens) if setting.probe_tokens else None),
         )
     )

@@ -34,7 +34,7 @@ def _commit_loss(arms: Sequence[Arm]) -> doc.Section:
         *_chart(tr("commit_loss as the training code reports it"), "commit_loss", reports, Shown.ALWAYS),
         *_chart(tr("Shadow loss, computed in every mode"), tr("shadow loss"), shadows),
     )
-    return doc.Section(tr("commit_loss"), (doc.Paragraph(about, Shown.PAGE), *blocks) if blocks else ())
+    return doc.Section("commit_loss", (doc.Paragraph(about, Shown.PAGE), *blocks) if blocks else ())
 
 
 def _chart(title: str, y_title: str, lines: Sequence[doc.Line], shown: Shown = Shown.PAGE) -> Iterable[doc.Block]:
@@ -50,14 +50,14 @@ def _drift(arms: Sequence[Arm]) -> doc.Section:
         points = [(step.step, step.drift) for step in arm.steps]
         moved = any(value for _, value in points)
         said = (
-            tr("{value} from the start", value=number(points[-1][1])) if moved else tr("0: no bit of the codes changed")
+            tr("{distance} from the start", distance=number(points[-1][1]))
+            if moved
+            else tr("0: no bit of the codes changed")
         )
         event = None
         if arm.first_writes:
             first = arm.first_writes[0].first_changed_step
-            event = doc.Event(
-                min(max(first, points[0][0]), points[-1][0]), tr("first write: step {first}", first=first)
-            )
+            event = doc.Event(min(max(first, points[0][0]), points[-1][0]), tr("first write: step {step}", step=first))
         lines.append(_line(arm, lambda step: step.drift, said, event))
     about = tr(
         "The Euclidean distance of all codes from the start, in their own unit. A frozen codebook stays at exactly 0."
@@ -98,7 +98,7 @@ def numbers(arms: Sequence[Arm]) -> tuple[doc.Table, ...]:
             rows: list[Sequence[doc.Inline]] = [
                 (str(at), *(number(column[at]) if at in column else "" for column in columns)) for at in chosen
             ]
-            tables.append(doc.Table(f"{title}, {some}.", head, rows))
+            tables.append(doc.Table(tr("{figure}, {steps}.", figure=title, steps=some), head, rows))
     return tuple(tables)
 
 
@@ -106,7 +106,7 @@ def reported(arm: Arm) -> str:
     """Return the range of the reported commit_loss, and whether it was off."""
     if all(step.commit_loss_state == CommitLossState.NOT_REPORTED for step in arm.steps):
         return "-"
-    return f"{number(arm.commit_loss.high)} (off)" if _is_off(arm) else _range(arm.commit_loss)
+    return tr("{loss} (off)", loss=number(arm.commit_loss.high)) if _is_off(arm) else _range(arm.commit_loss)
 
 
 def _is_off(arm: Arm) -> bool:
@@ -121,4 +121,4 @@ def shadow(arm: Arm) -> str:
 
 def _range(extent: LossRange) -> str:
     low, high = number(extent.low), number(extent.high)
-    return low if low == high else f"{low}..{high}"
+    return low if low == high else tr("{low}..{high}", low=low, high=high)

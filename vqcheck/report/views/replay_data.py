@@ -7,7 +7,6 @@ from collections.abc import Sequence
 from typing import Any, Final
 
 from vqcheck.codebook.digest import EncoderDigests
-from vqcheck.language import tr
 from vqcheck.replay.trace import Arm, ArmVerdict, FirstWrite, Replay, ReplayVerdict, TensorStep
 from vqcheck.report.document import Case, CaseOutcome, Rule, Sheet
 from vqcheck.report.views.json_objects import digests_object, named
@@ -55,7 +54,7 @@ def cases(replay: Replay) -> tuple[Case, ...]:
     """Return every check of a replay, each at the line that wrote first."""
     found = [case for arm in replay.arms for case in _arm(arm, replay)]
     if replay.verdict == ReplayVerdict.INCOMPLETE and not any(case.rule is _INCOMPLETE for case in found):
-        message = replay.failure or tr("the replay did not run to its end")
+        message = replay.failure or "the replay did not run to its end"
         found.append(Case(_INCOMPLETE, "replay", CaseOutcome.COULD_NOT_CHECK, message))
     return tuple(found)
 
@@ -69,18 +68,14 @@ def _arm(arm: Arm, replay: Replay) -> list[Case]:
         outcome = CaseOutcome.FAILED if moved else CaseOutcome.PASSED
         cases.append(Case(_HELD, arm.strategy, outcome, clauses(*parameters(arm))))
     if replay.setting.processes > 1 or arm.rank_differences:
-        said = tr(
-            "after {rank_differences} of {steps_run} steps they do not",
-            rank_differences=arm.rank_differences,
-            steps_run=arm.steps_run,
-        )
+        said = f"after {arm.rank_differences} of {arm.steps_run} steps they do not"
         outcome = CaseOutcome.FAILED if arm.rank_differences and not arm.is_control else CaseOutcome.PASSED
-        cases.append(Case(_RANKS, arm.strategy, outcome, said if arm.rank_differences else tr("the same bits")))
+        cases.append(Case(_RANKS, arm.strategy, outcome, said if arm.rank_differences else "the same bits"))
     if replay.verdict == ReplayVerdict.INCONCLUSIVE and any(each is arm for each in _proving_nothing(replay)):
         rule, message = (
-            (_CONTROL, tr("no arm was expected to drift"))
+            (_CONTROL, "no arm was expected to drift")
             if replay.lacks_control
-            else (_UNUSED, tr("no operator used a tensor of the VQ encoder"))
+            else (_UNUSED, "no operator used a tensor of the VQ encoder")
         )
         cases.append(Case(rule, arm.strategy, CaseOutcome.COULD_NOT_CHECK, message))
     return cases
@@ -96,11 +91,11 @@ def _proving_nothing(replay: Replay) -> list[Arm]:
 def _control(arm: Arm, replay: Replay) -> Case:
     if arm.verdict == ArmVerdict.DRIFTED:
         write = next((write for write in arm.first_writes if write.file), None)
-        where = tr("first write: {written}", written=_written(write)) if write else ""
-        said = clauses(tr("drifted, as it must: {digests}", digests=digests(arm)), where)
+        where = f"first write: {_written(write)}" if write else ""
+        said = clauses(f"drifted, as it must: {digests(arm)}", where)
         return Case(_CONTROL, arm.strategy, CaseOutcome.PASSED, said)
     outcome = CaseOutcome.COULD_NOT_CHECK if replay.verdict == ReplayVerdict.INCONCLUSIVE else CaseOutcome.FAILED
-    return Case(_CONTROL, arm.strategy, outcome, tr("did not drift: {digests}", digests=digests(arm)))
+    return Case(_CONTROL, arm.strategy, outcome, f"did not drift: {digests(arm)}")
 
 
 def _tensors(arm: Arm) -> list[Case]:
@@ -112,43 +107,29 @@ def _tensors(arm: Arm) -> list[Case]:
 def _tensor(arm: Arm, label: str, write: FirstWrite | None) -> Case:
     name = f"{arm.strategy}: {label}"
     if write is None:
-        return Case(_DRIFTED, name, CaseOutcome.PASSED, tr("bit-identical after {steps}", steps=steps(arm.steps_run)))
+        return Case(_DRIFTED, name, CaseOutcome.PASSED, f"bit-identical after {steps(arm.steps_run)}")
     last = next((each for step in arm.steps[-1:] for each in step.tensors if each.label == label), None)
-    rows = (
-        tr("{rows_changed} of {rows} rows differ from the start", rows_changed=last.rows_changed, rows=last.rows)
-        if last
-        else ""
-    )
+    rows = f"{last.rows_changed} of {last.rows} rows differ from the start" if last else ""
     if last and last.problem:
-        rows = tr("it {problem}", problem=last.problem)
+        rows = f"it {last.problem}"
     own = write.called_from or write
-    written = tr(
-        "written in step {first_changed_step}, {written}",
-        first_changed_step=write.first_changed_step,
-        written=_written(write),
-    )
-    message = clauses(written, rows, tr("VQ encoder {digests}", digests=digests(arm)))
+    written = f"written in step {write.first_changed_step}, {_written(write)}"
+    message = clauses(written, rows, f"VQ encoder {digests(arm)}")
     return Case(_DRIFTED, name, CaseOutcome.FAILED, message, own.file, own.line)
 
 
 def _written(write: FirstWrite) -> str:
     operator, where = first_write(write)
     if not operator:
-        return tr("by a write that was not attributed")
-    return (
-        tr("by {operator} at {where}", operator=operator, where=where)
-        if write.file
-        else tr("by {operator} in {where}", operator=operator, where=where)
-    )
+        return "by a write that was not attributed"
+    return f"by {operator} at {where}" if write.file else f"by {operator} in {where}"
 
 
-_STEP: Final = tr(
+_STEP: Final = (
     "step epoch commit_loss commit_loss_state shadow_commit_loss losses gradient_norms flipped_tokens learning_rate "
     "seconds differing_across_ranks optimizer_step_skipped"
 )
-_SETTING: Final = tr(
-    "subject code weights data steps batch_size seed device precision processes torch probe_tokens notes"
-)
+_SETTING: Final = "subject code weights data steps batch_size seed device precision processes torch probe_tokens notes"
 
 
 def data(replay: Replay) -> dict[str, Any]:
@@ -168,11 +149,11 @@ def _arm_object(arm: Arm) -> dict[str, Any]:
         "verdict": arm.verdict.value,
         "expected": arm.expected.value,
         "control": arm.is_control,
-        **named(arm, tr("uses_codebook complete steps_run kept_every")),
-        "commit_loss": named(arm.commit_loss, tr("low high")),
-        "shadow_commit_loss": named(arm.shadow_commit_loss, tr("low high")),
+        **named(arm, "uses_codebook complete steps_run kept_every"),
+        "commit_loss": named(arm.commit_loss, "low high"),
+        "shadow_commit_loss": named(arm.shadow_commit_loss, "low high"),
         "first_writes": [_write_object(write) for write in arm.first_writes],
-        "parameters": [named(each, tr("part learning learning_moved held held_moved")) for each in arm.parameters],
+        "parameters": [named(each, "part learning learning_moved held held_moved") for each in arm.parameters],
         "digests": {
             "start": digests_object(arm.digest_at_start),
             "first_change": _digests_object(arm.digest_at_first_change),
@@ -190,21 +171,21 @@ def _arm_object(arm: Arm) -> dict[str, Any]:
 
 
 def _tensor_object(tensor: TensorStep) -> dict[str, Any]:
-    found = named(tensor, tr("label changed written rows_changed rows l2 max_abs"))
+    found = named(tensor, "label changed written rows_changed rows l2 max_abs")
     return found | {"problem": tensor.problem or None}
 
 
 def _write_object(write: FirstWrite) -> dict[str, Any]:
     own = write.called_from
     return {
-        **named(write, tr("label first_changed_step")),
+        **named(write, "label first_changed_step"),
         "attributed": write.traced_step is not None,
         "traced_step": write.traced_step,
         "operator": write.operator or None,
         "file": write.file or None,
         "line": write.line or None,
         "function": write.function or None,
-        "called_from": named(own, tr("file line function")) if own else None,
+        "called_from": named(own, "file line function") if own else None,
     }
 
 
@@ -212,7 +193,7 @@ def _digests_object(digests: EncoderDigests | None) -> dict[str, Any] | None:
     return digests_object(digests) if digests else None
 
 
-_SHEET: Final = tr(
+_SHEET: Final = (
     "step epoch commit_loss commit_loss_state shadow_commit_loss flipped_tokens learning_rate seconds "
     "optimizer_step_skipped"
 )

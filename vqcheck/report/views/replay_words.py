@@ -4,7 +4,7 @@ import os
 from collections.abc import Iterable
 
 from vqcheck.codebook.digest import EncoderDigests
-from vqcheck.language import tr
+from vqcheck.language import tr, trn, word
 from vqcheck.replay.trace import AS_IS, Arm, ArmVerdict, FirstWrite, Replay, ReplayVerdict
 from vqcheck.report.views.words import listed
 
@@ -18,8 +18,8 @@ def headline(replay: Replay) -> str:
             lone = next(arm for arm in replay.arms if arm.verdict == ArmVerdict.NOT_MEASURED)
             if not lone.never_learned:
                 return tr(
-                    "{listed} never moved under {strategy}, so it did not really train",
-                    listed=listed(lone.idle_parts),
+                    "{parts} never moved under {strategy}, so it did not really train",
+                    parts=listed(lone.idle_parts),
                     strategy=lone.strategy,
                 )
             return tr(
@@ -28,9 +28,9 @@ def headline(replay: Replay) -> str:
             )
         last = replay.arms[-1]
         where = tr(
-            "{strategy}, step {steps_run} of {steps}",
+            "{strategy}, step {step} of {steps}",
             strategy=last.strategy,
-            steps_run=last.steps_run,
+            step=last.steps_run,
             steps=replay.setting.steps,
         )
         return tr("the replay was interrupted ({where}); what was measured is shown", where=where)
@@ -50,7 +50,7 @@ def headline(replay: Replay) -> str:
         )
     wrong = listed(arm.strategy for arm in replay.arms if not arm.as_expected)
     if wrong:
-        return tr("{wrong} did not do what was expected", wrong=wrong)
+        return tr("{strategies} did not do what was expected", strategies=wrong)
     controls = listed(arm.strategy for arm in replay.arms if arm.is_control)
     frozen = listed(arm.strategy for arm in replay.arms if not arm.is_control)
     if controls and frozen:
@@ -120,9 +120,9 @@ def meets(arm: Arm) -> str:
         if arm.complete and arm.never_learned:
             return tr("the gradient scaler skipped all {steps}", steps=steps(arm.steps_run))
         if arm.complete and arm.idle_parts:
-            return tr("{listed} never moved", listed=listed(arm.idle_parts))
-        return tr("ended early, after step {steps_run}", steps_run=arm.steps_run)
-    return tr("as expected") if arm.as_expected else tr("expected {expected}", expected=arm.expected)
+            return tr("{parts} never moved", parts=listed(arm.idle_parts))
+        return tr("ended early, after step {step}", step=arm.steps_run)
+    return tr("as expected") if arm.as_expected else tr("expected {verdict}", verdict=word(arm.expected))
 
 
 def digests(arm: Arm) -> str:
@@ -130,16 +130,23 @@ def digests(arm: Arm) -> str:
     start, end = arm.digest_at_start.widest, _digest(arm.digest_at_end)
     if arm.verdict != ArmVerdict.DRIFTED:
         return tr(
-            "{algorithm} {short}, bit-identical after {steps}",
-            algorithm=start.algorithm,
-            short=start.short,
+            "{digest}, bit-identical after {steps}",
+            digest=f"{start.algorithm} {start.short}",
             steps=steps(arm.steps_run),
         )
     seen = [f"{start.algorithm} {start.short}"]
     if arm.digest_at_first_change and arm.first_writes:
         first, step = _digest(arm.digest_at_first_change), arm.first_writes[0].first_changed_step
-        seen += [tr("{first} (step {step})", first=first, step=step)] if step != arm.steps_run else []
-    return " > ".join([*seen, tr("{end} (step {steps_run})", end=end, steps_run=arm.steps_run)])
+        seen += [_at_step(first, step)] if step != arm.steps_run else []
+    return _one_after_the_other(*seen, _at_step(end, arm.steps_run))
+
+
+def _at_step(digest: str, step: int) -> str:
+    return tr("{digest} (step {step})", digest=digest, step=step)
+
+
+def _one_after_the_other(first: str, *later: str) -> str:
+    return tr("{earlier} > {later}", earlier=first, later=_one_after_the_other(*later)) if later else first
 
 
 def _digest(found: EncoderDigests) -> str:
@@ -153,23 +160,24 @@ def parameters(arm: Arm) -> tuple[str, ...]:
         return ()
     learning = listed(
         tr(
-            "{part} {learning_moved} of {learning}",
+            "{part} {moved} of {all}",
             part=each.part,
-            learning_moved=each.learning_moved,
-            learning=each.learning,
+            moved=each.learning_moved,
+            all=each.learning,
         )
         for each in arm.parameters
         if each.learning
     )
     held = sum(each.held for each in arm.parameters)
     moved = listed(
-        tr("{part} {held_moved} of {held}", part=each.part, held_moved=each.held_moved, held=each.held)
+        tr("{part} {moved} of {all}", part=each.part, moved=each.held_moved, all=each.held)
         for each in arm.parameters
         if each.held_moved
     )
+    said = tr("moved: {parts}", parts=learning)
     if moved:
-        return f"moved: {learning}", tr("{held} without a gradient, but {moved} moved", held=held, moved=moved)
-    return f"moved: {learning}", tr("{held} without a gradient, all still", held=held)
+        return said, tr("{held} without a gradient, but {moved} moved", held=held, moved=moved)
+    return said, tr("{held} without a gradient, all still", held=held)
 
 
 def first_write(write: FirstWrite) -> tuple[str, str]:
@@ -178,24 +186,22 @@ def first_write(write: FirstWrite) -> tuple[str, str]:
         return "", ""
     where = write.function or tr("no line of Python")
     if write.file:
-        where = tr(
-            "{shorter}:{line} in {function}", shorter=shorter(write.file), line=write.line, function=write.function
-        )
+        where = tr("{file}:{line} in {function}", file=shorter(write.file), line=write.line, function=write.function)
     if own := write.called_from:
         where = tr(
-            "{where}, called from {shorter}:{line} in {function}",
+            "{where}, called from {file}:{line} in {function}",
             where=where,
-            shorter=shorter(own.file),
+            file=shorter(own.file),
             line=own.line,
             function=own.function,
         )
     if write.traced_step != write.first_changed_step:
-        where = tr("{where} (seen in step {traced_step})", where=where, traced_step=write.traced_step)
+        where = tr("{where} (seen in step {step})", where=where, step=write.traced_step)
     return ".".join(write.operator.split(".")[:2]), where
 
 
 def steps(count: int) -> str:
-    return tr("1 step") if count == 1 else tr("{count} steps", count=count)
+    return trn("{number} step", "{number} steps", count)
 
 
 def shorter(path: str) -> str:

@@ -6,13 +6,13 @@ from typing import Final
 from vqcheck.audit.judgement import StageComparison
 from vqcheck.audit.token_decision import Decider
 from vqcheck.audit.token_power import power, summary
-from vqcheck.language import tr
+from vqcheck.language import sentences, tr
 from vqcheck.report import blocks as doc
 from vqcheck.report.blocks import Shown
 from vqcheck.report.document import Case, CaseOutcome, Document, Remedy, Rule, Status
 from vqcheck.report.views.tokens_data import power_object
 from vqcheck.report.views.tokens_words import moved_by
-from vqcheck.report.views.words import extract_again
+from vqcheck.report.views.words import extract_again, sentence
 
 _SHARED: Final = Rule(
     "diff/other-stage",
@@ -33,7 +33,7 @@ def view(comparison: StageComparison) -> Document:
         verdict=comparison.verdict.value,
         headline=headline(comparison),
         subject=tr("{s1} and {s2}", s1=comparison.s1, s2=comparison.s2),
-        cases=(Case(_SHARED, tr("s1 and s2"), outcome, message, comparison.s2),),
+        cases=(Case(_SHARED, "s1 and s2", outcome, message, comparison.s2),),
         data={
             "s1": comparison.s1,
             "s2": comparison.s2,
@@ -80,15 +80,14 @@ def evidence(comparison: StageComparison) -> str:
     """Return what the verdict rests on."""
     s1, s2, lock = os.path.basename(comparison.s1), os.path.basename(comparison.s2), comparison.lock
     by_hand = tr(
-        "{s1} names {named_tokens}; the directory was named by hand, and what is in it decides.",
+        "{s1} names {tokens}; the directory was named by hand, and what is in it decides.",
         s1=s1,
-        named_tokens=comparison.named_tokens,
+        tokens=comparison.named_tokens,
     )
     if comparison.tokens:
         by_path = tr("{s1} names these tokens by their path, which proves nothing.", s1=s1)
-        said = f"{by_hand if comparison.named_tokens else by_path} {summary(comparison.tokens)}."
-        beside = _beside(comparison)
-        return f"{said} {beside}" if beside else said
+        named = by_hand if comparison.named_tokens else by_path
+        return sentences(named, sentence(summary(comparison.tokens)), _beside(comparison))
     if comparison.other_s1:
         return tr("{lock} is bound to another s1 checkpoint than {s1}.", lock=lock, s1=s1)
     bound = tr("{s1} names the tokens of the locked experiment by their path, which proves nothing.", s1=s1)

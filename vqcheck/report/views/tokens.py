@@ -20,7 +20,7 @@ from vqcheck.report.blocks import Kind, Shown, Tone
 from vqcheck.report.document import Document, Figure, Remedy, Status
 from vqcheck.report.views.tokens_data import NAMED, cases, data, tsv
 from vqcheck.report.views.tokens_words import headline, unseen
-from vqcheck.report.views.words import extract_again, listed, share
+from vqcheck.report.views.words import extract_again, listed, of_all, share
 
 _ON_A_PAGE: Final = 20
 """Items that a page names of a list; text without -v names `NAMED`, and with -v all."""
@@ -64,7 +64,7 @@ def findings(audit: TokenAudit) -> list[str]:
     for group in audit.groups:
         if group.surplus:
             count, limit = group.exceeded
-            rounding = tr("float32 rounding") if group.precision == TokenPrecision.FLOAT32 else "rounding"
+            rounding = tr("float32 rounding") if group.precision == TokenPrecision.FLOAT32 else tr("rounding")
             found.append(
                 tr(
                     "{count} tokens name a code that is nearly the nearest one. That is too many: "
@@ -90,21 +90,21 @@ def findings(audit: TokenAudit) -> list[str]:
     if "overflow" in audit.gaps:
         found.append(
             tr(
-                "On {value} of {frames} frames the half-precision distances exceed 65504. What a GPU "
-                "makes of them does not depend on the codebook. {float_tokens}",
-                value=total.undecided - total.coarse,
+                "On {overflowing} of {frames} frames the half-precision distances exceed 65504. What a GPU "
+                "makes of them does not depend on the codebook. {next}",
+                overflowing=total.undecided - total.coarse,
                 frames=total.frames,
-                float_tokens=_float_tokens(),
+                next=_float_tokens(),
             )
         )
     if "coarse" in audit.gaps:
         found.append(
             tr(
                 "On {coarse} of {frames} frames half precision cannot tell apart more than a tenth of "
-                "the codes. A GPU may choose any of them. {float_tokens}",
+                "the codes. A GPU may choose any of them. {next}",
                 coarse=total.coarse,
                 frames=total.frames,
-                float_tokens=_float_tokens(),
+                next=_float_tokens(),
             )
         )
     return found
@@ -149,7 +149,7 @@ def _figures(audit: TokenAudit) -> tuple[Figure, ...]:
     return (
         Figure(tr("Tokens that agree"), share(total.explained, total.frames) if total.frames else "-"),
         Figure(tr("Mismatches"), str(total.mismatches), Tone.BAD if total.mismatches else Tone.GOOD),
-        Figure(tr("Items checked"), f"{len(audit.items)} of {audit.rows}"),
+        Figure(tr("Items checked"), of_all(len(audit.items), audit.rows)),
     )
 
 
@@ -171,10 +171,10 @@ def _compared(decision: TokenDecision) -> doc.Facts:
         (
             doc.Fact(tr("Checkpoint"), doc.path(audit.checkpoint)),
             doc.Fact(tr("Codec"), audit.family),
-            doc.Fact("VQ encoder", doc.code(f"{digest.algorithm} {digest.short}"), Shown.BRIEF),
-            doc.Fact("VQ encoder", doc.code(str(digest)), Shown.DETAIL),
-            doc.Fact(tr("Tokens"), (doc.path(tsv(audit)), f", {items}")),
-            doc.Fact(tr("Checked"), f"{sample}, {total.frames} frames"),
+            doc.Fact(tr("VQ encoder"), doc.code(f"{digest.algorithm} {digest.short}"), Shown.BRIEF),
+            doc.Fact(tr("VQ encoder"), doc.code(str(digest)), Shown.DETAIL),
+            doc.Fact(tr("Tokens"), (doc.path(tsv(audit)), tr(", {items}", items=items))),
+            doc.Fact(tr("Checked"), tr("{sample}, {frames} frames", sample=sample, frames=total.frames)),
             doc.Fact(tr("Precision"), precision(audit) if audit.verdict == TokenVerdict.CONSISTENT else None),
             doc.Fact(
                 tr("Near-ties"),
@@ -188,17 +188,17 @@ def _compared(decision: TokenDecision) -> doc.Facts:
     )
 
 
-def _lock(decision: TokenDecision) -> doc.Inline | None:
+def _lock(decision: TokenDecision) -> str:
     lock = decision.lock
     if lock is None:
-        return None
+        return ""
     if not lock.binds:
-        return (doc.path(lock.path), tr(" binds other tokens than these, so it says nothing of them"))
+        return tr("{lock} binds other tokens than these, so it says nothing of them", lock=lock.path)
     if lock.verdict == Verdict.UNDECIDED:
-        return (doc.path(lock.path), tr(" binds these tokens, and copies in the file contradict each other"))
+        return tr("{lock} binds these tokens, and copies in the file contradict each other", lock=lock.path)
     if lock.verdict == Verdict.CHANGED:
-        return (doc.path(lock.path), tr(" binds these tokens to another VQ encoder"))
-    return (doc.path(lock.path), tr(" binds these tokens to this VQ encoder"))
+        return tr("{lock} binds these tokens to another VQ encoder", lock=lock.path)
+    return tr("{lock} binds these tokens to this VQ encoder", lock=lock.path)
 
 
 def precision(audit: TokenAudit) -> str:
@@ -210,23 +210,23 @@ def precision(audit: TokenAudit) -> str:
         TokenPrecision.MIXED: tr("half precision fits some items best, float32 fits others best"),
     }.get(found, tr("float32 and half precision give the same tokens"))
     tf32 = found in (TokenPrecision.FLOAT32, TokenPrecision.MIXED) and audit.float_arithmetic != TokenPrecision.FLOAT32
-    return f"{words} ({audit.float_arithmetic})" if tf32 else words
+    return tr("{words} ({arithmetic})", words=words, arithmetic=audit.float_arithmetic) if tf32 else words
 
 
 def _frames(audit: TokenAudit, other: TokenAudit | None) -> tuple[doc.Proportions | doc.Table, ...]:
     kinds = (
-        ("explained", tr("the recorded token is the one computed here"), Tone.GOOD),
-        ("near-tie", tr("it is another one, but rounding can explain it"), Tone.NEUTRAL),
-        ("mismatch", tr("nothing can explain it"), Tone.BAD),
-        ("undecided", tr("half precision overflows there, or cannot tell the codes apart"), Tone.WARNING),
+        (tr("explained"), tr("the recorded token is the one computed here"), Tone.GOOD),
+        (tr("near-tie"), tr("it is another one, but rounding can explain it"), Tone.NEUTRAL),
+        (tr("mismatch"), tr("nothing can explain it"), Tone.BAD),
+        (tr("undecided"), tr("half precision overflows there, or cannot tell the codes apart"), Tone.WARNING),
     )
     total = audit.total
     parts = tuple(doc.Part(name, count, tone) for (name, _, tone), count in zip(kinds, _numbers(total), strict=True))
-    said = listed(f"{part.number} {part.name}" for part in parts)
+    said = listed(tr("{count} {kind}", count=part.number, kind=part.name) for part in parts)
     bar = doc.Proportions(
         tr("Frames by kind"), tr("Of {frames} frames: {said}.", frames=total.frames, said=said), parts
     )
-    audits = [("Frames", audit)] if other is None else [(os.path.basename(a.checkpoint), a) for a in (audit, other)]
+    audits = [(tr("Frames"), audit)] if other is None else [(os.path.basename(a.checkpoint), a) for a in (audit, other)]
     columns = [doc.Column(tr("Kind"))]
     for name, _ in audits:
         columns += [doc.Column(name, Kind.NUMBER), doc.Column(tr("Share"), Kind.NUMBER)]
@@ -259,7 +259,7 @@ def _by_item(audit: TokenAudit) -> tuple[doc.Section, ...]:
     )
     brief = Shown.PAGE if audit.verdict == TokenVerdict.CONSISTENT else Shown.BRIEF | Shown.PAGE
     least = _item_table(
-        caption, worst, brief, tr("{value} more items have tokens that are not explained.", value=len(worst) - NAMED)
+        caption, worst, brief, tr("{left} more items have tokens that are not explained.", left=len(worst) - NAMED)
     )
     return (
         doc.Section(tr("Items that agree least"), (least,), shown=brief),
@@ -272,7 +272,7 @@ def _by_item(audit: TokenAudit) -> tuple[doc.Section, ...]:
 def _item_table(caption: str, items: Sequence[ItemAudit], shown: Shown, rest: str) -> doc.Table:
     columns = (
         doc.Column(tr("Item"), Kind.NAME),
-        *doc.numbers("Explained", "Near-tie", "Mismatch", "Undecided"),
+        *doc.numbers(tr("Explained"), tr("Near-tie"), tr("Mismatch"), tr("Undecided")),
         doc.Column(tr("Share explained"), Kind.NUMBER, Shown.PAGE),
         doc.Column(tr("Tokens"), Kind.NUMBER, Shown.PAGE),
         doc.Column(tr("Line"), Kind.WORD, Shown.PAGE),
@@ -307,14 +307,22 @@ def _notes(audit: TokenAudit, most: int | None) -> list[str]:
         (tr("tokens but no features, so the tokens could not be checked"), audit.without_features),
         (tr("several rows"), audit.repeated),
         (tr("one token more or fewer than the features give (harmless)"), off_by_one),
-        (tr("features that cannot be used"), [f"{item} ({why})" for item, why in audit.unreadable]),
-        (tr("lines of the tsv without tokens"), [f"{line} ({why})" for line, why in audit.malformed]),
+        (tr("features that cannot be used"), [_with_reason(item, why) for item, why in audit.unreadable]),
+        (tr("lines of the tsv without tokens"), [_with_reason(line, why) for line, why in audit.malformed]),
     )
-    notes = [f"{what} ({len(names)}): {listed(names, most)}" for what, names in lists if names]
+    notes = [
+        tr("{what} ({number}): {names}", what=what, number=len(names), names=listed(names, most))
+        for what, names in lists
+        if names
+    ]
     if audit.headless:
         notes.append(tr("the tsv has no header line: s1 reads its first item as the header and loses it"))
     if audit.leftover_parts:
         notes.append(
-            tr("nothing reads the parts beside the merged tsv: {listed}", listed=listed(audit.leftover_parts, most))
+            tr("nothing reads the parts beside the merged tsv: {parts}", parts=listed(audit.leftover_parts, most))
         )
     return notes
+
+
+def _with_reason(name: str, why: str) -> str:
+    return tr("{name} ({why})", name=name, why=why)

@@ -12,7 +12,6 @@ from vqcheck.audit.token_decision import Decider, TokenDecision
 from vqcheck.audit.token_power import CONFIDENCE, Power, power
 from vqcheck.codebook.comparison import Verdict
 from vqcheck.codebook.file_record import Order
-from vqcheck.language import tr
 from vqcheck.report.document import Case, CaseOutcome, Rule, Weight
 from vqcheck.report.views.json_objects import digests_object, named, plain_object
 from vqcheck.report.views.words import clauses, listed
@@ -93,22 +92,12 @@ def _items(audit: TokenAudit) -> Iterable[Case]:
     for item in audit.items:
         counts = item.counts
         frames = (
-            tr("{explained} of {frames} tokens agree", explained=counts.explained, frames=counts.frames),
-            tr("{mismatches} cannot come from this VQ encoder", mismatches=counts.mismatches)
-            if counts.mismatches
-            else "",
-            tr("{near_ties} within rounding", near_ties=counts.near_ties) if counts.near_ties else "",
-            tr("{undecided} undecided", undecided=counts.undecided) if counts.undecided else "",
+            f"{counts.explained} of {counts.frames} tokens agree",
+            f"{counts.mismatches} cannot come from this VQ encoder" if counts.mismatches else "",
+            f"{counts.near_ties} within rounding" if counts.near_ties else "",
+            f"{counts.undecided} undecided" if counts.undecided else "",
         )
-        length = (
-            tr(
-                "{recorded} tokens are recorded, the features give {derived}",
-                recorded=item.recorded,
-                derived=item.derived,
-            )
-            if item.wrong_length
-            else ""
-        )
+        length = f"{item.recorded} tokens are recorded, the features give {item.derived}" if item.wrong_length else ""
         message = clauses(listed(frames), length)
         failed = counts.mismatches or item.wrong_length
         name = f"{item.item} ({item.line})" if item.item in audit.repeated else item.item
@@ -116,44 +105,35 @@ def _items(audit: TokenAudit) -> Iterable[Case]:
             _ITEM, name, CaseOutcome.FAILED if failed else CaseOutcome.PASSED, message, *_place(audit, item.line)
         )
     for name in audit.without_features:
-        why = tr("there are no features to check its tokens by")
+        why = "there are no features to check its tokens by"
         yield Case(_ITEM, name, CaseOutcome.NOT_APPLICABLE, why, audit.experiment)
 
 
 def _near_ties(audit: TokenAudit) -> Iterable[Case]:
     for group in audit.groups:
         count, limit = group.exceeded
-        message = tr(
-            "{count} of {frames} tokens, where rounding explains at most {limit}",
-            count=count,
-            frames=group.frames,
-            limit=limit,
-        )
+        message = f"{count} of {group.frames} tokens, where rounding explains at most {limit}"
         outcome = CaseOutcome.FAILED if group.surplus else CaseOutcome.PASSED
-        yield Case(_NEAR_TIES, tr("near-ties in {precision}", precision=group.precision), outcome, message, tsv(audit))
+        yield Case(_NEAR_TIES, f"near-ties in {group.precision}", outcome, message, tsv(audit))
 
 
 def _beside(decision: TokenDecision) -> Iterable[Case]:
     audit, lock = decision.audit, decision.lock
     if lock is not None and lock.binds:
-        outcome, message = CaseOutcome.PASSED, tr("{path} binds the tokens to this VQ encoder", path=lock.path)
+        outcome, message = CaseOutcome.PASSED, f"{lock.path} binds the tokens to this VQ encoder"
         if lock.verdict == Verdict.CHANGED:
             outcome = CaseOutcome.FAILED
-            message = tr("{path} binds the tokens; the checkpoint holds another VQ encoder", path=lock.path)
+            message = f"{lock.path} binds the tokens; the checkpoint holds another VQ encoder"
         elif lock.verdict == Verdict.UNDECIDED:
             outcome = CaseOutcome.COULD_NOT_CHECK
-            message = tr(
-                "{path} binds the tokens; the checkpoint holds copies that contradict each other", path=lock.path
-            )
+            message = f"{lock.path} binds the tokens; the checkpoint holds copies that contradict each other"
         yield Case(_LOCK, "lock", outcome, message, lock.path)
     if decision.movement is None or decision.other is None or decision.decided_by is Decider.LOCK:
         return
     outcome = {Decider.AGAINST: CaseOutcome.FAILED, Decider.NOTHING: CaseOutcome.COULD_NOT_CHECK}.get(
         decision.decided_by, CaseOutcome.PASSED
     )
-    message = tr(
-        "the tokens agree with {checkpoint}, too, which holds another VQ encoder", checkpoint=decision.other.checkpoint
-    )
+    message = f"the tokens agree with {decision.other.checkpoint}, too, which holds another VQ encoder"
     yield Case(_OTHER, "against", outcome, message, audit.checkpoint)
 
 
@@ -163,21 +143,17 @@ def _gaps(audit: TokenAudit) -> Iterable[Case]:
         (
             _COVERAGE,
             "coverage",
-            tr("{value} of {rows} items have no features", value=audit.rows - audit.covered, rows=audit.rows),
+            f"{audit.rows - audit.covered} of {audit.rows} items have no features",
         ),
         (
             _OVERFLOW,
             "overflow",
-            tr("{value} of {frames} frames overflow", value=counts.undecided - counts.coarse, frames=counts.frames),
+            f"{counts.undecided - counts.coarse} of {counts.frames} frames overflow",
         ),
         (
             _COARSE,
             "coarse",
-            tr(
-                "{coarse} of {frames} frames have too many codes within rounding",
-                coarse=counts.coarse,
-                frames=counts.frames,
-            ),
+            f"{counts.coarse} of {counts.frames} frames have too many codes within rounding",
         ),
     ):
         outcome = CaseOutcome.COULD_NOT_CHECK if name in audit.gaps else CaseOutcome.PASSED
@@ -196,14 +172,14 @@ def _advice(audit: TokenAudit) -> Iterable[Case]:
         (
             "header",
             audit.headless,
-            tr("the tsv has no header line: s1 reads its first item as the header and loses it"),
+            "the tsv has no header line: s1 reads its first item as the header and loses it",
         ),
-        ("parts", parts, tr("nothing reads the parts beside the merged tsv: {parts}", parts=parts)),
-        ("repeated", repeated, tr("items with several rows: {repeated}", repeated=repeated)),
+        ("parts", parts, f"nothing reads the parts beside the merged tsv: {parts}"),
+        ("repeated", repeated, f"items with several rows: {repeated}"),
         (
-            tr("without tokens"),
+            "without tokens",
             lacking,
-            tr("items with features but no tokens, which s1 never sees: {lacking}", lacking=lacking),
+            f"items with features but no tokens, which s1 never sees: {lacking}",
         ),
     ):
         if found:
@@ -229,7 +205,7 @@ def data(decision: TokenDecision) -> dict[str, Any]:
             "malformed": [{"line": line, "problem": problem} for line, problem in audit.malformed],
             "repeated": list(audit.repeated),
         },
-        **named(audit, tr("without_tokens without_features")),
+        **named(audit, "without_tokens without_features"),
         "unreadable": [{"item": item, "problem": problem} for item, problem in audit.unreadable],
         "sampled": audit.sampled,
         "audit": _audit_object(audit),
@@ -267,8 +243,8 @@ def _audit_object(audit: TokenAudit) -> dict[str, Any]:
         "gaps": list(audit.gaps),
         "total": plain_object(audit.total),
         "power": power_object(power(audit)),
-        **named(audit, tr("arithmetic float_arithmetic")),
+        **named(audit, "arithmetic float_arithmetic"),
         "risk": RISK,
         "groups": [plain_object(group) for group in audit.groups],
-        "items": [named(item, tr("item line recorded derived")) | plain_object(item.counts) for item in audit.items],
+        "items": [named(item, "item line recorded derived") | plain_object(item.counts) for item in audit.items],
     }

@@ -5,7 +5,7 @@ import os
 from vqcheck.audit.token_audit_result import HALF_OF_THE_ITEMS, TokenAudit, TokenVerdict
 from vqcheck.audit.token_decision import Decider, TokenDecision
 from vqcheck.audit.token_power import percent, sentence
-from vqcheck.language import tr
+from vqcheck.language import sentences, tr
 from vqcheck.report.views.words import clauses, listed, roughly, share, updates
 
 
@@ -27,12 +27,10 @@ def headline(decision: TokenDecision) -> str:
     if decision.decided_by in (Decider.AGAINST, Decider.NOTHING):
         first, second = names_of_two(audit, other)
         if decision.decided_by is Decider.AGAINST:
-            said = tr(
-                "The tokens agree with {second}, and {moved_by}.", second=second, moved_by=moved_by(decision, first)
-            )
-            return f"{said} {against(audit, other)}"
+            said = tr("The tokens agree with {other}, and {moved}.", other=second, moved=moved_by(decision, first))
+            return sentences(said, against(audit, other))
         said = tr("The tokens agree with two VQ encoders that differ, and nothing shows which of the two made them.")
-    return f"{said} {against(audit, other)}"
+    return sentences(said, against(audit, other))
 
 
 def moved_by(decision: TokenDecision, name: str) -> str:
@@ -41,7 +39,7 @@ def moved_by(decision: TokenDecision, name: str) -> str:
     if movement is None or movement.steps is None:
         return tr("{name} has moved from it", name=name)
     return tr(
-        "{name} has moved from it by {roughly}", name=name, roughly=roughly(updates(movement.steps), movement.precision)
+        "{name} has moved from it by {updates}", name=name, updates=roughly(updates(movement.steps), movement.precision)
     )
 
 
@@ -74,7 +72,7 @@ def _of_audit(audit: TokenAudit) -> str:
     A codebook that moved a little gives the same tokens on little data: that it made them is more than was seen.
     """
     name, total = os.path.basename(audit.checkpoint), audit.total
-    lacking = tr("{value} of {rows} items have no features", value=audit.rows - audit.covered, rows=audit.rows)
+    lacking = tr("{lacking} of {rows} items have no features", lacking=audit.rows - audit.covered, rows=audit.rows)
     if audit.only_lengths:
         return _beside(
             tr(
@@ -111,7 +109,7 @@ def _of_audit(audit: TokenAudit) -> str:
         )
     if "coverage" in audit.gaps:
         if audit.least_coverage != HALF_OF_THE_ITEMS:
-            lacking = tr("{lacking} ({value:g} % must have them)", lacking=lacking, value=100 * audit.least_coverage)
+            lacking = tr("{lacking} ({least:g} % must have them)", lacking=lacking, least=100 * audit.least_coverage)
         return tr(
             "Nothing contradicts {name}, but {lacking}: their tokens were not checked.", name=name, lacking=lacking
         )
@@ -122,7 +120,7 @@ def _beside(said: str, audit: TokenAudit) -> str:
     """Return a sentence, and behind it how many items could not be checked."""
     if not audit.without_features:
         return said
-    lacking = tr("{value} of {rows} items have no features", value=audit.rows - audit.covered, rows=audit.rows)
+    lacking = tr("{lacking} of {rows} items have no features", lacking=audit.rows - audit.covered, rows=audit.rows)
     return tr("{said} {lacking}, so their tokens were not checked.", said=said, lacking=lacking)
 
 
@@ -139,18 +137,18 @@ def against(audit: TokenAudit, other: TokenAudit) -> str:
     first, second = ((a, mine), (b, theirs)) if better == "checkpoint" else ((b, theirs), (a, mine))
     winner = audit if better == "checkpoint" else other
     said = tr(
-        "{value} explains the tokens better ({value2}) than {value3} ({value4}).",
-        value=first[0],
-        value2=first[1],
-        value3=second[0],
-        value4=second[1],
+        "{better} explains the tokens better ({share}) than {other} ({other_share}).",
+        better=first[0],
+        share=first[1],
+        other=second[0],
+        other_share=second[1],
     )
     if winner.contradictions == ("lengths",):
         return tr("{said} But some features belong to other recordings.", said=said)
     return {
         TokenVerdict.CONSISTENT: said,
         TokenVerdict.INCONSISTENT: tr(
-            "{said} But the tokens do not come from {value} either.", said=said, value=first[0]
+            "{said} But the tokens do not come from {better} either.", said=said, better=first[0]
         ),
     }.get(winner.verdict, tr("{said} But not everything could be checked.", said=said))
 
