@@ -185,7 +185,7 @@ def _check_generator(outline: nn.Module, path: str, version: str) -> None:
                 tr(
                     "is a {stored} checkpoint ({evidence}), the configuration says {version}",
                     stored=found.model.version,
-                    evidence=found.model.evidence,
+                    evidence=listed([str(each) for each in found.model.evidence], last=""),
                     version=version,
                 ),
                 path,

@@ -91,7 +91,8 @@ def _require_found_again(file: Checkpoint, encoder: VQEncoder, shapes: dict[str,
         base = base_model(file)
         raise UsageError(
             tr(
-                "is a LoRA export without the projection in front of the lookup; extract the VQ encoder of {base} instead",
+                "is a LoRA export without the projection in front of the lookup; "
+                "extract the VQ encoder of {base} instead",
                 base=base,
             )
             if encoder.is_lora

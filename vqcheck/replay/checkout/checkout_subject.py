@@ -203,7 +203,7 @@ def _target(found: dict[str, Any], sizes: Preset) -> MelTarget | None:
     try:
         target.settings(sizes.spectrogram)
     except InputError as error:
-        raise UsageError(tr("spectrogram.{error}", error=error)) from None
+        raise UsageError(f"spectrogram.{error}") from None
     return dataclasses.replace(target, channels=found["mel_channels"])
 
 
@@ -225,7 +225,7 @@ def _fits(config: Config, tensors: list[str]) -> tuple[str, ...]:
             tr(
                 "is a {stored} checkpoint ({evidence}), the checkout is replayed as {version}",
                 stored=model.version,
-                evidence=model.evidence,
+                evidence=listed([str(each) for each in model.evidence], last=""),
                 version=version,
             ),
             path,

@@ -90,7 +90,7 @@ class ChildProcess:
             read = json.loads(answer)
         except ValueError:
             read = None
-        if not isinstance(read, dict) or not {"ok", "error"} & read.keys():
+        if not isinstance(read, dict) or not {"ok", "error", "unfit"} & read.keys():
             raise UsageError(
                 tr(
                     "python {python}: is not a Python, or prints at its start: {printed!r}",
@@ -98,6 +98,8 @@ class ChildProcess:
                     printed=answer[:80],
                 )
             )
+        if "unfit" in read:
+            raise UsageError(tr("checkout: {reason}", reason=_why_unfit(self._python, *read["unfit"])))
         if "error" in read:
             raise UsageError(tr("checkout: {reason}", reason=unpacked(read["error"])))
         result: dict[str, Any] = read["ok"]
@@ -149,6 +151,23 @@ _DOING = {
     "step": tr("in a training step"),
     "moves": tr("at the end of an arm"),
 }
+
+
+def _why_unfit(python: str, what: str, found: str) -> str:
+    """Return why a Python cannot run a checkout, as the child says it before it can have any words."""
+    if what == "python":
+        return tr(
+            "{python} is Python {found}: the oldest that a checkout can be replayed with is 3.9",
+            python=python,
+            found=found,
+        )
+    if what == "torch":
+        return tr(
+            "{python} has torch {found}: the oldest that a checkout can be replayed with is 2.0",
+            python=python,
+            found=found,
+        )
+    return tr("{python} lacks packages: {found}", python=python, found=found)
 
 
 def _program(python: str | None) -> str:

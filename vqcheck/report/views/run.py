@@ -183,5 +183,7 @@ def _use(run: WatchedRun) -> doc.Table:
 
 
 def _name(process: WatchedProcess) -> str:
-    rank = "" if process.rank is None else f", rank {process.rank}"
-    return f"{os.path.basename(process.script) or 'python'} ({process.pid}{rank})"
+    script = os.path.basename(process.script) or "python"
+    if process.rank is None:
+        return f"{script} ({process.pid})"
+    return tr("{script} ({pid}, rank {rank})", script=script, pid=process.pid, rank=process.rank)
