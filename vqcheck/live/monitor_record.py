@@ -54,7 +54,10 @@ class BookUse:
         facts.append(tr("moved by {distance:.3g}", distance=self.movement))
         if self.collapsed:
             facts.append(tr("COLLAPSED"))
-        return listed(facts, last="")
+        said = facts[-1]
+        for each in reversed(facts[:-1]):
+            said = tr("{figure}, {next}", figure=each, next=said)
+        return said
 
 
 @dataclass(frozen=True)

@@ -126,7 +126,13 @@ class Tree:
             optional = each.default is not each.empty or each.kind in (each.VAR_POSITIONAL, each.VAR_KEYWORD)
             if name not in known and not optional:
                 kind = self.generator.__name__
-                raise UsageError(f"{kind}.forward has another signature than GPT-SoVITS's: it takes {name}")
+                raise UsageError(
+                    tr(
+                        "{generator}.forward has another signature than GPT-SoVITS's: it takes {parameter}",
+                        generator=kind,
+                        parameter=name,
+                    )
+                )
         return [name for name in asked if name in known]
 
     def build(self) -> tuple[Any, ...]:
