@@ -146,6 +146,29 @@ def sentences(*parts: str) -> str:
     return tr("{sentence} {next}", sentence=said[0], next=sentences(*said[1:]))
 
 
+def packed(text: str) -> object:
+    """Return a text as JSON can hold it, for another process of vqcheck to show; `unpacked` reads it."""
+    if not isinstance(text, Sentence) or not all(isinstance(each, (str, int, float)) for each in text.fields.values()):
+        return str(text)
+    fields = {name: packed(value) if isinstance(value, str) else value for name, value in text.fields.items()}
+    return [text.template, fields, text.many, text.number, text.context]
+
+
+def unpacked(value: object) -> str:
+    """Return the text that another process packed, which may hold anything: what is no such text is shown as it is."""
+    if not isinstance(value, list) or len(value) != 5 or not isinstance(value[1], dict):
+        return str(value)
+    template, fields, many, number, context = value
+    texts = template, many, context
+    if not all(isinstance(each, str) and each.isprintable() for each in texts) or not isinstance(number, int):
+        return str(value)
+    try:
+        given = {name: unpacked(each) if isinstance(each, (str, list)) else each for name, each in fields.items()}
+        return Sentence(template, given, many, number, context)
+    except (LookupError, ValueError, TypeError, AttributeError):
+        return str(value)
+
+
 class _Language:
     """The language that people read in this process, and its catalogue once a text was looked up."""
 

@@ -11,6 +11,7 @@ from warm import HANGS
 
 from vqcheck.errors import UsageError
 from vqcheck.experiment.config import Config
+from vqcheck.language import unpacked
 from vqcheck.replay.checkout import child_process as process_module
 from vqcheck.replay.checkout.child_process import ChildProcess
 from vqcheck.replay.run import replay
@@ -165,7 +166,7 @@ def test_the_child_loads_the_vqcheck_beside_it_and_answers_whatever_it_is_sent(t
             (b"\xff", "UnicodeDecodeError"),
         ]:
             child._send(sent + b"\n")
-            assert message in json.loads(child._answers.get(timeout=HANGS))["error"]
+            assert message in unpacked(json.loads(child._answers.get(timeout=HANGS))["error"])
         with pytest.raises(UsageError, match="KeyError: 'device'"):
             child.ask(do="load", version=None)
 

@@ -175,6 +175,43 @@ class TestSentences:
         assert localized(f"{tr('What to do')}") == "What to do"
 
 
+class TestOtherProcesses:
+    """Sentences that a child hands over in JSON."""
+
+    @pytest.mark.parametrize(
+        "said",
+        [
+            "plain {braces}",
+            tr("What to do"),
+            trn("{number} code", "{number} codes", 3),
+            trc("word", "identical"),
+            tr("{name}: {text}", name="{x}", text=trn("{number} code", "{number} codes", 1)),
+            tr("{share:.1f} of {names!r}", share=0.25, names="a"),
+        ],
+    )
+    def test_they_stay_what_they_were(self, said):
+        came = language.unpacked(json.loads(json.dumps(language.packed(said))))
+        assert came == said
+        language.choose("zh")
+        assert localized(came) == localized(said)
+
+    @pytest.mark.parametrize(
+        "value",
+        [None, 3, ["a"], ["{x} {y}", {"x": 1}, "", 1, ""], ["{x.y}", {"x": 1}, "", 1, ""], ["a", {}, "", "1", ""]],
+    )
+    def test_what_is_none_is_shown_as_it_is(self, value):
+        found = language.unpacked(value)
+        language.choose("zh")
+        assert localized(found) == str(value)
+
+    def test_a_template_does_not_steer_the_terminal(self):
+        assert "\x1b" not in repr(language.unpacked(["\x1b[2J", {}, "", 1, ""]))[1:-1].replace("\\x1b", "")
+        assert not isinstance(language.unpacked(["\x1b[2J{x}", {"x": "a"}, "", 1, ""]), language.Sentence)
+
+    def test_what_json_cannot_hold_is_handed_over_in_english(self):
+        assert language.packed(tr("{a}", a=(1, 2))) == "(1, 2)"
+
+
 class TestFormats:
     @pytest.mark.parametrize("name", ["json", "junit", "sarif", "csv", "github"])
     def test_machines_get_english(self, capsys, name):

@@ -14,6 +14,7 @@ from vqcheck.codebook import model
 from vqcheck.codebook.digest import Digest
 from vqcheck.errors import UsageError
 from vqcheck.experiment.name2semantic import TokenRow, read_name2semantic
+from vqcheck.language import tr
 
 _PIECE: Final = 8 << 20
 
@@ -75,7 +76,7 @@ def recorded_tsv(path: str) -> str | None:
     """
     with open_checkpoint(path) as checkpoint:
         if model.identify(checkpoint).kind != "s1 GPT":
-            raise UsageError("is not an s1 (GPT) checkpoint", path)
+            raise UsageError(tr("is not an s1 (GPT) checkpoint"), path)
         information = checkpoint.information
     config = information.get("config") or _inner(information.get("hyper_parameters"))
     named = config.get("train_semantic_path") if isinstance(config, dict) else None

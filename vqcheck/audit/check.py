@@ -23,6 +23,7 @@ from vqcheck.codebook.diagnosis.evidence import StepPrecision
 from vqcheck.errors import NoCodebookError, UsageError
 from vqcheck.experiment.place import Place, exported_weights
 from vqcheck.experiment.run_base import named_base
+from vqcheck.language import tr
 
 _CALLED_BASE: Final = re.compile(r"s2G|base|pretrain", flags=re.IGNORECASE)
 
@@ -58,8 +59,11 @@ class _Check:
         files = [file for file in contents.generators if os.path.realpath(file.path) not in own]
         if not files and not contents.experiments:
             raise UsageError(
-                f"{self._files.place.path}: holds no checkpoint of a voice; name an experiment (logs/NAME), a "
-                "weights folder, a GPT-SoVITS folder or a file"
+                tr(
+                    "{path}: holds no checkpoint of a voice; name an experiment (logs/NAME), a weights "
+                    "folder, a GPT-SoVITS folder or a file",
+                    path=self._files.place.path,
+                )
             )
         voices = self._files.voices([each for each in self._files.read(files) if each is not None])
         checked = [self._check(voice) for voice in voices]

@@ -16,6 +16,7 @@ from vqcheck.codebook.file_record import FileKind, FileOrder, RoundingReading
 from vqcheck.codebook.matched_tensors import feeds_a_lookup
 from vqcheck.codebook.vq_encoder import RoleTensor, VQEncoder
 from vqcheck.errors import UsageError
+from vqcheck.language import tr
 
 if TYPE_CHECKING:
     from vqcheck.codebook.rounding import Rounded
@@ -61,7 +62,13 @@ def check_copy(
     if NOT_COMPARABLE in found_of and not found_of & FAULTS:
         labels = ", ".join(line.what for line in verdicts if line.judged and line.verdict == NOT_COMPARABLE)
         raise UsageError(
-            f"rounded to another narrow type than {lock_path} has digests of; {by_diff}", checkpoint.path, labels
+            tr(
+                "rounded to another narrow type than {lock} has digests of; {instead}",
+                lock=lock_path,
+                instead=by_diff,
+            ),
+            checkpoint.path,
+            labels,
         )
     part = "vq_encoder" if locked.whole("vq_encoder", F32V1) and wholes[0].vq_encoder else "codebook"
     return CopyCheck(
@@ -109,13 +116,25 @@ def _require_comparable(
                 form.setdefault((_place(label), _role(label), stem), set()).add(last)
     for key in forms[0].keys() & forms[1].keys():
         if {"weight" in form[key] for form in forms} == {True, False}:
-            what = f"{key[0]} {key[1]}".strip()
             raise UsageError(
-                f"{what} is weight-normed in one of file and {path}, and not in the other; {by_diff}", checkpoint.path
+                tr(
+                    "{tensor} is weight-normed in one of file and {lock}, and not in the other; {instead}",
+                    tensor=f"{key[0]} {key[1]}".strip(),
+                    lock=path,
+                    instead=by_diff,
+                ),
+                checkpoint.path,
             )
     if lock.family != encoder.family.name and {tensor.label for tensor in lock.tensors} != found.keys():
         raise UsageError(
-            f"holds a {encoder.family.name} codec, {path} records one of {lock.family}; {by_diff}", checkpoint.path
+            tr(
+                "holds a {family} codec, {lock} records one of {recorded}; {instead}",
+                family=encoder.family.name,
+                lock=path,
+                recorded=lock.family,
+                instead=by_diff,
+            ),
+            checkpoint.path,
         )
 
 
@@ -130,7 +149,7 @@ def _require_consistent(lock: LockedEncoder, path: str, encoder: VQEncoder) -> N
         known = {tensor: found for tensor, found in digests.items() if found is not None}
         whole = combine(encoder, known, algorithm) if len(known) == len(digests) else None
         if whole is None or any(getattr(whole, part) != lock.whole(part, algorithm) for part in PARTS):
-            raise UsageError("is damaged: its combined digests are not those of its tensors", path)
+            raise UsageError(tr("is damaged: its combined digests are not those of its tensors"), path)
 
 
 def _types_of_file(tensors: Iterable[LockedTensor]) -> frozenset[str]:

@@ -19,6 +19,7 @@ from vqcheck.codebook.family import BOOKKEEPING, Family
 from vqcheck.codebook.file_record import FileOrder, FileRecord, Order
 from vqcheck.codebook.find import find_copies
 from vqcheck.errors import UsageError
+from vqcheck.language import listed, tr
 
 
 def check_lock(
@@ -49,7 +50,7 @@ def check_lock(
     partners = pair_up([each.label for each in locked], [each.label for each in held.sound])
     partners = partners or [Partners(0, 0, guessed=len(locked) > 1 or len(held.sound) > 1)]
     files = FileOrder(lock.record, file_record.record(checkpoint), _order(lock.record, file_record.record(checkpoint)))
-    by_diff = f"not comparable by digest: vqcheck diff {lock.checkpoint} {checkpoint.path}"
+    by_diff = tr("not comparable by digest: vqcheck diff {locked} {path}", locked=lock.checkpoint, path=checkpoint.path)
     checks = [check_copy(locked[each.a], lock_path, held.sound[each.b], files, scope, by_diff) for each in partners]
     pairs = tuple(
         CopyPair(locked[each.a].family, locked[each.a].name, held.sound[each.b].name, check.verdict, each.guessed)
@@ -102,9 +103,9 @@ def check_bound(
     bound = []
     if experiment:
         recorded = [lock.tsv] if lock.tsv else []
-        bound.append(_bound(TSV, recorded, tokens_digest(experiment), f"{lock_path}: binds no tokens"))
+        bound.append(_bound(TSV, recorded, tokens_digest(experiment), tr("{lock}: binds no tokens", lock=lock_path)))
     for path in s1 or ():
-        found = _bound(S1, lock.s1, file_digest(path, on_bytes), f"{lock_path}: binds no s1 checkpoint")
+        found = _bound(S1, lock.s1, file_digest(path, on_bytes), tr("{lock}: binds no s1 checkpoint", lock=lock_path))
         bound.append(replace(found, copy=path) if s1 and len(s1) > 1 else found)
     return tuple(bound)
 
@@ -115,8 +116,8 @@ def _chosen(lock: Lock, path: str, held: Copies, copy: str) -> tuple[tuple[Locke
     if copy:
         named = tuple(each for each in recorded if any(str(name) == copy for name in each.names))
         if not named and len(recorded) > 1:
-            there = ", ".join(each.name for each in recorded)
-            raise UsageError(f"records no copy named '{copy}'; it records {there}", path)
+            names = listed([each.name for each in recorded], last="")
+            raise UsageError(tr("records no copy named '{copy}'; it records {names}", copy=copy, names=names), path)
         one_only = len(held.names) == 1 and not held.holds(copy) and bool(named)
         return named or recorded, held if one_only else held.choose(copy)
     if lock.chosen and held.holds(lock.chosen):
@@ -181,7 +182,7 @@ def _order(locked: FileRecord, file: FileRecord) -> Order:
 
 def _bound(what: str, recorded: Sequence[LockedFile], found: Digest, unbound: str) -> LockVerdict:
     if not recorded:
-        raise UsageError(f"{unbound}; make the lock again with it and --update")
+        raise UsageError(tr("{unbound}; make the lock again with it and --update", unbound=unbound))
     if any(file.digest == found for file in recorded):
         return LockVerdict(what, what, Verdict.IDENTICAL, judged=True)
     names = ", ".join(file.name for file in recorded)

@@ -22,6 +22,7 @@ from vqcheck.codebook.vq_encoder import InFront
 from vqcheck.errors import NoCodebookError, UsageError, VqcheckError
 from vqcheck.experiment.layout import SHARD, SUFFIXES, by_number, folders_in
 from vqcheck.experiment.run_base import BaseProblem, UnusedBase, named_base
+from vqcheck.language import listed, tr, word
 
 OnFile = Callable[[int, int], None]
 """Called as (files done, files in all)."""
@@ -78,7 +79,11 @@ def read_history(
     given = read_checkpoint(base, own, copy) if base is not None else None
     if given and (more := _holds_more(given, found)):
         raise UsageError(
-            f"holds the {given.digest_of} alone, and {more} what stands in front of it, too; name its base model",
+            tr(
+                "holds the {part} alone, and {file} what stands in front of it, too; name its base model",
+                part=word(given.digest_of),
+                file=more,
+            ),
             base or "",
         )
     comparer = Comparer(scope, own)
@@ -190,8 +195,8 @@ def _checkpoints(folder: str) -> list[str]:
         names = [name for name in os.listdir(folder) if not os.path.isdir(os.path.join(folder, name))]
     except OSError as error:
         if os.path.isfile(folder):
-            raise UsageError("is a file; name the folder of the run's checkpoints", folder) from None
-        raise UsageError(f"cannot be listed: {error.strerror}", folder) from None
+            raise UsageError(tr("is a file; name the folder of the run's checkpoints"), folder) from None
+        raise UsageError(tr("cannot be listed: {strerror}", strerror=error.strerror), folder) from None
     paths = [
         os.path.join(folder, name)
         for name in names
@@ -201,9 +206,14 @@ def _checkpoints(folder: str) -> list[str]:
     if not paths:
         runs = sorted(name for name in os.listdir(folder) if name.startswith("logs_s2"))
         if runs:
-            raise UsageError(f"holds no checkpoint; name the folder of a run in it ({', '.join(runs)})", folder)
-        endings = ", ".join(f"*{suffix}" for suffix in SUFFIXES)
-        raise UsageError(f"holds no checkpoint (no file named {endings}); 'vqcheck check' looks in sub-folders", folder)
+            raise UsageError(
+                tr("holds no checkpoint; name the folder of a run in it ({runs})", runs=listed(runs, last="")), folder
+            )
+        endings = listed([f"*{suffix}" for suffix in SUFFIXES], last="")
+        raise UsageError(
+            tr("holds no checkpoint (no file named {endings}); 'vqcheck check' looks in sub-folders", endings=endings),
+            folder,
+        )
     return sorted(paths, key=by_number)
 
 

@@ -40,6 +40,7 @@ from vqcheck.checkpoint.file import open_regular_file
 from vqcheck.codebook.digest import Digest
 from vqcheck.codebook.file_record import FileKind, FileRecord
 from vqcheck.errors import UsageError
+from vqcheck.language import tr
 
 if TYPE_CHECKING:
     from vqcheck.audit.lock_result import LockCheck
@@ -137,9 +138,9 @@ def read_lock(path: str) -> Lock:
         with open(path, "rb", opener=open_regular_file) as file:
             content = file.read(_MAX_BYTES + 1)
     except FileNotFoundError:
-        raise UsageError("there is no lock; 'vqcheck lock CHECKPOINT' makes one", path) from None
+        raise UsageError(tr("there is no lock; 'vqcheck lock CHECKPOINT' makes one"), path) from None
     except OSError as error:
-        raise UsageError(f"cannot be read: {error.strerror}", path) from None
+        raise UsageError(tr("cannot be read: {strerror}", strerror=error.strerror), path) from None
     try:
         text = content.decode("utf-8")
     except UnicodeDecodeError:
@@ -147,13 +148,18 @@ def read_lock(path: str) -> Lock:
     lines = [line.strip() for line in text.splitlines() if line.strip() and not line.startswith("#")]
     schemas = [line.split(" ", 1)[1] for line in lines if line.startswith("schema ")]
     if len(content) > _MAX_BYTES or len(schemas) != 1 or not schemas[0].startswith("vqcheck/lock/"):
-        raise UsageError(f"is not a vqcheck lock (it has no line 'schema {SCHEMA}')", path)
+        raise UsageError(tr("is not a vqcheck lock (it has no line 'schema {schema}')", schema=SCHEMA), path)
     if schemas[0] != SCHEMA:
-        raise UsageError(f"is a lock of another version ({schemas[0]:.40}), this vqcheck reads {SCHEMA}", path)
+        raise UsageError(
+            tr(
+                "is a lock of another version ({found:.40}), this vqcheck reads {known}", found=schemas[0], known=SCHEMA
+            ),
+            path,
+        )
     try:
         return _parse(lines)
     except ValueError as error:
-        raise UsageError(f"is damaged: {error}", path) from None
+        raise UsageError(tr("is damaged: {reason}", reason=error.args[0]), path) from None
 
 
 def _parse(lines: list[str]) -> Lock:
@@ -183,18 +189,18 @@ def _parse(lines: list[str]) -> Lock:
             if number == len(copies):
                 copies.append(EncoderLines())
             if number >= len(copies):
-                raise ValueError(f"line {line!r:.80} is of a copy that follows none")
+                raise ValueError(tr("line {line!r:.80} is of a copy that follows none", line=line))
             copies[number].read(rest.partition(" ")[2], line)
         else:
             copies[0].read(line, line)
     missing = {"checkpoint", "content", "kind"} - single.keys()
     if missing:
-        raise ValueError(f"no line '{min(missing)}'")
+        raise ValueError(tr("no line '{kind}'", kind=min(missing)))
     encoders = tuple(copy.encoder() for copy in copies)
     if len(encoders) > 1 and not all(encoder.names for encoder in encoders):
-        raise ValueError("a copy without a name")
+        raise ValueError(tr("a copy without a name"))
     if parse_digest(single["content"]) != _content([line for line in lines if not line.startswith("content ")]):
-        raise ValueError("its lines are not those it was written with; restore it, or delete it and make it again")
+        raise ValueError(tr("its lines are not those it was written with; restore it, or delete it and make it again"))
     record = FileRecord(_kind(single["kind"]), _number(single, "epoch"), _number(single, "step"))
     return Lock(single["checkpoint"], encoders, record, files.get("tsv"), in_order(s1.values()))
 
@@ -206,7 +212,7 @@ def _number_of_copy(line: str) -> int:
     if kind != "copy":
         return 0
     if not (number.isascii() and number.isdecimal() and len(number) < 4):
-        raise ValueError(f"line {line!r:.80}")
+        raise ValueError(tr("line {line!r:.80}", line=line))
     return int(number)
 
 
@@ -218,7 +224,7 @@ def _kind(text: str) -> FileKind:
     try:
         return FileKind(text)
     except ValueError:
-        raise ValueError(f"{text!r:.80} is not a kind of file") from None
+        raise ValueError(tr("{text!r:.80} is not a kind of file", text=text)) from None
 
 
 def _number(single: dict[str, str], name: str) -> int | None:
@@ -226,7 +232,7 @@ def _number(single: dict[str, str], name: str) -> int | None:
     if text is None:
         return None
     if not (text.isascii() and text.isdecimal() and len(text) < 20):
-        raise ValueError(f"{text!r:.80} is not a number")
+        raise ValueError(tr("{text!r:.80} is not a number", text=text))
     return int(text)
 
 
@@ -236,5 +242,6 @@ def _name(text: str) -> str:
     except (ValueError, RecursionError):
         name = None
     if not isinstance(name, str):
-        raise ValueError(f"{text!r:.80} is not a name")  # noqa: TRY004 - one kind of error for a damaged line
+        # one kind of error for a damaged line
+        raise ValueError(tr("{text!r:.80} is not a name", text=text))  # noqa: TRY004
     return name

@@ -12,6 +12,7 @@ from vqcheck.codebook.copies import CopyName, Labelled
 from vqcheck.codebook.digest import ALGORITHMS, Digest, EncoderDigests
 from vqcheck.codebook.family import CODEBOOK_ROLES, Role
 from vqcheck.codebook.vq_encoder import RoleTensor, VQEncoder
+from vqcheck.language import tr
 
 PARTS: Final = ("codebook", "projection", "vq_encoder")
 """What has a combined digest."""
@@ -131,21 +132,21 @@ class EncoderLines:
         elif kind == "tensor":
             words = rest.rsplit(" ", 2)
             if len(words) != 3:
-                raise ValueError(f"line {line!r:.80}")
+                raise ValueError(tr("line {line!r:.80}", line=line))
             label, precision, digest = words[0], words[1], parse_digest(words[2])
             known_precision, digests = self._tensors.setdefault(label, (precision, {}))
             if known_precision != precision:
-                raise ValueError(f"tensor {label} has two precisions")
+                raise ValueError(tr("tensor {label} has two precisions", label=label))
             put(digests, digest.algorithm, digest, line)
         else:
-            raise ValueError(f"line {line!r:.80}")
+            raise ValueError(tr("line {line!r:.80}", line=line))
 
     def encoder(self) -> LockedEncoder:
         """Return what the lines say; raises ValueError where one is missing."""
         if not self._families:
-            raise ValueError("no line 'family'")
+            raise ValueError(tr("no line '{kind}'", kind="family"))
         if not self._tensors or not self._wholes:
-            raise ValueError("no digests")
+            raise ValueError(tr("no digests"))
         return LockedEncoder(
             self._families["family"],
             tuple(
@@ -161,7 +162,7 @@ class EncoderLines:
 def put(target: dict[Any, Any], key: object, value: object, line: str) -> None:
     """Record what a line says; raises ValueError where another one said it."""
     if key in target:
-        raise ValueError(f"line {line!r:.80} says something a second time")
+        raise ValueError(tr("line {line!r:.80} says something a second time", line=line))
     target[key] = value
 
 
@@ -169,7 +170,7 @@ def parse_digest(text: str) -> Digest:
     """Return the digest in a line; raises ValueError where there is none."""
     match = _DIGEST.fullmatch(text)
     if not match:
-        raise ValueError(f"{text!r:.80} is not a digest")
+        raise ValueError(tr("{text!r:.80} is not a digest", text=text))
     return Digest(match[1], match[2])
 
 
@@ -179,5 +180,5 @@ def _copy_name(text: str) -> CopyName:
     except (ValueError, TypeError, RecursionError):
         keys, prefix = None, None
     if not (isinstance(keys, list) and all(isinstance(key, str) for key in keys) and isinstance(prefix, str)):
-        raise ValueError(f"{text!r:.80} is not the name of a copy")
+        raise ValueError(tr("{text!r:.80} is not the name of a copy", text=text))
     return CopyName(tuple(keys), prefix)

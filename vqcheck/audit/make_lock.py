@@ -21,7 +21,7 @@ from vqcheck.codebook.model import base_model
 from vqcheck.codebook.vq_encoder import RoleTensor, VQEncoder
 from vqcheck.errors import UsageError, VqcheckError
 from vqcheck.experiment.name2semantic import MERGED
-from vqcheck.language import tr
+from vqcheck.language import listed, tr, word
 
 
 def make_lock(
@@ -48,16 +48,31 @@ def make_lock(
 
     """
     copies = find_copies(checkpoint, own, copy)
-    names = ", ".join(copies.names)
+    names = listed(copies.names, last="")
     for each in copies.unreadable:
-        raise UsageError(f"{each.why}; to lock another copy than '{each.name}': --copy NAME ({names})")
+        raise UsageError(
+            tr(
+                "{why}; to lock another copy than '{name}': --copy NAME ({names})",
+                why=each.why,
+                name=each.name,
+                names=names,
+            )
+        )
     several = len(copies.sound) > 1
     for each_copy in copies.sound:
         try:
             _require_fit(checkpoint, each_copy.encoder)
         except UsageError as error:
-            which = f" (that is its copy '{each_copy.name}'; --copy NAME locks one of {names})" if several else ""
-            raise UsageError(f"{error}{which}") from None
+            if not several:
+                raise
+            raise UsageError(
+                tr(
+                    "{reason} (that is its copy '{copy}'; --copy NAME locks one of {names})",
+                    reason=str(error),
+                    copy=each_copy.name,
+                    names=names,
+                )
+            ) from None
     for path in s1 or ():
         recorded_tsv(path)  # which is an s1 checkpoint's alone
     tsv = LockedFile(MERGED, tokens_digest(experiment)) if experiment else None
@@ -65,8 +80,11 @@ def make_lock(
         contested = _require_made_by(copies, checkpoint, experiment, on_unchecked, on_step)
         if contested and on_contested is None:
             raise UsageError(
-                f"{contested}; lock the base, or repeat this with --update where the tokens were extracted with "
-                f"{os.path.basename(checkpoint.path)}",
+                tr(
+                    "{reason}; lock the base, or repeat this with --update where the tokens were extracted with {file}",
+                    reason=contested,
+                    file=os.path.basename(checkpoint.path),
+                ),
                 experiment,
             )
         if contested and on_contested:
@@ -92,12 +110,21 @@ def _locked_s1(paths: Sequence[str], on_step: OnBytes | None) -> tuple[LockedFil
 def _require_fit(checkpoint: Checkpoint, encoder: VQEncoder) -> None:
     """Raise UsageError where a lock of this VQ encoder would accept what it should not."""
     if encoder.family.projects and not any(_is_weight(tensor) for tensor in encoder.projection):
-        raise UsageError(f"{_without_projection(checkpoint, encoder)}; lock {base_model(checkpoint)} instead")
+        raise UsageError(
+            tr(
+                "{reason}; lock {base} instead",
+                reason=_without_projection(checkpoint, encoder),
+                base=base_model(checkpoint),
+            )
+        )
     ailments = health.ailments(checkpoint, encoder)
     if health.Condition.NEVER_TRAINED in ailments:
-        raise UsageError("its codebook was never trained, so a lock of it would prove nothing", checkpoint.path)
+        raise UsageError(tr("its codebook was never trained, so a lock of it would prove nothing"), checkpoint.path)
     if unfit := [ailment for ailment in ailments if ailment in (health.Condition.NOT_FINITE, health.Condition.BROKEN)]:
-        raise UsageError(f"its VQ encoder is {unfit[0]}; lock a file whose VQ encoder is fit for use", checkpoint.path)
+        raise UsageError(
+            tr("its VQ encoder is {ailment}; lock a file whose VQ encoder is fit for use", ailment=word(unfit[0])),
+            checkpoint.path,
+        )
 
 
 def _require_made_by(
@@ -135,8 +162,12 @@ def _require_made_by(
         return contested
     if refuted:
         raise UsageError(
-            f"its tokens do not agree with {checkpoint.path}: {refuted}; "
-            "lock the checkpoint that they were extracted with, or extract them again (vqcheck tokens shows the items)",
+            tr(
+                "its tokens do not agree with {path}: {reason}; lock the checkpoint that they were "
+                "extracted with, or extract them again (vqcheck tokens shows the items)",
+                path=checkpoint.path,
+                reason=refuted,
+            ),
             experiment,
         )
     if on_unchecked:
@@ -199,9 +230,14 @@ def _is_weight(tensor: RoleTensor) -> bool:
 
 
 def _without_projection(checkpoint: Checkpoint, encoder: VQEncoder) -> str:
-    what = "a LoRA export" if encoder.is_lora else "a file"
-    return (
-        f"{checkpoint.path}: is {what} without the projection in front of the lookup, so a lock of it would accept any"
+    if encoder.is_lora:
+        return tr(
+            "{file}: is a LoRA export without the projection in front of the lookup, so a lock of it would accept any",
+            file=checkpoint.path,
+        )
+    return tr(
+        "{file}: is a file without the projection in front of the lookup, so a lock of it would accept any",
+        file=checkpoint.path,
     )
 
 

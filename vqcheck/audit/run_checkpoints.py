@@ -100,11 +100,14 @@ def read_checkpoint(path: str, own: tuple[Family, ...] = (), copy: str = "") -> 
         copies = held.choose(chosen[0]) if chosen else held
         for each in copies.unreadable:
             raise CheckpointError(
-                f"its copy '{each.name}' cannot be read: {each.why}; --copy NAME chooses another", path
+                tr(
+                    "its copy '{name}' cannot be read: {why}; --copy NAME chooses another", name=each.name, why=each.why
+                ),
+                path,
             )
         encoders = tuple(each.encoder for each in copies.sound)
         if not any(in_common(encoder, encoder) for encoder in encoders):
-            raise NoCodebookError("holds no codebook", path)
+            raise NoCodebookError(tr("holds no codebook"), path)
         digests: dict[RoleTensor, Digest] = {}
         broken = 0
         for tensor in dict.fromkeys(tensor for encoder in encoders for tensor in encoder.tensors):

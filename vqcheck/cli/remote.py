@@ -1,6 +1,5 @@
 """What commands that take checkpoints do where these are remote: take addresses, show progress, offer `--download`."""
 
-import sys
 from collections.abc import Callable
 from functools import wraps
 from typing import TYPE_CHECKING, Any, TypeVar
@@ -9,7 +8,8 @@ import click
 
 from vqcheck.checkpoint.remote.address import Address, is_address
 from vqcheck.checkpoint.remote.transfers import with_transfers
-from vqcheck.cli.terminal import Waiting
+from vqcheck.cli.terminal import Waiting, say
+from vqcheck.language import tr
 
 if TYPE_CHECKING:
     from vqcheck.cli.output import Output
@@ -47,7 +47,7 @@ def remote_option(command: _Command) -> _Command:
 
 
 def _note(text: str) -> None:
-    print(f"vqcheck: note: {text}", file=sys.stderr)
+    say(tr("note: {note}", note=text))
 
 
 class _Progress:
@@ -59,7 +59,7 @@ class _Progress:
 
     def step(self, host: str, done: int, total: int) -> None:
         if self._waiting is None:
-            self._waiting = Waiting(f"reading from {host}, in KB", quiet=self._quiet)
+            self._waiting = Waiting(tr("reading from {host}, in KB", host=host), quiet=self._quiet)
         self._waiting.step(done >> 10, total >> 10)
         if done >= total:
             self._end()

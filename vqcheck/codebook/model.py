@@ -74,6 +74,24 @@ class VersionEvidence:
     sign: VersionSign
     value: str = ""
 
+    def __str__(self) -> str:
+        value = self.value
+        return {
+            VersionSign.PHONEMES: tr("a token embedding and no quantizer, {number} phonemes", number=value),
+            VersionSign.DISCRIMINATORS: tr("tensors named discriminators.*"),
+            VersionSign.NO_TENSORS: tr("no GPT-SoVITS tensors"),
+            VersionSign.TEXT_SYMBOLS: tr("{number} text symbols", number=value),
+            VersionSign.REFERENCE_BINS: tr("reference encoder over {number} bins", number=value),
+            VersionSign.NAMES: tr("only names of tensors"),
+            VersionSign.SPEAKER_EMBEDDING: tr("a speaker embedding, decoder of {number} channels", number=value),
+            VersionSign.FLOW_MATCHING: tr("flow matching"),
+            VersionSign.PUBLISHED: tr("a published base model by its first 8 KiB"),
+            VersionSign.HEADER_CODE: tr("header code {header_code}", header_code=value),
+            VersionSign.CONFIG: "config.model.version",
+            VersionSign.FOLDER: tr("the name of its folder, {folder}", folder=value),
+            VersionSign.NOTHING_TELLS: tr("neither the file nor its folder shows whether it is v3 or v4"),
+        }[self.sign]
+
 
 @quick_dataclass(frozen=True, slots=True)
 class Model:

@@ -17,6 +17,7 @@ from vqcheck.codebook.match import match
 from vqcheck.codebook.matched_tensors import Match
 from vqcheck.codebook.vq_encoder import BookPlace, PlaceNames, lacks_projection
 from vqcheck.errors import NoCodebookError, UsageError
+from vqcheck.language import tr
 
 
 @dataclass(frozen=True)
@@ -111,8 +112,11 @@ class LiveEncoder:
         for name, tensor in self.now().items():
             if is_sharded(tensor):
                 raise UsageError(
-                    f"{name} is sharded over processes (DTensor, as by fully_shard), which cannot be watched: leave "
-                    "the VQ encoder out of sharding (fully_shard's ignored_params)"
+                    tr(
+                        "{tensor} is sharded over processes (DTensor, as by fully_shard), which cannot be watched: "
+                        "leave the VQ encoder out of sharding (fully_shard's ignored_params)",
+                        tensor=name,
+                    )
                 )
 
     def require_trained(self) -> None:
@@ -120,15 +124,20 @@ class LiveEncoder:
         tensors = self.now()
         on_meta = next((name for name, tensor in tensors.items() if tensor.is_meta), None)
         if on_meta:
-            raise UsageError(f"{on_meta} is on the meta device and has no values yet: load the weights first")
+            raise UsageError(
+                tr("{tensor} is on the meta device and has no values yet: load the weights first", tensor=on_meta)
+            )
         for each in self.tensors:
             is_set = tensors[each.name] != 0
             if (each.holds_codes and not bool(is_set.any())) or (
                 each.role == Role.INIT_FLAG and not bool(is_set.all())
             ):
                 raise UsageError(
-                    f"{each.name} is all zero: this codebook was never trained, and the first batch would fill it; "
-                    "load its weights first"
+                    tr(
+                        "{tensor} is all zero: this codebook was never trained, and the first batch would fill it; "
+                        "load its weights first",
+                        tensor=each.name,
+                    )
                 )
 
 
@@ -149,18 +158,27 @@ def find(module: nn.Module) -> LiveEncoder:
     try:
         matches = match(shapes)
     except MisshapenError as error:
-        raise NoCodebookError(f"{type(module).__name__}: {error}") from None
+        raise NoCodebookError(tr("{name}: {text}", name=type(module).__name__, text=str(error))) from None
     if not matches:
         raise NoCodebookError(
-            f"{type(module).__name__}: none of its {len(tensors)} parameters and persistent buffers is known as part "
-            "of a VQ encoder; pass the whole model, under the names that its checkpoint has"
+            tr(
+                "{module}: none of its {tensors} parameters and persistent buffers is known as part of a VQ encoder; "
+                "pass the whole model, under the names that its checkpoint has",
+                module=type(module).__name__,
+                tensors=len(tensors),
+            )
         )
     in_use = [each for each in matches if not each.is_shadow] or matches
     lacking = next((each for each in in_use if lacks_projection(each.family, each.found)), None)
     if lacking:
         raise NoCodebookError(
-            f"{type(module).__name__}: holds the codebook of {lacking.family.title} ({lacking.found[0].name}), but not "
-            "the projection in front of it, which decides tokens as much; pass the whole model"
+            tr(
+                "{module}: holds the codebook of {family} ({tensor}), but not the projection in front of it, which "
+                "decides tokens as much; pass the whole model",
+                module=type(module).__name__,
+                family=lacking.family.title,
+                tensor=lacking.found[0].name,
+            )
         )
     reused = _in_several_layers(module, tensors)
     live = _labelled_once([each for one in in_use for each in _live_tensors(one, shapes, reused, len(in_use) > 1)])

@@ -45,6 +45,7 @@ from torch.nn.parallel import DistributedDataParallel
 
 from vqcheck.codebook.family import CODEBOOK_ROLES, Role
 from vqcheck.errors import UsageError
+from vqcheck.language import tr
 from vqcheck.live.encoder import LiveEncoder, find, stored_tensors
 from vqcheck.live.hold_hooks import GradientHook, ReplacementHook, not_held, remove_hooks, replaced_text
 from vqcheck.live.scratch_forward import run_on_copies, run_on_originals
@@ -170,8 +171,11 @@ def _require_holdable(encoder: LiveEncoder) -> None:
     for each in encoder.tensors:
         if each.role == Role.CODE_TRANSFORM and each.part.startswith(("batch_mean", "batch_variance")):
             raise UsageError(
-                f"{each.name}: with affine_param=True the statistics that rescale this codebook follow every batch, in "
-                "eval mode too, so its tokens cannot be held"
+                tr(
+                    "{tensor}: with affine_param=True the statistics that rescale this codebook follow "
+                    "every batch, in eval mode too, so its tokens cannot be held",
+                    tensor=each.name,
+                )
             )
 
 
@@ -188,8 +192,11 @@ def _require_no_gradient_is_awaited(module: nn.Module, names: Collection[str]) -
         waited_for = [name for name in names if id(module.get_parameter(name)) in awaited]
         if waited_for:
             raise UsageError(
-                f"DistributedDataParallel waits for a gradient of {waited_for[0]} in every step: freeze the model "
-                "before wrapping it, or wrap it with find_unused_parameters=True"
+                tr(
+                    "DistributedDataParallel waits for a gradient of {tensor} in every step: freeze the "
+                    "model before wrapping it, or wrap it with find_unused_parameters=True",
+                    tensor=waited_for[0],
+                )
             )
 
 

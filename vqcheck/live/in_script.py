@@ -21,6 +21,7 @@ from typing import TYPE_CHECKING, Any, Final, NoReturn
 import torch
 
 from vqcheck.errors import CodebookChanged, NoCodebookError, UsageError
+from vqcheck.language import packed, tr
 from vqcheck.live.rank_records import compare_records, read_records
 
 if TYPE_CHECKING:
@@ -183,7 +184,7 @@ class _Process:
                 self._tell(each)
             self._ended = True
         except Exception as error:  # noqa: BLE001 - said in the report; the script's own end goes on
-            self._problem = f"the last look failed: {_in_one_line(error)}"
+            self._problem = tr("the last look failed: {reason}", reason=_in_one_line(error))
         self._write()
 
     def _write(self) -> None:
@@ -194,7 +195,7 @@ class _Process:
             "script": sys.argv[0] if getattr(sys, "argv", None) else "",
             "steps": self._steps,
             "ended": self._ended,
-            "problem": self._problem,
+            "problem": packed(self._problem),
             "rank": self._rank,
             "modules": [each.facts for each in self._watched],
         }

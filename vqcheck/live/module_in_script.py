@@ -6,6 +6,7 @@ import weakref
 from typing import Any, Final
 
 from vqcheck.errors import CodebookChanged
+from vqcheck.language import packed
 from vqcheck.live.encoder import find
 from vqcheck.live.freeze import freeze
 from vqcheck.live.guard import Action, Guard
@@ -73,8 +74,8 @@ class ModuleInScript:
             {
                 "name": change.name,
                 "step": change.step,
-                "what": str(change).partition(": ")[2],
-                "written_by": str(change.write) if change.write else "",
+                "what": packed(change.what),
+                "written_by": packed(str(change.write)) if change.write else "",
                 "file": _own(change.write)[0],
                 "line": _own(change.write)[1],
             }
@@ -107,7 +108,11 @@ class ModuleInScript:
             self.facts["looked_at"] = self.monitor.steps
             self._note_prints(self.monitor.steps)
             last = self.monitor.records[-1]
-            self.facts["use"] = {"text": str(last), "collapsed": list(last.collapsed), "scalars": last.scalars()}
+            self.facts["use"] = {
+                "text": packed(str(last)),
+                "collapsed": list(last.collapsed),
+                "scalars": last.scalars(),
+            }
 
     def _note_prints(self, step: int) -> None:
         """Note fingerprints for the comparison with other ranks: of the start, and of the last steps."""

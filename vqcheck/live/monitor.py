@@ -30,6 +30,7 @@ import torch
 from torch import Tensor, nn
 
 from vqcheck.errors import CodebookCollapsed, UsageError
+from vqcheck.language import tr
 from vqcheck.live.book_counts import BookCounts
 from vqcheck.live.encoder import LiveTensor, find
 from vqcheck.live.freeze import modules_to_hold
@@ -93,9 +94,11 @@ class Monitor:
         self._watch = EncoderWatch(encoder)
         self._tensors = [each for each in encoder.tensors if each.holds_codes]
         if not self._tensors:
-            raise UsageError(f"{type(module).__name__}: its codes are a fixed grid, of which nothing is stored")
+            raise UsageError(
+                tr("{module}: its codes are a fixed grid, of which nothing is stored", module=type(module).__name__)
+            )
         if any(self._watch.start[each.name].is_meta for each in self._tensors):
-            raise UsageError(f"{type(module).__name__}: is on the meta device and has no values yet")
+            raise UsageError(tr("{module}: is on the meta device and has no values yet", module=type(module).__name__))
         tops, names = modules_to_hold(encoder), [each.name for each in self._tensors]
         self._books = [BookCounts(module, each, _places(each.name, tops, names)) for each in self._tensors]
         self._warned: set[str] = set()

@@ -11,6 +11,7 @@ from html import escape
 from typing import Any, Final, Union
 
 from vqcheck.errors import UsageError
+from vqcheck.language import listed, tr
 from vqcheck.notebook import html_table
 
 _WIDTH: Final = 320
@@ -42,6 +43,22 @@ class BookUse:
     collapsed: bool | None = None
     """By the rule for files; None until as many frames as codes were seen since it was last judged."""
 
+    @property
+    def in_words(self) -> str:
+        """The figures in one clause, without the name."""
+        facts = []
+        if self.share_used is not None:
+            facts.append(tr("{share:.0%} of {codes} codes used", share=self.share_used, codes=self.codes))
+        if self.perplexity is not None:
+            facts.append(tr("perplexity {perplexity:.1f}", perplexity=self.perplexity))
+        facts.append(tr("moved by {distance:.3g}", distance=self.movement))
+        if self.collapsed:
+            facts.append(tr("COLLAPSED"))
+        said = facts[-1]
+        for each in reversed(facts[:-1]):
+            said = tr("{figure}, {next}", figure=each, next=said)
+        return said
+
 
 @dataclass(frozen=True)
 class MonitorRecord:
@@ -67,14 +84,14 @@ class MonitorRecord:
         }
 
     def __str__(self) -> str:
-        told = []
-        for each in self.books:
-            use = "" if each.share_used is None else f"{each.share_used:.0%} of {each.codes} codes used, perplexity "
-            use += "" if each.perplexity is None else f"{each.perplexity:.1f}, "
-            told.append(f"{each.book}: {use}moved by {each.movement:.3g}{', COLLAPSED' if each.collapsed else ''}")
+        told = [tr("{name}: {text}", name=each.book, text=each.in_words) for each in self.books]
         if self.other_ranks:
-            told.append(f"rank {', '.join(map(str, self.other_ranks))} NOT THE SAME AS RANK 0")
-        return f"step {self.step}: {'; '.join(told)}"
+            ranks = listed([str(rank) for rank in self.other_ranks], last="")
+            told.append(tr("rank {ranks} NOT THE SAME AS RANK 0", ranks=ranks))
+        said = told[-1] if told else ""
+        for each in reversed(told[:-1]):
+            said = tr("{clause}; {next}", clause=each, next=said)
+        return tr("step {step}: {text}", step=self.step, text=said)
 
 
 ONLY: Final = "codebook"

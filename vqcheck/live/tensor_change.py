@@ -7,13 +7,14 @@ from dataclasses import dataclass, replace
 from typing import Final
 
 from vqcheck.codebook.family import Role
+from vqcheck.language import listed, tr
 
 _SHOWN: Final = 6
 """Tensors that an error names one by one."""
 
-OPTIMIZER_STEP: Final = "the optimizer's step"
+OPTIMIZER_STEP: Final = tr("the optimizer's step")
 """Stands for the function where vqcheck's own training step let an optimizer write."""
-MISSING: Final = "is missing"
+MISSING: Final = tr("is missing")
 """What is wrong with a tensor whose name leads to none any more."""
 
 
@@ -44,10 +45,26 @@ class Write:
 
     def __str__(self) -> str:
         own = self.called_from
-        called = f", called from {own.file}:{own.line} in {own.function}" if own else ""
         if not self.file:
-            return f"{self.operator} in {self.function}" if self.function else self.operator
-        return f"{self.operator} at {self.file}:{self.line} in {self.function}{called}"
+            if not self.function:
+                return self.operator
+            return tr("{operator} in {function}", operator=self.operator, function=self.function)
+        at = tr(
+            "{operator} at {file}:{line} in {function}",
+            operator=self.operator,
+            file=self.file,
+            line=self.line,
+            function=self.function,
+        )
+        if own is None:
+            return at
+        return tr(
+            "{write}, called from {file}:{line} in {function}",
+            write=at,
+            file=own.file,
+            line=own.line,
+            function=own.function,
+        )
 
 
 @dataclass(frozen=True)
@@ -93,15 +110,27 @@ class TensorChange:
     write: Write | None = None
     """A write caught in the step after the check; None where there was none, as after a single load_state_dict."""
 
-    def __str__(self) -> str:
+    @property
+    def what(self) -> str:
+        """What became of the tensor, without its name."""
         if self.misfit:
             what = self.misfit
         elif self.rows_changed:
-            what = f"{self.rows_changed} of {self.rows} rows, by at most {self.max_abs:.3g}"
+            what = tr(
+                "{changed} of {rows} rows, by at most {largest:.3g}",
+                changed=self.rows_changed,
+                rows=self.rows,
+                largest=self.max_abs,
+            )
         else:
-            what = "the same again by now" if not self.ranks else "not in this process"
-        on = f" on rank {', '.join(map(str, self.ranks))}" if self.ranks else ""
-        return f"{self.name}: {what}, first in step {self.step}{on}"
+            what = tr("the same again by now") if not self.ranks else tr("not in this process")
+        if not self.ranks:
+            return tr("{change}, first in step {step}", change=what, step=self.step)
+        ranks = listed([str(rank) for rank in self.ranks], last="")
+        return tr("{change}, first in step {step} on rank {ranks}", change=what, step=self.step, ranks=ranks)
+
+    def __str__(self) -> str:
+        return f"{self.name}: {self.what}"
 
 
 @dataclass(frozen=True)

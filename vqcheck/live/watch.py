@@ -7,6 +7,7 @@ from collections.abc import Collection, Mapping, Sequence
 import torch
 from torch import Tensor
 
+from vqcheck.language import tr
 from vqcheck.live.encoder import LiveEncoder, LiveTensor, is_sharded
 from vqcheck.live.tensor_change import MISSING, TensorStep
 
@@ -166,14 +167,20 @@ def _problem(tensor: Tensor | None, copy: Tensor) -> str:
     if tensor is None:
         return MISSING
     if is_sharded(tensor):
-        return "is now sharded over processes"
+        return tr("is now sharded over processes")
     if tensor.layout != copy.layout:
-        return f"is now {tensor.layout}, was {copy.layout}".replace("torch.", "")
+        return _is_now(tensor.layout, copy.layout)
     if tensor.dtype != copy.dtype:
-        return f"is now {tensor.dtype}, was {copy.dtype}".replace("torch.", "")
+        return _is_now(tensor.dtype, copy.dtype)
     if tensor.shape != copy.shape:
-        return f"has now the shape {list(tensor.shape)}, had {list(copy.shape)}"
+        return tr("has now the shape {now}, had {before}", now=str(list(tensor.shape)), before=str(list(copy.shape)))
     return ""
+
+
+def _is_now(kind: object, before: object) -> str:
+    return tr(
+        "is now {now}, was {before}", now=str(kind).replace("torch.", ""), before=str(before).replace("torch.", "")
+    )
 
 
 def _wide(tensor: Tensor) -> Tensor:

@@ -90,8 +90,8 @@ def collate(items: Sequence[Item], target: MelTarget | None = None) -> TrainingB
         worst = max(items, key=lambda item: abs(item.ssl.size(1) - item.spec.size(1)))
         raise UsageError(
             tr(
-                "item {name!r}: its features have {features} frames, its audio {audio}",
-                name=worst.name,
+                "item {item!r}: its features have {features} frames, its audio {audio}",
+                item=worst.name,
                 features=worst.ssl.size(1),
                 audio=worst.spec.size(1),
             )

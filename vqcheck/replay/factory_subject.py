@@ -70,10 +70,10 @@ def load_factory(name: str) -> Callable[[], FactoryCode]:
     except Exception as error:
         raise UsageError(
             tr(
-                "factory {name}: {module_name} cannot be imported: {error}",
+                "factory {name}: {module} cannot be imported: {reason}",
                 name=name,
-                module_name=module_name,
-                error=in_one_line(error),
+                module=module_name,
+                reason=in_one_line(error),
             )
         ) from error
     for part in function_name.split("."):
@@ -81,10 +81,10 @@ def load_factory(name: str) -> Callable[[], FactoryCode]:
     if not callable(found):
         raise UsageError(
             tr(
-                "factory {name}: {module_name} has no function {function_name}",
+                "factory {name}: {module} has no function {function}",
                 name=name,
-                module_name=module_name,
-                function_name=function_name,
+                module=module_name,
+                function=function_name,
             )
         )
     function: Callable[[], FactoryCode] = found
@@ -101,7 +101,7 @@ def make(factory: Callable[[], FactoryCode], name: str) -> FactoryCode:
     try:
         code = factory()
     except Exception as error:
-        raise UsageError(tr("factory {name}: {error}", name=name, error=in_one_line(error))) from error
+        raise UsageError(tr("factory {name}: {reason}", name=name, reason=in_one_line(error))) from error
     if not isinstance(getattr(code, "module", None), nn.Module):
         raise UsageError(tr("factory {name}: what it returned has no torch.nn.Module under .module", name=name))
     if not callable(getattr(code, "step", None)):
@@ -162,7 +162,9 @@ class FactorySubject(Subject):
         if config.replay.device != "auto" or config.replay.precision != "auto":
             raise UsageError(tr("subject.factory: its own code decides on device and precision"))
         if save:
-            raise UsageError("subject.factory: --save writes checkpoints of the synthesizer; save your own in step()")
+            raise UsageError(
+                tr("subject.factory: --save writes checkpoints of the synthesizer; save your own in step()")
+            )
 
 
 class FactoryTraining:
@@ -192,10 +194,10 @@ class FactoryTraining:
             except Exception as error:
                 raise UsageError(
                     tr(
-                        "factory {name}: step {number} raised {error}",
+                        "factory {name}: step {number} raised {reason}",
                         name=self._name,
                         number=number,
-                        error=in_one_line(error),
+                        reason=in_one_line(error),
                     )
                 ) from error
         losses = self._read(given, number)

@@ -55,7 +55,7 @@ class OwnNetworks:
             self.net_g, self.net_d = self._generator(), self._discriminator()
             self.inputs = self._inputs()
         except (SynthesizerError, RuntimeError, ValueError) as error:
-            raise UsageError(tr("sizes of the model: {error}", error=error)) from None
+            raise UsageError(tr("sizes of the model: {reason}", reason=str(error))) from None
         if config.subject.pretrained_s2G:
             _check_generator(self.net_g, config.subject.pretrained_s2G, self.version)
         if config.subject.pretrained_s2D and self.net_d:
@@ -128,9 +128,9 @@ def chosen_preset(config: Config) -> Preset:
     if samples % settings.hop_length:
         raise UsageError(
             tr(
-                "training.segment_size: {samples} samples are not a multiple of the hop {hop_length}",
+                "training.segment_size: {samples} samples are not a multiple of the hop {hop}",
                 samples=samples,
-                hop_length=settings.hop_length,
+                hop=settings.hop_length,
             )
         )
     return dataclasses.replace(chosen, spectrogram=settings, segment_size=samples // settings.hop_length)
@@ -176,10 +176,15 @@ def _check_generator(net_g: nn.Module, path: str, version: str) -> None:
         if found.vq_encoder is None:
             raise UsageError(found.why_none, path)
         if version not in TINY_VERSIONS and found.model.version and version not in found.model.version.split(" or "):
-            stored = tr(
-                "a {version} checkpoint ({evidence})", version=found.model.version, evidence=found.model.evidence
+            raise UsageError(
+                tr(
+                    "is a {stored} checkpoint ({evidence}), the configuration says {version}",
+                    stored=found.model.version,
+                    evidence=listed([str(each) for each in found.model.evidence], last=""),
+                    version=version,
+                ),
+                path,
             )
-            raise UsageError(tr("is {stored}, the configuration says {version}", stored=stored, version=version), path)
         if found.verdict not in FIT_TO_TRAIN:
             raise UsageError(
                 tr("its codebook is {verdict}: a replay from it would prove nothing", verdict=word(found.verdict)), path
@@ -197,7 +202,9 @@ def _check_discriminator(net_d: nn.Module, path: str) -> None:
     """
     with open_checkpoint(path) as checkpoint:
         if not any(name.startswith("discriminators.") for name in checkpoint.tensors):
-            raise UsageError(tr("is not a discriminator: it holds no tensors named discriminators.*"), path)
+            raise UsageError(
+                tr("is not a discriminator: it holds no tensors named {names}", names="discriminators.*"), path
+            )
         _check_shapes(net_d, checkpoint)
 
 
@@ -224,9 +231,9 @@ def _check_shapes(net: nn.Module, checkpoint: Checkpoint) -> None:
         if stored is not None and stored.shape != tuple(tensor.shape):
             raise UsageError(
                 tr(
-                    "{name} has the shape {shape}, the configured model's has {expected}",
-                    name=name,
-                    shape=list(stored.shape),
+                    "{tensor} has the shape {stored}, the configured model's has {expected}",
+                    tensor=name,
+                    stored=list(stored.shape),
                     expected=list(tensor.shape),
                 ),
                 checkpoint.path,

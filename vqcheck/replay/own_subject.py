@@ -175,4 +175,4 @@ def _require_writable(folder: str) -> None:
         with tempfile.TemporaryFile(dir=folder):
             pass
     except OSError as error:
-        raise UsageError(f"cannot be written: {error.strerror}", folder) from None
+        raise UsageError(tr("cannot be written: {strerror}", strerror=error.strerror), folder) from None

@@ -36,7 +36,7 @@ def replay(
         with subject.opened(save):
             return run_arms(subject, strategies, observer or Silent())
     except SynthesizerError as error:
-        raise UsageError(tr("data and model do not fit: {error}", error=error)) from None
+        raise UsageError(tr("data and model do not fit: {reason}", reason=str(error))) from None
 
 
 def planned(config: Config) -> list[str]:

@@ -51,7 +51,7 @@ def run_command(
         try:
             process = subprocess.Popen(list(command), env=environment, stdout=stdout)  # noqa: S603 - the user's command
         except OSError as error:
-            raise UsageError(f"cannot be run: {error.strerror}", command[0]) from None
+            raise UsageError(tr("cannot be run: {strerror}", strerror=error.strerror), command[0]) from None
         status = _wait(process)
         records = read_records(folder)
         processes = [process_of(each) for each in records if each["steps"] or each["modules"] or each["problem"]]
@@ -72,7 +72,12 @@ def with_python(command: Sequence[str], python: str) -> tuple[str, ...]:
         return (python, "-m", "torch.distributed.run", *rest)
     if first.endswith((".py", ".pyw")) or first.startswith("-"):
         return (python, *command)
-    raise UsageError(f"--python: {first} is no Python, torchrun or script; name there what runs, or leave --python out")
+    raise UsageError(
+        tr(
+            "--python: {program} is no Python, torchrun or script; name there what runs, or leave --python out",
+            program=first,
+        )
+    )
 
 
 def _interpreter(command: Sequence[str]) -> list[str]:
@@ -103,11 +108,13 @@ def _require_hook(python: Sequence[str], environment: dict[str, str]) -> None:
     try:
         done = subprocess.run(probe, env=environment, stdin=subprocess.DEVNULL, capture_output=True, check=False)  # noqa: S603
     except OSError as error:
-        raise UsageError(f"cannot be run: {error.strerror}", python[0]) from None
+        raise UsageError(tr("cannot be run: {strerror}", strerror=error.strerror), python[0]) from None
     if done.returncode != _HOOKED:
         raise UsageError(
-            "this Python ignores PYTHONPATH or site (-E, -I, -S, or a ._pth file as of Windows' embedded Python), so "
-            "nothing would be watched; leave the option out, or call vqcheck.guard in the script",
+            tr(
+                "this Python ignores PYTHONPATH or site (-E, -I, -S, or a ._pth file as of Windows' embedded Python), "
+                "so nothing would be watched; leave the option out, or call vqcheck.guard in the script"
+            ),
             python[0],
         )
 

@@ -30,17 +30,17 @@ def choose_device(name: str) -> torch.device:
     try:
         device = torch.device(name)
     except RuntimeError:
-        raise UsageError(tr("device {name!r}: expected auto, cpu, cuda or cuda:N", name=name)) from None
+        raise UsageError(tr("device {device!r}: expected auto, cpu, cuda or cuda:N", device=name)) from None
     if device.type not in ("cpu", "cuda"):
-        raise UsageError(tr("device {name!r}: expected auto, cpu, cuda or cuda:N", name=name))
+        raise UsageError(tr("device {device!r}: expected auto, cpu, cuda or cuda:N", device=name))
     if device.type == "cuda":
         count = torch.cuda.device_count() if torch.cuda.is_available() else 0
         index = local_rank() if device.index is None else device.index
         if index >= count:
             raise UsageError(
                 tr(
-                    "device {name!r}: this torch {version} sees {count} CUDA devices",
-                    name=name,
+                    "device {device!r}: this torch {version} sees {count} CUDA devices",
+                    device=name,
                     version=torch.__version__,
                     count=count,
                 )
@@ -123,9 +123,9 @@ def _number(name: str, default: str) -> int:
     if not (said.isascii() and said.isdecimal() and len(said) < 9):
         raise UsageError(
             tr(
-                "the environment variable {name} is {value!r}, expected a number as torchrun sets it",
-                name=name,
-                value=said[:20],
+                "the environment variable {variable} is {said!r}, expected a number as torchrun sets it",
+                variable=name,
+                said=said[:20],
             )
         )
     return int(said)
@@ -147,7 +147,7 @@ def process_group(device: torch.device | None) -> Iterator[None]:
         distributed.init_process_group(None if device is None else "nccl" if device.type == "cuda" else "gloo")
     except (ValueError, RuntimeError) as error:
         raise UsageError(
-            tr("cannot join the processes of torchrun: {error}", error=" ".join(str(error).split()))
+            tr("cannot join the processes of torchrun: {reason}", reason=" ".join(str(error).split()))
         ) from None
     try:
         # nccl works on the current device

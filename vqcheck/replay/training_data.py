@@ -226,7 +226,7 @@ class RecordedData:
             try:
                 self._cache[entry.name] = self._load(entry)
             except (UsageError, CheckpointError, InputError) as error:
-                raise UsageError(tr("item {name!r}: {error}", name=entry.name, error=error)) from None
+                raise UsageError(tr("item {item!r}: {reason}", item=entry.name, reason=str(error))) from None
         return self._cache[entry.name]
 
     def _load(self, entry: Entry) -> Item:

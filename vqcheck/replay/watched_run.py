@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 from typing import Any
 
-from vqcheck.language import tr
+from vqcheck.language import tr, unpacked
 from vqcheck.live.rank_records import RankComparison, RankDifference
 from vqcheck.word_enum import VerdictEnum, WordEnum
 
@@ -141,13 +141,17 @@ def process_of(facts: dict[str, Any]) -> WatchedProcess:
             WatchedModule(
                 each["name"],
                 each["looked_at"],
-                tuple(SeenChange(**change) for change in finding.get("changes", ())),
-                use.get("text", ""),
+                tuple(_change(change) for change in finding.get("changes", ())),
+                unpacked(use.get("text", "")),
                 use.get("scalars", {}),
                 tuple(use.get("collapsed", ())),
             )
         )
     rank = facts["rank"]["number"] if facts["rank"] else None
     return WatchedProcess(
-        facts["pid"], facts["script"], rank, facts["steps"], facts["ended"], facts["problem"], tuple(modules)
+        facts["pid"], facts["script"], rank, facts["steps"], facts["ended"], unpacked(facts["problem"]), tuple(modules)
     )
+
+
+def _change(facts: dict[str, Any]) -> SeenChange:
+    return SeenChange(**{**facts, "what": unpacked(facts["what"]), "written_by": unpacked(facts["written_by"])})

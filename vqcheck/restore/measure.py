@@ -23,7 +23,7 @@ from vqcheck.errors import CheckpointError, UsageError
 from vqcheck.experiment.directory import Entry, read_experiment, read_speaker_vector, read_ssl, read_wav
 from vqcheck.experiment.name2semantic import read_name2semantic
 from vqcheck.experiment.name2text import ids_from_file
-from vqcheck.language import tr
+from vqcheck.language import listed, tr
 from vqcheck.replay.own_networks import read_tensor
 from vqcheck.restore.measured import Clip, MeasuredItem, Measurement, Way
 from vqcheck.synthesizer import VERSIONS, SynthesizerError, SynthesizerTrn, preset
@@ -62,8 +62,13 @@ class Measuring:
     def __init__(self, drifted: Checkpoint, experiment: str, symbols: str, sample: int) -> None:
         self.version = identify(drifted).version
         if self.version not in VERSIONS:
-            what = f"is a model of {self.version}" if self.version else "is not a model of a known version"
-            raise UsageError(f"{what}; {', '.join(VERSIONS)} can be decoded", drifted.path)
+            known = listed(list(VERSIONS), last="")
+            raise UsageError(
+                tr("is a model of {version}; {known} can be decoded", version=self.version, known=known)
+                if self.version
+                else tr("is not a model of a known version; {known} can be decoded", known=known),
+                drifted.path,
+            )
         self._preset = preset(self.version)
         self._sizes = _sizes(drifted)
         self._load(drifted)  # or it would turn out after the restored file was written
@@ -84,10 +89,12 @@ class Measuring:
             else:
                 usable.append(_Recording(entry, tokens[entry.name]))
         if len(usable) < _FEWEST:
-            why = "".join(f"; {name} {reason}" for name, reason in list(self._left_out.items())[:1])
-            raise UsageError(
-                f"{len(usable)} recordings can be measured, at least {_FEWEST} are needed{why}", experiment
+            said = tr(
+                "{usable} recordings can be measured, at least {fewest} are needed", usable=len(usable), fewest=_FEWEST
             )
+            for name, reason in list(self._left_out.items())[:1]:
+                said = tr("{clause}; {next}", clause=said, next=tr("{item} {reason}", item=name, reason=reason))
+            raise UsageError(said, experiment)
         self._of = len(usable)
         chosen = random.Random(_SEED).sample(usable, min(sample, len(usable)))  # noqa: S311 - not a secret
         self._recordings = sorted(chosen, key=lambda each: each.entry.name)
@@ -114,7 +121,9 @@ class Measuring:
             try:
                 item = self._measured(recording, nets, device, save, room)
             except (UsageError, CheckpointError, SynthesizerError) as error:
-                raise UsageError(f"recording {recording.entry.name!r}: {error}") from None
+                raise UsageError(
+                    tr("recording {name!r}: {reason}", name=recording.entry.name, reason=str(error))
+                ) from None
             room -= sum(len(clip.wav) for clip in item.clips)
             items.append(item)
             if on_item:
@@ -131,7 +140,7 @@ class Measuring:
         """Return a network of the sizes that the file names, of the versions that make samples."""
         net = self._preset.synthesizer(**self._sizes)
         if not isinstance(net, SynthesizerTrn):
-            raise UsageError(f"{self.version} makes mel, and no samples; it cannot be measured")
+            raise UsageError(tr("{version} makes mel, and no samples; it cannot be measured", version=self.version))
         return net
 
     def _load(self, checkpoint: Checkpoint) -> SynthesizerTrn:
@@ -145,7 +154,7 @@ class Measuring:
             state |= {name: value for name, value in net.state_dict().items() if name.startswith(_UNUSED)}
             net.load_state_dict(state)
         except (SynthesizerError, RuntimeError, ValueError, TypeError) as error:
-            raise UsageError(f"cannot be decoded: {error}", checkpoint.path) from None
+            raise UsageError(tr("cannot be decoded: {reason}", reason=str(error)), checkpoint.path) from None
         return net.eval()
 
     def _measured(
@@ -196,7 +205,9 @@ def _sizes(checkpoint: Checkpoint) -> dict[str, Any]:
     sizes = {name: value for name, value in given.items() if name not in _BY_POSITION and _is_sane(name, value)}
     text = checkpoint.tensors.get("enc_p.text_embedding.weight")
     if text is None or len(text.shape) != 2:
-        raise UsageError("is not a whole s2 model: it holds no enc_p.text_embedding.weight", checkpoint.path)
+        raise UsageError(
+            tr("is not a whole s2 model: it holds no {tensor}", tensor="enc_p.text_embedding.weight"), checkpoint.path
+        )
     return {**sizes, "n_symbols": text.shape[0], "freeze_quantizer": True}
 
 
@@ -213,11 +224,15 @@ def _require_shapes(checkpoint: Checkpoint, outline: SynthesizerTrn) -> None:
     for name, tensor in outline.state_dict().items():
         stored = checkpoint.tensors.get(name)
         if stored is None and not name.startswith(_UNUSED):
-            raise UsageError(f"is not a whole s2 model: it holds no {name}", checkpoint.path)
+            raise UsageError(tr("is not a whole s2 model: it holds no {tensor}", tensor=name), checkpoint.path)
         if stored is not None and stored.shape != tuple(tensor.shape):
             raise UsageError(
-                f"{name} has the shape {list(stored.shape)}, a model of its version and configuration "
-                f"{list(tensor.shape)}",
+                tr(
+                    "{tensor} has the shape {stored}, a model of its version and configuration {expected}",
+                    tensor=name,
+                    stored=list(stored.shape),
+                    expected=list(tensor.shape),
+                ),
                 checkpoint.path,
             )
 
@@ -242,7 +257,7 @@ def _clips(name: str, sounds: Mapping[str, Tensor], rate: int, save: str | None,
                 with atomic_write(path) as stream:
                     stream.write(content)
             except OSError as error:
-                raise UsageError(f"cannot be written: {error.strerror}", path) from None
+                raise UsageError(tr("cannot be written: {strerror}", strerror=error.strerror), path) from None
         if kept or path:
             clips.append(Clip(label, content if kept else b"", path))
     return tuple(clips)

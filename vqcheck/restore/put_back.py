@@ -15,6 +15,7 @@ from vqcheck.codebook.float_bytes import WIDENED, not_finite, widen
 from vqcheck.codebook.rounding_loss import spoilt_in_use
 from vqcheck.codebook.vq_encoder import BookPlace, Place, RoleTensor, VQEncoder
 from vqcheck.errors import CheckpointError, UsageError
+from vqcheck.language import listed, tr, word
 from vqcheck.restore.result import Restoration, RestoredPart, RestoredTensor
 
 _FLOATS: Final = {"float64": "<f8", "float32": "<f4", "float16": "<f2"}
@@ -42,12 +43,17 @@ def put_back(
     source, target = _encoder(base, names[0]), _encoder(file, names[1])
     if source.family.name != target.family.name:
         raise UsageError(
-            f"holds the VQ encoder of another codec ({target.family.name}) than {base.path} ({source.family.name})",
+            tr(
+                "holds the VQ encoder of another codec ({family}) than {base} ({expected})",
+                family=target.family.name,
+                base=base.path,
+                expected=source.family.name,
+            ),
             file.path,
         )
     values, restored = _values(base, source, file, target, part)
     if not values:
-        raise UsageError(f"stores no {part} that could be put back", file.path)
+        raise UsageError(tr("stores no {part} that could be put back", part=word(part)), file.path)
     before = _digests(file, target)
     edits = edits_for(file, values)
     try:
@@ -59,7 +65,7 @@ def put_back(
                 if part is not RestoredPart.PROJECTION:
                     _require_no_loss(base, source, copy, target)
     except OSError as error:
-        raise UsageError(f"cannot be written: {error.strerror}", out) from None
+        raise UsageError(tr("cannot be written: {strerror}", strerror=error.strerror), out) from None
     left = [source.label(tensor) for place, tensor in source.by_place().items() if place not in target.by_place()]
     return Restoration(
         base.path,
@@ -79,10 +85,10 @@ def _require_new(out: str, inputs: tuple[Checkpoint, ...]) -> None:
     for checkpoint in inputs:
         for each in checkpoint.files:
             if each.is_at(out):
-                raise UsageError("is what this command reads; the output must go to another file", out)
+                raise UsageError(tr("is what this command reads; the output must go to another file"), out)
     if "vqcheck" in inputs[-1].information and inputs[-1].format == "safetensors":
         raise UsageError(
-            "is a VQ encoder that was extracted, and says so with its digests; extract the base's instead",
+            tr("is a VQ encoder that was extracted, and says so with its digests; extract the base's instead"),
             inputs[-1].path,
         )
 
@@ -97,7 +103,8 @@ def _encoder(checkpoint: Checkpoint, copy: str) -> VQEncoder:
     held = find_copies(checkpoint)
     if len(held.names) > 1 and not copy:
         raise UsageError(
-            f"holds several VQ encoders ({', '.join(held.names)}); --copy NAME chooses one", checkpoint.path
+            tr("holds several VQ encoders ({names}); --copy NAME chooses one", names=listed(held.names, last="")),
+            checkpoint.path,
         )
     chosen = copy if len(held.names) > 1 or not copy or held.holds(copy) else ""
     return find_vq_encoder(checkpoint, copy=chosen)
@@ -122,12 +129,22 @@ def _values(
         label, given = target.label(tensor), have.get(tensor.place)
         if given is None:
             raise UsageError(
-                f"does not store {label}, which {file.path} has; the two store the VQ encoder in different forms",
+                tr(
+                    "does not store {tensor}, which {file} has; the two store the VQ encoder in different forms",
+                    tensor=label,
+                    file=file.path,
+                ),
                 base.path,
             )
         if given.shape != tensor.shape:
             raise UsageError(
-                f"has another shape of {label}: {list(tensor.shape)}, and {base.path} has {list(given.shape)}",
+                tr(
+                    "has another shape of {tensor}: {stored}, and {base} has {expected}",
+                    tensor=label,
+                    stored=list(tensor.shape),
+                    base=base.path,
+                    expected=list(given.shape),
+                ),
                 file.path,
             )
         old = bytes(file.read(tensor.tensor))
@@ -145,13 +162,20 @@ def _require_same_books(base: Checkpoint, source: VQEncoder, file: Checkpoint, t
     have, want = source.by_place(), target.by_place()
     lacks = next((t for place, t in have.items() if t.role in CODEBOOK_ROLES and place[:3] not in _books(want)), None)
     if lacks:
-        raise UsageError(f"lacks {source.label(lacks)}, which {base.path} has", file.path)
+        raise UsageError(tr("lacks {tensor}, which {base} has", tensor=source.label(lacks), base=base.path), file.path)
     for codebook in target.codebooks:
         for tensor in codebook.tensors:
             tied = [have.get((*place, tensor.role, tensor.part)) for place in codebook.tied]
             first = have.get(tensor.place)
             if first and any(each is None or base.read(each.tensor) != base.read(first.tensor) for each in tied):
-                raise UsageError(f"shares {target.label(tensor)} among layers that differ in {base.path}", file.path)
+                raise UsageError(
+                    tr(
+                        "shares {tensor} among layers that differ in {base}",
+                        tensor=target.label(tensor),
+                        base=base.path,
+                    ),
+                    file.path,
+                )
 
 
 def _books(places: Mapping[Place, RoleTensor]) -> set[BookPlace]:
@@ -179,7 +203,15 @@ def _converted(data: bytes, given: RoleTensor, tensor: RoleTensor, label: str, p
         flag = np.frombuffer(data, _FLAGS.get(stored, "<f2")).astype("?")
         return flag.astype(_FLAGS[wanted]).tobytes()
     if stored not in (*_FLOATS, *WIDENED) or wanted not in (*_FLOATS, "bfloat16"):
-        raise UsageError(f"stores {label} as {wanted}, to which {stored} is not converted", path)
+        raise UsageError(
+            tr(
+                "stores {tensor} as {dtype}, to which {stored} is not converted",
+                tensor=label,
+                dtype=wanted,
+                stored=stored,
+            ),
+            path,
+        )
     wide = np.frombuffer(widen(data, stored), _FLOATS.get("float32" if stored in WIDENED else stored))
     with np.errstate(over="ignore"):
         if wanted == "bfloat16":
@@ -187,7 +219,12 @@ def _converted(data: bytes, given: RoleTensor, tensor: RoleTensor, label: str, p
         else:
             new = wide.astype(_FLOATS[wanted]).tobytes()
     if not_finite(new, wanted) > not_finite(data, stored):
-        raise UsageError(f"stores {label} as {wanted}, in which a value of the base would be infinite", path)
+        raise UsageError(
+            tr(
+                "stores {tensor} as {dtype}, in which a value of the base would be infinite", tensor=label, dtype=wanted
+            ),
+            path,
+        )
     return new
 
 
@@ -202,7 +239,9 @@ def _require_no_loss(base: Checkpoint, source: VQEncoder, copy: Checkpoint, targ
             continue
         if spoilt_in_use(copy, target.family, other) > spoilt_in_use(base, source.family, codebook):
             dtype = other.codes.tensor.dtype
-            raise UsageError(f"codes in use would become zero, infinite or equal in {dtype}, as the file has it")
+            raise UsageError(
+                tr("codes in use would become zero, infinite or equal in {dtype}, as the file has it", dtype=dtype)
+            )
 
 
 def _digests(checkpoint: Checkpoint, encoder: VQEncoder) -> EncoderDigests:
@@ -223,5 +262,5 @@ def _read_back(
     """
     read = all(bytes(copy.read(tensor)) == data for tensor, data in values.items())
     if not read or differs_elsewhere(file, copy, edits):
-        raise CheckpointError("the copy does not hold what was written, and was not kept", file.path)
+        raise CheckpointError(tr("the copy does not hold what was written, and was not kept"), file.path)
     return _digests(copy, target)

@@ -14,6 +14,7 @@ from vqcheck.codebook.match import search
 from vqcheck.codebook.model import base_model
 from vqcheck.codebook.vq_encoder import RoleTensor, VQEncoder
 from vqcheck.errors import UsageError
+from vqcheck.language import listed, tr
 from vqcheck.restore.result import Extraction
 
 _ALIGNED: Final = 8
@@ -32,7 +33,10 @@ def take_out(file: Checkpoint, out: str, copy: str = "") -> Extraction:
     """
     held = find_copies(file)
     if len(held.names) > 1 and not copy:
-        raise UsageError(f"holds several VQ encoders ({', '.join(held.names)}); --copy NAME chooses one", file.path)
+        raise UsageError(
+            tr("holds several VQ encoders ({names}); --copy NAME chooses one", names=listed(held.names, last="")),
+            file.path,
+        )
     taken = (held.choose(copy) if len(held.names) > 1 else held).sound[0]
     encoder, stored = taken.encoder, taken.file.tensors
     spelled = {dtype: name for name, dtype in SAFETENSORS.items()}
@@ -77,21 +81,36 @@ def take_out(file: Checkpoint, out: str, copy: str = "") -> Extraction:
         with atomic_write(out) as stream:
             stream.write(len(text).to_bytes(8, "little") + text + content)
     except OSError as error:
-        raise UsageError(f"cannot be written: {error.strerror}", out) from None
+        raise UsageError(tr("cannot be written: {strerror}", strerror=error.strerror), out) from None
     return Extraction(file.path, out, encoder.family.name, tuple(tensors), digests)
 
 
 def _require_found_again(file: Checkpoint, encoder: VQEncoder, shapes: dict[str, tuple[int, ...]]) -> None:
     """Raise UsageError where the tensors, without the rest of the file, would be read as another codec's."""
     if encoder.family.projects and not encoder.projection:
-        what = "is a LoRA export" if encoder.is_lora else "is a file"
-        instead = f"extract the VQ encoder of {base_model(file)} instead"
-        raise UsageError(f"{what} without the projection in front of the lookup; {instead}", file.path)
+        base = base_model(file)
+        raise UsageError(
+            tr(
+                "is a LoRA export without the projection in front of the lookup; "
+                "extract the VQ encoder of {base} instead",
+                base=base,
+            )
+            if encoder.is_lora
+            else tr(
+                "is a file without the projection in front of the lookup; extract the VQ encoder of {base} instead",
+                base=base,
+            ),
+            file.path,
+        )
     found = [match.family.name for match in search(shapes).sound]
     if found != [encoder.family.name]:
-        read = " and ".join(found) or "no codec"
         raise UsageError(
-            f"its VQ encoder ({encoder.family.name}) would be read as {read} without the rest of the file", file.path
+            tr(
+                "its VQ encoder ({family}) would be read as {codecs} without the rest of the file",
+                family=encoder.family.name,
+                codecs=listed(found) if found else tr("no codec"),
+            ),
+            file.path,
         )
 
 

@@ -18,7 +18,7 @@ from vqcheck.codebook import inspection
 from vqcheck.codebook.health import FIT_TO_TRAIN
 from vqcheck.errors import UsageError
 from vqcheck.experiment.config import FLOW_VERSIONS, Config
-from vqcheck.language import tr, word
+from vqcheck.language import listed, tr, word
 from vqcheck.live.encoder import LiveEncoder
 from vqcheck.live.tensor_change import SourceLine, Write
 from vqcheck.replay.checkout.child_process import ChildProcess
@@ -54,9 +54,9 @@ class CheckoutSubject(Subject):
         config, subject = self.config, self.config.subject
         path = _checkout(config)
         if save:
-            raise UsageError("subject.checkout: its checkpoints are not saved")
+            raise UsageError(tr("subject.checkout: its checkpoints are not saved"))
         if config.training.lora_rank and world_size() > 1:
-            raise UsageError("training.lora_rank: LoRA is trained in one process; run it without torchrun")
+            raise UsageError(tr("training.lora_rank: LoRA is trained in one process; run it without torchrun"))
         self._device = choose_device(config.replay.device)
         self._fp16 = choose_fp16(config, self._device)
         if config.training.lora_rank and subject.version not in FLOW_VERSIONS and subject.generator is None:
@@ -162,9 +162,7 @@ def _checkout(config: Config) -> str:
     if not os.path.isdir(path):
         raise UsageError(tr("checkout {path}: there is no such folder", path=path))
     if not os.path.isfile(os.path.join(path, models)):
-        raise UsageError(
-            tr("checkout {path}: is not a GPT-SoVITS checkout: it has no {models}", path=path, models=models)
-        )
+        raise UsageError(tr("checkout {path}: is not a GPT-SoVITS checkout: it has no {file}", path=path, file=models))
     return path
 
 
@@ -205,7 +203,7 @@ def _target(found: dict[str, Any], sizes: Preset) -> MelTarget | None:
     try:
         target.settings(sizes.spectrogram)
     except InputError as error:
-        raise UsageError(tr("spectrogram.{error}", error=error)) from None
+        raise UsageError(f"spectrogram.{error}") from None
     return dataclasses.replace(target, channels=found["mel_channels"])
 
 
@@ -223,9 +221,18 @@ def _fits(config: Config, tensors: list[str]) -> tuple[str, ...]:
         model = inspection.inspect(checkpoint).model
         absent = sorted({name.split(".")[0] for name in tensors if name not in checkpoint.tensors})
     if model.version and version not in model.version.split(" or "):
-        stored = tr("a {version} checkpoint ({evidence})", version=model.version, evidence=model.evidence)
-        raise UsageError(tr("is {stored}, the checkout is replayed as {version}", stored=stored, version=version), path)
-    return (f"{path}: lacks {', '.join(absent)}: fresh weights there",) if absent else ()
+        raise UsageError(
+            tr(
+                "is a {stored} checkpoint ({evidence}), the checkout is replayed as {version}",
+                stored=model.version,
+                evidence=listed([str(each) for each in model.evidence], last=""),
+                version=version,
+            ),
+            path,
+        )
+    if not absent:
+        return ()
+    return (tr("{path}: lacks {parts}: fresh weights there", path=path, parts=listed(absent, last="")),)
 
 
 def _plain(path: str | None, folder: str, name: str, *, generator: bool) -> str | None:

@@ -14,7 +14,7 @@ from types import TracebackType
 from typing import Any
 
 from vqcheck.errors import UsageError
-from vqcheck.language import tr
+from vqcheck.language import tr, unpacked
 
 _CHILD = os.path.join(os.path.dirname(__file__), "child", "__main__.py")
 
@@ -73,33 +73,35 @@ class ChildProcess:
             self._kill()
             raise UsageError(
                 tr(
-                    "the checkout did not finish within {time_limit:g} s ({what}); subject.time_limit allows it more",
-                    time_limit=self._time_limit,
-                    what=_DOING[request["do"]],
+                    "the checkout did not finish within {seconds:g} s ({when}); subject.time_limit allows it more",
+                    seconds=self._time_limit,
+                    when=_DOING[request["do"]],
                 )
             ) from None
         if answer is None:
             raise UsageError(
                 tr(
-                    "the checkout's process ended {what}: {why}",
-                    what=_DOING[request["do"]],
-                    why=self._why_it_ended(),
+                    "the checkout's process ended {when}: {how}",
+                    when=_DOING[request["do"]],
+                    how=self._how_it_ended(),
                 )
             )
         try:
             read = json.loads(answer)
         except ValueError:
             read = None
-        if not isinstance(read, dict) or not {"ok", "error"} & read.keys():
+        if not isinstance(read, dict) or not {"ok", "error", "unfit"} & read.keys():
             raise UsageError(
                 tr(
-                    "python {python}: is not a Python, or prints at its start: {said!r}",
+                    "python {python}: is not a Python, or prints at its start: {printed!r}",
                     python=self._python,
-                    said=answer[:80],
+                    printed=answer[:80],
                 )
             )
+        if "unfit" in read:
+            raise UsageError(tr("checkout: {reason}", reason=_why_unfit(self._python, *read["unfit"])))
         if "error" in read:
-            raise UsageError(tr("checkout: {error}", error=read["error"]))
+            raise UsageError(tr("checkout: {reason}", reason=unpacked(read["error"])))
         result: dict[str, Any] = read["ok"]
         return result
 
@@ -117,13 +119,17 @@ class ChildProcess:
                 self._answers.put(line)
         self._answers.put(None)
 
-    def _why_it_ended(self) -> str:
+    def _how_it_ended(self) -> str:
         code = self._process.wait()
         self._said.seek(max(0, os.fstat(self._said.fileno()).st_size - 4096))
         lines = self._said.read().decode("utf-8", "replace").split("\n")
-        last = next((line.strip() for line in reversed(lines) if line.strip()), "it said nothing")
-        how = f"signal {-code} ({signal.Signals(-code).name})" if code < 0 else f"status {code}"
-        return f"{how}; {last[:200]}"
+        last = next((line.strip()[:200] for line in reversed(lines) if line.strip()), tr("it said nothing"))
+        how = (
+            tr("signal {number} ({name})", number=-code, name=signal.Signals(-code).name)
+            if code < 0
+            else tr("status {number}", number=code)
+        )
+        return tr("{how}; {said}", how=how, said=last)
 
     def _kill(self) -> None:
         if os.name == "posix":
@@ -140,11 +146,28 @@ class ChildProcess:
 
 
 _DOING = {
-    "load": "while it was loaded",
-    "start": "while its networks were made",
-    "step": "in a training step",
-    "moves": "at the end of an arm",
+    "load": tr("while it was loaded"),
+    "start": tr("while its networks were made"),
+    "step": tr("in a training step"),
+    "moves": tr("at the end of an arm"),
 }
+
+
+def _why_unfit(python: str, what: str, found: str) -> str:
+    """Return why a Python cannot run a checkout, as the child says it before it can have any words."""
+    if what == "python":
+        return tr(
+            "{python} is Python {found}: the oldest that a checkout can be replayed with is 3.9",
+            python=python,
+            found=found,
+        )
+    if what == "torch":
+        return tr(
+            "{python} has torch {found}: the oldest that a checkout can be replayed with is 2.0",
+            python=python,
+            found=found,
+        )
+    return tr("{python} lacks packages: {found}", python=python, found=found)
 
 
 def _program(python: str | None) -> str:

@@ -6,7 +6,7 @@ from typing import Any, Final
 from vqcheck.codebook.digest import BF16V1, F16V1, F32V1
 from vqcheck.codebook.health import Condition
 from vqcheck.codebook.inspection import EncoderSummary, InspectedFiles, Inspection, UnreadFile
-from vqcheck.codebook.model import Model, VersionSign
+from vqcheck.codebook.model import Model
 from vqcheck.language import tr
 from vqcheck.report.document import Case, CaseOutcome, Rule, Weight
 from vqcheck.report.views.json_objects import digests_object, named
@@ -110,25 +110,7 @@ def _file(inspection: Inspection) -> dict[str, Any]:
 
 def evidence(model: Model) -> str:
     """Return what shows the kind and the version of a model."""
-    return listed(_shown(each.sign, each.value) for each in model.evidence)
-
-
-def _shown(sign: VersionSign, value: str) -> str:
-    return {
-        VersionSign.PHONEMES: tr("a token embedding and no quantizer, {number} phonemes", number=value),
-        VersionSign.DISCRIMINATORS: tr("tensors named discriminators.*"),
-        VersionSign.NO_TENSORS: tr("no GPT-SoVITS tensors"),
-        VersionSign.TEXT_SYMBOLS: tr("{number} text symbols", number=value),
-        VersionSign.REFERENCE_BINS: tr("reference encoder over {number} bins", number=value),
-        VersionSign.NAMES: tr("only names of tensors"),
-        VersionSign.SPEAKER_EMBEDDING: tr("a speaker embedding, decoder of {number} channels", number=value),
-        VersionSign.FLOW_MATCHING: tr("flow matching"),
-        VersionSign.PUBLISHED: tr("a published base model by its first 8 KiB"),
-        VersionSign.HEADER_CODE: tr("header code {header_code}", header_code=value),
-        VersionSign.CONFIG: "config.model.version",
-        VersionSign.FOLDER: tr("the name of its folder, {folder}", folder=value),
-        VersionSign.NOTHING_TELLS: tr("neither the file nor its folder shows whether it is v3 or v4"),
-    }[sign]
+    return listed(map(str, model.evidence))
 
 
 def lacking(model: Model) -> str:

@@ -99,8 +99,10 @@ def _first(run: WatchedRun) -> str:
     if not run.changed:
         return str(run.differing[0])
     change = min(_all_changes(run), key=lambda change: change.step)
-    by = tr("written by {line}", line=change.written_by) if change.written_by else ""
-    return tr("the VQ encoder changed in step {step}: {what}", step=change.step, what=listed((change.name, by)))
+    what = change.name
+    if change.written_by:
+        what = tr("{tensor}, written by {line}", tensor=change.name, line=change.written_by)
+    return tr("the VQ encoder changed in step {step}: {what}", step=change.step, what=what)
 
 
 def _all_changes(run: WatchedRun) -> list[SeenChange]:
@@ -183,5 +185,7 @@ def _use(run: WatchedRun) -> doc.Table:
 
 
 def _name(process: WatchedProcess) -> str:
-    rank = "" if process.rank is None else f", rank {process.rank}"
-    return f"{os.path.basename(process.script) or 'python'} ({process.pid}{rank})"
+    script = os.path.basename(process.script) or "python"
+    if process.rank is None:
+        return f"{script} ({process.pid})"
+    return tr("{script} ({pid}, rank {rank})", script=script, pid=process.pid, rank=process.rank)

@@ -4,8 +4,8 @@ It is run by path, in the Python of a checkout: 3.9 or later, with torch 2.0 or 
 vqcheck need not be installed there. Its modules are loaded from the folder that this file stands in, so the networks
 are trained, frozen and watched by the same code as everywhere else.
 
-Whatever goes wrong is answered as {"error": one line}. When stdin ends, because vqcheck ended in whatever way, the
-process exits at once.
+Whatever goes wrong is answered as {"error": one line, packed}, or as {"unfit": [what, which]} where this Python is at
+fault. When stdin ends, because vqcheck ended in whatever way, the process exits at once.
 """
 
 from __future__ import annotations
@@ -35,7 +35,7 @@ def main() -> None:
     threading.Thread(target=listen, args=(lines,), daemon=True).start()
     unfit = why_unfit()
     if unfit:
-        print(json.dumps({"error": f"{sys.executable} {unfit}"}), file=answers, flush=True)
+        print(json.dumps({"unfit": unfit}), file=answers, flush=True)
         sys.exit()
     session = make_session()
     while True:
@@ -49,17 +49,17 @@ def listen(lines: queue.Queue[bytes]) -> None:
     os._exit(0)
 
 
-def why_unfit() -> str:
-    """Return why this Python cannot run what follows; empty where it can."""
+def why_unfit() -> list[str]:
+    """Return what keeps this Python from running what follows, and which it has; empty where it can."""
     if sys.version_info < (3, 9):  # noqa: UP036 - vqcheck itself needs a later one, a checkout does not
-        return f"is Python {sys.version.split()[0]}: the oldest that a checkout can be replayed with is 3.9"
+        return ["python", sys.version.split()[0]]
     try:
         import torch
     except (ImportError, OSError) as problem:
-        return f"lacks packages: torch ({' '.join(str(problem).split())})"
+        return ["packages", f"torch ({' '.join(str(problem).split())})"]
     if int(torch.__version__.partition(".")[0]) < 2:
-        return f"has torch {torch.__version__}: the oldest that a checkout can be replayed with is 2.0"
-    return ""
+        return ["torch", str(torch.__version__)]
+    return []
 
 
 def make_session() -> Any:

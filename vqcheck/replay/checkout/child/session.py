@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import vqcheck.live.freeze  # noqa: F401 - a strategy; imported here with the rest
 from vqcheck.errors import UsageError, VqcheckError
+from vqcheck.language import packed, tr
 from vqcheck.live.encoder import LiveEncoder, find
 from vqcheck.live.ranks import data_parallel
 from vqcheck.live.watch import same_bits
@@ -37,7 +38,7 @@ class Session:
     step   a batch by name, whether to trace writes     ->  a StepReport, and those tensors that changed or are gone
     moves  nothing                                      ->  which parameters of the generator moved since the start
 
-    A tensor is {"dtype", "shape", "data" (base64)}. Each answer is {"ok": ...} or {"error": one line}.
+    A tensor is {"dtype", "shape", "data" (base64)}. Each answer is {"ok": ...} or {"error": one line, packed}.
     """
 
     def __init__(self) -> None:
@@ -49,7 +50,7 @@ class Session:
         try:
             return {"ok": self._answer(json.loads(line))}
         except VqcheckError as error:
-            return {"error": str(error)}
+            return {"error": packed(str(error))}
         except BaseException as error:  # noqa: BLE001 - SystemExit of a tree's module included
             return {"error": in_one_line(error)}
 
@@ -66,7 +67,7 @@ class Session:
             return self._arm.step(request)
         if wanted == "moves" and self._arm:
             return {"parameters": [asdict(each) for each in self._arm.moves()]}
-        raise UsageError(f"the request {str(request)[:60]!r} has no meaning")
+        raise UsageError(tr("the request {request!r} has no meaning", request=str(request)[:60]))
 
 
 class ChildArm:
@@ -92,7 +93,9 @@ class ChildArm:
         try:
             report = self._training.step(request["epoch"], batch, traced)
         except BaseException as error:
-            raise UsageError(f"step {request['number']} raised {in_one_line(error)}") from error
+            raise UsageError(
+                tr("step {number} raised {error}", number=request["number"], error=in_one_line(error))
+            ) from error
         gone = self._last.keys() - _state(self._net_g).keys()
         return {"report": asdict(report), "tensors": self.changed(), "gone": sorted(gone)}
 

@@ -14,6 +14,7 @@ import torch
 from torch import distributed
 
 from vqcheck.errors import UsageError
+from vqcheck.language import listed, tr
 from vqcheck.replay.s2_training import fresh_vq_encoder
 from vqcheck.replay.subject import in_one_line
 from vqcheck.replay.training_step import SWITCHES
@@ -35,22 +36,36 @@ class Tree:
         self.models = import_models(request["checkout"])
         flow_matching = request["version"] in ("v3", "v4")
         name = request["generator"] or ("SynthesizerTrnV3" if flow_matching else "SynthesizerTrn")
-        self.generator = self._class(name, f"; is it older than {request['version']}?" if flow_matching else "")
+        self.generator = self._class(name, request["version"] if flow_matching else "")
         self.matches_flows = "mel" in parameters(self.generator.forward)
         self.version = self._version(request["version"])
         # only an adversarial training has one
         self.discriminator = None if self.matches_flows else self._class("MultiPeriodDiscriminator")
         if request["lora_rank"] and not self.matches_flows:
-            raise UsageError(f"training.lora_rank: {self.generator.__name__} of this tree is not trained with LoRA")
+            raise UsageError(
+                tr(
+                    "training.lora_rank: {generator} of this tree is not trained with LoRA",
+                    generator=self.generator.__name__,
+                )
+            )
         join_ranks(request["ranks"], self.device)
         net_g, _ = self.build()
         for name in ("quantizer", "ssl_proj", "enc_p", *(["linear_mel"] if self.matches_flows else [])):
             if not hasattr(net_g, name):
-                kind = self.generator.__name__
-                raise UsageError(f"its {kind} has no {name}, so its training is another one", self.models.__file__)
+                raise UsageError(
+                    tr(
+                        "its {generator} has no {part}, so its training is another one",
+                        generator=self.generator.__name__,
+                        part=name,
+                    ),
+                    self.models.__file__,
+                )
         self.pro = hasattr(net_g, "sv_emb")
         if self.version.startswith("v2Pro") and not self.pro:
-            raise UsageError(f"this tree knows no {self.version}; it is older than that version", request["checkout"])
+            raise UsageError(
+                tr("this tree knows no {version}; it is older than that version", version=self.version),
+                request["checkout"],
+            )
         self.names = self._names_of_inputs()
         self.fresh: dict[str, torch.Tensor] = {}
         """The VQ encoder that arms start from where there are no pretrained weights."""
@@ -65,10 +80,15 @@ class Tree:
             "torch": str(torch.__version__),
         }
 
-    def _class(self, name: str, hint: str = "") -> Any:
+    def _class(self, name: str, since: str = "") -> Any:
         found = getattr(self.models, name, None)
         if not inspect.isclass(found):
-            raise UsageError(f"has no class {name}{hint}", self.models.__file__)
+            raise UsageError(
+                tr("has no class {name}; is it older than {version}?", name=name, version=since)
+                if since
+                else tr("has no class {name}", name=name),
+                self.models.__file__,
+            )
         return found
 
     def _version(self, asked: str | None) -> str:
@@ -77,9 +97,24 @@ class Tree:
         if asked is None:
             return newest if known else oldest
         if self.matches_flows != (asked in ("v3", "v4")):
-            raise UsageError(f"{kind} of {self.request['checkout']} is not trained as {asked} is")
+            raise UsageError(
+                tr(
+                    "{generator} of {checkout} is not trained as {version} is",
+                    generator=kind,
+                    checkout=self.request["checkout"],
+                    version=asked,
+                )
+            )
         if asked != oldest and not known:
-            raise UsageError(f"{kind} of {self.request['checkout']} knows only {oldest}; it is older than {asked}")
+            raise UsageError(
+                tr(
+                    "{generator} of {checkout} knows only {known}; it is older than {version}",
+                    generator=kind,
+                    checkout=self.request["checkout"],
+                    known=oldest,
+                    version=asked,
+                )
+            )
         return asked
 
     def _names_of_inputs(self) -> list[str]:
@@ -91,7 +126,13 @@ class Tree:
             optional = each.default is not each.empty or each.kind in (each.VAR_POSITIONAL, each.VAR_KEYWORD)
             if name not in known and not optional:
                 kind = self.generator.__name__
-                raise UsageError(f"{kind}.forward has another signature than GPT-SoVITS's: it takes {name}")
+                raise UsageError(
+                    tr(
+                        "{generator}.forward has another signature than GPT-SoVITS's: it takes {parameter}",
+                        generator=kind,
+                        parameter=name,
+                    )
+                )
         return [name for name in asked if name in known]
 
     def build(self) -> tuple[Any, ...]:
@@ -103,14 +144,26 @@ class Tree:
             net_g = self.generator(request["spec_channels"], request["segment"], n_speakers=300, **sizes)
         except TypeError as error:
             kind = self.generator.__name__
-            raise UsageError(f"{kind} has another signature than GPT-SoVITS's: {in_one_line(error)}") from error
+            raise UsageError(
+                tr(
+                    "{generator} has another signature than GPT-SoVITS's: {reason}",
+                    generator=kind,
+                    reason=in_one_line(error),
+                )
+            ) from error
         if self.discriminator is None:
             return net_g, None
         own = self._own_version(self.discriminator)
         try:
             return net_g, self.discriminator(request["use_spectral_norm"], **own)
         except TypeError as error:
-            raise UsageError(f"MultiPeriodDiscriminator has another signature: {in_one_line(error)}") from error
+            raise UsageError(
+                tr(
+                    "{network} has another signature: {reason}",
+                    network="MultiPeriodDiscriminator",
+                    reason=in_one_line(error),
+                )
+            ) from error
 
     def _own_version(self, kind: Any) -> dict[str, str]:
         return {"version": self.version} if "version" in parameters(kind) else {}
@@ -124,7 +177,10 @@ class Tree:
                     net.load_state_dict(torch.load(path, map_location="cpu"), strict=False)
                 except RuntimeError as error:
                     raise UsageError(
-                        f"the pretrained weights do not fit this tree: {in_one_line(error)[:300]}"
+                        tr(
+                            "the pretrained weights do not fit this tree: {reason}",
+                            reason=in_one_line(error)[:300],
+                        )
                     ) from None
         if not self.request["pretrained_g"]:
             if not self.fresh:
@@ -144,16 +200,30 @@ def import_models(checkout: str) -> Any:
         own = [name for name in missing if _is_of_tree(name, checkout)]
         if own:
             raise UsageError(
-                f"lacks modules of its own: {', '.join(own)}; take another commit, or copy it again",
+                tr(
+                    "lacks modules of its own: {modules}; take another commit, or copy it again",
+                    modules=listed(own, last=""),
+                ),
                 checkout,
             ) from None
-        packages = ", ".join(dict.fromkeys(name.split(".")[0] for name in missing)) or "?"
-        raise UsageError(f"{sys.executable} lacks packages that this tree imports: {packages}") from None
+        packages = list(dict.fromkeys(name.split(".")[0] for name in missing)) or ["?"]
+        raise UsageError(
+            tr(
+                "{python} lacks packages that this tree imports: {packages}",
+                python=sys.executable,
+                packages=listed(packages, last=""),
+            )
+        ) from None
     except SyntaxError as error:
         where = f"{error.filename}:{error.lineno}"
-        raise UsageError(f"this Python {sys.version.split()[0]} cannot read it: {error.msg}", where) from None
+        raise UsageError(
+            tr("this Python {version} cannot read it: {reason}", version=sys.version.split()[0], reason=error.msg),
+            where,
+        ) from None
     except BaseException as error:
-        raise UsageError(f"module.models cannot be imported: {in_one_line(error)}") from error
+        raise UsageError(
+            tr("{module} cannot be imported: {reason}", module="module.models", reason=in_one_line(error))
+        ) from error
 
 
 def missing_modules(error: ModuleNotFoundError) -> list[str]:
