@@ -26,7 +26,15 @@ def step(sound, tmp_path):
         for path in (output, summary):
             path.write_text("", "utf-8")
         programs = Path(sys.executable).parent
-        environment = {"PROGRAMS": programs, "CONFIG": sound.config, "S1": "", "LOCK": "", "ROOT": ".", "OPTIONS": "", **inputs}
+        environment = {
+            "PROGRAMS": programs,
+            "CONFIG": sound.config,
+            "S1": "",
+            "LOCK": "",
+            "ROOT": ".",
+            "OPTIONS": "",
+            **inputs,
+        }
         environment |= {"GITHUB_OUTPUT": output, "GITHUB_STEP_SUMMARY": summary, "GITHUB_WORKSPACE": tmp_path}
         done = subprocess.run(
             [BASH, "--noprofile", "--norc", "-eo", "pipefail", "-c", script],
