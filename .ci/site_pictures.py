@@ -1,4 +1,4 @@
-"""A hook of mkdocs: the README's pictures become part of the site, and links to them work where docs/ is read as files."""
+"""A hook of mkdocs: the README's pictures become part of the site. Links to them work where docs/ is read as files."""
 
 from pathlib import Path
 
