@@ -35,7 +35,7 @@ class VqcheckError(Exception):
 
     def __init__(self, reason: str, path: str | os.PathLike[str] = "", member: str = "") -> None:
         self.reason = reason
-        self.path = os.fsdecode(path)
+        self.path: str = os.fsdecode(path)
         self.member = member
         super().__init__(reason, self.path, member)
 

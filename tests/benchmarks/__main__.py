@@ -1,7 +1,7 @@
 """Every figure of vqcheck beside its rivals, measured in one run: `python tests/benchmarks`.
 
-Prints tables and, with `-o`, writes every sample as JSON. Needs POSIX, 6 GB of disk and the extra `[benchmarks]`;
-rivals that are not installed are left out. For figures worth keeping let nothing else run, and install vqcheck as its
+Prints tables and, with `-o`, writes every sample as JSON. Needs POSIX, 6 GB of disk and the group `benchmarks`; rivals
+that are not installed are left out. For figures worth keeping let nothing else run, and install vqcheck as its
 users do: `pip install -e` makes every start of Python slower.
 """
 

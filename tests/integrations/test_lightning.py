@@ -7,7 +7,7 @@ import torch
 
 from vqcheck.errors import CodebookChanged, CodebookCollapsed, NoCodebookError
 
-lightning = pytest.importorskip("lightning", reason="needs the extra [integrations]: lightning is not installed")
+lightning = pytest.importorskip("lightning", reason="needs the group integrations: lightning is not installed")
 from lightning.pytorch.callbacks import ModelCheckpoint  # noqa: E402
 from lightning.pytorch.loggers import CSVLogger  # noqa: E402
 

@@ -5,7 +5,7 @@ import torch
 
 import vqcheck
 
-pytest.importorskip("tensorboard", reason="needs the extra [integrations]: tensorboard is not installed")
+pytest.importorskip("tensorboard", reason="needs the group integrations: tensorboard is not installed")
 
 
 @pytest.mark.filterwarnings("ignore:.*:DeprecationWarning")

@@ -8,7 +8,7 @@ import torch
 
 from vqcheck.errors import CodebookChanged, CodebookCollapsed, UsageError
 
-pytest.importorskip("accelerate", reason="needs the extra [integrations]: accelerate is not installed")
+pytest.importorskip("accelerate", reason="needs the group integrations: accelerate is not installed")
 transformers = pytest.importorskip("transformers")
 
 from vqcheck.integrations.transformers import (  # noqa: E402

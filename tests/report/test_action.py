@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-ACTION = Path(__file__).parents[2] / ".github" / "actions" / "gate" / "action.yml"
+ACTION = Path(__file__).parents[2] / "action.yml"
 BASH = shutil.which("bash")
 
 pytestmark = pytest.mark.skipif(BASH is None or os.name == "nt", reason="the runner brings its own bash")
@@ -25,16 +25,24 @@ def step(sound, tmp_path):
         output, summary = tmp_path / "output", tmp_path / "summary.md"
         for path in (output, summary):
             path.write_text("", "utf-8")
-        environment = {"CONFIG": sound.config, "S1": "", "LOCK": "", "ROOT": ".", "OPTIONS": "", **inputs}
+        programs = Path(sys.executable).parent
+        environment = {
+            "PROGRAMS": programs,
+            "CONFIG": sound.config,
+            "S1": "",
+            "LOCK": "",
+            "ROOT": ".",
+            "OPTIONS": "",
+            **inputs,
+        }
         environment |= {"GITHUB_OUTPUT": output, "GITHUB_STEP_SUMMARY": summary, "GITHUB_WORKSPACE": tmp_path}
-        path = os.pathsep.join([str(Path(sys.executable).parent), os.environ["PATH"]])
         done = subprocess.run(
             [BASH, "--noprofile", "--norc", "-eo", "pipefail", "-c", script],
             capture_output=True,
             text=True,
             encoding="utf-8",
             cwd=tmp_path,
-            env={**os.environ, "PATH": path, **{name: str(value) for name, value in environment.items()}},
+            env={**os.environ, **{name: str(value) for name, value in environment.items()}},
             check=False,
         )
         return done.returncode, done.stdout, output.read_text("utf-8"), summary.read_text("utf-8")
@@ -106,17 +114,29 @@ def test_a_config_with_spaces_and_signs_of_the_shell_is_one_path(step, sound):
 
 def test_pip_is_not_what_a_workspace_calls_pip(tmp_path):
     """The step that installs runs in the workspace, whose files somebody else may have written."""
-    steps = re.findall(r"^      run: (?!\|)(.*)$", ACTION.read_text("utf-8"), re.MULTILINE)
-    [install] = steps
-    assert install.endswith('pip install --quiet -- "$GITHUB_ACTION_PATH/../../.."')
-    (tmp_path / "pip.py").write_text("open('planted', 'w')")
-    path = os.pathsep.join([str(Path(sys.executable).parent), os.environ["PATH"]])
-    environment = {**os.environ, "PATH": path, "GITHUB_ACTION_PATH": str(tmp_path / "a" / "b" / "c" / "d")}
-    for command, planted in ((install, False), (install.replace("-I ", ""), True)):
-        done = subprocess.run(
-            [BASH, "-eo", "pipefail", "-c", command], cwd=tmp_path, env=environment, capture_output=True, check=False
+    script = textwrap.dedent(ACTION.read_text("utf-8").split("run: |\n")[1].split("      id: install")[0])
+    for name in ("pip", "venv"):
+        (tmp_path / f"{name}.py").write_text("open('planted', 'w')")
+    environment = {"PYTHON": sys.executable, "FOLDER": tmp_path / "own", "GITHUB_OUTPUT": tmp_path / "output"}
+    environment |= {"GITHUB_ACTION_PATH": tmp_path / "absent", "OPTIONS": ""}
+    for command, planted in ((script, False), (script.replace("-I ", ""), True)):
+        subprocess.run(
+            [BASH, "-eo", "pipefail", "-c", command],
+            cwd=tmp_path,
+            env={**os.environ, **{name: str(value) for name, value in environment.items()}},
+            capture_output=True,
+            check=False,
         )
-        assert (tmp_path / "planted").exists() is planted, done.stderr
+        assert (tmp_path / "planted").exists() is planted
+
+
+def test_no_input_stands_in_a_script():
+    """What a workflow is given becomes an environment variable, never a piece of a script."""
+    text = ACTION.read_text("utf-8")
+    scripts = [part.split("\n    - ")[0] for part in text.split("run: |\n")[1:]]
+    assert len(scripts) == 2
+    assert [script for script in scripts if "${{" in script] == []
+    assert re.findall(r"uses: \S+@(\S+)", text) == re.findall(r"uses: \S+@([0-9a-f]{40})\b", text) != []
 
 
 def test_a_request_for_completions_is_no_open_gate(step, sound):

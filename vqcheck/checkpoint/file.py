@@ -63,7 +63,7 @@ class PositionedFile:
 
     def __init__(self, path: str | os.PathLike[str], place: str | None = None) -> None:
         """Open the file at a path; `place` is where it lies, where `path` is the name of something else."""
-        self.path = os.fsdecode(path)
+        self.path: str = os.fsdecode(path)
         self._place = self.path if place is None else place
         try:
             self._file = open(self._place, "rb", buffering=0, opener=open_regular_file)  # noqa: SIM115 - closed by close()
@@ -79,7 +79,7 @@ class PositionedFile:
             raise self.error(tr("cannot be opened: {reason}", reason=reason)) from None
         self._identity = _identity(os.fstat(self._file.fileno()))
         self.size: int = self._identity[0]
-        self.bytes_read = 0
+        self.bytes_read: int = 0
 
     def read(self, start: int, size: int, what: str) -> bytearray:
         """Return exactly `size` bytes from position `start`; `what` names them in errors.
@@ -159,10 +159,10 @@ class FilePart(PositionedFile):
     """
 
     def __init__(self, whole: PositionedFile, start: int, size: int, name: str) -> None:
-        self.path = whole.path
+        self.path: str = whole.path
         self._whole, self._start, self._name = whole, start, name
         self.size = size
-        self.bytes_read = 0
+        self.bytes_read: int = 0
         if start < 0 or size <= 0 or start + size > whole.size:
             raise self.error(tr("lies outside the file (truncated?)"))
 

@@ -87,7 +87,7 @@ class Checkpoint:
         self.keys = keys
         self.tensors = tensors
         self.files = files
-        self.read_extent = read_extent
+        self.read_extent: ReadExtent = read_extent
         self._others = others or {}
         self.classes = classes
         self.elsewhere = elsewhere

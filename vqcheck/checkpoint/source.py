@@ -36,7 +36,7 @@ class Source:
     ) -> None:
         self.file = file
         self._open_shard = open_shard
-        self.head = bytes(file.read(0, min(file.size, _HEAD), "beginning of the file"))
+        self.head: bytes = bytes(file.read(0, min(file.size, _HEAD), "beginning of the file"))
         self.is_shard = is_shard
         self.known = known
 

@@ -81,7 +81,7 @@ class ZipArchive:
         self._file = file
         self._data_starts: dict[str, int] = {}
         self._spelled: dict[bytes, Member] = {}
-        self.members = self._read_directory()
+        self.members: dict[str, Member] = self._read_directory()
 
     def read(self, name: str, start: int, size: int) -> bytearray:
         """Return `size` unpacked bytes of a member from position `start` inside it.

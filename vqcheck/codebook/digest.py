@@ -4,7 +4,7 @@ Specification of `sha256-f32v1`, `sha256-f16v1` and `sha256-bf16v1`
 -----------------------------------------------------------------
 A *tensor digest* is the SHA-256 of a header line and the data that follows it. The header is ASCII:
 
-    <algorithm> <role> <element type> <shape>\\n
+    <algorithm> <role> <element type> <shape>\n
 
 - role: `codes`, `ema_sum`, `ema_count`, `init_flag`, or a role and its part such as `input_proj.weight`. Weight norm
   has the parts `g` and `v` in each of torch's spellings. Values that are calculated when the codec runs have no digest.
@@ -12,22 +12,22 @@ A *tensor digest* is the SHA-256 of a header line and the data that follows it. 
   `[heads, codes, dim]` and counts `[heads, codes]`, also where the file stores them in another order.
 - data: C order, little-endian. `init_flag` is one byte, 1 when its value is not zero (negative zero is zero), with the
   element type `bool`; where each head has a flag, one byte for each, and the shape is their number. Every other tensor:
-  - `sha256-f32v1`: float16, bfloat16 and float8 widened to `float32`, which loses nothing; float64 narrowed to
-    `float32` where every value of the tensor keeps all its bits; what does not, float32 and integer types as they are
-    stored. NaN payloads and the sign of zero count.
-  - `sha256-f16v1`: rounded to `float16`, to nearest, ties to even, overflow to infinity; float64 is rounded to
-    float32 first; every NaN becomes 0x7e00. Integer types as they are stored.
-  - `sha256-bf16v1`: the same with `bfloat16`; every NaN becomes 0x7fc0.
+    - `sha256-f32v1`: float16, bfloat16 and float8 widened to `float32`, which loses nothing; float64 narrowed to
+      `float32` where every value of the tensor keeps all its bits; what does not, float32 and integer types as they are
+      stored. NaN payloads and the sign of zero count.
+    - `sha256-f16v1`: rounded to `float16`, to nearest, ties to even, overflow to infinity; float64 is rounded to
+      float32 first; every NaN becomes 0x7e00. Integer types as they are stored.
+    - `sha256-bf16v1`: the same with `bfloat16`; every NaN becomes 0x7fc0.
 
 A *combined digest* is the SHA-256 of one ASCII line for each tensor, in order:
 
-    <codebook number> <role> <tensor digest in hexadecimal>\\n
+    <codebook number> <role> <tensor digest in hexadecimal>\n
 
 Codebooks are numbered from 0 in the order of the family row: book, then group, then layer as a number; projections
 have `-` for a number. Within a codebook roles come in the order codes, ema_sum, ema_count, init_flag, code_transform,
 and parts in the order weight, g, v, bias, then by name. A codebook that several layers share counts once; the line
 
-    <codebook number> tied <group.layer of each place, separated by spaces>\\n
+    <codebook number> tied <group.layer of each place, separated by spaces>\n
 
 follows it then. Last of a codebook come the output projections that decide tokens: those behind which a later lookup
 takes what is left of the features, as in every layer of a residual codec but the last. Their lines are

@@ -85,7 +85,7 @@ class Monitor:
         self._senders = [sender(sink) for sink in sinks]
         encoder = find(module)
         encoder.require_whole()
-        self.steps = 0
+        self.steps: int = 0
         """How often `step()` was called, before a resume included."""
         self.records: list[MonitorRecord] = []
         self._every = every
