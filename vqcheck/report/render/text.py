@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
 # Rich is imported where there is more to show than one line: it takes longer than a comparison of equal files.
 
-_LOOKS: Final = {Tone.GOOD: "green", Tone.BAD: tr("bold red"), Tone.WARNING: tr("bold yellow"), Tone.MUTED: "dim"}
+_LOOKS: Final = {Tone.GOOD: "green", Tone.BAD: "bold red", Tone.WARNING: "bold yellow", Tone.MUTED: "dim"}
 _SIGNS: Final = (
     {Tone.GOOD: "\N{CHECK MARK}", Tone.BAD: "\N{BALLOT X}", Tone.WARNING: "!"},
     {Tone.GOOD: "\N{SQUARE ROOT}", Tone.BAD: "\N{MULTIPLICATION SIGN}", Tone.WARNING: "!"},
