@@ -4,22 +4,23 @@ The ways take turns within one run; what counts is the ratio of the medians, not
 beside it: they must be the same computation.  Where there is no GPU, the operators and waits of a step stand for it.
 
 What was found (v2, H200, torch 2.11; a step of 8 x 300 frames in half precision; its host is slow, and scatters by a
-fifth).  The step is bound by the host: captured as one CUDA graph it takes 56 ms, issued operator by operator 221 ms.
+fifth).  The step is bound by the host: captured as one CUDA graph it takes 54 ms, issued operator by operator 206 ms.
 
 What paid:
 - A fused optimizer, and one norm read with the losses: 881 waits and some 9,000 operators a step on a CPU, 1,105 waits
   on CUDA.  Our own step takes 0.73 of the plain loop's 209 ms in full precision (0.68 at 32 x 400).
 - The discriminator's weight gradients off while the generator learns, and both of its batches in one pass while it
   learns itself; queries, keys and values of self-attention in one convolution; no mask multiplied in twice.  With the
-  optimizer left as it is our classes take 0.86 of the plain ones in full precision, and none less in half.
+  optimizer left as it is our classes take 0.86 of the plain ones in full precision.
 - Casting all weights together: of 5,700 operators in half precision 1,800 were casts of single tensors, which is why it
-  took longer than full precision.
+  took longer than full precision.  At 8 x 300 frames our own step went from 0.93 to 0.71 of the plain loop, our classes
+  in that loop from 1.00 to 0.86; at 32 x 400, where the device is the bound, 0.80 and 0.97 stayed 0.81 and 0.97.
 On a CPU (2 x 64 frames, one thread) our own step takes 0.82 of the plain loop's CPU time; most of what is left are the
 convolutions, which are the same in both.
 
 What did not pay:
-- Channels last: 202 against 221 ms at 8 x 300 frames, but 185 against 180 at 32 x 400.
-- A captured step as an option of the replay.  It would take 0.24 of the plain loop (0.6 at 32 x 400 in full precision),
+- Channels last: between 0.91 and 1.03 of our own step, in two runs.
+- A captured step as an option of the replay.  It would take 0.19 of the plain loop (0.6 at 32 x 400 in full precision),
   for batches of one shape; a replay's batches have nearly as many shapes as steps, and each is captured anew after
   steps that warm it up.  Above all it would take the evidence away: a graph repeats what Python did when it was
   captured, while a replay asks whether the quantizer is in eval mode in *this* step, after the `train()` of this epoch,
