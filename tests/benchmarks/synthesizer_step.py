@@ -23,9 +23,9 @@ What did not pay:
 - A captured step as an option of the replay.  It would take 0.19 of the plain loop (0.6 at 32 x 400 in full precision),
   for batches of one shape; its loss comes out near the others' in half precision and at half of them in full, which was
   not followed up, so the time is an estimate.  A replay's batches have nearly as many shapes as steps, and each is
-  captured anew after steps that warm it up.  Above all it would take the evidence away: a graph repeats what Python did when it was
-  captured, while a replay asks whether the quantizer is in eval mode in *this* step, after the `train()` of this epoch,
-  and who wrote.  Compiling has to compile anew for the same shapes; it was not measured.
+  captured anew after steps that warm it up.  Above all it would take the evidence away: a graph repeats what Python did
+  when it was captured, while a replay asks whether the quantizer is in eval mode in *this* step, after the `train()` of
+  this epoch, and who wrote.  Compiling has to compile anew for the same shapes; it was not measured.
 - Computing weight norms in groups was not tried: at most 400 operators of 4,000, for a layout of weights that nobody
   would recognise.
 """
