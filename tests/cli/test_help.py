@@ -105,9 +105,6 @@ def place(sound, checkpoints, monkeypatch):
         ("frozen_v2_e8_s400.pth", "SoVITS_weights_v2/me_e4_s200.pth"),
     ):
         shutil.copy(checkpoints / source, root / target)
-    (root / "step_400").mkdir()
-    for rank in range(2):
-        shutil.copy(checkpoints / "G_400.pth", root / "step_400" / f"rank{rank}.pth")
     s1 = torch.load(checkpoints / "gpt-e15.ckpt", weights_only=True)
     s1["config"]["train_semantic_path"] = "logs/me/6-name2semantic.tsv"
     for folder in ("before", "after", "models/mimi"):
@@ -221,13 +218,13 @@ def test_completion_says_nothing_but_what_completes(monkeypatch, capsys):
     assert capsys.readouterr() == ("plain,all\nplain,tokens\n", "")
 
 
-def test_the_program_and_the_readme_give_the_same_lines_for_completion():
-    """The lines for three shells stand in `vqcheck --help` and in the README, letter by letter."""
+def test_the_program_and_the_documents_give_the_same_lines_for_completion():
+    """The lines for three shells stand in `vqcheck --help` and in the documents, letter by letter."""
     text = program.get_help(click.Context(program, info_name="vqcheck", terminal_width=80, max_content_width=80))
     assert [line for line in text.splitlines() if len(line) > 80] == []
-    readme = (ROOT / "README.md").read_text(encoding="utf-8").replace("\\|", "|")
+    page = (ROOT / "docs" / "getting-started.md").read_text(encoding="utf-8").replace("\\|", "|")
     for shell in ("bash", "zsh"):
         assert f'eval "$(_VQCHECK_COMPLETE={shell}_source vqcheck)"' in text
-        assert f'eval "$(_VQCHECK_COMPLETE={shell}_source vqcheck)"' in readme
+        assert f'eval "$(_VQCHECK_COMPLETE={shell}_source vqcheck)"' in page
     assert "_VQCHECK_COMPLETE=fish_source vqcheck | source" in text
-    assert "_VQCHECK_COMPLETE=fish_source vqcheck | source" in readme
+    assert "_VQCHECK_COMPLETE=fish_source vqcheck | source" in page
