@@ -13,6 +13,7 @@ from vqcheck.cli.limited_memory import Watched, is_limited
 from vqcheck.cli.terminal import forget_impossible_sizes, say
 from vqcheck.errors import NotWritableError, VqcheckError
 from vqcheck.language import tr
+from vqcheck.sanitize import without_credentials
 
 EXIT_COULD_NOT_CHECK: Final = 2
 _ENDED: Final = ("SIGTERM", "SIGHUP")
@@ -136,7 +137,6 @@ def _ended_as_interrupted() -> Iterator[None]:
 
 def _failed(arguments: Sequence[str], message: str, path: str = "") -> int:
     """Say on stderr, and in a machine format on stdout, that nothing could be checked."""
-    from vqcheck.checkpoint.remote.address import without_credentials
     from vqcheck.cli.failure import report_failure
 
     # What a user typed may hold a login, and an error of the command line repeats it.

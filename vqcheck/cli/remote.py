@@ -1,5 +1,6 @@
 """What commands that take checkpoints do where these are remote: take addresses, show progress, offer `--download`."""
 
+import os
 import sys
 from collections.abc import Callable
 from functools import wraps
@@ -10,6 +11,7 @@ import click
 from vqcheck.checkpoint.remote.address import Address, is_address
 from vqcheck.checkpoint.remote.transfers import with_transfers
 from vqcheck.cli.terminal import Waiting
+from vqcheck.sanitize import without_credentials
 
 if TYPE_CHECKING:
     from vqcheck.cli.output import Output
@@ -26,6 +28,13 @@ class CheckpointPath(click.Path):
     def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
         if is_address(value):
             return Address(value)
+        shown = without_credentials(value)
+        if shown != value and not os.path.exists(value):
+            # It was meant to be an address. As a path it would stand in reports with its login.
+            from vqcheck.checkpoint.not_a_checkpoint import path_kind
+
+            kind = path_kind(value) or "is no address as it should be spelled: https://HOST/FILE"
+            raise click.BadParameter(f"{shown}: {kind}", ctx, param)
         return super().convert(value, param, ctx)
 
 
