@@ -71,7 +71,7 @@ COMMANDS = {
     "a lost slash": (lambda r: ["inspect", r(BASE).replace("//", "/"), BASE], 2),
     "a space in front": (lambda r: ["diff", f" {r(BASE)}", FROZEN, DRIFTED], 2),
     "one in another": (lambda r: ["inspect", f"simplecache::{r(BASE)}"], 2),
-    "a query for a hub": (lambda r: ["inspect", "hf://me/voices/a.pth?token=secret"], 2),
+    "a query for a hub": (lambda _: ["inspect", "hf://me/voices/a.pth?token=secret"], 2),
     "an option": (lambda r: ["diff", r(BASE), FROZEN, f"--nothing={r(BASE)}"], 2),
 }
 
