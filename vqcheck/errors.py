@@ -16,7 +16,7 @@ import os
 from typing import Any, Final
 
 from vqcheck.language import Sentence, tr
-from vqcheck.sanitize import sanitize, sanitize_name
+from vqcheck.sanitize import sanitize, sanitize_name, without_credentials
 
 _LONGEST: Final = 2_000
 
@@ -25,29 +25,30 @@ class VqcheckError(Exception):
     """Anything that keeps vqcheck from checking. As a text it is one line for the user: `path: member: reason`.
 
     Whatever of a file stands in it is sanitized, and shortened in the middle, so that it cannot steer a terminal.
+    An address in it, be it one that was typed where none is taken, has no login and no query.
 
     Attributes:
         reason: what is wrong, and what to do about it.
-        path: the file or folder that it concerns, as the user named it; empty where it concerns none.
+        path: the file or folder that it concerns, as the user named it but for a login; empty where it concerns none.
         member: the tensor or other part of the file that it concerns; empty where it is the whole.
 
     """
 
     def __init__(self, reason: str, path: str | os.PathLike[str] = "", member: str = "") -> None:
         self.reason = reason
-        self.path: str = os.fsdecode(path)
+        self.path: str = without_credentials(os.fsdecode(path))
         self.member = member
         super().__init__(reason, self.path, member)
 
     def __str__(self) -> str:
-        return _after(sanitize(self.path), self.what)
+        return without_credentials(_after(sanitize(self.path), self.what))
 
     @property
     def what(self) -> str:
         """The same without the path, for whoever names the file elsewhere."""
         reason = self.reason
         clean = reason.with_names(sanitize) if isinstance(reason, Sentence) else sanitize(reason)
-        return _after(sanitize_name(self.member), clean)
+        return without_credentials(_after(sanitize_name(self.member), clean))
 
 
 def _after(name: str, text: str) -> str:

@@ -88,8 +88,12 @@ def test_the_folders_of_lightning_lead_to_its_checkpoint(tmp_path, vq_state, sav
     torch.save(saved, inner / "epoch=0-step=10.ckpt")
     assert main(["diff", str(save(vq_state())), str(tmp_path / "version_0")]) == 0
     torch.save(saved, inner / "last.ckpt")
-    with pytest.raises(CheckpointError, match="several checkpoints"):
+    with pytest.raises(CheckpointError, match=r"several checkpoints.*'vqcheck history' compares them all"):
         open_checkpoint(tmp_path / "version_0")
+    assert main(["history", str(tmp_path / "version_0")]) == 0
+    moved = {f"model.{name}": value for name, value in vq_state(seed=1).items()}
+    torch.save(saved | {"state_dict": moved, "global_step": 20}, inner / "last.ckpt")
+    assert main(["history", str(tmp_path / "version_0")]) == 1
 
 
 @pytest.mark.parametrize("lost", ["decoder", f"{CODEBOOK}.embed", f"{CODEBOOK}.cluster_size", "ssl_proj.weight"])
@@ -109,6 +113,18 @@ def test_a_missing_shard_is_a_remark_where_nothing_of_the_codebook_is_in_it(lost
     for command in (["diff", base, str(index)], ["inspect", str(index)]):
         assert main(command) == (0 if lost == "decoder" else 2)
         assert "b.safetensors" in "".join(capsys.readouterr())
+
+
+def test_a_copy_in_a_missing_shard_is_said_to_be_there(tmp_path, vq_state, save, capsys):
+    """Its shapes are not known, so none of them is wrong."""
+    save_file(vq_state(), tmp_path / "a.safetensors")
+    index = tmp_path / "model.safetensors.index.json"
+    weight_map = dict.fromkeys(vq_state(), "a.safetensors") | {f"ema.{name}": "b.safetensors" for name in vq_state()}
+    index.write_text(json.dumps({"weight_map": weight_map}))
+    assert main(["diff", str(save(vq_state())), str(index)]) == 2
+    shown = " ".join(capsys.readouterr().out.split())
+    assert "lies in b.safetensors, which is missing" in shown
+    assert "has the shape" not in shown
 
 
 def test_a_missing_shard_with_another_layer_of_a_codec_that_nobody_knows_is_status_2(tmp_path, save):
@@ -168,6 +184,26 @@ def test_history_takes_distributed_checkpoints(tmp_path, vq_state, save):
     assert main(["history", str(tmp_path / "run"), "--base", base]) == 0
     dcp.save({"model": vq_state(seed=1)}, checkpoint_id=tmp_path / "run" / "step_200")
     assert main(["history", str(tmp_path / "run"), "--base", base]) == 1
+
+
+def test_history_leaves_the_optimizer_of_a_distributed_checkpoint_aside(tmp_path, vq_state, save):
+    """Accelerate writes pytorch_model_fsdp_0 and optimizer_0 beside each other."""
+    import torch.distributed.checkpoint as dcp
+
+    dcp.save({"model": vq_state()}, checkpoint_id=tmp_path / "run" / "pytorch_model_fsdp_0")
+    dcp.save({"optimizer": {"state": {"a": torch.ones(2)}}}, checkpoint_id=tmp_path / "run" / "optimizer_0")
+    assert main(["history", str(tmp_path / "run"), "--base", str(save(vq_state()))]) == 0
+    assert main(["history", str(tmp_path / "run"), "--base", str(save(vq_state(seed=1)))]) == 1
+
+
+@pytest.mark.parametrize(("name", "status"), [("model_rank{}.pth", 2), ("G_400_r{}.pth", 1)])
+def test_history_does_not_put_the_ranks_of_one_step_in_an_order(name, status, tmp_path, vq_state, save, capsys):
+    for rank in range(2):
+        shutil.move(save(vq_state(seed=rank)), tmp_path / name.format(rank))
+    assert main(["history", str(tmp_path)]) == status
+    shown = "".join(capsys.readouterr())
+    assert ("the ranks of one step" in shown) == (status == 2)
+    assert ("moved between" in shown) == (status == 1)
 
 
 def test_folders_of_steps_without_checkpoints_are_no_part_of_a_history(tmp_path, vq_state, save):

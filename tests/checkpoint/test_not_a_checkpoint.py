@@ -4,10 +4,12 @@ import bz2
 import gzip
 import io
 import lzma
+import pickle
 import re
 import tarfile
 import wave
 import zipfile
+from collections import OrderedDict
 from pathlib import Path
 
 import pytest
@@ -90,6 +92,12 @@ KINDS = {
     "rar": (b"Rar!\x1a\x07\x01\0" + bytes(60), "rar"),
     "wav": (archive(sound), "audio"),
     "mp3": (b"ID3\x04" + bytes(60), "audio"),
+    "pickle of torch's tensors": (pickle.dumps({"a": torch.ones(2)}), "pickle with torch's tensors.*torch.save"),
+    "the same, ordered and old": (
+        pickle.dumps(OrderedDict(a=torch.ones(2)), 2),
+        "pickle with torch's tensors.*torch.save",
+    ),
+    "program of torch.export": (archive(zipped, "e/models/model.json"), "torch.export"),
     "gguf": (b"GGUF\x03\0\0\0" + bytes(60), "GGUF"),
     "hdf5": (b"\x89HDF\r\n\x1a\n" + bytes(60), "HDF5"),
     "faiss": (b"IwFl" + bytes(60), "FAISS"),

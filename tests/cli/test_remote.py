@@ -65,6 +65,13 @@ COMMANDS = {
     "a lock": (lambda r: ["lock", "--check", r(BASE), "-o", r("vqcheck.lock")], 2),
     "a configuration": (lambda r: ["gate", r(BASE)], 2),
     "an experiment": (lambda r: ["tokens", BASE, r("demo")], 2),
+    "a run": (lambda r: ["history", r(BASE)], 2),
+    "a replay": (lambda r: ["replay", r(BASE)], 2),
+    "a family": (lambda r: ["diff", BASE, FROZEN, "--family", r(BASE)], 2),
+    "a lost slash": (lambda r: ["inspect", r(BASE).replace("//", "/"), BASE], 2),
+    "a space in front": (lambda r: ["diff", f" {r(BASE)}", FROZEN, DRIFTED], 2),
+    "one in another": (lambda r: ["inspect", f"simplecache::{r(BASE)}"], 2),
+    "a query for a hub": (lambda _: ["inspect", "hf://me/voices/a.pth?token=secret"], 2),
     "an option": (lambda r: ["diff", r(BASE), FROZEN, f"--nothing={r(BASE)}"], 2),
 }
 

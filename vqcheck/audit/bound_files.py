@@ -9,12 +9,12 @@ from typing import Final
 from vqcheck.checkpoint.container import Plain
 from vqcheck.checkpoint.file import PositionedFile
 from vqcheck.checkpoint.open import open_checkpoint
-from vqcheck.checkpoint.remote.address import without_credentials
 from vqcheck.codebook import model
 from vqcheck.codebook.digest import Digest
 from vqcheck.errors import UsageError
 from vqcheck.experiment.name2semantic import TokenRow, read_name2semantic
 from vqcheck.language import tr
+from vqcheck.sanitize import without_credentials
 
 _PIECE: Final = 8 << 20
 

@@ -14,13 +14,14 @@ from vqcheck.audit.history_result import (
     TrainingRun,
 )
 from vqcheck.audit.run_checkpoints import Comparer, Earlier, RunCheckpoint, read_checkpoint, voice_of
-from vqcheck.checkpoint.checkpoint_names import DISTRIBUTED, is_beside
+from vqcheck.checkpoint.checkpoint_names import CHECKPOINTS, DISTRIBUTED, is_beside
 from vqcheck.checkpoint.model_folder import may_be_checkpoint
 from vqcheck.codebook.family import Family
 from vqcheck.codebook.file_record import FileKind, is_hub_name, names_a_step
 from vqcheck.codebook.vq_encoder import InFront
 from vqcheck.errors import NoCodebookError, UsageError, VqcheckError
 from vqcheck.experiment.layout import SHARD, SUFFIXES, by_number, folders_in
+from vqcheck.experiment.rank_files import ranks_of_one_step
 from vqcheck.experiment.run_base import BaseProblem, UnusedBase, named_base
 from vqcheck.language import listed, tr, word
 
@@ -203,6 +204,8 @@ def _checkpoints(folder: str) -> list[str]:
         if name.lower().endswith(SUFFIXES) and not SHARD.search(name) and not is_beside(name)
     ]
     paths += _folders_of_steps(folder)
+    if not paths and os.path.isdir(inner := os.path.join(folder, CHECKPOINTS)):
+        return _checkpoints(inner)
     if not paths:
         runs = sorted(name for name in os.listdir(folder) if name.startswith("logs_s2"))
         if runs:
@@ -214,7 +217,16 @@ def _checkpoints(folder: str) -> list[str]:
             tr("holds no checkpoint (no file named {endings}); 'vqcheck check' looks in sub-folders", endings=endings),
             folder,
         )
+    _refuse_ranks(paths, folder)
     return sorted(paths, key=by_number)
+
+
+def _refuse_ranks(paths: list[str], folder: str) -> None:
+    """Raise UsageError where all files are of one step: none of them moved after another."""
+    for group in ranks_of_one_step(map(os.path.basename, paths)):
+        # Other names may number rounds, one after the other (a_r1.pth).
+        if len(group) == len(paths) and all("rank" in name.lower() for name in group.values()):
+            raise UsageError(tr("holds what the ranks of one step wrote; name its files: vqcheck diff FILE..."), folder)
 
 
 def _folders_of_steps(folder: str) -> list[str]:
@@ -222,7 +234,7 @@ def _folders_of_steps(folder: str) -> list[str]:
     return [
         inner
         for inner in folders_in(folder)
-        if os.path.exists(os.path.join(inner, DISTRIBUTED))
+        if (os.path.exists(os.path.join(inner, DISTRIBUTED)) and not is_beside(os.path.basename(inner)))
         or (names_a_step(os.path.basename(inner)) and may_be_checkpoint(inner))
     ]
 

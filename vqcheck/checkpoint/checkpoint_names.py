@@ -14,12 +14,14 @@ TRAINING: Final = (".pth", ".pt", ".ckpt", ".th")
 SHARD: Final = re.compile(r".+-\d+-of-\d+\.(safetensors|bin)")
 DISTRIBUTED, DISTRIBUTED_PART = ".metadata", ".distcp"
 """How the index of a distributed checkpoint is called, and how the names of its other files end."""
-INNER: Final = re.compile(r"checkpoints|pytorch_model_fsdp_\d+")
+CHECKPOINTS: Final = "checkpoints"
+"""The folder in which Lightning keeps them."""
+INNER: Final = re.compile(rf"{CHECKPOINTS}|pytorch_model_fsdp_\d+")
 """Folders that trainers make for a model, and for nothing else."""
 _BESIDE: Final = re.compile(
-    r"(optimizer|training_args|scheduler|scaler|rng_state|random_states|sampler|meta|dl_state_dict)([_-]?\d+)*\.(pt|pth|bin|pkl)"
+    r"(optimizer|training_args|scheduler|scaler|rng_state|random_states|sampler|meta|dl_state_dict)([_-]?\d+)*(\.(pt|pth|bin|pkl))?"
 )
-"""What trainers keep beside a model."""
+"""What trainers keep beside a model, in files or folders."""
 _SHOWN: Final = 5
 
 
@@ -29,7 +31,7 @@ def is_checkpoint_name(name: str) -> bool:
 
 
 def is_beside(name: str) -> bool:
-    """Say whether a file is called like what trainers keep beside a model."""
+    """Say whether a file or folder is called like what trainers keep beside a model."""
     return _BESIDE.fullmatch(name) is not None
 
 

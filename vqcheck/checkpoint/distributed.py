@@ -39,6 +39,10 @@ def open_source(source: Source) -> Checkpoint:
 
     """
     index = source.file
+    if index.siblings:
+        raise index.error(
+            "is the index of a distributed checkpoint; these are read on this machine, so download its whole folder"
+        )
     if index.size > pickle_machine.MAX_BYTES:
         raise index.error(
             tr(

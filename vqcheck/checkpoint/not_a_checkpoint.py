@@ -6,7 +6,7 @@ import tarfile
 from collections.abc import Collection
 from typing import Final
 
-from vqcheck.checkpoint.checkpoint_names import DISTRIBUTED_PART, SHARD, is_checkpoint_name, is_distributed
+from vqcheck.checkpoint.checkpoint_names import DISTRIBUTED, DISTRIBUTED_PART, SHARD, is_checkpoint_name, is_distributed
 from vqcheck.checkpoint.checkpoint_names import listed as first_of
 from vqcheck.language import listed, tr
 from vqcheck.sanitize import sanitize, sanitize_name
@@ -140,6 +140,10 @@ def tar_kind(head: bytes) -> str:
 
 def zip_kind(members: Collection[str]) -> str:
     """Return what a zip archive is that has no torch index."""
+    if any(name.endswith("/models/model.json") for name in members):
+        return tr(
+            "is a program of torch.export, which vqcheck does not read; name the checkpoint that it was made from"
+        )
     inside = [name for name in members if is_checkpoint_name(name)]
     if inside:
         return tr(
@@ -156,6 +160,10 @@ def folder_kind(folder: str, names: list[str]) -> str:
         return tr("is an empty folder")
     if any(name.endswith(DISTRIBUTED_PART) for name in names):
         return tr("holds parts of a distributed checkpoint without their common index (.metadata); copy that, too")
+    if DISTRIBUTED in names:
+        return tr(
+            "holds the index of a distributed checkpoint (.metadata) without its parts (*.distcp); copy those, too"
+        )
     if "zero_to_fp32.py" in names or any(name.startswith("global_step") for name in inner):
         return tr("is a DeepSpeed checkpoint; make one file from it (python zero_to_fp32.py . OUT) and name that")
     if "6-name2semantic.tsv" in names or "2-name2text.txt" in names or "4-cnhubert" in inner:

@@ -28,6 +28,8 @@ from vqcheck.sanitize import sanitize_name
 MAGIC: Final = 0x1950A86A20F9469CFC6C
 _PROTOCOL: Final = 1001
 _MAGIC_WINDOW: Final = 100
+_FIRST_TENSOR: Final = 4096
+"""Bytes in which a pickle of tensors names the function by which it makes the first one."""
 _FIRST_WINDOW: Final = 1 << 20
 _SHORT: Final = 1_000
 """Most opcodes of the first three pickles, which hold a handful of numbers."""
@@ -100,6 +102,10 @@ def has_magic(file: PositionedFile) -> bool:
 def _check_magic(file: PositionedFile) -> None:
     """Refuse what is not a torch file before anything else in it is looked at; it may be of any kind."""
     if not has_magic(file):
+        if b"_load_from_bytes" in file.read(0, min(file.size, _FIRST_TENSOR), "pickle"):
+            raise file.error(
+                tr("is a pickle with torch's tensors in it, which torch.load does not read; use torch.save")
+            )
         raise file.error(tr("is not a checkpoint (neither torch nor safetensors)"))
 
 

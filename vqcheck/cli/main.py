@@ -13,7 +13,8 @@ from vqcheck import language
 from vqcheck.cli.limited_memory import Watched, is_limited
 from vqcheck.cli.terminal import forget_impossible_sizes, say
 from vqcheck.errors import NotWritableError, VqcheckError
-from vqcheck.language import Sentence, tr
+from vqcheck.language import tr
+from vqcheck.sanitize import without_credentials
 
 EXIT_COULD_NOT_CHECK: Final = 2
 _ENDED: Final = ("SIGTERM", "SIGHUP")
@@ -151,11 +152,10 @@ def _ended_as_interrupted() -> Iterator[None]:
 
 def _failed(arguments: Sequence[str], message: str, path: str = "") -> int:
     """Say on stderr, and in a machine format on stdout, that nothing could be checked."""
-    from vqcheck.checkpoint.remote.address import without_credentials
     from vqcheck.cli.failure import report_failure
 
     # What a user typed may hold a login, and an error of the command line repeats it.
-    message, path = _without_credentials(message), without_credentials(path)
+    message, path = without_credentials(message), without_credentials(path)
     words = " ".join(message.split())
     # A sentence that is on one line already stays one, which a page shows in the language of its reader.
     line = message if message == words else words
@@ -167,14 +167,6 @@ def _failed(arguments: Sequence[str], message: str, path: str = "") -> int:
     except Exception as error:  # noqa: BLE001 - a report of a failure that fails must not end in status 1
         say(tr("no document: {kind}: {error}", kind=type(error).__name__, error=error))
     return EXIT_COULD_NOT_CHECK
-
-
-def _without_credentials(message: str) -> str:
-    from vqcheck.checkpoint.remote.address import without_credentials
-
-    if isinstance(message, Sentence):
-        return message.with_names(without_credentials)
-    return without_credentials(message)
 
 
 def _open_missing_streams() -> None:

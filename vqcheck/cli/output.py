@@ -134,7 +134,7 @@ def _command_line(typed: Sequence[str]) -> str:
     import shlex
     import subprocess
 
-    from vqcheck.checkpoint.remote.address import without_credentials
+    from vqcheck.sanitize import without_credentials
 
     quoted = subprocess.list2cmdline(typed) if os.name == "nt" else shlex.join(typed)
     return without_credentials(f"vqcheck {quoted}")

@@ -1,5 +1,6 @@
 """What commands that take checkpoints do where these are remote: take addresses, show progress, offer `--download`."""
 
+import os
 from collections.abc import Callable
 from functools import wraps
 from typing import TYPE_CHECKING, Any, TypeVar
@@ -8,8 +9,10 @@ import click
 
 from vqcheck.checkpoint.remote.address import Address, is_address
 from vqcheck.checkpoint.remote.transfers import with_transfers
+from vqcheck.cli.click_language import for_click
 from vqcheck.cli.terminal import Waiting, say
 from vqcheck.language import tr
+from vqcheck.sanitize import without_credentials
 
 if TYPE_CHECKING:
     from vqcheck.cli.output import Output
@@ -26,6 +29,15 @@ class CheckpointPath(click.Path):
     def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
         if is_address(value):
             return Address(value)
+        shown = without_credentials(value)
+        if shown != value and not os.path.exists(value):
+            # It was meant to be an address. As a path it would stand in reports with its login.
+            from vqcheck.checkpoint.not_a_checkpoint import path_kind
+
+            kind = path_kind(value) or tr(
+                "is no address as it should be spelled: {example}", example="https://HOST/FILE"
+            )
+            raise click.BadParameter(for_click(tr("{name}: {text}", name=shown, text=kind)), ctx, param)
         return super().convert(value, param, ctx)
 
 

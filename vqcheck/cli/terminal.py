@@ -6,7 +6,7 @@ import time
 from typing import TYPE_CHECKING, Final, TextIO
 
 from vqcheck.language import can_show, localized, tr
-from vqcheck.sanitize import sanitize
+from vqcheck.sanitize import sanitize, without_credentials
 
 if TYPE_CHECKING:
     from rich.progress import Progress, TaskID
@@ -49,10 +49,10 @@ def say(text: str) -> None:
 
 
 def tell(text: str) -> None:
-    """Write a line for people to stderr, in their language."""
+    """Write a line for people to stderr, in their language and without logins that somebody typed."""
     stream = sys.stderr
     line = localized(text) if can_show(getattr(stream, "encoding", None) or "utf-8") else text
-    print(sanitize(" ".join(line.splitlines())), file=stream, flush=True)
+    print(without_credentials(sanitize(" ".join(line.splitlines()))), file=stream, flush=True)
 
 
 class Waiting:

@@ -122,7 +122,10 @@ def _everywhere(checkpoint: Checkpoint, own: tuple[Family, ...]) -> Iterator[Cop
             broken = _error_in(copy)
             yield Unreadable(copy.names[0], broken) if broken else copy
         for misshapen in found.misshapen:
-            misfit = CheckpointError(misshapen.reason, checkpoint.path, misshapen.member)
+            # Of what is missing no shape is known.
+            tensor = file.tensors.get(misshapen.member)
+            missing = tensor.problem if tensor and tensor.extent.shard in checkpoint.missing_files else ""
+            misfit = CheckpointError(missing or misshapen.reason, checkpoint.path, misshapen.member)
             yield Unreadable(CopyName(file.keys, ""), misfit)
 
 

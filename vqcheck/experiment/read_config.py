@@ -7,12 +7,12 @@ from typing import Any
 from pydantic import BaseModel, ValidationError
 
 from vqcheck.checkpoint.open import open_checkpoint
-from vqcheck.checkpoint.remote.address import without_credentials
 from vqcheck.codebook.model import identify
 from vqcheck.errors import UsageError
 from vqcheck.experiment.config import FLOW_VERSIONS, Config, DiscriminatorConfig
 from vqcheck.experiment.config_file import VERSIONS, ConfigFile, absent, lora_rank, read_config_file, resolved
 from vqcheck.language import tr
+from vqcheck.sanitize import without_credentials
 
 _PATHS = (
     ("subject", "checkout"),

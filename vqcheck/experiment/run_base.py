@@ -6,9 +6,9 @@ from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any, Final
 
-from vqcheck.checkpoint.remote.address import without_credentials
 from vqcheck.errors import UsageError
 from vqcheck.experiment.config_file import experiment_name, read_config_file, resolved
+from vqcheck.sanitize import without_credentials
 from vqcheck.word_enum import WordEnum
 
 _CHECKPOINT_FOLDER: Final = re.compile(r"logs_s2(?:_(v\d\w*?))?(?:_lora_\d+)?")

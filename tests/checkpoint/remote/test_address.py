@@ -5,8 +5,9 @@ import pickle
 import pytest
 
 from vqcheck.checkpoint.open import open_checkpoint
-from vqcheck.checkpoint.remote.address import Address, scheme_of, web_place, without_credentials
+from vqcheck.checkpoint.remote.address import Address, scheme_of, web_place
 from vqcheck.errors import CheckpointError, UsageError
+from vqcheck.sanitize import without_credentials
 
 
 @pytest.mark.parametrize(
@@ -34,6 +35,7 @@ def test_a_path_is_no_address(path):
         ("hf://me/voices/a.pth", "hf://me/voices/a.pth"),
         ("hf://me/voices/a.pth@refs/pr/1", "hf://me/voices@refs%2Fpr%2F1/a.pth"),
         ("hf://secret@me/voices", "hf://me/voices"),
+        ("hf://me/voices/a.pth?download=secret", "hf://me/voices/a.pth"),
     ],
 )
 def test_the_name_of_an_address_has_no_login_and_no_query(named, shown):
@@ -70,7 +72,13 @@ def test_a_file_beside_has_the_login_and_no_signature():
         ("no such file: https://me:secret@h/a?secret=1: x", "no such file: https://h/a x"),
         ("got 'https://me:sec@ret@h/a.pth?x=secret'", "got 'https://h/a.pth'"),
         ("vqcheck diff 'https://secret@h/a' b@c ?x", "vqcheck diff 'https://h/a' b@c ?x"),
+        ("https:/me:secret@h/a?secret: x", "https:/h/a x"),
+        ("https//me:secret@h/a", "https//h/a"),
+        (r"https:\\me:secret@h\a", r"https:\\h\a"),
+        ("a::https://me:secret@h/a", "a::https://h/a"),
         ("a@b and no address?", "a@b and no address?"),
+        (r"C:\me@work\a.pth: lies in C:/me@work/b#1", r"C:\me@work\a.pth: lies in C:/me@work/b#1"),
+        ("a//me:b@c", "a//me:b@c"),
         ("hf://me/voices@main/a.pth", "hf://me/voices@main/a.pth"),
     ],
 )

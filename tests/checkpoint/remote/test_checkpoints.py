@@ -119,6 +119,20 @@ def test_one_remote_file_named_twice_is_one_file(folder, served):
     assert not compare(folder / "zip.pth", url).one_file
 
 
+def test_a_distributed_checkpoint_is_read_on_this_machine_alone(tmp_path, served):
+    """What lies on a server is not called missing."""
+    import torch.distributed.checkpoint as dcp
+
+    dcp.save({"model": state(7, filling=8)}, checkpoint_id=tmp_path / "saved")
+    served.files |= {f"/saved/{each.name}": each for each in (tmp_path / "saved").iterdir()}
+    with pytest.raises(CheckpointError, match="download its whole folder"):
+        open_checkpoint(f"{served.url}/saved/.metadata")
+    open_checkpoint(tmp_path / "saved").close()
+    (tmp_path / "saved" / "__0_0.distcp").unlink()
+    with pytest.raises(CheckpointError, match=r"without its parts \(\*.distcp\)"):
+        open_checkpoint(tmp_path / "saved")
+
+
 def test_shards_have_the_login_of_their_index(served):
     url = served.url.replace("//", "//me:secret@")
     with open_checkpoint(f"{url}/models/a.safetensors.index.json?signature=secret") as file:

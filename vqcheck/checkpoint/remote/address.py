@@ -8,12 +8,10 @@ from urllib.parse import SplitResult, quote, unquote, urlsplit, urlunsplit
 from vqcheck.errors import UsageError
 from vqcheck.language import tr
 from vqcheck.quick_dataclass import quick_dataclass
+from vqcheck.sanitize import without_credentials
 
 _SCHEME: Final = re.compile(r"([a-zA-Z][a-zA-Z0-9+.-]+)://")
 """Two letters at least: with one it is a drive of Windows."""
-_LOGIN: Final = re.compile(r"([a-zA-Z][a-zA-Z0-9+.-]+://)(?:[^/\s]*@|[^/\s:\[]+:(?!\d+/)[^\s'\"]*@)")
-"""A password may have a slash, though it should not; what follows on a colon is one unless it is a port."""
-_QUERY: Final = re.compile(r"([a-zA-Z][a-zA-Z0-9+.-]+://[^\s?#]*)[?#][^\s'\")]*")
 _HUB_PART: Final = re.compile(r"[A-Za-z0-9_][A-Za-z0-9._-]*")
 _HUB_KINDS: Final = {"datasets": "dataset", "spaces": "space"}
 _HUB_FORM: Final = tr("is no address of a file on a hub: hf://OWNER/REPO/FILE[@REVISION]")
@@ -50,11 +48,6 @@ def scheme_of(path: str) -> str:
 def is_address(path: object) -> bool:
     """Say whether a path is the address of a remote file, whatever lies on this machine under such a name."""
     return isinstance(path, str) and bool(scheme_of(path))
-
-
-def without_credentials(text: str) -> str:
-    """Return a text in which no address has a login or a query; for texts that others write."""
-    return _QUERY.sub(r"\1", _LOGIN.sub(r"\1", text)) if "://" in text else text
 
 
 @quick_dataclass(frozen=True, slots=True)
@@ -100,7 +93,7 @@ def hub_file(named: str) -> HubFile:
     if (
         not (_HUB_PART.fullmatch(owner) and _HUB_PART.fullmatch(repo))
         or any(part in ("", ".", "..") for part in (*inner, *(revision.split("/") if at else ())))
-        or any(sign in f"{file}{revision}" for sign in "\\\0")
+        or any(sign in f"{file}{revision}" for sign in "\\\0?")
     ):
         raise UsageError(_HUB_FORM, without_credentials(named))
     return HubFile(kind, f"{owner}/{repo}", file, revision if at else None)
