@@ -90,7 +90,7 @@ class LiveEncoder:
                 value = attrgetter(each.name)(self.module)
             except AttributeError:
                 continue
-            if isinstance(value, Tensor):
+            if isinstance(value, Tensor) and not is_lazy(value):
                 found[each.name] = value
         return found
 

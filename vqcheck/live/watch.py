@@ -21,6 +21,8 @@ class EncoderWatch:
     no memory as long as nothing changes.
     """
 
+    @torch.inference_mode(False)
+    @torch.no_grad()
     def __init__(self, encoder: LiveEncoder) -> None:
         self.encoder = encoder
         self.start = {name: tensor.clone() for name, tensor in encoder.now().items()}
@@ -109,7 +111,8 @@ class EncoderWatch:
 
 def bits(tensor: Tensor) -> Tensor:
     """Return a tensor's elements as integers of their width, `[N]`: NaN payloads and the sign of zero count."""
-    return tensor.contiguous().reshape(-1).view(INTEGERS[tensor.element_size()])
+    # a tensor may be the negative or the conjugate of what its memory holds, until that is written out
+    return tensor.resolve_conj().resolve_neg().contiguous().reshape(-1).view(INTEGERS[tensor.element_size()])
 
 
 def same_bits(a: Tensor, b: Tensor) -> bool:
@@ -125,6 +128,8 @@ def _problem(tensor: Tensor | None, copy: Tensor) -> str:
         return MISSING
     if is_sharded(tensor):
         return "is now sharded over processes"
+    if tensor.is_meta:
+        return "is now on the meta device, without values"
     if tensor.layout != copy.layout:
         return f"is now {tensor.layout}, was {copy.layout}".replace("torch.", "")
     if tensor.dtype != copy.dtype:
