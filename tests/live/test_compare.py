@@ -112,6 +112,10 @@ def test_what_cannot_be_compared_is_refused(lock, small_model):
         vqcheck.compare(lock, small_model(), copies=("a",))
     with pytest.raises(CheckpointError, match="meta device"):
         vqcheck.compare(small_model(), small_model().to("meta"))
+    sparse = small_model()
+    sparse.quantizer.codebooks()[0].embed = sparse.quantizer.codebooks()[0].embed.to_sparse()
+    with pytest.raises(CheckpointError, match="sparse_coo"):
+        vqcheck.compare(small_model(), sparse)
     with pytest.raises(CheckpointError, match=r"none\.pth"):
         vqcheck.compare("none.pth", small_model())
 

@@ -4,6 +4,8 @@ import pytest
 import torch
 from torch import nn
 
+import vqcheck
+from vqcheck.errors import UsageError
 from vqcheck.live.encoder import find
 from vqcheck.live.watch import EncoderWatch
 from vqcheck.synthesizer.quantizer import ResidualVectorQuantizer
@@ -50,3 +52,10 @@ def test_what_is_found_is_followed_by_name(small_model, book):
     assert len(encoder.now()) == len(encoder.tensors) - 1
     del model.quantizer
     assert {name.partition(".")[0] for name in encoder.now()} == {"ssl_proj"}
+
+
+@pytest.mark.parametrize("make", [vqcheck.guard, vqcheck.freeze, vqcheck.monitor])
+def test_what_is_no_module_is_refused(make, small_model):
+    """A state dict cannot be watched, since training writes the module."""
+    with pytest.raises(UsageError, match=r"expected a torch\.nn\.Module, given OrderedDict"):
+        make(small_model().state_dict())

@@ -7,7 +7,7 @@ import pytest
 import torch
 
 import vqcheck
-from vqcheck.errors import UsageError
+from vqcheck.errors import CodebookChanged, UsageError
 
 
 @pytest.fixture
@@ -206,3 +206,27 @@ def test_remove_leaves_no_hook(learning):
         assert not module._forward_pre_hooks
         assert not module._forward_hooks
         assert not {"train", "forward"} & vars(module).keys()
+
+
+def test_a_write_to_a_copy_is_no_write_to_the_codebook(learning, batch, book):
+    """Behind a write of somebody else's, the moving average on the copies is not called the culprit."""
+    model, _ = learning
+    guard = vqcheck.guard(model, every=1)
+    book(model).embed[0] += 1
+    guard.step()
+    model(batch())
+    with pytest.raises(CodebookChanged) as caught:
+        guard.step()
+    assert [change.write for change in caught.value.finding.changes] == [None]
+
+
+def test_a_write_to_the_codebook_from_within_its_forward_is_found(learning, batch, book, take_steps):
+    """What is written past the copies has its line all the same."""
+    model, _ = learning
+    guard, original = vqcheck.guard(model, every=1), book(model).embed
+    model.quantizer.vq.layers[0].register_forward_pre_hook(lambda *_: (original.add_(1), None)[1])
+    with pytest.raises(CodebookChanged) as caught:
+        take_steps(guard, lambda number: model(batch(number)))
+    (change,) = caught.value.finding.changes
+    assert change.write.operator == "aten.add_.Tensor"
+    assert change.write.file == __file__

@@ -2,6 +2,7 @@
 
 import pytest
 import torch
+from torch import nn
 
 import vqcheck
 from vqcheck.errors import CodebookChanged
@@ -36,6 +37,13 @@ def flip_the_sign_of_a_zero(module):
     module.embed.data[3, 0] = -0.0
 
 
+def show_the_negative_of_a_row(module):
+    """The memory stays as it is, and the tensor is a view of it that says otherwise."""
+    module.embed[:3] *= -1
+    module.embed[4:] *= -1
+    module.embed = torch._neg_view(module.embed)
+
+
 WRITES = [
     write_through_data,
     write_in_place,
@@ -43,6 +51,7 @@ WRITES = [
     write_through_numpy,
     rebind,
     flip_the_sign_of_a_zero,
+    show_the_negative_of_a_row,
 ]
 
 
@@ -219,6 +228,38 @@ def test_another_shape_and_a_missing_tensor_are_changes(small_model, book):
     assert "embed_avg: is missing" in str(caught.value)
 
 
+@pytest.mark.parametrize("every", [1, 4])
+@pytest.mark.parametrize("lazy", [False, True])
+def test_a_tensor_without_values_is_a_change(small_model, book, take_steps, every, lazy):
+    """Whatever took the values away, the guard says so instead of failing itself."""
+    model = small_model()
+    guard = vqcheck.guard(model, every=every)
+    if lazy:
+        book(model).embed = nn.parameter.UninitializedBuffer()
+    else:
+        model.to("meta")
+    with pytest.raises(CodebookChanged, match="is missing" if lazy else "without values"):
+        take_steps(guard, lambda _: None, 5)
+
+
+@pytest.mark.parametrize("inside", [(True, False, False), (False, True, False), (False, False, True)])
+def test_inference_mode_may_come_and_go(small_model, book, take_steps, inside):
+    """A model, a guard or a step may be made in inference mode, and what follows outside of it."""
+    with torch.inference_mode(inside[0]):
+        model = small_model()
+    with torch.inference_mode(inside[1]):
+        guard = vqcheck.guard(model, every=1)
+        guard.step()
+    with torch.inference_mode(inside[2]):
+        guard.step()
+    guard.step()
+    with torch.inference_mode():
+        book(model).embed[3] += 1
+    with pytest.raises(CodebookChanged) as caught:
+        take_steps(guard, lambda _: None, 2)
+    assert caught.value.finding.step == 4
+
+
 def test_a_replaced_quantizer_is_seen(small_model):
     """Tensors are found again by name, so another module in the place of the quantizer is compared too."""
     model = small_model()
@@ -240,8 +281,9 @@ def test_a_guard_holds_one_copy_of_the_vq_encoder(small_model):
     assert {name: copy.shape for name, copy in copies.items()} == {name: state[name].shape for name in guard.names}
 
 
-def test_nothing_is_read_back_between_two_looks(small_model):
+def test_nothing_is_read_back_between_two_looks(small_model, monkeypatch):
     """On the device without data any read by the host is an error, and only the step that looks makes one."""
+    monkeypatch.setattr("vqcheck.live.watch._problem", lambda *_: "")
     model = small_model()
     guard = vqcheck.guard(model, every=8)
     model.to("meta")

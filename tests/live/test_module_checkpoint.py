@@ -39,6 +39,16 @@ def test_a_transposed_codebook_has_the_digest_of_its_checkpoint(tmp_path, dtype)
     assert digests(module) == of_file(module, tmp_path / "a.pth")
 
 
+def test_a_codebook_that_is_a_negative_is_read_as_its_values():
+    """What counts is what torch shows, not what stands in the memory that the tensor is a view of."""
+    module = nn.Sequential(nn.Identity(), Quantizer())
+    before = digests(module)
+    memory, module[1].embed = module[1].embed, torch._neg_view(module[1].embed)
+    assert digests(module) != before
+    memory.neg_()
+    assert digests(module) == before
+
+
 def test_a_codebook_that_layers_share_has_the_digest_of_its_checkpoint(tmp_path):
     """A module that stands in several places is one codebook, as its tensors are stored once in a file."""
     book = Quantizer()

@@ -108,3 +108,20 @@ def test_a_monitor_goes_on_with_its_steps(small_model, train):
 def test_another_word_for_ranks_is_refused(small_model, make):
     with pytest.raises(UsageError, match="ranks: expected 'compare' or 'own', given 'all'"):
         make(small_model(), ranks="all")
+
+
+@pytest.mark.parametrize("make", [vqcheck.guard, vqcheck.monitor])
+@pytest.mark.parametrize("state", [None, {}, {"steps": "3"}, {"steps": -1, "digests": {}}, {"steps": 1.5}])
+def test_what_is_no_state_is_refused(small_model, make, state):
+    """The state of something else is one clear error, and the count stays."""
+    watch = make(small_model())
+    with pytest.raises(UsageError, match="expected what state_dict"):
+        watch.load_state_dict(state)
+    assert watch.steps == 0
+
+
+def test_the_state_of_a_monitor_is_none_of_a_guard(small_model):
+    """Nothing would be compared with it."""
+    model = small_model()
+    with pytest.raises(UsageError, match="digests"):
+        vqcheck.guard(model).load_state_dict(vqcheck.monitor(model).state_dict())

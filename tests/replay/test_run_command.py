@@ -59,6 +59,46 @@ if __name__ == "__main__":
     child.join()
 """
 
+IN_A_FORK = f"""{TRAIN}
+import os, sys
+import gradient_codebook as factory
+def train(which):
+    training = getattr(factory, which)()
+    for number in range(1, 6):
+        training.step(number)
+if sys.argv[1] == "before":
+    train("still")
+child = os.fork()
+if not child:
+    try:
+        train("leaking")
+    except BaseException:
+        pass
+    os._exit(0)
+os.waitpid(child, 0)
+if sys.argv[1] == "after":
+    train("still")
+"""
+IN_PARTS = """
+import torch
+from torch import nn
+from vqcheck.synthesizer.quantizer import ResidualVectorQuantizer
+import sys
+net_g = nn.Module()
+net_g.ssl_proj, net_g.quantizer = nn.Conv1d(8, 8, 1), ResidualVectorQuantizer(8, bins=16)
+book = net_g.quantizer.codebooks()[0]
+for name, buffer in book.named_buffers():
+    buffer.copy_(torch.rand_like(buffer) + 1)
+book.decay = 1.0
+book.forward = lambda x: (x, torch.zeros(x.shape[:-1]).long())
+net_g.ssl_proj.requires_grad_(sys.argv[1] == "learns")
+head = nn.Conv1d(8, 8, 1)
+optimizer = torch.optim.AdamW([*net_g.parameters(), *head.parameters()], 0.1)
+for _ in range(5):
+    quantized, *_ = net_g.quantizer(net_g.ssl_proj(torch.randn(2, 8, 6)))
+    head(quantized).pow(2).mean().backward()
+    optimizer.step()
+"""
 CRITIC_FIRST = f"""{TRAIN}
 import sys, torch
 import vector_quantize as factory
@@ -181,6 +221,26 @@ def test_children_are_watched_too(script, method):
     assert run.verdict == "changed"
     (change,) = run.processes[0].modules[0].changes
     assert (change.name, change.step) == ("quantize.embedding.weight", 2)
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="this system has no fork")
+@pytest.mark.parametrize("parent_trains", ["never", "before", "after"])
+def test_a_bare_fork_is_watched_too(script, parent_trains):
+    """A child of os.fork writes what it saw to a file of its own, also where it swallows the error and ends in 0."""
+    run = run_command(script(IN_A_FORK, parent_trains), RunMode.GUARD, 20)
+    assert (run.verdict, run.why_not_checked) == ("changed", "")
+    assert len([module for process in run.processes for module in process.modules]) == 1 + (parent_trains != "never")
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(("in_front", "verdict"), [("learns", "changed"), ("held", "still")])
+def test_a_model_that_is_called_in_parts_is_watched_whole(script, in_front, verdict):
+    """The projection in front decides tokens as much as the quantizer that a script calls by itself."""
+    run = run_command(script(IN_PARTS, in_front), RunMode.GUARD, 20)
+    assert (run.verdict, run.why_not_checked) == (verdict, "")
+    (module,) = run.processes[0].modules
+    assert {change.name for change in module.changes} <= {"ssl_proj.weight", "ssl_proj.bias"}
 
 
 @pytest.mark.slow

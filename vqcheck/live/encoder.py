@@ -94,7 +94,7 @@ class LiveEncoder:
                 continue
             for leaf, name in leaves:
                 value = getattr(holder, leaf, None)
-                if isinstance(value, Tensor):
+                if isinstance(value, Tensor) and not is_lazy(value):
                     found[name] = value
         return found
 
@@ -151,8 +151,11 @@ def find(module: nn.Module) -> LiveEncoder:
 
     Raises:
         NoCodebookError: there is none, or only one of impossible shapes.
+        UsageError: this is no module.
 
     """
+    if not isinstance(module, nn.Module):
+        raise UsageError(f"expected a torch.nn.Module, given {type(module).__name__}")
     tensors = stored_tensors(module)
     shapes = {name: tuple(tensor.shape) for name, tensor in tensors.items()}
     try:

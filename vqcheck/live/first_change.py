@@ -61,6 +61,7 @@ class FirstChanges:
         self._flat = []
         self._watch.let_go()
 
+    @torch.inference_mode(False)
     @torch.no_grad()
     def _laid_flat(self) -> list[FlatCopies]:
         """Lay the copies of each device behind each other, in the place of those that the watch has."""

@@ -16,6 +16,7 @@ from torch.utils._python_dispatch import TorchDispatchMode
 
 from vqcheck.live.encoder import LiveEncoder
 from vqcheck.live.tensor_change import OPTIMIZER_STEP, SourceLine, Write
+from vqcheck.live.train_override import train_override
 from vqcheck.live.watch import same_bits
 
 _TORCH: Final = os.path.dirname(torch.__file__) + os.sep
@@ -39,7 +40,10 @@ class WriteCatcher(TorchDispatchMode):  # type: ignore[no-untyped-call]
     def __init__(self, encoder: LiveEncoder) -> None:
         super().__init__()  # type: ignore[no-untyped-call]
         self._encoder = encoder
-        self._last = {name: tensor.clone() for name, tensor in encoder.now().items()}
+        overrides = [train_override(module) for module in encoder.module.modules()]
+        self._held = [override for override in overrides if override]
+        self._live = encoder.now()
+        self._last = {name: tensor.clone() for name, tensor in self._live.items()}
         self._places = self._now()
         self._last_place = _innermost_line()
         self.first: dict[str, Write] = {}
@@ -96,7 +100,7 @@ class WriteCatcher(TorchDispatchMode):  # type: ignore[no-untyped-call]
 
     def _changed(self, names: Sequence[str]) -> list[str]:
         """Return those whose bits changed since the last look at them, and keep new copies of these."""
-        now = self._encoder.now()
+        now = self._tensors()
         there = [name for name in names if name in now]
         changed = [name for name in there if name not in self._last or not same_bits(now[name], self._last[name])]
         for name in changed:
@@ -104,7 +108,13 @@ class WriteCatcher(TorchDispatchMode):  # type: ignore[no-untyped-call]
         return changed
 
     def _now(self) -> dict[str, tuple[object, ...]]:
-        return {name: _place(tensor) for name, tensor in self._encoder.now().items()}
+        return {name: _place(tensor) for name, tensor in self._tensors().items()}
+
+    def _tensors(self) -> dict[str, Tensor]:
+        """Return the watched tensors; where a held module runs on copies of them, those that it will have again."""
+        if not any(override.in_scratch for override in self._held):
+            self._live = self._encoder.now()
+        return self._live
 
 
 def _leave_compiler_out() -> None:

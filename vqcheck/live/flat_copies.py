@@ -91,7 +91,7 @@ class _LiveBits:
 
     def _shows(self, tensor: Tensor) -> bool:
         """Tell whether the bits are a view of where this tensor has its values."""
-        if type(tensor) not in (Tensor, nn.Parameter) or not tensor.is_contiguous():
+        if type(tensor) not in (Tensor, nn.Parameter) or not tensor.is_contiguous() or tensor.is_neg():
             return False
         try:
             return tensor.device == self.bits.device and tensor.data_ptr() == self.bits.data_ptr()

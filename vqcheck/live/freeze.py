@@ -106,8 +106,8 @@ def freeze(module: nn.Module, encoder: Encoder = "eval") -> Frozen:
     still, and the encoder gets the gradient and the commitment loss of training.
 
     Call it when the weights are loaded; before or after torch.compile, and before DistributedDataParallel (afterwards
-    it is as good for codebooks that are buffers; parameters then need find_unused_parameters=True).  Calling it again
-    changes nothing.  Copies and pickles of the module are frozen too; to unpickle one needs vqcheck.
+    it is as good for codebooks that are buffers; parameters then need find_unused_parameters=True).  Called again, the
+    last `encoder` counts.  Copies and pickles of the module are frozen too; to unpickle one needs vqcheck.
 
     Raises:
         NoCodebookError: no VQ encoder is known under the module's names.

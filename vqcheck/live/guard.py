@@ -19,7 +19,7 @@ sharded over processes are not supported.
 from __future__ import annotations
 
 import warnings
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from types import TracebackType
 from typing import Any, Final, Literal, Union
 
@@ -54,6 +54,16 @@ def guard(module: nn.Module, every: int = DEFAULT_EVERY, action: Action = "raise
 
     """
     return Guard(module, every, action, ranks)
+
+
+def steps_of(state: Mapping[str, Any]) -> int:
+    """Return the number of steps in what a `state_dict()` returned; raise UsageError where there is none."""
+    steps = state.get("steps") if isinstance(state, Mapping) else None
+    if not isinstance(steps, int) or isinstance(steps, bool) or steps < 0:
+        raise UsageError(
+            f"load_state_dict: expected what state_dict() returned, with a number of steps, given {state!r}"
+        )
+    return steps
 
 
 class Guard:
@@ -141,10 +151,14 @@ class Guard:
 
         Raises:
             CodebookChanged: or what `action` says: the VQ encoder is not the one that was guarded then.
+            UsageError: this is no state of a guard.
 
         """
-        before, now = dict(state["digests"]), self.state_dict()["digests"]
-        self._changes = FirstChanges(self._watch, int(state["steps"]))
+        steps, before = steps_of(state), state.get("digests")
+        if not isinstance(before, Mapping):
+            raise UsageError("load_state_dict: expected what state_dict() of a guard returned; digests is missing")
+        now = self.state_dict()["digests"]
+        self._changes = FirstChanges(self._watch, steps)
         names = {each.label: each.name for each in self._encoder.tensors}
         changes = [
             TensorChange(names.get(label, label), self.steps + 1, 0, 0, 0.0, "was another one before the resume")

@@ -1,6 +1,7 @@
 """What `vqcheck run` does inside a training script: finds modules with codebooks, and guards, freezes or measures them.
 
-A module counts from its first forward in train mode on, as the outermost module that is called.  A step is a step of an
+A module counts from its first forward in train mode on, as the outermost module that is called; where a script calls a
+quantizer by itself, as the model whose projection stands in front of it.  A step is a step of an
 optimizer that has one of its parameters; of the first optimizer where none of them is trained.  Each process looks at
 its own copy, without asking the others: a script may train on several processes in any way.  What was seen is written
 to a file of the process, again and again, so that it is there however the process ends; the ranks of one process group
@@ -51,6 +52,7 @@ class _Process:
         self._start()
 
     def _start(self) -> None:
+        """Begin anew, also in a forked process, whose parent looks at what it found itself."""
         self._pid = os.getpid()
         self._watched: list[ModuleInScript] = []
         self._known: weakref.WeakSet[Any] = weakref.WeakSet()
@@ -70,18 +72,15 @@ class _Process:
         self._leave = os._exit
         os._exit = self._exit_at_once
         if hasattr(os, "register_at_fork"):
-            os.register_at_fork(after_in_child=self._forget)
+            # both: a multiprocessing child takes all finalizers away after the first of them
+            os.register_at_fork(after_in_child=self._start)
+            util.register_after_fork(self, _Process._start)
 
     def _exit_at_once(self, status: int) -> NoReturn:
         """Look a last time where a script leaves without the interpreter's own end, as some trainers do."""
         if not self._ended:
             self._finish()
         self._leave(status)
-
-    def _forget(self) -> None:
-        """Begin anew in a forked process, whose parent looks at what it found itself."""
-        self._watched, self._known, self._steps, self._problem = [], weakref.WeakSet(), 0, ""
-        util.register_after_fork(self, _Process._start)
 
     def _before_forward(self, module: Any, args: Any) -> None:  # noqa: ARG002 - as torch calls it
         if _is_compiling():
@@ -94,8 +93,10 @@ class _Process:
         """Watch a module that is called for the first time, if it has codebooks; what is below it is known then."""
         self._known.update(module.modules())
         try:
-            from vqcheck.live.module_in_script import ModuleInScript
+            from vqcheck.live.module_in_script import ModuleInScript, whole_model
 
+            module = whole_model(module)
+            self._known.update(module.modules())
             self._watched.append(ModuleInScript(module, self._options["mode"], self._options["every"]))
         except NoCodebookError as error:
             if "but not the projection" in error.reason:

@@ -28,7 +28,8 @@ class ModuleCheckpoint(Checkpoint):
             # what several names lead to is one tensor, as it is in a file
             place: object = name
             if tensor.numel() and not _why_unreadable(tensor):
-                place = (tensor.untyped_storage().data_ptr(), tensor.storage_offset(), shape, tensor.stride())
+                start = (tensor.untyped_storage().data_ptr(), tensor.storage_offset(), shape, tensor.stride())
+                place = (*start, tensor.is_neg(), tensor.is_conj())
             first = first_names.setdefault(place, name)
             extent = Extent(first, 0, tensor.numel() * tensor.element_size())
             dtype = str(tensor.dtype).removeprefix("torch.")
@@ -64,7 +65,8 @@ class ModuleCheckpoint(Checkpoint):
     def read(self, tensor: StoredTensor) -> bytes:
         """Return the tensor's elements in the order of its strides, which may be transposed; little-endian."""
         self.require_readable(tensor)
-        value = self._state[tensor.name].contiguous().as_strided(tensor.shape, tensor.stride).cpu()
+        value = self._state[tensor.name].resolve_conj().resolve_neg()
+        value = value.contiguous().as_strided(tensor.shape, tensor.stride).cpu()
         return _bytes(value.contiguous())
 
 
@@ -77,6 +79,8 @@ def _bytes(value: Tensor) -> bytes:
 def _why_unreadable(tensor: Tensor) -> str:
     if tensor.is_meta:
         return "is on the meta device and has no values yet: load the weights first"
+    if tensor.layout != torch.strided:
+        return f"has the layout {str(tensor.layout).removeprefix('torch.')}: compare it as a dense tensor"
     return "is sharded over processes (DTensor): compare the checkpoint instead" if is_sharded(tensor) else ""
 
 

@@ -2,10 +2,15 @@
 
 from __future__ import annotations
 
+import gc
 import weakref
+from collections.abc import Iterator
 from typing import Any, Final
 
-from vqcheck.errors import CodebookChanged
+from torch import nn
+
+from vqcheck.codebook.family import CODEBOOK_ROLES
+from vqcheck.errors import CodebookChanged, NoCodebookError
 from vqcheck.language import packed
 from vqcheck.live.encoder import find
 from vqcheck.live.freeze import freeze
@@ -29,6 +34,48 @@ class _EarlyGuard(Guard):
     def step(self) -> None:
         self._every = 1 if self.steps < self._later else self._later
         super().step()
+
+
+def whole_model(module: nn.Module) -> nn.Module:
+    """Return the nearest module around a quantizer that has the projection in front of it; else the module itself.
+
+    A script may call `net_g.quantizer(net_g.ssl_proj(x))`, and what is in front decides tokens as much as the codes.
+    """
+    if not _holds_codebooks_alone(module):
+        return module
+    own = set(module.modules())
+    for around in _modules_around(module):
+        try:
+            found = find(around)
+        except NoCodebookError:
+            continue
+        in_front = [each.name for each in found.tensors if each.role not in CODEBOOK_ROLES]
+        if any(around.get_submodule(name.rpartition(".")[0]) not in own for name in in_front):
+            return around
+    return module
+
+
+def _holds_codebooks_alone(module: nn.Module) -> bool:
+    try:
+        return all(each.role in CODEBOOK_ROLES for each in find(module).tensors)
+    except NoCodebookError as error:
+        return "but not the projection" in error.reason
+
+
+def _modules_around(module: nn.Module) -> Iterator[nn.Module]:
+    """Return the modules that hold this one, from the nearest on. Only the garbage collector knows them."""
+    # by its type: what merely claims to be a module, as a proxy does, may do anything when asked
+    alive = [each for each in gc.get_objects() if issubclass(type(each), nn.Module)]
+    level, seen = {module}, {module}
+    while level:
+        level = {each for each in alive if each not in seen and any(child in level for child in _children(each))}
+        seen.update(level)
+        yield from level
+
+
+def _children(module: nn.Module) -> set[nn.Module]:
+    """Return what stands directly below a module, which may still be under construction."""
+    return {each for each in module.__dict__.get("_modules", {}).values() if each is not None}
 
 
 class ModuleInScript:

@@ -34,6 +34,7 @@ from vqcheck.language import tr
 from vqcheck.live.book_counts import BookCounts
 from vqcheck.live.encoder import LiveTensor, find
 from vqcheck.live.freeze import modules_to_hold
+from vqcheck.live.guard import steps_of
 from vqcheck.live.monitor_record import ONLY, Figures, MonitorRecord, Sink, record_table, sender
 from vqcheck.live.ranks import Ranks, compare_ranks, require_ranks, several_ranks
 from vqcheck.live.watch import EncoderWatch
@@ -143,8 +144,13 @@ class Monitor:
         return {"steps": self.steps}
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
-        """Go on counting where a checkpoint's monitor was; call it before the first step."""
-        self.steps = int(state["steps"])
+        """Go on counting where a checkpoint's monitor was; call it before the first step.
+
+        Raises:
+            UsageError: this is no state of a monitor.
+
+        """
+        self.steps = steps_of(state)
 
     def figures(self) -> Figures:
         """Return the course of all figures; a notebook shows them as curves."""

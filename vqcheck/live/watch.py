@@ -22,6 +22,8 @@ class EncoderWatch:
     no memory as long as nothing changes.
     """
 
+    @torch.inference_mode(False)
+    @torch.no_grad()
     def __init__(self, encoder: LiveEncoder) -> None:
         self.encoder = encoder
         self.start = {name: tensor.clone() for name, tensor in encoder.now().items()}
@@ -119,7 +121,8 @@ class EncoderWatch:
 
 def bits(tensor: Tensor) -> Tensor:
     """Return a tensor's elements as integers of their width, `[N]`: NaN payloads and the sign of zero count."""
-    return tensor.contiguous().reshape(-1).view(INTEGERS[tensor.element_size()])
+    # a tensor may be the negative or the conjugate of what its memory holds, until that is written out
+    return tensor.resolve_conj().resolve_neg().contiguous().reshape(-1).view(INTEGERS[tensor.element_size()])
 
 
 def differing_bits(pairs: Sequence[tuple[Tensor, Tensor]]) -> list[bool]:
@@ -168,6 +171,8 @@ def _problem(tensor: Tensor | None, copy: Tensor) -> str:
         return MISSING
     if is_sharded(tensor):
         return tr("is now sharded over processes")
+    if tensor.is_meta:
+        return tr("is now on the meta device, without values")
     if tensor.layout != copy.layout:
         return _is_now(tensor.layout, copy.layout)
     if tensor.dtype != copy.dtype:
