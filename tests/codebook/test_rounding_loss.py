@@ -4,7 +4,8 @@ import pytest
 import torch
 
 from vqcheck import compare, open_checkpoint
-from vqcheck.report.views.diff import remarks, view
+from vqcheck.report.views.diff import view
+from vqcheck.report.views.diff_words import remarks
 
 CODEBOOK = "quantizer.vq.layers.0._codebook"
 EMBED, COUNT, SUM = (f"{CODEBOOK}.{name}" for name in ("embed", "cluster_size", "embed_avg"))

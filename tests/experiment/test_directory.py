@@ -14,7 +14,8 @@ from warm import HANGS
 from vqcheck.errors import UsageError
 from vqcheck.experiment.directory import read_experiment, read_speaker_vector, read_ssl, read_wav
 from vqcheck.experiment.name2text import ids_from_file, ids_in_sorted_order, read_name2text
-from vqcheck.replay.training_data import ModelInputs, RecordedData
+from vqcheck.replay.batches import ModelInputs
+from vqcheck.replay.training_data import RecordedData
 from vqcheck.synthesizer import SpectrogramSettings
 
 FIXTURES = Path(__file__).parents[2] / "fixtures"

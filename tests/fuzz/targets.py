@@ -24,7 +24,8 @@ from vqcheck.audit.lock import read_lock
 from vqcheck.audit.make_lock import make_lock
 from vqcheck.checkpoint.open import open_as_stored, open_checkpoint
 from vqcheck.codebook.compare import compare
-from vqcheck.codebook.inspection import InspectedFiles, inspect
+from vqcheck.codebook.inspection import inspect
+from vqcheck.codebook.inspection_result import InspectedFiles
 from vqcheck.codebook.own_family import read_own_family
 from vqcheck.errors import NoCodebookError, VqcheckError
 from vqcheck.experiment.config_file import read_s2_run

@@ -12,7 +12,7 @@ from fuzz.differential.library import Library
 from fuzz.differential.opcodes import EMPTY, FALSE, call, dictionary, number, text
 from fuzz.differential.pickled import Draft
 
-from vqcheck.checkpoint import torch_records
+from vqcheck.checkpoint import torch_rebuild
 
 INPUTS = {"zip": 240, "legacy": 160, "safetensors": 80, "sharded": 60}
 
@@ -46,7 +46,7 @@ def test_a_difference_is_seen(library, tmp_path, monkeypatch):
     members += [(f"archive/data/{key}", data) for key, data in draft.storages.items()]
     made = Input({"a.pth": zip_of(members)}, "zip")
     assert judge(made, str(tmp_path), library).kind == "refused"
-    monkeypatch.setattr(torch_records, "_require_inert", lambda _: None)
+    monkeypatch.setattr(torch_rebuild, "_require_inert", lambda _: None)
     assert judge(made, str(tmp_path), library).kind == "difference"
 
 

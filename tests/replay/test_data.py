@@ -9,8 +9,17 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from vqcheck.errors import UsageError
-from vqcheck.replay.batches import FLOW_BOUNDARIES, Item, collate, endless_batches, epoch_batches, fit_features, is_kept
-from vqcheck.replay.training_data import GeneratedData, ModelInputs
+from vqcheck.replay.batches import (
+    FLOW_BOUNDARIES,
+    Item,
+    ModelInputs,
+    collate,
+    endless_batches,
+    epoch_batches,
+    fit_features,
+    is_kept,
+)
+from vqcheck.replay.generated_data import GeneratedData
 from vqcheck.synthesizer import preset
 
 

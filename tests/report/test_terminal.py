@@ -18,7 +18,8 @@ from vqcheck.audit.planned_run import PlannedRun
 from vqcheck.audit.s1_s2_consistency import compare_stages
 from vqcheck.audit.token_audit import audit_tokens
 from vqcheck.audit.token_decision import TokenDecision
-from vqcheck.codebook.inspection import InspectedFiles, inspect
+from vqcheck.codebook.inspection import inspect
+from vqcheck.codebook.inspection_result import InspectedFiles
 from vqcheck.experiment.config_file import read_s2_run
 from vqcheck.gate.checks import CHECKS
 from vqcheck.gate.run import run_gate

@@ -13,7 +13,8 @@ from vqcheck.audit.lock import NAME, Lock, read_lock
 from vqcheck.checkpoint.open import open_checkpoint
 from vqcheck.checkpoint.opened import Checkpoint
 from vqcheck.codebook.find import find_copies
-from vqcheck.codebook.inspection import Inspection, inspect
+from vqcheck.codebook.inspection import inspect
+from vqcheck.codebook.inspection_result import Inspection
 from vqcheck.errors import UsageError
 from vqcheck.experiment.config_file import S2Run, absent
 from vqcheck.experiment.layout import tree_around

@@ -2,7 +2,6 @@
 
 import copy
 import os
-from array import array
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from functools import cached_property
 from itertools import islice
@@ -13,7 +12,8 @@ from typing import Any, Final
 from vqcheck.checkpoint import container
 from vqcheck.checkpoint.container import Plain
 from vqcheck.checkpoint.file import PositionedFile
-from vqcheck.checkpoint.stored_tensor import ITEM_SIZE, Extent, StoredTensor, contiguous_stride, unsupported
+from vqcheck.checkpoint.stored_tensor import ITEM_SIZE, Extent, StoredTensor, unsupported
+from vqcheck.checkpoint.strides import in_c_order, is_dense
 from vqcheck.checkpoint.torch_meaning import PickledIndex
 from vqcheck.language import tr
 from vqcheck.sanitize import sanitize, sanitize_name
@@ -36,8 +36,6 @@ _IN_FRONT: Final = 1 << 10
 _KEPT_BYTES: Final = 64 << 20
 """What `keep_what_is_read` keeps at most."""
 
-_TYPE_CODES: Final = {1: "B", 2: "H", 4: "I", 8: "Q"}
-"""Width in bytes -> element type of Python's arrays that has it."""
 
 ReadExtent = Callable[[Extent, int, int], bytes | bytearray]
 """(extent, start inside it, size) -> bytes."""
@@ -175,7 +173,7 @@ class Checkpoint:
         if not span:
             return b""
         data = self.read_extent(tensor.extent, tensor.offset, span)
-        return data if _is_dense(tensor) else _gather(data, tensor, ITEM_SIZE[tensor.dtype])
+        return data if is_dense(tensor) else in_c_order(data, tensor, ITEM_SIZE[tensor.dtype])
 
     def pieces(self, tensor: StoredTensor) -> Iterator[bytes | bytearray]:
         """Yield what `read` returns, a piece at a time, so that two large tensors are compared in little memory.
@@ -187,7 +185,7 @@ class Checkpoint:
 
         """
         span = self._checked_span(tensor)
-        if tensor.extent.packed or not _is_dense(tensor):
+        if tensor.extent.packed or not is_dense(tensor):
             yield self.read(tensor)
             return
         for start in range(0, span, PIECE_BYTES):
@@ -308,29 +306,3 @@ class _Kept:
                 data = self._kept[key] = bytes(data)
                 self._room -= size
         return data
-
-
-def _is_dense(tensor: StoredTensor) -> bool:
-    dense = contiguous_stride(tensor.shape)
-    return all(length == 1 or a == b for length, a, b in zip(tensor.shape, tensor.stride, dense, strict=True))
-
-
-def _gather(data: bytes | bytearray, tensor: StoredTensor, width: int) -> bytes:
-    """Return the elements of a non-contiguous tensor in C order; `data` begins at its first element."""
-    if len(tensor.shape) == 2 and tensor.stride == (1, tensor.shape[0]) and width in _TYPE_CODES:
-        return _transpose(data, tensor.shape, width)
-    import numpy as np
-
-    elements = np.frombuffer(data, dtype=np.dtype(f"V{width}"))
-    strides = tuple(step * width for step in tensor.stride)
-    return np.lib.stride_tricks.as_strided(elements, tensor.shape, strides, writeable=False).tobytes()
-
-
-def _transpose(data: bytes | bytearray, shape: tuple[int, ...], width: int) -> bytes:
-    """Return a matrix `[n, m]` in C order, given the bytes of its transpose: quick, and without numpy."""
-    rows, columns = shape
-    stored, result = array(_TYPE_CODES[width]), array(_TYPE_CODES[width], bytes(rows * columns * width))
-    stored.frombytes(data)
-    for column in range(columns):
-        result[column::columns] = stored[column * rows : (column + 1) * rows]
-    return result.tobytes()

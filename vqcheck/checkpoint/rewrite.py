@@ -11,7 +11,8 @@ from math import prod
 from typing import BinaryIO, Final
 
 from vqcheck.checkpoint.opened import Checkpoint
-from vqcheck.checkpoint.stored_tensor import ITEM_SIZE, Extent, StoredTensor, contiguous_stride
+from vqcheck.checkpoint.stored_tensor import ITEM_SIZE, Extent, StoredTensor
+from vqcheck.checkpoint.strides import is_dense
 from vqcheck.checkpoint.zip_archive import ZipArchive
 from vqcheck.errors import CheckpointError
 from vqcheck.language import tr
@@ -150,8 +151,7 @@ def _span(tensor: StoredTensor) -> tuple[int, int]:
 
 def _spread(checkpoint: Checkpoint, tensor: StoredTensor, data: bytes) -> bytes:
     """Return the bytes between a tensor's first and last element with its new values, whatever its strides are."""
-    dense = contiguous_stride(tensor.shape)
-    if all(length == 1 or a == b for length, a, b in zip(tensor.shape, tensor.stride, dense, strict=True)):
+    if is_dense(tensor):
         return data
     import numpy as np
 

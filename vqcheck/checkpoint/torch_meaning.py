@@ -11,7 +11,8 @@ from typing import Final
 from vqcheck.checkpoint.pickle_values import Global, Meaning, OtherKey, PickleError, Placeholder
 from vqcheck.checkpoint.stored_module import is_module
 from vqcheck.checkpoint.torch_calls import DICTIONARIES, HOLDERS, NO_TENSOR, Calls
-from vqcheck.checkpoint.torch_records import REBUILD, StorageRecord, Storages, TensorRecord, rebuild, save_again
+from vqcheck.checkpoint.torch_rebuild import REBUILD, rebuild
+from vqcheck.checkpoint.torch_records import StorageRecord, Storages, TensorRecord, save_again
 from vqcheck.language import tr
 from vqcheck.quick_dataclass import quick_dataclass
 from vqcheck.sanitize import sanitize_name

@@ -16,7 +16,8 @@ from vqcheck.checkpoint.opened import Checkpoint
 from vqcheck.checkpoint.pickle_values import Global, Meaning, PickleError, Placeholder
 from vqcheck.checkpoint.saved_object import checkpoint_of
 from vqcheck.checkpoint.source import Source
-from vqcheck.checkpoint.torch_records import REBUILD, StorageRecord, Storages, TensorRecord, rebuild
+from vqcheck.checkpoint.torch_rebuild import REBUILD, rebuild
+from vqcheck.checkpoint.torch_records import StorageRecord, Storages, TensorRecord
 from vqcheck.checkpoint.torch_zip import extents_in, folder_of, pickled_in, unpickled
 from vqcheck.checkpoint.torchscript_code import Classes
 from vqcheck.language import tr

@@ -9,16 +9,11 @@ import zlib
 from typing import Final
 
 from vqcheck.checkpoint.file import PositionedFile
+from vqcheck.checkpoint.zip_end_record import DIRECTORY_NAME, UNKNOWN, find_directory
 from vqcheck.errors import CheckpointError
 from vqcheck.language import tr
 from vqcheck.quick_dataclass import quick_dataclass
 
-# End record:     signature, disk, directory disk, entries here, entries, directory size and start, comment length
-_END: Final = struct.Struct("<4s4H2LH")
-# Zip64 locator:  signature, disk, position of the zip64 end record, disks
-_LOCATOR64: Final = struct.Struct("<4sLQL")
-# Zip64 end:      signature, record size, versions, disks, entries here, entries, directory size, directory start
-_END64: Final = struct.Struct("<4sQ2H2L4Q")
 # Central entry:  signature, versions, flags, method, time, date, crc, packed, size, name, extra, comment lengths,
 #                 disk, internal and external attributes, start of the local header
 _CENTRAL: Final = struct.Struct("<4s6H3L5H2L")
@@ -35,13 +30,7 @@ _ENCRYPTED: Final = 0x2061
 _SIZES_FOLLOW: Final = 8
 _DIRECTORY: Final = 0x10
 """Among the external attributes: torch reads nothing of a member that is marked so, and takes what its memory held."""
-_DIRECTORY_NAME: Final = tr("zip directory")
-_DIRECTORY64_NAME: Final = tr("zip64 directory")
 _MAX_DIRECTORY: Final = 16 << 20
-_UNKNOWN: Final = 0xFFFFFFFF
-"""Stands for a number too large for its 32-bit field; the zip64 extra field or end record has it."""
-_UNKNOWN_END: Final = (0xFFFF, _UNKNOWN, _UNKNOWN)
-"""The same for an end record's entries, directory size and directory start."""
 _MAX_INFLATED: Final = 1 << 30
 _PIECE: Final = 1 << 20
 
@@ -157,18 +146,18 @@ class ZipArchive:
         return self._file.error(reason, member)
 
     def _read_directory(self) -> dict[str, Member]:
-        count, size, start = self._find_directory()
+        count, size, start = find_directory(self._file)
         if size > _MAX_DIRECTORY:
             raise self.error(
                 tr("{size} bytes, more than the {most} that are read", size=size, most=_MAX_DIRECTORY),
-                _DIRECTORY_NAME,
+                DIRECTORY_NAME,
             )
-        directory = self._file.read(start, size, _DIRECTORY_NAME)
+        directory = self._file.read(start, size, DIRECTORY_NAME)
         found: list[tuple[int, int, int, int, str, bytes, int]] = []
         position = 0
         for _ in range(count):
             if position + _CENTRAL.size > size:
-                raise self.error(tr("ends early"), _DIRECTORY_NAME)
+                raise self.error(tr("ends early"), DIRECTORY_NAME)
             entry = _CENTRAL.unpack_from(directory, position)
             flags, method = entry[3], entry[4]
             packed, full = entry[8], entry[9]
@@ -177,10 +166,10 @@ class ZipArchive:
             name_end = position + _CENTRAL.size + name_length
             end = name_end + extra_length + comment_length
             if entry[0] != b"PK\x01\x02" or end > size:
-                raise self.error(tr("is damaged"), _DIRECTORY_NAME)
+                raise self.error(tr("is damaged"), DIRECTORY_NAME)
             raw_name = bytes(directory[position + _CENTRAL.size : name_end])
             name = raw_name.decode("utf-8", "backslashreplace")
-            if _UNKNOWN in (packed, full, header):
+            if UNKNOWN in (packed, full, header):
                 extra = bytes(directory[name_end : name_end + extra_length])
                 full, packed, header = self._zip64(name, extra, full, packed, header)
             if flags & _ENCRYPTED or method not in (_STORED, _DEFLATED):
@@ -195,46 +184,8 @@ class ZipArchive:
             found.append((header, packed, full, method, name, raw_name, start + position))
             position = end
         if position != size:
-            raise self.error(tr("holds more entries than it counts"), _DIRECTORY_NAME)
+            raise self.error(tr("holds more entries than it counts"), DIRECTORY_NAME)
         return self._in_order(found, start)
-
-    def _find_directory(self) -> tuple[int, int, int]:
-        """Return (entries, bytes, position) of the central directory."""
-        tail_size = min(self._file.size, _END.size + 0xFFFF)
-        tail_start = self._file.size - tail_size
-        tail = self._file.read(tail_start, tail_size, tr("end of the file"))
-        at = tail.rfind(b"PK\x05\x06")
-        if at < 0 or at + _END.size > tail_size:
-            raise self.error(tr("not found at the end of the file (truncated?)"), _DIRECTORY_NAME)
-        _, disk, directory_disk, here, count, size, start, comment = _END.unpack_from(tail, at)
-        if at + _END.size + comment != tail_size:
-            raise self.error(tr("is followed by other bytes"), _DIRECTORY_NAME)
-        end = tail_start + at
-        numbers = self._end64(end - _LOCATOR64.size)
-        if numbers:
-            short = (count, size, start)
-            disk, directory_disk, here, count, size, start = numbers
-            end -= _LOCATOR64.size + _END64.size
-            if any(a not in (b, c) for a, b, c in zip(short, (count, size, start), _UNKNOWN_END, strict=True)):
-                raise self.error(tr("its two end records disagree"), _DIRECTORY_NAME)
-        if disk or directory_disk or here != count:
-            raise self.error(tr("spans several disks"), _DIRECTORY_NAME)
-        if start + size != end:
-            # Readers that look for it from the other side would find another one.
-            raise self.error(tr("does not lie where the end of the file says"), _DIRECTORY_NAME)
-        return count, size, start
-
-    def _end64(self, locator_at: int) -> tuple[int, ...]:
-        """Return the numbers of the zip64 end record, or nothing when no locator at this position leads to one."""
-        if locator_at < _END64.size:
-            return ()
-        signature, _, position, _ = _LOCATOR64.unpack(self._file.read(locator_at, _LOCATOR64.size, _DIRECTORY_NAME))
-        if signature != b"PK\x06\x07":
-            return ()
-        end64 = self._file.read(locator_at - _END64.size, _END64.size, _DIRECTORY64_NAME)
-        if end64[:4] != b"PK\x06\x06" or position != locator_at - _END64.size:
-            raise self.error(tr("is damaged"), _DIRECTORY64_NAME)
-        return _END64.unpack(end64)[4:10]
 
     def _zip64(self, name: str, extra: bytes, full: int, packed: int, header: int) -> tuple[int, int, int]:
         """Return (size, packed size, header position) with the 64-bit values of the extra field filled in."""
@@ -242,11 +193,11 @@ class ZipArchive:
         while at + 4 <= len(extra):
             kind, length = struct.unpack_from("<2H", extra, at)
             at += 4
-            if kind == 1 and at + length <= len(extra) and length // 8 >= (full, packed, header).count(_UNKNOWN):
+            if kind == 1 and at + length <= len(extra) and length // 8 >= (full, packed, header).count(UNKNOWN):
                 values = iter(struct.unpack_from(f"<{length // 8}Q", extra, at))
-                full = next(values) if full == _UNKNOWN else full
-                packed = next(values) if packed == _UNKNOWN else packed
-                header = next(values) if header == _UNKNOWN else header
+                full = next(values) if full == UNKNOWN else full
+                packed = next(values) if packed == UNKNOWN else packed
+                header = next(values) if header == UNKNOWN else header
                 return full, packed, header
             at += length
         raise self.error(tr("lacks the 64-bit sizes that its zip entry refers to"), name)
@@ -285,7 +236,7 @@ class ZipArchive:
         if names[:name_length] != member.raw_name:
             raise self.error(tr("its local header disagrees with the zip directory about its name"), member.name)
         if not flags & _SIZES_FOLLOW:
-            if _UNKNOWN in (packed, full):
+            if UNKNOWN in (packed, full):
                 full, packed, _ = self._zip64(member.name, names[name_length:], full, packed, 0)
             if (packed, full) != (member.packed_size, member.size):
                 raise self.error(tr("its local header disagrees with the zip directory about its size"), member.name)

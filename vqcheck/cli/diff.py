@@ -31,6 +31,7 @@ from vqcheck.language import tr
 from vqcheck.quick_dataclass import quick_dataclass
 from vqcheck.report.document import Document
 from vqcheck.report.views import diff as diff_view
+from vqcheck.report.views.diff_words import line
 
 if TYPE_CHECKING:
     from vqcheck.audit.judgement import StageComparison
@@ -182,7 +183,7 @@ def _compare(
     families = comparison.a.family, comparison.b.family
     digests = comparison.b.digests
     content = str(digests.vq_encoder or digests.codebook or digests.projection or path)
-    return diff_view.view(comparison, details=asked.details), diff_view.line(comparison), families, content
+    return diff_view.view(comparison, details=asked.details), line(comparison), families, content
 
 
 def _with_exported(comparison: Comparison) -> Comparison:

@@ -63,7 +63,7 @@ def _run_folder(named: str) -> str:
         UsageError: it is a file, or an experiment with several runs; the message has the command for what was meant.
 
     """
-    from vqcheck.experiment.place import holds_models, training_runs
+    from vqcheck.experiment.layout import holds_models, training_runs
 
     if os.path.isfile(named):
         folder = argument(os.path.dirname(named) or os.curdir)

@@ -14,7 +14,8 @@ from vqcheck.cli.output import TEXT, Output, output_options
 from vqcheck.cli.remote import CheckpointPath, remote_option
 from vqcheck.cli.terminal import Waiting, say
 from vqcheck.codebook.family import Family
-from vqcheck.codebook.inspection import InspectedFiles, Inspection, UnreadFile, inspect
+from vqcheck.codebook.inspection import inspect
+from vqcheck.codebook.inspection_result import InspectedFiles, Inspection, UnreadFile
 from vqcheck.errors import UsageError, VqcheckError
 from vqcheck.language import tr
 from vqcheck.report.views.inspect import view

@@ -101,6 +101,17 @@ def model_files(folder: str) -> list[str]:
     ]
 
 
+def training_runs(experiment: str) -> list[str]:
+    """Return the folders of s2 training runs in an experiment that hold a file to look at."""
+    runs = [each for each in folders_in(experiment) if S2_RUN.fullmatch(os.path.basename(each))]
+    return [run for run in runs if model_files(run)]
+
+
+def holds_models(folder: str) -> bool:
+    """Say whether a folder itself holds a file that may be a model."""
+    return bool(model_files(folder))
+
+
 def walk(folder: str, levels: int) -> Iterator[str]:
     yield from model_files(folder)
     if levels:

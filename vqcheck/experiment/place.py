@@ -156,17 +156,6 @@ def exported_weights(training_file: str) -> str | None:
     return found[0] if len(found) == 1 else None
 
 
-def training_runs(experiment: str) -> list[str]:
-    """Return the folders of s2 training runs in an experiment that hold a file to look at."""
-    runs = [each for each in folders_in(experiment) if S2_RUN.fullmatch(os.path.basename(each))]
-    return [run for run in runs if model_files(run)]
-
-
-def holds_models(folder: str) -> bool:
-    """Say whether a folder itself holds a file that may be a model."""
-    return bool(model_files(folder))
-
-
 def _of_tree(root: str) -> Contents:
     experiments = [each for each in folders_in(os.path.join(root, LOGS)) if is_experiment(each)]
     return _joined([*map(_within_experiment, experiments), _weights_of(root, lambda _: True), _shared(root)])

@@ -3,7 +3,7 @@
 from collections.abc import Callable, Mapping, Sequence
 from typing import Final
 
-from vqcheck.audit import before_training, resume
+from vqcheck.audit import before_training, resume, text_symbols
 from vqcheck.audit.judgement import CheckOutcome, Judgement, could_not_check, failed, not_applicable, passed
 from vqcheck.audit.planned_run import PlannedRun
 from vqcheck.errors import UsageError, VqcheckError
@@ -109,7 +109,7 @@ def replay_training_code(run: S2Run) -> Judgement:
 _JUDGES: Final[Mapping[str, Callable[[PlannedRun], Judgement]]] = {
     "codebook-trained": before_training.trained,
     "loader": before_training.loader,
-    "symbols": before_training.symbols,
+    "symbols": text_symbols.symbols,
     "lock": before_training.lock,
     "tokens": before_training.tokens,
     "freeze": before_training.freeze,

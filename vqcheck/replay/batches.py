@@ -11,12 +11,37 @@ from torch.nn import functional
 
 from vqcheck.errors import UsageError
 from vqcheck.language import tr
-from vqcheck.synthesizer import MelTarget
+from vqcheck.synthesizer import MelTarget, SpectrogramSettings, normalised_mel, resample
 
 BOUNDARIES: Final = (32, *range(300, 2000, 100))
 """Limits of the buckets in spectrogram frames; an item of 32 frames or fewer, or of more than 1900, is left out."""
 FLOW_BOUNDARIES: Final = (32, *range(300, 1100, 100))
 """Those of v3 and v4: 20 seconds at most."""
+
+
+@dataclass(frozen=True)
+class ModelInputs:
+    """What a model takes of each item."""
+
+    spectrogram: SpectrogramSettings
+    ssl_dim: int
+    symbols: int
+    """Of its table."""
+    sv_dim: int | None = None
+    """Of the Pro versions' speaker vector."""
+    mel: MelTarget | None = None
+    """What it learns to make, if it matches flows."""
+
+    def mel_of(self, wav: Tensor) -> Tensor | None:
+        """Return the mel `[mels, M]` of wav `[1, W]`; None for a model that takes none.
+
+        Upstream reads the audio again for it, at the mel's own sampling rate.
+        """
+        if self.mel is None:
+            return None
+        settings = self.mel.settings(self.spectrogram)
+        wav = resample(wav, self.spectrogram.sampling_rate, settings.sampling_rate)
+        return normalised_mel(wav, settings)[0]
 
 
 @dataclass(frozen=True)

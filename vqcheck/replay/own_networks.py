@@ -17,10 +17,10 @@ from vqcheck.codebook.health import FIT_TO_TRAIN
 from vqcheck.errors import UsageError
 from vqcheck.experiment.config import FLOW_VERSIONS, TINY_VERSIONS, Config
 from vqcheck.language import listed, tr, word
+from vqcheck.replay.batches import ModelInputs
 from vqcheck.replay.s2_training import fresh_vq_encoder
 from vqcheck.replay.step_settings import StepSettings
 from vqcheck.replay.surroundings import world_size
-from vqcheck.replay.training_data import ModelInputs
 from vqcheck.synthesizer import (
     FrozenVQEncoder,
     MultiPeriodDiscriminator,

@@ -94,6 +94,13 @@ def check_version(version: str) -> None:
         raise InputError(f"version: expected one of {', '.join(VERSIONS)}, given {version!r}")
 
 
+def frames_per_code(semantic_frame_rate: str) -> int:
+    """Return how many frames of 20 ms a code stands for; InputError for a frame rate that upstream does not have."""
+    if semantic_frame_rate not in ("25hz", "50hz"):
+        raise InputError(f"semantic_frame_rate: expected 25hz or 50hz, given {semantic_frame_rate!r}")
+    return 2 if semantic_frame_rate == "25hz" else 1
+
+
 def is_pro(version: str) -> bool:
     """Tell whether the version takes a speaker-verification vector beside the reference."""
     return version in _PRO

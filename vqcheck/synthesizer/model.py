@@ -12,6 +12,7 @@ from vqcheck.synthesizer.cast_together import cast_together
 from vqcheck.synthesizer.checks import (
     InputChecks,
     check_version,
+    frames_per_code,
     is_pro,
     paired,
     reference_bins,
@@ -83,8 +84,7 @@ class SynthesizerTrn(FrozenVQEncoder):
     ) -> None:
         super().__init__()
         check_version(version)
-        if semantic_frame_rate not in ("25hz", "50hz"):
-            raise InputError(f"semantic_frame_rate: expected 25hz or 50hz, given {semantic_frame_rate!r}")
+        self.frames_per_code = frames_per_code(semantic_frame_rate)
         if str(resblock) != "1":
             raise InputError(f"resblock: expected '1', given {resblock!r}")
         if not is_pro(version) and gin_channels != mrte_hidden:
@@ -95,7 +95,6 @@ class SynthesizerTrn(FrozenVQEncoder):
         self.segment_size = segment_size
         self.upsample_rates = upsample_rates
         self.semantic_frame_rate = semantic_frame_rate
-        self.frames_per_code = 2 if semantic_frame_rate == "25hz" else 1
         self.freeze_quantizer = freeze_quantizer
         self.reference_channels = reference_channels or reference_bins(version, spec_channels)
         n_symbols = n_symbols or symbol_count(version)

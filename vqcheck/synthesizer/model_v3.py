@@ -9,7 +9,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from vqcheck.synthesizer.checks import InputChecks, reference_bins, symbol_count
+from vqcheck.synthesizer.checks import InputChecks, frames_per_code, reference_bins, symbol_count
 from vqcheck.synthesizer.codebook import DeadCodeExpiry
 from vqcheck.synthesizer.diffusion_transformer import DiffusionTransformer
 from vqcheck.synthesizer.errors import InputError
@@ -101,15 +101,13 @@ class SynthesizerTrnV3(FrozenVQEncoder):
         **_ignored: Any,
     ) -> None:
         super().__init__()
-        if semantic_frame_rate not in ("25hz", "50hz"):
-            raise InputError(f"semantic_frame_rate: expected 25hz or 50hz, given {semantic_frame_rate!r}")
+        self.frames_per_code = frames_per_code(semantic_frame_rate)
         if gin_channels != mrte_hidden:
             raise InputError(f"gin_channels: expected {mrte_hidden} (mrte_hidden), given {gin_channels}")
         self.version = version
         self.spec_channels = spec_channels
         self.segment_size = segment_size
         self.semantic_frame_rate = semantic_frame_rate
-        self.frames_per_code = 2 if semantic_frame_rate == "25hz" else 1
         self.freeze_quantizer = freeze_quantizer
         self.mel_rate = _MEL_RATE.get(version, _MEL_RATE_V4)
         self.reference_channels = reference_channels or reference_bins(version, spec_channels)

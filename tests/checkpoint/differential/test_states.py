@@ -34,7 +34,7 @@ from fuzz.differential.opcodes import (
     text,
 )
 
-from vqcheck.checkpoint.torch_records import _OWN_ATTRIBUTES
+from vqcheck.checkpoint.torch_rebuild import _OWN_ATTRIBUTES
 
 DATA = dictionary((text("data"), TENSOR_B))
 PARAMETER = call("torch._utils", "_rebuild_parameter", TENSOR_A, FALSE, EMPTY)

@@ -9,7 +9,8 @@ import torch
 
 from vqcheck.checkpoint.open import open_checkpoint
 from vqcheck.codebook.copies import CopyName, Unreadable
-from vqcheck.codebook.inspection import InspectedFiles, UnreadFile, inspect
+from vqcheck.codebook.inspection import inspect
+from vqcheck.codebook.inspection_result import InspectedFiles, UnreadFile
 from vqcheck.codebook.model import VersionEvidence, VersionSign
 from vqcheck.report.blocks import Section
 from vqcheck.report.document import CaseOutcome

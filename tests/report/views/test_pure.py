@@ -15,7 +15,8 @@ from vqcheck.audit.check_lock import check_lock
 from vqcheck.audit.make_lock import make_lock
 from vqcheck.audit.token_decision import TokenDecision
 from vqcheck.checkpoint.open import open_checkpoint
-from vqcheck.codebook.inspection import InspectedFiles, UnreadFile, inspect
+from vqcheck.codebook.inspection import inspect
+from vqcheck.codebook.inspection_result import InspectedFiles, UnreadFile
 from vqcheck.experiment.place import find_place
 from vqcheck.gate.checks import CHECKS
 from vqcheck.replay.watched_run import RunMode, SeenChange, WatchedModule, WatchedProcess, WatchedRun

@@ -21,6 +21,7 @@ from vqcheck.experiment.config import FLOW_VERSIONS, Config
 from vqcheck.language import listed, tr, word
 from vqcheck.live.encoder import LiveEncoder
 from vqcheck.live.tensor_change import SourceLine, Write
+from vqcheck.replay.batches import ModelInputs
 from vqcheck.replay.checkout.child_process import ChildProcess
 from vqcheck.replay.checkout.tensor_json import decoded, encoded
 from vqcheck.replay.own_networks import FRESH_WEIGHTS, chosen_preset, read_tensor, step_settings
@@ -36,7 +37,7 @@ from vqcheck.replay.surroundings import (
     world_size,
 )
 from vqcheck.replay.trace import CommitLossState, PartMoves, Setting
-from vqcheck.replay.training_data import ModelInputs, TrainingData, s2_setting, trained_as
+from vqcheck.replay.training_data import TrainingData, s2_setting, trained_as
 from vqcheck.synthesizer import InputError, MelTarget, Preset, preset
 
 _SIZES_OF: Final = {"tiny": "v2", "tiny-v3": "v3"}

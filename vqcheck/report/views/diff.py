@@ -1,10 +1,10 @@
 """`vqcheck diff A B`: are the VQ encoders the same; if not, what changed, why, and what it does to the tokens."""
 
 import os
-from collections.abc import Iterator, Sequence
-from typing import TYPE_CHECKING, Final
+from collections.abc import Iterator
+from typing import TYPE_CHECKING
 
-from vqcheck.codebook.comparison import EFFECTIVE, FAULTS, ComparedFile, Comparison, Scope, Verdict
+from vqcheck.codebook.comparison import ComparedFile, Comparison, Scope, Verdict
 from vqcheck.codebook.digest import Digest
 from vqcheck.codebook.family import Role
 from vqcheck.codebook.health import Condition
@@ -14,24 +14,11 @@ from vqcheck.report import blocks as doc
 from vqcheck.report.blocks import Shown, Tone
 from vqcheck.report.document import Document, Figure, Remedy, Status
 from vqcheck.report.views import copies, diff_data, tensors
-from vqcheck.report.views.words import (
-    all_of,
-    clauses,
-    effect,
-    explained,
-    listed,
-    of_all,
-    sentence,
-    share,
-    whole_module,
-    written_at,
-)
+from vqcheck.report.views.diff_words import headline, one_line, remarks
+from vqcheck.report.views.words import all_of, explained, listed, of_all, share, written_at
 
 if TYPE_CHECKING:
     from vqcheck.codebook.diagnosis.result import Advice, Diagnosis
-
-_NAMED: Final = 3
-"""Tensors named in a headline."""
 
 
 def view(comparison: Comparison, *, details: bool = False) -> Document:
@@ -48,135 +35,12 @@ def view(comparison: Comparison, *, details: bool = False) -> Document:
         subject=all_of((comparison.a.path, comparison.b.path)),
         cases=tuple(diff_data.cases(comparison)),
         data=diff_data.data(comparison),
-        brief=_one_line(comparison) if agrees else "",
+        brief=one_line(comparison) if agrees else "",
         warnings=tuple(_warnings(comparison)),
         figures=tuple(_figures(comparison)),
         blocks=tuple(_blocks(comparison, shown)),
         remedies=tuple(_remedies(comparison)),
     )
-
-
-def headline(comparison: Comparison) -> str:
-    """Return what two files come to, in one sentence, or that they are one, in another."""
-    one = tr("Both names are of one file, which was compared with itself.") if comparison.one_file else ""
-    return sentences(_sentence(comparison), one)
-
-
-def _sentence(comparison: Comparison) -> str:
-    if comparison.verdict == Verdict.UNDECIDED:
-        return sentence(copies.undecided(comparison))
-    if comparison.diagnosis is None:
-        lacking = _left_out(comparison)
-        if comparison.verdict == Verdict.WITHIN_ULPS:
-            return tr("The VQ encoders are equal but for last places of what is calculated.")
-        if comparison.verdict != Verdict.CHANGED and _front(comparison):
-            return tr("The codebook is the same; {front}.", front=_front(comparison))
-        if lacking:
-            return tr("The VQ encoder is the same as far as both files store it ({lacking}).", lacking=lacking)
-        return tr("The VQ encoder is the same.")
-    if comparison.verdict != Verdict.CHANGED and comparison.never_trained:
-        return tr("The two VQ encoders agree, but there is nothing in them to agree on.")
-    what = _faults(comparison) or _what_happened(comparison.diagnosis)
-    which = copies.of_which(comparison.diagnosis, comparison)
-    same = [copies.equal(each, comparison) for each in comparison.equal if each.a == comparison.pairs[0].a]
-    said = clauses(
-        tr("{which}: {what}", which=which, what=what) if which else what,
-        _on_tokens(comparison.diagnosis),
-        *same[:1],
-        _also([copies.of_which(diagnosis, comparison) for diagnosis in comparison.further]),
-    )
-    return sentence(said)
-
-
-def _on_tokens(diagnosis: "Diagnosis") -> str:
-    flips = diagnosis.flips
-    if flips is None:
-        return ""
-    if not flips.flipped:
-        return tr("{effect}: none of your frames now means another token", effect=effect(flips))
-    return tr(
-        "{effect}: {share} of your frames now mean another token",
-        effect=effect(flips),
-        share=share(flips.flipped, flips.frames),
-    )
-
-
-def _also(names: Sequence[str]) -> str:
-    if len(names) == 1:
-        return tr("{name} differs, too", name=names[0])
-    return tr("{names} differ, too", names=all_of(names)) if names else ""
-
-
-def _what_happened(diagnosis: "Diagnosis") -> str:
-    # Equal files have no diagnosis, and are not to wait for its words.
-    from vqcheck.report.views.causes import headline
-
-    return headline(diagnosis)
-
-
-def _faults(comparison: Comparison) -> str:
-    """Return what is wrong where no cause tells: tensors that one file lacks, or values that changed."""
-    from vqcheck.codebook.diagnosis.evidence import Rounding
-
-    diagnosis = comparison.diagnosis
-    faults = [diff for diff in comparison.tensors if diff.judged and diff.verdict in FAULTS]
-    told = diagnosis is not None and any(not isinstance(cause.evidence, Rounding) for cause in diagnosis.causes)
-    if told or not faults:
-        return ""
-    absent = [diff.label for diff in faults if diff.verdict == Verdict.MISSING]
-    if absent:
-        return tr(
-            "The two VQ encoders do not store the same tensors: only one of them has {tensors}",
-            tensors=listed(absent, _NAMED),
-        )
-    calculated = any(diff.role == Role.CODES and diff.label.endswith(f".{EFFECTIVE}") for diff in faults)
-    if calculated:
-        return tr("The calculated codes changed: frames may get another token")
-    names = listed([diff.label for diff in faults], _NAMED)
-    return tr("{tensors} changed: frames may get another token", tensors=names)
-
-
-def line(comparison: Comparison) -> str:
-    """Return what two files come to in a table of many: in few words where they agree, else as the headline has it."""
-    agrees = comparison.verdict not in (Verdict.CHANGED, Verdict.UNDECIDED) and not comparison.never_trained
-    return _in_few_words(comparison) if agrees else headline(comparison)
-
-
-def _one_line(comparison: Comparison) -> str:
-    """Return digest, and in few words what two VQ encoders that agree come to."""
-    side = comparison.a
-    digest = side.digests.vq_encoder or comparison.b.digests.vq_encoder or side.digests.widest
-    return tr(
-        "{algorithm} {digest}  {said}", algorithm=digest.algorithm, digest=digest.short, said=_in_few_words(comparison)
-    )
-
-
-def _in_few_words(comparison: Comparison) -> str:
-    lacking, in_front = _left_out(comparison), _front(comparison)
-    what = _what(comparison, lacking, in_front)
-    notes = [note for note in (lacking, in_front) if note]
-    said = {diff.note for diff in comparison.tensors if diff.note and diff not in comparison.not_stored}
-    notes += sorted(note for note in said if note not in what)
-    notes += copies.told(comparison)
-    notes += remarks(comparison)
-    notes += [tr("both names are of one file, which was compared with itself")] if comparison.one_file else []
-    flips = comparison.diagnosis.flips if comparison.diagnosis else None
-    if flips:
-        notes.append(tr("{flipped} of {frames} frames get another token", flipped=flips.flipped, frames=flips.frames))
-    if comparison.scope == Scope.TOKENS:
-        notes.append(tr("bookkeeping not judged"))
-    return tr("{what} ({notes})", what=what, notes=clauses(*notes)) if notes else what
-
-
-def _what(comparison: Comparison, lacking: str, in_front: str) -> str:
-    """Return what two VQ encoders that agree come to; `same` is said of equal values alone."""
-    if comparison.verdict == Verdict.IDENTICAL:
-        if lacking:
-            return tr("same as far as both store it")
-        return tr("same codebook") if in_front else tr("same VQ encoder")
-    if comparison.verdict == Verdict.WITHIN_ULPS or comparison.diagnosis is None:
-        return tr("equal but for last places of what is calculated")
-    return _what_happened(comparison.diagnosis)
 
 
 def _figures(comparison: Comparison) -> Iterator[Figure]:
@@ -199,7 +63,8 @@ def _blocks(comparison: Comparison, shown: Shown) -> Iterator[doc.Block]:
     yield _compared(comparison, shown)
     diagnoses = [each for each in (comparison.diagnosis, *comparison.further) if each]
     if diagnoses:
-        from vqcheck.report.views.diagnosis import code_changes, sections
+        from vqcheck.report.views.code_changes import code_changes
+        from vqcheck.report.views.diagnosis import sections
 
         for each in diagnoses:
             yield from sections(each, copies.of_which(each, comparison), shown)
@@ -303,63 +168,6 @@ def _warnings(comparison: Comparison) -> list[str]:
             tr("WARNING: values that changed are NaN or infinite ({where}): one of the files is damaged", where=where)
         )
     return list(dict.fromkeys(lines))
-
-
-def remarks(comparison: Comparison) -> list[str]:
-    """Return what decides no verdict: how far a file is to be believed, and what a rounding destroyed of no use."""
-    lines: list[str] = []
-    for letter, side in (("A", comparison.a), ("B", comparison.b)):
-        if side.module_classes:
-            lines.append(tr("{file} has {values}", file=letter, values=whole_module(side.module_classes)))
-        if side.missing_files:
-            names = listed(side.missing_files, _NAMED)
-            lines.append(tr("{file} lacks {names}; nothing of what was compared is in it", file=letter, names=names))
-    for loss in comparison.losses:
-        codes, counts = (
-            (tr("unused codes of {place}", place=loss.place), tr("counts of {place}", place=loss.place))
-            if loss.place
-            else (tr("unused codes"), tr("counts"))
-        )
-        found = (
-            (
-                loss.unused,
-                tr(
-                    "{number} {codes} became zero, infinite or equal to others in {file}",
-                    number=loss.unused,
-                    codes=codes,
-                    file=loss.side,
-                ),
-            ),
-            (
-                loss.overflowed,
-                tr("{number} {counts} overflowed in {file}", number=loss.overflowed, counts=counts, file=loss.side),
-            ),
-            (
-                loss.underflowed,
-                tr("{number} {counts} became zero in {file}", number=loss.underflowed, counts=counts, file=loss.side),
-            ),
-        )
-        lines += [said for number, said in found if number]
-    return lines
-
-
-def _left_out(comparison: Comparison) -> str:
-    """Return what one of two files does not store, and why it need not; empty where both store everything."""
-    if not comparison.not_stored:
-        return ""
-    roles = sorted({diff.role for diff in comparison.not_stored})
-    return tr("{tensors} {note}", tensors=listed(roles), note=comparison.not_stored[0].note)
-
-
-def _front(comparison: Comparison) -> str:
-    """Return what is not known of the layers in front of the codebook; empty where a difference there would show."""
-    known = {comparison.a.in_front, comparison.b.in_front}
-    if InFront.UNKNOWN in known:
-        unplaced = comparison.a.unplaced or comparison.b.unplaced
-        if unplaced:
-            return tr("what is in front of it is not known: it may be {unplaced}", unplaced=unplaced)
-        return tr("what is in front of it is not known: no known codec has these names")
-    return tr("neither file stores the projection in front of it") if known == {InFront.ABSENT} else ""
 
 
 def _short_names(comparison: Comparison) -> tuple[str, str]:

@@ -4,7 +4,7 @@ from collections.abc import Iterator, Sequence
 from typing import Final
 
 from vqcheck.codebook.health import Condition
-from vqcheck.codebook.inspection import UNCHECKED, EncoderSummary, InspectedFiles, Inspection, UnreadFile
+from vqcheck.codebook.inspection_result import UNCHECKED, EncoderSummary, InspectedFiles, Inspection, UnreadFile
 from vqcheck.codebook.model import Model
 from vqcheck.language import sentences, tr, trn, word
 from vqcheck.report import blocks as doc

@@ -5,7 +5,7 @@ from typing import Any, Final
 
 from vqcheck.codebook.digest import BF16V1, F16V1, F32V1
 from vqcheck.codebook.health import Condition
-from vqcheck.codebook.inspection import EncoderSummary, InspectedFiles, Inspection, UnreadFile
+from vqcheck.codebook.inspection_result import EncoderSummary, InspectedFiles, Inspection, UnreadFile
 from vqcheck.codebook.model import Model
 from vqcheck.language import tr
 from vqcheck.report.document import Case, CaseOutcome, Rule, Weight

@@ -5,7 +5,7 @@ from collections.abc import Iterable, Iterator
 from vqcheck.codebook.digest import F32V1, Digest
 from vqcheck.codebook.family import Derivation
 from vqcheck.codebook.health import Health
-from vqcheck.codebook.inspection import BookSummary, EncoderSummary, TensorSummary
+from vqcheck.codebook.inspection_result import BookSummary, EncoderSummary, TensorSummary
 from vqcheck.codebook.vq_encoder import InFront
 from vqcheck.language import tr, trn
 from vqcheck.report import blocks as doc

@@ -4,14 +4,7 @@ import os
 from collections.abc import Iterable, Sequence
 from typing import Final
 
-from vqcheck.audit.token_audit_result import (
-    RISK,
-    FrameCounts,
-    ItemAudit,
-    TokenAudit,
-    TokenPrecision,
-    TokenVerdict,
-)
+from vqcheck.audit.token_audit_result import FrameCounts, ItemAudit, TokenAudit, TokenVerdict
 from vqcheck.audit.token_decision import Decider, TokenDecision
 from vqcheck.codebook.comparison import Verdict
 from vqcheck.language import tr
@@ -19,7 +12,7 @@ from vqcheck.report import blocks as doc
 from vqcheck.report.blocks import Kind, Shown, Tone
 from vqcheck.report.document import Document, Figure, Remedy, Status
 from vqcheck.report.views.tokens_data import NAMED, cases, data, tsv
-from vqcheck.report.views.tokens_words import disagreement, headline, on_device, unseen
+from vqcheck.report.views.tokens_words import disagreement, findings, headline, on_device, precision, unseen
 from vqcheck.report.views.words import extract_again, listed, of_all, share
 
 _ON_A_PAGE: Final = 20
@@ -48,71 +41,6 @@ def view(decision: TokenDecision) -> Document:
         ),
         remedies=tuple(map(Remedy, _remedies(decision))),
     )
-
-
-def findings(audit: TokenAudit) -> list[str]:
-    """Return what speaks against the checkpoint, or keeps the audit from a verdict."""
-    total, found = audit.total, []
-    if total.mismatches:
-        found.append(
-            tr(
-                "{mismatches} of {frames} tokens name a code that is not the nearest one. No rounding "
-                "in float32, TF32 or float16 explains such a distance.",
-                mismatches=total.mismatches,
-                frames=total.frames,
-            )
-        )
-    for group in audit.groups:
-        if group.surplus:
-            count, limit = group.exceeded
-            rounding = tr("float32 rounding") if group.precision == TokenPrecision.FLOAT32 else tr("rounding")
-            found.append(
-                tr(
-                    "{count} tokens name a code that is nearly the nearest one. That is too many: "
-                    "{rounding} gives at most {limit} on these features (binomial limit; a right file "
-                    "exceeds it with a probability of {risk:g}). The codebook or the projection has "
-                    "drifted, before or after the tokens were extracted.",
-                    count=count,
-                    rounding=rounding,
-                    limit=limit,
-                    risk=RISK,
-                )
-            )
-    if audit.wrong_lengths:
-        names = listed([item.item for item in audit.wrong_lengths], NAMED)
-        found.append(
-            tr(
-                "{wrong_lengths} items have at least two tokens more or fewer than their features "
-                "give. Their features belong to other recordings: {names}.",
-                wrong_lengths=len(audit.wrong_lengths),
-                names=names,
-            )
-        )
-    if "overflow" in audit.gaps:
-        found.append(
-            tr(
-                "On {overflowing} of {frames} frames the half-precision distances exceed 65504. What a GPU "
-                "makes of them does not depend on the codebook. {next}",
-                overflowing=total.undecided - total.coarse,
-                frames=total.frames,
-                next=_float_tokens(),
-            )
-        )
-    if "coarse" in audit.gaps:
-        found.append(
-            tr(
-                "On {coarse} of {frames} frames half precision cannot tell apart more than a tenth of "
-                "the codes. A GPU may choose any of them. {next}",
-                coarse=total.coarse,
-                frames=total.frames,
-                next=_float_tokens(),
-            )
-        )
-    return found
-
-
-def _float_tokens() -> str:
-    return tr("Tokens extracted in float32 (is_half=False) can be checked.")
 
 
 def _remedies(decision: TokenDecision) -> Iterable[str]:
@@ -201,18 +129,6 @@ def _lock(decision: TokenDecision) -> str:
     if lock.verdict == Verdict.CHANGED:
         return tr("{lock} binds these tokens to another VQ encoder", lock=lock.path)
     return tr("{lock} binds these tokens to this VQ encoder", lock=lock.path)
-
-
-def precision(audit: TokenAudit) -> str:
-    """Return which precision the tokens fit."""
-    found = audit.total.precision
-    words = {
-        TokenPrecision.HALF: tr("half precision fits the tokens best"),
-        TokenPrecision.FLOAT32: tr("float32 fits the tokens best"),
-        TokenPrecision.MIXED: tr("half precision fits some items best, float32 fits others best"),
-    }.get(found, tr("float32 and half precision give the same tokens"))
-    tf32 = found in (TokenPrecision.FLOAT32, TokenPrecision.MIXED) and audit.float_arithmetic != TokenPrecision.FLOAT32
-    return tr("{words} ({arithmetic})", words=words, arithmetic=audit.float_arithmetic) if tf32 else words
 
 
 def _frames(audit: TokenAudit, other: TokenAudit | None) -> tuple[doc.Proportions | doc.Table, ...]:
