@@ -21,7 +21,7 @@ _MOST_BYTES: Final = 1 << 30
 """The tokens of 1,000 hours of speech take less than half of it."""
 _LONGEST_LINE: Final = 1 << 20
 """Bytes of the longest line; a minute of speech takes about 10,000."""
-_MOST_LINES: Final = 2_000_000
+_MOST_LINES: Final = 1_000_000
 
 
 @dataclass(frozen=True, slots=True)
