@@ -42,6 +42,7 @@ from vqcheck.codebook.tokenizer import Tokenizer, read_tokenizer
 from vqcheck.errors import UsageError
 from vqcheck.experiment.features import BatchReader, FeatureFolder, ItemReading
 from vqcheck.experiment.name2semantic import Name2Semantic, TokenRow, read_name2semantic
+from vqcheck.language import tr
 
 _SEED: Final = 1234
 _OTHERS: Final = (
@@ -201,8 +202,11 @@ def _result(
             counts = counts_of(kinds, beyond, second_ties, half_rate, read)
             items.append(ItemAudit(row.item, row.line, len(row.tokens), reading.derived, counts))
     if not any(item.counts.frames for item in items):
-        first = f": {unreadable[0][0]}: {unreadable[0][1]}" if unreadable else ""
-        raise UsageError(f"none of {len(rows)} items has features that give a token{first}", experiment)
+        said = tr("none of {rows} items has features that give a token", rows=len(rows))
+        if unreadable:
+            item, problem = unreadable[0]
+            said = tr("{said}: {item}: {problem}", said=said, item=item, problem=problem)
+        raise UsageError(said, experiment)
     times = Counter(row.item for row in recorded.rows)
     return TokenAudit(
         checkpoint=tokenizer.path,

@@ -100,21 +100,21 @@ def command(
     checkpoints to it after s1 training. Verification needs the lock and the files to check, nothing else.
     """
     if check and update:
-        raise UsageError("--check verifies and --update writes; give one of them")
+        raise UsageError(tr("--check verifies and --update writes; give one of them"))
     path = lock_file or os.path.join(experiment or "", NAME)
     if output.file is not None and os.path.realpath(output.file) == os.path.realpath(path):
-        raise UsageError("is the lock; write the report to another file", path)
+        raise UsageError(tr("is the lock; write the report to another file"), path)
     if lock_file == STDOUT and check:
-        raise UsageError("--check verifies against a lock in a file; name it with -o")
+        raise UsageError(tr("--check verifies against a lock in a file; name it with -o"))
     if lock_file == STDOUT and output.format != TEXT and output.file is None:
-        raise UsageError("the lock goes to stdout (-o -); name a file for the report (--report)")
+        raise UsageError(tr("the lock goes to stdout (-o -); name a file for the report (--report)"))
     files = expanded(checkpoints)
     if check:
         return _verify(
             files, path, _Wanted(experiment, s1, scope, own, copy, details, bool(lock_file or experiment)), output
         )
     if len(files) > 1:
-        raise UsageError("a lock records one checkpoint; --check verifies many against it")
+        raise UsageError(tr("a lock records one checkpoint; --check verifies many against it"))
     unchecked: list[str] = []
     contested: list[str] = []
     with open_checkpoint(files[0]) as file, Waiting(tr("reading tokens and s1"), quiet=output.quiet) as waiting:
@@ -176,8 +176,10 @@ def _verify(files: Sequence[str], path: str, asked: _Wanted, output: Output) -> 
 def _lock_to_verify(path: str, asked: _Wanted) -> Lock:
     if not asked.is_named and not os.path.lexists(path):
         raise UsageError(
-            "there is no lock in this folder; 'vqcheck lock CHECKPOINT' makes one, and -o LOCK or --experiment DIR "
-            "names one that lies elsewhere",
+            tr(
+                "there is no lock in this folder; 'vqcheck lock CHECKPOINT' makes one, and -o LOCK or --experiment DIR "
+                "names one that lies elsewhere"
+            ),
             path,
         )
     return read_lock(path)

@@ -141,7 +141,7 @@ class _TokenQuestion:
         try:
             from vqcheck.replay.device_tokens import derive_on_device
         except ImportError as error:
-            raise UsageError(f"--device needs {error.name}: pip install 'vqcheck[replay]'") from None
+            raise UsageError(tr("--device needs {name}: pip install 'vqcheck[replay]'", name=error.name)) from None
         with Waiting("deriving tokens on the device", quiet=self.output.quiet) as waiting:
             return derive_on_device(
                 checkpoint, self.experiment, device, sample=self.sample, copy=copy, on_item=waiting.step

@@ -146,7 +146,15 @@ def _refuse_unused(config: Config, path: str) -> None:
     for section, unused in _SHIPPED_UNUSED[version in FLOW_VERSIONS].items():
         for key, value in getattr(config, section).model_dump(exclude_unset=True).items():
             if key in unused and value is not None:
-                raise UsageError(f"{section}.{key}: {version} does not use it; remove the key", path)
+                raise UsageError(
+                    tr(
+                        "{section}.{key}: {version} does not use it; remove the key",
+                        section=section,
+                        key=key,
+                        version=version,
+                    ),
+                    path,
+                )
 
 
 def _resolve(config: Config, section: str, key: str, base: str, file: ConfigFile) -> Config:

@@ -21,6 +21,7 @@ from vqcheck.codebook.tokenizer import Tokenizer, read_tokenizer
 from vqcheck.errors import UsageError
 from vqcheck.experiment.features import BatchReader, FeatureFolder
 from vqcheck.experiment.name2semantic import Name2Semantic, TokenRow, read_name2semantic
+from vqcheck.language import tr
 from vqcheck.replay.surroundings import choose_device, device_name
 
 FRAMES: Final = 1 << 14
@@ -125,7 +126,7 @@ def derive_on_device(
         if on_item:
             on_item(number + 1, len(rows))
     if not own:
-        raise UsageError("no item has features that give a token", experiment)
+        raise UsageError(tr("no item has features that give a token"), experiment)
     made = tuple(
         TokenRow(rows[number].item, tuple(np.concatenate(parts).tolist()), rows[number].line)
         for number, parts in own.items()

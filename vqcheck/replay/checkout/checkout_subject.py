@@ -204,7 +204,7 @@ def _target(found: dict[str, Any], sizes: Preset) -> MelTarget | None:
     try:
         target.settings(sizes.spectrogram)
     except InputError as error:
-        raise UsageError(f"spectrogram.{error}") from None
+        raise UsageError(tr("spectrogram.{error}", error=str(error))) from None
     return dataclasses.replace(target, channels=found["mel_channels"])
 
 
