@@ -19,6 +19,7 @@ from __future__ import annotations
 
 import os
 import re
+from string import Formatter
 from typing import TYPE_CHECKING, Any, Final, Protocol
 
 if TYPE_CHECKING:
@@ -31,6 +32,9 @@ _SIMPLIFIED: Final = {"cn", "sg", "hans"}
 """What a Chinese locale has in its name where the characters are the simplified ones of the catalogue `zh`."""
 _VARIABLES: Final = ("LC_ALL", "LC_MESSAGES", "LANG")
 _CHOICE: Final = "VQCHECK_LANG"
+_FIELD: Final = re.compile(r"\{(\w+)")
+_HAN: Final = "[\u3400-\u9fff]"
+_FORMATTER: Final = Formatter()
 _WORD: Final = re.compile(r"[a-z]+(?=[ ,.]? |$)")
 """A word of a sentence, not a name such as `s1`, `freeze_quantizer`, `logs/me` or `me:`."""
 
@@ -73,7 +77,8 @@ class Sentence(str):  # noqa: SLOT000 - a `str` cannot have slots with anything 
         fields = fields or {}
         english = many if many and number != 1 else template
         filled = english.format_map(fields) if fields else english
-        self = super().__new__(cls, _with_capital(filled) if capital else filled)
+        capital_shown = capital and not _begins_with_name(english, fields, _english)
+        self = super().__new__(cls, _with_capital(filled) if capital_shown else filled)
         self.template, self.fields, self.many, self.number = template, fields, many, number
         self.context, self.capital = context, capital
         return self
@@ -123,6 +128,19 @@ def capitalized(text: str) -> str:
 
 def _with_capital(text: str) -> str:
     return text[:1].upper() + text[1:] if _WORD.match(text) else text
+
+
+def _begins_with_name(template: str, fields: Mapping[str, object], words: Callable[[Sentence], str]) -> bool:
+    """Say whether the front of a text is a field that is no sentence: a file called `c` is not called `C`."""
+    front = _FIELD.match(template)
+    value = fields.get(front[1]) if front else ""
+    return front is not None and not (
+        isinstance(value, Sentence) and not _begins_with_name(words(value), value.fields, words)
+    )
+
+
+def _english(text: Sentence) -> str:
+    return text.many if text.many and text.number != 1 else text.template
 
 
 def listed(items: Sequence[object], last: str = "and") -> str:
@@ -215,19 +233,45 @@ def localized(text: str) -> str:
     """Return a text in the language that people read; one that is no `Sentence` stays as it is."""
     if _language.name == ENGLISH or not isinstance(text, Sentence):
         return text
+    found = _in_catalogue(text)
+    filled = _filled(found, text.fields) if text.fields else found
+    capital = text.capital and not _begins_with_name(found, text.fields, _in_catalogue)
+    return _with_capital(filled) if capital else filled
+
+
+def _in_catalogue(text: Sentence) -> str:
     catalogue = _language.catalogue
     if text.many:
-        found = catalogue.ngettext(text.template, text.many, text.number)
-    elif text.context:
-        found = catalogue.pgettext(text.context, text.template)
-    else:
-        found = catalogue.gettext(text.template)
-    filled = found.format_map(_localized_fields(text.fields)) if text.fields else found
-    return _with_capital(filled) if text.capital else filled
+        return catalogue.ngettext(text.template, text.many, text.number)
+    if text.context:
+        return catalogue.pgettext(text.context, text.template)
+    return catalogue.gettext(text.template)
 
 
-def _localized_fields(fields: Mapping[str, object]) -> dict[str, object]:
-    return {name: localized(value) if isinstance(value, str) else value for name, value in fields.items()}
+def _filled(template: str, fields: Mapping[str, object]) -> str:
+    """Return a text with its fields filled in: Chinese has a blank before a number or Latin letters only."""
+    shown, own = "", True
+    for literal, name, spec, _ in _FORMATTER.parse(template):
+        shown = _joined(shown, literal) if own else shown + literal
+        if name is not None:
+            value = fields[name]
+            own = isinstance(value, Sentence)
+            # The blank is part of the words around it; what a file holds keeps its own.
+            said = localized(value) if isinstance(value, str) else format(value, spec or "")
+            shown = _joined(shown, said) if own else shown + said
+    return shown
+
+
+def _joined(before: str, behind: str) -> str:
+    if re.search(rf"{_HAN} $", before) and re.match(_HAN, behind):
+        return before[:-1] + behind
+    if re.search(rf"{_HAN}$", before) and re.match(rf" {_HAN}", behind):
+        return before + behind[1:]
+    if re.search(rf"{_HAN}$", before) and re.match("[A-Za-z0-9]", behind):
+        return f"{before} {behind}"
+    if re.search("[A-Za-z0-9]$", before) and re.match(_HAN, behind):
+        return f"{before} {behind}"
+    return before + behind
 
 
 def translated(message: str) -> str:

@@ -148,6 +148,25 @@ class TestSentences:
         assert sentences("One.", "", "Two.") == "One. Two."
         assert [capitalized(tr(text)) for text in ("a code", "s1 is", "me: x")] == ["A code", "s1 is", "me: x"]
 
+    def test_a_name_at_the_front_of_a_sentence_gets_no_capital(self):
+        said = [
+            tr("{path} moved", path="c"),
+            tr("{name} moved", name=tr("{first}, {rest}", first="c", rest="d")),
+            tr("{what} moved", what=tr("the codebook")),
+        ]
+        assert [capitalized(each) for each in said] == ["c moved", "c, d moved", "The codebook moved"]
+
+    def test_a_name_that_the_translation_puts_at_the_front_gets_no_capital(self):
+        language.choose("zh")
+        said = tr("no file in {path} could be compared with a base of its version; name it with --base", path="c")
+        assert (capitalized(said)[0], localized(capitalized(said))[0]) == ("N", "c")
+
+    def test_blanks_between_a_phrase_and_what_is_around_it_are_those_of_chinese(self):
+        language.choose("zh")
+        about = tr("about {number}", number=trn("{number} EMA update", "{number} EMA updates", 37))
+        assert localized(tr("{name} {updates} away", name="a", updates=about)) == "a 相差大约 37 次 EMA 更新"
+        assert localized(tr("{name} {updates} away", name="声 音", updates="次 数")) == "声 音 相差 次 数"
+
     def test_it_is_said_in_the_language_with_all_that_is_in_it(self):
         said = tr("{message}; did you mean {names}?", message=tr("interrupted"), names=listed(["a", "b"], last="or"))
         assert localized(said) == "interrupted; did you mean a or b?"

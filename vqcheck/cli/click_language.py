@@ -5,7 +5,7 @@ import copy
 import os
 import re
 import sys
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from inspect import cleandoc
 from typing import Any, Final
 
@@ -16,6 +16,7 @@ from vqcheck.language import localized, translated
 
 _MACHINES: Final = ("json", "junit", "sarif", "github", "csv", ".xml", ".md")
 """How an argument ends that asks for a format of machines, whose documents stay English."""
+_FORMATS: Final = ("--format", "--output", "--report", "-o")
 
 
 def in_language(command: Any) -> Any:
@@ -62,15 +63,31 @@ def click_in_language() -> Iterator[None]:
             os.environ["LANGUAGE"] = before
 
 
+def _is_for_machines(arguments: Sequence[str]) -> bool:
+    """Say whether an option asks for such a format; a config called `s2.json` does not."""
+    return any(
+        behind.endswith(_MACHINES) and (behind.startswith(_FORMATS) or before in _FORMATS)
+        for before, behind in zip(("", *arguments), arguments, strict=False)
+    )
+
+
 def speaks() -> bool:
     """Say whether click's words are for people alone, and whether their streams can show them."""
-    if language.current() == language.ENGLISH or any(each.endswith(_MACHINES) for each in sys.argv[1:]):
+    if language.current() == language.ENGLISH or _is_for_machines(sys.argv[1:]):
         return False
     return all(language.can_show(getattr(stream, "encoding", None) or "utf-8") for stream in (sys.stdout, sys.stderr))
 
 
 class WideFormatter(click.HelpFormatter):
     """Writes help in scripts whose characters take two columns, and that put no blanks between words."""
+
+    def write_usage(self, prog: str, args: str = "", prefix: str | None = None) -> None:
+        """Write how a command is called; its colon is as wide as two columns and has no blank behind it."""
+        super().write_usage(prog, args, translated("Usage:") if prefix is None else prefix)
+
+    def write_heading(self, heading: str) -> None:
+        """Write the name of what follows."""
+        self.write(f"{'':{self.current_indent}}{heading}：\n")
 
     def write_text(self, text: str) -> None:
         """Write paragraphs; one behind a backspace keeps its lines."""

@@ -188,8 +188,11 @@ def _lock_to_verify(path: str, asked: _Wanted) -> Lock:
 def _what_it_records(old: Lock, new: Lock) -> str:
     """Return what a lock that is in the way holds, and how to replace it."""
     if replace(old, checkpoint=new.checkpoint, record=new.record).text() == new.text():
-        return f"exists and records the same VQ encoder, as that of {old.checkpoint}; --update replaces it"
-    return "exists and records something else; --check shows what differs, --update replaces it"
+        return tr(
+            "exists and records the same VQ encoder, as that of {checkpoint}; --update replaces it",
+            checkpoint=old.checkpoint,
+        )
+    return tr("exists and records something else; --check shows what differs, --update replaces it")
 
 
 def _checked(lock: Lock, path: str, file: Checkpoint, asked: _Wanted, bound: tuple[LockVerdict, ...]) -> LockCheck:

@@ -89,7 +89,7 @@ def _run(arguments: Sequence[str]) -> int:
         return EXIT_COULD_NOT_CHECK
     except click.UsageError as error:
         with click_in_language():
-            message = error.format_message().rstrip(".。")
+            message = error.format_message().rstrip(".。").replace("。 （", "（")
         if error.ctx:
             message = tr("{message}; see '{command} --help'", message=message, command=error.ctx.command_path)
         return _failed(arguments, message)

@@ -16,9 +16,9 @@ _WIDE: Final = "\u2e80-\u2fff\u3003-\u3007\u3021-\u9fff\uac00-\ud7a3\uf900-\ufaf
 _OPENING: Final = "（「『《〈【〔“‘"
 _CLOSING: Final = "）」』》〉】〕”’，。、；：！？％…"
 """No line begins with these."""
-_NAME: Final = r"[\w/\\.:-]*[_/\\][\w/\\.:-]*"
-"""A file or a key, of whatever script."""
-_BEFORE, _BEHIND = rf"[{_OPENING}(\['\"]*", rf"[{_CLOSING},;:.!?)\]'\"]*"
+_NAME: Final = r"[\w/\\.:<>-]*[_/\\][\w/\\.:<>-]*(?:\(\w*\))?"
+"""A file, a key or a call, of whatever script."""
+_BEFORE, _BEHIND = rf"[{_OPENING}(\['\"]*", rf"(?:[{_CLOSING}]|[,;:.!?)\]'\"](?![A-Za-z0-9]))*"
 _PIECE: Final = re.compile(
     rf"\s+|{_BEFORE}(?:{_NAME}|[{_WIDE}]|[^\s{_WIDE}{_OPENING}{_CLOSING}]+){_BEHIND}|[{_OPENING}{_CLOSING}]+"
 )

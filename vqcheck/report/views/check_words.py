@@ -17,14 +17,14 @@ from vqcheck.audit.token_power import Power, power, sentence
 from vqcheck.codebook.comparison import Verdict
 from vqcheck.codebook.diagnosis.result import Severity, TokenFlips
 from vqcheck.experiment.place import PlaceKind
-from vqcheck.language import tr, trn, word
+from vqcheck.language import tr, trc, trn, word
 from vqcheck.report.views.s1_s2 import evidence
-from vqcheck.report.views.words import clauses, effect, listed, roughly, share, updates, version_words
+from vqcheck.report.views.words import clauses, described, effect, listed, roughly, share, updates, version_words
 
 
 def title(voice: VoiceCheck) -> str:
     """Return what a voice is called in a row of voices: `me (v2)`."""
-    also = listed((version_words(voice.version), tr("LoRA rank {rank}", rank=voice.rank) if voice.rank else ""))
+    also = described(version_words(voice.version), tr("LoRA rank {rank}", rank=voice.rank) if voice.rank else "")
     return tr("{name} ({also})", name=voice.name, also=also) if also else voice.name
 
 
@@ -43,7 +43,7 @@ def headline(check: PlaceCheck) -> str:
             )
         return tr("no file of a voice could be compared with a base")
     if len(check.voices) == 1 and not check.unreadable:
-        return tr("{name}: {text}", name=check.voices[0].name, text=voice_headline(check.voices[0]))
+        return trc("heading", "{name}: {text}", name=check.voices[0].name, text=voice_headline(check.voices[0]))
     everyone = trn("{number} voice", "{number} voices", len(check.voices))
     unsure = sum(voice.exit_code == 2 for voice in check.voices)
     alone = sum(voice.exit_code == 0 and not voice.compared for voice in check.voices)

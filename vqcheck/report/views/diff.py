@@ -15,7 +15,7 @@ from vqcheck.report.blocks import Shown, Tone
 from vqcheck.report.document import Document, Figure, Remedy, Status
 from vqcheck.report.views import copies, diff_data, tensors
 from vqcheck.report.views.diff_words import headline, one_line, remarks
-from vqcheck.report.views.words import all_of, explained, listed, of_all, share, written_at
+from vqcheck.report.views.words import all_of, described, explained, listed, of_all, share, written_at
 
 if TYPE_CHECKING:
     from vqcheck.codebook.diagnosis.result import Advice, Diagnosis
@@ -104,13 +104,11 @@ def _compared(comparison: Comparison, shown: Shown) -> doc.Section:
 def _identity(side: ComparedFile) -> str:
     """Return what one file's VQ encoder is, and its digest."""
     digest, what = _whole(side)
-    return listed(
-        (
-            side.family,
-            tr("{what} {algorithm} {digest}", what=what, algorithm=digest.algorithm, digest=digest.short),
-            tr("names begin with {prefix}", prefix=side.prefix) if side.prefix else "",
-            tr("what is in front is not known") if side.in_front == InFront.UNKNOWN else "",
-        )
+    return described(
+        side.family,
+        tr("{what} {algorithm} {digest}", what=what, algorithm=digest.algorithm, digest=digest.short),
+        tr("names begin with {prefix}", prefix=side.prefix) if side.prefix else "",
+        tr("what is in front is not known") if side.in_front == InFront.UNKNOWN else "",
     )
 
 

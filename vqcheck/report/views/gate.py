@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from typing import Final
 
 from vqcheck.gate.checks import CheckResult, GateCheck, GateReport, GateVerdict, find_check
-from vqcheck.language import capitalized, tr, word
+from vqcheck.language import capitalized, tr, trc, word
 from vqcheck.report import blocks as doc
 from vqcheck.report.blocks import Kind, Shown, Tone
 from vqcheck.report.document import Case, CaseOutcome, Document, Figure, Remedy, Rule, Status, Weight
@@ -129,7 +129,7 @@ def _remedies(report: GateReport) -> tuple[Remedy, ...]:
     for result in report.outcomes:
         if _outcome(result) is CaseOutcome.NOT_APPLICABLE and result.fix:
             codes.setdefault(result.fix, []).append(result.code)
-    return tuple(Remedy(tr("{name}: {text}", name=listed(each), text=text)) for text, each in codes.items())
+    return tuple(Remedy(trc("heading", "{name}: {text}", name=listed(each), text=text)) for text, each in codes.items())
 
 
 def _remedy(result: CheckResult) -> str:

@@ -15,6 +15,7 @@ from vqcheck.report.views.inspect_data import cases, data, evidence, lacking
 from vqcheck.report.views.inspect_encoder import encoder_facts, health_facts, tensors, title
 from vqcheck.report.views.words import (
     clauses,
+    described,
     explained,
     kind_of_file,
     listed,
@@ -129,7 +130,7 @@ def _row(file: Inspection | UnreadFile, name: str) -> Sequence[doc.Inline]:
     return (
         doc.verdict(word(file.verdict), _tone(file.verdict)),
         doc.path(name),
-        listed((_model(model) or (encoder.family if encoder else tr("unknown")), several)),
+        described(_model(model) or (encoder.family if encoder else tr("unknown")), several),
         kind_of_file(file.record.kind),
         "" if steps is None else str(steps),
         # The digest of a codebook alone would look like that of another VQ encoder.
@@ -211,7 +212,7 @@ def _facts(file: Inspection) -> Iterator[doc.Fact]:
     yield doc.Fact(tr("File"), doc.path(file.path), Shown.PAGE)
     place = tr("state dict under '{container}'", container=file.container) if file.container else ""
     header = tr("header overwritten with code {header_code}", header_code=file.header_code) if file.header_code else ""
-    yield doc.Fact(tr("Format"), listed((file.format, place, header)))
+    yield doc.Fact(tr("Format"), described(file.format, place, header))
     shown_by = doc.muted(tr("  ({evidence})", evidence=evidence(model)))
     if known := _model(model):
         yield doc.Fact(tr("Model"), [tr("GPT-SoVITS {model}", model=known), shown_by])
@@ -227,7 +228,8 @@ def _facts(file: Inspection) -> Iterator[doc.Fact]:
     yield doc.Fact(tr("Precision"), listed(counts))
     yield doc.Fact(tr("Kind"), kind_of_file(file.record.kind))
     yield doc.Fact(
-        tr("Training"), listed((tr("info '{info}'", info=training.info) if training.info else "", written_at(training)))
+        tr("Training"),
+        described(tr("info '{info}'", info=training.info) if training.info else "", written_at(training)),
     )
     yield doc.Fact(tr("Not stored"), lacking(model))
     others = listed(file.other_containers)

@@ -7,22 +7,20 @@ from vqcheck.codebook.family import Derivation
 from vqcheck.codebook.health import Health
 from vqcheck.codebook.inspection_result import BookSummary, EncoderSummary, TensorSummary
 from vqcheck.codebook.vq_encoder import InFront
-from vqcheck.language import tr, trn
+from vqcheck.language import tr, trc, trn
 from vqcheck.report import blocks as doc
 from vqcheck.report.blocks import Shown, Tone
-from vqcheck.report.views.words import clauses, listed, ranges
+from vqcheck.report.views.words import clauses, described, ranges
 
 
 def title(encoder: EncoderSummary) -> str:
     """Return what codec it is, where in the model, and how many codebooks."""
     count = sum(book.codebooks for book in encoder.books)
     books = trn("{number} codebook", "{number} codebooks", count)
-    return listed(
-        (
-            tr("moving average of {title}", title=encoder.title) if encoder.is_shadow else encoder.title,
-            books if encoder.books else "",
-            tr("names begin with '{prefix}'", prefix=encoder.prefix) if encoder.prefix else "",
-        )
+    return described(
+        tr("moving average of {title}", title=encoder.title) if encoder.is_shadow else encoder.title,
+        books if encoder.books else "",
+        tr("names begin with '{prefix}'", prefix=encoder.prefix) if encoder.prefix else "",
     )
 
 
@@ -60,8 +58,10 @@ def _book(book: BookSummary) -> str:
             codes=book.codes,
             dim=book.dim,
         )
-    said = listed((said, tr("stored as {stored} (shared)", stored=book.stored) if book.stored < book.codebooks else ""))
-    return tr("{name}: {text}", name=book.name, text=said) if book.name else said
+    said = described(
+        said, tr("stored as {stored} (shared)", stored=book.stored) if book.stored < book.codebooks else ""
+    )
+    return trc("heading", "{name}: {text}", name=book.name, text=said) if book.name else said
 
 
 def health_facts(encoder: EncoderSummary) -> Iterator[doc.Fact]:

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Final
 from vqcheck import language
 from vqcheck.codebook.file_record import FileKind
 from vqcheck.codebook.health import Condition
-from vqcheck.language import Sentence, tr, trn, word
+from vqcheck.language import Sentence, tr, trc, trn, word
 from vqcheck.report.document import Rule
 
 if TYPE_CHECKING:
@@ -42,6 +42,12 @@ def listed(names: Iterable[object], most: int | None = None) -> str:
     row = language.listed(found[:most], last="")
     left = len(found) - most if most is not None else 0
     return tr("{names} and {left} more", names=row, left=left) if left > 0 else row
+
+
+def described(*parts: str) -> str:
+    """Return what is said of one thing in a row, not a list of things; what is empty is left out."""
+    said, *others = [part for part in parts if part] or [""]
+    return trc("description", "{first}, {rest}", first=said, rest=described(*others)) if others else said
 
 
 def all_of(names: Iterable[str]) -> str:
