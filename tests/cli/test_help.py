@@ -234,8 +234,10 @@ def test_the_program_and_the_readme_give_the_same_lines_for_completion():
 
 
 def test_a_config_called_json_does_not_make_errors_english(monkeypatch, capsys):
+    from vqcheck import language
     from vqcheck.cli.main import main
 
+    monkeypatch.setattr(language, "_language", language._Language())
     monkeypatch.setenv("VQCHECK_LANG", "zh")
     monkeypatch.setattr("sys.argv", ["vqcheck", "gate", "s2.json", "--explain"])
     assert main(["gate", "s2.json", "--explain"]) == 2
