@@ -228,3 +228,14 @@ def test_the_program_and_the_documents_give_the_same_lines_for_completion():
         assert f'eval "$(_VQCHECK_COMPLETE={shell}_source vqcheck)"' in page
     assert "_VQCHECK_COMPLETE=fish_source vqcheck | source" in text
     assert "_VQCHECK_COMPLETE=fish_source vqcheck | source" in page
+
+
+def test_a_config_called_json_does_not_make_errors_english(monkeypatch, capsys):
+    from vqcheck import language
+    from vqcheck.cli.main import main
+
+    monkeypatch.setattr(language, "_language", language._Language())
+    monkeypatch.setenv("VQCHECK_LANG", "zh")
+    monkeypatch.setattr("sys.argv", ["vqcheck", "gate", "s2.json", "--explain"])
+    assert main(["gate", "s2.json", "--explain"]) == 2
+    assert "选项" in capsys.readouterr().err

@@ -318,6 +318,7 @@ class TestNothingIsKeptFromTheCatalogue:
     NAMES = frozenset(
         [
             "vqcheck",
+            "resume",
             "eval",
             "train",
             "forward",

@@ -11,7 +11,7 @@ from vqcheck.report.document import Document, Figure, Remedy, Status
 from vqcheck.report.views import replay_words as words
 from vqcheck.report.views.replay_charts import charts, numbers, reported, shadow
 from vqcheck.report.views.replay_data import cases, data, sheet
-from vqcheck.report.views.words import clauses, listed, of_all
+from vqcheck.report.views.words import clauses, described, listed, of_all
 
 
 def view(replay: Replay) -> Document:
@@ -64,17 +64,13 @@ def _circumstances(setting: Setting) -> tuple[str, str]:
     number = words.steps(setting.steps)
     return (
         tr("{subject}; weights: {weights}; data: {data}", subject=what, weights=setting.weights, data=setting.data),
-        listed(
-            (
-                tr("{steps} of {items} items", steps=number, items=setting.batch_size)
-                if setting.batch_size
-                else number,
-                tr("{processes} processes", processes=setting.processes) if setting.processes > 1 else "",
-                tr("seed {seed}", seed=setting.seed),
-                setting.device,
-                setting.precision,
-                tr("torch {torch}", torch=setting.torch),
-            )
+        described(
+            tr("{steps} of {items} items", steps=number, items=setting.batch_size) if setting.batch_size else number,
+            tr("{processes} processes", processes=setting.processes) if setting.processes > 1 else "",
+            tr("seed {seed}", seed=setting.seed),
+            setting.device,
+            setting.precision or "",
+            tr("torch {torch}", torch=setting.torch),
         ),
     )
 
