@@ -4,6 +4,7 @@
 compiles six methods for each, which takes a sixth of that time. Here all classes share their methods but `__init__`.
 """
 
+import copy
 import dataclasses
 from collections.abc import Callable
 from operator import attrgetter
@@ -89,15 +90,23 @@ def _refuse(self: Any, name: str, *_: Any) -> None:
     raise dataclasses.FrozenInstanceError(f"cannot assign to field {name!r} of {type(self).__name__}")
 
 
+@dataclasses.dataclass(init=False, repr=False, eq=False)
+class _Pattern:
+    field: Any
+
+
 class _Fields:
     """Stands for the standard library's fields of a class until they are asked for."""
 
     def __init__(self, annotations: dict[str, Any], defaults: dict[str, Any]) -> None:
-        # With a text of its own there is no signature to be written into it.
-        self._body = {"__annotations__": annotations, "__doc__": "fields", **defaults}
+        self._annotations, self._defaults = annotations, defaults
 
     def __get__(self, _: object, owner: Any) -> Any:
-        # Without methods there is nothing to compile.
-        define: Any = dataclasses.dataclass(init=False, repr=False, eq=False)
-        owner.__dataclass_fields__ = define(type(owner.__name__, (), dict(self._body))).__dataclass_fields__
-        return owner.__dataclass_fields__
+        # Copies, because `dataclasses.dataclass` compiles something even for a class without methods (Python 3.13).
+        (pattern,) = dataclasses.fields(_Pattern)
+        made = {}
+        for name, type_ in self._annotations.items():
+            made[name] = field = copy.copy(pattern)
+            field.name, field.type, field.default = name, type_, self._defaults.get(name, dataclasses.MISSING)
+        owner.__dataclass_fields__ = made
+        return made
