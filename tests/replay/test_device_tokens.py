@@ -81,6 +81,20 @@ def test_a_device_that_the_emulation_describes_agrees(experiment):
     assert found.audit.total.frames == sum(LENGTHS)
 
 
+@pytest.mark.filterwarnings("error::UserWarning")
+def test_torch_warns_of_nothing(experiment, save):
+    """Values of a float16 file may not be written to once they are read, and torch says so of arrays that it shares."""
+    folder, _, state, _ = experiment
+    base = save({name: tensor.half() for name, tensor in state.items()}, "half.pth")
+    always = torch.is_warn_always_enabled()
+    torch.set_warn_always(True)
+    try:
+        with open_checkpoint(base) as checkpoint:
+            assert derive_on_device(checkpoint, str(folder), "cpu").agrees
+    finally:
+        torch.set_warn_always(always)
+
+
 def test_a_device_that_disagrees_is_told_and_changes_no_verdict(experiment, monkeypatch, capsys, valid):
     """The verdict is the emulation's on every machine; what it does not explain is a warning, and in the document."""
     folder, base, *_ = experiment

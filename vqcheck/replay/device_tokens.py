@@ -37,7 +37,7 @@ class HalfOnDevice:
 
     def __init__(self, tokenizer: Tokenizer, device: torch.device) -> None:
         def halved(values: npt.NDArray[np.floating]) -> Tensor:
-            return torch.from_numpy(np.ascontiguousarray(values, np.float32)).to(device).half()
+            return torch.from_numpy(np.array(values, np.float32, order="C")).to(device).half()
 
         projection = tokenizer.projection
         _, self.channels, self.taps = projection.weight.shape
