@@ -58,6 +58,17 @@ def test_what_to_do_follows_from_what_failed(lock, vqcheck, sound):
     assert "s1 file" not in told
 
 
+def test_the_command_that_replaces_a_lock_keeps_what_it_binds(lock, vqcheck, sound):
+    """Without `--experiment` and `--s1` the new lock would say nothing of tokens and s1."""
+    lock("base_v2.pth")
+    assert "--experiment" not in lock("G_437.pth", "--check").stdout
+    vqcheck("lock", sound.base, "--experiment", sound.folder, "--s1", sound.s1)
+    for more in ((), ("--experiment", sound.folder)):
+        run = lock("G_437.pth", "--check", "-o", sound.folder / "vqcheck.lock", *more)
+        assert run.returncode == 1
+        assert "--update --experiment DIR --s1 S1" in " ".join(run.stdout.split())
+
+
 def test_what_an_export_leaves_out_is_named(lock):
     """The one line on agreement says which tensors the file does not have."""
     lock("base_v2.pth")

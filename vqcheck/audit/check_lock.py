@@ -84,6 +84,8 @@ def check_lock(
             *lone_copies("B", held, paired, scope, DigestsOfCopies()),
         ),
         equal=_equal(locked, held, partners) if any(each.guessed for each in partners) else (),
+        binds_tokens=lock.tsv is not None,
+        binds_s1=bool(lock.s1),
     )
 
 

@@ -113,6 +113,9 @@ class LockCheck(WithLoneCopies):
     """What is known of the layers in front of the file's codebook."""
     exported: str | None = None
     """The weights exported at the step of a training file, where somebody looked for them and found them."""
+    binds_tokens: bool = False
+    binds_s1: bool = False
+    """What the lock binds, whether or not it was checked."""
 
     def __repr__(self) -> str:
         return f"<{self._line}>"

@@ -134,6 +134,9 @@ def test_remedies_are_for_what_failed():
     )
     assert ["G_437.pth" in remedy.text for remedy in both.remedies] == [False, True, False]
     assert "vqcheck lock logs/me/G_437.pth" in told["tokens"]
+    moved = check(replace(CODES, verdict=Verdict.CHANGED), pair=Verdict.CHANGED)
+    bound = replace(moved, binds_tokens=True, binds_s1=True)
+    assert "G_437.pth -o vqcheck.lock --update --experiment DIR --s1 S1" in checked(bound).remedies[1].text
     undecided = checked(check(lone=(CONTRADICTS,)))
     assert "--copy NAME" in undecided.remedies[0].text
 

@@ -261,6 +261,7 @@ def _remedies(result: LockCheck) -> tuple[Remedy, ...]:
     again = f"vqcheck lock {argument(result.path)} -o {argument(result.lock)} --update"
     # Tokens that the locked checkpoint made are bound to that one, not to a file that differs from it.
     replace = again if not encoder else f"vqcheck lock CKPT -o {argument(result.lock)} --update"
+    bindings = " --experiment DIR" * result.binds_tokens + " --s1 S1" * result.binds_s1
     with_tokens, with_s1 = f"{replace} --experiment DIR", f"{replace} --experiment DIR --s1 S1"
     said = []
     if any(line.verdict != Verdict.MISSING for line in encoder):
@@ -269,7 +270,8 @@ def _remedies(result: LockCheck) -> tuple[Remedy, ...]:
             sentences(
                 tr("Is the change meant?"),
                 extract_again(result.path, result.exported),
-                tr("Then replace the lock: {command}", command=again),
+                # A lock made again without them would bind neither tokens nor s1.
+                tr("Then replace the lock: {command}", command=again + bindings),
             )
         )
     elif encoder:
