@@ -251,13 +251,16 @@ def _in_catalogue(text: Sentence) -> str:
 def _filled(template: str, fields: Mapping[str, object]) -> str:
     """Return a text with its fields filled in: Chinese has a blank before a number or Latin letters only."""
     shown, own = "", True
-    for literal, name, spec, _ in _FORMATTER.parse(template):
+    for literal, name, spec, conversion in _FORMATTER.parse(template):
         shown = _joined(shown, literal) if own else shown + literal
         if name is not None:
             value = fields[name]
             own = isinstance(value, Sentence)
             # The blank is part of the words around it; what a file holds keeps its own.
-            said = localized(value) if isinstance(value, str) else format(value, spec or "")
+            if conversion:
+                said = format(_FORMATTER.convert_field(value, conversion), spec or "")
+            else:
+                said = localized(value) if isinstance(value, str) else format(value, spec or "")
             shown = _joined(shown, said) if own else shown + said
     return shown
 

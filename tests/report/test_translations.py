@@ -188,6 +188,14 @@ class TestSentences:
         language.choose("zh")
         assert localized(said).startswith("已中断")
 
+    def test_a_field_is_shown_as_the_template_says(self, monkeypatch):
+        """What is quoted in English is quoted in every language: the quotes show where a name of a file ends."""
+        said = tr("{item}: {word!r} is not a token of {share:.1f}", item="a", word="1 ", share=2.0)
+        monkeypatch.setattr(language._Language, "catalogue", property(lambda _: _Masked()))
+        language.choose("zh")
+        assert "'1 '" in localized(said)
+        assert "2.0" in localized(said)
+
     def test_what_is_no_sentence_stays(self):
         language.choose("zh")
         assert localized("What to do") == "What to do"
