@@ -9,6 +9,7 @@ import pytest
 from loopback import serving
 
 from vqcheck.checkpoint.open import open_checkpoint
+from vqcheck.checkpoint.remote import web
 from vqcheck.checkpoint.remote.address import Address, web_place
 from vqcheck.checkpoint.remote.open import open_remote
 from vqcheck.checkpoint.remote.transfers import Limits, with_transfers
@@ -297,10 +298,12 @@ def test_a_server_that_falls_silent_is_given_up(opened, server):
         opened()
 
 
-def test_a_server_that_is_too_slow_is_given_up(opened):
+def test_a_server_that_is_too_slow_is_given_up(opened, monkeypatch):
     """Bytes that come one by one keep a connection alive for as long as the server likes."""
     file = opened()
-    with with_transfers(limits=Limits(start=-1)), pytest.raises(CheckpointError, match="too slow"):
+    # However fast they come, the time for them is long over, and they do not come all at once.
+    monkeypatch.setattr(web, "_PIECE", 1000)
+    with with_transfers(limits=Limits(start=-1000)), pytest.raises(CheckpointError, match="too slow"):
         file.read(1_000_000, 500_000, "")
 
 
