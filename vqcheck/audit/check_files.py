@@ -14,7 +14,7 @@ from vqcheck.checkpoint.open import open_checkpoint
 from vqcheck.codebook import model
 from vqcheck.errors import NoCodebookError, UsageError, VqcheckError
 from vqcheck.experiment.config_file import S2Run, read_s2_run
-from vqcheck.experiment.place import ModelFile, Place, Source
+from vqcheck.experiment.place import FileOrigin, ModelFile, Place
 
 OnStep = Callable[[int, int], None]
 """Called as (files read, files in all)."""
@@ -69,9 +69,9 @@ class PlaceFiles:
         if self.given:
             for path in self.given:
                 # One that the user named must be readable.
-                self.bases[path] = _read_generator(ModelFile(path, "", Source.LOOSE))
+                self.bases[path] = _read_generator(ModelFile(path, "", FileOrigin.LOOSE))
             return
-        for each in self.read([ModelFile(path, "", Source.LOOSE) for path in self.place.contents.bases]):
+        for each in self.read([ModelFile(path, "", FileOrigin.LOOSE) for path in self.place.contents.bases]):
             if each is not None:
                 self.bases[each.file.path] = each
 
@@ -95,7 +95,7 @@ class PlaceFiles:
         known = set().union(*(versions_of(base.version) for base in self.bases.values()))
         for each in found:
             if (
-                each.file.source is Source.LOOSE
+                each.file.source is FileOrigin.LOOSE
                 and not each.stored.has_step
                 and not self.given
                 and not versions_of(each.version) & known
@@ -131,7 +131,7 @@ class PlaceFiles:
         for known in self.bases:
             if os.path.realpath(known) == os.path.realpath(path):
                 return known
-        (found,) = self.read([ModelFile(path, "", Source.LOOSE)])
+        (found,) = self.read([ModelFile(path, "", FileOrigin.LOOSE)])
         if found is None:
             return None
         self.bases[path] = found

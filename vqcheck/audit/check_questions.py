@@ -29,7 +29,7 @@ from vqcheck.codebook.health import Condition
 from vqcheck.errors import UsageError, VqcheckError
 from vqcheck.experiment.config_file import S2Run
 from vqcheck.experiment.features import FeatureFolder
-from vqcheck.experiment.place import Source
+from vqcheck.experiment.place import FileOrigin
 from vqcheck.experiment.resume_folders import Folder, latest, resume_folders
 from vqcheck.language import listed, tr
 
@@ -279,7 +279,7 @@ class VoiceQuestions:
         """Return the newest s1 file of this voice; s1 of all versions from v2 on is of one layout."""
         files = [file for file in self._files.place.contents.s1 if file.voice == self._voice.name]
         of_version = [file for file in files if file.version in self._voice.version.split(" or ")]
-        exported = [file for file in of_version or files if file.source is Source.EXPORT] or of_version or files
+        exported = [file for file in of_version or files if file.source is FileOrigin.EXPORT] or of_version or files
         return exported[-1].path if exported else None
 
 

@@ -47,7 +47,7 @@ class PlaceKind(WordEnum):
     FILE = "file"
 
 
-class Source(WordEnum):
+class FileOrigin(WordEnum):
     """Where a model file lies, which says what it should be."""
 
     TRAINING = "training file"
@@ -62,7 +62,7 @@ class ModelFile:
     path: str
     voice: str
     """Name of the experiment it belongs to; empty where neither the folder nor the name says so."""
-    source: Source
+    source: FileOrigin
     run: str = ""
     """Folder of the training files it lies in; empty for others."""
     version: str = ""
@@ -236,7 +236,7 @@ def _within_experiment(experiment: str) -> Contents:
             if os.path.basename(file).startswith("G_")
         ),
         s1=tuple(
-            ModelFile(file, voice, Source.TRAINING, run, version_in(S1_RUN, run))
+            ModelFile(file, voice, FileOrigin.TRAINING, run, version_in(S1_RUN, run))
             for run in s1_runs
             for file in (*model_files(run), *model_files(os.path.join(run, "ckpt")))
         ),
@@ -265,7 +265,9 @@ def _weights_in(folder: str) -> Contents:
     files = model_files(folder)
     if S1_WEIGHTS.fullmatch(os.path.basename(folder)):
         version = version_in(S1_WEIGHTS, folder)
-        return Contents(s1=tuple(ModelFile(each, voice_of_export(each), Source.EXPORT, "", version) for each in files))
+        return Contents(
+            s1=tuple(ModelFile(each, voice_of_export(each), FileOrigin.EXPORT, "", version) for each in files)
+        )
     return Contents(generators=tuple(map(_loose, files)), locks=lock_files(folder))
 
 
@@ -297,13 +299,13 @@ def _joined(parts: Iterable[Contents]) -> Contents:
 def _of_run(path: str, voice: str, run: str) -> ModelFile:
     match = S2_RUN.fullmatch(os.path.basename(run))
     version, rank = match.groups() if match else (None, None)
-    return ModelFile(path, voice, Source.TRAINING, run, version or "", rank or "")
+    return ModelFile(path, voice, FileOrigin.TRAINING, run, version or "", rank or "")
 
 
 def _loose(path: str) -> ModelFile:
     folder = os.path.basename(os.path.dirname(os.path.abspath(path)))
     voice, match = voice_of_export(path), S2_EXPORT.fullmatch(os.path.splitext(os.path.basename(path))[0])
     exported = voice or (S2_WEIGHTS.fullmatch(folder) and not os.path.basename(path).startswith("s2G"))
-    source = Source.EXPORT if exported else Source.LOOSE
+    source = FileOrigin.EXPORT if exported else FileOrigin.LOOSE
     version = version_in(S2_WEIGHTS, folder)
     return ModelFile(path, voice, source, version=version, rank=(match["rank"] or "") if match else "")

@@ -21,7 +21,7 @@ _GAP: Final = 4
 """Blocks between two runs that will be read, which are fetched with them: a request costs more."""
 
 
-class Source(Protocol):
+class RemoteBytes(Protocol):
     """Where the bytes come from: exactly those asked for, and all of one and the same object, or an error."""
 
     size: int
@@ -41,7 +41,7 @@ class RemoteFile(PositionedFile):
 
     is_remote = True
 
-    def __init__(self, address: Address, source: Source, siblings: Callable[[str], Address]) -> None:
+    def __init__(self, address: Address, source: RemoteBytes, siblings: Callable[[str], Address]) -> None:
         self.path = address
         self.siblings = siblings
         self.size = source.size
