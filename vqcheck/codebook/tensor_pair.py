@@ -132,11 +132,10 @@ class Pair:
     def diff(self, scope: str, order: FileOrder) -> TensorDiff:
         """Return the verdict on the tensor, given which file came first; outside `scope` it is not judged."""
         verdict, note, change = self._judge(order)
-        side = self.a if self.a.tensor else self.b
-        some, a, b = side.tensor, self.a.tensor, self.b.tensor
-        assert some is not None
+        a, b = self.a.tensor, self.b.tensor
+        some, encoder = _present(self.a, self.b)
         return TensorDiff(
-            label=side.encoder.label(some, self.place),
+            label=encoder.label(some, self.place),
             role=some.role,
             verdict=verdict,
             judged=self.is_judged(scope),
@@ -159,7 +158,8 @@ class Pair:
         """Return (verdict, note, change)."""
         a, b = self.a.tensor, self.b.tensor
         if a is None or b is None:
-            return self._judge_absence()
+            some, _ = _present(self.a, self.b)
+            return _judge_absence("A", self.a, some) if a is None else _judge_absence("B", self.b, some)
         if a.shape != b.shape:
             return Verdict.OTHER_SHAPE, "", None
         if self._same_bytes:
@@ -168,15 +168,6 @@ class Pair:
             # Equal digests mean equal values: the digest covers every bit of the widened values.
             return Verdict.IDENTICAL, _widths(a, b), None
         return self._judge_values(a, b, order)
-
-    def _judge_absence(self) -> tuple[Verdict, str, Change | None]:
-        letter, lacking, present = ("A", self.a, self.b) if self.a.tensor is None else ("B", self.b, self.a)
-        assert present.tensor is not None
-        if present.tensor.role in CODEBOOK_ROLES and not lacking.has_codebook:
-            return Verdict.MISSING, tr("{file} has no such codebook", file=letter), None
-        if not file_record.may_leave_out(lacking.record, lacking.encoder.family, present.tensor.role):
-            return Verdict.MISSING, tr("not in {file}", file=letter), None
-        return Verdict.NOT_STORED, tr("not in {file}: {why}", file=letter, why=lacking.record.why_left_out), None
 
     def _judge_values(self, a: RoleTensor, b: RoleTensor, order: FileOrder) -> tuple[Verdict, str, Change | None]:
         from vqcheck.codebook.tensor_change import measure
@@ -257,3 +248,20 @@ def _sides(copy: Copy) -> Callable[[Place], TensorSide]:
         return TensorSide(copy.file, copy.encoder, tensors.get(place), record, types_of_file, has_codebook=has_codebook)
 
     return side
+
+
+def _present(a: TensorSide, b: TensorSide) -> tuple[RoleTensor, VQEncoder]:
+    """Return the tensor of the first file that has it, and that file's VQ encoder."""
+    for side in (a, b):
+        if side.tensor is not None:
+            return side.tensor, side.encoder
+    raise ValueError("a pair of which neither file has the tensor")
+
+
+def _judge_absence(letter: str, lacking: TensorSide, present: RoleTensor) -> tuple[Verdict, str, Change | None]:
+    """Return (verdict, note, change) of a tensor that only the other file has."""
+    if present.role in CODEBOOK_ROLES and not lacking.has_codebook:
+        return Verdict.MISSING, tr("{file} has no such codebook", file=letter), None
+    if not file_record.may_leave_out(lacking.record, lacking.encoder.family, present.role):
+        return Verdict.MISSING, tr("not in {file}", file=letter), None
+    return Verdict.NOT_STORED, tr("not in {file}: {why}", file=letter, why=lacking.record.why_left_out), None

@@ -190,9 +190,8 @@ def power_of(answer: Answer) -> Power | None:
 
 
 def first_moved(voice: VoiceCheck) -> str:
-    assert voice.run is not None
-    first: HistoryRow | None = voice.run.first_moved
-    if first is None or len(voice.run.rows) == 1:
+    first: HistoryRow | None = voice.run.first_moved if voice.run else None
+    if voice.run is None or first is None or len(voice.run.rows) == 1:
         return ""
     moved = [row for row in voice.run.rows if row.moved]
     return tr(
