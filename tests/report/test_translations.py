@@ -15,6 +15,7 @@ from babel.messages.catalog import Catalog
 from babel.messages.extract import extract
 
 from vqcheck import language
+from vqcheck.cli.asked_language import asked_language
 from vqcheck.cli.main import main
 from vqcheck.codebook.diagnosis import causes, evidence
 from vqcheck.codebook.diagnosis.advice import advise
@@ -125,14 +126,14 @@ class TestChoice:
         ],
     )
     def test_of_the_environment(self, environment, found):
-        assert language.of_arguments((), environment) == found
+        assert asked_language((), environment) == found
 
     @pytest.mark.parametrize("arguments", [("--lang", "zh", "diff"), ("diff", "a", "--lang=zh")])
     def test_of_the_command_line(self, arguments):
-        assert language.of_arguments(arguments, {"VQCHECK_LANG": "en", "LANG": "en_US"}) == "zh"
+        assert asked_language(arguments, {"VQCHECK_LANG": "en", "LANG": "en_US"}) == "zh"
 
     def test_what_belongs_to_a_script_is_not_ours(self):
-        assert language.of_arguments(("run", "--", "python", "--lang", "zh"), {}) == "en"
+        assert asked_language(("run", "--", "python", "--lang", "zh"), {}) == "en"
 
     def test_an_unknown_one_is_a_usage_error(self, capsys):
         assert main([*DIFF, "--lang", "tlh"]) == 2
@@ -387,7 +388,7 @@ class TestNothingIsKeptFromTheCatalogue:
         known |= set(arguments)
         monkeypatch.setattr(language._Language, "catalogue", property(lambda _: _Masked()))
         language.choose("zh")
-        monkeypatch.setattr("vqcheck.language.of_arguments", lambda *_: "zh")
+        monkeypatch.setattr("vqcheck.cli.main.asked_language", lambda *_: "zh")
         main([*arguments, *shown])
         out = capsys.readouterr().out
         if shown[1] == "html":

@@ -117,3 +117,22 @@ class WideFormatter(click.HelpFormatter):
         # A line break of the source is a blank only between words of scripts that have blanks.
         text = re.sub(r"(?<=[^\x00-\u2e7f])\n|\n(?=[^\x00-\u2e7f])", "", paragraph).replace("\n", " ")
         return wrapped_words(text, max(self.width - self.current_indent - margin, 10)) if text else []
+
+
+class InLanguage(click.Command):
+    """A command, or a group of them, that speaks the language that people read, in its help and of a wrong line."""
+
+    def make_context(self, *args: Any, **kw: Any) -> click.Context:
+        """Parse the command line."""
+        with click_in_language():
+            return super().make_context(*args, **kw)
+
+    def get_help(self, ctx: click.Context) -> str:
+        """Return the help, its lines as wide as the terminal."""
+        if speaks():
+            ctx.formatter_class = WideFormatter
+        return super().get_help(ctx)
+
+    def format_help(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        """Write the help."""
+        super(InLanguage, in_language(self)).format_help(ctx, formatter)

@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 import click
 
-from vqcheck.cli.click_language import WideFormatter, click_in_language, in_help, in_language, speaks
+from vqcheck.cli.click_language import InLanguage, in_help
 
 if TYPE_CHECKING:
     from click.shell_completion import CompletionItem
@@ -14,7 +14,7 @@ LANG_HELP: Final = "The language of texts and pages; default: VQCHECK_LANG, else
 _REPORT: Final = ("file", "in_full", "format_", "lang", "quiet", "debug")
 
 
-class Command(click.Command):
+class Command(InLanguage, click.Command):
     """A command whose help shows the options that every command has for its report by themselves.
 
     `headings` puts further options, by the name of their parameter, under headings of their own.
@@ -23,21 +23,6 @@ class Command(click.Command):
     def __init__(self, *args: Any, headings: Mapping[str, Sequence[str]] | None = None, **kw: Any) -> None:
         super().__init__(*args, **kw)
         self.headings = {**(headings or {}), "Report": _REPORT}
-
-    def make_context(self, *args: Any, **kw: Any) -> click.Context:
-        """Parse the command line; what is wrong with it is said in the language that people read."""
-        with click_in_language():
-            return super().make_context(*args, **kw)
-
-    def get_help(self, ctx: click.Context) -> str:
-        """Return the help, its lines as wide as the terminal whatever the language."""
-        if speaks():
-            ctx.formatter_class = WideFormatter
-        return super().get_help(ctx)
-
-    def format_help(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
-        """Write the help in the language that people read."""
-        super(Command, in_language(self)).format_help(ctx, formatter)
 
     def format_options(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
         """Write the options, those of no heading first."""

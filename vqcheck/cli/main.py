@@ -10,6 +10,7 @@ from collections.abc import Iterator, Sequence
 from typing import Final
 
 from vqcheck import language
+from vqcheck.cli.asked_language import asked_language
 from vqcheck.cli.limited_memory import Watched, is_limited
 from vqcheck.cli.terminal import forget_impossible_sizes, say
 from vqcheck.errors import NotWritableError, VqcheckError
@@ -46,7 +47,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 def _main(arguments: Sequence[str]) -> int:
-    language.choose(language.of_arguments(arguments))
+    language.choose(asked_language(arguments))
     _open_missing_streams()
     forget_impossible_sizes()
     for stream in (sys.stdout, sys.stderr):

@@ -1,11 +1,11 @@
 """The commands of `vqcheck`, each imported when it is used."""
 
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Final
 
 import click
 
 from vqcheck import __version__
-from vqcheck.cli.click_language import WideFormatter, click_in_language, for_click, in_help, in_language, speaks
+from vqcheck.cli.click_language import InLanguage, for_click, in_help
 from vqcheck.cli.help import LANG_HELP
 from vqcheck.language import languages, listed, tr
 
@@ -58,23 +58,8 @@ def _load(name: str) -> click.Command | None:
     return command
 
 
-class _LazyGroup(click.Group):
+class _LazyGroup(InLanguage, click.Group):
     """Imports a command's module when the command is used, so that the others cost nothing."""
-
-    def make_context(self, *args: Any, **kw: Any) -> click.Context:
-        """Parse the command line up to the command; what is wrong is said in the language that people read."""
-        with click_in_language():
-            return super().make_context(*args, **kw)
-
-    def get_help(self, ctx: click.Context) -> str:
-        """Return the help, its lines as wide as the terminal whatever the language."""
-        if speaks():
-            ctx.formatter_class = WideFormatter
-        return super().get_help(ctx)
-
-    def format_help(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
-        """Write the help in the language that people read."""
-        super(_LazyGroup, in_language(self)).format_help(ctx, formatter)
 
     def list_commands(self, ctx: click.Context) -> list[str]:  # noqa: ARG002 - click's signature
         return list(COMMANDS)
