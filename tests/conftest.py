@@ -26,8 +26,19 @@ TRAINS = {"replay", "run", "restore"}
 
 
 SLOW = (
-    *("faults", "checkout", "gate", "fuzz", "families", "codebook/diagnosis", "checkpoint/malicious", "report/html"),
+    *(
+        "faults",
+        "checkout",
+        "gate",
+        "fuzz",
+        "families",
+        "codebook/diagnosis",
+        "checkpoint/malicious",
+        "report/render/html",
+    ),
     *("checkpoint/test_hostile.py", "checkpoint/test_bombs.py", "checkpoint/test_pickle_machine.py"),
+    *("audit/test_token_audit.py", "audit/test_token_power.py", "audit/test_token_decision.py"),
+    *("live/test_ranks.py", "checkpoint/test_distributed.py", "replay/test_flow.py", "replay/test_step_operators.py"),
     *(
         "cli/test_replay.py",
         "cli/test_replay_checkout.py",
@@ -37,7 +48,7 @@ SLOW = (
     ),
     *(
         "restore/test_measure.py",
-        "experiment/test_token_audit.py",
+        "report/test_action.py",
         "report/test_formats.py",
         "report/test_failures.py",
         "report/test_terminal.py",
@@ -50,6 +61,9 @@ SLOW = (
 def pytest_collection_modifyitems(items):
     """Mark what `-m "not slow"` leaves out by where it stands, besides single tests that say so themselves."""
     slow = tuple(ROOT / "tests" / name for name in SLOW)
+    gone = [str(place) for place in slow if not place.exists()]
+    if gone:
+        raise pytest.UsageError(f"SLOW in tests/conftest.py names what is not there: {', '.join(gone)}")
     for item in items:
         if any(item.path == place or place in item.path.parents for place in slow):
             item.add_marker("slow")

@@ -122,6 +122,7 @@ def test_the_last_freeze_decides(learning, batch):
     assert input_gradient(model, batch())[1].any()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("first", ["freeze", "compile", "call"])
 def test_a_compiled_model_obeys(small_model, batch, snapshot, changed, first):
     """Whatever comes first, the codes of a compiled model stay; frozen before compiling, the gradient passes too."""

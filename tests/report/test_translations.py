@@ -363,7 +363,7 @@ class TestNothingIsKeptFromTheCatalogue:
         ("tokens", "fixtures/checkpoints/base_v2.pth", "fixtures/experiment"),
         ("gate", "fixtures/experiment"),
         ("gate", "--explain", "resume"),
-        ("replay", "--steps", "2"),
+        pytest.param(("replay", "--steps", "2"), marks=pytest.mark.slow, id="replay"),
     )
 
     @pytest.mark.parametrize("shown", [("--format", "text"), ("--format", "html")], ids=["text", "html"])
