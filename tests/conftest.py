@@ -45,6 +45,8 @@ SLOW = (
         "cli/test_replay_factory.py",
         "cli/test_remote.py",
         "cli/test_diff.py",
+        "cli/test_diff_stages.py",
+        "cli/test_tokens.py",
     ),
     *(
         "restore/test_measure.py",
