@@ -185,6 +185,13 @@ def test_the_version_is_the_packages():
     assert (run.returncode, run.stdout) == (0, f"vqcheck, version {__version__}\n")
 
 
+def test_the_version_is_answered_before_the_command_line_is_understood():
+    """Scripts ask for it; to import click takes as long as everything else together."""
+    code = "import sys; from vqcheck.cli.main import main; main(['--version']); print('click' in sys.modules)"
+    run = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert run.stdout.splitlines()[-1] == "False"
+
+
 @pytest.mark.parametrize(
     ("shell", "call"),
     [
@@ -236,6 +243,5 @@ def test_a_config_called_json_does_not_make_errors_english(monkeypatch, capsys):
 
     monkeypatch.setattr(language, "_language", language._Language())
     monkeypatch.setenv("VQCHECK_LANG", "zh")
-    monkeypatch.setattr("sys.argv", ["vqcheck", "gate", "s2.json", "--explain"])
     assert main(["gate", "s2.json", "--explain"]) == 2
     assert "选项" in capsys.readouterr().err

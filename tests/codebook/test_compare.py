@@ -147,8 +147,12 @@ def test_a_projection_missing_from_an_ordinary_file_is_a_fault(vq_state, save):
     state = vq_state()
     a = save(state, "a.pth")
     del state["ssl_proj.bias"]
-    result = diff(a, save(state, "b.pth"))
-    assert (verdicts(result)["input_proj.bias"], result.exit_code) == ("missing", 1)
+    b = save(state, "b.pth")
+    for first, second, letter in ((a, b, "B"), (b, a, "A")):
+        result = diff(first, second)
+        assert (verdicts(result)["input_proj.bias"], result.exit_code) == ("missing", 1)
+        (lacking,) = [tensor for tensor in result.tensors if tensor.label == "input_proj.bias"]
+        assert lacking.note == f"not in {letter}"
 
 
 @pytest.mark.parametrize("around", [{"info": "8epoch_400iteration"}, {}], ids=["export", "no sign of one"])

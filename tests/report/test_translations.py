@@ -255,8 +255,25 @@ class TestFormats:
     def test_a_failure_is_english_for_machines_and_chinese_for_people(self, capsys):
         assert main(["diff", "nosuch.pth", "nosuch.pth", "--format", "json", "--lang", "zh"]) == 2
         out, errors = capsys.readouterr()
-        assert out.isascii()
+        assert json.loads(out)["error"].isascii()
         assert re.search("[\u4e00-\u9fff]", errors)
+
+    def test_what_click_says_is_english_for_machines_too(self, capsys):
+        assert main(["diff", "a", "b", "--no-such", "--format", "json", "--lang", "zh"]) == 2
+        assert json.loads(capsys.readouterr().out)["error"].isascii()
+        assert main(["diff", "a", "b", "--no-such", "--lang", "zh"]) == 2
+        assert "选项" in capsys.readouterr().err
+
+    @pytest.mark.parametrize(
+        ("encoding", "chinese"), [("utf-8", True), ("gbk", True), ("ascii", False), ("cp1252", False)]
+    )
+    def test_a_stream_that_cannot_show_it_gets_english(self, monkeypatch, encoding, chinese):
+        out = io.TextIOWrapper(io.BytesIO(), encoding=encoding)
+        monkeypatch.setattr("sys.stdout", out)
+        assert main([*DIFF, "--lang", "zh"]) == 1
+        out.flush()
+        shown = out.buffer.getvalue().decode(encoding)
+        assert ("码本" in shown, "What to do" in shown) == (chinese, not chinese)
 
     def test_a_page_names_its_language(self, capsys):
         for chosen, tag in (("en", "en"), ("zh", "zh-Hans")):

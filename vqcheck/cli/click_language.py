@@ -19,6 +19,15 @@ _MACHINES: Final = ("json", "junit", "sarif", "github", "csv", ".xml", ".md")
 _FORMATS: Final = ("--format", "--output", "--report", "-o")
 
 
+_arguments: list[str] = []
+"""Of the command line that is carried out."""
+
+
+def hear(arguments: Sequence[str]) -> None:
+    """Take note of the command line, before it is parsed: what it asks for decides what is said of its faults."""
+    _arguments[:] = arguments
+
+
 def in_language(command: Any) -> Any:
     """Return a copy of a command whose help is in the language that people read."""
     if not speaks():
@@ -73,7 +82,7 @@ def _is_for_machines(arguments: Sequence[str]) -> bool:
 
 def speaks() -> bool:
     """Say whether click's words are for people alone, and whether their streams can show them."""
-    if language.current() == language.ENGLISH or _is_for_machines(sys.argv[1:]):
+    if language.current() == language.ENGLISH or _is_for_machines(_arguments):
         return False
     return all(language.can_show(getattr(stream, "encoding", None) or "utf-8") for stream in (sys.stdout, sys.stderr))
 

@@ -77,9 +77,10 @@ def _run(arguments: Sequence[str]) -> int:
         return 0
     import click
 
-    from vqcheck.cli.click_language import click_in_language
+    from vqcheck.cli.click_language import click_in_language, hear
     from vqcheck.cli.program import program
 
+    hear(arguments)
     stdout = sys.stdout
     try:
         status = program.main(args=list(arguments), prog_name="vqcheck", standalone_mode=False, obj=tuple(arguments))
